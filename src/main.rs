@@ -1,0 +1,2 @@
+//! Asterscribe.
+fn main() {}

@@ -1,0 +1,169 @@
+//! What the REST API asks of the running server. `api` knows only this trait;
+//! `live` implements it; tests of the API may put anything behind it.
+
+use std::net::{IpAddr, SocketAddr};
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use crate::call::{CallId, CallRecord, DtmfDigit, Leg, TranscriptLine};
+
+/// The server as the API sees it. Every method is bounded in time.
+#[async_trait]
+pub trait CallService: Send + Sync {
+    /// How the parts are; never fails, never blocks on a part that hangs.
+    async fn health(&self) -> Health;
+    /// Places a call; answers once Asterisk has accepted the request.
+    async fn initiate(&self, request: InitiateRequest) -> Result<CallRecord, ServiceError>;
+    /// Open calls and the most recent ended ones, newest first.
+    async fn calls(&self, limit: usize) -> Result<Vec<CallRecord>, ServiceError>;
+    /// One call's record and digits.
+    async fn status(&self, call: &CallId) -> Result<CallStatusView, ServiceError>;
+    /// The lines so far, from `from_seq` on.
+    async fn transcript(&self, call: &CallId, from_seq: u64) -> Result<TranscriptView, ServiceError>;
+    /// Taps an existing channel; both parties become legs.
+    async fn transcribe(&self, channel: &CallId) -> Result<CallRecord, ServiceError>;
+    /// Hangs up a call of ours, or ends a tap or registration without touching the call behind it.
+    async fn hangup(&self, call: &CallId) -> Result<CallRecord, ServiceError>;
+    /// Admits an RTP source that somebody else created.
+    async fn register_media(&self, call: &CallId, request: MediaRequest) -> Result<MediaGrant, ServiceError>;
+}
+
+/// Body of `POST /api/call/initiate`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InitiateRequest {
+    /// Shown to the called party.
+    pub caller_number: String,
+    /// What to call; put into the endpoint template.
+    pub destination: String,
+}
+
+/// Body of `POST /api/call/{id}/media`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MediaRequest {
+    /// Where the RTP will come from; nothing else is accepted for this leg.
+    pub source: SocketAddr,
+    /// Label of the leg.
+    pub leg: Leg,
+    /// What will be sent, by Asterisk's name: `ulaw`, `alaw`, `slin`, `slin16`.
+    pub format: String,
+}
+
+/// Answer to a registration.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MediaGrant {
+    /// The call, created if it did not exist.
+    pub call_id: CallId,
+    /// The leg.
+    pub leg: Leg,
+    /// Send RTP here.
+    pub send_to: RtpTarget,
+}
+
+/// An address to send RTP to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RtpTarget {
+    /// IP address.
+    pub host: IpAddr,
+    /// UDP port.
+    pub port: u16,
+}
+
+/// Body of `GET /api/call/{id}/status`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CallStatusView {
+    /// The record.
+    #[serde(flatten)]
+    pub call: CallRecord,
+    /// Keys pressed so far.
+    pub dtmf: Vec<DtmfDigit>,
+}
+
+/// Body of `GET /api/call/{id}/transcript`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TranscriptView {
+    /// The call.
+    pub call_id: CallId,
+    /// Whether more lines can follow.
+    pub complete: bool,
+    /// The lines in order of `seq`.
+    pub lines: Vec<TranscriptLine>,
+}
+
+/// How one part of the server is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartHealth {
+    /// `ok`, `degraded`, `down` or `off`.
+    pub state: PartState,
+    /// In words.
+    pub detail: String,
+}
+
+/// State of a part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PartState {
+    /// Works.
+    Ok,
+    /// Works with a limitation that `detail` names.
+    Degraded,
+    /// Does not work now.
+    Down,
+    /// Not configured.
+    Off,
+}
+
+/// Body of `GET /health`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Health {
+    /// `ok` if every configured part is; else `degraded`.
+    pub status: PartState,
+    /// Version of this program.
+    pub version: String,
+    /// Connection to Asterisk.
+    pub asterisk: PartHealth,
+    /// Connection to the store.
+    pub store: PartHealth,
+    /// The speech model; says plainly when it is the demo model.
+    pub model: PartHealth,
+    /// The RTP socket: datagrams received and refused, by reason.
+    pub media: PartHealth,
+    /// Calls open now.
+    pub active_calls: u64,
+    /// `MAX_CONCURRENT_CALLS`.
+    pub max_concurrent_calls: u64,
+    /// Calls since the store was created.
+    pub total_calls_processed: u64,
+}
+
+/// Why a request could not be served.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServiceError {
+    /// 404: no call, or no channel, of that id.
+    #[error("no call {0} is known")]
+    UnknownCall(CallId),
+    /// 409: the call is in a state that does not allow it.
+    #[error("{0}")]
+    Conflict(String),
+    /// 422: understood, but cannot be done as asked; says what can.
+    #[error("{0}")]
+    Unprocessable(String),
+    /// 503 + Retry-After: `MAX_CONCURRENT_CALLS` reached.
+    #[error("all {max} call places are taken")]
+    AtCapacity {
+        /// The limit.
+        max: u64,
+    },
+    /// 503 + Retry-After: Asterisk is not configured, or not reachable now.
+    #[error("Asterisk cannot be asked: {0}")]
+    AsteriskUnavailable(String),
+    /// 502: Asterisk refused.
+    #[error("Asterisk refused: {0}")]
+    AsteriskRefused(String),
+    /// 503 + Retry-After: the store does not answer.
+    #[error("the store does not answer: {0}")]
+    StoreUnavailable(String),
+}
