@@ -1,1 +1,47 @@
-//! Placeholder while the workspace is laid out.
+//! What Asterisk puts into an RTP payload, as 16 kHz mono samples.
+//!
+//! ```
+//! use asterscribe_codecs::AudioDecoder;
+//!
+//! let mut decoder = AudioDecoder::new();
+//! let mut audio = Vec::new(); // 16 kHz, mono, full scale = 1.0
+//! let decoded = decoder.decode(0, &[0xff; 160], &mut audio)?; // 20 ms of PCMU
+//! decoder.silence(320, &mut audio); // 20 ms that never arrived
+//! decoder.flush(&mut audio);
+//! assert_eq!((decoded.samples_in, audio.len()), (160, 640));
+//! # Ok::<(), asterscribe_codecs::DecodeError>(())
+//! ```
+//!
+//! The parts, in the order a packet meets them:
+//!
+//! - [`Payload`] says what a payload type carries. The packet's own number
+//!   decides, never the [`MediaFormat`] that was asked for: Asterisk 16 answers
+//!   a request for `slin` with PCMU, and a transfer may change codecs mid-call.
+//! - [`Codec`] and its [`Decoder`] turn bytes into samples at the codec's own
+//!   [`SampleRate`], which is not its [`RtpClockRate`].
+//! - [`To16k`] brings any rate to [`SampleRate::OUTPUT`], aligned in time.
+//! - [`AudioDecoder`] is all of these for one direction of one call.
+//!
+//! A new codec is a variant of [`Codec`], a payload type in [`Payload`], a
+//! module with its [`Decoder`] and, if Asterisk is to be asked for it, a name
+//! in [`MediaFormat`]; nothing outside this crate changes.
+//!
+//! Bad bytes are errors. The crate panics on none.
+
+mod audio;
+mod codec;
+mod format;
+#[doc(hidden)]
+pub mod fuzz;
+pub mod g711;
+mod l16;
+mod payload;
+mod rate;
+mod resample;
+
+pub use audio::{AudioDecoder, Decoded};
+pub use codec::{Codec, DecodeError, Decoder};
+pub use format::{MediaFormat, UnusableFormat};
+pub use payload::Payload;
+pub use rate::{RtpClockRate, SampleRate};
+pub use resample::{To16k, UnsupportedRate};

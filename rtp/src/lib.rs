@@ -1,1 +1,32 @@
-//! Placeholder while the workspace is laid out.
+//! Everything between a UDP datagram and an ordered, accounted stream of RTP
+//! packets of one leg of a call.
+//!
+//! Sans-IO: datagrams and `now` go in, [`Released`] comes out; no socket, no
+//! clock, no runtime. The contract, once per datagram:
+//!
+//! 1. [`Receiver::receive`] with the datagram: it says whether it was accepted
+//!    or why it was refused, and counts it exactly once.
+//! 2. [`Receiver::poll`] until it gives `None`.
+//! 3. Call [`Receiver::poll`] again at [`Receiver::deadline`] if nothing arrives before.
+//!
+//! At the end of the leg [`Receiver::close`], then poll until `None`.
+//!
+//! No input can make it panic or grow: the bounds are [`ReorderConfig`] for
+//! packets that wait on a gap and one packet for a source on probation.
+
+pub mod gate;
+pub mod ids;
+pub mod receiver;
+pub mod reorder;
+pub mod wire;
+
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzz;
+#[cfg(feature = "testkit")]
+pub mod testkit;
+
+pub use ids::{ClockRate, ExtRtpTime, ExtSeq, PayloadType, RtpTime, SeqNo, Ssrc};
+pub use receiver::{Receiver, ReceiverConfig, ReceiverStats, Refusal, Verdict};
+pub use reorder::{Released, ReorderConfig, RestartReason};
+pub use wire::{Class, Malformed, Packet, Protocol, classify};

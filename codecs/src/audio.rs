@@ -1,0 +1,150 @@
+//! One direction of one call: packets of whatever codec in, 16 kHz out.
+
+use crate::codec::{Codec, DecodeError, Decoder};
+use crate::payload::Payload;
+use crate::resample::To16k;
+
+/// Turns the payloads of one RTP stream, in order, into one stream of 16 kHz
+/// mono audio with full scale 1.0.
+///
+/// Every method appends to the caller's `out`. What has been appended after a
+/// [`flush`](Self::flush) lasts exactly as long as what was given, whatever
+/// the packet lengths and codec changes; between flushes up to 15 ms of it are
+/// held back by the resampler. Sample `n` since the last flush belongs to the
+/// instant `n` / 16000 s on the same clock, so no delay needs to be deducted.
+///
+/// Memory: a new one holds none. After the first packet it holds what
+/// [`To16k`] does, 11 KiB at 8 kHz and nothing at 16 kHz, and two bytes per
+/// sample of the longest packet so far, at most 8 KiB.
+#[derive(Default)]
+pub struct AudioDecoder {
+    /// None before the first packet that could be decoded.
+    stream: Option<Stream>,
+    /// A packet's samples between decoder and resampler, empty between calls.
+    samples: Vec<i16>,
+}
+
+struct Stream {
+    codec: Codec,
+    decoder: Box<dyn Decoder>,
+    resampler: To16k,
+}
+
+/// What a packet turned out to hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Decoded {
+    /// By the packet's payload type.
+    pub codec: Codec,
+    /// Samples in the packet, at [`Codec::sample_rate`].
+    pub samples_in: usize,
+}
+
+/// Room for samples that is kept between packets; longer ones, which only
+/// somebody hostile sends, allocate anew.
+const KEPT_SAMPLES: usize = 4_096;
+
+impl std::fmt::Debug for AudioDecoder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AudioDecoder")
+            .field("codec", &self.codec())
+            .finish_non_exhaustive()
+    }
+}
+
+impl AudioDecoder {
+    /// The start of a stream. Costs nothing until the first packet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Decodes the payload of a packet with payload type `pt`.
+    ///
+    /// When the codec changes, the decoder is replaced; when its sample rate
+    /// changes too, what the resampler held back goes to `out` first.
+    ///
+    /// # Errors
+    /// `pt` is not audio, or the payload is none of its codec. Nothing has
+    /// then changed, neither here nor in `out`: how long the packet would have
+    /// lasted is for the caller to tell and to make up for by
+    /// [`silence`](Self::silence).
+    pub fn decode(
+        &mut self,
+        pt: u8,
+        payload: &[u8],
+        out: &mut Vec<f32>,
+    ) -> Result<Decoded, DecodeError> {
+        let Payload::Audio(codec) = Payload::classify(pt) else {
+            return Err(DecodeError::NotAudio(pt));
+        };
+        let resampler = match &mut self.stream {
+            Some(stream) if stream.codec == codec => {
+                stream.decoder.decode(payload, &mut self.samples)?;
+                &mut stream.resampler
+            }
+            stream => {
+                // Decoded before anything is replaced: a stray packet that is
+                // refused must not disturb the stream it strayed into.
+                let mut decoder = codec.decoder();
+                decoder.decode(payload, &mut self.samples)?;
+                let resampler = match stream.take() {
+                    Some(old) => resampler_after(old.resampler, codec, out),
+                    None => resampler_for(codec),
+                };
+                &mut stream
+                    .insert(Stream {
+                        codec,
+                        decoder,
+                        resampler,
+                    })
+                    .resampler
+            }
+        };
+        resampler.push(&self.samples, out);
+        let samples_in = self.samples.len();
+        self.samples.clear();
+        self.samples.shrink_to(KEPT_SAMPLES);
+        Ok(Decoded { codec, samples_in })
+    }
+
+    /// Lets `samples_16k` / 16000 s of silence pass in place of packets that
+    /// were lost or never sent. It goes through the same resampler, so the
+    /// audio before it fades out as the filter has it, without a click.
+    ///
+    /// `out` grows by that much at once; the caller bounds it.
+    pub fn silence(&mut self, samples_16k: usize, out: &mut Vec<f32>) {
+        match &mut self.stream {
+            Some(stream) => stream.resampler.push_silence(samples_16k, out),
+            None => out.resize(out.len() + samples_16k, 0.0),
+        }
+    }
+
+    /// Appends what was held back. The next packet begins a new stretch of
+    /// audio, of the same codec unless its payload type says otherwise.
+    pub fn flush(&mut self, out: &mut Vec<f32>) {
+        if let Some(stream) = &mut self.stream {
+            stream.resampler.flush(out);
+        }
+    }
+
+    /// The codec of the last packet that could be decoded.
+    pub fn codec(&self) -> Option<Codec> {
+        self.stream.as_ref().map(|stream| stream.codec)
+    }
+}
+
+/// The resampler for `codec` once `old` has done its part; the same one, in
+/// full flow, where the sample rate stays.
+fn resampler_after(mut old: To16k, codec: Codec, out: &mut Vec<f32>) -> To16k {
+    if old.rate() == codec.sample_rate() {
+        return old;
+    }
+    old.flush(out);
+    resampler_for(codec)
+}
+
+fn resampler_for(codec: Codec) -> To16k {
+    To16k::new(codec.sample_rate()).expect("every codec decodes to a rate that is resampled")
+}
+
+#[cfg(test)]
+mod tests;

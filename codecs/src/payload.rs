@@ -1,0 +1,63 @@
+//! What an RTP payload type means when Asterisk sends it.
+
+use crate::Codec;
+
+/// The content of a packet by its payload type (RFC 3550, 5.1).
+///
+/// The numbers are Asterisk's own for external media, where nothing is
+/// negotiated. They differ from the static assignments of RFC 3551, table 4, in
+/// one place: 10 and 11 are 8 kHz mono here, not 44.1 kHz.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Payload {
+    /// Audio that [`Codec::decoder`] takes.
+    Audio(Codec),
+    /// Comfort noise parameters (RFC 3389); 19 is the number it had before.
+    ComfortNoise,
+    /// DTMF and other events (RFC 4733).
+    TelephoneEvent,
+    /// Cisco's DTMF from before RFC 2833.
+    CiscoDtmf,
+    /// Anything else, by its number; values above 127 are no payload types.
+    Unknown(u8),
+}
+
+impl Payload {
+    /// What payload type `pt` carries.
+    pub const fn classify(pt: u8) -> Self {
+        match pt {
+            0 => Self::Audio(Codec::Ulaw),
+            8 => Self::Audio(Codec::Alaw),
+            10 | 11 => Self::Audio(Codec::Slin),
+            118 => Self::Audio(Codec::Slin16),
+            13 | 19 => Self::ComfortNoise,
+            101 => Self::TelephoneEvent,
+            121 => Self::CiscoDtmf,
+            other => Self::Unknown(other),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn asterisk_numbers() {
+        let known = [
+            (0, Payload::Audio(Codec::Ulaw)),
+            (8, Payload::Audio(Codec::Alaw)),
+            (10, Payload::Audio(Codec::Slin)),
+            (11, Payload::Audio(Codec::Slin)),
+            (13, Payload::ComfortNoise),
+            (19, Payload::ComfortNoise),
+            (101, Payload::TelephoneEvent),
+            (118, Payload::Audio(Codec::Slin16)),
+            (121, Payload::CiscoDtmf),
+        ];
+        for pt in 0..=u8::MAX {
+            let expected = known.iter().find(|(number, _)| *number == pt);
+            let expected = expected.map_or(Payload::Unknown(pt), |(_, payload)| *payload);
+            assert_eq!(Payload::classify(pt), expected, "{pt}");
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! A datagram as an RTP packet (RFC 3550 section 5.1), or the reason why not.
+//!
+//! The only module that touches the `rtp` and `webrtc-util` crates. Their
+//! parser panics when an extension element runs past the datagram, so nothing
+//! reaches it before our own checks have walked every length in it.
+
+use std::ops::Range;
+
+use rtp::header::Header;
+use webrtc_util::marshal::Unmarshal;
+
+use crate::ids::{PayloadType, RtpTime, SeqNo, Ssrc};
+
+/// A valid RTP packet; the payload is borrowed from the datagram.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Packet<'a> {
+    /// Who sends.
+    pub ssrc: Ssrc,
+    /// Sequence number as sent.
+    pub seq: SeqNo,
+    /// Timestamp as sent.
+    pub time: RtpTime,
+    /// Payload type.
+    pub payload_type: PayloadType,
+    /// Marker bit; for audio the first packet after silence (RFC 3551 section 4.1).
+    pub marker: bool,
+    /// What is between header and padding; may be empty.
+    pub payload: &'a [u8],
+}
+
+impl<'a> Packet<'a> {
+    /// Validates the whole datagram once. CSRCs and header extensions are
+    /// checked and skipped.
+    ///
+    /// # Errors
+    /// [`Malformed`] with the first thing that is wrong.
+    pub fn parse(datagram: &'a [u8]) -> Result<Self, Malformed> {
+        let payload = payload_range(datagram)?;
+        let mut unread = &datagram[..payload.start];
+        let header = Header::unmarshal(&mut unread).map_err(|_| Malformed::Header)?;
+        let payload_type = PayloadType::new(header.payload_type).ok_or(Malformed::Header)?;
+        Ok(Self {
+            ssrc: Ssrc(header.ssrc),
+            seq: SeqNo(header.sequence_number),
+            time: RtpTime(header.timestamp),
+            payload_type,
+            marker: header.marker,
+            payload: &datagram[payload],
+        })
+    }
+}
+
+/// Why a datagram is no RTP packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum Malformed {
+    /// Another protocol.
+    #[error("not RTP but {}", .0.name())]
+    NotRtp(Protocol),
+    /// Less than the 12 bytes of a fixed header.
+    #[error("shorter than an RTP header")]
+    TooShort,
+    /// The CSRC list runs past the end.
+    #[error("the CSRC list runs past the end")]
+    CsrcOverrun,
+    /// The header extension runs past the end.
+    #[error("the header extension runs past the end")]
+    ExtensionOverrun,
+    /// An element runs past the end of its header extension (RFC 8285 section 4).
+    #[error("an element runs past the end of its header extension")]
+    ElementOverrun,
+    /// One-byte element id 15 (RFC 8285 section 4.2): what follows it has no defined
+    /// meaning, and the parser behind us misreads it.
+    #[error("a header extension uses the reserved element id 15")]
+    ReservedElement,
+    /// The padding bit is set, but nothing follows the header.
+    #[error("padding is announced, but there is none")]
+    PaddingMissing,
+    /// The padding length is 0, though it counts itself.
+    #[error("the padding length is 0")]
+    PaddingZero,
+    /// The padding is longer than what follows the header.
+    #[error("the padding is longer than the payload")]
+    PaddingOverrun,
+    /// The header parser refused what our checks let pass.
+    #[error("the header parser refused it")]
+    Header,
+}
+
+impl Malformed {
+    /// Stable name for counters and logs.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::NotRtp(protocol) => protocol.name(),
+            Self::TooShort => "too_short",
+            Self::CsrcOverrun => "csrc_overrun",
+            Self::ExtensionOverrun => "extension_overrun",
+            Self::ElementOverrun => "element_overrun",
+            Self::ReservedElement => "reserved_element",
+            Self::PaddingMissing => "padding_missing",
+            Self::PaddingZero => "padding_zero",
+            Self::PaddingOverrun => "padding_overrun",
+            Self::Header => "header",
+        }
+    }
+}
+
+/// What a datagram seems to be, by its first two bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Class {
+    /// RTP version 2; whether it is a valid packet says [`Packet::parse`].
+    Rtp,
+    /// Anything else.
+    Other(Protocol),
+}
+
+/// What is met on media ports beside RTP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Protocol {
+    /// RTCP on the RTP port (RFC 5761).
+    Rtcp,
+    /// STUN (RFC 8489).
+    Stun,
+    /// ZRTP (RFC 6189).
+    Zrtp,
+    /// DTLS (RFC 5764).
+    Dtls,
+    /// TURN channel data (RFC 8656), or text such as SIP.
+    TurnChannel,
+    /// None of these, or nothing at all.
+    Unknown,
+}
+
+impl Protocol {
+    /// Stable name for counters and logs.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Rtcp => "rtcp",
+            Self::Stun => "stun",
+            Self::Zrtp => "zrtp",
+            Self::Dtls => "dtls",
+            Self::TurnChannel => "turn_channel",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// Tells protocols on one port apart (RFC 7983 section 7; RTCP by RFC 5761 section 4).
+pub const fn classify(datagram: &[u8]) -> Class {
+    match datagram {
+        // The packet types of RTCP. RTP with the marker and payload type 64..=95
+        // would look the same, which is why RFC 5761 forbids those.
+        [128..=191, 192..=223, ..] => Class::Other(Protocol::Rtcp),
+        [128..=191, ..] => Class::Rtp,
+        [0..=3, ..] => Class::Other(Protocol::Stun),
+        [16..=19, ..] => Class::Other(Protocol::Zrtp),
+        [20..=63, ..] => Class::Other(Protocol::Dtls),
+        [64..=79, ..] => Class::Other(Protocol::TurnChannel),
+        _ => Class::Other(Protocol::Unknown),
+    }
+}
+
+const FIXED_HEADER: usize = 12;
+const PADDING_BIT: u8 = 0x20;
+const EXTENSION_BIT: u8 = 0x10;
+const CSRC_COUNT: u8 = 0x0F;
+
+/// Where the payload lies, after checking every length in the datagram.
+fn payload_range(datagram: &[u8]) -> Result<Range<usize>, Malformed> {
+    if let Class::Other(protocol) = classify(datagram) {
+        return Err(Malformed::NotRtp(protocol));
+    }
+    if datagram.len() < FIXED_HEADER {
+        return Err(Malformed::TooShort);
+    }
+    let flags = datagram[0];
+    let mut start = FIXED_HEADER + 4 * usize::from(flags & CSRC_COUNT);
+    if datagram.len() < start {
+        return Err(Malformed::CsrcOverrun);
+    }
+    if flags & EXTENSION_BIT != 0 {
+        start += extension_len(&datagram[start..])?;
+    }
+    let mut end = datagram.len();
+    if flags & PADDING_BIT != 0 {
+        end -= padding_len(&datagram[start..])?;
+    }
+    Ok(start..end)
+}
+
+/// Length of the header extension at the start of `rest`, its 4-byte header
+/// included (RFC 3550 section 5.3.1).
+fn extension_len(rest: &[u8]) -> Result<usize, Malformed> {
+    let [p0, p1, l0, l1, body @ ..] = rest else {
+        return Err(Malformed::ExtensionOverrun);
+    };
+    let len = 4 * usize::from(u16::from_be_bytes([*l0, *l1]));
+    let body = body.get(..len).ok_or(Malformed::ExtensionOverrun)?;
+    match u16::from_be_bytes([*p0, *p1]) {
+        0xBEDE => check_one_byte_elements(body)?,
+        0x1000 => check_two_byte_elements(body)?,
+        _ => {}
+    }
+    Ok(4 + len)
+}
+
+/// RFC 8285 section 4.2: id and length - 1 share a byte; 0 is padding.
+fn check_one_byte_elements(mut body: &[u8]) -> Result<(), Malformed> {
+    while let [head, rest @ ..] = body {
+        body = match head {
+            0 => rest,
+            0xF0.. => return Err(Malformed::ReservedElement),
+            _ => rest
+                .get(usize::from(head & 0x0F) + 1..)
+                .ok_or(Malformed::ElementOverrun)?,
+        };
+    }
+    Ok(())
+}
+
+/// RFC 8285 section 4.3: id, length, data; id 0 is padding and has no length.
+fn check_two_byte_elements(mut body: &[u8]) -> Result<(), Malformed> {
+    while let [id, rest @ ..] = body {
+        body = match (id, rest) {
+            (0, _) => rest,
+            (_, [len, data @ ..]) => data
+                .get(usize::from(*len)..)
+                .ok_or(Malformed::ElementOverrun)?,
+            (_, []) => return Err(Malformed::ElementOverrun),
+        };
+    }
+    Ok(())
+}
+
+/// Length of the padding at the end of `rest`; its last byte counts itself
+/// (RFC 3550 section 5.1).
+fn padding_len(rest: &[u8]) -> Result<usize, Malformed> {
+    match rest.last().copied().map(usize::from) {
+        None => Err(Malformed::PaddingMissing),
+        Some(0) => Err(Malformed::PaddingZero),
+        Some(len) if len > rest.len() => Err(Malformed::PaddingOverrun),
+        Some(len) => Ok(len),
+    }
+}
+
+#[cfg(test)]
+mod tests;
