@@ -14,7 +14,9 @@ use serde::{Deserialize, Serialize};
 
 /// Why a string is no identifier.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{what} must be 1 to {max} characters out of A-Z a-z 0-9 . _ - and begin with a letter or digit")]
+#[error(
+    "{what} must be 1 to {max} characters out of A-Z a-z 0-9 . _ - and begin with a letter or digit"
+)]
 pub struct InvalidName {
     what: &'static str,
     max: usize,
@@ -23,7 +25,9 @@ pub struct InvalidName {
 fn is_name(text: &str, max: usize) -> bool {
     let mut bytes = text.bytes();
     text.len() <= max
-        && bytes.next().is_some_and(|first| first.is_ascii_alphanumeric())
+        && bytes
+            .next()
+            .is_some_and(|first| first.is_ascii_alphanumeric())
         && bytes.all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
 }
 
@@ -185,8 +189,17 @@ pub struct LegStats {
     pub reordered: u64,
     /// Refused by the reorder buffer's bounds.
     pub overflow: u64,
-    /// Datagrams from the source that are not RTP version 2, or broken.
+    /// Datagrams from the source that are broken RTP.
     pub malformed: u64,
+    /// RTCP from the source: understood, not audio.
+    #[serde(default)]
+    pub rtcp: u64,
+    /// Datagrams of other protocols from the source: STUN, DTLS, SIP …
+    #[serde(default)]
+    pub not_rtp: u64,
+    /// Packets far from the sequence that nothing followed.
+    #[serde(default)]
+    pub sequence_jump: u64,
     /// RTP of another SSRC while the leg's own still spoke.
     pub foreign_ssrc: u64,
     /// Changes of SSRC or restarts of the sequence that were followed.
@@ -235,6 +248,9 @@ pub struct CallRecord {
     pub status: CallStatus,
     /// How it came to us.
     pub origin: Origin,
+    /// The server that serves it, where several share a store.
+    #[serde(default)]
+    pub node: String,
     /// The calling party's number, where known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub caller_number: Option<String>,
@@ -313,9 +329,14 @@ mod tests {
     #[test]
     fn ids_that_could_escape_a_path_or_a_key_are_refused() {
         let long = "a".repeat(81);
-        for bad in ["", ".", "..", "../x", "a/b", "a%2e", "a;2", "a:b", "a\0", "é", "-a", "a b", &long] {
+        for bad in [
+            "", ".", "..", "../x", "a/b", "a%2e", "a;2", "a:b", "a\0", "é", "-a", "a b", &long,
+        ] {
             assert!(bad.parse::<CallId>().is_err(), "{bad:?}");
-            assert!(serde_json::from_value::<CallId>(serde_json::json!(bad)).is_err(), "{bad:?}");
+            assert!(
+                serde_json::from_value::<CallId>(serde_json::json!(bad)).is_err(),
+                "{bad:?}"
+            );
         }
     }
 }

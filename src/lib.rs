@@ -3,6 +3,14 @@
 //! Start reading at `ARCHITECTURE.md`; the path of a packet to a line of text
 //! is drawn there once.
 
+pub mod api;
 pub mod call;
+pub mod clock;
+pub mod config;
+pub mod live;
+pub mod replay;
 pub mod service;
+pub mod session;
+pub mod speech;
 pub mod store;
+pub mod telemetry;

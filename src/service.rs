@@ -20,13 +20,21 @@ pub trait CallService: Send + Sync {
     /// One call's record and digits.
     async fn status(&self, call: &CallId) -> Result<CallStatusView, ServiceError>;
     /// The lines so far, from `from_seq` on.
-    async fn transcript(&self, call: &CallId, from_seq: u64) -> Result<TranscriptView, ServiceError>;
+    async fn transcript(
+        &self,
+        call: &CallId,
+        from_seq: u64,
+    ) -> Result<TranscriptView, ServiceError>;
     /// Taps an existing channel; both parties become legs.
     async fn transcribe(&self, channel: &CallId) -> Result<CallRecord, ServiceError>;
     /// Hangs up a call of ours, or ends a tap or registration without touching the call behind it.
     async fn hangup(&self, call: &CallId) -> Result<CallRecord, ServiceError>;
     /// Admits an RTP source that somebody else created.
-    async fn register_media(&self, call: &CallId, request: MediaRequest) -> Result<MediaGrant, ServiceError>;
+    async fn register_media(
+        &self,
+        call: &CallId,
+        request: MediaRequest,
+    ) -> Result<MediaGrant, ServiceError>;
 }
 
 /// Body of `POST /api/call/initiate`.

@@ -1,1 +1,26 @@
-//! Placeholder while the workspace is laid out.
+//! What the integration tests, the demo and the recording of fixtures need
+//! from the outside world: a real Asterisk, a real Redis, the built server as a
+//! child process, and recorded calls.
+//!
+//! Everything here is blocking and depends on no other crate of the workspace:
+//! a mistake in the code under test must not be shared by what tests it.
+//! Children die with the process that started them, and every wait is bounded.
+
+pub mod asterisk;
+mod debian;
+mod error;
+pub mod fixture;
+pub mod host;
+mod http;
+pub mod pcap;
+mod ports;
+mod process;
+pub mod redis;
+pub mod rtp;
+pub mod scenario;
+pub mod server;
+pub mod wav;
+pub mod words;
+
+pub use error::{Error, Result, available};
+pub use http::Response;

@@ -1,0 +1,43 @@
+# Entry points for people. CI runs .ci/run, which uses these.
+
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+
+.DEFAULT_GOAL := help
+.PHONY: help build demo demo-asterisk test lint bench deny fixtures
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## build the server (target/release/asterscribe)
+	@tools/setup.sh build
+	cargo build --release --locked
+
+demo: build ## transcribe a bundled call, no Asterisk needed
+	$(TARGET)/release/asterscribe demo
+
+demo-asterisk: ## the same with a real Asterisk 22 placing the call
+	@tools/setup.sh test
+	cargo build --release --locked -p asterscribe -p asterscribe-testkit
+	cargo run --release --locked -p asterscribe-testkit --bin demo-asterisk
+
+test: ## run every test
+	@tools/setup.sh test
+	cargo test --workspace --locked --no-fail-fast
+
+lint: ## formatting, clippy and docs, warnings are errors
+	@tools/setup.sh ci
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
+
+bench: ## ns per 20 ms packet, and the other benches
+	@tools/setup.sh build
+	cargo bench --workspace --locked
+
+deny: ## licences, sources, bans and advisories of the dependencies
+	@tools/setup.sh build
+	tools/cargo-deny.sh
+
+fixtures: ## record fixtures/*.pcap again from a real Asterisk
+	@tools/setup.sh fixtures
+	cargo run --locked -p asterscribe-testkit --bin capture -- all

@@ -1,0 +1,239 @@
+//! What is known about a call: plain data and total functions over it.
+
+use std::time::Instant;
+
+use super::config::CallKind;
+use super::removal::{Action, Object, Rank};
+use crate::model::Channel;
+use crate::request::Spy;
+
+/// A call of ours.
+#[derive(Debug)]
+pub(super) struct Call {
+    pub(super) kind: CallKind,
+    pub(super) target: usize,
+    /// Number of the listing that was under way or last done when its channel was last known.
+    pub(super) epoch: u64,
+    pub(super) stage: Stage,
+    pub(super) answered: bool,
+    /// Its channel has been in our application.
+    pub(super) in_stasis: bool,
+    pub(super) legs: Vec<Leg>,
+    /// How often media was made anew.
+    pub(super) renewals: u32,
+    /// Set-up waits until this group of removals is through.
+    pub(super) hold: Option<u64>,
+    /// Everything made for it has been handed to the removals.
+    pub(super) taken_down: bool,
+}
+
+/// Where a call stands.
+#[derive(Debug)]
+pub(super) enum Stage {
+    /// Asked of Asterisk; nobody has been told of it yet.
+    Asking(Asking),
+    /// It rings at the other end.
+    Ringing {
+        until: Instant,
+    },
+    /// In our application, or tapped.
+    Active,
+    /// Its media is being taken down; a better cause may still come.
+    Ending(Ending),
+}
+
+/// What was asked for.
+#[derive(Debug)]
+pub(super) enum Asking {
+    Originate,
+    Tap {
+        /// What it looked like when it was looked up.
+        channel: Option<Channel>,
+        /// It is taken up again for an earlier process; no command waits for it.
+        resumed: bool,
+    },
+}
+
+/// A hang-up on its way.
+#[derive(Debug)]
+pub(super) struct Ending {
+    pub(super) until: Instant,
+    pub(super) cause: Option<u16>,
+    /// Our own reason, which outranks the cause's name.
+    pub(super) reason: Option<String>,
+    /// Asterisk's words for the cause.
+    pub(super) cause_text: Option<String>,
+}
+
+impl Ending {
+    /// Takes a cause if it says more than the one known: 0 means "not defined".
+    pub(super) fn learn(&mut self, cause: Option<u16>, text: Option<String>) {
+        let says_more = match (self.cause, cause) {
+            (_, None) => false,
+            (None | Some(0), Some(_)) => true,
+            (Some(_), Some(new)) => new != 0 && text.is_some(),
+        };
+        if says_more {
+            self.cause = cause;
+            self.cause_text = text;
+        }
+    }
+
+    /// The reason in words.
+    pub(super) fn text(&self, fallback: &str) -> String {
+        if let Some(reason) = &self.reason {
+            return reason.clone();
+        }
+        match (&self.cause_text, self.cause) {
+            (Some(text), _) if !text.is_empty() => text.clone(),
+            (_, Some(cause)) if cause != 0 => cause_name(cause),
+            _ => fallback.to_owned(),
+        }
+    }
+}
+
+/// Asterisk's own words for the commonest Q.850 causes; some events give only the number.
+fn cause_name(cause: u16) -> String {
+    match cause {
+        1 => "Unallocated (unassigned) number".to_owned(),
+        16 => "Normal Clearing".to_owned(),
+        17 => "User busy".to_owned(),
+        18 => "No user responding".to_owned(),
+        19 => "User alerting, no answer".to_owned(),
+        20 => "Subscriber absent".to_owned(),
+        21 => "Call Rejected".to_owned(),
+        26 => "Answered elsewhere".to_owned(),
+        31 => "Normal, unspecified".to_owned(),
+        34 => "Circuit/channel congestion".to_owned(),
+        38 => "Network out of order".to_owned(),
+        127 => "Interworking, unspecified".to_owned(),
+        other => format!("cause {other}"),
+    }
+}
+
+/// One party's media.
+#[derive(Debug)]
+pub(super) struct Leg {
+    pub(super) label: &'static str,
+    /// Unique among all legs ever: replies and events for a leg that was replaced find nobody.
+    pub(super) generation: u64,
+    /// What it spies on; `None` where the call's own channel is bridged.
+    pub(super) spy: Option<Spy>,
+    pub(super) bridge: Part,
+    pub(super) media: Part,
+    pub(super) snoop: Option<Part>,
+    pub(super) step: Step,
+    pub(super) deadline: Instant,
+    pub(super) joins: u32,
+    /// Listing number when it came up.
+    pub(super) epoch: u64,
+}
+
+impl Leg {
+    /// Whether every channel to be bridged has been seen in our application.
+    pub(super) fn is_gathered(&self) -> bool {
+        self.media.in_stasis && self.snoop.as_ref().is_none_or(|snoop| snoop.in_stasis)
+    }
+
+    /// What must go when the leg goes.
+    pub(super) fn objects(&self) -> Vec<(Object, Action, Rank)> {
+        let mut objects = Vec::new();
+        if self.media.asked {
+            objects.push((Object::Channel(self.media.id.clone()), Action::Delete, Rank::Media));
+        }
+        if let Some(snoop) = self.snoop.as_ref().filter(|snoop| snoop.asked) {
+            objects.push((Object::Channel(snoop.id.clone()), Action::Delete, Rank::Snoop));
+        }
+        if self.bridge.asked {
+            objects.push((Object::Bridge(self.bridge.id.clone()), Action::Delete, Rank::Bridge));
+        }
+        objects
+    }
+
+    /// The object whose creation is under way, if one is.
+    pub(super) fn in_creation(&self) -> Option<Object> {
+        match self.step {
+            Step::Bridge => Some(Object::Bridge(self.bridge.id.clone())),
+            Step::Media => Some(Object::Channel(self.media.id.clone())),
+            Step::Snoop => self.snoop.as_ref().map(|snoop| Object::Channel(snoop.id.clone())),
+            _ => None,
+        }
+    }
+}
+
+/// A bridge or channel of a leg.
+#[derive(Debug)]
+pub(super) struct Part {
+    pub(super) id: String,
+    /// Its creation was requested, so it may exist.
+    pub(super) asked: bool,
+    pub(super) in_stasis: bool,
+}
+
+impl Part {
+    pub(super) fn new(id: String) -> Self {
+        Self { id, asked: false, in_stasis: false }
+    }
+}
+
+/// How far a leg's set-up is. At most one request of a leg is under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step {
+    /// Held back.
+    Idle,
+    Answer,
+    Bridge,
+    Snoop,
+    Media,
+    /// Asking for the port that the media request's answer did not tell.
+    Port,
+    /// Asking for the address, with the port known.
+    Address(u16),
+    /// Waiting for the channels' own StasisStart.
+    Gather,
+    Join,
+    /// Refused because a channel was not quite there; again at this time.
+    JoinAgain(Instant),
+    Up,
+    /// The connection broke during set-up; the next listing decides.
+    Lost,
+}
+
+/// Whose an object is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Owner {
+    Party { call: String },
+    Media { call: String, generation: u64 },
+    Snoop { call: String, generation: u64 },
+    Bridge,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    fn ending(now: Instant) -> Ending {
+        Ending { until: now, cause: None, reason: None, cause_text: None }
+    }
+
+    #[test]
+    fn the_best_cause_wins() {
+        let mut e = ending(crate::testkit::t0());
+        e.learn(None, Some("nothing".into()));
+        assert_eq!(e.text("gone"), "gone");
+        e.learn(Some(0), Some("Unknown".into()));
+        assert_eq!(e.cause, Some(0));
+        e.learn(Some(16), None);
+        assert_eq!((e.cause, e.text("gone")), (Some(16), "Normal Clearing".into()));
+        e.learn(Some(0), Some("Unknown".into()));
+        assert_eq!(e.cause, Some(16));
+        e.learn(Some(17), Some("User busy".into()));
+        assert_eq!((e.cause, e.text("gone")), (Some(17), "User busy".into()));
+        e.learn(Some(99), None);
+        assert_eq!(e.cause, Some(17));
+        e.reason = Some("hung up on request".into());
+        assert_eq!((e.cause, e.text("gone")), (Some(17), "hung up on request".into()));
+    }
+}

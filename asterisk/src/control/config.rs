@@ -1,0 +1,126 @@
+//! Settings of the choreography.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// Settings of a [`Control`](super::Control).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Name of the Stasis application; what we create is called `{app}-…`.
+    pub app: String,
+    /// Unique per start of the process and part of every id we choose, so that none
+    /// collides with what a predecessor left behind.
+    pub nonce: String,
+    /// RTP addresses as Asterisk reaches them; calls are spread over them in turn.
+    pub targets: Vec<SocketAddr>,
+    /// Format asked of Asterisk, by its name: `ulaw`, `alaw`, `slin16`.
+    pub format: String,
+    /// Calls open at once; a Stasis caller beyond them goes on in the dialplan.
+    pub max_calls: usize,
+    /// How long a reply may take.
+    pub request_timeout: Duration,
+    /// How long a leg's set-up may take altogether.
+    pub setup_timeout: Duration,
+    /// How long an originated call may ring.
+    pub ring_timeout: Duration,
+    /// How long to wait for a better cause after the first sign of a hang-up.
+    pub cause_grace: Duration,
+    /// Listing again after something went unanswered, to find what it left behind.
+    pub audit_delay: Duration,
+    /// Calls that an earlier process left open.
+    pub recover: Vec<RecoverCall>,
+}
+
+impl Config {
+    /// Settings with the defaults: application `asterscribe`, `ulaw`, 100 calls, 5 s for a
+    /// reply, 10 s for a set-up, 60 s of ringing.
+    pub fn new(nonce: impl Into<String>, targets: Vec<SocketAddr>) -> Self {
+        Self {
+            app: "asterscribe".to_owned(),
+            nonce: nonce.into(),
+            targets,
+            format: "ulaw".to_owned(),
+            max_calls: 100,
+            request_timeout: Duration::from_secs(5),
+            setup_timeout: Duration::from_secs(10),
+            ring_timeout: Duration::from_secs(60),
+            cause_grace: Duration::from_millis(250),
+            audit_delay: Duration::from_secs(15),
+            recover: Vec::new(),
+        }
+    }
+
+    /// What every id of ours begins with. An originated call whose id begins with it, too,
+    /// is removed should it turn up when nobody knows it any more.
+    pub fn prefix(&self) -> String {
+        format!("{}-", self.app)
+    }
+
+    /// # Errors
+    /// [`ConfigError`] names the first setting that cannot work.
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        let is_word = |text: &str| {
+            (1..=40).contains(&text.len())
+                && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+        };
+        if !is_word(&self.app) {
+            return Err(ConfigError::App(self.app.clone()));
+        }
+        if !is_word(&self.nonce) {
+            return Err(ConfigError::Nonce(self.nonce.clone()));
+        }
+        if self.targets.is_empty() {
+            return Err(ConfigError::NoTarget);
+        }
+        if let Some(bad) = self.targets.iter().find(|t| t.ip().is_unspecified() || t.port() == 0) {
+            return Err(ConfigError::Target(*bad));
+        }
+        if !is_word(&self.format) {
+            return Err(ConfigError::Format(self.format.clone()));
+        }
+        Ok(())
+    }
+}
+
+/// Why settings cannot work.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// ARI takes `a,b` for two applications, so the name is kept to plain characters.
+    #[error("application name {0:?} must be 1 to 40 characters out of A-Z a-z 0-9 _ -")]
+    App(String),
+    /// Part of ids.
+    #[error("nonce {0:?} must be 1 to 40 characters out of A-Z a-z 0-9 _ -")]
+    Nonce(String),
+    /// Nowhere to send media to.
+    #[error("no RTP address to give to Asterisk")]
+    NoTarget,
+    /// `0.0.0.0` or port 0 is a place to listen at, not one to send to.
+    #[error("{0} is no address that Asterisk could send RTP to")]
+    Target(SocketAddr),
+    /// Asterisk takes exactly one name.
+    #[error("{0:?} is not one of Asterisk's format names")]
+    Format(String),
+}
+
+/// How a call came to us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum CallKind {
+    /// A channel entered our application.
+    Stasis,
+    /// We originated it.
+    Initiated,
+    /// A channel that is not ours is spied on.
+    Tap,
+}
+
+/// A call that an earlier process left open.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecoverCall {
+    /// Its id.
+    pub call: String,
+    /// Its channel's id; the same as the call's for every call that `Control` opened.
+    pub channel: String,
+    /// How it came.
+    pub kind: CallKind,
+}

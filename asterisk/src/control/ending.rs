@@ -1,0 +1,211 @@
+//! The ways out. Whatever the reason, the media is taken down in one order, and the end of
+//! a call is told exactly once.
+
+use std::time::{Duration, Instant};
+
+use tracing::{info, warn};
+
+use super::call::{Ending, Leg, Stage};
+use super::config::CallKind;
+use super::io::{CommandKind, Notice, RequestFailure};
+use super::removal::{Action, Object, Rank, Removal};
+use super::{Control, Purpose};
+
+/// How long the events of a hang-up that we asked for may take.
+const HANGUP_GRACE: Duration = Duration::from_secs(2);
+
+impl Control {
+    /// A first or further sign that the call's channel is going.
+    pub(super) fn begin_end(&mut self, id: &str, cause: Option<u16>, text: Option<String>, now: Instant) {
+        let until = now + self.config.cause_grace;
+        let Some(call) = self.calls.get_mut(id) else { return };
+        if let Stage::Ending(ending) = &mut call.stage {
+            ending.learn(cause, text);
+            ending.until = ending.until.min(until);
+            return;
+        }
+        let mut ending = Ending { until, cause: None, reason: None, cause_text: None };
+        ending.learn(cause, text);
+        call.stage = Stage::Ending(ending);
+        self.take_down(id, None);
+    }
+
+    /// The `Hangup` command.
+    pub(super) fn hang_up(&mut self, id: &str, now: Instant) {
+        let refusal = match self.calls.get(id).map(|call| &call.stage) {
+            None => Some((Some(404), "no such call is open")),
+            Some(Stage::Asking(_)) => Some((Some(409), "the call is still being set up")),
+            Some(_) if !self.is_connected() => Some((None, "Asterisk is not connected")),
+            Some(_) => None,
+        };
+        if let Some((status, message)) = refusal {
+            self.refuse(CommandKind::Hangup, id.to_owned(), status, message.to_owned());
+            return;
+        }
+        let Some(call) = self.calls.get(id) else { return };
+        let text = "hung up on request".to_owned();
+        match (call.kind, &call.stage) {
+            (_, Stage::Ending(_)) => self.accept_hangup(id),
+            (CallKind::Tap, _) => {
+                self.accept_hangup(id);
+                self.close_for(id, "the tap was ended on request");
+            }
+            _ => self.hang_up_for(id, text, Some(id), now),
+        }
+    }
+
+    fn accept_hangup(&mut self, id: &str) {
+        self.notice(Notice::CommandAccepted { command: CommandKind::Hangup, call: id.to_owned() });
+    }
+
+    /// Hangs the call's own channel up, for a reason of ours.
+    pub(super) fn hang_up_for(&mut self, id: &str, reason: String, command: Option<&str>, now: Instant) {
+        let Some(call) = self.calls.get_mut(id) else { return };
+        let until = now + HANGUP_GRACE;
+        call.stage = Stage::Ending(Ending { until, cause: None, reason: Some(reason), cause_text: None });
+        let mut party = Removal::new(Action::Delete, Rank::Party, 0);
+        if let Some(call) = command {
+            party = party.for_hangup(call);
+        }
+        self.take_down(id, Some(party));
+    }
+
+    /// Ends a call at once for a reason of ours, without touching its channel.
+    pub(super) fn close_for(&mut self, id: &str, reason: &str) {
+        self.take_down(id, None);
+        self.tell_ended(id, None, reason.to_owned());
+    }
+
+    /// Ends a call at once with all that is known.
+    pub(super) fn close(&mut self, id: &str) {
+        let Some(call) = self.calls.get(id) else { return };
+        let fallback = if call.kind == CallKind::Tap { "the tapped channel ended" } else { "left the application" };
+        let (cause, text) = match &call.stage {
+            Stage::Ending(ending) => (ending.cause, ending.text(fallback)),
+            _ => (None, fallback.to_owned()),
+        };
+        self.take_down(id, None);
+        self.tell_ended(id, cause, text);
+    }
+
+    fn tell_ended(&mut self, id: &str, cause: Option<u16>, text: String) {
+        if self.forget_call(id) {
+            info!(call = id, ?cause, text, "call ended");
+            self.stats.ended += 1;
+            self.notice(Notice::CallEnded { call: id.to_owned(), cause, text });
+        }
+    }
+
+    /// A call without media is none. Its caller goes on; a call that we placed is hung up.
+    pub(super) fn fail_call(&mut self, id: &str, text: String) {
+        let Some(call) = self.calls.get(id) else { return };
+        let party = match call.kind {
+            CallKind::Stasis => Some(Removal::new(Action::Continue, Rank::Party, 0)),
+            CallKind::Initiated => Some(Removal::new(Action::Delete, Rank::Party, 0)),
+            CallKind::Tap => None,
+        };
+        self.take_down(id, party);
+        if self.forget_call(id) {
+            warn!(call = id, text, "call failed");
+            self.stats.failed += 1;
+            self.notice(Notice::CallFailed { call: id.to_owned(), text });
+        }
+    }
+
+    /// The `Shutdown` command.
+    pub(super) fn shut_down(&mut self) {
+        self.stopping = true;
+        self.recover.clear();
+        let ids: Vec<String> = self.calls.keys().cloned().collect();
+        for id in ids {
+            let Some(call) = self.calls.get(&id) else { continue };
+            let party = match (call.kind, &call.stage) {
+                (_, Stage::Asking(_)) => {
+                    let failure = RequestFailure::Unreachable("the server is shutting down".to_owned());
+                    self.refuse_asking(&id, &failure);
+                    self.await_origination(&id);
+                    continue;
+                }
+                (CallKind::Stasis, Stage::Active) => Some(Removal::new(Action::Continue, Rank::Party, 0)),
+                (CallKind::Initiated, Stage::Ringing { .. } | Stage::Active) => {
+                    Some(Removal::new(Action::Delete, Rank::Party, 0))
+                }
+                _ => None,
+            };
+            self.take_down(&id, party);
+            self.tell_ended(&id, None, "the server is shutting down".to_owned());
+        }
+    }
+
+    /// An origination that is still unanswered is waited for before it is deleted.
+    fn await_origination(&mut self, id: &str) {
+        let object = Object::Channel(id.to_owned());
+        let mut waits = false;
+        for pending in self.pending.values_mut() {
+            if matches!(&pending.purpose, Purpose::Originate { call } if call == id) {
+                pending.purpose = Purpose::Settle(object.clone());
+                waits = true;
+            }
+        }
+        if waits {
+            self.removal_unsettled(&object);
+        }
+    }
+
+    /// Hands everything that was made for a call to the removals, as one group.
+    fn take_down(&mut self, id: &str, party: Option<Removal>) {
+        let group = self.next_serial();
+        let Some(call) = self.calls.get_mut(id) else { return };
+        let legs = std::mem::take(&mut call.legs);
+        let was_tapped = call.kind == CallKind::Tap && !call.taken_down;
+        call.taken_down = true;
+        call.hold = None;
+        if let Some(party) = party {
+            self.remove(Object::Channel(id.to_owned()), party.in_group(group));
+        }
+        for leg in legs {
+            self.dismantle(leg, group);
+        }
+        if was_tapped {
+            self.unsubscribe(id, group);
+        }
+    }
+
+    pub(super) fn unsubscribe(&mut self, channel: &str, group: u64) {
+        let removal = Removal::new(Action::Delete, Rank::Subscription, group);
+        self.remove(Object::Subscription(channel.to_owned()), removal);
+    }
+
+    /// Hands a leg's objects to the removals. From here on nobody else knows them.
+    pub(super) fn dismantle(&mut self, leg: Leg, group: u64) {
+        for (object, action, rank) in leg.objects() {
+            self.remove(object, Removal::new(action, rank, group));
+        }
+        self.owners.remove(&leg.media.id);
+        self.owners.remove(&leg.bridge.id);
+        if let Some(snoop) = &leg.snoop {
+            self.owners.remove(&snoop.id);
+        }
+        let in_creation = leg.in_creation();
+        let mut unsettled = None;
+        self.pending.retain(|_, pending| match (&pending.purpose, &in_creation) {
+            (Purpose::Leg { generation, .. }, object) if *generation == leg.generation => {
+                if let Some(object) = object {
+                    pending.purpose = Purpose::Settle(object.clone());
+                    unsettled = Some(object.clone());
+                }
+                object.is_some()
+            }
+            _ => true,
+        });
+        if let Some(object) = unsettled {
+            self.removal_unsettled(&object);
+        }
+    }
+
+    /// Removes a call's entry; whether there was one.
+    pub(super) fn forget_call(&mut self, id: &str) -> bool {
+        self.owners.remove(id);
+        self.calls.remove(id).is_some()
+    }
+}

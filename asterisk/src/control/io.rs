@@ -1,0 +1,309 @@
+//! What goes into and comes out of a [`Control`](super::Control).
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use serde_json::Value;
+
+use super::config::CallKind;
+use crate::event::Event;
+use crate::model::Channel;
+use crate::request::Request;
+
+/// Names a request until its reply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestId(pub u64);
+
+/// Something that happened.
+#[derive(Debug, Clone)]
+pub enum Input {
+    /// The events websocket is up.
+    Connected,
+    /// The events websocket is gone.
+    Disconnected,
+    /// It said something.
+    Event(Event),
+    /// A request was answered, or will not be.
+    Reply {
+        /// Which.
+        id: RequestId,
+        /// The reply's JSON (null where it has no body), or why there is none.
+        result: Result<Value, RequestFailure>,
+    },
+    /// The time last named by [`Output::Wait`] has come.
+    Timer,
+    /// Somebody wants something.
+    Command(Command),
+}
+
+/// Why a request brought nothing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RequestFailure {
+    /// Asterisk said no.
+    #[error("{message} ({status})")]
+    Refused {
+        /// HTTP status.
+        status: u16,
+        /// Asterisk's reason.
+        message: String,
+    },
+    /// Asterisk was not reached, or what came back was no reply.
+    #[error("{0}")]
+    Unreachable(String),
+    /// No reply in time; it may have been carried out nevertheless.
+    #[error("no answer in time")]
+    TimedOut,
+}
+
+impl RequestFailure {
+    /// HTTP status, if Asterisk answered.
+    pub fn status(&self) -> Option<u16> {
+        match self {
+            Self::Refused { status, .. } => Some(*status),
+            Self::Unreachable(_) | Self::TimedOut => None,
+        }
+    }
+}
+
+/// A wish.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// Call somebody.
+    Originate {
+        /// The call's id, which becomes the channel's.
+        call: String,
+        /// What to call: `PJSIP/100`.
+        endpoint: String,
+        /// Shown to the called party.
+        caller_id: Option<String>,
+        /// Formats to offer; for Local channels the media format is the default.
+        formats: Option<String>,
+        /// Variables to set on the channel.
+        variables: Vec<(String, String)>,
+    },
+    /// Spy on an existing channel.
+    Tap {
+        /// Its id, which becomes the call's.
+        call: String,
+    },
+    /// End a call of ours; a tap ends without touching the channel.
+    Hangup {
+        /// The call.
+        call: String,
+    },
+    /// Take everything of ours down. Stasis callers go on in the dialplan, originated calls
+    /// are hung up, tapped channels are left alone. [`Notice::ShutdownComplete`] follows.
+    Shutdown,
+}
+
+/// Which command a notice answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CommandKind {
+    /// [`Command::Originate`].
+    Originate,
+    /// [`Command::Tap`].
+    Tap,
+    /// [`Command::Hangup`].
+    Hangup,
+}
+
+/// Something to do.
+#[derive(Debug, Clone)]
+pub enum Output {
+    /// Send this and answer with [`Input::Reply`].
+    Send {
+        /// To be given back with the reply.
+        id: RequestId,
+        /// The request.
+        request: Request,
+    },
+    /// Tell whoever keeps the calls.
+    Notice(Notice),
+    /// Nothing more to do until the next input, or [`Input::Timer`] at this time.
+    Wait(Option<Instant>),
+}
+
+/// What the kind of object is that was removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ObjectKind {
+    /// A channel.
+    Channel,
+    /// A bridge.
+    Bridge,
+}
+
+/// News for whoever keeps the calls. Each call gets exactly one `CallOpened`, and exactly
+/// one of `CallEnded` and `CallFailed` after it; nothing about it follows that, except a
+/// new `CallOpened` should the same channel come back. Only a call that was to be
+/// recovered and is gone gets a `CallEnded` alone.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Notice {
+    /// A call has begun.
+    CallOpened {
+        /// Its id: the channel's.
+        call: String,
+        /// How it came.
+        kind: CallKind,
+        /// Index into the configured RTP addresses: where its media will arrive.
+        target: usize,
+        /// Its channel.
+        channel: Box<Channel>,
+        /// Whether an earlier process had it open already.
+        resumed: bool,
+    },
+    /// Media is about to be asked for. For a leg that is open already: its old source will
+    /// fall silent and another takes over.
+    LegOpening {
+        /// The call.
+        call: String,
+        /// `caller` or `callee`.
+        leg: &'static str,
+    },
+    /// Asterisk sends this leg's RTP from here.
+    MediaSource {
+        /// The call.
+        call: String,
+        /// The leg.
+        leg: &'static str,
+        /// The only source that may speak for it.
+        source: SocketAddr,
+        /// The format that was asked for; the payload type tells what is sent.
+        format: String,
+    },
+    /// The leg's media is bridged.
+    MediaUp {
+        /// The call.
+        call: String,
+        /// The leg.
+        leg: &'static str,
+    },
+    /// The leg has no media and will get none.
+    LegFailed {
+        /// The call.
+        call: String,
+        /// The leg.
+        leg: &'static str,
+        /// Why.
+        text: String,
+    },
+    /// The call's channel is answered.
+    CallAnswered {
+        /// The call.
+        call: String,
+    },
+    /// The state of the call's channel changed.
+    StateChange {
+        /// The call.
+        call: String,
+        /// Channel id.
+        channel: String,
+        /// Asterisk's name of it.
+        state: String,
+    },
+    /// A key was pressed.
+    Dtmf {
+        /// The call.
+        call: String,
+        /// Who pressed it.
+        leg: &'static str,
+        /// `0`–`9`, `*`, `#`, `A`–`D`.
+        digit: char,
+        /// How long it was held, milliseconds.
+        duration_ms: u64,
+    },
+    /// A call is over; for one that was to be recovered it may be all that is told.
+    CallEnded {
+        /// The call.
+        call: String,
+        /// Q.850 cause, where Asterisk gave one.
+        cause: Option<u16>,
+        /// In words.
+        text: String,
+    },
+    /// A call could not be kept up. A Stasis caller goes on in the dialplan.
+    CallFailed {
+        /// The call.
+        call: String,
+        /// Why.
+        text: String,
+    },
+    /// All places were taken, or a stop is under way: the caller goes on in the dialplan.
+    CallTurnedAway {
+        /// Its channel.
+        channel: Box<Channel>,
+    },
+    /// A command is carried out.
+    CommandAccepted {
+        /// Which.
+        command: CommandKind,
+        /// For this call.
+        call: String,
+    },
+    /// A command is not carried out.
+    CommandRefused {
+        /// Which.
+        command: CommandKind,
+        /// For this call.
+        call: String,
+        /// Asterisk's HTTP status, or what ours would be; `None` if Asterisk was not reached.
+        status: Option<u16>,
+        /// Why.
+        message: String,
+    },
+    /// Something of ours that belonged to no call was found and removed.
+    Reaped {
+        /// What.
+        kind: ObjectKind,
+        /// Its id.
+        id: String,
+    },
+    /// The lists have been compared and both sides agree again.
+    Synced,
+    /// Another process took our application over; nothing will be heard until the next connection.
+    Replaced,
+    /// Counters, some time after they changed.
+    Stats(Stats),
+    /// After [`Command::Shutdown`]: nothing of ours is left, or nothing more can be done.
+    ShutdownComplete,
+}
+
+/// Counters since the start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Calls open now.
+    pub open: u64,
+    /// Calls opened.
+    pub opened: u64,
+    /// Calls ended.
+    pub ended: u64,
+    /// Calls failed.
+    pub failed: u64,
+    /// Callers sent on for want of a place.
+    pub turned_away: u64,
+    /// Legs failed.
+    pub legs_failed: u64,
+    /// Legs whose media had to be made anew.
+    pub legs_renewed: u64,
+    /// Requests sent.
+    pub requests: u64,
+    /// Requests refused.
+    pub refused: u64,
+    /// Requests without a reply in time.
+    pub timed_out: u64,
+    /// Requests that did not reach Asterisk.
+    pub unreachable: u64,
+    /// Removals and bridgings tried again.
+    pub retries: u64,
+    /// Removals given up until the next listing.
+    pub abandoned: u64,
+    /// Orphans removed.
+    pub reaped: u64,
+    /// Listings completed.
+    pub listings: u64,
+    /// Events heard.
+    pub events: u64,
+    /// Events of types that are not ours to handle.
+    pub other_events: u64,
+    /// Events dropped because a listing took too long; the next one makes up for them.
+    pub dropped_events: u64,
+}

@@ -1,0 +1,309 @@
+//! A leg from its first request to bridged media.
+//!
+//! One request at a time: answer, bridge, snoop (for a tap), external media, then, once
+//! every channel was seen entering our application, into the bridge. The order of reply
+//! and events does not matter: a step ends with its reply, the gathering with the last event.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tracing::{debug, warn};
+
+use super::call::{Leg, Owner, Part, Stage, Step};
+use super::config::CallKind;
+use super::io::{Notice, RequestFailure};
+use super::{Control, Purpose};
+use crate::model::Channel;
+use crate::request::{Request, Spy};
+
+/// Bridgings tried before a leg is given up.
+const JOINS: u32 = 10;
+/// Pause after the first bridging that was refused; doubles up to a second.
+const JOIN_PAUSE: Duration = Duration::from_millis(50);
+/// How often a call's lost media is made anew.
+const RENEWALS: u32 = 5;
+const PORT: &str = "UNICASTRTP_LOCAL_PORT";
+const ADDRESS: &str = "UNICASTRTP_LOCAL_ADDRESS";
+
+impl Control {
+    /// Begins the set-up of a call's media.
+    pub(super) fn open_legs(&mut self, id: &str, now: Instant) {
+        let Some(call) = self.calls.get_mut(id) else { return };
+        call.hold = None;
+        match call.kind {
+            CallKind::Stasis | CallKind::Initiated => self.start_leg(id, "caller", None, now),
+            CallKind::Tap => {
+                self.start_leg(id, "caller", Some(Spy::In), now);
+                self.start_leg(id, "callee", Some(Spy::Out), now);
+            }
+        }
+    }
+
+    fn start_leg(&mut self, id: &str, label: &'static str, spy: Option<Spy>, now: Instant) {
+        let generation = self.next_serial();
+        let name = |what: &str| format!("{}{}-{generation}-{what}", self.prefix, self.config.nonce);
+        let leg = Leg {
+            label,
+            generation,
+            spy,
+            bridge: Part::new(name("bridge")),
+            media: Part::new(name("media")),
+            snoop: spy.map(|_| Part::new(name("snoop"))),
+            step: Step::Idle,
+            deadline: now + self.config.setup_timeout,
+            joins: 0,
+            epoch: self.epoch,
+        };
+        let Some(call) = self.calls.get_mut(id) else { return };
+        let first = if spy.is_none() && !call.answered { Step::Answer } else { Step::Bridge };
+        // Registered before any request goes out: events may overtake the replies.
+        self.owners.insert(leg.bridge.id.clone(), Owner::Bridge);
+        self.owners.insert(leg.media.id.clone(), Owner::Media { call: id.to_owned(), generation });
+        if let Some(snoop) = &leg.snoop {
+            self.owners.insert(snoop.id.clone(), Owner::Snoop { call: id.to_owned(), generation });
+        }
+        call.legs.push(leg);
+        self.notice(Notice::LegOpening { call: id.to_owned(), leg: label });
+        self.take_step(id, generation, first, now);
+    }
+
+    /// Enters a step and asks for what it needs.
+    pub(super) fn take_step(&mut self, id: &str, generation: u64, step: Step, now: Instant) {
+        let target = self.calls.get(id).and_then(|call| self.config.targets.get(call.target)).copied();
+        let Some(leg) = self.leg_mut(id, generation) else { return };
+        leg.step = step;
+        let gathered = leg.is_gathered();
+        match step {
+            Step::Gather if gathered => return self.take_step(id, generation, Step::Join, now),
+            Step::Bridge => leg.bridge.asked = true,
+            Step::Media => leg.media.asked = true,
+            Step::Snoop => {
+                if let Some(snoop) = &mut leg.snoop {
+                    snoop.asked = true;
+                }
+            }
+            Step::Join => leg.joins += 1,
+            Step::Up => return self.leg_is_up(id, generation),
+            _ => {}
+        }
+        if let Some(request) = self.step_request(id, generation, target) {
+            self.send(request, Purpose::Leg { call: id.to_owned(), generation }, now);
+        }
+    }
+
+    fn step_request(&self, id: &str, generation: u64, target: Option<SocketAddr>) -> Option<Request> {
+        let leg = self.leg(id, generation)?;
+        let app = self.config.app.clone();
+        let media = leg.media.id.clone();
+        let variable = |name: &str| Request::GetVariable { channel: leg.media.id.clone(), variable: name.to_owned() };
+        Some(match leg.step {
+            Step::Answer => Request::Answer { channel: id.to_owned() },
+            Step::Bridge => Request::CreateBridge { bridge: leg.bridge.id.clone() },
+            Step::Snoop => {
+                Request::Snoop { channel: id.to_owned(), snoop: leg.snoop.as_ref()?.id.clone(), app, spy: leg.spy? }
+            }
+            Step::Media => Request::ExternalMedia {
+                channel: media,
+                app,
+                external_host: target?.to_string(),
+                format: self.config.format.clone(),
+            },
+            Step::Port => variable(PORT),
+            Step::Address(_) => variable(ADDRESS),
+            Step::Join => {
+                let party = leg.snoop.as_ref().map_or_else(|| id.to_owned(), |snoop| snoop.id.clone());
+                Request::AddChannel { bridge: leg.bridge.id.clone(), channels: vec![party, media] }
+            }
+            Step::Idle | Step::Gather | Step::JoinAgain(_) | Step::Up | Step::Lost => return None,
+        })
+    }
+
+    pub(super) fn on_leg_reply(
+        &mut self,
+        id: &str,
+        generation: u64,
+        result: Result<Value, RequestFailure>,
+        now: Instant,
+    ) {
+        let Some(leg) = self.leg(id, generation) else { return };
+        let (step, tapping) = (leg.step, leg.spy.is_some());
+        let value = match result {
+            Ok(value) => value,
+            Err(failure) => return self.on_leg_refused(id, generation, &failure, now),
+        };
+        let next = match step {
+            Step::Answer => {
+                self.mark_answered(id);
+                Step::Bridge
+            }
+            Step::Bridge if tapping => Step::Snoop,
+            Step::Bridge | Step::Snoop => Step::Media,
+            Step::Media => match source_in(&value) {
+                Some(source) => self.tell_source(id, generation, source),
+                None => Step::Port,
+            },
+            Step::Port => match variable_in(&value).and_then(|text| text.parse().ok()) {
+                Some(port) => Step::Address(port),
+                None => return self.fail_leg(id, generation, "Asterisk does not tell its RTP port", now),
+            },
+            Step::Address(port) => match variable_in(&value).and_then(address) {
+                Some(ip) => self.tell_source(id, generation, SocketAddr::new(ip, port)),
+                None => return self.fail_leg(id, generation, "Asterisk does not tell its RTP address", now),
+            },
+            Step::Join => Step::Up,
+            Step::Idle | Step::Gather | Step::JoinAgain(_) | Step::Up | Step::Lost => return,
+        };
+        self.take_step(id, generation, next, now);
+    }
+
+    fn on_leg_refused(&mut self, id: &str, generation: u64, failure: &RequestFailure, now: Instant) {
+        let Some(leg) = self.leg_mut(id, generation) else { return };
+        let what = match leg.step {
+            // The channel left between its event and our request; its own events say why.
+            Step::Answer if matches!(failure.status(), Some(404 | 409 | 412)) => {
+                return self.begin_end(id, None, None, now);
+            }
+            Step::Snoop if failure.status() == Some(404) => return self.begin_end(id, None, None, now),
+            // 422 is the race with the channel's way into Stasis; bridging twice does no harm.
+            Step::Join if leg.joins < JOINS => {
+                let pause = JOIN_PAUSE * 2u32.saturating_pow(leg.joins - 1).min(20);
+                leg.step = Step::JoinAgain(now + pause);
+                self.stats.retries += 1;
+                return;
+            }
+            Step::Answer => "the channel could not be answered",
+            Step::Bridge => "no bridge could be made",
+            Step::Snoop => "the channel could not be listened to",
+            Step::Media => "no media channel could be made",
+            Step::Port | Step::Address(_) => "Asterisk does not tell where its RTP comes from",
+            Step::Join => "its channels could not be bridged",
+            Step::Idle | Step::Gather | Step::JoinAgain(_) | Step::Up | Step::Lost => return,
+        };
+        self.fail_leg(id, generation, &format!("{what}: {failure}"), now);
+    }
+
+    fn tell_source(&mut self, id: &str, generation: u64, source: SocketAddr) -> Step {
+        if let Some(leg) = self.leg(id, generation) {
+            let (leg, format) = (leg.label, self.config.format.clone());
+            self.notice(Notice::MediaSource { call: id.to_owned(), leg, source, format });
+        }
+        Step::Gather
+    }
+
+    fn leg_is_up(&mut self, id: &str, generation: u64) {
+        let epoch = self.epoch;
+        if let Some(leg) = self.leg_mut(id, generation) {
+            leg.epoch = epoch;
+            let leg = leg.label;
+            self.notice(Notice::MediaUp { call: id.to_owned(), leg });
+        }
+    }
+
+    /// A media or snoop channel was seen entering our application.
+    pub(super) fn part_entered(&mut self, channel: &str, id: &str, generation: u64, now: Instant) {
+        let Some(leg) = self.leg_mut(id, generation) else { return };
+        if leg.media.id == channel {
+            leg.media.in_stasis = true;
+        }
+        if let Some(snoop) = leg.snoop.as_mut().filter(|snoop| snoop.id == channel) {
+            snoop.in_stasis = true;
+        }
+        if leg.step == Step::Gather && leg.is_gathered() {
+            self.take_step(id, generation, Step::Join, now);
+        }
+    }
+
+    /// A media channel ended while its call goes on.
+    pub(super) fn media_gone(&mut self, id: &str, generation: u64, now: Instant) {
+        match self.leg(id, generation).map(|leg| leg.step) {
+            Some(Step::Up) => self.renew_leg(id, generation, now),
+            Some(Step::Lost) | None => {}
+            Some(_) => self.fail_leg(id, generation, "the media channel ended while it was set up", now),
+        }
+    }
+
+    /// Makes a leg's objects anew and removes the old ones.
+    pub(super) fn renew_leg(&mut self, id: &str, generation: u64, now: Instant) {
+        let Some(call) = self.calls.get_mut(id) else { return };
+        if call.renewals >= RENEWALS {
+            self.fail_leg(id, generation, "its media was lost too often", now);
+            return;
+        }
+        call.renewals += 1;
+        self.replace_leg(id, generation, now);
+    }
+
+    /// The same for a leg whose set-up was cut short; that is no fault of the leg.
+    pub(super) fn replace_leg(&mut self, id: &str, generation: u64, now: Instant) {
+        let Some(leg) = self.take_leg(id, generation) else { return };
+        debug!(call = id, leg = leg.label, "media made anew");
+        self.stats.legs_renewed += 1;
+        let (label, spy) = (leg.label, leg.spy);
+        let group = self.next_serial();
+        self.dismantle(leg, group);
+        self.start_leg(id, label, spy, now);
+    }
+
+    /// Gives a leg up; without any leg the call has failed.
+    pub(super) fn fail_leg(&mut self, id: &str, generation: u64, text: &str, now: Instant) {
+        let Some(leg) = self.take_leg(id, generation) else { return };
+        warn!(call = id, leg = leg.label, text, "leg failed");
+        self.stats.legs_failed += 1;
+        let label = leg.label;
+        let group = self.next_serial();
+        self.dismantle(leg, group);
+        self.audit_soon(now);
+        self.notice(Notice::LegFailed { call: id.to_owned(), leg: label, text: text.to_owned() });
+        let Some(call) = self.calls.get(id) else { return };
+        if call.legs.is_empty() && matches!(call.stage, Stage::Active) {
+            self.fail_call(id, text.to_owned());
+        }
+    }
+
+    /// The answer to a leg's request will never come.
+    pub(super) fn lose_leg(&mut self, id: &str, generation: u64) {
+        if let Some(leg) = self.leg_mut(id, generation) {
+            leg.step = Step::Lost;
+        }
+    }
+
+    /// The same for legs that wait for an event.
+    pub(super) fn lose_unfinished_legs(&mut self) {
+        for leg in self.calls.values_mut().flat_map(|call| &mut call.legs) {
+            if !matches!(leg.step, Step::Up | Step::Idle) {
+                leg.step = Step::Lost;
+            }
+        }
+    }
+
+    fn leg(&self, id: &str, generation: u64) -> Option<&Leg> {
+        self.calls.get(id)?.legs.iter().find(|leg| leg.generation == generation)
+    }
+
+    fn leg_mut(&mut self, id: &str, generation: u64) -> Option<&mut Leg> {
+        self.calls.get_mut(id)?.legs.iter_mut().find(|leg| leg.generation == generation)
+    }
+
+    fn take_leg(&mut self, id: &str, generation: u64) -> Option<Leg> {
+        let legs = &mut self.calls.get_mut(id)?.legs;
+        let index = legs.iter().position(|leg| leg.generation == generation)?;
+        Some(legs.remove(index))
+    }
+}
+
+/// The RTP source that the answer to `externalMedia` tells, in Asterisks that do.
+fn source_in(reply: &Value) -> Option<SocketAddr> {
+    let channel: Channel = serde_json::from_value(reply.clone()).ok()?;
+    let port = channel.channelvars.get(PORT)?.parse().ok()?;
+    let ip = address(channel.channelvars.get(ADDRESS)?)?;
+    Some(SocketAddr::new(ip, port))
+}
+
+fn variable_in(reply: &Value) -> Option<&str> {
+    reply.get("value")?.as_str()
+}
+
+fn address(text: &str) -> Option<IpAddr> {
+    text.trim_start_matches('[').trim_end_matches(']').parse().ok()
+}

@@ -1,0 +1,249 @@
+//! The choreography of calls with Asterisk, without sockets and without a clock.
+//!
+//! [`Control::handle`] takes what happened and when; [`Control::poll`] is then called until
+//! it says [`Output::Wait`]. Everything between those two calls is decided here: which
+//! requests go out, in which order things are made and unmade, what is told of a call.
+//!
+//! Rules that the measured behaviour of Asterisk imposes:
+//! - Ids are chosen here and registered before the request goes out, for the reply, the
+//!   events and even the RTP race each other.
+//! - A channel is bridged only after its own `StasisStart`.
+//! - What we made stays up for ever unless we delete it, and events missed while not
+//!   connected are lost: after every connection the lists of channels, bridges and of our
+//!   application are what counts, and whatever bears our prefix and belongs to no call goes.
+//! - Every request has a time-out, every state a deadline, every retry a limit.
+
+mod call;
+mod config;
+mod events;
+mod io;
+mod legs;
+mod listing;
+mod opening;
+mod ending;
+mod removal;
+mod replies;
+#[cfg(test)]
+mod tests;
+mod timers;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Instant;
+
+use serde_json::Value;
+use tracing::debug;
+
+use self::call::{Call, Owner, Stage};
+use self::listing::Listing;
+use self::removal::{Object, Removal};
+pub use self::config::{CallKind, Config, ConfigError, RecoverCall};
+pub use self::io::{Command, CommandKind, Input, Notice, ObjectKind, Output, RequestFailure, RequestId, Stats};
+use crate::request::{Originate, Request};
+
+/// The state machine. See the [module](self) for the contract.
+#[derive(Debug)]
+pub struct Control {
+    config: Config,
+    prefix: String,
+    link: Link,
+    /// Number of listings begun.
+    epoch: u64,
+    listing_at: Option<Instant>,
+    listing_failures: u32,
+    recover: Vec<RecoverCall>,
+    serial: u64,
+    requests: u64,
+    next_target: usize,
+    calls: BTreeMap<String, Call>,
+    owners: BTreeMap<String, Owner>,
+    removals: BTreeMap<Object, Removal>,
+    pending: BTreeMap<RequestId, Pending>,
+    out: VecDeque<Output>,
+    stopping: bool,
+    stopped: bool,
+    stats: Stats,
+    told: Stats,
+    stats_at: Option<Instant>,
+}
+
+/// How we stand with the events websocket.
+#[derive(Debug)]
+enum Link {
+    Down,
+    /// Up; lists are being fetched and events wait for them.
+    Listing(Box<Listing>),
+    Up,
+}
+
+#[derive(Debug)]
+struct Pending {
+    purpose: Purpose,
+    deadline: Instant,
+}
+
+/// What a request is for.
+#[derive(Debug)]
+enum Purpose {
+    /// The current step of a leg.
+    Leg { call: String, generation: u64 },
+    Originate { call: String },
+    TapLook { call: String },
+    TapSubscribe { call: String },
+    /// Its creator lost interest; the removal waits for the answer.
+    Settle(Object),
+    Remove(Object),
+    Channels,
+    Bridges,
+    Application,
+}
+
+impl Control {
+    /// A machine that has not been connected yet.
+    ///
+    /// # Errors
+    /// [`ConfigError`] for settings that cannot work.
+    pub fn new(config: Config, _now: Instant) -> Result<Self, ConfigError> {
+        config.check()?;
+        Ok(Self {
+            prefix: config.prefix(),
+            recover: config.recover.clone(),
+            config,
+            link: Link::Down,
+            epoch: 0,
+            listing_at: None,
+            listing_failures: 0,
+            serial: 0,
+            requests: 0,
+            next_target: 0,
+            calls: BTreeMap::new(),
+            owners: BTreeMap::new(),
+            removals: BTreeMap::new(),
+            pending: BTreeMap::new(),
+            out: VecDeque::new(),
+            stopping: false,
+            stopped: false,
+            stats: Stats::default(),
+            told: Stats::default(),
+            stats_at: None,
+        })
+    }
+
+    /// Takes one input. Call [`Control::poll`] until it waits afterwards.
+    pub fn handle(&mut self, input: Input, now: Instant) {
+        match input {
+            Input::Connected => self.on_connected(now),
+            Input::Disconnected => self.on_disconnected(),
+            Input::Event(event) => self.on_event(event, now),
+            Input::Reply { id, result } => self.on_reply(id, result, now),
+            Input::Command(command) => self.on_command(command, now),
+            Input::Timer => {}
+        }
+        self.tick(now);
+    }
+
+    /// The next thing to do.
+    #[must_use = "an output that is dropped is lost"]
+    pub fn poll(&mut self) -> Output {
+        self.out.pop_front().unwrap_or_else(|| Output::Wait(self.next_deadline()))
+    }
+
+    /// Counters so far.
+    pub fn stats(&self) -> Stats {
+        Stats { open: self.open_calls() as u64, ..self.stats }
+    }
+
+    /// Whether there is neither a call, nor an unanswered request, nor anything to remove.
+    pub fn is_idle(&self) -> bool {
+        self.calls.is_empty() && self.removals.is_empty() && self.pending.is_empty()
+    }
+
+    fn on_connected(&mut self, now: Instant) {
+        debug!("connected");
+        self.forget_requests();
+        self.link = Link::Up;
+        self.listing_failures = 0;
+        self.begin_listing(now);
+    }
+
+    fn on_disconnected(&mut self) {
+        debug!("disconnected");
+        self.forget_requests();
+        self.link = Link::Down;
+        self.listing_at = None;
+    }
+
+    /// Answers that are still out will not be believed; what was being made is looked for
+    /// by the next listing.
+    fn forget_requests(&mut self) {
+        let pending = std::mem::take(&mut self.pending);
+        for (_, Pending { purpose, .. }) in pending {
+            match purpose {
+                Purpose::Leg { call, generation } => self.lose_leg(&call, generation),
+                Purpose::Originate { call } | Purpose::TapLook { call } | Purpose::TapSubscribe { call } => {
+                    let failure = RequestFailure::Unreachable("the connection to Asterisk broke".to_owned());
+                    self.refuse_asking(&call, &failure);
+                }
+                Purpose::Settle(_) | Purpose::Remove(_) | Purpose::Channels | Purpose::Bridges | Purpose::Application => {}
+            }
+        }
+        self.lose_unfinished_legs();
+        self.suspend_removals();
+    }
+
+    fn on_reply(&mut self, id: RequestId, result: Result<Value, RequestFailure>, now: Instant) {
+        let Some(Pending { purpose, .. }) = self.pending.remove(&id) else {
+            debug!(?id, "answer that nobody waits for");
+            return;
+        };
+        self.settle_reply(purpose, result, now);
+    }
+
+    fn on_command(&mut self, command: Command, now: Instant) {
+        match command {
+            Command::Originate { call, endpoint, caller_id, formats, variables } => {
+                let originate = Originate {
+                    channel: call,
+                    app: self.config.app.clone(),
+                    endpoint,
+                    caller_id,
+                    formats,
+                    // Ours is the timer that counts; Asterisk's is the safety net should we die.
+                    timeout_s: self.config.ring_timeout.as_secs() + 5,
+                    variables,
+                };
+                self.originate(originate, now);
+            }
+            Command::Tap { call } => self.tap(call, now),
+            Command::Hangup { call } => self.hang_up(&call, now),
+            Command::Shutdown => self.shut_down(),
+        }
+    }
+
+    fn send(&mut self, request: Request, purpose: Purpose, now: Instant) {
+        self.requests += 1;
+        self.stats.requests += 1;
+        let id = RequestId(self.requests);
+        debug!(?id, ?request, "asked");
+        self.pending.insert(id, Pending { purpose, deadline: now + self.config.request_timeout });
+        self.out.push_back(Output::Send { id, request });
+    }
+
+    fn notice(&mut self, notice: Notice) {
+        debug!(?notice, "told");
+        self.out.push_back(Output::Notice(notice));
+    }
+
+    fn next_serial(&mut self) -> u64 {
+        self.serial += 1;
+        self.serial
+    }
+
+    /// Calls that take up a place.
+    fn open_calls(&self) -> usize {
+        self.calls.values().filter(|call| !matches!(call.stage, Stage::Ending(_))).count()
+    }
+
+    fn is_connected(&self) -> bool {
+        !matches!(self.link, Link::Down)
+    }
+}

@@ -1,0 +1,265 @@
+//! The ways in: a channel that enters our application, a call we place, a channel we tap.
+
+use std::time::Instant;
+
+use serde_json::Value;
+use tracing::info;
+
+use super::call::{Asking, Call, Owner, Stage};
+use super::config::CallKind;
+use super::io::{CommandKind, Notice, RequestFailure};
+use super::removal::{Action, Object, Rank, Removal};
+use super::replies::read;
+use super::{Control, Purpose};
+use crate::model::Channel;
+use crate::request::{Originate, Request};
+
+/// Removals beyond what the calls themselves can cause; callers that find no place here,
+/// either, are found by the next listing.
+const MAX_TURNED_AWAY: usize = 1024;
+/// Longest id that is taken for one; Asterisk's own limit is 150 bytes.
+const MAX_ID: usize = 150;
+
+impl Control {
+    /// A channel is in our application and nobody has it yet.
+    pub(super) fn open_stasis(&mut self, channel: Channel, resumed: bool, hold: Option<u64>, now: Instant) {
+        if self.stopping || self.open_calls() >= self.config.max_calls {
+            self.turn_away(channel, now);
+            return;
+        }
+        let id = channel.id.clone();
+        self.insert_call(&id, CallKind::Stasis, Stage::Active);
+        if let Some(call) = self.calls.get_mut(&id) {
+            call.in_stasis = true;
+            call.hold = hold;
+        }
+        self.tell_opened(&id, &channel, resumed);
+        if hold.is_none() {
+            self.open_legs(&id, now);
+        }
+    }
+
+    /// Lets a caller go on in the dialplan: the call is not harmed by our being full.
+    pub(super) fn turn_away(&mut self, channel: Channel, now: Instant) {
+        if self.removals.len() >= MAX_TURNED_AWAY + 8 * self.config.max_calls {
+            self.audit_soon(now);
+            return;
+        }
+        info!(channel = %channel.id, "no place: the caller goes on in the dialplan");
+        self.stats.turned_away += 1;
+        self.send_on(&channel.id);
+        self.notice(Notice::CallTurnedAway { channel: Box::new(channel) });
+    }
+
+    /// Sends a channel back to its dialplan.
+    pub(super) fn send_on(&mut self, channel: &str) {
+        let group = self.next_serial();
+        self.remove(Object::Channel(channel.to_owned()), Removal::new(Action::Continue, Rank::Party, group));
+    }
+
+    /// Places a call.
+    pub(super) fn originate(&mut self, mut originate: Originate, now: Instant) {
+        let call = originate.channel.clone();
+        if let Err((status, message)) = self.admit(&call) {
+            self.refuse(CommandKind::Originate, call, status, message);
+            return;
+        }
+        if originate.formats.is_none() && originate.endpoint.starts_with("Local/") {
+            // Left alone a Local channel runs at 192 kHz: five times the load.
+            originate.formats = Some(self.config.format.clone());
+        }
+        self.insert_call(&call, CallKind::Initiated, Stage::Asking(Asking::Originate));
+        self.send(Request::Originate(originate), Purpose::Originate { call }, now);
+    }
+
+    pub(super) fn on_originated(&mut self, id: &str, result: Result<Value, RequestFailure>, now: Instant) {
+        match read::<Channel>(result) {
+            Ok(channel) => self.ensure_opened(id, &channel, now),
+            Err(failure) => self.refuse_asking(id, &failure),
+        }
+    }
+
+    /// The call we placed exists. Whichever of reply and events comes first tells.
+    pub(super) fn ensure_opened(&mut self, id: &str, channel: &Channel, now: Instant) {
+        let Some(call) = self.calls.get_mut(id) else { return };
+        if matches!(call.stage, Stage::Asking(Asking::Originate)) {
+            call.stage = Stage::Ringing { until: now + self.config.ring_timeout };
+            call.epoch = self.epoch;
+            self.tell_opened(id, channel, false);
+            self.notice(Notice::CommandAccepted { command: CommandKind::Originate, call: id.to_owned() });
+        }
+    }
+
+    /// The channel of a call that is known entered our application.
+    pub(super) fn party_entered(&mut self, id: &str, channel: Channel, now: Instant) {
+        self.ensure_opened(id, &channel, now);
+        let Some(call) = self.calls.get_mut(id) else { return };
+        match (call.kind, &call.stage) {
+            (CallKind::Initiated, Stage::Ringing { .. }) => {
+                call.stage = Stage::Active;
+                call.in_stasis = true;
+                let held = call.hold.is_some();
+                if channel.is_up() {
+                    self.mark_answered(id);
+                }
+                if !held {
+                    self.open_legs(id, now);
+                }
+            }
+            // It left and came back before its end was told.
+            (CallKind::Stasis, Stage::Ending(_)) => {
+                self.close(id);
+                self.open_stasis(channel, false, None, now);
+            }
+            // Its dialplan sends it to us as well; it is listened to already.
+            (CallKind::Tap, _) => self.send_on(id),
+            _ => {}
+        }
+    }
+
+    /// Begins to tap a channel.
+    pub(super) fn tap(&mut self, call: String, now: Instant) {
+        let admitted = self.admit(&call).and_then(|()| {
+            if self.removals.contains_key(&Object::Subscription(call.clone())) {
+                Err((Some(409), "an earlier tap of it is still being taken down".to_owned()))
+            } else {
+                Ok(())
+            }
+        });
+        if let Err((status, message)) = admitted {
+            self.refuse(CommandKind::Tap, call, status, message);
+            return;
+        }
+        self.insert_call(&call, CallKind::Tap, Stage::Asking(Asking::Tap { channel: None, resumed: false }));
+        self.send(Request::GetChannel { channel: call.clone() }, Purpose::TapLook { call }, now);
+    }
+
+    pub(super) fn on_tap_looked(&mut self, id: &str, result: Result<Value, RequestFailure>, now: Instant) {
+        let channel = match read::<Channel>(result) {
+            Ok(channel) => channel,
+            Err(failure) => return self.refuse_asking(id, &failure),
+        };
+        if channel.is_media() || channel.id != id {
+            let message = "this channel carries an application's media, not a party".to_owned();
+            return self.refuse_asking(id, &RequestFailure::Refused { status: 422, message });
+        }
+        self.subscribe(id, channel, false, now);
+    }
+
+    /// Asks to hear of a channel to be tapped.
+    pub(super) fn subscribe(&mut self, id: &str, channel: Channel, resumed: bool, now: Instant) {
+        let Some(call) = self.calls.get_mut(id) else { return };
+        call.stage = Stage::Asking(Asking::Tap { channel: Some(channel), resumed });
+        let request = Request::Subscribe { app: self.config.app.clone(), channel: id.to_owned() };
+        self.send(request, Purpose::TapSubscribe { call: id.to_owned() }, now);
+    }
+
+    pub(super) fn on_tap_subscribed(&mut self, id: &str, result: Result<Value, RequestFailure>, now: Instant) {
+        if let Err(failure) = result {
+            return self.refuse_asking(id, &failure);
+        }
+        let Some(call) = self.calls.get_mut(id) else { return };
+        let Stage::Asking(Asking::Tap { channel: Some(channel), resumed }) = &mut call.stage else { return };
+        let (channel, resumed) = (std::mem::take(channel), *resumed);
+        call.stage = Stage::Active;
+        call.epoch = self.epoch;
+        let held = call.hold.is_some();
+        self.tell_opened(id, &channel, resumed);
+        if !resumed {
+            self.notice(Notice::CommandAccepted { command: CommandKind::Tap, call: id.to_owned() });
+        }
+        if !held {
+            self.open_legs(id, now);
+        }
+    }
+
+    /// What was asked for does not come about: tells so and leaves nothing behind.
+    pub(super) fn refuse_asking(&mut self, id: &str, failure: &RequestFailure) {
+        let Some(Call { stage: Stage::Asking(asking), .. }) = self.calls.get(id) else { return };
+        let (command, resumed) = match asking {
+            Asking::Originate => (CommandKind::Originate, false),
+            Asking::Tap { resumed, .. } => (CommandKind::Tap, *resumed),
+        };
+        // A refusal made nothing, and a refused id may be somebody else's channel. Silence proves nothing.
+        if !matches!(failure, RequestFailure::Refused { .. }) {
+            let group = self.next_serial();
+            match command {
+                CommandKind::Originate => {
+                    self.remove(Object::Channel(id.to_owned()), Removal::new(Action::Delete, Rank::Party, group));
+                }
+                CommandKind::Tap | CommandKind::Hangup => self.unsubscribe(id, group),
+            }
+        }
+        self.forget_call(id);
+        if resumed {
+            self.stats.ended += 1;
+            self.notice(Notice::CallEnded { call: id.to_owned(), cause: None, text: failure.to_string() });
+        } else {
+            self.refuse(command, id.to_owned(), failure.status(), failure.to_string());
+        }
+    }
+
+    pub(super) fn refuse(&mut self, command: CommandKind, call: String, status: Option<u16>, message: String) {
+        self.notice(Notice::CommandRefused { command, call, status, message });
+    }
+
+    /// Whether a command may open a call of this id.
+    fn admit(&self, call: &str) -> Result<(), (Option<u16>, String)> {
+        let no = |status: u16, message: &str| Err((Some(status), message.to_owned()));
+        if self.stopping {
+            no(503, "the server is shutting down")
+        } else if !self.is_connected() {
+            Err((None, "Asterisk is not connected".to_owned()))
+        } else if call.is_empty() || call.len() > MAX_ID {
+            no(422, "a call id has 1 to 150 bytes")
+        } else if self.calls.contains_key(call) {
+            no(409, "this call is open already")
+        } else if self.owners.contains_key(call) || self.removals.contains_key(&Object::Channel(call.to_owned())) {
+            no(409, "this channel is one of our own")
+        } else if self.open_calls() >= self.config.max_calls {
+            no(503, "all call places are taken")
+        } else {
+            Ok(())
+        }
+    }
+
+    pub(super) fn insert_call(&mut self, id: &str, kind: CallKind, stage: Stage) {
+        let target = self.next_target % self.config.targets.len();
+        self.next_target = target + 1;
+        let call = Call {
+            kind,
+            target,
+            epoch: self.epoch,
+            stage,
+            answered: false,
+            in_stasis: false,
+            legs: Vec::new(),
+            renewals: 0,
+            hold: None,
+            taken_down: false,
+        };
+        self.owners.insert(id.to_owned(), Owner::Party { call: id.to_owned() });
+        self.calls.insert(id.to_owned(), call);
+    }
+
+    pub(super) fn tell_opened(&mut self, id: &str, channel: &Channel, resumed: bool) {
+        let Some(call) = self.calls.get(id) else { return };
+        let (kind, target) = (call.kind, call.target);
+        info!(call = id, ?kind, resumed, "call opened");
+        self.stats.opened += 1;
+        let channel_box = Box::new(channel.clone());
+        self.notice(Notice::CallOpened { call: id.to_owned(), kind, target, channel: channel_box, resumed });
+        if channel.is_up() {
+            self.mark_answered(id);
+        }
+    }
+
+    pub(super) fn mark_answered(&mut self, id: &str) {
+        if let Some(call) = self.calls.get_mut(id)
+            && !call.answered
+        {
+            call.answered = true;
+            self.notice(Notice::CallAnswered { call: id.to_owned() });
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! Taking things down: in one order, again and again until it is done.
+//!
+//! What belongs together is a group. Within it a rank begins only when the one before is
+//! through: the party, media channels, snoops, bridges, subscriptions. Asterisk has been
+//! seen to stumble over other orders (its issue 1715). An object whose creation is still
+//! unanswered is waited for, because a DELETE that overtakes the POST finds nothing.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use tracing::{debug, warn};
+
+use super::io::{CommandKind, Notice, ObjectKind, RequestFailure};
+use super::{Control, Link, Purpose};
+use crate::request::Request;
+
+/// Attempts before a removal is left to the next listing.
+const ATTEMPTS: u32 = 6;
+/// Pause after the first failed attempt; doubles.
+const BACKOFF: Duration = Duration::from_millis(200);
+
+/// Something in Asterisk.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Object {
+    Channel(String),
+    Bridge(String),
+    /// Our subscription to a channel that is not ours.
+    Subscription(String),
+}
+
+/// What is to become of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Action {
+    Delete,
+    /// A caller's channel goes on in its dialplan.
+    Continue,
+}
+
+/// Place in the order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Rank {
+    Party,
+    Media,
+    Snoop,
+    Bridge,
+    Subscription,
+}
+
+#[derive(Debug)]
+pub(super) struct Removal {
+    action: Action,
+    rank: Rank,
+    group: u64,
+    state: State,
+    attempts: u32,
+    /// It belonged to nobody; its end is told.
+    orphan: bool,
+    /// The call whose `Hangup` command waits for this.
+    hangup: Option<String>,
+    /// It turned up (again) while its removal was under way.
+    again: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Its creation is not answered yet.
+    Unsettled,
+    Ready,
+    Asked,
+    Backoff(Instant),
+}
+
+impl Removal {
+    pub(super) fn new(action: Action, rank: Rank, group: u64) -> Self {
+        Self { action, rank, group, state: State::Ready, attempts: 0, orphan: false, hangup: None, again: false }
+    }
+
+    pub(super) fn orphan(mut self) -> Self {
+        self.orphan = true;
+        self
+    }
+
+    pub(super) fn in_group(mut self, group: u64) -> Self {
+        self.group = group;
+        self
+    }
+
+    pub(super) fn for_hangup(mut self, call: &str) -> Self {
+        self.hangup = Some(call.to_owned());
+        self
+    }
+}
+
+impl Control {
+    pub(super) fn remove(&mut self, object: Object, removal: Removal) {
+        debug!(?object, ?removal.action, removal.group, removal.orphan, "to be removed");
+        self.removals.entry(object).or_insert(removal);
+    }
+
+    /// Its creation is under way: wait for that answer first.
+    pub(super) fn removal_unsettled(&mut self, object: &Object) {
+        if let Some(removal) = self.removals.get_mut(object) {
+            removal.state = State::Unsettled;
+        }
+    }
+
+    /// Its creation has been answered, one way or the other.
+    pub(super) fn removal_settled(&mut self, object: &Object) {
+        if let Some(removal) = self.removals.get_mut(object)
+            && removal.state == State::Unsettled
+        {
+            removal.state = State::Ready;
+        }
+    }
+
+    /// It was seen entering our application: an answer to an earlier attempt proves nothing.
+    pub(super) fn removal_seen(&mut self, object: &Object) {
+        if let Some(removal) = self.removals.get_mut(object)
+            && removal.state == State::Asked
+        {
+            removal.again = true;
+        }
+    }
+
+    /// Sends what may be sent now. While Asterisk is not heard only a stop goes on.
+    pub(super) fn pump_removals(&mut self, now: Instant) {
+        if matches!(self.link, Link::Down) && !self.stopping {
+            return;
+        }
+        let mut begun: BTreeSet<(u64, Rank)> = BTreeSet::new();
+        for removal in self.removals.values() {
+            begun.insert((removal.group, removal.rank));
+        }
+        let first = |group: u64| begun.range((group, Rank::Party)..).next().map(|(_, rank)| *rank);
+        let due: Vec<Object> = self
+            .removals
+            .iter()
+            .filter(|(_, r)| first(r.group) == Some(r.rank))
+            .filter(|(_, r)| match r.state {
+                State::Ready => true,
+                State::Backoff(at) => at <= now,
+                State::Unsettled | State::Asked => false,
+            })
+            .map(|(object, _)| object.clone())
+            .collect();
+        for object in due {
+            self.ask_removal(object, now);
+        }
+    }
+
+    fn ask_removal(&mut self, object: Object, now: Instant) {
+        let Some(removal) = self.removals.get_mut(&object) else { return };
+        removal.state = State::Asked;
+        removal.attempts += 1;
+        removal.again = false;
+        let request = match (&object, removal.action) {
+            (Object::Channel(id), Action::Delete) => Request::DeleteChannel { channel: id.clone() },
+            (Object::Channel(id), Action::Continue) => Request::Continue { channel: id.clone() },
+            (Object::Bridge(id), _) => Request::DeleteBridge { bridge: id.clone() },
+            (Object::Subscription(id), _) => {
+                Request::Unsubscribe { app: self.config.app.clone(), channel: id.clone() }
+            }
+        };
+        self.send(request, Purpose::Remove(object), now);
+    }
+
+    pub(super) fn on_removal_reply(&mut self, object: &Object, result: Result<(), RequestFailure>, now: Instant) {
+        let Some(removal) = self.removals.get_mut(object) else { return };
+        let gone = match &result {
+            Ok(()) => true,
+            Err(RequestFailure::Refused { status: 404, .. }) => true,
+            // Not in our application any more: there is nothing to continue or to unsubscribe.
+            Err(RequestFailure::Refused { status, .. }) => {
+                matches!(status, 400..=499) && (removal.action == Action::Continue || removal.rank == Rank::Subscription)
+            }
+            Err(_) => false,
+        };
+        if gone && !removal.again {
+            self.finish_removal(object, result.is_ok());
+        } else if removal.attempts >= ATTEMPTS {
+            self.abandon_removal(object, &result, now);
+        } else {
+            removal.state = State::Backoff(now + BACKOFF * 2u32.saturating_pow(removal.attempts - 1));
+            self.stats.retries += 1;
+        }
+    }
+
+    fn finish_removal(&mut self, object: &Object, by_us: bool) {
+        let Some(removal) = self.removals.remove(object) else { return };
+        debug!(?object, by_us, "removed");
+        if removal.orphan && by_us {
+            self.stats.reaped += 1;
+            let (kind, id) = match object {
+                Object::Bridge(id) => (ObjectKind::Bridge, id),
+                Object::Channel(id) | Object::Subscription(id) => (ObjectKind::Channel, id),
+            };
+            self.notice(Notice::Reaped { kind, id: id.clone() });
+        }
+        if let Some(call) = removal.hangup {
+            self.notice(Notice::CommandAccepted { command: CommandKind::Hangup, call });
+        }
+    }
+
+    fn abandon_removal(&mut self, object: &Object, result: &Result<(), RequestFailure>, now: Instant) {
+        let Some(removal) = self.removals.remove(object) else { return };
+        warn!(?object, ?result, "could not be removed; left to the next listing");
+        self.stats.abandoned += 1;
+        self.audit_soon(now);
+        if let Some(call) = removal.hangup {
+            let (status, message) = match result {
+                Err(failure) => (failure.status(), failure.to_string()),
+                Ok(()) => (None, "the channel keeps coming back".to_owned()),
+            };
+            self.notice(Notice::CommandRefused { command: CommandKind::Hangup, call, status, message });
+        }
+    }
+
+    /// The connection broke: nothing was answered, and attempts made so far do not count.
+    pub(super) fn suspend_removals(&mut self) {
+        for removal in self.removals.values_mut() {
+            removal.state = State::Ready;
+            removal.attempts = 0;
+            removal.again = false;
+        }
+    }
+
+    pub(super) fn group_is_done(&self, group: u64) -> bool {
+        self.removals.values().all(|removal| removal.group != group)
+    }
+
+    pub(super) fn next_removal_at(&self) -> Option<Instant> {
+        if matches!(self.link, Link::Down) && !self.stopping {
+            return None;
+        }
+        self.removals
+            .values()
+            .filter_map(|removal| match removal.state {
+                State::Backoff(at) => Some(at),
+                _ => None,
+            })
+            .min()
+    }
+}

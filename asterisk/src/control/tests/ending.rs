@@ -1,0 +1,169 @@
+//! The ways out.
+
+use super::*;
+use crate::request::Request;
+use crate::testkit::Fault;
+
+/// What was removed, in order, by the last part of the id.
+fn removals(rig: &Rig) -> Vec<String> {
+    rig.requests
+        .iter()
+        .filter_map(|r| match r {
+            Request::DeleteChannel { channel } => Some(channel),
+            Request::DeleteBridge { bridge } => Some(bridge),
+            Request::Continue { channel } | Request::Unsubscribe { channel, .. } => Some(channel),
+            _ => None,
+        })
+        .map(|id| id.rsplit('-').next().unwrap_or_default().to_owned())
+        .collect()
+}
+
+#[test]
+fn a_byes_cause_is_told_once_after_the_grace() {
+    for order in [Order::RepliesFirst, Order::EventsFirst] {
+        let mut rig = rig_in_call(order);
+        rig.world.hang_up("c1", 16);
+        rig.settle();
+        assert_eq!(end_of(&rig, "c1"), None, "a better cause may still come");
+        rig.advance(ms(250));
+        assert_eq!(end_of(&rig, "c1").unwrap(), (Some(16), "Normal Clearing".into()));
+        rig.assert_nothing_left();
+        rig.advance(ms(60_000));
+        assert!(rig.assert_calls_told_in_turn().is_empty());
+        assert_eq!(removals(&rig), ["media", "bridge"]);
+    }
+}
+
+#[test]
+fn leaving_the_application_without_a_hang_up_has_no_cause() {
+    let mut rig = rig_in_call(Order::RepliesFirst);
+    rig.world.execute(&Request::Continue { channel: "c1".into() }).unwrap();
+    rig.advance(ms(250));
+    assert_eq!(end_of(&rig, "c1").unwrap(), (None, "left the application".into()));
+    rig.assert_nothing_left();
+    assert!(rig.world.exists("c1"));
+}
+
+#[test]
+fn a_channel_that_comes_back_is_a_new_call() {
+    let mut rig = rig_in_call(Order::RepliesFirst);
+    rig.world.execute(&Request::Continue { channel: "c1".into() }).unwrap();
+    rig.world.incoming("c1");
+    rig.advance(ms(1_000));
+    assert_eq!(count(&rig, |n| matches!(n, Notice::CallOpened { .. })), 2);
+    assert_eq!(count(&rig, |n| matches!(n, Notice::CallEnded { .. })), 1);
+    assert_eq!(rig.assert_calls_told_in_turn(), ["c1"]);
+    assert_eq!(rig.ours().len(), 2);
+}
+
+#[test]
+fn a_hang_up_command_ends_the_channel_first_and_then_the_media() {
+    let mut rig = rig_in_call(Order::RepliesFirst);
+    rig.command(Command::Hangup { call: "c1".into() });
+    rig.settle();
+    assert!(is_accepted(&rig, CommandKind::Hangup));
+    assert_eq!(end_of(&rig, "c1").unwrap(), (Some(16), "hung up on request".into()));
+    assert_eq!(removals(&rig), ["c1", "media", "bridge"]);
+    assert!(!rig.world.exists("c1"));
+    rig.assert_nothing_left();
+}
+
+#[test]
+fn a_hang_up_that_asterisk_never_grants_is_refused_in_the_end() {
+    let mut rig = rig_in_call(Order::RepliesFirst);
+    rig.set_faults(|r| match r {
+        Request::DeleteChannel { channel } if channel == "c1" => Fault::Refused(500),
+        _ => Fault::None,
+    });
+    rig.command(Command::Hangup { call: "c1".into() });
+    rig.advance(ms(14_000));
+    assert_eq!(refusal_of(&rig, CommandKind::Hangup).unwrap().0, Some(500));
+    assert!(rig.ours().is_empty(), "its media is gone all the same: {:?}", rig.ours());
+    assert_eq!(rig.control.stats().abandoned, 1);
+    // It is still up in our application, so the next listing takes it up again.
+    rig.clear_faults();
+    rig.advance(ms(60_000));
+    assert_eq!(rig.assert_calls_told_in_turn(), ["c1"]);
+}
+
+#[test]
+fn a_taps_objects_go_in_order() {
+    let mut rig = rig_tapping();
+    rig.command(Command::Hangup { call: "t1".into() });
+    rig.settle();
+    assert_eq!(removals(&rig), ["media", "media", "snoop", "snoop", "bridge", "bridge", "t1"]);
+}
+
+#[test]
+fn removals_that_fail_are_tried_again() {
+    for fault in [Fault::Refused(500), Fault::Unreachable, Fault::Swallowed, Fault::Unanswered] {
+        let mut rig = rig_in_call(Order::RepliesFirst);
+        let mut left = 3;
+        rig.set_faults(move |r| {
+            if left > 0 && matches!(r, Request::DeleteChannel { .. } | Request::DeleteBridge { .. }) {
+                left -= 1;
+                return fault;
+            }
+            Fault::None
+        });
+        rig.world.hang_up("c1", 16);
+        rig.advance(ms(60_000));
+        rig.assert_nothing_left();
+        assert!(rig.control.stats().retries >= 1, "{fault:?}");
+        assert!(rig.assert_calls_told_in_turn().is_empty());
+    }
+}
+
+#[test]
+fn what_is_given_up_is_found_by_a_later_listing() {
+    let mut rig = rig_in_call(Order::RepliesFirst);
+    rig.set_faults(|r| if matches!(r, Request::DeleteBridge { .. }) { Fault::Refused(500) } else { Fault::None });
+    rig.world.hang_up("c1", 16);
+    rig.advance(ms(15_000));
+    assert_eq!(rig.control.stats().abandoned, 1);
+    assert_eq!(rig.ours().len(), 1);
+    rig.clear_faults();
+    rig.advance(ms(120_000));
+    rig.assert_nothing_left();
+}
+
+#[test]
+fn a_stop_lets_callers_go_on_hangs_up_what_we_placed_and_leaves_tapped_channels_alone() {
+    let mut rig = rig_in_call(Order::RepliesFirst);
+    rig.world.foreign_call("t1");
+    rig.command(Command::Tap { call: "t1".into() });
+    rig.command(originate("asterscribe-o1"));
+    rig.settle();
+    rig.world.answered_at_far_end("asterscribe-o1");
+    rig.command(originate("asterscribe-o2"));
+    rig.settle();
+    rig.command(originate("asterscribe-o3"));
+    rig.command(Command::Shutdown);
+    rig.world.incoming("c9");
+    rig.settle();
+    assert_eq!(count(&rig, |n| matches!(n, Notice::ShutdownComplete)), 1);
+    assert!(rig.world.is_continued("c1") && rig.world.is_continued("c9"));
+    assert!(rig.world.exists("t1"));
+    assert_eq!(rig.world.in_app(), Vec::<String>::new());
+    rig.assert_nothing_left();
+    assert!(rig.assert_calls_told_in_turn().is_empty());
+    assert_eq!(refusal_of(&rig, CommandKind::Originate).unwrap(), (None, "the server is shutting down".into()));
+}
+
+#[test]
+fn a_stop_ends_though_asterisk_does_not_answer() {
+    let mut rig = rig_in_call(Order::RepliesFirst);
+    rig.set_faults(|_| Fault::Unreachable);
+    rig.disconnect();
+    rig.command(Command::Shutdown);
+    rig.advance(ms(30_000));
+    assert_eq!(count(&rig, |n| matches!(n, Notice::ShutdownComplete)), 1);
+    assert!(rig.control.is_idle());
+}
+
+#[test]
+fn a_stop_with_nothing_to_do_is_complete_at_once() {
+    let mut rig = rig_with(config(), World::new(APP));
+    rig.command(Command::Shutdown);
+    assert_eq!(count(&rig, |n| matches!(n, Notice::ShutdownComplete)), 1);
+}

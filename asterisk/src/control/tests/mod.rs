@@ -1,0 +1,105 @@
+//! The choreography against a world made of maps.
+
+mod ending;
+mod faults;
+mod originate;
+mod random;
+mod relisting;
+mod stasis;
+mod tap;
+
+use std::time::Duration;
+
+use super::{CallKind, Command, CommandKind, Config, Notice, RecoverCall};
+use crate::testkit::{Order, Rig, World, t0};
+
+const APP: &str = "asterscribe";
+
+fn config() -> Config {
+    Config::new("n1", vec!["127.0.0.1:4000".parse().unwrap(), "127.0.0.1:4002".parse().unwrap()])
+}
+
+fn rig_with(config: Config, world: World) -> Rig {
+    Rig::new(config, world, t0())
+}
+
+/// Connected and in agreement with an empty world.
+fn rig() -> Rig {
+    connected(config())
+}
+
+fn connected(config: Config) -> Rig {
+    let mut rig = rig_with(config, World::new(APP));
+    rig.connect();
+    rig.settle();
+    assert_eq!(rig.notices, [Notice::Synced]);
+    rig.notices.clear();
+    rig
+}
+
+/// With one Stasis call whose media is up.
+fn rig_in_call(order: Order) -> Rig {
+    let mut rig = rig();
+    rig.order = order;
+    rig.world.incoming("c1");
+    rig.settle();
+    assert!(is_up(&rig, "c1", "caller"), "{:?}", rig.notices);
+    rig
+}
+
+/// With one tap whose both legs are up.
+fn rig_tapping() -> Rig {
+    let mut rig = rig();
+    rig.world.foreign_call("t1");
+    rig.command(Command::Tap { call: "t1".into() });
+    rig.settle();
+    assert!(is_up(&rig, "t1", "caller") && is_up(&rig, "t1", "callee"), "{:?}", rig.notices);
+    rig
+}
+
+fn originate(call: &str) -> Command {
+    Command::Originate {
+        call: call.into(),
+        endpoint: "PJSIP/200".into(),
+        caller_id: None,
+        formats: None,
+        variables: Vec::new(),
+    }
+}
+
+fn recover(call: &str, kind: CallKind) -> RecoverCall {
+    RecoverCall { call: call.into(), channel: call.into(), kind }
+}
+
+fn is_up(rig: &Rig, call: &str, leg: &str) -> bool {
+    rig.notices.iter().any(|n| matches!(n, Notice::MediaUp { call: c, leg: l } if c == call && *l == leg))
+}
+
+fn count(rig: &Rig, what: impl Fn(&Notice) -> bool) -> usize {
+    rig.notices.iter().filter(|notice| what(notice)).count()
+}
+
+/// Cause and words of the call's end.
+fn end_of(rig: &Rig, call: &str) -> Option<(Option<u16>, String)> {
+    rig.notices.iter().find_map(|notice| match notice {
+        Notice::CallEnded { call: c, cause, text } if c == call => Some((*cause, text.clone())),
+        _ => None,
+    })
+}
+
+fn refusal_of(rig: &Rig, wanted: CommandKind) -> Option<(Option<u16>, String)> {
+    rig.notices.iter().find_map(|notice| match notice {
+        Notice::CommandRefused { command, status, message, .. } if *command == wanted => {
+            Some((*status, message.clone()))
+        }
+        _ => None,
+    })
+}
+
+fn is_accepted(rig: &Rig, wanted: CommandKind) -> bool {
+    rig.notices.iter().any(|n| matches!(n, Notice::CommandAccepted { command, .. } if *command == wanted))
+}
+
+fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}

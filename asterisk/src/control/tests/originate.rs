@@ -1,0 +1,139 @@
+//! Calls that we place.
+
+use super::*;
+use crate::event::Event;
+use crate::request::Request;
+use crate::testkit::Fault;
+use crate::control::Input;
+
+fn placed() -> Rig {
+    let mut rig = rig();
+    rig.command(originate("asterscribe-o1"));
+    rig.settle();
+    assert!(is_accepted(&rig, CommandKind::Originate));
+    assert!(matches!(rig.notices[0], Notice::CallOpened { kind: CallKind::Initiated, .. }));
+    rig
+}
+
+#[test]
+fn an_answered_call_gets_media() {
+    let mut rig = placed();
+    rig.world.answered_at_far_end("asterscribe-o1");
+    rig.settle();
+    assert!(is_up(&rig, "asterscribe-o1", "caller"));
+    assert_eq!(count(&rig, |n| matches!(n, Notice::CallAnswered { .. })), 1);
+    assert!(!rig.requests.iter().any(|r| matches!(r, Request::Answer { .. })), "it is up already");
+}
+
+#[test]
+fn a_busy_line_ends_it_with_its_cause() {
+    let mut rig = placed();
+    rig.world.hang_up("asterscribe-o1", 17);
+    rig.settle();
+    assert_eq!(end_of(&rig, "asterscribe-o1").unwrap(), (Some(17), "told at the end".into()));
+    rig.assert_nothing_left();
+}
+
+#[test]
+fn an_end_that_overtakes_the_reply_is_told_in_turn() {
+    let mut rig = rig();
+    rig.order = Order::EventsFirst;
+    rig.command(originate("asterscribe-o1"));
+    rig.world.hang_up("asterscribe-o1", 21);
+    rig.settle();
+    assert!(is_accepted(&rig, CommandKind::Originate));
+    assert_eq!(end_of(&rig, "asterscribe-o1").unwrap().0, Some(21));
+    assert!(rig.assert_calls_told_in_turn().is_empty());
+    rig.assert_nothing_left();
+}
+
+#[test]
+fn nobody_answers() {
+    let mut rig = placed();
+    rig.advance(ms(59_000));
+    assert!(rig.world.exists("asterscribe-o1"));
+    rig.advance(ms(3_000));
+    assert!(!rig.world.exists("asterscribe-o1"));
+    assert_eq!(end_of(&rig, "asterscribe-o1").unwrap(), (Some(16), "no answer within 60 s".into()));
+    rig.assert_nothing_left();
+}
+
+#[test]
+fn asterisk_refuses() {
+    let mut rig = rig();
+    rig.set_faults(|r| if matches!(r, Request::Originate(_)) { Fault::Refused(400) } else { Fault::None });
+    rig.command(originate("asterscribe-o1"));
+    rig.settle();
+    assert_eq!(refusal_of(&rig, CommandKind::Originate).unwrap().0, Some(400));
+    assert!(rig.notices.iter().all(|n| !matches!(n, Notice::CallOpened { .. })));
+    rig.assert_nothing_left();
+}
+
+#[test]
+fn an_unanswered_request_is_refused_and_cleaned_up_however_late_it_is_carried_out() {
+    for fault in [Fault::Swallowed, Fault::Unanswered, Fault::Late] {
+        let mut rig = rig();
+        rig.set_faults(move |r| if matches!(r, Request::Originate(_)) { fault } else { Fault::None });
+        rig.command(originate("asterscribe-o1"));
+        rig.advance(ms(6_000));
+        assert_eq!(refusal_of(&rig, CommandKind::Originate).unwrap(), (None, "no answer in time".into()));
+        rig.carry_out_late();
+        rig.advance(ms(30_000));
+        rig.assert_nothing_left();
+    }
+}
+
+#[test]
+fn the_far_half_of_a_local_channel_is_neither_reaped_nor_a_call() {
+    let mut rig = placed();
+    rig.world.foreign_call("asterscribe-o1;2");
+    rig.input(Input::Connected);
+    rig.settle();
+    assert!(rig.world.exists("asterscribe-o1;2"));
+    rig.world.incoming("asterscribe-o1;2");
+    rig.settle();
+    assert!(rig.world.is_continued("asterscribe-o1;2"));
+    assert_eq!(rig.assert_calls_told_in_turn(), ["asterscribe-o1"]);
+}
+
+#[test]
+fn commands_are_refused_while_not_connected_twice_or_beyond_the_limit() {
+    let mut rig = rig_with(Config { max_calls: 1, ..config() }, World::new(APP));
+    rig.command(originate("asterscribe-o1"));
+    assert_eq!(refusal_of(&rig, CommandKind::Originate).unwrap().0, None);
+    rig.connect();
+    rig.settle();
+    rig.command(originate("asterscribe-o1"));
+    rig.settle();
+    for (call, status) in [("asterscribe-o1", 409), ("asterscribe-o2", 503), ("", 422)] {
+        rig.notices.clear();
+        rig.command(originate(call));
+        assert_eq!(refusal_of(&rig, CommandKind::Originate).unwrap().0, Some(status), "{call}");
+    }
+    rig.notices.clear();
+    rig.command(Command::Hangup { call: "nobody".into() });
+    assert_eq!(refusal_of(&rig, CommandKind::Hangup).unwrap().0, Some(404));
+}
+
+#[test]
+fn local_channels_are_given_a_format() {
+    let mut rig = rig();
+    let mut command = originate("asterscribe-o1");
+    if let Command::Originate { endpoint, .. } = &mut command {
+        *endpoint = "Local/talk@default/n".into();
+    }
+    rig.command(command);
+    let asked = rig.requests.iter().find_map(|r| if let Request::Originate(o) = r { o.formats.clone() } else { None });
+    assert_eq!(asked.as_deref(), Some("ulaw"));
+}
+
+#[test]
+fn an_event_of_a_stranger_changes_nothing() {
+    let mut rig = placed();
+    let asked = rig.requests.len();
+    for kind in ["StasisEnd", "ChannelDestroyed", "ChannelHangupRequest", "ChannelStateChange"] {
+        let event = Event::parse(&format!(r#"{{"type":"{kind}","channel":{{"id":"stranger"}}}}"#)).unwrap();
+        rig.input(Input::Event(event));
+    }
+    assert_eq!(rig.requests.len(), asked);
+}

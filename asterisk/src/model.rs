@@ -1,0 +1,182 @@
+//! ARI's objects as they appear in events and replies. Every field is lenient: missing,
+//! null or of the wrong type reads as empty, because versions differ and no single odd
+//! field may cost a call. Only an object's id is insisted upon, by whoever needs it.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
+
+/// A channel.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Channel {
+    /// Asterisk's unique id, or the one chosen by whoever created it.
+    #[serde(deserialize_with = "lenient")]
+    pub id: String,
+    /// Technology, resource and a number: `PJSIP/alice-00000001`.
+    #[serde(deserialize_with = "lenient")]
+    pub name: String,
+    /// `Down`, `Ring`, `Ringing`, `Up`, …
+    #[serde(deserialize_with = "lenient")]
+    pub state: String,
+    /// Who is on this channel.
+    #[serde(deserialize_with = "lenient")]
+    pub caller: Party,
+    /// Whom it is connected to.
+    #[serde(deserialize_with = "lenient")]
+    pub connected: Party,
+    /// Account code; empty if none.
+    #[serde(deserialize_with = "lenient")]
+    pub accountcode: String,
+    /// Where it stands in the dialplan.
+    #[serde(deserialize_with = "lenient")]
+    pub dialplan: Dialplan,
+    /// Wall time of its creation as Asterisk writes it: `2025-11-24T10:00:00.000+0000`.
+    #[serde(deserialize_with = "lenient")]
+    pub creationtime: String,
+    /// Its language: `en`.
+    #[serde(deserialize_with = "lenient")]
+    pub language: String,
+    /// Variables that the answer of `externalMedia` carries; empty elsewhere.
+    #[serde(deserialize_with = "text_map")]
+    pub channelvars: BTreeMap<String, String>,
+}
+
+impl Channel {
+    /// Whether it has been answered.
+    pub fn is_up(&self) -> bool {
+        self.state == "Up"
+    }
+
+    /// Whether it is one of the channels that applications make for media, ours or another's.
+    pub fn is_media(&self) -> bool {
+        self.name.starts_with("UnicastRTP/") || self.name.starts_with("Snoop/")
+    }
+
+    /// Whether it is executing `Stasis()` as far as its description tells. An application is
+    /// also subscribed to channels that are elsewhere (tapped, or still ringing out), so its
+    /// list of channels alone does not say. Old Asterisks do not name the running application;
+    /// there an answered or incoming channel passes.
+    pub fn seems_in_stasis(&self) -> bool {
+        match self.dialplan.app_name.as_str() {
+            "Stasis" => true,
+            "" => matches!(self.state.as_str(), "Up" | "Ring"),
+            _ => false,
+        }
+    }
+}
+
+/// A name and a number; either may be empty.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Party {
+    /// Display name.
+    #[serde(deserialize_with = "lenient")]
+    pub name: String,
+    /// Number.
+    #[serde(deserialize_with = "lenient")]
+    pub number: String,
+}
+
+/// A position in the dialplan.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Dialplan {
+    /// Context.
+    #[serde(deserialize_with = "lenient")]
+    pub context: String,
+    /// Extension: what was dialled.
+    #[serde(deserialize_with = "lenient")]
+    pub exten: String,
+    /// Priority.
+    #[serde(deserialize_with = "lenient")]
+    pub priority: i64,
+    /// The dialplan application being executed; empty if none or not told.
+    #[serde(deserialize_with = "lenient")]
+    pub app_name: String,
+    /// Its arguments.
+    #[serde(deserialize_with = "lenient")]
+    pub app_data: String,
+}
+
+/// A bridge.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Bridge {
+    /// Its id.
+    #[serde(deserialize_with = "lenient")]
+    pub id: String,
+    /// Its name; empty if none was given.
+    #[serde(deserialize_with = "lenient")]
+    pub name: String,
+    /// `simple_bridge`, `softmix`, …
+    #[serde(deserialize_with = "lenient")]
+    pub technology: String,
+    /// Ids of the channels in it.
+    #[serde(deserialize_with = "lenient")]
+    pub channels: Vec<String>,
+}
+
+/// A Stasis application.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Application {
+    /// Its name.
+    #[serde(deserialize_with = "lenient")]
+    pub name: String,
+    /// Channels whose events it gets: those in it and those it subscribed to.
+    #[serde(deserialize_with = "lenient")]
+    pub channel_ids: Vec<String>,
+    /// Bridges whose events it gets.
+    #[serde(deserialize_with = "lenient")]
+    pub bridge_ids: Vec<String>,
+}
+
+/// Reads what fits and takes the default for what does not.
+fn lenient<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: serde::de::DeserializeOwned + Default,
+{
+    let value = Value::deserialize(deserializer)?;
+    Ok(serde_json::from_value(value).unwrap_or_default())
+}
+
+/// Keeps the entries whose value is text.
+fn text_map<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, String>, D::Error> {
+    let Value::Object(map) = Value::deserialize(deserializer)? else { return Ok(BTreeMap::new()) };
+    Ok(map.into_iter().filter_map(|(key, value)| Some((key, value.as_str()?.to_owned()))).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn odd_fields_read_as_empty() {
+        let text = r#"{"id":"1.1","name":null,"state":7,"caller":"x","dialplan":{"priority":"a","exten":"9999"},
+            "channelvars":{"A":"b","C":1},"new_field":[1]}"#;
+        let channel: Channel = serde_json::from_str(text).unwrap();
+        assert_eq!(channel.id, "1.1");
+        assert_eq!((channel.name.as_str(), channel.state.as_str()), ("", ""));
+        assert_eq!(channel.dialplan.exten, "9999");
+        assert_eq!(channel.channelvars.len(), 1);
+        assert_eq!(channel.channelvars["A"], "b");
+    }
+
+    #[test]
+    fn tapped_and_ringing_channels_do_not_seem_in_stasis() {
+        let channel = |state: &str, app: &str| Channel {
+            state: state.into(),
+            dialplan: Dialplan { app_name: app.into(), ..Dialplan::default() },
+            ..Channel::default()
+        };
+        assert!(channel("Up", "Stasis").seems_in_stasis());
+        assert!(channel("Up", "").seems_in_stasis());
+        assert!(channel("Ring", "Stasis").seems_in_stasis());
+        assert!(!channel("Up", "Dial").seems_in_stasis());
+        assert!(!channel("Ringing", "").seems_in_stasis());
+        assert!(!channel("Down", "").seems_in_stasis());
+    }
+}

@@ -1,0 +1,253 @@
+//! Plays a machine against the world, in virtual time.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::World;
+use crate::control::{Command, Config, Control, Input, Notice, Output, RequestFailure, RequestId};
+use crate::request::Request;
+
+/// What becomes of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// It is carried out and answered.
+    None,
+    /// It is refused with this status.
+    Refused(u16),
+    /// It does not arrive.
+    Unreachable,
+    /// It does not arrive, and nobody says so.
+    Swallowed,
+    /// It is carried out, but the answer is lost.
+    Unanswered,
+    /// It is carried out only at [`Rig::carry_out_late`], and never answered.
+    Late,
+}
+
+/// Which comes first when both a reply and an event wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// Replies.
+    RepliesFirst,
+    /// Events.
+    EventsFirst,
+}
+
+type FaultRule = Box<dyn FnMut(&Request) -> Fault + Send>;
+
+/// A machine, a world, and what passes between them.
+pub struct Rig {
+    /// The machine.
+    pub control: Control,
+    /// The world.
+    pub world: World,
+    /// Virtual time.
+    pub now: Instant,
+    /// Which comes first.
+    pub order: Order,
+    /// Everything told so far.
+    pub notices: Vec<Notice>,
+    /// Everything asked so far.
+    pub requests: Vec<Request>,
+    prefix: String,
+    faults: FaultRule,
+    replies: VecDeque<(RequestId, Result<Value, RequestFailure>)>,
+    late: Vec<Request>,
+}
+
+impl Rig {
+    /// A machine with these settings, not connected.
+    ///
+    /// # Panics
+    /// If the settings cannot work.
+    pub fn new(config: Config, world: World, now: Instant) -> Self {
+        let prefix = config.prefix();
+        let control = Control::new(config, now).expect("the rig is given settings that work");
+        Self {
+            control,
+            world,
+            now,
+            order: Order::RepliesFirst,
+            notices: Vec::new(),
+            requests: Vec::new(),
+            prefix,
+            faults: Box::new(|_| Fault::None),
+            replies: VecDeque::new(),
+            late: Vec::new(),
+        }
+    }
+
+    /// Decides from now on what becomes of requests.
+    pub fn set_faults(&mut self, rule: impl FnMut(&Request) -> Fault + Send + 'static) {
+        self.faults = Box::new(rule);
+    }
+
+    /// Everything goes well from now on.
+    pub fn clear_faults(&mut self) {
+        self.set_faults(|_| Fault::None);
+    }
+
+    /// The websocket comes up.
+    pub fn connect(&mut self) {
+        self.world.connected = true;
+        self.input(Input::Connected);
+    }
+
+    /// The websocket breaks; replies that are out are lost.
+    pub fn disconnect(&mut self) {
+        self.world.disconnect();
+        self.replies.clear();
+        self.input(Input::Disconnected);
+    }
+
+    /// Gives a command.
+    pub fn command(&mut self, command: Command) {
+        self.input(Input::Command(command));
+    }
+
+    /// Gives one input and carries out what comes of it.
+    pub fn input(&mut self, input: Input) {
+        self.control.handle(input, self.now);
+        self.drain();
+    }
+
+    /// Delivers the next reply; whether there was one.
+    pub fn deliver_reply(&mut self, index: usize) -> bool {
+        let Some((id, result)) = self.replies.remove(index.min(self.replies.len().saturating_sub(1))) else {
+            return false;
+        };
+        self.input(Input::Reply { id, result });
+        true
+    }
+
+    /// Delivers the next event; whether there was one.
+    pub fn deliver_event(&mut self) -> bool {
+        let Some(event) = self.world.next_event() else { return false };
+        self.input(Input::Event(event));
+        true
+    }
+
+    /// Delivers everything that waits, without time passing.
+    ///
+    /// # Panics
+    /// If it never ends.
+    pub fn settle(&mut self) {
+        for _ in 0..100_000 {
+            let delivered = match self.order {
+                Order::RepliesFirst => self.deliver_reply(0) || self.deliver_event(),
+                Order::EventsFirst => self.deliver_event() || self.deliver_reply(0),
+            };
+            if !delivered {
+                return;
+            }
+        }
+        panic!("replies and events without end");
+    }
+
+    /// Lets time pass, from deadline to deadline.
+    ///
+    /// # Panics
+    /// If the machine asks for the same time for ever.
+    pub fn advance(&mut self, by: Duration) {
+        let end = self.now + by;
+        self.settle();
+        for _ in 0..100_000 {
+            let Output::Wait(Some(at)) = self.control.poll() else { break };
+            if at > end {
+                break;
+            }
+            self.now = self.now.max(at);
+            self.input(Input::Timer);
+            self.settle();
+        }
+        assert!(self.now <= end, "time ran ahead");
+        self.now = end;
+        self.input(Input::Timer);
+        self.settle();
+    }
+
+    /// Carries out what was asked long ago.
+    pub fn carry_out_late(&mut self) {
+        for request in std::mem::take(&mut self.late) {
+            // Nobody waits for the outcome.
+            drop(self.world.execute(&request));
+        }
+    }
+
+    /// Objects of ours in the world.
+    pub fn ours(&self) -> Vec<String> {
+        self.world.objects(&self.prefix)
+    }
+
+    /// Asserts that nothing is left on either side.
+    ///
+    /// # Panics
+    /// If something is.
+    pub fn assert_nothing_left(&self) {
+        assert_eq!(self.ours(), Vec::<String>::new(), "left in the world");
+        assert!(self.control.is_idle(), "left in the machine: {:?}", self.control);
+    }
+
+    /// Asserts that every call was opened once and closed at most once, with nothing told
+    /// outside that span; returns the calls still open.
+    ///
+    /// # Panics
+    /// If something was told out of turn.
+    pub fn assert_calls_told_in_turn(&self) -> Vec<String> {
+        let mut open: BTreeMap<&str, bool> = BTreeMap::new();
+        for notice in &self.notices {
+            match notice {
+                Notice::CallOpened { call, .. } => {
+                    let before = open.insert(call, true);
+                    assert_ne!(before, Some(true), "{call} opened twice");
+                }
+                Notice::CallEnded { call, .. } | Notice::CallFailed { call, .. } => {
+                    let before = open.insert(call, false);
+                    assert_eq!(before, Some(true), "{call} closed while not open");
+                }
+                Notice::LegOpening { call, .. }
+                | Notice::MediaSource { call, .. }
+                | Notice::MediaUp { call, .. }
+                | Notice::LegFailed { call, .. }
+                | Notice::CallAnswered { call }
+                | Notice::StateChange { call, .. }
+                | Notice::Dtmf { call, .. } => {
+                    assert_eq!(open.get(call.as_str()), Some(&true), "{notice:?} of a call that is not open");
+                }
+                _ => {}
+            }
+        }
+        open.into_iter().filter(|(_, open)| *open).map(|(call, _)| call.to_owned()).collect()
+    }
+
+    fn drain(&mut self) {
+        loop {
+            match self.control.poll() {
+                Output::Send { id, request } => self.carry_out(id, request),
+                Output::Notice(notice) => self.notices.push(notice),
+                Output::Wait(_) => return,
+            }
+        }
+    }
+
+    fn carry_out(&mut self, id: RequestId, request: Request) {
+        self.requests.push(request.clone());
+        let result = match (self.faults)(&request) {
+            Fault::None => self.world.execute(&request),
+            Fault::Refused(status) => Err(RequestFailure::Refused { status, message: "as scripted".to_owned() }),
+            Fault::Unreachable => Err(RequestFailure::Unreachable("as scripted".to_owned())),
+            Fault::Swallowed => return,
+            Fault::Unanswered => {
+                drop(self.world.execute(&request));
+                return;
+            }
+            Fault::Late => {
+                self.late.push(request);
+                return;
+            }
+        };
+        self.replies.push_back((id, result));
+    }
+}

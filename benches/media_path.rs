@@ -1,0 +1,131 @@
+//! What a 20 ms packet costs on its way from datagram to 16 kHz samples, and
+//! with the speech detector behind it. Criterion prints the time per packet.
+//!
+//! `cargo bench --bench media_path`
+
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+use asterscribe::call::Leg;
+use asterscribe::clock;
+use asterscribe::session::{Input, Output, Session, SessionConfig};
+use asterscribe_codecs::AudioDecoder;
+use asterscribe_rtp::{Receiver, ReceiverConfig, Released};
+use criterion::{Criterion, criterion_group, criterion_main};
+
+const PACKET: Duration = Duration::from_millis(20);
+
+/// Datagrams of one format, numbered on for ever.
+struct Source {
+    payload_type: u8,
+    payload: Vec<u8>,
+    ticks: u32,
+    seq: u16,
+    time: u32,
+    at: Instant,
+    datagram: Vec<u8>,
+}
+
+impl Source {
+    fn new(payload_type: u8, payload: Vec<u8>, ticks: u32) -> Self {
+        let datagram = vec![0; 12 + payload.len()];
+        Self {
+            payload_type,
+            payload,
+            ticks,
+            seq: 65_000,
+            time: u32::MAX - 10_000,
+            at: clock::now(),
+            datagram,
+        }
+    }
+
+    /// PCMU that sounds like a voice enough to make the detector work: a swelling tone.
+    fn ulaw() -> Self {
+        let tone = (0..160).map(|n| {
+            let x = (n as f32 / 160.0 * 5.0 * std::f32::consts::TAU).sin();
+            asterscribe_codecs::g711::encode_ulaw((x * 8000.0) as i16)
+        });
+        Self::new(0, tone.collect(), 160)
+    }
+
+    fn next(&mut self) -> (Instant, &[u8]) {
+        self.seq = self.seq.wrapping_add(1);
+        self.time = self.time.wrapping_add(self.ticks);
+        self.at += PACKET;
+        self.datagram[0] = 0x80;
+        self.datagram[1] = self.payload_type;
+        self.datagram[2..4].copy_from_slice(&self.seq.to_be_bytes());
+        self.datagram[4..8].copy_from_slice(&self.time.to_be_bytes());
+        self.datagram[8..12].copy_from_slice(&7u32.to_be_bytes());
+        self.datagram[12..].copy_from_slice(&self.payload);
+        (self.at, &self.datagram)
+    }
+}
+
+/// Receive, order, decode, resample: one packet.
+fn to_samples(c: &mut Criterion) {
+    let sources = [
+        ("ulaw", Source::ulaw()),
+        ("alaw", Source::new(8, vec![0x35; 160], 160)),
+        ("slin", Source::new(10, [0x12, 0x34].repeat(160), 160)),
+        ("slin16", Source::new(118, [0x12, 0x34].repeat(320), 320)),
+    ];
+    let mut group = c.benchmark_group("20 ms packet: datagram to 16 kHz samples");
+    for (name, mut source) in sources {
+        let mut receiver = Receiver::new(ReceiverConfig::default());
+        let mut decoder = AudioDecoder::new();
+        let mut samples = Vec::with_capacity(640);
+        group.bench_function(name, |b| {
+            b.iter(|| {
+                let (now, datagram) = source.next();
+                let verdict = receiver.receive(now, black_box(datagram));
+                black_box(verdict);
+                while let Some(released) = receiver.poll(now) {
+                    if let Released::Packet {
+                        payload_type,
+                        payload,
+                        ..
+                    } = released
+                    {
+                        decoder
+                            .decode(payload_type.get(), payload, &mut samples)
+                            .expect("audio");
+                    }
+                }
+                black_box(&samples);
+                samples.clear();
+            });
+        });
+    }
+    group.finish();
+}
+
+/// The whole session: the above, the timeline, the detector and the segmenter.
+fn session(c: &mut Criterion) {
+    let mut group = c.benchmark_group("20 ms packet: whole session up to the segmenter");
+    let mut source = Source::ulaw();
+    let mut session = Session::new(SessionConfig::default(), 0, source.at);
+    let leg = session.add_leg(Leg::caller());
+    group.bench_function("ulaw", |b| {
+        b.iter(|| {
+            let (now, bytes) = source.next();
+            session.handle(now, Input::Datagram { leg, bytes });
+            loop {
+                match session.poll() {
+                    Output::Wait(_) => break,
+                    Output::Transcribe { job, samples } => {
+                        black_box(samples);
+                        let result = Err(asterscribe::call::GapReason::OverloadShed);
+                        session.handle(now, Input::Recognised { job, result });
+                    }
+                    other => drop(black_box(other)),
+                }
+            }
+        });
+    });
+    group.finish();
+}
+
+criterion_group!(benches, to_samples, session);
+criterion_main!(benches);

@@ -1,0 +1,152 @@
+//! Who may use the API.
+//!
+//! With a token: whoever presents it (RFC 6750 §2.1). Without one the server
+//! listens on loopback only (the settings see to that) and must still tell
+//! local programs from web pages that happen to be open on this machine: a
+//! browser lets any page send simple POSTs to 127.0.0.1, and a name under an
+//! attacker's control can be made to resolve to it (DNS rebinding).
+
+use std::net::IpAddr;
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, HeaderValue, Uri, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+use super::error::{Kind, Problem};
+use super::{ApiState, ROUTES};
+use crate::config::{CorsOrigins, Secret};
+
+/// What is kept of the token: equal length for every token, so that comparing
+/// takes the same time whatever was sent.
+#[derive(Clone)]
+pub(super) struct TokenDigest([u8; 32]);
+
+impl TokenDigest {
+    pub(super) fn of(token: &Secret) -> Self {
+        Self(Sha256::digest(token.expose().as_bytes()).into())
+    }
+
+    fn matches(&self, presented: &[u8]) -> bool {
+        let presented: [u8; 32] = Sha256::digest(presented).into();
+        self.0.ct_eq(&presented).into()
+    }
+}
+
+/// How much a request may see; an extension of every request that reaches a handler.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Access {
+    /// Everything.
+    Full,
+    /// What open routes show without a token.
+    Terse,
+}
+
+pub(super) async fn check(
+    State(state): State<ApiState>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let judged = match &state.token {
+        Some(token) => with_token(token, &request),
+        None => without_token(&state.cors, &request),
+    };
+    match judged {
+        Ok(access) => {
+            request.extensions_mut().insert(access);
+            next.run(request).await
+        }
+        Err(problem) if problem.kind == Kind::Unauthorized => challenge(problem, &request),
+        Err(problem) => problem.into_response(),
+    }
+}
+
+fn with_token(token: &TokenDigest, request: &Request) -> Result<Access, Problem> {
+    let refused = |detail: &'static str| Err(Problem::new(Kind::Unauthorized, detail));
+    if has_query_token(request.uri()) {
+        return refused("a token in a URL ends up in logs; send it as Authorization: Bearer");
+    }
+    let mut values = request.headers().get_all(header::AUTHORIZATION).iter();
+    match (values.next(), values.next()) {
+        (None, _) if is_open(request) => Ok(Access::Terse),
+        (None, _) => refused("send the token as Authorization: Bearer"),
+        (Some(_), Some(_)) => refused("more than one Authorization header"),
+        (Some(value), None) => match bearer(value) {
+            Some(presented) if token.matches(presented) => Ok(Access::Full),
+            Some(_) => refused("the token is not the right one"),
+            None => refused("the Authorization header is not of the form Bearer TOKEN"),
+        },
+    }
+}
+
+/// RFC 6750 §3: the challenge names an error only if a token was presented.
+fn challenge(problem: Problem, request: &Request) -> Response {
+    let presented =
+        request.headers().contains_key(header::AUTHORIZATION) || has_query_token(request.uri());
+    let challenge = match presented {
+        true => "Bearer realm=\"asterscribe\", error=\"invalid_token\"",
+        false => "Bearer realm=\"asterscribe\"",
+    };
+    let mut response = problem.into_response();
+    response.headers_mut().insert(
+        header::WWW_AUTHENTICATE,
+        HeaderValue::from_static(challenge),
+    );
+    response
+}
+
+/// The token of `Bearer TOKEN`; the scheme's case does not matter (RFC 9110 §11.1).
+fn bearer(value: &HeaderValue) -> Option<&[u8]> {
+    let (scheme, rest) = value.as_bytes().split_at_checked("Bearer ".len())?;
+    let token = rest.trim_ascii_start();
+    (scheme.eq_ignore_ascii_case(b"Bearer ") && !token.is_empty()).then_some(token)
+}
+
+fn has_query_token(uri: &Uri) -> bool {
+    const NAMES: [&str; 4] = ["access_token", "token", "auth_token", "api_key"];
+    let query = uri.query().unwrap_or_default();
+    url::form_urlencoded::parse(query.as_bytes()).any(|(name, _)| NAMES.contains(&&*name))
+}
+
+fn is_open(request: &Request) -> bool {
+    let path = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map(MatchedPath::as_str);
+    ROUTES
+        .iter()
+        .any(|route| route.open && Some(route.path) == path)
+}
+
+fn without_token(cors: &CorsOrigins, request: &Request) -> Result<Access, Problem> {
+    if !is_local_name(request.uri(), request.headers()) {
+        let detail = "without API_AUTH_TOKEN the server answers to localhost and IP addresses only";
+        return Err(Problem::new(Kind::HostNotAllowed, detail));
+    }
+    let mut origins = request.headers().get_all(header::ORIGIN).iter();
+    if !origins.all(|origin| origin.to_str().is_ok_and(|origin| cors.allows(origin))) {
+        let detail =
+            "web pages are served only if CORS_ORIGINS names their origin, or with API_AUTH_TOKEN";
+        return Err(Problem::new(Kind::OriginNotAllowed, detail));
+    }
+    Ok(Access::Full)
+}
+
+/// Whether every name that the request gives this server is one that cannot be rebound.
+fn is_local_name(uri: &Uri, headers: &HeaderMap) -> bool {
+    let hosts = headers.get_all(header::HOST).iter();
+    let from_headers = hosts.map(|host| Authority::try_from(host.as_bytes()).ok());
+    let from_target = uri.authority().cloned().map(Some);
+    from_headers
+        .chain(from_target)
+        .all(|authority| authority.is_some_and(|a| is_local(a.host())))
+}
+
+fn is_local(host: &str) -> bool {
+    let literal = host.trim_start_matches('[').trim_end_matches(']');
+    let name = host.trim_end_matches('.').to_ascii_lowercase();
+    literal.parse::<IpAddr>().is_ok() || name == "localhost" || name.ends_with(".localhost")
+}

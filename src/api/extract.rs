@@ -1,0 +1,177 @@
+//! From requests to typed values. Every failure is a [`Problem`].
+
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{FromRequest, FromRequestParts, Path, Request};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode, Uri, header};
+use serde::de::DeserializeOwned;
+use serde_json::error::Category;
+
+use super::ApiState;
+use super::error::{Kind, Problem};
+use super::limits::body_too_large;
+use crate::call::CallId;
+
+/// The `{id}` of a path.
+pub(super) struct CallPath(pub(super) CallId);
+
+impl FromRequestParts<ApiState> for CallPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, Problem> {
+        let text = Path::<String>::from_request_parts(parts, state).await;
+        let Path(text) =
+            text.map_err(|_| Problem::new(Kind::MalformedId, "the id is not UTF-8"))?;
+        let id = text
+            .parse()
+            .map_err(|error| Problem::new(Kind::MalformedId, format!("{error}")))?;
+        Ok(Self(id))
+    }
+}
+
+/// A whole body, bounded in size and time, with what its headers say about it.
+pub(super) struct RawBody {
+    headers: HeaderMap,
+    bytes: Bytes,
+}
+
+impl FromRequest<ApiState> for RawBody {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &ApiState) -> Result<Self, Problem> {
+        let headers = request.headers().clone();
+        let read =
+            tokio::time::timeout(state.limits.body_time, Bytes::from_request(request, state));
+        match read.await {
+            Ok(Ok(bytes)) => Ok(Self { headers, bytes }),
+            Ok(Err(rejection)) => Err(unreadable(&rejection, state.limits.body)),
+            Err(_) => {
+                let seconds = state.limits.body_time.as_secs();
+                Err(Problem::new(
+                    Kind::BodyTimeout,
+                    format!("the body did not arrive within {seconds} s"),
+                ))
+            }
+        }
+    }
+}
+
+fn unreadable(rejection: &BytesRejection, limit: usize) -> Problem {
+    match rejection.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => body_too_large(limit),
+        _ => Problem::new(
+            Kind::MalformedBody,
+            "the body broke off or is wrongly framed",
+        ),
+    }
+}
+
+impl RawBody {
+    pub(super) fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// The JSON object in the body.
+    pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T, Problem> {
+        self.check_media_type()?;
+        // serde would also take an array with the fields in order; nobody means that.
+        if self
+            .bytes
+            .trim_ascii_start()
+            .first()
+            .is_some_and(|byte| *byte != b'{')
+        {
+            return Err(
+                match serde_json::from_slice::<serde::de::IgnoredAny>(&self.bytes) {
+                    Ok(_) => Problem::new(Kind::InvalidBody, "the body must be a JSON object"),
+                    Err(error) => Problem::new(Kind::MalformedBody, error.to_string()),
+                },
+            );
+        }
+        serde_json::from_slice(&self.bytes).map_err(|error| {
+            let kind = match error.classify() {
+                Category::Data => Kind::InvalidBody,
+                Category::Syntax | Category::Eof | Category::Io => Kind::MalformedBody,
+            };
+            Problem::new(kind, error.to_string())
+        })
+    }
+
+    fn check_media_type(&self) -> Result<(), Problem> {
+        if self.headers.contains_key(header::CONTENT_ENCODING) {
+            return Err(Problem::new(
+                Kind::UnsupportedMediaType,
+                "encoded (compressed) bodies are not taken",
+            ));
+        }
+        let declared = self
+            .headers
+            .get(header::CONTENT_TYPE)
+            .and_then(|value| value.to_str().ok());
+        let essence = declared
+            .unwrap_or_default()
+            .split(';')
+            .next()
+            .unwrap_or_default()
+            .trim();
+        let essence = essence.to_ascii_lowercase();
+        let is_json = essence == "application/json"
+            || (essence.starts_with("application/") && essence.ends_with("+json"));
+        if is_json {
+            Ok(())
+        } else {
+            Err(Problem::new(
+                Kind::UnsupportedMediaType,
+                "send Content-Type: application/json",
+            ))
+        }
+    }
+}
+
+/// The parameters of a query: only `names`, each at most once.
+pub(super) fn query(
+    uri: &Uri,
+    names: &[&'static str],
+) -> Result<BTreeMap<&'static str, String>, Problem> {
+    let mut found = BTreeMap::new();
+    for (name, value) in url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()) {
+        let Some(known) = names.iter().find(|known| **known == name) else {
+            let detail = format!("no parameter {name:?} here; there is: {}", names.join(", "));
+            return Err(Problem::new(Kind::MalformedQuery, detail));
+        };
+        if found.insert(*known, value.into_owned()).is_some() {
+            return Err(Problem::new(
+                Kind::MalformedQuery,
+                format!("{known} is given twice"),
+            ));
+        }
+    }
+    Ok(found)
+}
+
+/// One number of a query.
+pub(super) fn query_number(
+    uri: &Uri,
+    name: &'static str,
+    allowed: RangeInclusive<u64>,
+    default: u64,
+) -> Result<u64, Problem> {
+    let Some(text) = query(uri, &[name])?.remove(name) else {
+        return Ok(default);
+    };
+    text.parse()
+        .ok()
+        .filter(|number| allowed.contains(number))
+        .ok_or_else(|| {
+            let detail = format!(
+                "{name} must be a whole number from {} to {}",
+                allowed.start(),
+                allowed.end()
+            );
+            Problem::new(Kind::MalformedQuery, detail)
+        })
+}

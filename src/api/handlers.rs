@@ -1,0 +1,183 @@
+//! What each route does: check the input, ask the service, shape the answer.
+
+use axum::extract::State;
+use axum::http::{StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
+use serde::Serialize;
+
+use super::ApiState;
+use super::access::Access;
+use super::error::{Kind, Problem};
+use super::extract::{CallPath, RawBody, query, query_number};
+use crate::call::{CallId, CallRecord};
+use crate::service::{CallStatusView, InitiateRequest, MediaRequest, PartState, TranscriptView};
+
+/// `GET /health`
+pub(super) async fn health(
+    State(state): State<ApiState>,
+    Extension(access): Extension<Access>,
+) -> Response {
+    /// Enough for a load balancer, nothing for a stranger.
+    #[derive(Serialize)]
+    struct Terse {
+        status: PartState,
+    }
+
+    let health = state.service.health().await;
+    match access {
+        Access::Full => Json(health).into_response(),
+        Access::Terse => Json(Terse {
+            status: health.status,
+        })
+        .into_response(),
+    }
+}
+
+/// `POST /api/call/initiate`
+pub(super) async fn initiate(
+    State(state): State<ApiState>,
+    uri: Uri,
+    body: RawBody,
+) -> Result<Response, Problem> {
+    let request = initiate_request(&uri, &body)?;
+    check_number("caller_number", &request.caller_number)?;
+    check_number("destination", &request.destination)?;
+    let call = state.service.initiate(request).await?;
+    Ok(accepted(StatusCode::ACCEPTED, &call.call_id.clone(), call))
+}
+
+/// `GET /api/calls`
+pub(super) async fn calls(State(state): State<ApiState>, uri: Uri) -> Result<Json<Calls>, Problem> {
+    let limit = query_number(&uri, "limit", 1..=1000, 100)?;
+    let limit = usize::try_from(limit).expect("1000 fits");
+    Ok(Json(Calls {
+        calls: state.service.calls(limit).await?,
+    }))
+}
+
+/// Body of `GET /api/calls`.
+#[derive(Serialize)]
+pub(super) struct Calls {
+    calls: Vec<CallRecord>,
+}
+
+/// `GET /api/call/{id}/status`
+pub(super) async fn status(
+    State(state): State<ApiState>,
+    CallPath(id): CallPath,
+) -> Result<Json<CallStatusView>, Problem> {
+    Ok(Json(state.service.status(&id).await?))
+}
+
+/// `GET /api/call/{id}/transcript`
+pub(super) async fn transcript(
+    State(state): State<ApiState>,
+    CallPath(id): CallPath,
+    uri: Uri,
+) -> Result<Json<TranscriptView>, Problem> {
+    // The stores' numbers are signed.
+    let from_seq = query_number(&uri, "from_seq", 0..=i64::MAX as u64, 0)?;
+    Ok(Json(state.service.transcript(&id, from_seq).await?))
+}
+
+/// `POST /api/call/{id}/transcribe`
+pub(super) async fn transcribe(
+    State(state): State<ApiState>,
+    CallPath(id): CallPath,
+) -> Result<Response, Problem> {
+    let call = state.service.transcribe(&id).await?;
+    Ok(accepted(StatusCode::ACCEPTED, &call.call_id.clone(), call))
+}
+
+/// `POST /api/call/{id}/hangup`
+pub(super) async fn hangup(
+    State(state): State<ApiState>,
+    CallPath(id): CallPath,
+) -> Result<Json<CallRecord>, Problem> {
+    Ok(Json(state.service.hangup(&id).await?))
+}
+
+/// `POST /api/call/{id}/media`
+pub(super) async fn register_media(
+    State(state): State<ApiState>,
+    CallPath(id): CallPath,
+    body: RawBody,
+) -> Result<Response, Problem> {
+    let request: MediaRequest = body.json()?;
+    check_media(&request)?;
+    let grant = state.service.register_media(&id, request).await?;
+    Ok(accepted(StatusCode::CREATED, &grant.call_id.clone(), grant))
+}
+
+/// Everything else.
+pub(super) async fn unknown_route() -> Problem {
+    Problem::new(Kind::UnknownRoute, "there is nothing at this path")
+}
+
+fn accepted(status: StatusCode, id: &CallId, body: impl Serialize) -> Response {
+    (
+        status,
+        [(header::LOCATION, format!("/api/call/{id}/status"))],
+        Json(body),
+    )
+        .into_response()
+}
+
+/// JSON, or the predecessor's form: both values in the query, no body.
+fn initiate_request(uri: &Uri, body: &RawBody) -> Result<InitiateRequest, Problem> {
+    let mut query = query(uri, &["caller_number", "destination"])?;
+    match (query.is_empty(), body.is_empty()) {
+        (true, false) => body.json(),
+        (true, true) => Err(Problem::new(
+            Kind::MalformedBody,
+            "send caller_number and destination as JSON",
+        )),
+        (false, false) => Err(Problem::new(
+            Kind::BadRequest,
+            "send a body or a query, not both",
+        )),
+        (false, true) => {
+            let mut take = |name: &'static str| {
+                query
+                    .remove(name)
+                    .ok_or_else(|| Problem::new(Kind::MalformedQuery, format!("{name} is missing")))
+            };
+            Ok(InitiateRequest {
+                caller_number: take("caller_number")?,
+                destination: take("destination")?,
+            })
+        }
+    }
+}
+
+/// What may go into an endpoint, and so into ARI.
+fn check_number(name: &str, text: &str) -> Result<(), Problem> {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"+*#._-".contains(&byte);
+    if (1..=64).contains(&text.len()) && text.bytes().all(fits) {
+        return Ok(());
+    }
+    let hint = if text.starts_with(' ') {
+        "; in a query, + must be written %2B"
+    } else {
+        ""
+    };
+    let detail = format!("{name} must be 1 to 64 characters out of 0-9 A-Z a-z + * # . _ -{hint}");
+    Err(Problem::new(Kind::Unprocessable, detail))
+}
+
+fn check_media(request: &MediaRequest) -> Result<(), Problem> {
+    let ip = request.source.ip();
+    if request.source.port() == 0 || ip.is_unspecified() || ip.is_multicast() {
+        let detail = "source must be the address and port that the RTP will really come from";
+        return Err(Problem::new(Kind::Unprocessable, detail));
+    }
+    let format = request.format.as_bytes();
+    if !(1..=16).contains(&format.len()) || !format.iter().all(u8::is_ascii_alphanumeric) {
+        return Err(Problem::new(
+            Kind::Unprocessable,
+            "format must be one of Asterisk's names, such as ulaw",
+        ));
+    }
+    Ok(())
+}

@@ -1,0 +1,81 @@
+//! Bounds on the size of a request and on the time it takes.
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+use super::ApiState;
+use super::error::{Kind, Problem};
+
+/// Refuses what is too big before anything is read or compared.
+pub(super) async fn in_size(
+    State(state): State<ApiState>,
+    request: Request,
+    next: Next,
+) -> Response {
+    match oversize(&state, &request) {
+        Some(problem) => problem.into_response(),
+        None => next.run(request).await,
+    }
+}
+
+fn oversize(state: &ApiState, request: &Request) -> Option<Problem> {
+    let limits = &state.limits;
+    let target = request
+        .uri()
+        .path_and_query()
+        .map_or(0, |target| target.as_str().len());
+    if target > limits.uri {
+        return Some(Problem::new(
+            Kind::UriTooLong,
+            format!("more than {} bytes", limits.uri),
+        ));
+    }
+    if header_bytes(request.headers()) > limits.headers {
+        return Some(Problem::new(
+            Kind::HeadersTooLarge,
+            format!("more than {} bytes", limits.headers),
+        ));
+    }
+    // What declares itself too big is refused on every route, also where the body is not used.
+    let declared = request
+        .headers()
+        .get(header::CONTENT_LENGTH)?
+        .to_str()
+        .ok()?
+        .parse::<u64>()
+        .ok()?;
+    (declared > limits.body as u64).then(|| body_too_large(limits.body))
+}
+
+pub(super) fn body_too_large(limit: usize) -> Problem {
+    Problem::new(Kind::BodyTooLarge, format!("more than {limit} bytes"))
+}
+
+fn header_bytes(headers: &HeaderMap) -> usize {
+    headers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len())
+        .sum()
+}
+
+/// Answers for a handler that does not.
+pub(super) async fn in_time(
+    State(state): State<ApiState>,
+    request: Request,
+    next: Next,
+) -> Response {
+    match tokio::time::timeout(state.limits.request_time, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => {
+            let seconds = state.limits.request_time.as_secs();
+            tracing::warn!(seconds, "a request was not answered in time");
+            Problem::new(
+                Kind::Timeout,
+                format!("no answer within {seconds} s; what was asked may still happen"),
+            )
+            .into_response()
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! The REST API: an axum router over [`CallService`], and the loop that serves it.
+//!
+//! A request passes, from the outside in: `finish` (request id, span, and the
+//! one place that writes error bodies), `limits`, CORS, `access` (token, or the
+//! rules for a server without one), the time limit, the handler. Whatever
+//! fails, the client sees an RFC 9457 problem document.
+
+mod access;
+mod error;
+mod extract;
+mod finish;
+mod handlers;
+mod limits;
+mod serve;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::http::{HeaderName, HeaderValue, Method, header};
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::routing::{MethodFilter, MethodRouter, on};
+use tower_http::cors::{AllowOrigin, Any, CorsLayer};
+
+pub use self::error::{Kind, Problem};
+pub use self::serve::{ServeLimits, serve};
+
+use self::access::TokenDigest;
+use crate::config::{CorsOrigins, Secret};
+use crate::service::CallService;
+
+/// How the API is set up.
+#[derive(Debug, Clone)]
+pub struct ApiConfig {
+    /// The bearer token, if one is required.
+    pub token: Option<Secret>,
+    /// Web pages that may use the API.
+    pub cors: CorsOrigins,
+    /// Bounds on requests.
+    pub limits: ApiLimits,
+}
+
+/// Bounds on one request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ApiLimits {
+    /// Body, bytes; beyond it 413.
+    pub body: usize,
+    /// Request target, bytes; beyond it 414.
+    pub uri: usize,
+    /// All header names and values, bytes; beyond it 431.
+    pub headers: usize,
+    /// Time for the body to arrive; beyond it 408.
+    pub body_time: Duration,
+    /// Time for the whole answer; beyond it 504.
+    pub request_time: Duration,
+}
+
+impl Default for ApiLimits {
+    fn default() -> Self {
+        Self {
+            body: 256 * 1024,
+            uri: 8 * 1024,
+            headers: 32 * 1024,
+            body_time: Duration::from_secs(15),
+            request_time: Duration::from_secs(30),
+        }
+    }
+}
+
+/// One route: the table of them builds the router and the tests.
+pub(crate) struct Route {
+    pub(crate) method: Method,
+    pub(crate) path: &'static str,
+    /// Answers, tersely, without a token too.
+    pub(crate) open: bool,
+    build: Build,
+}
+
+/// Where a route leads, under the method that the table gives.
+type Build = fn(MethodFilter) -> MethodRouter<ApiState>;
+
+const fn closed(method: Method, path: &'static str, build: Build) -> Route {
+    Route {
+        method,
+        path,
+        open: false,
+        build,
+    }
+}
+
+const fn open(method: Method, path: &'static str, build: Build) -> Route {
+    Route {
+        method,
+        path,
+        open: true,
+        build,
+    }
+}
+
+/// Every route there is.
+pub(crate) const ROUTES: &[Route] = &[
+    open(Method::GET, "/health", |m| on(m, handlers::health)),
+    closed(Method::POST, "/api/call/initiate", |m| {
+        on(m, handlers::initiate)
+    }),
+    closed(Method::GET, "/api/calls", |m| on(m, handlers::calls)),
+    closed(Method::GET, "/api/call/{id}/status", |m| {
+        on(m, handlers::status)
+    }),
+    closed(Method::GET, "/api/call/{id}/transcript", |m| {
+        on(m, handlers::transcript)
+    }),
+    closed(Method::POST, "/api/call/{id}/transcribe", |m| {
+        on(m, handlers::transcribe)
+    }),
+    closed(Method::POST, "/api/call/{id}/hangup", |m| {
+        on(m, handlers::hangup)
+    }),
+    closed(Method::POST, "/api/call/{id}/media", |m| {
+        on(m, handlers::register_media)
+    }),
+];
+
+/// What handlers and middleware share.
+#[derive(Clone)]
+pub(crate) struct ApiState {
+    service: Arc<dyn CallService>,
+    token: Option<TokenDigest>,
+    cors: Arc<CorsOrigins>,
+    limits: ApiLimits,
+}
+
+/// The API over `service`.
+pub fn router(service: Arc<dyn CallService>, config: &ApiConfig) -> Router {
+    let state = ApiState {
+        service,
+        token: config.token.as_ref().map(TokenDigest::of),
+        cors: Arc::new(config.cors.clone()),
+        limits: config.limits,
+    };
+    let mut router = Router::new();
+    for route in ROUTES {
+        let method = MethodFilter::try_from(route.method.clone())
+            .expect("the table has standard methods only");
+        router = router.route(route.path, (route.build)(method));
+    }
+    router = router
+        .fallback(handlers::unknown_route)
+        .layer(DefaultBodyLimit::max(config.limits.body))
+        .layer(from_fn_with_state(state.clone(), limits::in_time))
+        .layer(from_fn_with_state(state.clone(), access::check));
+    if let Some(cors) = cors_layer(&config.cors) {
+        router = router.layer(cors);
+    }
+    router
+        .layer(from_fn_with_state(state.clone(), limits::in_size))
+        .layer(from_fn(finish::finish))
+        .with_state(state)
+}
+
+/// Name of the header that carries a request's id, both ways.
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Never with credentials: the token travels in a header that the page must know.
+fn cors_layer(origins: &CorsOrigins) -> Option<CorsLayer> {
+    let layer = CorsLayer::new()
+        .allow_methods([Method::GET, Method::POST])
+        .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE, REQUEST_ID])
+        .expose_headers([
+            header::LOCATION,
+            header::RETRY_AFTER,
+            header::WWW_AUTHENTICATE,
+            REQUEST_ID,
+        ])
+        .max_age(Duration::from_secs(600));
+    match origins {
+        CorsOrigins::Any => Some(layer.allow_origin(Any)),
+        CorsOrigins::List(list) => {
+            let values: Vec<_> = list
+                .iter()
+                .filter_map(|origin| HeaderValue::from_str(origin).ok())
+                .collect();
+            (!values.is_empty()).then(|| layer.allow_origin(AllowOrigin::list(values)))
+        }
+    }
+}

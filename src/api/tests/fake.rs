@@ -1,0 +1,215 @@
+//! A service that answers at once, fails, hangs or panics, as told.
+
+use std::net::Ipv4Addr;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use async_trait::async_trait;
+use tokio::sync::Semaphore;
+
+use crate::call::{CallId, CallRecord, CallStatus, Leg, Origin, TranscriptLine};
+use crate::service::{
+    CallService, CallStatusView, Health, InitiateRequest, MediaGrant, MediaRequest, PartHealth,
+    PartState, RtpTarget, ServiceError, TranscriptView,
+};
+
+pub(super) struct Fake {
+    pub(super) mood: Mood,
+    /// What was asked, in order.
+    pub(super) asked: Mutex<Vec<String>>,
+    /// One permit per request that has come in.
+    pub(super) arrived: Semaphore,
+    /// Requests being served now, and the most at any time.
+    busy: AtomicUsize,
+    pub(super) peak: AtomicUsize,
+}
+
+pub(super) enum Mood {
+    Well,
+    Fail(ServiceError),
+    Panic,
+    /// Answers after a permit has been added.
+    Wait(Semaphore),
+    /// Lets everybody else go first for a while.
+    Linger,
+    /// Transcripts of that many lines.
+    Verbose(u64),
+}
+
+impl Fake {
+    pub(super) fn new(mood: Mood) -> Self {
+        Self {
+            mood,
+            asked: Mutex::default(),
+            arrived: Semaphore::new(0),
+            busy: AtomicUsize::new(0),
+            peak: AtomicUsize::new(0),
+        }
+    }
+
+    pub(super) fn well() -> Self {
+        Self::new(Mood::Well)
+    }
+
+    pub(super) fn asked(&self) -> Vec<String> {
+        self.asked.lock().unwrap().clone()
+    }
+
+    async fn ask(&self, what: String) -> Result<(), ServiceError> {
+        self.asked.lock().unwrap().push(what);
+        self.arrived.add_permits(1);
+        let busy = self.busy.fetch_add(1, Ordering::SeqCst) + 1;
+        self.peak.fetch_max(busy, Ordering::SeqCst);
+        let outcome = self.behave().await;
+        self.busy.fetch_sub(1, Ordering::SeqCst);
+        outcome
+    }
+
+    async fn behave(&self) -> Result<(), ServiceError> {
+        match &self.mood {
+            Mood::Well | Mood::Verbose(_) => {}
+            Mood::Fail(error) => return Err(error.clone()),
+            Mood::Panic => panic!("as told"),
+            Mood::Wait(gate) => gate.acquire().await.unwrap().forget(),
+            Mood::Linger => {
+                for _ in 0..10_000 {
+                    tokio::task::yield_now().await;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+pub(super) fn record(id: &CallId) -> CallRecord {
+    CallRecord {
+        call_id: id.clone(),
+        status: CallStatus::Active,
+        origin: Origin::Stasis,
+        caller_number: Some("100".to_owned()),
+        destination: Some("200".to_owned()),
+        channel_name: None,
+        started_at: jiff::Timestamp::UNIX_EPOCH,
+        answered_at: None,
+        ended_at: None,
+        end_reason: None,
+        legs: Vec::new(),
+        channel_states: Vec::new(),
+        lines: 1,
+        notes: Vec::new(),
+        node: "one".to_owned(),
+    }
+}
+
+fn line(seq: u64) -> TranscriptLine {
+    TranscriptLine {
+        seq,
+        leg: Leg::caller(),
+        start_ms: seq * 1000,
+        end_ms: seq * 1000 + 500,
+        text: "good morning".to_owned(),
+        confidence: 0.9,
+        language: "en".to_owned(),
+        gap: None,
+    }
+}
+
+fn new_id() -> CallId {
+    "em-1".parse().unwrap()
+}
+
+#[async_trait]
+impl CallService for Fake {
+    async fn health(&self) -> Health {
+        let _outcome = self.ask("health".to_owned()).await;
+        let part = || PartHealth {
+            state: PartState::Off,
+            detail: "not configured".to_owned(),
+        };
+        Health {
+            status: PartState::Degraded,
+            version: "9.9.9".to_owned(),
+            asterisk: part(),
+            store: part(),
+            model: part(),
+            media: part(),
+            active_calls: 1,
+            max_concurrent_calls: 100,
+            total_calls_processed: 7,
+        }
+    }
+
+    async fn initiate(&self, request: InitiateRequest) -> Result<CallRecord, ServiceError> {
+        self.ask(format!(
+            "initiate {} {}",
+            request.caller_number, request.destination
+        ))
+        .await?;
+        Ok(record(&new_id()))
+    }
+
+    async fn calls(&self, limit: usize) -> Result<Vec<CallRecord>, ServiceError> {
+        self.ask(format!("calls {limit}")).await?;
+        Ok(vec![record(&new_id())])
+    }
+
+    async fn status(&self, call: &CallId) -> Result<CallStatusView, ServiceError> {
+        self.ask(format!("status {call}")).await?;
+        Ok(CallStatusView {
+            call: record(call),
+            dtmf: Vec::new(),
+        })
+    }
+
+    async fn transcript(
+        &self,
+        call: &CallId,
+        from_seq: u64,
+    ) -> Result<TranscriptView, ServiceError> {
+        self.ask(format!("transcript {call} {from_seq}")).await?;
+        let count = if let Mood::Verbose(count) = self.mood {
+            count
+        } else {
+            1
+        };
+        let lines = (from_seq..from_seq.saturating_add(count))
+            .map(line)
+            .collect();
+        Ok(TranscriptView {
+            call_id: call.clone(),
+            complete: false,
+            lines,
+        })
+    }
+
+    async fn transcribe(&self, channel: &CallId) -> Result<CallRecord, ServiceError> {
+        self.ask(format!("transcribe {channel}")).await?;
+        Ok(record(channel))
+    }
+
+    async fn hangup(&self, call: &CallId) -> Result<CallRecord, ServiceError> {
+        self.ask(format!("hangup {call}")).await?;
+        Ok(record(call))
+    }
+
+    async fn register_media(
+        &self,
+        call: &CallId,
+        request: MediaRequest,
+    ) -> Result<MediaGrant, ServiceError> {
+        self.ask(format!(
+            "media {call} {} {} {}",
+            request.source, request.leg, request.format
+        ))
+        .await?;
+        let send_to = RtpTarget {
+            host: Ipv4Addr::LOCALHOST.into(),
+            port: 40000,
+        };
+        Ok(MediaGrant {
+            call_id: call.clone(),
+            leg: request.leg,
+            send_to,
+        })
+    }
+}

@@ -1,0 +1,229 @@
+//! Each route's success, and each way in which the service can fail it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::http::Method;
+use serde_json::json;
+use tokio::sync::Semaphore;
+
+use super::fake::{Fake, Mood};
+use super::*;
+use crate::service::ServiceError;
+
+#[tokio::test]
+async fn every_route_serves_a_good_request_and_asks_the_service_once() {
+    for route in ROUTES {
+        let service = Arc::new(Fake::well());
+        let answer = send(&router(service.clone(), &config()), good_request(route)).await;
+        assert!(
+            answer.status.is_success(),
+            "{}: {}",
+            route.path,
+            answer.text
+        );
+        assert_eq!(answer.header("content-type"), "application/json");
+        assert_eq!(answer.header("cache-control"), "no-store");
+        assert!(!answer.header("x-request-id").is_empty());
+        assert_eq!(
+            service.asked().len(),
+            1,
+            "{}: {:?}",
+            route.path,
+            service.asked()
+        );
+    }
+}
+
+#[tokio::test]
+async fn creations_answer_with_their_code_and_place() {
+    let router = open_router(Fake::well());
+    let body = r#"{"caller_number":"+4930100","destination":"200"}"#;
+    let initiated = post_json(&router, "/api/call/initiate", body).await;
+    assert_eq!(
+        (initiated.status.as_u16(), initiated.header("location")),
+        (202, "/api/call/em-1/status")
+    );
+    assert_eq!(initiated.json()["call_id"], "em-1");
+
+    let tapped = post(&router, "/api/call/1764000000.12/transcribe").await;
+    assert_eq!(
+        (tapped.status.as_u16(), tapped.header("location")),
+        (202, "/api/call/1764000000.12/status")
+    );
+
+    let body = r#"{"source":"[2001:db8::7]:4000","leg":"callee","format":"slin16"}"#;
+    let media = post_json(&router, "/api/call/demo-1/media", body).await;
+    assert_eq!(
+        (media.status.as_u16(), media.header("location")),
+        (201, "/api/call/demo-1/status")
+    );
+    assert_eq!(
+        media.json()["send_to"],
+        json!({"host": "127.0.0.1", "port": 40000})
+    );
+}
+
+#[tokio::test]
+async fn what_was_asked_reaches_the_service_as_it_was_meant() {
+    let service = Arc::new(Fake::well());
+    let router = router(service.clone(), &config());
+    post(
+        &router,
+        "/api/call/initiate?caller_number=%2B49301&destination=9999",
+    )
+    .await;
+    get(&router, "/api/calls").await;
+    get(&router, "/api/calls?limit=3").await;
+    get(&router, "/api/call/a%2Eb/status").await;
+    let lines = get(&router, "/api/call/a.b/transcript?from_seq=5").await;
+    get(&router, "/api/call/a.b/transcript").await;
+    post(&router, "/api/call/a.b/hangup").await;
+    let asked = [
+        "initiate +49301 9999",
+        "calls 100",
+        "calls 3",
+        "status a.b",
+        "transcript a.b 5",
+        "transcript a.b 0",
+        "hangup a.b",
+    ];
+    assert_eq!(service.asked(), asked);
+    assert_eq!(lines.json()["lines"][0]["seq"], 5);
+    assert_eq!(
+        get(&router, "/api/calls").await.json()["calls"][0]["call_id"],
+        "em-1"
+    );
+}
+
+#[tokio::test]
+async fn each_failure_of_the_service_has_its_code() {
+    let id = "gone".parse().unwrap();
+    let cases = [
+        (ServiceError::UnknownCall(id), 404, "unknown-call", ""),
+        (
+            ServiceError::Conflict("it is over".into()),
+            409,
+            "conflict",
+            "",
+        ),
+        (
+            ServiceError::Unprocessable("no such format".into()),
+            422,
+            "unprocessable",
+            "",
+        ),
+        (
+            ServiceError::AtCapacity { max: 100 },
+            503,
+            "at-capacity",
+            "30",
+        ),
+        (
+            ServiceError::AsteriskUnavailable("no connection".into()),
+            503,
+            "asterisk-unavailable",
+            "5",
+        ),
+        (
+            ServiceError::AsteriskRefused("no such endpoint".into()),
+            502,
+            "asterisk-refused",
+            "",
+        ),
+        (
+            ServiceError::StoreUnavailable("timed out".into()),
+            503,
+            "store-unavailable",
+            "5",
+        ),
+    ];
+    for (error, status, slug, retry_after) in cases {
+        let router = open_router(Fake::new(Mood::Fail(error.clone())));
+        for route in ROUTES.iter().filter(|route| route.path != "/health") {
+            let request = good_request(route);
+            let path = request.uri().path().to_owned();
+            let answer = send(&router, request).await;
+            let document = answer.is_problem(status, slug);
+            assert_eq!(document["detail"], error.to_string());
+            assert_eq!(document["instance"], path);
+            assert_eq!(answer.header("retry-after"), retry_after);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_panic_and_a_hang_are_answered_too() {
+    let panicking = open_router(Fake::new(Mood::Panic));
+    let limits = ApiLimits {
+        request_time: Duration::from_millis(20),
+        ..ApiLimits::default()
+    };
+    let hanging = Fake::new(Mood::Wait(Semaphore::new(0)));
+    let hanging = router(Arc::new(hanging), &ApiConfig { limits, ..config() });
+    for route in ROUTES {
+        send(&panicking, good_request(route))
+            .await
+            .is_problem(500, "internal");
+        send(&hanging, good_request(route))
+            .await
+            .is_problem(504, "timeout");
+    }
+}
+
+#[tokio::test]
+async fn unknown_paths_and_methods_are_told_apart() {
+    let router = open_router(Fake::well());
+    for path in [
+        "/",
+        "/api",
+        "/api/",
+        "/api/calls/",
+        "/api/call/a/b/status",
+        "/health/x",
+        "//health",
+    ] {
+        get(&router, path).await.is_problem(404, "unknown-route");
+    }
+    for route in ROUTES {
+        let path = route.path.replace("{id}", "a");
+        for method in [
+            Method::DELETE,
+            Method::PUT,
+            Method::PATCH,
+            Method::OPTIONS,
+            Method::TRACE,
+        ] {
+            let answer = send(&router, request(method, &path)).await;
+            answer.is_problem(405, "method-not-allowed");
+            assert!(
+                answer.header("allow").contains(route.method.as_str()),
+                "{path}: {:?}",
+                answer.headers
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_clients_request_id_is_kept_if_it_is_harmless() {
+    let router = open_router(Fake::well());
+    let with = |id: &[u8]| {
+        Request::get("/nowhere")
+            .header("x-request-id", id)
+            .body(Body::empty())
+            .unwrap()
+    };
+    assert_eq!(
+        send(&router, with(b"abc-1.2_3"))
+            .await
+            .header("x-request-id"),
+        "abc-1.2_3"
+    );
+    let long = "a".repeat(65);
+    for bad in [b"a b".as_slice(), b"", b"\xff", b"{x}", long.as_bytes()] {
+        let answer = send(&router, with(bad)).await;
+        answer.is_problem(404, "unknown-route");
+        assert_eq!(answer.header("x-request-id").len(), 36, "a new UUID");
+    }
+}

@@ -1,0 +1,151 @@
+//! The command line.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use clap::{Parser, Subcommand, ValueEnum};
+use tokio::signal::unix::{SignalKind, signal};
+
+use asterscribe::config::Settings;
+use asterscribe::live::server;
+use asterscribe::session::SessionConfig;
+use asterscribe::speech::whisper;
+use asterscribe::{clock, replay, telemetry};
+
+use crate::demo;
+
+/// A live, searchable transcript for every call on an Asterisk PBX.
+#[derive(Debug, Parser)]
+#[command(version, about)]
+pub struct Cli {
+    /// A TOML file with settings; the environment and `.env` come before it.
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs the server until it is told to stop.
+    Serve,
+    /// Prints the transcript of the RTP in a capture file.
+    Replay {
+        /// A pcap or pcapng file.
+        file: PathBuf,
+        /// How to print it.
+        #[arg(long, value_enum, default_value_t = Format::Text)]
+        format: Format,
+    },
+    /// Shows the whole path on this machine alone: a captured call becomes a transcript.
+    Demo,
+    /// Asks a running server how it is; exit status 0 if it answers that it serves.
+    Healthcheck {
+        /// Address of the server; by default where HTTP_BIND has it listen.
+        url: Option<String>,
+    },
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Format {
+    Text,
+    Json,
+}
+
+/// Time for `/health` to answer.
+const HEALTH_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Does what the command line asks.
+pub fn run(cli: Cli) -> Result<ExitCode> {
+    match cli.command {
+        Command::Serve => serve(cli.config.as_deref()),
+        Command::Replay { file, format } => replay(cli.config.as_deref(), &file, format),
+        Command::Demo => runtime()?.block_on(demo::run()),
+        Command::Healthcheck { url } => healthcheck(cli.config.as_deref(), url),
+    }
+}
+
+fn serve(config: Option<&Path>) -> Result<ExitCode> {
+    let settings = Settings::from_process(config)?;
+    telemetry::start(&settings);
+    runtime()?.block_on(async {
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut terminate = signal(SignalKind::terminate())?;
+        let stop = async move {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+        };
+        server::run(settings, stop).await?;
+        anyhow::Ok(())
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// ARI, HTTP and stores; the media path has threads of its own.
+fn runtime() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")
+}
+
+fn replay(config: Option<&Path>, file: &Path, format: Format) -> Result<ExitCode> {
+    let settings = Settings::from_process(config)?;
+    let model = server::load_model(&settings)?;
+    let workers = thread::available_parallelism().map_or(1, usize::from);
+    let pool = whisper::start_pool(&model, settings.language.code(), workers, workers)?;
+    let report = replay::run(file, SessionConfig::default(), &pool, clock::now())?;
+    let mut out = io::stdout().lock();
+    let printed = match format {
+        Format::Text => write!(out, "{}", report.to_text()),
+        Format::Json => serde_json::to_writer_pretty(&mut out, &report)
+            .map_err(io::Error::from)
+            .and_then(|()| writeln!(out)),
+    };
+    printed.context("cannot print the transcript")?;
+    if let Some(broken) = &report.broken {
+        writeln!(io::stderr(), "{}: {broken}", file.display())
+            .context("cannot print the warning")?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn healthcheck(config: Option<&Path>, url: Option<String>) -> Result<ExitCode> {
+    let base = match url {
+        Some(url) => url,
+        None => {
+            let mut bind = Settings::from_process(config)?.http_bind;
+            if bind.ip().is_unspecified() {
+                bind.set_ip(if bind.is_ipv4() {
+                    [127, 0, 0, 1].into()
+                } else {
+                    std::net::Ipv6Addr::LOCALHOST.into()
+                });
+            }
+            format!("http://{bind}")
+        }
+    };
+    let url = format!("{}/health", base.trim_end_matches('/'));
+    runtime()?.block_on(async {
+        let client = reqwest::Client::builder()
+            .no_proxy()
+            .timeout(HEALTH_PATIENCE)
+            .build()?;
+        let answer = client
+            .get(&url)
+            .send()
+            .await
+            .with_context(|| format!("{url} does not answer"))?;
+        if !answer.status().is_success() {
+            bail!("{url} answers {}", answer.status());
+        }
+        Ok(ExitCode::SUCCESS)
+    })
+}

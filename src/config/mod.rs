@@ -1,0 +1,212 @@
+//! The settings: the only place where the environment and configuration files
+//! are read. Everything else is handed typed values.
+//!
+//! A value comes from the first of these that has it: the process environment,
+//! `.env` in the working directory, the TOML file, the default. An empty value
+//! counts as absent, in every layer: that is what compose files and shells
+//! leave behind for a variable nobody set.
+//!
+//! All wrong settings are reported together, see [`SettingsError`].
+
+mod parse;
+mod problem;
+mod reader;
+mod source;
+mod table;
+#[cfg(test)]
+mod tests;
+mod types;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use asterscribe_codecs::MediaFormat;
+use url::Url;
+
+pub use self::problem::{Problem, SettingsError};
+pub use self::source::{Layer, Source};
+pub use self::table::{Preset, SETTINGS, Setting, settings_markdown};
+pub use self::types::{
+    Advertise, CorsOrigins, EndpointTemplate, Language, LogFormat, ModelChoice, Secret,
+};
+
+use self::reader::Reader;
+use crate::store::Retention;
+
+/// Everything that can be set, checked.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Settings {
+    /// Where the REST API listens.
+    pub http_bind: SocketAddr,
+    /// What a client must present as `Authorization: Bearer …`.
+    pub api_token: Option<Secret>,
+    /// Web pages that may use the API from a browser.
+    pub cors: CorsOrigins,
+    /// First RTP socket; thread `k` uses this port plus `k`.
+    pub rtp_bind: SocketAddr,
+    /// What peers are told to send RTP to. `None`: [`Self::rtp_bind`], or, if
+    /// that is unspecified, what the server finds out itself.
+    pub rtp_advertise: Option<Advertise>,
+    /// Threads (and sockets) that receive RTP, 1 to 64.
+    pub rtp_threads: usize,
+    /// The Asterisk to attach to, if any.
+    pub ari: Option<AriSettings>,
+    /// What Asterisk is asked to send.
+    pub media_format: MediaFormat,
+    /// How a destination becomes an Asterisk endpoint.
+    pub originate_endpoint: EndpointTemplate,
+    /// The speech model.
+    pub model: ModelChoice,
+    /// What is spoken.
+    pub language: Language,
+    /// Recognition threads.
+    pub stt_workers: usize,
+    /// Utterances that may wait for a recognition thread.
+    pub stt_queue: usize,
+    /// Calls that may be open at the same time.
+    pub max_concurrent_calls: usize,
+    /// A registered call from which no RTP comes for this long is over.
+    pub media_idle: Duration,
+    /// Name of this server in the records of a shared store.
+    pub node_name: String,
+    /// The SQLite file; used unless [`Self::redis_url`] is set.
+    pub sqlite_path: PathBuf,
+    /// Redis, where it is the store. A secret because it may carry a password.
+    pub redis_url: Option<Secret>,
+    /// How long things are kept.
+    pub retention: Retention,
+    /// Shape of the log.
+    pub log_format: LogFormat,
+    /// `tracing` filter directives.
+    pub log_filter: String,
+    /// What is legal but probably not meant; for the log at start.
+    pub warnings: Vec<String>,
+}
+
+/// How to reach Asterisk's REST interface.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AriSettings {
+    /// Base URL, `http` or `https`, without credentials; with or without `/ari`.
+    pub url: Url,
+    /// User of `ari.conf`.
+    pub user: String,
+    /// Its password.
+    pub password: Secret,
+    /// Name of the Stasis application.
+    pub app: String,
+}
+
+impl Settings {
+    /// Reads the process environment, `.env` and the TOML file (`config_file`,
+    /// else the one that `ASTERSCRIBE_CONFIG` names), and loads the settings.
+    ///
+    /// # Errors
+    /// Everything that is wrong in any of them, together.
+    pub fn from_process(config_file: Option<&Path>) -> Result<Self, SettingsError> {
+        let (environment, mut problems) = source::environment();
+        let (dotenv, dotenv_problems) = source::dotenv(Path::new(".env"));
+        problems.extend(dotenv_problems);
+
+        let named = || {
+            [&environment, &dotenv]
+                .into_iter()
+                .find_map(|layer| layer.get(table::CONFIG_FILE))
+        };
+        let file = config_file
+            .map(Path::to_owned)
+            .or_else(|| named().map(|path| PathBuf::from(path.trim())));
+        let toml = file.map(|path| source::toml_file(&path));
+        let mut sources: Vec<&dyn Source> = vec![&environment, &dotenv];
+        if let Some((layer, toml_problems)) = &toml {
+            problems.extend(toml_problems.iter().cloned());
+            sources.push(layer);
+        }
+
+        match Self::load(&sources) {
+            Ok(settings) if problems.is_empty() => Ok(settings),
+            Ok(_) => Err(SettingsError::new(problems)),
+            Err(error) => Err(SettingsError::new(
+                problems.into_iter().chain(error.problems).collect(),
+            )),
+        }
+    }
+
+    /// Loads the settings from `sources`, the strongest first.
+    ///
+    /// # Errors
+    /// Every wrong setting, together.
+    pub fn load(sources: &[&dyn Source]) -> Result<Self, SettingsError> {
+        let mut reader = Reader::new(sources);
+        let settings = Self::read(&mut reader);
+        reader.finish(settings)
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Self {
+        let rtp_bind = reader.value("RTP_BIND", parse::bind_address);
+        let rtp_threads = reader.value("RTP_THREADS", |text| parse::number(text, 1..=64));
+        let rtp_advertise = reader.optional("RTP_ADVERTISE", parse::advertise);
+        reader.check_port_range("RTP_BIND", Some(rtp_bind.port()), rtp_threads);
+        reader.check_port_range(
+            "RTP_ADVERTISE",
+            rtp_advertise.and_then(|a| a.port),
+            rtp_threads,
+        );
+
+        let http_bind = reader.value("HTTP_BIND", parse::bind_address);
+        let api_token = reader.api_token();
+        let cors = reader.value("CORS_ORIGINS", parse::cors_origins);
+        reader.check_exposure(http_bind, api_token.is_some(), &cors);
+
+        let language = reader.value("WHISPER_LANGUAGE", parse::language);
+        let model = reader.model(language);
+        Self {
+            http_bind,
+            api_token,
+            cors,
+            rtp_bind,
+            rtp_advertise,
+            rtp_threads,
+            ari: reader.ari(),
+            media_format: reader.value("MEDIA_FORMAT", parse::media_format),
+            originate_endpoint: reader.value("ORIGINATE_ENDPOINT", parse::endpoint_template),
+            model,
+            language,
+            stt_workers: reader
+                .optional("STT_WORKERS", |text| parse::number(text, 1..=256))
+                .unwrap_or_else(default_stt_workers),
+            stt_queue: reader.value("STT_QUEUE", |text| parse::number(text, 1..=100_000)),
+            max_concurrent_calls: reader.value("MAX_CONCURRENT_CALLS", |text| {
+                parse::number(text, 1..=100_000)
+            }),
+            media_idle: reader.value("MEDIA_IDLE_SECS", |text| {
+                parse::number(text, 5..=86_400).map(Duration::from_secs)
+            }),
+            node_name: reader
+                .optional("NODE_NAME", parse::node_name)
+                .unwrap_or_else(source::host_name),
+            sqlite_path: reader.value("SQLITE_PATH", parse::path),
+            redis_url: reader.optional("REDIS_URL", parse::redis_url),
+            retention: Retention {
+                call: reader.value("CALL_RETENTION_SECS", retention),
+                transcript: reader.value("TRANSCRIPT_RETENTION_SECS", retention),
+            },
+            log_format: reader.value("LOG_FORMAT", parse::log_format),
+            log_filter: reader.value("RUST_LOG", parse::log_filter),
+            warnings: Vec::new(),
+        }
+    }
+}
+
+/// Ten years: beyond it a mistake is likelier than a wish.
+const MAX_RETENTION_SECS: u64 = 315_360_000;
+
+fn retention(text: &str) -> Result<Duration, String> {
+    parse::number(text, 1..=MAX_RETENTION_SECS).map(Duration::from_secs)
+}
+
+/// One core is left to the media path and the API.
+fn default_stt_workers() -> usize {
+    std::thread::available_parallelism().map_or(1, |cores| cores.get().saturating_sub(1).max(1))
+}

@@ -1,0 +1,248 @@
+//! From text to values. Errors say what is wrong with the text, without
+//! quoting it (it may be secret); what is allowed stands in the table.
+
+use std::fmt::Display;
+use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use asterscribe_codecs::MediaFormat;
+use tracing_subscriber::EnvFilter;
+use url::{Origin, Url};
+
+use super::problem::shown;
+use super::types::{Advertise, CorsOrigins, EndpointTemplate, Language, LogFormat, Secret};
+
+type Parsed<T> = Result<T, String>;
+
+pub(super) fn number<T>(text: &str, range: RangeInclusive<T>) -> Parsed<T>
+where
+    T: FromStr + PartialOrd + Display,
+{
+    let number: T = text.parse().map_err(|_| "not such a number".to_owned())?;
+    match () {
+        () if number < *range.start() => Err("too small".to_owned()),
+        () if number > *range.end() => Err("too big".to_owned()),
+        () => Ok(number),
+    }
+}
+
+pub(super) fn bind_address(text: &str) -> Parsed<SocketAddr> {
+    let address: SocketAddr = text.parse().map_err(|_| "not IP:PORT".to_owned())?;
+    if address.ip().is_multicast() {
+        return Err("a multicast address".to_owned());
+    }
+    Ok(address)
+}
+
+pub(super) fn advertise(text: &str) -> Parsed<Advertise> {
+    let advertise = match (text.parse::<SocketAddr>(), text.parse::<IpAddr>()) {
+        (Ok(address), _) => Advertise {
+            ip: address.ip(),
+            port: Some(address.port()),
+        },
+        (_, Ok(ip)) => Advertise { ip, port: None },
+        _ => return Err("neither IP nor IP:PORT".to_owned()),
+    };
+    if advertise.ip.is_unspecified() || advertise.ip.is_multicast() {
+        return Err("nobody can send to that address".to_owned());
+    }
+    if advertise.port == Some(0) {
+        return Err("nobody can send to port 0".to_owned());
+    }
+    Ok(advertise)
+}
+
+/// Visible ASCII, because it travels in a header (RFC 6750 §2.1).
+pub(super) fn token(text: &str) -> Parsed<Secret> {
+    if text.len() > 512 {
+        return Err("too long".to_owned());
+    }
+    if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err("has spaces or characters beyond ASCII".to_owned());
+    }
+    Ok(Secret::new(text))
+}
+
+pub(super) fn cors_origins(text: &str) -> Parsed<CorsOrigins> {
+    let entries: Vec<&str> = text
+        .split(',')
+        .map(str::trim)
+        .filter(|entry| !entry.is_empty())
+        .collect();
+    match entries.as_slice() {
+        ["*"] => Ok(CorsOrigins::Any),
+        list if list.contains(&"*") => Err("* beside other origins".to_owned()),
+        list if list.len() > 64 => Err("more than 64 origins".to_owned()),
+        list => list
+            .iter()
+            .map(|entry| origin(entry))
+            .collect::<Parsed<_>>()
+            .map(CorsOrigins::List),
+    }
+}
+
+/// In the form browsers send: lower case, no default port (RFC 6454 §6.2).
+fn origin(text: &str) -> Parsed<String> {
+    let url = Url::parse(text).map_err(|error| format!("{} is no origin: {error}", shown(text)))?;
+    let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
+    let anonymous = url.username().is_empty() && url.password().is_none();
+    match url.origin() {
+        Origin::Tuple(scheme, ..)
+            if bare && anonymous && matches!(scheme.as_str(), "http" | "https") =>
+        {
+            Ok(url.origin().ascii_serialization())
+        }
+        _ => Err(format!("{} is not just scheme, host and port", shown(text))),
+    }
+}
+
+pub(super) fn ari_url(text: &str) -> Parsed<Url> {
+    let url = Url::parse(text).map_err(|error| format!("no URL: {error}"))?;
+    if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
+        return Err("neither http nor https".to_owned());
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("user and password have settings of their own".to_owned());
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err("has a query or a fragment".to_owned());
+    }
+    Ok(url)
+}
+
+pub(super) fn ari_user(text: &str) -> Parsed<String> {
+    if text.contains(':') || text.chars().any(char::is_control) {
+        // RFC 7617 §2: the colon ends the user name.
+        return Err("has a colon or a control character".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+pub(super) fn app_name(text: &str) -> Parsed<String> {
+    let fits = (1..=32).contains(&text.len())
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
+    if fits {
+        Ok(text.to_owned())
+    } else {
+        Err("not such a name".to_owned())
+    }
+}
+
+pub(super) fn redis_url(text: &str) -> Parsed<Secret> {
+    let url = Url::parse(text).map_err(|error| format!("no URL: {error}"))?;
+    if !matches!(url.scheme(), "redis" | "rediss") {
+        return Err("neither redis nor rediss".to_owned());
+    }
+    if url.host_str().is_none_or(str::is_empty) {
+        return Err("names no host".to_owned());
+    }
+    Ok(Secret::new(text))
+}
+
+pub(super) fn media_format(text: &str) -> Parsed<MediaFormat> {
+    text.parse::<MediaFormat>()
+        .map_err(|error| error.to_string())
+}
+
+pub(super) fn node_name(text: &str) -> Parsed<String> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    if text.len() <= 64 && text.bytes().all(plain) {
+        Ok(text.to_owned())
+    } else {
+        Err("has other characters, or is too long".to_owned())
+    }
+}
+
+pub(super) fn endpoint_template(text: &str) -> Parsed<EndpointTemplate> {
+    if text.matches(EndpointTemplate::PLACE).count() != 1 {
+        return Err(format!(
+            "must contain {} exactly once",
+            EndpointTemplate::PLACE
+        ));
+    }
+    let around = text.replace(EndpointTemplate::PLACE, "");
+    let technology = text
+        .split_once('/')
+        .map_or("", |(technology, _)| technology);
+    if technology.is_empty() || !technology.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+        return Err("does not begin with a channel technology and a slash".to_owned());
+    }
+    if text.len() > 256
+        || !around
+            .bytes()
+            .all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'{' | b'}'))
+    {
+        return Err("has braces, spaces or characters beyond ASCII, or is too long".to_owned());
+    }
+    Ok(EndpointTemplate(text.to_owned()))
+}
+
+pub(super) fn path(text: &str) -> Parsed<PathBuf> {
+    if text.contains('\0') {
+        return Err("has a NUL".to_owned());
+    }
+    Ok(PathBuf::from(text))
+}
+
+/// The models published for whisper.cpp; `large` and `turbo` are the names that
+/// Whisper's own tools give to the newest of their kind.
+const MODELS: &str = "tiny tiny.en base base.en small small.en medium medium.en \
+    large large-v1 large-v2 large-v3 large-v3-turbo turbo";
+
+pub(super) fn model_name(text: &str) -> Parsed<String> {
+    let plain = ["-q5_0", "-q5_1", "-q8_0"]
+        .iter()
+        .find_map(|suffix| text.strip_suffix(suffix))
+        .unwrap_or(text);
+    if MODELS.split_whitespace().any(|model| model == plain) {
+        Ok(text.to_owned())
+    } else {
+        Err("not such a model".to_owned())
+    }
+}
+
+/// The NAME in `ggml-NAME.bin`.
+pub(super) fn model_file_stem(name: &str) -> String {
+    let (plain, quantisation) = name
+        .split_once("-q")
+        .map_or((name, None), |(plain, q)| (plain, Some(q)));
+    let plain = match plain {
+        "large" => "large-v3",
+        "turbo" => "large-v3-turbo",
+        other => other,
+    };
+    quantisation.map_or_else(|| plain.to_owned(), |q| format!("{plain}-q{q}"))
+}
+
+/// Whisper's languages.
+const LANGUAGES: &str = "en zh de es ru ko fr ja pt tr pl ca nl ar sv it id hi fi vi he uk el ms cs ro da hu ta \
+    no th ur hr bg lt la mi ml cy sk te fa lv bn sr az sl kn et mk br eu is hy ne mn bs kk sq sw gl mr pa si km \
+    sn yo so af oc ka be tg sd gu am yi lo uz fo ht ps tk nn mt sa lb my bo tl mg as tt haw ln ha ba jw su yue";
+
+pub(super) fn language(text: &str) -> Parsed<Language> {
+    if text == "auto" {
+        return Ok(Language::Auto);
+    }
+    let code = LANGUAGES.split_whitespace().find(|code| *code == text);
+    code.map(Language::Code)
+        .ok_or_else(|| "not a language that Whisper knows".to_owned())
+}
+
+pub(super) fn log_format(text: &str) -> Parsed<LogFormat> {
+    match text {
+        "text" => Ok(LogFormat::Text),
+        "json" => Ok(LogFormat::Json),
+        _ => Err("not such a format".to_owned()),
+    }
+}
+
+pub(super) fn log_filter(text: &str) -> Parsed<String> {
+    EnvFilter::builder()
+        .parse(text)
+        .map_err(|error| error.to_string())?;
+    Ok(text.to_owned())
+}

@@ -1,0 +1,255 @@
+//! Takes values out of the sources, gathers what is wrong with them, and checks
+//! what concerns several settings at once.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use super::parse;
+use super::problem::{Problem, SettingsError, shown};
+use super::source::Source;
+use super::table::{self, Preset, Setting};
+use super::types::{CorsOrigins, Language, ModelChoice, Secret};
+use super::{AriSettings, Settings};
+
+/// A token shorter than this can be guessed over a network in reasonable time.
+const MIN_TOKEN_CHARS: usize = 16;
+
+pub(super) struct Reader<'a> {
+    sources: &'a [&'a dyn Source],
+    problems: Vec<Problem>,
+    warnings: Vec<String>,
+}
+
+/// A value as it was found.
+struct Raw<'a> {
+    text: String,
+    origin: &'a str,
+    /// Position of its source; 0 is the strongest.
+    rank: usize,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(sources: &'a [&'a dyn Source]) -> Self {
+        Self {
+            sources,
+            problems: Vec::new(),
+            warnings: Vec::new(),
+        }
+    }
+
+    pub(super) fn finish(self, settings: Settings) -> Result<Settings, SettingsError> {
+        if self.problems.is_empty() {
+            Ok(Settings {
+                warnings: self.warnings,
+                ..settings
+            })
+        } else {
+            Err(SettingsError::new(self.problems))
+        }
+    }
+
+    /// A setting with a default. A wrong value is noted and the default taken,
+    /// so that the rest can be checked too.
+    pub(super) fn value<T>(&mut self, name: &str, parse: impl Fn(&str) -> Result<T, String>) -> T {
+        self.optional(name, &parse).unwrap_or_else(|| {
+            let Preset::Value(default) = setting(name).preset else {
+                unreachable!("{name} has a default value")
+            };
+            parse(default).expect("the table's defaults are valid")
+        })
+    }
+
+    /// A setting that may be absent.
+    pub(super) fn optional<T>(
+        &mut self,
+        name: &str,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        let raw = self.raw(name)?;
+        match parse(raw.text.trim()) {
+            Ok(value) => Some(value),
+            Err(reason) => {
+                let allowed = setting(name).allowed;
+                self.refuse(name, format!("{reason}; allowed: {allowed}"));
+                None
+            }
+        }
+    }
+
+    /// Thread `k` uses port + `k`: all of them must exist. Port 0 lets the system choose each.
+    pub(super) fn check_port_range(&mut self, name: &str, port: Option<u16>, threads: usize) {
+        let Some(port) = port.filter(|port| *port != 0) else {
+            return;
+        };
+        if usize::from(port) + threads - 1 > usize::from(u16::MAX) {
+            self.refuse(
+                name,
+                format!("RTP_THREADS={threads} needs the ports from {port} on; they end at 65535"),
+            );
+        }
+    }
+
+    pub(super) fn api_token(&mut self) -> Option<Secret> {
+        let current = self.optional("API_AUTH_TOKEN", parse::token);
+        let old = self.optional("WEBSOCKET_AUTH_TOKEN", parse::token);
+        match (current, old) {
+            (Some(current), Some(old)) if current != old => {
+                let message =
+                    "differs from WEBSOCKET_AUTH_TOKEN, its old name; set one of them only";
+                self.refuse("API_AUTH_TOKEN", message);
+                None
+            }
+            (Some(token), _) => {
+                if token.expose().len() < MIN_TOKEN_CHARS {
+                    let allowed = setting("API_AUTH_TOKEN").allowed;
+                    self.refuse("API_AUTH_TOKEN", format!("too short; allowed: {allowed}"));
+                }
+                Some(token)
+            }
+            (None, Some(token)) => {
+                // Whoever comes from the predecessor may have a short one: it keeps working.
+                if token.expose().len() < MIN_TOKEN_CHARS {
+                    self.warnings.push(format!(
+                        "WEBSOCKET_AUTH_TOKEN is shorter than {MIN_TOKEN_CHARS} characters and can be guessed; \
+                         choose a longer one and set it as API_AUTH_TOKEN"
+                    ));
+                }
+                Some(token)
+            }
+            (None, None) => None,
+        }
+    }
+
+    /// Without a token nothing but programs on this machine may reach the API:
+    /// no other machine, and no web page that a browser on this machine shows.
+    pub(super) fn check_exposure(
+        &mut self,
+        http_bind: SocketAddr,
+        has_token: bool,
+        cors: &CorsOrigins,
+    ) {
+        // A wrong token has been reported already; "no token" would mislead.
+        let token_is_wrong = self
+            .problems
+            .iter()
+            .any(|problem| problem.name.ends_with("AUTH_TOKEN"));
+        if has_token || token_is_wrong {
+            return;
+        }
+        if !http_bind.ip().to_canonical().is_loopback() {
+            self.refuse(
+                "HTTP_BIND",
+                "without API_AUTH_TOKEN everybody who reaches this address could read every call; \
+                 set API_AUTH_TOKEN, or bind to 127.0.0.1",
+            );
+        }
+        if *cors == CorsOrigins::Any {
+            self.refuse(
+                "CORS_ORIGINS",
+                "without API_AUTH_TOKEN every web page open on this machine could read every call; \
+                 set API_AUTH_TOKEN, or name the origins",
+            );
+        }
+    }
+
+    pub(super) fn ari(&mut self) -> Option<AriSettings> {
+        let url = self.optional("ASTERISK_ARI_URL", parse::ari_url);
+        let user = self.optional("ASTERISK_ARI_USER", parse::ari_user);
+        let password = self.optional("ASTERISK_ARI_PASSWORD", |text| Ok(Secret::new(text)));
+        let app = self.value("ASTERISK_APP", parse::app_name);
+        let url = url?;
+        for (name, missing) in [
+            ("ASTERISK_ARI_USER", user.is_none()),
+            ("ASTERISK_ARI_PASSWORD", password.is_none()),
+        ] {
+            if missing && self.raw(name).is_none() {
+                self.refuse(
+                    name,
+                    "must be set with ASTERISK_ARI_URL; there is no default",
+                );
+            }
+        }
+        Some(AriSettings {
+            url,
+            user: user?,
+            password: password?,
+            app,
+        })
+    }
+
+    /// The stronger source wins; within one source a path wins over a size.
+    pub(super) fn model(&mut self, language: Language) -> ModelChoice {
+        let dir = self.value("WHISPER_MODELS_DIR", parse::path);
+        let file = self.optional("WHISPER_MODEL", parse::path);
+        let size = self.optional("WHISPER_MODEL_SIZE", parse::model_name);
+        let file_wins = self.rank("WHISPER_MODEL") <= self.rank("WHISPER_MODEL_SIZE");
+        let choice = match (file, size) {
+            (Some(path), None) => ModelChoice::File { path },
+            (Some(path), Some(_)) if file_wins => {
+                self.warnings
+                    .push("WHISPER_MODEL is set, so WHISPER_MODEL_SIZE is ignored".to_owned());
+                ModelChoice::File { path }
+            }
+            (None, Some(name)) => named(&dir, name),
+            (Some(_), Some(name)) => {
+                self.warnings.push(
+                    "WHISPER_MODEL_SIZE comes from a stronger source; WHISPER_MODEL is ignored"
+                        .to_owned(),
+                );
+                named(&dir, name)
+            }
+            (None, None) => ModelChoice::Demo,
+        };
+        if let ModelChoice::Named { name, .. } = &choice
+            && name.contains(".en")
+            && language.code() != Some("en")
+        {
+            let told =
+                format!("the model {name} knows English only; take one without .en, or en here");
+            self.refuse("WHISPER_LANGUAGE", told);
+        }
+        choice
+    }
+
+    fn refuse(&mut self, name: &str, message: impl Into<String>) {
+        let raw = self.raw(name);
+        let setting = setting(name);
+        let (value, origin) = match (&raw, setting.preset) {
+            (Some(raw), _) => (Some(raw.text.as_str()), raw.origin),
+            (None, Preset::Value(default)) => (Some(default), "default"),
+            (None, _) => (None, "not set"),
+        };
+        let origin = origin.to_owned();
+        let value = value.filter(|_| !setting.secret).map(shown);
+        self.problems.push(Problem {
+            name: name.to_owned(),
+            value,
+            origin,
+            message: message.into(),
+        });
+    }
+
+    fn raw(&self, name: &str) -> Option<Raw<'a>> {
+        self.sources.iter().enumerate().find_map(|(rank, source)| {
+            let text = source.get(setting(name).name)?;
+            Some(Raw {
+                text,
+                origin: source.label(),
+                rank,
+            })
+        })
+    }
+
+    fn rank(&self, name: &str) -> usize {
+        self.raw(name).map_or(usize::MAX, |raw| raw.rank)
+    }
+}
+
+fn named(dir: &std::path::Path, name: String) -> ModelChoice {
+    let path: PathBuf = dir.join(format!("ggml-{}.bin", parse::model_file_stem(&name)));
+    ModelChoice::Named { name, path }
+}
+
+fn setting(name: &str) -> &'static Setting {
+    table::find(name).expect("every setting that is read is in the table")
+}

@@ -1,0 +1,341 @@
+//! The table of settings: what the program reads, what the documentation says.
+
+use std::fmt::Write as _;
+
+/// Names the TOML file; cannot stand in it.
+pub(super) const CONFIG_FILE: &str = "ASTERSCRIBE_CONFIG";
+
+/// One setting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Setting {
+    /// Name in the environment and in `.env`; the TOML key is the same in lower case.
+    pub name: &'static str,
+    /// What holds where nothing is set.
+    pub preset: Preset,
+    /// Which values are accepted.
+    pub allowed: &'static str,
+    /// What it does.
+    pub meaning: &'static str,
+    /// Whether its value is never shown.
+    pub secret: bool,
+    group: &'static str,
+}
+
+/// What holds where nothing is set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Preset {
+    /// This value.
+    Value(&'static str),
+    /// Nothing, or something found out at start: in words.
+    Words(&'static str),
+}
+
+/// The setting of that name.
+pub(super) fn find(name: &str) -> Option<&'static Setting> {
+    SETTINGS.iter().find(|setting| setting.name == name)
+}
+
+/// The settings as Markdown: the text of `docs/settings.md`.
+pub fn settings_markdown() -> String {
+    let mut text = String::from(INTRODUCTION);
+    let mut group = "";
+    for setting in SETTINGS {
+        if setting.group != group {
+            group = setting.group;
+            push(
+                &mut text,
+                format_args!(
+                    "\n## {group}\n\n| Name | Default | Allowed | Meaning |\n|---|---|---|---|\n"
+                ),
+            );
+        }
+        let Setting {
+            name,
+            allowed,
+            meaning,
+            ..
+        } = setting;
+        let preset = match setting.preset {
+            Preset::Value("") => "none".to_owned(),
+            Preset::Value(value) => format!("`{value}`"),
+            Preset::Words(words) => words.to_owned(),
+        };
+        push(
+            &mut text,
+            format_args!("| `{name}` | {preset} | {allowed} | {meaning} |\n"),
+        );
+    }
+    text
+}
+
+fn push(text: &mut String, line: std::fmt::Arguments<'_>) {
+    text.write_fmt(line).expect("a String takes everything");
+}
+
+const INTRODUCTION: &str = "\
+# Settings
+
+A setting is taken from the first of these that has it:
+
+1. the process environment;
+2. `.env` in the working directory (`NAME=value` lines; put values with spaces, `#` or `$` in single quotes);
+3. the TOML file that `--config FILE` or `ASTERSCRIBE_CONFIG` names (keys are the names below in lower case; an
+   unknown key is an error; a list may be given as an array);
+4. the default.
+
+An empty value counts as absent. Settings are read once, at start. Wrong ones stop the start, and all of them are
+reported together: name, value, origin, and what is allowed. Values of secrets are never shown, in errors or in the log.
+";
+
+const HTTP: &str = "REST API";
+const RTP: &str = "RTP";
+const ASTERISK: &str = "Asterisk";
+const SPEECH: &str = "Speech";
+const STORE: &str = "Calls and store";
+const OTHER: &str = "Log and files";
+
+const fn plain(
+    group: &'static str,
+    name: &'static str,
+    preset: Preset,
+    allowed: &'static str,
+    meaning: &'static str,
+) -> Setting {
+    Setting {
+        name,
+        preset,
+        allowed,
+        meaning,
+        secret: false,
+        group,
+    }
+}
+
+const fn secret(
+    group: &'static str,
+    name: &'static str,
+    allowed: &'static str,
+    meaning: &'static str,
+) -> Setting {
+    Setting {
+        name,
+        preset: NONE,
+        allowed,
+        meaning,
+        secret: true,
+        group,
+    }
+}
+
+const NONE: Preset = Preset::Words("none");
+
+const fn preset(value: &'static str) -> Preset {
+    Preset::Value(value)
+}
+
+/// Every setting, in the order of the documentation.
+pub const SETTINGS: &[Setting] = &[
+    plain(
+        HTTP,
+        "HTTP_BIND",
+        preset("127.0.0.1:8000"),
+        "IP:PORT, such as 127.0.0.1:8000 or [::1]:8000",
+        "Where the REST API listens. An address beyond loopback needs `API_AUTH_TOKEN`, else the server does not start.",
+    ),
+    secret(
+        HTTP,
+        "API_AUTH_TOKEN",
+        "16 to 512 visible ASCII characters without spaces",
+        "What clients must send as `Authorization: Bearer …`. Without it, only programs on this machine are served, \
+         and web pages not at all.",
+    ),
+    secret(
+        HTTP,
+        "WEBSOCKET_AUTH_TOKEN",
+        "1 to 512 visible ASCII characters without spaces",
+        "Old name of `API_AUTH_TOKEN`. A token shorter than 16 characters keeps working under this name, with a \
+         warning. If both names are set they must agree.",
+    ),
+    plain(
+        HTTP,
+        "CORS_ORIGINS",
+        preset(""),
+        "origins such as https://example.org separated by commas, or * with API_AUTH_TOKEN",
+        "Web pages that may use the API from a browser, compared exactly. `*` lets every page try, and so needs a \
+         token: without one, any page open on this machine could read every call. Cookies are never used.",
+    ),
+    plain(
+        RTP,
+        "RTP_BIND",
+        preset("127.0.0.1:40000"),
+        "IP:PORT",
+        "UDP address that receives RTP. Port 0 lets the system choose.",
+    ),
+    plain(
+        RTP,
+        "RTP_ADVERTISE",
+        Preset::Words("the bound address"),
+        "IP or IP:PORT that senders can reach",
+        "Where Asterisk and other senders are told to send, if that differs from `RTP_BIND` (containers, NAT).",
+    ),
+    plain(
+        RTP,
+        "RTP_THREADS",
+        preset("1"),
+        "a whole number from 1 to 64",
+        "Threads that receive RTP. Thread `k` (from 0) uses the port of `RTP_BIND` plus `k`.",
+    ),
+    plain(
+        ASTERISK,
+        "ASTERISK_ARI_URL",
+        NONE,
+        "an http or https URL without user, password or query",
+        "Asterisk's HTTP server, such as `http://127.0.0.1:8088`. Without it the server runs without Asterisk.",
+    ),
+    plain(
+        ASTERISK,
+        "ASTERISK_ARI_USER",
+        NONE,
+        "a user of ari.conf, without a colon",
+        "Required with `ASTERISK_ARI_URL`.",
+    ),
+    secret(
+        ASTERISK,
+        "ASTERISK_ARI_PASSWORD",
+        "the user's password",
+        "Required with `ASTERISK_ARI_URL`.",
+    ),
+    plain(
+        ASTERISK,
+        "ASTERISK_APP",
+        preset("asterscribe"),
+        "1 to 32 of A-Z a-z 0-9 _ -",
+        "Name of the Stasis application, as the dialplan's `Stasis()` gives it.",
+    ),
+    plain(
+        ASTERISK,
+        "MEDIA_FORMAT",
+        preset("ulaw"),
+        "ulaw, alaw, slin or slin16",
+        "The format that Asterisk is asked to send.",
+    ),
+    plain(
+        ASTERISK,
+        "ORIGINATE_ENDPOINT",
+        preset("PJSIP/{destination}"),
+        "TECHNOLOGY/… with {destination} once",
+        "What `POST /api/call/initiate` dials, such as `PJSIP/{destination}@trunk`.",
+    ),
+    plain(
+        SPEECH,
+        "WHISPER_MODEL",
+        Preset::Words("the bundled demo model"),
+        "path of a ggml file",
+        "The speech model. Wins over `WHISPER_MODEL_SIZE`, unless that comes from a stronger source.",
+    ),
+    plain(
+        SPEECH,
+        "WHISPER_MODEL_SIZE",
+        NONE,
+        "tiny, tiny.en, base, base.en, small, small.en, medium, medium.en, large, large-v1, large-v2, large-v3, \
+         large-v3-turbo or turbo, optionally with -q5_0, -q5_1 or -q8_0",
+        "The speech model by name: `ggml-NAME.bin` in `WHISPER_MODELS_DIR`. `large` is `large-v3`, `turbo` is `large-v3-turbo`.",
+    ),
+    plain(
+        SPEECH,
+        "WHISPER_MODELS_DIR",
+        preset("models"),
+        "path of a folder",
+        "Where models are looked for by name.",
+    ),
+    plain(
+        SPEECH,
+        "WHISPER_LANGUAGE",
+        preset("en"),
+        "a language code of Whisper's, such as en or de, or auto",
+        "What is spoken. `auto` lets Whisper decide for each utterance.",
+    ),
+    plain(
+        SPEECH,
+        "STT_WORKERS",
+        Preset::Words("number of cores less one, at least 1"),
+        "a whole number from 1 to 256",
+        "Utterances recognised at the same time.",
+    ),
+    plain(
+        SPEECH,
+        "STT_QUEUE",
+        preset("64"),
+        "a whole number from 1 to 100000",
+        "Utterances that may wait for recognition; beyond it they become gaps in the transcript.",
+    ),
+    plain(
+        STORE,
+        "MAX_CONCURRENT_CALLS",
+        preset("100"),
+        "a whole number from 1 to 100000",
+        "Calls that may be open at the same time; beyond it new ones are refused.",
+    ),
+    plain(
+        STORE,
+        "MEDIA_IDLE_SECS",
+        preset("120"),
+        "a whole number from 5 to 86400",
+        "A call registered through `POST /api/call/{id}/media` ends when no RTP came for this long.",
+    ),
+    plain(
+        STORE,
+        "NODE_NAME",
+        Preset::Words("the host's name"),
+        "1 to 64 characters out of A-Z a-z 0-9 . _ -",
+        "Name of this server in the records, where several share a store. Keep it over restarts: a server settles what it left open under its own name.",
+    ),
+    plain(
+        STORE,
+        "SQLITE_PATH",
+        preset("asterscribe.db"),
+        "path of a file",
+        "The store, unless `REDIS_URL` is set.",
+    ),
+    secret(
+        STORE,
+        "REDIS_URL",
+        "a redis:// or rediss:// URL",
+        "Redis as the store. Secret because it may hold a password.",
+    ),
+    plain(
+        STORE,
+        "CALL_RETENTION_SECS",
+        preset("86400"),
+        "a whole number from 1 to 315360000",
+        "How long a call's record and digits are kept, in seconds.",
+    ),
+    plain(
+        STORE,
+        "TRANSCRIPT_RETENTION_SECS",
+        preset("604800"),
+        "a whole number from 1 to 315360000",
+        "How long a call's transcript is kept, in seconds.",
+    ),
+    plain(
+        OTHER,
+        "LOG_FORMAT",
+        preset("text"),
+        "text or json",
+        "Shape of the log, which goes to standard error.",
+    ),
+    plain(
+        OTHER,
+        "RUST_LOG",
+        preset("info"),
+        "filter directives such as info,asterscribe=debug",
+        "What is logged.",
+    ),
+    plain(
+        OTHER,
+        CONFIG_FILE,
+        NONE,
+        "path of a TOML file",
+        "The configuration file; `--config FILE` wins over it.",
+    ),
+];

@@ -1,0 +1,147 @@
+//! The types of settings that need one of their own.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+/// A password, a token, or a URL that may carry one. Never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps it.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The secret itself: for the one place that sends or compares it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(hidden)")
+    }
+}
+
+impl fmt::Display for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(hidden)")
+    }
+}
+
+/// Where peers shall send RTP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Advertise {
+    /// The address they can reach.
+    pub ip: IpAddr,
+    /// The port of thread 0 as they see it; `None`: the bound one.
+    pub port: Option<u16>,
+}
+
+/// Origins of web pages that a browser lets use the API.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CorsOrigins {
+    /// Exactly these, in the form browsers send (`https://example.org`); may be empty.
+    List(Vec<String>),
+    /// Every one (`*`); only together with a token.
+    Any,
+}
+
+impl CorsOrigins {
+    /// Whether a page of that origin may use the API.
+    pub fn allows(&self, origin: &str) -> bool {
+        match self {
+            Self::List(origins) => origins.iter().any(|allowed| allowed == origin),
+            Self::Any => true,
+        }
+    }
+}
+
+/// The endpoint that `POST /api/call/initiate` dials, with a place for the destination.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndpointTemplate(pub(super) String);
+
+impl EndpointTemplate {
+    /// What stands for the destination.
+    pub const PLACE: &'static str = "{destination}";
+
+    /// The endpoint for a destination, which the caller has validated.
+    pub fn endpoint(&self, destination: &str) -> String {
+        self.0.replace(Self::PLACE, destination)
+    }
+}
+
+impl fmt::Display for EndpointTemplate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The speech model to load.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ModelChoice {
+    /// The bundled one: a demonstration with a small vocabulary.
+    Demo,
+    /// `WHISPER_MODEL`.
+    File {
+        /// The ggml file.
+        path: PathBuf,
+    },
+    /// `WHISPER_MODEL_SIZE`.
+    Named {
+        /// The name as it was given.
+        name: String,
+        /// Where its ggml file is expected.
+        path: PathBuf,
+    },
+}
+
+impl ModelChoice {
+    /// The setting that chose it, for messages.
+    pub fn setting(&self) -> &'static str {
+        match self {
+            Self::Demo => "the bundled model",
+            Self::File { .. } => "WHISPER_MODEL",
+            Self::Named { .. } => "WHISPER_MODEL_SIZE",
+        }
+    }
+
+    /// The file to load; `None` for the bundled model.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Demo => None,
+            Self::File { path } | Self::Named { path, .. } => Some(path),
+        }
+    }
+}
+
+/// What is spoken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Language {
+    /// Whisper decides, per utterance.
+    Auto,
+    /// Whisper's code of the language, mostly ISO 639-1.
+    Code(&'static str),
+}
+
+impl Language {
+    /// The code; `None` where Whisper decides.
+    pub fn code(self) -> Option<&'static str> {
+        match self {
+            Self::Auto => None,
+            Self::Code(code) => Some(code),
+        }
+    }
+}
+
+/// Shape of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object per line.
+    Json,
+}

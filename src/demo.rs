@@ -1,0 +1,342 @@
+//! `asterscribe demo`: the main job, end to end, on this machine alone. A
+//! server is started as a user would start it, a capture of real Asterisk RTP
+//! is sent to it over loopback in real time, and the transcript is fetched
+//! through the REST API while it grows.
+
+use std::fs;
+use std::io::{self, Write};
+use std::net::{SocketAddr, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::process::{ExitCode, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+use tokio::time::{Instant, sleep_until, timeout};
+
+use asterscribe::call::TranscriptLine;
+use asterscribe::clock;
+use asterscribe::replay::capture::{self, CapturedDatagram};
+use asterscribe::replay::line_to_text;
+use asterscribe::service::{MediaGrant, TranscriptView};
+
+/// A two-party call through Asterisk 22, each party's audio in a flow of its own.
+const CAPTURE: &[u8] = include_bytes!("../fixtures/asterisk22_ulaw_snoop_pair.pcap");
+
+/// What is said in it.
+const SPOKEN: &str = include_str!("../fixtures/asterisk22_ulaw_snoop_pair.words.json");
+
+/// How long the server may take to come up, and to answer.
+const START_PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long the last words may take after the hang-up.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(30);
+
+/// Time between two looks at the transcript.
+const LOOK_INTERVAL: Duration = Duration::from_millis(250);
+
+/// Runs the demonstration; fails if the words are not the spoken ones.
+pub async fn run() -> Result<ExitCode> {
+    let flows = Flows::load()?;
+    let mut out = io::stdout();
+    let server = Server::start().await?;
+    writeln!(out, "asterscribe is up at {}\n", server.base)?;
+    writeln!(out, "  {}\n", server.model().await?)?;
+    let mut senders = Vec::new();
+    for flow in &flows.legs {
+        let socket = UdpSocket::bind("127.0.0.1:0")?;
+        let body = json!({"source": socket.local_addr()?, "leg": flow.leg, "format": "ulaw"});
+        let grant: MediaGrant = server.post("/api/call/demo/media", Some(body)).await?;
+        socket.connect(SocketAddr::new(grant.send_to.host, grant.send_to.port))?;
+        writeln!(
+            out,
+            "POST /api/call/demo/media: {} sends to {}",
+            flow.leg,
+            socket.peer_addr()?
+        )?;
+        senders.push(socket);
+    }
+    writeln!(
+        out,
+        "\nSending {} s of a real Asterisk call; GET /api/call/demo/transcript says:\n",
+        flows.seconds()
+    )?;
+    let mut shown = 0;
+    let sending = flows.send(&senders);
+    tokio::pin!(sending);
+    let mut look = tokio::time::interval(LOOK_INTERVAL);
+    loop {
+        tokio::select! {
+            sent = &mut sending => break sent?,
+            _ = look.tick() => shown = server.show_from(&mut out, shown).await?.1,
+        }
+    }
+    let _ended: Value = server.post("/api/call/demo/hangup", None).await?;
+    let complete = async {
+        loop {
+            let (complete, next) = server.show_from(&mut out, shown).await?;
+            shown = next;
+            if complete {
+                return Ok::<(), anyhow::Error>(());
+            }
+            look.tick().await;
+        }
+    };
+    timeout(CLOSE_PATIENCE, complete)
+        .await
+        .context("the transcript was not completed in time")??;
+    let heard = server.transcript(0).await?;
+    flows.judge(&heard.lines, &mut out)?;
+    server.stop().await?;
+    writeln!(out, "{NEXT}")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+const NEXT: &str = "
+What to try next:
+  asterscribe replay fixtures/asterisk22_ulaw_stasis.pcap     the transcript of a capture file
+  make demo-asterisk                                          the same with a real Asterisk placing the call
+  docs/asterisk.md                                            beside your own Asterisk: two settings and no dialplan
+  WHISPER_MODEL=/path/to/ggml-base.en.bin asterscribe serve   with a model that knows more than 120 words";
+
+/// The capture's flows and what is said in each.
+struct Flows {
+    legs: Vec<FlowLeg>,
+    datagrams: Vec<CapturedDatagram>,
+}
+
+struct FlowLeg {
+    leg: String,
+    from_port: u16,
+    sentences: Vec<String>,
+}
+
+impl Flows {
+    fn load() -> Result<Self> {
+        let datagrams = capture::from_bytes(CAPTURE)?.datagrams;
+        let spoken: Value = serde_json::from_str(SPOKEN)?;
+        let legs = spoken["flows"]
+            .as_array()
+            .context("no flows")?
+            .iter()
+            .map(|flow| {
+                Some(FlowLeg {
+                    leg: flow["leg"].as_str()?.to_owned(),
+                    from_port: u16::try_from(flow["source_port"].as_u64()?).ok()?,
+                    sentences: flow["sentences"]
+                        .as_array()?
+                        .iter()
+                        .filter_map(|sentence| Some(sentence["text"].as_str()?.to_owned()))
+                        .collect(),
+                })
+            });
+        let legs = legs
+            .collect::<Option<Vec<_>>>()
+            .context("the list of spoken words is damaged")?;
+        Ok(Self { legs, datagrams })
+    }
+
+    fn seconds(&self) -> u64 {
+        match (self.datagrams.first(), self.datagrams.last()) {
+            (Some(first), Some(last)) => last.at.saturating_sub(first.at).as_secs(),
+            _ => 0,
+        }
+    }
+
+    /// Sends every packet at the moment at which Asterisk sent it.
+    async fn send(&self, sockets: &[UdpSocket]) -> Result<()> {
+        let Some(first) = self.datagrams.first() else {
+            return Ok(());
+        };
+        let start = Instant::from_std(clock::now());
+        for datagram in &self.datagrams {
+            let Some(n) = self
+                .legs
+                .iter()
+                .position(|leg| leg.from_port == datagram.from.port())
+            else {
+                continue;
+            };
+            sleep_until(start + datagram.at.saturating_sub(first.at)).await;
+            sockets[n]
+                .send(&datagram.payload)
+                .context("cannot send RTP")?;
+        }
+        Ok(())
+    }
+
+    /// Compares each leg's words with what was said.
+    fn judge(&self, lines: &[TranscriptLine], out: &mut impl Write) -> Result<()> {
+        writeln!(out)?;
+        let mut wrong = 0;
+        for flow in &self.legs {
+            let heard: Vec<&str> = lines
+                .iter()
+                .filter(|line| line.leg.as_str() == flow.leg)
+                .map(|line| line.text.as_str())
+                .collect();
+            let spoken = flow.sentences.join(" ");
+            let heard = heard.join(" ");
+            let verdict = if heard == spoken {
+                "every word as spoken"
+            } else {
+                "not as spoken"
+            };
+            writeln!(
+                out,
+                "{}: {} words, {verdict}",
+                flow.leg,
+                heard.split_whitespace().count()
+            )?;
+            if heard != spoken {
+                writeln!(out, "  spoken: {spoken}\n  heard:  {heard}")?;
+                wrong += 1;
+            }
+        }
+        if wrong > 0 {
+            bail!(
+                "{wrong} of {} legs were not transcribed word for word",
+                self.legs.len()
+            );
+        }
+        Ok(())
+    }
+}
+
+/// The server under demonstration, a process of its own.
+struct Server {
+    child: Child,
+    base: String,
+    client: reqwest::Client,
+    folder: PathBuf,
+}
+
+impl Server {
+    async fn start() -> Result<Self> {
+        let folder = std::env::temp_dir().join(format!("asterscribe-demo-{}", std::process::id()));
+        fs::create_dir_all(&folder)
+            .with_context(|| format!("cannot create {}", folder.display()))?;
+        let mut child = Command::new(std::env::current_exe()?)
+            .arg("serve")
+            .current_dir(&folder)
+            // Embedded defaults, whatever this shell has set.
+            .env_clear()
+            .env("HTTP_BIND", "127.0.0.1:0")
+            .env("RTP_BIND", "127.0.0.1:0")
+            .env("SQLITE_PATH", folder.join("demo.db"))
+            .env("LOG_FORMAT", "json")
+            .stdin(Stdio::null())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .context("cannot start the server")?;
+        let stderr = child.stderr.take().context("the server has no log")?;
+        let http = timeout(START_PATIENCE, ready(stderr))
+            .await
+            .context("the server did not come up in time")??;
+        let client = reqwest::Client::builder()
+            .no_proxy()
+            .timeout(START_PATIENCE)
+            .build()?;
+        Ok(Self {
+            child,
+            base: format!("http://{http}"),
+            client,
+            folder,
+        })
+    }
+
+    async fn model(&self) -> Result<String> {
+        let health: Value = self.get("/health").await?;
+        Ok(health["model"]["detail"]
+            .as_str()
+            .unwrap_or("the model is unknown")
+            .to_owned())
+    }
+
+    async fn get<T: serde::de::DeserializeOwned>(&self, path: &str) -> Result<T> {
+        let answer = self
+            .client
+            .get(format!("{}{path}", self.base))
+            .send()
+            .await?;
+        Self::read(path, answer).await
+    }
+
+    async fn post<T: serde::de::DeserializeOwned>(
+        &self,
+        path: &str,
+        body: Option<Value>,
+    ) -> Result<T> {
+        let mut request = self.client.post(format!("{}{path}", self.base));
+        if let Some(body) = body {
+            request = request.json(&body);
+        }
+        Self::read(path, request.send().await?).await
+    }
+
+    async fn read<T: serde::de::DeserializeOwned>(
+        path: &str,
+        answer: reqwest::Response,
+    ) -> Result<T> {
+        if !answer.status().is_success() {
+            bail!(
+                "{path} answered {}: {}",
+                answer.status(),
+                answer.text().await.unwrap_or_default()
+            );
+        }
+        Ok(answer.json().await?)
+    }
+
+    async fn transcript(&self, from_seq: u64) -> Result<TranscriptView> {
+        self.get(&format!("/api/call/demo/transcript?from_seq={from_seq}"))
+            .await
+    }
+
+    /// Prints what is new; whether it is all, and where the next look begins.
+    async fn show_from(&self, out: &mut impl Write, from_seq: u64) -> Result<(bool, u64)> {
+        let view = self.transcript(from_seq).await?;
+        for line in &view.lines {
+            writeln!(out, "  {}", line_to_text(line))?;
+        }
+        Ok((
+            view.complete,
+            view.lines.last().map_or(from_seq, |line| line.seq + 1),
+        ))
+    }
+
+    async fn stop(mut self) -> Result<()> {
+        self.child.kill().await.context("cannot stop the server")?;
+        remove(&self.folder);
+        Ok(())
+    }
+}
+
+fn remove(folder: &Path) {
+    if let Err(error) = fs::remove_dir_all(folder) {
+        tracing::warn!(%error, folder = %folder.display(), "the demo's folder is left behind");
+    }
+}
+
+/// Waits for the server's "ready" and returns its HTTP address; keeps reading so that its log cannot block it.
+async fn ready(stderr: tokio::process::ChildStderr) -> Result<String> {
+    let mut lines = BufReader::new(stderr).lines();
+    let mut log = String::new();
+    while let Some(line) = lines.next_line().await? {
+        let entry: Value = serde_json::from_str(&line).unwrap_or_default();
+        if entry["fields"]["message"] == "ready" {
+            let http = entry["fields"]["http"]
+                .as_str()
+                .context("no address in the log")?
+                .to_owned();
+            tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+            return Ok(http);
+        }
+        log.push_str(&line);
+        log.push('\n');
+    }
+    bail!("the server ended while starting:\n{log}")
+}

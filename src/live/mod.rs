@@ -1,0 +1,5 @@
+//! The running server: sockets, threads, tasks and time around the sans-IO core.
+
+pub mod desk;
+pub mod media;
+pub mod server;

@@ -1,0 +1,340 @@
+//! Puts the server together, runs it, and takes it down in order.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+
+use super::desk::{AriLink, Desk, DeskConfig, DeskParts};
+use super::media::{MediaConfig, MediaPlane, MediaPort, Ticket};
+use crate::api::{self, ApiConfig, ApiLimits, ServeLimits};
+use crate::clock;
+use crate::config::Settings;
+use crate::service::{PartHealth, PartState, RtpTarget};
+use crate::session::SessionConfig;
+use crate::speech::TranscribeError;
+use crate::speech::model::{Model, ModelError};
+use crate::speech::pool::Pool;
+use crate::speech::whisper::{self, Whisper};
+use crate::store::{RedisStore, SqliteStore, Store, StoreError, StoreWriter, WriterSettings};
+
+/// Time between two looks at the media sockets.
+const TICK: Duration = Duration::from_millis(5);
+
+/// Events on their way from the media threads to the desk.
+const MEDIA_EVENTS: usize = 8192;
+
+/// How long the end may take: hang-ups at Asterisk, last words, the store.
+const ARI_GRACE: Duration = Duration::from_secs(12);
+const WORDS_GRACE: Duration = Duration::from_secs(10);
+const STORE_GRACE: Duration = Duration::from_secs(5);
+
+/// How long the store is waited for at start, to learn what a predecessor left.
+const RECALL_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Time between two clean-ups of the store.
+const EXPIRY_INTERVAL: Duration = Duration::from_secs(600);
+
+/// Why the server does not come up. Each names the setting that is concerned.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The HTTP address cannot be had.
+    #[error("HTTP_BIND: cannot listen on {address}: {source}")]
+    Http {
+        /// The address.
+        address: SocketAddr,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// The RTP address cannot be had.
+    #[error("RTP_BIND: {0}")]
+    Rtp(io::Error),
+    /// Nobody could be told where to send RTP.
+    #[error(
+        "RTP_BIND={bind} is no address to send to, and {reason}: set RTP_ADVERTISE to the one that Asterisk can reach"
+    )]
+    Advertise {
+        /// The address.
+        bind: SocketAddr,
+        /// Why none could be found out.
+        reason: String,
+    },
+    /// The model cannot be used.
+    #[error("{setting}: {source}")]
+    Model {
+        /// The setting that chose it.
+        setting: &'static str,
+        /// Why.
+        source: ModelError,
+    },
+    /// The model's workers do not start.
+    #[error(transparent)]
+    Speech(#[from] TranscribeError),
+    /// The store cannot be used, now or later.
+    #[error("{setting}: {source}")]
+    Store {
+        /// The setting that chose it.
+        setting: &'static str,
+        /// Why.
+        source: StoreError,
+    },
+    /// Asterisk cannot be spoken to as configured.
+    #[error("ASTERISK_ARI_URL: {0}")]
+    Asterisk(String),
+}
+
+/// Runs until `shutdown` ends. Returns once everything is down, or at once
+/// with the reason why it could not come up.
+pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> Result<(), StartError> {
+    for warning in &settings.warnings {
+        tracing::warn!("{warning}");
+    }
+    let no_http = |source| StartError::Http {
+        address: settings.http_bind,
+        source,
+    };
+    let listener = TcpListener::bind(settings.http_bind)
+        .await
+        .map_err(no_http)?;
+    let http = listener.local_addr().map_err(no_http)?;
+
+    let (model, pool) = start_speech(&settings)?;
+    let store = open_store(&settings).await?;
+    let (media_events, media_heard) = mpsc::channel(MEDIA_EVENTS);
+    let plane = start_media(&settings, &pool, &media_events)?;
+    drop(media_events);
+    let ports = plane.ports();
+    let targets = advertised(&settings, &ports)?;
+
+    let (ari, ari_task) = AriLink::prepare(&settings, &targets);
+    let writer = StoreWriter::spawn(Arc::clone(&store), WriterSettings::default(), clock::wall);
+    let config = DeskConfig {
+        node: settings.node_name.clone(),
+        max_calls: settings.max_concurrent_calls,
+        media_idle: settings.media_idle,
+        endpoint: settings.originate_endpoint.clone(),
+        targets: targets.clone(),
+        model,
+    };
+    let parts = DeskParts {
+        ports,
+        store: Arc::clone(&store),
+        writer,
+        pool: pool.stats(),
+        ari,
+    };
+    let desk = Arc::new(Desk::new(config, parts));
+
+    let follower = tokio::spawn({
+        let desk = Arc::clone(&desk);
+        async move { desk.follow_media(media_heard).await }
+    });
+    let recalled = recall(&desk).await;
+    let (stop_ari, ari_stopped) = watch::channel(false);
+    let ari_task = ari_task
+        .map(|task| task.spawn(Arc::clone(&desk), recalled, ari_stopped))
+        .transpose()
+        .map_err(StartError::Asterisk)?;
+    let expiry = tokio::spawn(expire_forever(store));
+
+    let rtp = targets
+        .first()
+        .map(|target| SocketAddr::new(target.host, target.port).to_string());
+    tracing::info!(%http, rtp = rtp.unwrap_or_default(), version = env!("CARGO_PKG_VERSION"), "ready");
+    let api = ApiConfig {
+        token: settings.api_token.clone(),
+        cors: settings.cors.clone(),
+        limits: ApiLimits::default(),
+    };
+    api::serve(
+        listener,
+        api::router(Arc::clone(&desk) as _, &api),
+        ServeLimits::default(),
+        shutdown,
+    )
+    .await;
+
+    tracing::info!("shutting down");
+    stop(&desk, ari_task, &stop_ari, plane, follower).await;
+    expiry.abort();
+    Ok(())
+}
+
+/// Asterisk first (no new calls, callers go on in their dialplan), then the
+/// calls' last words, then the store.
+async fn stop(
+    desk: &Arc<Desk>,
+    ari_task: Option<JoinHandle<()>>,
+    stop_ari: &watch::Sender<bool>,
+    plane: MediaPlane,
+    follower: JoinHandle<()>,
+) {
+    stop_ari.send_replace(true);
+    if let Some(task) = ari_task
+        && tokio::time::timeout(ARI_GRACE, task).await.is_err()
+    {
+        tracing::warn!("Asterisk did not confirm that everything of ours is gone");
+    }
+    desk.close_all(WORDS_GRACE).await;
+    let joined = tokio::task::spawn_blocking(move || drop(plane)).await;
+    if joined.is_err() {
+        tracing::error!("stopping the media threads failed");
+    }
+    follower.abort();
+    desk.flush(STORE_GRACE).await;
+}
+
+fn start_speech(settings: &Settings) -> Result<(PartHealth, Pool<Ticket>), StartError> {
+    let model = load_model(settings)?;
+    let detail = model_detail(&model);
+    if model.model().is_demo() {
+        tracing::warn!("{detail}");
+    } else {
+        tracing::info!("{detail}");
+    }
+    let state = if model.model().is_demo() {
+        PartState::Degraded
+    } else {
+        PartState::Ok
+    };
+    let pool = whisper::start_pool(
+        &model,
+        settings.language.code(),
+        settings.stt_workers,
+        settings.stt_queue,
+    )?;
+    Ok((PartHealth { state, detail }, pool))
+}
+
+/// Loads the configured model.
+///
+/// # Errors
+/// The file is no usable model.
+pub fn load_model(settings: &Settings) -> Result<Arc<Whisper>, StartError> {
+    let model = settings.model.path().map_or_else(Model::demo, Model::open);
+    let loaded = model.and_then(Whisper::load);
+    loaded.map(Arc::new).map_err(|source| StartError::Model {
+        setting: settings.model.setting(),
+        source,
+    })
+}
+
+fn model_detail(whisper: &Whisper) -> String {
+    let model = whisper.model();
+    if model.is_demo() {
+        format!(
+            "{}: a DEMO model that knows some 120 English words; set WHISPER_MODEL to a real one",
+            model.name()
+        )
+    } else {
+        format!("{} (sha256 {})", model.name(), &model.sha256[..16])
+    }
+}
+
+async fn open_store(settings: &Settings) -> Result<Arc<dyn Store>, StartError> {
+    let Some(url) = &settings.redis_url else {
+        let refused = |source| StartError::Store {
+            setting: "SQLITE_PATH",
+            source,
+        };
+        let store = SqliteStore::open(&settings.sqlite_path, settings.retention, clock::wall);
+        return Ok(Arc::new(store.map_err(refused)?));
+    };
+    let refused = |source| StartError::Store {
+        setting: "REDIS_URL",
+        source,
+    };
+    let store = RedisStore::new(url.expose(), settings.retention).map_err(refused)?;
+    match store.ping().await {
+        // A wrong password does not mend itself, and every write would be refused for good.
+        Err(broken @ StoreError::Broken(_)) => return Err(refused(broken)),
+        Err(away) => tracing::warn!(%away, "Redis is away; calls are served and it will catch up"),
+        Ok(()) => {}
+    }
+    Ok(Arc::new(store))
+}
+
+fn start_media(
+    settings: &Settings,
+    pool: &Pool<Ticket>,
+    events: &mpsc::Sender<super::media::MediaEvent>,
+) -> Result<MediaPlane, StartError> {
+    let config = MediaConfig {
+        bind: settings.rtp_bind,
+        threads: settings.rtp_threads,
+        tick: TICK,
+        session: SessionConfig::default(),
+    };
+    MediaPlane::start(&config, pool, events).map_err(StartError::Rtp)
+}
+
+/// Where peers are to send RTP, for each media thread. Never an unspecified address.
+fn advertised(settings: &Settings, ports: &[MediaPort]) -> Result<Vec<RtpTarget>, StartError> {
+    let bind = settings.rtp_bind;
+    let host = match settings.rtp_advertise {
+        Some(advertise) => advertise.ip,
+        None if bind.ip().is_unspecified() => {
+            derive_host(settings).map_err(|reason| StartError::Advertise { bind, reason })?
+        }
+        None => bind.ip(),
+    };
+    let first = settings.rtp_advertise.and_then(|advertise| advertise.port);
+    let target = |(n, port): (u16, &MediaPort)| RtpTarget {
+        host,
+        // The settings have checked that the last port fits.
+        port: first.map_or(port.local().port(), |first| first + n),
+    };
+    Ok((0..).zip(ports).map(target).collect())
+}
+
+/// The address from which this machine reaches Asterisk; no packet is sent to find out.
+fn derive_host(settings: &Settings) -> Result<IpAddr, String> {
+    let ari = settings
+        .ari
+        .as_ref()
+        .ok_or("no ASTERISK_ARI_URL tells a direction")?;
+    let unresolved = |error: io::Error| format!("{} cannot be resolved ({error})", ari.url);
+    let remote = *ari
+        .url
+        .socket_addrs(|| None)
+        .map_err(unresolved)?
+        .first()
+        .ok_or_else(|| format!("{} has no address", ari.url))?;
+    let unreached = |error: io::Error| format!("there is no route to {remote} ({error})");
+    let probe = UdpSocket::bind(SocketAddr::new(settings.rtp_bind.ip(), 0)).map_err(unreached)?;
+    probe.connect(remote).map_err(unreached)?;
+    Ok(probe.local_addr().map_err(unreached)?.ip())
+}
+
+/// Learns what a predecessor left; a store that is away is asked again later.
+async fn recall(desk: &Arc<Desk>) -> Vec<(crate::call::CallId, crate::call::Origin)> {
+    match tokio::time::timeout(RECALL_PATIENCE, desk.recall()).await {
+        Ok(Ok(calls)) => return calls,
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "the store cannot say what was left open; asking again later")
+        }
+        Err(_) => tracing::warn!("the store does not say what was left open; asking again later"),
+    }
+    tokio::spawn({
+        let desk = Arc::clone(desk);
+        async move { desk.settle_later().await }
+    });
+    Vec::new()
+}
+
+async fn expire_forever(store: Arc<dyn Store>) {
+    let mut interval = tokio::time::interval(EXPIRY_INTERVAL);
+    loop {
+        interval.tick().await;
+        match store.expire().await {
+            Ok(0) => {}
+            Ok(gone) => tracing::info!(gone, "calls have outlived their retention"),
+            Err(error) => tracing::warn!(%error, "expired calls could not be removed"),
+        }
+    }
+}

@@ -1,0 +1,319 @@
+//! Reads UDP datagrams out of capture files: pcap and pcapng, through
+//! Ethernet, Linux cooked and raw IP link layers. The only module that uses
+//! `pcap-parser` and `etherparse`.
+
+use std::fs::File;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+use std::time::Duration;
+
+use etherparse::{EtherType, NetSlice, SlicedPacket, TransportSlice};
+use pcap_parser::pcapng::Block;
+use pcap_parser::traits::{PcapNGPacketBlock, PcapReaderIterator};
+use pcap_parser::{Linktype, PcapBlockOwned, PcapError};
+
+/// A UDP datagram as it was captured.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CapturedDatagram {
+    /// Since the Unix epoch, by the capturing machine's clock.
+    pub at: Duration,
+    /// Sender.
+    pub from: SocketAddr,
+    /// Receiver.
+    pub to: SocketAddr,
+    /// UDP payload.
+    pub payload: Vec<u8>,
+}
+
+/// What a capture holds.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Capture {
+    /// The datagrams in file order.
+    pub datagrams: Vec<CapturedDatagram>,
+    /// Packets of any kind in the file.
+    pub packets: u64,
+    /// Packets that are not whole UDP datagrams over IP: other protocols, fragments, cut by the snap length.
+    pub other_packets: u64,
+    /// Where the file broke off or stopped making sense, if it did.
+    pub broken: Option<String>,
+}
+
+/// Why a file gives nothing at all.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CaptureError {
+    /// It cannot be read.
+    #[error("cannot read {path}: {source}")]
+    Unreadable {
+        /// The file.
+        path: String,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// It is neither pcap nor pcapng.
+    #[error("{0} is neither a pcap nor a pcapng file")]
+    NotACapture(String),
+}
+
+/// First size of the read buffer; it grows with the largest block up to [`MAX_BUFFER`].
+const BUFFER: usize = 1 << 18;
+const MAX_BUFFER: usize = 1 << 26;
+
+/// Reads a whole capture. What can be read of a broken file is returned, with the place where it broke off.
+pub fn read(path: &Path) -> Result<Capture, CaptureError> {
+    let name = path.display().to_string();
+    let unreadable = |source| CaptureError::Unreadable {
+        path: name.clone(),
+        source,
+    };
+    let file = File::open(path).map_err(unreadable)?;
+    if file.metadata().map_err(unreadable)?.is_dir() {
+        return Err(unreadable(io::Error::other("it is a directory")));
+    }
+    parse(file).map_err(|flaw| match flaw {
+        Unusable::Unreadable => unreadable(io::Error::other("reading failed")),
+        Unusable::NotACapture => CaptureError::NotACapture(name.clone()),
+    })
+}
+
+/// Reads a capture that lies in memory.
+pub fn from_bytes(bytes: &'static [u8]) -> Result<Capture, CaptureError> {
+    parse(bytes).map_err(|_| CaptureError::NotACapture("the built-in capture".to_owned()))
+}
+
+enum Unusable {
+    Unreadable,
+    NotACapture,
+}
+
+fn parse(source: impl io::Read + Send) -> Result<Capture, Unusable> {
+    match pcap_parser::create_reader(BUFFER, source) {
+        Ok(mut reader) => Ok(read_blocks(reader.as_mut())),
+        Err(PcapError::ReadError) => Err(Unusable::Unreadable),
+        Err(_) => Err(Unusable::NotACapture),
+    }
+}
+
+fn read_blocks(reader: &mut dyn PcapReaderIterator) -> Capture {
+    let mut decoder = Decoder::default();
+    let mut source = Source {
+        reader,
+        buffer: BUFFER,
+        starved: false,
+    };
+    let broken = loop {
+        match source.advance(&mut decoder) {
+            Ok(true) => {}
+            Ok(false) => break None,
+            Err(flaw) => break Some(flaw),
+        }
+    };
+    let Decoder { mut capture, .. } = decoder;
+    capture.broken = broken.map(|flaw| {
+        format!(
+            "{flaw} at byte {}, after {} packets",
+            source.reader.consumed(),
+            capture.packets
+        )
+    });
+    capture
+}
+
+/// The reader and how far it has been helped along.
+struct Source<'a> {
+    reader: &'a mut dyn PcapReaderIterator,
+    buffer: usize,
+    /// The last refill found the end of the file.
+    starved: bool,
+}
+
+/// What the reader needs to go on.
+enum Need {
+    Bytes,
+    Room,
+}
+
+impl Source<'_> {
+    /// Takes one block, or makes the reader able to; `false` at the end.
+    fn advance(&mut self, decoder: &mut Decoder) -> Result<bool, &'static str> {
+        let need = match self.reader.next() {
+            Ok((consumed, block)) => {
+                decoder.block(&block);
+                self.reader.consume(consumed);
+                return Ok(true);
+            }
+            Err(PcapError::Eof) => return Ok(false),
+            Err(PcapError::Incomplete(_)) if !self.starved => Need::Bytes,
+            Err(PcapError::Incomplete(_) | PcapError::UnexpectedEof) => {
+                return Err("the file is cut off in a block");
+            }
+            Err(PcapError::BufferTooSmall) => Need::Room,
+            Err(PcapError::ReadError) => return Err("reading failed"),
+            Err(_) => return Err("a block makes no sense"),
+        };
+        match need {
+            Need::Bytes => self.refill(),
+            Need::Room => self.grow(),
+        }
+    }
+
+    fn refill(&mut self) -> Result<bool, &'static str> {
+        let outcome = match self.reader.refill() {
+            Ok(()) => Ok(true),
+            Err(PcapError::BufferTooSmall) => Err(true),
+            Err(_) => Err(false),
+        };
+        match outcome {
+            Ok(_) => {
+                // A refill that brought nothing must not be tried for ever.
+                self.starved = self.reader.reader_exhausted();
+                Ok(true)
+            }
+            Err(true) => self.grow(),
+            Err(false) => Err("reading failed"),
+        }
+    }
+
+    fn grow(&mut self) -> Result<bool, &'static str> {
+        if self.buffer >= MAX_BUFFER {
+            return Err("a block is too large");
+        }
+        self.buffer *= 2;
+        self.reader.grow(self.buffer);
+        Ok(true)
+    }
+}
+
+/// What earlier blocks say about later ones.
+#[derive(Default)]
+struct Decoder {
+    capture: Capture,
+    legacy: Option<LegacyFormat>,
+    interfaces: Vec<Interface>,
+}
+
+#[derive(Clone, Copy)]
+struct LegacyFormat {
+    link: Linktype,
+    nanoseconds: bool,
+}
+
+#[derive(Clone, Copy)]
+struct Interface {
+    link: Linktype,
+    units_per_second: u64,
+    offset_seconds: i64,
+}
+
+impl Decoder {
+    fn block(&mut self, block: &PcapBlockOwned<'_>) {
+        match block {
+            PcapBlockOwned::LegacyHeader(header) => {
+                self.legacy = Some(LegacyFormat {
+                    link: header.network,
+                    nanoseconds: header.is_nanosecond_precision(),
+                });
+            }
+            PcapBlockOwned::Legacy(packet) => {
+                let Some(format) = self.legacy else { return };
+                let fraction = if format.nanoseconds {
+                    Duration::from_nanos(packet.ts_usec.into())
+                } else {
+                    Duration::from_micros(packet.ts_usec.into())
+                };
+                self.packet(
+                    Duration::from_secs(packet.ts_sec.into()) + fraction,
+                    format.link,
+                    packet.data,
+                );
+            }
+            PcapBlockOwned::NG(Block::SectionHeader(_)) => self.interfaces.clear(),
+            PcapBlockOwned::NG(Block::InterfaceDescription(interface)) => {
+                self.interfaces.push(Interface {
+                    link: interface.linktype,
+                    units_per_second: interface.ts_resolution().unwrap_or(1_000_000).max(1),
+                    offset_seconds: interface.ts_offset(),
+                })
+            }
+            PcapBlockOwned::NG(Block::EnhancedPacket(packet)) => {
+                let Some(&interface) = self.interfaces.get(packet.if_id as usize) else {
+                    self.capture.packets += 1;
+                    self.capture.other_packets += 1;
+                    return;
+                };
+                let units = u64::from(packet.ts_high) << 32 | u64::from(packet.ts_low);
+                self.packet(interface.time(units), interface.link, packet.packet_data());
+            }
+            // A simple packet has no time, and time is what a replay is about.
+            PcapBlockOwned::NG(Block::SimplePacket(_)) => {
+                self.capture.packets += 1;
+                self.capture.other_packets += 1;
+            }
+            PcapBlockOwned::NG(_) => {}
+        }
+    }
+
+    fn packet(&mut self, at: Duration, link: Linktype, data: &[u8]) {
+        self.capture.packets += 1;
+        match udp(link, data) {
+            Some((from, to, payload)) => {
+                self.capture.datagrams.push(CapturedDatagram {
+                    at,
+                    from,
+                    to,
+                    payload: payload.to_vec(),
+                });
+            }
+            None => self.capture.other_packets += 1,
+        }
+    }
+}
+
+impl Interface {
+    fn time(self, units: u64) -> Duration {
+        let seconds = (units / self.units_per_second).saturating_add_signed(self.offset_seconds);
+        let rest = u128::from(units % self.units_per_second) * 1_000_000_000
+            / u128::from(self.units_per_second);
+        // Below one second by construction.
+        Duration::from_secs(seconds) + Duration::from_nanos(u64::try_from(rest).unwrap_or(0))
+    }
+}
+
+/// Length of a Linux cooked header, version 2; its first two bytes are the EtherType (LINKTYPE_LINUX_SLL2).
+const SLL2_HEADER: usize = 20;
+
+fn udp(link: Linktype, data: &[u8]) -> Option<(SocketAddr, SocketAddr, &[u8])> {
+    let sliced = match link {
+        Linktype::ETHERNET => SlicedPacket::from_ethernet(data),
+        Linktype::LINUX_SLL => SlicedPacket::from_linux_sll(data),
+        Linktype::LINUX_SLL2 => {
+            let ether_type = u16::from_be_bytes([*data.first()?, *data.get(1)?]);
+            SlicedPacket::from_ether_type(EtherType(ether_type), data.get(SLL2_HEADER..)?)
+        }
+        // Four bytes of address family in the capturing machine's byte order, then IP.
+        Linktype::NULL | Linktype::LOOP => SlicedPacket::from_ip(data.get(4..)?),
+        Linktype::RAW | Linktype::IPV4 | Linktype::IPV6 | Linktype(12 | 14) => {
+            SlicedPacket::from_ip(data)
+        }
+        _ => return None,
+    }
+    .ok()?;
+    let (source, destination): (IpAddr, IpAddr) = match sliced.net.as_ref()? {
+        NetSlice::Ipv4(ip) => (
+            ip.header().source_addr().into(),
+            ip.header().destination_addr().into(),
+        ),
+        NetSlice::Ipv6(ip) => (
+            ip.header().source_addr().into(),
+            ip.header().destination_addr().into(),
+        ),
+        NetSlice::Arp(_) => return None,
+    };
+    let Some(TransportSlice::Udp(udp)) = sliced.transport else {
+        return None;
+    };
+    let from = SocketAddr::new(source, udp.source_port());
+    let to = SocketAddr::new(destination, udp.destination_port());
+    Some((from, to, udp.payload()))
+}

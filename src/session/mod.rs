@@ -1,0 +1,330 @@
+//! A call's media as a state machine: datagrams in, lines of transcript out.
+//!
+//! No socket, no task, no clock: live calls, capture replay and tests drive the
+//! same machine. The contract:
+//!
+//! 1. Every input comes with `now`, which never runs backwards.
+//! 2. After each [`Session::handle`], call [`Session::poll`] until it answers
+//!    [`Output::Wait`].
+//! 3. At the time that `Wait` names, hand in [`Input::Timer`] if nothing else came.
+//! 4. Every [`Output::Transcribe`] is answered by exactly one
+//!    [`Input::Recognised`], whenever; lines come out in the order of the jobs,
+//!    so the transcript does not depend on how fast the engine was.
+
+mod jobs;
+mod leg;
+#[cfg(test)]
+mod tests;
+mod timeline;
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use crate::call::{GapReason, Leg, LegStats, TranscriptLine};
+use crate::speech::segmenter::SegmenterConfig;
+use crate::speech::{Recognition, Utterance};
+
+pub use self::jobs::JobId;
+use self::jobs::{JobLedger, Settled};
+use self::leg::LegMedia;
+
+/// How a session treats its media.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SessionConfig {
+    /// How long a missing packet is waited for.
+    pub reorder_wait: Duration,
+    /// Where speech is cut.
+    pub segmenter: SegmenterConfig,
+    /// A leg from which nothing came for this long has ended its sentence.
+    pub idle_flush: Duration,
+    /// Statistics are given out no more often than this.
+    pub stats_interval: Duration,
+    /// How long after the end outstanding recognition is waited for.
+    pub closing_wait: Duration,
+    /// Jobs under recognition at once; beyond it utterances are shed, with a line that says so.
+    pub max_jobs: usize,
+}
+
+impl Default for SessionConfig {
+    fn default() -> Self {
+        Self {
+            reorder_wait: Duration::from_millis(120),
+            segmenter: SegmenterConfig::default(),
+            idle_flush: Duration::from_millis(700),
+            stats_interval: Duration::from_secs(1),
+            closing_wait: Duration::from_secs(60),
+            max_jobs: 64,
+        }
+    }
+}
+
+/// A leg of one session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LegIndex(usize);
+
+/// What happens to a call.
+#[derive(Debug)]
+pub enum Input<'a> {
+    /// A datagram from the leg's source.
+    Datagram {
+        /// The leg.
+        leg: LegIndex,
+        /// The UDP payload.
+        bytes: &'a [u8],
+    },
+    /// The time that [`Output::Wait`] named has come, or any other.
+    Timer,
+    /// A job was answered.
+    Recognised {
+        /// The job.
+        job: JobId,
+        /// The words, or why there are none.
+        result: Result<Recognition, GapReason>,
+    },
+    /// The call is over: no datagram will follow.
+    Hangup,
+}
+
+/// What a call wants done.
+#[derive(Debug, PartialEq)]
+pub enum Output {
+    /// Nothing until this time, or until the next input if there is none.
+    Wait(Option<Instant>),
+    /// Recognise this and answer with [`Input::Recognised`].
+    Transcribe {
+        /// To be given back with the answer.
+        job: JobId,
+        /// The audio.
+        samples: Vec<i16>,
+    },
+    /// A line of the transcript, in order.
+    Line(TranscriptLine),
+    /// The legs' counters have changed.
+    Stats(Vec<LegSnapshot>),
+    /// All lines are out; the session has nothing more to say.
+    Closed(Vec<LegSnapshot>),
+}
+
+/// A leg's label and counters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LegSnapshot {
+    /// The label.
+    pub leg: Leg,
+    /// The counters.
+    pub stats: LegStats,
+}
+
+/// One call's media.
+#[derive(Debug)]
+pub struct Session {
+    config: SessionConfig,
+    opened: Instant,
+    legs: Vec<LegMedia>,
+    jobs: JobLedger,
+    outputs: VecDeque<Output>,
+    next_line: u64,
+    next_stats: Instant,
+    told: Vec<LegStats>,
+    phase: Phase,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Open,
+    /// Hung up; outstanding jobs are waited for until then.
+    Closing(Instant),
+    Closed,
+}
+
+impl Session {
+    /// A session whose call clock begins at `now` and whose lines are numbered from `first_line`.
+    pub fn new(config: SessionConfig, first_line: u64, now: Instant) -> Self {
+        let jobs = JobLedger::new(config.max_jobs);
+        Self {
+            next_stats: now + config.stats_interval,
+            config,
+            opened: now,
+            legs: Vec::new(),
+            jobs,
+            outputs: VecDeque::new(),
+            next_line: first_line,
+            told: Vec::new(),
+            phase: Phase::Open,
+        }
+    }
+
+    /// What [`Self::add_leg`] will answer next.
+    pub fn next_leg(&self) -> LegIndex {
+        LegIndex(self.legs.len())
+    }
+
+    /// Adds a party.
+    pub fn add_leg(&mut self, leg: Leg) -> LegIndex {
+        self.legs
+            .push(LegMedia::new(leg, &self.config, self.opened));
+        self.told.push(LegStats::default());
+        LegIndex(self.legs.len() - 1)
+    }
+
+    /// The leg of that label, if there is one.
+    pub fn leg(&self, leg: &Leg) -> Option<LegIndex> {
+        self.legs
+            .iter()
+            .position(|media| media.leg() == leg)
+            .map(LegIndex)
+    }
+
+    /// Takes one input. Poll afterwards.
+    pub fn handle(&mut self, now: Instant, input: Input<'_>) {
+        match input {
+            Input::Datagram { leg, bytes } if self.phase == Phase::Open => {
+                if let Some(media) = self.legs.get_mut(leg.0) {
+                    media.receive(now, bytes);
+                    self.collect(leg.0);
+                }
+            }
+            // After the end packets still drain from the network; they belong to nobody.
+            Input::Datagram { .. } => {}
+            Input::Timer => self.advance(now),
+            Input::Recognised { job, result } => self.recognised(job, result),
+            Input::Hangup => self.hang_up(now),
+        }
+        self.settle();
+    }
+
+    /// What the session wants next; see the contract above.
+    #[must_use]
+    pub fn poll(&mut self) -> Output {
+        self.outputs
+            .pop_front()
+            .unwrap_or_else(|| Output::Wait(self.deadline()))
+    }
+
+    /// Whether [`Output::Closed`] has been produced.
+    pub fn is_closed(&self) -> bool {
+        self.phase == Phase::Closed
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        match self.phase {
+            Phase::Open => {
+                let stats = self.stats_are_news().then_some(self.next_stats);
+                self.legs
+                    .iter()
+                    .filter_map(LegMedia::deadline)
+                    .chain(stats)
+                    .min()
+            }
+            Phase::Closing(until) => Some(until),
+            Phase::Closed => None,
+        }
+    }
+
+    fn advance(&mut self, now: Instant) {
+        match self.phase {
+            Phase::Open => {
+                for index in 0..self.legs.len() {
+                    if self.legs[index].deadline().is_some_and(|due| due <= now) {
+                        self.legs[index].on_timer(now);
+                        self.collect(index);
+                    }
+                }
+                if now >= self.next_stats && self.stats_are_news() {
+                    self.next_stats = now + self.config.stats_interval;
+                    self.told = self.legs.iter().map(LegMedia::stats).collect();
+                    self.outputs.push_back(Output::Stats(self.snapshots()));
+                }
+            }
+            Phase::Closing(until) if now >= until => {
+                self.jobs.give_up(GapReason::RecognitionFailed)
+            }
+            Phase::Closing(_) | Phase::Closed => {}
+        }
+    }
+
+    fn hang_up(&mut self, now: Instant) {
+        if self.phase != Phase::Open {
+            return;
+        }
+        for index in 0..self.legs.len() {
+            self.legs[index].close(now);
+            self.collect(index);
+        }
+        self.phase = Phase::Closing(now + self.config.closing_wait);
+    }
+
+    /// Turns a leg's finished utterances into jobs.
+    fn collect(&mut self, index: usize) {
+        for utterance in self.legs[index].take_utterances() {
+            let (start_ms, end_ms) = self.legs[index].call_times(&utterance);
+            let Utterance { samples, .. } = utterance;
+            let (job, admitted) = self.jobs.open(index, start_ms, end_ms);
+            if admitted {
+                self.outputs.push_back(Output::Transcribe { job, samples });
+            }
+        }
+    }
+
+    fn recognised(&mut self, job: JobId, result: Result<Recognition, GapReason>) {
+        self.jobs.answer(job, result);
+    }
+
+    /// Gives out what is settled, in the order of the jobs.
+    fn settle(&mut self) {
+        while let Some(Settled {
+            leg,
+            start_ms,
+            end_ms,
+            result,
+        }) = self.jobs.next_settled()
+        {
+            let media = &mut self.legs[leg];
+            media.count_settled(result.is_ok());
+            let (text, confidence, language, gap) = match result {
+                // The engine heard no words: that is an answer, not a line.
+                Ok(heard) if heard.text.is_empty() => continue,
+                Ok(heard) => (
+                    heard.text,
+                    heard.confidence,
+                    heard.language.to_string(),
+                    None,
+                ),
+                Err(reason) => (String::new(), 0.0, "und".to_owned(), Some(reason)),
+            };
+            let leg = media.leg().clone();
+            let line = TranscriptLine {
+                seq: self.next_line,
+                leg,
+                start_ms,
+                end_ms,
+                text,
+                confidence,
+                language,
+                gap,
+            };
+            self.next_line += 1;
+            self.outputs.push_back(Output::Line(line));
+        }
+        if matches!(self.phase, Phase::Closing(_)) && self.jobs.is_empty() {
+            self.phase = Phase::Closed;
+            self.outputs.push_back(Output::Closed(self.snapshots()));
+        }
+    }
+
+    fn stats_are_news(&self) -> bool {
+        self.legs
+            .iter()
+            .zip(&self.told)
+            .any(|(leg, told)| leg.stats() != *told)
+    }
+
+    fn snapshots(&self) -> Vec<LegSnapshot> {
+        self.legs
+            .iter()
+            .map(|leg| LegSnapshot {
+                leg: leg.leg().clone(),
+                stats: leg.stats(),
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,325 @@
+use std::time::{Duration, Instant};
+
+use super::*;
+use crate::clock;
+
+const PACKET: Duration = Duration::from_millis(20);
+
+/// A session on a clock of its own, with one leg and an engine that answers
+/// each job with its length.
+struct Rig {
+    session: Session,
+    leg: LegIndex,
+    now: Instant,
+    lines: Vec<TranscriptLine>,
+    jobs: Vec<(JobId, usize)>,
+    due: Option<Instant>,
+    closed: Option<Vec<LegSnapshot>>,
+}
+
+impl Rig {
+    fn new(config: SessionConfig) -> Self {
+        let now = clock::now();
+        let mut session = Session::new(config, 0, now);
+        let leg = session.add_leg(Leg::caller());
+        Self {
+            session,
+            leg,
+            now,
+            lines: Vec::new(),
+            jobs: Vec::new(),
+            due: None,
+            closed: None,
+        }
+    }
+
+    fn input(&mut self, input: Input<'_>) {
+        self.session.handle(self.now, input);
+        loop {
+            match self.session.poll() {
+                Output::Wait(due) => {
+                    self.due = due;
+                    return;
+                }
+                Output::Transcribe { job, samples } => self.jobs.push((job, samples.len())),
+                Output::Line(line) => self.lines.push(line),
+                Output::Stats(_) => {}
+                Output::Closed(legs) => self.closed = Some(legs),
+            }
+        }
+    }
+
+    fn send(&mut self, bytes: &[u8]) {
+        let leg = self.leg;
+        self.input(Input::Datagram { leg, bytes });
+    }
+
+    /// Lets time pass and serves every timer that falls due.
+    fn pass(&mut self, time: Duration) {
+        let until = self.now + time;
+        while let Some(due) = self.due.filter(|&due| due <= until) {
+            self.now = self.now.max(due);
+            self.input(Input::Timer);
+        }
+        self.now = until;
+    }
+
+    fn answer(&mut self, n: usize, text: &str) {
+        let (job, _) = self.jobs[n];
+        let result = Ok(Recognition {
+            text: text.to_owned(),
+            confidence: 0.5,
+            language: "en".into(),
+        });
+        self.input(Input::Recognised { job, result });
+    }
+
+    fn stats(&self) -> LegStats {
+        self.session.snapshots()[0].stats.clone()
+    }
+}
+
+fn packet(seq: u16, time: u32, payload_type: u8, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![0x80, payload_type];
+    bytes.extend(seq.to_be_bytes());
+    bytes.extend(time.to_be_bytes());
+    bytes.extend(7u32.to_be_bytes());
+    bytes.extend(payload);
+    bytes
+}
+
+/// Real speech: the samples of a spoken prompt as µ-law packets of 20 ms.
+fn speech() -> Vec<Vec<u8>> {
+    let wav = include_bytes!("../../fixtures/prompts/account-number.wav");
+    let samples = wav[44..]
+        .chunks_exact(2)
+        .map(|b| i16::from_le_bytes([b[0], b[1]]));
+    let ulaw: Vec<u8> = samples.map(asterscribe_codecs::g711::encode_ulaw).collect();
+    ulaw.chunks_exact(160).map(<[u8]>::to_vec).collect()
+}
+
+const SILENCE: [u8; 160] = [0xff; 160];
+
+/// Speaks the prompt in one go, as Asterisk would send it.
+fn speak(rig: &mut Rig, seq: &mut u16, time: &mut u32) {
+    for payload in speech() {
+        rig.send(&packet(*seq, *time, 0, &payload));
+        *seq = seq.wrapping_add(1);
+        *time = time.wrapping_add(160);
+        rig.pass(PACKET);
+    }
+}
+
+#[test]
+fn an_utterance_ends_though_the_sender_stops_sending() {
+    let mut rig = Rig::new(SessionConfig::default());
+    let (mut seq, mut time) = (u16::MAX - 20, u32::MAX - 2000);
+    speak(&mut rig, &mut seq, &mut time);
+    assert!(rig.jobs.is_empty(), "no hang-over has passed");
+    rig.pass(Duration::from_secs(2));
+    assert_eq!(rig.jobs.len(), 1);
+    rig.answer(0, "my account number");
+    let line = &rig.lines[0];
+    assert_eq!(
+        (line.seq, line.text.as_str(), line.gap),
+        (0, "my account number", None)
+    );
+    assert!(line.end_ms - line.start_ms > 2000, "{line:?}");
+    assert_eq!(rig.stats().utterances, 1);
+}
+
+#[test]
+fn a_pause_of_the_sender_is_silence_and_times_stay_true() {
+    let mut rig = Rig::new(SessionConfig::default());
+    let (mut seq, mut time) = (1, 1000);
+    speak(&mut rig, &mut seq, &mut time);
+    let before = rig.now;
+    rig.pass(Duration::from_secs(10));
+    time += 10 * 8000;
+    speak(&mut rig, &mut seq, &mut time);
+    rig.pass(Duration::from_secs(2));
+    assert_eq!(rig.jobs.len(), 2);
+    rig.answer(0, "a");
+    rig.answer(1, "b");
+    let spoken = rig.lines[1].start_ms - rig.lines[0].start_ms;
+    let apart = before.duration_since(rig.session.opened).as_millis() as u64 + 10_000;
+    assert!(
+        spoken.abs_diff(apart) <= 300,
+        "{spoken} ms between the lines, {apart} ms between the speech"
+    );
+    let stats = rig.stats();
+    assert_eq!((stats.lost, stats.lost_ms, stats.silent_ms), (0, 0, 10_000));
+}
+
+#[test]
+fn lost_packets_are_told_from_silence() {
+    let mut rig = Rig::new(SessionConfig::default());
+    for n in 0..50u16 {
+        if n != 20 && n != 21 {
+            rig.send(&packet(n, u32::from(n) * 160, 0, &SILENCE));
+        }
+        rig.pass(PACKET);
+    }
+    let stats = rig.stats();
+    assert_eq!((stats.lost, stats.lost_ms, stats.silent_ms), (2, 40, 0));
+    assert_eq!(
+        (stats.received, stats.decoded, stats.audio_ms),
+        (48, 48, 960)
+    );
+}
+
+#[test]
+fn order_within_the_window_changes_nothing() {
+    let transcript = |shuffle: bool| {
+        let mut rig = Rig::new(SessionConfig::default());
+        let mut packets: Vec<_> = speech()
+            .iter()
+            .enumerate()
+            .map(|(n, p)| packet(n as u16, n as u32 * 160, 0, p))
+            .collect();
+        if shuffle {
+            for pair in packets.chunks_exact_mut(2).skip(1) {
+                pair.swap(0, 1);
+            }
+        }
+        for bytes in &packets {
+            rig.send(bytes);
+            rig.pass(PACKET);
+        }
+        rig.pass(Duration::from_secs(2));
+        let stats = rig.stats();
+        (
+            rig.jobs
+                .iter()
+                .map(|&(_, length)| length)
+                .collect::<Vec<_>>(),
+            stats.decoded,
+            stats.lost,
+        )
+    };
+    assert_eq!(transcript(true), transcript(false));
+}
+
+#[test]
+fn lines_come_in_the_order_of_speech_whatever_the_engine_does() {
+    let mut rig = Rig::new(SessionConfig::default());
+    let (mut seq, mut time) = (1, 1000);
+    for _ in 0..3 {
+        speak(&mut rig, &mut seq, &mut time);
+        rig.pass(Duration::from_secs(2));
+        time += 16_000;
+    }
+    assert_eq!(rig.jobs.len(), 3);
+    rig.answer(2, "third");
+    assert!(rig.lines.is_empty());
+    rig.answer(0, "");
+    let (job, _) = rig.jobs[1];
+    rig.input(Input::Recognised {
+        job,
+        result: Err(GapReason::OverloadShed),
+    });
+    let said: Vec<_> = rig
+        .lines
+        .iter()
+        .map(|l| (l.seq, l.text.as_str(), l.gap))
+        .collect();
+    assert_eq!(
+        said,
+        [(0, "", Some(GapReason::OverloadShed)), (1, "third", None)]
+    );
+    rig.answer(1, "too late");
+    assert_eq!(rig.lines.len(), 2, "a job has one answer");
+}
+
+#[test]
+fn hanging_up_in_mid_sentence_keeps_the_last_words() {
+    let mut rig = Rig::new(SessionConfig::default());
+    let (mut seq, mut time) = (1, 1000);
+    speak(&mut rig, &mut seq, &mut time);
+    rig.input(Input::Hangup);
+    assert_eq!(rig.jobs.len(), 1);
+    assert!(rig.closed.is_none(), "its last words are still out");
+    rig.answer(0, "bye");
+    assert_eq!(rig.lines[0].text, "bye");
+    assert!(rig.closed.is_some() && rig.session.is_closed());
+    rig.send(&packet(seq, time, 0, &SILENCE));
+    assert_eq!(rig.due, None, "a closed session wants nothing");
+}
+
+#[test]
+fn an_engine_that_never_answers_does_not_keep_a_call_open() {
+    let mut rig = Rig::new(SessionConfig::default());
+    let (mut seq, mut time) = (1, 1000);
+    speak(&mut rig, &mut seq, &mut time);
+    rig.input(Input::Hangup);
+    rig.pass(Duration::from_secs(61));
+    assert_eq!(rig.lines[0].gap, Some(GapReason::RecognitionFailed));
+    assert!(rig.closed.is_some());
+}
+
+#[test]
+fn beyond_the_bound_of_open_jobs_speech_is_shed_with_a_line() {
+    let mut rig = Rig::new(SessionConfig {
+        max_jobs: 1,
+        ..SessionConfig::default()
+    });
+    let (mut seq, mut time) = (1, 1000);
+    for _ in 0..2 {
+        speak(&mut rig, &mut seq, &mut time);
+        rig.pass(Duration::from_secs(2));
+        time += 16_000;
+    }
+    assert_eq!(rig.jobs.len(), 1);
+    rig.answer(0, "first");
+    assert_eq!(rig.lines[1].gap, Some(GapReason::OverloadShed));
+    assert_eq!(rig.stats().unrecognised, 1);
+}
+
+#[test]
+fn the_codec_follows_the_payload_type_from_packet_to_packet() {
+    let mut rig = Rig::new(SessionConfig::default());
+    rig.send(&packet(1, 0, 0, &SILENCE));
+    rig.pass(PACKET);
+    rig.send(&packet(2, 160, 8, &[0xd5; 160]));
+    rig.pass(PACKET);
+    rig.send(&packet(3, 320, 118, &[0; 640]));
+    rig.pass(PACKET);
+    rig.send(&packet(4, 640, 101, &[5, 10, 0, 160]));
+    rig.send(&packet(5, 640, 13, &[40]));
+    rig.send(&packet(6, 640, 77, &[1; 160]));
+    rig.send(&packet(7, 640, 10, &[1; 161]));
+    let stats = rig.stats();
+    assert_eq!((stats.decoded, stats.audio_ms), (3, 60));
+    assert_eq!(
+        (stats.not_audio, stats.unknown_payload, stats.decode_errors),
+        (2, 1, 1)
+    );
+}
+
+#[test]
+fn a_broken_clock_neither_runs_back_nor_stretches_the_timeline() {
+    let mut rig = Rig::new(SessionConfig::default());
+    let mut time = 0u32;
+    for n in 0..500u16 {
+        // A sender whose timestamps leap by hours, forwards and backwards.
+        time = time.wrapping_add(if n % 3 == 0 { 0x7000_0000 } else { 160 });
+        rig.send(&packet(n, time, 0, &SILENCE));
+        rig.pass(PACKET);
+    }
+    let stats = rig.stats();
+    assert_eq!(stats.audio_ms, 10_000);
+    assert!(stats.silent_ms + stats.lost_ms <= 1_000, "{stats:?}");
+}
+
+#[test]
+fn what_is_no_rtp_is_counted_and_changes_nothing() {
+    let mut rig = Rig::new(SessionConfig::default());
+    rig.send(b"OPTIONS sip:nobody SIP/2.0\r\n\r\n");
+    rig.send(&[
+        0x90, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1, 0xbe, 0xde, 0, 1, 0x1f, 0, 0, 0,
+    ]);
+    rig.send(&[]);
+    let stats = rig.stats();
+    assert_eq!((stats.received, stats.decoded), (0, 0));
+    assert_eq!((stats.malformed, stats.not_rtp), (1, 2));
+}

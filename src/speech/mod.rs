@@ -1,0 +1,57 @@
+//! From 16 kHz samples to text: a detector and segmenter that cut a leg's audio
+//! into utterances (sans-IO, owned by the session), and a bounded pool of
+//! threads that recognise them.
+
+mod detector;
+pub mod model;
+pub mod pool;
+pub mod segmenter;
+pub mod whisper;
+
+use std::sync::Arc;
+
+/// Rate of all audio in this module, Hz: what Whisper takes.
+pub const SAMPLE_RATE: u32 = 16_000;
+
+/// Samples in a millisecond of audio.
+pub const SAMPLES_PER_MS: u64 = SAMPLE_RATE as u64 / 1000;
+
+/// A piece of audio to be recognised: 16 kHz mono linear PCM. Never empty,
+/// never longer than Whisper's window. 16-bit samples, since half the size of
+/// `f32` loses nothing that telephony had.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Utterance {
+    /// Position of the first sample on the leg's timeline, in samples.
+    pub start: u64,
+    /// The samples.
+    pub samples: Vec<i16>,
+}
+
+impl Utterance {
+    /// Position one past the last sample on the leg's timeline.
+    pub fn end(&self) -> u64 {
+        self.start + self.samples.len() as u64
+    }
+}
+
+/// What an engine heard in an utterance.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Recognition {
+    /// The words; empty if the engine heard none.
+    pub text: String,
+    /// Mean probability of the text's tokens, 0 to 1.
+    pub confidence: f32,
+    /// ISO 639-1 code of the language.
+    pub language: Arc<str>,
+}
+
+/// An engine failed on an utterance.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the speech engine failed: {0}")]
+pub struct TranscribeError(pub String);
+
+/// A speech engine bound to one thread. It blocks for as long as it computes.
+pub trait Transcriber {
+    /// Recognises one utterance: 1 to 480,000 samples of 16 kHz mono PCM.
+    fn transcribe(&mut self, samples: &[i16]) -> Result<Recognition, TranscribeError>;
+}

@@ -1,0 +1,83 @@
+-- Applies writes in order, all in one round trip. Stops at the first that fails;
+-- the caller repeats them all, which is safe: each knows what is already there.
+--
+-- ARGV: ms to keep a record, ms to keep a transcript, then five per write:
+--   'call', id, '1' if open, started (ms since 1970), JSON
+--   'transcript' | 'dtmf', id, position, '', JSON
+-- Returns how many elements were appended beyond the next position, which shows
+-- that this Redis has lost some.
+local call_ms, transcript_ms = ARGV[1], ARGV[2]
+local beyond = 0
+
+-- A call counts as processed once, however often it is put as over, and also if
+-- it was put as open in between: a repeated batch does both.
+local function count_once(id, started)
+  if tonumber(redis.call('ZSCORE', 'calls:counted', id) or -1) ~= tonumber(started) then
+    redis.call('ZADD', 'calls:counted', started, id)
+    redis.call('INCR', 'total_calls_processed')
+  end
+end
+
+local function put_call(id, open, started, json)
+  redis.call('SET', 'call:' .. id, json, 'PX', call_ms)
+  redis.call('ZADD', 'calls:index', started, id)
+  if open == '1' then
+    redis.call('SADD', 'calls:open', id)
+  else
+    redis.call('SREM', 'calls:open', id)
+    count_once(id, started)
+  end
+  -- Set, not counted up and down: it cannot drift, nor go below zero.
+  redis.call('SET', 'active_calls_count', redis.call('SCARD', 'calls:open'))
+end
+
+-- Whether this line lies in a list that has holes; element i then has a seq of
+-- i to i + holes.
+local function present(list, seq, holes)
+  for _, json in ipairs(redis.call('LRANGE', list, math.max(0, seq - holes), seq)) do
+    if cjson.decode(json).seq == seq then return true end
+  end
+  return false
+end
+
+local function append_line(list, seq, json)
+  local length = redis.call('LLEN', list)
+  local last = -1
+  if length > 0 then last = cjson.decode(redis.call('LINDEX', list, -1)).seq end
+  if seq > last then
+    if seq > last + 1 then beyond = beyond + 1 end
+    redis.call('RPUSH', list, json)
+  elseif last >= length and not present(list, seq, last + 1 - length) then
+    return redis.error_reply('LATE line ' .. seq .. ' comes after line ' .. last .. ' of ' .. list)
+  end
+end
+
+-- A digit does not bear its index, so after a loss it is known by its content,
+-- which holds its time. A repeated batch is shorter than what is searched.
+local function append_digit(list, index, json)
+  local length = redis.call('LLEN', list)
+  if index < length then return end
+  for _, stored in ipairs(redis.call('LRANGE', list, -256, -1)) do
+    if stored == json then return end
+  end
+  if index > length then beyond = beyond + 1 end
+  redis.call('RPUSH', list, json)
+end
+
+for i = 3, #ARGV, 5 do
+  local kind, id = ARGV[i], ARGV[i + 1]
+  if kind == 'call' then
+    put_call(id, ARGV[i + 2], ARGV[i + 3], ARGV[i + 4])
+  else
+    local list, position, failed = 'call:' .. id .. ':' .. kind, tonumber(ARGV[i + 2]), nil
+    if kind == 'transcript' then
+      failed = append_line(list, position, ARGV[i + 4])
+      redis.call('PEXPIRE', list, transcript_ms)
+    else
+      append_digit(list, position, ARGV[i + 4])
+      redis.call('PEXPIRE', list, call_ms)
+    end
+    if failed then return failed end
+  end
+end
+return beyond

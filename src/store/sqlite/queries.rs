@@ -1,0 +1,213 @@
+//! The statements. Times are milliseconds since 1970; a row whose `expires_ms`
+//! has passed is treated as absent everywhere, deleted or not.
+
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
+
+use super::super::row::{List, Row};
+use super::super::{Counters, Retention};
+
+/// How many calls and lists one transaction of `expire` deletes at most.
+const EXPIRE_CHUNK: i64 = 200;
+
+pub(super) fn write(
+    tx: &Transaction<'_>,
+    row: &Row,
+    keep: Retention,
+    now_ms: i64,
+) -> rusqlite::Result<()> {
+    match row {
+        Row::Call {
+            id,
+            open,
+            started_ms,
+            json,
+        } => {
+            put_call(
+                tx,
+                id,
+                (*open, *started_ms),
+                json,
+                now_ms.saturating_add(keep.call_ms()),
+            )?;
+        }
+        Row::Item {
+            id,
+            list,
+            position,
+            json,
+        } => {
+            let keep_ms = match list {
+                List::Transcript => keep.transcript_ms(),
+                List::Dtmf => keep.call_ms(),
+            };
+            append(tx, (id, list.name()), (*position, json), now_ms, keep_ms)?;
+        }
+    }
+    Ok(())
+}
+
+fn put_call(
+    tx: &Transaction<'_>,
+    id: &str,
+    (open, started_ms): (bool, i64),
+    json: &str,
+    expires_ms: i64,
+) -> rusqlite::Result<()> {
+    let counted: Option<i64> = tx
+        .query_row(
+            "SELECT counted_ms FROM call WHERE call_id = ?1",
+            [id],
+            |row| row.get(0),
+        )
+        .optional()?
+        .flatten();
+    // Once, however often it is put as over, and also if it was put as open in
+    // between: a repeated batch does both.
+    let counts = !open && counted != Some(started_ms);
+    if counts {
+        count_processed(tx, 1)?;
+    }
+    tx.execute(
+        "INSERT INTO call (call_id, started_ms, is_open, record, expires_ms, counted_ms)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+         ON CONFLICT (call_id) DO UPDATE SET started_ms = excluded.started_ms, is_open = excluded.is_open,
+             record = excluded.record, expires_ms = excluded.expires_ms, counted_ms = excluded.counted_ms",
+        params![id, started_ms, open, json, expires_ms, if counts { Some(started_ms) } else { counted }],
+    )?;
+    Ok(())
+}
+
+fn append(
+    tx: &Transaction<'_>,
+    (id, kind): (&str, &str),
+    (position, json): (i64, &str),
+    now_ms: i64,
+    keep_ms: i64,
+) -> rusqlite::Result<()> {
+    // What has expired is gone; a late append begins a new list, as it would in Redis.
+    tx.execute(
+        "DELETE FROM item WHERE call_id = ?1 AND kind = ?2 AND EXISTS
+             (SELECT 1 FROM list WHERE call_id = ?1 AND kind = ?2 AND expires_ms <= ?3)",
+        params![id, kind, now_ms],
+    )?;
+    tx.execute(
+        "INSERT INTO item (call_id, kind, position, json) VALUES (?1, ?2, ?3, ?4)
+         ON CONFLICT (call_id, kind, position) DO NOTHING",
+        params![id, kind, position, json],
+    )?;
+    tx.execute(
+        "INSERT INTO list (call_id, kind, expires_ms) VALUES (?1, ?2, ?3)
+         ON CONFLICT (call_id, kind) DO UPDATE SET expires_ms = excluded.expires_ms",
+        params![id, kind, now_ms.saturating_add(keep_ms)],
+    )?;
+    Ok(())
+}
+
+fn count_processed(tx: &Transaction<'_>, by: usize) -> rusqlite::Result<()> {
+    let by = i64::try_from(by).expect("a count of rows");
+    tx.execute(
+        "UPDATE counter SET value = value + ?1 WHERE name = 'processed'",
+        [by],
+    )?;
+    Ok(())
+}
+
+/// The record of one call, as JSON.
+pub(super) fn call(conn: &Connection, id: &str, now_ms: i64) -> rusqlite::Result<Option<String>> {
+    conn.query_row(
+        "SELECT record FROM call WHERE call_id = ?1 AND expires_ms > ?2",
+        params![id, now_ms],
+        |row| row.get(0),
+    )
+    .optional()
+}
+
+/// Ids and records, newest first.
+pub(super) fn calls(
+    conn: &Connection,
+    limit: i64,
+    now_ms: i64,
+) -> rusqlite::Result<Vec<(String, String)>> {
+    conn.prepare(
+        "SELECT call_id, record FROM call WHERE expires_ms > ?1
+         ORDER BY started_ms DESC, call_id DESC LIMIT ?2",
+    )?
+    .query_map([now_ms, limit], |row| Ok((row.get(0)?, row.get(1)?)))?
+    .collect()
+}
+
+/// Ids and records of open calls, newest first.
+pub(super) fn open_calls(
+    conn: &Connection,
+    now_ms: i64,
+) -> rusqlite::Result<Vec<(String, String)>> {
+    conn.prepare(
+        "SELECT call_id, record FROM call WHERE is_open = 1 AND expires_ms > ?1
+         ORDER BY started_ms DESC, call_id DESC",
+    )?
+    .query_map([now_ms], |row| Ok((row.get(0)?, row.get(1)?)))?
+    .collect()
+}
+
+/// The elements of a list from position `from` on, in order.
+pub(super) fn items(
+    conn: &Connection,
+    id: &str,
+    list: List,
+    from: i64,
+    now_ms: i64,
+) -> rusqlite::Result<Vec<String>> {
+    conn.prepare(
+        "SELECT json FROM item WHERE call_id = ?1 AND kind = ?2 AND position >= ?3 AND EXISTS
+             (SELECT 1 FROM list WHERE call_id = ?1 AND kind = ?2 AND expires_ms > ?4)
+         ORDER BY position",
+    )?
+    .query_map(params![id, list.name(), from, now_ms], |row| row.get(0))?
+    .collect()
+}
+
+/// `active` is counted, not kept: it cannot drift from the records.
+pub(super) fn counters(conn: &Connection) -> rusqlite::Result<Counters> {
+    let active: i64 = conn.query_row("SELECT count(*) FROM call WHERE is_open = 1", [], |row| {
+        row.get(0)
+    })?;
+    let processed: i64 = conn.query_row(
+        "SELECT value FROM counter WHERE name = 'processed'",
+        [],
+        |row| row.get(0),
+    )?;
+    Ok(Counters {
+        active: active.unsigned_abs(),
+        processed: processed.unsigned_abs(),
+    })
+}
+
+/// Deletes one chunk of what has expired. How many calls went, and whether that was all.
+pub(super) fn expire_chunk(conn: &mut Connection, now_ms: i64) -> rusqlite::Result<(u64, bool)> {
+    let tx = conn.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    let gone: Vec<i64> = tx
+        .prepare(
+            "DELETE FROM call WHERE call_id IN
+                 (SELECT call_id FROM call WHERE expires_ms <= ?1 LIMIT ?2) RETURNING is_open",
+        )?
+        .query_map([now_ms, EXPIRE_CHUNK], |row| row.get(0))?
+        .collect::<rusqlite::Result<_>>()?;
+    count_processed(&tx, gone.iter().filter(|open| **open == 1).count())?;
+    let lists: Vec<(String, String)> = tx
+        .prepare(
+            "DELETE FROM list WHERE (call_id, kind) IN
+                 (SELECT call_id, kind FROM list WHERE expires_ms <= ?1 LIMIT ?2) RETURNING call_id, kind",
+        )?
+        .query_map([now_ms, EXPIRE_CHUNK], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<rusqlite::Result<_>>()?;
+    for (id, kind) in &lists {
+        tx.execute(
+            "DELETE FROM item WHERE call_id = ?1 AND kind = ?2",
+            params![id, kind],
+        )?;
+    }
+    tx.commit()?;
+    let chunk = usize::try_from(EXPIRE_CHUNK).expect("a small positive constant");
+    let calls = u64::try_from(gone.len()).expect("a length");
+    Ok((calls, gone.len() < chunk && lists.len() < chunk))
+}

@@ -1,0 +1,146 @@
+//! Opening the file: is it ours, is it whole, is its schema one we know.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+
+/// Marks the file as ours (`PRAGMA application_id`): "ASCB".
+const APPLICATION_ID: i32 = 0x4153_4342;
+
+/// Step n brings a file from `user_version` n to n + 1. Never edit one that was
+/// released; add the next.
+const MIGRATIONS: &[&str] = &["
+CREATE TABLE call (
+    call_id    TEXT PRIMARY KEY,
+    started_ms INTEGER NOT NULL,
+    is_open    INTEGER NOT NULL,
+    record     TEXT NOT NULL,
+    expires_ms INTEGER NOT NULL,
+    counted_ms INTEGER -- the started_ms under which it was counted as processed
+) STRICT;
+CREATE INDEX call_newest ON call (started_ms DESC, call_id DESC);
+CREATE INDEX call_expiry ON call (expires_ms);
+CREATE INDEX call_open ON call (call_id) WHERE is_open = 1;
+
+-- A call's lists expire as a whole, counted from their last element, as a Redis
+-- list does; so the date stands here once and not on every element.
+CREATE TABLE list (
+    call_id    TEXT NOT NULL,
+    kind       TEXT NOT NULL,
+    expires_ms INTEGER NOT NULL,
+    PRIMARY KEY (call_id, kind)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX list_expiry ON list (expires_ms);
+
+CREATE TABLE item (
+    call_id  TEXT NOT NULL,
+    kind     TEXT NOT NULL,
+    position INTEGER NOT NULL,
+    json     TEXT NOT NULL,
+    PRIMARY KEY (call_id, kind, position)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE counter (
+    name  TEXT PRIMARY KEY,
+    value INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+INSERT INTO counter VALUES ('processed', 0);
+"];
+
+/// Opens or creates the file. The error is a sentence without the path.
+pub(super) fn open(path: &Path, busy_timeout: Duration) -> Result<Connection, String> {
+    create_private(path)?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut conn = Connection::open_with_flags(path, flags).map_err(text)?;
+    prepare(&mut conn, busy_timeout)?;
+    Ok(conn)
+}
+
+/// Transcripts are private: a new file is its owner's alone, and SQLite gives
+/// the `-wal` and `-shm` files beside it the same mode.
+fn create_private(path: &Path) -> Result<(), String> {
+    let mut options = std::fs::OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    match options.open(path) {
+        Ok(_) => Ok(()),
+        Err(e) => Err(format!("cannot be opened for writing: {e}")),
+    }
+}
+
+fn prepare(conn: &mut Connection, busy_timeout: Duration) -> Result<(), String> {
+    conn.busy_timeout(busy_timeout).map_err(text)?;
+    refuse_foreign(conn)?;
+    let mode: String = conn
+        .pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0))
+        .map_err(text)?;
+    if mode != "wal" {
+        return Err(format!(
+            "the file system does not allow a write-ahead log (journal mode stays {mode})"
+        ));
+    }
+    // FULL: a commit is on the disk before the call returns, so an acknowledged
+    // line survives a power cut, not only a crash of this process (which NORMAL
+    // would cover). It costs one fsync per commit, and commits are shared: the
+    // thread puts everything that waits into one transaction.
+    conn.pragma_update(None, "synchronous", "full")
+        .map_err(text)?;
+    let check: String = conn
+        .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
+        .map_err(text)?;
+    if check != "ok" {
+        return Err(format!("the file is corrupt: {check}"));
+    }
+    migrate(conn)
+}
+
+fn refuse_foreign(conn: &Connection) -> Result<(), String> {
+    let id: i32 = conn
+        .pragma_query_value(None, "application_id", |row| row.get(0))
+        .map_err(text)?;
+    let tables: i64 = conn
+        .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
+        .map_err(text)?;
+    if id == APPLICATION_ID || tables == 0 {
+        return Ok(());
+    }
+    Err("it is a database of another program".to_owned())
+}
+
+fn migrate(conn: &mut Connection) -> Result<(), String> {
+    // Immediate: of two processes that start at once, one migrates and the other sees the result.
+    let tx = conn
+        .transaction_with_behavior(TransactionBehavior::Immediate)
+        .map_err(text)?;
+    let version: i64 = tx
+        .pragma_query_value(None, "user_version", |row| row.get(0))
+        .map_err(text)?;
+    let known = MIGRATIONS.len();
+    let done = usize::try_from(version)
+        .ok()
+        .filter(|done| *done <= known)
+        .ok_or_else(|| {
+            format!(
+                "its schema version is {version}; this version of the program knows up to {known}"
+            )
+        })?;
+    for step in &MIGRATIONS[done..] {
+        tx.execute_batch(step).map_err(text)?;
+    }
+    // Written every time: a file that cannot be written is found now, not at the first call.
+    tx.pragma_update(None, "application_id", APPLICATION_ID)
+        .map_err(text)?;
+    tx.pragma_update(
+        None,
+        "user_version",
+        i64::try_from(known).expect("a handful of steps"),
+    )
+    .map_err(text)?;
+    tx.commit().map_err(text)
+}
+
+fn text(error: rusqlite::Error) -> String {
+    error.to_string()
+}

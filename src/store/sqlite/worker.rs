@@ -1,0 +1,136 @@
+//! The thread that owns the connection. Writes that wait are put into one
+//! transaction, so that they share its fsync; everything else runs alone, in turn.
+
+use rusqlite::{Connection, ErrorCode, TransactionBehavior};
+use tokio::sync::{mpsc, oneshot};
+
+use super::super::row::Row;
+use super::super::{Retention, StoreError, WallClock};
+use super::queries;
+
+/// Writes that share one transaction at most: bounds how long a reader waits behind them.
+const GROUP: usize = 64;
+
+pub(super) type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
+
+/// Gets the connection and the wall clock in milliseconds; replies itself.
+pub(super) type Task = Box<dyn FnOnce(&mut Connection, i64) + Send>;
+
+/// What the thread is asked to do.
+pub(super) enum Job {
+    /// Writes of one caller.
+    Write(WriteJob),
+    /// Anything else.
+    Task(Task),
+}
+
+pub(super) struct WriteJob {
+    pub(super) rows: Vec<Row>,
+    pub(super) reply: Reply<()>,
+}
+
+pub(super) struct Worker {
+    pub(super) conn: Connection,
+    pub(super) retention: Retention,
+    pub(super) clock: WallClock,
+}
+
+impl Worker {
+    /// Serves until the last sender is gone.
+    pub(super) fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
+        let mut held = None;
+        while let Some(job) = held.take().or_else(|| jobs.blocking_recv()) {
+            match job {
+                Job::Task(task) => {
+                    let now_ms = self.now_ms();
+                    task(&mut self.conn, now_ms);
+                }
+                Job::Write(first) => {
+                    let (group, next) = gather(first, &mut jobs);
+                    held = next;
+                    self.write(group);
+                }
+            }
+        }
+    }
+
+    fn write(&mut self, mut group: Vec<WriteJob>) {
+        // Whoever gave up waiting will come again with the same writes.
+        group.retain(|job| !job.reply.is_closed());
+        if group.is_empty() {
+            return;
+        }
+        match self.commit(group.iter().flat_map(|job| &job.rows)) {
+            // Only one of them need be at fault; the others are not to suffer for it.
+            Err(StoreError::Broken(_)) if group.len() > 1 => {
+                for job in group {
+                    let result = self.commit(&job.rows);
+                    answer(job.reply, result);
+                }
+            }
+            result => group
+                .into_iter()
+                .for_each(|job| answer(job.reply, result.clone())),
+        }
+    }
+
+    fn commit<'a>(&mut self, rows: impl IntoIterator<Item = &'a Row>) -> Result<(), StoreError> {
+        let (now_ms, retention) = (self.now_ms(), self.retention);
+        let write = |conn: &mut Connection| -> rusqlite::Result<()> {
+            // Dropped without a commit, the transaction is rolled back.
+            let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            for row in rows {
+                queries::write(&tx, row, retention, now_ms)?;
+            }
+            tx.commit()
+        };
+        write(&mut self.conn).map_err(classify)
+    }
+
+    fn now_ms(&self) -> i64 {
+        (self.clock)().as_millisecond()
+    }
+}
+
+fn gather(first: WriteJob, jobs: &mut mpsc::Receiver<Job>) -> (Vec<WriteJob>, Option<Job>) {
+    let mut group = vec![first];
+    while group.len() < GROUP {
+        match jobs.try_recv() {
+            Ok(Job::Write(job)) => group.push(job),
+            Ok(other) => return (group, Some(other)),
+            Err(_) => break,
+        }
+    }
+    (group, None)
+}
+
+/// A caller that has given up is no error: the work is done or will be repeated.
+pub(super) fn answer<T>(reply: Reply<T>, result: Result<T, StoreError>) {
+    drop(reply.send(result));
+}
+
+/// A full disk, a lock held by another process or an I/O error may pass; a
+/// damaged file or a refused statement will not.
+pub(super) fn classify(error: rusqlite::Error) -> StoreError {
+    let passing = matches!(
+        error.sqlite_error_code(),
+        Some(
+            ErrorCode::DatabaseBusy
+                | ErrorCode::DatabaseLocked
+                | ErrorCode::DiskFull
+                | ErrorCode::SystemIoFailure
+                | ErrorCode::OutOfMemory
+                | ErrorCode::ReadOnly
+                | ErrorCode::CannotOpen
+                | ErrorCode::PermissionDenied
+                | ErrorCode::FileLockingProtocolFailed
+                | ErrorCode::OperationInterrupted
+        )
+    );
+    let text = format!("SQLite: {error}");
+    if passing {
+        StoreError::Unavailable(text)
+    } else {
+        StoreError::Broken(text)
+    }
+}

@@ -1,0 +1,91 @@
+//! What waits to be stored: bounded, in order, records of one call merged where
+//! nothing lies between them.
+
+use std::collections::{HashMap, VecDeque};
+
+use super::super::Write;
+use crate::call::CallId;
+
+#[derive(Debug)]
+pub(super) struct Queue {
+    waiting: VecDeque<Write>,
+    /// For a call whose last waiting write is its record: that write's number.
+    merge: HashMap<CallId, u64>,
+    /// The number of the first waiting write.
+    first: u64,
+    /// Taken and not yet done.
+    in_flight: usize,
+    capacity: usize,
+}
+
+/// What became of a write that was offered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pushed {
+    /// It waits at the end.
+    Queued,
+    /// It took the place of the call's previous record.
+    Merged,
+    /// There was no room.
+    Refused,
+}
+
+impl Queue {
+    pub(super) fn new(capacity: usize) -> Self {
+        Self {
+            waiting: VecDeque::new(),
+            merge: HashMap::new(),
+            first: 0,
+            in_flight: 0,
+            capacity,
+        }
+    }
+
+    /// Writes not yet done.
+    pub(super) fn len(&self) -> usize {
+        self.waiting.len() + self.in_flight
+    }
+
+    pub(super) fn push(&mut self, write: Write) -> Pushed {
+        if let Write::Call(record) = &write
+            && let Some(number) = self.merge.get(&record.call_id)
+        {
+            let place = usize::try_from(number - self.first)
+                .expect("it waits, so it lies within the queue");
+            self.waiting[place] = write;
+            return Pushed::Merged;
+        }
+        if self.len() >= self.capacity {
+            return Pushed::Refused;
+        }
+        let number = self.first + u64::try_from(self.waiting.len()).expect("a length");
+        match &write {
+            Write::Call(record) => drop(self.merge.insert(record.call_id.clone(), number)),
+            // A record must not overtake this: it may say that the call is over.
+            Write::Line { call, .. } | Write::Dtmf { call, .. } => drop(self.merge.remove(call)),
+        }
+        self.waiting.push_back(write);
+        Pushed::Queued
+    }
+
+    /// Takes up to `max` writes; they count until [`Self::done`].
+    pub(super) fn take(&mut self, max: usize) -> Vec<Write> {
+        let taken: Vec<Write> = self.waiting.drain(..max.min(self.waiting.len())).collect();
+        self.first += u64::try_from(taken.len()).expect("a length");
+        for write in &taken {
+            if self
+                .merge
+                .get(write.call_id())
+                .is_some_and(|number| *number < self.first)
+            {
+                self.merge.remove(write.call_id());
+            }
+        }
+        self.in_flight += taken.len();
+        taken
+    }
+
+    /// `count` of those taken are stored or given up.
+    pub(super) fn done(&mut self, count: usize) {
+        self.in_flight -= count;
+    }
+}

@@ -1,0 +1,318 @@
+//! What holds for every store, each on an empty one.
+
+use asterscribe::call::CallStatus::{Active, Ended, Failed, Initiated};
+use asterscribe::call::{CallRecord, CallStatus, TranscriptLine};
+use asterscribe::store::{Counters, Retention, Store, StoreError, Write};
+
+use super::engine::{Redis, Sqlite, digit, digits, id, line, line_of, lines, record};
+
+macro_rules! contract {
+    ($($promise:ident),+ $(,)?) => {
+        mod sqlite {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $promise() {
+                let engine = super::Sqlite::start(super::Retention::default());
+                super::$promise(&engine.store).await;
+            })+
+        }
+        mod redis {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $promise() {
+                let engine = super::Redis::start(super::Retention::default());
+                super::$promise(&*engine.store).await;
+            })+
+        }
+    };
+}
+
+contract!(
+    what_was_put_comes_back_whole,
+    an_empty_store_knows_nothing,
+    counters_follow_the_records_however_often_they_are_put,
+    calls_come_newest_first_up_to_a_limit,
+    open_calls_are_those_that_a_restart_must_settle,
+    a_line_is_kept_once_and_in_order,
+    after_a_lost_line_the_call_goes_on,
+    a_digit_is_kept_once_and_in_order,
+    a_batch_may_be_repeated,
+    what_no_store_can_keep_is_refused_and_harms_nothing,
+);
+
+async fn what_was_put_comes_back_whole(store: &dyn Store) {
+    store.ping().await.unwrap();
+    let mut call = record("pbx-1.17", 0, Active);
+    store.put_call(&call).await.unwrap();
+    assert_eq!(
+        store.call(&id("pbx-1.17")).await.unwrap(),
+        Some(call.clone())
+    );
+
+    call = record("pbx-1.17", 0, Ended);
+    call.notes.clear();
+    store.put_call(&call).await.unwrap();
+    store.append_line(&call.call_id, &line(0)).await.unwrap();
+    store
+        .append_dtmf(&call.call_id, 0, &digit(0))
+        .await
+        .unwrap();
+    assert_eq!(store.call(&call.call_id).await.unwrap(), Some(call.clone()));
+    assert_eq!(store.calls(10).await.unwrap(), [call.clone()]);
+    assert_eq!(store.lines(&call.call_id, 0).await.unwrap(), [line(0)]);
+    assert_eq!(store.dtmf(&call.call_id).await.unwrap(), [digit(0)]);
+}
+
+async fn an_empty_store_knows_nothing(store: &dyn Store) {
+    let nobody = id("nobody");
+    assert_eq!(store.call(&nobody).await.unwrap(), None);
+    assert_eq!(store.calls(10).await.unwrap(), []);
+    assert_eq!(store.open_calls().await.unwrap(), []);
+    assert_eq!(store.lines(&nobody, 0).await.unwrap(), []);
+    assert_eq!(store.lines(&nobody, u64::MAX).await.unwrap(), []);
+    assert_eq!(store.dtmf(&nobody).await.unwrap(), []);
+    assert_eq!(store.counters().await.unwrap(), Counters::default());
+    assert_eq!(store.expire().await.unwrap(), 0);
+    store.apply(&[]).await.unwrap();
+}
+
+async fn counters_follow_the_records_however_often_they_are_put(store: &dyn Store) {
+    let steps: &[(&str, i64, CallStatus, u64, u64)] = &[
+        ("a", 0, Initiated, 1, 0),
+        ("a", 0, Initiated, 1, 0),
+        ("a", 0, Active, 1, 0),
+        ("b", 0, Active, 2, 0),
+        ("a", 0, Ended, 1, 1),
+        ("a", 0, Ended, 1, 1),
+        // First seen when it was already over.
+        ("c", 0, Failed, 1, 2),
+        ("c", 0, Failed, 1, 2),
+        ("b", 0, Failed, 0, 3),
+        ("b", 0, Ended, 0, 3),
+        // The same call once more, as a repeated batch does it.
+        ("a", 0, Active, 1, 3),
+        ("a", 0, Ended, 0, 3),
+        // Another call under the same id.
+        ("a", 5, Active, 1, 3),
+        ("a", 5, Ended, 0, 4),
+        ("a", 5, Ended, 0, 4),
+    ];
+    for (step, (call, second, status, active, processed)) in steps.iter().enumerate() {
+        store
+            .put_call(&record(call, *second, *status))
+            .await
+            .unwrap();
+        let expected = Counters {
+            active: *active,
+            processed: *processed,
+        };
+        assert_eq!(
+            store.counters().await.unwrap(),
+            expected,
+            "after step {step}: {call} {status:?}"
+        );
+    }
+}
+
+async fn calls_come_newest_first_up_to_a_limit(store: &dyn Store) {
+    // 700: more than any store asks its engine for at once.
+    let all: Vec<Write> = (0..700)
+        .map(|n: i64| {
+            Write::Call(Box::new(record(
+                &format!("call-{:03}", n * 11 % 700),
+                n * 11 % 700,
+                Ended,
+            )))
+        })
+        .collect();
+    store.apply(&all).await.unwrap();
+    // The same second, so the greater id counts as the newer.
+    store
+        .put_call(&record("call-699b", 699, Active))
+        .await
+        .unwrap();
+    let newest = store.calls(3).await.unwrap();
+    assert_eq!(
+        newest,
+        [
+            record("call-699b", 699, Active),
+            record("call-699", 699, Ended),
+            record("call-698", 698, Ended)
+        ]
+    );
+    assert_eq!(store.calls(0).await.unwrap(), []);
+
+    let every = store.calls(usize::MAX).await.unwrap();
+    assert_eq!(every.len(), 701);
+    assert!(every.is_sorted_by(|a, b| (a.started_at, &a.call_id) > (b.started_at, &b.call_id)));
+    // A record put again stays in its place, whatever its status.
+    store
+        .put_call(&record("call-000", 0, Failed))
+        .await
+        .unwrap();
+    assert_eq!(
+        store.calls(usize::MAX).await.unwrap().last(),
+        Some(&record("call-000", 0, Failed))
+    );
+}
+
+async fn open_calls_are_those_that_a_restart_must_settle(store: &dyn Store) {
+    for (call, second, status) in [
+        ("a", 5, Active),
+        ("b", 9, Ended),
+        ("c", 1, Initiated),
+        ("d", 7, Active),
+    ] {
+        store.put_call(&record(call, second, status)).await.unwrap();
+    }
+    let open = store.open_calls().await.unwrap();
+    assert_eq!(
+        open,
+        [
+            record("d", 7, Active),
+            record("a", 5, Active),
+            record("c", 1, Initiated)
+        ]
+    );
+
+    for left in open {
+        store
+            .put_call(&CallRecord {
+                status: Failed,
+                ..left
+            })
+            .await
+            .unwrap();
+    }
+    assert_eq!(store.open_calls().await.unwrap(), []);
+    assert_eq!(
+        store.counters().await.unwrap(),
+        Counters {
+            active: 0,
+            processed: 4
+        }
+    );
+}
+
+async fn a_line_is_kept_once_and_in_order(store: &dyn Store) {
+    let call = id("1.1");
+    for seq in 0..12 {
+        store.append_line(&call, &line(seq)).await.unwrap();
+        store.append_line(&call, &line(seq)).await.unwrap();
+    }
+    // Whatever it says: the number is taken.
+    let other = TranscriptLine {
+        text: "something else".into(),
+        ..line(4)
+    };
+    store.append_line(&call, &other).await.unwrap();
+    store.append_line(&id("1.11"), &line(0)).await.unwrap();
+
+    assert_eq!(store.lines(&call, 0).await.unwrap(), lines(0..12));
+    assert_eq!(store.lines(&call, 9).await.unwrap(), lines(9..12));
+    assert_eq!(store.lines(&call, 12).await.unwrap(), []);
+    assert_eq!(store.lines(&call, u64::MAX).await.unwrap(), []);
+}
+
+async fn after_a_lost_line_the_call_goes_on(store: &dyn Store) {
+    let call = id("1.1");
+    for seq in [0, 1, 4, 5, 9, 9, 1, 4, 0, 10] {
+        store.append_line(&call, &line(seq)).await.unwrap();
+    }
+    assert_eq!(
+        store.lines(&call, 0).await.unwrap(),
+        lines([0, 1, 4, 5, 9, 10])
+    );
+    for (from, expected) in [
+        (1, &[1, 4, 5, 9, 10][..]),
+        (2, &[4, 5, 9, 10]),
+        (5, &[5, 9, 10]),
+        (6, &[9, 10]),
+        (11, &[]),
+    ] {
+        assert_eq!(
+            store.lines(&call, from).await.unwrap(),
+            lines(expected.iter().copied()),
+            "from {from}"
+        );
+    }
+    for index in [3, 4, 3, 4, 5] {
+        store
+            .append_dtmf(&call, index, &digit(index))
+            .await
+            .unwrap();
+    }
+    assert_eq!(store.dtmf(&call).await.unwrap(), digits(3..6));
+}
+
+async fn a_digit_is_kept_once_and_in_order(store: &dyn Store) {
+    let call = id("1.1");
+    for index in 0..5 {
+        store
+            .append_dtmf(&call, index, &digit(index))
+            .await
+            .unwrap();
+        store
+            .append_dtmf(&call, index, &digit(index))
+            .await
+            .unwrap();
+    }
+    store.append_dtmf(&call, 0, &digit(0)).await.unwrap();
+    assert_eq!(store.dtmf(&call).await.unwrap(), digits(0..5));
+}
+
+async fn a_batch_may_be_repeated(store: &dyn Store) {
+    let mut batch = vec![Write::Call(Box::new(record("1.1", 0, Active)))];
+    for n in 0..100 {
+        batch.push(line_of("1.1", n));
+        batch.push(line_of("2.2", n));
+        batch.push(Write::Dtmf {
+            call: id("1.1"),
+            index: n,
+            digit: digit(n),
+        });
+    }
+    batch.push(Write::Call(Box::new(record("1.1", 0, Ended))));
+    batch.push(Write::Call(Box::new(record("2.2", 1, Active))));
+    // Cut off at some point, then twice in full.
+    for part in [&batch[..150], &batch[..], &batch[..]] {
+        store.apply(part).await.unwrap();
+    }
+    for call in ["1.1", "2.2"] {
+        assert_eq!(
+            store.lines(&id(call), 0).await.unwrap(),
+            lines(0..100),
+            "{call}"
+        );
+    }
+    assert_eq!(store.dtmf(&id("1.1")).await.unwrap(), digits(0..100));
+    assert_eq!(
+        store.calls(9).await.unwrap(),
+        [record("2.2", 1, Active), record("1.1", 0, Ended)]
+    );
+    assert_eq!(
+        store.counters().await.unwrap(),
+        Counters {
+            active: 1,
+            processed: 1
+        }
+    );
+}
+
+async fn what_no_store_can_keep_is_refused_and_harms_nothing(store: &dyn Store) {
+    let call = id("1.1");
+    store.append_line(&call, &line(0)).await.unwrap();
+    for bad in [
+        TranscriptLine {
+            confidence: f32::NAN,
+            ..line(1)
+        },
+        TranscriptLine {
+            seq: u64::MAX,
+            ..line(1)
+        },
+    ] {
+        let answer = store.append_line(&call, &bad).await;
+        assert!(matches!(answer, Err(StoreError::Broken(_))), "{answer:?}");
+    }
+    store.append_line(&call, &line(1)).await.unwrap();
+    assert_eq!(store.lines(&call, 0).await.unwrap(), lines(0..2));
+}

@@ -1,0 +1,179 @@
+//! A store under test with the world around it, and what to put into it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use asterscribe::call::{
+    CallId, CallRecord, CallStatus, ChannelStateChange, DtmfDigit, EndReason, GapReason, Leg,
+    LegRecord, LegStats, Origin, TranscriptLine,
+};
+use asterscribe::store::{RedisStore, Retention, SqliteStore, Store, StoreError, Write};
+use asterscribe_testkit::redis::Instance;
+use jiff::Timestamp;
+
+/// A bound for a test that hangs, far beyond what any takes.
+pub(crate) const HANG: Duration = Duration::from_secs(60);
+/// When the test calls begin, seconds since 1970.
+pub(crate) const EPOCH: i64 = 1_764_000_000;
+
+/// SQLite on a file of its own, with a clock that stands still until told.
+pub(crate) struct Sqlite {
+    pub(crate) dir: tempfile::TempDir,
+    pub(crate) now_ms: Arc<AtomicI64>,
+    pub(crate) store: SqliteStore,
+}
+
+impl Sqlite {
+    pub(crate) fn start(retention: Retention) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let now_ms = Arc::new(AtomicI64::new(EPOCH * 1000));
+        let store = open(&dir, &now_ms, retention);
+        Self { dir, now_ms, store }
+    }
+
+    pub(crate) fn reopen(&mut self, retention: Retention) {
+        self.store = open(&self.dir, &self.now_ms, retention);
+    }
+
+    pub(crate) fn advance(&self, by: Duration) {
+        self.now_ms
+            .fetch_add(i64::try_from(by.as_millis()).unwrap(), Ordering::Relaxed);
+    }
+}
+
+fn open(dir: &tempfile::TempDir, now_ms: &Arc<AtomicI64>, retention: Retention) -> SqliteStore {
+    let now_ms = now_ms.clone();
+    let clock = move || Timestamp::from_millisecond(now_ms.load(Ordering::Relaxed)).unwrap();
+    SqliteStore::open(&dir.path().join("calls.db"), retention, clock).unwrap()
+}
+
+/// A Redis of its own.
+pub(crate) struct Redis {
+    pub(crate) instance: Instance,
+    pub(crate) store: Arc<RedisStore>,
+}
+
+impl Redis {
+    pub(crate) fn start(retention: Retention) -> Self {
+        let instance = Instance::start().unwrap();
+        let store = Arc::new(RedisStore::new(&instance.url(), retention).unwrap());
+        Self { instance, store }
+    }
+
+    /// Runs a command on a connection of the test's own.
+    pub(crate) fn ask<T: redis::FromRedisValue>(&self, command: &str) -> T {
+        let mut words = command.split(' ');
+        let mut cmd = redis::cmd(words.next().unwrap());
+        for word in words {
+            cmd.arg(word);
+        }
+        cmd.query(&mut self.instance.connection().unwrap()).unwrap()
+    }
+}
+
+/// Asks until the store answers; its attempts are what paces this.
+pub(crate) async fn until_it_answers(store: &dyn Store) {
+    let answers = async {
+        while store.ping().await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(HANG, answers)
+        .await
+        .expect("the store comes back");
+}
+
+/// The answer must be `Unavailable`, by the store's own bound.
+pub(crate) async fn must_be_unavailable<T: std::fmt::Debug>(
+    asked: impl Future<Output = Result<T, StoreError>>,
+) {
+    let answer = tokio::time::timeout(HANG, asked)
+        .await
+        .expect("a bound of the store's own");
+    assert!(
+        matches!(answer, Err(StoreError::Unavailable(_))),
+        "{answer:?}"
+    );
+}
+
+pub(crate) fn id(call: &str) -> CallId {
+    call.parse().unwrap()
+}
+
+/// A record with every field set, begun `second` seconds after the epoch.
+pub(crate) fn record(call: &str, second: i64, status: CallStatus) -> CallRecord {
+    let at = |plus: i64| Timestamp::from_second(EPOCH + second + plus).unwrap();
+    let over = !status.is_open();
+    CallRecord {
+        call_id: id(call),
+        status,
+        origin: Origin::Tap,
+        node: "pbx-1".into(),
+        caller_number: Some("+43 1 \"0\" \u{1F4DE}".into()),
+        destination: Some("9999".into()),
+        channel_name: Some("PJSIP/alice-00000001".into()),
+        started_at: at(0),
+        answered_at: Some(at(1)),
+        ended_at: over.then(|| at(9)),
+        end_reason: over.then(|| EndReason {
+            cause: Some(16),
+            text: "Normal Clearing".into(),
+        }),
+        legs: vec![LegRecord {
+            leg: Leg::callee(),
+            source: Some("127.0.0.1:4000".into()),
+            format: Some("ulaw".into()),
+            stats: LegStats {
+                received: u64::MAX,
+                lost: 3,
+                ..LegStats::default()
+            },
+        }],
+        channel_states: vec![ChannelStateChange {
+            at_ms: 7,
+            channel: "c".into(),
+            state: "Up".into(),
+        }],
+        lines: 2,
+        notes: vec!["a note\nof two lines".into()],
+    }
+}
+
+pub(crate) fn line(seq: u64) -> TranscriptLine {
+    TranscriptLine {
+        seq,
+        leg: Leg::caller(),
+        start_ms: seq * 1000,
+        end_ms: seq * 1000 + 640,
+        text: format!("line {seq}: gr\u{fc}\u{df} \"Gott\"\n\u{0}"),
+        confidence: 0.1 + 0.001,
+        language: "de".into(),
+        gap: (seq % 5 == 4).then_some(GapReason::OverloadShed),
+    }
+}
+
+pub(crate) fn lines(seqs: impl IntoIterator<Item = u64>) -> Vec<TranscriptLine> {
+    seqs.into_iter().map(line).collect()
+}
+
+pub(crate) fn line_of(call: &str, seq: u64) -> Write {
+    Write::Line {
+        call: id(call),
+        line: line(seq),
+    }
+}
+
+pub(crate) fn digit(index: u64) -> DtmfDigit {
+    let digit = ['1', '#', '*', 'D'][usize::try_from(index % 4).unwrap()];
+    DtmfDigit {
+        at_ms: index * 200,
+        digit,
+        duration_ms: 90,
+        leg: Leg::callee(),
+    }
+}
+
+pub(crate) fn digits(indexes: impl IntoIterator<Item = u64>) -> Vec<DtmfDigit> {
+    indexes.into_iter().map(digit).collect()
+}

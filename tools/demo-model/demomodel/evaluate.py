@@ -1,0 +1,128 @@
+"""Word error rates of a model file, on recordings that it was not trained on.
+
+Decoding is greedy and without timestamps, under whisper.cpp's rules: text may
+not begin with end-of-text, and only words may follow.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from . import telephone, tokens
+from .corpus import RATE, Corpus
+from .export import load
+from .features import SAMPLES_PER_FRAME, log_mel
+from .model import AUDIO_CONTEXT, Whisper
+
+_MOST_TOKENS = 40
+_SPARE_FRAMES = 10  # of context beyond the audio, as the server gives
+
+
+@dataclass
+class Score:
+    """What became of a set of clips."""
+
+    clips: int = 0
+    right: int = 0
+    words: int = 0
+    errors: int = 0
+
+    def add(self, said: str, heard: str) -> None:
+        """Counts one clip."""
+        errors = distance(said.split(), heard.split())
+        self.clips += 1
+        self.right += errors == 0
+        self.words += len(said.split())
+        self.errors += errors
+
+    def __str__(self) -> str:
+        if not self.words:
+            return f"{self.clips - self.right} of {self.clips} clips gave text"
+        wrong, right = 100 * self.errors / self.words, 100 * self.right / self.clips
+        return f"word error rate {wrong:.1f} %, sentences right {right:.0f} %, n = {self.clips}"
+
+
+def evaluate(model_path: Path, known: Path, unknown: Path, clips: int) -> dict[str, Score]:
+    """Scores by name of set, over at most `clips` clips of each."""
+    model = load(model_path)
+    sets = {
+        "trained voices": _speech(Corpus.load(known), clips),
+        "other voices": _speech(Corpus.load(unknown), clips),
+        "3 % of packets lost": _speech(Corpus.load(known), clips, _lossy),
+        "noise, 15 dB below": _speech(Corpus.load(known), clips, _noisy),
+        "silence and noise": _silence(min(clips, 100)),
+    }
+    scores = {}
+    for name, examples in sets.items():
+        scores[name] = Score()
+        for said, audio in examples:
+            scores[name].add(said, transcribe(model, audio))
+        print(f"{name}: {scores[name]}", flush=True)
+    return scores
+
+
+@torch.no_grad()
+def transcribe(model: Whisper, audio: np.ndarray) -> str:
+    """The words of some 16 kHz audio."""
+    frames = min(-(-len(audio) // SAMPLES_PER_FRAME) + _SPARE_FRAMES, AUDIO_CONTEXT)
+    encoded, _ = model.encoder(log_mel(torch.from_numpy(audio)[None], frames))
+    text = [tokens.START, tokens.NO_TIMESTAMPS]
+    for position in range(_MOST_TOKENS):
+        logits = model.decoder(torch.tensor([text]), encoded)[0, -1]
+        logits[tokens.END + 1 :] = -torch.inf
+        if position == 0:
+            logits[tokens.END] = -torch.inf
+        drawn = int(logits.argmax())
+        if drawn == tokens.END:
+            break
+        text.append(drawn)
+    return tokens.text_of(text)
+
+
+def distance(said: list[str], heard: list[str]) -> int:
+    """Fewest words to change, leave out or put in."""
+    row = list(range(len(heard) + 1))
+    for number, word in enumerate(said, start=1):
+        diagonal, row[0] = row[0], number
+        for column, other in enumerate(heard, start=1):
+            diagonal, row[column] = row[column], min(row[column] + 1, row[column - 1] + 1, diagonal + (word != other))
+    return row[-1]
+
+
+def _speech(corpus: Corpus, clips: int, harm=None) -> Iterator[tuple[str, np.ndarray]]:
+    rng = np.random.default_rng(9)
+    for number in range(min(clips, len(corpus))):
+        samples = np.concatenate([np.zeros(RATE // 5), corpus.clip(number) * 0.3, np.zeros(RATE * 3 // 10)])
+        if harm:
+            samples = harm(rng, samples)
+        yield corpus.texts[number], _delivered(samples)
+
+
+def _silence(clips: int) -> Iterator[tuple[str, np.ndarray]]:
+    rng = np.random.default_rng(9)
+    for number in range(clips):
+        samples = np.zeros(int(RATE * rng.uniform(0.4, 4)))
+        if number % 5:
+            samples = rng.standard_normal(len(samples)) * 10 ** rng.uniform(-1, 3.2)
+        yield "", _delivered(samples)
+
+
+def _lossy(rng: np.random.Generator, samples: np.ndarray) -> np.ndarray:
+    packet = RATE // 50
+    samples = samples.copy()
+    for start in range(packet, len(samples) - packet, packet):
+        if rng.random() < 0.03:
+            samples[start : start + packet] = 0
+    return samples
+
+
+def _noisy(rng: np.random.Generator, samples: np.ndarray) -> np.ndarray:
+    level = np.sqrt(np.mean(samples**2)) * 10 ** (-15 / 20)
+    return samples + level * rng.standard_normal(len(samples))
+
+
+def _delivered(samples: np.ndarray) -> np.ndarray:
+    return telephone.to_16_khz(telephone.mu_law(np.clip(samples, -32767, 32767)))
