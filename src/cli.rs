@@ -21,7 +21,7 @@ use crate::demo;
 /// A live, searchable transcript for every call on an Asterisk PBX.
 #[derive(Debug, Parser)]
 #[command(version, about)]
-pub struct Cli {
+pub(crate) struct Cli {
     /// A TOML file with settings; the environment and `.env` come before it.
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -60,7 +60,7 @@ enum Format {
 const HEALTH_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Does what the command line asks.
-pub fn run(cli: Cli) -> Result<ExitCode> {
+pub(crate) fn run(cli: Cli) -> Result<ExitCode> {
     match cli.command {
         Command::Serve => serve(cli.config.as_deref()),
         Command::Replay { file, format } => replay(cli.config.as_deref(), &file, format),

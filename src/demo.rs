@@ -38,7 +38,7 @@ const CLOSE_PATIENCE: Duration = Duration::from_secs(30);
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Runs the demonstration; fails if the words are not the spoken ones.
-pub async fn run() -> Result<ExitCode> {
+pub(crate) async fn run() -> Result<ExitCode> {
     let flows = Flows::load()?;
     let mut out = io::stdout();
     let server = Server::start().await?;

@@ -13,7 +13,20 @@ use self::cli::Cli;
 fn main() -> ExitCode {
     cli::run(Cli::parse()).unwrap_or_else(|error| {
         // With standard error gone there is nobody left to tell.
-        let _untold = writeln!(io::stderr(), "asterscribe: {error:#}");
+        let _untold = writeln!(io::stderr(), "asterscribe: {}", in_words(&error));
         ExitCode::FAILURE
+    })
+}
+
+/// The error and its causes, without those whose words an outer one already holds.
+fn in_words(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |mut text, cause| {
+        if !text.contains(&cause) {
+            if !text.is_empty() {
+                text.push_str(": ");
+            }
+            text.push_str(&cause);
+        }
+        text
     })
 }

@@ -12,19 +12,19 @@ pub enum Event {
     /// A channel entered our application.
     StasisStart {
         /// The channel.
-        channel: Channel,
+        channel: Box<Channel>,
         /// Arguments of `Stasis()`, or `appArgs`/`data` of the request that made the channel.
         args: Vec<String>,
     },
     /// A channel left our application.
     StasisEnd {
         /// The channel.
-        channel: Channel,
+        channel: Box<Channel>,
     },
     /// A channel is gone. Not sent after a Stasis caller's own hang-up.
     ChannelDestroyed {
         /// The channel.
-        channel: Channel,
+        channel: Box<Channel>,
         /// Q.850 cause.
         cause: Option<u16>,
         /// The cause in words.
@@ -33,7 +33,7 @@ pub enum Event {
     /// Somebody asked for a channel's end.
     ChannelHangupRequest {
         /// The channel.
-        channel: Channel,
+        channel: Box<Channel>,
         /// Q.850 cause, where known.
         cause: Option<u16>,
         /// Whether it was asked softly.
@@ -42,12 +42,12 @@ pub enum Event {
     /// A channel's state changed.
     ChannelStateChange {
         /// The channel in its new state.
-        channel: Channel,
+        channel: Box<Channel>,
     },
     /// A key was pressed and released.
     ChannelDtmfReceived {
         /// The channel on which it was heard.
-        channel: Channel,
+        channel: Box<Channel>,
         /// `0`–`9`, `*`, `#`, `A`–`D`.
         digit: char,
         /// How long it was held, milliseconds.
@@ -93,16 +93,20 @@ impl Event {
     /// # Errors
     /// [`EventError`] for text that is no event; an unknown type is [`Event::Other`].
     pub fn parse(text: &str) -> Result<Self, EventError> {
-        let raw: Value = serde_json::from_str(text).map_err(|e| EventError::NotJson(e.to_string()))?;
+        let raw: Value =
+            serde_json::from_str(text).map_err(|e| EventError::NotJson(e.to_string()))?;
         let kind = match raw.get("type").and_then(Value::as_str) {
             Some(kind) if !kind.is_empty() => kind.to_owned(),
             _ => return Err(EventError::Untyped),
         };
         Ok(match kind.as_str() {
-            "StasisStart" => {
-                Self::StasisStart { channel: channel("StasisStart", &raw)?, args: field(&raw, "args").unwrap_or_default() }
-            }
-            "StasisEnd" => Self::StasisEnd { channel: channel("StasisEnd", &raw)? },
+            "StasisStart" => Self::StasisStart {
+                channel: channel("StasisStart", &raw)?,
+                args: field(&raw, "args").unwrap_or_default(),
+            },
+            "StasisEnd" => Self::StasisEnd {
+                channel: channel("StasisEnd", &raw)?,
+            },
             "ChannelDestroyed" => Self::ChannelDestroyed {
                 channel: channel("ChannelDestroyed", &raw)?,
                 cause: field(&raw, "cause"),
@@ -113,11 +117,13 @@ impl Event {
                 cause: field(&raw, "cause"),
                 soft: field(&raw, "soft").unwrap_or_default(),
             },
-            "ChannelStateChange" => Self::ChannelStateChange { channel: channel("ChannelStateChange", &raw)? },
+            "ChannelStateChange" => Self::ChannelStateChange {
+                channel: channel("ChannelStateChange", &raw)?,
+            },
             "ChannelDtmfReceived" => dtmf(&raw)?,
-            "ApplicationReplaced" => {
-                Self::ApplicationReplaced { application: field(&raw, "application").unwrap_or_default() }
-            }
+            "ApplicationReplaced" => Self::ApplicationReplaced {
+                application: field(&raw, "application").unwrap_or_default(),
+            },
             _ => Self::Other { kind, raw },
         })
     }
@@ -142,8 +148,13 @@ fn dtmf(raw: &Value) -> Result<Event, EventError> {
     let channel = channel(KIND, raw)?;
     let digit = field::<String>(raw, "digit")
         .and_then(|text| text.chars().next())
-        .filter(|digit| digit.is_ascii_digit() || matches!(digit, '*' | '#' | 'A'..='D' | 'a'..='d'))
-        .ok_or(EventError::Missing { kind: KIND, field: "digit" })?;
+        .filter(|digit| {
+            digit.is_ascii_digit() || matches!(digit, '*' | '#' | 'A'..='D' | 'a'..='d')
+        })
+        .ok_or(EventError::Missing {
+            kind: KIND,
+            field: "digit",
+        })?;
     Ok(Event::ChannelDtmfReceived {
         channel,
         digit: digit.to_ascii_uppercase(),
@@ -151,10 +162,13 @@ fn dtmf(raw: &Value) -> Result<Event, EventError> {
     })
 }
 
-fn channel(kind: &'static str, raw: &Value) -> Result<Channel, EventError> {
-    field::<Channel>(raw, "channel")
+fn channel(kind: &'static str, raw: &Value) -> Result<Box<Channel>, EventError> {
+    field::<Box<Channel>>(raw, "channel")
         .filter(|channel| !channel.id.is_empty())
-        .ok_or(EventError::Missing { kind, field: "channel.id" })
+        .ok_or(EventError::Missing {
+            kind,
+            field: "channel.id",
+        })
 }
 
 fn field<T: DeserializeOwned>(raw: &Value, name: &str) -> Option<T> {
@@ -170,24 +184,51 @@ mod tests {
         let start = Event::parse(
             r#"{"type":"StasisStart","args":["tok123"],"channel":{"id":"em-1","name":"UnicastRTP/x","state":"Up"},"application":"lab"}"#,
         );
-        let Ok(Event::StasisStart { channel, args }) = start else { panic!("{start:?}") };
-        assert_eq!((channel.id.as_str(), args), ("em-1", vec!["tok123".to_owned()]));
+        let Ok(Event::StasisStart { channel, args }) = start else {
+            panic!("{start:?}")
+        };
+        assert_eq!(
+            (channel.id.as_str(), args),
+            ("em-1", vec!["tok123".to_owned()])
+        );
         assert!(channel.is_media() && channel.is_up());
 
-        let gone = Event::parse(r#"{"type":"ChannelDestroyed","cause":17,"cause_txt":"User busy","channel":{"id":"c"}}"#);
-        assert!(matches!(gone, Ok(Event::ChannelDestroyed { cause: Some(17), cause_txt, .. }) if cause_txt == "User busy"));
+        let gone = Event::parse(
+            r#"{"type":"ChannelDestroyed","cause":17,"cause_txt":"User busy","channel":{"id":"c"}}"#,
+        );
+        assert!(
+            matches!(gone, Ok(Event::ChannelDestroyed { cause: Some(17), cause_txt, .. }) if cause_txt == "User busy")
+        );
 
         let asked = Event::parse(r#"{"type":"ChannelHangupRequest","channel":{"id":"c"}}"#);
-        assert!(matches!(asked, Ok(Event::ChannelHangupRequest { cause: None, soft: false, .. })));
+        assert!(matches!(
+            asked,
+            Ok(Event::ChannelHangupRequest {
+                cause: None,
+                soft: false,
+                ..
+            })
+        ));
 
-        let key = Event::parse(r#"{"type":"ChannelDtmfReceived","digit":"5","duration_ms":280,"channel":{"id":"c"}}"#);
-        assert!(matches!(key, Ok(Event::ChannelDtmfReceived { digit: '5', duration_ms: 280, .. })));
+        let key = Event::parse(
+            r#"{"type":"ChannelDtmfReceived","digit":"5","duration_ms":280,"channel":{"id":"c"}}"#,
+        );
+        assert!(matches!(
+            key,
+            Ok(Event::ChannelDtmfReceived {
+                digit: '5',
+                duration_ms: 280,
+                ..
+            })
+        ));
     }
 
     #[test]
     fn unknown_events_are_kept_whole() {
         let text = r#"{"type":"PeerStatusChange","peer":{"x":1}}"#;
-        let Ok(Event::Other { kind, raw }) = Event::parse(text) else { panic!() };
+        let Ok(Event::Other { kind, raw }) = Event::parse(text) else {
+            panic!()
+        };
         assert_eq!(kind, "PeerStatusChange");
         assert_eq!(raw, serde_json::from_str::<Value>(text).unwrap());
     }
@@ -195,16 +236,37 @@ mod tests {
     #[test]
     fn what_is_no_event_says_why() {
         assert!(matches!(Event::parse("{"), Err(EventError::NotJson(_))));
-        assert!(matches!(Event::parse(&"[".repeat(100_000)), Err(EventError::NotJson(_))));
+        assert!(matches!(
+            Event::parse(&"[".repeat(100_000)),
+            Err(EventError::NotJson(_))
+        ));
         for untyped in ["[]", "1", "null", "{}", r#"{"type":1}"#, r#"{"type":""}"#] {
             assert_eq!(Event::parse(untyped), Err(EventError::Untyped), "{untyped}");
         }
-        for idless in ["{}", r#"{"channel":null}"#, r#"{"channel":{"id":""}}"#, r#"{"channel":{"id":5}}"#] {
-            let text = idless.replacen('{', r#"{"type":"StasisEnd","#, 1).replace(",}", "}");
+        for idless in [
+            "{}",
+            r#"{"channel":null}"#,
+            r#"{"channel":{"id":""}}"#,
+            r#"{"channel":{"id":5}}"#,
+        ] {
+            let text = idless
+                .replacen('{', r#"{"type":"StasisEnd","#, 1)
+                .replace(",}", "}");
             let error = Event::parse(&text).unwrap_err();
-            assert_eq!(error, EventError::Missing { kind: "StasisEnd", field: "channel.id" }, "{text}");
+            assert_eq!(
+                error,
+                EventError::Missing {
+                    kind: "StasisEnd",
+                    field: "channel.id"
+                },
+                "{text}"
+            );
         }
-        let wrong = Event::parse(r#"{"type":"ChannelDtmfReceived","digit":"é","channel":{"id":"c"}}"#);
-        assert!(matches!(wrong, Err(EventError::Missing { field: "digit", .. })));
+        let wrong =
+            Event::parse(r#"{"type":"ChannelDtmfReceived","digit":"é","channel":{"id":"c"}}"#);
+        assert!(matches!(
+            wrong,
+            Err(EventError::Missing { field: "digit", .. })
+        ));
     }
 }

@@ -7,7 +7,10 @@ pub fn event(data: &[u8]) {
     if let Ok(text) = std::str::from_utf8(data)
         && let Ok(event) = Event::parse(text)
     {
-        assert!(!event.kind().is_empty(), "an event without a type was accepted");
+        assert!(
+            !event.kind().is_empty(),
+            "an event without a type was accepted"
+        );
     }
 }
 

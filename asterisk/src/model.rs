@@ -144,9 +144,16 @@ where
 }
 
 /// Keeps the entries whose value is text.
-fn text_map<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, String>, D::Error> {
-    let Value::Object(map) = Value::deserialize(deserializer)? else { return Ok(BTreeMap::new()) };
-    Ok(map.into_iter().filter_map(|(key, value)| Some((key, value.as_str()?.to_owned()))).collect())
+fn text_map<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<BTreeMap<String, String>, D::Error> {
+    let Value::Object(map) = Value::deserialize(deserializer)? else {
+        return Ok(BTreeMap::new());
+    };
+    Ok(map
+        .into_iter()
+        .filter_map(|(key, value)| Some((key, value.as_str()?.to_owned())))
+        .collect())
 }
 
 #[cfg(test)]
@@ -169,7 +176,10 @@ mod tests {
     fn tapped_and_ringing_channels_do_not_seem_in_stasis() {
         let channel = |state: &str, app: &str| Channel {
             state: state.into(),
-            dialplan: Dialplan { app_name: app.into(), ..Dialplan::default() },
+            dialplan: Dialplan {
+                app_name: app.into(),
+                ..Dialplan::default()
+            },
             ..Channel::default()
         };
         assert!(channel("Up", "Stasis").seems_in_stasis());

@@ -159,7 +159,9 @@ impl Request {
             | Self::Snoop { .. }
             | Self::Continue { .. }
             | Self::Originate(_) => Method::Post,
-            Self::Unsubscribe { .. } | Self::DeleteChannel { .. } | Self::DeleteBridge { .. } => Method::Delete,
+            Self::Unsubscribe { .. } | Self::DeleteChannel { .. } | Self::DeleteBridge { .. } => {
+                Method::Delete
+            }
         }
     }
 
@@ -169,12 +171,18 @@ impl Request {
             Self::Ping => "/asterisk/ping".to_owned(),
             Self::ListChannels | Self::Originate(_) => "/channels".to_owned(),
             Self::ListBridges => "/bridges".to_owned(),
-            Self::GetChannel { channel } | Self::DeleteChannel { channel } => join(&["channels", channel]),
+            Self::GetChannel { channel } | Self::DeleteChannel { channel } => {
+                join(&["channels", channel])
+            }
             Self::GetVariable { channel, .. } => join(&["channels", channel, "variable"]),
             Self::GetApplication { app } => join(&["applications", app]),
-            Self::Subscribe { app, .. } | Self::Unsubscribe { app, .. } => join(&["applications", app, "subscription"]),
+            Self::Subscribe { app, .. } | Self::Unsubscribe { app, .. } => {
+                join(&["applications", app, "subscription"])
+            }
             Self::Answer { channel } => join(&["channels", channel, "answer"]),
-            Self::CreateBridge { bridge } | Self::DeleteBridge { bridge } => join(&["bridges", bridge]),
+            Self::CreateBridge { bridge } | Self::DeleteBridge { bridge } => {
+                join(&["bridges", bridge])
+            }
             Self::ExternalMedia { .. } => "/channels/externalMedia".to_owned(),
             Self::AddChannel { bridge, .. } => join(&["bridges", bridge, "addChannel"]),
             Self::Snoop { channel, snoop, .. } => join(&["channels", channel, "snoop", snoop]),
@@ -190,7 +198,12 @@ impl Request {
                 vec![("eventSource", format!("channel:{channel}"))]
             }
             Self::CreateBridge { .. } => vec![("type", "mixing".to_owned())],
-            Self::ExternalMedia { channel, app, external_host, format } => vec![
+            Self::ExternalMedia {
+                channel,
+                app,
+                external_host,
+                format,
+            } => vec![
                 ("app", app.clone()),
                 ("channelId", channel.clone()),
                 ("external_host", external_host.clone()),
@@ -217,8 +230,11 @@ impl Request {
     pub fn body(&self) -> Option<Value> {
         match self {
             Self::Originate(originate) if !originate.variables.is_empty() => {
-                let variables: serde_json::Map<String, Value> =
-                    originate.variables.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
+                let variables: serde_json::Map<String, Value> = originate
+                    .variables
+                    .iter()
+                    .map(|(name, value)| (name.clone(), json!(value)))
+                    .collect();
                 Some(json!({ "variables": variables }))
             }
             _ => None,
@@ -333,7 +349,11 @@ mod tests {
         originate.variables.push(("X".into(), "1".into()));
         let request = Request::Originate(originate);
         assert_eq!(request.body(), Some(json!({"variables": {"X": "1"}})));
-        assert!(request.target().contains("callerId=%22A%20B%22%20%3C1%3E&formats=ulaw"));
+        assert!(
+            request
+                .target()
+                .contains("callerId=%22A%20B%22%20%3C1%3E&formats=ulaw")
+        );
     }
 
     proptest! {

@@ -2,4 +2,5 @@
 //! captures, real Redis, real Asterisk. One binary, so that one link serves all;
 //! one behaviour per file.
 
+mod asterisk;
 mod store_contract;

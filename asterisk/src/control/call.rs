@@ -33,9 +33,7 @@ pub(super) enum Stage {
     /// Asked of Asterisk; nobody has been told of it yet.
     Asking(Asking),
     /// It rings at the other end.
-    Ringing {
-        until: Instant,
-    },
+    Ringing { until: Instant },
     /// In our application, or tapped.
     Active,
     /// Its media is being taken down; a better cause may still come.
@@ -48,7 +46,7 @@ pub(super) enum Asking {
     Originate,
     Tap {
         /// What it looked like when it was looked up.
-        channel: Option<Channel>,
+        channel: Option<Box<Channel>>,
         /// It is taken up again for an earlier process; no command waits for it.
         resumed: bool,
     },
@@ -139,13 +137,25 @@ impl Leg {
     pub(super) fn objects(&self) -> Vec<(Object, Action, Rank)> {
         let mut objects = Vec::new();
         if self.media.asked {
-            objects.push((Object::Channel(self.media.id.clone()), Action::Delete, Rank::Media));
+            objects.push((
+                Object::Channel(self.media.id.clone()),
+                Action::Delete,
+                Rank::Media,
+            ));
         }
         if let Some(snoop) = self.snoop.as_ref().filter(|snoop| snoop.asked) {
-            objects.push((Object::Channel(snoop.id.clone()), Action::Delete, Rank::Snoop));
+            objects.push((
+                Object::Channel(snoop.id.clone()),
+                Action::Delete,
+                Rank::Snoop,
+            ));
         }
         if self.bridge.asked {
-            objects.push((Object::Bridge(self.bridge.id.clone()), Action::Delete, Rank::Bridge));
+            objects.push((
+                Object::Bridge(self.bridge.id.clone()),
+                Action::Delete,
+                Rank::Bridge,
+            ));
         }
         objects
     }
@@ -155,7 +165,10 @@ impl Leg {
         match self.step {
             Step::Bridge => Some(Object::Bridge(self.bridge.id.clone())),
             Step::Media => Some(Object::Channel(self.media.id.clone())),
-            Step::Snoop => self.snoop.as_ref().map(|snoop| Object::Channel(snoop.id.clone())),
+            Step::Snoop => self
+                .snoop
+                .as_ref()
+                .map(|snoop| Object::Channel(snoop.id.clone())),
             _ => None,
         }
     }
@@ -172,7 +185,11 @@ pub(super) struct Part {
 
 impl Part {
     pub(super) fn new(id: String) -> Self {
-        Self { id, asked: false, in_stasis: false }
+        Self {
+            id,
+            asked: false,
+            in_stasis: false,
+        }
     }
 }
 
@@ -215,7 +232,12 @@ mod tests {
     use super::*;
 
     fn ending(now: Instant) -> Ending {
-        Ending { until: now, cause: None, reason: None, cause_text: None }
+        Ending {
+            until: now,
+            cause: None,
+            reason: None,
+            cause_text: None,
+        }
     }
 
     #[test]
@@ -226,7 +248,10 @@ mod tests {
         e.learn(Some(0), Some("Unknown".into()));
         assert_eq!(e.cause, Some(0));
         e.learn(Some(16), None);
-        assert_eq!((e.cause, e.text("gone")), (Some(16), "Normal Clearing".into()));
+        assert_eq!(
+            (e.cause, e.text("gone")),
+            (Some(16), "Normal Clearing".into())
+        );
         e.learn(Some(0), Some("Unknown".into()));
         assert_eq!(e.cause, Some(16));
         e.learn(Some(17), Some("User busy".into()));
@@ -234,6 +259,9 @@ mod tests {
         e.learn(Some(99), None);
         assert_eq!(e.cause, Some(17));
         e.reason = Some("hung up on request".into());
-        assert_eq!((e.cause, e.text("gone")), (Some(17), "hung up on request".into()));
+        assert_eq!(
+            (e.cause, e.text("gone")),
+            (Some(17), "hung up on request".into())
+        );
     }
 }

@@ -27,6 +27,8 @@ pub struct Config {
     pub cause_grace: Duration,
     /// Listing again after something went unanswered, to find what it left behind.
     pub audit_delay: Duration,
+    /// Listing again when nothing was amiss; events alone are never trusted for ever.
+    pub audit_interval: Duration,
     /// Calls that an earlier process left open.
     pub recover: Vec<RecoverCall>,
 }
@@ -46,6 +48,7 @@ impl Config {
             ring_timeout: Duration::from_secs(60),
             cause_grace: Duration::from_millis(250),
             audit_delay: Duration::from_secs(15),
+            audit_interval: Duration::from_secs(60),
             recover: Vec::new(),
         }
     }
@@ -61,7 +64,9 @@ impl Config {
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         let is_word = |text: &str| {
             (1..=40).contains(&text.len())
-                && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+                && text
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
         };
         if !is_word(&self.app) {
             return Err(ConfigError::App(self.app.clone()));
@@ -72,7 +77,11 @@ impl Config {
         if self.targets.is_empty() {
             return Err(ConfigError::NoTarget);
         }
-        if let Some(bad) = self.targets.iter().find(|t| t.ip().is_unspecified() || t.port() == 0) {
+        if let Some(bad) = self
+            .targets
+            .iter()
+            .find(|t| t.ip().is_unspecified() || t.port() == 0)
+        {
             return Err(ConfigError::Target(*bad));
         }
         if !is_word(&self.format) {

@@ -16,15 +16,28 @@ const HANGUP_GRACE: Duration = Duration::from_secs(2);
 
 impl Control {
     /// A first or further sign that the call's channel is going.
-    pub(super) fn begin_end(&mut self, id: &str, cause: Option<u16>, text: Option<String>, now: Instant) {
+    pub(super) fn begin_end(
+        &mut self,
+        id: &str,
+        cause: Option<u16>,
+        text: Option<String>,
+        now: Instant,
+    ) {
         let until = now + self.config.cause_grace;
-        let Some(call) = self.calls.get_mut(id) else { return };
+        let Some(call) = self.calls.get_mut(id) else {
+            return;
+        };
         if let Stage::Ending(ending) = &mut call.stage {
             ending.learn(cause, text);
             ending.until = ending.until.min(until);
             return;
         }
-        let mut ending = Ending { until, cause: None, reason: None, cause_text: None };
+        let mut ending = Ending {
+            until,
+            cause: None,
+            reason: None,
+            cause_text: None,
+        };
         ending.learn(cause, text);
         call.stage = Stage::Ending(ending);
         self.take_down(id, None);
@@ -39,10 +52,17 @@ impl Control {
             Some(_) => None,
         };
         if let Some((status, message)) = refusal {
-            self.refuse(CommandKind::Hangup, id.to_owned(), status, message.to_owned());
+            self.refuse(
+                CommandKind::Hangup,
+                id.to_owned(),
+                status,
+                message.to_owned(),
+            );
             return;
         }
-        let Some(call) = self.calls.get(id) else { return };
+        let Some(call) = self.calls.get(id) else {
+            return;
+        };
         let text = "hung up on request".to_owned();
         match (call.kind, &call.stage) {
             (_, Stage::Ending(_)) => self.accept_hangup(id),
@@ -55,14 +75,30 @@ impl Control {
     }
 
     fn accept_hangup(&mut self, id: &str) {
-        self.notice(Notice::CommandAccepted { command: CommandKind::Hangup, call: id.to_owned() });
+        self.notice(Notice::CommandAccepted {
+            command: CommandKind::Hangup,
+            call: id.to_owned(),
+        });
     }
 
     /// Hangs the call's own channel up, for a reason of ours.
-    pub(super) fn hang_up_for(&mut self, id: &str, reason: String, command: Option<&str>, now: Instant) {
-        let Some(call) = self.calls.get_mut(id) else { return };
+    pub(super) fn hang_up_for(
+        &mut self,
+        id: &str,
+        reason: String,
+        command: Option<&str>,
+        now: Instant,
+    ) {
+        let Some(call) = self.calls.get_mut(id) else {
+            return;
+        };
         let until = now + HANGUP_GRACE;
-        call.stage = Stage::Ending(Ending { until, cause: None, reason: Some(reason), cause_text: None });
+        call.stage = Stage::Ending(Ending {
+            until,
+            cause: None,
+            reason: Some(reason),
+            cause_text: None,
+        });
         let mut party = Removal::new(Action::Delete, Rank::Party, 0);
         if let Some(call) = command {
             party = party.for_hangup(call);
@@ -78,8 +114,14 @@ impl Control {
 
     /// Ends a call at once with all that is known.
     pub(super) fn close(&mut self, id: &str) {
-        let Some(call) = self.calls.get(id) else { return };
-        let fallback = if call.kind == CallKind::Tap { "the tapped channel ended" } else { "left the application" };
+        let Some(call) = self.calls.get(id) else {
+            return;
+        };
+        let fallback = if call.kind == CallKind::Tap {
+            "the tapped channel ended"
+        } else {
+            "left the application"
+        };
         let (cause, text) = match &call.stage {
             Stage::Ending(ending) => (ending.cause, ending.text(fallback)),
             _ => (None, fallback.to_owned()),
@@ -92,13 +134,19 @@ impl Control {
         if self.forget_call(id) {
             info!(call = id, ?cause, text, "call ended");
             self.stats.ended += 1;
-            self.notice(Notice::CallEnded { call: id.to_owned(), cause, text });
+            self.notice(Notice::CallEnded {
+                call: id.to_owned(),
+                cause,
+                text,
+            });
         }
     }
 
     /// A call without media is none. Its caller goes on; a call that we placed is hung up.
     pub(super) fn fail_call(&mut self, id: &str, text: String) {
-        let Some(call) = self.calls.get(id) else { return };
+        let Some(call) = self.calls.get(id) else {
+            return;
+        };
         let party = match call.kind {
             CallKind::Stasis => Some(Removal::new(Action::Continue, Rank::Party, 0)),
             CallKind::Initiated => Some(Removal::new(Action::Delete, Rank::Party, 0)),
@@ -108,7 +156,10 @@ impl Control {
         if self.forget_call(id) {
             warn!(call = id, text, "call failed");
             self.stats.failed += 1;
-            self.notice(Notice::CallFailed { call: id.to_owned(), text });
+            self.notice(Notice::CallFailed {
+                call: id.to_owned(),
+                text,
+            });
         }
     }
 
@@ -118,15 +169,20 @@ impl Control {
         self.recover.clear();
         let ids: Vec<String> = self.calls.keys().cloned().collect();
         for id in ids {
-            let Some(call) = self.calls.get(&id) else { continue };
+            let Some(call) = self.calls.get(&id) else {
+                continue;
+            };
             let party = match (call.kind, &call.stage) {
                 (_, Stage::Asking(_)) => {
-                    let failure = RequestFailure::Unreachable("the server is shutting down".to_owned());
+                    let failure =
+                        RequestFailure::Unreachable("the server is shutting down".to_owned());
                     self.refuse_asking(&id, &failure);
                     self.await_origination(&id);
                     continue;
                 }
-                (CallKind::Stasis, Stage::Active) => Some(Removal::new(Action::Continue, Rank::Party, 0)),
+                (CallKind::Stasis, Stage::Active) => {
+                    Some(Removal::new(Action::Continue, Rank::Party, 0))
+                }
                 (CallKind::Initiated, Stage::Ringing { .. } | Stage::Active) => {
                     Some(Removal::new(Action::Delete, Rank::Party, 0))
                 }
@@ -155,7 +211,9 @@ impl Control {
     /// Hands everything that was made for a call to the removals, as one group.
     fn take_down(&mut self, id: &str, party: Option<Removal>) {
         let group = self.next_serial();
-        let Some(call) = self.calls.get_mut(id) else { return };
+        let Some(call) = self.calls.get_mut(id) else {
+            return;
+        };
         let legs = std::mem::take(&mut call.legs);
         let was_tapped = call.kind == CallKind::Tap && !call.taken_down;
         call.taken_down = true;
@@ -188,16 +246,17 @@ impl Control {
         }
         let in_creation = leg.in_creation();
         let mut unsettled = None;
-        self.pending.retain(|_, pending| match (&pending.purpose, &in_creation) {
-            (Purpose::Leg { generation, .. }, object) if *generation == leg.generation => {
-                if let Some(object) = object {
-                    pending.purpose = Purpose::Settle(object.clone());
-                    unsettled = Some(object.clone());
+        self.pending
+            .retain(|_, pending| match (&pending.purpose, &in_creation) {
+                (Purpose::Leg { generation, .. }, object) if *generation == leg.generation => {
+                    if let Some(object) = object {
+                        pending.purpose = Purpose::Settle(object.clone());
+                        unsettled = Some(object.clone());
+                    }
+                    object.is_some()
                 }
-                object.is_some()
-            }
-            _ => true,
-        });
+                _ => true,
+            });
         if let Some(object) = unsettled {
             self.removal_unsettled(&object);
         }

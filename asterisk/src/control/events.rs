@@ -34,16 +34,31 @@ impl Control {
 
     pub(super) fn apply_event(&mut self, event: Event, now: Instant) {
         match event {
-            Event::StasisStart { channel, .. } => self.on_entered(channel, now),
+            Event::StasisStart { channel, .. } => self.on_entered(*channel, now),
             Event::StasisEnd { channel } => self.on_left(&channel.id, now),
-            Event::ChannelDestroyed { channel, cause, cause_txt } => {
+            Event::ChannelDestroyed {
+                channel,
+                cause,
+                cause_txt,
+            } => {
                 self.on_destroyed(&channel, cause, cause_txt, now);
             }
-            Event::ChannelHangupRequest { channel, cause, .. } => self.on_hangup_request(&channel, cause, now),
-            Event::ChannelStateChange { channel } => self.on_state(channel),
-            Event::ChannelDtmfReceived { channel, digit, duration_ms } => {
+            Event::ChannelHangupRequest { channel, cause, .. } => {
+                self.on_hangup_request(&channel, cause, now)
+            }
+            Event::ChannelStateChange { channel } => self.on_state(*channel),
+            Event::ChannelDtmfReceived {
+                channel,
+                digit,
+                duration_ms,
+            } => {
                 if let Some(call) = self.told_party(&channel.id) {
-                    self.notice(Notice::Dtmf { call, leg: "caller", digit, duration_ms });
+                    self.notice(Notice::Dtmf {
+                        call,
+                        leg: "caller",
+                        digit,
+                        duration_ms,
+                    });
                 }
             }
             Event::ApplicationReplaced { .. } => {}
@@ -68,7 +83,9 @@ impl Control {
             Some(Owner::Bridge) => {}
             None if self.is_other_half(&channel.id) => self.send_on(&channel.id),
             None if channel.id.starts_with(&self.prefix) => self.reap_channel(&channel),
-            None if channel.is_media() => debug!(channel = channel.id, "another's media; left alone"),
+            None if channel.is_media() => {
+                debug!(channel = channel.id, "another's media; left alone")
+            }
             None => {
                 let resumed = self.was_open(&channel.id);
                 self.open_stasis(channel, resumed, None, now);
@@ -108,10 +125,20 @@ impl Control {
         }
     }
 
-    fn end_party(&mut self, id: &str, channel: &Channel, cause: Option<u16>, text: Option<String>, now: Instant) {
+    fn end_party(
+        &mut self,
+        id: &str,
+        channel: &Channel,
+        cause: Option<u16>,
+        text: Option<String>,
+        now: Instant,
+    ) {
         // The end of a call that we placed may overtake the answer to our request.
         self.ensure_opened(id, channel, now);
-        if matches!(self.calls.get(id).map(|call| &call.stage), Some(Stage::Asking(_))) {
+        if matches!(
+            self.calls.get(id).map(|call| &call.stage),
+            Some(Stage::Asking(_))
+        ) {
             self.refuse_gone(id);
             return;
         }
@@ -120,13 +147,25 @@ impl Control {
 
     fn refuse_gone(&mut self, id: &str) {
         let message = "the channel ended".to_owned();
-        self.refuse_asking(id, &super::RequestFailure::Refused { status: 404, message });
+        self.refuse_asking(
+            id,
+            &super::RequestFailure::Refused {
+                status: 404,
+                message,
+            },
+        );
     }
 
     fn on_state(&mut self, channel: Channel) {
-        let Some(call) = self.told_party(&channel.id) else { return };
+        let Some(call) = self.told_party(&channel.id) else {
+            return;
+        };
         let up = channel.is_up();
-        self.notice(Notice::StateChange { call: call.clone(), channel: channel.id, state: channel.state });
+        self.notice(Notice::StateChange {
+            call: call.clone(),
+            channel: channel.id,
+            state: channel.state,
+        });
         if up {
             self.mark_answered(&call);
         }
@@ -134,7 +173,9 @@ impl Control {
 
     /// The call whose own channel this is, if it has been told of.
     fn told_party(&self, channel: &str) -> Option<String> {
-        let Some(Owner::Party { call }) = self.owners.get(channel) else { return None };
+        let Some(Owner::Party { call }) = self.owners.get(channel) else {
+            return None;
+        };
         let told = !matches!(self.calls.get(call)?.stage, Stage::Asking(_));
         told.then(|| call.clone())
     }
@@ -144,7 +185,11 @@ impl Control {
         channel
             .strip_suffix(";2")
             .or_else(|| channel.strip_suffix(";1"))
-            .is_some_and(|id| self.calls.get(id).is_some_and(|call| call.kind == CallKind::Initiated))
+            .is_some_and(|id| {
+                self.calls
+                    .get(id)
+                    .is_some_and(|call| call.kind == CallKind::Initiated)
+            })
     }
 
     /// Removes a channel of ours that belongs to no call.

@@ -29,7 +29,9 @@ const ADDRESS: &str = "UNICASTRTP_LOCAL_ADDRESS";
 impl Control {
     /// Begins the set-up of a call's media.
     pub(super) fn open_legs(&mut self, id: &str, now: Instant) {
-        let Some(call) = self.calls.get_mut(id) else { return };
+        let Some(call) = self.calls.get_mut(id) else {
+            return;
+        };
         call.hold = None;
         match call.kind {
             CallKind::Stasis | CallKind::Initiated => self.start_leg(id, "caller", None, now),
@@ -55,23 +57,50 @@ impl Control {
             joins: 0,
             epoch: self.epoch,
         };
-        let Some(call) = self.calls.get_mut(id) else { return };
-        let first = if spy.is_none() && !call.answered { Step::Answer } else { Step::Bridge };
+        let Some(call) = self.calls.get_mut(id) else {
+            return;
+        };
+        let first = if spy.is_none() && !call.answered {
+            Step::Answer
+        } else {
+            Step::Bridge
+        };
         // Registered before any request goes out: events may overtake the replies.
         self.owners.insert(leg.bridge.id.clone(), Owner::Bridge);
-        self.owners.insert(leg.media.id.clone(), Owner::Media { call: id.to_owned(), generation });
+        self.owners.insert(
+            leg.media.id.clone(),
+            Owner::Media {
+                call: id.to_owned(),
+                generation,
+            },
+        );
         if let Some(snoop) = &leg.snoop {
-            self.owners.insert(snoop.id.clone(), Owner::Snoop { call: id.to_owned(), generation });
+            self.owners.insert(
+                snoop.id.clone(),
+                Owner::Snoop {
+                    call: id.to_owned(),
+                    generation,
+                },
+            );
         }
         call.legs.push(leg);
-        self.notice(Notice::LegOpening { call: id.to_owned(), leg: label });
+        self.notice(Notice::LegOpening {
+            call: id.to_owned(),
+            leg: label,
+        });
         self.take_step(id, generation, first, now);
     }
 
     /// Enters a step and asks for what it needs.
     pub(super) fn take_step(&mut self, id: &str, generation: u64, step: Step, now: Instant) {
-        let target = self.calls.get(id).and_then(|call| self.config.targets.get(call.target)).copied();
-        let Some(leg) = self.leg_mut(id, generation) else { return };
+        let target = self
+            .calls
+            .get(id)
+            .and_then(|call| self.config.targets.get(call.target))
+            .copied();
+        let Some(leg) = self.leg_mut(id, generation) else {
+            return;
+        };
         leg.step = step;
         let gathered = leg.is_gathered();
         match step {
@@ -88,21 +117,43 @@ impl Control {
             _ => {}
         }
         if let Some(request) = self.step_request(id, generation, target) {
-            self.send(request, Purpose::Leg { call: id.to_owned(), generation }, now);
+            self.send(
+                request,
+                Purpose::Leg {
+                    call: id.to_owned(),
+                    generation,
+                },
+                now,
+            );
         }
     }
 
-    fn step_request(&self, id: &str, generation: u64, target: Option<SocketAddr>) -> Option<Request> {
+    fn step_request(
+        &self,
+        id: &str,
+        generation: u64,
+        target: Option<SocketAddr>,
+    ) -> Option<Request> {
         let leg = self.leg(id, generation)?;
         let app = self.config.app.clone();
         let media = leg.media.id.clone();
-        let variable = |name: &str| Request::GetVariable { channel: leg.media.id.clone(), variable: name.to_owned() };
+        let variable = |name: &str| Request::GetVariable {
+            channel: leg.media.id.clone(),
+            variable: name.to_owned(),
+        };
         Some(match leg.step {
-            Step::Answer => Request::Answer { channel: id.to_owned() },
-            Step::Bridge => Request::CreateBridge { bridge: leg.bridge.id.clone() },
-            Step::Snoop => {
-                Request::Snoop { channel: id.to_owned(), snoop: leg.snoop.as_ref()?.id.clone(), app, spy: leg.spy? }
-            }
+            Step::Answer => Request::Answer {
+                channel: id.to_owned(),
+            },
+            Step::Bridge => Request::CreateBridge {
+                bridge: leg.bridge.id.clone(),
+            },
+            Step::Snoop => Request::Snoop {
+                channel: id.to_owned(),
+                snoop: leg.snoop.as_ref()?.id.clone(),
+                app,
+                spy: leg.spy?,
+            },
             Step::Media => Request::ExternalMedia {
                 channel: media,
                 app,
@@ -112,8 +163,14 @@ impl Control {
             Step::Port => variable(PORT),
             Step::Address(_) => variable(ADDRESS),
             Step::Join => {
-                let party = leg.snoop.as_ref().map_or_else(|| id.to_owned(), |snoop| snoop.id.clone());
-                Request::AddChannel { bridge: leg.bridge.id.clone(), channels: vec![party, media] }
+                let party = leg
+                    .snoop
+                    .as_ref()
+                    .map_or_else(|| id.to_owned(), |snoop| snoop.id.clone());
+                Request::AddChannel {
+                    bridge: leg.bridge.id.clone(),
+                    channels: vec![party, media],
+                }
             }
             Step::Idle | Step::Gather | Step::JoinAgain(_) | Step::Up | Step::Lost => return None,
         })
@@ -126,7 +183,9 @@ impl Control {
         result: Result<Value, RequestFailure>,
         now: Instant,
     ) {
-        let Some(leg) = self.leg(id, generation) else { return };
+        let Some(leg) = self.leg(id, generation) else {
+            return;
+        };
         let (step, tapping) = (leg.step, leg.spy.is_some());
         let value = match result {
             Ok(value) => value,
@@ -145,11 +204,25 @@ impl Control {
             },
             Step::Port => match variable_in(&value).and_then(|text| text.parse().ok()) {
                 Some(port) => Step::Address(port),
-                None => return self.fail_leg(id, generation, "Asterisk does not tell its RTP port", now),
+                None => {
+                    return self.fail_leg(
+                        id,
+                        generation,
+                        "Asterisk does not tell its RTP port",
+                        now,
+                    );
+                }
             },
             Step::Address(port) => match variable_in(&value).and_then(address) {
                 Some(ip) => self.tell_source(id, generation, SocketAddr::new(ip, port)),
-                None => return self.fail_leg(id, generation, "Asterisk does not tell its RTP address", now),
+                None => {
+                    return self.fail_leg(
+                        id,
+                        generation,
+                        "Asterisk does not tell its RTP address",
+                        now,
+                    );
+                }
             },
             Step::Join => Step::Up,
             Step::Idle | Step::Gather | Step::JoinAgain(_) | Step::Up | Step::Lost => return,
@@ -157,14 +230,24 @@ impl Control {
         self.take_step(id, generation, next, now);
     }
 
-    fn on_leg_refused(&mut self, id: &str, generation: u64, failure: &RequestFailure, now: Instant) {
-        let Some(leg) = self.leg_mut(id, generation) else { return };
+    fn on_leg_refused(
+        &mut self,
+        id: &str,
+        generation: u64,
+        failure: &RequestFailure,
+        now: Instant,
+    ) {
+        let Some(leg) = self.leg_mut(id, generation) else {
+            return;
+        };
         let what = match leg.step {
             // The channel left between its event and our request; its own events say why.
             Step::Answer if matches!(failure.status(), Some(404 | 409 | 412)) => {
                 return self.begin_end(id, None, None, now);
             }
-            Step::Snoop if failure.status() == Some(404) => return self.begin_end(id, None, None, now),
+            Step::Snoop if failure.status() == Some(404) => {
+                return self.begin_end(id, None, None, now);
+            }
             // 422 is the race with the channel's way into Stasis; bridging twice does no harm.
             Step::Join if leg.joins < JOINS => {
                 let pause = JOIN_PAUSE * 2u32.saturating_pow(leg.joins - 1).min(20);
@@ -186,7 +269,12 @@ impl Control {
     fn tell_source(&mut self, id: &str, generation: u64, source: SocketAddr) -> Step {
         if let Some(leg) = self.leg(id, generation) {
             let (leg, format) = (leg.label, self.config.format.clone());
-            self.notice(Notice::MediaSource { call: id.to_owned(), leg, source, format });
+            self.notice(Notice::MediaSource {
+                call: id.to_owned(),
+                leg,
+                source,
+                format,
+            });
         }
         Step::Gather
     }
@@ -196,13 +284,18 @@ impl Control {
         if let Some(leg) = self.leg_mut(id, generation) {
             leg.epoch = epoch;
             let leg = leg.label;
-            self.notice(Notice::MediaUp { call: id.to_owned(), leg });
+            self.notice(Notice::MediaUp {
+                call: id.to_owned(),
+                leg,
+            });
         }
     }
 
     /// A media or snoop channel was seen entering our application.
     pub(super) fn part_entered(&mut self, channel: &str, id: &str, generation: u64, now: Instant) {
-        let Some(leg) = self.leg_mut(id, generation) else { return };
+        let Some(leg) = self.leg_mut(id, generation) else {
+            return;
+        };
         if leg.media.id == channel {
             leg.media.in_stasis = true;
         }
@@ -219,13 +312,20 @@ impl Control {
         match self.leg(id, generation).map(|leg| leg.step) {
             Some(Step::Up) => self.renew_leg(id, generation, now),
             Some(Step::Lost) | None => {}
-            Some(_) => self.fail_leg(id, generation, "the media channel ended while it was set up", now),
+            Some(_) => self.fail_leg(
+                id,
+                generation,
+                "the media channel ended while it was set up",
+                now,
+            ),
         }
     }
 
     /// Makes a leg's objects anew and removes the old ones.
     pub(super) fn renew_leg(&mut self, id: &str, generation: u64, now: Instant) {
-        let Some(call) = self.calls.get_mut(id) else { return };
+        let Some(call) = self.calls.get_mut(id) else {
+            return;
+        };
         if call.renewals >= RENEWALS {
             self.fail_leg(id, generation, "its media was lost too often", now);
             return;
@@ -236,7 +336,9 @@ impl Control {
 
     /// The same for a leg whose set-up was cut short; that is no fault of the leg.
     pub(super) fn replace_leg(&mut self, id: &str, generation: u64, now: Instant) {
-        let Some(leg) = self.take_leg(id, generation) else { return };
+        let Some(leg) = self.take_leg(id, generation) else {
+            return;
+        };
         debug!(call = id, leg = leg.label, "media made anew");
         self.stats.legs_renewed += 1;
         let (label, spy) = (leg.label, leg.spy);
@@ -247,15 +349,23 @@ impl Control {
 
     /// Gives a leg up; without any leg the call has failed.
     pub(super) fn fail_leg(&mut self, id: &str, generation: u64, text: &str, now: Instant) {
-        let Some(leg) = self.take_leg(id, generation) else { return };
+        let Some(leg) = self.take_leg(id, generation) else {
+            return;
+        };
         warn!(call = id, leg = leg.label, text, "leg failed");
         self.stats.legs_failed += 1;
         let label = leg.label;
         let group = self.next_serial();
         self.dismantle(leg, group);
         self.audit_soon(now);
-        self.notice(Notice::LegFailed { call: id.to_owned(), leg: label, text: text.to_owned() });
-        let Some(call) = self.calls.get(id) else { return };
+        self.notice(Notice::LegFailed {
+            call: id.to_owned(),
+            leg: label,
+            text: text.to_owned(),
+        });
+        let Some(call) = self.calls.get(id) else {
+            return;
+        };
         if call.legs.is_empty() && matches!(call.stage, Stage::Active) {
             self.fail_call(id, text.to_owned());
         }
@@ -278,11 +388,19 @@ impl Control {
     }
 
     fn leg(&self, id: &str, generation: u64) -> Option<&Leg> {
-        self.calls.get(id)?.legs.iter().find(|leg| leg.generation == generation)
+        self.calls
+            .get(id)?
+            .legs
+            .iter()
+            .find(|leg| leg.generation == generation)
     }
 
     fn leg_mut(&mut self, id: &str, generation: u64) -> Option<&mut Leg> {
-        self.calls.get_mut(id)?.legs.iter_mut().find(|leg| leg.generation == generation)
+        self.calls
+            .get_mut(id)?
+            .legs
+            .iter_mut()
+            .find(|leg| leg.generation == generation)
     }
 
     fn take_leg(&mut self, id: &str, generation: u64) -> Option<Leg> {
@@ -305,5 +423,8 @@ fn variable_in(reply: &Value) -> Option<&str> {
 }
 
 fn address(text: &str) -> Option<IpAddr> {
-    text.trim_start_matches('[').trim_end_matches(']').parse().ok()
+    text.trim_start_matches('[')
+        .trim_end_matches(']')
+        .parse()
+        .ok()
 }

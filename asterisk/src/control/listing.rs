@@ -69,13 +69,22 @@ impl Control {
         self.link = Link::Listing(Box::default());
         self.send(Request::ListChannels, Purpose::Channels, now);
         self.send(Request::ListBridges, Purpose::Bridges, now);
-        self.send(Request::GetApplication { app: self.config.app.clone() }, Purpose::Application, now);
+        self.send(
+            Request::GetApplication {
+                app: self.config.app.clone(),
+            },
+            Purpose::Application,
+            now,
+        );
     }
 
     /// Too much happened meanwhile.
     pub(super) fn restart_listing(&mut self, now: Instant) {
         if let Link::Listing(listing) = std::mem::replace(&mut self.link, Link::Up) {
-            warn!(dropped = listing.kept.len() + 1, "the lists took too long; listing anew");
+            warn!(
+                dropped = listing.kept.len() + 1,
+                "the lists took too long; listing anew"
+            );
             self.stats.dropped_events += listing.kept.len() as u64 + 1;
         }
         self.drop_list_requests();
@@ -84,8 +93,13 @@ impl Control {
 
     /// Lists again before long, for something may have been left behind.
     pub(super) fn audit_soon(&mut self, now: Instant) {
-        if self.is_connected() && self.listing_at.is_none() {
-            self.listing_at = Some(now + self.config.audit_delay);
+        self.list_within(self.config.audit_delay, now);
+    }
+
+    fn list_within(&mut self, delay: Duration, now: Instant) {
+        if self.is_connected() {
+            let at = now + delay;
+            self.listing_at = Some(self.listing_at.map_or(at, |set| set.min(at)));
         }
     }
 
@@ -94,24 +108,51 @@ impl Control {
         now: Instant,
         store: impl FnOnce(&mut Listing) -> Result<(), RequestFailure>,
     ) {
-        let Link::Listing(listing) = &mut self.link else { return };
+        let Link::Listing(listing) = &mut self.link else {
+            return;
+        };
         if let Err(failure) = store(listing) {
             self.fail_listing(&failure, now);
             return;
         }
-        if listing.channels.is_none() || listing.bridges.is_none() || listing.application.is_none() {
+        if listing.channels.is_none() || listing.bridges.is_none() || listing.application.is_none()
+        {
             return;
         }
-        let Link::Listing(listing) = std::mem::replace(&mut self.link, Link::Up) else { return };
-        let Listing { channels, bridges, application, kept } = *listing;
+        let Link::Listing(listing) = std::mem::replace(&mut self.link, Link::Up) else {
+            return;
+        };
+        let Listing {
+            channels,
+            bridges,
+            application,
+            kept,
+        } = *listing;
         let lists = Lists {
-            channels: channels.unwrap_or_default().into_iter().map(|c| (c.id.clone(), c)).collect(),
-            bridges: bridges.unwrap_or_default().into_iter().map(|b| (b.id.clone(), b)).collect(),
-            heard: application.unwrap_or_default().channel_ids.into_iter().collect(),
-            ending: kept.iter().filter_map(ending_channel).map(str::to_owned).collect(),
+            channels: channels
+                .unwrap_or_default()
+                .into_iter()
+                .map(|c| (c.id.clone(), c))
+                .collect(),
+            bridges: bridges
+                .unwrap_or_default()
+                .into_iter()
+                .map(|b| (b.id.clone(), b))
+                .collect(),
+            heard: application
+                .unwrap_or_default()
+                .channel_ids
+                .into_iter()
+                .collect(),
+            ending: kept
+                .iter()
+                .filter_map(ending_channel)
+                .map(str::to_owned)
+                .collect(),
         };
         self.listing_failures = 0;
         self.stats.listings += 1;
+        self.list_within(self.config.audit_interval, now);
         self.compare(&lists, now);
         self.notice(Notice::Synced);
         for event in kept {
@@ -134,7 +175,10 @@ impl Control {
 
     fn drop_list_requests(&mut self) {
         self.pending.retain(|_, pending| {
-            !matches!(pending.purpose, Purpose::Channels | Purpose::Bridges | Purpose::Application)
+            !matches!(
+                pending.purpose,
+                Purpose::Channels | Purpose::Bridges | Purpose::Application
+            )
         });
     }
 
@@ -149,7 +193,9 @@ impl Control {
         self.reap_orphans(lists, group);
         for channel in lists.channels.values() {
             let unknown = !self.owners.contains_key(&channel.id)
-                && !self.removals.contains_key(&Object::Channel(channel.id.clone()))
+                && !self
+                    .removals
+                    .contains_key(&Object::Channel(channel.id.clone()))
                 && !channel.id.starts_with(&self.prefix)
                 && !channel.is_media();
             if unknown && lists.in_stasis(channel) {
@@ -160,7 +206,9 @@ impl Control {
 
     /// Brings one call into line with the lists.
     fn compare_call(&mut self, id: &str, lists: &Lists, now: Instant) {
-        let Some(call) = self.calls.get_mut(id) else { return };
+        let Some(call) = self.calls.get_mut(id) else {
+            return;
+        };
         // What began while the lists were on their way cannot be in them.
         let judged = call.epoch < self.epoch
             && !matches!(call.stage, Stage::Asking(_) | Stage::Ending(_))
@@ -189,7 +237,9 @@ impl Control {
     }
 
     fn compare_legs(&mut self, id: &str, lists: &Lists, now: Instant) {
-        let Some(call) = self.calls.get(id) else { return };
+        let Some(call) = self.calls.get(id) else {
+            return;
+        };
         let mut lost = Vec::new();
         let mut broken = Vec::new();
         for leg in &call.legs {
@@ -203,7 +253,8 @@ impl Control {
             let whole = lists.channels.contains_key(&leg.media.id)
                 && lists.channels.contains_key(party)
                 && lists.bridges.get(&leg.bridge.id).is_some_and(|bridge| {
-                    bridge.channels.iter().any(|c| *c == leg.media.id) && bridge.channels.iter().any(|c| c == party)
+                    bridge.channels.contains(&leg.media.id)
+                        && bridge.channels.iter().any(|c| c == party)
                 });
             if !whole {
                 broken.push(leg.generation);
@@ -248,7 +299,11 @@ impl Control {
                 _ => {
                     self.stats.ended += 1;
                     let text = "ended while the server was away".to_owned();
-                    self.notice(Notice::CallEnded { call: entry.call, cause: None, text });
+                    self.notice(Notice::CallEnded {
+                        call: entry.call,
+                        cause: None,
+                        text,
+                    });
                 }
             }
         }
@@ -269,11 +324,20 @@ impl Control {
         }
         match entry.kind {
             CallKind::Tap => {
-                self.insert_call(&id, CallKind::Tap, Stage::Asking(Asking::Tap { channel: None, resumed: true }));
+                self.insert_call(
+                    &id,
+                    CallKind::Tap,
+                    Stage::Asking(Asking::Tap {
+                        channel: None,
+                        resumed: true,
+                    }),
+                );
                 self.hold(&id, group);
                 self.subscribe(&id, channel, true, now);
             }
-            CallKind::Stasis if lists.in_stasis(&channel) => self.open_stasis(channel, true, Some(group), now),
+            CallKind::Stasis if lists.in_stasis(&channel) => {
+                self.open_stasis(channel, true, Some(group), now)
+            }
             CallKind::Initiated if lists.heard.contains(&id) => {
                 let until = now + self.config.ring_timeout;
                 self.insert_call(&id, CallKind::Initiated, Stage::Ringing { until });

@@ -15,12 +15,12 @@
 
 mod call;
 mod config;
+mod ending;
 mod events;
 mod io;
 mod legs;
 mod listing;
 mod opening;
-mod ending;
 mod removal;
 mod replies;
 #[cfg(test)]
@@ -34,10 +34,12 @@ use serde_json::Value;
 use tracing::debug;
 
 use self::call::{Call, Owner, Stage};
+pub use self::config::{CallKind, Config, ConfigError, RecoverCall};
+pub use self::io::{
+    Command, CommandKind, Input, Notice, ObjectKind, Output, RequestFailure, RequestId, Stats,
+};
 use self::listing::Listing;
 use self::removal::{Object, Removal};
-pub use self::config::{CallKind, Config, ConfigError, RecoverCall};
-pub use self::io::{Command, CommandKind, Input, Notice, ObjectKind, Output, RequestFailure, RequestId, Stats};
 use crate::request::{Originate, Request};
 
 /// The state machine. See the [module](self) for the contract.
@@ -85,10 +87,19 @@ struct Pending {
 #[derive(Debug)]
 enum Purpose {
     /// The current step of a leg.
-    Leg { call: String, generation: u64 },
-    Originate { call: String },
-    TapLook { call: String },
-    TapSubscribe { call: String },
+    Leg {
+        call: String,
+        generation: u64,
+    },
+    Originate {
+        call: String,
+    },
+    TapLook {
+        call: String,
+    },
+    TapSubscribe {
+        call: String,
+    },
     /// Its creator lost interest; the removal waits for the answer.
     Settle(Object),
     Remove(Object),
@@ -144,12 +155,17 @@ impl Control {
     /// The next thing to do.
     #[must_use = "an output that is dropped is lost"]
     pub fn poll(&mut self) -> Output {
-        self.out.pop_front().unwrap_or_else(|| Output::Wait(self.next_deadline()))
+        self.out
+            .pop_front()
+            .unwrap_or_else(|| Output::Wait(self.next_deadline()))
     }
 
     /// Counters so far.
     pub fn stats(&self) -> Stats {
-        Stats { open: self.open_calls() as u64, ..self.stats }
+        Stats {
+            open: self.open_calls() as u64,
+            ..self.stats
+        }
     }
 
     /// Whether there is neither a call, nor an unanswered request, nor anything to remove.
@@ -179,11 +195,18 @@ impl Control {
         for (_, Pending { purpose, .. }) in pending {
             match purpose {
                 Purpose::Leg { call, generation } => self.lose_leg(&call, generation),
-                Purpose::Originate { call } | Purpose::TapLook { call } | Purpose::TapSubscribe { call } => {
-                    let failure = RequestFailure::Unreachable("the connection to Asterisk broke".to_owned());
+                Purpose::Originate { call }
+                | Purpose::TapLook { call }
+                | Purpose::TapSubscribe { call } => {
+                    let failure =
+                        RequestFailure::Unreachable("the connection to Asterisk broke".to_owned());
                     self.refuse_asking(&call, &failure);
                 }
-                Purpose::Settle(_) | Purpose::Remove(_) | Purpose::Channels | Purpose::Bridges | Purpose::Application => {}
+                Purpose::Settle(_)
+                | Purpose::Remove(_)
+                | Purpose::Channels
+                | Purpose::Bridges
+                | Purpose::Application => {}
             }
         }
         self.lose_unfinished_legs();
@@ -200,7 +223,13 @@ impl Control {
 
     fn on_command(&mut self, command: Command, now: Instant) {
         match command {
-            Command::Originate { call, endpoint, caller_id, formats, variables } => {
+            Command::Originate {
+                call,
+                endpoint,
+                caller_id,
+                formats,
+                variables,
+            } => {
                 let originate = Originate {
                     channel: call,
                     app: self.config.app.clone(),
@@ -224,7 +253,13 @@ impl Control {
         self.stats.requests += 1;
         let id = RequestId(self.requests);
         debug!(?id, ?request, "asked");
-        self.pending.insert(id, Pending { purpose, deadline: now + self.config.request_timeout });
+        self.pending.insert(
+            id,
+            Pending {
+                purpose,
+                deadline: now + self.config.request_timeout,
+            },
+        );
         self.out.push_back(Output::Send { id, request });
     }
 
@@ -240,7 +275,10 @@ impl Control {
 
     /// Calls that take up a place.
     fn open_calls(&self) -> usize {
-        self.calls.values().filter(|call| !matches!(call.stage, Stage::Ending(_))).count()
+        self.calls
+            .values()
+            .filter(|call| !matches!(call.stage, Stage::Ending(_)))
+            .count()
     }
 
     fn is_connected(&self) -> bool {

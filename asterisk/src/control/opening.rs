@@ -22,7 +22,13 @@ const MAX_ID: usize = 150;
 
 impl Control {
     /// A channel is in our application and nobody has it yet.
-    pub(super) fn open_stasis(&mut self, channel: Channel, resumed: bool, hold: Option<u64>, now: Instant) {
+    pub(super) fn open_stasis(
+        &mut self,
+        channel: Channel,
+        resumed: bool,
+        hold: Option<u64>,
+        now: Instant,
+    ) {
         if self.stopping || self.open_calls() >= self.config.max_calls {
             self.turn_away(channel, now);
             return;
@@ -48,13 +54,18 @@ impl Control {
         info!(channel = %channel.id, "no place: the caller goes on in the dialplan");
         self.stats.turned_away += 1;
         self.send_on(&channel.id);
-        self.notice(Notice::CallTurnedAway { channel: Box::new(channel) });
+        self.notice(Notice::CallTurnedAway {
+            channel: Box::new(channel),
+        });
     }
 
     /// Sends a channel back to its dialplan.
     pub(super) fn send_on(&mut self, channel: &str) {
         let group = self.next_serial();
-        self.remove(Object::Channel(channel.to_owned()), Removal::new(Action::Continue, Rank::Party, group));
+        self.remove(
+            Object::Channel(channel.to_owned()),
+            Removal::new(Action::Continue, Rank::Party, group),
+        );
     }
 
     /// Places a call.
@@ -69,10 +80,19 @@ impl Control {
             originate.formats = Some(self.config.format.clone());
         }
         self.insert_call(&call, CallKind::Initiated, Stage::Asking(Asking::Originate));
-        self.send(Request::Originate(originate), Purpose::Originate { call }, now);
+        self.send(
+            Request::Originate(originate),
+            Purpose::Originate { call },
+            now,
+        );
     }
 
-    pub(super) fn on_originated(&mut self, id: &str, result: Result<Value, RequestFailure>, now: Instant) {
+    pub(super) fn on_originated(
+        &mut self,
+        id: &str,
+        result: Result<Value, RequestFailure>,
+        now: Instant,
+    ) {
         match read::<Channel>(result) {
             Ok(channel) => self.ensure_opened(id, &channel, now),
             Err(failure) => self.refuse_asking(id, &failure),
@@ -81,19 +101,28 @@ impl Control {
 
     /// The call we placed exists. Whichever of reply and events comes first tells.
     pub(super) fn ensure_opened(&mut self, id: &str, channel: &Channel, now: Instant) {
-        let Some(call) = self.calls.get_mut(id) else { return };
+        let Some(call) = self.calls.get_mut(id) else {
+            return;
+        };
         if matches!(call.stage, Stage::Asking(Asking::Originate)) {
-            call.stage = Stage::Ringing { until: now + self.config.ring_timeout };
+            call.stage = Stage::Ringing {
+                until: now + self.config.ring_timeout,
+            };
             call.epoch = self.epoch;
             self.tell_opened(id, channel, false);
-            self.notice(Notice::CommandAccepted { command: CommandKind::Originate, call: id.to_owned() });
+            self.notice(Notice::CommandAccepted {
+                command: CommandKind::Originate,
+                call: id.to_owned(),
+            });
         }
     }
 
     /// The channel of a call that is known entered our application.
     pub(super) fn party_entered(&mut self, id: &str, channel: Channel, now: Instant) {
         self.ensure_opened(id, &channel, now);
-        let Some(call) = self.calls.get_mut(id) else { return };
+        let Some(call) = self.calls.get_mut(id) else {
+            return;
+        };
         match (call.kind, &call.stage) {
             (CallKind::Initiated, Stage::Ringing { .. }) => {
                 call.stage = Stage::Active;
@@ -120,8 +149,14 @@ impl Control {
     /// Begins to tap a channel.
     pub(super) fn tap(&mut self, call: String, now: Instant) {
         let admitted = self.admit(&call).and_then(|()| {
-            if self.removals.contains_key(&Object::Subscription(call.clone())) {
-                Err((Some(409), "an earlier tap of it is still being taken down".to_owned()))
+            if self
+                .removals
+                .contains_key(&Object::Subscription(call.clone()))
+            {
+                Err((
+                    Some(409),
+                    "an earlier tap of it is still being taken down".to_owned(),
+                ))
             } else {
                 Ok(())
             }
@@ -130,43 +165,97 @@ impl Control {
             self.refuse(CommandKind::Tap, call, status, message);
             return;
         }
-        self.insert_call(&call, CallKind::Tap, Stage::Asking(Asking::Tap { channel: None, resumed: false }));
-        self.send(Request::GetChannel { channel: call.clone() }, Purpose::TapLook { call }, now);
+        self.insert_call(
+            &call,
+            CallKind::Tap,
+            Stage::Asking(Asking::Tap {
+                channel: None,
+                resumed: false,
+            }),
+        );
+        self.send(
+            Request::GetChannel {
+                channel: call.clone(),
+            },
+            Purpose::TapLook { call },
+            now,
+        );
     }
 
-    pub(super) fn on_tap_looked(&mut self, id: &str, result: Result<Value, RequestFailure>, now: Instant) {
+    pub(super) fn on_tap_looked(
+        &mut self,
+        id: &str,
+        result: Result<Value, RequestFailure>,
+        now: Instant,
+    ) {
         let channel = match read::<Channel>(result) {
             Ok(channel) => channel,
             Err(failure) => return self.refuse_asking(id, &failure),
         };
         if channel.is_media() || channel.id != id {
             let message = "this channel carries an application's media, not a party".to_owned();
-            return self.refuse_asking(id, &RequestFailure::Refused { status: 422, message });
+            return self.refuse_asking(
+                id,
+                &RequestFailure::Refused {
+                    status: 422,
+                    message,
+                },
+            );
         }
         self.subscribe(id, channel, false, now);
     }
 
     /// Asks to hear of a channel to be tapped.
     pub(super) fn subscribe(&mut self, id: &str, channel: Channel, resumed: bool, now: Instant) {
-        let Some(call) = self.calls.get_mut(id) else { return };
-        call.stage = Stage::Asking(Asking::Tap { channel: Some(channel), resumed });
-        let request = Request::Subscribe { app: self.config.app.clone(), channel: id.to_owned() };
-        self.send(request, Purpose::TapSubscribe { call: id.to_owned() }, now);
+        let Some(call) = self.calls.get_mut(id) else {
+            return;
+        };
+        call.stage = Stage::Asking(Asking::Tap {
+            channel: Some(Box::new(channel)),
+            resumed,
+        });
+        let request = Request::Subscribe {
+            app: self.config.app.clone(),
+            channel: id.to_owned(),
+        };
+        self.send(
+            request,
+            Purpose::TapSubscribe {
+                call: id.to_owned(),
+            },
+            now,
+        );
     }
 
-    pub(super) fn on_tap_subscribed(&mut self, id: &str, result: Result<Value, RequestFailure>, now: Instant) {
+    pub(super) fn on_tap_subscribed(
+        &mut self,
+        id: &str,
+        result: Result<Value, RequestFailure>,
+        now: Instant,
+    ) {
         if let Err(failure) = result {
             return self.refuse_asking(id, &failure);
         }
-        let Some(call) = self.calls.get_mut(id) else { return };
-        let Stage::Asking(Asking::Tap { channel: Some(channel), resumed }) = &mut call.stage else { return };
+        let Some(call) = self.calls.get_mut(id) else {
+            return;
+        };
+        let Stage::Asking(Asking::Tap {
+            channel: Some(channel),
+            resumed,
+        }) = &mut call.stage
+        else {
+            return;
+        };
         let (channel, resumed) = (std::mem::take(channel), *resumed);
         call.stage = Stage::Active;
         call.epoch = self.epoch;
         let held = call.hold.is_some();
         self.tell_opened(id, &channel, resumed);
         if !resumed {
-            self.notice(Notice::CommandAccepted { command: CommandKind::Tap, call: id.to_owned() });
+            self.notice(Notice::CommandAccepted {
+                command: CommandKind::Tap,
+                call: id.to_owned(),
+            });
         }
         if !held {
             self.open_legs(id, now);
@@ -175,7 +264,13 @@ impl Control {
 
     /// What was asked for does not come about: tells so and leaves nothing behind.
     pub(super) fn refuse_asking(&mut self, id: &str, failure: &RequestFailure) {
-        let Some(Call { stage: Stage::Asking(asking), .. }) = self.calls.get(id) else { return };
+        let Some(Call {
+            stage: Stage::Asking(asking),
+            ..
+        }) = self.calls.get(id)
+        else {
+            return;
+        };
         let (command, resumed) = match asking {
             Asking::Originate => (CommandKind::Originate, false),
             Asking::Tap { resumed, .. } => (CommandKind::Tap, *resumed),
@@ -185,7 +280,10 @@ impl Control {
             let group = self.next_serial();
             match command {
                 CommandKind::Originate => {
-                    self.remove(Object::Channel(id.to_owned()), Removal::new(Action::Delete, Rank::Party, group));
+                    self.remove(
+                        Object::Channel(id.to_owned()),
+                        Removal::new(Action::Delete, Rank::Party, group),
+                    );
                 }
                 CommandKind::Tap | CommandKind::Hangup => self.unsubscribe(id, group),
             }
@@ -193,14 +291,34 @@ impl Control {
         self.forget_call(id);
         if resumed {
             self.stats.ended += 1;
-            self.notice(Notice::CallEnded { call: id.to_owned(), cause: None, text: failure.to_string() });
+            self.notice(Notice::CallEnded {
+                call: id.to_owned(),
+                cause: None,
+                text: failure.to_string(),
+            });
         } else {
-            self.refuse(command, id.to_owned(), failure.status(), failure.to_string());
+            self.refuse(
+                command,
+                id.to_owned(),
+                failure.status(),
+                failure.to_string(),
+            );
         }
     }
 
-    pub(super) fn refuse(&mut self, command: CommandKind, call: String, status: Option<u16>, message: String) {
-        self.notice(Notice::CommandRefused { command, call, status, message });
+    pub(super) fn refuse(
+        &mut self,
+        command: CommandKind,
+        call: String,
+        status: Option<u16>,
+        message: String,
+    ) {
+        self.notice(Notice::CommandRefused {
+            command,
+            call,
+            status,
+            message,
+        });
     }
 
     /// Whether a command may open a call of this id.
@@ -214,7 +332,11 @@ impl Control {
             no(422, "a call id has 1 to 150 bytes")
         } else if self.calls.contains_key(call) {
             no(409, "this call is open already")
-        } else if self.owners.contains_key(call) || self.removals.contains_key(&Object::Channel(call.to_owned())) {
+        } else if self.owners.contains_key(call)
+            || self
+                .removals
+                .contains_key(&Object::Channel(call.to_owned()))
+        {
             no(409, "this channel is one of our own")
         } else if self.open_calls() >= self.config.max_calls {
             no(503, "all call places are taken")
@@ -238,17 +360,30 @@ impl Control {
             hold: None,
             taken_down: false,
         };
-        self.owners.insert(id.to_owned(), Owner::Party { call: id.to_owned() });
+        self.owners.insert(
+            id.to_owned(),
+            Owner::Party {
+                call: id.to_owned(),
+            },
+        );
         self.calls.insert(id.to_owned(), call);
     }
 
     pub(super) fn tell_opened(&mut self, id: &str, channel: &Channel, resumed: bool) {
-        let Some(call) = self.calls.get(id) else { return };
+        let Some(call) = self.calls.get(id) else {
+            return;
+        };
         let (kind, target) = (call.kind, call.target);
         info!(call = id, ?kind, resumed, "call opened");
         self.stats.opened += 1;
         let channel_box = Box::new(channel.clone());
-        self.notice(Notice::CallOpened { call: id.to_owned(), kind, target, channel: channel_box, resumed });
+        self.notice(Notice::CallOpened {
+            call: id.to_owned(),
+            kind,
+            target,
+            channel: channel_box,
+            resumed,
+        });
         if channel.is_up() {
             self.mark_answered(id);
         }
@@ -259,7 +394,9 @@ impl Control {
             && !call.answered
         {
             call.answered = true;
-            self.notice(Notice::CallAnswered { call: id.to_owned() });
+            self.notice(Notice::CallAnswered {
+                call: id.to_owned(),
+            });
         }
     }
 }

@@ -72,7 +72,16 @@ enum State {
 
 impl Removal {
     pub(super) fn new(action: Action, rank: Rank, group: u64) -> Self {
-        Self { action, rank, group, state: State::Ready, attempts: 0, orphan: false, hangup: None, again: false }
+        Self {
+            action,
+            rank,
+            group,
+            state: State::Ready,
+            attempts: 0,
+            orphan: false,
+            hangup: None,
+            again: false,
+        }
     }
 
     pub(super) fn orphan(mut self) -> Self {
@@ -131,7 +140,12 @@ impl Control {
         for removal in self.removals.values() {
             begun.insert((removal.group, removal.rank));
         }
-        let first = |group: u64| begun.range((group, Rank::Party)..).next().map(|(_, rank)| *rank);
+        let first = |group: u64| {
+            begun
+                .range((group, Rank::Party)..)
+                .next()
+                .map(|(_, rank)| *rank)
+        };
         let due: Vec<Object> = self
             .removals
             .iter()
@@ -149,29 +163,44 @@ impl Control {
     }
 
     fn ask_removal(&mut self, object: Object, now: Instant) {
-        let Some(removal) = self.removals.get_mut(&object) else { return };
+        let Some(removal) = self.removals.get_mut(&object) else {
+            return;
+        };
         removal.state = State::Asked;
         removal.attempts += 1;
         removal.again = false;
         let request = match (&object, removal.action) {
-            (Object::Channel(id), Action::Delete) => Request::DeleteChannel { channel: id.clone() },
-            (Object::Channel(id), Action::Continue) => Request::Continue { channel: id.clone() },
+            (Object::Channel(id), Action::Delete) => Request::DeleteChannel {
+                channel: id.clone(),
+            },
+            (Object::Channel(id), Action::Continue) => Request::Continue {
+                channel: id.clone(),
+            },
             (Object::Bridge(id), _) => Request::DeleteBridge { bridge: id.clone() },
-            (Object::Subscription(id), _) => {
-                Request::Unsubscribe { app: self.config.app.clone(), channel: id.clone() }
-            }
+            (Object::Subscription(id), _) => Request::Unsubscribe {
+                app: self.config.app.clone(),
+                channel: id.clone(),
+            },
         };
         self.send(request, Purpose::Remove(object), now);
     }
 
-    pub(super) fn on_removal_reply(&mut self, object: &Object, result: Result<(), RequestFailure>, now: Instant) {
-        let Some(removal) = self.removals.get_mut(object) else { return };
+    pub(super) fn on_removal_reply(
+        &mut self,
+        object: &Object,
+        result: Result<(), RequestFailure>,
+        now: Instant,
+    ) {
+        let Some(removal) = self.removals.get_mut(object) else {
+            return;
+        };
         let gone = match &result {
             Ok(()) => true,
             Err(RequestFailure::Refused { status: 404, .. }) => true,
             // Not in our application any more: there is nothing to continue or to unsubscribe.
             Err(RequestFailure::Refused { status, .. }) => {
-                matches!(status, 400..=499) && (removal.action == Action::Continue || removal.rank == Rank::Subscription)
+                matches!(status, 400..=499)
+                    && (removal.action == Action::Continue || removal.rank == Rank::Subscription)
             }
             Err(_) => false,
         };
@@ -180,13 +209,16 @@ impl Control {
         } else if removal.attempts >= ATTEMPTS {
             self.abandon_removal(object, &result, now);
         } else {
-            removal.state = State::Backoff(now + BACKOFF * 2u32.saturating_pow(removal.attempts - 1));
+            removal.state =
+                State::Backoff(now + BACKOFF * 2u32.saturating_pow(removal.attempts - 1));
             self.stats.retries += 1;
         }
     }
 
     fn finish_removal(&mut self, object: &Object, by_us: bool) {
-        let Some(removal) = self.removals.remove(object) else { return };
+        let Some(removal) = self.removals.remove(object) else {
+            return;
+        };
         debug!(?object, by_us, "removed");
         if removal.orphan && by_us {
             self.stats.reaped += 1;
@@ -194,16 +226,33 @@ impl Control {
                 Object::Bridge(id) => (ObjectKind::Bridge, id),
                 Object::Channel(id) | Object::Subscription(id) => (ObjectKind::Channel, id),
             };
-            self.notice(Notice::Reaped { kind, id: id.clone() });
+            self.notice(Notice::Reaped {
+                kind,
+                id: id.clone(),
+            });
         }
         if let Some(call) = removal.hangup {
-            self.notice(Notice::CommandAccepted { command: CommandKind::Hangup, call });
+            self.notice(Notice::CommandAccepted {
+                command: CommandKind::Hangup,
+                call,
+            });
         }
     }
 
-    fn abandon_removal(&mut self, object: &Object, result: &Result<(), RequestFailure>, now: Instant) {
-        let Some(removal) = self.removals.remove(object) else { return };
-        warn!(?object, ?result, "could not be removed; left to the next listing");
+    fn abandon_removal(
+        &mut self,
+        object: &Object,
+        result: &Result<(), RequestFailure>,
+        now: Instant,
+    ) {
+        let Some(removal) = self.removals.remove(object) else {
+            return;
+        };
+        warn!(
+            ?object,
+            ?result,
+            "could not be removed; left to the next listing"
+        );
         self.stats.abandoned += 1;
         self.audit_soon(now);
         if let Some(call) = removal.hangup {
@@ -211,7 +260,12 @@ impl Control {
                 Err(failure) => (failure.status(), failure.to_string()),
                 Ok(()) => (None, "the channel keeps coming back".to_owned()),
             };
-            self.notice(Notice::CommandRefused { command: CommandKind::Hangup, call, status, message });
+            self.notice(Notice::CommandRefused {
+                command: CommandKind::Hangup,
+                call,
+                status,
+                message,
+            });
         }
     }
 

@@ -10,7 +10,12 @@ use super::io::RequestFailure;
 use super::{Control, Purpose};
 
 impl Control {
-    pub(super) fn settle_reply(&mut self, purpose: Purpose, result: Result<Value, RequestFailure>, now: Instant) {
+    pub(super) fn settle_reply(
+        &mut self,
+        purpose: Purpose,
+        result: Result<Value, RequestFailure>,
+        now: Instant,
+    ) {
         self.count(&purpose, &result);
         match purpose {
             Purpose::Leg { call, generation } => self.on_leg_reply(&call, generation, result, now),
@@ -21,15 +26,21 @@ impl Control {
             Purpose::Remove(object) => self.on_removal_reply(&object, result.map(|_| ()), now),
             Purpose::Channels => {
                 let channels = read(result);
-                self.on_listed(now, |listing| channels.map(|channels| listing.channels = Some(channels)));
+                self.on_listed(now, |listing| {
+                    channels.map(|channels| listing.channels = Some(channels))
+                });
             }
             Purpose::Bridges => {
                 let bridges = read(result);
-                self.on_listed(now, |listing| bridges.map(|bridges| listing.bridges = Some(bridges)));
+                self.on_listed(now, |listing| {
+                    bridges.map(|bridges| listing.bridges = Some(bridges))
+                });
             }
             Purpose::Application => {
                 let application = read(result);
-                self.on_listed(now, |listing| application.map(|app| listing.application = Some(app)));
+                self.on_listed(now, |listing| {
+                    application.map(|app| listing.application = Some(app))
+                });
             }
         }
     }
@@ -46,7 +57,10 @@ impl Control {
 }
 
 /// Reads a reply as what it should be.
-pub(super) fn read<T: DeserializeOwned>(result: Result<Value, RequestFailure>) -> Result<T, RequestFailure> {
-    serde_json::from_value(result?)
-        .map_err(|error| RequestFailure::Unreachable(format!("an answer that cannot be read: {error}")))
+pub(super) fn read<T: DeserializeOwned>(
+    result: Result<Value, RequestFailure>,
+) -> Result<T, RequestFailure> {
+    serde_json::from_value(result?).map_err(|error| {
+        RequestFailure::Unreachable(format!("an answer that cannot be read: {error}"))
+    })
 }

@@ -35,11 +35,15 @@ impl Control {
             Stage::Ending(ending) => Some(ending.until),
             Stage::Asking(_) | Stage::Active => None,
         });
-        let legs = self.calls.values().flat_map(|call| &call.legs).filter_map(|leg| match leg.step {
-            Step::Idle | Step::Up | Step::Lost => None,
-            Step::JoinAgain(at) => Some(at.min(leg.deadline)),
-            _ => Some(leg.deadline),
-        });
+        let legs = self
+            .calls
+            .values()
+            .flat_map(|call| &call.legs)
+            .filter_map(|leg| match leg.step {
+                Step::Idle | Step::Up | Step::Lost => None,
+                Step::JoinAgain(at) => Some(at.min(leg.deadline)),
+                _ => Some(leg.deadline),
+            });
         let listing = self.listing_at.filter(|_| matches!(self.link, Link::Up));
         requests
             .chain(calls)
@@ -51,10 +55,16 @@ impl Control {
     }
 
     fn expire_requests(&mut self, now: Instant) {
-        let due: Vec<RequestId> =
-            self.pending.iter().filter(|(_, pending)| pending.deadline <= now).map(|(id, _)| *id).collect();
+        let due: Vec<RequestId> = self
+            .pending
+            .iter()
+            .filter(|(_, pending)| pending.deadline <= now)
+            .map(|(id, _)| *id)
+            .collect();
         for id in due {
-            let Some(pending) = self.pending.remove(&id) else { continue };
+            let Some(pending) = self.pending.remove(&id) else {
+                continue;
+            };
             // It may yet be carried out: look later for what it left behind.
             self.audit_soon(now);
             self.settle_reply(pending.purpose, Err(RequestFailure::TimedOut), now);

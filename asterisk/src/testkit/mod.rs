@@ -11,7 +11,10 @@ pub use self::rig::{Fault, Order, Rig};
 pub use self::world::World;
 
 /// Some point in time to count from.
-#[expect(clippy::disallowed_methods, reason = "an anchor for virtual time; nothing is measured with it")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "an anchor for virtual time; nothing is measured with it"
+)]
 pub fn t0() -> Instant {
     Instant::now()
 }

@@ -115,7 +115,10 @@ impl Rig {
 
     /// Delivers the next reply; whether there was one.
     pub fn deliver_reply(&mut self, index: usize) -> bool {
-        let Some((id, result)) = self.replies.remove(index.min(self.replies.len().saturating_sub(1))) else {
+        let Some((id, result)) = self
+            .replies
+            .remove(index.min(self.replies.len().saturating_sub(1)))
+        else {
             return false;
         };
         self.input(Input::Reply { id, result });
@@ -124,7 +127,9 @@ impl Rig {
 
     /// Delivers the next event; whether there was one.
     pub fn deliver_event(&mut self) -> bool {
-        let Some(event) = self.world.next_event() else { return false };
+        let Some(event) = self.world.next_event() else {
+            return false;
+        };
         self.input(Input::Event(event));
         true
     }
@@ -154,7 +159,9 @@ impl Rig {
         let end = self.now + by;
         self.settle();
         for _ in 0..100_000 {
-            let Output::Wait(Some(at)) = self.control.poll() else { break };
+            let Output::Wait(Some(at)) = self.control.poll() else {
+                break;
+            };
             if at > end {
                 break;
             }
@@ -187,7 +194,11 @@ impl Rig {
     /// If something is.
     pub fn assert_nothing_left(&self) {
         assert_eq!(self.ours(), Vec::<String>::new(), "left in the world");
-        assert!(self.control.is_idle(), "left in the machine: {:?}", self.control);
+        assert!(
+            self.control.is_idle(),
+            "left in the machine: {:?}",
+            self.control
+        );
     }
 
     /// Asserts that every call was opened once and closed at most once, with nothing told
@@ -214,12 +225,19 @@ impl Rig {
                 | Notice::CallAnswered { call }
                 | Notice::StateChange { call, .. }
                 | Notice::Dtmf { call, .. } => {
-                    assert_eq!(open.get(call.as_str()), Some(&true), "{notice:?} of a call that is not open");
+                    assert_eq!(
+                        open.get(call.as_str()),
+                        Some(&true),
+                        "{notice:?} of a call that is not open"
+                    );
                 }
                 _ => {}
             }
         }
-        open.into_iter().filter(|(_, open)| *open).map(|(call, _)| call.to_owned()).collect()
+        open.into_iter()
+            .filter(|(_, open)| *open)
+            .map(|(call, _)| call.to_owned())
+            .collect()
     }
 
     fn drain(&mut self) {
@@ -236,7 +254,10 @@ impl Rig {
         self.requests.push(request.clone());
         let result = match (self.faults)(&request) {
             Fault::None => self.world.execute(&request),
-            Fault::Refused(status) => Err(RequestFailure::Refused { status, message: "as scripted".to_owned() }),
+            Fault::Refused(status) => Err(RequestFailure::Refused {
+                status,
+                message: "as scripted".to_owned(),
+            }),
             Fault::Unreachable => Err(RequestFailure::Unreachable("as scripted".to_owned())),
             Fault::Swallowed => return,
             Fault::Unanswered => {

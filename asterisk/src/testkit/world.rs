@@ -41,13 +41,23 @@ struct WorldChannel {
 impl World {
     /// An empty world with an application of this name.
     pub fn new(app: &str) -> Self {
-        Self { app: app.to_owned(), tells_source: true, ports: 20_000, ..Self::default() }
+        Self {
+            app: app.to_owned(),
+            tells_source: true,
+            ports: 20_000,
+            ..Self::default()
+        }
     }
 
     /// The next event, in its order.
     pub fn next_event(&mut self) -> Option<Event> {
         let text = self.events.pop_front()?;
         Some(Event::parse(&text).expect("the world writes only events that can be read"))
+    }
+
+    /// The next event as it goes over the wire.
+    pub fn next_event_text(&mut self) -> Option<String> {
+        self.events.pop_front()
     }
 
     /// Whether an event waits.
@@ -71,20 +81,32 @@ impl World {
 
     /// A caller's channel enters the application; without a listener the dialplan goes on.
     pub fn incoming(&mut self, id: &str) {
-        let channel = WorldChannel { name: format!("PJSIP/{id}"), state: "Ring", ..WorldChannel::default() };
+        let channel = WorldChannel {
+            name: format!("PJSIP/{id}"),
+            state: "Ring",
+            ..WorldChannel::default()
+        };
         self.channels.insert(id.to_owned(), channel);
         self.enter(id);
     }
 
     /// A call between two parties that is not ours: `id` is one of its channels.
     pub fn foreign_call(&mut self, id: &str) {
-        let channel = WorldChannel { name: format!("PJSIP/{id}"), state: "Up", ..WorldChannel::default() };
+        let channel = WorldChannel {
+            name: format!("PJSIP/{id}"),
+            state: "Up",
+            ..WorldChannel::default()
+        };
         self.channels.insert(id.to_owned(), channel);
     }
 
     /// An originated channel is answered at the other end.
     pub fn answered_at_far_end(&mut self, id: &str) {
-        if let Some(channel) = self.channels.get_mut(id).filter(|channel| channel.state == "Ringing") {
+        if let Some(channel) = self
+            .channels
+            .get_mut(id)
+            .filter(|channel| channel.state == "Ringing")
+        {
             channel.state = "Up";
             self.tell(id, "ChannelStateChange", json!({}));
             self.enter(id);
@@ -97,14 +119,22 @@ impl World {
         self.tell(id, "ChannelHangupRequest", json!({ "cause": cause }));
         self.leave(id);
         if !in_app {
-            self.tell(id, "ChannelDestroyed", json!({ "cause": cause, "cause_txt": "told at the end" }));
+            self.tell(
+                id,
+                "ChannelDestroyed",
+                json!({ "cause": cause, "cause_txt": "told at the end" }),
+            );
         }
         self.drop_channel(id);
     }
 
     /// A key is pressed.
     pub fn press(&mut self, id: &str, digit: char) {
-        self.tell(id, "ChannelDtmfReceived", json!({ "digit": digit, "duration_ms": 100 }));
+        self.tell(
+            id,
+            "ChannelDtmfReceived",
+            json!({ "digit": digit, "duration_ms": 100 }),
+        );
     }
 
     /// A channel dies of itself, as media channels sometimes do.
@@ -124,17 +154,29 @@ impl World {
 
     /// Channels in a bridge.
     pub fn bridged(&self, bridge: &str) -> Vec<String> {
-        self.bridges.get(bridge).into_iter().flatten().cloned().collect()
+        self.bridges
+            .get(bridge)
+            .into_iter()
+            .flatten()
+            .cloned()
+            .collect()
     }
 
     /// Channels and bridges whose id begins like this.
     pub fn objects(&self, prefix: &str) -> Vec<String> {
-        self.channels.keys().chain(self.bridges.keys()).filter(|id| id.starts_with(prefix)).cloned().collect()
+        self.channels
+            .keys()
+            .chain(self.bridges.keys())
+            .filter(|id| id.starts_with(prefix))
+            .cloned()
+            .collect()
     }
 
     /// Whether the channel exists and was sent back to its dialplan.
     pub fn is_continued(&self, id: &str) -> bool {
-        self.channels.get(id).is_some_and(|channel| channel.continued)
+        self.channels
+            .get(id)
+            .is_some_and(|channel| channel.continued)
     }
 
     /// Whether the channel exists.
@@ -149,7 +191,11 @@ impl World {
 
     /// Channels in the application.
     pub fn in_app(&self) -> Vec<String> {
-        self.channels.iter().filter(|(_, c)| c.in_app).map(|(id, _)| id.clone()).collect()
+        self.channels
+            .iter()
+            .filter(|(_, c)| c.in_app)
+            .map(|(id, _)| id.clone())
+            .collect()
     }
 
     /// Carries a request out.
@@ -217,7 +263,11 @@ impl World {
 
     fn answer(&mut self, id: &str) -> Result<Value, RequestFailure> {
         self.must_be_in_app(id)?;
-        if let Some(channel) = self.channels.get_mut(id).filter(|channel| channel.state != "Up") {
+        if let Some(channel) = self
+            .channels
+            .get_mut(id)
+            .filter(|channel| channel.state != "Up")
+        {
             channel.state = "Up";
             self.tell(id, "ChannelStateChange", json!({}));
         }
@@ -237,7 +287,15 @@ impl World {
                 "UNICASTRTP_LOCAL_PORT": self.ports.to_string(), "UNICASTRTP_LOCAL_ADDRESS": "127.0.0.1",
             });
         }
-        self.make(id, WorldChannel { name, state: "Up", port, ..WorldChannel::default() });
+        self.make(
+            id,
+            WorldChannel {
+                name,
+                state: "Up",
+                port,
+                ..WorldChannel::default()
+            },
+        );
         self.enter(id);
         Ok(description)
     }
@@ -249,7 +307,15 @@ impl World {
         }
         let name = format!("Snoop/{id}-{spy:?}");
         let spies_on = Some(id.to_owned());
-        self.make(snoop, WorldChannel { name: name.clone(), state: "Up", spies_on, ..WorldChannel::default() });
+        self.make(
+            snoop,
+            WorldChannel {
+                name: name.clone(),
+                state: "Up",
+                spies_on,
+                ..WorldChannel::default()
+            },
+        );
         self.enter(snoop);
         Ok(json!({ "id": snoop, "name": name, "state": "Up" }))
     }
@@ -309,7 +375,9 @@ impl World {
 
     fn enter(&mut self, id: &str) {
         let connected = self.connected;
-        let Some(channel) = self.channels.get_mut(id) else { return };
+        let Some(channel) = self.channels.get_mut(id) else {
+            return;
+        };
         channel.in_app = connected;
         channel.continued = !connected;
         self.tell(id, "StasisStart", json!({ "args": [] }));
@@ -334,7 +402,11 @@ impl World {
         if was_in_app {
             self.subscriptions.insert(id.to_owned());
         }
-        self.tell(id, "ChannelDestroyed", json!({ "cause": cause, "cause_txt": "told at the end" }));
+        self.tell(
+            id,
+            "ChannelDestroyed",
+            json!({ "cause": cause, "cause_txt": "told at the end" }),
+        );
         self.drop_channel(id);
     }
 
@@ -354,7 +426,10 @@ impl World {
     }
 
     fn unbridge(&mut self, id: &str) {
-        if let Some(bridge) = self.channels.get_mut(id).and_then(|channel| channel.bridge.take())
+        if let Some(bridge) = self
+            .channels
+            .get_mut(id)
+            .and_then(|channel| channel.bridge.take())
             && let Some(members) = self.bridges.get_mut(&bridge)
         {
             members.remove(id);
@@ -362,7 +437,8 @@ impl World {
     }
 
     fn tell(&mut self, id: &str, kind: &str, mut event: Value) {
-        let heard = self.channels.get(id).is_some_and(|c| c.in_app) || self.subscriptions.contains(id);
+        let heard =
+            self.channels.get(id).is_some_and(|c| c.in_app) || self.subscriptions.contains(id);
         if !self.connected || !heard {
             return;
         }
@@ -373,7 +449,9 @@ impl World {
     }
 
     fn describe(&self, id: &str) -> Value {
-        let Some(channel) = self.channels.get(id) else { return json!({ "id": id, "name": "gone", "state": "Down" }) };
+        let Some(channel) = self.channels.get(id) else {
+            return json!({ "id": id, "name": "gone", "state": "Down" });
+        };
         let app = if channel.in_app {
             "Stasis"
         } else if channel.state == "Ringing" {
@@ -388,12 +466,20 @@ impl World {
     }
 
     fn application(&self) -> Value {
-        let ids: BTreeSet<String> = self.in_app().into_iter().chain(self.subscriptions.iter().cloned()).collect();
+        let ids: BTreeSet<String> = self
+            .in_app()
+            .into_iter()
+            .chain(self.subscriptions.iter().cloned())
+            .collect();
         json!({ "name": self.app, "channel_ids": ids, "bridge_ids": [] })
     }
 
     fn must_exist(&self, id: &str) -> Result<(), RequestFailure> {
-        if self.channels.contains_key(id) { Ok(()) } else { refuse(404, "Channel not found") }
+        if self.channels.contains_key(id) {
+            Ok(())
+        } else {
+            refuse(404, "Channel not found")
+        }
     }
 
     fn must_be_in_app(&self, id: &str) -> Result<(), RequestFailure> {
@@ -407,5 +493,8 @@ impl World {
 }
 
 fn refuse<T>(status: u16, message: &str) -> Result<T, RequestFailure> {
-    Err(RequestFailure::Refused { status, message: message.to_owned() })
+    Err(RequestFailure::Refused {
+        status,
+        message: message.to_owned(),
+    })
 }

@@ -5,13 +5,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use asterscribe_ari::client::{self, Client, ConnectionState};
-use asterscribe_ari::control::{CallKind, Command, CommandKind, Config, Notice, RecoverCall};
+use asterscribe_ari::client::{Client, ClientConfig, ConnectionState, Driver, fresh_nonce};
+use asterscribe_ari::control::{CallKind, Command, CommandKind, Config, Control, Notice, RecoverCall};
 use asterscribe_ari::model::Channel;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
-use uuid::Uuid;
 
 use super::book::Opening;
 use super::{Desk, lock};
@@ -56,7 +55,7 @@ impl AriLink {
             app: ari.app.clone(),
             format: settings.media_format.to_string(),
             max_calls: settings.max_concurrent_calls,
-            ..Config::new(Uuid::new_v4().simple().to_string()[..8].to_owned(), targets)
+            ..Config::new(fresh_nonce(), targets)
         };
         let (commands, orders) = mpsc::channel(COMMANDS);
         let (state, seen) = watch::channel(ConnectionState::Connecting);
@@ -108,20 +107,27 @@ impl AriLink {
 }
 
 impl AriTask {
-    /// Starts the driver and the desk's ear for it.
+    /// Starts the driver and the desk's ear for it; they run until `stopped` says so.
     pub fn spawn(
         self,
         desk: Arc<Desk>,
         recalled: Vec<(CallId, Origin)>,
-        stopped: watch::Receiver<bool>,
+        mut stopped: watch::Receiver<bool>,
     ) -> Result<JoinHandle<()>, String> {
         let Self { settings, mut config, commands, state } = self;
         config.recover = recalled.into_iter().filter_map(recoverable).collect();
-        let client = Client::new(&settings.url, &settings.user, settings.password.expose()).map_err(|error| error.to_string())?;
+        let reach = ClientConfig::new(settings.url, settings.user, settings.password.expose());
+        let client = Client::new(&reach).map_err(|error| error.to_string())?;
+        let app = config.app.clone();
+        let control = Control::new(config, clock::now()).map_err(|error| error.to_string())?;
         let (notices, mut heard) = mpsc::channel(NOTICES);
-        let driver = client::run(client, config, commands, notices, state, stopped, clock::now)?;
+        let driver = Driver { client, app, control, commands, notices, state, clock: clock::now };
+        let stop = async move {
+            // An error means that the server is gone: stop as well.
+            let _asked = stopped.wait_for(|stop| *stop).await;
+        };
         Ok(tokio::spawn(async move {
-            let driver = tokio::spawn(driver);
+            let driver = tokio::spawn(driver.run(stop));
             while let Some(notice) = heard.recv().await {
                 desk.hear(notice).await;
             }
@@ -172,7 +178,6 @@ impl Desk {
             Notice::CallOpened { call, kind, target, channel, resumed } => {
                 self.with_id(&call, |id| self.call_opened(id, kind, target, &channel, resumed));
             }
-            Notice::RecoverEnded { call, text } => self.with_id(&call, |id| self.recover_ended(id, text)),
             Notice::MediaSource { call, leg, source, format } => {
                 if let Some(id) = parse(&call) {
                     self.media_source(&id, leg, source, format).await;
@@ -194,10 +199,10 @@ impl Desk {
                 }
             }),
             Notice::CallEnded { call, cause, text } => self.with_id(&call, |id| {
-                self.end(id, EndReason { cause, text }, CallStatus::Ended);
+                self.call_over(id, EndReason { cause, text }, CallStatus::Ended);
             }),
             Notice::CallFailed { call, text } => self.with_id(&call, |id| {
-                self.end(id, EndReason { cause: None, text }, CallStatus::Failed);
+                self.call_over(id, EndReason { cause: None, text }, CallStatus::Failed);
             }),
             Notice::CallTurnedAway { channel } => {
                 tracing::warn!(channel = channel.id, "no call place is free; the caller goes on in the dialplan");
@@ -235,12 +240,17 @@ impl Desk {
             resumed: left,
         };
         tracing::info!(call = %id, ?kind, channel = channel.name, resumed, "a call has begun");
-        self.open(opening, None);
+        if self.open(opening, None) {
+            let (channel, state) = (channel.id.clone(), channel.state.clone());
+            self.book(|book| book.channel_state(id, clock::now(), channel, state));
+        }
     }
 
-    fn recover_ended(&self, id: &CallId, text: String) {
-        if let Some(left) = lock(&self.resumable).remove(id) {
-            self.book(|book| book.settle(left.record, clock::wall(), text));
+    /// A call is over: one that is open here, or one that an earlier process left.
+    fn call_over(&self, id: &CallId, reason: EndReason, status: CallStatus) {
+        match lock(&self.resumable).remove(id) {
+            Some(left) => self.book(|book| book.settle(left.record, clock::wall(), reason.text)),
+            None => self.end(id, reason, status),
         }
     }
 
@@ -267,7 +277,8 @@ impl Desk {
             let Ok(left) = self.recall().await else { continue };
             for (call, _) in left {
                 // Asterisk was asked long ago: what it still has was opened as a call of its own.
-                self.recover_ended(&call, "the server was restarted".to_owned());
+                let text = "the server was restarted".to_owned();
+                self.call_over(&call, EndReason { cause: None, text }, CallStatus::Failed);
             }
             return;
         }

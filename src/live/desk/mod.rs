@@ -1,7 +1,6 @@
 //! The desk: knows every open call, hears of media and of Asterisk, answers
 //! the API, and tells the store. It stands beside the media path, not on it.
 
-#[path = "ari_stub.rs"]
 mod ari;
 mod book;
 mod service;

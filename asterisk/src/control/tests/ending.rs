@@ -26,7 +26,10 @@ fn a_byes_cause_is_told_once_after_the_grace() {
         rig.settle();
         assert_eq!(end_of(&rig, "c1"), None, "a better cause may still come");
         rig.advance(ms(250));
-        assert_eq!(end_of(&rig, "c1").unwrap(), (Some(16), "Normal Clearing".into()));
+        assert_eq!(
+            end_of(&rig, "c1").unwrap(),
+            (Some(16), "Normal Clearing".into())
+        );
         rig.assert_nothing_left();
         rig.advance(ms(60_000));
         assert!(rig.assert_calls_told_in_turn().is_empty());
@@ -37,9 +40,16 @@ fn a_byes_cause_is_told_once_after_the_grace() {
 #[test]
 fn leaving_the_application_without_a_hang_up_has_no_cause() {
     let mut rig = rig_in_call(Order::RepliesFirst);
-    rig.world.execute(&Request::Continue { channel: "c1".into() }).unwrap();
+    rig.world
+        .execute(&Request::Continue {
+            channel: "c1".into(),
+        })
+        .unwrap();
     rig.advance(ms(250));
-    assert_eq!(end_of(&rig, "c1").unwrap(), (None, "left the application".into()));
+    assert_eq!(
+        end_of(&rig, "c1").unwrap(),
+        (None, "left the application".into())
+    );
     rig.assert_nothing_left();
     assert!(rig.world.exists("c1"));
 }
@@ -47,7 +57,11 @@ fn leaving_the_application_without_a_hang_up_has_no_cause() {
 #[test]
 fn a_channel_that_comes_back_is_a_new_call() {
     let mut rig = rig_in_call(Order::RepliesFirst);
-    rig.world.execute(&Request::Continue { channel: "c1".into() }).unwrap();
+    rig.world
+        .execute(&Request::Continue {
+            channel: "c1".into(),
+        })
+        .unwrap();
     rig.world.incoming("c1");
     rig.advance(ms(1_000));
     assert_eq!(count(&rig, |n| matches!(n, Notice::CallOpened { .. })), 2);
@@ -62,7 +76,10 @@ fn a_hang_up_command_ends_the_channel_first_and_then_the_media() {
     rig.command(Command::Hangup { call: "c1".into() });
     rig.settle();
     assert!(is_accepted(&rig, CommandKind::Hangup));
-    assert_eq!(end_of(&rig, "c1").unwrap(), (Some(16), "hung up on request".into()));
+    assert_eq!(
+        end_of(&rig, "c1").unwrap(),
+        (Some(16), "hung up on request".into())
+    );
     assert_eq!(removals(&rig), ["c1", "media", "bridge"]);
     assert!(!rig.world.exists("c1"));
     rig.assert_nothing_left();
@@ -78,7 +95,11 @@ fn a_hang_up_that_asterisk_never_grants_is_refused_in_the_end() {
     rig.command(Command::Hangup { call: "c1".into() });
     rig.advance(ms(14_000));
     assert_eq!(refusal_of(&rig, CommandKind::Hangup).unwrap().0, Some(500));
-    assert!(rig.ours().is_empty(), "its media is gone all the same: {:?}", rig.ours());
+    assert!(
+        rig.ours().is_empty(),
+        "its media is gone all the same: {:?}",
+        rig.ours()
+    );
     assert_eq!(rig.control.stats().abandoned, 1);
     // It is still up in our application, so the next listing takes it up again.
     rig.clear_faults();
@@ -91,16 +112,29 @@ fn a_taps_objects_go_in_order() {
     let mut rig = rig_tapping();
     rig.command(Command::Hangup { call: "t1".into() });
     rig.settle();
-    assert_eq!(removals(&rig), ["media", "media", "snoop", "snoop", "bridge", "bridge", "t1"]);
+    assert_eq!(
+        removals(&rig),
+        ["media", "media", "snoop", "snoop", "bridge", "bridge", "t1"]
+    );
 }
 
 #[test]
 fn removals_that_fail_are_tried_again() {
-    for fault in [Fault::Refused(500), Fault::Unreachable, Fault::Swallowed, Fault::Unanswered] {
+    for fault in [
+        Fault::Refused(500),
+        Fault::Unreachable,
+        Fault::Swallowed,
+        Fault::Unanswered,
+    ] {
         let mut rig = rig_in_call(Order::RepliesFirst);
         let mut left = 3;
         rig.set_faults(move |r| {
-            if left > 0 && matches!(r, Request::DeleteChannel { .. } | Request::DeleteBridge { .. }) {
+            if left > 0
+                && matches!(
+                    r,
+                    Request::DeleteChannel { .. } | Request::DeleteBridge { .. }
+                )
+            {
                 left -= 1;
                 return fault;
             }
@@ -117,7 +151,13 @@ fn removals_that_fail_are_tried_again() {
 #[test]
 fn what_is_given_up_is_found_by_a_later_listing() {
     let mut rig = rig_in_call(Order::RepliesFirst);
-    rig.set_faults(|r| if matches!(r, Request::DeleteBridge { .. }) { Fault::Refused(500) } else { Fault::None });
+    rig.set_faults(|r| {
+        if matches!(r, Request::DeleteBridge { .. }) {
+            Fault::Refused(500)
+        } else {
+            Fault::None
+        }
+    });
     rig.world.hang_up("c1", 16);
     rig.advance(ms(15_000));
     assert_eq!(rig.control.stats().abandoned, 1);
@@ -147,7 +187,10 @@ fn a_stop_lets_callers_go_on_hangs_up_what_we_placed_and_leaves_tapped_channels_
     assert_eq!(rig.world.in_app(), Vec::<String>::new());
     rig.assert_nothing_left();
     assert!(rig.assert_calls_told_in_turn().is_empty());
-    assert_eq!(refusal_of(&rig, CommandKind::Originate).unwrap(), (None, "the server is shutting down".into()));
+    assert_eq!(
+        refusal_of(&rig, CommandKind::Originate).unwrap(),
+        (None, "the server is shutting down".into())
+    );
 }
 
 #[test]

@@ -4,15 +4,25 @@ use super::*;
 use crate::request::Request;
 use crate::testkit::Fault;
 
-const FAULTS: [Fault; 6] =
-    [Fault::Refused(500), Fault::Refused(404), Fault::Unreachable, Fault::Swallowed, Fault::Unanswered, Fault::Late];
+const FAULTS: [Fault; 6] = [
+    Fault::Refused(500),
+    Fault::Refused(404),
+    Fault::Unreachable,
+    Fault::Swallowed,
+    Fault::Unanswered,
+    Fault::Late,
+];
 
 /// Lets request number `nth` fail once, or all from there on for `lasting`.
 fn fail_at(rig: &mut Rig, nth: usize, fault: Fault, lasting: bool) {
     let mut seen = 0;
     rig.set_faults(move |_| {
         seen += 1;
-        if seen == nth || (lasting && seen > nth) { fault } else { Fault::None }
+        if seen == nth || (lasting && seen > nth) {
+            fault
+        } else {
+            Fault::None
+        }
     });
 }
 
@@ -66,7 +76,10 @@ fn run(way: usize, nth: usize, fault: Fault, lasting: bool, order: Order) {
     assert_eq!(rig.ours(), Vec::<String>::new(), "{case}");
     assert!(rig.control.is_idle(), "{case}: {:?}", rig.control);
     if way == 1 {
-        assert!(rig.world.exists("c1"), "{case}: a tapped channel was touched");
+        assert!(
+            rig.world.exists("c1"),
+            "{case}: a tapped channel was touched"
+        );
     }
 }
 
@@ -100,10 +113,20 @@ fn everything_failing_from_any_stage_on_leaves_nothing_once_asterisk_is_well_aga
 fn a_caller_whose_media_fails_goes_on_in_the_dialplan() {
     for fault in FAULTS {
         let mut rig = rig();
-        rig.set_faults(move |r| if matches!(r, Request::ExternalMedia { .. }) { fault } else { Fault::None });
+        rig.set_faults(move |r| {
+            if matches!(r, Request::ExternalMedia { .. }) {
+                fault
+            } else {
+                Fault::None
+            }
+        });
         rig.world.incoming("c1");
         rig.advance(ms(12_000));
-        assert_eq!(count(&rig, |n| matches!(n, Notice::CallFailed { .. })), 1, "{fault:?}");
+        assert_eq!(
+            count(&rig, |n| matches!(n, Notice::CallFailed { .. })),
+            1,
+            "{fault:?}"
+        );
         assert!(rig.world.is_continued("c1"), "{fault:?}");
         rig.carry_out_late();
         rig.advance(ms(60_000));
@@ -124,7 +147,13 @@ fn a_media_channel_that_vanishes_silently_is_noticed() {
     assert_eq!(count(&rig, |n| matches!(n, Notice::CallFailed { .. })), 0);
     rig.advance(ms(2_000));
     let text = "its media was not up in time";
-    assert_eq!(count(&rig, |n| matches!(n, Notice::CallFailed { text: t, .. } if t == text)), 1);
+    assert_eq!(
+        count(
+            &rig,
+            |n| matches!(n, Notice::CallFailed { text: t, .. } if t == text)
+        ),
+        1
+    );
     rig.advance(ms(60_000));
     rig.assert_nothing_left();
 }

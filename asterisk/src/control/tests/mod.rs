@@ -16,7 +16,13 @@ use crate::testkit::{Order, Rig, World, t0};
 const APP: &str = "asterscribe";
 
 fn config() -> Config {
-    Config::new("n1", vec!["127.0.0.1:4000".parse().unwrap(), "127.0.0.1:4002".parse().unwrap()])
+    Config::new(
+        "n1",
+        vec![
+            "127.0.0.1:4000".parse().unwrap(),
+            "127.0.0.1:4002".parse().unwrap(),
+        ],
+    )
 }
 
 fn rig_with(config: Config, world: World) -> Rig {
@@ -53,7 +59,11 @@ fn rig_tapping() -> Rig {
     rig.world.foreign_call("t1");
     rig.command(Command::Tap { call: "t1".into() });
     rig.settle();
-    assert!(is_up(&rig, "t1", "caller") && is_up(&rig, "t1", "callee"), "{:?}", rig.notices);
+    assert!(
+        is_up(&rig, "t1", "caller") && is_up(&rig, "t1", "callee"),
+        "{:?}",
+        rig.notices
+    );
     rig
 }
 
@@ -68,11 +78,17 @@ fn originate(call: &str) -> Command {
 }
 
 fn recover(call: &str, kind: CallKind) -> RecoverCall {
-    RecoverCall { call: call.into(), channel: call.into(), kind }
+    RecoverCall {
+        call: call.into(),
+        channel: call.into(),
+        kind,
+    }
 }
 
 fn is_up(rig: &Rig, call: &str, leg: &str) -> bool {
-    rig.notices.iter().any(|n| matches!(n, Notice::MediaUp { call: c, leg: l } if c == call && *l == leg))
+    rig.notices
+        .iter()
+        .any(|n| matches!(n, Notice::MediaUp { call: c, leg: l } if c == call && *l == leg))
 }
 
 fn count(rig: &Rig, what: impl Fn(&Notice) -> bool) -> usize {
@@ -82,22 +98,31 @@ fn count(rig: &Rig, what: impl Fn(&Notice) -> bool) -> usize {
 /// Cause and words of the call's end.
 fn end_of(rig: &Rig, call: &str) -> Option<(Option<u16>, String)> {
     rig.notices.iter().find_map(|notice| match notice {
-        Notice::CallEnded { call: c, cause, text } if c == call => Some((*cause, text.clone())),
+        Notice::CallEnded {
+            call: c,
+            cause,
+            text,
+        } if c == call => Some((*cause, text.clone())),
         _ => None,
     })
 }
 
 fn refusal_of(rig: &Rig, wanted: CommandKind) -> Option<(Option<u16>, String)> {
     rig.notices.iter().find_map(|notice| match notice {
-        Notice::CommandRefused { command, status, message, .. } if *command == wanted => {
-            Some((*status, message.clone()))
-        }
+        Notice::CommandRefused {
+            command,
+            status,
+            message,
+            ..
+        } if *command == wanted => Some((*status, message.clone())),
         _ => None,
     })
 }
 
 fn is_accepted(rig: &Rig, wanted: CommandKind) -> bool {
-    rig.notices.iter().any(|n| matches!(n, Notice::CommandAccepted { command, .. } if *command == wanted))
+    rig.notices
+        .iter()
+        .any(|n| matches!(n, Notice::CommandAccepted { command, .. } if *command == wanted))
 }
 
 fn ms(ms: u64) -> Duration {

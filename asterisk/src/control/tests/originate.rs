@@ -1,17 +1,23 @@
 //! Calls that we place.
 
 use super::*;
+use crate::control::Input;
 use crate::event::Event;
 use crate::request::Request;
 use crate::testkit::Fault;
-use crate::control::Input;
 
 fn placed() -> Rig {
     let mut rig = rig();
     rig.command(originate("asterscribe-o1"));
     rig.settle();
     assert!(is_accepted(&rig, CommandKind::Originate));
-    assert!(matches!(rig.notices[0], Notice::CallOpened { kind: CallKind::Initiated, .. }));
+    assert!(matches!(
+        rig.notices[0],
+        Notice::CallOpened {
+            kind: CallKind::Initiated,
+            ..
+        }
+    ));
     rig
 }
 
@@ -22,7 +28,12 @@ fn an_answered_call_gets_media() {
     rig.settle();
     assert!(is_up(&rig, "asterscribe-o1", "caller"));
     assert_eq!(count(&rig, |n| matches!(n, Notice::CallAnswered { .. })), 1);
-    assert!(!rig.requests.iter().any(|r| matches!(r, Request::Answer { .. })), "it is up already");
+    assert!(
+        !rig.requests
+            .iter()
+            .any(|r| matches!(r, Request::Answer { .. })),
+        "it is up already"
+    );
 }
 
 #[test]
@@ -30,7 +41,10 @@ fn a_busy_line_ends_it_with_its_cause() {
     let mut rig = placed();
     rig.world.hang_up("asterscribe-o1", 17);
     rig.settle();
-    assert_eq!(end_of(&rig, "asterscribe-o1").unwrap(), (Some(17), "told at the end".into()));
+    assert_eq!(
+        end_of(&rig, "asterscribe-o1").unwrap(),
+        (Some(17), "told at the end".into())
+    );
     rig.assert_nothing_left();
 }
 
@@ -54,18 +68,34 @@ fn nobody_answers() {
     assert!(rig.world.exists("asterscribe-o1"));
     rig.advance(ms(3_000));
     assert!(!rig.world.exists("asterscribe-o1"));
-    assert_eq!(end_of(&rig, "asterscribe-o1").unwrap(), (Some(16), "no answer within 60 s".into()));
+    assert_eq!(
+        end_of(&rig, "asterscribe-o1").unwrap(),
+        (Some(16), "no answer within 60 s".into())
+    );
     rig.assert_nothing_left();
 }
 
 #[test]
 fn asterisk_refuses() {
     let mut rig = rig();
-    rig.set_faults(|r| if matches!(r, Request::Originate(_)) { Fault::Refused(400) } else { Fault::None });
+    rig.set_faults(|r| {
+        if matches!(r, Request::Originate(_)) {
+            Fault::Refused(400)
+        } else {
+            Fault::None
+        }
+    });
     rig.command(originate("asterscribe-o1"));
     rig.settle();
-    assert_eq!(refusal_of(&rig, CommandKind::Originate).unwrap().0, Some(400));
-    assert!(rig.notices.iter().all(|n| !matches!(n, Notice::CallOpened { .. })));
+    assert_eq!(
+        refusal_of(&rig, CommandKind::Originate).unwrap().0,
+        Some(400)
+    );
+    assert!(
+        rig.notices
+            .iter()
+            .all(|n| !matches!(n, Notice::CallOpened { .. }))
+    );
     rig.assert_nothing_left();
 }
 
@@ -73,10 +103,19 @@ fn asterisk_refuses() {
 fn an_unanswered_request_is_refused_and_cleaned_up_however_late_it_is_carried_out() {
     for fault in [Fault::Swallowed, Fault::Unanswered, Fault::Late] {
         let mut rig = rig();
-        rig.set_faults(move |r| if matches!(r, Request::Originate(_)) { fault } else { Fault::None });
+        rig.set_faults(move |r| {
+            if matches!(r, Request::Originate(_)) {
+                fault
+            } else {
+                Fault::None
+            }
+        });
         rig.command(originate("asterscribe-o1"));
         rig.advance(ms(6_000));
-        assert_eq!(refusal_of(&rig, CommandKind::Originate).unwrap(), (None, "no answer in time".into()));
+        assert_eq!(
+            refusal_of(&rig, CommandKind::Originate).unwrap(),
+            (None, "no answer in time".into())
+        );
         rig.carry_out_late();
         rig.advance(ms(30_000));
         rig.assert_nothing_left();
@@ -98,7 +137,13 @@ fn the_far_half_of_a_local_channel_is_neither_reaped_nor_a_call() {
 
 #[test]
 fn commands_are_refused_while_not_connected_twice_or_beyond_the_limit() {
-    let mut rig = rig_with(Config { max_calls: 1, ..config() }, World::new(APP));
+    let mut rig = rig_with(
+        Config {
+            max_calls: 1,
+            ..config()
+        },
+        World::new(APP),
+    );
     rig.command(originate("asterscribe-o1"));
     assert_eq!(refusal_of(&rig, CommandKind::Originate).unwrap().0, None);
     rig.connect();
@@ -108,10 +153,16 @@ fn commands_are_refused_while_not_connected_twice_or_beyond_the_limit() {
     for (call, status) in [("asterscribe-o1", 409), ("asterscribe-o2", 503), ("", 422)] {
         rig.notices.clear();
         rig.command(originate(call));
-        assert_eq!(refusal_of(&rig, CommandKind::Originate).unwrap().0, Some(status), "{call}");
+        assert_eq!(
+            refusal_of(&rig, CommandKind::Originate).unwrap().0,
+            Some(status),
+            "{call}"
+        );
     }
     rig.notices.clear();
-    rig.command(Command::Hangup { call: "nobody".into() });
+    rig.command(Command::Hangup {
+        call: "nobody".into(),
+    });
     assert_eq!(refusal_of(&rig, CommandKind::Hangup).unwrap().0, Some(404));
 }
 
@@ -123,7 +174,13 @@ fn local_channels_are_given_a_format() {
         *endpoint = "Local/talk@default/n".into();
     }
     rig.command(command);
-    let asked = rig.requests.iter().find_map(|r| if let Request::Originate(o) = r { o.formats.clone() } else { None });
+    let asked = rig.requests.iter().find_map(|r| {
+        if let Request::Originate(o) = r {
+            o.formats.clone()
+        } else {
+            None
+        }
+    });
     assert_eq!(asked.as_deref(), Some("ulaw"));
 }
 
@@ -131,8 +188,16 @@ fn local_channels_are_given_a_format() {
 fn an_event_of_a_stranger_changes_nothing() {
     let mut rig = placed();
     let asked = rig.requests.len();
-    for kind in ["StasisEnd", "ChannelDestroyed", "ChannelHangupRequest", "ChannelStateChange"] {
-        let event = Event::parse(&format!(r#"{{"type":"{kind}","channel":{{"id":"stranger"}}}}"#)).unwrap();
+    for kind in [
+        "StasisEnd",
+        "ChannelDestroyed",
+        "ChannelHangupRequest",
+        "ChannelStateChange",
+    ] {
+        let event = Event::parse(&format!(
+            r#"{{"type":"{kind}","channel":{{"id":"stranger"}}}}"#
+        ))
+        .unwrap();
         rig.input(Input::Event(event));
     }
     assert_eq!(rig.requests.len(), asked);

@@ -25,7 +25,10 @@ fn a_caller_who_left_unheard_is_ended_by_the_list() {
     rig.world.hang_up("c1", 16);
     rig.connect();
     rig.settle();
-    assert_eq!(end_of(&rig, "c1").unwrap(), (None, "ended while Asterisk was not heard".into()));
+    assert_eq!(
+        end_of(&rig, "c1").unwrap(),
+        (None, "ended while Asterisk was not heard".into())
+    );
     rig.assert_nothing_left();
 }
 
@@ -33,10 +36,20 @@ fn a_caller_who_left_unheard_is_ended_by_the_list() {
 fn a_caller_who_went_on_unheard_is_ended_too() {
     let mut rig = rig_in_call(Order::RepliesFirst);
     rig.disconnect();
-    rig.world.execute(&Request::Continue { channel: "c1".into() }).unwrap();
+    rig.world
+        .execute(&Request::Continue {
+            channel: "c1".into(),
+        })
+        .unwrap();
     rig.connect();
     rig.settle();
-    assert_eq!(end_of(&rig, "c1").unwrap(), (None, "left the application while Asterisk was not heard".into()));
+    assert_eq!(
+        end_of(&rig, "c1").unwrap(),
+        (
+            None,
+            "left the application while Asterisk was not heard".into()
+        )
+    );
     rig.assert_nothing_left();
     assert!(rig.world.exists("c1"));
 }
@@ -62,15 +75,25 @@ fn media_that_went_missing_is_made_anew() {
     for victim in ["media", "bridge"] {
         let mut rig = rig_in_call(Order::RepliesFirst);
         rig.disconnect();
-        let id = rig.ours().into_iter().find(|id| id.ends_with(victim)).unwrap();
+        let id = rig
+            .ours()
+            .into_iter()
+            .find(|id| id.ends_with(victim))
+            .unwrap();
         if victim == "bridge" {
-            rig.world.execute(&Request::DeleteBridge { bridge: id.clone() }).unwrap();
+            rig.world
+                .execute(&Request::DeleteBridge { bridge: id.clone() })
+                .unwrap();
         } else {
             rig.world.kill(&id);
         }
         rig.connect();
         rig.settle();
-        assert_eq!(count(&rig, |n| matches!(n, Notice::MediaUp { .. })), 2, "{victim}");
+        assert_eq!(
+            count(&rig, |n| matches!(n, Notice::MediaUp { .. })),
+            2,
+            "{victim}"
+        );
         assert_eq!(rig.ours().len(), 2);
         assert!(!rig.ours().contains(&id), "new ids");
         assert_eq!(rig.assert_calls_told_in_turn(), ["c1"]);
@@ -109,9 +132,16 @@ fn events_during_a_listing_are_judged_after_it_and_none_is_lost_or_counted_twice
     rig.world.incoming("c3");
     rig.world.hang_up("c3", 16);
     while rig.deliver_event() {}
-    assert_eq!(count(&rig, |n| matches!(n, Notice::CallOpened { .. })), 1, "kept");
+    assert_eq!(
+        count(&rig, |n| matches!(n, Notice::CallOpened { .. })),
+        1,
+        "kept"
+    );
     rig.advance(ms(1_000));
-    assert_eq!(count(&rig, |n| matches!(n, Notice::Dtmf { digit: '7', .. })), 1);
+    assert_eq!(
+        count(&rig, |n| matches!(n, Notice::Dtmf { digit: '7', .. })),
+        1
+    );
     assert_eq!(rig.assert_calls_told_in_turn(), ["c1", "c2"]);
     assert_eq!(end_of(&rig, "c3").unwrap().0, Some(16));
     assert_eq!(rig.ours().len(), 4);
@@ -124,7 +154,10 @@ fn a_hang_up_heard_during_a_listing_keeps_its_cause() {
     rig.input(Input::Connected);
     while rig.deliver_event() {}
     rig.advance(ms(1_000));
-    assert_eq!(end_of(&rig, "c1").unwrap(), (Some(16), "Normal Clearing".into()));
+    assert_eq!(
+        end_of(&rig, "c1").unwrap(),
+        (Some(16), "Normal Clearing".into())
+    );
 }
 
 #[test]
@@ -146,12 +179,25 @@ fn more_events_than_can_be_kept_begin_the_listing_anew() {
 #[test]
 fn a_listing_that_fails_is_tried_again_with_growing_pauses() {
     let mut rig = rig_with(config(), World::new(APP));
-    rig.set_faults(|r| if matches!(r, Request::ListBridges) { Fault::Refused(503) } else { Fault::None });
+    rig.set_faults(|r| {
+        if matches!(r, Request::ListBridges) {
+            Fault::Refused(503)
+        } else {
+            Fault::None
+        }
+    });
     rig.connect();
     rig.world.incoming("c1");
     rig.advance(ms(10_000));
-    assert!(is_up(&rig, "c1", "caller"), "kept events count all the same");
-    let tries = rig.requests.iter().filter(|r| matches!(r, Request::ListBridges)).count();
+    assert!(
+        is_up(&rig, "c1", "caller"),
+        "kept events count all the same"
+    );
+    let tries = rig
+        .requests
+        .iter()
+        .filter(|r| matches!(r, Request::ListBridges))
+        .count();
     assert!((3..=5).contains(&tries), "{tries}");
     rig.clear_faults();
     rig.advance(ms(31_000));
@@ -160,7 +206,10 @@ fn a_listing_that_fails_is_tried_again_with_growing_pauses() {
 
 /// A predecessor with a Stasis call, a tap and a ringing call dies; the world goes on.
 fn orphaned() -> World {
-    let mut old = connected(Config { nonce: "old".into(), ..config() });
+    let mut old = connected(Config {
+        nonce: "old".into(),
+        ..config()
+    });
     old.world.incoming("c1");
     old.world.foreign_call("t1");
     old.command(Command::Tap { call: "t1".into() });
@@ -185,32 +234,67 @@ fn a_successor_takes_up_what_it_is_told_of() {
     let mut rig = rig_with(config, orphaned());
     rig.connect();
     rig.settle();
-    assert_eq!(end_of(&rig, "gone").unwrap().1, "ended while the server was away");
-    rig.notices.retain(|n| !matches!(n, Notice::CallEnded { call, .. } if call == "gone"));
-    assert_eq!(rig.assert_calls_told_in_turn(), ["asterscribe-o1", "c1", "t1"]);
-    assert_eq!(count(&rig, |n| matches!(n, Notice::CallOpened { resumed: true, .. })), 3);
-    assert!(is_up(&rig, "c1", "caller") && is_up(&rig, "t1", "caller") && is_up(&rig, "t1", "callee"));
-    assert_eq!(count(&rig, |n| matches!(n, Notice::Reaped { .. })), 6, "of the tap's objects snoops go by themselves? no");
+    assert_eq!(
+        end_of(&rig, "gone").unwrap().1,
+        "ended while the server was away"
+    );
+    rig.notices
+        .retain(|n| !matches!(n, Notice::CallEnded { call, .. } if call == "gone"));
+    assert_eq!(
+        rig.assert_calls_told_in_turn(),
+        ["asterscribe-o1", "c1", "t1"]
+    );
+    assert_eq!(
+        count(&rig, |n| matches!(
+            n,
+            Notice::CallOpened { resumed: true, .. }
+        )),
+        3
+    );
+    assert!(
+        is_up(&rig, "c1", "caller") && is_up(&rig, "t1", "caller") && is_up(&rig, "t1", "callee")
+    );
+    assert_eq!(count(&rig, |n| matches!(n, Notice::Reaped { .. })), 2 + 6);
 }
 
 #[test]
 fn a_predecessors_objects_go_before_new_ones_come() {
-    let mut rig = rig_with(Config { recover: vec![recover("c1", CallKind::Stasis)], ..config() }, orphaned());
+    let mut rig = rig_with(
+        Config {
+            recover: vec![recover("c1", CallKind::Stasis)],
+            ..config()
+        },
+        orphaned(),
+    );
     rig.connect();
     rig.settle();
     let last_removal = rig
         .requests
         .iter()
-        .rposition(|r| matches!(r, Request::DeleteChannel { .. } | Request::DeleteBridge { .. }))
+        .rposition(|r| {
+            matches!(
+                r,
+                Request::DeleteChannel { .. } | Request::DeleteBridge { .. }
+            )
+        })
         .unwrap();
     let first_creation = rig
         .requests
         .iter()
-        .position(|r| matches!(r, Request::CreateBridge { .. } | Request::ExternalMedia { .. }))
+        .position(|r| {
+            matches!(
+                r,
+                Request::CreateBridge { .. } | Request::ExternalMedia { .. }
+            )
+        })
         .unwrap();
     assert!(last_removal < first_creation, "{:?}", rig.requests);
     assert!(is_up(&rig, "c1", "caller"));
-    assert!(rig.ours().iter().all(|id| id.starts_with("asterscribe-n1-")));
+    assert!(
+        rig.ours()
+            .iter()
+            .all(|id| id.starts_with("asterscribe-n1-"))
+    );
     assert!(rig.world.exists("t1"), "a tapped channel is no orphan");
 }
 
@@ -226,7 +310,10 @@ fn a_successor_that_is_told_of_nothing_opens_the_callers_and_reaps_the_rest() {
 
 #[test]
 fn a_ringing_call_that_was_recovered_is_answered_later() {
-    let config = Config { recover: vec![recover("asterscribe-o1", CallKind::Initiated)], ..config() };
+    let config = Config {
+        recover: vec![recover("asterscribe-o1", CallKind::Initiated)],
+        ..config()
+    };
     let mut rig = rig_with(config, orphaned());
     rig.connect();
     rig.settle();

@@ -7,8 +7,11 @@ use crate::request::Request;
 fn a_caller_is_answered_and_bridged_with_media_in_either_order() {
     for order in [Order::RepliesFirst, Order::EventsFirst] {
         let rig = rig_in_call(order);
-        let told: Vec<&Notice> =
-            rig.notices.iter().filter(|n| !matches!(n, Notice::StateChange { .. })).collect();
+        let told: Vec<&Notice> = rig
+            .notices
+            .iter()
+            .filter(|n| !matches!(n, Notice::StateChange { .. }))
+            .collect();
         assert!(
             matches!(
                 told.as_slice(),
@@ -37,7 +40,12 @@ fn nothing_is_bridged_before_its_own_stasis_start() {
     rig.world.incoming("c1");
     rig.deliver_event();
     while rig.deliver_reply(0) {}
-    assert!(!rig.requests.iter().any(|r| matches!(r, Request::AddChannel { .. })), "only replies were delivered");
+    assert!(
+        !rig.requests
+            .iter()
+            .any(|r| matches!(r, Request::AddChannel { .. })),
+        "only replies were delivered"
+    );
     rig.settle();
     assert!(is_up(&rig, "c1", "caller"));
 }
@@ -91,26 +99,50 @@ fn calls_are_spread_over_the_targets() {
     let targets: Vec<usize> = rig
         .notices
         .iter()
-        .filter_map(|n| if let Notice::CallOpened { target, .. } = n { Some(*target) } else { None })
+        .filter_map(|n| {
+            if let Notice::CallOpened { target, .. } = n {
+                Some(*target)
+            } else {
+                None
+            }
+        })
         .collect();
     assert_eq!(targets, [0, 1, 0]);
     let hosts: Vec<&str> = rig
         .requests
         .iter()
-        .filter_map(|r| if let Request::ExternalMedia { external_host, .. } = r { Some(external_host.as_str()) } else { None })
+        .filter_map(|r| {
+            if let Request::ExternalMedia { external_host, .. } = r {
+                Some(external_host.as_str())
+            } else {
+                None
+            }
+        })
         .collect();
-    assert_eq!(hosts, ["127.0.0.1:4000", "127.0.0.1:4002", "127.0.0.1:4000"]);
+    assert_eq!(
+        hosts,
+        ["127.0.0.1:4000", "127.0.0.1:4002", "127.0.0.1:4000"]
+    );
 }
 
 #[test]
 fn callers_beyond_the_limit_go_on_in_the_dialplan() {
-    let mut rig = connected(Config { max_calls: 1, ..config() });
+    let mut rig = connected(Config {
+        max_calls: 1,
+        ..config()
+    });
     rig.world.incoming("c1");
     rig.world.incoming("c2");
     rig.settle();
     assert!(is_up(&rig, "c1", "caller"));
     assert!(rig.world.is_continued("c2") && !rig.world.is_continued("c1"));
-    assert_eq!(count(&rig, |n| matches!(n, Notice::CallTurnedAway { channel } if channel.id == "c2")), 1);
+    assert_eq!(
+        count(
+            &rig,
+            |n| matches!(n, Notice::CallTurnedAway { channel } if channel.id == "c2")
+        ),
+        1
+    );
     assert_eq!(rig.control.stats().turned_away, 1);
 }
 
@@ -120,13 +152,18 @@ fn media_channels_never_open_a_call() {
     rig.world.incoming("asterscribe-old-7-media");
     rig.settle();
     assert_eq!(rig.assert_calls_told_in_turn(), Vec::<String>::new());
-    assert!(!rig.world.exists("asterscribe-old-7-media"), "what bears our prefix and belongs to no call is removed");
+    assert!(
+        !rig.world.exists("asterscribe-old-7-media"),
+        "what bears our prefix and belongs to no call is removed"
+    );
     assert_eq!(rig.control.stats().reaped, 1);
 
     // Another application's media is left alone.
     let text = r#"{"type":"StasisStart","channel":{"id":"x9","name":"UnicastRTP/127.0.0.1:9-0x1","state":"Up"}}"#;
     let asked = rig.requests.len();
-    rig.input(super::super::Input::Event(crate::event::Event::parse(text).unwrap()));
+    rig.input(super::super::Input::Event(
+        crate::event::Event::parse(text).unwrap(),
+    ));
     rig.settle();
     assert_eq!(rig.requests.len(), asked);
 }
@@ -136,20 +173,39 @@ fn keys_and_states_are_told() {
     let mut rig = rig_in_call(Order::RepliesFirst);
     rig.world.press("c1", '5');
     rig.settle();
-    assert!(rig.notices.iter().any(|n| matches!(n, Notice::Dtmf { leg: "caller", digit: '5', duration_ms: 100, .. })));
-    assert!(rig.notices.iter().any(|n| matches!(n, Notice::StateChange { state, .. } if state == "Up")));
+    assert!(rig.notices.iter().any(|n| matches!(
+        n,
+        Notice::Dtmf {
+            leg: "caller",
+            digit: '5',
+            duration_ms: 100,
+            ..
+        }
+    )));
+    assert!(
+        rig.notices
+            .iter()
+            .any(|n| matches!(n, Notice::StateChange { state, .. } if state == "Up"))
+    );
 }
 
 #[test]
 fn lost_media_is_made_anew_but_not_for_ever() {
     let mut rig = rig_in_call(Order::RepliesFirst);
     for round in 1..=6 {
-        let media: Vec<String> = rig.ours().into_iter().filter(|id| id.ends_with("media")).collect();
+        let media: Vec<String> = rig
+            .ours()
+            .into_iter()
+            .filter(|id| id.ends_with("media"))
+            .collect();
         assert_eq!(media.len(), 1, "round {round}");
         rig.world.kill(&media[0]);
         rig.settle();
         if round <= 5 {
-            assert_eq!(count(&rig, |n| matches!(n, Notice::MediaUp { .. })), round + 1);
+            assert_eq!(
+                count(&rig, |n| matches!(n, Notice::MediaUp { .. })),
+                round + 1
+            );
         }
     }
     assert_eq!(count(&rig, |n| matches!(n, Notice::CallFailed { .. })), 1);

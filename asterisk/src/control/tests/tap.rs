@@ -8,15 +8,30 @@ use crate::testkit::Fault;
 fn both_parties_get_a_snoop_a_media_channel_and_a_bridge_of_their_own() {
     let rig = rig_tapping();
     assert!(is_accepted(&rig, CommandKind::Tap));
-    assert!(rig.notices.iter().any(|n| matches!(n, Notice::CallOpened { kind: CallKind::Tap, .. })));
+    assert!(rig.notices.iter().any(|n| matches!(
+        n,
+        Notice::CallOpened {
+            kind: CallKind::Tap,
+            ..
+        }
+    )));
     let bridges = rig.world.bridge_ids();
     assert_eq!(bridges.len(), 2);
     for bridge in bridges {
         assert_eq!(rig.world.bridged(&bridge).len(), 2);
         assert!(!rig.world.bridged(&bridge).contains(&"t1".to_owned()));
     }
-    let sides: Vec<Spy> =
-        rig.requests.iter().filter_map(|r| if let Request::Snoop { spy, .. } = r { Some(*spy) } else { None }).collect();
+    let sides: Vec<Spy> = rig
+        .requests
+        .iter()
+        .filter_map(|r| {
+            if let Request::Snoop { spy, .. } = r {
+                Some(*spy)
+            } else {
+                None
+            }
+        })
+        .collect();
     assert_eq!(sides, [Spy::In, Spy::Out]);
     assert!(rig.world.is_subscribed("t1"));
 }
@@ -24,7 +39,9 @@ fn both_parties_get_a_snoop_a_media_channel_and_a_bridge_of_their_own() {
 #[test]
 fn an_unknown_channel_is_refused() {
     let mut rig = rig();
-    rig.command(Command::Tap { call: "nobody".into() });
+    rig.command(Command::Tap {
+        call: "nobody".into(),
+    });
     rig.settle();
     assert_eq!(refusal_of(&rig, CommandKind::Tap).unwrap().0, Some(404));
     rig.assert_nothing_left();
@@ -35,7 +52,12 @@ fn a_call_of_ours_and_our_own_channels_cannot_be_tapped() {
     let mut rig = rig_in_call(Order::RepliesFirst);
     rig.command(Command::Tap { call: "c1".into() });
     assert_eq!(refusal_of(&rig, CommandKind::Tap).unwrap().0, Some(409));
-    let own = rig.world.channel_ids().into_iter().find(|id| id.ends_with("media")).unwrap();
+    let own = rig
+        .world
+        .channel_ids()
+        .into_iter()
+        .find(|id| id.ends_with("media"))
+        .unwrap();
     rig.notices.clear();
     rig.command(Command::Tap { call: own });
     assert_eq!(refusal_of(&rig, CommandKind::Tap).unwrap().0, Some(409));
@@ -45,11 +67,23 @@ fn a_call_of_ours_and_our_own_channels_cannot_be_tapped() {
 fn one_leg_may_fail() {
     let mut rig = rig();
     rig.world.foreign_call("t1");
-    rig.set_faults(|r| if matches!(r, Request::Snoop { spy: Spy::Out, .. }) { Fault::Refused(500) } else { Fault::None });
+    rig.set_faults(|r| {
+        if matches!(r, Request::Snoop { spy: Spy::Out, .. }) {
+            Fault::Refused(500)
+        } else {
+            Fault::None
+        }
+    });
     rig.command(Command::Tap { call: "t1".into() });
     rig.settle();
     assert!(is_up(&rig, "t1", "caller"));
-    assert_eq!(count(&rig, |n| matches!(n, Notice::LegFailed { leg: "callee", .. })), 1);
+    assert_eq!(
+        count(&rig, |n| matches!(
+            n,
+            Notice::LegFailed { leg: "callee", .. }
+        )),
+        1
+    );
     assert_eq!(rig.assert_calls_told_in_turn(), ["t1"]);
     assert_eq!(rig.ours().len(), 3, "{:?}", rig.ours());
 }
@@ -58,7 +92,13 @@ fn one_leg_may_fail() {
 fn both_legs_failing_fails_the_call_and_leaves_the_channel_alone() {
     let mut rig = rig();
     rig.world.foreign_call("t1");
-    rig.set_faults(|r| if matches!(r, Request::ExternalMedia { .. }) { Fault::Refused(500) } else { Fault::None });
+    rig.set_faults(|r| {
+        if matches!(r, Request::ExternalMedia { .. }) {
+            Fault::Refused(500)
+        } else {
+            Fault::None
+        }
+    });
     rig.command(Command::Tap { call: "t1".into() });
     rig.settle();
     assert_eq!(count(&rig, |n| matches!(n, Notice::LegFailed { .. })), 2);
@@ -74,9 +114,14 @@ fn ending_a_tap_never_touches_the_channel() {
     rig.command(Command::Hangup { call: "t1".into() });
     rig.settle();
     assert!(is_accepted(&rig, CommandKind::Hangup));
-    assert_eq!(end_of(&rig, "t1").unwrap(), (None, "the tap was ended on request".into()));
+    assert_eq!(
+        end_of(&rig, "t1").unwrap(),
+        (None, "the tap was ended on request".into())
+    );
     rig.assert_nothing_left();
-    assert!(rig.world.exists("t1") && !rig.world.is_continued("t1") && !rig.world.is_subscribed("t1"));
+    assert!(
+        rig.world.exists("t1") && !rig.world.is_continued("t1") && !rig.world.is_subscribed("t1")
+    );
     assert!(!rig.requests.iter().any(|r| {
         matches!(r, Request::DeleteChannel { channel } | Request::Continue { channel } | Request::Answer { channel } if channel == "t1")
     }));
@@ -89,7 +134,10 @@ fn the_tapped_channels_hang_up_ends_the_tap_with_its_cause() {
         rig.order = order;
         rig.world.hang_up("t1", 17);
         rig.advance(ms(1000));
-        assert_eq!(end_of(&rig, "t1").unwrap(), (Some(17), "told at the end".into()));
+        assert_eq!(
+            end_of(&rig, "t1").unwrap(),
+            (Some(17), "told at the end".into())
+        );
         rig.advance(ms(60_000));
         rig.assert_nothing_left();
         assert!(rig.assert_calls_told_in_turn().is_empty());
@@ -99,12 +147,19 @@ fn the_tapped_channels_hang_up_ends_the_tap_with_its_cause() {
 #[test]
 fn a_snoop_that_ends_ends_the_tap() {
     let mut rig = rig_tapping();
-    let snoop = rig.ours().into_iter().find(|id| id.ends_with("snoop")).unwrap();
+    let snoop = rig
+        .ours()
+        .into_iter()
+        .find(|id| id.ends_with("snoop"))
+        .unwrap();
     rig.world.kill(&snoop);
     rig.settle();
     assert_eq!(end_of(&rig, "t1"), None, "a cause may still come");
     rig.advance(ms(300));
-    assert_eq!(end_of(&rig, "t1").unwrap(), (None, "the tapped channel ended".into()));
+    assert_eq!(
+        end_of(&rig, "t1").unwrap(),
+        (None, "the tapped channel ended".into())
+    );
     rig.assert_nothing_left();
     assert!(rig.world.exists("t1"));
 }

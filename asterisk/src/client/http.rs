@@ -1,0 +1,230 @@
+//! Requests over HTTP.
+
+use std::fmt;
+
+use reqwest::{Response, Url, redirect};
+use serde_json::Value;
+
+use super::{ClientConfig, ClientError, Password, base_url};
+use crate::control::RequestFailure;
+use crate::request::{Method, Request};
+
+/// Longest reply that is read, bytes: some thousand channels.
+const MAX_REPLY: usize = 8 << 20;
+/// Longest reason that is passed on, characters.
+const MAX_REASON: usize = 300;
+
+/// Speaks ARI. Cheap to clone; clones share their connections.
+#[derive(Clone)]
+pub struct Client {
+    http: reqwest::Client,
+    base: Url,
+    user: String,
+    password: Password,
+    pub(super) config: ClientConfig,
+}
+
+impl Client {
+    /// A client; nothing is connected yet.
+    ///
+    /// # Errors
+    /// [`ClientError`] for settings that make none.
+    pub fn new(config: &ClientConfig) -> Result<Self, ClientError> {
+        let http = reqwest::Client::builder()
+            .connect_timeout(config.connect_timeout)
+            .timeout(config.request_timeout)
+            // A redirection would carry the password elsewhere, and so would a proxy.
+            .redirect(redirect::Policy::none())
+            .no_proxy()
+            .build()
+            .map_err(|error| ClientError::Http(error.to_string()))?;
+        Ok(Self {
+            http,
+            base: base_url(&config.url)?,
+            user: config.user.clone(),
+            password: config.password.clone(),
+            config: config.clone(),
+        })
+    }
+
+    /// Sends one request and reads its reply; null where there is no body.
+    ///
+    /// # Errors
+    /// [`RequestFailure`]: refused, not reached or not in time.
+    pub async fn execute(&self, request: &Request) -> Result<Value, RequestFailure> {
+        let url = Url::parse(&format!("{}{}", self.base, request.target()))
+            .map_err(|_| RequestFailure::Unreachable("the request makes no address".to_owned()))?;
+        let method = match request.method() {
+            Method::Get => reqwest::Method::GET,
+            Method::Post => reqwest::Method::POST,
+            Method::Delete => reqwest::Method::DELETE,
+        };
+        let mut builder = self
+            .http
+            .request(method, url)
+            .basic_auth(&self.user, Some(self.password.reveal()));
+        if let Some(body) = request.body() {
+            builder = builder.json(&body);
+        }
+        let mut response = builder.send().await.map_err(failure)?;
+        let status = response.status().as_u16();
+        let body = read_capped(&mut response).await?;
+        if !response.status().is_success() {
+            return Err(RequestFailure::Refused {
+                status,
+                message: reason(status, &body),
+            });
+        }
+        if body.is_empty() {
+            return Ok(Value::Null);
+        }
+        serde_json::from_slice(&body).map_err(|_| RequestFailure::Refused {
+            status,
+            message: "the answer is not JSON; is this ARI?".to_owned(),
+        })
+    }
+
+    /// Address of the events websocket.
+    pub(super) fn events_url(&self, app: &str) -> String {
+        let mut url = self.base.clone();
+        let path = format!("{}/events", url.path());
+        url.set_path(&path);
+        url.query_pairs_mut()
+            .append_pair("app", app)
+            .append_pair("subscribeAll", "false");
+        // `http` becomes `ws` and `https` becomes `wss`.
+        url.as_str().replacen("http", "ws", 1)
+    }
+
+    /// The value of the `Authorization` header (RFC 7617).
+    pub(super) fn authorization(&self) -> String {
+        format!(
+            "Basic {}",
+            base64(format!("{}:{}", self.user, self.password.reveal()).as_bytes())
+        )
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("base", &self.base.as_str())
+            .field("user", &self.user)
+            .finish_non_exhaustive()
+    }
+}
+
+async fn read_capped(response: &mut Response) -> Result<Vec<u8>, RequestFailure> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(failure)? {
+        if body.len() + chunk.len() > MAX_REPLY {
+            return Err(RequestFailure::Unreachable(format!(
+                "the answer is longer than {MAX_REPLY} bytes"
+            )));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
+fn failure(error: reqwest::Error) -> RequestFailure {
+    if error.is_timeout() {
+        return RequestFailure::TimedOut;
+    }
+    // The outermost text says only that a request failed; the cause is what helps.
+    let mut text = error.to_string();
+    let error = error.without_url();
+    let mut cause: Option<&dyn std::error::Error> = std::error::Error::source(&error);
+    while let Some(inner) = cause {
+        text = inner.to_string();
+        cause = inner.source();
+    }
+    RequestFailure::Unreachable(text)
+}
+
+/// ARI explains itself as `{"message": …}`, sometimes `{"error": …}`.
+fn reason(status: u16, body: &[u8]) -> String {
+    if status == 401 {
+        return "wrong user or password".to_owned();
+    }
+    let told = serde_json::from_slice::<Value>(body)
+        .ok()
+        .and_then(|value| {
+            ["message", "error"]
+                .iter()
+                .find_map(|key| value.get(key)?.as_str().map(str::to_owned))
+        });
+    match told {
+        Some(text) if !text.is_empty() => text.chars().take(MAX_REASON).collect(),
+        _ => "no reason given".to_owned(),
+    }
+}
+
+/// RFC 4648 section 4.
+fn base64(data: &[u8]) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::with_capacity(data.len().div_ceil(3) * 4);
+    for chunk in data.chunks(3) {
+        let byte = |index: usize| u32::from(chunk.get(index).copied().unwrap_or(0));
+        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
+        for (index, shift) in [18, 12, 6, 0].into_iter().enumerate() {
+            let sextet = usize::try_from(bits >> shift & 63).expect("six bits");
+            text.push(if index <= chunk.len() {
+                char::from(ALPHABET[sextet])
+            } else {
+                '='
+            });
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base64_is_that_of_the_rfc() {
+        for (plain, text) in [
+            ("", ""),
+            ("f", "Zg=="),
+            ("fo", "Zm8="),
+            ("foo", "Zm9v"),
+            ("foob", "Zm9vYg=="),
+            ("foobar", "Zm9vYmFy"),
+        ] {
+            assert_eq!(base64(plain.as_bytes()), text);
+        }
+        assert_eq!(base64(&[0xff, 0xfe, 0xfd]), "//79");
+    }
+
+    #[test]
+    fn the_events_address_carries_no_secret() {
+        let client =
+            Client::new(&ClientConfig::new("https://pbx:8089/ari/", "u", "secret")).unwrap();
+        assert_eq!(
+            client.events_url("my app"),
+            "wss://pbx:8089/ari/events?app=my+app&subscribeAll=false"
+        );
+        assert_eq!(
+            client.authorization(),
+            format!("Basic {}", base64(b"u:secret"))
+        );
+    }
+
+    #[test]
+    fn reasons_are_found_and_bounded() {
+        assert_eq!(
+            reason(404, br#"{"message":"Channel not found"}"#),
+            "Channel not found"
+        );
+        assert_eq!(
+            reason(500, br#"{"error":"Allocation failed"}"#),
+            "Allocation failed"
+        );
+        assert_eq!(reason(500, b"<html>"), "no reason given");
+        assert_eq!(reason(401, br#"{"error":"x"}"#), "wrong user or password");
+        let long = format!(r#"{{"message":"{}"}}"#, "x".repeat(5000));
+        assert_eq!(reason(500, long.as_bytes()).len(), MAX_REASON);
+    }
+}

@@ -1,0 +1,243 @@
+//! The task that owns a [`Control`] and moves things between it and the world.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::pin;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tracing::{error, info, warn};
+
+use super::ConnectionState;
+use super::http::Client;
+use super::link::{Heard, keep};
+use crate::control::{Command, Control, Input, Notice, Output, RequestFailure, RequestId};
+use crate::request::Request;
+
+/// Requests under way at once.
+const MAX_REQUESTS: usize = 64;
+/// Events read ahead.
+const MAX_EVENTS: usize = 1024;
+/// How long taking everything down may take when we are told to stop.
+const STOP_WITHIN: Duration = Duration::from_secs(10);
+
+/// Everything [`Driver::run`] needs.
+#[derive(Debug)]
+pub struct Driver {
+    /// Speaks to Asterisk.
+    pub client: Client,
+    /// Name of the Stasis application, as in the machine's settings.
+    pub app: String,
+    /// Decides.
+    pub control: Control,
+    /// Wishes; the queue's bound is its maker's.
+    pub commands: mpsc::Receiver<Command>,
+    /// News. When the queue is full, events and commands wait; replies and timers go on.
+    pub notices: mpsc::Sender<Notice>,
+    /// How the connection is.
+    pub state: watch::Sender<ConnectionState>,
+    /// The monotonic clock.
+    pub clock: fn() -> Instant,
+}
+
+/// How a driver ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stopped {
+    /// Everything of ours is gone from Asterisk.
+    Clean,
+    /// Time ran out first; the next start finds what was left.
+    Abandoned,
+}
+
+impl Driver {
+    /// Runs until `shutdown` resolves, or nobody takes the notices any more, and everything
+    /// of ours has been taken down, for which there are 10 s.
+    pub async fn run(self, shutdown: impl Future<Output = ()> + Send) -> Stopped {
+        let (heard_in, heard) = mpsc::channel(MAX_EVENTS);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(keep(
+            self.client.clone(),
+            self.app.clone(),
+            heard_in,
+            self.state,
+            self.clock,
+        ));
+        let running = Running {
+            client: self.client,
+            control: self.control,
+            clock: self.clock,
+            notices: self.notices,
+            commands: Some(self.commands),
+            heard,
+            queue: VecDeque::new(),
+            requests: JoinSet::new(),
+            backlog: VecDeque::new(),
+            stop_at: None,
+            complete: false,
+        };
+        let stopped = running.run(shutdown).await;
+        info!(?stopped, "no longer speaking to Asterisk");
+        stopped
+    }
+}
+
+struct Running {
+    client: Client,
+    control: Control,
+    clock: fn() -> Instant,
+    notices: mpsc::Sender<Notice>,
+    commands: Option<mpsc::Receiver<Command>>,
+    heard: mpsc::Receiver<Heard>,
+    /// Requests that wait for a place; one that waits longer than it may is forgotten by the machine.
+    queue: VecDeque<(Instant, RequestId, Request)>,
+    requests: JoinSet<(RequestId, Result<Value, RequestFailure>)>,
+    /// Notices that wait for room. Nothing but replies and timers adds to it meanwhile.
+    backlog: VecDeque<Notice>,
+    stop_at: Option<Instant>,
+    complete: bool,
+}
+
+/// What woke the task.
+enum Woken {
+    Room,
+    NobodyListens,
+    Replied(RequestId, Result<Value, RequestFailure>),
+    Heard(Option<Heard>),
+    Command(Option<Command>),
+    Due,
+    Stop,
+    OutOfTime,
+}
+
+impl Running {
+    async fn run(mut self, shutdown: impl Future<Output = ()> + Send) -> Stopped {
+        let mut shutdown = pin!(shutdown);
+        loop {
+            let wait = self.drain();
+            self.start_requests();
+            if self.complete && self.backlog.is_empty() {
+                return Stopped::Clean;
+            }
+            let stopping = self.stop_at.is_some();
+            let free = self.backlog.is_empty();
+            let clock = self.clock;
+            let woken = tokio::select! {
+                room = self.notices.reserve(), if !free => match room {
+                    Ok(room) => {
+                        if let Some(notice) = self.backlog.pop_front() {
+                            room.send(notice);
+                        }
+                        Woken::Room
+                    }
+                    Err(_) => Woken::NobodyListens,
+                },
+                Some(done) = self.requests.join_next(), if !self.requests.is_empty() => match done {
+                    Ok((id, result)) => Woken::Replied(id, result),
+                    Err(error) => {
+                        // Its time-out will tell the machine.
+                        error!(%error, "a request was lost");
+                        Woken::Room
+                    }
+                },
+                heard = self.heard.recv(), if free => Woken::Heard(heard),
+                command = next_command(&mut self.commands), if free => Woken::Command(command),
+                () = until(wait, clock) => Woken::Due,
+                () = &mut shutdown, if !stopping => Woken::Stop,
+                () = until(self.stop_at, clock), if stopping => Woken::OutOfTime,
+            };
+            if let Some(stopped) = self.take(woken) {
+                return stopped;
+            }
+        }
+    }
+
+    fn take(&mut self, woken: Woken) -> Option<Stopped> {
+        match woken {
+            Woken::Room => {}
+            Woken::Replied(id, result) => self.input(Input::Reply { id, result }),
+            Woken::Heard(Some(Heard::Connected)) => self.input(Input::Connected),
+            Woken::Heard(Some(Heard::Event(event))) => self.input(Input::Event(event)),
+            Woken::Heard(Some(Heard::Disconnected)) => {
+                // The machine has given these up, and Asterisk would make what nobody hears of.
+                self.queue.clear();
+                self.input(Input::Disconnected);
+            }
+            Woken::Heard(None) => {
+                error!("the events task ended");
+                self.stop();
+            }
+            Woken::Command(Some(command)) => self.input(Input::Command(command)),
+            Woken::Command(None) => self.commands = None,
+            Woken::Due => self.input(Input::Timer),
+            Woken::Stop => self.stop(),
+            Woken::NobodyListens => {
+                self.backlog.clear();
+                self.stop();
+            }
+            Woken::OutOfTime => {
+                warn!("not everything could be taken down in time");
+                return Some(Stopped::Abandoned);
+            }
+        }
+        None
+    }
+
+    fn stop(&mut self) {
+        if self.stop_at.is_none() {
+            self.stop_at = Some((self.clock)() + STOP_WITHIN);
+            self.input(Input::Command(Command::Shutdown));
+        }
+    }
+
+    fn input(&mut self, input: Input) {
+        self.control.handle(input, (self.clock)());
+    }
+
+    fn drain(&mut self) -> Option<Instant> {
+        loop {
+            match self.control.poll() {
+                Output::Send { id, request } => self.queue.push_back(((self.clock)(), id, request)),
+                Output::Notice(notice) => {
+                    self.complete |= notice == Notice::ShutdownComplete;
+                    if !self.notices.is_closed() {
+                        self.backlog.push_back(notice);
+                    }
+                }
+                Output::Wait(at) => return at,
+            }
+        }
+    }
+
+    fn start_requests(&mut self) {
+        let now = (self.clock)();
+        let longest = self.client.config.request_timeout;
+        while self.requests.len() < MAX_REQUESTS {
+            let Some((since, id, request)) = self.queue.pop_front() else {
+                return;
+            };
+            if now.saturating_duration_since(since) >= longest {
+                warn!(?request, "waited too long for its turn and is not sent");
+                continue;
+            }
+            let client = self.client.clone();
+            self.requests
+                .spawn(async move { (id, client.execute(&request).await) });
+        }
+    }
+}
+
+async fn next_command(commands: &mut Option<mpsc::Receiver<Command>>) -> Option<Command> {
+    match commands {
+        Some(commands) => commands.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn until(at: Option<Instant>, clock: fn() -> Instant) {
+    match at {
+        Some(at) => tokio::time::sleep(at.saturating_duration_since(clock())).await,
+        None => std::future::pending().await,
+    }
+}

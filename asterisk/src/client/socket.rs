@@ -1,0 +1,124 @@
+//! The events websocket: one connection from handshake to end.
+
+use std::time::{Duration, Instant};
+
+use futures_util::{SinkExt as _, StreamExt as _};
+use tokio::net::TcpStream;
+use tokio::time::{sleep_until, timeout};
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::tungstenite::http::{HeaderValue, header};
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::tungstenite::{Error as WsError, Message};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
+
+use super::http::Client;
+
+/// Longest message, bytes. Events are a few KB.
+const MAX_MESSAGE: usize = 1 << 20;
+/// Our pings.
+const PING_EVERY: Duration = Duration::from_secs(10);
+/// Silence after which the connection counts as dead.
+const DEAD_AFTER: Duration = Duration::from_secs(25);
+
+/// Why there is no events websocket.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum ConnectError {
+    /// 401.
+    #[error("Asterisk refuses the ARI user or password")]
+    Unauthorized,
+    /// Another HTTP status.
+    #[error("Asterisk refuses the events websocket with status {0}")]
+    Refused(u16),
+    /// No connection.
+    #[error("{0}")]
+    Unreachable(String),
+}
+
+/// An open events websocket.
+pub(super) struct EventSocket {
+    stream: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    clock: fn() -> Instant,
+    heard: Instant,
+    pinged: Instant,
+}
+
+impl EventSocket {
+    pub(super) async fn connect(
+        client: &Client,
+        app: &str,
+        clock: fn() -> Instant,
+    ) -> Result<Self, ConnectError> {
+        let unreachable = |error: WsError| ConnectError::Unreachable(error.to_string());
+        let mut request = client
+            .events_url(app)
+            .into_client_request()
+            .map_err(unreachable)?;
+        let mut authorization = HeaderValue::from_str(&client.authorization())
+            .map_err(|_| ConnectError::Unreachable("the password makes no header".to_owned()))?;
+        authorization.set_sensitive(true);
+        request
+            .headers_mut()
+            .insert(header::AUTHORIZATION, authorization);
+        let config = WebSocketConfig::default()
+            .max_message_size(Some(MAX_MESSAGE))
+            .max_frame_size(Some(MAX_MESSAGE));
+        let limit = client.config.connect_timeout;
+        let connecting = connect_async_with_config(request, Some(config), true);
+        let (stream, _) = match timeout(limit, connecting).await {
+            Err(_) => {
+                return Err(ConnectError::Unreachable(format!(
+                    "no connection within {} s",
+                    limit.as_secs()
+                )));
+            }
+            Ok(Err(WsError::Http(response))) if response.status() == 401 => {
+                return Err(ConnectError::Unauthorized);
+            }
+            Ok(Err(WsError::Http(response))) => {
+                return Err(ConnectError::Refused(response.status().as_u16()));
+            }
+            Ok(Err(error)) => return Err(unreachable(error)),
+            Ok(Ok(connected)) => connected,
+        };
+        let now = clock();
+        Ok(Self {
+            stream,
+            clock,
+            heard: now,
+            pinged: now,
+        })
+    }
+
+    /// The next text message, or why there will be none. Pings meanwhile.
+    pub(super) async fn next(&mut self) -> Result<String, String> {
+        loop {
+            let ping_at = self.pinged + PING_EVERY;
+            let dead_at = self.heard + DEAD_AFTER;
+            tokio::select! {
+                message = self.stream.next() => {
+                    self.heard = (self.clock)();
+                    match message {
+                        None => return Err("Asterisk closed the connection".to_owned()),
+                        Some(Err(error)) => return Err(error.to_string()),
+                        Some(Ok(Message::Close(_))) => return Err("Asterisk closed the connection".to_owned()),
+                        Some(Ok(Message::Text(text))) => return Ok(text.as_str().to_owned()),
+                        // Pings are answered by the stream itself; events are text.
+                        Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Binary(_) | Message::Frame(_))) => {}
+                    }
+                }
+                () = sleep_until(dead_at.into()) => {
+                    return Err(format!("Asterisk has been silent for {} s", DEAD_AFTER.as_secs()));
+                }
+                () = sleep_until(ping_at.into()) => {
+                    self.pinged = (self.clock)();
+                    let ping = self.stream.send(Message::Ping(Vec::new().into()));
+                    match timeout(PING_EVERY, ping).await {
+                        Ok(Ok(())) => {}
+                        Ok(Err(error)) => return Err(error.to_string()),
+                        Err(_) => return Err("Asterisk takes nothing any more".to_owned()),
+                    }
+                }
+            }
+        }
+    }
+}

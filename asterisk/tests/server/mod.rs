@@ -1,0 +1,253 @@
+//! ARI's wire before the testkit's world: one request per connection, one websocket.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use asterscribe_ari::control::RequestFailure;
+use asterscribe_ari::request::{Originate, Request, Spy};
+use asterscribe_ari::testkit::World;
+use futures_util::{SinkExt as _, StreamExt as _};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
+use tokio_tungstenite::tungstenite::Message;
+
+/// `user:secret`
+const AUTHORIZATION: &str = "authorization: basic dxnlcjpzzwnyzxq=";
+
+pub(crate) struct Server {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    world: Mutex<World>,
+    changed: Notify,
+    dropped: Notify,
+    handshakes: AtomicUsize,
+    canned: Mutex<Option<String>>,
+}
+
+impl Server {
+    pub(crate) async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let shared = Arc::new(Shared {
+            world: Mutex::new(World::new("asterscribe")),
+            changed: Notify::new(),
+            dropped: Notify::new(),
+            handshakes: AtomicUsize::new(0),
+            canned: Mutex::new(None),
+        });
+        let serving = shared.clone();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(serve(stream, serving.clone()));
+            }
+        });
+        Self { address, shared }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    pub(crate) fn with_world<T>(&self, act: impl FnOnce(&mut World) -> T) -> T {
+        let outcome = act(&mut self.shared.world.lock().unwrap());
+        self.shared.changed.notify_one();
+        outcome
+    }
+
+    pub(crate) fn drop_sockets(&self) {
+        self.shared.dropped.notify_waiters();
+    }
+
+    pub(crate) fn handshakes(&self) -> usize {
+        self.shared.handshakes.load(Ordering::SeqCst)
+    }
+
+    /// Gives these bytes to the next request.
+    pub(crate) fn answer_with(&self, bytes: &str) {
+        *self.shared.canned.lock().unwrap() = Some(bytes.to_owned());
+    }
+}
+
+async fn serve(mut stream: TcpStream, shared: Arc<Shared>) {
+    let mut head = vec![0u8; 8192];
+    let text = loop {
+        let read = stream.peek(&mut head).await.unwrap_or(0);
+        let text = String::from_utf8_lossy(&head[..read]).into_owned();
+        if read == 0 {
+            return;
+        }
+        if text.contains("\r\n\r\n") {
+            break text;
+        }
+        tokio::task::yield_now().await;
+    };
+    let authorized = text.to_ascii_lowercase().contains(AUTHORIZATION);
+    if text.starts_with("GET /ari/events?app=asterscribe&subscribeAll=false ") {
+        shared.handshakes.fetch_add(1, Ordering::SeqCst);
+        if authorized {
+            return events(stream, shared).await;
+        }
+    }
+    let mut taken = vec![0u8; text.find("\r\n\r\n").unwrap() + 4];
+    stream.read_exact(&mut taken).await.unwrap();
+    let canned = shared.canned.lock().unwrap().take();
+    let answer = match canned {
+        Some(bytes) => bytes,
+        None if !authorized => http(401, "{}"),
+        None => carry_out(&text, &shared),
+    };
+    // The other side may have gone meanwhile.
+    drop(stream.write_all(answer.as_bytes()).await);
+    drop(stream.shutdown().await);
+}
+
+fn carry_out(head: &str, shared: &Shared) -> String {
+    let mut words = head.split(' ');
+    let (method, target) = (words.next().unwrap(), words.next().unwrap());
+    let request = parse(method, target).unwrap_or_else(|| panic!("{method} {target}"));
+    assert_eq!(
+        format!("/ari{}", request.target()).len(),
+        target.len(),
+        "{target}"
+    );
+    let result = shared.world.lock().unwrap().execute(&request);
+    shared.changed.notify_one();
+    match result {
+        Ok(value) if value.is_null() => http(204, ""),
+        Ok(value) => http(200, &value.to_string()),
+        Err(RequestFailure::Refused { status, message }) => {
+            http(status, &format!(r#"{{"message":"{message}"}}"#))
+        }
+        Err(other) => panic!("the world only refuses: {other}"),
+    }
+}
+
+fn http(status: u16, body: &str) -> String {
+    format!(
+        "HTTP/1.1 {status} X\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+async fn events(stream: TcpStream, shared: Arc<Shared>) {
+    let mut socket = tokio_tungstenite::accept_async(stream).await.unwrap();
+    shared.world.lock().unwrap().connected = true;
+    let dropped = shared.dropped.notified();
+    let mut dropped = std::pin::pin!(dropped);
+    loop {
+        while let Some(text) = { shared.world.lock().unwrap().next_event_text() } {
+            if socket.send(Message::text(text)).await.is_err() {
+                return;
+            }
+        }
+        tokio::select! {
+            () = shared.changed.notified() => {}
+            () = &mut dropped => return,
+            message = socket.next() => match message {
+                Some(Ok(_)) => {}
+                _ => return,
+            },
+        }
+    }
+}
+
+fn decode(text: &str) -> String {
+    let mut bytes = Vec::new();
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        if byte == b'%' {
+            let digits = [rest.next().unwrap(), rest.next().unwrap()];
+            bytes.push(u8::from_str_radix(std::str::from_utf8(&digits).unwrap(), 16).unwrap());
+        } else {
+            bytes.push(byte);
+        }
+    }
+    String::from_utf8(bytes).unwrap()
+}
+
+/// Reads back what the client wrote: that the two agree is half of the test.
+fn parse(method: &str, target: &str) -> Option<Request> {
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let segments: Vec<String> = path.strip_prefix("/ari/")?.split('/').map(decode).collect();
+    let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
+    let value = |name: &str| {
+        query
+            .split('&')
+            .find_map(|pair| pair.split_once('=').filter(|(key, _)| *key == name))
+            .map(|(_, v)| decode(v))
+    };
+    let channel_source = || {
+        value("eventSource").and_then(|source| source.strip_prefix("channel:").map(str::to_owned))
+    };
+    Some(match (method, segments.as_slice()) {
+        ("GET", ["asterisk", "ping"]) => Request::Ping,
+        ("GET", ["channels"]) => Request::ListChannels,
+        ("GET", ["bridges"]) => Request::ListBridges,
+        ("GET", ["applications", app]) => Request::GetApplication { app: (*app).into() },
+        ("GET", ["channels", id]) => Request::GetChannel {
+            channel: (*id).into(),
+        },
+        ("GET", ["channels", id, "variable"]) => Request::GetVariable {
+            channel: (*id).into(),
+            variable: value("variable")?,
+        },
+        ("POST", ["applications", app, "subscription"]) => Request::Subscribe {
+            app: (*app).into(),
+            channel: channel_source()?,
+        },
+        ("DELETE", ["applications", app, "subscription"]) => Request::Unsubscribe {
+            app: (*app).into(),
+            channel: channel_source()?,
+        },
+        ("POST", ["channels"]) => Request::Originate(Originate {
+            channel: value("channelId")?,
+            app: value("app")?,
+            endpoint: value("endpoint")?,
+            caller_id: value("callerId"),
+            formats: value("formats"),
+            timeout_s: value("timeout")?.parse().ok()?,
+            variables: Vec::new(),
+        }),
+        ("POST", ["channels", "externalMedia"]) => Request::ExternalMedia {
+            channel: value("channelId")?,
+            app: value("app")?,
+            external_host: value("external_host")?,
+            format: value("format")?,
+        },
+        ("POST", ["channels", id, "answer"]) => Request::Answer {
+            channel: (*id).into(),
+        },
+        ("POST", ["channels", id, "continue"]) => Request::Continue {
+            channel: (*id).into(),
+        },
+        ("POST", ["channels", id, "snoop", snoop]) => Request::Snoop {
+            channel: (*id).into(),
+            snoop: (*snoop).into(),
+            app: value("app")?,
+            spy: if value("spy")? == "in" {
+                Spy::In
+            } else {
+                Spy::Out
+            },
+        },
+        ("DELETE", ["channels", id]) => Request::DeleteChannel {
+            channel: (*id).into(),
+        },
+        ("POST", ["bridges", id]) => Request::CreateBridge {
+            bridge: (*id).into(),
+        },
+        ("DELETE", ["bridges", id]) => Request::DeleteBridge {
+            bridge: (*id).into(),
+        },
+        ("POST", ["bridges", id, "addChannel"]) => Request::AddChannel {
+            bridge: (*id).into(),
+            channels: value("channel")?.split(',').map(str::to_owned).collect(),
+        },
+        _ => return None,
+    })
+}
