@@ -1,5 +1,7 @@
 //! The client and its driver against a server that speaks just enough HTTP and websocket.
 
+#![expect(clippy::unwrap_used, reason = "a test may fail where it stands")]
+
 mod server;
 
 use std::time::{Duration, Instant};

@@ -77,14 +77,19 @@ impl Ending {
         }
     }
 
+    /// The cause, if one was ever set.
+    pub(super) fn known_cause(&self) -> Option<u16> {
+        self.cause.filter(|cause| *cause != 0)
+    }
+
     /// The reason in words.
     pub(super) fn text(&self, fallback: &str) -> String {
         if let Some(reason) = &self.reason {
             return reason.clone();
         }
-        match (&self.cause_text, self.cause) {
-            (Some(text), _) if !text.is_empty() => text.clone(),
-            (_, Some(cause)) if cause != 0 => cause_name(cause),
+        match (&self.cause_text, self.known_cause()) {
+            (Some(text), Some(_)) if !text.is_empty() => text.clone(),
+            (_, Some(cause)) => cause_name(cause),
             _ => fallback.to_owned(),
         }
     }
@@ -246,7 +251,7 @@ mod tests {
         e.learn(None, Some("nothing".into()));
         assert_eq!(e.text("gone"), "gone");
         e.learn(Some(0), Some("Unknown".into()));
-        assert_eq!(e.cause, Some(0));
+        assert_eq!((e.known_cause(), e.text("gone")), (None, "gone".into()));
         e.learn(Some(16), None);
         assert_eq!(
             (e.cause, e.text("gone")),

@@ -117,13 +117,13 @@ impl Control {
         let Some(call) = self.calls.get(id) else {
             return;
         };
-        let fallback = if call.kind == CallKind::Tap {
-            "the tapped channel ended"
-        } else {
-            "left the application"
+        let fallback = match call.kind {
+            CallKind::Tap => "the tapped channel ended",
+            CallKind::Initiated if !call.in_stasis => "the call did not come about",
+            CallKind::Stasis | CallKind::Initiated => "left the application",
         };
         let (cause, text) = match &call.stage {
-            Stage::Ending(ending) => (ending.cause, ending.text(fallback)),
+            Stage::Ending(ending) => (ending.known_cause(), ending.text(fallback)),
             _ => (None, fallback.to_owned()),
         };
         self.take_down(id, None);

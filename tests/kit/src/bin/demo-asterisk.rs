@@ -1,0 +1,155 @@
+//! `make demo-asterisk`: a real Asterisk 22 carries a call between two parties;
+//! the server is told by one REST request to transcribe it, and the transcript
+//! is shown while it grows. The dialplan of the call knows nothing of us.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use asterscribe_testkit::asterisk::{self, Instance, Options, Release};
+use asterscribe_testkit::scenario::{CONVERSATION, prompt_text};
+use asterscribe_testkit::server::Server;
+use asterscribe_testkit::words::WordErrors;
+use asterscribe_testkit::{Error, Result, host};
+use serde_json::Value;
+
+const CALL: &str = "demo-call";
+const SETUP: Duration = Duration::from_secs(15);
+const LENGTH: Duration = Duration::from_secs(90);
+
+/// Word errors that the demo accepts: the demo model makes some.
+const BOUND: f64 = 0.10;
+
+fn main() -> ExitCode {
+    match run(&mut io::stdout()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            drop(writeln!(io::stderr(), "demo-asterisk: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(out: &mut impl Write) -> Result<()> {
+    say(out, "Asterisk 22 is being unpacked into .cache (once; nothing is installed) …");
+    let root = asterisk::install(Release::V22)?;
+    let asterisk = Instance::start(&root, &Options::default())?;
+    say(out, &format!("Asterisk {} runs at {}", root.version()?, asterisk.base_url()));
+    let server = Server::start(
+        binary()?,
+        &[
+            ("ASTERISK_ARI_URL", &asterisk.base_url()),
+            ("ASTERISK_ARI_USER", asterisk.user()),
+            ("ASTERISK_ARI_PASSWORD", asterisk.password()),
+        ],
+    )?;
+    await_json(&server, "/health", SETUP, |health| health["asterisk"]["state"] == "ok")?;
+    say(out, &format!("asterscribe is connected to it and serves http://{}\n", server.http()));
+
+    place_call(&asterisk)?;
+    say(out, "Two parties are talking; the dialplan of their call is Dial() and nothing else.");
+    let path = format!("/api/call/{CALL}");
+    let answer = server.post(&format!("{path}/transcribe"), &Value::Null)?;
+    say(out, &format!("POST {path}/transcribe answered {}; the transcript grows:\n", answer.status));
+    if answer.status != 202 {
+        return Err(Error::Failed(answer.text));
+    }
+    let transcript = follow(out, &server, &format!("{path}/transcript"))?;
+    judge(out, &transcript)?;
+
+    let left = || {
+        let ours = |ids: Vec<String>| ids.iter().any(|id| id.starts_with("asterscribe-"));
+        Ok::<_, Error>(!ours(asterisk.channels()?) && !ours(asterisk.bridges()?))
+    };
+    if !host::wait_until(host::now() + SETUP, || left().unwrap_or(false)) {
+        return Err(Error::Failed("something of ours is left in Asterisk".to_owned()));
+    }
+    say(out, "Nothing of ours is left in Asterisk.");
+    say(
+        out,
+        "\nWhat to try next:\n  docs/asterisk.md    beside your own Asterisk or FreePBX\n  \
+         deploy/asterisk     configuration files, with a test extension 9999\n  docker compose up   all of it in containers",
+    );
+    Ok(())
+}
+
+/// The server, built beside this program.
+fn binary() -> Result<PathBuf> {
+    let here = std::env::current_exe().map_err(|error| Error::Failed(error.to_string()))?;
+    let path = here.with_file_name("asterscribe");
+    if path.exists() {
+        Ok(path)
+    } else {
+        Err(Error::Failed(format!("{} is not built: cargo build --release", path.display())))
+    }
+}
+
+fn place_call(asterisk: &Instance) -> Result<()> {
+    let query = [
+        ("endpoint", "Local/caller@kit/n"),
+        ("context", "kit"),
+        ("extension", "dial-callee"),
+        ("priority", "1"),
+        ("channelId", CALL),
+        ("formats", "ulaw"),
+    ];
+    asterisk.ari_ok("POST", "/channels", &query, None)?;
+    let talking = || {
+        asterisk.ari("GET", "/bridges", &[], None).is_ok_and(|(_, list)| {
+            list[0]["channels"].as_array().is_some_and(|members| members.len() == 2)
+        })
+    };
+    if host::wait_until(host::now() + SETUP, talking) {
+        Ok(())
+    } else {
+        Err(Error::Failed("the parties were not connected".to_owned()))
+    }
+}
+
+/// Prints lines as they come until the transcript is complete.
+fn follow(out: &mut impl Write, server: &Server, path: &str) -> Result<Value> {
+    let mut shown = 0;
+    await_json(server, path, LENGTH, |transcript| {
+        let lines = transcript["lines"].as_array().map(Vec::as_slice).unwrap_or_default();
+        for line in lines.iter().skip(shown) {
+            let seconds = |name: &str| line[name].as_f64().unwrap_or_default() / 1000.0;
+            let (leg, text) = (line["leg"].as_str().unwrap_or("?"), line["text"].as_str().unwrap_or_default());
+            say(out, &format!("  [{:5.1} – {:5.1} s] {leg}: {text}", seconds("start_ms"), seconds("end_ms")));
+        }
+        shown = lines.len();
+        transcript["complete"] == true
+    })
+}
+
+fn judge(out: &mut impl Write, transcript: &Value) -> Result<()> {
+    let lines = transcript["lines"].as_array().map(Vec::as_slice).unwrap_or_default();
+    say(out, "");
+    for leg in ["caller", "callee"] {
+        let said: Vec<String> =
+            CONVERSATION.iter().filter(|turn| turn.leg == leg).map(|turn| prompt_text(turn.prompt)).collect::<Result<_>>()?;
+        let heard: Vec<&str> =
+            lines.iter().filter(|line| line["leg"] == leg).filter_map(|line| line["text"].as_str()).collect();
+        let errors = WordErrors::between(&said.join(" "), &heard.join(" "));
+        let (wrong, of) = (errors.total(), errors.reference);
+        say(out, &format!("{leg}: {wrong} of {of} words wrong ({:.1} %)", errors.rate() * 100.0));
+        if errors.rate() > BOUND {
+            return Err(Error::Failed(format!("more than {} % of the {leg}'s words are wrong", BOUND * 100.0)));
+        }
+    }
+    Ok(())
+}
+
+fn await_json(server: &Server, path: &str, limit: Duration, mut wanted: impl FnMut(&Value) -> bool) -> Result<Value> {
+    let look = || {
+        let answer = server.get(path).ok()?.json();
+        wanted(&answer).then_some(answer)
+    };
+    host::poll_until(host::now() + limit, look)
+        .ok_or_else(|| Error::Failed(format!("{path} did not become as expected within {limit:?}")))
+}
+
+fn say(out: &mut impl Write, text: &str) {
+    // With standard output closed there is nobody to show it to.
+    drop(writeln!(out, "{text}"));
+}
