@@ -98,7 +98,7 @@ const NEXT: &str = "
 What to try next:
   asterscribe replay fixtures/asterisk22_ulaw_stasis.pcap     the transcript of a capture file
   make demo-asterisk                                          the same with a real Asterisk placing the call
-  docs/asterisk.md                                            beside your own Asterisk: two settings and no dialplan
+  deploy/asterisk/README.md                                   beside your own Asterisk or FreePBX
   WHISPER_MODEL=/path/to/ggml-base.en.bin asterscribe serve   with a model that knows more than 120 words";
 
 /// The capture's flows and what is said in each.

@@ -68,8 +68,8 @@ fn run(out: &mut impl Write) -> Result<()> {
     say(out, "Nothing of ours is left in Asterisk.");
     say(
         out,
-        "\nWhat to try next:\n  docs/asterisk.md    beside your own Asterisk or FreePBX\n  \
-         deploy/asterisk     configuration files, with a test extension 9999\n  docker compose up   all of it in containers",
+        "\nWhat to try next:\n  deploy/asterisk/README.md   beside your own Asterisk or FreePBX, with a test extension 9999\n  \
+         docker compose up --build   all of it in containers",
     );
     Ok(())
 }
