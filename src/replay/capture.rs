@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use etherparse::{EtherType, NetSlice, SlicedPacket, TransportSlice};
-use pcap_parser::pcapng::Block;
+use pcap_parser::pcapng::{Block, InterfaceDescriptionBlock, OptionCode};
 use pcap_parser::traits::{PcapNGPacketBlock, PcapReaderIterator};
 use pcap_parser::{Linktype, PcapBlockOwned, PcapError};
 
@@ -78,8 +78,8 @@ pub fn read(path: &Path) -> Result<Capture, CaptureError> {
 }
 
 /// Reads a capture that lies in memory.
-pub fn from_bytes(bytes: &'static [u8]) -> Result<Capture, CaptureError> {
-    parse(bytes).map_err(|_| CaptureError::NotACapture("the built-in capture".to_owned()))
+pub fn from_bytes(bytes: &[u8]) -> Result<Capture, CaptureError> {
+    parse(bytes).map_err(|_| CaptureError::NotACapture("what lies in memory".to_owned()))
 }
 
 enum Unusable {
@@ -190,6 +190,8 @@ impl Source<'_> {
 struct Decoder {
     capture: Capture,
     legacy: Option<LegacyFormat>,
+    /// Byte order of the present pcapng section.
+    big_endian: bool,
     interfaces: Vec<Interface>,
 }
 
@@ -211,7 +213,8 @@ impl Decoder {
         match block {
             PcapBlockOwned::LegacyHeader(header) => {
                 self.legacy = Some(LegacyFormat {
-                    link: header.network,
+                    // The bits above say how long the frames' check sequences are.
+                    link: Linktype(header.network.0 & 0xffff),
                     nanoseconds: header.is_nanosecond_precision(),
                 });
             }
@@ -228,14 +231,13 @@ impl Decoder {
                     packet.data,
                 );
             }
-            PcapBlockOwned::NG(Block::SectionHeader(_)) => self.interfaces.clear(),
-            PcapBlockOwned::NG(Block::InterfaceDescription(interface)) => {
-                self.interfaces.push(Interface {
-                    link: interface.linktype,
-                    units_per_second: interface.ts_resolution().unwrap_or(1_000_000).max(1),
-                    offset_seconds: interface.ts_offset(),
-                })
+            PcapBlockOwned::NG(Block::SectionHeader(section)) => {
+                self.interfaces.clear();
+                self.big_endian = section.big_endian();
             }
+            PcapBlockOwned::NG(Block::InterfaceDescription(interface)) => self
+                .interfaces
+                .push(Interface::new(interface, self.big_endian)),
             PcapBlockOwned::NG(Block::EnhancedPacket(packet)) => {
                 let Some(&interface) = self.interfaces.get(packet.if_id as usize) else {
                     self.capture.packets += 1;
@@ -271,6 +273,27 @@ impl Decoder {
 }
 
 impl Interface {
+    fn new(interface: &InterfaceDescriptionBlock<'_>, big_endian: bool) -> Self {
+        // The parser's own getter reads this option in the wrong byte order on big-endian files.
+        let offset = interface
+            .options
+            .iter()
+            .find(|option| option.code == OptionCode::IfTsoffset)
+            .and_then(|option| option.value.first_chunk())
+            .map_or(0, |&bytes| {
+                if big_endian {
+                    i64::from_be_bytes(bytes)
+                } else {
+                    i64::from_le_bytes(bytes)
+                }
+            });
+        Self {
+            link: interface.linktype,
+            units_per_second: units_per_second(interface.if_tsresol),
+            offset_seconds: offset,
+        }
+    }
+
     fn time(self, units: u64) -> Duration {
         let seconds = (units / self.units_per_second).saturating_add_signed(self.offset_seconds);
         let rest = u128::from(units % self.units_per_second) * 1_000_000_000
@@ -280,16 +303,28 @@ impl Interface {
     }
 }
 
-/// Length of a Linux cooked header, version 2; its first two bytes are the EtherType (LINKTYPE_LINUX_SLL2).
+/// The pcapng option `if_tsresol`: a power of 10, or of 2 with the top bit set
+/// (which the parser's own getter refuses). What no clock has counts as the default.
+fn units_per_second(resolution: u8) -> u64 {
+    let exponent = u32::from(resolution & 0x7f);
+    let base: u64 = if resolution & 0x80 == 0 { 10 } else { 2 };
+    base.checked_pow(exponent).unwrap_or(1_000_000)
+}
+
+/// Linux cooked headers end (version 1) or begin (version 2) with the EtherType
+/// of what follows; of the hardware they were captured on nothing is needed.
+const SLL_HEADER: usize = 16;
 const SLL2_HEADER: usize = 20;
 
 fn udp(link: Linktype, data: &[u8]) -> Option<(SocketAddr, SocketAddr, &[u8])> {
     let sliced = match link {
         Linktype::ETHERNET => SlicedPacket::from_ethernet(data),
-        Linktype::LINUX_SLL => SlicedPacket::from_linux_sll(data),
+        Linktype::LINUX_SLL => SlicedPacket::from_ether_type(
+            ether_type(data, SLL_HEADER - 2)?,
+            data.get(SLL_HEADER..)?,
+        ),
         Linktype::LINUX_SLL2 => {
-            let ether_type = u16::from_be_bytes([*data.first()?, *data.get(1)?]);
-            SlicedPacket::from_ether_type(EtherType(ether_type), data.get(SLL2_HEADER..)?)
+            SlicedPacket::from_ether_type(ether_type(data, 0)?, data.get(SLL2_HEADER..)?)
         }
         // Four bytes of address family in the capturing machine's byte order, then IP.
         Linktype::NULL | Linktype::LOOP => SlicedPacket::from_ip(data.get(4..)?),
@@ -316,4 +351,53 @@ fn udp(link: Linktype, data: &[u8]) -> Option<(SocketAddr, SocketAddr, &[u8])> {
     let from = SocketAddr::new(source, udp.source_port());
     let to = SocketAddr::new(destination, udp.destination_port());
     Some((from, to, udp.payload()))
+}
+
+fn ether_type(data: &[u8], at: usize) -> Option<EtherType> {
+    let bytes = data.get(at..)?.first_chunk()?;
+    Some(EtherType(u16::from_be_bytes(*bytes)))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn interface(resolution: u8, offset_seconds: i64) -> Interface {
+        Interface {
+            link: Linktype::RAW,
+            units_per_second: units_per_second(resolution),
+            offset_seconds,
+        }
+    }
+
+    #[test]
+    fn times_count_in_the_interface_s_units_from_its_offset() {
+        let time = |resolution, offset, units| interface(resolution, offset).time(units);
+        assert_eq!(time(6, 0, 5_000_123), Duration::from_micros(5_000_123));
+        assert_eq!(time(9, 0, 5_000_000_123), Duration::from_nanos(5_000_000_123));
+        assert_eq!(time(0, 0, 7), Duration::from_secs(7));
+        assert_eq!(time(0x80 | 10, 0, 1024 + 512), Duration::from_millis(1500));
+        assert_eq!(time(3, -2, 5_250), Duration::from_millis(3250));
+        assert_eq!(time(3, -9, 5_250), Duration::from_millis(250));
+        // No 64-bit clock counts so finely.
+        assert_eq!(time(20, 0, 1_000_000), Duration::from_secs(1));
+        assert_eq!(time(0xff, 0, 1_000_000), Duration::from_secs(1));
+    }
+
+    proptest! {
+        #[test]
+        fn no_interface_and_no_time_overflow(resolution: u8, offset: i64, units: u64) {
+            let time = interface(resolution, offset).time(units);
+            prop_assert!(time >= interface(resolution, 0).time(0) || offset < 0);
+        }
+
+        #[test]
+        fn any_bytes_on_any_link_are_a_datagram_or_none(link in 0i32..300, data in prop::collection::vec(any::<u8>(), 0..80)) {
+            if let Some((_, _, payload)) = udp(Linktype(link), &data) {
+                prop_assert!(data.len() >= payload.len() + 28);
+            }
+        }
+    }
 }

@@ -13,6 +13,10 @@ use crate::call::Leg;
 /// asks for as many of a live sender; a capture can wait for more.
 const MIN_SEQUENTIAL: u32 = 5;
 
+/// How far apart the numbers of neighbours may lie: some are lost, some
+/// overtaken by others.
+const MAX_STEP: i16 = 16;
+
 /// One direction of one pair of sockets that carries RTP.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Flow {
@@ -50,10 +54,16 @@ impl Flows {
                     first: n,
                     ..Candidate::default()
                 });
-            let follows = candidate
+            let step = candidate
                 .last
-                .is_some_and(|(s, q)| s == ssrc && (1..=16).contains(&seq.wrapping_sub(q)));
-            candidate.run = if follows { candidate.run + 1 } else { 1 };
+                .filter(|(source, _)| *source == ssrc)
+                .map(|(_, before)| seq.wrapping_sub(before).cast_signed());
+            candidate.run = match step {
+                // A mirrored port shows every packet twice.
+                Some(0) => candidate.run,
+                Some(-MAX_STEP..=MAX_STEP) => candidate.run + 1,
+                _ => 1,
+            };
             candidate.last = Some((ssrc, seq));
             candidate.proven |= candidate.run >= MIN_SEQUENTIAL;
         }
@@ -94,5 +104,64 @@ impl Flows {
             .iter()
             .find(|datagram| self.of(datagram).is_some())
             .map_or(Duration::ZERO, |d| d.at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// RTP datagrams of one sender with these sequence numbers.
+    fn stream(ssrc: u8, numbers: impl IntoIterator<Item = u16>) -> Vec<CapturedDatagram> {
+        let datagram = |seq: u16| {
+            let mut payload = vec![0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, ssrc, 0xff];
+            payload[2..4].copy_from_slice(&seq.to_be_bytes());
+            CapturedDatagram {
+                at: Duration::from_millis(seq.into()),
+                from: ([127, 0, 0, 1], 4000).into(),
+                to: ([127, 0, 0, 1], 5000).into(),
+                payload,
+            }
+        };
+        numbers.into_iter().map(datagram).collect()
+    }
+
+    fn is_found(datagrams: &[CapturedDatagram]) -> bool {
+        Flows::find(datagrams).of(&datagrams[0]) == Some(0)
+    }
+
+    #[test]
+    fn five_in_sequence_are_rtp_and_four_are_not() {
+        assert!(is_found(&stream(1, 65_533..=65_535).into_iter().chain(stream(1, 0..2)).collect::<Vec<_>>()));
+        assert!(!is_found(&stream(1, 7..11)));
+    }
+
+    #[test]
+    fn copies_losses_and_wrong_order_do_not_hide_a_stream() {
+        assert!(is_found(&stream(1, (0..5).flat_map(|n| [n, n]))));
+        assert!(is_found(&stream(1, (0..4).flat_map(|n| [2 * n + 1, 2 * n]))));
+        assert!(is_found(&stream(1, (0..5).map(|n| n * 16))));
+    }
+
+    #[test]
+    fn copies_of_one_packet_and_scattered_numbers_prove_nothing() {
+        assert!(!is_found(&stream(1, [9; 50])));
+        assert!(!is_found(&stream(1, (0..50).map(|n| n * 17))));
+        assert!(!is_found(&(0..50).flat_map(|n| stream(n, [n.into()])).collect::<Vec<_>>()));
+        assert!(Flows::find(&[]).iter().next().is_none());
+    }
+
+    #[test]
+    fn flows_are_numbered_by_their_first_packet_and_time_begins_with_it() {
+        let mut noise = stream(9, [1]);
+        noise[0].from.set_port(1);
+        let mut other = stream(2, 100..110);
+        other.iter_mut().for_each(|datagram| datagram.from.set_port(2));
+        let all = [noise, other, stream(1, 200..210)].concat();
+        let flows = Flows::find(&all);
+        let ports: Vec<_> = flows.iter().map(|flow| (flow.leg.as_str(), flow.from.port())).collect();
+        assert_eq!(ports, [("flow-1", 2), ("flow-2", 4000)]);
+        assert_eq!(flows.of(&all[0]), None);
+        assert_eq!(flows.start(&all), Duration::from_millis(100));
     }
 }

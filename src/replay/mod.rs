@@ -6,6 +6,8 @@
 
 pub mod capture;
 mod flows;
+#[doc(hidden)]
+pub mod fuzz;
 mod report;
 
 use std::path::Path;
@@ -39,9 +41,22 @@ pub fn run(
     pool: &Pool<JobId>,
     epoch: Instant,
 ) -> Result<Report, ReplayError> {
-    let capture = capture::read(path)?;
-    Replay::new(&capture, config, pool, epoch).run()
+    run_capture(&capture::read(path)?, config, pool, epoch)
 }
+
+/// Replays a capture that has been read. `epoch` as for [`run`].
+pub fn run_capture(
+    capture: &Capture,
+    config: SessionConfig,
+    pool: &Pool<JobId>,
+    epoch: Instant,
+) -> Result<Report, ReplayError> {
+    Replay::new(capture, config, pool, epoch).run()
+}
+
+/// What a broken clock can pretend at most to have passed, a century: it
+/// keeps every sum of times within bounds.
+const MAX_SPAN: Duration = Duration::from_secs(100 * 366 * 24 * 3600);
 
 struct Replay<'a> {
     capture: &'a Capture,
@@ -50,6 +65,8 @@ struct Replay<'a> {
     legs: Vec<LegIndex>,
     epoch: Instant,
     start: Duration,
+    /// Where the replay stands; never runs back.
+    now: Instant,
     pool: PoolHandle<JobId>,
     reply: Sender<Answer<JobId>>,
     answers: Receiver<Answer<JobId>>,
@@ -87,6 +104,7 @@ impl<'a> Replay<'a> {
             legs,
             epoch,
             start,
+            now: epoch,
             pool,
             reply,
             answers,
@@ -97,40 +115,42 @@ impl<'a> Replay<'a> {
     }
 
     fn run(mut self) -> Result<Report, ReplayError> {
-        let mut now = self.epoch;
         for datagram in &self.capture.datagrams {
             let Some(flow) = self.flows.of(datagram) else {
                 continue;
             };
             // A capture's clock may step back; the session's must not.
-            now = now.max(self.instant(datagram));
-            self.run_timers(now)?;
+            let arrived = self.now.max(self.instant(datagram));
+            self.run_timers(arrived)?;
+            self.now = arrived;
             self.session.handle(
-                now,
+                arrived,
                 Input::Datagram {
                     leg: self.legs[flow],
                     bytes: &datagram.payload,
                 },
             );
-            self.pump(now)?;
+            self.pump()?;
         }
-        self.session.handle(now, Input::Hangup);
-        self.pump(now)?;
+        self.session.handle(self.now, Input::Hangup);
+        self.pump()?;
         while !self.session.is_closed() {
-            let answer = self.answers.recv().map_err(|_| ReplayError::PoolGone)?;
-            self.take(now, answer)?;
+            self.take_answer()?;
+            self.pump()?;
         }
         Ok(self.report)
     }
 
     fn instant(&self, datagram: &CapturedDatagram) -> Instant {
-        self.epoch + datagram.at.saturating_sub(self.start)
+        self.epoch + datagram.at.saturating_sub(self.start).min(MAX_SPAN)
     }
 
     fn run_timers(&mut self, until: Instant) -> Result<(), ReplayError> {
         while let Some(due) = self.due.filter(|&due| due <= until) {
-            self.session.handle(due, Input::Timer);
-            self.pump(due)?;
+            // What is overdue is due now: the session's time must not run back.
+            self.now = self.now.max(due);
+            self.session.handle(self.now, Input::Timer);
+            self.pump()?;
             if self.due == Some(due) {
                 break;
             }
@@ -138,7 +158,7 @@ impl<'a> Replay<'a> {
         Ok(())
     }
 
-    fn pump(&mut self, now: Instant) -> Result<(), ReplayError> {
+    fn pump(&mut self) -> Result<(), ReplayError> {
         loop {
             match self.session.poll() {
                 Output::Wait(due) => {
@@ -147,9 +167,7 @@ impl<'a> Replay<'a> {
                 }
                 Output::Transcribe { job, samples } => {
                     while self.outstanding >= self.answers.capacity().unwrap_or(1) {
-                        let answer = self.answers.recv().map_err(|_| ReplayError::PoolGone)?;
-                        self.outstanding -= 1;
-                        self.feed(now, answer);
+                        self.take_answer()?;
                     }
                     self.pool
                         .submit(job, samples, &self.reply)
@@ -163,20 +181,18 @@ impl<'a> Replay<'a> {
         }
     }
 
-    fn take(&mut self, now: Instant, answer: Answer<JobId>) -> Result<(), ReplayError> {
+    /// Waits for an answer and hands it to the session. Poll afterwards.
+    fn take_answer(&mut self) -> Result<(), ReplayError> {
+        let answer = self.answers.recv().map_err(|_| ReplayError::PoolGone)?;
         self.outstanding -= 1;
-        self.feed(now, answer);
-        self.pump(now)
-    }
-
-    fn feed(&mut self, now: Instant, answer: Answer<JobId>) {
         let result = answer.result.map_err(|_| GapReason::RecognitionFailed);
         self.session.handle(
-            now,
+            self.now,
             Input::Recognised {
                 job: answer.ticket,
                 result,
             },
         );
+        Ok(())
     }
 }

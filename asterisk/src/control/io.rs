@@ -232,7 +232,8 @@ pub enum Notice {
         /// Its channel.
         channel: Box<Channel>,
     },
-    /// A command is carried out.
+    /// A command is carried out. For a hang-up this may come after the call's end, for
+    /// the events of the hang-up may overtake the reply.
     CommandAccepted {
         /// Which.
         command: CommandKind,

@@ -14,6 +14,7 @@
 //! - Every request has a time-out, every state a deadline, every retry a limit.
 
 mod call;
+mod comparing;
 mod config;
 mod ending;
 mod events;
@@ -23,9 +24,11 @@ mod listing;
 mod opening;
 mod removal;
 mod replies;
+mod tapping;
 #[cfg(test)]
 mod tests;
 mod timers;
+mod upkeep;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;

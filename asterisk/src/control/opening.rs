@@ -1,4 +1,5 @@
-//! The ways in: a channel that enters our application, a call we place, a channel we tap.
+//! The ways in: a channel that enters our application, a call we place; and what every
+//! way shares.
 
 use std::time::Instant;
 
@@ -146,122 +147,6 @@ impl Control {
         }
     }
 
-    /// Begins to tap a channel.
-    pub(super) fn tap(&mut self, call: String, now: Instant) {
-        let admitted = self.admit(&call).and_then(|()| {
-            if self
-                .removals
-                .contains_key(&Object::Subscription(call.clone()))
-            {
-                Err((
-                    Some(409),
-                    "an earlier tap of it is still being taken down".to_owned(),
-                ))
-            } else {
-                Ok(())
-            }
-        });
-        if let Err((status, message)) = admitted {
-            self.refuse(CommandKind::Tap, call, status, message);
-            return;
-        }
-        self.insert_call(
-            &call,
-            CallKind::Tap,
-            Stage::Asking(Asking::Tap {
-                channel: None,
-                resumed: false,
-            }),
-        );
-        self.send(
-            Request::GetChannel {
-                channel: call.clone(),
-            },
-            Purpose::TapLook { call },
-            now,
-        );
-    }
-
-    pub(super) fn on_tap_looked(
-        &mut self,
-        id: &str,
-        result: Result<Value, RequestFailure>,
-        now: Instant,
-    ) {
-        let channel = match read::<Channel>(result) {
-            Ok(channel) => channel,
-            Err(failure) => return self.refuse_asking(id, &failure),
-        };
-        if channel.is_media() || channel.id != id {
-            let message = "this channel carries an application's media, not a party".to_owned();
-            return self.refuse_asking(
-                id,
-                &RequestFailure::Refused {
-                    status: 422,
-                    message,
-                },
-            );
-        }
-        self.subscribe(id, channel, false, now);
-    }
-
-    /// Asks to hear of a channel to be tapped.
-    pub(super) fn subscribe(&mut self, id: &str, channel: Channel, resumed: bool, now: Instant) {
-        let Some(call) = self.calls.get_mut(id) else {
-            return;
-        };
-        call.stage = Stage::Asking(Asking::Tap {
-            channel: Some(Box::new(channel)),
-            resumed,
-        });
-        let request = Request::Subscribe {
-            app: self.config.app.clone(),
-            channel: id.to_owned(),
-        };
-        self.send(
-            request,
-            Purpose::TapSubscribe {
-                call: id.to_owned(),
-            },
-            now,
-        );
-    }
-
-    pub(super) fn on_tap_subscribed(
-        &mut self,
-        id: &str,
-        result: Result<Value, RequestFailure>,
-        now: Instant,
-    ) {
-        if let Err(failure) = result {
-            return self.refuse_asking(id, &failure);
-        }
-        let Some(call) = self.calls.get_mut(id) else {
-            return;
-        };
-        let Stage::Asking(Asking::Tap {
-            channel: Some(channel),
-            resumed,
-        }) = &mut call.stage
-        else {
-            return;
-        };
-        let (channel, resumed) = (std::mem::take(channel), *resumed);
-        call.stage = Stage::Active;
-        call.epoch = self.epoch;
-        let held = call.hold.is_some();
-        self.tell_opened(id, &channel, resumed);
-        if !resumed {
-            self.notice(Notice::CommandAccepted {
-                command: CommandKind::Tap,
-                call: id.to_owned(),
-            });
-        }
-        if !held {
-            self.open_legs(id, now);
-        }
-    }
-
     /// What was asked for does not come about: tells so and leaves nothing behind.
     pub(super) fn refuse_asking(&mut self, id: &str, failure: &RequestFailure) {
         let Some(Call {
@@ -322,7 +207,7 @@ impl Control {
     }
 
     /// Whether a command may open a call of this id.
-    fn admit(&self, call: &str) -> Result<(), (Option<u16>, String)> {
+    pub(super) fn admit(&self, call: &str) -> Result<(), (Option<u16>, String)> {
         let no = |status: u16, message: &str| Err((Some(status), message.to_owned()));
         if self.stopping {
             no(503, "the server is shutting down")

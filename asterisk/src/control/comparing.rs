@@ -1,0 +1,229 @@
+//! What the lists say against what we believe: calls whose channel is gone end, media that
+//! is gone is made anew, callers that nobody has are opened, what a predecessor left is
+//! taken up or removed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
+
+use tracing::info;
+
+use super::Control;
+use super::call::{Asking, Stage, Step};
+use super::config::{CallKind, RecoverCall};
+use super::io::Notice;
+use super::removal::{Action, Object, Rank, Removal};
+use crate::model::{Bridge, Channel};
+
+/// Complete lists.
+pub(super) struct Lists {
+    pub(super) channels: BTreeMap<String, Channel>,
+    pub(super) bridges: BTreeMap<String, Bridge>,
+    pub(super) heard: BTreeSet<String>,
+    /// Channels whose end is among the kept events, which know its cause.
+    pub(super) ending: BTreeSet<String>,
+}
+
+impl Lists {
+    fn in_stasis(&self, channel: &Channel) -> bool {
+        self.heard.contains(&channel.id) && channel.seems_in_stasis()
+    }
+}
+
+impl Control {
+    pub(super) fn compare(&mut self, lists: &Lists, now: Instant) {
+        let ids: Vec<String> = self.calls.keys().cloned().collect();
+        for id in &ids {
+            self.compare_call(id, lists, now);
+        }
+        // What is taken up is set up only when everything the predecessor made is gone.
+        let group = self.next_serial();
+        self.recover_calls(lists, group, now);
+        self.reap_orphans(lists, group);
+        for channel in lists.channels.values() {
+            let unknown = !self.owners.contains_key(&channel.id)
+                && !self
+                    .removals
+                    .contains_key(&Object::Channel(channel.id.clone()))
+                && !channel.id.starts_with(&self.prefix)
+                && !channel.is_media();
+            if unknown && lists.in_stasis(channel) {
+                self.open_stasis(channel.clone(), false, Some(group), now);
+            }
+        }
+    }
+
+    /// Brings one call into line with the lists.
+    fn compare_call(&mut self, id: &str, lists: &Lists, now: Instant) {
+        let Some(call) = self.calls.get_mut(id) else {
+            return;
+        };
+        // What began while the lists were on their way cannot be in them.
+        let judged = call.epoch < self.epoch
+            && !matches!(call.stage, Stage::Asking(_) | Stage::Ending(_))
+            && !lists.ending.contains(id);
+        call.epoch = self.epoch;
+        if !judged {
+            return;
+        }
+        let Some(channel) = lists.channels.get(id) else {
+            self.close_for(id, "ended while Asterisk was not heard");
+            return;
+        };
+        let ringing = matches!(call.stage, Stage::Ringing { .. });
+        if call.in_stasis && !lists.heard.contains(id) {
+            self.close_for(id, "left the application while Asterisk was not heard");
+            return;
+        }
+        if ringing && lists.in_stasis(channel) {
+            self.party_entered(id, channel.clone(), now);
+            return;
+        }
+        if channel.is_up() {
+            self.mark_answered(id);
+        }
+        self.compare_legs(id, lists, now);
+    }
+
+    fn compare_legs(&mut self, id: &str, lists: &Lists, now: Instant) {
+        let Some(call) = self.calls.get(id) else {
+            return;
+        };
+        let mut lost = Vec::new();
+        let mut broken = Vec::new();
+        for leg in &call.legs {
+            if leg.step == Step::Lost {
+                lost.push(leg.generation);
+            }
+            if leg.step != Step::Up || leg.epoch >= self.epoch {
+                continue;
+            }
+            let party = leg.snoop.as_ref().map_or(id, |snoop| snoop.id.as_str());
+            let whole = lists.channels.contains_key(&leg.media.id)
+                && lists.channels.contains_key(party)
+                && lists.bridges.get(&leg.bridge.id).is_some_and(|bridge| {
+                    bridge.channels.contains(&leg.media.id)
+                        && bridge.channels.iter().any(|c| c == party)
+                });
+            if !whole {
+                broken.push(leg.generation);
+            }
+        }
+        for generation in lost {
+            self.replace_leg(id, generation, now);
+        }
+        for generation in broken {
+            self.renew_leg(id, generation, now);
+        }
+    }
+
+    /// Whatever bears our prefix and belongs to no call goes.
+    fn reap_orphans(&mut self, lists: &Lists, group: u64) {
+        for channel in lists.channels.values() {
+            let ours = channel.id.starts_with(&self.prefix)
+                && !self.owners.contains_key(&channel.id)
+                && !self.is_other_half(&channel.id);
+            if ours {
+                self.reap_channel_in(channel, group);
+            }
+        }
+        for bridge in lists.bridges.keys() {
+            if bridge.starts_with(&self.prefix) && !self.owners.contains_key(bridge) {
+                let removal = Removal::new(Action::Delete, Rank::Bridge, group).orphan();
+                self.remove(Object::Bridge(bridge.clone()), removal);
+            }
+        }
+    }
+
+    /// Settles what an earlier process left open; once, with the first lists.
+    fn recover_calls(&mut self, lists: &Lists, group: u64, now: Instant) {
+        for entry in std::mem::take(&mut self.recover) {
+            if self.calls.contains_key(&entry.channel) {
+                continue;
+            }
+            match lists.channels.get(&entry.channel) {
+                Some(channel) if self.resume(&entry, channel.clone(), lists, group, now) => {
+                    info!(call = entry.call, "taken up again");
+                }
+                _ => {
+                    self.stats.ended += 1;
+                    let text = "ended while the server was away".to_owned();
+                    self.notice(Notice::CallEnded {
+                        call: entry.call,
+                        cause: None,
+                        text,
+                    });
+                }
+            }
+        }
+    }
+
+    /// Takes a call up again; whether there was one to take up.
+    fn resume(
+        &mut self,
+        entry: &RecoverCall,
+        channel: Channel,
+        lists: &Lists,
+        group: u64,
+        now: Instant,
+    ) -> bool {
+        let id = channel.id.clone();
+        if self.stopping || self.open_calls() >= self.config.max_calls {
+            return false;
+        }
+        match entry.kind {
+            CallKind::Tap => {
+                self.insert_call(
+                    &id,
+                    CallKind::Tap,
+                    Stage::Asking(Asking::Tap {
+                        channel: None,
+                        resumed: true,
+                    }),
+                );
+                self.hold(&id, group);
+                self.subscribe(&id, channel, true, now);
+            }
+            CallKind::Stasis if lists.in_stasis(&channel) => {
+                self.open_stasis(channel, true, Some(group), now)
+            }
+            CallKind::Initiated if lists.heard.contains(&id) => {
+                let until = now + self.config.ring_timeout;
+                self.insert_call(&id, CallKind::Initiated, Stage::Ringing { until });
+                self.tell_opened(&id, &channel, true);
+                if lists.in_stasis(&channel) {
+                    self.hold(&id, group);
+                    self.party_entered(&id, channel, now);
+                }
+            }
+            CallKind::Stasis | CallKind::Initiated => return false,
+        }
+        true
+    }
+
+    fn hold(&mut self, id: &str, group: u64) {
+        if let Some(call) = self.calls.get_mut(id) {
+            call.hold = Some(group);
+        }
+    }
+
+    /// Begins the set-ups that waited for a predecessor's objects to go.
+    pub(super) fn release_holds(&mut self, now: Instant) {
+        let free: Vec<String> = self
+            .calls
+            .iter()
+            .filter(|(_, call)| matches!(call.stage, Stage::Active))
+            .filter(|(_, call)| call.hold.is_some_and(|group| self.group_is_done(group)))
+            .map(|(id, _)| id.clone())
+            .collect();
+        for id in free {
+            self.open_legs(&id, now);
+        }
+    }
+
+    /// Whether an earlier process had this channel's call open; asked once.
+    pub(super) fn was_open(&mut self, channel: &str) -> bool {
+        let before = self.recover.len();
+        self.recover.retain(|entry| entry.channel != channel);
+        self.recover.len() < before
+    }
+}

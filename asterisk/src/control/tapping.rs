@@ -1,0 +1,133 @@
+//! The way in that leaves the call alone: a channel that is not ours is looked up, its
+//! events are subscribed to, and its two sides are spied on.
+
+use std::time::Instant;
+
+use serde_json::Value;
+
+use super::call::{Asking, Stage};
+use super::config::CallKind;
+use super::io::{CommandKind, Notice, RequestFailure};
+use super::removal::Object;
+use super::replies::read;
+use super::{Control, Purpose};
+use crate::model::Channel;
+use crate::request::Request;
+
+impl Control {
+    /// Begins to tap a channel.
+    pub(super) fn tap(&mut self, call: String, now: Instant) {
+        let admitted = self.admit(&call).and_then(|()| {
+            if self
+                .removals
+                .contains_key(&Object::Subscription(call.clone()))
+            {
+                Err((
+                    Some(409),
+                    "an earlier tap of it is still being taken down".to_owned(),
+                ))
+            } else {
+                Ok(())
+            }
+        });
+        if let Err((status, message)) = admitted {
+            self.refuse(CommandKind::Tap, call, status, message);
+            return;
+        }
+        self.insert_call(
+            &call,
+            CallKind::Tap,
+            Stage::Asking(Asking::Tap {
+                channel: None,
+                resumed: false,
+            }),
+        );
+        self.send(
+            Request::GetChannel {
+                channel: call.clone(),
+            },
+            Purpose::TapLook { call },
+            now,
+        );
+    }
+
+    pub(super) fn on_tap_looked(
+        &mut self,
+        id: &str,
+        result: Result<Value, RequestFailure>,
+        now: Instant,
+    ) {
+        let channel = match read::<Channel>(result) {
+            Ok(channel) => channel,
+            Err(failure) => return self.refuse_asking(id, &failure),
+        };
+        if channel.is_media() || channel.id != id {
+            let message = "this channel carries an application's media, not a party".to_owned();
+            return self.refuse_asking(
+                id,
+                &RequestFailure::Refused {
+                    status: 422,
+                    message,
+                },
+            );
+        }
+        self.subscribe(id, channel, false, now);
+    }
+
+    /// Asks to hear of a channel to be tapped.
+    pub(super) fn subscribe(&mut self, id: &str, channel: Channel, resumed: bool, now: Instant) {
+        let Some(call) = self.calls.get_mut(id) else {
+            return;
+        };
+        call.stage = Stage::Asking(Asking::Tap {
+            channel: Some(Box::new(channel)),
+            resumed,
+        });
+        let request = Request::Subscribe {
+            app: self.config.app.clone(),
+            channel: id.to_owned(),
+        };
+        self.send(
+            request,
+            Purpose::TapSubscribe {
+                call: id.to_owned(),
+            },
+            now,
+        );
+    }
+
+    pub(super) fn on_tap_subscribed(
+        &mut self,
+        id: &str,
+        result: Result<Value, RequestFailure>,
+        now: Instant,
+    ) {
+        if let Err(failure) = result {
+            return self.refuse_asking(id, &failure);
+        }
+        let Some(call) = self.calls.get_mut(id) else {
+            return;
+        };
+        let Stage::Asking(Asking::Tap {
+            channel: Some(channel),
+            resumed,
+        }) = &mut call.stage
+        else {
+            return;
+        };
+        let (channel, resumed) = (std::mem::take(channel), *resumed);
+        call.stage = Stage::Active;
+        call.epoch = self.epoch;
+        let held = call.hold.is_some();
+        self.tell_opened(id, &channel, resumed);
+        if !resumed {
+            self.notice(Notice::CommandAccepted {
+                command: CommandKind::Tap,
+                call: id.to_owned(),
+            });
+        }
+        if !held {
+            self.open_legs(id, now);
+        }
+    }
+}

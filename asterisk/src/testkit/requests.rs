@@ -1,0 +1,201 @@
+//! How the world answers requests: as Asterisk was seen to.
+
+use serde_json::{Value, json};
+
+use super::world::{World, WorldChannel};
+use crate::control::RequestFailure;
+use crate::request::{Request, Spy};
+
+impl World {
+    /// Carries a request out.
+    ///
+    /// # Errors
+    /// As Asterisk refuses.
+    pub fn execute(&mut self, request: &Request) -> Result<Value, RequestFailure> {
+        match request {
+            Request::Ping => Ok(json!({ "ping": "pong" })),
+            Request::ListChannels => Ok(self.channels.keys().map(|id| self.describe(id)).collect()),
+            Request::ListBridges => Ok(self
+                .bridges
+                .iter()
+                .map(|(id, channels)| json!({ "id": id, "technology": "simple_bridge", "channels": channels }))
+                .collect()),
+            Request::GetApplication { .. } => Ok(self.application()),
+            Request::GetChannel { channel } => {
+                self.must_exist(channel)?;
+                Ok(self.describe(channel))
+            }
+            Request::GetVariable { channel, variable } => self.variable(channel, variable),
+            Request::Subscribe { channel, .. } => {
+                self.must_exist(channel)?;
+                self.subscriptions.insert(channel.clone());
+                Ok(self.application())
+            }
+            Request::Unsubscribe { channel, .. } => {
+                if self.subscriptions.remove(channel) { Ok(self.application()) } else { refuse(404, "no subscription") }
+            }
+            Request::Answer { channel } => self.answer(channel),
+            Request::CreateBridge { bridge } => {
+                self.bridges.entry(bridge.clone()).or_default();
+                Ok(json!({ "id": bridge }))
+            }
+            Request::ExternalMedia { channel, external_host, .. } => self.external_media(channel, external_host),
+            Request::AddChannel { bridge, channels } => self.add_channels(bridge, channels),
+            Request::Snoop { channel, snoop, spy, .. } => self.snoop(channel, snoop, *spy),
+            Request::DeleteChannel { channel } => {
+                self.must_exist(channel)?;
+                self.tell(channel, "ChannelHangupRequest", json!({ "soft": true }));
+                self.destroy(channel, 16);
+                Ok(Value::Null)
+            }
+            Request::DeleteBridge { bridge } => {
+                let Some(channels) = self.bridges.remove(bridge) else { return refuse(404, "Bridge not found") };
+                for id in channels {
+                    if let Some(channel) = self.channels.get_mut(&id) {
+                        channel.bridge = None;
+                    }
+                }
+                Ok(Value::Null)
+            }
+            Request::Continue { channel } => self.continue_channel(channel),
+            Request::Originate(originate) => {
+                if self.channels.contains_key(&originate.channel) {
+                    return refuse(500, "Allocation failed");
+                }
+                let name = format!("PJSIP/{}", originate.endpoint);
+                self.make(&originate.channel, WorldChannel { name, state: "Ringing", ..WorldChannel::default() });
+                self.subscriptions.insert(originate.channel.clone());
+                Ok(self.describe(&originate.channel))
+            }
+        }
+    }
+
+    fn answer(&mut self, id: &str) -> Result<Value, RequestFailure> {
+        self.must_be_in_app(id)?;
+        if let Some(channel) = self
+            .channels
+            .get_mut(id)
+            .filter(|channel| channel.state != "Up")
+        {
+            channel.state = "Up";
+            self.tell(id, "ChannelStateChange", json!({}));
+        }
+        Ok(Value::Null)
+    }
+
+    fn external_media(&mut self, id: &str, host: &str) -> Result<Value, RequestFailure> {
+        if self.channels.contains_key(id) {
+            return refuse(500, "Allocation failed");
+        }
+        self.ports = self.ports.checked_add(2).unwrap_or(20_000);
+        let port = Some(self.ports);
+        let name = format!("UnicastRTP/{host}-0x{:x}", self.ports);
+        let mut description = json!({ "id": id, "name": name, "state": "Down" });
+        if self.tells_source {
+            description["channelvars"] = json!({
+                "UNICASTRTP_LOCAL_PORT": self.ports.to_string(), "UNICASTRTP_LOCAL_ADDRESS": "127.0.0.1",
+            });
+        }
+        self.make(
+            id,
+            WorldChannel {
+                name,
+                state: "Up",
+                port,
+                ..WorldChannel::default()
+            },
+        );
+        self.enter(id);
+        Ok(description)
+    }
+
+    fn snoop(&mut self, id: &str, snoop: &str, spy: Spy) -> Result<Value, RequestFailure> {
+        self.must_exist(id)?;
+        if self.channels.contains_key(snoop) {
+            return refuse(500, "Allocation failed");
+        }
+        let name = format!("Snoop/{id}-{spy:?}");
+        let spies_on = Some(id.to_owned());
+        self.make(
+            snoop,
+            WorldChannel {
+                name: name.clone(),
+                state: "Up",
+                spies_on,
+                ..WorldChannel::default()
+            },
+        );
+        self.enter(snoop);
+        Ok(json!({ "id": snoop, "name": name, "state": "Up" }))
+    }
+
+    fn add_channels(&mut self, bridge: &str, ids: &[String]) -> Result<Value, RequestFailure> {
+        if !self.bridges.contains_key(bridge) {
+            return refuse(404, "Bridge not found");
+        }
+        for id in ids {
+            if !self.channels.contains_key(id) {
+                return refuse(400, "Channel not found");
+            }
+            if !self.channels.get(id).is_some_and(|channel| channel.in_app) {
+                return refuse(422, "Channel not in Stasis application");
+            }
+        }
+        if self.early_joins > 0 {
+            self.early_joins -= 1;
+            return refuse(422, "Channel not in Stasis application");
+        }
+        for id in ids {
+            self.unbridge(id);
+            if let Some(channel) = self.channels.get_mut(id) {
+                channel.bridge = Some(bridge.to_owned());
+            }
+            if let Some(members) = self.bridges.get_mut(bridge) {
+                members.insert(id.clone());
+            }
+        }
+        Ok(Value::Null)
+    }
+
+    fn continue_channel(&mut self, id: &str) -> Result<Value, RequestFailure> {
+        self.must_be_in_app(id)?;
+        self.leave(id);
+        if let Some(channel) = self.channels.get_mut(id) {
+            channel.continued = true;
+        }
+        Ok(Value::Null)
+    }
+
+    fn variable(&self, id: &str, name: &str) -> Result<Value, RequestFailure> {
+        self.must_exist(id)?;
+        match (name, self.channels.get(id).and_then(|channel| channel.port)) {
+            ("UNICASTRTP_LOCAL_PORT", Some(port)) => Ok(json!({ "value": port.to_string() })),
+            ("UNICASTRTP_LOCAL_ADDRESS", Some(_)) => Ok(json!({ "value": "127.0.0.1" })),
+            _ => refuse(404, "Variable not found"),
+        }
+    }
+
+    fn must_exist(&self, id: &str) -> Result<(), RequestFailure> {
+        if self.channels.contains_key(id) {
+            Ok(())
+        } else {
+            refuse(404, "Channel not found")
+        }
+    }
+
+    fn must_be_in_app(&self, id: &str) -> Result<(), RequestFailure> {
+        self.must_exist(id)?;
+        if self.channels.get(id).is_some_and(|channel| channel.in_app) {
+            Ok(())
+        } else {
+            refuse(409, "Channel not in Stasis application")
+        }
+    }
+}
+
+fn refuse<T>(status: u16, message: &str) -> Result<T, RequestFailure> {
+    Err(RequestFailure::Refused {
+        status,
+        message: message.to_owned(),
+    })
+}

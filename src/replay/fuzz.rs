@@ -1,0 +1,80 @@
+//! The body of a fuzz target, run by the ordinary tests too.
+
+use std::sync::{Arc, OnceLock};
+
+use super::capture::{self, Capture};
+use super::{FlowReport, Report, run_capture};
+use crate::clock;
+use crate::session::{JobId, SessionConfig};
+use crate::speech::pool::{EngineFactory, Pool};
+use crate::speech::{Recognition, TranscribeError, Transcriber};
+
+/// Reads any bytes as a capture file and replays what it holds, with
+/// everything real but the speech engine.
+///
+/// # Panics
+/// When the counters do not account for every packet, or the lines are not in order.
+pub fn capture(data: &[u8]) {
+    let Ok(capture) = capture::from_bytes(data) else {
+        return;
+    };
+    assert_eq!(
+        capture.packets,
+        capture.datagrams.len() as u64 + capture.other_packets
+    );
+    // Any moment will do: a replay looks at differences only.
+    let report = run_capture(&capture, SessionConfig::default(), pool(), clock::now())
+        .expect("the pool outlives the process");
+    for flow in &report.flows {
+        check_flow(flow, &capture, &report);
+    }
+    assert!((0..).eq(report.lines.iter().map(|line| line.seq)));
+}
+
+fn check_flow(flow: &FlowReport, capture: &Capture, report: &Report) {
+    let stats = &flow.stats;
+    let own = capture
+        .datagrams
+        .iter()
+        .filter(|d| d.from.to_string() == flow.from && d.to.to_string() == flow.to);
+    assert_eq!(
+        own.count() as u64,
+        stats.received + stats.malformed + stats.rtcp + stats.not_rtp,
+        "every datagram is counted once: {stats:?}"
+    );
+    let released =
+        stats.decoded + stats.not_audio + stats.unknown_payload + stats.decode_errors;
+    let refused = stats.late
+        + stats.duplicate
+        + stats.overflow
+        + stats.sequence_jump
+        + stats.foreign_ssrc;
+    assert_eq!(stats.received, released + refused, "{stats:?}");
+
+    let lines: Vec<_> = report.lines.iter().filter(|l| l.leg == flow.leg).collect();
+    assert_eq!(lines.len() as u64, stats.utterances + stats.unrecognised);
+    assert!(lines.iter().all(|line| line.start_ms <= line.end_ms));
+    assert!(lines.is_sorted_by(|before, after| before.end_ms <= after.start_ms));
+}
+
+/// Hears something in everything, so that every utterance is a line.
+struct Stub;
+
+impl Transcriber for Stub {
+    fn transcribe(&mut self, samples: &[i16]) -> Result<Recognition, TranscribeError> {
+        Ok(Recognition {
+            text: format!("{} samples", samples.len()),
+            confidence: 1.0,
+            language: "en".into(),
+        })
+    }
+}
+
+/// One worker for all cases: threads cost more than most captures do.
+fn pool() -> &'static Pool<JobId> {
+    static POOL: OnceLock<Pool<JobId>> = OnceLock::new();
+    POOL.get_or_init(|| {
+        let factory: EngineFactory = Arc::new(|| Ok(Box::new(Stub)));
+        Pool::start(1, 8, &factory).expect("the stub needs nothing but a thread")
+    })
+}
