@@ -15,7 +15,7 @@ const MIN_SEQUENTIAL: u32 = 5;
 
 /// How far apart the numbers of neighbours may lie: some are lost, some
 /// overtaken by others.
-const MAX_STEP: i16 = 16;
+const MAX_STEP: u16 = 16;
 
 /// One direction of one pair of sockets that carries RTP.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,7 +61,7 @@ impl Flows {
             candidate.run = match step {
                 // A mirrored port shows every packet twice.
                 Some(0) => candidate.run,
-                Some(-MAX_STEP..=MAX_STEP) => candidate.run + 1,
+                Some(step) if step.unsigned_abs() <= MAX_STEP => candidate.run + 1,
                 _ => 1,
             };
             candidate.last = Some((ssrc, seq));
@@ -132,14 +132,22 @@ mod tests {
 
     #[test]
     fn five_in_sequence_are_rtp_and_four_are_not() {
-        assert!(is_found(&stream(1, 65_533..=65_535).into_iter().chain(stream(1, 0..2)).collect::<Vec<_>>()));
+        assert!(is_found(
+            &stream(1, 65_533..=65_535)
+                .into_iter()
+                .chain(stream(1, 0..2))
+                .collect::<Vec<_>>()
+        ));
         assert!(!is_found(&stream(1, 7..11)));
     }
 
     #[test]
     fn copies_losses_and_wrong_order_do_not_hide_a_stream() {
         assert!(is_found(&stream(1, (0..5).flat_map(|n| [n, n]))));
-        assert!(is_found(&stream(1, (0..4).flat_map(|n| [2 * n + 1, 2 * n]))));
+        assert!(is_found(&stream(
+            1,
+            (0..4).flat_map(|n| [2 * n + 1, 2 * n])
+        )));
         assert!(is_found(&stream(1, (0..5).map(|n| n * 16))));
     }
 
@@ -147,7 +155,11 @@ mod tests {
     fn copies_of_one_packet_and_scattered_numbers_prove_nothing() {
         assert!(!is_found(&stream(1, [9; 50])));
         assert!(!is_found(&stream(1, (0..50).map(|n| n * 17))));
-        assert!(!is_found(&(0..50).flat_map(|n| stream(n, [n.into()])).collect::<Vec<_>>()));
+        assert!(!is_found(
+            &(0..50)
+                .flat_map(|n| stream(n, [n.into()]))
+                .collect::<Vec<_>>()
+        ));
         assert!(Flows::find(&[]).iter().next().is_none());
     }
 
@@ -156,10 +168,15 @@ mod tests {
         let mut noise = stream(9, [1]);
         noise[0].from.set_port(1);
         let mut other = stream(2, 100..110);
-        other.iter_mut().for_each(|datagram| datagram.from.set_port(2));
+        other
+            .iter_mut()
+            .for_each(|datagram| datagram.from.set_port(2));
         let all = [noise, other, stream(1, 200..210)].concat();
         let flows = Flows::find(&all);
-        let ports: Vec<_> = flows.iter().map(|flow| (flow.leg.as_str(), flow.from.port())).collect();
+        let ports: Vec<_> = flows
+            .iter()
+            .map(|flow| (flow.leg.as_str(), flow.from.port()))
+            .collect();
         assert_eq!(ports, [("flow-1", 2), ("flow-2", 4000)]);
         assert_eq!(flows.of(&all[0]), None);
         assert_eq!(flows.start(&all), Duration::from_millis(100));

@@ -28,7 +28,13 @@ pub fn capture(data: &[u8]) {
     for flow in &report.flows {
         check_flow(flow, &capture, &report);
     }
-    assert!((0..).eq(report.lines.iter().map(|line| line.seq)));
+    assert!(
+        report
+            .lines
+            .iter()
+            .zip(0..)
+            .all(|(line, seq)| line.seq == seq)
+    );
 }
 
 fn check_flow(flow: &FlowReport, capture: &Capture, report: &Report) {
@@ -42,13 +48,9 @@ fn check_flow(flow: &FlowReport, capture: &Capture, report: &Report) {
         stats.received + stats.malformed + stats.rtcp + stats.not_rtp,
         "every datagram is counted once: {stats:?}"
     );
-    let released =
-        stats.decoded + stats.not_audio + stats.unknown_payload + stats.decode_errors;
-    let refused = stats.late
-        + stats.duplicate
-        + stats.overflow
-        + stats.sequence_jump
-        + stats.foreign_ssrc;
+    let released = stats.decoded + stats.not_audio + stats.unknown_payload + stats.decode_errors;
+    let refused =
+        stats.late + stats.duplicate + stats.overflow + stats.sequence_jump + stats.foreign_ssrc;
     assert_eq!(stats.received, released + refused, "{stats:?}");
 
     let lines: Vec<_> = report.lines.iter().filter(|l| l.leg == flow.leg).collect();

@@ -1,6 +1,9 @@
 //! One call from registration to transcript on the running server, and what is
 //! left of it when the server stops or is killed.
-#![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot be set up has failed"
+)]
 
 use std::thread;
 use std::time::Duration;
@@ -28,16 +31,29 @@ fn a_conversation_becomes_its_words_and_outlives_the_server() {
     hang_up(&server, call);
     let transcript = await_complete(&server, call);
     assert_word_for_word(&conversation, &transcript);
-    assert_eq!(lines(&transcript)[..early.len()], early, "a line that was served never changes");
+    assert_eq!(
+        lines(&transcript)[..early.len()],
+        early,
+        "a line that was served never changes"
+    );
 
     let status_path = format!("/api/call/{call}/status");
     let status = get(&server, &status_path);
     assert_counters(&conversation, &status);
-    assert_eq!((&status["status"], &status["lines"]), (&json!("ended"), &json!(lines(&transcript).len())));
-    let health = await_answer(&server, "/health", |health| health["total_calls_processed"] == 1);
+    assert_eq!(
+        (&status["status"], &status["lines"]),
+        (&json!("ended"), &json!(lines(&transcript).len()))
+    );
+    let health = await_answer(&server, "/health", |health| {
+        health["total_calls_processed"] == 1
+    });
     assert_eq!(health["active_calls"], 0);
     let listed = get(&server, "/api/calls");
-    assert_eq!(listed["calls"].as_array().map(Vec::len), Some(1), "{listed}");
+    assert_eq!(
+        listed["calls"].as_array().map(Vec::len),
+        Some(1),
+        "{listed}"
+    );
 
     let tail = get(&server, &format!("/api/call/{call}/transcript?from_seq=4"));
     assert_eq!(lines(&tail), &lines(&transcript)[4..]);
@@ -45,12 +61,21 @@ fn a_conversation_becomes_its_words_and_outlives_the_server() {
     let ended = server.terminate().unwrap().expect("it ran");
     assert!(ended.success(), "{ended}");
     server.restart().unwrap();
-    assert_eq!(get(&server, &format!("/api/call/{call}/transcript")), transcript);
-    assert_eq!(get(&server, &format!("/api/call/{call}/transcript?from_seq=4")), tail);
+    assert_eq!(
+        get(&server, &format!("/api/call/{call}/transcript")),
+        transcript
+    );
+    assert_eq!(
+        get(&server, &format!("/api/call/{call}/transcript?from_seq=4")),
+        tail
+    );
     assert_eq!(get(&server, &status_path), status);
     assert_eq!(get(&server, "/api/calls"), listed);
     let health = get(&server, "/health");
-    assert_eq!((&health["active_calls"], &health["total_calls_processed"]), (&json!(0), &json!(1)));
+    assert_eq!(
+        (&health["active_calls"], &health["total_calls_processed"]),
+        (&json!(0), &json!(1))
+    );
 }
 
 fn assert_counters(conversation: &Conversation, status: &Value) {
@@ -60,12 +85,17 @@ fn assert_counters(conversation: &Conversation, status: &Value) {
         let leg = legs.iter().find(|leg| leg["leg"] == name).unwrap();
         let stats = leg["stats"].as_object().unwrap();
         let counted = |counter: &str| stats[counter].as_u64().unwrap();
-        assert_eq!((counted("received"), counted("decoded")), (packets as u64, packets as u64));
+        assert_eq!(
+            (counted("received"), counted("decoded")),
+            (packets as u64, packets as u64)
+        );
         assert_eq!(counted("utterances"), 5, "{leg}");
         assert!((29_000..=29_600).contains(&counted("audio_ms")), "{leg}");
         assert!((8_000..=16_000).contains(&counted("speech_ms")), "{leg}");
         let spoken = ["received", "decoded", "utterances", "audio_ms", "speech_ms"];
-        let others = stats.iter().filter(|(name, _)| !spoken.contains(&name.as_str()));
+        let others = stats
+            .iter()
+            .filter(|(name, _)| !spoken.contains(&name.as_str()));
         for (name, value) in others {
             assert_eq!(value, 0, "{name} of {leg}");
         }
@@ -83,10 +113,17 @@ fn a_server_told_to_stop_in_mid_call_keeps_its_last_words() {
     assert!(server.terminate().unwrap().expect("it ran").success());
     server.restart().unwrap();
     let status = get(&server, &format!("/api/call/{call}/status"));
-    assert_eq!((&status["status"], &status["lines"]), (&json!("ended"), &json!(2)), "{status}");
+    assert_eq!(
+        (&status["status"], &status["lines"]),
+        (&json!("ended"), &json!(2)),
+        "{status}"
+    );
     assert_eq!(status["end_reason"]["text"], "the server is shutting down");
     let transcript = get(&server, &format!("/api/call/{call}/transcript"));
-    assert_eq!((&transcript["complete"], lines(&transcript).len()), (&json!(true), 2));
+    assert_eq!(
+        (&transcript["complete"], lines(&transcript).len()),
+        (&json!(true), 2)
+    );
     let last = lines(&transcript)[1]["text"].as_str().unwrap();
     assert!(last.starts_with("hello the internet is"), "{last}");
 }
@@ -96,29 +133,44 @@ fn stored_lines(server: &Server, call: &str) -> usize {
     let file = server.dir().join("calls.db");
     let database = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
     let count = "SELECT count(*) FROM item WHERE call_id = ?1 AND kind = 'transcript'";
-    database.query_row(count, [call], |row| row.get(0)).unwrap()
+    let count: i64 = database.query_row(count, [call], |row| row.get(0)).unwrap();
+    usize::try_from(count).unwrap()
 }
 
 #[test]
 fn a_call_cut_off_by_a_crash_is_settled_and_its_lines_are_kept() {
     let mut server = Server::start(BINARY, &[]).unwrap();
     let call = "crashed-1";
-    let conversation = Conversation::register_until(&server, call, Duration::from_secs(18));
-    conversation.play();
-    let said = await_lines(&server, call, 4);
-    // Lines are stored beside the call, a moment after they can be read.
-    assert!(host::wait_until(host::now() + SOON, || stored_lines(&server, call) >= said.len()));
-    assert_eq!(get(&server, &format!("/api/call/{call}/status"))["status"], "active");
-    server.kill9().unwrap();
+    let conversation = Conversation::register(&server, call);
+    let said = thread::scope(|scope| {
+        scope.spawn(|| conversation.play());
+        let said = await_lines(&server, call, 4);
+        // Lines are stored beside the call, a moment after they can be read.
+        let stored = || stored_lines(&server, call) >= said.len();
+        assert!(host::wait_until(host::now() + SOON, stored));
+        assert_eq!(
+            get(&server, &format!("/api/call/{call}/status"))["status"],
+            "active"
+        );
+        server.kill9().unwrap();
+        said
+    });
 
     server.restart().unwrap();
     let path = format!("/api/call/{call}/status");
     let status = await_answer(&server, &path, |status| status["status"] == "failed");
-    assert_eq!(status["end_reason"], json!({"text": "the server was restarted"}));
+    assert_eq!(
+        status["end_reason"],
+        json!({"text": "the server was restarted"})
+    );
     assert!(status["ended_at"].is_string(), "{status}");
     let transcript = get(&server, &format!("/api/call/{call}/transcript"));
-    assert_eq!((&transcript["complete"], lines(&transcript)), (&json!(true), said.as_slice()));
-    let health = await_answer(&server, "/health", |health| health["total_calls_processed"] == 1);
+    assert_eq!(transcript["complete"], true);
+    // Those, and perhaps one that came between the last look and the crash.
+    assert_eq!(lines(&transcript)[..said.len()], said);
+    let health = await_answer(&server, "/health", |health| {
+        health["total_calls_processed"] == 1
+    });
     assert_eq!(health["active_calls"], 0);
     let again = register_leg(&server, call, "third", "192.0.2.7:5000".parse().unwrap());
     assert_problem(&again, &format!("/api/call/{call}/media"), 409, "conflict");
@@ -130,7 +182,10 @@ fn a_call_cut_off_by_a_crash_is_settled_and_its_lines_are_kept() {
 #[test]
 fn a_call_from_which_nothing_comes_is_over() {
     let server = Server::start(BINARY, &[("MEDIA_IDLE_SECS", "5")]).unwrap();
-    assert_eq!(register_leg(&server, "idle-1", "a", "192.0.2.7:5000".parse().unwrap()).status, 201);
+    assert_eq!(
+        register_leg(&server, "idle-1", "a", "192.0.2.7:5000".parse().unwrap()).status,
+        201
+    );
     await_complete(&server, "idle-1");
     let status = get(&server, "/api/call/idle-1/status");
     assert_eq!(status["status"], "ended");

@@ -1,8 +1,12 @@
 //! The server without Asterisk: what the tests of its API, its RTP port and its
 //! stores share.
-#![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot be set up has failed"
+)]
 
-use std::net::SocketAddr;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use asterscribe_testkit::fixture::Fixture;
@@ -41,17 +45,28 @@ impl Conversation {
         let start = fixture.packets[0].at;
         fixture.packets.retain(|packet| packet.at - start < end);
         let (sender, targets) = speak_for(server, call, &fixture, &fixture.packets);
-        Self { fixture, sender, targets }
+        Self {
+            fixture,
+            sender,
+            targets,
+        }
     }
 
     /// Plays it from beginning to end.
     pub(crate) fn play(&self) {
-        assert_eq!(self.sender.play(&self.targets, SPEED).unwrap(), self.fixture.packets.len());
+        assert_eq!(
+            self.sender.play(&self.targets, SPEED).unwrap(),
+            self.fixture.packets.len()
+        );
     }
 
     /// Each leg's label, words and number of packets.
     pub(crate) fn legs(&self) -> impl Iterator<Item = (&str, String, usize)> {
-        self.fixture.words.flows.iter().map(|flow| (flow.leg.as_str(), flow.text(), flow.packets))
+        self.fixture
+            .words
+            .flows
+            .iter()
+            .map(|flow| (flow.leg.as_str(), flow.text(), flow.packets))
     }
 }
 
@@ -66,11 +81,18 @@ pub(crate) fn speak_for(
     let sender = Sender::new(packets).unwrap();
     let register = |flow: &asterscribe_testkit::rtp::Flow| {
         let port = flow.recorded_source.port();
-        let words = fixture.words.flows.iter().find(|words| words.source_port == port).unwrap();
+        let words = fixture
+            .words
+            .flows
+            .iter()
+            .find(|words| words.source_port == port)
+            .unwrap();
         let answer = register_leg(server, call, &words.leg, flow.source);
         assert_eq!(answer.status, 201, "{}", answer.text);
         let send_to = answer.json()["send_to"].clone();
-        format!("{}:{}", send_to["host"].as_str().unwrap(), send_to["port"]).parse().unwrap()
+        format!("{}:{}", send_to["host"].as_str().unwrap(), send_to["port"])
+            .parse()
+            .unwrap()
     };
     let targets = sender.flows().iter().map(register).collect();
     (sender, targets)
@@ -78,7 +100,9 @@ pub(crate) fn speak_for(
 
 pub(crate) fn register_leg(server: &Server, call: &str, leg: &str, source: SocketAddr) -> Response {
     let body = json!({"source": source, "leg": leg, "format": "ulaw"});
-    server.post(&format!("/api/call/{call}/media"), &body).unwrap()
+    server
+        .post(&format!("/api/call/{call}/media"), &body)
+        .unwrap()
 }
 
 /// A POST without a body.
@@ -90,6 +114,24 @@ pub(crate) fn hang_up(server: &Server, call: &str) -> Value {
     let answer = command(server, &format!("/api/call/{call}/hangup"));
     assert_eq!(answer.status, 200, "{}", answer.text);
     answer.json()
+}
+
+/// Sends a request line with exactly these headers and no body; the whole answer's text.
+pub(crate) fn raw(server: &Server, request: &str, headers: &[&str]) -> String {
+    let mut stream = TcpStream::connect(server.http()).unwrap();
+    stream.set_read_timeout(Some(SOON)).unwrap();
+    let headers = headers
+        .iter()
+        .map(|header| format!("{header}\r\n"))
+        .collect::<String>();
+    write!(
+        stream,
+        "{request} HTTP/1.1\r\nConnection: close\r\n{headers}\r\n"
+    )
+    .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
 }
 
 /// The JSON that a path answers with 200.
@@ -128,7 +170,10 @@ pub(crate) fn lines(transcript: &Value) -> &[Value] {
 /// The lines are numbered without a hole, and each leg said what was spoken, word for word.
 pub(crate) fn assert_word_for_word(conversation: &Conversation, transcript: &Value) {
     let lines = lines(transcript);
-    let numbers: Vec<_> = lines.iter().map(|line| line["seq"].as_u64().unwrap()).collect();
+    let numbers: Vec<_> = lines
+        .iter()
+        .map(|line| line["seq"].as_u64().unwrap())
+        .collect();
     assert_eq!(numbers, (0..lines.len() as u64).collect::<Vec<_>>());
     for (leg, said, _) in conversation.legs() {
         let of_leg = lines.iter().filter(|line| line["leg"] == leg);
@@ -144,18 +189,41 @@ pub(crate) fn assert_problem(answer: &Response, path: &str, status: u16, kind: &
     let told = format!("{path}: {answer:?}");
     let header = |name: &str| answer.headers.get(name).map(String::as_str);
     assert_eq!(answer.status, status, "{told}");
-    assert_eq!(header("content-type"), Some("application/problem+json"), "{told}");
+    assert_eq!(
+        header("content-type"),
+        Some("application/problem+json"),
+        "{told}"
+    );
     assert_eq!(header("cache-control"), Some("no-store"), "{told}");
     let document = answer.json();
-    assert_eq!(document["type"], format!("urn:asterscribe:problem:{kind}"), "{told}");
+    assert_eq!(
+        document["type"],
+        format!("urn:asterscribe:problem:{kind}"),
+        "{told}"
+    );
     assert_eq!(document["status"], status, "{told}");
-    assert_eq!(document["instance"], path.split('?').next().unwrap(), "{told}");
-    assert_eq!(document["request_id"].as_str(), header("x-request-id"), "{told}");
+    assert_eq!(
+        document["instance"],
+        path.split('?').next().unwrap(),
+        "{told}"
+    );
+    assert_eq!(
+        document["request_id"].as_str(),
+        header("x-request-id"),
+        "{told}"
+    );
     for text in ["title", "detail"] {
-        assert!(document[text].as_str().is_some_and(|text| !text.is_empty()), "{told}");
+        assert!(
+            document[text].as_str().is_some_and(|text| !text.is_empty()),
+            "{told}"
+        );
     }
     assert_eq!(document.as_object().unwrap().len(), 6, "{told}");
     assert_eq!(header("retry-after").is_some(), status == 503, "{told}");
-    assert_eq!(header("www-authenticate").is_some(), status == 401, "{told}");
+    assert_eq!(
+        header("www-authenticate").is_some(),
+        status == 401,
+        "{told}"
+    );
     assert_eq!(header("allow").is_some(), status == 405, "{told}");
 }

@@ -2,5 +2,19 @@
 //! captures, real Redis, real Asterisk. One binary, so that one link serves all;
 //! one behaviour per file.
 
+mod api_access;
+mod api_call;
+mod api_limits;
+mod api_rig;
+mod api_routes;
+mod architecture;
 mod asterisk;
+mod hostile_traffic;
+mod hostile_udp;
+mod replay_captures;
+mod replay_formats;
+mod replay_golden;
+mod replay_rig;
+mod start_refusals;
 mod store_contract;
+mod store_outage;

@@ -11,6 +11,7 @@ use asterscribe_ari::model::Channel;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
+use uuid::Uuid;
 
 use super::book::Opening;
 use super::{Desk, lock};
@@ -35,6 +36,7 @@ pub struct AriLink {
     commands: mpsc::Sender<Command>,
     state: watch::Receiver<ConnectionState>,
     url: String,
+    prefix: String,
 }
 
 /// The other end, to be started once the desk is there.
@@ -59,7 +61,7 @@ impl AriLink {
         };
         let (commands, orders) = mpsc::channel(COMMANDS);
         let (state, seen) = watch::channel(ConnectionState::Connecting);
-        let link = Self { commands, state: seen, url: ari.url.to_string() };
+        let link = Self { commands, state: seen, url: ari.url.to_string(), prefix: config.prefix() };
         (Some(link), Some(AriTask { settings: ari, config, commands: orders, state }))
     }
 
@@ -73,6 +75,13 @@ impl AriLink {
                 PartHealth { state: PartState::Down, detail: format!("{}: {reason}", self.url) }
             }
         }
+    }
+
+    /// An id for a call that we place. Its prefix marks the channel as ours, so
+    /// that one which nobody knows any more is removed.
+    pub(super) fn fresh_call_id(&self) -> CallId {
+        let id = format!("{}call-{}", self.prefix, Uuid::new_v4());
+        id.parse().expect("an application's name, letters, digits and dashes, 74 at most")
     }
 
     pub(super) fn originate(&self, call: &CallId, endpoint: String, request: &InitiateRequest) -> Command {

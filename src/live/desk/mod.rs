@@ -48,6 +48,8 @@ pub struct Desk {
     writer: StoreWriter,
     pool: Arc<PoolStats>,
     ari: Option<AriLink>,
+    /// Held between the look for a registered call and its opening.
+    admission: Mutex<()>,
     /// Commands to Asterisk whose outcome somebody waits for.
     pending: Mutex<HashMap<CallId, oneshot::Sender<Result<(), ServiceError>>>>,
     /// Calls that an earlier process left open and that may go on.
@@ -100,6 +102,7 @@ impl Desk {
             writer,
             pool,
             ari,
+            admission: Mutex::new(()),
             pending: Mutex::new(HashMap::new()),
             resumable: Mutex::new(HashMap::new()),
         }
@@ -128,8 +131,10 @@ impl Desk {
         let left = self.store.open_calls().await?;
         let mut resumable = Vec::new();
         for record in left {
-            // Calls of other nodes are theirs; ours that are open now are no leftovers.
-            if record.node != self.config.node || self.book(|book| book.is_open(&record.call_id)) {
+            // Calls of other nodes are theirs; those that this process had are no leftovers,
+            // though the store may not have heard of their end yet.
+            let had = self.book(|book| book.find(&record.call_id).is_some());
+            if record.node != self.config.node || had {
                 continue;
             }
             let on_asterisk = matches!(
@@ -186,20 +191,17 @@ impl Desk {
     fn open(&self, opening: Opening, idle_limit: Option<Duration>) -> bool {
         let (call, port) = (opening.call.clone(), opening.port);
         let now = clock::now();
-        let (first_line, opened) = self.book(|book| {
+        let taken = self.book(|book| {
             let first_line = book.open(now, clock::wall(), opening);
-            (
-                first_line,
-                book.find(&call).map_or(now, |entry| entry.opened),
-            )
-        });
-        let taken = self.ports.get(port).is_some_and(|port| {
-            port.open(OpenCall {
+            let order = OpenCall {
                 call: call.clone(),
-                opened,
+                opened: book.find(&call).map_or(now, |entry| entry.opened),
                 first_line,
                 idle_limit,
-            })
+            };
+            // Under the lock: who finds the call in the book may give orders about it, and
+            // they must come after this one.
+            self.ports.get(port).is_some_and(|port| port.open(order))
         });
         if !taken {
             tracing::error!(%call, "no media thread takes the call");

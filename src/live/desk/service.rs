@@ -7,7 +7,6 @@ use std::time::Duration;
 use asterscribe_codecs::MediaFormat;
 use async_trait::async_trait;
 use tokio::time::timeout;
-use uuid::Uuid;
 
 use super::book::{Entry, Opening};
 use super::{Desk, lock};
@@ -62,9 +61,7 @@ impl CallService for Desk {
     async fn initiate(&self, request: InitiateRequest) -> Result<CallRecord, ServiceError> {
         let ari = self.ari()?;
         self.check_capacity()?;
-        let call: CallId = format!("call-{}", Uuid::new_v4())
-            .parse()
-            .expect("letters, digits and dashes");
+        let call = ari.fresh_call_id();
         let endpoint = self.config.endpoint.endpoint(&request.destination);
         self.command(&call, ari.originate(&call, endpoint, &request))
             .await?;
@@ -265,21 +262,16 @@ impl Desk {
 
     /// Opens a registered call if there is none; whether it did.
     async fn admit_media(&self, call: &CallId) -> Result<bool, ServiceError> {
-        if let Some(entry) = self.entry(call) {
-            return match (entry.record.status.is_open(), entry.record.origin) {
-                (true, Origin::Media) => Ok(false),
-                (true, _) => Err(ServiceError::Conflict(format!(
-                    "call {call} gets its media from Asterisk"
-                ))),
-                (false, _) => Err(ServiceError::Conflict(format!("call {call} is over"))),
-            };
+        if self.is_open_registration(call)? {
+            return Ok(false);
         }
-        if self
-            .store
-            .call(call)
-            .await
-            .is_ok_and(|stored| stored.is_some())
-        {
+        let stored = self.store.call(call).await;
+        // The call's other leg may have opened it while the store was asked.
+        let _one_at_a_time = lock(&self.admission);
+        if self.is_open_registration(call)? {
+            return Ok(false);
+        }
+        if stored.is_ok_and(|stored| stored.is_some()) {
             return Err(ServiceError::Conflict(format!("call {call} is over")));
         }
         self.check_capacity()?;
@@ -298,6 +290,20 @@ impl Desk {
             Err(ServiceError::AtCapacity {
                 max: self.config.max_calls as u64,
             })
+        }
+    }
+
+    /// Whether the call is one that takes registrations; an error if it is another or over.
+    fn is_open_registration(&self, call: &CallId) -> Result<bool, ServiceError> {
+        let Some(entry) = self.entry(call) else {
+            return Ok(false);
+        };
+        match (entry.record.status.is_open(), entry.record.origin) {
+            (true, Origin::Media) => Ok(true),
+            (true, _) => Err(ServiceError::Conflict(format!(
+                "call {call} gets its media from Asterisk"
+            ))),
+            (false, _) => Err(ServiceError::Conflict(format!("call {call} is over"))),
         }
     }
 

@@ -1,0 +1,125 @@
+//! What the tests of the replay share: engines, fixtures, seeded chance, and
+//! the program itself.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot be set up has failed"
+)]
+
+use std::path::Path;
+use std::process::{Command, Output};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use asterscribe::replay::capture::{self, Capture};
+use asterscribe::replay::{self, Report};
+use asterscribe::session::{JobId, SessionConfig};
+use asterscribe::speech::model::Model;
+use asterscribe::speech::pool::Pool;
+use asterscribe::speech::whisper::{self, Whisper};
+use asterscribe_testkit::fixture::Fixture;
+use asterscribe_testkit::host;
+use asterscribe_testkit::pcap::{self, Packet};
+
+/// Engines on the demo model, as the program starts them.
+pub(crate) fn engines(workers: usize) -> Pool<JobId> {
+    static MODEL: OnceLock<Arc<Whisper>> = OnceLock::new();
+    let model = MODEL.get_or_init(|| Arc::new(Whisper::load(Model::demo().unwrap()).unwrap()));
+    whisper::start_pool(model, Some("en"), workers, workers).unwrap()
+}
+
+/// A capture read from memory; it must be one.
+pub(crate) fn parse(bytes: &[u8]) -> Capture {
+    capture::from_bytes(bytes).unwrap()
+}
+
+/// The report on a capture in memory.
+pub(crate) fn replay(bytes: &[u8], pool: &Pool<JobId>) -> Report {
+    let config = SessionConfig::default();
+    replay::run_capture(&parse(bytes), config, pool, host::now()).unwrap()
+}
+
+/// The report on these packets.
+pub(crate) fn replay_packets(packets: &[Packet], pool: &Pool<JobId>) -> Report {
+    replay(&classic(packets), pool)
+}
+
+/// A capture file as the fixtures are: little-endian, microseconds, raw IPv4.
+pub(crate) fn classic(packets: &[Packet]) -> Vec<u8> {
+    let mut file = Vec::new();
+    pcap::write(&mut file, packets).unwrap();
+    file
+}
+
+/// The packets of a fixture.
+pub(crate) fn packets(name: &str) -> Vec<Packet> {
+    Fixture::load(name).unwrap().packets
+}
+
+/// The bytes of the report as the program prints them.
+pub(crate) fn json(report: &Report) -> String {
+    serde_json::to_string_pretty(report).unwrap() + "\n"
+}
+
+/// What `asterscribe replay FILE` does, far from any settings of this machine.
+pub(crate) fn program(file: &Path, format: &str) -> Output {
+    let elsewhere = tempfile::tempdir().unwrap();
+    Command::new(env!("CARGO_BIN_EXE_asterscribe"))
+        .args(["replay", "--format", format])
+        .arg(file)
+        .env_clear()
+        .current_dir(elsewhere.path())
+        .output()
+        .unwrap()
+}
+
+/// `bytes` in a file of their own, as long as the guard lives.
+pub(crate) fn file(bytes: &[u8]) -> tempfile::NamedTempFile {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), bytes).unwrap();
+    file
+}
+
+/// Chance that depends on its seed only (SplitMix64).
+pub(crate) struct Chance(u64);
+
+impl Chance {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// A number in `0..bound`.
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
+        usize::try_from(self.next() % bound as u64).unwrap()
+    }
+
+    /// True `percent` times in a hundred.
+    pub(crate) fn percent(&mut self, percent: usize) -> bool {
+        self.below(100) < percent
+    }
+}
+
+/// The places of each flow's packets among `packets`, in order of arrival.
+pub(crate) fn flows(packets: &[Packet]) -> Vec<Vec<usize>> {
+    let mut flows: Vec<Vec<usize>> = Vec::new();
+    for (place, packet) in packets.iter().enumerate() {
+        let same = |flow: &&mut Vec<usize>| packets[flow[0]].source == packet.source;
+        match flows.iter_mut().find(same) {
+            Some(flow) => flow.push(place),
+            None => flows.push(vec![place]),
+        }
+    }
+    flows
+}
+
+/// Time between the arrivals of two packets.
+pub(crate) fn apart(packets: &[Packet], a: usize, b: usize) -> Duration {
+    packets[a].at.abs_diff(packets[b].at)
+}
