@@ -1,3 +1,5 @@
+mod properties;
+
 use std::time::{Duration, Instant};
 
 use super::*;
@@ -322,4 +324,97 @@ fn what_is_no_rtp_is_counted_and_changes_nothing() {
     let stats = rig.stats();
     assert_eq!((stats.received, stats.decoded), (0, 0));
     assert_eq!((stats.malformed, stats.not_rtp), (1, 2));
+}
+
+#[test]
+fn the_call_clock_of_a_leg_begins_with_its_audio_not_with_its_signalling() {
+    let mut rig = Rig::new(SessionConfig::default());
+    let (mut seq, mut time) = (1u16, 1000u32);
+    for _ in 0..10 {
+        rig.send(&packet(seq, time, 101, &[5, 10, 0, 160]));
+        seq += 1;
+        rig.pass(Duration::from_secs(1));
+        time += 8000;
+    }
+    speak(&mut rig, &mut seq, &mut time);
+    rig.input(Input::Hangup);
+    rig.answer(0, "hello");
+    assert!(rig.lines[0].start_ms >= 10_000, "{:?}", rig.lines[0]);
+}
+
+#[test]
+fn comfort_noise_does_not_keep_a_sentence_open() {
+    let mut rig = Rig::new(SessionConfig::default());
+    let (mut seq, mut time) = (1, 1000);
+    speak(&mut rig, &mut seq, &mut time);
+    for _ in 0..50 {
+        rig.send(&packet(seq, time, 13, &[40]));
+        seq += 1;
+        rig.pass(Duration::from_millis(100));
+        time += 800;
+    }
+    assert_eq!(rig.jobs.len(), 1, "five seconds of comfort noise are a pause");
+}
+
+#[test]
+fn a_restarted_sender_in_full_flow_adds_no_silence() {
+    let mut rig = Rig::new(SessionConfig::default());
+    for n in 0..100u16 {
+        // After half of it numbers and timestamps are others.
+        let (seq, time) = if n < 50 { (n, 0) } else { (n + 20_000, 77_777) };
+        rig.send(&packet(seq, time + u32::from(n) * 160, 0, &SILENCE));
+        rig.pass(PACKET);
+    }
+    let stats = rig.stats();
+    assert_eq!((stats.restarts, stats.decoded, stats.audio_ms), (1, 100, 2000));
+    assert_eq!((stats.silent_ms, stats.lost_ms), (0, 0));
+}
+
+#[test]
+fn a_change_of_codec_late_in_a_call_adds_no_silence() {
+    let mut rig = Rig::new(SessionConfig::default());
+    for n in 0..20_000u32 {
+        rig.send(&packet(n as u16, n * 160, 0, &SILENCE));
+        rig.pass(PACKET);
+    }
+    rig.send(&packet(20_000, 20_000 * 160, 118, &[0; 640]));
+    let stats = rig.stats();
+    assert_eq!((stats.audio_ms, stats.silent_ms), (400_020, 0));
+}
+
+#[test]
+fn packets_put_back_in_order_do_not_pile_up_delay() {
+    let mut rig = Rig::new(SessionConfig::default());
+    for n in (0..6_000u32).step_by(4) {
+        // The first of four comes 60 ms late.
+        for k in [1, 2, 3, 0] {
+            rig.pass(PACKET);
+            rig.send(&packet((n + k) as u16, (n + k) * 160, 0, &SILENCE));
+        }
+    }
+    rig.pass(PACKET);
+    rig.send(&packet(6_000, 1 << 31, 0, &SILENCE));
+    let stats = rig.stats();
+    // The first three were older than the first that came.
+    assert_eq!((stats.decoded, stats.silent_ms), (6_000, 0), "{stats:?}");
+}
+
+#[test]
+fn speech_beyond_the_bound_makes_one_line_however_long_the_engine_is_stuck() {
+    let mut rig = Rig::new(SessionConfig {
+        max_jobs: 1,
+        ..SessionConfig::default()
+    });
+    let (mut seq, mut time) = (1, 1000);
+    for _ in 0..6 {
+        speak(&mut rig, &mut seq, &mut time);
+        rig.pass(Duration::from_secs(2));
+        time += 16_000;
+    }
+    rig.answer(0, "first");
+    assert_eq!(rig.lines.len(), 2, "{:?}", rig.lines);
+    let shed = &rig.lines[1];
+    assert_eq!(shed.gap, Some(GapReason::OverloadShed));
+    assert!(shed.end_ms - shed.start_ms > 10_000, "{shed:?}");
+    assert_eq!(rig.stats().unrecognised, 5);
 }

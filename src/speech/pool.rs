@@ -306,4 +306,27 @@ mod tests {
             TranscribeError("no".to_owned())
         );
     }
+
+    #[test]
+    fn an_engine_that_panics_while_starting_stops_the_start() {
+        let factory: EngineFactory = Arc::new(|| panic!("scripted"));
+        assert!(Pool::<usize>::start(2, 2, &factory).is_err());
+    }
+
+    #[test]
+    fn an_engine_that_cannot_be_made_anew_fails_its_jobs_and_no_more() {
+        let made = AtomicU64::new(0);
+        let factory: EngineFactory = Arc::new(move || match made.fetch_add(1, Ordering::Relaxed) {
+            1 => panic!("scripted"),
+            _ => Ok(Box::new(Counting(bounded(0).1))),
+        });
+        let pool = Pool::start(1, 10, &factory).unwrap();
+        let (reply, answers) = bounded(10);
+        for n in [13, 16, 17] {
+            pool.handle().offer(n, vec![0; n], &reply).unwrap();
+        }
+        let results: Vec<_> = (0..3).map(|_| answers.recv().unwrap().result).collect();
+        assert!(results[0].is_err() && results[1].is_err());
+        assert_eq!(results[2].as_ref().unwrap().text, "17");
+    }
 }

@@ -402,6 +402,30 @@ mod tests {
     }
 
     #[test]
+    fn a_cut_in_the_closing_silence_leaves_no_utterance_of_silence() {
+        for tenths in 265..=282 {
+            let mut audio = voice(seconds(f64::from(tenths) / 10.0));
+            audio.extend(vec![0.0; seconds(2.0)]);
+            let (_, done) = run(&audio, 320);
+            for utterance in &done {
+                let loud = utterance.samples.iter().filter(|s| s.abs() > 300).count();
+                assert!(loud > 0, "{tenths}: {} silent samples", utterance.samples.len());
+            }
+        }
+    }
+
+    #[test]
+    fn a_silent_leg_gives_the_room_of_its_last_utterance_back() {
+        let mut audio = voice(seconds(20.0));
+        audio.extend(vec![0.0; seconds(2.0)]);
+        let (segmenter, done) = run(&audio, 320);
+        assert_eq!(done.len(), 1);
+        assert!(!segmenter.is_speaking());
+        assert!(segmenter.held.capacity() <= 8_192, "{}", segmenter.held.capacity());
+        assert!(done[0].samples.capacity() <= done[0].samples.len() + FRAME);
+    }
+
+    #[test]
     fn samples_beyond_full_scale_clip() {
         assert_eq!(to_pcm(2.0), i16::MAX);
         assert_eq!(to_pcm(-2.0), i16::MIN);
