@@ -7,6 +7,7 @@
 //! time, read once per event by the shell.
 
 use std::fmt;
+use std::ops::AddAssign;
 use std::str::FromStr;
 
 use jiff::Timestamp;
@@ -222,6 +223,58 @@ pub struct LegStats {
     pub utterances: u64,
     /// Utterances that could not be recognised (queue full, engine failure); each has a line that says so.
     pub unrecognised: u64,
+}
+
+impl AddAssign<&Self> for LegStats {
+    fn add_assign(&mut self, more: &Self) {
+        // Named one by one, so that a new counter cannot be forgotten.
+        let Self {
+            received,
+            decoded,
+            lost,
+            late,
+            duplicate,
+            reordered,
+            overflow,
+            malformed,
+            rtcp,
+            not_rtp,
+            sequence_jump,
+            foreign_ssrc,
+            restarts,
+            not_audio,
+            unknown_payload,
+            decode_errors,
+            audio_ms,
+            lost_ms,
+            silent_ms,
+            speech_ms,
+            utterances,
+            unrecognised,
+        } = self;
+        *received += more.received;
+        *decoded += more.decoded;
+        *lost += more.lost;
+        *late += more.late;
+        *duplicate += more.duplicate;
+        *reordered += more.reordered;
+        *overflow += more.overflow;
+        *malformed += more.malformed;
+        *rtcp += more.rtcp;
+        *not_rtp += more.not_rtp;
+        *sequence_jump += more.sequence_jump;
+        *foreign_ssrc += more.foreign_ssrc;
+        *restarts += more.restarts;
+        *not_audio += more.not_audio;
+        *unknown_payload += more.unknown_payload;
+        *decode_errors += more.decode_errors;
+        *audio_ms += more.audio_ms;
+        *lost_ms += more.lost_ms;
+        *silent_ms += more.silent_ms;
+        *speech_ms += more.speech_ms;
+        *utterances += more.utterances;
+        *unrecognised += more.unrecognised;
+    }
 }
 
 /// A leg of a call as `status` shows it.

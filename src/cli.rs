@@ -2,13 +2,14 @@
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{self, ExitCode};
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand, ValueEnum};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
 
 use asterscribe::config::Settings;
 use asterscribe::live::server;
@@ -59,6 +60,9 @@ enum Format {
 /// Time for `/health` to answer.
 const HEALTH_PATIENCE: Duration = Duration::from_secs(5);
 
+/// Time for what still runs in the background when the server is down.
+const END_PATIENCE: Duration = Duration::from_secs(1);
+
 /// Does what the command line asks.
 pub(crate) fn run(cli: Cli) -> Result<ExitCode> {
     match cli.command {
@@ -72,19 +76,45 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode> {
 fn serve(config: Option<&Path>) -> Result<ExitCode> {
     let settings = Settings::from_process(config)?;
     telemetry::start(&settings);
-    runtime()?.block_on(async {
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut terminate = signal(SignalKind::terminate())?;
+    let runtime = runtime()?;
+    let served = runtime.block_on(async {
+        let mut told = told_to_stop()?;
         let stop = async move {
+            told.recv().await;
+            // Who asks twice does not want to wait for anything.
+            tokio::spawn(async move {
+                told.recv().await;
+                tracing::error!(
+                    "told to stop again: ending at once, what is not stored yet is lost"
+                );
+                process::exit(1);
+            });
+        };
+        server::run(settings, stop).await?;
+        anyhow::Ok(())
+    });
+    // A name that is still being resolved must not hold up the end.
+    runtime.shutdown_timeout(END_PATIENCE);
+    served.map(|()| ExitCode::SUCCESS)
+}
+
+/// Hears of every SIGINT and SIGTERM from now on.
+fn told_to_stop() -> Result<mpsc::Receiver<()>> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let (tell, told) = mpsc::channel(1);
+    tokio::spawn(async move {
+        loop {
             tokio::select! {
                 _ = interrupt.recv() => {}
                 _ = terminate.recv() => {}
             }
-        };
-        server::run(settings, stop).await?;
-        anyhow::Ok(())
-    })?;
-    Ok(ExitCode::SUCCESS)
+            if tell.send(()).await.is_err() {
+                return;
+            }
+        }
+    });
+    Ok(told)
 }
 
 /// ARI, HTTP and stores; the media path has threads of its own.

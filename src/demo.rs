@@ -6,7 +6,7 @@
 use std::fs;
 use std::io::{self, Write};
 use std::net::{SocketAddr, UdpSocket};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{ExitCode, Stdio};
 use std::time::Duration;
 
@@ -210,22 +210,20 @@ struct Server {
     child: Child,
     base: String,
     client: reqwest::Client,
-    folder: PathBuf,
+    _folder: Folder,
 }
 
 impl Server {
     async fn start() -> Result<Self> {
-        let folder = std::env::temp_dir().join(format!("asterscribe-demo-{}", std::process::id()));
-        fs::create_dir_all(&folder)
-            .with_context(|| format!("cannot create {}", folder.display()))?;
+        let folder = Folder::create()?;
         let mut child = Command::new(std::env::current_exe()?)
             .arg("serve")
-            .current_dir(&folder)
+            .current_dir(&folder.0)
             // Embedded defaults, whatever this shell has set.
             .env_clear()
             .env("HTTP_BIND", "127.0.0.1:0")
             .env("RTP_BIND", "127.0.0.1:0")
-            .env("SQLITE_PATH", folder.join("demo.db"))
+            .env("SQLITE_PATH", folder.0.join("demo.db"))
             .env("LOG_FORMAT", "json")
             .stdin(Stdio::null())
             .stderr(Stdio::piped())
@@ -244,7 +242,7 @@ impl Server {
             child,
             base: format!("http://{http}"),
             client,
-            folder,
+            _folder: folder,
         })
     }
 
@@ -310,14 +308,28 @@ impl Server {
 
     async fn stop(mut self) -> Result<()> {
         self.child.kill().await.context("cannot stop the server")?;
-        remove(&self.folder);
         Ok(())
     }
 }
 
-fn remove(folder: &Path) {
-    if let Err(error) = fs::remove_dir_all(folder) {
-        tracing::warn!(%error, folder = %folder.display(), "the demo's folder is left behind");
+/// The server's working folder, gone with it however the demonstration ends.
+struct Folder(PathBuf);
+
+impl Folder {
+    /// Under a name that nobody can have prepared.
+    fn create() -> Result<Self> {
+        let name = format!("asterscribe-demo-{}", uuid::Uuid::new_v4());
+        let folder = std::env::temp_dir().join(name);
+        fs::create_dir(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+        Ok(Self(folder))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_dir_all(&self.0) {
+            tracing::warn!(%error, folder = %self.0.display(), "the demo's folder is left behind");
+        }
     }
 }
 

@@ -20,13 +20,16 @@ fn main() -> ExitCode {
 
 /// The error and its causes, without those whose words an outer one already holds.
 fn in_words(error: &anyhow::Error) -> String {
-    error.chain().map(ToString::to_string).fold(String::new(), |mut text, cause| {
-        if !text.contains(&cause) {
-            if !text.is_empty() {
-                text.push_str(": ");
+    error
+        .chain()
+        .map(ToString::to_string)
+        .fold(String::new(), |mut text, cause| {
+            if !text.contains(&cause) {
+                if !text.is_empty() {
+                    text.push_str(": ");
+                }
+                text.push_str(&cause);
             }
-            text.push_str(&cause);
-        }
-        text
-    })
+            text
+        })
 }

@@ -45,7 +45,7 @@ pub struct GateStats {
     pub holding: u64,
     /// Refused: no RTP, from a source that nobody named.
     pub unknown_not_rtp: u64,
-    /// Refused: held in vain, their source was not named in time.
+    /// Refused: held in vain, their source was not named in time, or no longer named.
     pub unknown_source: u64,
     /// Refused: no room to hold them (count of sources, count per source, or size).
     pub hold_full: u64,
@@ -81,6 +81,8 @@ pub struct SourceTaken(pub SocketAddr);
 pub struct Gate<K> {
     config: GateConfig,
     named: HashMap<SocketAddr, K>,
+    /// Sources whose name was taken away less than [`GateConfig::hold`] ago.
+    revoked: HashMap<SocketAddr, Instant>,
     held: HashMap<SocketAddr, VecDeque<HeldDatagram>>,
     stats: GateStats,
 }
@@ -91,6 +93,7 @@ impl<K: Copy + Eq> Gate<K> {
         Self {
             config,
             named: HashMap::new(),
+            revoked: HashMap::new(),
             held: HashMap::new(),
             stats: GateStats::default(),
         }
@@ -108,6 +111,10 @@ impl<K: Copy + Eq> Gate<K> {
             return Route::Refused;
         }
         self.expire(now);
+        if self.revoked.contains_key(&from) {
+            self.stats.unknown_source += 1;
+            return Route::Refused;
+        }
         let room = self.held.contains_key(&from) || self.held.len() < self.config.max_sources;
         if !room || bytes.len() > MAX_HELD_LEN {
             self.stats.hold_full += 1;
@@ -128,6 +135,9 @@ impl<K: Copy + Eq> Gate<K> {
 
     /// Names a source. Returns what was held of it, oldest first; the caller
     /// hands it to the leg before anything newer.
+    ///
+    /// # Errors
+    /// The source is named for another key; nothing has changed.
     pub fn admit(
         &mut self,
         now: Instant,
@@ -139,6 +149,7 @@ impl<K: Copy + Eq> Gate<K> {
             Some(&owner) if owner != key => return Err(SourceTaken(source)),
             _ => self.named.insert(source, key),
         };
+        self.revoked.remove(&source);
         self.expire(now);
         let held: Vec<_> = self.held.remove(&source).unwrap_or_default().into();
         self.stats.holding -= held.len() as u64;
@@ -146,17 +157,21 @@ impl<K: Copy + Eq> Gate<K> {
         Ok(held)
     }
 
-    /// Takes a source's name away; what still comes from it is refused like any stranger's.
-    pub fn revoke(&mut self, source: SocketAddr) {
-        self.named.remove(&canonical(source));
+    /// Takes a source's name away. What still comes from it is refused, not held
+    /// like a stranger's: the end of one call must not be the beginning of the
+    /// next one that gets the same port.
+    pub fn revoke(&mut self, now: Instant, source: SocketAddr) {
+        let source = canonical(source);
+        if self.named.remove(&source).is_some() {
+            self.revoked.insert(source, now);
+        }
     }
 
     /// Drops what has been held in vain.
     pub fn expire(&mut self, now: Instant) {
-        if self.held.is_empty() {
-            return;
-        }
         let hold = self.config.hold;
+        self.revoked
+            .retain(|_, at| now.saturating_duration_since(*at) <= hold);
         let stats = &mut self.stats;
         self.held.retain(|_, queue| {
             while queue
@@ -177,8 +192,9 @@ impl<K: Copy + Eq> Gate<K> {
     }
 }
 
-/// IPv4 addresses look alike on an IPv4 and on a dual-stack socket (RFC 4291 §2.5.5.2).
-fn canonical(address: SocketAddr) -> SocketAddr {
+/// The form in which sources are compared: IPv4 addresses look alike on an IPv4
+/// and on a dual-stack socket (RFC 4291 §2.5.5.2).
+pub fn canonical(address: SocketAddr) -> SocketAddr {
     match address.ip() {
         IpAddr::V6(v6) => SocketAddr::new(v6.to_canonical(), address.port()),
         IpAddr::V4(_) => address,
@@ -278,7 +294,23 @@ mod tests {
             gate.route(t0, address("[::ffff:127.0.0.1]:4000"), &RTP),
             Route::To(1)
         );
-        gate.revoke(source);
+        gate.revoke(t0, source);
         assert_ne!(gate.route(t0, source, &RTP), Route::To(1));
+    }
+
+    #[test]
+    fn the_end_of_one_call_is_not_the_beginning_of_the_next() {
+        let (mut gate, t0) = (Gate::<u32>::new(GateConfig::default()), origin());
+        let source = address("127.0.0.1:4000");
+        gate.admit(t0, source, 1).unwrap();
+        gate.revoke(t0, source);
+        assert_eq!(gate.route(t0 + MS * 500, source, &RTP), Route::Refused);
+        assert_eq!(gate.stats().unknown_source, 1);
+        assert_eq!(gate.admit(t0 + MS * 500, source, 2), Ok(vec![]));
+        assert_eq!(gate.route(t0 + MS * 501, source, &RTP), Route::To(2));
+        gate.revoke(t0 + MS * 502, source);
+        // Some time later it is a stranger like any other.
+        assert_eq!(gate.route(t0 + MS * 1003, source, &RTP), Route::Held);
+        assert!(gate.revoked.is_empty());
     }
 }

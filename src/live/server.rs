@@ -1,7 +1,7 @@
 //! Puts the server together, runs it, and takes it down in order.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 use super::desk::{AriLink, Desk, DeskConfig, DeskParts};
 use super::media::{MediaConfig, MediaPlane, MediaPort, Ticket};
 use crate::api::{self, ApiConfig, ApiLimits, ServeLimits};
+use crate::call::{CallId, Origin};
 use crate::clock;
 use crate::config::Settings;
 use crate::service::{PartHealth, PartState, RtpTarget};
@@ -28,10 +29,13 @@ const TICK: Duration = Duration::from_millis(5);
 /// Events on their way from the media threads to the desk.
 const MEDIA_EVENTS: usize = 8192;
 
-/// How long the end may take: hang-ups at Asterisk, last words, the store.
+/// How long the end may take: requests under way and, meanwhile, hang-ups at
+/// Asterisk; then last words, then the store. With all of them hanging, 25 s.
+const DRAIN_GRACE: Duration = Duration::from_secs(5);
 const ARI_GRACE: Duration = Duration::from_secs(12);
-const WORDS_GRACE: Duration = Duration::from_secs(10);
-const STORE_GRACE: Duration = Duration::from_secs(5);
+const WORDS_GRACE: Duration = Duration::from_secs(8);
+const EVENTS_GRACE: Duration = Duration::from_secs(1);
+const STORE_GRACE: Duration = Duration::from_secs(4);
 
 /// How long the store is waited for at start, to learn what a predecessor left.
 const RECALL_PATIENCE: Duration = Duration::from_secs(5);
@@ -134,6 +138,10 @@ pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> Resu
         let desk = Arc::clone(&desk);
         async move { desk.follow_media(media_heard).await }
     });
+    let historian = tokio::spawn({
+        let desk = Arc::clone(&desk);
+        async move { desk.follow_histories().await }
+    });
     let recalled = recall(&desk).await;
     let (stop_ari, ari_stopped) = watch::channel(false);
     let ari_task = ari_task
@@ -151,42 +159,52 @@ pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> Resu
         cors: settings.cors.clone(),
         limits: ApiLimits::default(),
     };
-    api::serve(
-        listener,
-        api::router(Arc::clone(&desk) as _, &api),
-        ServeLimits::default(),
-        shutdown,
-    )
-    .await;
-
-    tracing::info!("shutting down");
-    stop(&desk, ari_task, &stop_ari, plane, follower).await;
+    let limits = ServeLimits {
+        drain_time: DRAIN_GRACE,
+        ..ServeLimits::default()
+    };
+    let router = api::router(Arc::clone(&desk) as _, &api);
+    let asked = tokio::sync::Notify::new();
+    let told = async {
+        shutdown.await;
+        tracing::info!("shutting down");
+        asked.notify_one();
+    };
+    // Both at the same time: no new calls by either way, and a command that
+    // somebody still waits for is answered because the machine is told to stop.
+    let without_asterisk = async {
+        asked.notified().await;
+        stop_ari.send_replace(true);
+        release_callers(ari_task).await;
+    };
+    tokio::join!(api::serve(listener, router, limits, told), without_asterisk);
     expiry.abort();
+    stop(&desk, plane, follower).await;
+    historian.abort();
     Ok(())
 }
 
-/// Asterisk first (no new calls, callers go on in their dialplan), then the
-/// calls' last words, then the store.
-async fn stop(
-    desk: &Arc<Desk>,
-    ari_task: Option<JoinHandle<()>>,
-    stop_ari: &watch::Sender<bool>,
-    plane: MediaPlane,
-    follower: JoinHandle<()>,
-) {
-    stop_ari.send_replace(true);
+/// Callers go on in their dialplan, and everything of ours leaves Asterisk.
+async fn release_callers(ari_task: Option<JoinHandle<()>>) {
     if let Some(task) = ari_task
         && tokio::time::timeout(ARI_GRACE, task).await.is_err()
     {
         tracing::warn!("Asterisk did not confirm that everything of ours is gone");
     }
+}
+
+/// The calls' last words, then the store.
+async fn stop(desk: &Arc<Desk>, plane: MediaPlane, follower: JoinHandle<()>) {
     desk.close_all(WORDS_GRACE).await;
     let joined = tokio::task::spawn_blocking(move || drop(plane)).await;
     if joined.is_err() {
         tracing::error!("stopping the media threads failed");
     }
-    follower.abort();
-    desk.flush(STORE_GRACE).await;
+    // With the threads gone it ends by itself, after their last events.
+    if tokio::time::timeout(EVENTS_GRACE, follower).await.is_err() {
+        tracing::error!("the media threads' last events were not taken in time");
+    }
+    desk.finish(STORE_GRACE).await;
 }
 
 fn start_speech(settings: &Settings) -> Result<(PartHealth, Pool<Ticket>), StartError> {
@@ -287,32 +305,54 @@ fn advertised(settings: &Settings, ports: &[MediaPort]) -> Result<Vec<RtpTarget>
     let target = |(n, port): (u16, &MediaPort)| RtpTarget {
         host,
         // The settings have checked that the last port fits.
-        port: first.map_or(port.local().port(), |first| first + n),
+        port: first.map_or_else(|| port.local().port(), |first| first + n),
     };
     Ok((0..).zip(ports).map(target).collect())
 }
 
 /// The address from which this machine reaches Asterisk; no packet is sent to find out.
 fn derive_host(settings: &Settings) -> Result<IpAddr, String> {
-    let ari = settings
-        .ari
-        .as_ref()
-        .ok_or("no ASTERISK_ARI_URL tells a direction")?;
-    let unresolved = |error: io::Error| format!("{} cannot be resolved ({error})", ari.url);
-    let remote = *ari
-        .url
-        .socket_addrs(|| None)
-        .map_err(unresolved)?
-        .first()
-        .ok_or_else(|| format!("{} has no address", ari.url))?;
-    let unreached = |error: io::Error| format!("there is no route to {remote} ({error})");
-    let probe = UdpSocket::bind(SocketAddr::new(settings.rtp_bind.ip(), 0)).map_err(unreached)?;
-    probe.connect(remote).map_err(unreached)?;
-    Ok(probe.local_addr().map_err(unreached)?.ip())
+    let ari = settings.ari.as_ref();
+    let ari = ari.ok_or("no ASTERISK_ARI_URL tells a direction")?;
+    let remotes = ari.url.socket_addrs(|| None);
+    let remotes = remotes.map_err(|error| format!("{} cannot be resolved ({error})", ari.url))?;
+    host_towards(settings.rtp_bind.ip(), &remotes)
+        .map_err(|reason| format!("{}: {reason}", ari.url))
+}
+
+/// A name may have addresses of both families; a socket of `0.0.0.0` receives
+/// by one of them only, and one of `::` by its own rather than by the other.
+fn host_towards(bind: IpAddr, remotes: &[SocketAddr]) -> Result<IpAddr, String> {
+    let (own, other): (Vec<&SocketAddr>, Vec<&SocketAddr>) = remotes
+        .iter()
+        .partition(|remote| remote.is_ipv4() == bind.is_ipv4());
+    let other = other.into_iter().filter(|_| bind.is_ipv6());
+    let mut refusals = Vec::new();
+    for remote in own.into_iter().chain(other) {
+        match local_towards(*remote) {
+            Ok(host) => return Ok(host),
+            Err(error) => refusals.push(format!("there is no route to {remote} ({error})")),
+        }
+    }
+    if refusals.is_empty() {
+        return Err("it has no address that such a socket could receive from".to_owned());
+    }
+    Err(refusals.join(", "))
+}
+
+fn local_towards(remote: SocketAddr) -> io::Result<IpAddr> {
+    let any: IpAddr = if remote.is_ipv4() {
+        Ipv4Addr::UNSPECIFIED.into()
+    } else {
+        Ipv6Addr::UNSPECIFIED.into()
+    };
+    let probe = UdpSocket::bind(SocketAddr::new(any, 0))?;
+    probe.connect(remote)?;
+    Ok(probe.local_addr()?.ip())
 }
 
 /// Learns what a predecessor left; a store that is away is asked again later.
-async fn recall(desk: &Arc<Desk>) -> Vec<(crate::call::CallId, crate::call::Origin)> {
+async fn recall(desk: &Arc<Desk>) -> Vec<(CallId, String, Origin)> {
     match tokio::time::timeout(RECALL_PATIENCE, desk.recall()).await {
         Ok(Ok(calls)) => return calls,
         Ok(Err(error)) => {
@@ -336,5 +376,23 @@ async fn expire_forever(store: Arc<dyn Store>) {
             Ok(gone) => tracing::info!(gone, "calls have outlived their retention"),
             Err(error) => tracing::warn!(%error, "expired calls could not be removed"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_with_addresses_of_both_families_is_reached_by_the_sockets_own() {
+        // What resolvers answer for localhost, the wrong family first.
+        let both = ["[::1]:8088", "127.0.0.1:8088"].map(|text| text.parse().unwrap());
+        let host = host_towards(Ipv4Addr::UNSPECIFIED.into(), &both);
+        assert_eq!(host, Ok(Ipv4Addr::LOCALHOST.into()));
+        // A socket of both families takes what there is.
+        let host = host_towards(Ipv6Addr::UNSPECIFIED.into(), &both[1..]);
+        assert_eq!(host, Ok(Ipv4Addr::LOCALHOST.into()));
+        let none = host_towards(Ipv4Addr::UNSPECIFIED.into(), &both[..1]);
+        assert!(none.is_err_and(|reason| reason.contains("no address")));
     }
 }

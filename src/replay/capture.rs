@@ -272,6 +272,8 @@ impl Decoder {
     }
 }
 
+const NANOS_PER_SECOND: i128 = 1_000_000_000;
+
 impl Interface {
     fn new(interface: &InterfaceDescriptionBlock<'_>, big_endian: bool) -> Self {
         // The parser's own getter reads this option in the wrong byte order on big-endian files.
@@ -294,12 +296,15 @@ impl Interface {
         }
     }
 
+    /// Since the Unix epoch; what lies before it, or beyond all time, is moved to its edge.
     fn time(self, units: u64) -> Duration {
-        let seconds = (units / self.units_per_second).saturating_add_signed(self.offset_seconds);
-        let rest = u128::from(units % self.units_per_second) * 1_000_000_000
-            / u128::from(self.units_per_second);
-        // Below one second by construction.
-        Duration::from_secs(seconds) + Duration::from_nanos(u64::try_from(rest).unwrap_or(0))
+        let since_offset = i128::from(units) * NANOS_PER_SECOND / i128::from(self.units_per_second);
+        let nanos = since_offset + i128::from(self.offset_seconds) * NANOS_PER_SECOND;
+        let nanos = nanos.max(0);
+        u64::try_from(nanos / NANOS_PER_SECOND).map_or(Duration::MAX, |seconds| {
+            let fraction = u32::try_from(nanos % NANOS_PER_SECOND);
+            Duration::new(seconds, fraction.expect("below one second"))
+        })
     }
 }
 
@@ -383,7 +388,7 @@ mod tests {
         assert_eq!(time(0, 0, 7), Duration::from_secs(7));
         assert_eq!(time(0x80 | 10, 0, 1024 + 512), Duration::from_millis(1500));
         assert_eq!(time(3, -2, 5_250), Duration::from_millis(3250));
-        assert_eq!(time(3, -9, 5_250), Duration::from_millis(250));
+        assert_eq!(time(3, -9, 5_250), Duration::ZERO);
         // No 64-bit clock counts so finely.
         assert_eq!(time(20, 0, 1_000_000), Duration::from_secs(1));
         assert_eq!(time(0xff, 0, 1_000_000), Duration::from_secs(1));

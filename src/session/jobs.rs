@@ -10,13 +10,16 @@ use crate::speech::Recognition;
 pub struct JobId(u64);
 
 /// Jobs opened and not yet given out.
+///
+/// Bounded: beyond `max_open` speech is shed, and a leg's next shed utterance
+/// joins the one before it. So an engine that is stuck costs a call one entry
+/// for each leg, however long it goes on.
 #[derive(Debug)]
 pub(super) struct JobLedger {
     jobs: VecDeque<Job>,
     /// Id of the front of `jobs`.
     first: u64,
     max_open: usize,
-    unanswered: usize,
 }
 
 #[derive(Debug)]
@@ -24,6 +27,8 @@ struct Job {
     leg: usize,
     start_ms: u64,
     end_ms: u64,
+    /// More than one only where they were shed.
+    utterances: u64,
     result: Option<Result<Recognition, GapReason>>,
 }
 
@@ -33,6 +38,7 @@ pub(super) struct Settled {
     pub(super) leg: usize,
     pub(super) start_ms: u64,
     pub(super) end_ms: u64,
+    pub(super) utterances: u64,
     pub(super) result: Result<Recognition, GapReason>,
 }
 
@@ -42,27 +48,42 @@ impl JobLedger {
             jobs: VecDeque::new(),
             first: 0,
             max_open,
-            unanswered: 0,
         }
     }
 
-    /// Opens a job. `false`: too many are open; it is settled as shed already.
-    pub(super) fn open(&mut self, leg: usize, start_ms: u64, end_ms: u64) -> (JobId, bool) {
+    /// Opens a job for an utterance, or sheds the utterance: too many are open.
+    pub(super) fn open(&mut self, leg: usize, start_ms: u64, end_ms: u64) -> Option<JobId> {
+        if self.jobs.len() >= self.max_open {
+            self.shed(leg, start_ms, end_ms);
+            return None;
+        }
         let id = JobId(self.first + self.jobs.len() as u64);
-        let admitted = self.unanswered < self.max_open;
-        let result = if admitted {
-            self.unanswered += 1;
-            None
-        } else {
-            Some(Err(GapReason::OverloadShed))
-        };
         self.jobs.push_back(Job {
             leg,
             start_ms,
             end_ms,
-            result,
+            utterances: 1,
+            result: None,
         });
-        (id, admitted)
+        Some(id)
+    }
+
+    fn shed(&mut self, leg: usize, start_ms: u64, end_ms: u64) {
+        let of_leg = self.jobs.iter_mut().rev().find(|job| job.leg == leg);
+        if let Some(job) = of_leg
+            && matches!(job.result, Some(Err(GapReason::OverloadShed)))
+        {
+            job.end_ms = end_ms;
+            job.utterances += 1;
+            return;
+        }
+        self.jobs.push_back(Job {
+            leg,
+            start_ms,
+            end_ms,
+            utterances: 1,
+            result: Some(Err(GapReason::OverloadShed)),
+        });
     }
 
     /// Notes an answer. A second one, or one to a job given up, changes nothing.
@@ -76,10 +97,7 @@ impl JobLedger {
         else {
             return;
         };
-        if job.result.is_none() {
-            job.result = Some(result);
-            self.unanswered -= 1;
-        }
+        job.result.get_or_insert(result);
     }
 
     /// Settles everything unanswered.
@@ -87,7 +105,6 @@ impl JobLedger {
         for job in &mut self.jobs {
             job.result.get_or_insert(Err(reason));
         }
-        self.unanswered = 0;
     }
 
     /// The next job in order, if it is answered.
@@ -97,6 +114,7 @@ impl JobLedger {
             leg,
             start_ms,
             end_ms,
+            utterances,
             result,
         } = self.jobs.pop_front()?;
         self.first += 1;
@@ -104,11 +122,40 @@ impl JobLedger {
             leg,
             start_ms,
             end_ms,
+            utterances,
             result: result?,
         })
     }
 
     pub(super) fn is_empty(&self) -> bool {
         self.jobs.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stuck_engine_costs_one_entry_a_leg_also_where_the_pool_refuses() {
+        let mut ledger = JobLedger::new(4);
+        let stuck = ledger.open(0, 0, 1).expect("the first fits");
+        for n in 1..10_000 {
+            let leg = n as usize % 3;
+            if let Some(id) = ledger.open(leg, n * 10, n * 10 + 5) {
+                ledger.answer(id, Err(GapReason::OverloadShed));
+            }
+        }
+        assert!(ledger.jobs.len() <= 4 + 3, "{}", ledger.jobs.len());
+        assert!(ledger.next_settled().is_none());
+        ledger.answer(stuck, Err(GapReason::RecognitionFailed));
+        let settled: Vec<_> = std::iter::from_fn(|| ledger.next_settled()).collect();
+        assert_eq!(
+            settled.iter().map(|job| job.utterances).sum::<u64>(),
+            10_000
+        );
+        assert!(ledger.is_empty());
+        let next = ledger.open(1, 0, 1).expect("there is room again");
+        assert!(next > stuck);
     }
 }

@@ -4,7 +4,7 @@ use std::mem;
 use std::time::{Duration, Instant};
 
 use asterscribe_codecs::{AudioDecoder, Codec, Payload};
-use asterscribe_rtp::{Receiver, ReceiverConfig, Released, ReorderConfig, Verdict};
+use asterscribe_rtp::{Receiver, ReceiverConfig, Released, ReorderConfig};
 
 use super::SessionConfig;
 use super::timeline::{Placement, Timeline, to_samples};
@@ -16,6 +16,10 @@ use crate::speech::{SAMPLE_RATE, SAMPLES_PER_MS, Utterance};
 /// packet in it stays one word; longer ones end the utterance.
 const MAX_FILL: Duration = Duration::from_millis(400);
 
+/// Room for samples that a leg keeps between packets, 20 ms: a filled break
+/// needs twenty times that, but only once in a while.
+const KEPT_SAMPLES: usize = 320;
+
 /// The media of one leg.
 #[derive(Debug)]
 pub(super) struct LegMedia {
@@ -24,9 +28,8 @@ pub(super) struct LegMedia {
     audio: Audio,
     idle_flush: Duration,
     opened: Instant,
-    /// Call clock of the timeline's sample 0, set by the first packet.
-    origin: Option<Duration>,
-    last_packet: Option<Instant>,
+    /// The latest time this leg was told.
+    now: Instant,
 }
 
 /// What lies behind the receiver; apart from it, since a released packet borrows from the receiver.
@@ -39,10 +42,19 @@ struct Audio {
     done: Vec<Utterance>,
     /// Packets given up since the last one that came.
     missing: u64,
-    restarted: bool,
+    heard: Option<Heard>,
     /// Whether the decoder may hold samples back.
     has_tail: bool,
     stats: AudioStats,
+}
+
+/// Arrival of packets that held audio. Signalling does not count: it neither
+/// begins the timeline nor keeps a sentence open.
+#[derive(Debug, Clone, Copy)]
+struct Heard {
+    /// Here is the timeline's sample 0.
+    first: Instant,
+    last: Instant,
 }
 
 #[derive(Debug, Default)]
@@ -79,14 +91,13 @@ impl LegMedia {
                 samples: Vec::new(),
                 done: Vec::new(),
                 missing: 0,
-                restarted: false,
+                heard: None,
                 has_tail: false,
                 stats: AudioStats::default(),
             },
             idle_flush: config.idle_flush,
             opened,
-            origin: None,
-            last_packet: None,
+            now: opened,
         }
     }
 
@@ -94,66 +105,63 @@ impl LegMedia {
         &self.leg
     }
 
-    pub(super) fn receive(&mut self, now: Instant, datagram: &[u8]) {
-        // A refusal is counted by the receiver and changes nothing here.
-        if self.receiver.receive(now, datagram) == Verdict::Accepted {
-            self.last_packet = Some(now);
-        }
+    pub(super) fn receive(&mut self, arrived: Instant, datagram: &[u8]) {
+        let now = self.advance(arrived);
+        // What was refused is counted by the receiver and changes nothing here.
+        let _verdict = self.receiver.receive(now, datagram);
         self.drain(now);
     }
 
     /// When to call [`Self::on_timer`]: a gap's wait is over, or the party has fallen silent.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        let idle = self
-            .audio
-            .is_open()
-            .then(|| self.last_packet.map(|at| at + self.idle_flush))
-            .flatten();
-        self.receiver.deadline().into_iter().chain(idle).min()
+        let waiting = self.receiver.deadline();
+        waiting.into_iter().chain(self.falls_idle()).min()
     }
 
     pub(super) fn on_timer(&mut self, now: Instant) {
+        let now = self.advance(now);
         self.drain(now);
-        if self
-            .last_packet
-            .is_some_and(|at| now >= at + self.idle_flush)
-        {
+        if self.falls_idle().is_some_and(|due| due <= now) {
             self.audio.flush();
         }
     }
 
     /// No packet will follow: gives up waiting and ends the open utterance.
     pub(super) fn close(&mut self, now: Instant) {
+        let now = self.advance(now);
         self.receiver.close();
         self.drain(now);
         self.audio.flush();
     }
 
     pub(super) fn take_utterances(&mut self) -> Vec<Utterance> {
-        let done = mem::take(&mut self.audio.done);
-        self.audio.stats.speech += done
-            .iter()
-            .map(|utterance| utterance.samples.len() as u64)
-            .sum::<u64>();
-        done
+        mem::take(&mut self.audio.done)
     }
 
     /// Start and end of an utterance on the call's clock, milliseconds.
     pub(super) fn call_times(&self, utterance: &Utterance) -> (u64, u64) {
-        let origin = self.origin.unwrap_or_default().as_millis() as u64;
+        let first = self.audio.heard.map_or(self.opened, |heard| heard.first);
+        let origin = first.saturating_duration_since(self.opened).as_millis();
+        // Not reached: 2⁶⁴ ms are 585 million years.
+        let origin = u64::try_from(origin).unwrap_or(u64::MAX / 2);
         (
             origin + utterance.start / SAMPLES_PER_MS,
             origin + utterance.end() / SAMPLES_PER_MS,
         )
     }
 
-    pub(super) fn count_settled(&mut self, recognised: bool) {
+    /// Speech was handed to recognition, in 16 kHz samples.
+    pub(super) fn count_speech(&mut self, samples: u64) {
+        self.audio.stats.speech += samples;
+    }
+
+    pub(super) fn count_settled(&mut self, recognised: bool, utterances: u64) {
         let stats = &mut self.audio.stats;
         *if recognised {
             &mut stats.utterances
         } else {
             &mut stats.unrecognised
-        } += 1;
+        } += utterances;
     }
 
     pub(super) fn stats(&self) -> LegStats {
@@ -184,6 +192,19 @@ impl LegMedia {
         }
     }
 
+    /// The leg's own clock, which never runs back: packets that waited for the
+    /// leg to be named may come with an arrival before what it has seen.
+    fn advance(&mut self, now: Instant) -> Instant {
+        self.now = self.now.max(now);
+        self.now
+    }
+
+    /// When the open sentence ends unless audio comes.
+    fn falls_idle(&self) -> Option<Instant> {
+        let heard = self.audio.heard.filter(|_| self.audio.is_open())?;
+        Some(heard.last + self.idle_flush)
+    }
+
     fn drain(&mut self, now: Instant) {
         while let Some(released) = self.receiver.poll(now) {
             match released {
@@ -193,22 +214,18 @@ impl LegMedia {
                     payload,
                     arrived,
                     ..
-                } => {
-                    self.origin
-                        .get_or_insert_with(|| arrived.saturating_duration_since(self.opened));
-                    match Payload::classify(payload_type.get()) {
-                        Payload::Audio(codec) => {
-                            self.audio
-                                .packet(codec, payload_type.get(), time.0, payload, arrived);
-                        }
-                        Payload::ComfortNoise | Payload::TelephoneEvent | Payload::CiscoDtmf => {
-                            self.audio.stats.not_audio += 1;
-                        }
-                        Payload::Unknown(_) => self.audio.stats.unknown_payload += 1,
+                } => match Payload::classify(payload_type.get()) {
+                    Payload::Audio(codec) => {
+                        self.audio
+                            .packet(codec, payload_type.get(), time.0, payload, arrived);
                     }
-                }
+                    Payload::ComfortNoise | Payload::TelephoneEvent | Payload::CiscoDtmf => {
+                        self.audio.stats.not_audio += 1;
+                    }
+                    Payload::Unknown(_) => self.audio.stats.unknown_payload += 1,
+                },
                 Released::Lost { count } => self.audio.missing += count,
-                Released::Restart { .. } => self.audio.restarted = true,
+                Released::Restart { .. } => self.audio.timeline.restart(),
             }
         }
     }
@@ -227,10 +244,11 @@ impl Audio {
         };
         let (clock, units) = (codec.rtp_clock_rate(), codec.rtp_ticks(count));
         let length = count as u64 * u64::from(SAMPLE_RATE) / u64::from(codec.sample_rate().hz());
-        if mem::take(&mut self.restarted) {
-            let unheard = self.timeline.restart(arrived);
-            self.pass(unheard, 0);
-        }
+        let heard = self.heard.get_or_insert(Heard {
+            first: arrived,
+            last: arrived,
+        });
+        heard.last = heard.last.max(arrived);
         // A packet holds as much as its neighbours, as a rule: what is missing beyond that was silence.
         let missing = mem::take(&mut self.missing) * length;
         match self.timeline.place(time, time + units, clock, arrived) {
@@ -277,5 +295,6 @@ impl Audio {
     fn segment(&mut self) {
         self.segmenter.push(&self.samples, &mut self.done);
         self.samples.clear();
+        self.samples.shrink_to(KEPT_SAMPLES);
     }
 }

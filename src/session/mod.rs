@@ -3,7 +3,8 @@
 //! No socket, no task, no clock: live calls, capture replay and tests drive the
 //! same machine. The contract:
 //!
-//! 1. Every input comes with `now`, which never runs backwards.
+//! 1. Every input comes with `now`, which never runs backwards. Only a datagram
+//!    that was held until its leg was known may come with an earlier arrival.
 //! 2. After each [`Session::handle`], call [`Session::poll`] until it answers
 //!    [`Output::Wait`].
 //! 3. At the time that `Wait` names, hand in [`Input::Timer`] if nothing else came.
@@ -41,7 +42,8 @@ pub struct SessionConfig {
     pub stats_interval: Duration,
     /// How long after the end outstanding recognition is waited for.
     pub closing_wait: Duration,
-    /// Jobs under recognition at once; beyond it utterances are shed, with a line that says so.
+    /// Utterances whose line is not out yet; beyond it they are shed, with a
+    /// line that says so (one for all that a leg sheds in a row).
     pub max_jobs: usize,
 }
 
@@ -67,7 +69,7 @@ pub struct LegIndex(usize);
 pub enum Input<'a> {
     /// A datagram from the leg's source.
     Datagram {
-        /// The leg.
+        /// The leg; one that the session does not have is ignored.
         leg: LegIndex,
         /// The UDP payload.
         bytes: &'a [u8],
@@ -186,7 +188,7 @@ impl Session {
             // After the end packets still drain from the network; they belong to nobody.
             Input::Datagram { .. } => {}
             Input::Timer => self.advance(now),
-            Input::Recognised { job, result } => self.recognised(job, result),
+            Input::Recognised { job, result } => self.jobs.answer(job, result),
             Input::Hangup => self.hang_up(now),
         }
         self.settle();
@@ -198,6 +200,11 @@ impl Session {
         self.outputs
             .pop_front()
             .unwrap_or_else(|| Output::Wait(self.deadline()))
+    }
+
+    /// Whether the call has not been hung up.
+    pub fn is_open(&self) -> bool {
+        self.phase == Phase::Open
     }
 
     /// Whether [`Output::Closed`] has been produced.
@@ -258,15 +265,11 @@ impl Session {
         for utterance in self.legs[index].take_utterances() {
             let (start_ms, end_ms) = self.legs[index].call_times(&utterance);
             let Utterance { samples, .. } = utterance;
-            let (job, admitted) = self.jobs.open(index, start_ms, end_ms);
-            if admitted {
+            if let Some(job) = self.jobs.open(index, start_ms, end_ms) {
+                self.legs[index].count_speech(samples.len() as u64);
                 self.outputs.push_back(Output::Transcribe { job, samples });
             }
         }
-    }
-
-    fn recognised(&mut self, job: JobId, result: Result<Recognition, GapReason>) {
-        self.jobs.answer(job, result);
     }
 
     /// Gives out what is settled, in the order of the jobs.
@@ -275,11 +278,12 @@ impl Session {
             leg,
             start_ms,
             end_ms,
+            utterances,
             result,
         }) = self.jobs.next_settled()
         {
             let media = &mut self.legs[leg];
-            media.count_settled(result.is_ok());
+            media.count_settled(result.is_ok(), utterances);
             let (text, confidence, language, gap) = match result {
                 // The engine heard no words: that is an answer, not a line.
                 Ok(heard) if heard.text.is_empty() => continue,

@@ -353,7 +353,11 @@ fn comfort_noise_does_not_keep_a_sentence_open() {
         rig.pass(Duration::from_millis(100));
         time += 800;
     }
-    assert_eq!(rig.jobs.len(), 1, "five seconds of comfort noise are a pause");
+    assert_eq!(
+        rig.jobs.len(),
+        1,
+        "five seconds of comfort noise are a pause"
+    );
 }
 
 #[test]
@@ -366,7 +370,10 @@ fn a_restarted_sender_in_full_flow_adds_no_silence() {
         rig.pass(PACKET);
     }
     let stats = rig.stats();
-    assert_eq!((stats.restarts, stats.decoded, stats.audio_ms), (1, 100, 2000));
+    assert_eq!(
+        (stats.restarts, stats.decoded, stats.audio_ms),
+        (1, 100, 2000)
+    );
     assert_eq!((stats.silent_ms, stats.lost_ms), (0, 0));
 }
 

@@ -5,6 +5,7 @@
 //! arrival times bear it out, so a broken or hostile sender can neither run the
 //! timeline backwards nor stretch it beyond real time.
 
+use std::mem;
 use std::time::{Duration, Instant};
 
 use asterscribe_codecs::RtpClockRate;
@@ -18,11 +19,14 @@ const MAX_LEAD_NS: i128 = 1_000_000_000;
 /// How far it may lag: a frozen network that then delivers everything at once.
 const MAX_LAG_NS: i128 = 30_000_000_000;
 
-/// A sender's clock may be this much off ours for ever, in parts of 100.
+/// A sender's clock may for ever be faster than ours by this, in parts of 100.
 const DRIFT_PERCENT: i128 = 1;
 
 /// Steps smaller than this are a clock's rounding, not a break.
 const STEP_TOLERANCE_NS: i128 = 5_000_000;
+
+/// A new numbering is placed by arrival; pauses up to this are jitter.
+const RESTART_TOLERANCE_NS: i128 = 60_000_000;
 
 /// Relation of one packet to what came before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,13 +43,15 @@ pub(super) enum Placement {
 #[derive(Debug, Default)]
 pub(super) struct Timeline {
     last: Option<Last>,
+    restarted: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Last {
-    /// Extended RTP timestamp one past the last packet's audio.
+    /// Extended RTP timestamp one past the audio placed so far.
     end: u64,
     clock: RtpClockRate,
+    /// Latest arrival of any packet so far.
     arrived: Instant,
     /// Audio placed so far minus time passed, nanoseconds.
     lead: i128,
@@ -61,7 +67,8 @@ impl Timeline {
         clock: RtpClockRate,
         arrived: Instant,
     ) -> Placement {
-        let audio = nanos(i128::from(end) - i128::from(begin), clock);
+        let length = nanos(i128::from(end) - i128::from(begin), clock);
+        let restarted = mem::take(&mut self.restarted);
         let Some(last) = self.last else {
             self.last = Some(Last {
                 end,
@@ -71,58 +78,212 @@ impl Timeline {
             });
             return Placement::Contiguous;
         };
-        let elapsed = arrived.saturating_duration_since(last.arrived).as_nanos() as i128;
-        let lead = last.lead - elapsed * (100 + DRIFT_PERCENT) / 100;
-        let (placement, gap) = if last.clock == clock {
-            let jump = nanos(i128::from(begin) - i128::from(last.end), clock);
-            if jump.abs() <= STEP_TOLERANCE_NS {
-                (Placement::Contiguous, 0)
-            } else if jump > 0 && lead + jump <= MAX_LEAD_NS {
-                (Placement::After(samples(jump)), jump)
-            } else {
-                by_arrival(lead, audio)
-            }
-        } else {
+        // A packet put back in its place came in after the one behind it.
+        let arrived = arrived.max(last.arrived);
+        let lead = last.lead_at(arrived);
+        let jump = nanos(i128::from(begin) - i128::from(last.end), clock);
+        let (placement, gap, end) = if restarted {
+            by_arrival(lead + length, RESTART_TOLERANCE_NS, end)
+        } else if last.clock != clock {
             // Another clock counts in other units: only arrival is comparable.
-            by_arrival(lead, audio)
+            by_arrival(lead + length, MAX_LEAD_NS, end)
+        } else if jump.abs() <= STEP_TOLERANCE_NS {
+            // Small steps forward are counted from where the audio is, lest many go
+            // unnoticed. After one backward (Asterisk's on a short frame) what
+            // follows is counted from the packet's own time.
+            let end = if jump > 0 {
+                last.end + (end - begin)
+            } else {
+                end
+            };
+            (Placement::Contiguous, 0, end)
+        } else if jump > 0 && lead + jump <= MAX_LEAD_NS {
+            (Placement::After(samples(jump)), jump, end)
+        } else {
+            by_arrival(lead + length, MAX_LEAD_NS, end)
         };
-        let lead = (lead + gap + audio).clamp(-MAX_LAG_NS, MAX_LEAD_NS);
         self.last = Some(Last {
             end,
             clock,
             arrived,
-            lead,
+            lead: (lead + gap + length).clamp(-MAX_LAG_NS, MAX_LEAD_NS),
         });
         placement
     }
 
-    /// A new numbering begins: the next packet is placed by arrival alone.
-    /// Returns the time that passed unheard, in 16 kHz samples.
-    pub(super) fn restart(&mut self, arrived: Instant) -> u64 {
-        let Some(last) = self.last.take() else {
-            return 0;
-        };
-        let elapsed = arrived.saturating_duration_since(last.arrived).as_nanos() as i128;
-        samples((elapsed - last.lead.max(0)).max(0))
+    /// A new numbering begins with the next packet: it is placed by arrival alone.
+    pub(super) fn restart(&mut self) {
+        self.restarted = true;
+    }
+}
+
+impl Last {
+    /// The lead at a later time. Only what is ahead is written off as drift: a
+    /// lag must stay as long as it is, since a break of the timestamps fills it in.
+    fn lead_at(&self, now: Instant) -> i128 {
+        let elapsed = now.saturating_duration_since(self.arrived).as_nanos() as i128;
+        let drift = (elapsed * DRIFT_PERCENT / 100).min(self.lead.max(0));
+        self.lead - drift - elapsed
     }
 }
 
 /// How far the audio lags behind arrival is the time to fill in; jitter is not.
-fn by_arrival(lead: i128, audio: i128) -> (Placement, i128) {
-    let lag = -(lead + audio);
-    let gap = if lag > MAX_LEAD_NS { lag } else { 0 };
-    (Placement::Discontinuity(samples(gap)), gap)
+fn by_arrival(lead: i128, tolerance: i128, end: u64) -> (Placement, i128, u64) {
+    let gap = if -lead > tolerance { -lead } else { 0 };
+    (Placement::Discontinuity(samples(gap)), gap, end)
 }
 
 fn nanos(units: i128, clock: RtpClockRate) -> i128 {
     units * 1_000_000_000 / i128::from(clock.hz())
 }
 
+/// `nanos` in 16 kHz samples; none for a negative time.
 fn samples(nanos: i128) -> u64 {
-    u64::try_from(nanos * i128::from(SAMPLE_RATE) / 1_000_000_000).unwrap_or(u64::MAX)
+    u64::try_from(nanos.max(0) * i128::from(SAMPLE_RATE) / 1_000_000_000).unwrap_or(u64::MAX)
 }
 
 /// `duration` in 16 kHz samples.
 pub(super) fn to_samples(duration: Duration) -> u64 {
+    // Widening: no duration has more than 95 bits of nanoseconds.
     samples(duration.as_nanos() as i128)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::clock;
+
+    const CLOCK: RtpClockRate = RtpClockRate::HZ_8000;
+    const HOUR_OF_PACKETS: u64 = 180_000;
+    /// Where extended timestamps begin.
+    const BASE: u64 = 1 << 48;
+
+    struct Sender {
+        timeline: Timeline,
+        now: Instant,
+        time: u64,
+    }
+
+    impl Sender {
+        fn new() -> Self {
+            Self {
+                timeline: Timeline::default(),
+                now: clock::now(),
+                time: BASE,
+            }
+        }
+
+        /// One packet of 20 ms, this long after the one before.
+        fn packet(&mut self, after: Duration) -> Placement {
+            self.now += after;
+            let begin = self.time;
+            self.time += 160;
+            self.timeline.place(begin, self.time, CLOCK, self.now)
+        }
+
+        fn flow(&mut self, packets: u64, step: Duration) {
+            for _ in 0..packets {
+                assert_eq!(self.packet(step), Placement::Contiguous);
+            }
+        }
+    }
+
+    const STEP: Duration = Duration::from_millis(20);
+
+    #[test]
+    fn a_pause_after_hours_with_a_fast_sender_is_believed() {
+        let mut sender = Sender::new();
+        sender.flow(2 * HOUR_OF_PACKETS, Duration::from_micros(19_900));
+        sender.time += 8_000 * 60;
+        let pause = sender.packet(Duration::from_secs(60));
+        assert_eq!(pause, Placement::After(60 * 16_000));
+    }
+
+    #[test]
+    fn what_a_slow_sender_lags_behind_is_filled_in_at_a_break_and_no_more() {
+        for (step, expected) in [(20_002, 36), (20_000, 0), (19_998, 0)] {
+            let mut sender = Sender::new();
+            sender.flow(100 * HOUR_OF_PACKETS, Duration::from_micros(step));
+            sender.time += 1 << 30;
+            let Placement::Discontinuity(gap) = sender.packet(STEP) else {
+                panic!("a leap of days is not believed");
+            };
+            // Of 36 s the timeline remembers at most 30 s.
+            let expected = (expected * 16_000).min(30 * 16_000);
+            assert!(gap.abs_diff(expected) <= 16, "{step} µs: {gap}");
+        }
+    }
+
+    #[test]
+    fn small_steps_of_the_timestamps_add_up() {
+        let mut sender = Sender::new();
+        let mut passed = 0;
+        for _ in 0..500 {
+            if let Placement::After(samples) = sender.packet(Duration::from_millis(24)) {
+                passed += samples;
+            }
+            sender.time += 32;
+        }
+        // 4 ms in each of them.
+        assert!((499 * 64u64).abs_diff(passed) <= 64, "{passed}");
+    }
+
+    #[test]
+    fn a_short_frame_at_the_end_of_a_prompt_leaves_the_pause_as_long_as_it_was() {
+        // As recorded: the frame of 16 ms claims to overlap the one before it by 4 ms.
+        let mut sender = Sender::new();
+        sender.flow(100, STEP);
+        sender.time -= 32;
+        let (begin, end) = (sender.time, sender.time + 128);
+        sender.now += STEP;
+        let short = sender.timeline.place(begin, end, CLOCK, sender.now);
+        assert_eq!(short, Placement::Contiguous);
+        sender.time = end + 8 * 1801;
+        let pause = sender.packet(Duration::from_millis(1817));
+        assert_eq!(pause, Placement::After(1801 * 16));
+    }
+
+    #[test]
+    fn a_restart_is_placed_by_arrival_and_what_was_ahead_or_behind_stays_so() {
+        for (pause, expected) in [(20, 0), (40, 0), (420, 400), (10_020, 10_000)] {
+            let mut sender = Sender::new();
+            sender.flow(1_000, STEP);
+            sender.timeline.restart();
+            sender.time = BASE + 77;
+            let placement = sender.packet(Duration::from_millis(pause));
+            assert_eq!(placement, Placement::Discontinuity(expected * 16));
+            assert_eq!(sender.packet(STEP), Placement::Contiguous);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_stretches_the_timeline_beyond_real_time(
+            packets in prop::collection::vec((any::<u32>(), 0..5_000u64, any::<bool>(), 0..20u8), 1..300),
+        ) {
+            let mut timeline = Timeline::default();
+            let start = clock::now();
+            let (mut now, mut audio, mut passed, mut time) = (start, 0u64, 0u64, BASE);
+            for (jump, after_ms, forward, dice) in packets {
+                now += Duration::from_millis(after_ms);
+                time = if forward { time + u64::from(jump) } else { time - u64::from(jump) };
+                let clock = if dice == 0 { RtpClockRate::HZ_16000 } else { CLOCK };
+                if dice == 1 {
+                    timeline.restart();
+                }
+                // Some come in before those that are placed ahead of them.
+                let arrived = if dice == 2 { now.checked_sub(STEP).unwrap_or(now) } else { now };
+                match timeline.place(time, time + 160, clock, arrived) {
+                    Placement::Contiguous => {}
+                    Placement::After(gap) | Placement::Discontinuity(gap) => passed += gap,
+                }
+                time += 160;
+                audio += 320;
+            }
+            let elapsed = to_samples(now.duration_since(start));
+            prop_assert!(passed <= elapsed + elapsed / 100 + 17_000, "{passed} of {elapsed} ({audio} audio)");
+        }
+    }
 }

@@ -53,5 +53,8 @@ pub struct TranscribeError(pub String);
 /// A speech engine bound to one thread. It blocks for as long as it computes.
 pub trait Transcriber {
     /// Recognises one utterance: 1 to 480,000 samples of 16 kHz mono PCM.
+    ///
+    /// # Errors
+    /// Any other length, or the engine failed; the next utterance may succeed.
     fn transcribe(&mut self, samples: &[i16]) -> Result<Recognition, TranscribeError>;
 }

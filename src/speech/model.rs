@@ -270,8 +270,8 @@ impl<R: Read + Seek> Walk<R> {
                 return wrong(format!("its header says {name} = {value}"));
             }
         }
-        if header.n_audio_state % header.n_audio_head != 0
-            || header.n_text_state % header.n_text_head != 0
+        if !header.n_audio_state.is_multiple_of(header.n_audio_head)
+            || !header.n_text_state.is_multiple_of(header.n_text_head)
         {
             return wrong("its heads do not divide its state");
         }

@@ -44,7 +44,7 @@ pub struct PoolStats {
     pub failed: AtomicU64,
 }
 
-/// The pool. Dropping it ends the threads once the queue is empty.
+/// The pool. Dropping it and its handles ends the threads once the queue is empty.
 #[derive(Debug)]
 pub struct Pool<T> {
     queue: Sender<Job<T>>,
@@ -70,8 +70,10 @@ impl<T> Clone for PoolHandle<T> {
 }
 
 impl<T: Send + 'static> Pool<T> {
-    /// Starts `workers` threads behind a queue of `queue` jobs. Every worker's
-    /// engine must come up, else none is started.
+    /// Starts `workers` threads behind a queue of `queue` jobs.
+    ///
+    /// # Errors
+    /// Not every worker's engine comes up; those that do end again.
     pub fn start(
         workers: usize,
         queue: usize,
@@ -127,7 +129,10 @@ impl<T: Send + 'static> Pool<T> {
 }
 
 impl<T> PoolHandle<T> {
-    /// Hands a job in, or gives the ticket back if the queue is full.
+    /// Hands a job in without waiting.
+    ///
+    /// # Errors
+    /// The queue is full, or the workers are gone; the ticket comes back.
     pub fn offer(&self, ticket: T, samples: Vec<i16>, reply: &Sender<Answer<T>>) -> Result<(), T> {
         match self.queue.try_send(Job {
             ticket,
@@ -146,6 +151,9 @@ impl<T> PoolHandle<T> {
     }
 
     /// Hands a job in, waiting for a place: for replay, where nothing is live.
+    ///
+    /// # Errors
+    /// The workers are gone; the ticket comes back.
     pub fn submit(&self, ticket: T, samples: Vec<i16>, reply: &Sender<Answer<T>>) -> Result<(), T> {
         match self.queue.send(Job {
             ticket,
@@ -169,7 +177,7 @@ struct Worker<T> {
 
 impl<T> Worker<T> {
     fn run(self, ready: &Sender<Result<(), TranscribeError>>) {
-        let mut engine = match (self.factory)() {
+        let mut engine = match self.make_engine() {
             Ok(engine) => {
                 // The pool may have given up waiting; then nobody hands in jobs either.
                 let _unheard = ready.send(Ok(()));
@@ -193,6 +201,13 @@ impl<T> Worker<T> {
         }
     }
 
+    fn make_engine(&self) -> Result<Box<dyn Transcriber>, TranscribeError> {
+        catch_unwind(AssertUnwindSafe(|| (self.factory)())).unwrap_or_else(|_| {
+            let reason = "the engine panicked while it was made".to_owned();
+            Err(TranscribeError(reason))
+        })
+    }
+
     /// A panic in the engine costs that job; the next one gets a new engine.
     fn recognise(
         &self,
@@ -201,7 +216,7 @@ impl<T> Worker<T> {
     ) -> Result<Recognition, TranscribeError> {
         let mut current = match engine.take() {
             Some(engine) => engine,
-            None => (self.factory)()?,
+            None => self.make_engine()?,
         };
         match catch_unwind(AssertUnwindSafe(|| current.transcribe(samples))) {
             Ok(result) => {

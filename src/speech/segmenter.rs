@@ -77,10 +77,15 @@ enum State {
     Speech {
         /// Frames since the last voiced one.
         quiet_frames: usize,
-        voiced_frames: usize,
-        /// Energy of each whole frame in `held`, for the place of a forced cut.
-        energies: Vec<f32>,
+        /// The whole frames in `held`, for the place of a forced cut.
+        frames: Vec<FrameNote>,
     },
+}
+
+#[derive(Debug, Clone, Copy)]
+struct FrameNote {
+    energy: f32,
+    voiced: bool,
 }
 
 /// The configuration in frames and samples.
@@ -124,8 +129,13 @@ impl Segmenter {
     /// Takes samples in -1.0..=1.0 (others are clamped) and appends the
     /// utterances they complete to `done`.
     pub fn push(&mut self, samples: &[f32], done: &mut Vec<Utterance>) {
-        for &sample in samples {
-            self.partial.push(to_pcm(sample));
+        let mut rest = samples;
+        while !rest.is_empty() {
+            let room = FRAME - self.partial.len();
+            let (now, later) = rest.split_at(room.min(rest.len()));
+            self.partial
+                .extend(now.iter().map(|&sample| to_pcm(sample)));
+            rest = later;
             if self.partial.len() == FRAME {
                 self.take_frame(done);
             }
@@ -158,19 +168,20 @@ impl Segmenter {
             State::Silence => self.listen(score),
             State::Speech {
                 quiet_frames,
-                voiced_frames,
-                energies,
+                frames,
             } => {
-                energies.push(energy(&frame));
-                if score >= self.limits.leave_score {
-                    *quiet_frames = 0;
-                    *voiced_frames += 1;
-                } else {
-                    *quiet_frames += 1;
-                }
-                if *quiet_frames >= self.limits.hang_over_frames {
+                let voiced = score >= self.limits.leave_score;
+                *quiet_frames = if voiced { 0 } else { *quiet_frames + 1 };
+                frames.push(FrameNote {
+                    energy: energy(frame),
+                    voiced,
+                });
+                let is_full = self.held.len() + FRAME > self.limits.max_samples;
+                // No better place for a cut than the pause it is in.
+                let pauses = is_full && *quiet_frames >= ONSET_WINDOW;
+                if pauses || *quiet_frames >= self.limits.hang_over_frames {
                     self.close(done);
-                } else if self.held.len() + FRAME > self.limits.max_samples {
+                } else if is_full {
                     self.cut(done);
                 }
             }
@@ -181,63 +192,83 @@ impl Segmenter {
     fn listen(&mut self, score: f32) {
         let voiced = score >= self.limits.enter_score;
         self.recent = ((self.recent << 1) | u8::from(voiced)) & ((1 << ONSET_WINDOW) - 1);
-        let voiced_frames = self.recent.count_ones() as usize;
+        self.keep_pre_roll();
+        if self.recent.count_ones() as usize >= self.limits.onset_frames {
+            self.state = State::Speech {
+                quiet_frames: 0,
+                frames: self.notes_of_held(),
+            };
+            self.recent = 0;
+        }
+    }
+
+    /// Lets go of all but the pre-roll and the frames in which an onset is sought.
+    fn keep_pre_roll(&mut self) {
         let keep = self.limits.pre_roll + ONSET_WINDOW * FRAME;
         if self.held.len() > keep {
             let surplus = self.held.len() - keep;
             self.held.drain(..surplus);
             self.held_start += surplus as u64;
         }
-        if voiced_frames >= self.limits.onset_frames {
-            let energies = self
-                .held
-                .make_contiguous()
-                .chunks_exact(FRAME)
-                .map(energy)
-                .collect();
-            self.state = State::Speech {
-                quiet_frames: 0,
-                voiced_frames,
-                energies,
-            };
-            self.recent = 0;
-        }
+        // An utterance's buffer is large and rare; a silent leg should not keep it.
+        self.held.shrink_to(keep + FRAME);
+    }
+
+    /// The frames held at an onset; `recent` says which of the last were voiced.
+    fn notes_of_held(&mut self) -> Vec<FrameNote> {
+        let recent = u32::from(self.recent);
+        let samples = self.held.make_contiguous();
+        let count = samples.len() / FRAME;
+        // Counted from the end: what is left of an utterance begins within a frame.
+        samples[samples.len() % FRAME..]
+            .chunks_exact(FRAME)
+            .zip((0..count).rev())
+            .map(|(frame, age)| FrameNote {
+                energy: energy(frame),
+                voiced: age < ONSET_WINDOW && recent >> age & 1 == 1,
+            })
+            .collect()
     }
 
     /// Ends the open utterance, keeping the post-roll of its closing silence.
     fn close(&mut self, done: &mut Vec<Utterance>) {
         let State::Speech {
             quiet_frames,
-            voiced_frames,
-            ..
+            frames,
         } = mem::replace(&mut self.state, State::Silence)
         else {
             return;
         };
+        let voiced = frames.iter().filter(|frame| frame.voiced).count();
         let surplus = (quiet_frames * FRAME).saturating_sub(self.limits.trim);
         let keep = self.held.len().saturating_sub(surplus);
-        if voiced_frames >= self.limits.min_voiced_frames && keep > 0 {
+        if voiced >= self.limits.min_voiced_frames && keep > 0 {
             self.emit(keep, done);
         }
         // What is left is silence: it becomes the next pre-roll.
+        self.keep_pre_roll();
     }
 
     /// Splits an over-long utterance at its quietest recent frame; the rest stays open.
     fn cut(&mut self, done: &mut Vec<Utterance>) {
-        let State::Speech { energies, .. } = &mut self.state else {
+        let State::Speech { frames, .. } = &mut self.state else {
             return;
         };
-        let from = energies.len().saturating_sub(self.limits.cut_frames);
-        let quietest = (from..energies.len())
-            .min_by(|&a, &b| energies[a].total_cmp(&energies[b]))
-            .map_or(energies.len(), |frame| frame + 1);
-        energies.drain(..quietest);
-        let keep = (quietest * FRAME).min(self.held.len());
-        self.emit(keep, done);
+        let from = frames.len().saturating_sub(self.limits.cut_frames);
+        let quietest = (from..frames.len())
+            .rev()
+            .min_by(|&a, &b| frames[a].energy.total_cmp(&frames[b].energy))
+            .map_or(frames.len(), |frame| frame + 1);
+        let rest = (frames.len() - quietest) * FRAME;
+        frames.drain(..quietest);
+        self.emit(self.held.len() - rest, done);
     }
 
     fn emit(&mut self, count: usize, done: &mut Vec<Utterance>) {
-        let samples: Vec<i16> = self.held.drain(..count).collect();
+        // The utterance takes the buffer with it; what is left is the smaller part.
+        let mut samples = Vec::from(mem::take(&mut self.held));
+        self.held = samples.split_off(count).into();
+        samples.shrink_to_fit();
         done.push(Utterance {
             start: self.held_start,
             samples,
@@ -247,14 +278,16 @@ impl Segmenter {
 
     fn skip_held(&mut self) {
         self.held_start += self.held.len() as u64;
-        // An utterance's buffer is large and rare; a silent leg should not keep it.
         self.held = VecDeque::new();
     }
 }
 
 impl Limits {
     fn new(config: &SegmenterConfig) -> Self {
-        let samples = |d: Duration| (d.as_millis() as u64 * SAMPLES_PER_MS) as usize;
+        let samples = |d: Duration| {
+            let samples = d.as_millis().saturating_mul(u128::from(SAMPLES_PER_MS));
+            usize::try_from(samples).unwrap_or(usize::MAX)
+        };
         let frames = |d: Duration| samples(d).div_ceil(FRAME);
         Self {
             enter_score: config.enter_score,
@@ -271,11 +304,8 @@ impl Limits {
 }
 
 fn energy(frame: impl AsRef<[i16]>) -> f32 {
-    frame
-        .as_ref()
-        .iter()
-        .map(|&s| f32::from(s) * f32::from(s))
-        .sum()
+    let frame = frame.as_ref();
+    frame.iter().map(|&s| f32::from(s) * f32::from(s)).sum()
 }
 
 fn to_pcm(sample: f32) -> i16 {
@@ -284,151 +314,4 @@ fn to_pcm(sample: f32) -> i16 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn seconds(n: f64) -> usize {
-        (n * 16_000.0) as usize
-    }
-
-    /// Something the detector takes for a voice: a glottal pulse train through
-    /// three slowly moving resonances.
-    fn voice(samples: usize) -> Vec<f32> {
-        let mut resonators = [[0.0f32; 2]; 3];
-        let mut phase = 0.0f32;
-        (0..samples)
-            .map(|n| {
-                let t = n as f32 / 16_000.0;
-                phase += (120.0 + 15.0 * (t * 5.0).sin()) / 16_000.0;
-                let pulse = if phase >= 1.0 { 1.0 } else { 0.0 };
-                phase = phase.fract();
-                let wobble = (t * 7.0).sin();
-                let mut out = pulse;
-                for (r, (hz, q)) in resonators.iter_mut().zip([
-                    (600.0 + 150.0 * wobble, 0.97),
-                    (1400.0 - 300.0 * wobble, 0.96),
-                    (2500.0, 0.95),
-                ]) {
-                    let c = 2.0 * q * (std::f32::consts::TAU * hz / 16_000.0).cos();
-                    let y = out + c * r[0] - q * q * r[1];
-                    *r = [y, r[0]];
-                    out = y * 0.35;
-                }
-                out.clamp(-1.0, 1.0) * (0.6 + 0.4 * (t * 20.0).sin())
-            })
-            .collect()
-    }
-
-    fn run(audio: &[f32], step: usize) -> (Segmenter, Vec<Utterance>) {
-        let mut segmenter = Segmenter::new(&SegmenterConfig::default());
-        let mut done = Vec::new();
-        for chunk in audio.chunks(step) {
-            segmenter.push(chunk, &mut done);
-        }
-        (segmenter, done)
-    }
-
-    #[test]
-    fn a_voice_between_silences_is_one_utterance_in_its_place() {
-        let mut audio = vec![0.0; seconds(1.0)];
-        audio.extend(voice(seconds(2.0)));
-        audio.extend(vec![0.0; seconds(1.5)]);
-        let (segmenter, done) = run(&audio, 320);
-        assert_eq!(
-            done.len(),
-            1,
-            "{:?}",
-            done.iter().map(|u| (u.start, u.end())).collect::<Vec<_>>()
-        );
-        let found = &done[0];
-        assert!(
-            (seconds(0.6)..=seconds(1.0)).contains(&(found.start as usize)),
-            "{}",
-            found.start
-        );
-        assert!(
-            (seconds(2.9)..=seconds(3.6)).contains(&(found.end() as usize)),
-            "{}",
-            found.end()
-        );
-        assert!(!segmenter.is_speaking());
-        assert_eq!(segmenter.position(), audio.len() as u64);
-    }
-
-    #[test]
-    fn the_result_does_not_depend_on_how_the_audio_is_handed_over() {
-        let mut audio = vec![0.0; seconds(0.5)];
-        audio.extend(voice(seconds(1.0)));
-        audio.extend(vec![0.0; seconds(1.0)]);
-        let whole = run(&audio, audio.len()).1;
-        assert!(!whole.is_empty());
-        for step in [1, 7, 160, 320, 1000] {
-            assert_eq!(run(&audio, step).1, whole, "step {step}");
-        }
-    }
-
-    #[test]
-    fn silence_and_a_click_are_no_utterance() {
-        let mut audio = vec![0.0; seconds(3.0)];
-        audio[seconds(1.0)] = 1.0;
-        let (mut segmenter, mut done) = run(&audio, 320);
-        segmenter.end(&mut done);
-        assert!(done.is_empty());
-    }
-
-    #[test]
-    fn endless_speech_is_cut_below_the_window_and_loses_no_sample() {
-        let audio = voice(seconds(70.0));
-        let (mut segmenter, mut done) = run(&audio, 320);
-        segmenter.end(&mut done);
-        assert!(done.len() >= 3);
-        for pair in done.windows(2) {
-            assert_eq!(pair[0].end(), pair[1].start);
-        }
-        assert!(done.iter().all(|u| u.samples.len() <= seconds(28.0)));
-        assert_eq!(done.last().unwrap().end(), audio.len() as u64);
-    }
-
-    #[test]
-    fn a_gap_ends_the_utterance_and_moves_the_timeline() {
-        let (mut segmenter, mut done) = run(&voice(seconds(1.0)), 320);
-        assert!(segmenter.is_speaking());
-        segmenter.gap(seconds(10.0) as u64, &mut done);
-        assert_eq!(done.len(), 1);
-        assert_eq!(segmenter.position(), seconds(11.0) as u64);
-        segmenter.push(&voice(seconds(1.0)), &mut done);
-        segmenter.end(&mut done);
-        assert!(done[1].start >= seconds(11.0) as u64);
-    }
-
-    #[test]
-    fn a_cut_in_the_closing_silence_leaves_no_utterance_of_silence() {
-        for tenths in 265..=282 {
-            let mut audio = voice(seconds(f64::from(tenths) / 10.0));
-            audio.extend(vec![0.0; seconds(2.0)]);
-            let (_, done) = run(&audio, 320);
-            for utterance in &done {
-                let loud = utterance.samples.iter().filter(|s| s.abs() > 300).count();
-                assert!(loud > 0, "{tenths}: {} silent samples", utterance.samples.len());
-            }
-        }
-    }
-
-    #[test]
-    fn a_silent_leg_gives_the_room_of_its_last_utterance_back() {
-        let mut audio = voice(seconds(20.0));
-        audio.extend(vec![0.0; seconds(2.0)]);
-        let (segmenter, done) = run(&audio, 320);
-        assert_eq!(done.len(), 1);
-        assert!(!segmenter.is_speaking());
-        assert!(segmenter.held.capacity() <= 8_192, "{}", segmenter.held.capacity());
-        assert!(done[0].samples.capacity() <= done[0].samples.len() + FRAME);
-    }
-
-    #[test]
-    fn samples_beyond_full_scale_clip() {
-        assert_eq!(to_pcm(2.0), i16::MAX);
-        assert_eq!(to_pcm(-2.0), i16::MIN);
-        assert_eq!(to_pcm(f32::NAN), 0);
-    }
-}
+mod tests;

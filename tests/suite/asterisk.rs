@@ -1,5 +1,8 @@
 //! The server beside a real Asterisk: what every test of it needs.
-#![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot be set up has failed"
+)]
 
 mod lifecycle;
 mod stasis;
@@ -40,8 +43,16 @@ impl Rig {
     }
 
     pub(crate) fn await_connected(&self) {
-        let connected = || self.server.get("/health").is_ok_and(|r| r.json()["asterisk"]["state"] == "ok");
-        assert!(host::wait_until(host::now() + SOON, connected), "{:?}", self.server.get("/health"));
+        let connected = || {
+            self.server
+                .get("/health")
+                .is_ok_and(|r| r.json()["asterisk"]["state"] == "ok")
+        };
+        assert!(
+            host::wait_until(host::now() + SOON, connected),
+            "{:?}",
+            self.server.get("/health")
+        );
     }
 
     pub(crate) fn get(&self, path: &str) -> Value {
@@ -61,7 +72,9 @@ impl Rig {
             ("channelId", id),
             ("formats", "ulaw"),
         ];
-        self.asterisk.ari_ok("POST", "/channels", &query, None).unwrap();
+        self.asterisk
+            .ari_ok("POST", "/channels", &query, None)
+            .unwrap();
     }
 
     /// Places a call between two parties that knows nothing of us.
@@ -74,32 +87,56 @@ impl Rig {
             ("channelId", id),
             ("formats", "ulaw"),
         ];
-        self.asterisk.ari_ok("POST", "/channels", &query, None).unwrap();
+        self.asterisk
+            .ari_ok("POST", "/channels", &query, None)
+            .unwrap();
         let bridged = || {
-            self.asterisk.ari("GET", "/bridges", &[], None).is_ok_and(|(_, list)| {
-                list[0]["channels"].as_array().is_some_and(|members| members.len() == 2)
-            })
+            self.asterisk
+                .ari("GET", "/bridges", &[], None)
+                .is_ok_and(|(_, list)| {
+                    list[0]["channels"]
+                        .as_array()
+                        .is_some_and(|members| members.len() == 2)
+                })
         };
-        assert!(host::wait_until(host::now() + SOON, bridged), "the parties were not connected");
+        assert!(
+            host::wait_until(host::now() + SOON, bridged),
+            "the parties were not connected"
+        );
     }
 
     /// Waits until a path of the API answers what is wanted.
-    pub(crate) fn await_answer(&self, path: &str, limit: Duration, wanted: impl Fn(&Value) -> bool) -> Value {
+    pub(crate) fn await_answer(
+        &self,
+        path: &str,
+        limit: Duration,
+        wanted: impl Fn(&Value) -> bool,
+    ) -> Value {
         let look = || {
             let answer = self.server.get(path).ok()?.json();
             wanted(&answer).then_some(answer)
         };
-        host::poll_until(host::now() + limit, look)
-            .unwrap_or_else(|| panic!("{path} never became as wanted: {}", self.server.get(path).unwrap().text))
+        host::poll_until(host::now() + limit, look).unwrap_or_else(|| {
+            panic!(
+                "{path} never became as wanted: {}",
+                self.server.get(path).unwrap().text
+            )
+        })
     }
 
     pub(crate) fn await_complete(&self, id: &str) -> Value {
-        self.await_answer(&format!("/api/call/{id}/transcript"), CALL, |t| t["complete"] == true)
+        self.await_answer(&format!("/api/call/{id}/transcript"), CALL, |t| {
+            t["complete"] == true
+        })
     }
 
     /// Asterisk has no channel and no bridge of ours.
     pub(crate) fn assert_asterisk_is_tidy(&self) {
-        let ours = |ids: Vec<String>| ids.into_iter().filter(|id| id.starts_with("asterscribe-")).collect::<Vec<_>>();
+        let ours = |ids: Vec<String>| {
+            ids.into_iter()
+                .filter(|id| id.starts_with("asterscribe-"))
+                .collect::<Vec<_>>()
+        };
         let look = || {
             let channels = ours(self.asterisk.channels().unwrap());
             let bridges = ours(self.asterisk.bridges().unwrap());
@@ -119,7 +156,10 @@ impl Rig {
         self.await_answer("/health", SOON, |health| health["active_calls"] == 0);
         let calls = self.get("/api/calls");
         for call in calls["calls"].as_array().unwrap() {
-            assert!(matches!(call["status"].as_str(), Some("ended" | "failed")), "{call}");
+            assert!(
+                matches!(call["status"].as_str(), Some("ended" | "failed")),
+                "{call}"
+            );
         }
     }
 }
@@ -130,7 +170,10 @@ pub(crate) fn settings(asterisk: &Instance) -> Vec<(&'static str, &'static str)>
     vec![
         ("ASTERISK_ARI_URL", leak(asterisk.base_url())),
         ("ASTERISK_ARI_USER", leak(asterisk.user().to_owned())),
-        ("ASTERISK_ARI_PASSWORD", leak(asterisk.password().to_owned())),
+        (
+            "ASTERISK_ARI_PASSWORD",
+            leak(asterisk.password().to_owned()),
+        ),
         ("ORIGINATE_ENDPOINT", "Local/{destination}@kit/n"),
         ("RUST_LOG", "info,asterscribe_ari=debug"),
     ]
@@ -139,7 +182,10 @@ pub(crate) fn settings(asterisk: &Instance) -> Vec<(&'static str, &'static str)>
 /// Everything a leg said, in order.
 pub(crate) fn heard(transcript: &Value, leg: &str) -> String {
     let lines = transcript["lines"].as_array().unwrap();
-    let of_leg = lines.iter().filter(|line| line["leg"] == leg).map(|line| line["text"].as_str().unwrap());
+    let of_leg = lines
+        .iter()
+        .filter(|line| line["leg"] == leg)
+        .map(|line| line["text"].as_str().unwrap());
     of_leg.collect::<Vec<_>>().join(" ")
 }
 
@@ -147,5 +193,9 @@ pub(crate) fn heard(transcript: &Value, leg: &str) -> String {
 /// was trained on is 6.3 %, and single words weigh much in sentences this short.
 pub(crate) fn assert_said(said: &str, heard: &str) {
     let errors = WordErrors::between(said, heard);
-    assert!(errors.rate() <= 0.10, "{:.1} % word errors\n said: {said}\nheard: {heard}", errors.rate() * 100.0);
+    assert!(
+        errors.rate() <= 0.10,
+        "{:.1} % word errors\n said: {said}\nheard: {heard}",
+        errors.rate() * 100.0
+    );
 }

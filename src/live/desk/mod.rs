@@ -3,6 +3,10 @@
 
 mod ari;
 mod book;
+mod channel;
+mod health;
+mod history;
+mod pending;
 mod service;
 
 use std::collections::HashMap;
@@ -10,17 +14,18 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc};
 
 pub use self::ari::AriLink;
-use self::book::{CallBook, Opening, Resumed};
+use self::book::{CallBook, History, Opened, Opening, Past, Stint};
+use self::pending::Pending;
 use super::media::{LegRefused, MediaEvent, MediaEventKind, MediaPort, OpenCall};
-use crate::call::{CallId, CallStatus, EndReason, Leg, Origin};
+use crate::call::{CallId, CallStatus, EndReason, Leg};
 use crate::clock;
 use crate::config::EndpointTemplate;
-use crate::service::{PartHealth, RtpTarget, ServiceError};
+use crate::service::{PartHealth, RtpTarget};
 use crate::speech::pool::PoolStats;
-use crate::store::{Store, StoreError, StoreWriter};
+use crate::store::{Store, StoreWriter};
 
 /// What the desk is set up with.
 #[derive(Debug, Clone)]
@@ -48,12 +53,12 @@ pub struct Desk {
     writer: StoreWriter,
     pool: Arc<PoolStats>,
     ari: Option<AriLink>,
-    /// Held between the look for a registered call and its opening.
-    admission: Mutex<()>,
-    /// Commands to Asterisk whose outcome somebody waits for.
-    pending: Mutex<HashMap<CallId, oneshot::Sender<Result<(), ServiceError>>>>,
+    /// Commands to Asterisk whose outcome is still to come.
+    pending: Mutex<Pending>,
     /// Calls that an earlier process left open and that may go on.
-    resumable: Mutex<HashMap<CallId, Resumed>>,
+    resumable: Mutex<HashMap<CallId, History>>,
+    /// There may be a call whose past the store is to be asked for.
+    unknown: Notify,
 }
 
 impl std::fmt::Debug for Desk {
@@ -102,71 +107,37 @@ impl Desk {
             writer,
             pool,
             ari,
-            admission: Mutex::new(()),
-            pending: Mutex::new(HashMap::new()),
-            resumable: Mutex::new(HashMap::new()),
+            pending: Mutex::default(),
+            resumable: Mutex::default(),
+            unknown: Notify::new(),
         }
     }
 
     /// Follows the media threads until they are gone.
     pub async fn follow_media(&self, mut events: mpsc::Receiver<MediaEvent>) {
-        while let Some(MediaEvent { call, kind }) = events.recv().await {
+        while let Some(MediaEvent { call: media, kind }) = events.recv().await {
             match kind {
-                MediaEventKind::Line(line) => self.book(|book| book.line(&call, line)),
-                MediaEventKind::Stats(legs) => self.book(|book| book.stats(&call, legs)),
+                MediaEventKind::Line(line) => self.book(|book| book.line(&media, line)),
+                MediaEventKind::Stats(legs) => self.book(|book| book.stats(&media, legs)),
                 MediaEventKind::Idle => {
-                    let text = format!("no RTP came for {} s", self.config.media_idle.as_secs());
-                    self.end(&call, EndReason { cause: None, text }, CallStatus::Ended);
+                    if let Some(call) = self.book(|book| book.call_of(&media)) {
+                        let text =
+                            format!("no RTP came for {} s", self.config.media_idle.as_secs());
+                        self.end(&call, EndReason { cause: None, text }, CallStatus::Ended);
+                    }
                 }
                 MediaEventKind::Closed(legs) => {
-                    self.book(|book| book.closed(&call, clock::wall(), legs))
+                    self.book(|book| book.closed(&media, clock::wall(), legs));
                 }
             }
-        }
-    }
-
-    /// Reads what an earlier process of this node left open in the store.
-    /// Calls that can go on are kept for Asterisk to confirm, the others are settled.
-    pub async fn recall(&self) -> Result<Vec<(CallId, Origin)>, StoreError> {
-        let left = self.store.open_calls().await?;
-        let mut resumable = Vec::new();
-        for record in left {
-            // Calls of other nodes are theirs; those that this process had are no leftovers,
-            // though the store may not have heard of their end yet.
-            let had = self.book(|book| book.find(&record.call_id).is_some());
-            if record.node != self.config.node || had {
-                continue;
-            }
-            let on_asterisk = matches!(
-                record.origin,
-                Origin::Stasis | Origin::Initiated | Origin::Tap
-            );
-            if !on_asterisk || self.ari.is_none() {
-                self.book(|book| {
-                    book.settle(record, clock::wall(), "the server was restarted".to_owned())
-                });
-                continue;
-            }
-            let digits = self.store.dtmf(&record.call_id).await?.len() as u64;
-            resumable.push((record.call_id.clone(), record.origin));
-            lock(&self.resumable).insert(record.call_id.clone(), Resumed { record, digits });
-        }
-        Ok(resumable)
-    }
-
-    /// Waits until the store has everything, or the time is up.
-    pub async fn flush(&self, deadline: Duration) {
-        if let Err(error) = self.writer.flush(deadline).await {
-            tracing::error!(%error, "the store is behind at the end");
         }
     }
 
     /// Ends every call that only we keep open, and waits for the last lines.
     pub async fn close_all(&self, deadline: Duration) {
         let open: Vec<CallId> = self.book(|book| {
-            book.open_calls()
-                .map(|e| e.record.call_id.clone())
-                .collect()
+            let calls = book.open_calls();
+            calls.map(|entry| entry.record.call_id.clone()).collect()
         });
         for call in open {
             let text = "the server is shutting down".to_owned();
@@ -178,41 +149,64 @@ impl Desk {
                 look.tick().await;
             }
         };
-        if tokio::time::timeout(deadline, emptied).await.is_err() {
-            let left = self.book(|book| book.open_count());
-            tracing::warn!(
-                left,
-                "calls are still waiting for their last words; they end without them"
-            );
+        // Whatever the outcome: the next step ends those that are left.
+        let _late = tokio::time::timeout(deadline, emptied).await;
+    }
+
+    /// Puts everything that is known into the store, or as much as the time
+    /// allows. Calls that still wait for their last words end without them.
+    pub async fn finish(&self, deadline: Duration) {
+        let left = self.book(|book| {
+            let left = book.abandon(clock::wall());
+            book.assume_new();
+            left
+        });
+        if left > 0 {
+            tracing::warn!(left, "calls end without their last words");
+        }
+        if let Err(error) = self.writer.flush(deadline).await {
+            tracing::error!(%error, "the store is behind at the end");
         }
     }
 
     /// Opens a call on its media thread and in the book.
     fn open(&self, opening: Opening, idle_limit: Option<Duration>) -> bool {
-        let (call, port) = (opening.call.clone(), opening.port);
-        let now = clock::now();
-        let taken = self.book(|book| {
-            let first_line = book.open(now, clock::wall(), opening);
-            let order = OpenCall {
-                call: call.clone(),
-                opened: book.find(&call).map_or(now, |entry| entry.opened),
-                first_line,
-                idle_limit,
-            };
-            // Under the lock: who finds the call in the book may give orders about it, and
-            // they must come after this one.
-            self.ports.get(port).is_some_and(|port| port.open(order))
-        });
+        self.book(|book| self.open_in(book, opening, idle_limit))
+    }
+
+    /// The same under the book's lock: who finds the call there may give orders
+    /// about it, and they must come after this one.
+    fn open_in(&self, book: &mut CallBook, opening: Opening, idle_limit: Option<Duration>) -> bool {
+        let call = opening.call.clone();
+        if matches!(opening.past, Past::Unknown) {
+            self.unknown.notify_one();
+        }
+        let Opened { stint, replaced } = book.open(clock::now(), clock::wall(), opening);
+        if let Some(replaced) = replaced {
+            tracing::warn!(%call, "a call was opened that is open already; its media is taken over");
+            self.hang_up_media(book, &replaced);
+        }
+        let order = OpenCall {
+            call: stint.media.clone(),
+            opened: stint.zero,
+            // The book numbers the lines.
+            first_line: 0,
+            idle_limit,
+        };
+        let taken = self
+            .ports
+            .get(stint.port)
+            .is_some_and(|port| port.open(order));
         if !taken {
             tracing::error!(%call, "no media thread takes the call");
-            let reason = EndReason {
-                cause: None,
-                text: "the media plane is overloaded".to_owned(),
-            };
-            self.book(|book| {
-                book.ended(&call, clock::wall(), reason, CallStatus::Failed);
-                book.closed(&call, clock::wall(), Vec::new());
-            });
+            let text = "the media plane is overloaded".to_owned();
+            book.ended(
+                &call,
+                clock::wall(),
+                EndReason { cause: None, text },
+                CallStatus::Failed,
+            );
+            book.closed(&stint.media, clock::wall(), Vec::new());
         }
         taken
     }
@@ -225,32 +219,33 @@ impl Desk {
         source: SocketAddr,
         format: Option<String>,
     ) -> Result<(), LegRefused> {
-        let port = self.port_of(call).ok_or(LegRefused::NotOpen)?;
-        let port = self.ports.get(port).ok_or(LegRefused::NotOpen)?;
-        port.place_leg(call.clone(), leg.clone(), source).await?;
+        let (port, media) = self.running(call).ok_or(LegRefused::NotOpen)?;
+        port.place_leg(media, leg.clone(), source).await?;
         self.book(|book| book.leg(call, leg, source.to_string(), format));
         Ok(())
     }
 
     /// The call is over: its media ends, and when that has closed it leaves the book.
     fn end(&self, call: &CallId, reason: EndReason, status: CallStatus) {
-        let (news, port) = self.book(|book| {
-            let port = book.find(call).map_or(0, |entry| entry.port);
-            (book.ended(call, clock::wall(), reason, status), port)
+        self.book(|book| {
+            if let Some(stint) = book.ended(call, clock::wall(), reason, status) {
+                self.hang_up_media(book, &stint);
+            }
         });
-        if news
-            && !self
-                .ports
-                .get(port)
-                .is_some_and(|port| port.hang_up(call.clone()))
-        {
-            tracing::error!(%call, "the media thread does not take the hang-up; last lines are lost");
-            self.book(|book| book.closed(call, clock::wall(), Vec::new()));
+    }
+
+    fn hang_up_media(&self, book: &mut CallBook, stint: &Stint) {
+        let port = self.ports.get(stint.port);
+        if !port.is_some_and(|port| port.hang_up(stint.media.clone())) {
+            tracing::error!(media = %stint.media, "the media thread does not take the hang-up; last lines are lost");
+            book.closed(&stint.media, clock::wall(), Vec::new());
         }
     }
 
-    fn port_of(&self, call: &CallId) -> Option<usize> {
-        self.book(|book| book.open_entry(call).map(|entry| entry.port))
+    /// Where the media of a call that goes on is, and what it is called there.
+    fn running(&self, call: &CallId) -> Option<(&MediaPort, CallId)> {
+        let stint = self.book(|book| book.find(call)?.running().cloned())?;
+        Some((self.ports.get(stint.port)?, stint.media))
     }
 
     /// Works on the book and passes on what the store must be told.

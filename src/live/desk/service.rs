@@ -1,42 +1,40 @@
 //! The desk answers the REST API.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::Ordering;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use asterscribe_codecs::MediaFormat;
 use async_trait::async_trait;
 use tokio::time::timeout;
 
-use super::book::{Entry, Opening};
+use super::book::{CallBook, Held, Opening, Past, Phase};
 use super::{Desk, lock};
-use crate::call::{CallId, CallRecord, CallStatus, DtmfDigit, EndReason, Origin, TranscriptLine};
+use crate::call::{CallId, CallRecord, CallStatus, EndReason, Leg, Origin, TranscriptLine};
+use crate::clock;
 use crate::live::media::LegRefused;
 use crate::service::{
-    CallService, CallStatusView, Health, InitiateRequest, MediaGrant, MediaRequest, PartHealth,
-    PartState, ServiceError, TranscriptView,
+    CallService, CallStatusView, Health, InitiateRequest, MediaGrant, MediaRequest, PartState,
+    ServiceError, TranscriptView,
 };
-use crate::store::{Counters, StoreError, WriterState};
+use crate::store::StoreError;
 
 /// A store that hangs must not make `/health` hang.
 const HEALTH_PATIENCE: Duration = Duration::from_millis(500);
+
+/// Legs that may be registered for one call.
+const MAX_LEGS: usize = 16;
 
 #[async_trait]
 impl CallService for Desk {
     async fn health(&self) -> Health {
         let counters = timeout(HEALTH_PATIENCE, self.store.counters()).await;
-        let store = self.store_health(&counters);
-        let asterisk = self.ari.as_ref().map_or_else(
-            || PartHealth {
-                state: PartState::Off,
-                detail: "ASTERISK_ARI_URL is not set".to_owned(),
-            },
-            |ari| ari.health(),
-        );
+        let (asterisk, store) = (self.asterisk_health(), self.store_health(&counters));
         let (model, media) = (self.model_health(), self.media_health());
         let troubled = [&asterisk, &store, &model, &media]
             .iter()
             .any(|part| matches!(part.state, PartState::Degraded | PartState::Down));
+        let counters = counters.ok().and_then(Result::ok).unwrap_or_default();
         Health {
             status: if troubled {
                 PartState::Degraded
@@ -50,11 +48,7 @@ impl CallService for Desk {
             media,
             active_calls: self.book(|book| book.open_count()) as u64,
             max_concurrent_calls: self.config.max_calls as u64,
-            total_calls_processed: counters
-                .ok()
-                .and_then(Result::ok)
-                .unwrap_or_default()
-                .processed,
+            total_calls_processed: counters.processed,
         }
     }
 
@@ -63,9 +57,8 @@ impl CallService for Desk {
         self.check_capacity()?;
         let call = ari.fresh_call_id();
         let endpoint = self.config.endpoint.endpoint(&request.destination);
-        self.command(&call, ari.originate(&call, endpoint, &request))
-            .await?;
-        self.book(|book| book.numbers(&call, request.caller_number, request.destination));
+        let command = ari.originate(&call, endpoint, &request);
+        self.command(&call, command, Some(request)).await?;
         self.record(&call).await
     }
 
@@ -96,27 +89,19 @@ impl CallService for Desk {
     }
 
     async fn status(&self, call: &CallId) -> Result<CallStatusView, ServiceError> {
-        let Some(Entry {
-            record,
-            dtmf,
-            first_digit,
-            ..
-        }) = self.entry(call)
-        else {
-            let record = self.stored(call).await?;
-            let dtmf = self.store.dtmf(call).await.map_err(unavailable)?;
-            return Ok(CallStatusView { call: record, dtmf });
-        };
-        let mut digits: Vec<DtmfDigit> = Vec::new();
-        if first_digit > 0 {
-            digits = self.store.dtmf(call).await.map_err(unavailable)?;
-            digits.truncate(usize::try_from(first_digit).unwrap_or(usize::MAX));
+        let here = self.book(|book| {
+            let entry = book.find(call)?;
+            Some(CallStatusView {
+                call: entry.record.clone(),
+                dtmf: entry.dtmf().to_vec(),
+            })
+        });
+        if let Some(here) = here {
+            return Ok(here);
         }
-        digits.extend(dtmf);
-        Ok(CallStatusView {
-            call: record,
-            dtmf: digits,
-        })
+        let record = self.stored(call).await?;
+        let dtmf = self.store.dtmf(call).await.map_err(unavailable)?;
+        Ok(CallStatusView { call: record, dtmf })
     }
 
     async fn transcript(
@@ -125,30 +110,19 @@ impl CallService for Desk {
         from_seq: u64,
     ) -> Result<TranscriptView, ServiceError> {
         let call_id = call.clone();
-        let Some(Entry {
-            record,
-            lines: here,
-            ..
-        }) = self.entry(call)
-        else {
-            let lines = self
-                .store
-                .lines(call, from_seq)
-                .await
-                .map_err(unavailable)?;
-            // A transcript outlives its call's record.
-            let complete = match self.stored(call).await {
-                Ok(record) => !record.status.is_open(),
-                Err(ServiceError::UnknownCall(_)) if !lines.is_empty() => true,
-                Err(error) => return Err(error),
-            };
-            return Ok(TranscriptView {
-                call_id,
-                complete,
-                lines,
-            });
+        let here = self.book(|book| {
+            let entry = book.find(call)?;
+            let first = entry
+                .lines()
+                .first()
+                .map_or(entry.record.lines, |line| line.seq);
+            let wanted = entry.lines().iter().filter(|line| line.seq >= from_seq);
+            let complete = !entry.record.status.is_open();
+            Some((first, wanted.cloned().collect::<Vec<_>>(), complete))
+        });
+        let Some((first_here, here, complete)) = here else {
+            return self.stored_transcript(call, from_seq).await;
         };
-        let first_here = here.first().map_or(record.lines, |line| line.seq);
         let mut lines: Vec<TranscriptLine> = Vec::new();
         if from_seq < first_here {
             lines = self
@@ -158,46 +132,52 @@ impl CallService for Desk {
                 .map_err(unavailable)?;
             lines.retain(|line| line.seq < first_here);
         }
-        lines.extend(here.into_iter().filter(|line| line.seq >= from_seq));
+        lines.extend(here);
         Ok(TranscriptView {
             call_id,
-            complete: !record.status.is_open(),
+            complete,
             lines,
         })
     }
 
     async fn transcribe(&self, channel: &CallId) -> Result<CallRecord, ServiceError> {
         let ari = self.ari()?;
-        if self.book(|book| book.is_open(channel)) {
+        if let Some((Phase::Open, _)) = self.book(|book| book.phase(channel)) {
             return Err(ServiceError::Conflict(format!(
                 "call {channel} is being transcribed already"
             )));
         }
         self.check_capacity()?;
-        self.command(channel, ari.tap(channel)).await?;
+        self.command(channel, ari.tap(channel), None).await?;
         self.record(channel).await
     }
 
     async fn hangup(&self, call: &CallId) -> Result<CallRecord, ServiceError> {
-        let Some(entry) = self
-            .entry(call)
-            .filter(|entry| entry.record.status.is_open())
-        else {
-            let record = self.record(call).await?;
-            return Err(ServiceError::Conflict(format!(
-                "call {} is over",
-                record.call_id
-            )));
-        };
-        if entry.record.origin == Origin::Media {
-            let reason = EndReason {
-                cause: None,
-                text: "ended through the API".to_owned(),
-            };
-            self.end(call, reason, CallStatus::Ended);
-        } else {
-            let ari = self.ari()?;
-            self.command(call, ari.hang_up(call)).await?;
+        let over = || ServiceError::Conflict(format!("call {call} is over"));
+        match self.book(|book| book.phase(call)) {
+            Some((Phase::Open, Origin::Media)) => {
+                let text = "ended through the API".to_owned();
+                self.end(call, EndReason { cause: None, text }, CallStatus::Ended);
+            }
+            Some((Phase::Open, _)) => {
+                let ari = self.ari()?;
+                let channel = self.book(|book| book.find(call).map(|entry| entry.channel.clone()));
+                let command = ari.hang_up(channel.ok_or_else(over)?);
+                match self.command(call, command, None).await {
+                    // It ended by itself meanwhile.
+                    Err(ServiceError::UnknownCall(_)) => return Err(over()),
+                    outcome => outcome?,
+                }
+            }
+            Some((Phase::Ending | Phase::Over, _)) => return Err(over()),
+            None => {
+                let record = self.stored(call).await?;
+                return Err(if record.status.is_open() {
+                    self.elsewhere(&record)
+                } else {
+                    over()
+                });
+            }
         }
         self.record(call).await
     }
@@ -219,23 +199,14 @@ impl CallService for Desk {
         let placed = self
             .add_registered_leg(call, leg.clone(), source, format)
             .await;
-        if let Err(refused) = placed {
-            if fresh {
-                let reason = EndReason {
-                    cause: None,
-                    text: refused.to_string(),
-                };
-                self.end(call, reason, CallStatus::Failed);
-            }
-            return Err(match refused {
-                LegRefused::Overloaded => ServiceError::AtCapacity {
-                    max: self.config.max_calls as u64,
-                },
-                conflict => ServiceError::Conflict(conflict.to_string()),
-            });
+        if let Some(known) = fresh {
+            self.conclude_admission(call, known, &placed);
         }
-        let port = self.book(|book| book.find(call).map_or(0, |entry| entry.port));
-        let send_to = self.config.targets[port.min(self.config.targets.len() - 1)];
+        let port = placed.map_err(|refused| match refused {
+            LegRefused::Overloaded => self.at_capacity(),
+            conflict => ServiceError::Conflict(conflict.to_string()),
+        })?;
+        let send_to = self.config.targets[port];
         Ok(MediaGrant {
             call_id: call.clone(),
             leg,
@@ -251,83 +222,102 @@ impl Desk {
     }
 
     fn check_capacity(&self) -> Result<(), ServiceError> {
-        let busy = self.book(|book| book.open_count()) + lock(&self.pending).len();
-        if busy >= self.config.max_calls {
-            return Err(ServiceError::AtCapacity {
-                max: self.config.max_calls as u64,
-            });
+        self.book(|book| self.check_capacity_in(book))
+    }
+
+    /// Calls of every origin count, and commands under way that will open one.
+    fn check_capacity_in(&self, book: &CallBook) -> Result<(), ServiceError> {
+        let known = |call: &CallId| book.is_open(call);
+        let asked = lock(&self.pending).places(clock::now(), known);
+        if book.open_count() + asked >= self.config.max_calls {
+            return Err(self.at_capacity());
         }
         Ok(())
     }
 
-    /// Opens a registered call if there is none; whether it did.
-    async fn admit_media(&self, call: &CallId) -> Result<bool, ServiceError> {
-        if self.is_open_registration(call)? {
-            return Ok(false);
+    fn at_capacity(&self) -> ServiceError {
+        ServiceError::AtCapacity {
+            max: self.config.max_calls as u64,
         }
-        let stored = self.store.call(call).await;
-        // The call's other leg may have opened it while the store was asked.
-        let _one_at_a_time = lock(&self.admission);
-        if self.is_open_registration(call)? {
-            return Ok(false);
+    }
+
+    /// Opens a registered call if there is none. If it did: whether the store
+    /// could be asked, and has nothing of that call.
+    async fn admit_media(&self, call: &CallId) -> Result<Option<bool>, ServiceError> {
+        if self.book(|book| is_registration(book, call))? {
+            return Ok(None);
         }
-        if stored.is_ok_and(|stored| stored.is_some()) {
-            return Err(ServiceError::Conflict(format!("call {call} is over")));
+        let history = self.history(call).await;
+        if let Ok(Some(history)) = &history {
+            let open = history
+                .record
+                .as_ref()
+                .filter(|record| record.status.is_open());
+            let over = || ServiceError::Conflict(format!("call {call} is over"));
+            // Unless its other leg has opened it while the store was asked.
+            if !self.book(|book| is_registration(book, call))? {
+                return Err(open.map_or_else(over, |record| self.elsewhere(record)));
+            }
         }
-        self.check_capacity()?;
         let opening = Opening {
             call: call.clone(),
+            channel: call.to_string(),
             origin: Origin::Media,
             port: self.least_busy_port(),
             caller_number: None,
             destination: None,
             channel_name: None,
-            resumed: None,
+            past: Past::Unadmitted,
         };
-        if self.open(opening, Some(self.config.media_idle)) {
-            Ok(true)
-        } else {
-            Err(ServiceError::AtCapacity {
-                max: self.config.max_calls as u64,
-            })
+        self.book(|book| {
+            if is_registration(book, call)? {
+                return Ok(None);
+            }
+            self.check_capacity_in(book)?;
+            if self.open_in(book, opening, Some(self.config.media_idle)) {
+                Ok(Some(history.is_ok()))
+            } else {
+                Err(self.at_capacity())
+            }
+        })
+    }
+
+    /// A call that was opened for its first leg is one if it got one.
+    fn conclude_admission(&self, call: &CallId, known: bool, placed: &Result<usize, LegRefused>) {
+        self.book(|book| match placed {
+            Ok(_) => book.admit(call, known),
+            Err(refused) => {
+                if let Some(stint) = book.refuse(call, clock::wall(), refused.to_string()) {
+                    self.hang_up_media(book, &stint);
+                }
+            }
+        });
+        if !known {
+            self.unknown.notify_one();
         }
     }
 
-    /// Whether the call is one that takes registrations; an error if it is another or over.
-    fn is_open_registration(&self, call: &CallId) -> Result<bool, ServiceError> {
-        let Some(entry) = self.entry(call) else {
-            return Ok(false);
-        };
-        match (entry.record.status.is_open(), entry.record.origin) {
-            (true, Origin::Media) => Ok(true),
-            (true, _) => Err(ServiceError::Conflict(format!(
-                "call {call} gets its media from Asterisk"
-            ))),
-            (false, _) => Err(ServiceError::Conflict(format!("call {call} is over"))),
-        }
-    }
-
+    /// Returns the media thread that the leg is on.
     async fn add_registered_leg(
         &self,
         call: &CallId,
-        leg: crate::call::Leg,
-        source: std::net::SocketAddr,
+        leg: Leg,
+        source: SocketAddr,
         format: MediaFormat,
-    ) -> Result<(), LegRefused> {
-        let port = self
-            .port_of(call)
-            .and_then(|port| self.ports.get(port))
-            .ok_or(LegRefused::NotOpen)?;
-        port.add_leg(call.clone(), leg.clone(), source).await?;
+    ) -> Result<usize, LegRefused> {
+        let stint = self.book(|book| book.find(call)?.running().cloned());
+        let stint = stint.ok_or(LegRefused::NotOpen)?;
+        let port = self.ports.get(stint.port).ok_or(LegRefused::NotOpen)?;
+        port.add_leg(stint.media, leg.clone(), source).await?;
         self.book(|book| book.leg(call, leg, source.to_string(), Some(format.to_string())));
-        Ok(())
+        Ok(stint.port)
     }
 
     fn least_busy_port(&self) -> usize {
         let mut load = vec![0usize; self.ports.len()];
         self.book(|book| {
-            for entry in book.open_calls() {
-                if let Some(count) = load.get_mut(entry.port) {
+            for stint in book.open_calls().filter_map(|entry| entry.running()) {
+                if let Some(count) = load.get_mut(stint.port) {
                     *count += 1;
                 }
             }
@@ -335,13 +325,10 @@ impl Desk {
         (0..load.len()).min_by_key(|&port| load[port]).unwrap_or(0)
     }
 
-    fn entry(&self, call: &CallId) -> Option<Entry> {
-        self.book(|book| book.find(call).cloned())
-    }
-
     async fn record(&self, call: &CallId) -> Result<CallRecord, ServiceError> {
-        match self.entry(call) {
-            Some(entry) => Ok(entry.record),
+        let here = self.book(|book| book.find(call).map(|entry| entry.record.clone()));
+        match here {
+            Some(record) => Ok(record),
             None => self.stored(call).await,
         }
     }
@@ -351,85 +338,55 @@ impl Desk {
         found.ok_or_else(|| ServiceError::UnknownCall(call.clone()))
     }
 
-    fn store_health(
+    async fn stored_transcript(
         &self,
-        counters: &Result<Result<Counters, StoreError>, tokio::time::error::Elapsed>,
-    ) -> PartHealth {
-        let name = self.store.name();
-        match (&*self.writer.state().borrow(), counters) {
-            (
-                WriterState::Behind {
-                    queued,
-                    since,
-                    reason,
-                },
-                _,
-            ) => PartHealth {
-                state: PartState::Down,
-                detail: format!("{name}: {queued} writes wait since {since}: {reason}"),
-            },
-            (WriterState::Ok, Ok(Ok(_))) => PartHealth {
-                state: PartState::Ok,
-                detail: name.to_owned(),
-            },
-            (WriterState::Ok, Ok(Err(error))) => PartHealth {
-                state: PartState::Down,
-                detail: format!("{name}: {error}"),
-            },
-            (WriterState::Ok, Err(_)) => PartHealth {
-                state: PartState::Down,
-                detail: format!("{name} does not answer"),
-            },
-        }
-    }
-
-    fn model_health(&self) -> PartHealth {
-        let (refused, failed) = (
-            self.pool.refused.load(Ordering::Relaxed),
-            self.pool.failed.load(Ordering::Relaxed),
-        );
-        let mut model = self.config.model.clone();
-        if refused + failed > 0 {
-            model.detail = format!(
-                "{}; utterances refused for overload: {refused}, failed: {failed}",
-                model.detail
-            );
-        }
-        model
-    }
-
-    fn media_health(&self) -> PartHealth {
-        let ports: Vec<String> = self
-            .ports
-            .iter()
-            .map(|port| {
-                let (counters, gate) = (port.counters(), port.counters().gate());
-                format!(
-                    "{}: {} datagrams, {} admitted, {} from unknown sources, {} not RTP, {} beyond the hold, {} held",
-                    port.local(),
-                    counters.datagrams(),
-                    gate.admitted,
-                    gate.unknown_source,
-                    gate.unknown_not_rtp,
-                    gate.hold_full,
-                    gate.holding,
-                )
-            })
-            .collect();
-        let lost: u64 = self
-            .ports
-            .iter()
-            .map(|port| port.counters().events_lost())
-            .sum();
-        let state = if lost > 0 {
-            PartState::Degraded
-        } else {
-            PartState::Ok
+        call: &CallId,
+        from_seq: u64,
+    ) -> Result<TranscriptView, ServiceError> {
+        let lines = self
+            .store
+            .lines(call, from_seq)
+            .await
+            .map_err(unavailable)?;
+        // A transcript outlives its call's record.
+        let complete = match self.stored(call).await {
+            Ok(record) => !record.status.is_open(),
+            Err(ServiceError::UnknownCall(_)) if !lines.is_empty() => true,
+            Err(error) => return Err(error),
         };
-        PartHealth {
-            state,
-            detail: ports.join("; "),
+        Ok(TranscriptView {
+            call_id: call.clone(),
+            complete,
+            lines,
+        })
+    }
+
+    /// The store has it open, and this process does not.
+    fn elsewhere(&self, record: &CallRecord) -> ServiceError {
+        let CallRecord { call_id, node, .. } = record;
+        if *node == self.config.node {
+            ServiceError::AsteriskUnavailable(format!(
+                "whether call {call_id} still goes on is not known yet"
+            ))
+        } else {
+            ServiceError::Conflict(format!("call {call_id} is served by {node}"))
         }
+    }
+}
+
+/// Whether the call is one that takes another registration; an error if it is one that takes none.
+fn is_registration(book: &CallBook, call: &CallId) -> Result<bool, ServiceError> {
+    let conflict = |text: &str| Err(ServiceError::Conflict(format!("call {call} {text}")));
+    let (Some((phase, origin)), Some(entry)) = (book.phase(call), book.find(call)) else {
+        return Ok(false);
+    };
+    match (phase, origin) {
+        (Phase::Open, Origin::Media) if entry.record.legs.len() < MAX_LEGS => Ok(true),
+        (Phase::Open, Origin::Media) => conflict("has all the legs it can have"),
+        (Phase::Open, _) => conflict("gets its media from Asterisk"),
+        // It never got a leg, so it never was a call.
+        (Phase::Ending | Phase::Over, _) if entry.held == Held::Admission => Ok(false),
+        (Phase::Ending | Phase::Over, _) => conflict("is over"),
     }
 }
 

@@ -57,7 +57,7 @@ pub enum MediaEventKind {
     Stats(Vec<LegSnapshot>),
     /// Nothing has come from any leg for the call's idle limit.
     Idle,
-    /// All lines are out.
+    /// All lines are out; no counters come with it if the call's media panicked.
     Closed(Vec<LegSnapshot>),
 }
 
@@ -139,6 +139,9 @@ impl MediaPort {
     }
 
     /// Adds a leg that is spoken for by `source`.
+    ///
+    /// # Errors
+    /// [`LegRefused`]; nothing has changed.
     pub async fn add_leg(
         &self,
         call: CallId,
@@ -156,6 +159,9 @@ impl MediaPort {
     }
 
     /// Adds the leg, or lets `source` speak for it from now on if it exists.
+    ///
+    /// # Errors
+    /// [`LegRefused`], but never [`LegRefused::LegExists`]; nothing has changed.
     pub async fn place_leg(
         &self,
         call: CallId,
@@ -196,6 +202,9 @@ pub struct MediaPlane {
 
 impl MediaPlane {
     /// Binds the sockets and starts the threads.
+    ///
+    /// # Errors
+    /// A socket cannot be bound, or a thread cannot be started.
     pub fn start(
         config: &MediaConfig,
         pool: &Pool<Ticket>,

@@ -3,11 +3,12 @@
 use std::collections::HashMap;
 use std::mem;
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use asterscribe_rtp::gate::{Gate, GateConfig, GateStats, HeldDatagram, Route};
+use asterscribe_rtp::gate::{self, Gate, GateConfig, GateStats, HeldDatagram, Route};
 use crossbeam_channel::Sender;
 
 use super::{Command, LegRefused, MediaEvent, MediaEventKind, OpenCall};
@@ -59,6 +60,7 @@ pub struct MediaCounters {
     hold_full: AtomicU64,
     holding: AtomicU64,
     events_lost: AtomicU64,
+    panics: AtomicU64,
 }
 
 impl MediaCounters {
@@ -83,8 +85,19 @@ impl MediaCounters {
         self.events_lost.load(Ordering::Relaxed)
     }
 
-    pub(super) fn count_event_lost(&self) {
-        self.events_lost.fetch_add(1, Ordering::Relaxed);
+    /// Panics on the media path, each a defect of this program: of one call,
+    /// which then has ended, or of the thread's own, which ends all its calls.
+    pub fn panics(&self) -> u64 {
+        self.panics.load(Ordering::Relaxed)
+    }
+
+    /// Counts one; how many it is by now.
+    pub(super) fn count_event_lost(&self) -> u64 {
+        self.events_lost.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    fn count_panic(&self) {
+        self.panics.fetch_add(1, Ordering::Relaxed);
     }
 
     fn publish(&self, datagrams: u64, gate: GateStats) {
@@ -187,12 +200,7 @@ impl Room {
             tracing::warn!(%error, "an utterance could not be recognised");
             GapReason::RecognitionFailed
         });
-        if let Some(resident) = self.residents.get_mut(&session) {
-            resident
-                .session
-                .handle(now, Input::Recognised { job, result });
-            self.pump(session, now);
-        }
+        self.feed(now, session, Input::Recognised { job, result });
     }
 
     /// Runs whatever is due.
@@ -205,10 +213,7 @@ impl Room {
             .map(|(&key, _)| key)
             .collect();
         for key in due {
-            if let Some(resident) = self.residents.get_mut(&key) {
-                resident.session.handle(now, Input::Timer);
-                self.pump(key, now);
-            }
+            self.feed(now, key, Input::Timer);
         }
         for resident in self.residents.values_mut() {
             if let Some(limit) = resident.idle_limit
@@ -260,8 +265,12 @@ impl Room {
         source: SocketAddr,
         may_exist: bool,
     ) -> Result<(), LegRefused> {
+        let source = gate::canonical(source);
         let key = *self.by_call.get(call).ok_or(LegRefused::NotOpen)?;
         let resident = self.residents.get_mut(&key).ok_or(LegRefused::NotOpen)?;
+        if !resident.session.is_open() {
+            return Err(LegRefused::NotOpen);
+        }
         let existing = resident.session.leg(&leg);
         if existing.is_some() && !may_exist {
             return Err(LegRefused::LegExists(leg));
@@ -285,7 +294,7 @@ impl Room {
         resident.sources.retain(|&(owner, old)| {
             let moved = owner == index && old != source;
             if moved {
-                self.gate.revoke(old);
+                self.gate.revoke(now, old);
             }
             !moved && (owner, old) != (index, source)
         });
@@ -309,26 +318,58 @@ impl Room {
         };
         if let Some(resident) = self.residents.get_mut(&key) {
             for (_, source) in resident.sources.drain(..) {
-                self.gate.revoke(source);
+                self.gate.revoke(now, source);
             }
             resident.idle_limit = None;
-            resident.session.handle(now, Input::Hangup);
-            self.pump(key, now);
+            self.feed(now, key, Input::Hangup);
         }
     }
 
-    fn deliver(&mut self, now: Instant, key: LegKey, bytes: &[u8]) {
+    fn deliver(&mut self, arrived: Instant, key: LegKey, bytes: &[u8]) {
         if let Some(resident) = self.residents.get_mut(&key.session) {
-            resident.last_heard = now;
-            resident.session.handle(
-                now,
-                Input::Datagram {
-                    leg: key.leg,
-                    bytes,
-                },
-            );
-            self.pump(key.session, now);
+            resident.last_heard = resident.last_heard.max(arrived);
+            let leg = key.leg;
+            self.feed(arrived, key.session, Input::Datagram { leg, bytes });
         }
+    }
+
+    /// Hands a session an input and does what it then wants.
+    fn feed(&mut self, now: Instant, key: SessionKey, input: Input<'_>) {
+        self.contain(now, key, |room| {
+            if let Some(resident) = room.residents.get_mut(&key) {
+                resident.session.handle(now, input);
+                room.pump(key, now);
+            }
+        });
+    }
+
+    /// A panic in one call's media costs that call and no other.
+    fn contain(&mut self, now: Instant, key: SessionKey, work: impl FnOnce(&mut Self)) {
+        if catch_unwind(AssertUnwindSafe(|| work(self))).is_ok() {
+            return;
+        }
+        self.counters.count_panic();
+        let Some(resident) = self.residents.remove(&key) else {
+            return;
+        };
+        tracing::error!(call = %resident.call, "the call's media panicked; the call ends");
+        self.by_call.remove(&resident.call);
+        for (_, source) in resident.sources {
+            self.gate.revoke(now, source);
+        }
+        // Its counters are no more to be trusted than the rest of it.
+        self.events.push(closed_without_stats(resident.call));
+    }
+
+    /// Starts anew after a panic outside of any call: all calls end, and the
+    /// gate's counters begin at 0.
+    pub(super) fn reset(&mut self) {
+        self.counters.count_panic();
+        self.gate = Gate::new(GateConfig::default());
+        self.by_call.clear();
+        let calls = mem::take(&mut self.residents).into_values();
+        self.events
+            .extend(calls.map(|resident| closed_without_stats(resident.call)));
     }
 
     /// Does what a session wants until it waits.
@@ -375,3 +416,13 @@ impl Room {
         }
     }
 }
+
+fn closed_without_stats(call: CallId) -> MediaEvent {
+    MediaEvent {
+        call,
+        kind: MediaEventKind::Closed(Vec::new()),
+    }
+}
+
+#[cfg(test)]
+pub(in crate::live::media) mod tests;

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::net::UdpSocket;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
@@ -24,7 +25,8 @@ const BATCH: usize = 4096;
 const IDLE_FACTOR: u32 = 4;
 
 /// Events that wait for the desk; beyond it counters are left out, and beyond
-/// twice this lines are lost, loudly.
+/// twice this lines are lost, loudly. The end of a call is never lost: there is
+/// one for each, and without it the call would stay open for ever.
 const OUTBOX: usize = 16_384;
 
 /// The largest UDP payload.
@@ -104,18 +106,12 @@ impl Ends {
     fn run(&mut self, mut room: Room, tick: Duration, stop: &AtomicBool) {
         let mut buffer = vec![0; MAX_DATAGRAM];
         while !stop.load(Ordering::Relaxed) {
-            let more = self.receive(&mut room, &mut buffer);
-            let now = clock::now();
-            // Orders come after the datagrams that were already waiting: a leg
-            // named in this tick finds them held at the gate.
-            for command in self.orders.try_iter() {
-                room.command(now, command);
-            }
-            for answer in self.answers.try_iter() {
-                room.answer(now, answer);
-            }
-            room.tick(now);
-            self.publish(&mut room);
+            let turn = AssertUnwindSafe(|| self.turn(&mut room, &mut buffer));
+            let more = catch_unwind(turn).unwrap_or_else(|_| {
+                tracing::error!("a media thread panicked; all its calls end and it goes on");
+                room.reset();
+                false
+            });
             if !more {
                 thread::sleep(if room.is_empty() {
                     tick * IDLE_FACTOR
@@ -124,6 +120,23 @@ impl Ends {
                 });
             }
         }
+    }
+
+    /// Does all there is to do now; `true` if more is waiting at the socket.
+    fn turn(&mut self, room: &mut Room, buffer: &mut [u8]) -> bool {
+        let more = self.receive(room, buffer);
+        let now = clock::now();
+        // Orders come after the datagrams that were already waiting: a leg
+        // named in this tick finds them held at the gate.
+        for command in self.orders.try_iter() {
+            room.command(now, command);
+        }
+        for answer in self.answers.try_iter() {
+            room.answer(now, answer);
+        }
+        room.tick(now);
+        self.publish(room);
+        more
     }
 
     /// Takes what the socket holds; `true` if it holds more.
@@ -149,16 +162,18 @@ impl Ends {
     /// Hands events to the desk without ever waiting for it.
     fn publish(&mut self, room: &mut Room) {
         for event in room.take_events() {
-            let expendable = matches!(event.kind, MediaEventKind::Stats(_));
-            if expendable && self.outbox.len() >= OUTBOX {
-                continue; // Newer ones follow, and `Closed` brings the last.
+            match event.kind {
+                // Newer ones follow, and `Closed` brings the last.
+                MediaEventKind::Stats(_) if self.outbox.len() >= OUTBOX => continue,
+                MediaEventKind::Line(_) if self.outbox.len() >= 2 * OUTBOX => {
+                    let lost = room.counters().count_event_lost();
+                    if lost.is_power_of_two() {
+                        tracing::error!(call = %event.call, lost, "the call desk does not keep up: lines are lost");
+                    }
+                    continue;
+                }
+                _ => self.outbox.push_back(event),
             }
-            if self.outbox.len() >= 2 * OUTBOX {
-                tracing::error!(call = %event.call, "the call desk does not keep up: an event is lost");
-                room.counters().count_event_lost();
-                continue;
-            }
-            self.outbox.push_back(event);
         }
         while let Some(event) = self.outbox.pop_front() {
             match self.events.try_send(event) {
@@ -171,5 +186,52 @@ impl Ends {
                 Err(TrySendError::Closed(_)) => self.outbox.clear(),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crossbeam_channel::bounded;
+
+    use super::*;
+    use crate::live::media::room::tests::{Rig, line};
+
+    fn ends(events: mpsc::Sender<MediaEvent>) -> Ends {
+        Ends {
+            socket: UdpSocket::bind("127.0.0.1:0").unwrap(),
+            orders: bounded(0).1,
+            answers: bounded(0).1,
+            events,
+            outbox: VecDeque::new(),
+            errors: 0,
+        }
+    }
+
+    #[test]
+    fn a_desk_that_does_not_keep_up_loses_lines_but_no_end_of_a_call() {
+        let (events, mut heard) = mpsc::channel(1);
+        let mut ends = ends(events);
+        let mut rig = Rig::new();
+        for _ in 0..2 * OUTBOX + 10 {
+            rig.room.report(line());
+        }
+        for kind in [
+            MediaEventKind::Stats(Vec::new()),
+            MediaEventKind::Idle,
+            MediaEventKind::Closed(Vec::new()),
+        ] {
+            rig.room.report(kind);
+        }
+        ends.publish(&mut rig.room);
+        assert_eq!(rig.room.counters().events_lost(), 10);
+        let mut kinds = Vec::new();
+        while let Ok(event) = heard.try_recv() {
+            kinds.push(event.kind);
+            ends.publish(&mut rig.room);
+        }
+        assert_eq!(kinds.len(), 2 * OUTBOX + 2);
+        let [.., MediaEventKind::Idle, MediaEventKind::Closed(_)] = kinds.as_slice() else {
+            panic!("{:?}", &kinds[2 * OUTBOX - 1..]);
+        };
     }
 }

@@ -32,10 +32,20 @@ fn main() -> ExitCode {
 }
 
 fn run(out: &mut impl Write) -> Result<()> {
-    say(out, "Asterisk 22 is being unpacked into .cache (once; nothing is installed) …");
+    say(
+        out,
+        "Asterisk 22 is being unpacked into .cache (once; nothing is installed) …",
+    );
     let root = asterisk::install(Release::V22)?;
     let asterisk = Instance::start(&root, &Options::default())?;
-    say(out, &format!("Asterisk {} runs at {}", root.version()?, asterisk.base_url()));
+    say(
+        out,
+        &format!(
+            "Asterisk {} runs at {}",
+            root.version()?,
+            asterisk.base_url()
+        ),
+    );
     let server = Server::start(
         binary()?,
         &[
@@ -44,14 +54,31 @@ fn run(out: &mut impl Write) -> Result<()> {
             ("ASTERISK_ARI_PASSWORD", asterisk.password()),
         ],
     )?;
-    await_json(&server, "/health", SETUP, |health| health["asterisk"]["state"] == "ok")?;
-    say(out, &format!("asterscribe is connected to it and serves http://{}\n", server.http()));
+    await_json(&server, "/health", SETUP, |health| {
+        health["asterisk"]["state"] == "ok"
+    })?;
+    say(
+        out,
+        &format!(
+            "asterscribe is connected to it and serves http://{}\n",
+            server.http()
+        ),
+    );
 
     place_call(&asterisk)?;
-    say(out, "Two parties are talking; the dialplan of their call is Dial() and nothing else.");
+    say(
+        out,
+        "Two parties are talking; the dialplan of their call is Dial() and nothing else.",
+    );
     let path = format!("/api/call/{CALL}");
     let answer = server.post(&format!("{path}/transcribe"), &Value::Null)?;
-    say(out, &format!("POST {path}/transcribe answered {}; the transcript grows:\n", answer.status));
+    say(
+        out,
+        &format!(
+            "POST {path}/transcribe answered {}; the transcript grows:\n",
+            answer.status
+        ),
+    );
     if answer.status != 202 {
         return Err(Error::Failed(answer.text));
     }
@@ -63,7 +90,9 @@ fn run(out: &mut impl Write) -> Result<()> {
         Ok::<_, Error>(!ours(asterisk.channels()?) && !ours(asterisk.bridges()?))
     };
     if !host::wait_until(host::now() + SETUP, || left().unwrap_or(false)) {
-        return Err(Error::Failed("something of ours is left in Asterisk".to_owned()));
+        return Err(Error::Failed(
+            "something of ours is left in Asterisk".to_owned(),
+        ));
     }
     say(out, "Nothing of ours is left in Asterisk.");
     say(
@@ -81,7 +110,10 @@ fn binary() -> Result<PathBuf> {
     if path.exists() {
         Ok(path)
     } else {
-        Err(Error::Failed(format!("{} is not built: cargo build --release", path.display())))
+        Err(Error::Failed(format!(
+            "{} is not built: cargo build --release",
+            path.display()
+        )))
     }
 }
 
@@ -96,9 +128,13 @@ fn place_call(asterisk: &Instance) -> Result<()> {
     ];
     asterisk.ari_ok("POST", "/channels", &query, None)?;
     let talking = || {
-        asterisk.ari("GET", "/bridges", &[], None).is_ok_and(|(_, list)| {
-            list[0]["channels"].as_array().is_some_and(|members| members.len() == 2)
-        })
+        asterisk
+            .ari("GET", "/bridges", &[], None)
+            .is_ok_and(|(_, list)| {
+                list[0]["channels"]
+                    .as_array()
+                    .is_some_and(|members| members.len() == 2)
+            })
     };
     if host::wait_until(host::now() + SETUP, talking) {
         Ok(())
@@ -111,11 +147,24 @@ fn place_call(asterisk: &Instance) -> Result<()> {
 fn follow(out: &mut impl Write, server: &Server, path: &str) -> Result<Value> {
     let mut shown = 0;
     await_json(server, path, LENGTH, |transcript| {
-        let lines = transcript["lines"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let lines = transcript["lines"]
+            .as_array()
+            .map(Vec::as_slice)
+            .unwrap_or_default();
         for line in lines.iter().skip(shown) {
             let seconds = |name: &str| line[name].as_f64().unwrap_or_default() / 1000.0;
-            let (leg, text) = (line["leg"].as_str().unwrap_or("?"), line["text"].as_str().unwrap_or_default());
-            say(out, &format!("  [{:5.1} – {:5.1} s] {leg}: {text}", seconds("start_ms"), seconds("end_ms")));
+            let (leg, text) = (
+                line["leg"].as_str().unwrap_or("?"),
+                line["text"].as_str().unwrap_or_default(),
+            );
+            say(
+                out,
+                &format!(
+                    "  [{:5.1} – {:5.1} s] {leg}: {text}",
+                    seconds("start_ms"),
+                    seconds("end_ms")
+                ),
+            );
         }
         shown = lines.len();
         transcript["complete"] == true
@@ -123,30 +172,56 @@ fn follow(out: &mut impl Write, server: &Server, path: &str) -> Result<Value> {
 }
 
 fn judge(out: &mut impl Write, transcript: &Value) -> Result<()> {
-    let lines = transcript["lines"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let lines = transcript["lines"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
     say(out, "");
     for leg in ["caller", "callee"] {
-        let said: Vec<String> =
-            CONVERSATION.iter().filter(|turn| turn.leg == leg).map(|turn| prompt_text(turn.prompt)).collect::<Result<_>>()?;
-        let heard: Vec<&str> =
-            lines.iter().filter(|line| line["leg"] == leg).filter_map(|line| line["text"].as_str()).collect();
+        let said: Vec<String> = CONVERSATION
+            .iter()
+            .filter(|turn| turn.leg == leg)
+            .map(|turn| prompt_text(turn.prompt))
+            .collect::<Result<_>>()?;
+        let heard: Vec<&str> = lines
+            .iter()
+            .filter(|line| line["leg"] == leg)
+            .filter_map(|line| line["text"].as_str())
+            .collect();
         let errors = WordErrors::between(&said.join(" "), &heard.join(" "));
         let (wrong, of) = (errors.total(), errors.reference);
-        say(out, &format!("{leg}: {wrong} of {of} words wrong ({:.1} %)", errors.rate() * 100.0));
+        say(
+            out,
+            &format!(
+                "{leg}: {wrong} of {of} words wrong ({:.1} %)",
+                errors.rate() * 100.0
+            ),
+        );
         if errors.rate() > BOUND {
-            return Err(Error::Failed(format!("more than {} % of the {leg}'s words are wrong", BOUND * 100.0)));
+            return Err(Error::Failed(format!(
+                "more than {} % of the {leg}'s words are wrong",
+                BOUND * 100.0
+            )));
         }
     }
     Ok(())
 }
 
-fn await_json(server: &Server, path: &str, limit: Duration, mut wanted: impl FnMut(&Value) -> bool) -> Result<Value> {
+fn await_json(
+    server: &Server,
+    path: &str,
+    limit: Duration,
+    mut wanted: impl FnMut(&Value) -> bool,
+) -> Result<Value> {
     let look = || {
         let answer = server.get(path).ok()?.json();
         wanted(&answer).then_some(answer)
     };
-    host::poll_until(host::now() + limit, look)
-        .ok_or_else(|| Error::Failed(format!("{path} did not become as expected within {limit:?}")))
+    host::poll_until(host::now() + limit, look).ok_or_else(|| {
+        Error::Failed(format!(
+            "{path} did not become as expected within {limit:?}"
+        ))
+    })
 }
 
 fn say(out: &mut impl Write, text: &str) {

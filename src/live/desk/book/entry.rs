@@ -1,0 +1,466 @@
+//! One call as the desk holds it.
+
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+
+use super::Opening;
+use crate::call::{
+    CallId, CallRecord, CallStatus, ChannelStateChange, DtmfDigit, EndReason, Leg, LegRecord,
+    LegStats, Origin, TranscriptLine,
+};
+use crate::session::LegSnapshot;
+use crate::store::Write;
+
+/// Entries of one call's growing lists; what is beyond is noted once.
+pub(super) const MAX_STATES: usize = 256;
+pub(super) const MAX_NOTES: usize = 32;
+pub(super) const MAX_DIGITS: usize = 4096;
+
+/// Lines of one open call kept here, four hours of talk and 1 to 2 MiB; the
+/// older half is then left to the store.
+pub(super) const MAX_LINES: usize = 4096;
+
+/// Why nothing is written about a call yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Held {
+    /// It is written.
+    Nothing,
+    /// What the store has of it is still to be learned.
+    History,
+    /// It is still to be admitted.
+    Admission,
+}
+
+/// What the store has of a call.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct History {
+    /// Its record, unless that has expired.
+    pub(crate) record: Option<CallRecord>,
+    /// Number of the next line. The record may promise fewer than are stored.
+    pub(crate) lines: u64,
+    pub(crate) digits: Vec<DtmfDigit>,
+}
+
+/// A stretch of a call on a media thread.
+#[derive(Debug, Clone)]
+pub(crate) struct Stint {
+    /// What the media thread calls it.
+    pub(crate) media: CallId,
+    /// The media thread.
+    pub(crate) port: usize,
+    /// Zero of the times of its lines.
+    pub(crate) zero: Instant,
+    legs: Vec<LegSnapshot>,
+}
+
+/// A call, open or ended.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) record: CallRecord,
+    /// Asterisk's id of its channel.
+    pub(crate) channel: String,
+    pub(crate) held: Held,
+    /// Zero of the call's clock.
+    opened: Instant,
+    /// The newest lines, without holes; older ones are in the store.
+    lines: Vec<TranscriptLine>,
+    dtmf: Vec<DtmfDigit>,
+    /// Those that media threads work on, in order; all but the last have been hung up.
+    stints: Vec<Stint>,
+    /// Counters of stints that are over.
+    base: Vec<LegSnapshot>,
+    /// Set once the call is over; the last lines may still be under way.
+    end: Option<(Timestamp, EndReason, CallStatus)>,
+}
+
+impl Entry {
+    pub(super) fn new(now: Instant, wall: Timestamp, opening: &Opening) -> Self {
+        let record = CallRecord {
+            call_id: opening.call.clone(),
+            status: CallStatus::Active,
+            origin: opening.origin,
+            node: String::new(),
+            caller_number: None,
+            destination: None,
+            channel_name: None,
+            started_at: wall,
+            answered_at: None,
+            ended_at: None,
+            end_reason: None,
+            legs: Vec::new(),
+            channel_states: Vec::new(),
+            lines: 0,
+            notes: Vec::new(),
+        };
+        Self {
+            record,
+            channel: String::new(),
+            held: Held::Nothing,
+            opened: now,
+            lines: Vec::new(),
+            dtmf: Vec::new(),
+            stints: Vec::new(),
+            base: Vec::new(),
+            end: None,
+        }
+    }
+
+    /// The stint that goes on.
+    pub(crate) fn running(&self) -> Option<&Stint> {
+        self.stints.last().filter(|_| self.end.is_none())
+    }
+
+    pub(super) fn is_ending(&self) -> bool {
+        self.end.is_some()
+    }
+
+    pub(crate) fn lines(&self) -> &[TranscriptLine] {
+        &self.lines
+    }
+
+    pub(crate) fn dtmf(&self) -> &[DtmfDigit] {
+        &self.dtmf
+    }
+
+    /// The call goes on, or begins.
+    pub(super) fn go_on(&mut self, node: &str, opening: Opening) {
+        let Opening {
+            origin,
+            channel,
+            caller_number,
+            destination,
+            channel_name,
+            ..
+        } = opening;
+        let record = &mut self.record;
+        record.status = match origin {
+            Origin::Initiated if record.answered_at.is_none() => CallStatus::Initiated,
+            _ => CallStatus::Active,
+        };
+        record.origin = origin;
+        node.clone_into(&mut record.node);
+        record.caller_number = record.caller_number.take().or(caller_number);
+        record.destination = record.destination.take().or(destination);
+        record.channel_name = channel_name.or_else(|| record.channel_name.take());
+        record.ended_at = None;
+        record.end_reason = None;
+        self.channel = channel;
+        self.end = None;
+    }
+
+    /// A media thread takes it up.
+    pub(super) fn begin(&mut self, media: CallId, port: usize) -> Stint {
+        let stint = Stint {
+            media,
+            port,
+            zero: self.opened,
+            legs: Vec::new(),
+        };
+        self.stints.push(stint.clone());
+        stint
+    }
+
+    /// Puts what the store has in front of what is here.
+    pub(super) fn learn(&mut self, history: Option<History>) {
+        let Some(History {
+            record,
+            lines,
+            digits,
+        }) = history
+        else {
+            return;
+        };
+        let mut shift_ms = 0;
+        if let Some(old) = record {
+            let age = self.record.started_at.duration_since(old.started_at);
+            let age: Duration = age.try_into().unwrap_or_default();
+            if let Some(opened) = self.opened.checked_sub(age) {
+                self.opened = opened;
+                shift_ms = millis(age);
+            }
+            self.inherit(old, shift_ms);
+        }
+        self.record.lines += lines;
+        for line in &mut self.lines {
+            line.seq += lines;
+            line.start_ms += shift_ms;
+            line.end_ms += shift_ms;
+        }
+        for digit in &mut self.dtmf {
+            digit.at_ms += shift_ms;
+        }
+        let here = std::mem::replace(&mut self.dtmf, digits);
+        self.dtmf.extend(here);
+    }
+
+    fn inherit(&mut self, old: CallRecord, shift_ms: u64) {
+        let record = &mut self.record;
+        record.started_at = old.started_at;
+        record.answered_at = old.answered_at.or(record.answered_at);
+        if record.origin == Origin::Initiated
+            && record.answered_at.is_some()
+            && record.ended_at.is_none()
+        {
+            record.status = CallStatus::Active;
+        }
+        record.caller_number = old.caller_number.or_else(|| record.caller_number.take());
+        record.destination = old.destination.or_else(|| record.destination.take());
+        let states = std::mem::replace(&mut record.channel_states, old.channel_states);
+        for mut state in states {
+            state.at_ms += shift_ms;
+            record.channel_states.push(state);
+        }
+        let notes = std::mem::replace(&mut record.notes, old.notes);
+        notes.into_iter().for_each(|note| push_note(record, note));
+        for LegRecord {
+            leg,
+            source,
+            format,
+            stats,
+        } in old.legs
+        {
+            add(&mut self.base, &leg, &stats);
+            if !self.record.legs.iter().any(|known| known.leg == leg) {
+                self.record.legs.push(LegRecord {
+                    leg,
+                    source,
+                    format,
+                    stats,
+                });
+            }
+        }
+        self.count();
+    }
+
+    pub(super) fn leg(&mut self, leg: Leg, source: String, format: Option<String>) {
+        let record = leg_record(&mut self.record, &leg);
+        record.source = Some(source);
+        record.format = format;
+    }
+
+    pub(super) fn channel_state(&mut self, now: Instant, state: String) {
+        let (at_ms, channel) = (self.at_ms(now), self.channel.clone());
+        if self.record.channel_states.len() < MAX_STATES {
+            let change = ChannelStateChange {
+                at_ms,
+                channel,
+                state,
+            };
+            self.record.channel_states.push(change);
+        } else {
+            self.note("further channel states are not kept".to_owned());
+        }
+    }
+
+    pub(super) fn note(&mut self, note: String) {
+        push_note(&mut self.record, note);
+    }
+
+    pub(super) fn digit(
+        &mut self,
+        now: Instant,
+        digit: char,
+        duration_ms: u64,
+        leg: Leg,
+        writes: &mut Vec<Write>,
+    ) {
+        if self.dtmf.len() >= MAX_DIGITS {
+            self.note("further digits are not kept".to_owned());
+            self.write_record(writes);
+            return;
+        }
+        self.dtmf.push(DtmfDigit {
+            at_ms: self.at_ms(now),
+            digit,
+            duration_ms,
+            leg,
+        });
+        self.write_digits(self.dtmf.len() - 1, writes);
+    }
+
+    /// Numbers a line and puts it on the call's clock.
+    pub(super) fn line(
+        &mut self,
+        media: &CallId,
+        mut line: TranscriptLine,
+        writes: &mut Vec<Write>,
+    ) {
+        let zero = self
+            .stints
+            .iter()
+            .find(|stint| stint.media == *media)
+            .map_or(self.opened, |stint| stint.zero);
+        let shift_ms = millis(zero.saturating_duration_since(self.opened));
+        line.seq = self.record.lines;
+        line.start_ms += shift_ms;
+        line.end_ms += shift_ms;
+        self.record.lines += 1;
+        if self.lines.len() == MAX_LINES {
+            // What is no longer here must be in the store, whatever its number there.
+            self.release(writes);
+            self.lines.drain(..MAX_LINES / 2);
+        }
+        self.lines.push(line);
+        self.write_lines(self.lines.len() - 1, writes);
+        // The line first: a record must never promise more lines than are stored.
+        self.write_record(writes);
+    }
+
+    pub(super) fn stats(&mut self, media: &CallId, legs: Vec<LegSnapshot>) {
+        if let Some(stint) = self.stints.iter_mut().find(|stint| stint.media == *media) {
+            stint.legs = legs;
+            self.count();
+        }
+    }
+
+    pub(super) fn end(&mut self, wall: Timestamp, reason: EndReason, status: CallStatus) {
+        self.end = Some((wall, reason, status));
+    }
+
+    /// A stint has closed; whether it was the last one.
+    pub(super) fn closed(
+        &mut self,
+        media: &CallId,
+        wall: Timestamp,
+        legs: Vec<LegSnapshot>,
+    ) -> bool {
+        if self.running().is_some_and(|stint| stint.media == *media) {
+            let text = "its media ended".to_owned();
+            self.end(wall, EndReason { cause: None, text }, CallStatus::Ended);
+        }
+        let place = self.stints.iter().position(|stint| stint.media == *media);
+        let told = place.map(|place| self.stints.remove(place).legs);
+        // A thread that failed on it has no last counters.
+        let legs = if legs.is_empty() {
+            told.unwrap_or_default()
+        } else {
+            legs
+        };
+        for LegSnapshot { leg, stats } in legs {
+            add(&mut self.base, &leg, &stats);
+        }
+        self.count();
+        self.stints.is_empty()
+    }
+
+    /// The call is over and complete.
+    pub(super) fn finish(&mut self, wall: Timestamp) {
+        let (ended_at, reason, status) = self.end.take().unwrap_or_else(|| {
+            let text = "the server is shutting down".to_owned();
+            (wall, EndReason { cause: None, text }, CallStatus::Ended)
+        });
+        self.stints.clear();
+        self.record.status = status;
+        self.record.ended_at = Some(ended_at);
+        self.record.end_reason = Some(reason);
+    }
+
+    /// The call is one after all.
+    pub(super) fn admit(&mut self, known: bool, writes: &mut Vec<Write>) {
+        if self.held == Held::Admission {
+            self.held = Held::History;
+            if known {
+                self.release(writes);
+            }
+        }
+    }
+
+    /// Writes what was held back for the sake of the store's answer.
+    pub(super) fn release(&mut self, writes: &mut Vec<Write>) {
+        if self.held != Held::History {
+            return;
+        }
+        self.held = Held::Nothing;
+        // Those that the store has already are ignored there.
+        self.write_digits(0, writes);
+        self.write_lines(0, writes);
+        self.write_record(writes);
+    }
+
+    pub(super) fn write_record(&self, writes: &mut Vec<Write>) {
+        if self.held == Held::Nothing {
+            writes.push(Write::Call(Box::new(self.record.clone())));
+        }
+    }
+
+    fn write_lines(&self, from: usize, writes: &mut Vec<Write>) {
+        if self.held == Held::Nothing {
+            let call = &self.record.call_id;
+            let lines = self.lines[from..].iter().cloned();
+            writes.extend(lines.map(|line| Write::Line {
+                call: call.clone(),
+                line,
+            }));
+        }
+    }
+
+    fn write_digits(&self, from: usize, writes: &mut Vec<Write>) {
+        if self.held == Held::Nothing {
+            let call = &self.record.call_id;
+            let digits = (0u64..).zip(&self.dtmf).skip(from);
+            writes.extend(digits.map(|(index, digit)| Write::Dtmf {
+                call: call.clone(),
+                index,
+                digit: digit.clone(),
+            }));
+        }
+    }
+
+    /// Brings the record's counters up to date.
+    fn count(&mut self) {
+        let mut sums = self.base.clone();
+        for LegSnapshot { leg, stats } in self.stints.iter().flat_map(|stint| &stint.legs) {
+            add(&mut sums, leg, stats);
+        }
+        for LegSnapshot { leg, stats } in sums {
+            leg_record(&mut self.record, &leg).stats = stats;
+        }
+    }
+
+    fn at_ms(&self, now: Instant) -> u64 {
+        millis(now.saturating_duration_since(self.opened))
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn add(sums: &mut Vec<LegSnapshot>, leg: &Leg, stats: &LegStats) {
+    match sums.iter_mut().find(|sum| sum.leg == *leg) {
+        Some(sum) => sum.stats += stats,
+        None => sums.push(LegSnapshot {
+            leg: leg.clone(),
+            stats: stats.clone(),
+        }),
+    }
+}
+
+fn leg_record<'a>(record: &'a mut CallRecord, leg: &Leg) -> &'a mut LegRecord {
+    let place = record
+        .legs
+        .iter()
+        .position(|known| known.leg == *leg)
+        .unwrap_or_else(|| {
+            let stats = LegStats::default();
+            record.legs.push(LegRecord {
+                leg: leg.clone(),
+                source: None,
+                format: None,
+                stats,
+            });
+            record.legs.len() - 1
+        });
+    &mut record.legs[place]
+}
+
+fn push_note(record: &mut CallRecord, note: String) {
+    if record.notes.last() == Some(&note) {
+        return;
+    }
+    if record.notes.len() == MAX_NOTES {
+        record.notes.remove(0);
+    }
+    record.notes.push(note);
+}

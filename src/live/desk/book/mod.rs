@@ -1,0 +1,375 @@
+//! The calls of this process and what is known of them, without I/O: what
+//! happens goes in, what must be written to the store comes out as [`Write`]s.
+//!
+//! A call may come more than once: its channel leaves our application and
+//! returns, a tap is ended and set up again, a server is restarted. It stays
+//! one call with one transcript; each time is a [`Stint`] of it. The lines are
+//! therefore numbered here, and not where they are heard.
+
+mod entry;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{HashMap, VecDeque};
+use std::mem;
+use std::time::Instant;
+
+use jiff::Timestamp;
+
+pub(crate) use self::entry::{Entry, Held, History, Stint};
+use crate::call::{CallId, CallStatus, EndReason, Leg, Origin, TranscriptLine};
+use crate::session::LegSnapshot;
+use crate::store::Write;
+
+/// Ended calls kept at hand, so that they can be read while the store catches up …
+const RECENT: usize = 256;
+
+/// … and lines of theirs, all calls together: some 15 MiB.
+const RECENT_LINES: usize = 50_000;
+
+/// How a call comes into the book.
+#[derive(Debug, Clone)]
+pub(crate) struct Opening {
+    pub(crate) call: CallId,
+    /// Asterisk's id of its channel.
+    pub(crate) channel: String,
+    pub(crate) origin: Origin,
+    pub(crate) port: usize,
+    pub(crate) caller_number: Option<String>,
+    pub(crate) destination: Option<String>,
+    pub(crate) channel_name: Option<String>,
+    /// What the store has of it, as far as that is known.
+    pub(crate) past: Past,
+}
+
+/// What is known about a call's earlier time.
+#[derive(Debug, Clone)]
+pub(crate) enum Past {
+    /// There was none.
+    New,
+    /// This.
+    Known(Box<History>),
+    /// The store is still to be asked; nothing is written about the call until then.
+    Unknown,
+    /// Nothing is written until the call is admitted.
+    Unadmitted,
+}
+
+/// A call has been entered.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    /// What a media thread must open.
+    pub(crate) stint: Stint,
+    /// What it takes the place of, though nobody had ended it: its media must be hung up.
+    pub(crate) replaced: Option<Stint>,
+}
+
+/// How far a call in the book is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// It goes on.
+    Open,
+    /// It is over; its last words are under way.
+    Ending,
+    /// It is over and complete.
+    Over,
+}
+
+/// All calls of this process.
+#[derive(Debug)]
+pub(crate) struct CallBook {
+    node: String,
+    open: HashMap<CallId, Entry>,
+    recent: VecDeque<Entry>,
+    /// The calls of the stints that are on media threads, by what those call them.
+    live: HashMap<CallId, CallId>,
+    writes: Vec<Write>,
+}
+
+impl CallBook {
+    pub(crate) fn new(node: String) -> Self {
+        Self {
+            node,
+            open: HashMap::new(),
+            recent: VecDeque::new(),
+            live: HashMap::new(),
+            writes: Vec::new(),
+        }
+    }
+
+    /// Calls that occupy a place.
+    pub(crate) fn open_count(&self) -> usize {
+        self.open.len()
+    }
+
+    pub(crate) fn is_open(&self, call: &CallId) -> bool {
+        self.open.contains_key(call)
+    }
+
+    pub(crate) fn open_calls(&self) -> impl Iterator<Item = &Entry> {
+        self.open.values()
+    }
+
+    /// The call, if it is here, and how far it is.
+    pub(crate) fn phase(&self, call: &CallId) -> Option<(Phase, Origin)> {
+        let entry = self.find(call)?;
+        let phase = match (self.open.contains_key(call), entry.is_ending()) {
+            (false, _) => Phase::Over,
+            (true, true) => Phase::Ending,
+            (true, false) => Phase::Open,
+        };
+        Some((phase, entry.record.origin))
+    }
+
+    /// The call, open or recently ended.
+    pub(crate) fn find(&self, call: &CallId) -> Option<&Entry> {
+        self.open.get(call).or_else(|| {
+            let mut recent = self.recent.iter();
+            recent.find(|entry| entry.record.call_id == *call)
+        })
+    }
+
+    /// Open and recently ended calls.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Entry> {
+        self.open.values().chain(&self.recent)
+    }
+
+    /// What the store must be told since the last call.
+    pub(crate) fn take_writes(&mut self) -> Vec<Write> {
+        mem::take(&mut self.writes)
+    }
+
+    /// Enters a call, or lets one go on that was here before.
+    pub(crate) fn open(&mut self, now: Instant, wall: Timestamp, opening: Opening) -> Opened {
+        let call = opening.call.clone();
+        let past = opening.past.clone();
+        let port = opening.port;
+        let (mut entry, is_new) = match self.open.remove(&call).or_else(|| self.take_recent(&call))
+        {
+            Some(entry) => (entry, false),
+            None => (Entry::new(now, wall, &opening), true),
+        };
+        let replaced = entry.running().cloned();
+        entry.go_on(&self.node, opening);
+        match past {
+            _ if !is_new => {}
+            Past::New => {}
+            Past::Known(history) => entry.learn(Some(*history)),
+            Past::Unknown => entry.held = Held::History,
+            Past::Unadmitted => entry.held = Held::Admission,
+        }
+        let media = self.media_name(&call);
+        let stint = entry.begin(media.clone(), port);
+        self.live.insert(media, call.clone());
+        entry.write_record(&mut self.writes);
+        self.open.insert(call, entry);
+        Opened { stint, replaced }
+    }
+
+    /// The call's own id, unless a media thread still works on an earlier stint of that name.
+    fn media_name(&self, call: &CallId) -> CallId {
+        let again = (1..).map(|n| {
+            let name = format!("again-{n}");
+            name.parse().expect("letters, a dash and digits")
+        });
+        std::iter::once(call.clone())
+            .chain(again)
+            .find(|name| !self.live.contains_key(name))
+            .expect("the names never end")
+    }
+
+    fn take_recent(&mut self, call: &CallId) -> Option<Entry> {
+        let mut recent = self.recent.iter();
+        let place = recent.position(|entry| entry.record.call_id == *call)?;
+        let entry = self.recent.remove(place)?;
+        // One that was never admitted was no call.
+        (entry.held != Held::Admission).then_some(entry)
+    }
+
+    /// A call whose earlier time the store is still to be asked for.
+    pub(crate) fn next_unknown(&self) -> Option<CallId> {
+        let mut all = self.iter();
+        all.find(|entry| entry.held == Held::History)
+            .map(|entry| entry.record.call_id.clone())
+    }
+
+    /// What the store has of a call; what was held back is written behind it.
+    pub(crate) fn learn(&mut self, call: &CallId, history: Option<History>) {
+        let Self {
+            open,
+            recent,
+            writes,
+            ..
+        } = self;
+        let ended = recent
+            .iter_mut()
+            .find(|entry| entry.record.call_id == *call);
+        if let Some(entry) = open.get_mut(call).or(ended)
+            && entry.held == Held::History
+        {
+            entry.learn(history);
+            entry.release(writes);
+        }
+    }
+
+    /// A registered call has got its first leg; `known` is whether the store had nothing of it.
+    pub(crate) fn admit(&mut self, call: &CallId, known: bool) {
+        if let Some(entry) = self.open.get_mut(call) {
+            entry.admit(known, &mut self.writes);
+        }
+    }
+
+    /// The first leg of a registered call was refused: unless it has another by
+    /// now, the call ends as failed, for readers only; its id may be registered
+    /// again. Returns what must be hung up.
+    pub(crate) fn refuse(&mut self, call: &CallId, wall: Timestamp, text: String) -> Option<Stint> {
+        let entry = self.open.get(call)?;
+        if entry.held != Held::Admission || !entry.record.legs.is_empty() {
+            return None;
+        }
+        let reason = EndReason { cause: None, text };
+        self.ended(call, wall, reason, CallStatus::Failed)
+    }
+
+    /// A leg has got its source.
+    pub(crate) fn leg(&mut self, call: &CallId, leg: Leg, source: String, format: Option<String>) {
+        self.change(call, |entry| entry.leg(leg, source, format));
+    }
+
+    pub(crate) fn answered(&mut self, call: &CallId, wall: Timestamp) {
+        self.change(call, |entry| {
+            entry.record.status = CallStatus::Active;
+            entry.record.answered_at.get_or_insert(wall);
+        });
+    }
+
+    pub(crate) fn channel_state(&mut self, call: &CallId, now: Instant, state: String) {
+        self.change(call, |entry| entry.channel_state(now, state));
+    }
+
+    pub(crate) fn note(&mut self, call: &CallId, note: String) {
+        self.change(call, |entry| entry.note(note));
+    }
+
+    pub(crate) fn digit(&mut self, call: &CallId, now: Instant, digit: char, ms: u64, leg: Leg) {
+        if let Some(entry) = self.open.get_mut(call) {
+            entry.digit(now, digit, ms, leg, &mut self.writes);
+        }
+    }
+
+    /// A line of a stint, under whatever number.
+    pub(crate) fn line(&mut self, media: &CallId, line: TranscriptLine) {
+        let Self {
+            open, live, writes, ..
+        } = self;
+        if let Some(entry) = live.get(media).and_then(|call| open.get_mut(call)) {
+            entry.line(media, line, writes);
+        }
+    }
+
+    /// Counters are stored with the next line or the end, not every second.
+    pub(crate) fn stats(&mut self, media: &CallId, legs: Vec<LegSnapshot>) {
+        if let Some(entry) = self
+            .live
+            .get(media)
+            .and_then(|call| self.open.get_mut(call))
+        {
+            entry.stats(media, legs);
+        }
+    }
+
+    /// A call that an earlier process left open and that is no more.
+    pub(crate) fn settle(&mut self, history: History, wall: Timestamp, text: String) {
+        let History { record, lines, .. } = history;
+        if let Some(mut record) = record {
+            record.status = CallStatus::Failed;
+            record.ended_at = Some(wall);
+            record.end_reason = Some(EndReason { cause: None, text });
+            record.lines = lines;
+            self.writes.push(Write::Call(Box::new(record)));
+        }
+    }
+
+    /// The call of that name on a media thread.
+    pub(crate) fn call_of(&self, media: &CallId) -> Option<CallId> {
+        self.live.get(media).cloned()
+    }
+
+    /// The call is over; it stays open until its media has closed. If this is
+    /// news, returns what must be hung up.
+    pub(crate) fn ended(
+        &mut self,
+        call: &CallId,
+        wall: Timestamp,
+        reason: EndReason,
+        status: CallStatus,
+    ) -> Option<Stint> {
+        let entry = self.open.get_mut(call)?;
+        let stint = entry.running().cloned()?;
+        entry.end(wall, reason, status);
+        Some(stint)
+    }
+
+    /// The media of a stint has closed, with its last counters. When nothing of
+    /// the call is left on a media thread, it leaves the book.
+    pub(crate) fn closed(&mut self, media: &CallId, wall: Timestamp, legs: Vec<LegSnapshot>) {
+        let Some(call) = self.live.remove(media) else {
+            return;
+        };
+        if let Some(entry) = self.open.get_mut(&call)
+            && entry.closed(media, wall, legs)
+        {
+            self.finish(&call, wall);
+        }
+    }
+
+    /// Ends what is still open, without its last words. Returns how many calls that concerns.
+    pub(crate) fn abandon(&mut self, wall: Timestamp) -> usize {
+        let left: Vec<CallId> = self.open.keys().cloned().collect();
+        for call in &left {
+            if let Some(entry) = self.open.get_mut(call) {
+                entry.note("its last words are missing".to_owned());
+            }
+            self.finish(call, wall);
+        }
+        self.live.clear();
+        left.len()
+    }
+
+    fn finish(&mut self, call: &CallId, wall: Timestamp) {
+        let Some(mut entry) = self.open.remove(call) else {
+            return;
+        };
+        entry.finish(wall);
+        entry.write_record(&mut self.writes);
+        self.recent.push_back(entry);
+        let mut lines: usize = self.recent.iter().map(|entry| entry.lines().len()).sum();
+        while (self.recent.len() > RECENT || lines > RECENT_LINES)
+            && let Some(mut oldest) = self.recent.pop_front()
+        {
+            lines -= oldest.lines().len();
+            // The store could not be asked for so long that this one's past stays unknown.
+            oldest.release(&mut self.writes);
+        }
+    }
+
+    /// Gives up asking the store about calls' pasts: all that is held back is written as it is.
+    pub(crate) fn assume_new(&mut self) {
+        let Self {
+            open,
+            recent,
+            writes,
+            ..
+        } = self;
+        for entry in open.values_mut().chain(recent) {
+            entry.release(writes);
+        }
+    }
+
+    fn change(&mut self, call: &CallId, change: impl FnOnce(&mut Entry)) {
+        if let Some(entry) = self.open.get_mut(call) {
+            change(entry);
+            entry.write_record(&mut self.writes);
+        }
+    }
+}

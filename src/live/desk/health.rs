@@ -1,0 +1,92 @@
+//! How the parts of the server are. Nothing here waits for any of them.
+
+use std::sync::atomic::Ordering;
+
+use tokio::time::error::Elapsed;
+
+use super::Desk;
+use crate::service::{PartHealth, PartState};
+use crate::store::{Counters, StoreError, WriterState};
+
+impl Desk {
+    pub(super) fn asterisk_health(&self) -> PartHealth {
+        let off = || part(PartState::Off, "ASTERISK_ARI_URL is not set".to_owned());
+        self.ari.as_ref().map_or_else(off, |ari| ari.health())
+    }
+
+    pub(super) fn store_health(
+        &self,
+        asked: &Result<Result<Counters, StoreError>, Elapsed>,
+    ) -> PartHealth {
+        let name = self.store.name();
+        let refused = match self.writer.stats().refused {
+            0 => String::new(),
+            refused => format!("; {refused} writes were not kept"),
+        };
+        match (&*self.writer.state().borrow(), asked) {
+            (
+                WriterState::Behind {
+                    queued,
+                    since,
+                    reason,
+                },
+                _,
+            ) => part(
+                PartState::Down,
+                format!("{name}: {queued} writes wait since {since}: {reason}{refused}"),
+            ),
+            (WriterState::Ok, Ok(Ok(_))) if !refused.is_empty() => {
+                part(PartState::Degraded, format!("{name}{refused}"))
+            }
+            (WriterState::Ok, Ok(Ok(_))) => part(PartState::Ok, name.to_owned()),
+            (WriterState::Ok, Ok(Err(error))) => part(PartState::Down, format!("{name}: {error}")),
+            (WriterState::Ok, Err(_)) => part(PartState::Down, format!("{name} does not answer")),
+        }
+    }
+
+    pub(super) fn model_health(&self) -> PartHealth {
+        let refused = self.pool.refused.load(Ordering::Relaxed);
+        let failed = self.pool.failed.load(Ordering::Relaxed);
+        let mut model = self.config.model.clone();
+        if refused + failed > 0 {
+            let detail = &model.detail;
+            model.detail =
+                format!("{detail}; utterances refused for overload: {refused}, failed: {failed}");
+        }
+        model
+    }
+
+    pub(super) fn media_health(&self) -> PartHealth {
+        let ports = self.ports.iter().map(|port| {
+            let (counters, gate) = (port.counters(), port.counters().gate());
+            format!(
+                "{}: {} datagrams, {} admitted, {} from unknown sources, {} not RTP, {} beyond the hold, {} held",
+                port.local(),
+                counters.datagrams(),
+                gate.admitted,
+                gate.unknown_source,
+                gate.unknown_not_rtp,
+                gate.hold_full,
+                gate.holding,
+            )
+        });
+        let detail = ports.collect::<Vec<_>>().join("; ");
+        let lost: u64 = self
+            .ports
+            .iter()
+            .map(|port| port.counters().events_lost())
+            .sum();
+        part(
+            if lost > 0 {
+                PartState::Degraded
+            } else {
+                PartState::Ok
+            },
+            detail,
+        )
+    }
+}
+
+fn part(state: PartState, detail: String) -> PartHealth {
+    PartHealth { state, detail }
+}

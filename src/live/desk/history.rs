@@ -1,0 +1,145 @@
+//! What the store has of calls that come back: after a restart, after an hour,
+//! or under an id that somebody uses again.
+
+use std::time::Duration;
+
+use super::book::History;
+use super::{Desk, lock};
+use crate::call::{CallId, CallStatus, EndReason, Origin};
+use crate::clock;
+use crate::store::StoreError;
+
+/// How long the store may take to get what was written before it is asked.
+const WRITTEN_WITHIN: Duration = Duration::from_secs(5);
+
+/// Time between two attempts while the store is away.
+const AGAIN: Duration = Duration::from_secs(1);
+
+impl Desk {
+    /// What the store has of a call, if anything.
+    pub(super) async fn history(&self, call: &CallId) -> Result<Option<History>, StoreError> {
+        let record = self.store.call(call).await?;
+        let known = record.as_ref().map_or(0, |record| record.lines);
+        // A line is stored before the record that counts it, and outlives it.
+        let beyond = self.store.lines(call, known).await?;
+        let lines = beyond.last().map_or(known, |line| line.seq + 1);
+        let digits = self.store.dtmf(call).await?;
+        let nothing = record.is_none() && lines == 0 && digits.is_empty();
+        Ok((!nothing).then_some(History {
+            record,
+            lines,
+            digits,
+        }))
+    }
+
+    /// Asks the store about every call that may have been here before; what
+    /// these report is held back until then, lest it be taken for old.
+    pub async fn follow_histories(&self) {
+        let mut told = false;
+        loop {
+            let Some(call) = self.book(|book| book.next_unknown()) else {
+                self.unknown.notified().await;
+                continue;
+            };
+            match self.written_history(&call).await {
+                Ok(history) => {
+                    told = false;
+                    self.learn(&call, history);
+                }
+                Err(StoreError::Broken(reason)) => {
+                    tracing::error!(%call, reason, "what the store has of this call is not readable; it is numbered anew");
+                    self.learn(&call, None);
+                }
+                Err(StoreError::Unavailable(reason)) => {
+                    if !std::mem::replace(&mut told, true) {
+                        tracing::warn!(%call, reason, "the store cannot say whether it knows this call; asking again");
+                    }
+                    tokio::time::sleep(AGAIN).await;
+                }
+            }
+        }
+    }
+
+    /// The history once the store has all that was written so far.
+    async fn written_history(&self, call: &CallId) -> Result<Option<History>, StoreError> {
+        let flushed = self.writer.flush(WRITTEN_WITHIN).await;
+        flushed.map_err(|error| StoreError::Unavailable(error.to_string()))?;
+        self.history(call).await
+    }
+
+    fn learn(&self, call: &CallId, history: Option<History>) {
+        if let Some(History { record, lines, .. }) = &history {
+            let of_another = record
+                .as_ref()
+                .filter(|r| r.node != self.config.node && r.status.is_open());
+            if let Some(record) = of_another {
+                tracing::warn!(%call, node = record.node, "taken over: the store has it as another node's open call");
+            }
+            tracing::info!(%call, lines, "the call was here before; its transcript goes on");
+        }
+        self.book(|book| book.learn(call, history));
+    }
+
+    /// Reads what an earlier process of this node left open in the store.
+    /// Calls that can go on are kept for Asterisk to confirm, the others are
+    /// settled. Returns those kept: the call, its channel, its origin.
+    pub async fn recall(&self) -> Result<Vec<(CallId, String, Origin)>, StoreError> {
+        let mut resumable = Vec::new();
+        for record in self.store.open_calls().await? {
+            // Calls of other nodes are theirs; those that this process had are no leftovers,
+            // though the store may not have heard of their end yet.
+            let call = record.call_id.clone();
+            let had = self.book(|book| book.find(&call).is_some());
+            if record.node != self.config.node || had {
+                continue;
+            }
+            let on_asterisk = matches!(
+                record.origin,
+                Origin::Stasis | Origin::Initiated | Origin::Tap
+            );
+            let history = self.history(&call).await?.unwrap_or_default();
+            if !on_asterisk || self.ari.is_none() {
+                self.book(|book| {
+                    book.settle(
+                        history,
+                        clock::wall(),
+                        "the server was restarted".to_owned(),
+                    )
+                });
+                continue;
+            }
+            resumable.push((
+                call.clone(),
+                super::channel::of_record(&record),
+                record.origin,
+            ));
+            lock(&self.resumable).insert(call, history);
+        }
+        Ok(resumable)
+    }
+
+    /// Settles what an earlier process left, once a store that was away at start is back.
+    pub async fn settle_later(&self) {
+        let mut again = tokio::time::interval(WRITTEN_WITHIN);
+        let mut told = None;
+        loop {
+            again.tick().await;
+            let left = match self.recall().await {
+                Ok(left) => left,
+                Err(error) => {
+                    if told.as_ref() != Some(&error) {
+                        tracing::warn!(%error, "the store still cannot say what was left open");
+                    }
+                    told = Some(error);
+                    continue;
+                }
+            };
+            for (call, ..) in left {
+                // Asterisk was asked long ago: what it still has was opened meanwhile.
+                let text = "the server was restarted".to_owned();
+                self.call_over(&call, EndReason { cause: None, text }, CallStatus::Failed);
+            }
+            return;
+        }
+    }
+}

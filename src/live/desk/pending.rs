@@ -1,0 +1,151 @@
+//! Commands to Asterisk whose outcome is still to come, without I/O.
+//!
+//! An entry goes when the outcome comes, and not when whoever asked stops
+//! waiting: the command is on its way all the same. Should no outcome come at
+//! all, the entry goes at its time; nothing blocks a call's id for ever.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use asterscribe_ari::control::CommandKind;
+use tokio::sync::oneshot;
+
+use crate::call::CallId;
+use crate::service::{InitiateRequest, ServiceError};
+
+/// How long an entry stays without an outcome: longer than anybody waits for one.
+const KEEP: Duration = Duration::from_secs(15);
+
+pub(super) type Outcome = Result<(), ServiceError>;
+
+/// The commands.
+#[derive(Debug, Default)]
+pub(super) struct Pending {
+    waiting: HashMap<CallId, Waiting>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    kind: CommandKind,
+    /// What was asked for, if the command places a call.
+    request: Option<InitiateRequest>,
+    outcome: oneshot::Sender<Outcome>,
+    until: Instant,
+}
+
+impl Pending {
+    /// Enters a command; `None` if another one about that call is under way.
+    pub(super) fn begin(
+        &mut self,
+        now: Instant,
+        call: &CallId,
+        kind: CommandKind,
+        request: Option<InitiateRequest>,
+    ) -> Option<oneshot::Receiver<Outcome>> {
+        self.waiting.retain(|_, waiting| waiting.until > now);
+        if self.waiting.contains_key(call) {
+            return None;
+        }
+        let (outcome, answer) = oneshot::channel();
+        let until = now + KEEP;
+        self.waiting.insert(
+            call.clone(),
+            Waiting {
+                kind,
+                request,
+                outcome,
+                until,
+            },
+        );
+        Some(answer)
+    }
+
+    /// A command has had its outcome.
+    pub(super) fn settle(&mut self, call: &CallId, kind: CommandKind, outcome: Outcome) {
+        if self
+            .waiting
+            .get(call)
+            .is_some_and(|waiting| waiting.kind == kind)
+            && let Some(waiting) = self.waiting.remove(call)
+        {
+            // Whoever asked may have stopped waiting; the call's own notices follow all the same.
+            let _unheard = waiting.outcome.send(outcome);
+        }
+    }
+
+    /// The numbers with which a call is being placed, if it is.
+    pub(super) fn request(&self, call: &CallId) -> Option<InitiateRequest> {
+        self.waiting.get(call)?.request.clone()
+    }
+
+    /// Commands under way that open a call which is not `known` yet: each will take a place.
+    pub(super) fn places(&self, now: Instant, known: impl Fn(&CallId) -> bool) -> usize {
+        let opens = |(call, waiting): &(&CallId, &Waiting)| {
+            waiting.until > now && waiting.kind != CommandKind::Hangup && !known(call)
+        };
+        self.waiting.iter().filter(opens).count()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock;
+
+    fn id(text: &str) -> CallId {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn who_stops_waiting_neither_frees_nor_blocks_the_call_for_ever() {
+        let (mut pending, now) = (Pending::default(), clock::now());
+        let request = InitiateRequest {
+            caller_number: "1".into(),
+            destination: "2".into(),
+        };
+        let answer = pending.begin(now, &id("a"), CommandKind::Originate, Some(request.clone()));
+        drop(answer.unwrap());
+        // The command is on its way: its place is taken, its numbers are known.
+        assert_eq!(pending.places(now, |_| false), 1);
+        assert_eq!(pending.request(&id("a")), Some(request));
+        assert!(
+            pending
+                .begin(now, &id("a"), CommandKind::Originate, None)
+                .is_none()
+        );
+        // Without an outcome it goes by itself.
+        let later = now + KEEP;
+        assert_eq!(pending.places(later, |_| false), 0);
+        assert!(
+            pending
+                .begin(later, &id("a"), CommandKind::Originate, None)
+                .is_some()
+        );
+    }
+
+    #[test]
+    fn an_outcome_reaches_its_own_command_only() {
+        let (mut pending, now) = (Pending::default(), clock::now());
+        let mut answer = pending
+            .begin(now, &id("a"), CommandKind::Hangup, None)
+            .unwrap();
+        pending.settle(&id("a"), CommandKind::Tap, Ok(()));
+        assert!(answer.try_recv().is_err(), "a late word on an earlier tap");
+        pending.settle(&id("a"), CommandKind::Hangup, Ok(()));
+        assert_eq!(answer.try_recv(), Ok(Ok(())));
+        assert!(
+            pending
+                .begin(now, &id("a"), CommandKind::Tap, None)
+                .is_some()
+        );
+    }
+
+    #[test]
+    fn a_hang_up_and_a_call_that_is_open_take_no_further_place() {
+        let (mut pending, now) = (Pending::default(), clock::now());
+        let _hangup = pending.begin(now, &id("a"), CommandKind::Hangup, None);
+        let _tap = pending.begin(now, &id("b"), CommandKind::Tap, None);
+        assert_eq!(pending.places(now, |_| false), 1);
+        assert_eq!(pending.places(now, |call| *call == id("b")), 0);
+    }
+}

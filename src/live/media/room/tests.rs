@@ -1,0 +1,280 @@
+use crossbeam_channel::{Receiver, bounded};
+
+use super::*;
+use crate::call::TranscriptLine;
+use crate::clock;
+use crate::speech::pool::{EngineFactory, Pool};
+use crate::speech::{Recognition, TranscribeError, Transcriber};
+
+struct Echo;
+
+impl Transcriber for Echo {
+    fn transcribe(&mut self, samples: &[i16]) -> Result<Recognition, TranscribeError> {
+        Ok(Recognition {
+            text: samples.len().to_string(),
+            confidence: 1.0,
+            language: "en".into(),
+        })
+    }
+}
+
+/// A room on a clock of its own.
+pub(in crate::live::media) struct Rig {
+    pub(in crate::live::media) room: Room,
+    answers: Receiver<Answer<Ticket>>,
+    now: Instant,
+    _pool: Pool<Ticket>,
+}
+
+impl Rig {
+    pub(in crate::live::media) fn new() -> Self {
+        let factory: EngineFactory = Arc::new(|| Ok(Box::new(Echo)));
+        let pool = Pool::start(1, 8, &factory).unwrap();
+        let (reply, answers) = bounded(pool.capacity());
+        let config = RoomConfig {
+            session: SessionConfig::default(),
+        };
+        Self {
+            room: Room::new(config, pool.handle(), reply, Arc::default()),
+            answers,
+            now: clock::now(),
+            _pool: pool,
+        }
+    }
+
+    fn open(&mut self, call: &str) {
+        let open = OpenCall {
+            call: call.parse().unwrap(),
+            opened: self.now,
+            first_line: 0,
+            idle_limit: Some(Duration::from_secs(10)),
+        };
+        self.room.command(self.now, Command::Open(open));
+    }
+
+    fn place(&mut self, call: &str, leg: &str, source: &str) -> Result<(), LegRefused> {
+        let (reply, mut answer) = tokio::sync::oneshot::channel();
+        let order = Command::MoveLeg {
+            call: call.parse().unwrap(),
+            leg: leg.parse().unwrap(),
+            source: source.parse().unwrap(),
+            reply,
+        };
+        self.room.command(self.now, order);
+        answer.try_recv().expect("the room answers at once")
+    }
+
+    fn hang_up(&mut self, call: &str) {
+        let call = call.parse().unwrap();
+        self.room.command(self.now, Command::Hangup(call));
+    }
+
+    fn send(&mut self, source: &str, seq: u16) {
+        let mut bytes = vec![0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+        bytes[2..4].copy_from_slice(&seq.to_be_bytes());
+        bytes[4..8].copy_from_slice(&(u32::from(seq) * 160).to_be_bytes());
+        bytes.extend([0xff; 160]);
+        self.room
+            .datagram(self.now, source.parse().unwrap(), &bytes);
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.now += time;
+        self.room.tick(self.now);
+    }
+
+    /// The calls that have closed since the last look, with packets received by their first leg.
+    fn closed(&mut self) -> Vec<(String, Option<u64>)> {
+        let closed = |event: MediaEvent| match event.kind {
+            MediaEventKind::Closed(legs) => Some((
+                event.call.to_string(),
+                legs.first().map(|leg| leg.stats.received),
+            )),
+            _ => None,
+        };
+        self.room
+            .take_events()
+            .into_iter()
+            .filter_map(closed)
+            .collect()
+    }
+
+    fn key(&self, call: &str) -> SessionKey {
+        self.room.by_call[&call.parse::<CallId>().unwrap()]
+    }
+}
+
+pub(in crate::live::media) fn line() -> MediaEventKind {
+    MediaEventKind::Line(TranscriptLine {
+        seq: 0,
+        leg: Leg::caller(),
+        start_ms: 0,
+        end_ms: 0,
+        text: String::new(),
+        confidence: 0.0,
+        language: String::new(),
+        gap: None,
+    })
+}
+
+impl Room {
+    pub(in crate::live::media) fn report(&mut self, kind: MediaEventKind) {
+        let call = "c".parse().unwrap();
+        self.events.push(MediaEvent { call, kind });
+    }
+}
+
+const A: &str = "127.0.0.1:4000";
+const B: &str = "127.0.0.1:4002";
+const MS: Duration = Duration::from_millis(1);
+
+#[test]
+fn a_leg_hears_its_source_from_before_it_was_named_to_the_hang_up() {
+    let mut rig = Rig::new();
+    rig.open("c");
+    rig.send(A, 1);
+    rig.pass(MS * 100);
+    rig.place("c", "caller", A).unwrap();
+    rig.send(A, 2);
+    rig.send(B, 3);
+    rig.hang_up("c");
+    rig.send(A, 3);
+    assert_eq!(rig.closed(), [("c".to_owned(), Some(2))]);
+    assert!(rig.room.is_empty());
+}
+
+#[test]
+fn what_was_held_for_a_second_leg_does_not_turn_back_the_first_ones_time() {
+    let mut rig = Rig::new();
+    rig.open("c");
+    rig.place("c", "caller", A).unwrap();
+    for n in 0..20 {
+        rig.send(A, n);
+        rig.send(B, n);
+        rig.pass(MS * 20);
+    }
+    rig.place("c", "callee", B).unwrap();
+    let heard = rig.room.residents[&rig.key("c")].last_heard;
+    assert_eq!(heard, rig.now - MS * 20);
+    rig.send(B, 20);
+    rig.hang_up("c");
+    let Some(MediaEventKind::Closed(legs)) = rig.room.take_events().pop().map(|e| e.kind) else {
+        panic!("nothing was said, so nothing is waited for");
+    };
+    let audio: Vec<_> = legs
+        .iter()
+        .map(|leg| (leg.stats.audio_ms, leg.stats.silent_ms))
+        .collect();
+    assert_eq!(audio, [(400, 0), (420, 0)]);
+}
+
+#[test]
+fn a_call_that_has_been_hung_up_takes_no_source() {
+    let mut rig = Rig::new();
+    rig.open("c");
+    rig.open("d");
+    rig.place("c", "caller", A).unwrap();
+    // Its last words keep it in the room.
+    let key = rig.key("c");
+    let prompt = include_bytes!("../../../../fixtures/prompts/account-number.wav");
+    let samples = prompt[44..]
+        .chunks_exact(2)
+        .map(|b| i16::from_le_bytes([b[0], b[1]]));
+    let ulaw: Vec<u8> = samples.map(asterscribe_codecs::g711::encode_ulaw).collect();
+    for (seq, payload) in (0u16..).zip(ulaw.chunks_exact(160)) {
+        let mut bytes = vec![0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+        bytes[2..4].copy_from_slice(&seq.to_be_bytes());
+        bytes[4..8].copy_from_slice(&(u32::from(seq) * 160).to_be_bytes());
+        bytes.extend(payload);
+        rig.room.datagram(rig.now, A.parse().unwrap(), &bytes);
+        rig.now += MS * 20;
+    }
+    rig.hang_up("c");
+    assert!(rig.room.residents.contains_key(&key));
+    assert_eq!(rig.place("c", "callee", B), Err(LegRefused::NotOpen));
+    assert_eq!(rig.place("d", "caller", B), Ok(()));
+    assert_eq!(rig.place("d", "callee", A), Ok(()));
+    let answer = rig.answers.recv().unwrap();
+    rig.room.answer(rig.now, answer);
+    assert_eq!(rig.closed().len(), 1);
+}
+
+#[test]
+fn a_leg_may_move_to_the_same_place_under_its_other_name() {
+    let mut rig = Rig::new();
+    rig.open("c");
+    rig.place("c", "caller", A).unwrap();
+    rig.place("c", "caller", "[::ffff:127.0.0.1]:4000").unwrap();
+    rig.send(A, 1);
+    rig.place("c", "caller", B).unwrap();
+    rig.send(A, 2);
+    rig.send(B, 2);
+    assert_eq!(
+        rig.place("c", "callee", B),
+        Err(LegRefused::SourceTaken(B.parse().unwrap()))
+    );
+    rig.hang_up("c");
+    assert_eq!(rig.closed(), [("c".to_owned(), Some(2))]);
+}
+
+#[test]
+fn a_silent_call_is_reported_once() {
+    let mut rig = Rig::new();
+    rig.open("c");
+    rig.place("c", "caller", A).unwrap();
+    for n in 0..3 {
+        rig.send(A, n);
+        rig.pass(MS * 9_000);
+    }
+    rig.pass(MS * 9_000);
+    rig.pass(MS * 9_000);
+    let idle = rig
+        .room
+        .take_events()
+        .iter()
+        .filter(|event| matches!(event.kind, MediaEventKind::Idle))
+        .count();
+    assert_eq!(idle, 1);
+}
+
+#[test]
+fn a_panic_in_one_call_ends_that_call_and_no_other() {
+    let mut rig = Rig::new();
+    for (call, source) in [("c", A), ("d", B)] {
+        rig.open(call);
+        rig.place(call, "caller", source).unwrap();
+    }
+    let key = rig.key("c");
+    let now = rig.now;
+    rig.room.contain(now, key, |_| panic!("scripted"));
+    assert_eq!(rig.closed(), [("c".to_owned(), None)]);
+    assert_eq!(rig.room.counters().panics(), 1);
+    rig.send(B, 1);
+    // Its source is free again, and so is its name.
+    rig.open("c");
+    rig.place("c", "caller", A).unwrap();
+    rig.send(A, 1);
+    rig.hang_up("d");
+    rig.hang_up("c");
+    assert_eq!(
+        rig.closed(),
+        [("d".to_owned(), Some(1)), ("c".to_owned(), Some(1))]
+    );
+}
+
+#[test]
+fn a_panic_elsewhere_ends_all_calls_and_the_room_goes_on() {
+    let mut rig = Rig::new();
+    for (call, source) in [("c", A), ("d", B)] {
+        rig.open(call);
+        rig.place(call, "caller", source).unwrap();
+    }
+    rig.room.reset();
+    assert_eq!(rig.closed().len(), 2);
+    assert_eq!(rig.room.counters().panics(), 1);
+    rig.open("c");
+    rig.place("c", "caller", B).unwrap();
+    rig.send(B, 1);
+    rig.hang_up("c");
+    assert_eq!(rig.closed(), [("c".to_owned(), Some(1))]);
+}
