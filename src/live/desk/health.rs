@@ -70,20 +70,17 @@ impl Desk {
                 gate.holding,
             )
         });
-        let detail = ports.collect::<Vec<_>>().join("; ");
-        let lost: u64 = self
-            .ports
-            .iter()
-            .map(|port| port.counters().events_lost())
-            .sum();
-        part(
-            if lost > 0 {
-                PartState::Degraded
-            } else {
-                PartState::Ok
-            },
-            detail,
-        )
+        let mut detail = ports.collect::<Vec<_>>().join("; ");
+        let counters = || self.ports.iter().map(|port| port.counters());
+        let lost: u64 = counters().map(|counters| counters.events_lost()).sum();
+        let panics: u64 = counters().map(|counters| counters.panics()).sum();
+        if lost + panics == 0 {
+            return part(PartState::Ok, detail);
+        }
+        detail.push_str(&format!(
+            "; events lost: {lost}, panics contained: {panics}"
+        ));
+        part(PartState::Degraded, detail)
     }
 }
 
