@@ -20,9 +20,12 @@ demo-asterisk: ## the same with a real Asterisk 22 placing the call
 	cargo build --release --locked -p asterscribe -p asterscribe-testkit
 	cargo run --release --locked -p asterscribe-testkit --bin demo-asterisk
 
+# Most of the slow tests wait for calls that last as long as calls do.
+TEST_THREADS ?= 4
+
 test: ## run every test
 	@tools/setup.sh test
-	cargo test --workspace --locked --no-fail-fast
+	cargo test --workspace --locked --no-fail-fast -- --test-threads=$(TEST_THREADS)
 
 lint: ## formatting, clippy and docs, warnings are errors
 	@tools/setup.sh ci
