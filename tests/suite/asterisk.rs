@@ -5,6 +5,7 @@
 )]
 
 mod lifecycle;
+mod limit;
 mod stasis;
 mod stop;
 mod tap;

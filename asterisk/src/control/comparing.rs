@@ -167,7 +167,7 @@ impl Control {
         now: Instant,
     ) -> bool {
         let id = channel.id.clone();
-        if self.stopping || self.open_calls() >= self.config.max_calls {
+        if self.stopping || self.is_full() {
             return false;
         }
         match entry.kind {

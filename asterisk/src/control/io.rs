@@ -91,6 +91,12 @@ pub enum Command {
         /// The call.
         call: String,
     },
+    /// So many calls are open now that came without a channel; they count towards
+    /// [`Config::max_calls`](super::Config::max_calls).
+    TakenElsewhere {
+        /// How many.
+        calls: usize,
+    },
     /// Take everything of ours down. Stasis callers go on in the dialplan, originated calls
     /// are hung up, tapped channels are left alone. [`Notice::ShutdownComplete`] follows.
     Shutdown,

@@ -64,6 +64,8 @@ pub struct Control {
     removals: BTreeMap<Object, Removal>,
     pending: BTreeMap<RequestId, Pending>,
     out: VecDeque<Output>,
+    /// Places that calls without a channel take.
+    taken_elsewhere: usize,
     stopping: bool,
     stopped: bool,
     stats: Stats,
@@ -134,6 +136,7 @@ impl Control {
             removals: BTreeMap::new(),
             pending: BTreeMap::new(),
             out: VecDeque::new(),
+            taken_elsewhere: 0,
             stopping: false,
             stopped: false,
             stats: Stats::default(),
@@ -247,8 +250,14 @@ impl Control {
             }
             Command::Tap { call } => self.tap(call, now),
             Command::Hangup { call } => self.hang_up(&call, now),
+            Command::TakenElsewhere { calls } => self.taken_elsewhere = calls,
             Command::Shutdown => self.shut_down(),
         }
+    }
+
+    /// Whether every place for a call is taken.
+    fn is_full(&self) -> bool {
+        self.open_calls().saturating_add(self.taken_elsewhere) >= self.config.max_calls
     }
 
     fn send(&mut self, request: Request, purpose: Purpose, now: Instant) {

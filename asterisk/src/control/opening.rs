@@ -30,7 +30,7 @@ impl Control {
         hold: Option<u64>,
         now: Instant,
     ) {
-        if self.stopping || self.open_calls() >= self.config.max_calls {
+        if self.stopping || self.is_full() {
             self.turn_away(channel, now);
             return;
         }
@@ -223,7 +223,7 @@ impl Control {
                 .contains_key(&Object::Channel(call.to_owned()))
         {
             no(409, "this channel is one of our own")
-        } else if self.open_calls() >= self.config.max_calls {
+        } else if self.is_full() {
             no(503, "all call places are taken")
         } else {
             Ok(())

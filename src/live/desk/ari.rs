@@ -104,6 +104,20 @@ impl AriLink {
         }
     }
 
+    /// Registered calls count towards the limit of Asterisk's side too.
+    pub(super) fn taken_elsewhere(&self, calls: usize) {
+        if self
+            .commands
+            .try_send(Command::TakenElsewhere { calls })
+            .is_err()
+        {
+            tracing::warn!(
+                calls,
+                "the limit of calls is not told to Asterisk's side now"
+            );
+        }
+    }
+
     /// An id for a call that we place. Its prefix marks the channel as ours, so
     /// that one which nobody knows any more is removed.
     pub(super) fn fresh_call_id(&self) -> CallId {
@@ -385,7 +399,10 @@ fn kind(command: &Command) -> CommandKind {
     match command {
         Command::Originate { .. } => CommandKind::Originate,
         Command::Tap { .. } => CommandKind::Tap,
-        Command::Hangup { .. } | Command::Shutdown => CommandKind::Hangup,
+        // The last two are never waited for.
+        Command::Hangup { .. } | Command::Shutdown | Command::TakenElsewhere { .. } => {
+            CommandKind::Hangup
+        }
     }
 }
 

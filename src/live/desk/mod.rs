@@ -17,10 +17,10 @@ use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
 
 pub use self::ari::AriLink;
-use self::book::{CallBook, History, Opened, Opening, Past, Stint};
+use self::book::{CallBook, Entry, History, Opened, Opening, Past, Stint};
 use self::pending::Pending;
 use super::media::{LegRefused, MediaEvent, MediaEventKind, MediaPort, OpenCall};
-use crate::call::{CallId, CallStatus, EndReason, Leg};
+use crate::call::{CallId, CallStatus, EndReason, Leg, Origin};
 use crate::clock;
 use crate::config::EndpointTemplate;
 use crate::service::{PartHealth, RtpTarget};
@@ -127,7 +127,10 @@ impl Desk {
                     }
                 }
                 MediaEventKind::Closed(legs) => {
-                    self.book(|book| book.closed(&media, clock::wall(), legs));
+                    self.book(|book| {
+                        book.closed(&media, clock::wall(), legs);
+                        self.tell_places(book);
+                    });
                 }
             }
         }
@@ -246,6 +249,15 @@ impl Desk {
     fn running(&self, call: &CallId) -> Option<(&MediaPort, CallId)> {
         let stint = self.book(|book| book.find(call)?.running().cloned())?;
         Some((self.ports.get(stint.port)?, stint.media))
+    }
+
+    /// Tells Asterisk's side how many places registered calls take, under the
+    /// book's lock so that the last word is the true one.
+    fn tell_places(&self, book: &CallBook) {
+        if let Some(ari) = &self.ari {
+            let registered = |entry: &&Entry| entry.record.origin == Origin::Media;
+            ari.taken_elsewhere(book.open_calls().filter(registered).count());
+        }
     }
 
     /// Works on the book and passes on what the store must be told.

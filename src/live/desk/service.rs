@@ -274,7 +274,9 @@ impl Desk {
                 return Ok(None);
             }
             self.check_capacity_in(book)?;
-            if self.open_in(book, opening, Some(self.config.media_idle)) {
+            let opened = self.open_in(book, opening, Some(self.config.media_idle));
+            self.tell_places(book);
+            if opened {
                 Ok(Some(history.is_ok()))
             } else {
                 Err(self.at_capacity())

@@ -147,6 +147,24 @@ fn callers_beyond_the_limit_go_on_in_the_dialplan() {
 }
 
 #[test]
+fn calls_without_a_channel_take_places_too() {
+    let mut rig = connected(Config {
+        max_calls: 2,
+        ..config()
+    });
+    rig.command(Command::TakenElsewhere { calls: 1 });
+    rig.world.incoming("c1");
+    rig.world.incoming("c2");
+    rig.settle();
+    assert!(is_up(&rig, "c1", "caller"));
+    assert!(rig.world.is_continued("c2"));
+    rig.command(Command::TakenElsewhere { calls: 0 });
+    rig.world.incoming("c3");
+    rig.settle();
+    assert!(is_up(&rig, "c3", "caller"));
+}
+
+#[test]
 fn media_channels_never_open_a_call() {
     let mut rig = rig();
     rig.world.incoming("asterscribe-old-7-media");
