@@ -94,6 +94,9 @@ pub enum StartError {
 
 /// Runs until `shutdown` ends. Returns once everything is down, or at once
 /// with the reason why it could not come up.
+///
+/// # Errors
+/// What keeps the server from coming up.
 pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> Result<(), StartError> {
     for warning in &settings.warnings {
         tracing::warn!("{warning}");
@@ -106,82 +109,113 @@ pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> Resu
         .await
         .map_err(no_http)?;
     let http = listener.local_addr().map_err(no_http)?;
-
-    let (model, pool) = start_speech(&settings)?;
-    let store = open_store(&settings).await?;
-    let (media_events, media_heard) = mpsc::channel(MEDIA_EVENTS);
-    let plane = start_media(&settings, &pool, &media_events)?;
-    drop(media_events);
-    let ports = plane.ports();
-    let targets = advertised(&settings, &ports)?;
-
-    let (ari, ari_task) = AriLink::prepare(&settings, &targets);
-    let writer = StoreWriter::spawn(Arc::clone(&store), WriterSettings::default(), clock::wall);
-    let config = DeskConfig {
-        node: settings.node_name.clone(),
-        max_calls: settings.max_concurrent_calls,
-        media_idle: settings.media_idle,
-        endpoint: settings.originate_endpoint.clone(),
-        targets: targets.clone(),
-        model,
-    };
-    let parts = DeskParts {
-        ports,
-        store: Arc::clone(&store),
-        writer,
-        pool: pool.stats(),
-        ari,
-    };
-    let desk = Arc::new(Desk::new(config, parts));
-
-    let follower = tokio::spawn({
-        let desk = Arc::clone(&desk);
-        async move { desk.follow_media(media_heard).await }
-    });
-    let historian = tokio::spawn({
-        let desk = Arc::clone(&desk);
-        async move { desk.follow_histories().await }
-    });
-    let recalled = recall(&desk).await;
-    let (stop_ari, ari_stopped) = watch::channel(false);
-    let ari_task = ari_task
-        .map(|task| task.spawn(Arc::clone(&desk), recalled, ari_stopped))
-        .transpose()
-        .map_err(StartError::Asterisk)?;
-    let expiry = tokio::spawn(expire_forever(store));
-
-    let rtp = targets
-        .first()
-        .map(|target| SocketAddr::new(target.host, target.port).to_string());
-    tracing::info!(%http, rtp = rtp.unwrap_or_default(), version = env!("CARGO_PKG_VERSION"), "ready");
-    let api = ApiConfig {
-        token: settings.api_token.clone(),
-        cors: settings.cors.clone(),
-        limits: ApiLimits::default(),
-    };
-    let limits = ServeLimits {
-        drain_time: DRAIN_GRACE,
-        ..ServeLimits::default()
-    };
-    let router = api::router(Arc::clone(&desk) as _, &api);
-    let asked = tokio::sync::Notify::new();
-    let told = async {
-        shutdown.await;
-        tracing::info!("shutting down");
-        asked.notify_one();
-    };
-    // Both at the same time: no new calls by either way, and a command that
-    // somebody still waits for is answered because the machine is told to stop.
-    let without_asterisk = async {
-        asked.notified().await;
-        stop_ari.send_replace(true);
-        release_callers(ari_task).await;
-    };
-    tokio::join!(api::serve(listener, router, limits, told), without_asterisk);
-    expiry.abort();
-    stop(&desk, plane, follower).await;
-    historian.abort();
+    let running = Running::start(&settings).await?;
+    let rtp = running.rtp.map(|rtp| rtp.to_string()).unwrap_or_default();
+    tracing::info!(%http, rtp, version = env!("CARGO_PKG_VERSION"), "ready");
+    running.serve(listener, &settings, shutdown).await;
     Ok(())
+}
+
+/// Everything but the REST API, running.
+struct Running {
+    desk: Arc<Desk>,
+    plane: MediaPlane,
+    /// Where the first media thread is told to be sent to.
+    rtp: Option<SocketAddr>,
+    ari_task: Option<JoinHandle<()>>,
+    stop_ari: watch::Sender<bool>,
+    follower: JoinHandle<()>,
+    /// Tasks that may be cut off at the end.
+    chores: [JoinHandle<()>; 2],
+}
+
+impl Running {
+    async fn start(settings: &Settings) -> Result<Self, StartError> {
+        let (model, pool) = start_speech(settings)?;
+        let store = open_store(settings).await?;
+        let (media_events, media_heard) = mpsc::channel(MEDIA_EVENTS);
+        let plane = start_media(settings, &pool, &media_events)?;
+        drop(media_events);
+        let ports = plane.ports();
+        let targets = advertised(settings, &ports)?;
+        let (ari, ari_task) = AriLink::prepare(settings, &targets);
+        let writer = StoreWriter::spawn(Arc::clone(&store), WriterSettings::default(), clock::wall);
+        let rtp = targets.first();
+        let rtp = rtp.map(|target| SocketAddr::new(target.host, target.port));
+        let config = DeskConfig {
+            node: settings.node_name.clone(),
+            max_calls: settings.max_concurrent_calls,
+            media_idle: settings.media_idle,
+            endpoint: settings.originate_endpoint.clone(),
+            targets,
+            model,
+        };
+        let parts = DeskParts {
+            ports,
+            store: Arc::clone(&store),
+            writer,
+            pool: pool.stats(),
+            ari,
+        };
+        let desk = Arc::new(Desk::new(config, parts));
+        let ears = Arc::clone(&desk);
+        let follower = tokio::spawn(async move { ears.follow_media(media_heard).await });
+        let historian = Arc::clone(&desk);
+        let historian = tokio::spawn(async move { historian.follow_histories().await });
+        let recalled = recall(&desk).await;
+        let (stop_ari, ari_stopped) = watch::channel(false);
+        let ari_task = ari_task
+            .map(|task| task.spawn(Arc::clone(&desk), recalled, ari_stopped))
+            .transpose()
+            .map_err(StartError::Asterisk)?;
+        let expiry = tokio::spawn(expire_forever(store));
+        Ok(Self {
+            desk,
+            plane,
+            rtp,
+            ari_task,
+            stop_ari,
+            follower,
+            chores: [historian, expiry],
+        })
+    }
+
+    /// Serves the API until `shutdown` ends, then takes everything down.
+    async fn serve(
+        self,
+        listener: TcpListener,
+        settings: &Settings,
+        shutdown: impl Future<Output = ()>,
+    ) {
+        let api = ApiConfig {
+            token: settings.api_token.clone(),
+            cors: settings.cors.clone(),
+            limits: ApiLimits::default(),
+        };
+        let limits = ServeLimits {
+            drain_time: DRAIN_GRACE,
+            ..ServeLimits::default()
+        };
+        let router = api::router(Arc::clone(&self.desk) as _, &api);
+        let asked = tokio::sync::Notify::new();
+        let told = async {
+            shutdown.await;
+            tracing::info!("shutting down");
+            asked.notify_one();
+        };
+        // Both at the same time: no new calls by either way, and a command that
+        // somebody still waits for is answered because the machine is told to stop.
+        let without_asterisk = async {
+            asked.notified().await;
+            self.stop_ari.send_replace(true);
+            release_callers(self.ari_task).await;
+        };
+        tokio::join!(api::serve(listener, router, limits, told), without_asterisk);
+        let [historian, expiry] = self.chores;
+        expiry.abort();
+        stop(&self.desk, self.plane, self.follower).await;
+        historian.abort();
+    }
 }
 
 /// Callers go on in their dialplan, and everything of ours leaves Asterisk.

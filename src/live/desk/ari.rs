@@ -299,12 +299,6 @@ impl Desk {
                 let reason = EndReason { cause: None, text };
                 self.call_over(&channel::call_id(&call), reason, CallStatus::Failed);
             }
-            Notice::CallTurnedAway { channel } => {
-                tracing::warn!(
-                    channel = channel.id,
-                    "no call place is free; the caller goes on in the dialplan"
-                );
-            }
             Notice::CommandAccepted { command, call } => {
                 lock(&self.pending).settle(&channel::call_id(&call), command, Ok(()));
             }
@@ -318,19 +312,7 @@ impl Desk {
                 let refusal = refusal(&call, command, status, message);
                 lock(&self.pending).settle(&call, command, Err(refusal));
             }
-            Notice::Reaped { kind, id } => tracing::info!(
-                ?kind,
-                id,
-                "removed what an earlier process left in Asterisk"
-            ),
-            Notice::Synced => tracing::info!("in step with Asterisk"),
-            Notice::Replaced => {
-                tracing::error!("another program has taken over our Stasis application")
-            }
-            Notice::LegOpening { .. }
-            | Notice::MediaUp { .. }
-            | Notice::Stats(_)
-            | Notice::ShutdownComplete => {}
+            of_no_call => remark(&of_no_call),
         }
     }
 
@@ -392,6 +374,26 @@ impl Desk {
             tracing::error!(call = %id, %leg, %source, %refused, "a leg's media cannot be taken");
             self.book(|book| book.note(id, format!("leg {leg}: {refused}")));
         }
+    }
+}
+
+/// Puts into the log what changes no record.
+fn remark(notice: &Notice) {
+    match notice {
+        Notice::CallTurnedAway { channel } => tracing::warn!(
+            channel = channel.id,
+            "no call place is free; the caller goes on in the dialplan"
+        ),
+        Notice::Reaped { kind, id } => tracing::info!(
+            ?kind,
+            id,
+            "removed what an earlier process left in Asterisk"
+        ),
+        Notice::Synced => tracing::info!("in step with Asterisk"),
+        Notice::Replaced => {
+            tracing::error!("another program has taken over our Stasis application");
+        }
+        other => tracing::trace!(?other, "nothing to keep of it"),
     }
 }
 

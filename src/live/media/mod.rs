@@ -98,13 +98,8 @@ pub(super) enum Command {
         call: CallId,
         leg: Leg,
         source: SocketAddr,
-        reply: oneshot::Sender<Result<(), LegRefused>>,
-    },
-    /// The leg's source moved, as when its media channel was made anew.
-    MoveLeg {
-        call: CallId,
-        leg: Leg,
-        source: SocketAddr,
+        /// Whether it may exist: then its source moves, as when its media channel was made anew.
+        may_exist: bool,
         reply: oneshot::Sender<Result<(), LegRefused>>,
     },
     Hangup(CallId),
@@ -148,14 +143,7 @@ impl MediaPort {
         leg: Leg,
         source: SocketAddr,
     ) -> Result<(), LegRefused> {
-        let (reply, answer) = oneshot::channel();
-        self.order(Command::AddLeg {
-            call,
-            leg,
-            source,
-            reply,
-        })?;
-        answer.await.unwrap_or(Err(LegRefused::NotOpen))
+        self.leg(call, leg, source, false).await
     }
 
     /// Adds the leg, or lets `source` speak for it from now on if it exists.
@@ -168,11 +156,22 @@ impl MediaPort {
         leg: Leg,
         source: SocketAddr,
     ) -> Result<(), LegRefused> {
+        self.leg(call, leg, source, true).await
+    }
+
+    async fn leg(
+        &self,
+        call: CallId,
+        leg: Leg,
+        source: SocketAddr,
+        may_exist: bool,
+    ) -> Result<(), LegRefused> {
         let (reply, answer) = oneshot::channel();
-        self.order(Command::MoveLeg {
+        self.order(Command::AddLeg {
             call,
             leg,
             source,
+            may_exist,
             reply,
         })?;
         answer.await.unwrap_or(Err(LegRefused::NotOpen))

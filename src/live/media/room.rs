@@ -174,19 +174,11 @@ impl Room {
                 call,
                 leg,
                 source,
+                may_exist,
                 reply,
             } => {
-                let result = self.add_leg(now, &call, leg, source, false);
+                let result = self.add_leg(now, &call, leg, source, may_exist);
                 // The asker may have given up; the leg then ends with its call.
-                let _unheard = reply.send(result);
-            }
-            Command::MoveLeg {
-                call,
-                leg,
-                source,
-                reply,
-            } => {
-                let result = self.add_leg(now, &call, leg, source, true);
                 let _unheard = reply.send(result);
             }
             Command::Hangup(call) => self.hang_up(now, &call),

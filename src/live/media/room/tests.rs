@@ -54,10 +54,11 @@ impl Rig {
 
     fn place(&mut self, call: &str, leg: &str, source: &str) -> Result<(), LegRefused> {
         let (reply, mut answer) = tokio::sync::oneshot::channel();
-        let order = Command::MoveLeg {
+        let order = Command::AddLeg {
             call: call.parse().unwrap(),
             leg: leg.parse().unwrap(),
             source: source.parse().unwrap(),
+            may_exist: true,
             reply,
         };
         self.room.command(self.now, order);
