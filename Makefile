@@ -18,7 +18,7 @@ demo: build ## transcribe a bundled call, no Asterisk needed
 demo-asterisk: ## the same with a real Asterisk 22 placing the call
 	@tools/setup.sh test
 	cargo build --release --locked -p asterscribe -p asterscribe-testkit
-	cargo run --release --locked -p asterscribe-testkit --bin demo-asterisk
+	$(TARGET)/release/demo-asterisk
 
 # Most of the slow tests wait for calls that last as long as calls do.
 TEST_THREADS ?= 4
