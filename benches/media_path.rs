@@ -105,7 +105,7 @@ fn to_samples(c: &mut Criterion) {
 fn session(c: &mut Criterion) {
     let mut group = c.benchmark_group("20 ms packet: whole session up to the segmenter");
     let mut source = Source::ulaw();
-    let mut session = Session::new(SessionConfig::default(), 0, source.at);
+    let mut session = Session::new(SessionConfig::default(), source.at);
     let leg = session.add_leg(Leg::caller());
     group.bench_function("ulaw", |b| {
         b.iter(|| {

@@ -204,14 +204,7 @@ pub fn canonical(address: SocketAddr) -> SocketAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "an arbitrary origin for arithmetic"
-    )]
-    fn origin() -> Instant {
-        Instant::now()
-    }
+    use crate::testkit::origin;
 
     const MS: Duration = Duration::from_millis(1);
     const RTP: [u8; 14] = [0x80, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 9, 1, 2];

@@ -88,7 +88,7 @@ impl<'a> Replay<'a> {
             max_jobs: usize::MAX,
             ..config
         };
-        let mut session = Session::new(config, 0, epoch);
+        let mut session = Session::new(config, epoch);
         let legs = flows
             .iter()
             .map(|flow| session.add_leg(flow.leg.clone()))

@@ -139,8 +139,9 @@ enum Phase {
 }
 
 impl Session {
-    /// A session whose call clock begins at `now` and whose lines are numbered from `first_line`.
-    pub fn new(config: SessionConfig, first_line: u64, now: Instant) -> Self {
+    /// A session whose call clock begins at `now`. Its lines are numbered from 0; a call
+    /// that has several sessions numbers them on itself.
+    pub fn new(config: SessionConfig, now: Instant) -> Self {
         let jobs = JobLedger::new(config.max_jobs);
         Self {
             next_stats: now + config.stats_interval,
@@ -149,7 +150,7 @@ impl Session {
             legs: Vec::new(),
             jobs,
             outputs: VecDeque::new(),
-            next_line: first_line,
+            next_line: 0,
             told: Vec::new(),
             phase: Phase::Open,
         }

@@ -22,7 +22,7 @@ struct Rig {
 impl Rig {
     fn new(config: SessionConfig) -> Self {
         let now = clock::now();
-        let mut session = Session::new(config, 0, now);
+        let mut session = Session::new(config, now);
         let leg = session.add_leg(Leg::caller());
         Self {
             session,

@@ -192,8 +192,6 @@ impl Desk {
         let order = OpenCall {
             call: stint.media.clone(),
             opened: stint.zero,
-            // The book numbers the lines.
-            first_line: 0,
             idle_limit,
         };
         let taken = self

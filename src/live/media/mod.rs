@@ -68,8 +68,6 @@ pub struct OpenCall {
     pub call: CallId,
     /// Zero of its clock.
     pub opened: Instant,
-    /// Number of its first line.
-    pub first_line: u64,
     /// Report [`MediaEventKind::Idle`] after this long without a datagram.
     pub idle_limit: Option<Duration>,
 }

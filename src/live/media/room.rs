@@ -225,7 +225,6 @@ impl Room {
         let OpenCall {
             call,
             opened,
-            first_line,
             idle_limit,
         } = open;
         if self.by_call.contains_key(&call) {
@@ -234,7 +233,7 @@ impl Room {
         }
         let key = SessionKey(self.next_key);
         self.next_key += 1;
-        let session = Session::new(self.config.session.clone(), first_line, opened);
+        let session = Session::new(self.config.session.clone(), opened);
         self.by_call.insert(call.clone(), key);
         self.residents.insert(
             key,

@@ -46,7 +46,6 @@ impl Rig {
         let open = OpenCall {
             call: call.parse().unwrap(),
             opened: self.now,
-            first_line: 0,
             idle_limit: Some(Duration::from_secs(10)),
         };
         self.room.command(self.now, Command::Open(open));
