@@ -80,7 +80,7 @@ pub struct RtpTarget {
 }
 
 /// Body of `GET /api/call/{id}/status`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CallStatusView {
     /// The record.
     #[serde(flatten)]

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::capture::Capture;
 use super::flows::Flows;
-use crate::call::{Leg, LegStats, TranscriptLine};
+use crate::call::{AudioAccount, Finding, Leg, LegStats, MediaQuality, TranscriptLine};
 use crate::session::LegSnapshot;
 
 /// Result of a replay.
@@ -30,7 +30,7 @@ pub struct Report {
 }
 
 /// One RTP flow.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FlowReport {
     /// Its label in the lines.
     pub leg: Leg,
@@ -40,6 +40,15 @@ pub struct FlowReport {
     pub to: String,
     /// Its counters.
     pub stats: LegStats,
+    /// What became of its audio.
+    #[serde(default)]
+    pub audio: AudioAccount,
+    /// How well its packets arrived.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quality: Option<MediaQuality>,
+    /// What was wrong with it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub findings: Vec<Finding>,
 }
 
 impl Report {
@@ -60,6 +69,9 @@ impl Report {
                     from: flow.from.to_string(),
                     to: flow.to.to_string(),
                     stats: LegStats::default(),
+                    audio: AudioAccount::default(),
+                    quality: None,
+                    findings: Vec::new(),
                 })
                 .collect(),
             lines: Vec::new(),
@@ -69,6 +81,9 @@ impl Report {
     pub(super) fn close(&mut self, legs: Vec<LegSnapshot>) {
         for (flow, leg) in self.flows.iter_mut().zip(legs) {
             flow.stats = leg.stats;
+            flow.audio = leg.audio;
+            flow.quality = leg.quality;
+            flow.findings = leg.findings;
         }
     }
 

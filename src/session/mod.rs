@@ -21,7 +21,9 @@ mod timeline;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use crate::call::{GapReason, Leg, LegStats, TranscriptLine};
+use crate::call::{
+    AudioAccount, Finding, GapReason, Leg, LegStats, MediaQuality, TranscriptLine,
+};
 use crate::speech::segmenter::SegmenterConfig;
 use crate::speech::{Recognition, Utterance};
 
@@ -107,13 +109,32 @@ pub enum Output {
     Closed(Vec<LegSnapshot>),
 }
 
-/// A leg's label and counters.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A leg as it stands.
+#[derive(Debug, Clone, PartialEq)]
 pub struct LegSnapshot {
     /// The label.
     pub leg: Leg,
     /// The counters.
     pub stats: LegStats,
+    /// What became of its audio.
+    pub audio: AudioAccount,
+    /// How well its packets arrive.
+    pub quality: Option<MediaQuality>,
+    /// What is or was wrong with it.
+    pub findings: Vec<Finding>,
+}
+
+impl LegSnapshot {
+    /// A leg of which nothing has been heard.
+    pub fn new(leg: Leg) -> Self {
+        Self {
+            leg,
+            stats: LegStats::default(),
+            audio: AudioAccount::default(),
+            quality: None,
+            findings: Vec::new(),
+        }
+    }
 }
 
 /// One call's media.
@@ -327,8 +348,8 @@ impl Session {
         self.legs
             .iter()
             .map(|leg| LegSnapshot {
-                leg: leg.leg().clone(),
                 stats: leg.stats(),
+                ..LegSnapshot::new(leg.leg().clone())
             })
             .collect()
     }

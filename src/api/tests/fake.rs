@@ -97,6 +97,9 @@ pub(super) fn record(id: &CallId) -> CallRecord {
         channel_states: Vec::new(),
         lines: 1,
         notes: Vec::new(),
+        events: Vec::new(),
+        playing: Vec::new(),
+        capture: None,
         node: "one".to_owned(),
     }
 }

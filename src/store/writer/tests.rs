@@ -138,6 +138,9 @@ fn record(call: &str, lines: u64) -> Write {
         channel_states: Vec::new(),
         lines,
         notes: Vec::new(),
+        events: Vec::new(),
+        playing: Vec::new(),
+        capture: None,
     }))
 }
 

@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use asterscribe::call::{
-    CallId, CallRecord, CallStatus, ChannelStateChange, DtmfDigit, EndReason, GapReason, Leg,
-    LegRecord, LegStats, Origin, TranscriptLine,
+    AudioAccount, CallEvent, CallEventKind, CallId, CallRecord, CallStatus, CaptureState,
+    ChannelStateChange, DtmfDigit, EndReason, Finding, FindingKind, GapReason, Leg, LegRecord,
+    LegStats, MediaQuality, Origin, TranscriptLine,
 };
 use asterscribe::store::{RedisStore, Retention, SqliteStore, Store, StoreError, Write};
 use asterscribe_testkit::redis::Instance;
@@ -129,6 +130,26 @@ pub(crate) fn record(call: &str, second: i64, status: CallStatus) -> CallRecord 
                 lost: 3,
                 ..LegStats::default()
             },
+            audio: AudioAccount {
+                span: 9,
+                transcribed: 9,
+                ..AudioAccount::default()
+            },
+            quality: Some(MediaQuality {
+                loss: 0.25,
+                jitter_ms: 1.5,
+                burst_ratio: 1.0,
+                r_factor: 80.5,
+                mos: 4.0,
+                clock_drift_ppm: None,
+            }),
+            findings: vec![Finding {
+                kind: FindingKind::NoRtp,
+                since_ms: 3,
+                until_ms: None,
+                evidence: "0 packets".into(),
+                fix: "look".into(),
+            }],
         }],
         channel_states: vec![ChannelStateChange {
             at_ms: 7,
@@ -137,6 +158,20 @@ pub(crate) fn record(call: &str, second: i64, status: CallStatus) -> CallRecord 
         }],
         lines: 2,
         notes: vec!["a note\nof two lines".into()],
+        events: vec![CallEvent {
+            at_ms: 8,
+            kind: CallEventKind::FindingBegan,
+            leg: Some(Leg::callee()),
+            text: "no RTP".into(),
+        }],
+        playing: Vec::new(),
+        capture: Some(CaptureState {
+            running: true,
+            packets: 1,
+            bytes: 2,
+            rolled_off: 3,
+            lost: 4,
+        }),
     }
 }
 

@@ -6,8 +6,8 @@ use jiff::Timestamp;
 
 use super::Opening;
 use crate::call::{
-    CallId, CallRecord, CallStatus, ChannelStateChange, DtmfDigit, EndReason, Leg, LegRecord,
-    LegStats, Origin, TranscriptLine,
+    AudioAccount, CallEvent, CallId, CallRecord, CallStatus, ChannelStateChange, DtmfDigit,
+    EndReason, Leg, LegRecord, LegStats, Origin, TranscriptLine,
 };
 use crate::session::LegSnapshot;
 use crate::store::Write;
@@ -16,6 +16,8 @@ use crate::store::Write;
 pub(super) const MAX_STATES: usize = 256;
 pub(super) const MAX_NOTES: usize = 32;
 pub(super) const MAX_DIGITS: usize = 4096;
+pub(super) const MAX_EVENTS: usize = 256;
+const MAX_FINDINGS: usize = 32;
 
 /// Lines of one open call kept here, four hours of talk and 1 to 2 MiB; the
 /// older half is then left to the store.
@@ -92,6 +94,9 @@ impl Entry {
             channel_states: Vec::new(),
             lines: 0,
             notes: Vec::new(),
+            events: Vec::new(),
+            playing: Vec::new(),
+            capture: None,
         };
         Self {
             record,
@@ -213,21 +218,24 @@ impl Entry {
         }
         let notes = std::mem::replace(&mut record.notes, old.notes);
         notes.into_iter().for_each(|note| push_note(record, note));
-        for LegRecord {
-            leg,
-            source,
-            format,
-            stats,
-        } in old.legs
-        {
-            add(&mut self.base, &leg, &stats);
-            if !self.record.legs.iter().any(|known| known.leg == leg) {
-                self.record.legs.push(LegRecord {
-                    leg,
-                    source,
-                    format,
-                    stats,
-                });
+        let events = std::mem::replace(&mut record.events, old.events);
+        for mut event in events {
+            event.at_ms += shift_ms;
+            push_event(record, event);
+        }
+        for old in old.legs {
+            add(
+                &mut self.base,
+                &LegSnapshot {
+                    leg: old.leg.clone(),
+                    stats: old.stats.clone(),
+                    audio: old.audio,
+                    quality: old.quality,
+                    findings: old.findings.clone(),
+                },
+            );
+            if !self.record.legs.iter().any(|known| known.leg == old.leg) {
+                self.record.legs.push(old);
             }
         }
         self.count();
@@ -251,6 +259,11 @@ impl Entry {
         } else {
             self.note("further channel states are not kept".to_owned());
         }
+    }
+
+    /// Something happened to the call's media.
+    pub(super) fn event(&mut self, event: CallEvent) {
+        push_event(&mut self.record, event);
     }
 
     pub(super) fn note(&mut self, note: String) {
@@ -337,8 +350,8 @@ impl Entry {
         } else {
             legs
         };
-        for LegSnapshot { leg, stats } in legs {
-            add(&mut self.base, &leg, &stats);
+        for leg in legs {
+            add(&mut self.base, &leg);
         }
         self.count();
         self.stints.is_empty()
@@ -410,11 +423,15 @@ impl Entry {
     /// Brings the record's counters up to date.
     fn count(&mut self) {
         let mut sums = self.base.clone();
-        for LegSnapshot { leg, stats } in self.stints.iter().flat_map(|stint| &stint.legs) {
-            add(&mut sums, leg, stats);
+        for leg in self.stints.iter().flat_map(|stint| &stint.legs) {
+            add(&mut sums, leg);
         }
-        for LegSnapshot { leg, stats } in sums {
-            leg_record(&mut self.record, &leg).stats = stats;
+        for sum in sums {
+            let record = leg_record(&mut self.record, &sum.leg);
+            record.stats = sum.stats;
+            record.audio = sum.audio;
+            record.quality = sum.quality;
+            record.findings = sum.findings;
         }
     }
 
@@ -427,13 +444,18 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn add(sums: &mut Vec<LegSnapshot>, leg: &Leg, stats: &LegStats) {
-    match sums.iter_mut().find(|sum| sum.leg == *leg) {
-        Some(sum) => sum.stats += stats,
-        None => sums.push(LegSnapshot {
-            leg: leg.clone(),
-            stats: stats.clone(),
-        }),
+/// What adds up is added; of the rest the newest counts.
+fn add(sums: &mut Vec<LegSnapshot>, more: &LegSnapshot) {
+    match sums.iter_mut().find(|sum| sum.leg == more.leg) {
+        Some(sum) => {
+            sum.stats += &more.stats;
+            sum.audio += &more.audio;
+            sum.quality = more.quality.or(sum.quality);
+            sum.findings.extend(more.findings.iter().cloned());
+            let surplus = sum.findings.len().saturating_sub(MAX_FINDINGS);
+            sum.findings.drain(..surplus);
+        }
+        None => sums.push(more.clone()),
     }
 }
 
@@ -443,16 +465,26 @@ fn leg_record<'a>(record: &'a mut CallRecord, leg: &Leg) -> &'a mut LegRecord {
         .iter()
         .position(|known| known.leg == *leg)
         .unwrap_or_else(|| {
-            let stats = LegStats::default();
             record.legs.push(LegRecord {
                 leg: leg.clone(),
                 source: None,
                 format: None,
-                stats,
+                stats: LegStats::default(),
+                audio: AudioAccount::default(),
+                quality: None,
+                findings: Vec::new(),
             });
             record.legs.len() - 1
         });
     &mut record.legs[place]
+}
+
+/// The newest are kept.
+fn push_event(record: &mut CallRecord, event: CallEvent) {
+    if record.events.len() == MAX_EVENTS {
+        record.events.remove(0);
+    }
+    record.events.push(event);
 }
 
 fn push_note(record: &mut CallRecord, note: String) {

@@ -116,8 +116,8 @@ fn received(count: u64) -> Vec<LegSnapshot> {
         ..LegStats::default()
     };
     vec![LegSnapshot {
-        leg: Leg::caller(),
         stats,
+        ..LegSnapshot::new(Leg::caller())
     }]
 }
 

@@ -6,12 +6,19 @@
 //! own clock (0 = the moment the call was opened here), and `…_at` is wall
 //! time, read once per event by the shell.
 
+mod event;
+mod media;
+
 use std::fmt;
-use std::ops::AddAssign;
 use std::str::FromStr;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+
+pub use self::event::{CallEvent, CallEventKind, CaptureState, Playback, PlaybackState};
+pub use self::media::{
+    AudioAccount, Finding, FindingKind, GapReason, GapTotals, LegStats, MediaQuality,
+};
 
 /// Why a string is no identifier.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -173,112 +180,8 @@ pub struct DtmfDigit {
     pub leg: Leg,
 }
 
-/// What a leg received and what became of it. Counts are packets unless named otherwise.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LegStats {
-    /// Valid RTP packets from the leg's source.
-    pub received: u64,
-    /// Packets whose audio was decoded.
-    pub decoded: u64,
-    /// Never arrived, or not in time.
-    pub lost: u64,
-    /// Arrived after their place had been given up; not inserted.
-    pub late: u64,
-    /// Arrived more than once; the copies were ignored.
-    pub duplicate: u64,
-    /// Arrived out of order and were put back in place.
-    pub reordered: u64,
-    /// Refused by the reorder buffer's bounds.
-    pub overflow: u64,
-    /// Datagrams from the source that are broken RTP.
-    pub malformed: u64,
-    /// RTCP from the source: understood, not audio.
-    #[serde(default)]
-    pub rtcp: u64,
-    /// Datagrams of other protocols from the source: STUN, DTLS, SIP …
-    #[serde(default)]
-    pub not_rtp: u64,
-    /// Packets far from the sequence that nothing followed.
-    #[serde(default)]
-    pub sequence_jump: u64,
-    /// RTP of another SSRC while the leg's own still spoke.
-    pub foreign_ssrc: u64,
-    /// Changes of SSRC or restarts of the sequence that were followed.
-    pub restarts: u64,
-    /// Comfort noise and telephone events: understood, not audio.
-    pub not_audio: u64,
-    /// Payload types that no decoder serves.
-    pub unknown_payload: u64,
-    /// Payloads that their decoder refused.
-    pub decode_errors: u64,
-    /// Audio decoded, milliseconds.
-    pub audio_ms: u64,
-    /// Time missing for lost packets, milliseconds.
-    pub lost_ms: u64,
-    /// Time in which the sender sent nothing, by its own timestamps, milliseconds.
-    pub silent_ms: u64,
-    /// Audio handed to recognition, milliseconds.
-    pub speech_ms: u64,
-    /// Utterances recognised.
-    pub utterances: u64,
-    /// Utterances that could not be recognised (queue full, engine failure); each has a line that says so.
-    pub unrecognised: u64,
-}
-
-impl AddAssign<&Self> for LegStats {
-    fn add_assign(&mut self, more: &Self) {
-        // Named one by one, so that a new counter cannot be forgotten.
-        let Self {
-            received,
-            decoded,
-            lost,
-            late,
-            duplicate,
-            reordered,
-            overflow,
-            malformed,
-            rtcp,
-            not_rtp,
-            sequence_jump,
-            foreign_ssrc,
-            restarts,
-            not_audio,
-            unknown_payload,
-            decode_errors,
-            audio_ms,
-            lost_ms,
-            silent_ms,
-            speech_ms,
-            utterances,
-            unrecognised,
-        } = self;
-        *received += more.received;
-        *decoded += more.decoded;
-        *lost += more.lost;
-        *late += more.late;
-        *duplicate += more.duplicate;
-        *reordered += more.reordered;
-        *overflow += more.overflow;
-        *malformed += more.malformed;
-        *rtcp += more.rtcp;
-        *not_rtp += more.not_rtp;
-        *sequence_jump += more.sequence_jump;
-        *foreign_ssrc += more.foreign_ssrc;
-        *restarts += more.restarts;
-        *not_audio += more.not_audio;
-        *unknown_payload += more.unknown_payload;
-        *decode_errors += more.decode_errors;
-        *audio_ms += more.audio_ms;
-        *lost_ms += more.lost_ms;
-        *silent_ms += more.silent_ms;
-        *speech_ms += more.speech_ms;
-        *utterances += more.utterances;
-        *unrecognised += more.unrecognised;
-    }
-}
-
 /// A leg of a call as `status` shows it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LegRecord {
     /// Its label.
     pub leg: Leg,
@@ -290,10 +193,19 @@ pub struct LegRecord {
     pub format: Option<String>,
     /// Its counters.
     pub stats: LegStats,
+    /// What became of every moment of its audio.
+    #[serde(default)]
+    pub audio: AudioAccount,
+    /// How well its packets arrive; absent before the first of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quality: Option<MediaQuality>,
+    /// What is, or was, wrong with its media; newest last, bounded.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub findings: Vec<Finding>,
 }
 
 /// Everything kept about a call but its text and its digits.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CallRecord {
     /// Its id.
     pub call_id: CallId,
@@ -334,6 +246,15 @@ pub struct CallRecord {
     /// Something that went wrong but did not end the call, newest last; bounded.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
+    /// What happened to its media, newest last; bounded.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub events: Vec<CallEvent>,
+    /// What is played to it, in order; the first one is playing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub playing: Vec<Playback>,
+    /// Its capture, if one was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capture: Option<CaptureState>,
 }
 
 /// One recognised utterance, or the reason why an utterance has no text.
@@ -356,16 +277,6 @@ pub struct TranscriptLine {
     /// Set when this audio could not be transcribed: the reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gap: Option<GapReason>,
-}
-
-/// Why audio has no text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum GapReason {
-    /// The recognition queue was full.
-    OverloadShed,
-    /// The engine failed on it.
-    RecognitionFailed,
 }
 
 #[cfg(test)]

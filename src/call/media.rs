@@ -1,0 +1,305 @@
+//! What is known of a leg's media: counters of packets, the account of its
+//! audio, its quality, and what is wrong with it.
+
+use std::ops::AddAssign;
+
+use serde::{Deserialize, Serialize};
+
+/// What a leg received and what became of it. Counts are packets unless named otherwise.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LegStats {
+    /// Valid RTP packets from the leg's source.
+    pub received: u64,
+    /// Packets whose audio was decoded.
+    pub decoded: u64,
+    /// Never arrived, or not in time.
+    pub lost: u64,
+    /// Arrived after their place had been given up; not inserted.
+    pub late: u64,
+    /// Arrived more than once; the copies were ignored.
+    pub duplicate: u64,
+    /// Arrived out of order and were put back in place.
+    pub reordered: u64,
+    /// Refused by the reorder buffer's bounds.
+    pub overflow: u64,
+    /// Datagrams from the source that are broken RTP.
+    pub malformed: u64,
+    /// RTCP from the source: understood, not audio.
+    #[serde(default)]
+    pub rtcp: u64,
+    /// Datagrams of other protocols from the source: STUN, DTLS, SIP …
+    #[serde(default)]
+    pub not_rtp: u64,
+    /// Packets far from the sequence that nothing followed.
+    #[serde(default)]
+    pub sequence_jump: u64,
+    /// Packets beyond twice the rate that a leg may have; dropped.
+    #[serde(default)]
+    pub overload_shed: u64,
+    /// RTP of another SSRC while the leg's own still spoke.
+    pub foreign_ssrc: u64,
+    /// Changes of SSRC or restarts of the sequence that were followed.
+    pub restarts: u64,
+    /// Comfort noise and telephone events: understood, not audio.
+    pub not_audio: u64,
+    /// Payload types that no decoder serves.
+    pub unknown_payload: u64,
+    /// Payloads that their decoder refused.
+    pub decode_errors: u64,
+    /// Audio decoded, milliseconds.
+    pub audio_ms: u64,
+    /// Time missing for lost packets, milliseconds.
+    pub lost_ms: u64,
+    /// Time in which the sender sent nothing, by its own timestamps, milliseconds.
+    pub silent_ms: u64,
+    /// Audio handed to recognition, milliseconds.
+    pub speech_ms: u64,
+    /// Utterances recognised.
+    pub utterances: u64,
+    /// Utterances that could not be recognised (queue full, engine failure); each has a line that says so.
+    pub unrecognised: u64,
+}
+
+impl AddAssign<&Self> for LegStats {
+    fn add_assign(&mut self, more: &Self) {
+        // Named one by one, so that a new counter cannot be forgotten.
+        let Self {
+            received,
+            decoded,
+            lost,
+            late,
+            duplicate,
+            reordered,
+            overflow,
+            malformed,
+            rtcp,
+            not_rtp,
+            sequence_jump,
+            overload_shed,
+            foreign_ssrc,
+            restarts,
+            not_audio,
+            unknown_payload,
+            decode_errors,
+            audio_ms,
+            lost_ms,
+            silent_ms,
+            speech_ms,
+            utterances,
+            unrecognised,
+        } = self;
+        *received += more.received;
+        *decoded += more.decoded;
+        *lost += more.lost;
+        *late += more.late;
+        *duplicate += more.duplicate;
+        *reordered += more.reordered;
+        *overflow += more.overflow;
+        *malformed += more.malformed;
+        *rtcp += more.rtcp;
+        *not_rtp += more.not_rtp;
+        *sequence_jump += more.sequence_jump;
+        *overload_shed += more.overload_shed;
+        *foreign_ssrc += more.foreign_ssrc;
+        *restarts += more.restarts;
+        *not_audio += more.not_audio;
+        *unknown_payload += more.unknown_payload;
+        *decode_errors += more.decode_errors;
+        *audio_ms += more.audio_ms;
+        *lost_ms += more.lost_ms;
+        *silent_ms += more.silent_ms;
+        *speech_ms += more.speech_ms;
+        *utterances += more.utterances;
+        *unrecognised += more.unrecognised;
+    }
+}
+
+/// Why audio has no text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GapReason {
+    /// Packets never arrived.
+    NetLoss,
+    /// Packets arrived after their place had been given up.
+    Late,
+    /// The sender sent nothing, by its own numbering: silence suppression, DTX, hold, keys pressed.
+    SenderSilence,
+    /// Packets of a payload type that no decoder serves.
+    UnknownPayload,
+    /// Payloads that their decoder refused.
+    DecodeError,
+    /// More came than may: the recognition queue was full, or a sender exceeded its rate.
+    OverloadShed,
+    /// The engine failed on it.
+    RecognitionFailed,
+    /// This server was not running.
+    NodeCrash,
+    /// The sender's numbering broke off; the time that passed is known by arrival only.
+    Discontinuity,
+}
+
+impl GapReason {
+    /// Every reason.
+    pub const ALL: [Self; 9] = [
+        Self::NetLoss,
+        Self::Late,
+        Self::SenderSilence,
+        Self::UnknownPayload,
+        Self::DecodeError,
+        Self::OverloadShed,
+        Self::RecognitionFailed,
+        Self::NodeCrash,
+        Self::Discontinuity,
+    ];
+}
+
+/// Audio without text by reason, in samples of [`AudioAccount`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct GapTotals {
+    /// [`GapReason::NetLoss`].
+    pub net_loss: u64,
+    /// [`GapReason::Late`].
+    pub late: u64,
+    /// [`GapReason::SenderSilence`].
+    pub sender_silence: u64,
+    /// [`GapReason::UnknownPayload`].
+    pub unknown_payload: u64,
+    /// [`GapReason::DecodeError`].
+    pub decode_error: u64,
+    /// [`GapReason::OverloadShed`].
+    pub overload_shed: u64,
+    /// [`GapReason::RecognitionFailed`].
+    pub recognition_failed: u64,
+    /// [`GapReason::NodeCrash`].
+    pub node_crash: u64,
+    /// [`GapReason::Discontinuity`].
+    pub discontinuity: u64,
+}
+
+impl GapTotals {
+    /// What has this reason.
+    pub fn of(mut self, reason: GapReason) -> u64 {
+        *self.slot(reason)
+    }
+
+    /// The place where it is counted.
+    pub fn slot(&mut self, reason: GapReason) -> &mut u64 {
+        match reason {
+            GapReason::NetLoss => &mut self.net_loss,
+            GapReason::Late => &mut self.late,
+            GapReason::SenderSilence => &mut self.sender_silence,
+            GapReason::UnknownPayload => &mut self.unknown_payload,
+            GapReason::DecodeError => &mut self.decode_error,
+            GapReason::OverloadShed => &mut self.overload_shed,
+            GapReason::RecognitionFailed => &mut self.recognition_failed,
+            GapReason::NodeCrash => &mut self.node_crash,
+            GapReason::Discontinuity => &mut self.discontinuity,
+        }
+    }
+
+    /// All of them.
+    pub fn total(self) -> u64 {
+        GapReason::ALL.iter().map(|&reason| self.of(reason)).sum()
+    }
+}
+
+/// Where every moment of a leg went, in samples of 16,000 per second on the
+/// leg's timeline (its RTP timestamps, extended). Whole numbers, so that the
+/// sum is exact: `span = transcribed + non_speech + pending + gaps`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AudioAccount {
+    /// From the first sample of audio to the last.
+    pub span: u64,
+    /// Recognised as text.
+    pub transcribed: u64,
+    /// Heard, and found to hold no words.
+    pub non_speech: u64,
+    /// Not decided yet; 0 once the call is over.
+    pub pending: u64,
+    /// Without text, by reason.
+    pub gaps: GapTotals,
+}
+
+impl AudioAccount {
+    /// Whether no moment is missing and none is counted twice.
+    pub fn is_conserved(&self) -> bool {
+        self.span == self.transcribed + self.non_speech + self.pending + self.gaps.total()
+    }
+}
+
+impl AddAssign<&Self> for AudioAccount {
+    fn add_assign(&mut self, more: &Self) {
+        self.span += more.span;
+        self.transcribed += more.transcribed;
+        self.non_speech += more.non_speech;
+        self.pending += more.pending;
+        for reason in GapReason::ALL {
+            *self.gaps.slot(reason) += more.gaps.of(reason);
+        }
+    }
+}
+
+/// How well a leg's packets arrive.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct MediaQuality {
+    /// Packets lost or late, of those that were sent; 0 to 1.
+    pub loss: f32,
+    /// Interarrival jitter (RFC 3550 appendix A.8), milliseconds.
+    pub jitter_ms: f32,
+    /// Mean length of loss bursts over that of random loss (ITU-T G.107, BurstR); 1 for random loss.
+    pub burst_ratio: f32,
+    /// Transmission rating R (ITU-T G.107), 0 to 93.2, from loss, bursts and codec; delay is not known here.
+    pub r_factor: f32,
+    /// Mean opinion score that goes with R (ITU-T G.107 annex B), 1 to 4.5.
+    pub mos: f32,
+    /// How much faster than ours the sender's clock runs, parts per million, once that can be told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock_drift_ppm: Option<f32>,
+}
+
+/// Something wrong with a leg's media, or that was.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    /// What.
+    pub kind: FindingKind,
+    /// Since when, call clock, milliseconds.
+    pub since_ms: u64,
+    /// Until when; absent while it lasts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until_ms: Option<u64>,
+    /// What it was seen by, with figures.
+    pub evidence: String,
+    /// The likely cause, and what to do.
+    pub fix: String,
+}
+
+/// What can be wrong with a leg's media.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FindingKind {
+    /// Nothing arrives at all.
+    NoRtp,
+    /// Packets arrive from somewhere else than was named.
+    UnexpectedSource,
+    /// Linear audio whose two bytes are the wrong way round.
+    ByteOrder,
+    /// Another payload type than was asked for.
+    UnexpectedPayloadType,
+    /// Audio arrives and holds nothing but silence, while another leg speaks.
+    OneLegSilent,
+    /// A constant tone.
+    ConstantTone,
+    /// Ringback or another call-progress tone.
+    Ringback,
+    /// Music.
+    Music,
+    /// Samples at full scale.
+    Clipping,
+    /// The sender's clock runs off.
+    ClockDrift,
+    /// Packets come in bursts, or their lengths vary.
+    PacketTiming,
+    /// The kernel dropped packets because we were too slow.
+    KernelDrops,
+}
