@@ -232,8 +232,7 @@ impl Audio {
     /// A short break within the audio.
     fn fill(&mut self, reason: GapReason, samples: u64) {
         self.ledger.gap(reason, samples);
-        self.decoder
-            .silence(samples as usize, &mut self.samples);
+        self.decoder.silence(samples as usize, &mut self.samples);
     }
 
     /// Gives out what the resampler held back. The timeline then stands where the samples do.

@@ -23,14 +23,12 @@ mod timeline;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use crate::call::{
-    AudioAccount, Finding, GapReason, Leg, LegStats, MediaQuality, TranscriptLine,
-};
+use crate::call::{AudioAccount, Finding, GapReason, Leg, LegStats, MediaQuality, TranscriptLine};
 use crate::speech::segmenter::SegmenterConfig;
 use crate::speech::{Recognition, Utterance};
 
-pub use self::jobs::JobId;
 use self::audio::Spoken;
+pub use self::jobs::JobId;
 use self::jobs::{JobLedger, Settled};
 use self::ledger::Outcome;
 use self::leg::LegMedia;

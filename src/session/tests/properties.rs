@@ -337,7 +337,13 @@ impl Checked {
         assert_eq!(self.due, None, "a closed session waits for something");
         let legs = self.closed.take().expect("it closes");
         let mut settled = 0;
-        for (n, LegSnapshot { stats: s, audio, .. }) in legs.iter().enumerate() {
+        for (
+            n,
+            LegSnapshot {
+                stats: s, audio, ..
+            },
+        ) in legs.iter().enumerate()
+        {
             let judged = s.decoded + s.not_audio + s.unknown_payload + s.decode_errors;
             let refused = s.late + s.duplicate + s.overflow + s.foreign_ssrc + s.sequence_jump;
             assert_eq!(s.received, judged + refused, "{s:?}");
