@@ -1,7 +1,9 @@
 //! One direction of one call: packets of whatever codec in, 16 kHz out.
 
 use crate::codec::{Codec, DecodeError, Decoder};
+use crate::conceal::Concealer;
 use crate::payload::Payload;
+use crate::rate::SampleRate;
 use crate::resample::To16k;
 
 /// Turns the payloads of one RTP stream, in order, into one stream of 16 kHz
@@ -14,8 +16,8 @@ use crate::resample::To16k;
 /// instant `n` / 16000 s on the same clock, so no delay needs to be deducted.
 ///
 /// Memory: a new one holds none. After the first packet it holds what
-/// [`To16k`] does, 11 KiB at 8 kHz and nothing at 16 kHz, and two bytes per
-/// sample of the longest packet so far, at most 8 KiB.
+/// [`To16k`] does, 11 KiB at 8 kHz and nothing at 16 kHz, what [`Concealer`]
+/// does, and two bytes per sample of the longest packet so far, at most 8 KiB.
 #[derive(Default)]
 pub struct AudioDecoder {
     /// None before the first packet that could be decoded.
@@ -27,6 +29,8 @@ pub struct AudioDecoder {
 struct Stream {
     codec: Codec,
     decoder: Box<dyn Decoder>,
+    /// At the codec's rate, so that the resampler glides over the seams.
+    concealer: Concealer,
     resampler: To16k,
 }
 
@@ -76,44 +80,72 @@ impl AudioDecoder {
         let Payload::Audio(codec) = Payload::classify(pt) else {
             return Err(DecodeError::NotAudio(pt));
         };
-        let resampler = match &mut self.stream {
+        let stream = match &mut self.stream {
             Some(stream) if stream.codec == codec => {
                 stream.decoder.decode(payload, &mut self.samples)?;
-                &mut stream.resampler
+                stream
             }
             stream => {
                 // Decoded before anything is replaced: a stray packet that is
                 // refused must not disturb the stream it strayed into.
                 let mut decoder = codec.decoder();
                 decoder.decode(payload, &mut self.samples)?;
-                let resampler = match stream.take() {
-                    Some(old) => resampler_after(old.resampler, codec, out),
-                    None => resampler_for(codec),
+                let (concealer, resampler) = match stream.take() {
+                    Some(old) => rest_after(old, codec, out),
+                    None => rest_for(codec),
                 };
-                &mut stream
-                    .insert(Stream {
-                        codec,
-                        decoder,
-                        resampler,
-                    })
-                    .resampler
+                stream.insert(Stream {
+                    codec,
+                    decoder,
+                    concealer,
+                    resampler,
+                })
             }
         };
-        resampler.push(&self.samples, out);
+        stream.concealer.good(&mut self.samples);
+        stream.resampler.push(&self.samples, out);
         let samples_in = self.samples.len();
-        self.samples.clear();
-        self.samples.shrink_to(KEPT_SAMPLES);
+        self.empty();
         Ok(Decoded { codec, samples_in })
     }
 
+    /// Makes up `samples_16k` / 16000 s of audio in place of packets that were
+    /// lost, and returns how many of these samples, from the first on, were
+    /// synthesised; the rest is silence. As [`Concealer::conceal`] has it: calls
+    /// in a row continue the same loss, and what is long is mostly silence.
+    ///
+    /// `out` grows by that much at once; the caller bounds it.
+    pub fn conceal(&mut self, samples_16k: usize, out: &mut Vec<f32>) -> usize {
+        let Some(stream) = &mut self.stream else {
+            out.resize(out.len() + samples_16k, 0.0);
+            return 0;
+        };
+        let [from, to] = [stream.codec.sample_rate(), SampleRate::OUTPUT].map(|r| r.hz() as usize);
+        let whole = samples_16k * from / to;
+        let made = stream.concealer.conceal(whole, &mut self.samples);
+        stream.resampler.push(&self.samples, out);
+        // What is short of one sample of the codec's.
+        stream
+            .resampler
+            .push_silence(samples_16k - whole * to / from, out);
+        self.empty();
+        made * to / from
+    }
+
     /// Lets `samples_16k` / 16000 s of silence pass in place of packets that
-    /// were lost or never sent. It goes through the same resampler, so the
-    /// audio before it fades out as the filter has it, without a click.
+    /// were never sent. It goes through the same resampler, so the audio before
+    /// it fades out as the filter has it, without a click. A loss behind it is
+    /// not concealed by what was heard before.
     ///
     /// `out` grows by that much at once; the caller bounds it.
     pub fn silence(&mut self, samples_16k: usize, out: &mut Vec<f32>) {
         match &mut self.stream {
-            Some(stream) => stream.resampler.push_silence(samples_16k, out),
+            Some(stream) => {
+                if samples_16k > 0 {
+                    stream.concealer.reset();
+                }
+                stream.resampler.push_silence(samples_16k, out);
+            }
             None => out.resize(out.len() + samples_16k, 0.0),
         }
     }
@@ -122,6 +154,7 @@ impl AudioDecoder {
     /// audio, of the same codec unless its payload type says otherwise.
     pub fn flush(&mut self, out: &mut Vec<f32>) {
         if let Some(stream) = &mut self.stream {
+            stream.concealer.reset();
             stream.resampler.flush(out);
         }
     }
@@ -130,16 +163,25 @@ impl AudioDecoder {
     pub fn codec(&self) -> Option<Codec> {
         self.stream.as_ref().map(|stream| stream.codec)
     }
+
+    fn empty(&mut self) {
+        self.samples.clear();
+        self.samples.shrink_to(KEPT_SAMPLES);
+    }
 }
 
-/// The resampler for `codec` once `old` has done its part; the same one, in
-/// full flow, where the sample rate stays.
-fn resampler_after(mut old: To16k, codec: Codec, out: &mut Vec<f32>) -> To16k {
-    if old.rate() == codec.sample_rate() {
-        return old;
+/// What follows the decoder of `codec` once `old` has done its part; the same,
+/// in full flow, where the sample rate stays.
+fn rest_after(mut old: Stream, codec: Codec, out: &mut Vec<f32>) -> (Concealer, To16k) {
+    if old.resampler.rate() == codec.sample_rate() {
+        return (old.concealer, old.resampler);
     }
-    old.flush(out);
-    resampler_for(codec)
+    old.resampler.flush(out);
+    rest_for(codec)
+}
+
+fn rest_for(codec: Codec) -> (Concealer, To16k) {
+    (Concealer::new(codec.sample_rate()), resampler_for(codec))
 }
 
 fn resampler_for(codec: Codec) -> To16k {
