@@ -30,8 +30,13 @@ pub fn decode(script: &[u8]) {
                     &mut out,
                 );
             }
-            0xe0..=0xef => {
+            0xe0..=0xe7 => {
                 decoder.silence(len, &mut out);
+                given += len;
+            }
+            0xe8..=0xef => {
+                let made = decoder.conceal(len, &mut out);
+                assert!(made <= len, "more was made up than was lost");
                 given += len;
             }
             0xf0.. => {
