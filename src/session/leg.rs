@@ -4,7 +4,7 @@ use std::mem;
 use std::time::{Duration, Instant};
 
 use asterscribe_codecs::{AudioDecoder, Codec, Payload};
-use asterscribe_rtp::{Receiver, ReceiverConfig, Released, ReorderConfig};
+use asterscribe_rtp::{Placed, Receiver, ReceiverConfig, Released, ReorderConfig};
 
 use super::SessionConfig;
 use super::timeline::{Placement, Timeline, to_samples};
@@ -208,13 +208,13 @@ impl LegMedia {
     fn drain(&mut self, now: Instant) {
         while let Some(released) = self.receiver.poll(now) {
             match released {
-                Released::Packet {
+                Released::Packet(Placed {
                     time,
                     payload_type,
                     payload,
                     arrived,
                     ..
-                } => match Payload::classify(payload_type.get()) {
+                }) => match Payload::classify(payload_type.get()) {
                     Payload::Audio(codec) => {
                         self.audio
                             .packet(codec, payload_type.get(), time.0, payload, arrived);
