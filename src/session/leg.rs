@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use asterscribe_codecs::{AudioDecoder, Codec, Payload};
 use asterscribe_rtp::{Receiver, ReceiverConfig, Released, ReorderConfig};
 
-use super::SessionConfig;
 use super::timeline::{Placement, Timeline, to_samples};
+use super::{Depth, SessionConfig};
 use crate::call::{Leg, LegStats};
 use crate::speech::segmenter::Segmenter;
 use crate::speech::{SAMPLE_RATE, SAMPLES_PER_MS, Utterance};
@@ -35,6 +35,7 @@ pub(super) struct LegMedia {
 /// What lies behind the receiver; apart from it, since a released packet borrows from the receiver.
 #[derive(Debug)]
 struct Audio {
+    depth: Depth,
     timeline: Timeline,
     decoder: AudioDecoder,
     segmenter: Segmenter,
@@ -85,6 +86,7 @@ impl LegMedia {
             leg,
             receiver,
             audio: Audio {
+                depth: config.depth,
                 timeline: Timeline::default(),
                 decoder: AudioDecoder::new(),
                 segmenter: Segmenter::new(&config.segmenter),
@@ -180,6 +182,7 @@ impl LegMedia {
             sequence_jump: rtp.sequence_jump,
             foreign_ssrc: rtp.foreign_ssrc,
             restarts: rtp.restarts,
+            overload_shed: 0,
             not_audio: audio.not_audio,
             unknown_payload: audio.unknown_payload,
             decode_errors: audio.decode_errors,
@@ -257,6 +260,10 @@ impl Audio {
                 self.pass(samples, missing)
             }
         }
+        if self.depth == Depth::Ordered {
+            self.stats.audio += length;
+            return;
+        }
         match self.decoder.decode(pt, payload, &mut self.samples) {
             Ok(_) => {
                 self.stats.decoded += 1;
@@ -273,6 +280,9 @@ impl Audio {
         let lost = samples.min(missing);
         self.stats.lost += lost;
         self.stats.silent += samples - lost;
+        if self.depth == Depth::Ordered {
+            return;
+        }
         if samples <= to_samples(MAX_FILL) {
             self.decoder.silence(samples as usize, &mut self.samples);
             self.segment();
