@@ -59,7 +59,7 @@ pub(super) fn check(leg: &LegSnapshot, packets: u64, depth: Depth) -> Result<(),
             audio.pending
         ));
     }
-    if audio.span > 0 && audio.span.abs_diff(packets * SAMPLES) > SAMPLES {
+    if audio.span.abs_diff(packets * SAMPLES) > SAMPLES {
         return Err(format!(
             "a span of {} samples for {packets} packets",
             audio.span

@@ -42,7 +42,6 @@ pub(super) struct Case {
 }
 
 impl Case {
-
     /// Packets of each flow until the last look at the receiver's memory.
     pub(super) fn packets_at_look(&self) -> u32 {
         WARM_UP + self.packets
