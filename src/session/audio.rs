@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use asterscribe_codecs::{AudioDecoder, Codec, SampleRate};
 
-use super::SessionConfig;
 use super::ledger::Ledger;
 use super::timeline::{Placement, Timeline, to_samples};
+use super::{Depth, SessionConfig};
 use crate::call::GapReason;
 use crate::speech::segmenter::Segmenter;
 use crate::speech::{SAMPLE_RATE, SAMPLES_PER_MS, Utterance};
@@ -28,6 +28,7 @@ pub(super) struct Audio {
     pub(super) stats: AudioStats,
     pub(super) missing: Missing,
     pub(super) done: Vec<Spoken>,
+    depth: Depth,
     timeline: Timeline,
     decoder: AudioDecoder,
     segmenter: Segmenter,
@@ -90,6 +91,7 @@ impl Audio {
             stats: AudioStats::default(),
             missing: Missing::default(),
             done: Vec::new(),
+            depth: config.depth,
             timeline: Timeline::default(),
             decoder: AudioDecoder::new(),
             segmenter: Segmenter::new(&config.segmenter),
@@ -142,6 +144,13 @@ impl Audio {
             Placement::After(gap) => self.pass(gap, &missing, GapReason::SenderSilence),
             Placement::Discontinuity(gap) => self.pass(gap, &missing, GapReason::Discontinuity),
         }
+        if self.depth == Depth::Ordered {
+            self.stats.audio += length;
+            self.ledger.audio(length);
+            // Nobody will hear words in it.
+            self.ledger.silence_until(u64::MAX);
+            return;
+        }
         match self.decoder.decode(pt, payload, &mut self.samples) {
             Ok(_) => {
                 self.stats.decoded += 1;
@@ -176,6 +185,9 @@ impl Audio {
 
     /// The party has stopped: gives out the resampler's tail and the open utterance.
     pub(super) fn flush(&mut self) {
+        if self.depth == Depth::Ordered {
+            return;
+        }
         self.flush_decoder();
         let mut ended = Vec::new();
         self.segmenter.end(&mut ended);
@@ -213,7 +225,11 @@ impl Audio {
         let lost = parts[2].1;
         self.stats.lost += lost;
         self.stats.silent += samples - lost;
-        if samples <= to_samples(MAX_FILL) {
+        if self.depth == Depth::Ordered {
+            for (reason, part) in parts {
+                self.ledger.gap(reason, part);
+            }
+        } else if samples <= to_samples(MAX_FILL) {
             for (reason, part) in parts {
                 self.fill(reason, part);
             }
