@@ -55,7 +55,8 @@ pub struct MediaRequest {
     pub source: SocketAddr,
     /// Label of the leg.
     pub leg: Leg,
-    /// What will be sent, by Asterisk's name: `ulaw`, `alaw`, `slin`, `slin16`.
+    /// What will be sent, by Asterisk's name: one of
+    /// [`MediaFormat::ALL`](asterscribe_codecs::MediaFormat::ALL).
     pub format: String,
 }
 

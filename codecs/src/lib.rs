@@ -34,10 +34,15 @@ mod format;
 #[doc(hidden)]
 pub mod fuzz;
 pub mod g711;
+pub mod g722;
+mod gsm;
 mod l16;
+mod opus;
 mod payload;
 mod rate;
 mod resample;
+#[cfg(test)]
+mod testdata;
 
 pub use audio::{AudioDecoder, Decoded};
 pub use codec::{Codec, DecodeError, Decoder};

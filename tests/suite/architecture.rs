@@ -47,12 +47,13 @@ const NOT_IN_CORES: [(&str, &[&str]); 14] = [
 ];
 
 /// Packages from crates.io that are known in one place only.
-const HOMES: [(&str, &[&str]); 14] = [
+const HOMES: [(&str, &[&str]); 15] = [
     ("rtp", &["rtp/src/wire.rs"]),
     ("webrtc_util", &["rtp/src/wire.rs"]),
     ("rubato", &["codecs/src/resample/fft.rs"]),
     ("audioadapter", &["codecs/src/resample/fft.rs"]),
     ("audioadapter_buffers", &["codecs/src/resample/fft.rs"]),
+    ("audiopus", &["codecs/src/opus.rs"]),
     ("earshot", &["src/speech/detector.rs"]),
     ("whisper_rs", &["src/speech/whisper.rs"]),
     ("rusqlite", &["src/store/sqlite/"]),

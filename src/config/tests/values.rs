@@ -160,7 +160,7 @@ fn each_wrong_value_is_told_with_its_name() {
             "ASTERISK_APP",
             &["a b", "a/b", "ä", "abcdefghijklmnopqrstuvwxyz0123456"],
         ),
-        ("MEDIA_FORMAT", &["opus", "ULAW", "g711"]),
+        ("MEDIA_FORMAT", &["g729", "ULAW", "g711"]),
         (
             "ORIGINATE_ENDPOINT",
             &[
