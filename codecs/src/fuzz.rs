@@ -1,6 +1,6 @@
 //! Bodies of fuzz targets, run over the corpus by the ordinary tests too.
 
-use crate::{AudioDecoder, Codec, SampleRate};
+use crate::{AudioDecoder, Codec, Concealer, SampleRate};
 
 /// Reads `script` as a sequence of operations on one decoder and checks that
 /// every sample given comes out, exactly once and finite.
@@ -163,5 +163,64 @@ impl Book {
         let new = &self.out[self.checked.min(came)..];
         assert!(new.iter().all(|sample| sample.abs() < 4.0), "out of range");
         self.checked = came;
+    }
+}
+
+/// Reads `script` as a sequence of operations on one [`Concealer`] and checks
+/// lengths, bounds and what is said to be synthesised, and that a second one,
+/// which is given the same in smaller pieces, makes the same of it.
+///
+/// The first octet chooses the rate. An operation is an octet of kind and two
+/// of what it needs.
+///
+/// # Panics
+/// When a promise of [`Concealer`] is broken.
+pub fn conceal_ops(script: &[u8]) {
+    let Some((first, script)) = script.split_first() else {
+        return;
+    };
+    let rate = [SampleRate::HZ_8000, SampleRate::HZ_16000][usize::from(first % 2)];
+    let (mut whole, mut pieces) = (Concealer::new(rate), Concealer::new(rate));
+    let (operations, _) = script.as_chunks::<3>();
+    for &[kind, a, b] in operations {
+        let count = usize::from(a) * 4;
+        match kind {
+            0..=0x9f => {
+                let step = i16::from_le_bytes([kind, b]);
+                let audio: Vec<i16> = (0..count as i16).map(|n| n.wrapping_mul(step)).collect();
+                let (mut one, mut other) = (audio.clone(), audio);
+                whole.good(&mut one);
+                other
+                    .chunks_mut(usize::from(b) + 1)
+                    .for_each(|part| pieces.good(part));
+                assert_eq!(one, other, "good audio depends on how it is cut");
+            }
+            0xa0..=0xef => {
+                let (mut one, mut other) = (vec![7.0_f32], vec![7.0_f32]);
+                let made = whole.conceal(count, &mut one);
+                let piece = count.min(usize::from(b));
+                let mut sum = pieces.conceal(piece, &mut other);
+                sum += pieces.conceal(count - piece, &mut other);
+                assert_eq!(
+                    (&one, made),
+                    (&other, sum),
+                    "a loss depends on how it is cut"
+                );
+                assert_eq!(one.len(), 1 + count);
+                assert!(made <= count.min(60 * rate.hz() as usize / 1000));
+                assert!(
+                    one[1..].iter().all(|sample| sample.abs() <= 1.0),
+                    "louder than anything"
+                );
+                assert!(
+                    one[1 + made..].iter().all(|&sample| sample == 0.0),
+                    "not silent"
+                );
+            }
+            _ => {
+                whole.reset();
+                pieces.reset();
+            }
+        }
     }
 }
