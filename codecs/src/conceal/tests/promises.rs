@@ -1,10 +1,11 @@
 //! What holds for any audio.
 
 use std::f32::consts::TAU;
+use std::fs;
 
 use proptest::prelude::*;
 
-use super::network::{PACKET, prompts};
+use super::network::{PACKET, prompts, workspace};
 use crate::g711;
 use crate::{Concealer, SampleRate};
 
@@ -182,6 +183,18 @@ fn no_seam_clicks() {
     }
     assert!(worst < 1.0, "{worst}");
     assert!(zeroed > 1.5, "silence would not click either: {zeroed}");
+}
+
+#[test]
+fn the_corpus_keeps_the_promises() {
+    let entries = fs::read_dir(workspace().join("fuzz/corpus/conceal")).unwrap();
+    let scripts: Vec<_> = entries
+        .map(|entry| fs::read(entry.unwrap().path()).unwrap())
+        .collect();
+    assert!(!scripts.is_empty());
+    for script in scripts {
+        crate::fuzz::conceal_ops(&script);
+    }
 }
 
 proptest! {
