@@ -177,13 +177,13 @@ fn a_loss_is_concealed_in_its_place_and_what_was_made_up_is_told() {
     for n in 0..5 {
         decoder.decode(0, &tone(n * 160), &mut out).unwrap();
     }
-    // Half a sample of 8 kHz is silence that adds up.
-    assert_eq!(decoder.conceal(161, None, &mut out), 160);
-    assert_eq!(decoder.conceal(161, None, &mut out), 160);
+    // Halves of a sample of 8 kHz add up.
+    assert_eq!(decoder.conceal(161, None, &mut out), 161);
+    assert_eq!(decoder.conceal(161, None, &mut out), 161);
     decoder.silence(0, &mut out);
     assert_eq!(
         decoder.conceal(960, None, &mut out),
-        960 - 320,
+        960 - 322,
         "60 ms, no more"
     );
     decoder.decode(0, &tone(0), &mut out).unwrap();
