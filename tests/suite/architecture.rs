@@ -47,7 +47,7 @@ const NOT_IN_CORES: [(&str, &[&str]); 14] = [
 ];
 
 /// Packages from crates.io that are known in one place only.
-const HOMES: [(&str, &[&str]); 14] = [
+const HOMES: [(&str, &[&str]); 15] = [
     ("rtp", &["rtp/src/wire.rs"]),
     ("webrtc_util", &["rtp/src/wire.rs"]),
     ("rubato", &["codecs/src/resample"]),
@@ -60,6 +60,14 @@ const HOMES: [(&str, &[&str]); 14] = [
     ("pcap_parser", &["src/replay/capture.rs"]),
     ("etherparse", &["src/replay/capture.rs"]),
     ("socket2", &["src/live/media/socket.rs"]),
+    (
+        "nix",
+        &[
+            "src/live/media/socket.rs",
+            "src/live/media/own.rs",
+            "src/live/limits.rs",
+        ],
+    ),
     (
         "reqwest",
         &["asterisk/src/client/", "src/demo.rs", "src/cli.rs"],
