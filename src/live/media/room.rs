@@ -180,16 +180,19 @@ impl Room {
     }
 
     fn wake(&mut self, key: SessionKey, now: Instant) {
-        self.catch_up(key, now);
-        if let Some(resident) = self.residents.get_mut(key)
-            && resident.falls_idle(now)
-        {
+        let Some(resident) = self.residents.get_mut(key) else {
+            return;
+        };
+        if resident.falls_idle(now) {
             self.events.push(MediaEvent {
                 call: resident.call.clone(),
                 kind: MediaEventKind::Idle,
             });
         }
-        self.residents.reschedule(key);
+        if resident.due.is_some_and(|due| due <= now) {
+            resident.session.handle(now, Input::Timer);
+        }
+        self.pump(key, now);
     }
 
     fn open(&mut self, now: Instant, open: OpenCall) {
@@ -282,47 +285,21 @@ impl Room {
             return;
         };
         resident.last_heard = resident.last_heard.max(arrived);
-        if resident.is_behind(arrived) {
-            self.catch_up(key, arrived);
-        }
-        if let Some(resident) = self.residents.get_mut(key) {
-            let input = Input::Datagram { leg, bytes };
-            resident.session.handle(arrived, input);
-            resident.now = resident.now.max(arrived);
-            if resident.unpolled.replace(arrived).is_none() {
-                self.touched.push(key);
-            }
+        let input = Input::Datagram { leg, bytes };
+        resident.session.handle(arrived, input);
+        if !mem::replace(&mut resident.touched, true) {
+            self.touched.push(key);
         }
     }
 
     /// Hands a session an input and does what it then wants.
     fn feed(&mut self, now: Instant, key: SessionKey, input: Input<'_>) {
         self.contain(now, key, |room| {
-            room.catch_up(key, now);
             if let Some(resident) = room.residents.get_mut(key) {
-                resident.now = resident.now.max(now);
-                resident.session.handle(resident.now, input);
+                resident.session.handle(now, input);
                 room.pump(key, now);
             }
         });
-    }
-
-    /// Brings a session to `until`. Its timers are run at the times at which
-    /// they were due, however late it is: so a replay, which is never late,
-    /// comes to the same.
-    fn catch_up(&mut self, key: SessionKey, until: Instant) {
-        self.pump(key, until);
-        while let Some(resident) = self.residents.get_mut(key)
-            && let Some(due) = resident.due.filter(|&due| due <= until)
-        {
-            resident.now = resident.now.max(due);
-            resident.session.handle(resident.now, Input::Timer);
-            self.pump(key, until);
-            let after = self.residents.get_mut(key).and_then(|after| after.due);
-            if after == Some(due) {
-                break;
-            }
-        }
     }
 
     /// A panic in one call's media costs that call and no other.
@@ -360,7 +337,7 @@ impl Room {
         let Some(resident) = self.residents.get_mut(key) else {
             return;
         };
-        resident.unpolled = None;
+        resident.touched = false;
         let call = &resident.call;
         let mut closed = false;
         loop {

@@ -23,12 +23,10 @@ pub(super) struct Resident {
     pub(super) call: CallId,
     pub(super) session: Session,
     pub(super) sources: Vec<(LegIndex, SocketAddr)>,
-    /// The latest time that the session was told.
-    pub(super) now: Instant,
     /// From the session's last [`crate::session::Output::Wait`].
     pub(super) due: Option<Instant>,
-    /// The arrival of what the session was given and has not been polled after.
-    pub(super) unpolled: Option<Instant>,
+    /// Whether the session was given something that it has not been polled after.
+    pub(super) touched: bool,
     pub(super) idle: Option<Idle>,
     pub(super) last_heard: Instant,
 }
@@ -82,9 +80,8 @@ impl Residents {
             call,
             session,
             sources: Vec::new(),
-            now,
             due: None,
-            unpolled: None,
+            touched: false,
             idle: idle_limit.map(|limit| Idle {
                 limit,
                 look: now + limit,
@@ -149,13 +146,6 @@ impl Residents {
 }
 
 impl Resident {
-    /// Whether the session has something to do before it gets what arrived at
-    /// that time: a timer, or to say what it wants after what arrived earlier.
-    pub(super) fn is_behind(&self, arrived: Instant) -> bool {
-        let earlier = |since: Instant| since < arrived;
-        self.due.is_some_and(|due| due <= arrived) || self.unpolled.is_some_and(earlier)
-    }
-
     /// Whether nothing has come for the call's limit; `true` once.
     pub(super) fn falls_idle(&mut self, now: Instant) -> bool {
         let Some(idle) = self.idle.as_mut().filter(|idle| idle.look <= now) else {
