@@ -12,6 +12,7 @@
 //!    [`Input::Recognised`], whenever; lines come out in the order of the jobs,
 //!    so the transcript does not depend on how fast the engine was.
 
+pub(crate) mod doctor;
 mod jobs;
 mod leg;
 #[cfg(test)]
