@@ -12,24 +12,30 @@
 //!    [`Input::Recognised`], whenever; lines come out in the order of the jobs,
 //!    so the transcript does not depend on how fast the engine was.
 
-pub(crate) mod doctor;
+mod audio;
+mod doctor;
 mod jobs;
+mod ledger;
 mod leg;
 #[cfg(test)]
 mod tests;
 mod timeline;
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::call::{
-    AudioAccount, Finding, GapReason, Leg, LegStats, MediaQuality, TranscriptLine,
+    AudioAccount, CallEvent, Finding, GapReason, Leg, LegStats, MediaQuality, TranscriptLine,
 };
 use crate::speech::segmenter::SegmenterConfig;
 use crate::speech::{Recognition, Utterance};
 
+pub use self::doctor::{Arrival, Expected};
 pub use self::jobs::JobId;
+use self::audio::Spoken;
 use self::jobs::{JobLedger, Settled};
+use self::ledger::Outcome;
 use self::leg::LegMedia;
 
 /// How a session treats its media.
@@ -77,6 +83,19 @@ pub enum Input<'a> {
         /// The UDP payload.
         bytes: &'a [u8],
     },
+    /// RTP comes from a source that nobody named, while the leg hears nothing.
+    Elsewhere {
+        /// The leg; one that the session does not have is ignored.
+        leg: LegIndex,
+        /// The stranger.
+        from: SocketAddr,
+        /// Whom the leg waits for.
+        named: SocketAddr,
+        /// The stranger's packets within the last half second.
+        packets: u64,
+    },
+    /// The kernel dropped that many datagrams of the socket that the call's legs share.
+    KernelDrops(u64),
     /// The time that [`Output::Wait`] named has come, or any other.
     Timer,
     /// A job was answered.
@@ -104,6 +123,8 @@ pub enum Output {
     },
     /// A line of the transcript, in order.
     Line(TranscriptLine),
+    /// Something happened to a leg's media.
+    Event(CallEvent),
     /// The legs' counters have changed.
     Stats(Vec<LegSnapshot>),
     /// All lines are out; the session has nothing more to say.
@@ -203,6 +224,9 @@ impl Session {
     pub fn handle(&mut self, now: Instant, input: Input<'_>) {
         match input {
             Input::Datagram { leg, bytes } if self.phase == Phase::Open => {
+                // What is due before it on any leg comes first, so that jobs have the
+                // same order however often the timers are looked at.
+                self.run_due(now);
                 if let Some(media) = self.legs.get_mut(leg.0) {
                     media.receive(now, bytes);
                     self.collect(leg.0);
@@ -253,12 +277,7 @@ impl Session {
     fn advance(&mut self, now: Instant) {
         match self.phase {
             Phase::Open => {
-                for index in 0..self.legs.len() {
-                    if self.legs[index].deadline().is_some_and(|due| due <= now) {
-                        self.legs[index].on_timer(now);
-                        self.collect(index);
-                    }
-                }
+                self.run_due(now);
                 if now >= self.next_stats && self.stats_are_news() {
                     self.next_stats = now + self.config.stats_interval;
                     self.told = self.legs.iter().map(LegMedia::stats).collect();
@@ -272,10 +291,27 @@ impl Session {
         }
     }
 
+    /// Runs the legs' timers that are due by `until`, in the order in which they are due.
+    fn run_due(&mut self, until: Instant) {
+        loop {
+            let due = |(n, leg): (usize, &LegMedia)| Some((leg.deadline()?, n));
+            let next = self.legs.iter().enumerate().filter_map(due).min();
+            let Some((due, index)) = next.filter(|(due, _)| *due <= until) else {
+                return;
+            };
+            self.legs[index].on_timer(due);
+            self.collect(index);
+            if self.legs[index].deadline() == Some(due) {
+                return;
+            }
+        }
+    }
+
     fn hang_up(&mut self, now: Instant) {
         if self.phase != Phase::Open {
             return;
         }
+        self.run_due(now);
         for index in 0..self.legs.len() {
             self.legs[index].close(now);
             self.collect(index);
@@ -285,10 +321,10 @@ impl Session {
 
     /// Turns a leg's finished utterances into jobs.
     fn collect(&mut self, index: usize) {
-        for utterance in self.legs[index].take_utterances() {
+        for Spoken { utterance, audio } in self.legs[index].take_spoken() {
             let (start_ms, end_ms) = self.legs[index].call_times(&utterance);
             let Utterance { samples, .. } = utterance;
-            if let Some(job) = self.jobs.open(index, start_ms, end_ms) {
+            if let Some(job) = self.jobs.open(index, start_ms, end_ms, audio) {
                 self.legs[index].count_speech(samples.len() as u64);
                 self.outputs.push_back(Output::Transcribe { job, samples });
             }
@@ -302,11 +338,17 @@ impl Session {
             start_ms,
             end_ms,
             utterances,
+            audio,
             result,
         }) = self.jobs.next_settled()
         {
             let media = &mut self.legs[leg];
-            media.count_settled(result.is_ok(), utterances);
+            let outcome = match &result {
+                Ok(heard) if heard.text.is_empty() => Outcome::NoWords,
+                Ok(_) => Outcome::Transcribed,
+                Err(reason) => Outcome::Gap(*reason),
+            };
+            media.count_settled(outcome, utterances, audio);
             let (text, confidence, language, gap) = match result {
                 // The engine heard no words: that is an answer, not a line.
                 Ok(heard) if heard.text.is_empty() => continue,
@@ -346,12 +388,6 @@ impl Session {
     }
 
     fn snapshots(&self) -> Vec<LegSnapshot> {
-        self.legs
-            .iter()
-            .map(|leg| LegSnapshot {
-                stats: leg.stats(),
-                ..LegSnapshot::new(leg.leg().clone())
-            })
-            .collect()
+        self.legs.iter().map(LegMedia::snapshot).collect()
     }
 }

@@ -217,7 +217,7 @@ impl ByteOrder {
 }
 
 impl Roughness {
-    fn add(&mut self, pairs: &[[u8; 2]], order: fn([u8; 2]) -> i16) {
+    fn add(&mut self, pairs: &[[u8; 2]], order: impl Fn([u8; 2]) -> i16) {
         let mut last = None;
         for &pair in pairs {
             let sample = f32::from(order(pair)) / 32_768.0;
