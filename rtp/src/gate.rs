@@ -186,6 +186,14 @@ impl<K: Copy + Eq> Gate<K> {
         });
     }
 
+    /// Sources that nobody has named, with how many datagrams are held of each:
+    /// no more than came within [`GateConfig::hold`].
+    pub fn strangers(&self) -> impl Iterator<Item = (SocketAddr, usize)> + '_ {
+        self.held
+            .iter()
+            .map(|(&source, datagrams)| (source, datagrams.len()))
+    }
+
     /// The counters.
     pub fn stats(&self) -> GateStats {
         self.stats
@@ -225,7 +233,9 @@ mod tests {
                 Route::Held
             );
         }
+        assert_eq!(gate.strangers().collect::<Vec<_>>(), [(source, 3)]);
         let held = gate.admit(t0 + MS * 3, source, 7).unwrap();
+        assert_eq!(gate.strangers().count(), 0);
         assert_eq!(
             held.iter().map(|h| h.bytes[3]).collect::<Vec<_>>(),
             [0, 1, 2]

@@ -68,7 +68,10 @@ impl Ledger {
     /// The resampler's rounding, at most a sample in each stretch of audio: the
     /// timeline ends at `position`.
     pub(super) fn align(&mut self, position: u64) {
-        debug_assert!(position.abs_diff(self.account.span) <= 1, "off by more than rounding");
+        debug_assert!(
+            position.abs_diff(self.account.span) <= 1,
+            "off by more than rounding"
+        );
         self.account.span = position.max(self.decided);
     }
 

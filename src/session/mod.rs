@@ -29,11 +29,11 @@ use crate::call::{
     AudioAccount, CallEvent, Finding, GapReason, Leg, LegStats, MediaQuality, TranscriptLine,
 };
 use crate::speech::segmenter::SegmenterConfig;
-use crate::speech::{Recognition, Utterance};
+use crate::speech::{Recognition, SAMPLES_PER_MS, Utterance};
 
+use self::audio::Spoken;
 pub use self::doctor::{Arrival, Expected};
 pub use self::jobs::JobId;
-use self::audio::Spoken;
 use self::jobs::{JobLedger, Settled};
 use self::ledger::Outcome;
 use self::leg::LegMedia;
@@ -157,6 +157,15 @@ impl LegSnapshot {
             findings: Vec::new(),
         }
     }
+
+    /// Its times, as of a call clock that began so much earlier.
+    pub fn shift(&mut self, ms: u64) {
+        self.audio.start += ms * SAMPLES_PER_MS;
+        for finding in &mut self.findings {
+            finding.since_ms += ms;
+            finding.until_ms = finding.until_ms.map(|until| until + ms);
+        }
+    }
 }
 
 /// One call's media.
@@ -220,6 +229,18 @@ impl Session {
             .map(LegIndex)
     }
 
+    /// The leg's source has been named, or named anew, by somebody who expects this of it.
+    pub fn expect(&mut self, now: Instant, leg: LegIndex, expected: Expected) {
+        if let Some(media) = self.legs.get_mut(leg.0) {
+            media.expect(now, expected);
+        }
+    }
+
+    /// Whether the leg has heard nothing since its source was named.
+    pub fn is_unheard(&self, leg: LegIndex) -> bool {
+        self.legs.get(leg.0).is_some_and(LegMedia::is_unheard)
+    }
+
     /// Takes one input. Poll afterwards.
     pub fn handle(&mut self, now: Instant, input: Input<'_>) {
         match input {
@@ -230,14 +251,31 @@ impl Session {
                 if let Some(media) = self.legs.get_mut(leg.0) {
                     media.receive(now, bytes);
                     self.collect(leg.0);
+                    self.overhear(now, leg.0);
                 }
             }
             // After the end packets still drain from the network; they belong to nobody.
             Input::Datagram { .. } => {}
+            Input::Elsewhere {
+                leg,
+                from,
+                named,
+                packets,
+            } => {
+                if let Some(media) = self.legs.get_mut(leg.0) {
+                    media.doctor().elsewhere(now, from, named, packets);
+                }
+            }
+            Input::KernelDrops(count) => {
+                for media in &mut self.legs {
+                    media.doctor().kernel_drops(now, count);
+                }
+            }
             Input::Timer => self.advance(now),
             Input::Recognised { job, result } => self.jobs.answer(job, result),
             Input::Hangup => self.hang_up(now),
         }
+        self.tell_news();
         self.settle();
     }
 
@@ -317,6 +355,34 @@ impl Session {
             self.collect(index);
         }
         self.phase = Phase::Closing(now + self.config.closing_wait);
+    }
+
+    /// Lets the other legs know that one has spoken.
+    fn overhear(&mut self, now: Instant, speaker: usize) {
+        let spoken_ms = self.legs[speaker].doctor().take_spoken_ms();
+        if spoken_ms == 0 {
+            return;
+        }
+        for (_, other) in self
+            .legs
+            .iter_mut()
+            .enumerate()
+            .filter(|(n, _)| *n != speaker)
+        {
+            other.doctor().other_leg_spoke(now, spoken_ms);
+        }
+    }
+
+    /// Gives out what has begun or ended to be wrong, and the legs as they then stand.
+    fn tell_news(&mut self) {
+        let before = self.outputs.len();
+        for leg in &mut self.legs {
+            self.outputs
+                .extend(leg.take_news().into_iter().map(Output::Event));
+        }
+        if self.outputs.len() > before && self.phase == Phase::Open {
+            self.outputs.push_back(Output::Stats(self.snapshots()));
+        }
     }
 
     /// Turns a leg's finished utterances into jobs.

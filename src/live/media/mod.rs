@@ -18,8 +18,8 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Sender, TrySendError, bounded};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::call::{CallId, Leg, TranscriptLine};
-use crate::session::{LegSnapshot, SessionConfig};
+use crate::call::{CallEvent, CallId, Leg, TranscriptLine};
+use crate::session::{Expected, LegSnapshot, SessionConfig};
 use crate::speech::pool::{Pool, PoolHandle};
 
 pub use self::room::{MediaCounters, Ticket};
@@ -53,6 +53,8 @@ pub struct MediaEvent {
 pub enum MediaEventKind {
     /// A line of the transcript, in order.
     Line(TranscriptLine),
+    /// Something happened to a leg's media.
+    Event(CallEvent),
     /// The counters have changed.
     Stats(Vec<LegSnapshot>),
     /// Nothing has come from any leg for the call's idle limit.
@@ -96,6 +98,7 @@ pub(super) enum Command {
         call: CallId,
         leg: Leg,
         source: SocketAddr,
+        expected: Expected,
         /// Whether it may exist: then its source moves, as when its media channel was made anew.
         may_exist: bool,
         reply: oneshot::Sender<Result<(), LegRefused>>,
@@ -140,8 +143,9 @@ impl MediaPort {
         call: CallId,
         leg: Leg,
         source: SocketAddr,
+        expected: Expected,
     ) -> Result<(), LegRefused> {
-        self.leg(call, leg, source, false).await
+        self.leg(call, leg, source, expected, false).await
     }
 
     /// Adds the leg, or lets `source` speak for it from now on if it exists.
@@ -153,8 +157,9 @@ impl MediaPort {
         call: CallId,
         leg: Leg,
         source: SocketAddr,
+        expected: Expected,
     ) -> Result<(), LegRefused> {
-        self.leg(call, leg, source, true).await
+        self.leg(call, leg, source, expected, true).await
     }
 
     async fn leg(
@@ -162,6 +167,7 @@ impl MediaPort {
         call: CallId,
         leg: Leg,
         source: SocketAddr,
+        expected: Expected,
         may_exist: bool,
     ) -> Result<(), LegRefused> {
         let (reply, answer) = oneshot::channel();
@@ -169,6 +175,7 @@ impl MediaPort {
             call,
             leg,
             source,
+            expected,
             may_exist,
             reply,
         })?;

@@ -13,7 +13,7 @@ use crossbeam_channel::Sender;
 
 use super::{Command, LegRefused, MediaEvent, MediaEventKind, OpenCall};
 use crate::call::{CallId, GapReason, Leg};
-use crate::session::{Input, JobId, LegIndex, Output, Session, SessionConfig};
+use crate::session::{Expected, Input, JobId, LegIndex, Output, Session, SessionConfig};
 use crate::speech::pool::{Answer, PoolHandle};
 
 /// How a room treats its calls.
@@ -21,6 +21,9 @@ use crate::speech::pool::{Answer, PoolHandle};
 pub(super) struct RoomConfig {
     pub(super) session: SessionConfig,
 }
+
+/// Time between two looks for strangers on behalf of legs that hear nothing.
+const STRANGERS_EVERY: Duration = Duration::from_secs(1);
 
 /// Whose a recognition job is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -120,6 +123,8 @@ pub(super) struct Room {
     residents: HashMap<SessionKey, Resident>,
     by_call: HashMap<CallId, SessionKey>,
     next_key: u64,
+    /// When strangers are next looked for.
+    next_look: Option<Instant>,
     pool: PoolHandle<Ticket>,
     reply: Sender<Answer<Ticket>>,
     events: Vec<MediaEvent>,
@@ -140,6 +145,7 @@ impl Room {
             residents: HashMap::new(),
             by_call: HashMap::new(),
             next_key: 0,
+            next_look: None,
             pool,
             reply,
             events: Vec::new(),
@@ -174,10 +180,11 @@ impl Room {
                 call,
                 leg,
                 source,
+                expected,
                 may_exist,
                 reply,
             } => {
-                let result = self.add_leg(now, &call, leg, source, may_exist);
+                let result = self.add_leg(now, &call, leg, source, expected, may_exist);
                 // The asker may have given up; the leg then ends with its call.
                 let _unheard = reply.send(result);
             }
@@ -207,6 +214,10 @@ impl Room {
         for key in due {
             self.feed(now, key, Input::Timer);
         }
+        if self.next_look.is_none_or(|due| due <= now) {
+            self.next_look = Some(now + STRANGERS_EVERY);
+            self.tell_of_strangers(now);
+        }
         for resident in self.residents.values_mut() {
             if let Some(limit) = resident.idle_limit
                 && now.saturating_duration_since(resident.last_heard) > limit
@@ -219,6 +230,42 @@ impl Room {
             }
         }
         self.counters.publish(self.datagrams, self.gate.stats());
+    }
+
+    /// Legs that hear nothing learn who sends RTP without having been named:
+    /// by preference one of the same host, or of the same port.
+    fn tell_of_strangers(&mut self, now: Instant) {
+        let strangers: Vec<_> = self.gate.strangers().collect();
+        if strangers.is_empty() {
+            return;
+        }
+        let mut unheard = Vec::new();
+        for (&key, resident) in &self.residents {
+            let waiting = resident.sources.iter().copied();
+            let waiting = waiting.filter(|&(leg, _)| resident.session.is_unheard(leg));
+            unheard.extend(waiting.map(|(leg, named)| (key, leg, named)));
+        }
+        // Somebody who has nothing in common with a source is likely meant only
+        // where there is no other leg that he could be meant for.
+        let is_only_one = unheard.len() == 1;
+        for (key, leg, named) in unheard {
+            let nearness =
+                |from: &SocketAddr| (from.ip() == named.ip(), from.port() == named.port());
+            let nearest = strangers
+                .iter()
+                .filter(|(from, _)| is_only_one || nearness(from) != (false, false))
+                .max_by_key(|(from, packets)| (nearness(from), *packets));
+            if let Some(&(from, packets)) = nearest {
+                let packets = packets as u64;
+                let input = Input::Elsewhere {
+                    leg,
+                    from,
+                    named,
+                    packets,
+                };
+                self.feed(now, key, input);
+            }
+        }
     }
 
     fn open(&mut self, now: Instant, open: OpenCall) {
@@ -254,6 +301,7 @@ impl Room {
         call: &CallId,
         leg: Leg,
         source: SocketAddr,
+        expected: Expected,
         may_exist: bool,
     ) -> Result<(), LegRefused> {
         let source = gate::canonical(source);
@@ -282,6 +330,7 @@ impl Room {
         if existing.is_none() {
             resident.session.add_leg(leg);
         }
+        resident.session.expect(now, index, expected);
         resident.sources.retain(|&(owner, old)| {
             let moved = owner == index && old != source;
             if moved {
@@ -290,6 +339,8 @@ impl Room {
             !moved && (owner, old) != (index, source)
         });
         resident.sources.push((index, source));
+        // The session waits for something else now.
+        self.contain(now, key, |room| room.pump(key, now));
         for HeldDatagram { arrived, bytes } in held {
             self.deliver(
                 arrived,
@@ -391,6 +442,11 @@ impl Room {
                     continue;
                 }
                 Output::Line(line) => MediaEventKind::Line(line),
+                Output::Event(event) => {
+                    let leg = event.leg.as_ref().map_or("", Leg::as_str);
+                    tracing::info!(%call, leg, kind = ?event.kind, "{}", event.text);
+                    MediaEventKind::Event(event)
+                }
                 Output::Stats(legs) => MediaEventKind::Stats(legs),
                 Output::Closed(legs) => {
                     closed = true;

@@ -70,13 +70,13 @@ impl Arrivals {
         }
     }
 
-    /// Another source speaks for the leg; what was said of the old one is void with the first packet.
-    pub(super) fn renamed(&mut self, at: Duration, expected: Expected) {
-        self.promised = expected.arrival;
-        self.named = at;
-        self.last = None;
-        self.packets = 0;
-        self.refused = 0;
+    /// A source is named, or another one. What lasts ends as it would have.
+    pub(super) fn expect(&mut self, at: Duration, expected: Expected) {
+        *self = Self {
+            stranger: self.stranger,
+            drops: self.drops,
+            ..Self::new(at, expected)
+        };
     }
 
     pub(super) fn packet(&mut self, at: Duration, chart: &mut Chart) {
@@ -112,12 +112,7 @@ impl Arrivals {
         let evidence = format!(
             "{packets} RTP packets from {from} within half a second, none from {named}, which was named"
         );
-        chart.begin(
-            FindingKind::UnexpectedSource,
-            at,
-            evidence,
-            STRANGER_FIX,
-        );
+        chart.begin(FindingKind::UnexpectedSource, at, evidence, STRANGER_FIX);
     }
 
     pub(super) fn kernel_drops(&mut self, at: Duration, count: u64, chart: &mut Chart) {
@@ -191,10 +186,7 @@ impl Arrivals {
             count => format!("; {count} datagrams from the source are no packets of its stream"),
         };
         let (evidence, fix) = match self.packets {
-            0 => (
-                format!("0 packets in {seconds:.1} s{refused}"),
-                NO_RTP_FIX,
-            ),
+            0 => (format!("0 packets in {seconds:.1} s{refused}"), NO_RTP_FIX),
             before => (
                 format!("0 packets in {seconds:.1} s, after {before} before{refused}"),
                 BROKEN_OFF_FIX,

@@ -35,7 +35,7 @@ ask for ulaw, alaw or slin16 (MEDIA_FORMAT, or `format` of the registration).";
 const OTHER_FIX: &str = "Decoding follows the payload type, so the audio is not lost. Let the sender and what was asked of it agree (MEDIA_FORMAT, or `format` of the \
 registration).";
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Format {
     expected: Option<MediaFormat>,
     wrong: u32,
@@ -47,19 +47,8 @@ pub(super) struct Format {
 }
 
 impl Format {
-    pub(super) fn new(expected: Option<MediaFormat>) -> Self {
-        Self {
-            expected,
-            wrong: 0,
-            right: 0,
-            named: None,
-            since: Duration::ZERO,
-            order: ByteOrder::default(),
-        }
-    }
-
-    /// Something else is asked for from now on.
-    pub(super) fn renamed(&mut self, expected: Option<MediaFormat>) {
+    /// What is asked for from now on.
+    pub(super) fn expect(&mut self, expected: Option<MediaFormat>) {
         self.expected = expected;
     }
 
@@ -116,8 +105,7 @@ impl Format {
         );
         let (arrives, fix) = match payload {
             Payload::Audio(codec) => {
-                let known_fault =
-                    self.expected == Some(MediaFormat::Slin) && codec == Codec::Ulaw;
+                let known_fault = self.expected == Some(MediaFormat::Slin) && codec == Codec::Ulaw;
                 let fix = if known_fault { SLIN_FIX } else { OTHER_FIX };
                 (codec.name(), fix.to_owned())
             }
@@ -201,12 +189,7 @@ impl ByteOrder {
             let evidence = format!(
                 "high byte first, as RTP has it, it is noise (roughness {as_sent:.2}); low byte first it is like speech (roughness {swapped:.2})"
             );
-            chart.begin(
-                FindingKind::ByteOrder,
-                self.since,
-                evidence,
-                BYTE_ORDER_FIX,
-            );
+            chart.begin(FindingKind::ByteOrder, self.since, evidence, BYTE_ORDER_FIX);
         } else if as_sent < SMOOTH && swapped > ROUGH {
             self.garbled = false;
             chart.end(FindingKind::ByteOrder, self.since);

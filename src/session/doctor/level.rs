@@ -85,12 +85,7 @@ impl Silence {
                 at.saturating_sub(self.since).as_secs_f32(),
                 self.other_ms as f32 / 1000.0
             );
-            chart.begin(
-                FindingKind::OneLegSilent,
-                self.since,
-                evidence,
-                SILENT_FIX,
-            );
+            chart.begin(FindingKind::OneLegSilent, self.since, evidence, SILENT_FIX);
         }
     }
 }
@@ -121,12 +116,7 @@ impl Clipping {
         if share >= CLIPPED {
             self.clean = 0;
             let evidence = format!("{:.1} % of samples are at full scale", share * 100.0);
-            chart.begin(
-                FindingKind::Clipping,
-                self.since,
-                evidence,
-                CLIPPING_FIX,
-            );
+            chart.begin(FindingKind::Clipping, self.since, evidence, CLIPPING_FIX);
         } else if share < CLEAN {
             self.clean = self.clean.saturating_add(1);
             if self.clean == CLEAN_SECONDS {

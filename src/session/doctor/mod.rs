@@ -59,12 +59,22 @@ pub(super) struct Heard<'a> {
     pub(super) arrived: Instant,
     /// Its payload type.
     pub(super) payload_type: u8,
-    /// Its payload.
+    /// Its payload, where it is audio.
     pub(super) payload: &'a [u8],
-    /// Its extended RTP timestamp.
-    pub(super) time: u64,
-    /// What it advances the timestamp by, of how many a second; `None` where that is not audio.
-    pub(super) ticks: Option<(u64, u32)>,
+    /// Of audio: its extended RTP timestamp, what it advances that by, and ticks per second.
+    pub(super) pace: Option<(u64, u64, u32)>,
+}
+
+impl Heard<'_> {
+    /// One that holds no audio.
+    pub(super) const fn without_audio(payload_type: u8, arrived: Instant) -> Self {
+        Self {
+            arrived,
+            payload_type,
+            payload: &[],
+            pace: None,
+        }
+    }
 }
 
 /// Watches one leg.
@@ -79,37 +89,36 @@ pub(super) struct Doctor {
 }
 
 impl Doctor {
-    /// For a leg whose source has just been named, in a call opened at `opened`.
-    pub(super) fn new(opened: Instant, now: Instant, expected: Expected) -> Self {
-        let now = now.saturating_duration_since(opened);
+    /// For a leg of a call that was opened at `opened`, of which nothing is expected yet.
+    pub(super) fn new(opened: Instant) -> Self {
         Self {
             opened,
             chart: Chart::default(),
-            arrivals: Arrivals::new(now, expected),
-            format: Format::new(expected.format),
+            arrivals: Arrivals::new(Duration::ZERO, Expected::default()),
+            format: Format::default(),
             timing: Timing::default(),
             ear: Ear::new(),
         }
     }
 
-    /// The leg has a new source.
-    pub(super) fn renamed(&mut self, now: Instant, expected: Expected) {
+    /// The leg's source has been named, or named anew.
+    pub(super) fn expect(&mut self, now: Instant, expected: Expected) {
         let at = self.advance(now);
-        self.arrivals.renamed(at, expected);
-        self.format.renamed(expected.format);
+        self.arrivals.expect(at, expected);
+        self.format.expect(expected.format);
         self.timing.restart();
     }
 
     /// A packet, in the order of the stream.
-    pub(super) fn packet(&mut self, now: Instant, heard: Heard<'_>) {
-        let at = self.advance(now);
+    pub(super) fn packet(&mut self, heard: Heard<'_>) {
+        let at = self.advance(heard.arrived);
         self.arrivals.packet(at, &mut self.chart);
         self.format
             .packet(at, heard.payload_type, heard.payload, &mut self.chart);
-        if let Some((ticks, hertz)) = heard.ticks {
+        if let Some((time, ticks, hertz)) = heard.pace {
             let pace = Pace {
                 at: heard.arrived.saturating_duration_since(self.opened),
-                time: heard.time,
+                time,
                 ticks,
                 hertz,
             };
@@ -170,6 +179,10 @@ impl Doctor {
     }
 
     /// How well packets arrive, told about once a second.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "nobody measures a leg's quality yet")
+    )]
     pub(super) fn quality(&mut self, now: Instant, quality: &MediaQuality) {
         let at = self.advance(now);
         self.timing

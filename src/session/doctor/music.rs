@@ -41,13 +41,7 @@ impl Music {
 
     /// Two blocks 100 ms apart and what share of the later one's peaks was in
     /// the earlier one, after `unpaused` without a pause of speech.
-    pub(super) fn pair(
-        &mut self,
-        at: Duration,
-        held: f32,
-        unpaused: Duration,
-        chart: &mut Chart,
-    ) {
+    pub(super) fn pair(&mut self, at: Duration, held: f32, unpaused: Duration, chart: &mut Chart) {
         if self.lasts {
             self.last = at;
             let is_like = held >= NOT_HELD && !unpaused.is_zero();

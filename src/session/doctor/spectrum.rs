@@ -201,7 +201,10 @@ impl Peaks {
     }
 
     fn insert(&mut self, peak: Peak) {
-        let place = self.iter().take_while(|old| old.power >= peak.power).count();
+        let place = self
+            .iter()
+            .take_while(|old| old.power >= peak.power)
+            .count();
         let strongest = self.peaks[0].power;
         if place >= KEPT || (self.count > 0 && peak.power < FLOOR * strongest) {
             return;

@@ -28,8 +28,10 @@ struct Patient {
 impl Patient {
     fn new(expected: Expected) -> Self {
         let opened = clock::now();
+        let mut doctor = Doctor::new(opened);
+        doctor.expect(opened, expected);
         Self {
-            doctor: Doctor::new(opened, opened, expected),
+            doctor,
             decoder: AudioDecoder::new(),
             opened,
             now: opened,
@@ -71,16 +73,12 @@ impl Patient {
             }
             _ => None,
         };
-        self.doctor.packet(
-            self.now,
-            Heard {
-                arrived: self.now,
-                payload_type,
-                payload,
-                time: self.time,
-                ticks,
-            },
-        );
+        self.doctor.packet(Heard {
+            arrived: self.now,
+            payload_type,
+            payload,
+            pace: ticks.map(|(ticks, hertz)| (self.time, ticks, hertz)),
+        });
         self.time += ticks.map_or(160, |(ticks, _)| ticks);
         if ticks.is_some() {
             let mut samples = Vec::new();

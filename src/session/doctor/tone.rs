@@ -43,7 +43,10 @@ const CONTINUOUS: Duration = Duration::from_secs(6);
 /// Pairs of frequencies and what they say.
 const PAIRS: [([f32; 2], &str); 5] = [
     ([440.0, 480.0], "ringback of North America"),
-    ([400.0, 450.0], "ringback of the United Kingdom, Australia and others"),
+    (
+        [400.0, 450.0],
+        "ringback of the United Kingdom, Australia and others",
+    ),
     ([350.0, 440.0], "dial tone of North America"),
     ([350.0, 450.0], "dial tone of the United Kingdom"),
     ([480.0, 620.0], "busy or reorder tone of North America"),

@@ -131,7 +131,8 @@ impl Tuner {
         }
         let wants_tones = at <= self.tonal + TONE_WATCH;
         let pair = self.blocks % MUSIC_EVERY;
-        let wants_music = (self.unpaused >= UNPAUSED || self.music.lasts()) && pair <= 2 && pair != 1;
+        let wants_music =
+            (self.unpaused >= UNPAUSED || self.music.lasts()) && pair <= 2 && pair != 1;
         if !wants_tones && !wants_music {
             return;
         }

@@ -196,7 +196,7 @@ impl Checked {
                     self.jobs.push(job);
                 }
                 Output::Line(line) => self.check_line(&line),
-                Output::Stats(_) => assert!(self.closed.is_none()),
+                Output::Stats(_) | Output::Event(_) => assert!(self.closed.is_none()),
                 Output::Closed(legs) => {
                     assert!(self.hung_up, "closed before the hang-up");
                     assert!(self.closed.replace(legs).is_none(), "closed twice");
@@ -337,7 +337,13 @@ impl Checked {
         assert_eq!(self.due, None, "a closed session waits for something");
         let legs = self.closed.take().expect("it closes");
         let mut settled = 0;
-        for (n, LegSnapshot { stats: s, audio, .. }) in legs.iter().enumerate() {
+        for (
+            n,
+            LegSnapshot {
+                stats: s, audio, ..
+            },
+        ) in legs.iter().enumerate()
+        {
             let judged = s.decoded + s.not_audio + s.unknown_payload + s.decode_errors;
             let refused = s.late + s.duplicate + s.overflow + s.foreign_ssrc + s.sequence_jump;
             assert_eq!(s.received, judged + refused, "{s:?}");

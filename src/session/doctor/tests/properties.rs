@@ -58,17 +58,12 @@ fn apply(patient: &mut Patient, step: Step) {
         }
         Step::Packet(payload_type, payload, jump) => {
             patient.time = patient.time.wrapping_add_signed(jump);
-            let ticks = (payload.len() as u64, 8_000);
-            patient.doctor.packet(
-                patient.now,
-                Heard {
-                    arrived: patient.now,
-                    payload_type,
-                    payload: &payload,
-                    time: patient.time,
-                    ticks: Some(ticks),
-                },
-            );
+            patient.doctor.packet(Heard {
+                arrived: patient.now,
+                payload_type,
+                payload: &payload,
+                pace: Some((patient.time, payload.len() as u64, 8_000)),
+            });
         }
         Step::Tone(frequency, amplitude, packets) => {
             for packet in 0..u32::from(packets) {
@@ -100,7 +95,7 @@ fn apply(patient: &mut Patient, step: Step) {
             };
             patient.doctor.quality(patient.now, &quality);
         }
-        Step::Rename => patient.doctor.renamed(patient.now, Expected::default()),
+        Step::Rename => patient.doctor.expect(patient.now, Expected::default()),
     }
     patient.news.extend(patient.doctor.take_news());
 }

@@ -136,5 +136,8 @@ pub(super) fn prompts(ending: &str) -> Vec<(String, Vec<i16>)> {
 
 /// All prompts of 8 kHz, one after the other.
 pub(super) fn speech() -> Vec<i16> {
-    prompts("wav").into_iter().flat_map(|(_, samples)| samples).collect()
+    prompts("wav")
+        .into_iter()
+        .flat_map(|(_, samples)| samples)
+        .collect()
 }

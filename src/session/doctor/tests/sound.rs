@@ -28,7 +28,12 @@ fn recorded_speech_is_healthy() {
 #[test]
 fn silence_and_noise_are_healthy() {
     let speech = speech();
-    let babble = mixed(&[&speech, &speech[20_000..], &speech[55_000..], &speech[90_000..]]);
+    let babble = mixed(&[
+        &speech,
+        &speech[20_000..],
+        &speech[55_000..],
+        &speech[90_000..],
+    ]);
     for (name, samples) in [
         ("silence", silence(30.0)),
         ("hiss", noise(30.0, 0.001)),
@@ -47,34 +52,81 @@ fn silence_and_noise_are_healthy() {
 #[test]
 fn ringback_of_many_countries_is_told_within_two_seconds_and_its_cadence_later() {
     for (name, frequencies, lengths, said) in [
-        ("North America", &[440.0, 480.0][..], &[2.0, 4.0][..], "ringback"),
-        ("United Kingdom", &[400.0, 450.0], &[0.4, 0.2, 0.4, 2.0], "ringback"),
+        (
+            "North America",
+            &[440.0, 480.0][..],
+            &[2.0, 4.0][..],
+            "ringback",
+        ),
+        (
+            "United Kingdom",
+            &[400.0, 450.0],
+            &[0.4, 0.2, 0.4, 2.0],
+            "ringback",
+        ),
         ("Germany", &[425.0], &[1.0, 4.0], "ringback"),
         ("France", &[440.0], &[1.5, 3.5], "ringback"),
         ("Sweden", &[425.0], &[1.0, 5.0], "ringback"),
         ("China", &[450.0], &[1.0, 4.0], "ringback"),
         ("Spain", &[425.0], &[1.5, 3.0], "ringback"),
         ("busy, Europe", &[425.0], &[0.5, 0.5], "busy"),
-        ("busy, North America", &[480.0, 620.0], &[0.5, 0.5], "busy or reorder"),
-        ("reorder, North America", &[480.0, 620.0], &[0.25, 0.25], "busy or reorder"),
-        ("dial tone, North America", &[350.0, 440.0], &[10.0], "dial tone"),
-        ("dial tone, United Kingdom", &[350.0, 450.0], &[10.0], "dial tone"),
+        (
+            "busy, North America",
+            &[480.0, 620.0],
+            &[0.5, 0.5],
+            "busy or reorder",
+        ),
+        (
+            "reorder, North America",
+            &[480.0, 620.0],
+            &[0.25, 0.25],
+            "busy or reorder",
+        ),
+        (
+            "dial tone, North America",
+            &[350.0, 440.0],
+            &[10.0],
+            "dial tone",
+        ),
+        (
+            "dial tone, United Kingdom",
+            &[350.0, 450.0],
+            &[10.0],
+            "dial tone",
+        ),
     ] {
         let mut patient = Patient::any();
         let rounds = (20.0 / lengths.iter().sum::<f64>()) as usize;
         patient.hear(&cadence(frequencies, lengths, rounds));
-        assert_eq!(patient.kinds(), [FindingKind::Ringback], "{name}: {:#?}", patient.doctor.findings());
+        assert_eq!(
+            patient.kinds(),
+            [FindingKind::Ringback],
+            "{name}: {:#?}",
+            patient.doctor.findings()
+        );
         let told = patient.told_at(FindingKind::Ringback);
         assert!(told <= 2_000, "{name}: told at {told} ms");
         let finding = patient.found(FindingKind::Ringback).clone();
         assert!(finding.since_ms <= 250, "{name}: {finding:?}");
-        assert!(finding.evidence.contains(said), "{name}: {}", finding.evidence);
+        assert!(
+            finding.evidence.contains(said),
+            "{name}: {}",
+            finding.evidence
+        );
         assert_eq!(patient.lasting(), [FindingKind::Ringback], "{name}");
         let rang_until = patient.ms();
         patient.hear(&speech());
         let until = patient.found(FindingKind::Ringback).until_ms.unwrap();
-        assert!(until <= rang_until + 100, "{name}: over at {until}, rang until {rang_until}");
-        assert_eq!(patient.kinds(), [FindingKind::Ringback], "{name}: {:#?}", patient.doctor.findings());
+        assert!(
+            until <= rang_until + 100,
+            "{name}: over at {until}, rang until {rang_until}"
+        );
+        assert_eq!(
+            patient.kinds(),
+            [FindingKind::Ringback],
+            "{name}: {:#?}",
+            patient.doctor.findings()
+        );
     }
 }
 
@@ -84,8 +136,14 @@ fn ringback_that_just_stops_is_over_when_the_next_burst_is_overdue() {
     patient.hear(&cadence(&[425.0], &[1.0, 4.0], 3));
     patient.pass(Duration::from_secs(5));
     let finding = patient.found(FindingKind::Ringback);
-    assert!(finding.until_ms.unwrap().abs_diff(11_000) < 200, "{finding:?}");
-    assert!(finding.evidence.contains("1.0 s on and 4.0 s off"), "{finding:?}");
+    assert!(
+        finding.until_ms.unwrap().abs_diff(11_000) < 200,
+        "{finding:?}"
+    );
+    assert!(
+        finding.evidence.contains("1.0 s on and 4.0 s off"),
+        "{finding:?}"
+    );
 }
 
 #[test]
@@ -107,11 +165,18 @@ fn a_constant_tone_is_told_within_two_seconds_and_for_as_long_as_it_lasts() {
         patient.hear(&speech()[..24_000]);
         let begun = patient.ms();
         patient.hear(&tones(20.0, &[frequency], 0.2));
-        assert_eq!(patient.lasting(), [FindingKind::ConstantTone], "{frequency}");
+        assert_eq!(
+            patient.lasting(),
+            [FindingKind::ConstantTone],
+            "{frequency}"
+        );
         let told = patient.told_at(FindingKind::ConstantTone) - begun;
         assert!((900..=2_000).contains(&told), "{frequency}: {told}");
         let finding = patient.found(FindingKind::ConstantTone);
-        assert!(finding.evidence.contains(&format!("{frequency:.0} Hz")), "{finding:?}");
+        assert!(
+            finding.evidence.contains(&format!("{frequency:.0} Hz")),
+            "{finding:?}"
+        );
         let over = patient.ms();
         patient.hear(&speech());
         let until = patient.found(FindingKind::ConstantTone).until_ms.unwrap();
@@ -122,7 +187,12 @@ fn a_constant_tone_is_told_within_two_seconds_and_for_as_long_as_it_lasts() {
 #[test]
 fn keys_beeps_and_short_tones_are_none() {
     let mut patient = Patient::any();
-    for keys in [[697.0, 1209.0], [770.0, 1336.0], [941.0, 1477.0], [852.0, 1209.0]] {
+    for keys in [
+        [697.0, 1209.0],
+        [770.0, 1336.0],
+        [941.0, 1477.0],
+        [852.0, 1209.0],
+    ] {
         patient.hear(&tones(0.25, &keys, 0.1));
         patient.hear(&silence(0.1));
     }
@@ -137,7 +207,12 @@ fn music_is_told_though_it_takes_longer() {
     for beat in [0.4, 0.5, 0.6, 0.75, 0.9, 1.0, 2.0] {
         let mut patient = Patient::any();
         patient.hear(&music(20.0, beat));
-        assert_eq!(patient.lasting(), [FindingKind::Music], "{beat}: {:#?}", patient.doctor.findings());
+        assert_eq!(
+            patient.lasting(),
+            [FindingKind::Music],
+            "{beat}: {:#?}",
+            patient.doctor.findings()
+        );
         let told = patient.told_at(FindingKind::Music);
         assert!(told <= 7_000, "{told}");
         patient.hear(&speech());
@@ -210,7 +285,11 @@ fn who_speaks_is_told_to_the_others_and_machines_are_not() {
     };
     let speech = speech();
     let length = speech.len() as u32 / 8;
-    assert!((length / 2..length).contains(&spoken(&speech)), "{}", spoken(&speech));
+    assert!(
+        (length / 2..length).contains(&spoken(&speech)),
+        "{}",
+        spoken(&speech)
+    );
     assert_eq!(spoken(&silence(10.0)), 0);
     assert_eq!(spoken(&sound(10.0, |t| 0.001 * (t * 3000.0).sin())), 0);
     assert!(spoken(&tones(10.0, &[1000.0], 0.2)) < 1_500);

@@ -48,7 +48,9 @@ fn nothing_for_two_seconds_is_a_finding_until_something_comes() {
 fn a_leg_named_later_has_its_two_seconds_then() {
     let opened = clock::now();
     let expected = expecting(MediaFormat::Ulaw, Arrival::WithPauses);
-    let doctor = Doctor::new(opened, opened + SECOND * 30, expected);
+    let mut doctor = Doctor::new(opened);
+    assert_eq!(doctor.deadline(), None);
+    doctor.expect(opened + SECOND * 30, expected);
     assert_eq!(doctor.deadline(), Some(opened + SECOND * 32));
 }
 
@@ -184,7 +186,12 @@ fn swapped_bytes_are_told_within_two_seconds_of_speech_and_nothing_else_is() {
             let mut patient = Patient::any();
             patient.hear_linear(payload_type, &samples, i16::to_le_bytes);
             if samples.len() >= 2 * 8_000 {
-                assert_eq!(patient.kinds(), [FindingKind::ByteOrder], "{name}: {:#?}", patient.doctor.findings());
+                assert_eq!(
+                    patient.kinds(),
+                    [FindingKind::ByteOrder],
+                    "{name}: {:#?}",
+                    patient.doctor.findings()
+                );
             }
             if patient.kinds().is_empty() {
                 continue;
@@ -244,7 +251,7 @@ fn one_freeze_and_pauses_of_the_sender_are_no_fault_of_timing() {
     patient.hear(&silence(3.0));
     for pause in [3, 1, 60] {
         patient.pass(SECOND * pause);
-        patient.time += 8_000 * u64::from(pause as u32);
+        patient.time += 8_000 * u64::from(pause);
         patient.hear(&silence(1.0));
     }
     // Asterisk's bursts of two where it cuts 40 ms in halves.
@@ -302,9 +309,15 @@ fn drops_of_the_kernel_are_summed_up_and_end_after_a_while() {
         patient.pass(SECOND);
     }
     let finding = patient.found(FindingKind::KernelDrops);
-    assert!(finding.evidence.contains("36 datagrams within 2.0 s"), "{finding:?}");
+    assert!(
+        finding.evidence.contains("36 datagrams within 2.0 s"),
+        "{finding:?}"
+    );
     patient.pass(SECOND * 10);
-    assert_eq!(patient.found(FindingKind::KernelDrops).until_ms, Some(2_000));
+    assert_eq!(
+        patient.found(FindingKind::KernelDrops).until_ms,
+        Some(2_000)
+    );
 }
 
 #[test]
