@@ -16,6 +16,9 @@ pub struct LegStats {
     pub lost: u64,
     /// Arrived after their place had been given up; not inserted.
     pub late: u64,
+    /// Older than anything remembered of the stream; not inserted.
+    #[serde(default)]
+    pub too_old: u64,
     /// Arrived more than once; the copies were ignored.
     pub duplicate: u64,
     /// Arrived out of order and were put back in place.
@@ -68,6 +71,7 @@ impl AddAssign<&Self> for LegStats {
             decoded,
             lost,
             late,
+            too_old,
             duplicate,
             reordered,
             overflow,
@@ -92,6 +96,7 @@ impl AddAssign<&Self> for LegStats {
         *decoded += more.decoded;
         *lost += more.lost;
         *late += more.late;
+        *too_old += more.too_old;
         *duplicate += more.duplicate;
         *reordered += more.reordered;
         *overflow += more.overflow;

@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use asterscribe_codecs::{AudioDecoder, Codec, Payload, SampleRate};
 
-use super::SessionConfig;
 use super::doctor::{Doctor, Heard as Examined};
 use super::ledger::Ledger;
 use super::timeline::{Placement, Timeline, to_samples};
+use super::{Depth, SessionConfig};
 use crate::call::GapReason;
 use crate::speech::segmenter::Segmenter;
 use crate::speech::{SAMPLE_RATE, SAMPLES_PER_MS, Utterance};
@@ -30,6 +30,7 @@ pub(super) struct Audio {
     pub(super) missing: Missing,
     pub(super) done: Vec<Spoken>,
     pub(super) doctor: Doctor,
+    depth: Depth,
     timeline: Timeline,
     decoder: AudioDecoder,
     segmenter: Segmenter,
@@ -93,6 +94,7 @@ impl Audio {
             missing: Missing::default(),
             done: Vec::new(),
             doctor: Doctor::new(opened),
+            depth: config.depth,
             timeline: Timeline::default(),
             decoder: AudioDecoder::new(),
             segmenter: Segmenter::new(&config.segmenter),
@@ -152,6 +154,13 @@ impl Audio {
             Placement::After(gap) => self.pass(gap, &missing, GapReason::SenderSilence),
             Placement::Discontinuity(gap) => self.pass(gap, &missing, GapReason::Discontinuity),
         }
+        if self.depth == Depth::Ordered {
+            self.stats.audio += length;
+            self.ledger.audio(length);
+            // Nobody will hear words in it.
+            self.ledger.silence_until(u64::MAX);
+            return;
+        }
         match self.decoder.decode(pt, payload, &mut self.samples) {
             Ok(_) => {
                 self.stats.decoded += 1;
@@ -192,6 +201,9 @@ impl Audio {
 
     /// The party has stopped: gives out the resampler's tail and the open utterance.
     pub(super) fn flush(&mut self) {
+        if self.depth == Depth::Ordered {
+            return;
+        }
         self.flush_decoder();
         let mut ended = Vec::new();
         self.segmenter.end(&mut ended);
@@ -229,7 +241,11 @@ impl Audio {
         let lost = parts[2].1;
         self.stats.lost += lost;
         self.stats.silent += samples - lost;
-        if samples <= to_samples(MAX_FILL) {
+        if self.depth == Depth::Ordered {
+            for (reason, part) in parts {
+                self.ledger.gap(reason, part);
+            }
+        } else if samples <= to_samples(MAX_FILL) {
             for (reason, part) in parts {
                 self.fill(reason, part);
             }

@@ -4,7 +4,9 @@ use std::mem;
 use std::time::Instant;
 
 use asterscribe_codecs::Payload;
-use asterscribe_rtp::{Receiver, ReceiverConfig, Refusal, Released, ReorderConfig, Verdict};
+use asterscribe_rtp::{
+    Placed, Receiver, ReceiverConfig, Refusal, Released, ReorderConfig, Verdict,
+};
 
 use super::audio::{Audio, Spoken};
 use super::doctor::{Doctor, Expected};
@@ -152,6 +154,7 @@ impl LegMedia {
             decoded: audio.decoded,
             lost: rtp.lost,
             late: rtp.late,
+            too_old: rtp.too_old,
             duplicate: rtp.duplicate,
             reordered: rtp.reordered,
             overflow: rtp.overflow,
@@ -199,13 +202,13 @@ impl LegMedia {
     fn drain(&mut self, now: Instant) {
         while let Some(released) = self.receiver.poll(now) {
             match released {
-                Released::Packet {
+                Released::Packet(Placed {
                     time,
                     payload_type,
                     payload,
                     arrived,
                     ..
-                } => match Payload::classify(payload_type.get()) {
+                }) => match Payload::classify(payload_type.get()) {
                     Payload::Audio(codec) => {
                         self.audio
                             .packet(codec, payload_type.get(), time.0, payload, arrived);

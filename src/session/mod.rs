@@ -41,6 +41,8 @@ use self::leg::LegMedia;
 /// How a session treats its media.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SessionConfig {
+    /// How far a leg's packets go.
+    pub depth: Depth,
     /// How long a missing packet is waited for.
     pub reorder_wait: Duration,
     /// Where speech is cut.
@@ -56,9 +58,21 @@ pub struct SessionConfig {
     pub max_jobs: usize,
 }
 
+/// How far a leg's packets go.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Depth {
+    /// Put in order, placed on the timeline and counted, but neither decoded
+    /// nor heard: what reception alone costs.
+    Ordered,
+    /// All the way to recognition.
+    #[default]
+    Speech,
+}
+
 impl Default for SessionConfig {
     fn default() -> Self {
         Self {
+            depth: Depth::Speech,
             reorder_wait: Duration::from_millis(120),
             segmenter: SegmenterConfig::default(),
             idle_flush: Duration::from_millis(700),

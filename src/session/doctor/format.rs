@@ -128,8 +128,9 @@ impl Format {
     }
 }
 
+/// Whether it is linear audio, which Asterisk calls slin and its rate.
 fn is_linear(codec: Codec) -> bool {
-    matches!(codec, Codec::Slin | Codec::Slin16)
+    codec.name().starts_with("slin")
 }
 
 /// Compares linear audio with itself, the bytes of its samples swapped. Speech

@@ -345,7 +345,8 @@ impl Checked {
         ) in legs.iter().enumerate()
         {
             let judged = s.decoded + s.not_audio + s.unknown_payload + s.decode_errors;
-            let refused = s.late + s.duplicate + s.overflow + s.foreign_ssrc + s.sequence_jump;
+            let refused =
+                s.late + s.too_old + s.duplicate + s.overflow + s.foreign_ssrc + s.sequence_jump;
             assert_eq!(s.received, judged + refused, "{s:?}");
             assert_eq!(
                 self.datagrams[n],
