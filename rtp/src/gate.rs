@@ -313,6 +313,14 @@ impl<K: Copy + Eq> Gate<K> {
         self.sweep_after = oldest.map(|oldest| oldest + hold);
     }
 
+    /// Sources that nobody has named, with how many datagrams are held of each:
+    /// no more than came within [`GateConfig::hold`].
+    pub fn strangers(&self) -> impl Iterator<Item = (SocketAddr, usize)> + '_ {
+        self.held
+            .iter()
+            .map(|(&source, datagrams)| (source, datagrams.len()))
+    }
+
     /// The counters.
     pub fn stats(&self) -> GateStats {
         self.stats

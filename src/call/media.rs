@@ -331,6 +331,42 @@ pub enum FindingKind {
     KernelDrops,
 }
 
+impl FindingKind {
+    /// Every kind.
+    pub const ALL: [Self; 12] = [
+        Self::NoRtp,
+        Self::UnexpectedSource,
+        Self::ByteOrder,
+        Self::UnexpectedPayloadType,
+        Self::OneLegSilent,
+        Self::ConstantTone,
+        Self::Ringback,
+        Self::Music,
+        Self::Clipping,
+        Self::ClockDrift,
+        Self::PacketTiming,
+        Self::KernelDrops,
+    ];
+
+    /// Its name, as JSON has it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::NoRtp => "no_rtp",
+            Self::UnexpectedSource => "unexpected_source",
+            Self::ByteOrder => "byte_order",
+            Self::UnexpectedPayloadType => "unexpected_payload_type",
+            Self::OneLegSilent => "one_leg_silent",
+            Self::ConstantTone => "constant_tone",
+            Self::Ringback => "ringback",
+            Self::Music => "music",
+            Self::Clipping => "clipping",
+            Self::ClockDrift => "clock_drift",
+            Self::PacketTiming => "packet_timing",
+            Self::KernelDrops => "kernel_drops",
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

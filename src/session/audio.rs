@@ -4,8 +4,9 @@
 use std::mem;
 use std::time::{Duration, Instant};
 
-use asterscribe_codecs::{AudioDecoder, Codec, SampleRate};
+use asterscribe_codecs::{AudioDecoder, Codec, Payload, SampleRate};
 
+use super::doctor::{Doctor, Heard as Examined};
 use super::ledger::Ledger;
 use super::timeline::{Placement, Timeline, to_samples};
 use super::{Depth, SessionConfig};
@@ -28,6 +29,7 @@ pub(super) struct Audio {
     pub(super) stats: AudioStats,
     pub(super) missing: Missing,
     pub(super) done: Vec<Spoken>,
+    pub(super) doctor: Doctor,
     depth: Depth,
     timeline: Timeline,
     decoder: AudioDecoder,
@@ -92,6 +94,7 @@ impl Audio {
             stats: AudioStats::default(),
             missing: Missing::default(),
             done: Vec::new(),
+            doctor: Doctor::new(opened),
             depth: config.depth,
             timeline: Timeline::default(),
             decoder: AudioDecoder::new(),
@@ -131,6 +134,7 @@ impl Audio {
         arrived: Instant,
     ) {
         let Ok(count) = codec.sample_count(payload) else {
+            self.doctor.packet(Examined::without_audio(pt, arrived));
             self.stats.decode_errors += 1;
             self.missing.refused += 1;
             return;
@@ -138,6 +142,12 @@ impl Audio {
         self.hear(arrived);
         let length = self.stretch.take(codec.sample_rate(), count as u64);
         let (clock, units) = (codec.rtp_clock_rate(), codec.rtp_ticks(count));
+        self.doctor.packet(Examined {
+            arrived,
+            payload_type: pt,
+            payload,
+            pace: Some((time, units, clock.hz())),
+        });
         let missing = mem::take(&mut self.missing);
         self.last_length = length;
         match self.timeline.place(time, time + units, clock, arrived) {
@@ -171,14 +181,20 @@ impl Audio {
         self.segment();
     }
 
-    /// A packet of a payload type that nobody decodes, in its order.
-    pub(super) fn unknown(&mut self) {
-        self.stats.unknown_payload += 1;
-        self.missing.unknown += 1;
+    /// A packet that holds no audio, or none that anybody decodes, in its order.
+    pub(super) fn not_audio(&mut self, payload: Payload, pt: u8, arrived: Instant) {
+        self.doctor.packet(Examined::without_audio(pt, arrived));
+        if matches!(payload, Payload::Unknown(_)) {
+            self.stats.unknown_payload += 1;
+            self.missing.unknown += 1;
+        } else {
+            self.stats.not_audio += 1;
+        }
     }
 
     /// The sender's numbering begins anew with the next packet.
     pub(super) fn restart(&mut self) {
+        self.doctor.restarted();
         self.timeline.restart();
     }
 
@@ -274,6 +290,9 @@ impl Audio {
     }
 
     fn segment(&mut self) {
+        if let Some(heard) = self.heard {
+            self.doctor.audio(heard.last, &self.samples);
+        }
         let mut ended = Vec::new();
         self.segmenter.push(&self.samples, &mut ended);
         self.samples.clear();

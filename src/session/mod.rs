@@ -13,6 +13,7 @@
 //!    so the transcript does not depend on how fast the engine was.
 
 mod audio;
+mod doctor;
 mod jobs;
 mod ledger;
 mod leg;
@@ -22,13 +23,17 @@ mod timeline;
 
 use std::collections::VecDeque;
 use std::mem;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use crate::call::{AudioAccount, Finding, GapReason, Leg, LegStats, MediaQuality, TranscriptLine};
+use crate::call::{
+    AudioAccount, CallEvent, Finding, GapReason, Leg, LegStats, MediaQuality, TranscriptLine,
+};
 use crate::speech::segmenter::SegmenterConfig;
-use crate::speech::{Recognition, Utterance};
+use crate::speech::{Recognition, SAMPLES_PER_MS, Utterance};
 
 use self::audio::Spoken;
+pub use self::doctor::{Arrival, Expected};
 pub use self::jobs::JobId;
 use self::jobs::{JobLedger, Settled};
 use self::ledger::Outcome;
@@ -93,6 +98,19 @@ pub enum Input<'a> {
         /// The UDP payload.
         bytes: &'a [u8],
     },
+    /// RTP comes from a source that nobody named, while the leg hears nothing.
+    Elsewhere {
+        /// The leg; one that the session does not have is ignored.
+        leg: LegIndex,
+        /// The stranger.
+        from: SocketAddr,
+        /// Whom the leg waits for.
+        named: SocketAddr,
+        /// The stranger's packets within the last half second.
+        packets: u64,
+    },
+    /// The kernel dropped that many datagrams of the socket that the call's legs share.
+    KernelDrops(u64),
     /// The time that [`Output::Wait`] named has come, or any other.
     Timer,
     /// A job was answered.
@@ -120,6 +138,8 @@ pub enum Output {
     },
     /// A line of the transcript, in order.
     Line(TranscriptLine),
+    /// Something happened to a leg's media.
+    Event(CallEvent),
     /// The legs' counters have changed.
     Stats(Vec<LegSnapshot>),
     /// All lines are out; the session has nothing more to say.
@@ -150,6 +170,15 @@ impl LegSnapshot {
             audio: AudioAccount::default(),
             quality: None,
             findings: Vec::new(),
+        }
+    }
+
+    /// Its times, as of a call clock that began so much earlier.
+    pub fn shift(&mut self, ms: u64) {
+        self.audio.start += ms * SAMPLES_PER_MS;
+        for finding in &mut self.findings {
+            finding.since_ms += ms;
+            finding.until_ms = finding.until_ms.map(|until| until + ms);
         }
     }
 }
@@ -221,6 +250,18 @@ impl Session {
             .map(LegIndex)
     }
 
+    /// The leg's source has been named, or named anew, by somebody who expects this of it.
+    pub fn expect(&mut self, now: Instant, leg: LegIndex, expected: Expected) {
+        if let Some(media) = self.legs.get_mut(leg.0) {
+            media.expect(now, expected);
+        }
+    }
+
+    /// Whether the leg has heard nothing since its source was named.
+    pub fn is_unheard(&self, leg: LegIndex) -> bool {
+        self.legs.get(leg.0).is_some_and(LegMedia::is_unheard)
+    }
+
     /// Takes one input. Poll afterwards.
     pub fn handle(&mut self, now: Instant, input: Input<'_>) {
         match input {
@@ -232,10 +273,26 @@ impl Session {
                     media.receive(now, bytes);
                     self.news = true;
                     self.collect(leg.0);
+                    self.overhear(now, leg.0);
                 }
             }
             // After the end packets still drain from the network; they belong to nobody.
             Input::Datagram { .. } => {}
+            Input::Elsewhere {
+                leg,
+                from,
+                named,
+                packets,
+            } => {
+                if let Some(media) = self.legs.get_mut(leg.0) {
+                    media.doctor().elsewhere(now, from, named, packets);
+                }
+            }
+            Input::KernelDrops(count) => {
+                for media in &mut self.legs {
+                    media.doctor().kernel_drops(now, count);
+                }
+            }
             Input::Timer => self.advance(now),
             Input::Recognised { job, result } => {
                 self.news = true;
@@ -243,6 +300,7 @@ impl Session {
             }
             Input::Hangup => self.hang_up(now),
         }
+        self.tell_news();
         self.settle();
     }
 
@@ -323,6 +381,34 @@ impl Session {
             self.collect(index);
         }
         self.phase = Phase::Closing(now + self.config.closing_wait);
+    }
+
+    /// Lets the other legs know that one has spoken.
+    fn overhear(&mut self, now: Instant, speaker: usize) {
+        let spoken_ms = self.legs[speaker].doctor().take_spoken_ms();
+        if spoken_ms == 0 {
+            return;
+        }
+        for (_, other) in self
+            .legs
+            .iter_mut()
+            .enumerate()
+            .filter(|(n, _)| *n != speaker)
+        {
+            other.doctor().other_leg_spoke(now, spoken_ms);
+        }
+    }
+
+    /// Gives out what has begun or ended to be wrong, and the legs as they then stand.
+    fn tell_news(&mut self) {
+        let before = self.outputs.len();
+        for leg in &mut self.legs {
+            self.outputs
+                .extend(leg.take_news().into_iter().map(Output::Event));
+        }
+        if self.outputs.len() > before && self.phase == Phase::Open {
+            self.outputs.push_back(Output::Stats(self.snapshots()));
+        }
     }
 
     /// Turns a leg's finished utterances into jobs.

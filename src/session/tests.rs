@@ -1,3 +1,4 @@
+mod diagnosis;
 mod properties;
 
 use std::time::{Duration, Instant};
@@ -45,7 +46,7 @@ impl Rig {
                 }
                 Output::Transcribe { job, samples } => self.jobs.push((job, samples.len())),
                 Output::Line(line) => self.lines.push(line),
-                Output::Stats(_) => {}
+                Output::Stats(_) | Output::Event(_) => {}
                 Output::Closed(legs) => self.closed = Some(legs),
             }
         }

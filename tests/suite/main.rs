@@ -15,6 +15,7 @@ mod desk_again;
 mod desk_stop;
 mod hostile_traffic;
 mod hostile_udp;
+mod media_doctor;
 mod replay_captures;
 mod replay_formats;
 mod replay_golden;

@@ -24,6 +24,7 @@ use crate::call::{CallId, CallStatus, EndReason, Leg, Origin};
 use crate::clock;
 use crate::config::EndpointTemplate;
 use crate::service::{PartHealth, RtpTarget};
+use crate::session::{Arrival, Expected};
 use crate::speech::pool::PoolStats;
 use crate::store::{Store, StoreWriter};
 
@@ -123,6 +124,7 @@ impl Desk {
         while let Some(MediaEvent { call: media, kind }) = events.recv().await {
             match kind {
                 MediaEventKind::Line(line) => self.book(|book| book.line(&media, line)),
+                MediaEventKind::Event(event) => self.book(|book| book.event(&media, event)),
                 MediaEventKind::Stats(legs) => self.book(|book| book.stats(&media, legs)),
                 MediaEventKind::Idle => {
                     if let Some(call) = self.book(|book| book.call_of(&media)) {
@@ -226,7 +228,16 @@ impl Desk {
         format: Option<String>,
     ) -> Result<(), LegRefused> {
         let (port, media) = self.running(call).ok_or(LegRefused::NotOpen)?;
-        port.place_leg(media, leg.clone(), source).await?;
+        let origin = self.book(|book| book.find(call).map(|entry| entry.record.origin));
+        let expected = Expected {
+            format: format.as_deref().and_then(|name| name.parse().ok()),
+            // A snoop channel never pauses; a bridge of two sends nothing while they are silent.
+            arrival: match origin {
+                Some(Origin::Tap) => Arrival::Continuous,
+                _ => Arrival::WithPauses,
+            },
+        };
+        port.place_leg(media, leg.clone(), source, expected).await?;
         self.book(|book| book.leg(call, leg, source.to_string(), format));
         Ok(())
     }

@@ -17,6 +17,7 @@ use crate::service::{
     CallService, CallStatusView, Health, InitiateRequest, MediaGrant, MediaRequest, PartState,
     RtpTarget, ServiceError, TranscriptView,
 };
+use crate::session::{Arrival, Expected};
 use crate::store::StoreError;
 
 /// A store that hangs must not make `/health` hang.
@@ -325,7 +326,12 @@ impl Desk {
         let stint = self.book(|book| book.find(call)?.running().cloned());
         let stint = stint.ok_or(LegRefused::NotOpen)?;
         let port = self.ports.get(stint.port).ok_or(LegRefused::NotOpen)?;
-        port.add_leg(stint.media, leg.clone(), source, own).await?;
+        let expected = Expected {
+            format: Some(format),
+            arrival: Arrival::WithPauses,
+        };
+        port.add_leg(stint.media, leg.clone(), source, expected, own)
+            .await?;
         self.book(|book| book.leg(call, leg, source.to_string(), Some(format.to_string())));
         Ok(stint.port)
     }

@@ -23,8 +23,8 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Sender, TrySendError, bounded};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::call::{CallId, Leg, TranscriptLine};
-use crate::session::{LegSnapshot, SessionConfig};
+use crate::call::{CallEvent, CallId, Leg, TranscriptLine};
+use crate::session::{Expected, LegSnapshot, SessionConfig};
 use crate::speech::pool::{Pool, PoolHandle};
 
 use self::own::OwnSockets;
@@ -79,6 +79,8 @@ pub struct MediaEvent {
 pub enum MediaEventKind {
     /// A line of the transcript, in order.
     Line(TranscriptLine),
+    /// Something happened to a leg's media.
+    Event(CallEvent),
     /// The counters have changed.
     Stats(Vec<LegSnapshot>),
     /// Nothing has come from any leg for the call's idle limit.
@@ -130,6 +132,8 @@ pub(super) struct AddLeg {
     call: CallId,
     leg: Leg,
     source: SocketAddr,
+    /// What it was asked to send.
+    expected: Expected,
     /// Whether it may exist: then its source moves, as when its media channel was made anew.
     may_exist: bool,
     /// Where it is heard, if not at the thread's socket.
@@ -188,9 +192,10 @@ impl MediaPort {
         call: CallId,
         leg: Leg,
         source: SocketAddr,
+        expected: Expected,
         own: Option<OwnPort>,
     ) -> Result<(), LegRefused> {
-        self.leg(call, leg, source, false, own).await
+        self.leg(call, leg, source, expected, false, own).await
     }
 
     /// Adds the leg, or lets `source` speak for it from now on if it exists.
@@ -202,8 +207,9 @@ impl MediaPort {
         call: CallId,
         leg: Leg,
         source: SocketAddr,
+        expected: Expected,
     ) -> Result<(), LegRefused> {
-        self.leg(call, leg, source, true, None).await
+        self.leg(call, leg, source, expected, true, None).await
     }
 
     async fn leg(
@@ -211,6 +217,7 @@ impl MediaPort {
         call: CallId,
         leg: Leg,
         source: SocketAddr,
+        expected: Expected,
         may_exist: bool,
         own: Option<OwnPort>,
     ) -> Result<(), LegRefused> {
@@ -219,6 +226,7 @@ impl MediaPort {
             call,
             leg,
             source,
+            expected,
             may_exist,
             own,
             reply,

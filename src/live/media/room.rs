@@ -16,7 +16,7 @@ use asterscribe_rtp::gate::{self, Gate, GateConfig, HeldDatagram, Route};
 use crossbeam_channel::Sender;
 
 use super::{AddLeg, Command, LegRefused, MediaEvent, MediaEventKind, OpenCall};
-use crate::call::{CallId, GapReason};
+use crate::call::{CallId, GapReason, Leg};
 use crate::session::{Input, JobId, LegIndex, Output, Session, SessionConfig};
 use crate::speech::pool::{Answer, PoolHandle};
 
@@ -29,6 +29,9 @@ pub(super) use self::residents::SessionKey;
 pub(super) struct RoomConfig {
     pub(super) session: SessionConfig,
 }
+
+/// Time between two looks for strangers on behalf of legs that hear nothing.
+const STRANGERS_EVERY: Duration = Duration::from_secs(1);
 
 /// Whose a recognition job is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +62,8 @@ pub(super) struct Room {
     awake: Vec<SessionKey>,
     /// Calls that take no more datagrams, for the thread to close their own sockets.
     deaf: Vec<SessionKey>,
+    /// When strangers are next looked for.
+    next_look: Option<Instant>,
     pool: PoolHandle<Ticket>,
     reply: Sender<Answer<Ticket>>,
     events: Vec<MediaEvent>,
@@ -81,6 +86,7 @@ impl Room {
             touched: Vec::new(),
             awake: Vec::new(),
             deaf: Vec::new(),
+            next_look: None,
             pool,
             reply,
             events: Vec::new(),
@@ -131,6 +137,10 @@ impl Room {
     /// The kernel had no room for so many datagrams: of which calls, nobody can say.
     pub(super) fn kernel_dropped(&mut self, now: Instant, count: u64) {
         self.counters.count_kernel_drops(count);
+        let calls: Vec<_> = self.residents.iter().map(|(key, _)| key).collect();
+        for key in calls {
+            self.feed(now, key, Input::KernelDrops(count));
+        }
         let recently = |at: Instant| now.saturating_duration_since(at) < DROPS_LOGGED_EVERY;
         if !self.drops_logged.is_some_and(recently) {
             self.drops_logged = Some(now);
@@ -170,6 +180,10 @@ impl Room {
         for key in mem::take(&mut self.touched) {
             self.contain(now, key, |room| room.pump(key, now));
         }
+        if self.next_look.is_none_or(|due| due <= now) {
+            self.next_look = Some(now + STRANGERS_EVERY);
+            self.tell_of_strangers(now);
+        }
         let mut awake = mem::take(&mut self.awake);
         self.residents.awake(now, &mut awake);
         for key in awake.drain(..) {
@@ -195,6 +209,42 @@ impl Room {
         self.pump(key, now);
     }
 
+    /// Legs that hear nothing learn who sends RTP without having been named:
+    /// by preference one of the same host, or of the same port.
+    fn tell_of_strangers(&mut self, now: Instant) {
+        let strangers: Vec<_> = self.gate.strangers().collect();
+        if strangers.is_empty() {
+            return;
+        }
+        let mut unheard = Vec::new();
+        for (key, resident) in self.residents.iter() {
+            let waiting = resident.sources.iter().copied();
+            let waiting = waiting.filter(|&(leg, _)| resident.session.is_unheard(leg));
+            unheard.extend(waiting.map(|(leg, named)| (key, leg, named)));
+        }
+        // Somebody who has nothing in common with a source is likely meant only
+        // where there is no other leg that he could be meant for.
+        let is_only_one = unheard.len() == 1;
+        for (key, leg, named) in unheard {
+            let nearness =
+                |from: &SocketAddr| (from.ip() == named.ip(), from.port() == named.port());
+            let nearest = strangers
+                .iter()
+                .filter(|(from, _)| is_only_one || nearness(from) != (false, false))
+                .max_by_key(|(from, packets)| (nearness(from), *packets));
+            if let Some(&(from, packets)) = nearest {
+                let packets = packets as u64;
+                let input = Input::Elsewhere {
+                    leg,
+                    from,
+                    named,
+                    packets,
+                };
+                self.feed(now, key, input);
+            }
+        }
+    }
+
     fn open(&mut self, now: Instant, open: OpenCall) {
         let OpenCall {
             call,
@@ -218,6 +268,7 @@ impl Room {
             call,
             leg,
             source,
+            expected,
             may_exist,
             ..
         } = add;
@@ -244,6 +295,7 @@ impl Room {
         if existing.is_none() {
             resident.session.add_leg(leg.clone());
         }
+        resident.session.expect(now, index, *expected);
         resident.sources.retain(|&(owner, old)| {
             let moved = owner == index && old != source;
             if moved {
@@ -252,6 +304,8 @@ impl Room {
             !moved && (owner, old) != (index, source)
         });
         resident.sources.push((index, source));
+        // The session waits for something else now.
+        self.contain(now, key, |room| room.pump(key, now));
         for HeldDatagram { arrived, bytes } in held {
             self.deliver(arrived, place, &bytes);
         }
@@ -361,6 +415,11 @@ impl Room {
                     continue;
                 }
                 Output::Line(line) => MediaEventKind::Line(line),
+                Output::Event(event) => {
+                    let leg = event.leg.as_ref().map_or("", Leg::as_str);
+                    tracing::info!(%call, leg, kind = ?event.kind, "{}", event.text);
+                    MediaEventKind::Event(event)
+                }
                 Output::Stats(legs) => MediaEventKind::Stats(legs),
                 Output::Closed(legs) => {
                     closed = true;

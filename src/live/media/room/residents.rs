@@ -92,6 +92,15 @@ impl Residents {
         Some(key)
     }
 
+    pub(super) fn iter(&self) -> impl Iterator<Item = (SessionKey, &Resident)> {
+        let taken = |(slot, resident): (usize, &'_ Option<Resident>)| {
+            let number = resident.as_ref()?.number;
+            Some(SessionKey { slot, number })
+        };
+        let keys = self.slots.iter().enumerate().filter_map(taken);
+        keys.zip(self.slots.iter().flatten())
+    }
+
     pub(super) fn key(&self, call: &CallId) -> Option<SessionKey> {
         self.by_call.get(call).copied()
     }

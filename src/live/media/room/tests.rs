@@ -3,6 +3,7 @@ use crossbeam_channel::{Receiver, bounded};
 use super::*;
 use crate::call::{Leg, TranscriptLine};
 use crate::clock;
+use crate::session::Expected;
 use crate::speech::pool::{EngineFactory, Pool};
 use crate::speech::{Recognition, TranscribeError, Transcriber};
 
@@ -57,6 +58,7 @@ impl Rig {
             call: call.parse().unwrap(),
             leg: leg.parse().unwrap(),
             source: source.parse().unwrap(),
+            expected: Expected::default(),
             may_exist: true,
             own: None,
             reply,
@@ -246,6 +248,34 @@ fn a_silent_call_is_reported_once() {
         .filter(|event| matches!(event.kind, MediaEventKind::Idle))
         .count();
     assert_eq!(idle, 1);
+}
+
+#[test]
+fn a_leg_that_hears_nothing_learns_who_sends_and_the_others_do_not() {
+    let mut rig = Rig::new();
+    for (call, source) in [("c", A), ("d", B), ("e", "192.0.2.9:4010")] {
+        rig.open(call);
+        rig.place(call, "caller", source).unwrap();
+    }
+    let stranger = "127.0.0.1:4099";
+    for n in 0..150 {
+        rig.send(B, n);
+        rig.send(stranger, n);
+        rig.pass(MS * 20);
+    }
+    let events = rig.room.take_events().into_iter();
+    let told: Vec<_> = events
+        .filter_map(|event| match event.kind {
+            MediaEventKind::Event(told) => Some((event.call.to_string(), told.text)),
+            _ => None,
+        })
+        .filter(|(_, text)| text.starts_with("unexpected_source"))
+        .collect();
+    let [(call, text)] = told.as_slice() else {
+        panic!("{told:?}");
+    };
+    assert_eq!(call, "c");
+    assert!(text.contains(stranger) && text.contains(A), "{text}");
 }
 
 #[test]
