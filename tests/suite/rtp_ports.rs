@@ -13,7 +13,8 @@ use asterscribe_testkit::server::Server;
 use serde_json::Value;
 
 use crate::api_rig::{
-    BINARY, Conversation, assert_problem, await_answer, await_complete, get, hang_up, register_leg,
+    BINARY, Conversation, assert_problem, assert_word_for_word, await_answer, await_complete, get,
+    hang_up, register_leg,
 };
 
 fn source(port: u16) -> SocketAddr {
