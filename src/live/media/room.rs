@@ -177,9 +177,11 @@ impl Room {
     /// Runs whatever is due, and does what the calls want.
     pub(super) fn tick(&mut self, now: Instant) {
         self.gate.expire(now);
-        for key in mem::take(&mut self.touched) {
+        let mut touched = mem::take(&mut self.touched);
+        for key in touched.drain(..) {
             self.contain(now, key, |room| room.pump(key, now));
         }
+        self.touched = touched;
         if self.next_look.is_none_or(|due| due <= now) {
             self.next_look = Some(now + STRANGERS_EVERY);
             self.tell_of_strangers(now);
