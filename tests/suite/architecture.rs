@@ -47,7 +47,7 @@ const NOT_IN_CORES: [(&str, &[&str]); 14] = [
 ];
 
 /// Packages from crates.io that are known in one place only.
-const HOMES: [(&str, &[&str]); 14] = [
+const HOMES: [(&str, &[&str]); 15] = [
     ("rtp", &["rtp/src/wire.rs"]),
     ("webrtc_util", &["rtp/src/wire.rs"]),
     ("rubato", &["codecs/src/resample/fft.rs"]),
@@ -59,7 +59,11 @@ const HOMES: [(&str, &[&str]); 14] = [
     ("redis", &["src/store/redis/"]),
     ("pcap_parser", &["src/replay/capture.rs"]),
     ("etherparse", &["src/replay/capture.rs"]),
-    ("socket2", &["src/live/media/socket.rs"]),
+    (
+        "socket2",
+        &["src/live/media/socket.rs", "src/bench/sink.rs"],
+    ),
+    ("nix", &["src/live/media/socket.rs", "src/bench/"]),
     (
         "reqwest",
         &["asterisk/src/client/", "src/demo.rs", "src/cli.rs"],
