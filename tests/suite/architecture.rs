@@ -59,11 +59,16 @@ const HOMES: [(&str, &[&str]); 15] = [
     ("redis", &["src/store/redis/"]),
     ("pcap_parser", &["src/replay/capture.rs"]),
     ("etherparse", &["src/replay/capture.rs"]),
+    ("socket2", &["src/live/media/socket.rs", "src/bench/"]),
     (
-        "socket2",
-        &["src/live/media/socket.rs", "src/bench/sink.rs"],
+        "nix",
+        &[
+            "src/live/media/socket.rs",
+            "src/live/media/own.rs",
+            "src/live/limits.rs",
+            "src/bench/",
+        ],
     ),
-    ("nix", &["src/live/media/socket.rs", "src/bench/"]),
     (
         "reqwest",
         &["asterisk/src/client/", "src/demo.rs", "src/cli.rs"],

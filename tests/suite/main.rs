@@ -19,6 +19,7 @@ mod replay_captures;
 mod replay_formats;
 mod replay_golden;
 mod replay_rig;
+mod rtp_ports;
 mod start_refusals;
 mod store_contract;
 mod store_outage;
