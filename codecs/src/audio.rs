@@ -4,7 +4,7 @@ use crate::codec::{Codec, DecodeError, Decoder};
 use crate::conceal::Concealer;
 use crate::payload::Payload;
 use crate::rate::SampleRate;
-use crate::resample::To16k;
+use crate::resample::Resampler;
 
 /// Turns the payloads of one RTP stream, in order, into one stream of 16 kHz
 /// mono audio with full scale 1.0.
@@ -13,11 +13,13 @@ use crate::resample::To16k;
 /// [`flush`](Self::flush) lasts exactly as long as what was given, whatever
 /// the packet lengths and codec changes; between flushes up to 15 ms of it are
 /// held back by the resampler. Sample `n` since the last flush belongs to the
-/// instant `n` / 16000 s on the same clock, so no delay needs to be deducted.
+/// instant `n` / 16000 s on the same clock, so no delay needs to be deducted
+/// but a codec's own, which is far below a packet (G.722 1.4 ms, Opus 6.5 ms).
 ///
 /// Memory: a new one holds none. After the first packet it holds what
-/// [`To16k`] does, 11 KiB at 8 kHz and nothing at 16 kHz, what [`Concealer`]
-/// does, and two bytes per sample of the longest packet so far, at most 8 KiB.
+/// [`Resampler`] does, under 1 KiB at 8 kHz and nothing at 16 kHz, what
+/// [`Codec::decoder`] and [`Concealer`] do, and two bytes per sample of the
+/// longest packet so far, at most 8 KiB.
 #[derive(Default)]
 pub struct AudioDecoder {
     /// None before the first packet that could be decoded.
@@ -31,7 +33,7 @@ struct Stream {
     decoder: Box<dyn Decoder>,
     /// At the codec's rate, so that the resampler glides over the seams.
     concealer: Concealer,
-    resampler: To16k,
+    resampler: Resampler,
 }
 
 /// What a packet turned out to hold.
@@ -109,29 +111,6 @@ impl AudioDecoder {
         Ok(Decoded { codec, samples_in })
     }
 
-    /// Makes up `samples_16k` / 16000 s of audio in place of packets that were
-    /// lost, and returns how many of these samples, from the first on, were
-    /// synthesised; the rest is silence. As [`Concealer::conceal`] has it: calls
-    /// in a row continue the same loss, and what is long is mostly silence.
-    ///
-    /// `out` grows by that much at once; the caller bounds it.
-    pub fn conceal(&mut self, samples_16k: usize, out: &mut Vec<f32>) -> usize {
-        let Some(stream) = &mut self.stream else {
-            out.resize(out.len() + samples_16k, 0.0);
-            return 0;
-        };
-        let [from, to] = [stream.codec.sample_rate(), SampleRate::OUTPUT].map(|r| r.hz() as usize);
-        let whole = samples_16k * from / to;
-        let made = stream.concealer.conceal(whole, &mut self.samples);
-        stream.resampler.push(&self.samples, out);
-        // What is short of one sample of the codec's.
-        stream
-            .resampler
-            .push_silence(samples_16k - whole * to / from, out);
-        self.empty();
-        made * to / from
-    }
-
     /// Lets `samples_16k` / 16000 s of silence pass in place of packets that
     /// were never sent. It goes through the same resampler, so the audio before
     /// it fades out as the filter has it, without a click. A loss behind it is
@@ -148,6 +127,42 @@ impl AudioDecoder {
             }
             None => out.resize(out.len() + samples_16k, 0.0),
         }
+    }
+
+    /// Makes up `samples_16k` / 16000 s of audio in place of packets that were
+    /// lost, and returns how many of these samples, from the first on, were
+    /// synthesised; the rest is silence. Calls in a row continue the same loss,
+    /// and what is long is mostly silence.
+    ///
+    /// Opus has a way of its own: for the first 100 ms, and for as much before
+    /// the gap's end as `next` carries a copy of. `next` is payload type and
+    /// payload of the packet after the gap, if it is there already; it must
+    /// still be decoded. All others are continued by [`Concealer`].
+    ///
+    /// `out` grows by that much at once; the caller bounds it.
+    pub fn conceal(
+        &mut self,
+        samples_16k: usize,
+        next: Option<(u8, &[u8])>,
+        out: &mut Vec<f32>,
+    ) -> usize {
+        let Some(stream) = &mut self.stream else {
+            out.resize(out.len() + samples_16k, 0.0);
+            return 0;
+        };
+        let same = |&(pt, _): &(u8, &[u8])| Payload::classify(pt) == Payload::Audio(stream.codec);
+        let next = next.filter(same).map(|(_, payload)| payload);
+        // Codecs with a way of their own are at 16 kHz, as they are to be.
+        let mut made = stream.decoder.conceal(samples_16k, next, &mut self.samples);
+        if self.samples.is_empty() {
+            let count = stream.resampler.break_of(samples_16k);
+            let made_up = stream.concealer.conceal(count, &mut self.samples);
+            // Half a sample more or less: as many as there were in all.
+            made = (made_up * samples_16k).checked_div(count).unwrap_or(0);
+        }
+        stream.resampler.push(&self.samples, out);
+        self.empty();
+        made
     }
 
     /// Appends what was held back. The next packet begins a new stretch of
@@ -172,20 +187,21 @@ impl AudioDecoder {
 
 /// What follows the decoder of `codec` once `old` has done its part; the same,
 /// in full flow, where the sample rate stays.
-fn rest_after(mut old: Stream, codec: Codec, out: &mut Vec<f32>) -> (Concealer, To16k) {
-    if old.resampler.rate() == codec.sample_rate() {
+fn rest_after(mut old: Stream, codec: Codec, out: &mut Vec<f32>) -> (Concealer, Resampler) {
+    if old.resampler.from() == codec.sample_rate() {
         return (old.concealer, old.resampler);
     }
     old.resampler.flush(out);
     rest_for(codec)
 }
 
-fn rest_for(codec: Codec) -> (Concealer, To16k) {
+fn rest_for(codec: Codec) -> (Concealer, Resampler) {
     (Concealer::new(codec.sample_rate()), resampler_for(codec))
 }
 
-fn resampler_for(codec: Codec) -> To16k {
-    To16k::new(codec.sample_rate()).expect("every codec decodes to a rate that is resampled")
+fn resampler_for(codec: Codec) -> Resampler {
+    Resampler::new(codec.sample_rate(), SampleRate::OUTPUT)
+        .expect("every codec decodes to a rate that is resampled")
 }
 
 #[cfg(test)]

@@ -56,7 +56,7 @@ type Fill = fn(&mut AudioDecoder, &mut Vec<f32>);
 
 const SILENCE: Fill = |decoder, out| decoder.silence(LENGTH, out);
 const CONCEALED: Fill = |decoder, out| {
-    decoder.conceal(LENGTH, out);
+    decoder.conceal(LENGTH, None, out);
 };
 
 #[test]

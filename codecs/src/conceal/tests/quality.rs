@@ -98,7 +98,7 @@ fn silence(said: &[u8], lost: &[bool]) -> Vec<f32> {
 
 fn ours(said: &[u8], lost: &[bool]) -> Vec<f32> {
     decode(said, lost, |decoder, samples, out| {
-        decoder.conceal(samples, out);
+        decoder.conceal(samples, None, out);
     })
 }
 
