@@ -4,7 +4,7 @@ use std::mem;
 use std::time::{Duration, Instant};
 
 use asterscribe_codecs::{AudioDecoder, Codec, Payload};
-use asterscribe_rtp::{Placed, Receiver, ReceiverConfig, Released, ReorderConfig};
+use asterscribe_rtp::{Placed, Receiver, ReceiverConfig, Released, ReorderConfig, Verdict};
 
 use super::SessionConfig;
 use super::timeline::{Placement, Timeline, to_samples};
@@ -108,7 +108,9 @@ impl LegMedia {
     pub(super) fn receive(&mut self, arrived: Instant, datagram: &[u8]) {
         let now = self.advance(arrived);
         // What was refused is counted by the receiver and changes nothing here.
-        let _verdict = self.receiver.receive(now, datagram);
+        if let Verdict::InOrder(packet) = self.receiver.receive(now, datagram) {
+            self.audio.released(packet);
+        }
         self.drain(now);
     }
 
@@ -170,7 +172,7 @@ impl LegMedia {
             received: rtp.received,
             decoded: audio.decoded,
             lost: rtp.lost,
-            late: rtp.late,
+            late: rtp.late + rtp.too_old,
             duplicate: rtp.duplicate,
             reordered: rtp.reordered,
             overflow: rtp.overflow,
@@ -178,6 +180,7 @@ impl LegMedia {
             rtcp: rtp.rtcp,
             not_rtp: rtp.other.total(),
             sequence_jump: rtp.sequence_jump,
+            overload_shed: rtp.over_rate,
             foreign_ssrc: rtp.foreign_ssrc,
             restarts: rtp.restarts,
             not_audio: audio.not_audio,
@@ -208,23 +211,8 @@ impl LegMedia {
     fn drain(&mut self, now: Instant) {
         while let Some(released) = self.receiver.poll(now) {
             match released {
-                Released::Packet(Placed {
-                    time,
-                    payload_type,
-                    payload,
-                    arrived,
-                    ..
-                }) => match Payload::classify(payload_type.get()) {
-                    Payload::Audio(codec) => {
-                        self.audio
-                            .packet(codec, payload_type.get(), time.0, payload, arrived);
-                    }
-                    Payload::ComfortNoise | Payload::TelephoneEvent | Payload::CiscoDtmf => {
-                        self.audio.stats.not_audio += 1;
-                    }
-                    Payload::Unknown(_) => self.audio.stats.unknown_payload += 1,
-                },
-                Released::Lost { count } => self.audio.missing += count,
+                Released::Packet(packet) => self.audio.released(packet),
+                Released::Lost { count, .. } => self.audio.missing += count,
                 Released::Restart { .. } => self.audio.timeline.restart(),
             }
         }
@@ -235,6 +223,25 @@ impl Audio {
     /// Whether there is anything that [`Self::flush`] would give out.
     fn is_open(&self) -> bool {
         self.has_tail || self.segmenter.is_speaking()
+    }
+
+    fn released(&mut self, packet: Placed<'_>) {
+        let Placed {
+            time,
+            payload_type,
+            payload,
+            arrived,
+            ..
+        } = packet;
+        match Payload::classify(payload_type.get()) {
+            Payload::Audio(codec) => {
+                self.packet(codec, payload_type.get(), time.0, payload, arrived);
+            }
+            Payload::ComfortNoise | Payload::TelephoneEvent | Payload::CiscoDtmf => {
+                self.stats.not_audio += 1;
+            }
+            Payload::Unknown(_) => self.stats.unknown_payload += 1,
+        }
     }
 
     fn packet(&mut self, codec: Codec, pt: u8, time: u64, payload: &[u8], arrived: Instant) {

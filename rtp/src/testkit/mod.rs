@@ -4,6 +4,7 @@
 pub mod build;
 pub mod netem;
 pub mod random;
+pub mod rtcp;
 
 use std::time::Instant;
 
