@@ -16,6 +16,7 @@
 //! packets that wait on a gap, 32 packets of a source on probation, and
 //! [`RateConfig`] for what a leg may send.
 
+pub mod events;
 pub mod gate;
 pub mod ids;
 pub mod receiver;
