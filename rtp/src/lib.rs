@@ -19,6 +19,7 @@
 pub mod events;
 pub mod gate;
 pub mod ids;
+pub mod quality;
 pub mod receiver;
 pub mod reorder;
 pub mod rtcp;
