@@ -10,7 +10,7 @@ use asterscribe::call::Leg;
 use asterscribe::clock;
 use asterscribe::session::{Input, Output, Session, SessionConfig};
 use asterscribe_codecs::{AudioDecoder, Concealer, SampleRate};
-use asterscribe_rtp::{Placed, Receiver, ReceiverConfig, Released};
+use asterscribe_rtp::{Receiver, ReceiverConfig, Verdict};
 use criterion::{Criterion, criterion_group, criterion_main};
 
 const PACKET: Duration = Duration::from_millis(20);
@@ -79,20 +79,14 @@ fn to_samples(c: &mut Criterion) {
         group.bench_function(name, |b| {
             b.iter(|| {
                 let (now, datagram) = source.next();
-                let verdict = receiver.receive(now, black_box(datagram));
-                black_box(verdict);
-                while let Some(released) = receiver.poll(now) {
-                    if let Released::Packet(Placed {
-                        payload_type,
-                        payload,
-                        ..
-                    }) = released
-                    {
-                        decoder
-                            .decode(payload_type.get(), payload, &mut samples)
-                            .expect("audio");
-                    }
-                }
+                let Verdict::InOrder(packet) = receiver.receive(now, black_box(datagram)) else {
+                    panic!("a packet in order is handed out at once");
+                };
+                let payload_type = packet.payload_type.get();
+                decoder
+                    .decode(payload_type, packet.payload, &mut samples)
+                    .expect("audio");
+                assert!(receiver.poll(now).is_none());
                 black_box(&samples);
                 samples.clear();
             });

@@ -422,6 +422,7 @@ impl Room {
                     tracing::info!(%call, leg, kind = ?event.kind, "{}", event.text);
                     MediaEventKind::Event(event)
                 }
+                Output::Digit(digit) => MediaEventKind::Digit(digit),
                 Output::Stats(legs) => MediaEventKind::Stats(legs),
                 Output::Closed(legs) => {
                     closed = true;
