@@ -166,6 +166,9 @@ pub enum ServiceError {
         /// The limit.
         max: u64,
     },
+    /// 503 + Retry-After: `RTP_MODE=per-call`, and no port can be had; says why.
+    #[error("no RTP port can be had: {0}")]
+    NoRtpPort(String),
     /// 503 + Retry-After: Asterisk is not configured, or not reachable now.
     #[error("Asterisk cannot be asked: {0}")]
     AsteriskUnavailable(String),

@@ -1,6 +1,6 @@
 //! Bodies of fuzz targets, run over the corpus by the ordinary tests too.
 
-use crate::{AudioDecoder, Codec, SampleRate};
+use crate::{AudioDecoder, Codec, Concealer, SampleRate};
 
 /// Reads `script` as a sequence of operations on one decoder and checks that
 /// every sample given comes out, exactly once and finite.
@@ -170,6 +170,69 @@ impl Book {
     }
 }
 
+/// Reads `script` as a sequence of operations on one [`Concealer`] and checks
+/// lengths, bounds and what is said to be synthesised, and that a second one,
+/// which is given the same in smaller pieces, makes the same of it.
+///
+/// The first octet chooses the rate. An operation is an octet of kind and two
+/// of what it needs.
+///
+/// # Panics
+/// When a promise of [`Concealer`] is broken.
+pub fn conceal_ops(script: &[u8]) {
+    let Some((first, script)) = script.split_first() else {
+        return;
+    };
+    let rate = [SampleRate::HZ_8000, SampleRate::HZ_16000][usize::from(first % 2)];
+    let (mut whole, mut pieces) = (Concealer::new(rate), Concealer::new(rate));
+    // The largest sample that was given; no audio is concealed louder.
+    let mut peak = 0;
+    let (operations, _) = script.as_chunks::<3>();
+    for &[kind, a, b] in operations {
+        let count = usize::from(a) * 4;
+        match kind {
+            0..=0x9f => {
+                let step = i16::from_le_bytes([kind, b]);
+                let audio: Vec<i16> = (0..count as i16).map(|n| n.wrapping_mul(step)).collect();
+                let (mut one, mut other) = (audio.clone(), audio);
+                whole.good(&mut one);
+                other
+                    .chunks_mut(usize::from(b) + 1)
+                    .for_each(|part| pieces.good(part));
+                assert_eq!(one, other, "good audio depends on how it is cut");
+                peak = one.iter().map(|x| x.unsigned_abs()).fold(peak, u16::max);
+            }
+            0xa0..=0xef => {
+                let (mut one, mut other) = (vec![7.0_f32], vec![7.0_f32]);
+                let made = whole.conceal(count, &mut one);
+                let piece = count.min(usize::from(b));
+                let mut sum = pieces.conceal(piece, &mut other);
+                sum += pieces.conceal(count - piece, &mut other);
+                assert_eq!(
+                    (&one, made),
+                    (&other, sum),
+                    "a loss depends on how it is cut"
+                );
+                assert_eq!(one.len(), 1 + count);
+                assert!(made <= count.min(60 * rate.hz() as usize / 1000));
+                let loudest = f32::from(peak) / 32_768.0;
+                assert!(
+                    one[1..].iter().all(|sample| sample.abs() <= loudest),
+                    "louder than what was heard"
+                );
+                assert!(
+                    one[1 + made..].iter().all(|&sample| sample == 0.0),
+                    "not silent"
+                );
+            }
+            _ => {
+                whole.reset();
+                pieces.reset();
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::path::Path;
@@ -190,5 +253,6 @@ mod tests {
         corpus("gsm", super::gsm);
         corpus("g722", super::g722);
         corpus("opus", super::opus);
+        corpus("conceal", super::conceal_ops);
     }
 }

@@ -47,7 +47,7 @@ const NOT_IN_CORES: [(&str, &[&str]); 14] = [
 ];
 
 /// Packages from crates.io that are known in one place only.
-const HOMES: [(&str, &[&str]); 15] = [
+const HOMES: &[(&str, &[&str])] = &[
     ("rtp", &["rtp/src/wire.rs"]),
     ("webrtc_util", &["rtp/src/wire.rs"]),
     ("rubato", &["codecs/src/resample/fft.rs"]),
@@ -60,7 +60,16 @@ const HOMES: [(&str, &[&str]); 15] = [
     ("redis", &["src/store/redis/"]),
     ("pcap_parser", &["src/replay/capture.rs"]),
     ("etherparse", &["src/replay/capture.rs"]),
-    ("socket2", &["src/live/media/socket.rs"]),
+    ("socket2", &["src/live/media/socket.rs", "src/bench/"]),
+    (
+        "nix",
+        &[
+            "src/live/media/socket.rs",
+            "src/live/media/own.rs",
+            "src/live/limits.rs",
+            "src/bench/",
+        ],
+    ),
     (
         "reqwest",
         &["asterisk/src/client/", "src/demo.rs", "src/cli.rs"],

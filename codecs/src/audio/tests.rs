@@ -154,21 +154,84 @@ fn silence_takes_its_place_in_the_stream() {
     assert!(out[777 + 320 + 400].abs() < 1e-3);
 }
 
-#[test]
-fn what_is_missing_is_made_up_where_the_codec_can() {
-    let (mut decoder, mut out) = (AudioDecoder::new(), Vec::new());
-    assert_eq!(decoder.conceal(33, None, &mut out), 0);
-    decoder.decode(0, &[0x80; 160], &mut out).unwrap();
-    assert_eq!(decoder.conceal(320, Some((0, &[0x80; 160])), &mut out), 0);
-    decoder.flush(&mut out);
-    assert_eq!(out.len(), 33 + 320 + 320);
-    assert!(
-        out[33 + 320 + 100..]
-            .iter()
-            .all(|sample| sample.abs() < 1e-3)
-    );
+/// A tone of 200 Hz in µ-law, 20 ms from a sample on.
+fn tone(start: usize) -> Vec<u8> {
+    let sample = |n| {
+        let turn = std::f32::consts::TAU * 200.0 / 8_000.0;
+        g711::encode_ulaw((8_000.0 * (turn * n as f32).sin()) as i16)
+    };
+    (start..start + 160).map(sample).collect()
+}
 
-    out.clear();
+#[test]
+fn a_loss_is_concealed_in_its_place_and_what_was_made_up_is_told() {
+    let mut decoder = AudioDecoder::new();
+    let mut out = Vec::new();
+    assert_eq!(
+        decoder.conceal(321, None, &mut out),
+        0,
+        "nothing was heard yet"
+    );
+    assert_eq!(out, vec![0.0; 321]);
+    for n in 0..5 {
+        decoder.decode(0, &tone(n * 160), &mut out).unwrap();
+    }
+    // Halves of a sample of 8 kHz add up.
+    assert_eq!(decoder.conceal(161, None, &mut out), 161);
+    assert_eq!(decoder.conceal(161, None, &mut out), 161);
+    decoder.silence(0, &mut out);
+    assert_eq!(
+        decoder.conceal(960, None, &mut out),
+        960 - 322,
+        "60 ms, no more"
+    );
+    decoder.decode(0, &tone(0), &mut out).unwrap();
+    decoder.flush(&mut out);
+    assert_eq!(out.len(), 321 + 5 * 320 + 161 + 161 + 960 + 320);
+
+    // The first 10 ms go on as the tone did.
+    let lost = 321 + 5 * 320;
+    for at in lost..lost + 160 {
+        assert!((out[at] - out[at - 160]).abs() < 0.02, "{at}");
+    }
+    assert!(
+        out[lost + 1_000..lost + 1_200]
+            .iter()
+            .all(|x| x.abs() < 1e-3)
+    );
+}
+
+#[test]
+fn silence_and_a_flush_end_what_a_loss_could_go_on_from() {
+    type Pause = fn(&mut AudioDecoder, &mut Vec<f32>);
+    let pauses: [Pause; 2] = [|decoder, out| decoder.silence(1, out), AudioDecoder::flush];
+    for pause in pauses {
+        let mut decoder = AudioDecoder::new();
+        let mut out = Vec::new();
+        decoder.decode(0, &tone(0), &mut out).unwrap();
+        pause(&mut decoder, &mut out);
+        assert_eq!(decoder.conceal(320, None, &mut out), 0);
+    }
+}
+
+#[test]
+fn another_codec_of_the_same_rate_goes_on_from_the_last() {
+    let mut decoder = AudioDecoder::new();
+    let mut out = Vec::new();
+    decoder.decode(0, &tone(0), &mut out).unwrap();
+    decoder.decode(8, &[0xd5; 8], &mut out).unwrap();
+    assert_eq!(decoder.conceal(320, None, &mut out), 320);
+    decoder.decode(118, &[0; 640], &mut out).unwrap();
+    assert_eq!(
+        decoder.conceal(320, None, &mut out),
+        0,
+        "of 16 kHz nothing was heard"
+    );
+}
+
+#[test]
+fn opus_makes_up_what_is_missing_by_itself() {
+    let (mut decoder, mut out) = (AudioDecoder::new(), Vec::new());
     let packet = [0x08, 0x9a, 0x51, 0x33, 0x77, 0x21, 0x0c, 0x5e];
     decoder.decode(107, &packet, &mut out).unwrap();
     for next in [None, Some((0, &packet[..])), Some((107, &packet[..]))] {
