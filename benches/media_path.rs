@@ -63,13 +63,45 @@ impl Source {
     }
 }
 
+/// A frame whose every field holds something; what it sounds like costs the same as speech.
+fn gsm_frame() -> Vec<u8> {
+    let mut frame: Vec<u8> = (0..33).map(|n| n * 29 + 11).collect();
+    frame[0] = 0xd6;
+    frame
+}
+
+fn g722_packet() -> Vec<u8> {
+    let tone = (0..320).map(|n| ((n as f32 * 0.2).sin() * 8000.0) as i16);
+    let mut packet = Vec::new();
+    asterscribe_codecs::g722::Encoder::new().encode(&tone.collect::<Vec<_>>(), &mut packet);
+    packet
+}
+
+/// 20 ms of wide-band SILK of 60 octets, as Asterisk sends for speech.
+fn opus_packet() -> Vec<u8> {
+    let noise = (1..60u8).map(|n| n.wrapping_mul(151).rotate_left(3));
+    std::iter::once(0x48).chain(noise).collect()
+}
+
 /// Receive, order, decode, resample: one packet.
 fn to_samples(c: &mut Criterion) {
     let sources = [
         ("ulaw", Source::ulaw()),
         ("alaw", Source::new(8, vec![0x35; 160], 160)),
+        ("gsm", Source::new(3, gsm_frame(), 160)),
+        ("g722", Source::new(9, g722_packet(), 160)),
+        ("opus", Source::new(107, opus_packet(), 960)),
         ("slin", Source::new(10, [0x12, 0x34].repeat(160), 160)),
+        ("slin12", Source::new(122, [0x12, 0x34].repeat(240), 240)),
         ("slin16", Source::new(118, [0x12, 0x34].repeat(320), 320)),
+        ("slin24", Source::new(123, [0x12, 0x34].repeat(480), 480)),
+        ("slin32", Source::new(124, [0x12, 0x34].repeat(640), 640)),
+        ("slin44", Source::new(125, [0x12, 0x34].repeat(882), 882)),
+        ("slin48", Source::new(126, [0x12, 0x34].repeat(960), 960)),
+        (
+            "slin96",
+            Source::new(127, [0x12, 0x34].repeat(1_920), 1_920),
+        ),
     ];
     let mut group = c.benchmark_group("20 ms packet: datagram to 16 kHz samples");
     for (name, mut source) in sources {
