@@ -53,6 +53,9 @@ pub struct LegStats {
     pub audio_ms: u64,
     /// Time missing for lost packets, milliseconds.
     pub lost_ms: u64,
+    /// How much of the time without audio was made up from what was before it, milliseconds.
+    #[serde(default)]
+    pub concealed_ms: u64,
     /// Time in which the sender sent nothing, by its own timestamps, milliseconds.
     pub silent_ms: u64,
     /// Audio handed to recognition, milliseconds.
@@ -87,6 +90,7 @@ impl AddAssign<&Self> for LegStats {
             decode_errors,
             audio_ms,
             lost_ms,
+            concealed_ms,
             silent_ms,
             speech_ms,
             utterances,
@@ -112,6 +116,7 @@ impl AddAssign<&Self> for LegStats {
         *decode_errors += more.decode_errors;
         *audio_ms += more.audio_ms;
         *lost_ms += more.lost_ms;
+        *concealed_ms += more.concealed_ms;
         *silent_ms += more.silent_ms;
         *speech_ms += more.speech_ms;
         *utterances += more.utterances;

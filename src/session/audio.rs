@@ -80,6 +80,7 @@ pub(super) struct AudioStats {
     pub(super) decode_errors: u64,
     pub(super) audio: u64,
     pub(super) lost: u64,
+    pub(super) concealed: u64,
     pub(super) silent: u64,
     pub(super) speech: u64,
     pub(super) utterances: u64,
@@ -151,8 +152,12 @@ impl Audio {
         self.last_length = length;
         match self.timeline.place(time, time + units, clock, arrived) {
             Placement::Contiguous => {}
-            Placement::After(gap) => self.pass(gap, &missing, GapReason::SenderSilence),
-            Placement::Discontinuity(gap) => self.pass(gap, &missing, GapReason::Discontinuity),
+            Placement::After(gap) => {
+                self.pass(gap, &missing, GapReason::SenderSilence, (pt, payload));
+            }
+            Placement::Discontinuity(gap) => {
+                self.pass(gap, &missing, GapReason::Discontinuity, (pt, payload));
+            }
         }
         if self.depth == Depth::Ordered {
             self.stats.audio += length;
@@ -170,7 +175,7 @@ impl Audio {
             }
             Err(_) => {
                 self.stats.decode_errors += 1;
-                self.fill(GapReason::DecodeError, length);
+                self.fill(GapReason::DecodeError, length, None);
             }
         }
         self.segment();
@@ -225,7 +230,7 @@ impl Audio {
     /// Lets `samples` of the timeline pass without audio. As a rule a packet
     /// holds as much as its neighbours; what `missing` does not explain has the
     /// reason `rest`.
-    fn pass(&mut self, samples: u64, missing: &Missing, rest: GapReason) {
+    fn pass(&mut self, samples: u64, missing: &Missing, rest: GapReason, next: (u8, &[u8])) {
         let mut left = samples;
         let parts = [
             (GapReason::UnknownPayload, missing.unknown),
@@ -247,7 +252,7 @@ impl Audio {
             }
         } else if samples <= to_samples(MAX_FILL) {
             for (reason, part) in parts {
-                self.fill(reason, part);
+                self.fill(reason, part, Some(next));
             }
             self.segment();
         } else {
@@ -261,10 +266,18 @@ impl Audio {
         }
     }
 
-    /// A short break within the audio.
-    fn fill(&mut self, reason: GapReason, samples: u64) {
+    /// A short break within the audio: made up if it was lost, silence if it was
+    /// never sent. `next` is the packet behind it.
+    fn fill(&mut self, reason: GapReason, samples: u64, next: Option<(u8, &[u8])>) {
         self.ledger.gap(reason, samples);
-        self.decoder.silence(samples as usize, &mut self.samples);
+        // At most `MAX_FILL`, or a packet.
+        let count = samples as usize;
+        if reason == GapReason::SenderSilence {
+            self.decoder.silence(count, &mut self.samples);
+        } else {
+            let made_up = self.decoder.conceal(count, next, &mut self.samples);
+            self.stats.concealed += made_up as u64;
+        }
     }
 
     /// Gives out what the resampler held back. The timeline then stands where the samples do.

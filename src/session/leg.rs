@@ -170,6 +170,7 @@ impl LegMedia {
             decode_errors: audio.decode_errors,
             audio_ms: audio.audio / SAMPLES_PER_MS,
             lost_ms: audio.lost / SAMPLES_PER_MS,
+            concealed_ms: audio.concealed / SAMPLES_PER_MS,
             silent_ms: audio.silent / SAMPLES_PER_MS,
             speech_ms: audio.speech / SAMPLES_PER_MS,
             utterances: audio.utterances,

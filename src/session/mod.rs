@@ -5,8 +5,8 @@
 //!
 //! 1. Every input comes with `now`, which never runs backwards. Only a datagram
 //!    that was held until its leg was known may come with an earlier arrival.
-//! 2. After each [`Session::handle`], call [`Session::poll`] until it answers
-//!    [`Output::Wait`].
+//! 2. After one [`Session::handle`], or several in a row, call [`Session::poll`]
+//!    until it answers [`Output::Wait`].
 //! 3. At the time that `Wait` names, hand in [`Input::Timer`] if nothing else came.
 //! 4. Every [`Output::Transcribe`] is answered by exactly one
 //!    [`Input::Recognised`], whenever; lines come out in the order of the jobs,
@@ -22,6 +22,7 @@ mod tests;
 mod timeline;
 
 use std::collections::VecDeque;
+use std::mem;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -193,6 +194,8 @@ pub struct Session {
     next_line: u64,
     next_stats: Instant,
     told: Vec<LegStats>,
+    /// Whether the counters may differ from what was told.
+    news: bool,
     phase: Phase,
 }
 
@@ -218,6 +221,7 @@ impl Session {
             outputs: VecDeque::new(),
             next_line: 0,
             told: Vec::new(),
+            news: false,
             phase: Phase::Open,
         }
     }
@@ -229,6 +233,9 @@ impl Session {
 
     /// Adds a party.
     pub fn add_leg(&mut self, leg: Leg) -> LegIndex {
+        // Not four at once, as a vector would: a call has one or two.
+        self.legs.reserve_exact(1);
+        self.told.reserve_exact(1);
         self.legs
             .push(LegMedia::new(leg, &self.config, self.opened));
         self.told.push(LegStats::default());
@@ -264,6 +271,7 @@ impl Session {
                 self.run_due(now);
                 if let Some(media) = self.legs.get_mut(leg.0) {
                     media.receive(now, bytes);
+                    self.news = true;
                     self.collect(leg.0);
                     self.overhear(now, leg.0);
                 }
@@ -286,7 +294,10 @@ impl Session {
                 }
             }
             Input::Timer => self.advance(now),
-            Input::Recognised { job, result } => self.jobs.answer(job, result),
+            Input::Recognised { job, result } => {
+                self.news = true;
+                self.jobs.answer(job, result);
+            }
             Input::Hangup => self.hang_up(now),
         }
         self.tell_news();
@@ -314,7 +325,7 @@ impl Session {
     fn deadline(&self) -> Option<Instant> {
         match self.phase {
             Phase::Open => {
-                let stats = self.stats_are_news().then_some(self.next_stats);
+                let stats = self.news.then_some(self.next_stats);
                 self.legs
                     .iter()
                     .filter_map(LegMedia::deadline)
@@ -330,7 +341,7 @@ impl Session {
         match self.phase {
             Phase::Open => {
                 self.run_due(now);
-                if now >= self.next_stats && self.stats_are_news() {
+                if now >= self.next_stats && mem::take(&mut self.news) && self.stats_are_news() {
                     self.next_stats = now + self.config.stats_interval;
                     self.told = self.legs.iter().map(LegMedia::stats).collect();
                     self.outputs.push_back(Output::Stats(self.snapshots()));
@@ -352,6 +363,7 @@ impl Session {
                 return;
             };
             self.legs[index].on_timer(due);
+            self.news = true;
             self.collect(index);
             if self.legs[index].deadline() == Some(due) {
                 return;

@@ -19,7 +19,7 @@ use tokio::sync::{Notify, mpsc};
 pub use self::ari::AriLink;
 use self::book::{CallBook, Entry, History, Opened, Opening, Past, Stint};
 use self::pending::Pending;
-use super::media::{LegRefused, MediaEvent, MediaEventKind, MediaPort, OpenCall};
+use super::media::{LegRefused, MediaEvent, MediaEventKind, MediaPort, OpenCall, PortPool};
 use crate::call::{CallId, CallStatus, EndReason, Leg, Origin};
 use crate::clock;
 use crate::config::EndpointTemplate;
@@ -50,6 +50,7 @@ pub struct Desk {
     config: DeskConfig,
     book: Mutex<CallBook>,
     ports: Vec<MediaPort>,
+    own_ports: Option<PortPool>,
     store: Arc<dyn Store>,
     writer: StoreWriter,
     pool: Arc<PoolStats>,
@@ -74,6 +75,8 @@ impl std::fmt::Debug for Desk {
 pub struct DeskParts {
     /// The media threads.
     pub ports: Vec<MediaPort>,
+    /// Ports that registered legs get to themselves, where they do.
+    pub own_ports: Option<PortPool>,
     /// For reading.
     pub store: Arc<dyn Store>,
     /// For writing.
@@ -95,6 +98,7 @@ impl Desk {
     pub fn new(config: DeskConfig, parts: DeskParts) -> Self {
         let DeskParts {
             ports,
+            own_ports,
             store,
             writer,
             pool,
@@ -104,6 +108,7 @@ impl Desk {
             book: Mutex::new(CallBook::new(config.node.clone())),
             config,
             ports,
+            own_ports,
             store,
             writer,
             pool,
