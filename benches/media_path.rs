@@ -150,7 +150,7 @@ fn concealment(c: &mut Criterion) {
         });
         let mut concealer = Concealer::new(rate);
         let mut good = voice;
-        let mut out = Vec::with_capacity(packet);
+        let mut out: Vec<i16> = Vec::with_capacity(packet);
         group.bench_function(format!("lost, and 100 ms good, {rate}"), |b| {
             b.iter(|| {
                 concealer.good(black_box(&mut good));

@@ -10,6 +10,7 @@ mod api_routes;
 mod architecture;
 mod asterisk;
 mod asterisk_dtmf;
+mod bench_media;
 mod conceal_words;
 mod desk_again;
 mod desk_stop;

@@ -132,6 +132,7 @@ pub(super) struct AddLeg {
     call: CallId,
     leg: Leg,
     source: SocketAddr,
+    /// What it was asked to send.
     expected: Expected,
     /// Whether it may exist: then its source moves, as when its media channel was made anew.
     may_exist: bool,

@@ -176,9 +176,11 @@ impl Room {
     pub(super) fn tick(&mut self, now: Instant) {
         self.gate.expire(now);
         self.observe(now);
-        for key in mem::take(&mut self.touched) {
+        let mut touched = mem::take(&mut self.touched);
+        for key in touched.drain(..) {
             self.contain(now, key, |room| room.pump(key, now));
         }
+        self.touched = touched;
         let mut awake = mem::take(&mut self.awake);
         self.residents.awake(now, &mut awake);
         for key in awake.drain(..) {
