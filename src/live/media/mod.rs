@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Sender, TrySendError, bounded};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::call::{CallEvent, CallId, Leg, TranscriptLine};
+use crate::call::{CallEvent, CallId, DtmfDigit, Leg, TranscriptLine};
 use crate::session::{Expected, LegSnapshot, SessionConfig};
 use crate::speech::pool::{Pool, PoolHandle};
 
@@ -81,6 +81,8 @@ pub enum MediaEventKind {
     Line(TranscriptLine),
     /// Something happened to a leg's media.
     Event(CallEvent),
+    /// A party pressed a key, by its packets.
+    Digit(DtmfDigit),
     /// The counters have changed.
     Stats(Vec<LegSnapshot>),
     /// Nothing has come from any leg for the call's idle limit.

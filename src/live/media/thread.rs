@@ -214,7 +214,7 @@ impl Ends {
             match event.kind {
                 // Newer ones follow, and `Closed` brings the last.
                 MediaEventKind::Stats(_) if self.outbox.len() >= OUTBOX => continue,
-                MediaEventKind::Line(_) | MediaEventKind::Event(_)
+                MediaEventKind::Line(_) | MediaEventKind::Event(_) | MediaEventKind::Digit(_)
                     if self.outbox.len() >= 2 * OUTBOX =>
                 {
                     let lost = room.counters().count_event_lost();
