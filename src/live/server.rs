@@ -9,10 +9,11 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
-use super::desk::{AriLink, Desk, DeskConfig, DeskParts};
+use super::desk::{AriLink, CaptureDesk, Desk, DeskConfig, DeskParts};
 use super::media::{MediaConfig, MediaPlane, MediaPort, Ticket};
 use crate::api::{self, ApiConfig, ApiLimits, ServeLimits};
 use crate::call::{CallId, Origin};
+use crate::capture::{CaptureConfig, CaptureNews, CaptureThread};
 use crate::clock;
 use crate::config::Settings;
 use crate::service::{PartHealth, PartState, RtpTarget};
@@ -29,12 +30,16 @@ const TICK: Duration = Duration::from_millis(5);
 /// Events on their way from the media threads to the desk.
 const MEDIA_EVENTS: usize = 8192;
 
+/// What became of captures, on its way to the desk.
+const CAPTURE_NEWS: usize = 1024;
+
 /// How long the end may take: requests under way and, meanwhile, hang-ups at
-/// Asterisk; then last words, then the store. With all of them hanging, 25 s.
+/// Asterisk; then last words, then the store. With all of them hanging, 27 s.
 const DRAIN_GRACE: Duration = Duration::from_secs(5);
 const ARI_GRACE: Duration = Duration::from_secs(12);
 const WORDS_GRACE: Duration = Duration::from_secs(8);
 const EVENTS_GRACE: Duration = Duration::from_secs(1);
+const CAPTURE_GRACE: Duration = Duration::from_secs(2);
 const STORE_GRACE: Duration = Duration::from_secs(4);
 
 /// How long the store is waited for at start, to learn what a predecessor left.
@@ -90,6 +95,9 @@ pub enum StartError {
     /// Asterisk cannot be spoken to as configured.
     #[error("ASTERISK_ARI_URL: {0}")]
     Asterisk(String),
+    /// Captures cannot be kept there.
+    #[error("CAPTURE_DIR: {0}")]
+    Capture(io::Error),
 }
 
 /// Runs until `shutdown` ends. Returns once everything is down, or at once
@@ -125,6 +133,7 @@ struct Running {
     ari_task: Option<JoinHandle<()>>,
     stop_ari: watch::Sender<bool>,
     follower: JoinHandle<()>,
+    captures: Option<(CaptureThread, JoinHandle<()>)>,
     /// Tasks that may be cut off at the end.
     chores: [JoinHandle<()>; 2],
 }
@@ -142,6 +151,8 @@ impl Running {
         let writer = StoreWriter::spawn(Arc::clone(&store), WriterSettings::default(), clock::wall);
         let rtp = targets.first();
         let rtp = rtp.map(|target| SocketAddr::new(target.host, target.port));
+        let (capture_news, capture_heard) = mpsc::channel(CAPTURE_NEWS);
+        let capture_thread = start_captures(settings, capture_news)?;
         let config = DeskConfig {
             node: settings.node_name.clone(),
             max_calls: settings.max_concurrent_calls,
@@ -156,10 +167,19 @@ impl Running {
             writer,
             pool: pool.stats(),
             ari,
+            captures: settings.capture.as_ref().zip(capture_thread.as_ref()).map(
+                |(settings, thread)| CaptureDesk {
+                    captures: thread.captures(),
+                    rule: settings.rule.clone(),
+                    max_bytes: settings.max_bytes,
+                },
+            ),
         };
         let desk = Arc::new(Desk::new(config, parts));
         let ears = Arc::clone(&desk);
         let follower = tokio::spawn(async move { ears.follow_media(media_heard).await });
+        let clerk = Arc::clone(&desk);
+        let clerk = tokio::spawn(async move { clerk.follow_captures(capture_heard).await });
         let historian = Arc::clone(&desk);
         let historian = tokio::spawn(async move { historian.follow_histories().await });
         let recalled = recall(&desk).await;
@@ -168,7 +188,8 @@ impl Running {
             .map(|task| task.spawn(Arc::clone(&desk), recalled, ari_stopped))
             .transpose()
             .map_err(StartError::Asterisk)?;
-        let expiry = tokio::spawn(expire_forever(store));
+        let keep = settings.retention.call;
+        let expiry = tokio::spawn(expire_forever(store, Arc::clone(&desk), keep));
         Ok(Self {
             desk,
             plane,
@@ -176,6 +197,7 @@ impl Running {
             ari_task,
             stop_ari,
             follower,
+            captures: capture_thread.map(|thread| (thread, clerk)),
             chores: [historian, expiry],
         })
     }
@@ -213,7 +235,7 @@ impl Running {
         tokio::join!(api::serve(listener, router, limits, told), without_asterisk);
         let [historian, expiry] = self.chores;
         expiry.abort();
-        stop(&self.desk, self.plane, self.follower).await;
+        stop(&self.desk, self.plane, self.follower, self.captures).await;
         historian.abort();
     }
 }
@@ -228,7 +250,12 @@ async fn release_callers(ari_task: Option<JoinHandle<()>>) {
 }
 
 /// The calls' last words, then the store.
-async fn stop(desk: &Arc<Desk>, plane: MediaPlane, follower: JoinHandle<()>) {
+async fn stop(
+    desk: &Arc<Desk>,
+    plane: MediaPlane,
+    follower: JoinHandle<()>,
+    captures: Option<(CaptureThread, JoinHandle<()>)>,
+) {
     desk.close_all(WORDS_GRACE).await;
     let joined = tokio::task::spawn_blocking(move || drop(plane)).await;
     if joined.is_err() {
@@ -237,6 +264,14 @@ async fn stop(desk: &Arc<Desk>, plane: MediaPlane, follower: JoinHandle<()>) {
     // With the threads gone it ends by itself, after their last events.
     if tokio::time::timeout(EVENTS_GRACE, follower).await.is_err() {
         tracing::error!("the media threads' last events were not taken in time");
+    }
+    if let Some((thread, clerk)) = captures {
+        // A disk that hangs must not hold up the end.
+        let ended = tokio::task::spawn_blocking(move || drop(thread));
+        let clerk = async { tokio::join!(ended, clerk) };
+        if tokio::time::timeout(CAPTURE_GRACE, clerk).await.is_err() {
+            tracing::error!("captures were not written to their ends in time");
+        }
     }
     desk.finish(STORE_GRACE).await;
 }
@@ -325,6 +360,23 @@ fn start_media(
     MediaPlane::start(&config, pool, events).map_err(StartError::Rtp)
 }
 
+/// Captures are opt-in: without a folder there is no thread.
+fn start_captures(
+    settings: &Settings,
+    news: mpsc::Sender<CaptureNews>,
+) -> Result<Option<CaptureThread>, StartError> {
+    let Some(capture) = &settings.capture else {
+        return Ok(None);
+    };
+    let config = CaptureConfig {
+        dir: capture.dir.clone(),
+        total_bytes: capture.total_bytes,
+        by_rule: !capture.rule.is_off(),
+    };
+    let thread = CaptureThread::start(&config, news, clock::wall, clock::now);
+    thread.map(Some).map_err(StartError::Capture)
+}
+
 /// Where peers are to send RTP, for each media thread. Never an unspecified address.
 fn advertised(settings: &Settings, ports: &[MediaPort]) -> Result<Vec<RtpTarget>, StartError> {
     let bind = settings.rtp_bind;
@@ -401,10 +453,11 @@ async fn recall(desk: &Arc<Desk>) -> Vec<(CallId, String, Origin)> {
     Vec::new()
 }
 
-async fn expire_forever(store: Arc<dyn Store>) {
+async fn expire_forever(store: Arc<dyn Store>, desk: Arc<Desk>, captures: Duration) {
     let mut interval = tokio::time::interval(EXPIRY_INTERVAL);
     loop {
         interval.tick().await;
+        desk.expire_captures(captures);
         match store.expire().await {
             Ok(0) => {}
             Ok(gone) => tracing::info!(gone, "calls have outlived their retention"),

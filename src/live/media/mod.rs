@@ -6,6 +6,7 @@
 //! difference between 7 µs and 1.4 µs of CPU per packet, and a packet waits at
 //! most one tick.
 
+mod capture;
 mod room;
 mod socket;
 mod thread;
@@ -19,6 +20,7 @@ use crossbeam_channel::{Sender, TrySendError, bounded};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::call::{CallId, Leg, TranscriptLine};
+use crate::capture::Tap;
 use crate::session::{LegSnapshot, SessionConfig};
 use crate::speech::pool::{Pool, PoolHandle};
 
@@ -100,6 +102,10 @@ pub(super) enum Command {
         may_exist: bool,
         reply: oneshot::Sender<Result<(), LegRefused>>,
     },
+    Capture {
+        call: CallId,
+        tap: Tap,
+    },
     Hangup(CallId),
 }
 
@@ -173,6 +179,12 @@ impl MediaPort {
             reply,
         })?;
         answer.await.unwrap_or(Err(LegRefused::NotOpen))
+    }
+
+    /// Records what reaches a call from now on; `false` if the thread's queue of orders is full.
+    #[must_use]
+    pub fn capture(&self, call: CallId, tap: Tap) -> bool {
+        self.order(Command::Capture { call, tap }).is_ok()
     }
 
     /// Ends a call's media; [`MediaEventKind::Closed`] follows when its last line is out.

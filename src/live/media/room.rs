@@ -11,8 +11,10 @@ use std::time::{Duration, Instant};
 use asterscribe_rtp::gate::{self, Gate, GateConfig, GateStats, HeldDatagram, Route};
 use crossbeam_channel::Sender;
 
+use super::capture::Recorder;
 use super::{Command, LegRefused, MediaEvent, MediaEventKind, OpenCall};
 use crate::call::{CallId, GapReason, Leg};
+use crate::capture::Tap;
 use crate::session::{Input, JobId, LegIndex, Output, Session, SessionConfig};
 use crate::speech::pool::{Answer, PoolHandle};
 
@@ -48,6 +50,7 @@ struct Resident {
     due: Option<Instant>,
     idle_limit: Option<Duration>,
     last_heard: Instant,
+    recorder: Option<Recorder>,
 }
 
 /// What has passed through a media thread; read by `/health`.
@@ -181,7 +184,20 @@ impl Room {
                 // The asker may have given up; the leg then ends with its call.
                 let _unheard = reply.send(result);
             }
+            Command::Capture { call, tap } => self.capture(now, &call, tap),
             Command::Hangup(call) => self.hang_up(now, &call),
+        }
+    }
+
+    fn capture(&mut self, now: Instant, call: &CallId, tap: Tap) {
+        let key = self.by_call.get(call);
+        match key.and_then(|key| self.residents.get_mut(key)) {
+            Some(resident) if resident.session.is_open() => {
+                let recorder = Recorder::new(tap, &resident.session, &resident.sources);
+                resident.recorder = Some(recorder);
+            }
+            // It was hung up while the capture began: there is nothing to come.
+            _ => tap.end(now),
         }
     }
 
@@ -244,6 +260,7 @@ impl Room {
                 due: None,
                 idle_limit,
                 last_heard: now,
+                recorder: None,
             },
         );
     }
@@ -279,6 +296,9 @@ impl Room {
                 },
             )
             .map_err(|taken| LegRefused::SourceTaken(taken.0))?;
+        if let Some(recorder) = &mut resident.recorder {
+            recorder.leg(index, &leg, source);
+        }
         if existing.is_none() {
             resident.session.add_leg(leg);
         }
@@ -312,6 +332,9 @@ impl Room {
                 self.gate.revoke(now, source);
             }
             resident.idle_limit = None;
+            if let Some(recorder) = resident.recorder.take() {
+                recorder.end(now);
+            }
             self.feed(now, key, Input::Hangup);
         }
     }
@@ -320,6 +343,9 @@ impl Room {
         if let Some(resident) = self.residents.get_mut(&key.session) {
             resident.last_heard = resident.last_heard.max(arrived);
             let leg = key.leg;
+            if let Some(recorder) = &mut resident.recorder {
+                recorder.datagram(leg, arrived, bytes);
+            }
             self.feed(arrived, key.session, Input::Datagram { leg, bytes });
         }
     }

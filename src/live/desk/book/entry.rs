@@ -435,7 +435,7 @@ impl Entry {
         }
     }
 
-    fn at_ms(&self, now: Instant) -> u64 {
+    pub(super) fn at_ms(&self, now: Instant) -> u64 {
         millis(now.saturating_duration_since(self.opened))
     }
 }

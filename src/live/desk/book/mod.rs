@@ -6,6 +6,7 @@
 //! one call with one transcript; each time is a [`Stint`] of it. The lines are
 //! therefore numbered here, and not where they are heard.
 
+mod capture;
 mod entry;
 #[cfg(test)]
 mod tests;
