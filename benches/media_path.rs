@@ -10,7 +10,7 @@ use asterscribe::call::Leg;
 use asterscribe::clock;
 use asterscribe::session::{Input, Output, Session, SessionConfig};
 use asterscribe_codecs::AudioDecoder;
-use asterscribe_rtp::{Receiver, ReceiverConfig, Released};
+use asterscribe_rtp::{Placed, Receiver, ReceiverConfig, Released};
 use criterion::{Criterion, criterion_group, criterion_main};
 
 const PACKET: Duration = Duration::from_millis(20);
@@ -82,11 +82,11 @@ fn to_samples(c: &mut Criterion) {
                 let verdict = receiver.receive(now, black_box(datagram));
                 black_box(verdict);
                 while let Some(released) = receiver.poll(now) {
-                    if let Released::Packet {
+                    if let Released::Packet(Placed {
                         payload_type,
                         payload,
                         ..
-                    } = released
+                    }) = released
                     {
                         decoder
                             .decode(payload_type.get(), payload, &mut samples)

@@ -28,5 +28,5 @@ pub mod testkit;
 
 pub use ids::{ClockRate, ExtRtpTime, ExtSeq, PayloadType, RtpTime, SeqNo, Ssrc};
 pub use receiver::{Receiver, ReceiverConfig, ReceiverStats, Refusal, Verdict};
-pub use reorder::{Released, ReorderConfig, RestartReason};
+pub use reorder::{Placed, Released, ReorderConfig, RestartReason};
 pub use wire::{Class, Malformed, Packet, Protocol, classify};

@@ -230,7 +230,7 @@ impl<'a> Replay<'a> {
                     self.report.lines.push(line);
                 }
                 Output::Stats(_) => {}
-                Output::Closed(legs) => self.report.close(legs),
+                Output::Closed(legs) => self.report.close(legs, self.start.ms),
             }
         }
     }

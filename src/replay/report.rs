@@ -9,8 +9,11 @@ use serde::{Deserialize, Serialize};
 
 use super::capture::Capture;
 use super::flows::Flows;
-use crate::call::{AudioAccount, CallId, Finding, Leg, LegStats, MediaQuality, TranscriptLine};
+use crate::call::{
+    AudioAccount, CallId, Finding, GapReason, Leg, LegStats, MediaQuality, TranscriptLine,
+};
 use crate::session::LegSnapshot;
+use crate::speech::SAMPLES_PER_MS;
 
 /// Result of a replay.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -101,10 +104,14 @@ impl Report {
         }
     }
 
-    pub(super) fn close(&mut self, legs: Vec<LegSnapshot>) {
+    /// The legs' last words; `start_ms` is where the session began on the clock of the report.
+    pub(super) fn close(&mut self, legs: Vec<LegSnapshot>, start_ms: u64) {
         for (flow, leg) in self.flows.iter_mut().zip(legs) {
             flow.stats = leg.stats;
             flow.audio = leg.audio;
+            if flow.audio.span > 0 {
+                flow.audio.start += start_ms * SAMPLES_PER_MS;
+            }
             flow.quality = leg.quality;
             flow.findings = leg.findings;
         }
@@ -155,10 +162,8 @@ impl Report {
 pub fn line_to_text(line: &TranscriptLine) -> String {
     let said = match line.gap {
         None => line.text.as_str(),
-        Some(crate::call::GapReason::OverloadShed) => {
-            "(not transcribed: the server was overloaded)"
-        }
-        Some(crate::call::GapReason::RecognitionFailed) => "(not transcribed: recognition failed)",
+        Some(GapReason::OverloadShed) => "(not transcribed: the server was overloaded)",
+        Some(GapReason::RecognitionFailed) => "(not transcribed: recognition failed)",
         Some(_) => "(not transcribed)",
     };
     format!(

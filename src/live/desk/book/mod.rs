@@ -18,7 +18,7 @@ use std::time::Instant;
 use jiff::Timestamp;
 
 pub(crate) use self::entry::{Entry, Held, History, Stint};
-use crate::call::{CallId, CallStatus, EndReason, Leg, Origin, TranscriptLine};
+use crate::call::{CallId, CallStatus, EndReason, GapReason, Leg, Origin, TranscriptLine};
 use crate::session::LegSnapshot;
 use crate::store::Write;
 
@@ -287,6 +287,9 @@ impl CallBook {
             record.ended_at = Some(wall);
             record.end_reason = Some(EndReason { cause: None, text });
             record.lines = lines;
+            for leg in &mut record.legs {
+                leg.audio.give_up(GapReason::NodeCrash);
+            }
             self.writes.push(Write::Call(Box::new(record)));
         }
     }
