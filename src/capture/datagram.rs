@@ -73,7 +73,11 @@ mod tests {
             ("[2001:db8::1]:4000", "192.0.2.2:5000", 6, 48),
         ] {
             let packet = written(from, to, b"abc").unwrap();
-            assert_eq!((packet[0] >> 4, packet.len()), (version, length + 3), "{from}");
+            assert_eq!(
+                (packet[0] >> 4, packet.len()),
+                (version, length + 3),
+                "{from}"
+            );
             let sliced = SlicedPacket::from_ip(&packet).unwrap();
             let Some(TransportSlice::Udp(udp)) = sliced.transport else {
                 panic!("{from}");

@@ -227,14 +227,26 @@ mod tests {
     #[test]
     fn only_names_of_ours_are_captures() {
         let (call, number, extension) = parse_name("1764000000.12.3.pcapng").unwrap();
-        assert_eq!((call.as_str(), number, extension), ("1764000000.12", 3, PACKETS));
+        assert_eq!(
+            (call.as_str(), number, extension),
+            ("1764000000.12", 3, PACKETS)
+        );
         assert_eq!(
             parse_name("em-1.0.events.jsonl").map(|(_, n, extension)| (n, extension)),
             Some((0, EVENTS))
         );
         for other in [
-            "pcapng", ".pcapng", ".0.pcapng", "a.pcapng", "a.x.pcapng", "a.+1.pcapng", "a.01.pcapng",
-            "a.0.pcap", "a b.0.pcapng", "a.0.events", "notes.txt",
+            "pcapng",
+            ".pcapng",
+            ".0.pcapng",
+            "a.pcapng",
+            "a.x.pcapng",
+            "a.+1.pcapng",
+            "a.01.pcapng",
+            "a.0.pcap",
+            "a b.0.pcapng",
+            "a.0.events",
+            "notes.txt",
         ] {
             assert!(parse_name(other).is_none(), "{other}");
         }
@@ -260,11 +272,17 @@ mod tests {
         assert_eq!(mode(&path), FOLDER_MODE);
         folder.create("c.0.pcapng").unwrap().append(b"x").unwrap();
         assert_eq!(mode(&path.join("c.0.pcapng")), FILE_MODE);
-        assert!(folder.create("c.0.pcapng").is_err(), "nothing is written over");
+        assert!(
+            folder.create("c.0.pcapng").is_err(),
+            "nothing is written over"
+        );
         // A second start finds it as it is.
         let again = Folder::open(&path).unwrap().scan().unwrap();
         assert_eq!(again.len(), 1);
-        assert!(Folder::open(&path.join("c.0.pcapng")).is_err(), "a file is no folder");
+        assert!(
+            Folder::open(&path.join("c.0.pcapng")).is_err(),
+            "a file is no folder"
+        );
     }
 
     #[test]
@@ -278,7 +296,11 @@ mod tests {
             sink.append(&head).unwrap();
             sink.append(&[6, 0, 0, number as u8]).unwrap();
         }
-        folder.create("c.0.events.jsonl").unwrap().append(b"{}\n").unwrap();
+        folder
+            .create("c.0.events.jsonl")
+            .unwrap()
+            .append(b"{}\n")
+            .unwrap();
         fs::write(dir.path().join("notes.txt"), "mine").unwrap();
 
         let found = folder.scan().unwrap();
@@ -290,7 +312,10 @@ mod tests {
         let mut bytes = Vec::new();
         reading.body.read_to_end(&mut bytes).unwrap();
         assert_eq!(bytes.len() as u64, reading.length);
-        assert_eq!(bytes, [&head[..], &[6, 0, 0, 9, 6, 0, 0, 10], b"tail"].concat());
+        assert_eq!(
+            bytes,
+            [&head[..], &[6, 0, 0, 9, 6, 0, 0, 10], b"tail"].concat()
+        );
 
         folder.remove_capture(call, stored);
         assert!(folder.scan().unwrap().is_empty());

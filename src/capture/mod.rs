@@ -400,7 +400,10 @@ impl Captures {
     ) -> Result<(Tap, oneshot::Receiver<Result<(), CaptureRefused>>), CaptureRefused> {
         let call = start.call.clone();
         let mut running = lock(&self.running);
-        if running.get(&call).is_some_and(|old| old.ended.get().is_none()) {
+        if running
+            .get(&call)
+            .is_some_and(|old| old.ended.get().is_none())
+        {
             return Err(CaptureRefused::Running(call));
         }
         let id = self.next.fetch_add(1, Ordering::Relaxed);
@@ -511,7 +514,9 @@ impl Captures {
         // A line each; JSON has no line ends but between its tokens.
         let line: Box<str> = text.replace(['\r', '\n'], " ").into();
         let running = lock(&self.running);
-        let capture = running.get(call).filter(|shared| shared.ended.get().is_none());
+        let capture = running
+            .get(call)
+            .filter(|shared| shared.ended.get().is_none());
         match (capture, &self.recent) {
             (Some(shared), _) => {
                 let event = ItemKind::Event { at, text: line };

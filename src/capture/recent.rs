@@ -50,7 +50,11 @@ mod tests {
             recent.keep(&ids[n % 2], now, n.to_string().into());
         }
         recent.keep(&ids[0], now, "x".repeat(BYTES + 1).into());
-        let texts: Vec<_> = recent.of(&ids[0]).into_iter().map(|(_, text)| text).collect();
+        let texts: Vec<_> = recent
+            .of(&ids[0])
+            .into_iter()
+            .map(|(_, text)| text)
+            .collect();
         let expected: Vec<Box<str>> = (2..EVENTS + 2)
             .filter(|n| n % 2 == 0)
             .map(|n| n.to_string().into())

@@ -122,7 +122,11 @@ impl Running {
             let mut block = Vec::new();
             describe(&mut block, &self.shared, leg);
             if self.packets.is_full_for(block.len()) {
-                if self.packets.rotate(&head(&self.shared, &self.legs)).is_err() {
+                if self
+                    .packets
+                    .rotate(&head(&self.shared, &self.legs))
+                    .is_err()
+                {
                     return false;
                 }
                 self.described = self.legs.len();
@@ -205,7 +209,11 @@ impl Running {
 fn head(shared: &Shared, legs: &[Leg]) -> Vec<u8> {
     let mut head = Vec::new();
     let application = concat!("asterscribe ", env!("CARGO_PKG_VERSION"));
-    pcapng::section(&mut head, application, &format!("call {}", shared.start.call));
+    pcapng::section(
+        &mut head,
+        application,
+        &format!("call {}", shared.start.call),
+    );
     legs.iter().for_each(|leg| describe(&mut head, shared, leg));
     head
 }

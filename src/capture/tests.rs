@@ -74,7 +74,7 @@ impl Rig {
         loop {
             let news = wait(self.news.recv()).unwrap();
             self.captures.heard(&news);
-            if news.kind == CaptureNewsKind::Ended {
+            if news.kind == CaptureNewsKind::Ended && news.id == tap.capture.id {
                 return news.state;
             }
         }
@@ -107,7 +107,9 @@ fn send(tap: &Tap, leg: usize, at: Instant, bytes: &[u8]) {
 
 fn folder_bytes(dir: &Path) -> u64 {
     let files = fs::read_dir(dir).unwrap();
-    files.map(|file| file.unwrap().metadata().unwrap().len()).sum()
+    files
+        .map(|file| file.unwrap().metadata().unwrap().len())
+        .sum()
 }
 
 #[test]
@@ -133,9 +135,16 @@ fn what_was_tapped_is_read_back_while_it_runs_and_after() {
     assert_eq!(legs, [Some(0), Some(0), Some(1), Some(1)]);
     let recorded = capture.recorded.unwrap();
     assert_eq!(recorded.legs, [Leg::caller(), Leg::callee()]);
-    let read: Vec<_> = capture.datagrams.iter().map(|d| d.at - recorded.zero).collect();
+    let read: Vec<_> = capture
+        .datagrams
+        .iter()
+        .map(|d| d.at - recorded.zero)
+        .collect();
     assert_eq!(read, times.map(|at| at - rig.zero));
-    assert_eq!(recorded.end, Some(recorded.zero + Duration::from_secs(1000)));
+    assert_eq!(
+        recorded.end,
+        Some(recorded.zero + Duration::from_secs(1000))
+    );
     assert_eq!(capture.datagrams[0].from, SOURCE.parse().unwrap());
     assert_eq!(capture.broken, None);
 }
@@ -164,7 +173,10 @@ fn a_flood_stays_within_the_bound_and_leaves_the_newest() {
     assert_eq!(capture.datagrams.len() as u64, state.packets);
     let recorded = capture.recorded.unwrap();
     assert_eq!(recorded.missing.rolled_off, state.rolled_off);
-    let gaps = capture.datagrams.windows(2).filter(|pair| pair[1].at - pair[0].at != Duration::from_millis(1));
+    let gaps = capture
+        .datagrams
+        .windows(2)
+        .filter(|pair| pair[1].at - pair[0].at != Duration::from_millis(1));
     assert_eq!(gaps.count(), 0, "only whole beginnings are missing");
 }
 
@@ -191,7 +203,11 @@ fn a_capture_is_begun_once_and_replaces_the_one_before() {
     assert!(first.leg(&Leg::caller()));
     send(&first, 0, rig.at(1), b"old");
     let call = "c".parse().unwrap();
-    assert!(rig.captures.stop(&call, rig.at(2)).is_some_and(|state| !state.running));
+    assert!(
+        rig.captures
+            .stop(&call, rig.at(2))
+            .is_some_and(|state| !state.running)
+    );
     assert_eq!(rig.captures.stop(&call, rig.at(3)), None);
     // The writer may not even have seen that it ended.
     let second = rig.start("c").unwrap();
@@ -246,7 +262,10 @@ fn the_folder_s_bound_holds_over_all_captures() {
         }
     };
     let (a, b) = (rig.start("a").unwrap(), rig.start("b").unwrap());
-    assert_eq!(rig.start("c").err(), Some(CaptureRefused::NoRoom(2 * MIN_BYTES)));
+    assert_eq!(
+        rig.start("c").err(),
+        Some(CaptureRefused::NoRoom(2 * MIN_BYTES))
+    );
     fill(&a);
     fill(&b);
     rig.end(&a);
@@ -272,13 +291,19 @@ fn events_are_lines_of_json_beside_the_packets() {
     let (call, other): (CallId, CallId) = ("c".parse().unwrap(), "d".parse().unwrap());
     assert!(rig.captures.wants_events());
     // By rule a call is captured a moment after the event that began it.
-    rig.captures.event(&call, rig.at(3), "{\n \"type\": \"StasisStart\"\r\n}");
+    rig.captures
+        .event(&call, rig.at(3), "{\n \"type\": \"StasisStart\"\r\n}");
     rig.captures.event(&other, rig.at(4), r#"{"type":"Other"}"#);
     let tap = rig.start("c").unwrap();
-    rig.captures.event(&call, rig.at(50), r#"{"type":"ChannelDtmfReceived","digit":"1"}"#);
+    rig.captures.event(
+        &call,
+        rig.at(50),
+        r#"{"type":"ChannelDtmfReceived","digit":"1"}"#,
+    );
     let state = rig.end(&tap);
     assert_eq!((state.packets, state.lost), (0, 0));
-    rig.captures.event(&call, rig.at(60), r#"{"type":"StasisEnd"}"#);
+    rig.captures
+        .event(&call, rig.at(60), r#"{"type":"StasisEnd"}"#);
     let text = String::from_utf8(rig.read("c", CapturePart::Events).unwrap()).unwrap();
     let lines: Vec<serde_json::Value> = text
         .lines()
@@ -286,7 +311,12 @@ fn events_are_lines_of_json_beside_the_packets() {
         .collect();
     let told: Vec<_> = lines
         .iter()
-        .map(|line| (line["at_ms"].as_u64().unwrap(), line["event"]["type"].as_str().unwrap()))
+        .map(|line| {
+            (
+                line["at_ms"].as_u64().unwrap(),
+                line["event"]["type"].as_str().unwrap(),
+            )
+        })
         .collect();
     assert_eq!(told, [(3, "StasisStart"), (50, "ChannelDtmfReceived")]);
     // Without a rule, nothing is kept but for a capture that runs.
@@ -307,7 +337,10 @@ fn what_a_crash_leaves_is_served_up_to_where_it_breaks_off() {
     let mut files: Vec<_> = fs::read_dir(rig.dir.path())
         .unwrap()
         .map(|file| file.unwrap().path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "pcapng"))
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "pcapng")
+        })
         .collect();
     files.sort_by_key(|path| fs::metadata(path).unwrap().modified().unwrap());
     let newest = files.last().unwrap();
@@ -321,9 +354,16 @@ fn what_a_crash_leaves_is_served_up_to_where_it_breaks_off() {
         .unwrap();
     let again = Rig::in_folder(rig.dir, 1 << 30, false);
     let capture = again.packets("c");
-    assert!(capture.broken.is_some_and(|broken| broken.contains("cut off")));
+    assert!(
+        capture
+            .broken
+            .is_some_and(|broken| broken.contains("cut off"))
+    );
     let count = capture.datagrams.len() as u64;
-    assert!((state.packets - 3..state.packets).contains(&count), "{count}");
+    assert!(
+        (state.packets - 3..state.packets).contains(&count),
+        "{count}"
+    );
     assert_eq!(capture.recorded.unwrap().end, None);
 }
 
@@ -384,7 +424,11 @@ fn a_disk_that_is_full_costs_packets_only_while_it_is() {
             break news.state;
         }
     };
-    assert_eq!(ended.packets + ended.rolled_off + ended.lost, sent, "{ended:?}");
+    assert_eq!(
+        ended.packets + ended.rolled_off + ended.lost,
+        sent,
+        "{ended:?}"
+    );
     captures.orders.send(Order::Stop).unwrap();
     thread.join().unwrap();
 }

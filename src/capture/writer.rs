@@ -215,12 +215,7 @@ impl Writer {
         let end = *running.shared.ended.get_or_init(self.times.clock);
         running.finish(end);
         let pieces = [CapturePart::Packets, CapturePart::Events].map(|part| running.pieces(part));
-        let stored = Stored::of(
-            &pieces[0],
-            &pieces[1],
-            running.bytes(),
-            (self.times.wall)(),
-        );
+        let stored = Stored::of(&pieces[0], &pieces[1], running.bytes(), (self.times.wall)());
         let capture = running.shared;
         self.stored.insert(capture.start.call.clone(), stored);
         self.tell(&capture, end, CaptureNewsKind::Ended);
@@ -272,7 +267,10 @@ impl Writer {
     }
 
     fn expire(&mut self, before: Timestamp) {
-        let old = self.stored.iter().filter(|(_, stored)| stored.since < before);
+        let old = self
+            .stored
+            .iter()
+            .filter(|(_, stored)| stored.since < before);
         let old: Vec<CallId> = old.map(|(call, _)| call.clone()).collect();
         for call in &old {
             tracing::info!(%call, "a capture has outlived its retention");
@@ -291,7 +289,8 @@ impl Writer {
         let mut taken: u64 = self.stored.values().map(|stored| stored.bytes).sum();
         while taken > room {
             let oldest = self.stored.iter().min_by_key(|(_, stored)| stored.since);
-            let Some((call, stored)) = oldest.map(|(call, stored)| (call.clone(), stored.bytes)) else {
+            let Some((call, stored)) = oldest.map(|(call, stored)| (call.clone(), stored.bytes))
+            else {
                 break;
             };
             tracing::warn!(%call, "a capture goes to make room for newer ones");

@@ -12,7 +12,9 @@ use tracing_subscriber::EnvFilter;
 use url::{Origin, Url};
 
 use super::problem::shown;
-use super::types::{Advertise, CaptureRule, CorsOrigins, EndpointTemplate, Language, LogFormat, Secret};
+use super::types::{
+    Advertise, CaptureRule, CorsOrigins, EndpointTemplate, Language, LogFormat, Secret,
+};
 use crate::call;
 
 type Parsed<T> = Result<T, String>;

@@ -192,7 +192,10 @@ impl<'a> Reader<'a> {
             );
         }
         if dir.is_none() && !rule.is_off() && self.raw("CAPTURE_DIR").is_none() {
-            self.refuse("CAPTURE_DIR", "must be set for CAPTURE_RULE to capture calls");
+            self.refuse(
+                "CAPTURE_DIR",
+                "must be set for CAPTURE_RULE to capture calls",
+            );
         }
         Some(CaptureSettings {
             dir: dir?,

@@ -73,7 +73,8 @@ pub struct FlowReport {
 impl Report {
     /// A report without results; `zero` is that of its times.
     pub(super) fn new(capture: &Capture, flows: &Flows, zero: Duration) -> Self {
-        let socket = |socket: Option<SocketAddr>| socket.map_or_else(String::new, |s| s.to_string());
+        let socket =
+            |socket: Option<SocketAddr>| socket.map_or_else(String::new, |s| s.to_string());
         let started_at = i128::try_from(zero.as_nanos())
             .ok()
             .and_then(|nanos| Timestamp::from_nanosecond(nanos).ok())

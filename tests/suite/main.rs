@@ -10,6 +10,7 @@ mod api_routes;
 mod architecture;
 mod asterisk;
 mod asterisk_dtmf;
+mod capture;
 mod desk_again;
 mod desk_stop;
 mod hostile_traffic;

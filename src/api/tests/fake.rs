@@ -7,13 +7,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use async_trait::async_trait;
 use tokio::sync::Semaphore;
 
-use crate::call::{
-    CallId, CallRecord, CallStatus, CaptureState, Leg, Origin, TranscriptLine,
-};
+use crate::call::{CallId, CallRecord, CallStatus, CaptureState, Leg, Origin, TranscriptLine};
 use crate::capture::{CaptureFile, CapturePart};
 use crate::service::{
-    CallService, CallStatusView, CaptureRequest, Health, InitiateRequest, MediaGrant, MediaRequest, PartHealth,
-    PartState, RtpTarget, ServiceError, TranscriptView,
+    CallService, CallStatusView, CaptureRequest, Health, InitiateRequest, MediaGrant, MediaRequest,
+    PartHealth, PartState, RtpTarget, ServiceError, TranscriptView,
 };
 
 pub(super) struct Fake {

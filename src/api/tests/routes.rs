@@ -116,7 +116,10 @@ async fn a_capture_is_begun_downloaded_in_pieces_and_ended() {
     let file = get(&router, "/api/call/a.b/capture").await;
     assert_eq!(file.text.len(), CAPTURE_BYTES);
     assert_eq!(
-        (file.header("content-length"), file.header("content-disposition")),
+        (
+            file.header("content-length"),
+            file.header("content-disposition")
+        ),
         ("200000", "attachment; filename=\"a.b.pcapng\"")
     );
     let events = get(&router, "/api/call/a.b/capture/events").await;

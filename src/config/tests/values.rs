@@ -334,17 +334,28 @@ fn calls_are_captured_only_where_a_folder_is_named() {
     let capture = settings.capture.unwrap();
     assert_eq!(capture.dir, PathBuf::from("/var/captures"));
     assert!(capture.rule.is_off());
-    assert_eq!((capture.max_bytes, capture.total_bytes), (64 << 20, 1 << 30));
+    assert_eq!(
+        (capture.max_bytes, capture.total_bytes),
+        (64 << 20, 1 << 30)
+    );
 
     let rule = |text: &str| {
         let settings = load(&[("CAPTURE_DIR", "c"), ("CAPTURE_RULE", text)]).unwrap();
         settings.capture.unwrap().rule
     };
-    let all = [Origin::Stasis, Origin::Initiated, Origin::Tap, Origin::Media];
+    let all = [
+        Origin::Stasis,
+        Origin::Initiated,
+        Origin::Tap,
+        Origin::Media,
+    ];
     assert!(all.iter().all(|origin| rule("all").takes(*origin)));
     assert!(!rule("off").takes(Origin::Tap));
     let some = rule("tap, media");
-    assert_eq!(all.map(|origin| some.takes(origin)), [false, false, true, true]);
+    assert_eq!(
+        all.map(|origin| some.takes(origin)),
+        [false, false, true, true]
+    );
 
     assert_eq!(wrong(&[("CAPTURE_RULE", "all")]), ["CAPTURE_DIR"]);
     for (name, value) in [
@@ -355,7 +366,11 @@ fn calls_are_captured_only_where_a_folder_is_named() {
         ("CAPTURE_MAX_BYTES", "64M"),
         ("CAPTURE_TOTAL_BYTES", "262144"),
     ] {
-        assert_eq!(wrong(&[("CAPTURE_DIR", "c"), (name, value)]), [name], "{value}");
+        assert_eq!(
+            wrong(&[("CAPTURE_DIR", "c"), (name, value)]),
+            [name],
+            "{value}"
+        );
     }
 }
 

@@ -17,8 +17,8 @@ use crate::capture::{CaptureFile, CapturePart};
 use crate::clock;
 use crate::live::media::LegRefused;
 use crate::service::{
-    CallService, CallStatusView, CaptureRequest, Health, InitiateRequest, MediaGrant, MediaRequest, PartState,
-    ServiceError, TranscriptView,
+    CallService, CallStatusView, CaptureRequest, Health, InitiateRequest, MediaGrant, MediaRequest,
+    PartState, ServiceError, TranscriptView,
 };
 use crate::store::StoreError;
 

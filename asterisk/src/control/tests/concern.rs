@@ -31,7 +31,10 @@ fn a_call_is_named_by_its_channel_and_by_all_that_was_made_for_it() {
     rig.command(Command::Hangup { call: "t1".into() });
     rig.settle();
     let message = json!({"channel": {"id": "t1"}});
-    assert!(rig.control.calls_named_in(&message).is_empty(), "it is over");
+    assert!(
+        rig.control.calls_named_in(&message).is_empty(),
+        "it is over"
+    );
 }
 
 #[test]

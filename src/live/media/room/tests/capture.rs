@@ -146,7 +146,10 @@ impl Taped {
             zero: self.zero,
             max_bytes: 16 << 20,
         };
-        let (tap, _) = self.captures.start(order, self.rig.now, clock::wall()).unwrap();
+        let (tap, _) = self
+            .captures
+            .start(order, self.rig.now, clock::wall())
+            .unwrap();
         let call = "c".parse().unwrap();
         let command = Command::Capture {
             call,
@@ -161,7 +164,10 @@ impl Taped {
         while self.rig.now - self.zero < until {
             self.rig.now += tick;
             let passed = self.rig.now - self.zero;
-            let due = flights.as_slice().iter().take_while(|(at, ..)| *at <= passed);
+            let due = flights
+                .as_slice()
+                .iter()
+                .take_while(|(at, ..)| *at <= passed);
             let due = due.count();
             for (at, source, bytes) in flights.take(due) {
                 let source = source.parse().unwrap();
@@ -196,7 +202,9 @@ impl Taped {
     }
 
     fn replayed(&self) -> Report {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
         let call = "c".parse().unwrap();
         let file = runtime.block_on(self.captures.read(&call, CapturePart::Packets));
         let mut bytes = Vec::new();
@@ -265,7 +273,10 @@ fn a_leg_without_packets_is_a_leg_and_one_that_moves_stays_one() {
     call.assert_replayed("moved");
     let report = call.replayed();
     assert_eq!(report.flows[0].from, "127.0.0.1:4006");
-    assert_eq!((report.flows[1].leg.as_str(), report.flows[1].from.as_str()), ("silent", ""));
+    assert_eq!(
+        (report.flows[1].leg.as_str(), report.flows[1].from.as_str()),
+        ("silent", "")
+    );
 }
 
 #[test]
@@ -287,7 +298,11 @@ fn a_capture_of_the_middle_gives_the_call_s_own_times_from_there() {
     let (from, to) = (10_500, 19_000);
     let within = |line: &&TranscriptLine| line.start_ms >= from && line.end_ms <= to;
     let times = |lines: &[TranscriptLine]| -> Vec<_> {
-        lines.iter().filter(within).map(|line| (line.start_ms, line.end_ms)).collect()
+        lines
+            .iter()
+            .filter(within)
+            .map(|line| (line.start_ms, line.end_ms))
+            .collect()
     };
     let (live, replayed) = (times(&call.lines), times(&report.lines));
     assert!(!live.is_empty());
@@ -296,7 +311,12 @@ fn a_capture_of_the_middle_gives_the_call_s_own_times_from_there() {
         // The timelines begin with other packets, whose arrivals differ by the jitter.
         assert!(live.0.abs_diff(replayed.0) <= 150, "{live:?} {replayed:?}");
     }
-    assert!(report.lines.iter().all(|line| line.start_ms >= 8_900 && line.end_ms <= 20_200));
+    assert!(
+        report
+            .lines
+            .iter()
+            .all(|line| line.start_ms >= 8_900 && line.end_ms <= 20_200)
+    );
 }
 
 #[test]
