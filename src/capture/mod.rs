@@ -13,6 +13,7 @@ mod pcapng;
 mod recent;
 mod rolling;
 mod running;
+mod tap;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -32,17 +33,13 @@ use tokio::sync::{mpsc, oneshot};
 
 use self::folder::Folder;
 use self::recent::Recent;
+pub use self::tap::Tap;
+use self::tap::{Item, ItemKind, QUEUE, Queue, Shared};
 use self::writer::{Order, Writer};
 use crate::call::{CallId, CaptureState, Leg};
 
 /// Least that a capture may be bounded to: a segment must hold any datagram.
 pub const MIN_BYTES: u64 = 256 << 10;
-
-/// What waits for the writer: so many packets and events …
-const QUEUE: usize = 16_384;
-
-/// … and so many bytes of them; beyond either the newest are lost.
-const QUEUE_BYTES: usize = 32 << 20;
 
 /// Orders that wait for the writer; beyond it starts and downloads are refused.
 const ORDERS: usize = 256;
@@ -141,168 +138,6 @@ impl std::fmt::Debug for CaptureFile {
     }
 }
 
-/// What the threads share about one capture.
-#[derive(Debug)]
-struct Shared {
-    id: u64,
-    start: StartCapture,
-    /// Wall time of the call's zero, nanoseconds since the Unix epoch.
-    zero_ns: u64,
-    /// Set once: nothing that comes later belongs to it.
-    ended: OnceLock<Instant>,
-    packets: AtomicU64,
-    bytes: AtomicU64,
-    rolled_off: AtomicU64,
-    lost: AtomicU64,
-}
-
-impl Shared {
-    fn new(id: u64, start: StartCapture, now: Instant, wall: Timestamp) -> Self {
-        let age = now.saturating_duration_since(start.zero);
-        let wall = u64::try_from(wall.as_nanosecond()).unwrap_or(0);
-        Self {
-            id,
-            zero_ns: wall.saturating_sub(nanos(age)),
-            start,
-            ended: OnceLock::new(),
-            packets: AtomicU64::new(0),
-            bytes: AtomicU64::new(0),
-            rolled_off: AtomicU64::new(0),
-            lost: AtomicU64::new(0),
-        }
-    }
-
-    /// Nanoseconds since the Unix epoch. Differences between times are kept exactly.
-    fn wall_ns(&self, at: Instant) -> u64 {
-        match at.checked_duration_since(self.start.zero) {
-            Some(after) => self.zero_ns.saturating_add(nanos(after)),
-            None => self
-                .zero_ns
-                .saturating_sub(nanos(self.start.zero.saturating_duration_since(at))),
-        }
-    }
-
-    fn state(&self) -> CaptureState {
-        CaptureState {
-            running: self.ended.get().is_none(),
-            packets: self.packets.load(Ordering::Relaxed),
-            bytes: self.bytes.load(Ordering::Relaxed),
-            rolled_off: self.rolled_off.load(Ordering::Relaxed),
-            lost: self.lost.load(Ordering::Relaxed),
-        }
-    }
-}
-
-fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
-}
-
-/// Something for a capture.
-#[derive(Debug)]
-struct Item {
-    capture: Arc<Shared>,
-    kind: ItemKind,
-}
-
-#[derive(Debug)]
-enum ItemKind {
-    Leg(Leg),
-    Packet {
-        /// Place among the legs that were named.
-        leg: usize,
-        at: Instant,
-        from: SocketAddr,
-        bytes: Box<[u8]>,
-    },
-    Event {
-        at: Instant,
-        text: Box<str>,
-    },
-}
-
-impl ItemKind {
-    fn size(&self) -> usize {
-        match self {
-            Self::Leg(_) => 0,
-            Self::Packet { bytes, .. } => bytes.len(),
-            Self::Event { text, .. } => text.len(),
-        }
-    }
-}
-
-/// The writer's queue, from outside.
-#[derive(Debug, Clone)]
-struct Queue {
-    items: Sender<Item>,
-    /// Bytes that wait in it.
-    waiting: Arc<AtomicUsize>,
-}
-
-impl Queue {
-    /// `false` if it is full.
-    fn offer(&self, capture: &Arc<Shared>, kind: ItemKind) -> bool {
-        let size = kind.size();
-        if self.waiting.fetch_add(size, Ordering::Relaxed) + size > QUEUE_BYTES {
-            self.waiting.fetch_sub(size, Ordering::Relaxed);
-            return false;
-        }
-        let item = Item {
-            capture: Arc::clone(capture),
-            kind,
-        };
-        let taken = self.items.try_send(item).is_ok();
-        if !taken {
-            self.waiting.fetch_sub(size, Ordering::Relaxed);
-        }
-        taken
-    }
-}
-
-/// A media thread's end of a capture.
-#[derive(Debug, Clone)]
-pub struct Tap {
-    capture: Arc<Shared>,
-    queue: Queue,
-}
-
-impl Tap {
-    /// Whether the capture is over: nothing is taken any more.
-    pub fn is_over(&self) -> bool {
-        self.capture.ended.get().is_some()
-    }
-
-    /// Names the capture's next leg; they are numbered from 0 in the order of
-    /// the session's. `false`: not taken, and must be named again before any packet of it.
-    #[must_use]
-    pub fn leg(&self, leg: &Leg) -> bool {
-        self.queue.offer(&self.capture, ItemKind::Leg(leg.clone()))
-    }
-
-    /// A datagram is about to reach the session. Never waits.
-    pub fn packet(&self, leg: usize, at: Instant, from: SocketAddr, bytes: &[u8]) {
-        let packet = ItemKind::Packet {
-            leg,
-            at,
-            from,
-            bytes: bytes.into(),
-        };
-        if !self.queue.offer(&self.capture, packet) {
-            self.count_lost();
-        }
-    }
-
-    /// A datagram reaches the session without being recorded.
-    pub fn count_lost(&self) {
-        self.capture.lost.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// The session was hung up.
-    pub fn end(&self, at: Instant) {
-        // It may have been stopped before.
-        let _first_wins = self.capture.ended.set(at);
-    }
-}
-
 /// All captures, as the rest of the program sees them.
 #[derive(Debug)]
 pub struct Captures {
@@ -337,7 +172,7 @@ impl CaptureThread {
     ) -> io::Result<Self> {
         let folder = Folder::open(&config.dir)?;
         let (captures, items, orders) = Captures::new(config.by_rule);
-        let waiting = Arc::clone(&captures.queue.waiting);
+        let waiting = captures.queue.waiting();
         let disk = Arc::new(folder.clone());
         let times = writer::Times { wall, clock };
         let writer = Writer::new(folder, disk, config.total_bytes, news, times, waiting)?;
@@ -372,10 +207,7 @@ impl Captures {
     fn new(by_rule: bool) -> (Self, Receiver<Item>, Receiver<Order>) {
         let (items, items_out) = bounded(QUEUE);
         let (orders, orders_out) = bounded(ORDERS);
-        let queue = Queue {
-            items,
-            waiting: Arc::default(),
-        };
+        let queue = Queue::new(items);
         let captures = Self {
             queue,
             orders,
@@ -424,11 +256,7 @@ impl Captures {
         }
         running.insert(call, Arc::clone(&shared));
         self.wants_events.store(true, Ordering::Relaxed);
-        let tap = Tap {
-            capture: shared,
-            queue: self.queue.clone(),
-        };
-        Ok((tap, answer))
+        Ok((Tap::new(shared, self.queue.clone()), answer))
     }
 
     /// How the capture of a call stands, if one runs or its end is under way.
@@ -465,7 +293,8 @@ impl Captures {
 
     /// The writer refused to begin this one.
     pub fn abandon(&self, tap: &Tap) {
-        self.remove(&tap.capture.start.call, tap.capture.id);
+        let capture = tap.capture();
+        self.remove(&capture.start.call, capture.id);
     }
 
     fn remove(&self, call: &CallId, id: u64) {

@@ -8,7 +8,8 @@ use std::time::Instant;
 use super::folder::{EVENTS, PACKETS};
 use super::mark::{Completeness, Mark};
 use super::rolling::{Disk, Piece, Rolling};
-use super::{CapturePart, Shared, datagram, pcapng};
+use super::tap::Shared;
+use super::{CapturePart, datagram, pcapng};
 use crate::call::Leg;
 
 /// The events' share of a capture's bytes: a quarter, and no more than this.

@@ -5,6 +5,7 @@ use std::future::Future;
 use std::path::Path;
 
 use super::rolling::tests::Scarce;
+use super::tap::QUEUE_BYTES;
 use super::*;
 use crate::clock;
 use crate::replay::capture::{self as reader, Capture};
@@ -74,7 +75,7 @@ impl Rig {
         loop {
             let news = wait(self.news.recv()).unwrap();
             self.captures.heard(&news);
-            if news.kind == CaptureNewsKind::Ended && news.id == tap.capture.id {
+            if news.kind == CaptureNewsKind::Ended && news.id == tap.capture().id {
                 return news.state;
             }
         }
@@ -378,7 +379,7 @@ fn a_disk_that_is_full_costs_packets_only_while_it_is() {
         clock: clock::now,
     };
     let folder = Folder::open(dir.path()).unwrap();
-    let waiting = Arc::clone(&captures.queue.waiting);
+    let waiting = captures.queue.waiting();
     let scarce = Arc::new(Arc::clone(&disk));
     let writer = Writer::new(folder, scarce, 1 << 30, sender, times, waiting).unwrap();
     let thread = thread::spawn(move || writer.run(&orders, &items));
@@ -431,4 +432,54 @@ fn a_disk_that_is_full_costs_packets_only_while_it_is() {
     );
     captures.orders.send(Order::Stop).unwrap();
     thread.join().unwrap();
+}
+
+/// Two legs of a few packets, as a download gives them.
+fn small_capture() -> Vec<u8> {
+    let mut rig = Rig::new(1 << 30);
+    let tap = rig.start("c").unwrap();
+    assert!(tap.leg(&Leg::caller()) && tap.leg(&Leg::callee()));
+    for n in 0..16u8 {
+        for leg in 0..2 {
+            let mut bytes = vec![0x80, 0, 0, n, 0, 0, n / 2, 160 * (n % 2), 0, 0, 0, 7];
+            bytes.extend([0x7f ^ n; 24]);
+            send(&tap, leg, rig.at(u64::from(n) * 20), &bytes);
+        }
+    }
+    assert_eq!(rig.end(&tap).packets, 32);
+    rig.read("c", CapturePart::Packets).unwrap()
+}
+
+#[test]
+fn no_damage_to_a_capture_breaks_its_reader() {
+    let whole = small_capture();
+    crate::replay::fuzz::capture(&whole);
+    for length in (0..whole.len()).step_by(7) {
+        crate::replay::fuzz::capture(&whole[..length]);
+    }
+    // The descriptions, where the marks are, and a packet or two.
+    for place in 0..800 {
+        for value in [0, b'9', b'"', 0xff] {
+            let mut damaged = whole.clone();
+            damaged[place] = value;
+            crate::replay::fuzz::capture(&damaged);
+        }
+    }
+    // A capture behind another, and one whose marks are of two calls.
+    crate::replay::fuzz::capture(&[&whole[..], &whole].concat());
+    let mut other = whole.clone();
+    let mut calls = (0..whole.len()).filter(|at| whole[*at..].starts_with(b"\"call\":\"c\""));
+    other[calls.nth(1).unwrap() + 8] = b'd';
+    let capture = reader::from_bytes(&other).unwrap();
+    assert_eq!(capture.recorded.as_ref().unwrap().legs, [Leg::caller()]);
+    assert_eq!(
+        capture.datagrams.iter().filter(|d| d.leg.is_none()).count(),
+        16
+    );
+    crate::replay::fuzz::capture(&other);
+}
+
+#[test]
+fn throwaway_corpus() {
+    std::fs::write("fuzz/corpus/capture/asterscribe.pcapng", small_capture()).unwrap();
 }

@@ -17,9 +17,8 @@ use tokio::sync::{mpsc, oneshot};
 use super::folder::{EVENTS, Folder, PACKETS, Stored};
 use super::rolling::Disk;
 use super::running::Running;
-use super::{
-    CaptureFile, CaptureNews, CaptureNewsKind, CapturePart, CaptureRefused, Item, ItemKind, Shared,
-};
+use super::tap::{Item, ItemKind, Shared};
+use super::{CaptureFile, CaptureNews, CaptureNewsKind, CapturePart, CaptureRefused};
 use crate::call::CallId;
 
 /// Time between two looks at the queue while a capture runs: so much of it a crash may cost.

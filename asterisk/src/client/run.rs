@@ -52,7 +52,8 @@ pub trait EventTap: fmt::Debug + Send + Sync {
     /// Whether any event is of use now; asked for each.
     fn is_wanted(&self) -> bool;
     /// An event that names the call's channel or one that we made for it. The
-    /// same event comes once for each call that it names.
+    /// same event comes once for each call that it names; one that a channel
+    /// entered our application, whether or not the channel becomes a call.
     fn take(&self, call: &str, heard: Instant, text: &str);
 }
 
@@ -216,6 +217,10 @@ impl Running {
         };
         // A call is known before the event that ends it, and after the one that begins it.
         let mut calls = named(self);
+        if let Event::StasisStart { channel, .. } = &event {
+            // It may become one only after a listing that is under way.
+            calls.insert(channel.id.clone());
+        }
         let heard = (self.clock)();
         self.input(Input::Event(event));
         calls.extend(named(self));

@@ -3,7 +3,15 @@
 use std::time::{Duration, Instant};
 
 use super::{CallBook, Entry};
-use crate::call::{CallEvent, CallEventKind, CallId, CaptureState};
+use crate::call::{CallEvent, CallEventKind, CallId, CallRecord, CaptureState};
+
+/// What an earlier process left of a capture: it does not run.
+pub(super) fn left_behind(record: &CallRecord) -> Option<CaptureState> {
+    record.capture.clone().map(|state| CaptureState {
+        running: false,
+        ..state
+    })
+}
 
 impl Entry {
     /// Zero of the call's clock as a stint's times show it: whole milliseconds

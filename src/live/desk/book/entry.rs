@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use super::Opening;
+use super::capture::left_behind;
 use crate::call::{
     AudioAccount, CallEvent, CallId, CallRecord, CallStatus, ChannelStateChange, DtmfDigit,
     EndReason, GapReason, Leg, LegRecord, LegStats, Origin, TranscriptLine,
@@ -205,6 +206,7 @@ impl Entry {
 
     fn inherit(&mut self, old: CallRecord, shift_ms: u64) {
         let record = &mut self.record;
+        record.capture = record.capture.take().or_else(|| left_behind(&old));
         record.started_at = old.started_at;
         record.answered_at = old.answered_at.or(record.answered_at);
         if record.origin == Origin::Initiated

@@ -287,6 +287,7 @@ impl CallBook {
             record.ended_at = Some(wall);
             record.end_reason = Some(EndReason { cause: None, text });
             record.lines = lines;
+            record.capture = capture::left_behind(&record);
             for leg in &mut record.legs {
                 leg.audio.give_up(GapReason::NodeCrash);
             }
