@@ -185,8 +185,11 @@ fn gstreamer(flows: usize, cpu: Option<usize>) -> Result<Running> {
     const CAPS: &str =
         "caps=application/x-rtp,media=audio,clock-rate=8000,encoding-name=PCMU,payload=0";
     let targets = free_ports(flows)?;
-    let mut command = Command::new("gst-launch-1.0");
-    command.arg("--quiet").stderr(Stdio::null());
+    // It does not end by itself when we do.
+    let mut command = Command::new("setpriv");
+    command
+        .args(["--pdeathsig", "KILL", "gst-launch-1.0", "--quiet"])
+        .stderr(Stdio::null());
     for port in &targets {
         command
             .args(["udpsrc", "address=127.0.0.1", &format!("port={port}")])

@@ -161,9 +161,7 @@ pub(super) fn run(case: Case, cpus: Cpus) -> Result<Round> {
         round.stolen = round.stolen.max(waited as f64 / wall as f64);
     }
     round.disturbed = disturbance(&round, &sent);
-    if round.faults.is_empty() {
-        round.faults = losses(&round);
-    }
+    round.faults.splice(0..0, losses(&round));
     Ok(round)
 }
 

@@ -76,6 +76,7 @@ pub(super) fn run(options: &Options) -> Result<()> {
         bind: (Ipv4Addr::LOCALHOST, 0).into(),
         threads: 1,
         tick: TICK,
+        own_ports: false,
         session: SessionConfig {
             depth,
             ..SessionConfig::default()
@@ -128,7 +129,13 @@ fn open(port: &MediaPort, sources: &[u16]) -> Result<Vec<CallId>> {
     }
     let legs = calls.iter().zip(sources).map(|(call, &source)| {
         let source = SocketAddr::from((Ipv4Addr::LOCALHOST, source));
-        port.add_leg(call.clone(), Leg::caller(), source)
+        port.add_leg(
+            call.clone(),
+            Leg::caller(),
+            source,
+            asterscribe::session::Expected::default(),
+            None,
+        )
     });
     tokio::runtime::Builder::new_current_thread()
         .build()?

@@ -1,5 +1,7 @@
 //! The running server: sockets, threads, tasks and time around the sans-IO core.
 
 pub mod desk;
+mod limits;
 pub mod media;
+mod recording;
 pub mod server;

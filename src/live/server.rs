@@ -9,11 +9,12 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
-use super::desk::{AriLink, CaptureDesk, Desk, DeskConfig, DeskParts};
-use super::media::{MediaConfig, MediaPlane, MediaPort, Ticket};
+use super::desk::{AriLink, Desk, DeskConfig, DeskParts};
+use super::limits::{self, Budget, Demand};
+use super::media::{MediaConfig, MediaPlane, MediaPort, PortPool, Ticket};
+use super::recording::{Followed, Recording};
 use crate::api::{self, ApiConfig, ApiLimits, ServeLimits};
 use crate::call::{CallId, Origin};
-use crate::capture::{CaptureConfig, CaptureNews, CaptureThread};
 use crate::clock;
 use crate::config::Settings;
 use crate::service::{PartHealth, PartState, RtpTarget};
@@ -29,9 +30,6 @@ const TICK: Duration = Duration::from_millis(5);
 
 /// Events on their way from the media threads to the desk.
 const MEDIA_EVENTS: usize = 8192;
-
-/// What became of captures, on its way to the desk.
-const CAPTURE_NEWS: usize = 1024;
 
 /// How long the end may take: requests under way and, meanwhile, hang-ups at
 /// Asterisk; then last words, then the store. With all of them hanging, 27 s.
@@ -92,6 +90,14 @@ pub enum StartError {
         /// Why.
         source: StoreError,
     },
+    /// The system lets the process open too few files.
+    #[error("ulimit -n: {limit} open files leave no room for a call: {open} are open already")]
+    OpenFiles {
+        /// The limit.
+        limit: usize,
+        /// What the program takes without a call.
+        open: usize,
+    },
     /// Asterisk cannot be spoken to as configured.
     #[error("ASTERISK_ARI_URL: {0}")]
     Asterisk(String),
@@ -133,7 +139,9 @@ struct Running {
     ari_task: Option<JoinHandle<()>>,
     stop_ari: watch::Sender<bool>,
     follower: JoinHandle<()>,
-    captures: Option<(CaptureThread, JoinHandle<()>)>,
+    captures: Option<Followed>,
+    /// To the API, at once.
+    connections: usize,
     /// Tasks that may be cut off at the end.
     chores: [JoinHandle<()>; 2],
 }
@@ -147,15 +155,19 @@ impl Running {
         drop(media_events);
         let ports = plane.ports();
         let targets = advertised(settings, &ports)?;
-        let (ari, ari_task) = AriLink::prepare(settings, &targets);
+        let budget = budget(settings)?;
+        let host = settings.rtp_bind.ip();
+        let own_ports = settings.rtp_own_ports;
+        let own_ports = own_ports.map(|range| PortPool::new(host, range, budget.own_ports));
+        let (ari, ari_task) = AriLink::prepare(settings, &targets, budget.calls);
         let writer = StoreWriter::spawn(Arc::clone(&store), WriterSettings::default(), clock::wall);
         let rtp = targets.first();
         let rtp = rtp.map(|target| SocketAddr::new(target.host, target.port));
-        let (capture_news, capture_heard) = mpsc::channel(CAPTURE_NEWS);
-        let capture_thread = start_captures(settings, capture_news)?;
+        let recording = Recording::start(settings.capture.as_ref());
+        let recording = recording.map_err(StartError::Capture)?;
         let config = DeskConfig {
             node: settings.node_name.clone(),
-            max_calls: settings.max_concurrent_calls,
+            max_calls: budget.calls,
             media_idle: settings.media_idle,
             endpoint: settings.originate_endpoint.clone(),
             targets,
@@ -163,23 +175,16 @@ impl Running {
         };
         let parts = DeskParts {
             ports,
+            own_ports,
             store: Arc::clone(&store),
             writer,
             pool: pool.stats(),
             ari,
-            captures: settings.capture.as_ref().zip(capture_thread.as_ref()).map(
-                |(settings, thread)| CaptureDesk {
-                    captures: thread.captures(),
-                    rule: settings.rule.clone(),
-                    max_bytes: settings.max_bytes,
-                },
-            ),
+            captures: recording.as_ref().map(Recording::for_desk),
         };
         let desk = Arc::new(Desk::new(config, parts));
         let ears = Arc::clone(&desk);
         let follower = tokio::spawn(async move { ears.follow_media(media_heard).await });
-        let clerk = Arc::clone(&desk);
-        let clerk = tokio::spawn(async move { clerk.follow_captures(capture_heard).await });
         let historian = Arc::clone(&desk);
         let historian = tokio::spawn(async move { historian.follow_histories().await });
         let recalled = recall(&desk).await;
@@ -191,13 +196,14 @@ impl Running {
         let keep = settings.retention.call;
         let expiry = tokio::spawn(expire_forever(store, Arc::clone(&desk), keep));
         Ok(Self {
+            captures: recording.map(|recording| recording.follow(Arc::clone(&desk))),
             desk,
             plane,
             rtp,
             ari_task,
             stop_ari,
             follower,
-            captures: capture_thread.map(|thread| (thread, clerk)),
+            connections: budget.connections,
             chores: [historian, expiry],
         })
     }
@@ -215,6 +221,7 @@ impl Running {
             limits: ApiLimits::default(),
         };
         let limits = ServeLimits {
+            connections: self.connections,
             drain_time: DRAIN_GRACE,
             ..ServeLimits::default()
         };
@@ -254,7 +261,7 @@ async fn stop(
     desk: &Arc<Desk>,
     plane: MediaPlane,
     follower: JoinHandle<()>,
-    captures: Option<(CaptureThread, JoinHandle<()>)>,
+    captures: Option<Followed>,
 ) {
     desk.close_all(WORDS_GRACE).await;
     let joined = tokio::task::spawn_blocking(move || drop(plane)).await;
@@ -265,13 +272,8 @@ async fn stop(
     if tokio::time::timeout(EVENTS_GRACE, follower).await.is_err() {
         tracing::error!("the media threads' last events were not taken in time");
     }
-    if let Some((thread, clerk)) = captures {
-        // A disk that hangs must not hold up the end.
-        let ended = tokio::task::spawn_blocking(move || drop(thread));
-        let clerk = async { tokio::join!(ended, clerk) };
-        if tokio::time::timeout(CAPTURE_GRACE, clerk).await.is_err() {
-            tracing::error!("captures were not written to their ends in time");
-        }
+    if let Some(captures) = captures {
+        captures.stop(CAPTURE_GRACE).await;
     }
     desk.finish(STORE_GRACE).await;
 }
@@ -355,26 +357,36 @@ fn start_media(
         bind: settings.rtp_bind,
         threads: settings.rtp_threads,
         tick: TICK,
+        own_ports: settings.rtp_own_ports.is_some(),
         session: SessionConfig::default(),
     };
     MediaPlane::start(&config, pool, events).map_err(StartError::Rtp)
 }
 
-/// Captures are opt-in: without a folder there is no thread.
-fn start_captures(
-    settings: &Settings,
-    news: mpsc::Sender<CaptureNews>,
-) -> Result<Option<CaptureThread>, StartError> {
-    let Some(capture) = &settings.capture else {
-        return Ok(None);
+/// What the limit of open files allows, with everything but calls and connections open.
+fn budget(settings: &Settings) -> Result<Budget, StartError> {
+    let wanted = settings.max_concurrent_calls;
+    let demand = Demand {
+        calls: wanted,
+        own_ports: settings.rtp_own_ports.is_some(),
+        asterisk: settings.ari.is_some(),
     };
-    let config = CaptureConfig {
-        dir: capture.dir.clone(),
-        total_bytes: capture.total_bytes,
-        by_rule: !capture.rule.is_off(),
-    };
-    let thread = CaptureThread::start(&config, news, clock::wall, clock::now);
-    thread.map(Some).map_err(StartError::Capture)
+    let told = limits::raise_open_files().and_then(|limit| Ok((limit, limits::open_files()?)));
+    let (limit, open) = told.unwrap_or_else(|error| {
+        tracing::warn!(%error, "the limit of open files is not known");
+        (usize::MAX, 0)
+    });
+    let budget = limits::share(limit, open, demand).ok_or(StartError::OpenFiles { limit, open })?;
+    if budget.calls < wanted {
+        let calls = budget.calls;
+        tracing::warn!(
+            calls,
+            wanted,
+            limit,
+            "open files suffice for fewer calls than MAX_CONCURRENT_CALLS; raise ulimit -n"
+        );
+    }
+    Ok(budget)
 }
 
 /// Where peers are to send RTP, for each media thread. Never an unspecified address.

@@ -229,7 +229,7 @@ impl<'a> Replay<'a> {
                     line.end_ms += self.start.ms;
                     self.report.lines.push(line);
                 }
-                Output::Stats(_) => {}
+                Output::Stats(_) | Output::Event(_) => {}
                 Output::Closed(legs) => self.report.close(legs, self.start.ms),
             }
         }

@@ -196,7 +196,7 @@ impl Checked {
                     self.jobs.push(job);
                 }
                 Output::Line(line) => self.check_line(&line),
-                Output::Stats(_) => assert!(self.closed.is_none()),
+                Output::Stats(_) | Output::Event(_) => assert!(self.closed.is_none()),
                 Output::Closed(legs) => {
                     assert!(self.hung_up, "closed before the hang-up");
                     assert!(self.closed.replace(legs).is_none(), "closed twice");

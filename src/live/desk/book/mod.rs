@@ -18,7 +18,9 @@ use std::time::Instant;
 use jiff::Timestamp;
 
 pub(crate) use self::entry::{Entry, Held, History, Stint};
-use crate::call::{CallId, CallStatus, EndReason, GapReason, Leg, Origin, TranscriptLine};
+use crate::call::{
+    CallEvent, CallId, CallStatus, EndReason, GapReason, Leg, Origin, TranscriptLine,
+};
 use crate::session::LegSnapshot;
 use crate::store::Write;
 
@@ -265,6 +267,17 @@ impl CallBook {
         } = self;
         if let Some(entry) = live.get(media).and_then(|call| open.get_mut(call)) {
             entry.line(media, line, writes);
+        }
+    }
+
+    /// Something happened to the call's media.
+    pub(crate) fn event(&mut self, media: &CallId, event: CallEvent) {
+        let Self {
+            open, live, writes, ..
+        } = self;
+        if let Some(entry) = live.get(media).and_then(|call| open.get_mut(call)) {
+            entry.event(media, event);
+            entry.write_record(writes);
         }
     }
 
