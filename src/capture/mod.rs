@@ -22,10 +22,10 @@ use std::collections::HashMap;
 use std::io::{self, Read};
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use jiff::Timestamp;
@@ -36,7 +36,7 @@ use self::recent::Recent;
 pub use self::tap::Tap;
 use self::tap::{Item, ItemKind, QUEUE, Queue, Shared};
 use self::writer::{Order, Writer};
-use crate::call::{CallId, CaptureState, Leg};
+use crate::call::{CallId, CaptureState};
 
 /// Least that a capture may be bounded to: a segment must hold any datagram.
 pub const MIN_BYTES: u64 = 256 << 10;

@@ -3,10 +3,12 @@
 use std::fs;
 use std::future::Future;
 use std::path::Path;
+use std::time::Duration;
 
 use super::rolling::tests::Scarce;
 use super::tap::QUEUE_BYTES;
 use super::*;
+use crate::call::Leg;
 use crate::clock;
 use crate::replay::capture::{self as reader, Capture};
 
@@ -481,5 +483,5 @@ fn no_damage_to_a_capture_breaks_its_reader() {
 
 #[test]
 fn throwaway_corpus() {
-    std::fs::write("fuzz/corpus/capture/asterscribe.pcapng", small_capture()).unwrap();
+    fs::write("fuzz/corpus/capture/asterscribe.pcapng", small_capture()).unwrap();
 }

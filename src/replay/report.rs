@@ -115,6 +115,10 @@ impl Report {
             }
             flow.quality = leg.quality;
             flow.findings = leg.findings;
+            for finding in &mut flow.findings {
+                finding.since_ms += start_ms;
+                finding.until_ms = finding.until_ms.map(|until| until + start_ms);
+            }
         }
     }
 

@@ -147,14 +147,12 @@ proptest! {
     ) {
         let disk = Scarce::new(1000);
         let mut file = begin(&disk, 400);
-        let mut count = 0;
-        for (length, room, stuck) in steps {
+        for (count, (length, room, stuck)) in (1..).zip(steps) {
             {
                 let mut state = disk.lock();
                 (state.room, state.stuck) = (room, stuck);
             }
             file.push(format!("<{}>", "x".repeat(length)).as_bytes(), head);
-            count += 1;
             file.flush();
             prop_assert_eq!(file.records() + file.rolled_off() + file.lost(), count);
             let text = String::from_utf8(whole(&disk, &file)).unwrap();

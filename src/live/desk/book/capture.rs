@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::entry::push_event;
 use super::{CallBook, Entry};
 use crate::call::{CallEvent, CallEventKind, CallId, CallRecord, CaptureState};
 
@@ -36,12 +37,13 @@ impl CallBook {
         let ended = recent.find(|entry| entry.record.call_id == *call);
         if let Some(entry) = self.open.get_mut(call).or(ended) {
             entry.record.capture = Some(state);
-            entry.event(CallEvent {
+            let event = CallEvent {
                 at_ms: entry.at_ms(now),
                 kind,
                 leg: None,
                 text,
-            });
+            };
+            push_event(&mut entry.record, event);
             entry.write_record(&mut self.writes);
         }
     }

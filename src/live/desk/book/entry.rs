@@ -515,7 +515,7 @@ fn leg_record<'a>(record: &'a mut CallRecord, leg: &Leg) -> &'a mut LegRecord {
 }
 
 /// The newest are kept.
-fn push_event(record: &mut CallRecord, event: CallEvent) {
+pub(super) fn push_event(record: &mut CallRecord, event: CallEvent) {
     if record.events.len() == MAX_EVENTS {
         record.events.remove(0);
     }
