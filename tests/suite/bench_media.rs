@@ -1,5 +1,6 @@
 //! The bench measures, keeps its books, and would say so if they did not
 //! balance. How fast anything was is not looked at.
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 

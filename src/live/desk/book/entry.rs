@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use super::Opening;
+use super::capture::left_behind;
 use super::record::{add, leg_record, millis, push_event, push_note};
 use crate::call::{
     CallEvent, CallId, CallRecord, CallStatus, ChannelStateChange, DtmfDigit, EndReason, GapReason,
@@ -202,6 +203,7 @@ impl Entry {
 
     fn inherit(&mut self, old: CallRecord, shift_ms: u64) {
         let record = &mut self.record;
+        record.capture = record.capture.take().or_else(|| left_behind(&old));
         record.started_at = old.started_at;
         record.answered_at = old.answered_at.or(record.answered_at);
         if record.origin == Origin::Initiated
@@ -465,7 +467,7 @@ impl Entry {
         stint.map_or(self.opened, |stint| stint.zero)
     }
 
-    fn at_ms(&self, now: Instant) -> u64 {
+    pub(super) fn at_ms(&self, now: Instant) -> u64 {
         millis(now.saturating_duration_since(self.opened))
     }
 }
