@@ -16,6 +16,7 @@
 
 pub mod gate;
 pub mod ids;
+pub mod outgoing;
 pub mod receiver;
 pub mod reorder;
 pub mod wire;
@@ -27,6 +28,7 @@ pub mod fuzz;
 pub mod testkit;
 
 pub use ids::{ClockRate, ExtRtpTime, ExtSeq, PayloadType, RtpTime, SeqNo, Ssrc};
+pub use outgoing::{Outgoing, StreamStart};
 pub use receiver::{Receiver, ReceiverConfig, ReceiverStats, Refusal, Verdict};
 pub use reorder::{Released, ReorderConfig, RestartReason};
 pub use wire::{Class, Malformed, Packet, Protocol, classify};
