@@ -8,6 +8,7 @@ pub mod call;
 pub mod clock;
 pub mod config;
 pub mod live;
+pub mod play;
 pub mod replay;
 pub mod service;
 pub mod session;

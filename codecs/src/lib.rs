@@ -30,6 +30,7 @@
 
 mod audio;
 mod codec;
+mod encode;
 mod format;
 #[doc(hidden)]
 pub mod fuzz;
@@ -41,6 +42,7 @@ mod resample;
 
 pub use audio::{AudioDecoder, Decoded};
 pub use codec::{Codec, DecodeError, Decoder};
+pub use encode::{Encoder, FRAME_MS, NotSendable, SendFormat};
 pub use format::{MediaFormat, UnusableFormat};
 pub use payload::Payload;
 pub use rate::{RtpClockRate, SampleRate};

@@ -16,9 +16,10 @@ pub struct StreamStart {
 }
 
 impl StreamStart {
-    /// Out of random bytes.
+    /// Out of random bytes: the first four and the last six, those of a UUID
+    /// (RFC 9562 section 5.4) that are random throughout.
     pub const fn from_random(bytes: [u8; 16]) -> Self {
-        let [s0, s1, s2, s3, t0, t1, t2, t3, n0, n1, ..] = bytes;
+        let [s0, s1, s2, s3, .., n0, n1, t0, t1, t2, t3] = bytes;
         Self {
             ssrc: Ssrc(u32::from_be_bytes([s0, s1, s2, s3])),
             seq: SeqNo(u16::from_be_bytes([n0, n1])),

@@ -60,6 +60,10 @@ kinds! {
     HostNotAllowed: FORBIDDEN, "host-not-allowed", "Host not allowed";
     /// No call, or no channel, of that id.
     UnknownCall: NOT_FOUND, "unknown-call", "Unknown call";
+    /// No such sound file.
+    UnknownFile: NOT_FOUND, "unknown-file", "Unknown file";
+    /// No such playback.
+    UnknownPlayback: NOT_FOUND, "unknown-playback", "Unknown playback";
     /// No such path.
     UnknownRoute: NOT_FOUND, "unknown-route", "Unknown route";
     /// The path exists, but not with that method.
@@ -72,7 +76,7 @@ kinds! {
     BodyTooLarge: PAYLOAD_TOO_LARGE, "body-too-large", "Body too large";
     /// The request target is too long.
     UriTooLong: URI_TOO_LONG, "uri-too-long", "URI too long";
-    /// The body is not JSON by its own account.
+    /// The body is not what the route takes, by its own account.
     UnsupportedMediaType: UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "Unsupported media type";
     /// JSON that does not hold what is asked for.
     InvalidBody: UNPROCESSABLE_ENTITY, "invalid-body", "Invalid body";
@@ -84,6 +88,8 @@ kinds! {
     Internal: INTERNAL_SERVER_ERROR, "internal", "Internal error";
     /// Asterisk said no.
     AsteriskRefused: BAD_GATEWAY, "asterisk-refused", "Asterisk refused";
+    /// A bound other than that of calls is reached.
+    Busy: SERVICE_UNAVAILABLE, "busy", "Too much at once";
     /// `MAX_CONCURRENT_CALLS` reached.
     AtCapacity: SERVICE_UNAVAILABLE, "at-capacity", "All call places taken";
     /// Asterisk is not configured, or not reachable.
@@ -169,7 +175,7 @@ impl Problem {
         match self.kind {
             // A call lasts minutes; a reconnection is tried every few seconds.
             Kind::AtCapacity => Some("30"),
-            Kind::AsteriskUnavailable | Kind::StoreUnavailable => Some("5"),
+            Kind::AsteriskUnavailable | Kind::StoreUnavailable | Kind::Busy => Some("5"),
             _ => None,
         }
     }
@@ -195,6 +201,9 @@ impl From<ServiceError> for Problem {
     fn from(error: ServiceError) -> Self {
         let kind = match &error {
             ServiceError::UnknownCall(_) => Kind::UnknownCall,
+            ServiceError::UnknownFile(_) => Kind::UnknownFile,
+            ServiceError::UnknownPlayback(_) => Kind::UnknownPlayback,
+            ServiceError::Busy(_) => Kind::Busy,
             ServiceError::Conflict(_) => Kind::Conflict,
             ServiceError::Unprocessable(_) => Kind::Unprocessable,
             ServiceError::AtCapacity { .. } => Kind::AtCapacity,

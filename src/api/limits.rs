@@ -1,11 +1,11 @@
 //! Bounds on the size of a request and on the time it takes.
 
-use axum::extract::{Request, State};
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use super::ApiState;
+use super::{ApiState, ROUTES};
 use super::error::{Kind, Problem};
 
 /// Refuses what is too big before anything is read or compared.
@@ -46,7 +46,16 @@ fn oversize(state: &ApiState, request: &Request) -> Option<Problem> {
         .ok()?
         .parse::<u64>()
         .ok()?;
-    (declared > limits.body as u64).then(|| body_too_large(limits.body))
+    let limit = body_limit(state, request);
+    (declared > limit as u64).then(|| body_too_large(limit))
+}
+
+fn body_limit(state: &ApiState, request: &Request) -> usize {
+    let path = request.extensions().get::<MatchedPath>();
+    let path = path.map_or("", MatchedPath::as_str);
+    let mut routes = ROUTES.iter();
+    let route = routes.find(|route| route.path == path && route.method == *request.method());
+    route.map_or(state.limits.body, |route| route.body_limit(&state.limits))
 }
 
 pub(super) fn body_too_large(limit: usize) -> Problem {

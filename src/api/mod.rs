@@ -11,6 +11,7 @@ mod extract;
 mod finish;
 mod handlers;
 mod limits;
+mod play;
 mod serve;
 #[cfg(test)]
 mod tests;
@@ -23,6 +24,7 @@ use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderName, HeaderValue, Method, header};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{MethodFilter, MethodRouter, on};
+use tokio::sync::Semaphore;
 use tower_http::cors::{AllowOrigin, Any, CorsLayer};
 
 pub use self::error::{Kind, Problem};
@@ -48,6 +50,10 @@ pub struct ApiConfig {
 pub struct ApiLimits {
     /// Body, bytes; beyond it 413.
     pub body: usize,
+    /// Body of a route that takes files, bytes; beyond it 413.
+    pub upload: usize,
+    /// Files on their way in at the same time; beyond it they wait, then 503.
+    pub uploads: usize,
     /// Request target, bytes; beyond it 414.
     pub uri: usize,
     /// All header names and values, bytes; beyond it 431.
@@ -62,6 +68,8 @@ impl Default for ApiLimits {
     fn default() -> Self {
         Self {
             body: 256 * 1024,
+            upload: 10 * 1024 * 1024,
+            uploads: 4,
             uri: 8 * 1024,
             headers: 32 * 1024,
             body_time: Duration::from_secs(15),
@@ -76,7 +84,20 @@ pub(crate) struct Route {
     pub(crate) path: &'static str,
     /// Answers, tersely, without a token too.
     pub(crate) open: bool,
+    /// Takes files.
+    uploads: bool,
     build: Build,
+}
+
+impl Route {
+    /// Bytes that its bodies may have.
+    fn body_limit(&self, limits: &ApiLimits) -> usize {
+        if self.uploads {
+            limits.upload.max(limits.body)
+        } else {
+            limits.body
+        }
+    }
 }
 
 /// Where a route leads, under the method that the table gives.
@@ -87,6 +108,17 @@ const fn closed(method: Method, path: &'static str, build: Build) -> Route {
         method,
         path,
         open: false,
+        uploads: false,
+        build,
+    }
+}
+
+const fn taking_files(path: &'static str, build: Build) -> Route {
+    Route {
+        method: Method::POST,
+        path,
+        open: false,
+        uploads: true,
         build,
     }
 }
@@ -96,6 +128,7 @@ const fn open(method: Method, path: &'static str, build: Build) -> Route {
         method,
         path,
         open: true,
+        uploads: false,
         build,
     }
 }
@@ -122,6 +155,10 @@ pub(crate) const ROUTES: &[Route] = &[
     closed(Method::POST, "/api/call/{id}/media", |m| {
         on(m, handlers::register_media)
     }),
+    taking_files("/api/call/{id}/play", |m| on(m, play::play)),
+    closed(Method::DELETE, "/api/call/{id}/play", |m| {
+        on(m, play::stop)
+    }),
 ];
 
 /// What handlers and middleware share.
@@ -131,6 +168,8 @@ pub(crate) struct ApiState {
     token: Option<TokenDigest>,
     cors: Arc<CorsOrigins>,
     limits: ApiLimits,
+    /// A permit for each file on its way in.
+    uploads: Arc<Semaphore>,
 }
 
 /// The API over `service`.
@@ -140,6 +179,7 @@ pub fn router(service: Arc<dyn CallService>, config: &ApiConfig) -> Router {
         token: config.token.as_ref().map(TokenDigest::of),
         cors: Arc::new(config.cors.clone()),
         limits: config.limits,
+        uploads: Arc::new(Semaphore::new(config.limits.uploads)),
     };
     let mut router = Router::new();
     for route in ROUTES {
@@ -167,7 +207,7 @@ pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id"
 /// Never with credentials: the token travels in a header that the page must know.
 fn cors_layer(origins: &CorsOrigins) -> Option<CorsLayer> {
     let layer = CorsLayer::new()
-        .allow_methods([Method::GET, Method::POST])
+        .allow_methods([Method::GET, Method::POST, Method::DELETE])
         .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE, REQUEST_ID])
         .expose_headers([
             header::LOCATION,

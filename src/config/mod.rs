@@ -77,6 +77,10 @@ pub struct Settings {
     pub redis_url: Option<Secret>,
     /// How long things are kept.
     pub retention: Retention,
+    /// Sound files that calls may be played from, if any.
+    pub play_dir: Option<PathBuf>,
+    /// How large a sound file may be, bytes.
+    pub play_max_bytes: usize,
     /// Shape of the log.
     pub log_format: LogFormat,
     /// `tracing` filter directives.
@@ -192,6 +196,10 @@ impl Settings {
                 call: reader.value("CALL_RETENTION_SECS", retention),
                 transcript: reader.value("TRANSCRIPT_RETENTION_SECS", retention),
             },
+            play_dir: reader.optional("PLAY_DIR", parse::path),
+            play_max_bytes: reader.value("PLAY_MAX_BYTES", |text| {
+                parse::number(text, 1024..=1 << 30)
+            }),
             log_format: reader.value("LOG_FORMAT", parse::log_format),
             log_filter: reader.value("RUST_LOG", parse::log_filter),
             warnings: Vec::new(),

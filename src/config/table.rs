@@ -92,6 +92,7 @@ const RTP: &str = "RTP";
 const ASTERISK: &str = "Asterisk";
 const SPEECH: &str = "Speech";
 const STORE: &str = "Calls and store";
+const PLAY: &str = "Audio to calls";
 const OTHER: &str = "Log and files";
 
 const fn plain(
@@ -316,6 +317,20 @@ pub const SETTINGS: &[Setting] = &[
         preset("604800"),
         "a whole number from 1 to 315360000",
         "How long a call's transcript is kept, in seconds.",
+    ),
+    plain(
+        PLAY,
+        "PLAY_DIR",
+        NONE,
+        "path of a folder",
+        "WAV files that `POST /api/call/{id}/play` may name. Without it, sounds can only be sent along.",
+    ),
+    plain(
+        PLAY,
+        "PLAY_MAX_BYTES",
+        preset("10485760"),
+        "a whole number from 1024 to 1073741824",
+        "How large a sound file may be, sent along or named.",
     ),
     plain(
         OTHER,

@@ -149,6 +149,8 @@ impl Running {
             endpoint: settings.originate_endpoint.clone(),
             targets,
             model,
+            play_dir: settings.play_dir.clone(),
+            play_max_bytes: settings.play_max_bytes,
         };
         let parts = DeskParts {
             ports,
@@ -190,7 +192,10 @@ impl Running {
         let api = ApiConfig {
             token: settings.api_token.clone(),
             cors: settings.cors.clone(),
-            limits: ApiLimits::default(),
+            limits: ApiLimits {
+                upload: settings.play_max_bytes,
+                ..ApiLimits::default()
+            },
         };
         let limits = ServeLimits {
             drain_time: DRAIN_GRACE,

@@ -114,6 +114,19 @@ async fn each_failure_of_the_service_has_its_code() {
             "",
         ),
         (
+            ServiceError::UnknownFile("a.wav".parse().unwrap()),
+            404,
+            "unknown-file",
+            "",
+        ),
+        (
+            ServiceError::UnknownPlayback(7),
+            404,
+            "unknown-playback",
+            "",
+        ),
+        (ServiceError::Busy("full".into()), 503, "busy", "5"),
+        (
             ServiceError::AtCapacity { max: 100 },
             503,
             "at-capacity",
@@ -194,6 +207,10 @@ async fn unknown_paths_and_methods_are_told_apart() {
             Method::OPTIONS,
             Method::TRACE,
         ] {
+            let mut others = ROUTES.iter().filter(|other| other.path == route.path);
+            if others.any(|other| other.method == method) {
+                continue;
+            }
             let answer = send(&router, request(method, &path)).await;
             answer.is_problem(405, "method-not-allowed");
             assert!(

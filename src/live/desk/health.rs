@@ -60,7 +60,7 @@ impl Desk {
         let ports = self.ports.iter().map(|port| {
             let (counters, gate) = (port.counters(), port.counters().gate());
             format!(
-                "{}: {} datagrams, {} admitted, {} from unknown sources, {} not RTP, {} beyond the hold, {} held",
+                "{}: {} datagrams, {} admitted, {} from unknown sources, {} not RTP, {} beyond the hold, {} held, {} sent",
                 port.local(),
                 counters.datagrams(),
                 gate.admitted,
@@ -68,12 +68,17 @@ impl Desk {
                 gate.unknown_not_rtp,
                 gate.hold_full,
                 gate.holding,
+                counters.sent(),
             )
         });
         let mut detail = ports.collect::<Vec<_>>().join("; ");
         let counters = || self.ports.iter().map(|port| port.counters());
         let lost: u64 = counters().map(|counters| counters.events_lost()).sum();
         let panics: u64 = counters().map(|counters| counters.panics()).sum();
+        let unsent: u64 = counters().map(|counters| counters.unsent()).sum();
+        if unsent > 0 {
+            detail.push_str(&format!("; packets that could not be sent: {unsent}"));
+        }
         if lost + panics == 0 {
             return part(PartState::Ok, detail);
         }

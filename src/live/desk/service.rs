@@ -10,12 +10,14 @@ use tokio::time::timeout;
 
 use super::book::{CallBook, Held, Opening, Past, Phase};
 use super::{Desk, lock};
-use crate::call::{CallId, CallRecord, CallStatus, EndReason, Leg, Origin, TranscriptLine};
+use crate::call::{
+    CallId, CallRecord, CallStatus, EndReason, Leg, Origin, Playback, TranscriptLine,
+};
 use crate::clock;
 use crate::live::media::LegRefused;
 use crate::service::{
     CallService, CallStatusView, Health, InitiateRequest, MediaGrant, MediaRequest, PartState,
-    ServiceError, TranscriptView,
+    PlayRequest, ServiceError, TranscriptView,
 };
 use crate::store::StoreError;
 
@@ -213,6 +215,18 @@ impl CallService for Desk {
             send_to,
         })
     }
+
+    async fn play(&self, call: &CallId, request: PlayRequest) -> Result<Playback, ServiceError> {
+        self.play_sound(call, request).await
+    }
+
+    async fn stop_play(
+        &self,
+        call: &CallId,
+        id: Option<u64>,
+    ) -> Result<Vec<Playback>, ServiceError> {
+        self.stop_sound(call, id).await
+    }
 }
 
 impl Desk {
@@ -335,7 +349,7 @@ impl Desk {
         }
     }
 
-    async fn stored(&self, call: &CallId) -> Result<CallRecord, ServiceError> {
+    pub(super) async fn stored(&self, call: &CallId) -> Result<CallRecord, ServiceError> {
         let found = self.store.call(call).await.map_err(unavailable)?;
         found.ok_or_else(|| ServiceError::UnknownCall(call.clone()))
     }
@@ -364,7 +378,7 @@ impl Desk {
     }
 
     /// The store has it open, and this process does not.
-    fn elsewhere(&self, record: &CallRecord) -> ServiceError {
+    pub(super) fn elsewhere(&self, record: &CallRecord) -> ServiceError {
         let CallRecord { call_id, node, .. } = record;
         if *node == self.config.node {
             ServiceError::AsteriskUnavailable(format!(

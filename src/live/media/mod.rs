@@ -6,6 +6,7 @@
 //! difference between 7 µs and 1.4 µs of CPU per packet, and a packet waits at
 //! most one tick.
 
+mod play;
 mod room;
 mod socket;
 mod thread;
@@ -15,13 +16,17 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use asterscribe_rtp::StreamStart;
 use crossbeam_channel::{Sender, TrySendError, bounded};
 use tokio::sync::{mpsc, oneshot};
+use uuid::Uuid;
 
 use crate::call::{CallId, Leg, TranscriptLine};
+use crate::play::PlayReport;
 use crate::session::{LegSnapshot, SessionConfig};
 use crate::speech::pool::{Pool, PoolHandle};
 
+pub use self::play::{PlayOrder, PlayRefused};
 pub use self::room::{MediaCounters, Ticket};
 use self::room::{Room, RoomConfig};
 use self::thread::MediaThread;
@@ -55,6 +60,8 @@ pub enum MediaEventKind {
     Line(TranscriptLine),
     /// The counters have changed.
     Stats(Vec<LegSnapshot>),
+    /// Something has become of a sound that is played to the call.
+    Played(PlayReport),
     /// Nothing has come from any leg for the call's idle limit.
     Idle,
     /// All lines are out; no counters come with it if the call's media panicked.
@@ -99,6 +106,17 @@ pub(super) enum Command {
         /// Whether it may exist: then its source moves, as when its media channel was made anew.
         may_exist: bool,
         reply: oneshot::Sender<Result<(), LegRefused>>,
+    },
+    Play {
+        call: CallId,
+        order: PlayOrder,
+        /// Of the leg's stream, if this is its first.
+        start: StreamStart,
+        reply: oneshot::Sender<Result<(), PlayRefused>>,
+    },
+    StopPlay {
+        call: CallId,
+        id: Option<u64>,
     },
     Hangup(CallId),
 }
@@ -173,6 +191,33 @@ impl MediaPort {
             reply,
         })?;
         answer.await.unwrap_or(Err(LegRefused::NotOpen))
+    }
+
+    /// Plays a sound to a leg, after those that wait already.
+    /// [`MediaEventKind::Played`] tells what becomes of it.
+    ///
+    /// # Errors
+    /// [`PlayRefused`]; nothing is played.
+    pub async fn play(&self, call: CallId, order: PlayOrder) -> Result<(), PlayRefused> {
+        let (reply, answer) = oneshot::channel();
+        let start = StreamStart::from_random(Uuid::new_v4().into_bytes());
+        let command = Command::Play {
+            call,
+            order,
+            start,
+            reply,
+        };
+        self.order(command).map_err(|refused| match refused {
+            LegRefused::Overloaded => PlayRefused::Overloaded,
+            _ => PlayRefused::NotOpen,
+        })?;
+        answer.await.unwrap_or(Err(PlayRefused::NotOpen))
+    }
+
+    /// Plays no more of that sound, or of any; `false` if the thread's queue of orders is full.
+    #[must_use]
+    pub fn stop_play(&self, call: CallId, id: Option<u64>) -> bool {
+        self.order(Command::StopPlay { call, id }).is_ok()
     }
 
     /// Ends a call's media; [`MediaEventKind::Closed`] follows when its last line is out.

@@ -1,5 +1,7 @@
 //! The calls of one media thread, without its socket and its clock.
 
+mod playing;
+
 use std::collections::HashMap;
 use std::mem;
 use std::net::SocketAddr;
@@ -11,6 +13,7 @@ use std::time::{Duration, Instant};
 use asterscribe_rtp::gate::{self, Gate, GateConfig, GateStats, HeldDatagram, Route};
 use crossbeam_channel::Sender;
 
+use super::play::Players;
 use super::{Command, LegRefused, MediaEvent, MediaEventKind, OpenCall};
 use crate::call::{CallId, GapReason, Leg};
 use crate::session::{Input, JobId, LegIndex, Output, Session, SessionConfig};
@@ -33,7 +36,7 @@ pub struct Ticket {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 struct SessionKey(u64);
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct LegKey {
     session: SessionKey,
     leg: LegIndex,
@@ -50,6 +53,15 @@ struct Resident {
     last_heard: Instant,
 }
 
+impl Resident {
+    /// Who speaks for a leg.
+    fn source(&self, leg: LegIndex) -> Option<SocketAddr> {
+        let mut sources = self.sources.iter();
+        let found = sources.find(|(owner, _)| *owner == leg);
+        found.map(|(_, source)| *source)
+    }
+}
+
 /// What has passed through a media thread; read by `/health`.
 #[derive(Debug, Default)]
 pub struct MediaCounters {
@@ -61,6 +73,8 @@ pub struct MediaCounters {
     holding: AtomicU64,
     events_lost: AtomicU64,
     panics: AtomicU64,
+    sent: AtomicU64,
+    unsent: AtomicU64,
 }
 
 impl MediaCounters {
@@ -89,6 +103,21 @@ impl MediaCounters {
     /// which then has ended, or of the thread's own, which ends all its calls.
     pub fn panics(&self) -> u64 {
         self.panics.load(Ordering::Relaxed)
+    }
+
+    /// Packets sent.
+    pub fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
+    }
+
+    /// Packets that the system did not take.
+    pub fn unsent(&self) -> u64 {
+        self.unsent.load(Ordering::Relaxed)
+    }
+
+    fn count_sent(&self, sent: bool) {
+        let counter = if sent { &self.sent } else { &self.unsent };
+        counter.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Counts one; how many it is by now.
@@ -120,6 +149,7 @@ pub(super) struct Room {
     residents: HashMap<SessionKey, Resident>,
     by_call: HashMap<CallId, SessionKey>,
     next_key: u64,
+    players: Players<LegKey>,
     pool: PoolHandle<Ticket>,
     reply: Sender<Answer<Ticket>>,
     events: Vec<MediaEvent>,
@@ -140,12 +170,18 @@ impl Room {
             residents: HashMap::new(),
             by_call: HashMap::new(),
             next_key: 0,
+            players: Players::default(),
             pool,
             reply,
             events: Vec::new(),
             datagrams: 0,
             counters,
         }
+    }
+
+    fn resident(&mut self, call: &CallId) -> Option<(SessionKey, &mut Resident)> {
+        let key = *self.by_call.get(call)?;
+        Some((key, self.residents.get_mut(&key)?))
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -181,6 +217,17 @@ impl Room {
                 // The asker may have given up; the leg then ends with its call.
                 let _unheard = reply.send(result);
             }
+            Command::Play {
+                call,
+                order,
+                start,
+                reply,
+            } => {
+                let result = self.play(now, &call, order, start);
+                // Whoever asked may have given up; it is played all the same.
+                let _unheard = reply.send(result);
+            }
+            Command::StopPlay { call, id } => self.stop_play(now, &call, id),
             Command::Hangup(call) => self.hang_up(now, &call),
         }
     }
@@ -307,6 +354,7 @@ impl Room {
         let Some(&key) = self.by_call.get(call) else {
             return;
         };
+        self.silence(now, key);
         if let Some(resident) = self.residents.get_mut(&key) {
             for (_, source) in resident.sources.drain(..) {
                 self.gate.revoke(now, source);
@@ -340,6 +388,7 @@ impl Room {
             return;
         }
         self.counters.count_panic();
+        self.players.remove(|leg| leg.session == key);
         let Some(resident) = self.residents.remove(&key) else {
             return;
         };
@@ -357,6 +406,7 @@ impl Room {
     pub(super) fn reset(&mut self) {
         self.counters.count_panic();
         self.gate = Gate::new(GateConfig::default());
+        self.players = Players::default();
         self.by_call.clear();
         let calls = mem::take(&mut self.residents).into_values();
         self.events

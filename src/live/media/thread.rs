@@ -14,8 +14,10 @@ use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
 use super::room::{Room, Ticket};
+use super::socket;
 use super::{Command, MediaEvent, MediaEventKind, MediaPort};
 use crate::clock;
+use crate::play::{PlayEvent, PlayReport};
 use crate::speech::pool::Answer;
 
 /// Datagrams taken per tick before timers and orders get their turn.
@@ -23,6 +25,10 @@ const BATCH: usize = 4096;
 
 /// Ticks without a call are this much longer.
 const IDLE_FACTOR: u32 = 4;
+
+/// However many packets are to be sent, the thread wakes no more often than
+/// this, and none is later by more.
+const MIN_NAP: Duration = Duration::from_millis(1);
 
 /// Events that wait for the desk; beyond it counters are left out, and beyond
 /// twice this lines are lost, loudly. The end of a call is never lost: there is
@@ -93,6 +99,19 @@ impl Drop for MediaThread {
     }
 }
 
+/// Until when to sleep: less than a tick where a packet is to be sent before.
+fn nap(room: &Room, tick: Duration) -> Duration {
+    let tick = if room.is_empty() {
+        tick * IDLE_FACTOR
+    } else {
+        tick
+    };
+    room.next_send().map_or(tick, |due| {
+        let left = due.saturating_duration_since(clock::now());
+        left.max(MIN_NAP).min(tick)
+    })
+}
+
 struct Ends {
     socket: UdpSocket,
     orders: Receiver<Command>,
@@ -113,11 +132,7 @@ impl Ends {
                 false
             });
             if !more {
-                thread::sleep(if room.is_empty() {
-                    tick * IDLE_FACTOR
-                } else {
-                    tick
-                });
+                thread::sleep(nap(&room, tick));
             }
         }
     }
@@ -135,6 +150,10 @@ impl Ends {
             room.answer(now, answer);
         }
         room.tick(now);
+        let socket = &self.socket;
+        room.send_due(clock::now(), &mut |to, datagram| {
+            socket::send(socket, to, datagram)
+        });
         self.publish(room);
         more
     }
@@ -165,10 +184,16 @@ impl Ends {
             match event.kind {
                 // Newer ones follow, and `Closed` brings the last.
                 MediaEventKind::Stats(_) if self.outbox.len() >= OUTBOX => continue,
-                MediaEventKind::Line(_) if self.outbox.len() >= 2 * OUTBOX => {
+                MediaEventKind::Played(PlayReport {
+                    event: PlayEvent::Progress,
+                    ..
+                }) if self.outbox.len() >= OUTBOX => continue,
+                MediaEventKind::Line(_) | MediaEventKind::Played(_)
+                    if self.outbox.len() >= 2 * OUTBOX =>
+                {
                     let lost = room.counters().count_event_lost();
                     if lost.is_power_of_two() {
-                        tracing::error!(call = %event.call, lost, "the call desk does not keep up: lines are lost");
+                        tracing::error!(call = %event.call, lost, "the call desk does not keep up: lines or reports of playbacks are lost");
                     }
                     continue;
                 }

@@ -1,5 +1,7 @@
 //! One call as the desk holds it.
 
+mod playing;
+
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -261,11 +263,6 @@ impl Entry {
         }
     }
 
-    /// Something happened to the call's media.
-    pub(super) fn event(&mut self, event: CallEvent) {
-        push_event(&mut self.record, event);
-    }
-
     pub(super) fn note(&mut self, note: String) {
         push_note(&mut self.record, note);
     }
@@ -364,6 +361,7 @@ impl Entry {
             (wall, EndReason { cause: None, text }, CallStatus::Ended)
         });
         self.stints.clear();
+        self.fall_silent(wall);
         self.record.status = status;
         self.record.ended_at = Some(ended_at);
         self.record.end_reason = Some(reason);

@@ -17,7 +17,8 @@ use std::time::Instant;
 use jiff::Timestamp;
 
 pub(crate) use self::entry::{Entry, Held, History, Stint};
-use crate::call::{CallId, CallStatus, EndReason, Leg, Origin, TranscriptLine};
+use crate::call::{CallId, CallStatus, EndReason, Leg, Origin, Playback, TranscriptLine};
+use crate::play::PlayReport;
 use crate::session::LegSnapshot;
 use crate::store::Write;
 
@@ -278,6 +279,26 @@ impl CallBook {
         }
     }
 
+    pub(crate) fn playback_queued(&mut self, call: &CallId, playback: Playback) {
+        self.change(call, |entry| entry.playback_queued(playback));
+    }
+
+    pub(crate) fn playback_refused(&mut self, call: &CallId, id: u64) {
+        self.change(call, |entry| entry.playback_refused(id));
+    }
+
+    /// Something has become of a sound that a call is played.
+    pub(crate) fn played(&mut self, media: &CallId, report: PlayReport) {
+        let Self {
+            open, live, writes, ..
+        } = self;
+        if let Some(entry) = live.get(media).and_then(|call| open.get_mut(call))
+            && entry.played(report)
+        {
+            entry.write_record(writes);
+        }
+    }
+
     /// A call that an earlier process left open and that is no more.
     pub(crate) fn settle(&mut self, history: History, wall: Timestamp, text: String) {
         let History { record, lines, .. } = history;
@@ -286,6 +307,7 @@ impl CallBook {
             record.ended_at = Some(wall);
             record.end_reason = Some(EndReason { cause: None, text });
             record.lines = lines;
+            record.playing.clear();
             self.writes.push(Write::Call(Box::new(record)));
         }
     }

@@ -1,3 +1,5 @@
+mod playing;
+
 use crossbeam_channel::{Receiver, bounded};
 
 use super::*;
