@@ -209,6 +209,9 @@ impl GapTotals {
 /// sum is exact: `span = transcribed + non_speech + pending + gaps`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AudioAccount {
+    /// Where the span begins on the call's clock.
+    #[serde(default)]
+    pub start: u64,
     /// From the first sample of audio to the last.
     pub span: u64,
     /// Recognised as text.
@@ -226,16 +229,30 @@ impl AudioAccount {
     pub fn is_conserved(&self) -> bool {
         self.span == self.transcribed + self.non_speech + self.pending + self.gaps.total()
     }
-}
 
-impl AddAssign<&Self> for AudioAccount {
-    fn add_assign(&mut self, more: &Self) {
-        self.span += more.span;
-        self.transcribed += more.transcribed;
-        self.non_speech += more.non_speech;
-        self.pending += more.pending;
+    /// What is undecided will not be decided any more.
+    pub fn give_up(&mut self, reason: GapReason) {
+        *self.gaps.slot(reason) += std::mem::take(&mut self.pending);
+    }
+
+    /// Goes on with a later stretch of the same leg; the time between the two has `reason`.
+    pub fn go_on(&mut self, later: &Self, reason: GapReason) {
+        if later.span == 0 {
+            return;
+        }
+        if self.span == 0 {
+            *self = *later;
+            return;
+        }
+        // Stretches that overlap, by a rounding, have no time between them.
+        let between = later.start.saturating_sub(self.start + self.span);
+        self.span += between + later.span;
+        *self.gaps.slot(reason) += between;
+        self.transcribed += later.transcribed;
+        self.non_speech += later.non_speech;
+        self.pending += later.pending;
         for reason in GapReason::ALL {
-            *self.gaps.slot(reason) += more.gaps.of(reason);
+            *self.gaps.slot(reason) += later.gaps.of(reason);
         }
     }
 }
@@ -302,4 +319,46 @@ pub enum FindingKind {
     PacketTiming,
     /// The kernel dropped packets because we were too slow.
     KernelDrops,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stretch(start: u64, transcribed: u64, pending: u64) -> AudioAccount {
+        AudioAccount {
+            start,
+            span: transcribed + pending,
+            transcribed,
+            pending,
+            ..AudioAccount::default()
+        }
+    }
+
+    #[test]
+    fn the_time_between_two_stretches_has_a_reason() {
+        let mut account = stretch(160, 1_000, 40);
+        account.give_up(GapReason::NodeCrash);
+        account.go_on(&AudioAccount::default(), GapReason::NodeCrash);
+        account.go_on(&stretch(16_000, 500, 0), GapReason::NodeCrash);
+        assert!(account.is_conserved(), "{account:?}");
+        assert_eq!((account.start, account.span), (160, 16_500 - 160));
+        assert_eq!(account.gaps.node_crash, 40 + 16_000 - 1_200);
+        assert_eq!((account.transcribed, account.pending), (1_500, 0));
+        let mut first = AudioAccount::default();
+        first.go_on(&account, GapReason::NodeCrash);
+        assert_eq!(first, account);
+    }
+
+    #[test]
+    fn every_reason_has_a_place_of_its_own() {
+        let mut totals = GapTotals::default();
+        for (n, reason) in (1..).zip(GapReason::ALL) {
+            *totals.slot(reason) = n;
+        }
+        for (n, reason) in (1..).zip(GapReason::ALL) {
+            assert_eq!(totals.of(reason), n);
+        }
+        assert_eq!(totals.total(), 45);
+    }
 }

@@ -38,6 +38,8 @@ pub fn capture(data: &[u8]) {
 }
 
 fn check_flow(flow: &FlowReport, capture: &Capture, report: &Report) {
+    assert!(flow.audio.is_conserved(), "{:?}", flow.audio);
+    assert_eq!(flow.audio.pending, 0);
     let stats = &flow.stats;
     let own = capture
         .datagrams

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::capture::Capture;
 use super::flows::Flows;
-use crate::call::{AudioAccount, Finding, Leg, LegStats, MediaQuality, TranscriptLine};
+use crate::call::{AudioAccount, Finding, GapReason, Leg, LegStats, MediaQuality, TranscriptLine};
 use crate::session::LegSnapshot;
 
 /// Result of a replay.
@@ -121,10 +121,9 @@ impl Report {
 pub fn line_to_text(line: &TranscriptLine) -> String {
     let said = match line.gap {
         None => line.text.as_str(),
-        Some(crate::call::GapReason::OverloadShed) => {
-            "(not transcribed: the server was overloaded)"
-        }
-        Some(crate::call::GapReason::RecognitionFailed) => "(not transcribed: recognition failed)",
+        Some(GapReason::OverloadShed) => "(not transcribed: the server was overloaded)",
+        Some(GapReason::RecognitionFailed) => "(not transcribed: recognition failed)",
+        Some(_) => "(not transcribed)",
     };
     format!(
         "[{} - {}] {}: {said}",

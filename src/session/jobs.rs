@@ -29,6 +29,7 @@ struct Job {
     end_ms: u64,
     /// More than one only where they were shed.
     utterances: u64,
+    audio: u64,
     result: Option<Result<Recognition, GapReason>>,
 }
 
@@ -39,6 +40,8 @@ pub(super) struct Settled {
     pub(super) start_ms: u64,
     pub(super) end_ms: u64,
     pub(super) utterances: u64,
+    /// How much of them is audio, in 16 kHz samples.
+    pub(super) audio: u64,
     pub(super) result: Result<Recognition, GapReason>,
 }
 
@@ -52,9 +55,15 @@ impl JobLedger {
     }
 
     /// Opens a job for an utterance, or sheds the utterance: too many are open.
-    pub(super) fn open(&mut self, leg: usize, start_ms: u64, end_ms: u64) -> Option<JobId> {
+    pub(super) fn open(
+        &mut self,
+        leg: usize,
+        start_ms: u64,
+        end_ms: u64,
+        audio: u64,
+    ) -> Option<JobId> {
         if self.jobs.len() >= self.max_open {
-            self.shed(leg, start_ms, end_ms);
+            self.shed(leg, start_ms, end_ms, audio);
             return None;
         }
         let id = JobId(self.first + self.jobs.len() as u64);
@@ -63,18 +72,20 @@ impl JobLedger {
             start_ms,
             end_ms,
             utterances: 1,
+            audio,
             result: None,
         });
         Some(id)
     }
 
-    fn shed(&mut self, leg: usize, start_ms: u64, end_ms: u64) {
+    fn shed(&mut self, leg: usize, start_ms: u64, end_ms: u64, audio: u64) {
         let of_leg = self.jobs.iter_mut().rev().find(|job| job.leg == leg);
         if let Some(job) = of_leg
             && matches!(job.result, Some(Err(GapReason::OverloadShed)))
         {
             job.end_ms = end_ms;
             job.utterances += 1;
+            job.audio += audio;
             return;
         }
         self.jobs.push_back(Job {
@@ -82,6 +93,7 @@ impl JobLedger {
             start_ms,
             end_ms,
             utterances: 1,
+            audio,
             result: Some(Err(GapReason::OverloadShed)),
         });
     }
@@ -115,6 +127,7 @@ impl JobLedger {
             start_ms,
             end_ms,
             utterances,
+            audio,
             result,
         } = self.jobs.pop_front()?;
         self.first += 1;
@@ -123,6 +136,7 @@ impl JobLedger {
             start_ms,
             end_ms,
             utterances,
+            audio,
             result: result?,
         })
     }
@@ -139,10 +153,10 @@ mod tests {
     #[test]
     fn a_stuck_engine_costs_one_entry_a_leg_also_where_the_pool_refuses() {
         let mut ledger = JobLedger::new(4);
-        let stuck = ledger.open(0, 0, 1).expect("the first fits");
+        let stuck = ledger.open(0, 0, 1, 16).expect("the first fits");
         for n in 1..10_000 {
             let leg = n as usize % 3;
-            if let Some(id) = ledger.open(leg, n * 10, n * 10 + 5) {
+            if let Some(id) = ledger.open(leg, n * 10, n * 10 + 5, 80) {
                 ledger.answer(id, Err(GapReason::OverloadShed));
             }
         }
@@ -155,7 +169,7 @@ mod tests {
             10_000
         );
         assert!(ledger.is_empty());
-        let next = ledger.open(1, 0, 1).expect("there is room again");
+        let next = ledger.open(1, 0, 1, 16).expect("there is room again");
         assert!(next > stuck);
     }
 }

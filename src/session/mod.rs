@@ -12,7 +12,9 @@
 //!    [`Input::Recognised`], whenever; lines come out in the order of the jobs,
 //!    so the transcript does not depend on how fast the engine was.
 
+mod audio;
 mod jobs;
+mod ledger;
 mod leg;
 #[cfg(test)]
 mod tests;
@@ -21,14 +23,14 @@ mod timeline;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use crate::call::{
-    AudioAccount, Finding, GapReason, Leg, LegStats, MediaQuality, TranscriptLine,
-};
+use crate::call::{AudioAccount, Finding, GapReason, Leg, LegStats, MediaQuality, TranscriptLine};
 use crate::speech::segmenter::SegmenterConfig;
 use crate::speech::{Recognition, Utterance};
 
+use self::audio::Spoken;
 pub use self::jobs::JobId;
 use self::jobs::{JobLedger, Settled};
+use self::ledger::Outcome;
 use self::leg::LegMedia;
 
 /// How a session treats its media.
@@ -202,6 +204,9 @@ impl Session {
     pub fn handle(&mut self, now: Instant, input: Input<'_>) {
         match input {
             Input::Datagram { leg, bytes } if self.phase == Phase::Open => {
+                // What is due before it on any leg comes first, so that jobs have the
+                // same order however often the timers are looked at.
+                self.run_due(now);
                 if let Some(media) = self.legs.get_mut(leg.0) {
                     media.receive(now, bytes);
                     self.collect(leg.0);
@@ -252,12 +257,7 @@ impl Session {
     fn advance(&mut self, now: Instant) {
         match self.phase {
             Phase::Open => {
-                for index in 0..self.legs.len() {
-                    if self.legs[index].deadline().is_some_and(|due| due <= now) {
-                        self.legs[index].on_timer(now);
-                        self.collect(index);
-                    }
-                }
+                self.run_due(now);
                 if now >= self.next_stats && self.stats_are_news() {
                     self.next_stats = now + self.config.stats_interval;
                     self.told = self.legs.iter().map(LegMedia::stats).collect();
@@ -271,10 +271,27 @@ impl Session {
         }
     }
 
+    /// Runs the legs' timers that are due by `until`, in the order in which they are due.
+    fn run_due(&mut self, until: Instant) {
+        loop {
+            let due = |(n, leg): (usize, &LegMedia)| Some((leg.deadline()?, n));
+            let next = self.legs.iter().enumerate().filter_map(due).min();
+            let Some((due, index)) = next.filter(|(due, _)| *due <= until) else {
+                return;
+            };
+            self.legs[index].on_timer(due);
+            self.collect(index);
+            if self.legs[index].deadline() == Some(due) {
+                return;
+            }
+        }
+    }
+
     fn hang_up(&mut self, now: Instant) {
         if self.phase != Phase::Open {
             return;
         }
+        self.run_due(now);
         for index in 0..self.legs.len() {
             self.legs[index].close(now);
             self.collect(index);
@@ -284,10 +301,10 @@ impl Session {
 
     /// Turns a leg's finished utterances into jobs.
     fn collect(&mut self, index: usize) {
-        for utterance in self.legs[index].take_utterances() {
+        for Spoken { utterance, audio } in self.legs[index].take_spoken() {
             let (start_ms, end_ms) = self.legs[index].call_times(&utterance);
             let Utterance { samples, .. } = utterance;
-            if let Some(job) = self.jobs.open(index, start_ms, end_ms) {
+            if let Some(job) = self.jobs.open(index, start_ms, end_ms, audio) {
                 self.legs[index].count_speech(samples.len() as u64);
                 self.outputs.push_back(Output::Transcribe { job, samples });
             }
@@ -301,11 +318,17 @@ impl Session {
             start_ms,
             end_ms,
             utterances,
+            audio,
             result,
         }) = self.jobs.next_settled()
         {
             let media = &mut self.legs[leg];
-            media.count_settled(result.is_ok(), utterances);
+            let outcome = match &result {
+                Ok(heard) if heard.text.is_empty() => Outcome::NoWords,
+                Ok(_) => Outcome::Transcribed,
+                Err(reason) => Outcome::Gap(*reason),
+            };
+            media.count_settled(outcome, utterances, audio);
             let (text, confidence, language, gap) = match result {
                 // The engine heard no words: that is an answer, not a line.
                 Ok(heard) if heard.text.is_empty() => continue,
@@ -345,12 +368,6 @@ impl Session {
     }
 
     fn snapshots(&self) -> Vec<LegSnapshot> {
-        self.legs
-            .iter()
-            .map(|leg| LegSnapshot {
-                stats: leg.stats(),
-                ..LegSnapshot::new(leg.leg().clone())
-            })
-            .collect()
+        self.legs.iter().map(LegMedia::snapshot).collect()
     }
 }

@@ -121,6 +121,11 @@ impl Segmenter {
         self.held_start + (self.held.len() + self.partial.len()) as u64
     }
 
+    /// From here on it is undecided what is speech; before it nothing becomes part of an utterance any more.
+    pub fn undecided(&self) -> u64 {
+        self.held_start
+    }
+
     /// Whether an utterance is open.
     pub fn is_speaking(&self) -> bool {
         matches!(self.state, State::Speech { .. })

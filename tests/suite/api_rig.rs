@@ -14,7 +14,7 @@ use asterscribe_testkit::pcap::Packet;
 use asterscribe_testkit::rtp::Sender;
 use asterscribe_testkit::server::Server;
 use asterscribe_testkit::words::WordErrors;
-use asterscribe_testkit::{Response, host};
+use asterscribe_testkit::{Response, account, host};
 use serde_json::{Value, json};
 
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_asterscribe");
@@ -151,9 +151,12 @@ pub(crate) fn await_answer(server: &Server, path: &str, wanted: impl Fn(&Value) 
         .unwrap_or_else(|| panic!("{path} never became as wanted: {:?}", server.get(path)))
 }
 
+/// Waits for the whole transcript, and holds the call to C1.
 pub(crate) fn await_complete(server: &Server, call: &str) -> Value {
     let path = format!("/api/call/{call}/transcript");
-    await_answer(server, &path, |transcript| transcript["complete"] == true)
+    let transcript = await_answer(server, &path, |transcript| transcript["complete"] == true);
+    account::assert_conserved(&get(server, &format!("/api/call/{call}/status")));
+    transcript
 }
 
 /// Waits until the transcript has that many lines; the lines.

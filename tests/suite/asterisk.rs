@@ -15,7 +15,7 @@ use std::time::Duration;
 use asterscribe_testkit::asterisk::{self, Instance, Options, Release};
 use asterscribe_testkit::server::Server;
 use asterscribe_testkit::words::WordErrors;
-use asterscribe_testkit::{available, host};
+use asterscribe_testkit::{account, available, host};
 use serde_json::Value;
 
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_asterscribe");
@@ -125,10 +125,13 @@ impl Rig {
         })
     }
 
+    /// Waits for the whole transcript, and holds the call to C1.
     pub(crate) fn await_complete(&self, id: &str) -> Value {
-        self.await_answer(&format!("/api/call/{id}/transcript"), CALL, |t| {
+        let transcript = self.await_answer(&format!("/api/call/{id}/transcript"), CALL, |t| {
             t["complete"] == true
-        })
+        });
+        account::assert_conserved(&self.get(&format!("/api/call/{id}/status")));
+        transcript
     }
 
     /// Asterisk has no channel and no bridge of ours.
@@ -161,6 +164,7 @@ impl Rig {
                 matches!(call["status"].as_str(), Some("ended" | "failed")),
                 "{call}"
             );
+            account::assert_conserved(call);
         }
     }
 }

@@ -17,8 +17,8 @@ use asterscribe::speech::model::Model;
 use asterscribe::speech::pool::Pool;
 use asterscribe::speech::whisper::{self, Whisper};
 use asterscribe_testkit::fixture::Fixture;
-use asterscribe_testkit::host;
 use asterscribe_testkit::pcap::{self, Packet};
+use asterscribe_testkit::{account, host};
 
 /// Engines on the demo model, as the program starts them.
 pub(crate) fn engines(workers: usize) -> Pool<JobId> {
@@ -35,7 +35,9 @@ pub(crate) fn parse(bytes: &[u8]) -> Capture {
 /// The report on a capture in memory.
 pub(crate) fn replay(bytes: &[u8], pool: &Pool<JobId>) -> Report {
     let config = SessionConfig::default();
-    replay::run_capture(&parse(bytes), config, pool, host::now()).unwrap()
+    let report = replay::run_capture(&parse(bytes), config, pool, host::now()).unwrap();
+    account::assert_flows_conserved(&serde_json::to_value(&report).unwrap());
+    report
 }
 
 /// The report on these packets.

@@ -204,6 +204,9 @@ impl Checked {
             }
         }
         assert_eq!(self.session.is_closed(), self.closed.is_some());
+        for leg in self.session.snapshots() {
+            assert!(leg.audio.is_conserved(), "{:?}", leg.audio);
+        }
     }
 
     fn check_line(&mut self, line: &TranscriptLine) {
@@ -334,7 +337,13 @@ impl Checked {
         assert_eq!(self.due, None, "a closed session waits for something");
         let legs = self.closed.take().expect("it closes");
         let mut settled = 0;
-        for (n, LegSnapshot { stats: s, .. }) in legs.iter().enumerate() {
+        for (
+            n,
+            LegSnapshot {
+                stats: s, audio, ..
+            },
+        ) in legs.iter().enumerate()
+        {
             let judged = s.decoded + s.not_audio + s.unknown_payload + s.decode_errors;
             let refused = s.late + s.duplicate + s.overflow + s.foreign_ssrc + s.sequence_jump;
             assert_eq!(s.received, judged + refused, "{s:?}");
@@ -343,6 +352,8 @@ impl Checked {
                 s.received + s.malformed + s.rtcp + s.not_rtp
             );
             settled += s.utterances + s.unrecognised;
+            assert!(audio.is_conserved(), "{audio:?}");
+            assert_eq!(audio.pending, 0, "{audio:?}");
         }
         assert!(settled >= self.jobs.len() as u64);
         assert!(self.lines <= settled);

@@ -6,6 +6,7 @@
 //! a mistake in the code under test must not be shared by what tests it.
 //! Children die with the process that started them, and every wait is bounded.
 
+pub mod account;
 pub mod asterisk;
 mod debian;
 mod error;

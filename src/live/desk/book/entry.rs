@@ -9,9 +9,10 @@ use jiff::Timestamp;
 use super::Opening;
 use crate::call::{
     AudioAccount, CallEvent, CallId, CallRecord, CallStatus, ChannelStateChange, DtmfDigit,
-    EndReason, Leg, LegRecord, LegStats, Origin, TranscriptLine,
+    EndReason, GapReason, Leg, LegRecord, LegStats, Origin, TranscriptLine,
 };
 use crate::session::LegSnapshot;
+use crate::speech::SAMPLES_PER_MS;
 use crate::store::Write;
 
 /// Entries of one call's growing lists; what is beyond is noted once.
@@ -74,6 +75,8 @@ pub(crate) struct Entry {
     stints: Vec<Stint>,
     /// Counters of stints that are over.
     base: Vec<LegSnapshot>,
+    /// Why nothing is known of the time between `base` and what follows it.
+    between: GapReason,
     /// Set once the call is over; the last lines may still be under way.
     end: Option<(Timestamp, EndReason, CallStatus)>,
 }
@@ -109,6 +112,7 @@ impl Entry {
             dtmf: Vec::new(),
             stints: Vec::new(),
             base: Vec::new(),
+            between: GapReason::Discontinuity,
             end: None,
         }
     }
@@ -225,21 +229,26 @@ impl Entry {
             event.at_ms += shift_ms;
             push_event(record, event);
         }
-        for old in old.legs {
-            add(
-                &mut self.base,
-                &LegSnapshot {
-                    leg: old.leg.clone(),
-                    stats: old.stats.clone(),
-                    audio: old.audio,
-                    quality: old.quality,
-                    findings: old.findings.clone(),
-                },
-            );
+        let here = std::mem::take(&mut self.base);
+        for mut old in old.legs {
+            // What was undecided went down with the process that had it.
+            old.audio.give_up(GapReason::NodeCrash);
+            self.base.push(LegSnapshot {
+                leg: old.leg.clone(),
+                stats: old.stats.clone(),
+                audio: old.audio,
+                quality: old.quality,
+                findings: old.findings.clone(),
+            });
             if !self.record.legs.iter().any(|known| known.leg == old.leg) {
                 self.record.legs.push(old);
             }
         }
+        for mut leg in here {
+            leg.audio.start += shift_ms * SAMPLES_PER_MS;
+            add(&mut self.base, &leg, GapReason::NodeCrash);
+        }
+        self.between = GapReason::NodeCrash;
         self.count();
     }
 
@@ -261,6 +270,11 @@ impl Entry {
         } else {
             self.note("further channel states are not kept".to_owned());
         }
+    }
+
+    /// Something happened to the call's media.
+    pub(super) fn event(&mut self, event: CallEvent) {
+        push_event(&mut self.record, event);
     }
 
     pub(super) fn note(&mut self, note: String) {
@@ -340,16 +354,21 @@ impl Entry {
             self.end(wall, EndReason { cause: None, text }, CallStatus::Ended);
         }
         let place = self.stints.iter().position(|stint| stint.media == *media);
-        let told = place.map(|place| self.stints.remove(place).legs);
+        let stint = place.map(|place| self.stints.remove(place));
+        let zero = stint.as_ref().map_or(self.opened, |stint| stint.zero);
+        let told = stint.map(|stint| stint.legs);
         // A thread that failed on it has no last counters.
         let legs = if legs.is_empty() {
             told.unwrap_or_default()
         } else {
             legs
         };
-        for leg in legs {
-            add(&mut self.base, &leg);
+        let shift = self.shift_of(zero);
+        for mut leg in legs {
+            leg.audio.start += shift;
+            add(&mut self.base, &leg, self.between);
         }
+        self.between = GapReason::Discontinuity;
         self.count();
         self.stints.is_empty()
     }
@@ -362,6 +381,11 @@ impl Entry {
         });
         self.stints.clear();
         self.fall_silent(wall);
+        // Nobody will answer for what is undecided even now.
+        let legs = self.record.legs.iter_mut().map(|leg| &mut leg.audio);
+        let base = self.base.iter_mut().map(|leg| &mut leg.audio);
+        legs.chain(base)
+            .for_each(|audio| audio.give_up(GapReason::RecognitionFailed));
         self.record.status = status;
         self.record.ended_at = Some(ended_at);
         self.record.end_reason = Some(reason);
@@ -421,8 +445,13 @@ impl Entry {
     /// Brings the record's counters up to date.
     fn count(&mut self) {
         let mut sums = self.base.clone();
-        for leg in self.stints.iter().flat_map(|stint| &stint.legs) {
-            add(&mut sums, leg);
+        for stint in &self.stints {
+            let shift = self.shift_of(stint.zero);
+            for leg in &stint.legs {
+                let mut leg = leg.clone();
+                leg.audio.start += shift;
+                add(&mut sums, &leg, self.between);
+            }
         }
         for sum in sums {
             let record = leg_record(&mut self.record, &sum.leg);
@@ -431,6 +460,11 @@ impl Entry {
             record.quality = sum.quality;
             record.findings = sum.findings;
         }
+    }
+
+    /// What is added to a stint's times, in samples, to put them on the call's clock.
+    fn shift_of(&self, zero: Instant) -> u64 {
+        millis(zero.saturating_duration_since(self.opened)) * SAMPLES_PER_MS
     }
 
     fn at_ms(&self, now: Instant) -> u64 {
@@ -442,12 +476,13 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// What adds up is added; of the rest the newest counts.
-fn add(sums: &mut Vec<LegSnapshot>, more: &LegSnapshot) {
+/// What adds up is added; of the rest the newest counts. The time `between` two
+/// stretches of a leg has that reason.
+fn add(sums: &mut Vec<LegSnapshot>, more: &LegSnapshot, between: GapReason) {
     match sums.iter_mut().find(|sum| sum.leg == more.leg) {
         Some(sum) => {
             sum.stats += &more.stats;
-            sum.audio += &more.audio;
+            sum.audio.go_on(&more.audio, between);
             sum.quality = more.quality.or(sum.quality);
             sum.findings.extend(more.findings.iter().cloned());
             let surplus = sum.findings.len().saturating_sub(MAX_FINDINGS);

@@ -17,7 +17,9 @@ use std::time::Instant;
 use jiff::Timestamp;
 
 pub(crate) use self::entry::{Entry, Held, History, Stint};
-use crate::call::{CallId, CallStatus, EndReason, Leg, Origin, Playback, TranscriptLine};
+use crate::call::{
+    CallId, CallStatus, EndReason, GapReason, Leg, Origin, Playback, TranscriptLine,
+};
 use crate::play::PlayReport;
 use crate::session::LegSnapshot;
 use crate::store::Write;
@@ -308,6 +310,9 @@ impl CallBook {
             record.end_reason = Some(EndReason { cause: None, text });
             record.lines = lines;
             record.playing.clear();
+            for leg in &mut record.legs {
+                leg.audio.give_up(GapReason::NodeCrash);
+            }
             self.writes.push(Write::Call(Box::new(record)));
         }
     }

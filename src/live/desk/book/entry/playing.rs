@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{Entry, millis, push_event};
+use super::{Entry, millis};
 use crate::call::{CallEvent, CallEventKind, Playback, PlaybackState};
 use crate::play::{PlayEvent, PlayReport};
 
@@ -74,12 +74,11 @@ impl Entry {
             text.push_str(&reason);
         }
         let leg = Some(leg.clone());
-        let event = CallEvent {
+        self.event(CallEvent {
             at_ms,
             kind,
             leg,
             text,
-        };
-        push_event(&mut self.record, event);
+        });
     }
 }

@@ -1,0 +1,290 @@
+//! One party's audio: ordered packets → samples → utterances, and the account of
+//! every moment between the first and the last of them.
+
+use std::mem;
+use std::time::{Duration, Instant};
+
+use asterscribe_codecs::{AudioDecoder, Codec, SampleRate};
+
+use super::SessionConfig;
+use super::ledger::Ledger;
+use super::timeline::{Placement, Timeline, to_samples};
+use crate::call::GapReason;
+use crate::speech::segmenter::Segmenter;
+use crate::speech::{SAMPLE_RATE, SAMPLES_PER_MS, Utterance};
+
+/// Breaks up to this long are filled, so that a word with a lost packet in it
+/// stays one word; longer ones end the utterance.
+const MAX_FILL: Duration = Duration::from_millis(400);
+
+/// Room for samples that a leg keeps between packets, 20 ms: a filled break
+/// needs twenty times that, but only once in a while.
+const KEPT_SAMPLES: usize = 320;
+
+/// What lies behind the receiver; apart from it, since a released packet borrows from the receiver.
+#[derive(Debug)]
+pub(super) struct Audio {
+    pub(super) ledger: Ledger,
+    pub(super) stats: AudioStats,
+    pub(super) missing: Missing,
+    pub(super) done: Vec<Spoken>,
+    timeline: Timeline,
+    decoder: AudioDecoder,
+    segmenter: Segmenter,
+    stretch: Stretch,
+    samples: Vec<f32>,
+    /// The last packet's length, in 16 kHz samples.
+    last_length: u64,
+    opened: Instant,
+    idle_flush: Duration,
+    heard: Option<Heard>,
+    /// Whether the decoder may hold samples back.
+    has_tail: bool,
+}
+
+/// An utterance, and how much of it is audio that arrived.
+#[derive(Debug)]
+pub(super) struct Spoken {
+    pub(super) utterance: Utterance,
+    pub(super) audio: u64,
+}
+
+/// Packets since the last one that held audio, by what became of them.
+#[derive(Debug, Default)]
+pub(super) struct Missing {
+    /// Given up.
+    pub(super) lost: u64,
+    /// Of a payload type that nobody decodes.
+    unknown: u64,
+    /// Refused by their decoder.
+    refused: u64,
+}
+
+/// Arrival of packets that held audio. Signalling does not count: it neither
+/// begins the timeline nor keeps a sentence open.
+#[derive(Debug, Clone, Copy)]
+struct Heard {
+    /// Here is the timeline's sample 0.
+    first: Instant,
+    last: Instant,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct AudioStats {
+    pub(super) decoded: u64,
+    pub(super) not_audio: u64,
+    pub(super) unknown_payload: u64,
+    pub(super) decode_errors: u64,
+    pub(super) audio: u64,
+    pub(super) lost: u64,
+    pub(super) silent: u64,
+    pub(super) speech: u64,
+    pub(super) utterances: u64,
+    pub(super) unrecognised: u64,
+}
+
+impl Audio {
+    pub(super) fn new(config: &SessionConfig, opened: Instant) -> Self {
+        Self {
+            ledger: Ledger::default(),
+            stats: AudioStats::default(),
+            missing: Missing::default(),
+            done: Vec::new(),
+            timeline: Timeline::default(),
+            decoder: AudioDecoder::new(),
+            segmenter: Segmenter::new(&config.segmenter),
+            stretch: Stretch::default(),
+            samples: Vec::new(),
+            last_length: 0,
+            opened,
+            idle_flush: config.idle_flush,
+            heard: None,
+            has_tail: false,
+        }
+    }
+
+    /// Where the timeline begins on the call's clock, in 16 kHz samples.
+    pub(super) fn origin(&self) -> u64 {
+        let first = self.heard.map_or(self.opened, |heard| heard.first);
+        let millis = first.saturating_duration_since(self.opened).as_millis();
+        // Not reached: 2⁵⁹ ms are 18 million years.
+        u64::try_from(millis).unwrap_or(u64::MAX / 64) * SAMPLES_PER_MS
+    }
+
+    /// When the open sentence ends unless audio comes.
+    pub(super) fn falls_idle(&self) -> Option<Instant> {
+        let is_open = self.has_tail || self.segmenter.is_speaking();
+        let heard = self.heard.filter(|_| is_open)?;
+        Some(heard.last + self.idle_flush)
+    }
+
+    /// A packet in its order.
+    pub(super) fn packet(
+        &mut self,
+        codec: Codec,
+        pt: u8,
+        time: u64,
+        payload: &[u8],
+        arrived: Instant,
+    ) {
+        let Ok(count) = codec.sample_count(payload) else {
+            self.stats.decode_errors += 1;
+            self.missing.refused += 1;
+            return;
+        };
+        self.hear(arrived);
+        let length = self.stretch.take(codec.sample_rate(), count as u64);
+        let (clock, units) = (codec.rtp_clock_rate(), codec.rtp_ticks(count));
+        let missing = mem::take(&mut self.missing);
+        self.last_length = length;
+        match self.timeline.place(time, time + units, clock, arrived) {
+            Placement::Contiguous => {}
+            Placement::After(gap) => self.pass(gap, &missing, GapReason::SenderSilence),
+            Placement::Discontinuity(gap) => self.pass(gap, &missing, GapReason::Discontinuity),
+        }
+        match self.decoder.decode(pt, payload, &mut self.samples) {
+            Ok(_) => {
+                self.stats.decoded += 1;
+                self.stats.audio += length;
+                self.ledger.audio(length);
+                self.has_tail = true;
+            }
+            Err(_) => {
+                self.stats.decode_errors += 1;
+                self.fill(GapReason::DecodeError, length);
+            }
+        }
+        self.segment();
+    }
+
+    /// A packet of a payload type that nobody decodes, in its order.
+    pub(super) fn unknown(&mut self) {
+        self.stats.unknown_payload += 1;
+        self.missing.unknown += 1;
+    }
+
+    /// The sender's numbering begins anew with the next packet.
+    pub(super) fn restart(&mut self) {
+        self.timeline.restart();
+    }
+
+    /// A packet came whose place had been given up.
+    pub(super) fn came_late(&mut self) {
+        self.ledger
+            .reclassify(GapReason::NetLoss, GapReason::Late, self.last_length);
+    }
+
+    /// The party has stopped: gives out the resampler's tail and the open utterance.
+    pub(super) fn flush(&mut self) {
+        self.flush_decoder();
+        let mut ended = Vec::new();
+        self.segmenter.end(&mut ended);
+        self.note(ended);
+    }
+
+    fn hear(&mut self, arrived: Instant) {
+        if let Some(heard) = &mut self.heard {
+            heard.last = heard.last.max(arrived);
+            return;
+        }
+        self.heard = Some(Heard {
+            first: arrived,
+            last: arrived,
+        });
+        self.ledger.begin(self.origin());
+    }
+
+    /// Lets `samples` of the timeline pass without audio. As a rule a packet
+    /// holds as much as its neighbours; what `missing` does not explain has the
+    /// reason `rest`.
+    fn pass(&mut self, samples: u64, missing: &Missing, rest: GapReason) {
+        let mut left = samples;
+        let parts = [
+            (GapReason::UnknownPayload, missing.unknown),
+            (GapReason::DecodeError, missing.refused),
+            (GapReason::NetLoss, missing.lost),
+            (rest, u64::MAX),
+        ]
+        .map(|(reason, packets)| {
+            let part = packets.saturating_mul(self.last_length).min(left);
+            left -= part;
+            (reason, part)
+        });
+        let lost = parts[2].1;
+        self.stats.lost += lost;
+        self.stats.silent += samples - lost;
+        if samples <= to_samples(MAX_FILL) {
+            for (reason, part) in parts {
+                self.fill(reason, part);
+            }
+            self.segment();
+        } else {
+            self.flush_decoder();
+            for (reason, part) in parts {
+                self.ledger.gap(reason, part);
+            }
+            let mut ended = Vec::new();
+            self.segmenter.gap(samples, &mut ended);
+            self.note(ended);
+        }
+    }
+
+    /// A short break within the audio.
+    fn fill(&mut self, reason: GapReason, samples: u64) {
+        self.ledger.gap(reason, samples);
+        self.decoder.silence(samples as usize, &mut self.samples);
+    }
+
+    /// Gives out what the resampler held back. The timeline then stands where the samples do.
+    fn flush_decoder(&mut self) {
+        self.has_tail = false;
+        self.stretch = Stretch::default();
+        self.decoder.flush(&mut self.samples);
+        self.segment();
+        self.ledger.align(self.segmenter.position());
+    }
+
+    fn segment(&mut self) {
+        let mut ended = Vec::new();
+        self.segmenter.push(&self.samples, &mut ended);
+        self.samples.clear();
+        self.samples.shrink_to(KEPT_SAMPLES);
+        self.note(ended);
+    }
+
+    /// Books what the segmenter has decided.
+    fn note(&mut self, ended: Vec<Utterance>) {
+        for utterance in ended {
+            let audio = self.ledger.utterance(utterance.start, utterance.end());
+            self.done.push(Spoken { utterance, audio });
+        }
+        self.ledger.silence_until(self.segmenter.undecided());
+    }
+}
+
+/// Audio since the resampler was last empty, so that packets whose length is no
+/// whole number of 16 kHz samples add up.
+#[derive(Debug, Default)]
+struct Stretch {
+    rate: u64,
+    /// Samples at `rate`.
+    taken: u64,
+    /// Samples of 16 kHz that they were taken for.
+    given: u64,
+}
+
+impl Stretch {
+    /// How many 16 kHz samples the next `count` samples are.
+    fn take(&mut self, rate: SampleRate, count: u64) -> u64 {
+        let rate = u64::from(rate.hz());
+        if rate != self.rate {
+            *self = Self {
+                rate,
+                ..Self::default()
+            };
+        }
+        self.taken += count;
+        let due = self.taken * u64::from(SAMPLE_RATE) / rate;
+        due - mem::replace(&mut self.given, due)
+    }
+}
