@@ -6,6 +6,7 @@
 
 mod lifecycle;
 mod limit;
+mod play;
 mod stasis;
 mod stop;
 mod tap;

@@ -14,6 +14,7 @@ mod desk_again;
 mod desk_stop;
 mod hostile_traffic;
 mod hostile_udp;
+mod play;
 mod replay_captures;
 mod replay_formats;
 mod replay_golden;
