@@ -19,7 +19,7 @@
 //!   a request for `slin` with PCMU, and a transfer may change codecs mid-call.
 //! - [`Codec`] and its [`Decoder`] turn bytes into samples at the codec's own
 //!   [`SampleRate`], which is not its [`RtpClockRate`].
-//! - [`To16k`] brings any rate to [`SampleRate::OUTPUT`], aligned in time.
+//! - [`Resampler`] brings any rate to [`SampleRate::OUTPUT`], aligned in time.
 //! - [`AudioDecoder`] is all of these for one direction of one call.
 //!
 //! A new codec is a variant of [`Codec`], a payload type in [`Payload`], a
@@ -46,4 +46,4 @@ pub use encode::{Encoder, FRAME_MS, NotSendable, SendFormat};
 pub use format::{MediaFormat, UnusableFormat};
 pub use payload::Payload;
 pub use rate::{RtpClockRate, SampleRate};
-pub use resample::{To16k, UnsupportedRate};
+pub use resample::{Resampler, UnsupportedRates};

@@ -1,49 +1,81 @@
-//! Any sample rate to 16 kHz, aligned in time. The only module that knows the
-//! resampling crate.
+//! Any sample rate to 8 or 16 kHz, aligned in time.
 
-use audioadapter_buffers::direct::SequentialSlice;
-use rubato::{Fft, FixedSync, Resampler, WindowFunction};
+mod doubler;
+mod fft;
 
+use self::doubler::Doubler;
+use self::fft::Blocks;
 use crate::rate::SampleRate;
 
-/// A stream of samples on its way to [`SampleRate::OUTPUT`].
+/// A stream of samples on its way from one sample rate to another.
 ///
-/// Sample `n` that comes out belongs to the instant `n` / 16000 s after the
-/// first sample that went in: the filter's delay is cut off at the start and
-/// made up for by [`flush`](Self::flush), which brings the total to exactly
-/// 16000 / rate times the samples taken (rounded up where that is no whole
-/// number). Until then up to 15 ms are held back. What comes out does not
-/// depend on how the input was cut into pieces.
+/// Sample `n` that comes out belongs to the instant `n` / [`to`](Self::to)
+/// after the first sample that went in (for 11.025, 22.05 and 44.1 kHz to
+/// within half of the input's samples): the filter's delay is cut off at the
+/// start and made up for by [`flush`](Self::flush), which brings the total to
+/// exactly `to` / `from` times the samples taken (rounded up where that is no
+/// whole number). Until then up to 15 ms are held back, 60 ms where the rates
+/// are as odd as 11,025 Hz. What comes out does not depend on how the input
+/// was cut into pieces.
 ///
 /// Samples are scaled by 1 / 32768 and not clamped: where the input is at full
 /// scale, the filter may overshoot 1.0 a little.
 ///
-/// 16 kHz passes through. 8 kHz is flat within 0.01 dB up to 3.4 kHz with
-/// images below -80 dB.
+/// Equal rates pass through. All others are flat within 0.05 dB up to 3.4 kHz
+/// and up to 0.425 of the lower rate, and whatever is added (images of the
+/// input's spectrum, aliases of what the output cannot hold) stays below
+/// -70 dB of a tone.
 ///
-/// Memory: 8 kHz holds some 11 KiB on the heap, 16 kHz nothing. Creating the former
-/// takes some 30 µs; once created, nothing but a growing `out` allocates.
-pub struct To16k {
-    rate: SampleRate,
+/// Memory: 8 to 16 kHz, the rates of nearly every call, holds under 1 KiB on
+/// the heap; others hold tables of their own, from 9 KiB (12 kHz) to 90 KiB
+/// (192 kHz). Once created, nothing but a growing `out` allocates.
+pub struct Resampler {
+    from: SampleRate,
+    to: SampleRate,
     /// None where the rates are equal.
     engine: Option<Box<Engine>>,
 }
 
-impl To16k {
-    /// The start of a stream at `rate`.
+/// What can come in.
+const FROM: [SampleRate; 11] = [
+    SampleRate::HZ_8000,
+    SampleRate::HZ_11025,
+    SampleRate::HZ_12000,
+    SampleRate::HZ_16000,
+    SampleRate::HZ_22050,
+    SampleRate::HZ_24000,
+    SampleRate::HZ_32000,
+    SampleRate::HZ_44100,
+    SampleRate::HZ_48000,
+    SampleRate::HZ_96000,
+    SampleRate::HZ_192000,
+];
+
+/// What can come out.
+const TO: [SampleRate; 2] = [SampleRate::HZ_8000, SampleRate::HZ_16000];
+
+impl Resampler {
+    /// The start of a stream. From 8, 11.025, 12, 16, 22.05, 24, 32, 44.1, 48,
+    /// 96 or 192 kHz, to 8 or 16 kHz.
     ///
     /// # Errors
-    /// No codec of this crate has that rate, so its quality was never measured.
-    pub fn new(rate: SampleRate) -> Result<Self, UnsupportedRate> {
-        match rate.hz() {
-            8_000 | 16_000 => Ok(Self::at(rate)),
-            _ => Err(UnsupportedRate(rate)),
+    /// One of the rates is another, so its quality was never measured.
+    pub fn new(from: SampleRate, to: SampleRate) -> Result<Self, UnsupportedRates> {
+        if !FROM.contains(&from) || !TO.contains(&to) {
+            return Err(UnsupportedRates { from, to });
         }
+        let engine = (from != to).then(|| Box::new(Engine::new(from, to)));
+        Ok(Self { from, to, engine })
     }
 
     /// The rate of what [`push`](Self::push) takes.
-    pub fn rate(&self) -> SampleRate {
-        self.rate
+    pub fn from(&self) -> SampleRate {
+        self.from
+    }
+
+    /// The rate of what comes out.
+    pub fn to(&self) -> SampleRate {
+        self.to
     }
 
     /// Takes `samples` and appends what is ready to `out`.
@@ -54,15 +86,15 @@ impl To16k {
         }
     }
 
-    /// Takes silence that lasts `samples_16k` / 16000 s, as if zeros at the
-    /// stream's own rate had been pushed. Where that is no whole number of
-    /// them, the fraction counts towards the next silence or the flush.
+    /// Takes silence that lasts `samples_out` / [`to`](Self::to), as if zeros
+    /// at the stream's own rate had been pushed. Where that is no whole number
+    /// of them, the fraction counts towards the next silence or the flush.
     ///
     /// `out` grows by that much; the caller bounds it.
-    pub fn push_silence(&mut self, samples_16k: usize, out: &mut Vec<f32>) {
+    pub fn push_silence(&mut self, samples_out: usize, out: &mut Vec<f32>) {
         match &mut self.engine {
-            Some(engine) => engine.push_silence(samples_16k, out),
-            None => out.resize(out.len() + samples_16k, 0.0),
+            Some(engine) => engine.push_silence(samples_out, out),
+            None => out.resize(out.len() + samples_out, 0.0),
         }
     }
 
@@ -72,39 +104,87 @@ impl To16k {
             engine.flush(out);
         }
     }
+}
 
-    /// Any rate at all; [`new`](Self::new) guards which are vouched for.
-    fn at(rate: SampleRate) -> Self {
-        let engine = (rate != SampleRate::OUTPUT).then(|| Box::new(Engine::new(rate)));
-        Self { rate, engine }
+/// Rates between which [`Resampler`] does not go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{from} to {to} is not resampled; \
+     8, 11.025, 12, 16, 22.05, 24, 32, 44.1, 48, 96 and 192 kHz to 8 or 16 kHz are"
+)]
+pub struct UnsupportedRates {
+    /// What would come in.
+    pub from: SampleRate,
+    /// What was wanted.
+    pub to: SampleRate,
+}
+
+/// A filter that turns blocks of one length into blocks of another.
+enum Kernel {
+    Doubler(Doubler),
+    Blocks(Blocks),
+}
+
+impl Kernel {
+    fn new(from: SampleRate, to: SampleRate) -> Self {
+        match (from, to) {
+            (SampleRate::HZ_8000, SampleRate::HZ_16000) => Self::Doubler(Doubler::new()),
+            _ => Self::Blocks(Blocks::new(from, to)),
+        }
+    }
+
+    /// Samples in, at a time.
+    fn block(&self) -> usize {
+        match self {
+            Self::Doubler(_) => doubler::BLOCK,
+            Self::Blocks(blocks) => blocks.block(),
+        }
+    }
+
+    /// Samples out, at a time.
+    fn produced(&self) -> usize {
+        match self {
+            Self::Doubler(_) => 2 * doubler::BLOCK,
+            Self::Blocks(blocks) => blocks.produced(),
+        }
+    }
+
+    /// By how many samples the output comes late. No longer than a block, so
+    /// that one block of zeros leaves the filter empty.
+    fn delay(&self) -> usize {
+        match self {
+            Self::Doubler(_) => doubler::DELAY,
+            Self::Blocks(blocks) => blocks.delay(),
+        }
+    }
+
+    fn run(&mut self, block: &[f32], out: &mut [f32]) {
+        match self {
+            Self::Doubler(doubler) => doubler.run(block, out),
+            Self::Blocks(blocks) => blocks.run(block, out),
+        }
+    }
+
+    fn reset(&mut self) {
+        match self {
+            Self::Doubler(doubler) => doubler.reset(),
+            Self::Blocks(blocks) => blocks.reset(),
+        }
     }
 }
 
-/// A rate that [`To16k`] does not take.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("{0} is no sample rate that is resampled here; 8000 Hz and 16000 Hz are")]
-pub struct UnsupportedRate(pub SampleRate);
-
-/// Blocks per second. 10 ms is the shortest packet in use, and every rate
-/// that Asterisk has is a whole number of samples in it. Blocks of 20 ms would
-/// take twice the memory and hold back twice as long for the same CPU time.
-const BLOCKS_PER_SECOND: u32 = 100;
-
-/// Of the windows on offer, the narrowest transition among those whose images
-/// stay far below what G.711 itself distorts; with 10 ms blocks the wider ones
-/// would eat into the pass band (rubato's default loses 10 dB at 3.4 kHz).
-const WINDOW: WindowFunction = WindowFunction::Blackman;
-
+/// Keeps a kernel's blocks filled and its delay out of the times.
 struct Engine {
-    fft: Fft<f32>,
-    rate: u64,
+    kernel: Kernel,
+    from: u64,
+    to: u64,
     /// Input that has yet to fill a block, less than one block between calls.
     block: Vec<f32>,
     /// Output still to be dropped: the filter's delay.
     trim: usize,
     /// Whether the last block was all zeros, which leaves the filter empty.
     drained: bool,
-    /// Silence short of one input sample, in units of 1 / 16000 of one.
+    /// Silence short of one input sample, in units of 1 / `to` of one.
     fraction: u64,
     /// Input samples since the start of the stream.
     taken: u64,
@@ -112,23 +192,19 @@ struct Engine {
     given: u64,
 }
 
-const OUTPUT_HZ: u64 = SampleRate::OUTPUT.hz() as u64;
-
 impl Engine {
-    fn new(rate: SampleRate) -> Self {
-        let [from, to] = [rate.hz(), SampleRate::OUTPUT.hz()].map(|hz| hz as usize);
-        let block = rate.hz().div_ceil(BLOCKS_PER_SECOND) as usize;
-        let fft = Fft::new_custom(from, to, block, 1, 1, WINDOW, FixedSync::Both)
-            .expect("rates and block length are not zero");
+    fn new(from: SampleRate, to: SampleRate) -> Self {
+        let kernel = Kernel::new(from, to);
         Self {
-            rate: u64::from(rate.hz()),
-            block: Vec::with_capacity(fft.input_frames_next()),
-            trim: fft.output_delay(),
+            from: u64::from(from.hz()),
+            to: u64::from(to.hz()),
+            block: Vec::with_capacity(kernel.block()),
+            trim: kernel.delay(),
             drained: true,
             fraction: 0,
             taken: 0,
             given: 0,
-            fft,
+            kernel,
         }
     }
 
@@ -143,10 +219,10 @@ impl Engine {
         }
     }
 
-    fn push_silence(&mut self, samples_16k: usize, out: &mut Vec<f32>) {
-        let exact = samples_16k as u64 * self.rate + self.fraction;
-        self.fraction = exact % OUTPUT_HZ;
-        let mut rest = exact / OUTPUT_HZ;
+    fn push_silence(&mut self, samples_out: usize, out: &mut Vec<f32>) {
+        let exact = samples_out as u64 * self.from + self.fraction;
+        self.fraction = exact % self.to;
+        let mut rest = exact / self.to;
         self.taken += rest;
         while rest > 0 {
             let now = (self.room() as u64).min(rest);
@@ -157,9 +233,9 @@ impl Engine {
     }
 
     fn flush(&mut self, out: &mut Vec<f32>) {
-        let due = (self.taken * OUTPUT_HZ + self.fraction).div_ceil(self.rate);
+        let due = (self.taken * self.to + self.fraction).div_ceil(self.from);
         while self.given < due {
-            self.block.resize(self.fft.input_frames_next(), 0.0);
+            self.block.resize(self.kernel.block(), 0.0);
             self.run_if_full(out);
         }
         // Only the last block overshoots, so all of the excess was added here.
@@ -168,9 +244,9 @@ impl Engine {
     }
 
     fn restart(&mut self) {
-        self.fft.reset();
+        self.kernel.reset();
         self.block.clear();
-        self.trim = self.fft.output_delay();
+        self.trim = self.kernel.delay();
         self.drained = true;
         self.fraction = 0;
         self.taken = 0;
@@ -178,21 +254,21 @@ impl Engine {
     }
 
     fn room(&self) -> usize {
-        self.fft.input_frames_next() - self.block.len()
+        self.kernel.block() - self.block.len()
     }
 
     fn run_if_full(&mut self, out: &mut Vec<f32>) {
         if self.room() > 0 {
             return;
         }
-        let produced = self.fft.output_frames_next();
+        let produced = self.kernel.produced();
         let start = out.len();
         out.resize(start + produced, 0.0);
         // Zeros through an empty filter are zeros. A quiet leg of a call is
-        // mostly that, and need not pay for the transforms.
+        // mostly that, and need not pay for the filter.
         let silent = self.block.iter().all(|&sample| sample == 0.0);
         if !(silent && self.drained) {
-            self.transform(&mut out[start..]);
+            self.kernel.run(&self.block, &mut out[start..]);
         }
         self.drained = silent;
         self.block.clear();
@@ -201,18 +277,6 @@ impl Engine {
         out.drain(start..start + trimmed);
         self.trim -= trimmed;
         self.given += (produced - trimmed) as u64;
-    }
-
-    /// One full block in, one full block out.
-    fn transform(&mut self, out: &mut [f32]) {
-        let frames = out.len();
-        let input = SequentialSlice::new(&self.block, 1, self.block.len())
-            .expect("the block is as long as it is");
-        let mut output =
-            SequentialSlice::new_mut(out, 1, frames).expect("the slice is as long as it is");
-        self.fft
-            .process_into_buffer(&input, &mut output, None)
-            .expect("both buffers are one channel of exactly a block");
     }
 }
 

@@ -51,9 +51,9 @@ const NOT_IN_CORES: [(&str, &[&str]); 14] = [
 const HOMES: [(&str, &[&str]); 15] = [
     ("rtp", &["rtp/src/wire.rs"]),
     ("webrtc_util", &["rtp/src/wire.rs"]),
-    ("rubato", &["codecs/src/resample"]),
-    ("audioadapter", &["codecs/src/resample"]),
-    ("audioadapter_buffers", &["codecs/src/resample"]),
+    ("rubato", &["codecs/src/resample/fft.rs"]),
+    ("audioadapter", &["codecs/src/resample/fft.rs"]),
+    ("audioadapter_buffers", &["codecs/src/resample/fft.rs"]),
     ("earshot", &["src/speech/detector.rs"]),
     ("whisper_rs", &["src/speech/whisper.rs"]),
     ("rusqlite", &["src/store/sqlite/"]),
@@ -262,7 +262,7 @@ fn each_rule_catches_what_breaks_it_and_names_the_line() {
         (
             "rtp/src/wire.rs",
             "use rubato::Fft;",
-            "rubato outside of codecs/src/resample",
+            "rubato outside of codecs/src/resample/fft.rs",
         ),
         (
             "rtp/src/gate.rs",

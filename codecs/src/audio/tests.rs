@@ -9,7 +9,7 @@ const PACKETS: [(u8, usize, usize); 5] =
 #[test]
 fn every_codec_can_be_resampled() {
     for codec in Codec::ALL {
-        assert_eq!(resampler_for(codec).rate(), codec.sample_rate());
+        assert_eq!(resampler_for(codec).from(), codec.sample_rate());
     }
 }
 
