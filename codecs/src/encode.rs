@@ -231,7 +231,11 @@ mod tests {
         for format in MediaFormat::ALL {
             let narrow = format.codec().sample_rate() == SampleRate::HZ_8000;
             let back = SendFormat::towards(format);
-            assert_eq!(back.sample_rate() == SampleRate::HZ_8000, narrow, "{format}");
+            assert_eq!(
+                back.sample_rate() == SampleRate::HZ_8000,
+                narrow,
+                "{format}"
+            );
         }
     }
 }

@@ -5,8 +5,8 @@ use axum::http::{HeaderMap, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use super::{ApiState, ROUTES};
 use super::error::{Kind, Problem};
+use super::{ApiLimits, ApiState, ROUTES, Route, play};
 
 /// Refuses what is too big before anything is read or compared.
 pub(super) async fn in_size(
@@ -50,12 +50,18 @@ fn oversize(state: &ApiState, request: &Request) -> Option<Problem> {
     (declared > limit as u64).then(|| body_too_large(limit))
 }
 
+/// More for a sound, where one is taken.
 fn body_limit(state: &ApiState, request: &Request) -> usize {
+    let ApiLimits { body, upload, .. } = state.limits;
     let path = request.extensions().get::<MatchedPath>();
     let path = path.map_or("", MatchedPath::as_str);
-    let mut routes = ROUTES.iter();
-    let route = routes.find(|route| route.path == path && route.method == *request.method());
-    route.map_or(state.limits.body, |route| route.body_limit(&state.limits))
+    let takes =
+        |route: &Route| route.sounds && route.path == path && route.method == *request.method();
+    if play::is_sound(request.headers()) && ROUTES.iter().any(takes) {
+        upload
+    } else {
+        body
+    }
 }
 
 pub(super) fn body_too_large(limit: usize) -> Problem {

@@ -50,9 +50,9 @@ pub struct ApiConfig {
 pub struct ApiLimits {
     /// Body, bytes; beyond it 413.
     pub body: usize,
-    /// Body of a route that takes files, bytes; beyond it 413.
+    /// A sound file as the body of a route that takes one, bytes; beyond it 413.
     pub upload: usize,
-    /// Files on their way in at the same time; beyond it they wait, then 503.
+    /// Sound files on their way in at the same time; beyond it they wait, then 503.
     pub uploads: usize,
     /// Request target, bytes; beyond it 414.
     pub uri: usize,
@@ -84,20 +84,9 @@ pub(crate) struct Route {
     pub(crate) path: &'static str,
     /// Answers, tersely, without a token too.
     pub(crate) open: bool,
-    /// Takes files.
-    uploads: bool,
+    /// Takes sound files as bodies.
+    sounds: bool,
     build: Build,
-}
-
-impl Route {
-    /// Bytes that its bodies may have.
-    fn body_limit(&self, limits: &ApiLimits) -> usize {
-        if self.uploads {
-            limits.upload.max(limits.body)
-        } else {
-            limits.body
-        }
-    }
 }
 
 /// Where a route leads, under the method that the table gives.
@@ -108,17 +97,17 @@ const fn closed(method: Method, path: &'static str, build: Build) -> Route {
         method,
         path,
         open: false,
-        uploads: false,
+        sounds: false,
         build,
     }
 }
 
-const fn taking_files(path: &'static str, build: Build) -> Route {
+const fn taking_sounds(path: &'static str, build: Build) -> Route {
     Route {
         method: Method::POST,
         path,
         open: false,
-        uploads: true,
+        sounds: true,
         build,
     }
 }
@@ -128,7 +117,7 @@ const fn open(method: Method, path: &'static str, build: Build) -> Route {
         method,
         path,
         open: true,
-        uploads: false,
+        sounds: false,
         build,
     }
 }
@@ -155,10 +144,8 @@ pub(crate) const ROUTES: &[Route] = &[
     closed(Method::POST, "/api/call/{id}/media", |m| {
         on(m, handlers::register_media)
     }),
-    taking_files("/api/call/{id}/play", |m| on(m, play::play)),
-    closed(Method::DELETE, "/api/call/{id}/play", |m| {
-        on(m, play::stop)
-    }),
+    taking_sounds("/api/call/{id}/play", |m| on(m, play::play)),
+    closed(Method::DELETE, "/api/call/{id}/play", |m| on(m, play::stop)),
 ];
 
 /// What handlers and middleware share.

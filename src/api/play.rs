@@ -91,10 +91,15 @@ async fn permit(state: &ApiState) -> Result<OwnedSemaphorePermit, Problem> {
 /// Media types of WAV files; none is registered, all are in use.
 const WAV: [&str; 4] = ["audio/wav", "audio/x-wav", "audio/wave", "audio/vnd.wave"];
 
-fn is_sound(headers: &HeaderMap) -> bool {
+pub(super) fn is_sound(headers: &HeaderMap) -> bool {
     let declared = headers.get(header::CONTENT_TYPE);
     let declared = declared.and_then(|value| value.to_str().ok());
-    declared.is_some_and(|declared| declared.trim_start().to_ascii_lowercase().starts_with("audio/"))
+    declared.is_some_and(|declared| {
+        declared
+            .trim_start()
+            .to_ascii_lowercase()
+            .starts_with("audio/")
+    })
 }
 
 fn uploaded(uri: &Uri, body: RawBody) -> Result<PlayRequest, Problem> {

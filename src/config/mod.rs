@@ -197,9 +197,8 @@ impl Settings {
                 transcript: reader.value("TRANSCRIPT_RETENTION_SECS", retention),
             },
             play_dir: reader.optional("PLAY_DIR", parse::path),
-            play_max_bytes: reader.value("PLAY_MAX_BYTES", |text| {
-                parse::number(text, 1024..=1 << 30)
-            }),
+            play_max_bytes: reader
+                .value("PLAY_MAX_BYTES", |text| parse::number(text, 1024..=1 << 30)),
             log_format: reader.value("LOG_FORMAT", parse::log_format),
             log_filter: reader.value("RUST_LOG", parse::log_filter),
             warnings: Vec::new(),

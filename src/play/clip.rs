@@ -140,7 +140,11 @@ fn encode(
         for samples in audio[..whole].chunks_exact(format.frame_samples()) {
             frame.clear();
             // `as` stops at the ends of the type.
-            frame.extend(samples.iter().map(|sample| (sample * 32768.0).round() as i16));
+            frame.extend(
+                samples
+                    .iter()
+                    .map(|sample| (sample * 32768.0).round() as i16),
+            );
             encoder.encode(&frame, &mut payload);
         }
         audio.drain(..whole);
@@ -198,21 +202,31 @@ mod tests {
     }
 
     #[test]
-    fn the_tone_is_in_it() {
-        for rate in [8000, 44_100] {
+    fn the_tone_is_in_it_and_nothing_else() {
+        for rate in [8000, 11_025, 44_100, 48_000] {
             let clip = clip(&tone(rate, rate), SendFormat::Ulaw).unwrap();
             let heard: Vec<f64> = (0..50)
                 .flat_map(|n| clip.packet(n).unwrap())
                 .map(|&code| f64::from(g711::decode_ulaw(code)))
                 .collect();
-            // Away from the ends, where the filter has less to go by.
-            let error = heard[160..7840].iter().zip(160..).map(|(sample, n)| {
-                let phase = f64::from(n) / 8000.0 * 440.0 * std::f64::consts::TAU;
-                (sample - phase.sin() * 8192.0).powi(2)
-            });
-            let error = (error.sum::<f64>() / 7680.0).sqrt();
+            // Away from the ends, where the filter has less to go by; the tone fits in exactly.
+            let middle = &heard[200..7800];
+            let turn = |n: usize| (n as f64 / 8000.0 * 440.0 * std::f64::consts::TAU).sin_cos();
+            let (mut sine, mut cosine) = (0.0, 0.0);
+            for (n, sample) in (200..).zip(middle) {
+                sine += sample * turn(n).0 * 2.0 / 7600.0;
+                cosine += sample * turn(n).1 * 2.0 / 7600.0;
+            }
+            let level = sine.hypot(cosine);
+            assert!((level / 8192.0 - 1.0).abs() < 0.01, "{rate}: {level}");
+            // Within half a sample of its place.
+            assert!(cosine.atan2(sine).abs() < 0.175, "{rate}: {sine} {cosine}");
+            let rest = (200..)
+                .zip(middle)
+                .map(|(n, sample)| (sample - sine * turn(n).0 - cosine * turn(n).1).powi(2));
+            let rest = (rest.sum::<f64>() / 7600.0).sqrt();
             // The quantisation of µ-law at this level.
-            assert!(error < 120.0, "{rate}: off by {error}");
+            assert!(rest < 120.0, "{rate}: {rest} beside the tone");
         }
     }
 
@@ -221,7 +235,10 @@ mod tests {
         let file = tone(8000, 400);
         let clip = clip(&file, SendFormat::Slin).unwrap();
         let sent = [0, 1, 2].map(|n| clip.packet(n).unwrap()).concat();
-        let swapped: Vec<u8> = file[44..].chunks(2).flat_map(|pair| [pair[1], pair[0]]).collect();
+        let swapped: Vec<u8> = file[44..]
+            .chunks(2)
+            .flat_map(|pair| [pair[1], pair[0]])
+            .collect();
         assert_eq!(sent[..800], swapped);
         assert_eq!(sent[800..], [0; 160]);
     }
@@ -240,7 +257,13 @@ mod tests {
         let file = tone(8000, 16_000);
         let refused = Clip::from_wav(&file, SendFormat::Ulaw, second, &budget).unwrap_err();
         let length = Duration::from_secs(2);
-        assert_eq!(refused, Unplayable::TooLong { length, limit: second });
+        assert_eq!(
+            refused,
+            Unplayable::TooLong {
+                length,
+                limit: second
+            }
+        );
         assert_eq!(budget.left(), 50 * 160, "a refusal keeps nothing");
     }
 }

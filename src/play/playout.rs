@@ -216,7 +216,8 @@ impl Playout {
         };
         self.unsent = 0;
         if let Some(item) = self.queue.pop_front() {
-            self.reports.push_back(item.report(now, PlayEvent::Failed(reason)));
+            self.reports
+                .push_back(item.report(now, PlayEvent::Failed(reason)));
         }
     }
 
@@ -246,7 +247,8 @@ impl Playout {
         );
         item.packets += 1;
         if item.packets.is_multiple_of(PROGRESS) {
-            self.reports.push_back(item.report(now, PlayEvent::Progress));
+            self.reports
+                .push_back(item.report(now, PlayEvent::Progress));
         }
         Turn::Send(&self.datagram)
     }

@@ -116,7 +116,10 @@ impl<'a> Wav<'a> {
             SampleFormat::Int => {
                 let bits = self.spec.bits_per_sample;
                 let samples = self.reader.into_samples::<i32>();
-                mixed(channels, samples.map(move |s| Ok(to_16_bits(s.map_err(odd)?, bits))))
+                mixed(
+                    channels,
+                    samples.map(move |s| Ok(to_16_bits(s.map_err(odd)?, bits))),
+                )
             }
             SampleFormat::Float => {
                 let samples = self.reader.into_samples::<f32>();

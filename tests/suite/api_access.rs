@@ -179,7 +179,10 @@ fn a_listed_page_is_let_in_and_no_other() {
     let allowed = preflight(page);
     assert_eq!(allowed.status, 200, "{}", allowed.text);
     assert_eq!(allowed.headers["access-control-allow-origin"], page);
-    assert_eq!(allowed.headers["access-control-allow-methods"], "GET,POST,DELETE");
+    assert_eq!(
+        allowed.headers["access-control-allow-methods"],
+        "GET,POST,DELETE"
+    );
     let headers = &allowed.headers["access-control-allow-headers"];
     for name in ["authorization", "content-type", "x-request-id"] {
         assert!(headers.contains(name), "{headers}");

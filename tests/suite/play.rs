@@ -20,9 +20,7 @@ use asterscribe_testkit::{Response, host};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::api_rig::{
-    BINARY, SOON, assert_problem, await_answer, get, hang_up, register_leg,
-};
+use crate::api_rig::{BINARY, SOON, assert_problem, await_answer, get, hang_up, register_leg};
 
 const PROMPT: &str = "what-number";
 
@@ -86,7 +84,11 @@ fn prompt() -> Vec<u8> {
 /// The prompt as it must come, in whole frames of µ-law.
 fn prompt_in_ulaw() -> Vec<u8> {
     let sound = Sound::read(&prompt_file(PROMPT, "wav")).unwrap();
-    let mut ulaw: Vec<u8> = sound.samples.iter().map(|&sample| g711::encode_ulaw(sample)).collect();
+    let mut ulaw: Vec<u8> = sound
+        .samples
+        .iter()
+        .map(|&sample| g711::encode_ulaw(sample))
+        .collect();
     ulaw.resize(ulaw.len().next_multiple_of(160), 0xff);
     ulaw
 }
@@ -102,7 +104,10 @@ fn silence(seconds: usize) -> Vec<u8> {
 
 fn events(status: &Value) -> Vec<&str> {
     let events = status["events"].as_array().map_or(&[][..], Vec::as_slice);
-    events.iter().map(|event| event["kind"].as_str().unwrap()).collect()
+    events
+        .iter()
+        .map(|event| event["kind"].as_str().unwrap())
+        .collect()
 }
 
 fn stop(server: &Server, path: &str) -> Response {
@@ -116,11 +121,20 @@ fn sounds_come_in_order_from_the_port_that_hears_and_go_to_nobody_else() {
     let play_dir = folder.path().display().to_string();
     let server = Server::start(BINARY, &[("PLAY_DIR", &play_dir)]).unwrap();
     let (ear, other, stranger) = (Ear::new(), Ear::new(), Ear::new());
-    assert_eq!(register_leg(&server, "c", "caller", ear.address()).status, 201);
-    assert_eq!(register_leg(&server, "d", "caller", other.address()).status, 201);
+    assert_eq!(
+        register_leg(&server, "c", "caller", ear.address()).status,
+        201
+    );
+    assert_eq!(
+        register_leg(&server, "d", "caller", other.address()).status,
+        201
+    );
     // Whoever sends to the port is answered nothing, RTP or not.
     stranger.0.send_to(&[0x80; 172], server.rtp()).unwrap();
-    stranger.0.send_to(b"OPTIONS sip:x SIP/2.0\r\n\r\n", server.rtp()).unwrap();
+    stranger
+        .0
+        .send_to(b"OPTIONS sip:x SIP/2.0\r\n\r\n", server.rtp())
+        .unwrap();
 
     let first = server.upload(&path("c"), "audio/wav", &prompt()).unwrap();
     assert_eq!(first.status, 202, "{}", first.text);
@@ -128,9 +142,13 @@ fn sounds_come_in_order_from_the_port_that_hears_and_go_to_nobody_else() {
     assert_eq!(playback["format"], "ulaw");
     assert_eq!(
         playback["length_ms"],
-        Sound::read(&prompt_file(PROMPT, "wav")).unwrap().duration_ms()
+        Sound::read(&prompt_file(PROMPT, "wav"))
+            .unwrap()
+            .duration_ms()
     );
-    let second = server.post(&path("c"), &json!({"file": "menu.wav", "format": "slin"})).unwrap();
+    let second = server
+        .post(&path("c"), &json!({"file": "menu.wav", "format": "slin"}))
+        .unwrap();
     assert_eq!(second.status, 202, "{}", second.text);
 
     let ulaw = prompt_in_ulaw();
@@ -142,35 +160,60 @@ fn sounds_come_in_order_from_the_port_that_hears_and_go_to_nobody_else() {
             marker: n == 0,
             payload_type: if n < frames { 0 } else { 11 },
             sequence: start.sequence.wrapping_add(n as u16),
-            timestamp: start.timestamp.wrapping_add(packet.header.timestamp.wrapping_sub(start.timestamp)),
+            timestamp: start
+                .timestamp
+                .wrapping_add(packet.header.timestamp.wrapping_sub(start.timestamp)),
             ssrc: start.ssrc,
         };
         assert_eq!(packet.from, server.rtp());
         // A machine that stalls may shift the schedule, which marks it and moves time on.
         let shifted = packet.header.marker && n > 0;
-        assert_eq!(Header { marker: shifted || header.marker, ..header }, packet.header);
+        assert_eq!(
+            Header {
+                marker: shifted || header.marker,
+                ..header
+            },
+            packet.header
+        );
         if n > 0 {
-            let step = packet.header.timestamp.wrapping_sub(heard[n - 1].header.timestamp);
-            assert!(if shifted { step > 160 } else { step == 160 }, "{n}: {step}");
+            let step = packet
+                .header
+                .timestamp
+                .wrapping_sub(heard[n - 1].header.timestamp);
+            assert!(
+                if shifted { step > 160 } else { step == 160 },
+                "{n}: {step}"
+            );
         }
     }
     let of_first = heard[..frames].iter().flat_map(|packet| &packet.payload);
     assert!(of_first.eq(&ulaw), "the first sound is not the prompt");
-    let of_second = heard[frames..].iter().flat_map(|packet| packet.payload.as_chunks::<2>().0);
+    let of_second = heard[frames..]
+        .iter()
+        .flat_map(|packet| packet.payload.as_chunks::<2>().0);
     let linear: Vec<i16> = of_second.map(|pair| i16::from_be_bytes(*pair)).collect();
     let sound = Sound::read(&prompt_file(PROMPT, "wav")).unwrap();
     assert_eq!(linear[..sound.samples.len()], sound.samples);
     report_pace(&heard);
 
-    let status = await_answer(&server, "/api/call/c/status", |status| events(status).len() == 4);
+    let status = await_answer(&server, "/api/call/c/status", |status| {
+        events(status).len() == 4
+    });
     assert_eq!(
         events(&status),
-        ["playback_started", "playback_finished", "playback_started", "playback_finished"]
+        [
+            "playback_started",
+            "playback_finished",
+            "playback_started",
+            "playback_finished"
+        ]
     );
     assert!(status.get("playing").is_none(), "{status}");
     let sent = format!(", {} sent", 2 * frames);
     await_answer(&server, "/health", |health| {
-        health["media"]["detail"].as_str().is_some_and(|detail| detail.contains(&sent))
+        health["media"]["detail"]
+            .as_str()
+            .is_some_and(|detail| detail.contains(&sent))
     });
     assert_eq!([&ear, &other, &stranger].map(Ear::waiting), [0; 3]);
 }
@@ -221,10 +264,15 @@ fn what_is_stopped_is_heard_no_more_and_the_next_sound_is() {
     let status = await_answer(&server, "/api/call/c/status", |status| {
         status["playing"][0]["id"] == longer && status["playing"][0]["state"] == "playing"
     });
-    assert_eq!(events(&status), ["playback_started", "playback_stopped", "playback_started"]);
+    assert_eq!(
+        events(&status),
+        ["playback_started", "playback_stopped", "playback_started"]
+    );
     let stopped = stop(&server, &path("c"));
     assert_eq!(stopped.json()["stopped"].as_array().map(Vec::len), Some(1));
-    let status = await_answer(&server, "/api/call/c/status", |status| events(status).len() == 4);
+    let status = await_answer(&server, "/api/call/c/status", |status| {
+        events(status).len() == 4
+    });
     assert!(status.get("playing").is_none(), "{status}");
     let before = ear.waiting();
     assert!(before < 3000, "a minute of sound was sent at once");
@@ -234,7 +282,9 @@ fn what_is_stopped_is_heard_no_more_and_the_next_sound_is() {
     let next = ear.hear();
     assert_eq!(next.payload[..], prompt_in_ulaw()[..160]);
     hang_up(&server, "c");
-    let status = await_answer(&server, "/api/call/c/status", |status| status["status"] == "ended");
+    let status = await_answer(&server, "/api/call/c/status", |status| {
+        status["status"] == "ended"
+    });
     assert_eq!(events(&status).last(), Some(&"playback_stopped"));
 }
 
@@ -253,7 +303,10 @@ fn folder() -> TempDir {
 fn what_cannot_be_played_is_refused_with_the_reason() {
     let folder = folder();
     let play_dir = folder.path().display().to_string();
-    let settings = [("PLAY_DIR", play_dir.as_str()), ("PLAY_MAX_BYTES", "150000")];
+    let settings = [
+        ("PLAY_DIR", play_dir.as_str()),
+        ("PLAY_MAX_BYTES", "150000"),
+    ];
     let server = Server::start(BINARY, &settings).unwrap();
     let ear = Ear::new();
     register_leg(&server, "c", "a", ear.address());
@@ -272,12 +325,22 @@ fn what_cannot_be_played_is_refused_with_the_reason() {
     assert!(told.contains("PLAY_MAX_BYTES"), "{told}");
     let told = refused(json!({"file": "broken.wav"}), 422, "unprocessable");
     assert!(told.contains("data"), "{told}");
-    let told = refused(json!({"file": "broken.wav", "leg": "b"}), 422, "unprocessable");
+    let told = refused(
+        json!({"file": "broken.wav", "leg": "b"}),
+        422,
+        "unprocessable",
+    );
     assert!(told.contains("it has a"), "{told}");
-    let told = refused(json!({"file": "huge.wav", "format": "opus"}), 422, "unprocessable");
+    let told = refused(
+        json!({"file": "huge.wav", "format": "opus"}),
+        422,
+        "unprocessable",
+    );
     assert!(told.contains("g722"), "{told}");
 
-    let large = server.upload(&path("c"), "audio/wav", &silence(10)).unwrap();
+    let large = server
+        .upload(&path("c"), "audio/wav", &silence(10))
+        .unwrap();
     assert_problem(&large, &path("c"), 413, "body-too-large");
     let noise = server.upload(&path("c"), "audio/wav", b"no sound").unwrap();
     assert_problem(&noise, &path("c"), 422, "unprocessable");
@@ -286,7 +349,11 @@ fn what_cannot_be_played_is_refused_with_the_reason() {
         if call == "c" {
             hang_up(&server, "c");
         }
-        let (status, kind) = if call == "c" { (409, "conflict") } else { (404, "unknown-call") };
+        let (status, kind) = if call == "c" {
+            (409, "conflict")
+        } else {
+            (404, "unknown-call")
+        };
         let answer = server.upload(&path, "audio/wav", &prompt()).unwrap();
         assert_problem(&answer, &path, status, kind);
         assert_problem(&stop(&server, &path), &path, status, kind);
@@ -311,12 +378,22 @@ fn a_legs_queue_is_bounded_and_several_legs_must_be_told_apart() {
     let full = server.upload(&to_a, "audio/wav", &long).unwrap();
     assert_problem(&full, &to_a, 409, "conflict");
     let to_b = format!("{}?leg=b", path("c"));
-    assert_eq!(server.upload(&to_b, "audio/wav", &prompt()).unwrap().status, 202);
+    assert_eq!(
+        server.upload(&to_b, "audio/wav", &prompt()).unwrap().status,
+        202
+    );
     assert_eq!(first.hear().header.payload_type, 8);
     assert_eq!(second.hear().header.payload_type, 0);
-    assert_eq!(get(&server, "/api/call/c/status")["playing"].as_array().map(Vec::len), Some(17));
+    assert_eq!(
+        get(&server, "/api/call/c/status")["playing"]
+            .as_array()
+            .map(Vec::len),
+        Some(17)
+    );
     hang_up(&server, "c");
-    let ended = await_answer(&server, "/api/call/c/status", |status| status["status"] == "ended");
+    let ended = await_answer(&server, "/api/call/c/status", |status| {
+        status["status"] == "ended"
+    });
     assert!(ended.get("playing").is_none(), "{ended}");
 }
 
@@ -325,7 +402,9 @@ fn without_a_folder_no_file_can_be_named() {
     let server = Server::start(BINARY, &[]).unwrap();
     let ear = Ear::new();
     register_leg(&server, "c", "a", ear.address());
-    let answer = server.post(&path("c"), &json!({"file": "menu.wav"})).unwrap();
+    let answer = server
+        .post(&path("c"), &json!({"file": "menu.wav"}))
+        .unwrap();
     assert_problem(&answer, &path("c"), 422, "unprocessable");
     let detail = answer.json()["detail"].as_str().unwrap().to_owned();
     assert!(detail.contains("PLAY_DIR"), "{detail}");

@@ -52,7 +52,11 @@ async fn a_sound_is_named_or_brought_along() {
     send(&router, upload(PLAY, "audio/wav", "RIFF")).await;
     let stopped = send(&router, request(Method::DELETE, PLAY)).await;
     assert_eq!(stopped.json()["stopped"][0]["name"], "a.wav");
-    send(&router, request(Method::DELETE, &format!("{PLAY}?id=18446744073709551615"))).await;
+    send(
+        &router,
+        request(Method::DELETE, &format!("{PLAY}?id=18446744073709551615")),
+    )
+    .await;
     assert_eq!(
         service.asked(),
         [
@@ -73,17 +77,44 @@ async fn names_that_are_no_plain_names_never_reach_the_service() {
     let router = router(service.clone(), &config());
     let long = "a".repeat(129);
     for name in [
-        "", ".", "..", "../secret.wav", "a/b.wav", "/etc/passwd", ".hidden.wav", "a\\\\b", "a\\u0000.wav",
-        "ä.wav", "a b.wav", "~root", "-rf", &long,
+        "",
+        ".",
+        "..",
+        "../secret.wav",
+        "a/b.wav",
+        "/etc/passwd",
+        ".hidden.wav",
+        "a\\\\b",
+        "a\\u0000.wav",
+        "ä.wav",
+        "a b.wav",
+        "~root",
+        "-rf",
+        &long,
     ] {
         let body = format!(r#"{{"file":"{name}"}}"#);
-        post_json(&router, PLAY, body).await.is_problem(422, "invalid-body");
+        post_json(&router, PLAY, body)
+            .await
+            .is_problem(422, "invalid-body");
     }
-    for body in [r#"{"file":"a.wav","path":"/"}"#, r#"{"leg":"a"}"#, r#"{"file":"a.wav","leg":"a/b"}"#] {
-        post_json(&router, PLAY, body).await.is_problem(422, "invalid-body");
+    for body in [
+        r#"{"file":"a.wav","path":"/"}"#,
+        r#"{"leg":"a"}"#,
+        r#"{"file":"a.wav","leg":"a/b"}"#,
+    ] {
+        post_json(&router, PLAY, body)
+            .await
+            .is_problem(422, "invalid-body");
     }
     post(&router, PLAY).await.is_problem(400, "malformed-body");
-    for query in ["name=..", "name=a%2Fb", "leg=", "leg=a/b", "file=a.wav", "leg=a&leg=b"] {
+    for query in [
+        "name=..",
+        "name=a%2Fb",
+        "leg=",
+        "leg=a/b",
+        "file=a.wav",
+        "leg=a&leg=b",
+    ] {
         let uri = format!("{PLAY}?{query}");
         send(&router, upload(&uri, "audio/wav", "RIFF"))
             .await
@@ -97,7 +128,14 @@ async fn names_that_are_no_plain_names_never_reach_the_service() {
             .await
             .is_problem(415, "unsupported-media-type");
     }
-    for query in ["id=", "id=-1", "id=a", "id=1&id=2", "all=1", "id=18446744073709551616"] {
+    for query in [
+        "id=",
+        "id=-1",
+        "id=a",
+        "id=1&id=2",
+        "all=1",
+        "id=18446744073709551616",
+    ] {
         send(&router, request(Method::DELETE, &format!("{PLAY}?{query}")))
             .await
             .is_problem(400, "malformed-query");
@@ -124,9 +162,12 @@ async fn a_file_may_be_larger_than_json_and_is_bounded_all_the_same() {
     send(&router, upload(PLAY, "application/json", streamed(101)))
         .await
         .is_problem(413, "body-too-large");
-    send(&router, upload("/api/call/a/media", "audio/wav", vec![0; 101]))
-        .await
-        .is_problem(413, "body-too-large");
+    send(
+        &router,
+        upload("/api/call/a/media", "audio/wav", vec![0; 101]),
+    )
+    .await
+    .is_problem(413, "body-too-large");
     assert_eq!(service.asked(), ["play a upload 1000 bytes any any"]);
 }
 

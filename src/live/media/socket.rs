@@ -50,9 +50,9 @@ pub(super) fn send(socket: &UdpSocket, to: SocketAddr, datagram: &[u8]) -> Resul
     match socket.send_to(datagram, to) {
         Ok(_) => Ok(()),
         Err(error) => Err(match error.kind() {
-            io::ErrorKind::WouldBlock
-            | io::ErrorKind::Interrupted
-            | io::ErrorKind::OutOfMemory => SendError::Full,
+            io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted | io::ErrorKind::OutOfMemory => {
+                SendError::Full
+            }
             _ => refused(error),
         }),
     }

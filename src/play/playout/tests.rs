@@ -111,7 +111,12 @@ fn clips_follow_each_other_without_a_hole_at_the_pace_of_the_sound() {
             (MS * 80, (2, 1), false),
         ]
     );
-    let numbers = |n: usize| (65_530_u16.wrapping_add(n as u16), (u32::MAX - 500).wrapping_add(160 * n as u32));
+    let numbers = |n: usize| {
+        (
+            65_530_u16.wrapping_add(n as u16),
+            (u32::MAX - 500).wrapping_add(160 * n as u32),
+        )
+    };
     for (n, packet) in rig.left.iter().enumerate() {
         assert_eq!((packet.seq, packet.time), numbers(n));
     }
@@ -124,7 +129,11 @@ fn clips_follow_each_other_without_a_hole_at_the_pace_of_the_sound() {
             (2, PlayEvent::Finished),
         ]
     );
-    let ends: Vec<_> = rig.reports.iter().map(|report| report.at - rig.zero).collect();
+    let ends: Vec<_> = rig
+        .reports
+        .iter()
+        .map(|report| report.at - rig.zero)
+        .collect();
     assert_eq!(ends, [MS * 0, MS * 60, MS * 60, MS * 100]);
     assert_eq!(rig.reports[3].played, MS * 40);
 }
@@ -157,8 +166,15 @@ fn a_late_wake_up_is_made_up_for_at_twice_the_pace_and_a_very_late_one_is_not() 
     assert_eq!(at[..8], [0, 20, 85, 95, 105, 115, 125, 140]);
     // Due at 160, sent at 260, and from there on as ever.
     assert_eq!(at[8..], [260, 280, 300, 320]);
-    let steps: Vec<_> = rig.left.windows(2).map(|two| two[1].time.wrapping_sub(two[0].time)).collect();
-    assert_eq!(steps, [160, 160, 160, 160, 160, 160, 160, 160 + 800, 160, 160, 160]);
+    let steps: Vec<_> = rig
+        .left
+        .windows(2)
+        .map(|two| two[1].time.wrapping_sub(two[0].time))
+        .collect();
+    assert_eq!(
+        steps,
+        [160, 160, 160, 160, 160, 160, 160, 160 + 800, 160, 160, 160]
+    );
     let marked: Vec<_> = (0..12).filter(|&n| rig.left[n].marker).collect();
     assert_eq!(marked, [0, 8]);
 }
@@ -176,7 +192,11 @@ fn what_is_stopped_says_so_and_the_next_one_keeps_the_pace() {
     rig.playout.stop(rig.now, Some(1));
     rig.playout.stop(rig.now, Some(9));
     let until = rig.poll().unwrap();
-    assert_eq!(until - rig.zero, MS * 40, "not sooner than 20 ms after the last packet");
+    assert_eq!(
+        until - rig.zero,
+        MS * 40,
+        "not sooner than 20 ms after the last packet"
+    );
     rig.now = until;
     rig.poll();
     rig.playout.stop(rig.now, None);
@@ -201,7 +221,10 @@ fn progress_is_told_every_half_second() {
     let mut rig = Rig::new();
     rig.enqueue(1, 60);
     rig.run(Duration::default);
-    let progress = rig.reports.iter().filter(|report| report.event == PlayEvent::Progress);
+    let progress = rig
+        .reports
+        .iter()
+        .filter(|report| report.event == PlayEvent::Progress);
     let played: Vec<_> = progress.map(|report| report.played).collect();
     assert_eq!(played, [MS * 500, MS * 1000]);
 }
@@ -219,9 +242,18 @@ fn a_packet_that_cannot_be_sent_ends_its_clip_and_a_full_system_only_in_the_long
     rig.results.extend((0..50).map(|_| Err(SendError::Full)));
     rig.run(Duration::default);
     let told = rig.told();
-    assert_eq!(told[..2], [(1, PlayEvent::Started), (1, PlayEvent::Failed("unreachable".to_owned()))]);
+    assert_eq!(
+        told[..2],
+        [
+            (1, PlayEvent::Started),
+            (1, PlayEvent::Failed("unreachable".to_owned()))
+        ]
+    );
     assert!(matches!(told[3], (2, PlayEvent::Failed(_))), "{told:?}");
-    assert_eq!(told[4..], [(3, PlayEvent::Started), (3, PlayEvent::Finished)]);
+    assert_eq!(
+        told[4..],
+        [(3, PlayEvent::Started), (3, PlayEvent::Finished)]
+    );
     assert_eq!(rig.left.len(), 1 + 100 + 1);
 }
 

@@ -61,8 +61,14 @@ const MONO_16: &[u8] = b"\x01\0\x01\0\x40\x1f\0\0\x80\x3e\0\0\x02\0\x10\0";
 
 #[test]
 fn every_width_comes_to_16_bits_of_full_scale() {
-    assert_eq!(read(&ints(1, 8, &[-128, 0, 127])), Ok(vec![-32768, 0, 32512]));
-    assert_eq!(read(&ints(1, 16, &[-32768, 5, 32767])), Ok(vec![-32768, 5, 32767]));
+    assert_eq!(
+        read(&ints(1, 8, &[-128, 0, 127])),
+        Ok(vec![-32768, 0, 32512])
+    );
+    assert_eq!(
+        read(&ints(1, 16, &[-32768, 5, 32767])),
+        Ok(vec![-32768, 5, 32767])
+    );
     assert_eq!(
         read(&ints(1, 24, &[-(1 << 23), 0x1234, (1 << 23) - 1])),
         Ok(vec![-32768, 0x12, 32767])
@@ -79,7 +85,11 @@ fn every_width_comes_to_16_bits_of_full_scale() {
 
 #[test]
 fn two_channels_are_mixed() {
-    let bytes = ints(2, 16, &[100, 200, -32768, -32768, 32767, 32767, 32767, -32768]);
+    let bytes = ints(
+        2,
+        16,
+        &[100, 200, -32768, -32768, 32767, 32767, 32767, -32768],
+    );
     let wav = Wav::parse(&bytes).unwrap();
     assert_eq!((wav.frames(), wav.rate()), (4, 8000));
     assert_eq!(read(&bytes), Ok(vec![150, -32768, 32767, 0]));
@@ -115,7 +125,10 @@ fn what_cannot_be_played_says_why() {
             held: 5
         })
     );
-    assert_eq!(read(b"ID3\x03 this is something else"), Err(WavError::NotWav));
+    assert_eq!(
+        read(b"ID3\x03 this is something else"),
+        Err(WavError::NotWav)
+    );
     assert_eq!(read(&[]), Err(WavError::NotWav));
     assert_eq!(read(&chunked(&[])), Err(WavError::Missing("data")));
     let no_format = chunked(&[(b"data", b"\x01\0")]);
@@ -133,7 +146,11 @@ fn what_cannot_be_played_says_why() {
     let mut ulaw = MONO_16.to_vec();
     ulaw[0] = 7;
     let ulaw = chunked(&[(b"fmt ", &ulaw), (b"data", &[0, 0])]);
-    assert!(matches!(read(&ulaw), Err(WavError::Samples(_))), "{:?}", read(&ulaw));
+    assert!(
+        matches!(read(&ulaw), Err(WavError::Samples(_))),
+        "{:?}",
+        read(&ulaw)
+    );
 }
 
 proptest! {

@@ -220,8 +220,7 @@ impl Server {
             all.push(("Authorization", token));
         }
         let url = format!("http://{}{path}", self.http);
-        self.client
-            .send(method, &url, &all, body)
+        self.client.send(method, &url, &all, body)
     }
 
     /// The lines of its JSON log since its first start; a line that is no JSON comes as a string.

@@ -18,7 +18,9 @@ const PROMPT: &str = "account-number";
 fn rig(heard: &Path, media_format: &'static str) -> Option<Rig> {
     let root = available(asterisk::install(Release::V22))?;
     let mut options = Options::default();
-    options.modules.extend(["app_record", "codec_g722"].map(str::to_owned));
+    options
+        .modules
+        .extend(["app_record", "codec_g722"].map(str::to_owned));
     // No beep, no end by silence, keep it after the hang-up.
     options.extensions.push_str(&format!(
         "exten => listener,1,Answer()\n same => n,Record({},0,0,qk)\n",
@@ -27,7 +29,14 @@ fn rig(heard: &Path, media_format: &'static str) -> Option<Rig> {
     let asterisk = Instance::start(&root, &options).unwrap();
     let mut settings = settings(&asterisk);
     settings.push(("MEDIA_FORMAT", media_format));
-    settings.push(("PLAY_DIR", prompt_file(PROMPT, "wav").parent()?.display().to_string().leak()));
+    settings.push((
+        "PLAY_DIR",
+        prompt_file(PROMPT, "wav")
+            .parent()?
+            .display()
+            .to_string()
+            .leak(),
+    ));
     let server = Server::start(BINARY, &settings).unwrap();
     let rig = Rig { asterisk, server };
     rig.await_connected();
@@ -44,7 +53,9 @@ fn call_listener(rig: &Rig, id: &str, formats: &str) {
         ("channelId", id),
         ("formats", formats),
     ];
-    rig.asterisk.ari_ok("POST", "/channels", &query, None).unwrap();
+    rig.asterisk
+        .ari_ok("POST", "/channels", &query, None)
+        .unwrap();
     rig.await_answer(&format!("/api/call/{id}/status"), SOON, |status| {
         status["legs"][0]["source"].is_string()
     });
@@ -53,7 +64,9 @@ fn call_listener(rig: &Rig, id: &str, formats: &str) {
 fn await_finished(rig: &Rig, id: &str) {
     let finished = |status: &Value| {
         status["events"].as_array().is_some_and(|events| {
-            events.iter().any(|event| event["kind"] == "playback_finished")
+            events
+                .iter()
+                .any(|event| event["kind"] == "playback_finished")
         })
     };
     rig.await_answer(&format!("/api/call/{id}/status"), SOON, finished);
@@ -61,10 +74,16 @@ fn await_finished(rig: &Rig, id: &str) {
 
 /// Ends the call; what its other party has heard.
 fn recording(rig: &Rig, id: &str, file: &Path) -> Sound {
-    rig.asterisk.ari_ok("DELETE", &format!("/channels/{id}"), &[], None).unwrap();
+    rig.asterisk
+        .ari_ok("DELETE", &format!("/channels/{id}"), &[], None)
+        .unwrap();
     rig.await_complete(id);
     rig.assert_nothing_left();
-    let complete = || Sound::read(file).ok().filter(|sound| !sound.samples.is_empty());
+    let complete = || {
+        Sound::read(file)
+            .ok()
+            .filter(|sound| !sound.samples.is_empty())
+    };
     host::poll_until(host::now() + SOON, complete).expect("Asterisk has recorded nothing")
 }
 
@@ -79,7 +98,10 @@ fn find(piece: &[i16], heard: &[i16]) -> (usize, f64) {
         let energy = dot(there, there);
         dot(piece, there) / (own * energy).sqrt().max(1.0)
     });
-    scored.enumerate().max_by(|a, b| a.1.total_cmp(&b.1)).unwrap()
+    scored
+        .enumerate()
+        .max_by(|a, b| a.1.total_cmp(&b.1))
+        .unwrap()
 }
 
 /// A loud piece near the beginning, the middle and the end are all there, and
@@ -112,12 +134,17 @@ fn assert_heard(prompt: &Sound, heard: &Sound, likeness: f64) {
 fn a_prompt_in_ulaw_is_heard_by_the_other_party() {
     let folder = tempfile::tempdir().unwrap();
     let heard = folder.path().join("heard.wav");
-    let Some(rig) = rig(&heard, "ulaw") else { return };
+    let Some(rig) = rig(&heard, "ulaw") else {
+        return;
+    };
     call_listener(&rig, "hears-1", "ulaw");
     let path = "/api/call/hears-1/play";
     let body = json!({"file": format!("{PROMPT}.wav")});
     let answer = rig.server.post(path, &body).unwrap();
-    assert_eq!((answer.status, &answer.json()["format"]), (202, &"ulaw".into()));
+    assert_eq!(
+        (answer.status, &answer.json()["format"]),
+        (202, &"ulaw".into())
+    );
     await_finished(&rig, "hears-1");
     let heard = recording(&rig, "hears-1", &heard);
     let prompt = Sound::read(&prompt_file(PROMPT, "wav")).unwrap();
@@ -128,11 +155,19 @@ fn a_prompt_in_ulaw_is_heard_by_the_other_party() {
 fn a_prompt_in_g722_is_heard_in_wide_band() {
     let folder = tempfile::tempdir().unwrap();
     let heard = folder.path().join("heard.wav16");
-    let Some(rig) = rig(&heard, "slin16") else { return };
+    let Some(rig) = rig(&heard, "slin16") else {
+        return;
+    };
     call_listener(&rig, "hears-2", "slin16");
     let wav = fs::read(prompt_file(PROMPT, "wav16")).unwrap();
-    let answer = rig.server.upload("/api/call/hears-2/play", "audio/wav", &wav).unwrap();
-    assert_eq!((answer.status, &answer.json()["format"]), (202, &"g722".into()));
+    let answer = rig
+        .server
+        .upload("/api/call/hears-2/play", "audio/wav", &wav)
+        .unwrap();
+    assert_eq!(
+        (answer.status, &answer.json()["format"]),
+        (202, &"g722".into())
+    );
     await_finished(&rig, "hears-2");
     let heard = recording(&rig, "hears-2", &heard);
     let prompt = Sound::read(&prompt_file(PROMPT, "wav16")).unwrap();
@@ -145,10 +180,15 @@ fn a_tapped_call_is_not_played_to() {
         return;
     };
     rig.call_between_parties("pair-9");
-    let tapped = rig.server.post("/api/call/pair-9/transcribe", &Value::Null).unwrap();
+    let tapped = rig
+        .server
+        .post("/api/call/pair-9/transcribe", &Value::Null)
+        .unwrap();
     assert_eq!(tapped.status, 202, "{}", tapped.text);
     rig.await_answer("/api/call/pair-9/status", SOON, |status| {
-        status["legs"].as_array().is_some_and(|legs| legs.len() == 2)
+        status["legs"]
+            .as_array()
+            .is_some_and(|legs| legs.len() == 2)
     });
     let wav = fs::read(prompt_file(PROMPT, "wav")).unwrap();
     let path = "/api/call/pair-9/play?leg=caller";
@@ -156,6 +196,8 @@ fn a_tapped_call_is_not_played_to() {
     assert_eq!(answer.status, 409, "{}", answer.text);
     let detail = answer.json()["detail"].as_str().unwrap().to_owned();
     assert!(detail.contains("tap"), "{detail}");
-    rig.server.post("/api/call/pair-9/hangup", &Value::Null).unwrap();
+    rig.server
+        .post("/api/call/pair-9/hangup", &Value::Null)
+        .unwrap();
     rig.assert_nothing_left();
 }

@@ -80,7 +80,10 @@ mod tests {
         assert_eq!(read(folder.path(), &name("hello.wav"), 4).unwrap(), b"RIFF");
         for unknown in ["missing.wav", "sub.wav", "link.wav", "inner.wav", "dir"] {
             let refused = read(folder.path(), &name(unknown), 100).unwrap_err();
-            assert!(matches!(refused, FileRefused::Unknown), "{unknown}: {refused:?}");
+            assert!(
+                matches!(refused, FileRefused::Unknown),
+                "{unknown}: {refused:?}"
+            );
         }
         let refused = read(folder.path(), &name("hello.wav"), 3).unwrap_err();
         let expected = "the file has 4 bytes; PLAY_MAX_BYTES is 3";

@@ -63,7 +63,9 @@ impl Sounds {
         let done = tokio::task::spawn_blocking(work).await;
         done.unwrap_or_else(|error| {
             tracing::error!(%error, "making a sound ready failed; this is a fault of the server");
-            Err(ServiceError::Unprocessable("the sound cannot be read".to_owned()))
+            Err(ServiceError::Unprocessable(
+                "the sound cannot be read".to_owned(),
+            ))
         })
     }
 }
@@ -203,7 +205,8 @@ fn listener(
         return None;
     };
     if origin == Origin::Tap {
-        let text = "nobody would hear it: the call is tapped, and what is sent to a tap reaches no party";
+        let text =
+            "nobody would hear it: the call is tapped, and what is sent to a tap reaches no party";
         return Some(Err(ServiceError::Conflict(text.to_owned())));
     }
     let legs = &book.find(call)?.record.legs;
@@ -213,7 +216,9 @@ fn listener(
         names.join(", ")
     };
     let found = match (&wanted, legs.as_slice()) {
-        (_, []) => Err(ServiceError::Conflict(format!("call {call} has no media yet"))),
+        (_, []) => Err(ServiceError::Conflict(format!(
+            "call {call} has no media yet"
+        ))),
         (None, [only]) => Ok(*only),
         (None, _) => Err(ServiceError::Unprocessable(format!(
             "say which leg shall hear it: {}",
@@ -222,7 +227,9 @@ fn listener(
         (Some(wanted), all) => {
             let found = all.iter().find(|leg| leg.leg == *wanted);
             let unknown = || format!("the call has no leg {wanted}; it has {}", names());
-            found.copied().ok_or_else(|| ServiceError::Unprocessable(unknown()))
+            found
+                .copied()
+                .ok_or_else(|| ServiceError::Unprocessable(unknown()))
         }
     };
     Some(found.map(|leg| {

@@ -98,6 +98,3 @@ impl Room {
         });
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -67,8 +67,14 @@ fn a_sound_goes_to_its_legs_source_wherever_that_moves() {
     assert_eq!(rig.hear(MS * 30), [(a, 1, 0), (a, 1, 1)]);
     rig.place("c", "caller", B).unwrap();
     assert_eq!(rig.hear(MS * 100), [(b, 1, 2), (b, 1, 3)]);
-    assert_eq!(rig.told(), [(1, PlayEvent::Started), (1, PlayEvent::Finished)]);
-    assert_eq!((rig.room.counters().sent(), rig.room.counters().unsent()), (4, 0));
+    assert_eq!(
+        rig.told(),
+        [(1, PlayEvent::Started), (1, PlayEvent::Finished)]
+    );
+    assert_eq!(
+        (rig.room.counters().sent(), rig.room.counters().unsent()),
+        (4, 0)
+    );
     assert_eq!(rig.room.next_send(), None);
 }
 
@@ -86,16 +92,25 @@ fn legs_are_played_to_side_by_side_and_stopped_together() {
     heard.sort();
     let [a, b] = [A, B].map(|text| text.parse().unwrap());
     assert_eq!(heard, [(a, 1, 0), (b, 2, 0)]);
-    let stop = |id| Command::StopPlay { call: "c".parse().unwrap(), id };
+    let stop = |id| Command::StopPlay {
+        call: "c".parse().unwrap(),
+        id,
+    };
     rig.room.command(rig.now, stop(Some(2)));
     let heard = rig.hear(MS * 20);
-    assert_eq!(heard.iter().filter(|(to, ..)| *to == b).collect::<Vec<_>>(), [&(b, 3, 0)]);
+    assert_eq!(
+        heard.iter().filter(|(to, ..)| *to == b).collect::<Vec<_>>(),
+        [&(b, 3, 0)]
+    );
     rig.room.command(rig.now, stop(None));
     assert!(rig.hear(MS * 100).is_empty());
     let mut stopped = rig.told();
     stopped.retain(|(_, event)| *event == PlayEvent::Stopped);
     stopped.sort_by_key(|(id, _)| *id);
-    assert_eq!(stopped.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [1, 2, 3]);
+    assert_eq!(
+        stopped.iter().map(|(id, _)| *id).collect::<Vec<_>>(),
+        [1, 2, 3]
+    );
 }
 
 #[test]
@@ -114,9 +129,18 @@ fn nothing_is_sent_once_a_call_is_over_and_its_sounds_end_before_it_does() {
     rig.hang_up("c");
     assert!(rig.hear(MS * 100).is_empty());
     assert_eq!(rig.play("c", "caller", 4, 9), Err(PlayRefused::NotOpen));
-    let kinds: Vec<_> = rig.room.take_events().into_iter().map(|event| event.kind).collect();
-    let [.., MediaEventKind::Played(second), MediaEventKind::Played(third), MediaEventKind::Closed(_)] =
-        kinds.as_slice()
+    let kinds: Vec<_> = rig
+        .room
+        .take_events()
+        .into_iter()
+        .map(|event| event.kind)
+        .collect();
+    let [
+        ..,
+        MediaEventKind::Played(second),
+        MediaEventKind::Played(third),
+        MediaEventKind::Closed(_),
+    ] = kinds.as_slice()
     else {
         panic!("{kinds:?}");
     };
@@ -134,10 +158,16 @@ fn what_the_system_refuses_is_counted_and_told() {
     rig.room.send_due(rig.now, &mut |_, _| {
         Err(SendError::Refused("no route".to_owned()))
     });
-    assert_eq!((rig.room.counters().sent(), rig.room.counters().unsent()), (0, 1));
+    assert_eq!(
+        (rig.room.counters().sent(), rig.room.counters().unsent()),
+        (0, 1)
+    );
     assert_eq!(
         rig.told(),
-        [(1, PlayEvent::Started), (1, PlayEvent::Failed("no route".to_owned()))]
+        [
+            (1, PlayEvent::Started),
+            (1, PlayEvent::Failed("no route".to_owned()))
+        ]
     );
 }
 
