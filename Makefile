@@ -3,7 +3,7 @@
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo demo-asterisk test lint bench deny fixtures
+.PHONY: help build demo demo-asterisk test lint bench bench-media bench-table deny fixtures
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +36,16 @@ lint: ## formatting, clippy and docs, warnings are errors
 bench: ## ns per 20 ms packet, and the other benches
 	@tools/setup.sh build
 	cargo bench --workspace --locked
+
+bench-media: ## CPU per packet and call, memory per call, beside other receivers (3 minutes)
+	@tools/setup.sh bench
+	cargo build --release --locked
+	$(TARGET)/release/asterscribe bench media
+
+bench-table: ## the same, into docs/performance.md
+	@tools/setup.sh bench
+	cargo build --release --locked
+	tools/bench-table.sh $(TARGET)/release/asterscribe docs/performance.md
 
 deny: ## licences, sources, bans and advisories of the dependencies
 	@tools/setup.sh build

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use asterscribe::call::Leg;
 use asterscribe::clock;
 use asterscribe::session::{Input, Output, Session, SessionConfig};
-use asterscribe_codecs::AudioDecoder;
-use asterscribe_rtp::{Receiver, ReceiverConfig, Released};
+use asterscribe_codecs::{AudioDecoder, Concealer, SampleRate};
+use asterscribe_rtp::{Placed, Receiver, ReceiverConfig, Released};
 use criterion::{Criterion, criterion_group, criterion_main};
 
 const PACKET: Duration = Duration::from_millis(20);
@@ -82,11 +82,11 @@ fn to_samples(c: &mut Criterion) {
                 let verdict = receiver.receive(now, black_box(datagram));
                 black_box(verdict);
                 while let Some(released) = receiver.poll(now) {
-                    if let Released::Packet {
+                    if let Released::Packet(Placed {
                         payload_type,
                         payload,
                         ..
-                    } = released
+                    }) = released
                     {
                         decoder
                             .decode(payload_type.get(), payload, &mut samples)
@@ -127,5 +127,40 @@ fn session(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, to_samples, session);
+/// A voice of 125 Hz, so that a period is found.
+fn voice(rate: SampleRate, samples: usize) -> Vec<i16> {
+    let turn = std::f32::consts::TAU * 125.0 / rate.hz() as f32;
+    let sample = |n| {
+        let phase = turn * n as f32;
+        (6_000.0 * phase.sin() + 4_000.0 * (5.0 * phase).sin()) as i16
+    };
+    (0..samples).map(sample).collect()
+}
+
+/// What concealment costs where nothing is lost, and where every other packet is.
+fn concealment(c: &mut Criterion) {
+    let mut group = c.benchmark_group("20 ms packet: concealment");
+    for rate in [SampleRate::HZ_8000, SampleRate::HZ_16000] {
+        let packet = rate.hz() as usize / 50;
+        let voice = voice(rate, 5 * packet);
+        let mut concealer = Concealer::new(rate);
+        let mut samples = voice[..packet].to_vec();
+        group.bench_function(format!("good, {rate}"), |b| {
+            b.iter(|| concealer.good(black_box(&mut samples)));
+        });
+        let mut concealer = Concealer::new(rate);
+        let mut good = voice;
+        let mut out = Vec::with_capacity(packet);
+        group.bench_function(format!("lost, and 100 ms good, {rate}"), |b| {
+            b.iter(|| {
+                concealer.good(black_box(&mut good));
+                out.clear();
+                black_box(concealer.conceal(packet, &mut out));
+            });
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, to_samples, session, concealment);
 criterion_main!(benches);

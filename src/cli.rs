@@ -17,6 +17,7 @@ use asterscribe::session::SessionConfig;
 use asterscribe::speech::whisper;
 use asterscribe::{clock, replay, telemetry};
 
+use crate::bench::{self, Bench};
 use crate::demo;
 
 /// A live, searchable transcript for every call on an Asterisk PBX.
@@ -44,6 +45,12 @@ enum Command {
     },
     /// Shows the whole path on this machine alone: a captured call becomes a transcript.
     Demo,
+    /// Measures what this program costs on this machine.
+    Bench {
+        /// What to measure.
+        #[command(subcommand)]
+        what: Bench,
+    },
     /// Asks a running server how it is; exit status 0 if it answers that it serves.
     Healthcheck {
         /// Address of the server; by default where HTTP_BIND has it listen.
@@ -69,6 +76,7 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode> {
         Command::Serve => serve(cli.config.as_deref()),
         Command::Replay { file, format } => replay(cli.config.as_deref(), &file, format),
         Command::Demo => runtime()?.block_on(demo::run()),
+        Command::Bench { what } => bench::run(what),
         Command::Healthcheck { url } => healthcheck(cli.config.as_deref(), url),
     }
 }

@@ -1,5 +1,6 @@
 //! The `asterscribe` program: its command line. What it does is in the library.
 
+mod bench;
 mod cli;
 mod demo;
 

@@ -88,7 +88,8 @@ pub struct MediaRequest {
     pub source: SocketAddr,
     /// Label of the leg.
     pub leg: Leg,
-    /// What will be sent, by Asterisk's name: `ulaw`, `alaw`, `slin`, `slin16`.
+    /// What will be sent, by Asterisk's name: one of
+    /// [`MediaFormat::ALL`](asterscribe_codecs::MediaFormat::ALL).
     pub format: String,
 }
 
@@ -207,6 +208,9 @@ pub enum ServiceError {
         /// The limit.
         max: u64,
     },
+    /// 503 + Retry-After: `RTP_MODE=per-call`, and no port can be had; says why.
+    #[error("no RTP port can be had: {0}")]
+    NoRtpPort(String),
     /// 503 + Retry-After: Asterisk is not configured, or not reachable now.
     #[error("Asterisk cannot be asked: {0}")]
     AsteriskUnavailable(String),

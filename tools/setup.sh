@@ -2,11 +2,12 @@
 # Makes sure that what a task needs is on this machine, and installs what is
 # missing with apt-get (Debian 12 and 13, Ubuntu 22.04 and 24.04).
 #
-#   tools/setup.sh [build|test|fixtures|ci]
+#   tools/setup.sh [build|test|fixtures|bench|ci]
 #
-#   build     compilers and cmake for the server (the default)
+#   build     compilers, cmake and libopus for the server (the default)
 #   test      build + what the tests start: Redis, a private Asterisk
 #   fixtures  test + a speech synthesiser, to record the captures again
+#   bench     build + what the server is compared with: Python, GStreamer
 #   ci        test + rustfmt and clippy
 #
 # Changes nothing when nothing is missing. Installed services stay stopped.
@@ -20,8 +21,9 @@ main() {
         build) need_build ;;
         test) need_build; need_test ;;
         fixtures) need_build; need_test; need_fixtures ;;
+        bench) need_build; need_bench ;;
         ci) need_build; need_test ;;
-        *) die "unknown set '$1'; choose build, test, fixtures or ci" ;;
+        *) die "unknown set '$1'; choose build, test, fixtures, bench or ci" ;;
     esac
     if [ "${#missing[@]}" -gt 0 ]; then
         install_packages "${missing[@]}"
@@ -40,6 +42,7 @@ need_build() {
     need_command pkg-config pkg-config
     need_command git git
     need_file /usr/include/stdio.h libc6-dev
+    need_file /usr/include/opus/opus.h libopus-dev
     need_file /etc/ssl/certs/ca-certificates.crt ca-certificates
 }
 
@@ -54,6 +57,20 @@ need_test() {
 need_fixtures() {
     need_command espeak-ng espeak-ng
     need_command sox sox
+}
+
+need_bench() {
+    need_command python3 python3
+    need_command unshare util-linux
+    need_command ip iproute2
+    need_command gst-launch-1.0 gstreamer1.0-tools
+    if ! gst-inspect-1.0 fakesink >/dev/null 2>&1; then
+        missing+=(gstreamer1.0-plugins-base)
+    fi
+    # udpsrc, rtpjitterbuffer, rtppcmudepay
+    if ! gst-inspect-1.0 rtpjitterbuffer >/dev/null 2>&1; then
+        missing+=(gstreamer1.0-plugins-good)
+    fi
 }
 
 need_command() { command -v "$1" >/dev/null 2>&1 || missing+=("$2"); }

@@ -8,11 +8,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use ezk_g722::libg722::Bitrate;
-use ezk_g722::libg722::encoder::Encoder as G722Encoder;
-
 use crate::rate::{RtpClockRate, SampleRate};
-use crate::{Codec, MediaFormat, g711};
+use crate::{Codec, MediaFormat, g711, g722};
 
 /// Length of a packet that we send, in milliseconds.
 pub const FRAME_MS: u64 = 20;
@@ -118,7 +115,7 @@ pub struct NotSendable;
 pub struct Encoder {
     format: SendFormat,
     /// Only this one keeps anything between frames.
-    g722: Option<Box<G722Encoder>>,
+    g722: Option<Box<g722::Encoder>>,
 }
 
 impl fmt::Debug for Encoder {
@@ -132,7 +129,7 @@ impl fmt::Debug for Encoder {
 impl Encoder {
     /// The start of a stream.
     pub fn new(format: SendFormat) -> Self {
-        let g722 = || Box::new(G722Encoder::new(Bitrate::Mode1_64000, false, false));
+        let g722 = || Box::new(g722::Encoder::new());
         Self {
             format,
             g722: (format == SendFormat::G722).then(g722),
@@ -140,7 +137,7 @@ impl Encoder {
     }
 
     /// Appends the payload of `samples` to `out`. G.722 codes them in pairs: an
-    /// odd last one is given up.
+    /// odd last one waits for the next call.
     pub fn encode(&mut self, samples: &[i16], out: &mut Vec<u8>) {
         match (self.format, &mut self.g722) {
             (SendFormat::Ulaw, _) => {
@@ -153,8 +150,7 @@ impl Encoder {
                 out.extend(samples.iter().flat_map(|sample| sample.to_be_bytes()));
             }
             (SendFormat::G722, Some(encoder)) => {
-                let pairs = samples.len() - samples.len() % 2;
-                out.extend(encoder.encode(&samples[..pairs]));
+                encoder.encode(samples, out);
             }
             (SendFormat::G722, None) => unreachable!("it is made with the format"),
         }

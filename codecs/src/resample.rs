@@ -98,6 +98,15 @@ impl Resampler {
         }
     }
 
+    /// How many samples at [`from`](Self::from) are to be pushed for a break of
+    /// `samples_out`. The fraction counts as in [`push_silence`](Self::push_silence).
+    pub fn break_of(&mut self, samples_out: usize) -> usize {
+        match &mut self.engine {
+            Some(engine) => engine.break_of(samples_out) as usize,
+            None => samples_out,
+        }
+    }
+
     /// Appends what was held back and is then ready for another stream.
     pub fn flush(&mut self, out: &mut Vec<f32>) {
         if let Some(engine) = &mut self.engine {
@@ -219,10 +228,14 @@ impl Engine {
         }
     }
 
-    fn push_silence(&mut self, samples_out: usize, out: &mut Vec<f32>) {
+    fn break_of(&mut self, samples_out: usize) -> u64 {
         let exact = samples_out as u64 * self.from + self.fraction;
         self.fraction = exact % self.to;
-        let mut rest = exact / self.to;
+        exact / self.to
+    }
+
+    fn push_silence(&mut self, samples_out: usize, out: &mut Vec<f32>) {
+        let mut rest = self.break_of(samples_out);
         self.taken += rest;
         while rest > 0 {
             let now = (self.room() as u64).min(rest);

@@ -10,7 +10,8 @@ use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use crate::wire::Packet;
+use crate::ids::Ssrc;
+use crate::wire::{Class, Packet, classify};
 
 /// Bounds of what is held for sources not named yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +34,10 @@ impl Default for GateConfig {
     }
 }
 
+/// Sources remembered after their name was taken away; beyond it the one that
+/// has been silent for longest is a stranger again.
+const MAX_REVOKED: usize = 1024;
+
 /// Larger datagrams are not held: no telephone format needs them, and memory is bounded.
 const MAX_HELD_LEN: usize = 2048;
 
@@ -45,7 +50,8 @@ pub struct GateStats {
     pub holding: u64,
     /// Refused: no RTP, from a source that nobody named.
     pub unknown_not_rtp: u64,
-    /// Refused: held in vain, their source was not named in time, or no longer named.
+    /// Refused: held in vain, their source was not named in time, or no longer named, or they
+    /// are the stream of the leg that had the source before.
     pub unknown_source: u64,
     /// Refused: no room to hold them (count of sources, count per source, or size).
     pub hold_full: u64,
@@ -76,15 +82,73 @@ pub struct HeldDatagram {
 #[error("RTP from {0} already belongs to another leg")]
 pub struct SourceTaken(pub SocketAddr);
 
-/// The gate of one socket. `K` names a leg.
+/// The gate of one media thread. `K` names a leg.
 #[derive(Debug)]
 pub struct Gate<K> {
     config: GateConfig,
-    named: HashMap<SocketAddr, K>,
-    /// Sources whose name was taken away less than [`GateConfig::hold`] ago.
-    revoked: HashMap<SocketAddr, Instant>,
+    named: HashMap<SocketAddr, Named<K>>,
+    /// Sources whose name was taken away and that still send, or did
+    /// [`GateConfig::hold`] ago.
+    revoked: HashMap<SocketAddr, Revoked<K>>,
     held: HashMap<SocketAddr, VecDeque<HeldDatagram>>,
+    /// Nothing is held in vain, and no source is forgotten, up to then.
+    sweep_after: Option<Instant>,
     stats: GateStats,
+}
+
+#[derive(Debug)]
+struct Named<K> {
+    key: K,
+    /// Of the newest RTP packet.
+    ssrc: Option<Ssrc>,
+    former: Option<Former>,
+}
+
+/// The stream that came from a source while it had another name.
+#[derive(Debug, Clone, Copy)]
+struct Former {
+    ssrc: Ssrc,
+    /// If nothing else comes until then, this very stream was named anew.
+    until: Instant,
+    /// Another stream has come: the former never will again.
+    replaced: bool,
+}
+
+#[derive(Debug)]
+struct Revoked<K> {
+    key: K,
+    ssrc: Option<Ssrc>,
+    /// When it last sent, at the earliest when its name was taken away.
+    heard: Instant,
+}
+
+impl<K> Named<K> {
+    /// Whether the datagram is the named leg's, not the last words of the leg before it.
+    fn admits(&mut self, now: Instant, bytes: &[u8]) -> bool {
+        let Some(ssrc) = rtp_ssrc(bytes) else {
+            return true;
+        };
+        if let Some(former) = &mut self.former {
+            if former.ssrc != ssrc {
+                former.replaced = true;
+            } else if former.replaced || now < former.until {
+                return false;
+            } else {
+                self.former = None;
+            }
+        }
+        self.ssrc = Some(ssrc);
+        true
+    }
+}
+
+/// The SSRC at its fixed place (RFC 3550 section 5.1), of what looks like RTP.
+fn rtp_ssrc(bytes: &[u8]) -> Option<Ssrc> {
+    let Class::Rtp = classify(bytes) else {
+        return None;
+    };
+    let ssrc = bytes.get(8..12)?.try_into().ok()?;
+    Some(Ssrc(u32::from_be_bytes(ssrc)))
 }
 
 impl<K: Copy + Eq> Gate<K> {
@@ -95,23 +159,54 @@ impl<K: Copy + Eq> Gate<K> {
             named: HashMap::new(),
             revoked: HashMap::new(),
             held: HashMap::new(),
+            sweep_after: None,
             stats: GateStats::default(),
         }
     }
 
     /// Judges one datagram. Every datagram is counted exactly once.
     pub fn route(&mut self, now: Instant, from: SocketAddr, bytes: &[u8]) -> Route<K> {
+        self.judge(now, from, bytes, None)
+    }
+
+    /// The same for a datagram that came to a port of that leg alone: from a
+    /// source that is named for another leg it is refused.
+    pub fn route_own(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        bytes: &[u8],
+        owner: K,
+    ) -> Route<K> {
+        self.judge(now, from, bytes, Some(owner))
+    }
+
+    fn judge(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        bytes: &[u8],
+        owner: Option<K>,
+    ) -> Route<K> {
         let from = canonical(from);
-        if let Some(&key) = self.named.get(&from) {
-            self.stats.admitted += 1;
-            return Route::To(key);
+        if let Some(named) = self.named.get_mut(&from) {
+            let is_owner = owner.is_none_or(|owner| owner == named.key);
+            if is_owner && named.admits(now, bytes) {
+                self.stats.admitted += 1;
+                return Route::To(named.key);
+            }
+            self.stats.unknown_source += 1;
+            return Route::Refused;
         }
         if Packet::parse(bytes).is_err() {
             self.stats.unknown_not_rtp += 1;
             return Route::Refused;
         }
         self.expire(now);
-        if self.revoked.contains_key(&from) {
+        if let Some(revoked) = self.revoked.get_mut(&from) {
+            // For as long as it goes on sending it is no stranger.
+            revoked.heard = revoked.heard.max(now);
+            revoked.ssrc = rtp_ssrc(bytes).or(revoked.ssrc);
             self.stats.unknown_source += 1;
             return Route::Refused;
         }
@@ -130,11 +225,16 @@ impl<K: Copy + Eq> Gate<K> {
             bytes: bytes.to_vec(),
         });
         self.stats.holding += 1;
+        self.sweep_after.get_or_insert(now + self.config.hold);
         Route::Held
     }
 
     /// Names a source. Returns what was held of it, oldest first; the caller
     /// hands it to the leg before anything newer.
+    ///
+    /// Had the source another name a moment ago, the stream that came under it is
+    /// refused by its SSRC: for good once another stream comes, and otherwise for
+    /// [`GateConfig::hold`], after which it must be the one that is meant.
     ///
     /// # Errors
     /// The source is named for another key; nothing has changed.
@@ -146,10 +246,20 @@ impl<K: Copy + Eq> Gate<K> {
     ) -> Result<Vec<HeldDatagram>, SourceTaken> {
         let source = canonical(source);
         match self.named.get(&source) {
-            Some(&owner) if owner != key => return Err(SourceTaken(source)),
-            _ => self.named.insert(source, key),
-        };
-        self.revoked.remove(&source);
+            Some(named) if named.key != key => return Err(SourceTaken(source)),
+            Some(_) => {}
+            None => {
+                let former = self.revoked.remove(&source);
+                let ssrc = former.filter(|former| former.key != key);
+                let former = ssrc.and_then(|former| former.ssrc).map(|ssrc| Former {
+                    ssrc,
+                    until: now + self.config.hold,
+                    replaced: false,
+                });
+                let ssrc = None;
+                self.named.insert(source, Named { key, ssrc, former });
+            }
+        }
         self.expire(now);
         let held: Vec<_> = self.held.remove(&source).unwrap_or_default().into();
         self.stats.holding -= held.len() as u64;
@@ -162,16 +272,29 @@ impl<K: Copy + Eq> Gate<K> {
     /// next one that gets the same port.
     pub fn revoke(&mut self, now: Instant, source: SocketAddr) {
         let source = canonical(source);
-        if self.named.remove(&source).is_some() {
-            self.revoked.insert(source, now);
+        let Some(Named { key, ssrc, former }) = self.named.remove(&source) else {
+            return;
+        };
+        if self.revoked.len() >= MAX_REVOKED {
+            let oldest = self.revoked.iter().min_by_key(|(_, revoked)| revoked.heard);
+            if let Some((&oldest, _)) = oldest {
+                self.revoked.remove(&oldest);
+            }
         }
+        let ssrc = ssrc.or(former.map(|former| former.ssrc));
+        let heard = now;
+        self.revoked.insert(source, Revoked { key, ssrc, heard });
+        self.sweep_after.get_or_insert(now + self.config.hold);
     }
 
     /// Drops what has been held in vain.
     pub fn expire(&mut self, now: Instant) {
+        if self.sweep_after.is_none_or(|after| now <= after) {
+            return;
+        }
         let hold = self.config.hold;
         self.revoked
-            .retain(|_, at| now.saturating_duration_since(*at) <= hold);
+            .retain(|_, revoked| now.saturating_duration_since(revoked.heard) <= hold);
         let stats = &mut self.stats;
         self.held.retain(|_, queue| {
             while queue
@@ -184,6 +307,18 @@ impl<K: Copy + Eq> Gate<K> {
             }
             !queue.is_empty()
         });
+        let held = self.held.values().filter_map(|queue| queue.front());
+        let revoked = self.revoked.values().map(|revoked| revoked.heard);
+        let oldest = held.map(|held| held.arrived).chain(revoked).min();
+        self.sweep_after = oldest.map(|oldest| oldest + hold);
+    }
+
+    /// Sources that nobody has named, with how many datagrams are held of each:
+    /// no more than came within [`GateConfig::hold`].
+    pub fn strangers(&self) -> impl Iterator<Item = (SocketAddr, usize)> + '_ {
+        self.held
+            .iter()
+            .map(|(&source, datagrams)| (source, datagrams.len()))
     }
 
     /// The counters.
@@ -202,108 +337,4 @@ pub fn canonical(address: SocketAddr) -> SocketAddr {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::testkit::origin;
-
-    const MS: Duration = Duration::from_millis(1);
-    const RTP: [u8; 14] = [0x80, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 9, 1, 2];
-
-    fn address(text: &str) -> SocketAddr {
-        text.parse().unwrap()
-    }
-
-    #[test]
-    fn packets_that_overtake_the_naming_come_back_in_order() {
-        let (mut gate, t0) = (Gate::<u32>::new(GateConfig::default()), origin());
-        let source = address("127.0.0.1:4000");
-        for n in 0..3u8 {
-            let mut bytes = RTP;
-            bytes[3] = n;
-            assert_eq!(
-                gate.route(t0 + MS * u32::from(n), source, &bytes),
-                Route::Held
-            );
-        }
-        let held = gate.admit(t0 + MS * 3, source, 7).unwrap();
-        assert_eq!(
-            held.iter().map(|h| h.bytes[3]).collect::<Vec<_>>(),
-            [0, 1, 2]
-        );
-        assert_eq!(gate.route(t0 + MS * 4, source, &RTP), Route::To(7));
-        assert_eq!(
-            gate.stats(),
-            GateStats {
-                admitted: 4,
-                ..GateStats::default()
-            }
-        );
-    }
-
-    #[test]
-    fn what_nobody_names_in_time_is_refused_and_counted() {
-        let (mut gate, t0) = (Gate::<u32>::new(GateConfig::default()), origin());
-        let source = address("127.0.0.1:4000");
-        gate.route(t0, source, &RTP);
-        gate.route(t0, source, b"OPTIONS sip:x SIP/2.0");
-        assert_eq!(gate.admit(t0 + MS * 501, source, 7).unwrap(), []);
-        let stats = gate.stats();
-        assert_eq!(
-            (stats.unknown_source, stats.unknown_not_rtp, stats.holding),
-            (1, 1, 0)
-        );
-    }
-
-    #[test]
-    fn a_spray_of_sources_cannot_grow_the_gate() {
-        let (mut gate, t0) = (Gate::<u32>::new(GateConfig::default()), origin());
-        for port in 1..10_000 {
-            gate.route(t0, SocketAddr::new([127, 0, 0, 9].into(), port), &RTP);
-        }
-        for _ in 0..1000 {
-            gate.route(t0, SocketAddr::new([127, 0, 0, 9].into(), 1), &RTP);
-        }
-        let stats = gate.stats();
-        assert_eq!(stats.holding, 64 + 49);
-        assert_eq!(stats.holding + stats.hold_full, 9_999 + 1000);
-    }
-
-    #[test]
-    fn a_source_has_one_owner_and_its_port_counts() {
-        let (mut gate, t0) = (Gate::<u32>::new(GateConfig::default()), origin());
-        let source = address("127.0.0.1:4000");
-        gate.admit(t0, source, 1).unwrap();
-        assert_eq!(gate.admit(t0, source, 2), Err(SourceTaken(source)));
-        assert_eq!(gate.admit(t0, source, 1), Ok(vec![]));
-        assert_ne!(
-            gate.route(t0, address("127.0.0.1:4001"), &RTP),
-            Route::To(1)
-        );
-        assert_ne!(
-            gate.route(t0, address("127.0.0.2:4000"), &RTP),
-            Route::To(1)
-        );
-        assert_eq!(
-            gate.route(t0, address("[::ffff:127.0.0.1]:4000"), &RTP),
-            Route::To(1)
-        );
-        gate.revoke(t0, source);
-        assert_ne!(gate.route(t0, source, &RTP), Route::To(1));
-    }
-
-    #[test]
-    fn the_end_of_one_call_is_not_the_beginning_of_the_next() {
-        let (mut gate, t0) = (Gate::<u32>::new(GateConfig::default()), origin());
-        let source = address("127.0.0.1:4000");
-        gate.admit(t0, source, 1).unwrap();
-        gate.revoke(t0, source);
-        assert_eq!(gate.route(t0 + MS * 500, source, &RTP), Route::Refused);
-        assert_eq!(gate.stats().unknown_source, 1);
-        assert_eq!(gate.admit(t0 + MS * 500, source, 2), Ok(vec![]));
-        assert_eq!(gate.route(t0 + MS * 501, source, &RTP), Route::To(2));
-        gate.revoke(t0 + MS * 502, source);
-        // Some time later it is a stranger like any other.
-        assert_eq!(gate.route(t0 + MS * 1003, source, &RTP), Route::Held);
-        assert!(gate.revoked.is_empty());
-    }
-}
+mod tests;

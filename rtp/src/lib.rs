@@ -30,5 +30,5 @@ pub mod testkit;
 pub use ids::{ClockRate, ExtRtpTime, ExtSeq, PayloadType, RtpTime, SeqNo, Ssrc};
 pub use outgoing::{Outgoing, StreamStart};
 pub use receiver::{Receiver, ReceiverConfig, ReceiverStats, Refusal, Verdict};
-pub use reorder::{Released, ReorderConfig, RestartReason};
+pub use reorder::{Placed, Released, ReorderConfig, RestartReason};
 pub use wire::{Class, Malformed, Packet, Protocol, classify};

@@ -14,7 +14,7 @@ mod verdict;
 use std::time::{Duration, Instant};
 
 use crate::ids::{ClockRate, ExtRtpTime, ExtSeq, PayloadType, RtpTime, SeqNo, Ssrc};
-use crate::reorder::{Incoming, Released, Reorder, ReorderConfig, RestartReason};
+use crate::reorder::{Placed, Released, Reorder, ReorderConfig, RestartReason};
 use crate::wire::Packet;
 
 use jitter::Jitter;
@@ -87,7 +87,8 @@ impl Receiver {
     }
 
     /// Takes one datagram and counts it. Then [`Self::poll`] until `None`: what
-    /// was accepted is not necessarily released yet, and the reverse.
+    /// was accepted is not necessarily released yet, and the reverse. What `now`
+    /// decides is decided first, whether anybody polled or not.
     pub fn receive(&mut self, now: Instant, datagram: &[u8]) -> Verdict {
         self.stats.datagrams += 1;
         let verdict = match Packet::parse(datagram) {
@@ -108,7 +109,7 @@ impl Receiver {
     pub fn poll(&mut self, now: Instant) -> Option<Released<'_>> {
         let released = self.reorder.poll(now)?;
         match released {
-            Released::Packet { .. } => {
+            Released::Packet(_) => {
                 self.stats.released += 1;
                 self.stats.held -= 1;
             }
@@ -158,6 +159,7 @@ impl Receiver {
         if self.closed {
             return Verdict::Refused(Refusal::Closed);
         }
+        self.reorder.settle(now);
         let timeline = self
             .timeline
             .get_or_insert_with(|| Timeline::first(&packet, now));
@@ -173,8 +175,8 @@ impl Receiver {
         };
         timeline.spoke = now;
         let time = timeline.newest_time.extend(packet.time);
-        let placed = self.reorder.insert(incoming(&packet, seq, time, now));
-        if placed.is_ok() {
+        let inserted = self.reorder.insert(now, placed(&packet, seq, time, now));
+        if inserted.is_ok() {
             self.jitter.update(now, time, packet.payload_type);
             if !timeline.advance(seq, time) {
                 self.stats.reordered += 1;
@@ -188,7 +190,7 @@ impl Receiver {
         {
             self.drop_candidate();
         }
-        match placed {
+        match inserted {
             Ok(()) => Verdict::Accepted,
             Err(rejected) => Verdict::Refused(rejected.into()),
         }
@@ -245,10 +247,10 @@ impl Receiver {
         let second_seq = seq.extend(second.seq);
         let second_time = time.extend(second.time);
         let packets = [
-            first.incoming(seq, time),
-            incoming(&second, second_seq, second_time, now),
+            first.placed(seq, time),
+            placed(&second, second_seq, second_time, now),
         ];
-        if let Err(rejected) = self.reorder.restart(first.reason, packets) {
+        if let Err(rejected) = self.reorder.restart(now, first.reason, packets) {
             self.stats.count(rejected.into());
             return Verdict::Refused(rejected.into());
         }
@@ -283,8 +285,8 @@ impl Receiver {
 }
 
 impl Candidate {
-    fn incoming(&self, seq: ExtSeq, time: ExtRtpTime) -> Incoming<'_> {
-        Incoming {
+    fn placed(&self, seq: ExtSeq, time: ExtRtpTime) -> Placed<'_> {
+        Placed {
             seq,
             time,
             payload_type: self.payload_type,
@@ -295,13 +297,8 @@ impl Candidate {
     }
 }
 
-fn incoming<'a>(
-    packet: &Packet<'a>,
-    seq: ExtSeq,
-    time: ExtRtpTime,
-    arrived: Instant,
-) -> Incoming<'a> {
-    Incoming {
+fn placed<'a>(packet: &Packet<'a>, seq: ExtSeq, time: ExtRtpTime, arrived: Instant) -> Placed<'a> {
+    Placed {
         seq,
         time,
         payload_type: packet.payload_type,

@@ -4,6 +4,9 @@
 //! ([`ReorderConfig::capacity`]). When a bound is reached the missing packets
 //! are given up, said as [`Released::Lost`], and the release goes on. There is
 //! no playout clock: a transcript gains nothing from evenly spaced packets.
+//!
+//! What is due depends on time alone, not on how often anybody polls: every
+//! operation first settles what its `now` decides ([`Reorder::settle`]).
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -13,10 +16,12 @@ use crate::ids::{ExtRtpTime, ExtSeq, PayloadType};
 /// The bounds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReorderConfig {
-    /// Longest time that a packet waits for those before it.
+    /// Longest time that a packet waits for those before it. A gap is given up
+    /// at the very end of it: what arrives then is late.
     pub wait: Duration,
-    /// Packets held at most; with this many waiting, the oldest gap is given up
-    /// at once. 0 counts as 1. A restart may add two.
+    /// Packets that wait on gaps at most; with this many, the oldest gap is
+    /// given up at once. 0 counts as 1. Beside them up to [`MAX_DUE`] may be due
+    /// and not polled for.
     pub capacity: usize,
 }
 
@@ -29,24 +34,28 @@ impl Default for ReorderConfig {
     }
 }
 
+/// A packet and its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Placed<'a> {
+    /// Its number; within a timeline one more than the one before, plus what was lost.
+    pub seq: ExtSeq,
+    /// Its timestamp on its timeline.
+    pub time: ExtRtpTime,
+    /// Its payload type.
+    pub payload_type: PayloadType,
+    /// Its marker bit.
+    pub marker: bool,
+    /// Its payload.
+    pub payload: &'a [u8],
+    /// When it came in.
+    pub arrived: Instant,
+}
+
 /// What comes out, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Released<'a> {
     /// The next packet.
-    Packet {
-        /// Its number; within a timeline one more than the one before, plus what was lost.
-        seq: ExtSeq,
-        /// Its timestamp on its timeline.
-        time: ExtRtpTime,
-        /// Its payload type.
-        payload_type: PayloadType,
-        /// Its marker bit.
-        marker: bool,
-        /// Its payload.
-        payload: &'a [u8],
-        /// When it came in.
-        arrived: Instant,
-    },
+    Packet(Placed<'a>),
     /// Packets that never arrived, or not in time.
     Lost {
         /// How many, at least 1.
@@ -69,28 +78,13 @@ pub enum RestartReason {
     SequenceJump,
 }
 
-/// A packet to be put in its place.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Incoming<'a> {
-    /// Its number.
-    pub seq: ExtSeq,
-    /// Its timestamp on its timeline.
-    pub time: ExtRtpTime,
-    /// Its payload type.
-    pub payload_type: PayloadType,
-    /// Its marker bit.
-    pub marker: bool,
-    /// Its payload; copied.
-    pub payload: &'a [u8],
-    /// When it came in.
-    pub arrived: Instant,
-}
-
 /// Why a packet was not put in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Rejected {
-    /// Its place has been given up, or it is older than the timeline.
+    /// Its place has been given up, and it is among those said to be lost.
     Late,
+    /// It is before its timeline, or so old that nothing is known of its place.
+    TooOld,
     /// It is here, or has been.
     Duplicate,
     /// The buffer is full of packets that nobody polled for.
@@ -102,14 +96,17 @@ pub enum Rejected {
 pub struct Reorder {
     wait: Duration,
     capacity: usize,
-    /// Sorted by number, without duplicates.
+    /// Sorted by number, without duplicates: first those that are due, then
+    /// those that wait on a gap.
     queue: VecDeque<Slot>,
-    /// The number to release next; `None` before the first packet.
+    /// How many are due.
+    ready: usize,
+    /// The number wanted next, behind all that are due; `None` before the first packet.
     next: Option<ExtSeq>,
+    /// Where the timeline begins.
+    start: ExtSeq,
     /// Bit n: number `next - 1 - n` has been here.
     seen: u128,
-    /// A restart is in the queue: what is before it gets no more company.
-    restart_pending: bool,
     closed: bool,
     /// Payload of the packet released last, lent to the caller.
     lent: Vec<u8>,
@@ -124,9 +121,14 @@ struct Slot {
     payload: Vec<u8>,
     payload_type: PayloadType,
     marker: bool,
+    /// Given up before it, once it is due.
+    lost: u64,
     /// This is the first packet of a new timeline.
     restart: Option<RestartReason>,
 }
+
+/// Packets that are due and may wait to be polled for; with so many, newer ones are refused.
+pub const MAX_DUE: usize = 128;
 
 /// Payload buffers kept for reuse, and the largest worth keeping: enough for a
 /// leg in order, little for a leg that is idle.
@@ -141,9 +143,10 @@ impl Reorder {
             wait: config.wait,
             capacity: config.capacity.max(1),
             queue: VecDeque::new(),
+            ready: 0,
             next: None,
+            start: ExtSeq(0),
             seen: 0,
-            restart_pending: false,
             closed: false,
             lent: Vec::new(),
             spare: Vec::new(),
@@ -154,84 +157,97 @@ impl Reorder {
     ///
     /// # Errors
     /// [`Rejected`], with nothing changed but the memory of having seen it.
-    pub fn insert(&mut self, packet: Incoming<'_>) -> Result<(), Rejected> {
-        let floor = *self.next.get_or_insert(packet.seq);
-        let floor = self.timeline_start().unwrap_or(floor);
-        if packet.seq < floor {
-            return Err(self.judge_old(packet.seq));
+    pub fn insert(&mut self, now: Instant, packet: Placed<'_>) -> Result<(), Rejected> {
+        self.settle(now);
+        let next = match self.next {
+            Some(next) => next,
+            None => self.begin(packet.seq),
+        };
+        if packet.seq < next {
+            return Err(self.judge_old(next, packet.seq));
         }
+        // Those that are due have numbers below `next`.
         let found = self
             .queue
             .binary_search_by_key(&packet.seq, |slot| slot.seq);
         let Err(place) = found else {
             return Err(Rejected::Duplicate);
         };
-        if self.queue.len() >= self.capacity {
+        if self.ready >= MAX_DUE {
             return Err(Rejected::Overflow);
         }
         let slot = self.fill_slot(packet, None);
         self.queue.insert(place, slot);
+        self.settle(now);
         Ok(())
     }
 
-    /// Begins a new timeline with the first two packets of it, which must be
-    /// numbered beyond everything so far. What waits is released first, its
-    /// gaps given up.
+    /// Begins a new timeline with its first packets, in order and numbered
+    /// beyond everything so far. What waits is released first, its gaps given up.
     ///
     /// # Errors
-    /// [`Rejected::Overflow`] while an earlier restart has not been polled.
-    pub fn restart(
+    /// [`Rejected::Overflow`] if too much is due that nobody polled for.
+    pub fn restart<'a>(
         &mut self,
+        now: Instant,
         reason: RestartReason,
-        packets: [Incoming<'_>; 2],
+        packets: impl IntoIterator<Item = Placed<'a>>,
     ) -> Result<(), Rejected> {
-        if self.restart_pending {
+        self.settle(now);
+        if self.ready >= MAX_DUE {
             return Err(Rejected::Overflow);
         }
-        let [first, second] = packets;
-        debug_assert!(
-            self.queue.back().is_none_or(|last| last.seq < first.seq) && first.seq < second.seq
-        );
-        self.next.get_or_insert(first.seq);
-        self.restart_pending = true;
-        let slot = self.fill_slot(first, Some(reason));
-        self.queue.push_back(slot);
-        let slot = self.fill_slot(second, None);
-        self.queue.push_back(slot);
+        while self.queue.len() > self.ready {
+            self.give_up();
+        }
+        let mut reason = Some(reason);
+        for packet in packets {
+            if reason.is_some() {
+                self.begin(packet.seq);
+            }
+            debug_assert!(self.queue.back().is_none_or(|last| last.seq < packet.seq));
+            let slot = self.fill_slot(packet, reason.take());
+            self.queue.push_back(slot);
+            self.settle(now);
+        }
         Ok(())
+    }
+
+    /// Decides what time decides: a gap whose wait is over is given up.
+    pub fn settle(&mut self, now: Instant) {
+        while let Some(waiting) = self.queue.get(self.ready) {
+            if Some(waiting.seq) != self.next && !self.must_give_up(now) {
+                return;
+            }
+            self.give_up();
+        }
     }
 
     /// The next thing to release, if it is time for it.
     pub fn poll(&mut self, now: Instant) -> Option<Released<'_>> {
-        let next = self.next?;
+        self.settle(now);
+        if self.ready == 0 {
+            return None;
+        }
         let front = self.queue.front_mut()?;
-        let seq = front.seq;
-        if let Some(reason) = front.restart.take() {
-            self.next = Some(seq);
-            self.seen = 0;
-            self.restart_pending = false;
-            return Some(Released::Restart { reason });
-        }
-        let count = seq.0 - next.0;
-        if count == 0 {
-            return self.release();
-        }
-        if self.must_give_up(now) {
-            self.next = Some(seq);
-            self.seen = shifted(self.seen, count);
+        if front.lost > 0 {
+            let count = std::mem::take(&mut front.lost);
             return Some(Released::Lost { count });
         }
-        None
+        if let Some(reason) = front.restart.take() {
+            return Some(Released::Restart { reason });
+        }
+        self.release()
     }
 
     /// When to poll though nothing comes in; `None` while nothing waits. Not
     /// later than the present if there is something to poll for already.
     pub fn deadline(&self) -> Option<Instant> {
-        let oldest = self.queue.iter().map(|slot| slot.arrived).min()?;
-        if self.gives_up_at_once() || self.queue.front().map(|slot| slot.seq) == self.next {
-            return Some(oldest);
+        let oldest = self.oldest_waiting();
+        if self.ready > 0 || self.gives_up_at_once() {
+            return self.queue.front().map(|slot| slot.arrived);
         }
-        oldest.checked_add(self.wait)
+        oldest?.checked_add(self.wait)
     }
 
     /// Waits for nothing any more: polling now empties the buffer.
@@ -251,70 +267,83 @@ impl Reorder {
 
     /// The oldest number still wanted; `None` before the first packet.
     pub fn floor(&self) -> Option<ExtSeq> {
-        self.timeline_start().or(self.next)
+        self.next
     }
 
-    /// First number of a timeline that has not been polled yet.
-    fn timeline_start(&self) -> Option<ExtSeq> {
-        if !self.restart_pending {
-            return None;
-        }
-        self.queue
-            .iter()
-            .rev()
-            .find(|slot| slot.restart.is_some())
-            .map(|slot| slot.seq)
+    /// A timeline begins with this number.
+    fn begin(&mut self, first: ExtSeq) -> ExtSeq {
+        self.start = first;
+        self.next = Some(first);
+        self.seen = 0;
+        first
     }
 
-    /// A number that is no longer wanted: seen before, or only late?
-    fn judge_old(&mut self, seq: ExtSeq) -> Rejected {
-        let age = self
-            .next
-            .filter(|next| seq < *next)
-            .map(|next| next.0 - 1 - seq.0);
-        let Some(bit) = age.filter(|age| *age < 128).map(|age| 1_u128 << age) else {
-            return Rejected::Late;
+    /// A number that is no longer wanted: seen before, late, or too old to tell?
+    fn judge_old(&mut self, next: ExtSeq, seq: ExtSeq) -> Rejected {
+        let age = next.0 - 1 - seq.0;
+        let Some(bit) = (age < 128).then(|| 1_u128 << age) else {
+            return Rejected::TooOld;
         };
         if self.seen & bit != 0 {
             return Rejected::Duplicate;
         }
-        // A second copy of a late packet is a duplicate.
+        // A second copy of it is a duplicate.
         self.seen |= bit;
-        Rejected::Late
+        if seq < self.start {
+            Rejected::TooOld
+        } else {
+            Rejected::Late
+        }
     }
 
     fn must_give_up(&self, now: Instant) -> bool {
-        let expired = |slot: &Slot| now.saturating_duration_since(slot.arrived) >= self.wait;
-        // Any slot, not the first: a packet behind two gaps may have waited longest.
-        self.gives_up_at_once() || self.queue.iter().any(expired)
+        // The oldest, not the first: a packet behind two gaps may have waited longest.
+        let expired = |arrived| now.saturating_duration_since(arrived) >= self.wait;
+        self.gives_up_at_once() || self.oldest_waiting().is_some_and(expired)
+    }
+
+    fn oldest_waiting(&self) -> Option<Instant> {
+        let waiting = self.queue.range(self.ready..);
+        waiting.map(|slot| slot.arrived).min()
     }
 
     fn gives_up_at_once(&self) -> bool {
-        self.closed || self.restart_pending || self.queue.len() >= self.capacity
+        let waiting = self.queue.len() - self.ready;
+        self.closed || waiting >= self.capacity
+    }
+
+    /// The first packet that waits is due, and what is missing before it is given up.
+    fn give_up(&mut self) {
+        let Some(slot) = self.queue.get_mut(self.ready) else {
+            return;
+        };
+        slot.lost = slot.seq.0 - self.next.map_or(slot.seq.0, |next| next.0);
+        self.seen = shifted(shifted(self.seen, slot.lost), 1) | 1;
+        self.next = Some(ExtSeq(slot.seq.0.saturating_add(1)));
+        self.ready += 1;
     }
 
     fn release(&mut self) -> Option<Released<'_>> {
         let slot = self.queue.pop_front()?;
+        self.ready -= 1;
         if self.queue.is_empty() && self.queue.capacity() > IDLE_SLOTS {
             self.queue.shrink_to(IDLE_SLOTS);
         }
-        self.next = Some(ExtSeq(slot.seq.0.saturating_add(1)));
-        self.seen = shifted(self.seen, 1) | 1;
         let returned = std::mem::replace(&mut self.lent, slot.payload);
         if self.spare.len() < SPARE_BUFFERS && returned.capacity() <= SPARE_BYTES {
             self.spare.push(returned);
         }
-        Some(Released::Packet {
+        Some(Released::Packet(Placed {
             seq: slot.seq,
             time: slot.time,
             payload_type: slot.payload_type,
             marker: slot.marker,
             payload: &self.lent,
             arrived: slot.arrived,
-        })
+        }))
     }
 
-    fn fill_slot(&mut self, packet: Incoming<'_>, restart: Option<RestartReason>) -> Slot {
+    fn fill_slot(&mut self, packet: Placed<'_>, restart: Option<RestartReason>) -> Slot {
         let mut payload = self.spare.pop().unwrap_or_default();
         payload.clear();
         payload.extend_from_slice(packet.payload);
@@ -325,6 +354,7 @@ impl Reorder {
             payload,
             payload_type: packet.payload_type,
             marker: packet.marker,
+            lost: 0,
             restart,
         }
     }

@@ -76,7 +76,7 @@ fn drain(receiver: &mut Receiver, now: Instant) -> (u64, u64) {
     let (mut packets, mut lost) = (0, 0);
     while let Some(released) = receiver.poll(now) {
         match released {
-            Released::Packet { .. } => packets += 1,
+            Released::Packet(_) => packets += 1,
             Released::Lost { count } => lost += count,
             Released::Restart { .. } => {}
         }

@@ -92,6 +92,8 @@ kinds! {
     Busy: SERVICE_UNAVAILABLE, "busy", "Too much at once";
     /// `MAX_CONCURRENT_CALLS` reached.
     AtCapacity: SERVICE_UNAVAILABLE, "at-capacity", "All call places taken";
+    /// No port of `RTP_PORTS` is free.
+    NoRtpPort: SERVICE_UNAVAILABLE, "no-rtp-port", "No RTP port free";
     /// Asterisk is not configured, or not reachable.
     AsteriskUnavailable: SERVICE_UNAVAILABLE, "asterisk-unavailable", "Asterisk unavailable";
     /// The store does not answer.
@@ -175,6 +177,8 @@ impl Problem {
         match self.kind {
             // A call lasts minutes; a reconnection is tried every few seconds.
             Kind::AtCapacity => Some("30"),
+            // Ports that were given back rest for 10 s.
+            Kind::NoRtpPort => Some("10"),
             Kind::AsteriskUnavailable | Kind::StoreUnavailable | Kind::Busy => Some("5"),
             _ => None,
         }
@@ -207,6 +211,7 @@ impl From<ServiceError> for Problem {
             ServiceError::Conflict(_) => Kind::Conflict,
             ServiceError::Unprocessable(_) => Kind::Unprocessable,
             ServiceError::AtCapacity { .. } => Kind::AtCapacity,
+            ServiceError::NoRtpPort(_) => Kind::NoRtpPort,
             ServiceError::AsteriskUnavailable(_) => Kind::AsteriskUnavailable,
             ServiceError::AsteriskRefused(_) => Kind::AsteriskRefused,
             ServiceError::StoreUnavailable(_) => Kind::StoreUnavailable,

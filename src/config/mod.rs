@@ -28,7 +28,8 @@ pub use self::problem::{Problem, SettingsError};
 pub use self::source::{Layer, Source};
 pub use self::table::{Preset, SETTINGS, Setting, settings_markdown};
 pub use self::types::{
-    Advertise, CorsOrigins, EndpointTemplate, Language, LogFormat, ModelChoice, Secret,
+    Advertise, CorsOrigins, EndpointTemplate, Language, LogFormat, ModelChoice, PortRange, RtpMode,
+    Secret,
 };
 
 use self::reader::Reader;
@@ -51,6 +52,8 @@ pub struct Settings {
     pub rtp_advertise: Option<Advertise>,
     /// Threads (and sockets) that receive RTP, 1 to 64.
     pub rtp_threads: usize,
+    /// Ports that registered legs have to themselves; `None`: they share the threads' sockets.
+    pub rtp_own_ports: Option<PortRange>,
     /// The Asterisk to attach to, if any.
     pub ari: Option<AriSettings>,
     /// What Asterisk is asked to send.
@@ -157,6 +160,10 @@ impl Settings {
             rtp_advertise.and_then(|a| a.port),
             rtp_threads,
         );
+        let rtp_mode = reader.value("RTP_MODE", parse::rtp_mode);
+        let rtp_ports = reader.value("RTP_PORTS", parse::port_range);
+        let rtp_own_ports = (rtp_mode == RtpMode::PerCall).then_some(rtp_ports);
+        reader.check_own_ports(rtp_own_ports, rtp_bind.port(), rtp_threads);
 
         let http_bind = reader.value("HTTP_BIND", parse::bind_address);
         let api_token = reader.api_token();
@@ -172,6 +179,7 @@ impl Settings {
             rtp_bind,
             rtp_advertise,
             rtp_threads,
+            rtp_own_ports,
             ari: reader.ari(),
             media_format: reader.value("MEDIA_FORMAT", parse::media_format),
             originate_endpoint: reader.value("ORIGINATE_ENDPOINT", parse::endpoint_template),

@@ -12,7 +12,9 @@ use tracing_subscriber::EnvFilter;
 use url::{Origin, Url};
 
 use super::problem::shown;
-use super::types::{Advertise, CorsOrigins, EndpointTemplate, Language, LogFormat, Secret};
+use super::types::{
+    Advertise, CorsOrigins, EndpointTemplate, Language, LogFormat, PortRange, RtpMode, Secret,
+};
 
 type Parsed<T> = Result<T, String>;
 
@@ -52,6 +54,26 @@ pub(super) fn advertise(text: &str) -> Parsed<Advertise> {
         return Err("nobody can send to port 0".to_owned());
     }
     Ok(advertise)
+}
+
+pub(super) fn rtp_mode(text: &str) -> Parsed<RtpMode> {
+    match text {
+        "shared" => Ok(RtpMode::Shared),
+        "per-call" => Ok(RtpMode::PerCall),
+        _ => Err("neither of them".to_owned()),
+    }
+}
+
+pub(super) fn port_range(text: &str) -> Parsed<PortRange> {
+    let (first, last) = text.split_once('-').ok_or("not FIRST-LAST")?;
+    let first = number(first.trim(), 1024..=u16::MAX)?;
+    let last = number(last.trim(), 1024..=u16::MAX)?;
+    let range = PortRange { first, last };
+    match range.even().next() {
+        Some(_) => Ok(range),
+        None if first > last => Err("ends before it begins".to_owned()),
+        None => Err("has no even port".to_owned()),
+    }
 }
 
 /// Visible ASCII, because it travels in a header (RFC 6750 §2.1).

@@ -8,7 +8,7 @@ use super::parse;
 use super::problem::{Problem, SettingsError, shown};
 use super::source::Source;
 use super::table::{self, Preset, Setting};
-use super::types::{CorsOrigins, Language, ModelChoice, Secret};
+use super::types::{CorsOrigins, Language, ModelChoice, PortRange, Secret};
 use super::{AriSettings, Settings};
 
 /// A token shorter than this can be guessed over a network in reasonable time.
@@ -85,6 +85,20 @@ impl<'a> Reader<'a> {
             self.refuse(
                 name,
                 format!("RTP_THREADS={threads} needs the ports from {port} on; they end at 65535"),
+            );
+        }
+    }
+
+    /// Legs' own ports must leave the threads theirs.
+    pub(super) fn check_own_ports(&mut self, own: Option<PortRange>, first: u16, threads: usize) {
+        let Some(own) = own.filter(|_| first != 0) else {
+            return;
+        };
+        let shared = (first..=u16::MAX).take(threads);
+        if let Some(port) = shared.into_iter().find(|&port| own.contains(port)) {
+            self.refuse(
+                "RTP_PORTS",
+                format!("holds {port}, which RTP_BIND takes for a thread"),
             );
         }
     }

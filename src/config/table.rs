@@ -187,6 +187,24 @@ pub const SETTINGS: &[Setting] = &[
         "Threads that receive RTP. Thread `k` (from 0) uses the port of `RTP_BIND` plus `k`.",
     ),
     plain(
+        RTP,
+        "RTP_MODE",
+        preset("shared"),
+        "shared, per-call",
+        "`shared`: all legs of a thread are heard at its port and told apart by their source. `per-call`: each leg that is \
+         registered through `POST /api/call/{id}/media` gets a port of `RTP_PORTS` to itself; calls of Asterisk go on \
+         to share.",
+    ),
+    plain(
+        RTP,
+        "RTP_PORTS",
+        preset("42000-45999"),
+        "FIRST-LAST, from 1024 to 65535",
+        "With `RTP_MODE=per-call`: the UDP ports, of the address of `RTP_BIND`, whose even ones are given to legs. With \
+         none left, a registration is refused with 503. A port rests 10 s before it is used again. An address translator \
+         must leave them as they are.",
+    ),
+    plain(
         ASTERISK,
         "ASTERISK_ARI_URL",
         NONE,
@@ -217,8 +235,8 @@ pub const SETTINGS: &[Setting] = &[
         ASTERISK,
         "MEDIA_FORMAT",
         preset("ulaw"),
-        "ulaw, alaw, slin or slin16",
-        "The format that Asterisk is asked to send.",
+        "ulaw, alaw, gsm, g722, opus, slin, slin12, slin16, slin24, slin32, slin44, slin48, slin96 or slin192",
+        "The format that Asterisk is asked to send. `g722` and `opus` are wide band in no more bandwidth than `ulaw`; `g722`, `gsm` and `opus` need Asterisk's codec module of that name.",
     ),
     plain(
         ASTERISK,

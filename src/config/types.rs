@@ -41,6 +41,36 @@ pub struct Advertise {
     pub port: Option<u16>,
 }
 
+/// UDP ports, of which the even ones are for RTP (RFC 3550 section 11).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PortRange {
+    /// The lowest.
+    pub first: u16,
+    /// The highest.
+    pub last: u16,
+}
+
+impl PortRange {
+    /// Its even ports, lowest first.
+    pub fn even(self) -> impl Iterator<Item = u16> {
+        (self.first..=self.last).filter(|port| port % 2 == 0)
+    }
+
+    /// Whether the port is in it.
+    pub fn contains(self, port: u16) -> bool {
+        (self.first..=self.last).contains(&port)
+    }
+}
+
+/// Which ports RTP comes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RtpMode {
+    /// All legs of a thread share its port.
+    Shared,
+    /// Registered legs have one each.
+    PerCall,
+}
+
 /// Origins of web pages that a browser lets use the API.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CorsOrigins {

@@ -10,7 +10,8 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use super::desk::{AriLink, Desk, DeskConfig, DeskParts};
-use super::media::{MediaConfig, MediaPlane, MediaPort, Ticket};
+use super::limits::{self, Budget, Demand};
+use super::media::{MediaConfig, MediaPlane, MediaPort, PortPool, Ticket};
 use crate::api::{self, ApiConfig, ApiLimits, ServeLimits};
 use crate::call::{CallId, Origin};
 use crate::clock;
@@ -87,6 +88,14 @@ pub enum StartError {
         /// Why.
         source: StoreError,
     },
+    /// The system lets the process open too few files.
+    #[error("ulimit -n: {limit} open files leave no room for a call: {open} are open already")]
+    OpenFiles {
+        /// The limit.
+        limit: usize,
+        /// What the program takes without a call.
+        open: usize,
+    },
     /// Asterisk cannot be spoken to as configured.
     #[error("ASTERISK_ARI_URL: {0}")]
     Asterisk(String),
@@ -125,6 +134,8 @@ struct Running {
     ari_task: Option<JoinHandle<()>>,
     stop_ari: watch::Sender<bool>,
     follower: JoinHandle<()>,
+    /// To the API, at once.
+    connections: usize,
     /// Tasks that may be cut off at the end.
     chores: [JoinHandle<()>; 2],
 }
@@ -138,13 +149,17 @@ impl Running {
         drop(media_events);
         let ports = plane.ports();
         let targets = advertised(settings, &ports)?;
-        let (ari, ari_task) = AriLink::prepare(settings, &targets);
+        let budget = budget(settings)?;
+        let host = settings.rtp_bind.ip();
+        let own_ports = settings.rtp_own_ports;
+        let own_ports = own_ports.map(|range| PortPool::new(host, range, budget.own_ports));
+        let (ari, ari_task) = AriLink::prepare(settings, &targets, budget.calls);
         let writer = StoreWriter::spawn(Arc::clone(&store), WriterSettings::default(), clock::wall);
         let rtp = targets.first();
         let rtp = rtp.map(|target| SocketAddr::new(target.host, target.port));
         let config = DeskConfig {
             node: settings.node_name.clone(),
-            max_calls: settings.max_concurrent_calls,
+            max_calls: budget.calls,
             media_idle: settings.media_idle,
             endpoint: settings.originate_endpoint.clone(),
             targets,
@@ -154,6 +169,7 @@ impl Running {
         };
         let parts = DeskParts {
             ports,
+            own_ports,
             store: Arc::clone(&store),
             writer,
             pool: pool.stats(),
@@ -178,6 +194,7 @@ impl Running {
             ari_task,
             stop_ari,
             follower,
+            connections: budget.connections,
             chores: [historian, expiry],
         })
     }
@@ -198,6 +215,7 @@ impl Running {
             },
         };
         let limits = ServeLimits {
+            connections: self.connections,
             drain_time: DRAIN_GRACE,
             ..ServeLimits::default()
         };
@@ -325,9 +343,36 @@ fn start_media(
         bind: settings.rtp_bind,
         threads: settings.rtp_threads,
         tick: TICK,
+        own_ports: settings.rtp_own_ports.is_some(),
         session: SessionConfig::default(),
     };
     MediaPlane::start(&config, pool, events).map_err(StartError::Rtp)
+}
+
+/// What the limit of open files allows, with everything but calls and connections open.
+fn budget(settings: &Settings) -> Result<Budget, StartError> {
+    let wanted = settings.max_concurrent_calls;
+    let demand = Demand {
+        calls: wanted,
+        own_ports: settings.rtp_own_ports.is_some(),
+        asterisk: settings.ari.is_some(),
+    };
+    let told = limits::raise_open_files().and_then(|limit| Ok((limit, limits::open_files()?)));
+    let (limit, open) = told.unwrap_or_else(|error| {
+        tracing::warn!(%error, "the limit of open files is not known");
+        (usize::MAX, 0)
+    });
+    let budget = limits::share(limit, open, demand).ok_or(StartError::OpenFiles { limit, open })?;
+    if budget.calls < wanted {
+        let calls = budget.calls;
+        tracing::warn!(
+            calls,
+            wanted,
+            limit,
+            "open files suffice for fewer calls than MAX_CONCURRENT_CALLS; raise ulimit -n"
+        );
+    }
+    Ok(budget)
 }
 
 /// Where peers are to send RTP, for each media thread. Never an unspecified address.

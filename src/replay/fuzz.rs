@@ -51,8 +51,12 @@ fn check_flow(flow: &FlowReport, capture: &Capture, report: &Report) {
         "every datagram is counted once: {stats:?}"
     );
     let released = stats.decoded + stats.not_audio + stats.unknown_payload + stats.decode_errors;
-    let refused =
-        stats.late + stats.duplicate + stats.overflow + stats.sequence_jump + stats.foreign_ssrc;
+    let refused = stats.late
+        + stats.too_old
+        + stats.duplicate
+        + stats.overflow
+        + stats.sequence_jump
+        + stats.foreign_ssrc;
     assert_eq!(stats.received, released + refused, "{stats:?}");
 
     let lines: Vec<_> = report.lines.iter().filter(|l| l.leg == flow.leg).collect();

@@ -106,6 +106,17 @@ impl Report {
                 seconds(stats.audio_ms),
                 seconds(stats.speech_ms),
             );
+            for finding in &flow.findings {
+                let until = finding.until_ms.map(clock).unwrap_or_default();
+                let _infallible = writeln!(
+                    text,
+                    "  {} [{} - {until}]: {}. {}",
+                    finding.kind.name(),
+                    clock(finding.since_ms),
+                    finding.evidence,
+                    finding.fix,
+                );
+            }
         }
         if self.flows.is_empty() {
             text.push_str("no RTP was found\n");

@@ -4,11 +4,12 @@
 use std::mem;
 use std::time::{Duration, Instant};
 
-use asterscribe_codecs::{AudioDecoder, Codec, SampleRate};
+use asterscribe_codecs::{AudioDecoder, Codec, Payload, SampleRate};
 
-use super::SessionConfig;
+use super::doctor::{Doctor, Heard as Examined};
 use super::ledger::Ledger;
 use super::timeline::{Placement, Timeline, to_samples};
+use super::{Depth, SessionConfig};
 use crate::call::GapReason;
 use crate::speech::segmenter::Segmenter;
 use crate::speech::{SAMPLE_RATE, SAMPLES_PER_MS, Utterance};
@@ -28,6 +29,8 @@ pub(super) struct Audio {
     pub(super) stats: AudioStats,
     pub(super) missing: Missing,
     pub(super) done: Vec<Spoken>,
+    pub(super) doctor: Doctor,
+    depth: Depth,
     timeline: Timeline,
     decoder: AudioDecoder,
     segmenter: Segmenter,
@@ -77,6 +80,7 @@ pub(super) struct AudioStats {
     pub(super) decode_errors: u64,
     pub(super) audio: u64,
     pub(super) lost: u64,
+    pub(super) concealed: u64,
     pub(super) silent: u64,
     pub(super) speech: u64,
     pub(super) utterances: u64,
@@ -90,6 +94,8 @@ impl Audio {
             stats: AudioStats::default(),
             missing: Missing::default(),
             done: Vec::new(),
+            doctor: Doctor::new(opened),
+            depth: config.depth,
             timeline: Timeline::default(),
             decoder: AudioDecoder::new(),
             segmenter: Segmenter::new(&config.segmenter),
@@ -128,6 +134,7 @@ impl Audio {
         arrived: Instant,
     ) {
         let Ok(count) = codec.sample_count(payload) else {
+            self.doctor.packet(Examined::without_audio(pt, arrived));
             self.stats.decode_errors += 1;
             self.missing.refused += 1;
             return;
@@ -135,12 +142,29 @@ impl Audio {
         self.hear(arrived);
         let length = self.stretch.take(codec.sample_rate(), count as u64);
         let (clock, units) = (codec.rtp_clock_rate(), codec.rtp_ticks(count));
+        self.doctor.packet(Examined {
+            arrived,
+            payload_type: pt,
+            payload,
+            pace: Some((time, units, clock.hz())),
+        });
         let missing = mem::take(&mut self.missing);
         self.last_length = length;
         match self.timeline.place(time, time + units, clock, arrived) {
             Placement::Contiguous => {}
-            Placement::After(gap) => self.pass(gap, &missing, GapReason::SenderSilence),
-            Placement::Discontinuity(gap) => self.pass(gap, &missing, GapReason::Discontinuity),
+            Placement::After(gap) => {
+                self.pass(gap, &missing, GapReason::SenderSilence, (pt, payload));
+            }
+            Placement::Discontinuity(gap) => {
+                self.pass(gap, &missing, GapReason::Discontinuity, (pt, payload));
+            }
+        }
+        if self.depth == Depth::Ordered {
+            self.stats.audio += length;
+            self.ledger.audio(length);
+            // Nobody will hear words in it.
+            self.ledger.silence_until(u64::MAX);
+            return;
         }
         match self.decoder.decode(pt, payload, &mut self.samples) {
             Ok(_) => {
@@ -151,20 +175,26 @@ impl Audio {
             }
             Err(_) => {
                 self.stats.decode_errors += 1;
-                self.fill(GapReason::DecodeError, length);
+                self.fill(GapReason::DecodeError, length, None);
             }
         }
         self.segment();
     }
 
-    /// A packet of a payload type that nobody decodes, in its order.
-    pub(super) fn unknown(&mut self) {
-        self.stats.unknown_payload += 1;
-        self.missing.unknown += 1;
+    /// A packet that holds no audio, or none that anybody decodes, in its order.
+    pub(super) fn not_audio(&mut self, payload: Payload, pt: u8, arrived: Instant) {
+        self.doctor.packet(Examined::without_audio(pt, arrived));
+        if matches!(payload, Payload::Unknown(_)) {
+            self.stats.unknown_payload += 1;
+            self.missing.unknown += 1;
+        } else {
+            self.stats.not_audio += 1;
+        }
     }
 
     /// The sender's numbering begins anew with the next packet.
     pub(super) fn restart(&mut self) {
+        self.doctor.restarted();
         self.timeline.restart();
     }
 
@@ -176,6 +206,9 @@ impl Audio {
 
     /// The party has stopped: gives out the resampler's tail and the open utterance.
     pub(super) fn flush(&mut self) {
+        if self.depth == Depth::Ordered {
+            return;
+        }
         self.flush_decoder();
         let mut ended = Vec::new();
         self.segmenter.end(&mut ended);
@@ -197,7 +230,7 @@ impl Audio {
     /// Lets `samples` of the timeline pass without audio. As a rule a packet
     /// holds as much as its neighbours; what `missing` does not explain has the
     /// reason `rest`.
-    fn pass(&mut self, samples: u64, missing: &Missing, rest: GapReason) {
+    fn pass(&mut self, samples: u64, missing: &Missing, rest: GapReason, next: (u8, &[u8])) {
         let mut left = samples;
         let parts = [
             (GapReason::UnknownPayload, missing.unknown),
@@ -213,9 +246,13 @@ impl Audio {
         let lost = parts[2].1;
         self.stats.lost += lost;
         self.stats.silent += samples - lost;
-        if samples <= to_samples(MAX_FILL) {
+        if self.depth == Depth::Ordered {
             for (reason, part) in parts {
-                self.fill(reason, part);
+                self.ledger.gap(reason, part);
+            }
+        } else if samples <= to_samples(MAX_FILL) {
+            for (reason, part) in parts {
+                self.fill(reason, part, Some(next));
             }
             self.segment();
         } else {
@@ -229,10 +266,18 @@ impl Audio {
         }
     }
 
-    /// A short break within the audio.
-    fn fill(&mut self, reason: GapReason, samples: u64) {
+    /// A short break within the audio: made up if it was lost, silence if it was
+    /// never sent. `next` is the packet behind it.
+    fn fill(&mut self, reason: GapReason, samples: u64, next: Option<(u8, &[u8])>) {
         self.ledger.gap(reason, samples);
-        self.decoder.silence(samples as usize, &mut self.samples);
+        // At most `MAX_FILL`, or a packet.
+        let count = samples as usize;
+        if reason == GapReason::SenderSilence {
+            self.decoder.silence(count, &mut self.samples);
+        } else {
+            let made_up = self.decoder.conceal(count, next, &mut self.samples);
+            self.stats.concealed += made_up as u64;
+        }
     }
 
     /// Gives out what the resampler held back. The timeline then stands where the samples do.
@@ -245,6 +290,9 @@ impl Audio {
     }
 
     fn segment(&mut self) {
+        if let Some(heard) = self.heard {
+            self.doctor.audio(heard.last, &self.samples);
+        }
         let mut ended = Vec::new();
         self.segmenter.push(&self.samples, &mut ended);
         self.samples.clear();

@@ -4,12 +4,15 @@ use std::mem;
 use std::time::Instant;
 
 use asterscribe_codecs::Payload;
-use asterscribe_rtp::{Receiver, ReceiverConfig, Refusal, Released, ReorderConfig, Verdict};
+use asterscribe_rtp::{
+    Placed, Receiver, ReceiverConfig, Refusal, Released, ReorderConfig, Verdict,
+};
 
 use super::audio::{Audio, Spoken};
+use super::doctor::{Doctor, Expected};
 use super::ledger::Outcome;
 use super::{LegSnapshot, SessionConfig};
-use crate::call::{Leg, LegStats};
+use crate::call::{CallEvent, Leg, LegStats};
 use crate::speech::{SAMPLES_PER_MS, Utterance};
 
 /// The media of one leg.
@@ -49,16 +52,46 @@ impl LegMedia {
         // outcome must not depend on how often the clock is looked at.
         self.run_due(arrived);
         let now = self.advance(arrived);
-        if self.receiver.receive(now, datagram) == Verdict::Refused(Refusal::Late) {
-            self.audio.came_late();
+        match self.receiver.receive(now, datagram) {
+            Verdict::Refused(Refusal::Late) => self.audio.came_late(),
+            Verdict::Refused(Refusal::Malformed(_)) => self.audio.doctor.refused(),
+            Verdict::Refused(_) | Verdict::OnProbation | Verdict::Accepted => {}
         }
         self.drain(now);
     }
 
-    /// When to call [`Self::on_timer`]: a gap's wait is over, or the party has fallen silent.
+    /// What will come, by who named the leg's source.
+    pub(super) fn expect(&mut self, now: Instant, expected: Expected) {
+        // The leg's own clock stays: packets that came before its naming follow.
+        self.audio.doctor.expect(now, expected);
+    }
+
+    /// Who watches it.
+    pub(super) fn doctor(&mut self) -> &mut Doctor {
+        &mut self.audio.doctor
+    }
+
+    /// Whether nothing has come since its source was named.
+    pub(super) fn is_unheard(&self) -> bool {
+        self.audio.doctor.is_unheard()
+    }
+
+    /// What has begun or ended to be wrong with it.
+    pub(super) fn take_news(&mut self) -> Vec<CallEvent> {
+        let mut news = self.audio.doctor.take_news();
+        for event in &mut news {
+            event.leg = Some(self.leg.clone());
+        }
+        news
+    }
+
+    /// When to call [`Self::on_timer`]: a gap's wait is over, the party has
+    /// fallen silent, or something has lasted long enough to be wrong.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let waiting = self.receiver.deadline();
-        waiting.into_iter().chain(self.audio.falls_idle()).min()
+        let audio = self.audio.falls_idle();
+        let doctor = self.audio.doctor.deadline();
+        waiting.into_iter().chain(audio).chain(doctor).min()
     }
 
     pub(super) fn on_timer(&mut self, now: Instant) {
@@ -74,6 +107,7 @@ impl LegMedia {
         self.receiver.close();
         self.drain(now);
         self.audio.flush();
+        self.audio.doctor.close(now);
     }
 
     pub(super) fn take_spoken(&mut self) -> Vec<Spoken> {
@@ -108,6 +142,7 @@ impl LegMedia {
         LegSnapshot {
             stats: self.stats(),
             audio: self.audio.ledger.account(),
+            findings: self.audio.doctor.findings().to_vec(),
             ..LegSnapshot::new(self.leg.clone())
         }
     }
@@ -119,6 +154,7 @@ impl LegMedia {
             decoded: audio.decoded,
             lost: rtp.lost,
             late: rtp.late,
+            too_old: rtp.too_old,
             duplicate: rtp.duplicate,
             reordered: rtp.reordered,
             overflow: rtp.overflow,
@@ -134,6 +170,7 @@ impl LegMedia {
             decode_errors: audio.decode_errors,
             audio_ms: audio.audio / SAMPLES_PER_MS,
             lost_ms: audio.lost / SAMPLES_PER_MS,
+            concealed_ms: audio.concealed / SAMPLES_PER_MS,
             silent_ms: audio.silent / SAMPLES_PER_MS,
             speech_ms: audio.speech / SAMPLES_PER_MS,
             utterances: audio.utterances,
@@ -149,6 +186,7 @@ impl LegMedia {
             if self.audio.falls_idle().is_some_and(|idle| idle <= now) {
                 self.audio.flush();
             }
+            self.audio.doctor.tick(now);
             if self.deadline() == Some(due) {
                 break;
             }
@@ -165,21 +203,18 @@ impl LegMedia {
     fn drain(&mut self, now: Instant) {
         while let Some(released) = self.receiver.poll(now) {
             match released {
-                Released::Packet {
+                Released::Packet(Placed {
                     time,
                     payload_type,
                     payload,
                     arrived,
                     ..
-                } => match Payload::classify(payload_type.get()) {
+                }) => match Payload::classify(payload_type.get()) {
                     Payload::Audio(codec) => {
                         self.audio
                             .packet(codec, payload_type.get(), time.0, payload, arrived);
                     }
-                    Payload::ComfortNoise | Payload::TelephoneEvent | Payload::CiscoDtmf => {
-                        self.audio.stats.not_audio += 1;
-                    }
-                    Payload::Unknown(_) => self.audio.unknown(),
+                    other => self.audio.not_audio(other, payload_type.get(), arrived),
                 },
                 Released::Lost { count } => self.audio.missing.lost += count,
                 Released::Restart { .. } => self.audio.restart(),

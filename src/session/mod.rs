@@ -5,14 +5,15 @@
 //!
 //! 1. Every input comes with `now`, which never runs backwards. Only a datagram
 //!    that was held until its leg was known may come with an earlier arrival.
-//! 2. After each [`Session::handle`], call [`Session::poll`] until it answers
-//!    [`Output::Wait`].
+//! 2. After one [`Session::handle`], or several in a row, call [`Session::poll`]
+//!    until it answers [`Output::Wait`].
 //! 3. At the time that `Wait` names, hand in [`Input::Timer`] if nothing else came.
 //! 4. Every [`Output::Transcribe`] is answered by exactly one
 //!    [`Input::Recognised`], whenever; lines come out in the order of the jobs,
 //!    so the transcript does not depend on how fast the engine was.
 
 mod audio;
+mod doctor;
 mod jobs;
 mod ledger;
 mod leg;
@@ -21,13 +22,18 @@ mod tests;
 mod timeline;
 
 use std::collections::VecDeque;
+use std::mem;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use crate::call::{AudioAccount, Finding, GapReason, Leg, LegStats, MediaQuality, TranscriptLine};
+use crate::call::{
+    AudioAccount, CallEvent, Finding, GapReason, Leg, LegStats, MediaQuality, TranscriptLine,
+};
 use crate::speech::segmenter::SegmenterConfig;
-use crate::speech::{Recognition, Utterance};
+use crate::speech::{Recognition, SAMPLES_PER_MS, Utterance};
 
 use self::audio::Spoken;
+pub use self::doctor::{Arrival, Expected};
 pub use self::jobs::JobId;
 use self::jobs::{JobLedger, Settled};
 use self::ledger::Outcome;
@@ -36,6 +42,8 @@ use self::leg::LegMedia;
 /// How a session treats its media.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SessionConfig {
+    /// How far a leg's packets go.
+    pub depth: Depth,
     /// How long a missing packet is waited for.
     pub reorder_wait: Duration,
     /// Where speech is cut.
@@ -51,9 +59,21 @@ pub struct SessionConfig {
     pub max_jobs: usize,
 }
 
+/// How far a leg's packets go.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Depth {
+    /// Put in order, placed on the timeline and counted, but neither decoded
+    /// nor heard: what reception alone costs.
+    Ordered,
+    /// All the way to recognition.
+    #[default]
+    Speech,
+}
+
 impl Default for SessionConfig {
     fn default() -> Self {
         Self {
+            depth: Depth::Speech,
             reorder_wait: Duration::from_millis(120),
             segmenter: SegmenterConfig::default(),
             idle_flush: Duration::from_millis(700),
@@ -78,6 +98,19 @@ pub enum Input<'a> {
         /// The UDP payload.
         bytes: &'a [u8],
     },
+    /// RTP comes from a source that nobody named, while the leg hears nothing.
+    Elsewhere {
+        /// The leg; one that the session does not have is ignored.
+        leg: LegIndex,
+        /// The stranger.
+        from: SocketAddr,
+        /// Whom the leg waits for.
+        named: SocketAddr,
+        /// The stranger's packets within the last half second.
+        packets: u64,
+    },
+    /// The kernel dropped that many datagrams of the socket that the call's legs share.
+    KernelDrops(u64),
     /// The time that [`Output::Wait`] named has come, or any other.
     Timer,
     /// A job was answered.
@@ -105,6 +138,8 @@ pub enum Output {
     },
     /// A line of the transcript, in order.
     Line(TranscriptLine),
+    /// Something happened to a leg's media.
+    Event(CallEvent),
     /// The legs' counters have changed.
     Stats(Vec<LegSnapshot>),
     /// All lines are out; the session has nothing more to say.
@@ -137,6 +172,15 @@ impl LegSnapshot {
             findings: Vec::new(),
         }
     }
+
+    /// Its times, as of a call clock that began so much earlier.
+    pub fn shift(&mut self, ms: u64) {
+        self.audio.start += ms * SAMPLES_PER_MS;
+        for finding in &mut self.findings {
+            finding.since_ms += ms;
+            finding.until_ms = finding.until_ms.map(|until| until + ms);
+        }
+    }
 }
 
 /// One call's media.
@@ -150,6 +194,8 @@ pub struct Session {
     next_line: u64,
     next_stats: Instant,
     told: Vec<LegStats>,
+    /// Whether the counters may differ from what was told.
+    news: bool,
     phase: Phase,
 }
 
@@ -175,6 +221,7 @@ impl Session {
             outputs: VecDeque::new(),
             next_line: 0,
             told: Vec::new(),
+            news: false,
             phase: Phase::Open,
         }
     }
@@ -186,6 +233,9 @@ impl Session {
 
     /// Adds a party.
     pub fn add_leg(&mut self, leg: Leg) -> LegIndex {
+        // Not four at once, as a vector would: a call has one or two.
+        self.legs.reserve_exact(1);
+        self.told.reserve_exact(1);
         self.legs
             .push(LegMedia::new(leg, &self.config, self.opened));
         self.told.push(LegStats::default());
@@ -200,6 +250,18 @@ impl Session {
             .map(LegIndex)
     }
 
+    /// The leg's source has been named, or named anew, by somebody who expects this of it.
+    pub fn expect(&mut self, now: Instant, leg: LegIndex, expected: Expected) {
+        if let Some(media) = self.legs.get_mut(leg.0) {
+            media.expect(now, expected);
+        }
+    }
+
+    /// Whether the leg has heard nothing since its source was named.
+    pub fn is_unheard(&self, leg: LegIndex) -> bool {
+        self.legs.get(leg.0).is_some_and(LegMedia::is_unheard)
+    }
+
     /// Takes one input. Poll afterwards.
     pub fn handle(&mut self, now: Instant, input: Input<'_>) {
         match input {
@@ -209,15 +271,36 @@ impl Session {
                 self.run_due(now);
                 if let Some(media) = self.legs.get_mut(leg.0) {
                     media.receive(now, bytes);
+                    self.news = true;
                     self.collect(leg.0);
+                    self.overhear(now, leg.0);
                 }
             }
             // After the end packets still drain from the network; they belong to nobody.
             Input::Datagram { .. } => {}
+            Input::Elsewhere {
+                leg,
+                from,
+                named,
+                packets,
+            } => {
+                if let Some(media) = self.legs.get_mut(leg.0) {
+                    media.doctor().elsewhere(now, from, named, packets);
+                }
+            }
+            Input::KernelDrops(count) => {
+                for media in &mut self.legs {
+                    media.doctor().kernel_drops(now, count);
+                }
+            }
             Input::Timer => self.advance(now),
-            Input::Recognised { job, result } => self.jobs.answer(job, result),
+            Input::Recognised { job, result } => {
+                self.news = true;
+                self.jobs.answer(job, result);
+            }
             Input::Hangup => self.hang_up(now),
         }
+        self.tell_news();
         self.settle();
     }
 
@@ -242,7 +325,7 @@ impl Session {
     fn deadline(&self) -> Option<Instant> {
         match self.phase {
             Phase::Open => {
-                let stats = self.stats_are_news().then_some(self.next_stats);
+                let stats = self.news.then_some(self.next_stats);
                 self.legs
                     .iter()
                     .filter_map(LegMedia::deadline)
@@ -258,7 +341,7 @@ impl Session {
         match self.phase {
             Phase::Open => {
                 self.run_due(now);
-                if now >= self.next_stats && self.stats_are_news() {
+                if now >= self.next_stats && mem::take(&mut self.news) && self.stats_are_news() {
                     self.next_stats = now + self.config.stats_interval;
                     self.told = self.legs.iter().map(LegMedia::stats).collect();
                     self.outputs.push_back(Output::Stats(self.snapshots()));
@@ -280,6 +363,7 @@ impl Session {
                 return;
             };
             self.legs[index].on_timer(due);
+            self.news = true;
             self.collect(index);
             if self.legs[index].deadline() == Some(due) {
                 return;
@@ -297,6 +381,34 @@ impl Session {
             self.collect(index);
         }
         self.phase = Phase::Closing(now + self.config.closing_wait);
+    }
+
+    /// Lets the other legs know that one has spoken.
+    fn overhear(&mut self, now: Instant, speaker: usize) {
+        let spoken_ms = self.legs[speaker].doctor().take_spoken_ms();
+        if spoken_ms == 0 {
+            return;
+        }
+        for (_, other) in self
+            .legs
+            .iter_mut()
+            .enumerate()
+            .filter(|(n, _)| *n != speaker)
+        {
+            other.doctor().other_leg_spoke(now, spoken_ms);
+        }
+    }
+
+    /// Gives out what has begun or ended to be wrong, and the legs as they then stand.
+    fn tell_news(&mut self) {
+        let before = self.outputs.len();
+        for leg in &mut self.legs {
+            self.outputs
+                .extend(leg.take_news().into_iter().map(Output::Event));
+        }
+        if self.outputs.len() > before && self.phase == Phase::Open {
+            self.outputs.push_back(Output::Stats(self.snapshots()));
+        }
     }
 
     /// Turns a leg's finished utterances into jobs.

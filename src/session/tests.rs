@@ -1,3 +1,4 @@
+mod diagnosis;
 mod properties;
 
 use std::time::{Duration, Instant};
@@ -45,7 +46,7 @@ impl Rig {
                 }
                 Output::Transcribe { job, samples } => self.jobs.push((job, samples.len())),
                 Output::Line(line) => self.lines.push(line),
-                Output::Stats(_) => {}
+                Output::Stats(_) | Output::Event(_) => {}
                 Output::Closed(legs) => self.closed = Some(legs),
             }
         }
@@ -168,6 +169,35 @@ fn lost_packets_are_told_from_silence() {
         (stats.received, stats.decoded, stats.audio_ms),
         (48, 48, 960)
     );
+}
+
+#[test]
+fn ordered_packets_alone_are_accounted_for_and_nothing_is_heard() {
+    let mut rig = Rig::new(SessionConfig {
+        depth: Depth::Ordered,
+        ..SessionConfig::default()
+    });
+    let (mut seq, mut time) = (1, 1000);
+    speak(&mut rig, &mut seq, &mut time);
+    // Two packets are lost, and later the sender pauses.
+    (seq, time) = (seq + 2, time + 320);
+    rig.pass(2 * PACKET);
+    speak(&mut rig, &mut seq, &mut time);
+    rig.pass(Duration::from_secs(10));
+    time += 10 * 8000;
+    speak(&mut rig, &mut seq, &mut time);
+    rig.input(Input::Hangup);
+    assert!(rig.jobs.is_empty());
+    let leg = &rig.closed.expect("nothing is waited for")[0];
+    let packets = 3 * speech().len() as u64;
+    assert_eq!((leg.stats.received, leg.stats.decoded), (packets, 0));
+    assert_eq!((leg.stats.lost, leg.stats.lost_ms), (2, 40));
+    assert_eq!(leg.stats.silent_ms, 10_000);
+    assert!(leg.audio.is_conserved(), "{:?}", leg.audio);
+    assert_eq!(leg.audio.pending, 0);
+    assert_eq!(leg.audio.non_speech, packets * 320);
+    assert_eq!(leg.audio.gaps.net_loss, 640);
+    assert_eq!(leg.audio.gaps.sender_silence, 160_000);
 }
 
 #[test]

@@ -4,25 +4,32 @@
 use std::fmt;
 
 /// Samples in one frame of the detector, 16 ms.
-pub(crate) const FRAME: usize = 256;
+pub const FRAME: usize = 256;
 
 /// Scores frames of 16 kHz audio for voice, keeping the context of one stream.
-pub(crate) struct Detector(Box<earshot::Detector>);
+pub struct Detector(Box<earshot::Detector>);
+
+impl Default for Detector {
+    fn default() -> Self {
+        Self::new()
+    }
+}
 
 impl Detector {
-    pub(crate) fn new() -> Self {
+    /// A detector that has heard nothing.
+    pub fn new() -> Self {
         Self(earshot::Detector::default_boxed())
     }
 
     /// Probability of voice in the frame, 0 to 1. The 16-bit entrance is used
     /// because the floating-point one asserts |x| <= 1, which a resampler's
     /// overshoot may exceed.
-    pub(crate) fn score(&mut self, frame: &[i16; FRAME]) -> f32 {
+    pub fn score(&mut self, frame: &[i16; FRAME]) -> f32 {
         self.0.predict_i16(frame)
     }
 
     /// Forgets the stream, after a break in it.
-    pub(crate) fn reset(&mut self) {
+    pub fn reset(&mut self) {
         self.0.reset();
     }
 }

@@ -2,7 +2,7 @@
 //! into utterances (sans-IO, owned by the session), and a bounded pool of
 //! threads that recognise them.
 
-mod detector;
+pub mod detector;
 pub mod model;
 pub mod pool;
 pub mod segmenter;

@@ -5,10 +5,12 @@
 //! [`Segmenter::gap`]; both move the timeline on, so an utterance's position is
 //! exact whatever the network did.
 
-use std::collections::VecDeque;
+mod held;
+
 use std::mem;
 use std::time::Duration;
 
+use self::held::Held;
 use super::detector::{Detector, FRAME};
 use super::{SAMPLES_PER_MS, Utterance};
 
@@ -63,7 +65,7 @@ pub struct Segmenter {
     /// Samples short of a frame, waiting for the rest.
     partial: Vec<i16>,
     /// The last frames while silent, else the utterance so far.
-    held: VecDeque<i16>,
+    held: Held,
     /// Position on the timeline of the first sample of `held`.
     held_start: u64,
     state: State,
@@ -109,7 +111,7 @@ impl Segmenter {
             limits: Limits::new(config),
             detector: Detector::new(),
             partial: Vec::new(),
-            held: VecDeque::new(),
+            held: Held::new(),
             held_start: 0,
             state: State::Silence,
             recent: 0,
@@ -156,7 +158,7 @@ impl Segmenter {
     /// Ends an open utterance where the timeline stands.
     pub fn end(&mut self, done: &mut Vec<Utterance>) {
         let rest = mem::take(&mut self.partial);
-        self.held.extend(rest);
+        self.held.extend(&rest);
         self.close(done);
         self.skip_held();
         self.detector.reset();
@@ -167,7 +169,7 @@ impl Segmenter {
         let mut frame = [0; FRAME];
         frame.copy_from_slice(&self.partial);
         self.partial.clear();
-        self.held.extend(frame);
+        self.held.extend(&frame);
         let score = self.detector.score(&frame);
         match &mut self.state {
             State::Silence => self.listen(score),
@@ -212,17 +214,17 @@ impl Segmenter {
         let keep = self.limits.pre_roll + ONSET_WINDOW * FRAME;
         if self.held.len() > keep {
             let surplus = self.held.len() - keep;
-            self.held.drain(..surplus);
+            self.held.drop_front(surplus);
             self.held_start += surplus as u64;
         }
         // An utterance's buffer is large and rare; a silent leg should not keep it.
-        self.held.shrink_to(keep + FRAME);
+        self.held.compact(keep + FRAME);
     }
 
     /// The frames held at an onset; `recent` says which of the last were voiced.
     fn notes_of_held(&mut self) -> Vec<FrameNote> {
         let recent = u32::from(self.recent);
-        let samples = self.held.make_contiguous();
+        let samples = self.held.widen().make_contiguous();
         let count = samples.len() / FRAME;
         // Counted from the end: what is left of an utterance begins within a frame.
         samples[samples.len() % FRAME..]
@@ -271,7 +273,7 @@ impl Segmenter {
 
     fn emit(&mut self, count: usize, done: &mut Vec<Utterance>) {
         // The utterance takes the buffer with it; what is left is the smaller part.
-        let mut samples = Vec::from(mem::take(&mut self.held));
+        let mut samples = self.held.take();
         self.held = samples.split_off(count).into();
         samples.shrink_to_fit();
         done.push(Utterance {
@@ -283,7 +285,7 @@ impl Segmenter {
 
     fn skip_held(&mut self) {
         self.held_start += self.held.len() as u64;
-        self.held = VecDeque::new();
+        self.held = Held::new();
     }
 }
 

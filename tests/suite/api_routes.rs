@@ -28,7 +28,15 @@ fn health_names_every_part_and_calls_the_demo_model_a_demo() {
     assert_eq!(health["version"], env!("CARGO_PKG_VERSION"));
     assert_eq!(health["asterisk"]["state"], "off");
     assert_eq!(health["store"], json!({"state": "ok", "detail": "sqlite"}));
-    assert_eq!(health["media"]["state"], "ok");
+    // A machine whose administrator keeps receive buffers small says so.
+    let small = health["media"]["detail"]
+        .as_str()
+        .unwrap()
+        .contains("net.core.rmem_max");
+    assert_eq!(
+        health["media"]["state"],
+        if small { "degraded" } else { "ok" }
+    );
     assert_eq!(health["model"]["state"], "degraded");
     let model = health["model"]["detail"].as_str().unwrap();
     assert!(model.to_lowercase().contains("demo"), "{model}");

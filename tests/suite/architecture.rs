@@ -48,12 +48,13 @@ const NOT_IN_CORES: [(&str, &[&str]); 14] = [
 ];
 
 /// Packages from crates.io that are known in one place only.
-const HOMES: [(&str, &[&str]); 15] = [
+const HOMES: &[(&str, &[&str])] = &[
     ("rtp", &["rtp/src/wire.rs"]),
     ("webrtc_util", &["rtp/src/wire.rs"]),
     ("rubato", &["codecs/src/resample/fft.rs"]),
     ("audioadapter", &["codecs/src/resample/fft.rs"]),
     ("audioadapter_buffers", &["codecs/src/resample/fft.rs"]),
+    ("audiopus", &["codecs/src/opus.rs"]),
     ("earshot", &["src/speech/detector.rs"]),
     ("whisper_rs", &["src/speech/whisper.rs"]),
     ("rusqlite", &["src/store/sqlite/"]),
@@ -61,7 +62,16 @@ const HOMES: [(&str, &[&str]); 15] = [
     ("hound", &["src/play/wav"]),
     ("pcap_parser", &["src/replay/capture.rs"]),
     ("etherparse", &["src/replay/capture.rs"]),
-    ("socket2", &["src/live/media/socket.rs"]),
+    ("socket2", &["src/live/media/socket.rs", "src/bench/"]),
+    (
+        "nix",
+        &[
+            "src/live/media/socket.rs",
+            "src/live/media/own.rs",
+            "src/live/limits.rs",
+            "src/bench/",
+        ],
+    ),
     (
         "reqwest",
         &["asterisk/src/client/", "src/demo.rs", "src/cli.rs"],

@@ -20,7 +20,8 @@ use asterscribe_testkit::{Response, host};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::api_rig::{BINARY, SOON, assert_problem, await_answer, get, hang_up, register_leg};
+use crate::api_rig::{BINARY, SOON, assert_problem, await_answer, get, hang_up, raw, register_leg};
+use crate::rtp_ports;
 
 const PROMPT: &str = "what-number";
 
@@ -340,7 +341,11 @@ fn what_cannot_be_played_is_refused_with_the_reason() {
 
     // Refused by its declared length, before any of it is sent.
     let request = format!("POST {}", path("c"));
-    let headers = ["Content-Type: audio/wav", "Content-Length: 150001"];
+    let headers = [
+        "Host: localhost",
+        "Content-Type: audio/wav",
+        "Content-Length: 150001",
+    ];
     let large = raw(&server, &request, &headers);
     assert!(large.starts_with("HTTP/1.1 413 "), "{large}");
     let noise = server.upload(&path("c"), "audio/wav", b"no sound").unwrap();
@@ -409,4 +414,25 @@ fn without_a_folder_no_file_can_be_named() {
     assert_problem(&answer, &path("c"), 422, "unprocessable");
     let detail = answer.json()["detail"].as_str().unwrap().to_owned();
     assert!(detail.contains("PLAY_DIR"), "{detail}");
+}
+
+#[test]
+fn a_leg_with_a_port_of_its_own_hears_from_that_port() {
+    let server = rtp_ports::server(4);
+    let (ear, other) = (Ear::new(), Ear::new());
+    let own = |call: &str, ear: &Ear| {
+        let grant = register_leg(&server, call, "caller", ear.address());
+        assert_eq!(grant.status, 201, "{}", grant.text);
+        grant.json()["send_to"]["port"].as_u64().unwrap()
+    };
+    let (first, second) = (own("c", &ear), own("d", &other));
+    assert_ne!(first, second);
+    for (call, ear, port) in [("d", &other, second), ("c", &ear, first)] {
+        let answer = server.upload(&path(call), "audio/wav", &prompt()).unwrap();
+        assert_eq!(answer.status, 202, "{}", answer.text);
+        for _ in 0..5 {
+            let heard = ear.hear();
+            assert_eq!(u64::from(heard.from.port()), port);
+        }
+    }
 }

@@ -7,8 +7,8 @@ use crate::wire::{Malformed, Protocol};
 /// ([`Self::is_balanced`]):
 ///
 /// `datagrams = received + malformed + rtcp + other`, and
-/// `received = released + held + on_probation + late + duplicate + overflow +
-/// foreign_ssrc + sequence_jump + closed`.
+/// `received = released + held + on_probation + late + too_old + duplicate +
+/// overflow + foreign_ssrc + sequence_jump + closed`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ReceiverStats {
     /// Everything that was handed in.
@@ -21,8 +21,10 @@ pub struct ReceiverStats {
     pub held: u64,
     /// Waiting to be believed, now: 0 or 1.
     pub on_probation: u64,
-    /// Refused: their place had been given up, or they are older than the timeline.
+    /// Refused: their place had been given up. Each of them is among `lost`.
     pub late: u64,
+    /// Refused: before their timeline, or so old that nothing is known of their place.
+    pub too_old: u64,
     /// Refused: copies.
     pub duplicate: u64,
     /// Refused: the buffer was full because nobody polled.
@@ -95,7 +97,7 @@ impl ReceiverStats {
     }
 
     /// Every reason of refusal by its stable name, with its count.
-    pub fn refusals(&self) -> [(&'static str, u64); 21] {
+    pub fn refusals(&self) -> [(&'static str, u64); 22] {
         REFUSALS.map(|refusal| {
             let mut copy = *self;
             (refusal.name(), *copy.slot(refusal))
@@ -109,6 +111,7 @@ impl ReceiverStats {
     fn slot(&mut self, refusal: Refusal) -> &mut u64 {
         match refusal {
             Refusal::Late => &mut self.late,
+            Refusal::TooOld => &mut self.too_old,
             Refusal::Duplicate => &mut self.duplicate,
             Refusal::Overflow => &mut self.overflow,
             Refusal::ForeignSsrc => &mut self.foreign_ssrc,
@@ -161,8 +164,9 @@ impl OtherCounts {
     }
 }
 
-const REFUSALS: [Refusal; 21] = [
+const REFUSALS: [Refusal; 22] = [
     Refusal::Late,
+    Refusal::TooOld,
     Refusal::Duplicate,
     Refusal::Overflow,
     Refusal::ForeignSsrc,

@@ -72,7 +72,7 @@ impl Leg {
         let now = self.now();
         while let Some(released) = self.receiver.poll(now) {
             self.out.push(match released {
-                Released::Packet { seq, time, .. } => {
+                Released::Packet(Placed { seq, time, .. }) => {
                     self.times.push(time);
                     self.seqs.push(seq);
                     Rtp(seq.wire().0)
@@ -103,15 +103,19 @@ fn packets(seqs: impl IntoIterator<Item = u16>) -> Vec<Out> {
 }
 
 #[test]
-fn the_first_packet_comes_out_at_once_and_an_older_one_is_late() {
+fn the_first_packet_comes_out_at_once_and_an_older_one_is_too_old() {
     let mut leg = Leg::new();
     assert_eq!(leg.rtp(1, 0), Verdict::Accepted);
     assert_eq!(leg.out, [Rtp(0)]);
-    assert_eq!(leg.rtp(1, 65_535), Verdict::Refused(Refusal::Late));
+    assert_eq!(leg.rtp(1, 65_535), Verdict::Refused(Refusal::TooOld));
+    assert_eq!(leg.rtp(1, 65_535), Verdict::Refused(Refusal::Duplicate));
     assert_eq!(leg.rtp(1, 1), Verdict::Accepted);
     let (out, stats) = leg.end();
     assert_eq!(out, packets([0, 1]));
-    assert_eq!((stats.received, stats.released, stats.late), (3, 2, 1));
+    assert_eq!(
+        (stats.received, stats.released, stats.too_old, stats.late),
+        (4, 2, 1, 0)
+    );
 }
 
 #[test]
@@ -126,14 +130,14 @@ fn what_is_released_is_what_was_sent() {
         .payload(b"sound")
         .bytes();
     assert_eq!(receiver.receive(now, &datagram), Verdict::Accepted);
-    let expected = Released::Packet {
+    let expected = Released::Packet(Placed {
         seq: ExtSeq::first(SeqNo(7)),
         time: ExtRtpTime::first(RtpTime(1_234)),
         payload_type: PayloadType::new(118).unwrap(),
         marker: true,
         payload: b"sound",
         arrived: now,
-    };
+    });
     assert_eq!(receiver.poll(now), Some(expected));
     assert_eq!(receiver.poll(now), None);
     assert_eq!(receiver.ssrc(), Some(Ssrc(9)));
@@ -180,7 +184,7 @@ fn twelve_hours_are_exact() {
         let time = (n * 960).wrapping_add(1 << 31) as u32;
         let verdict = receiver.receive(now, &build::packet(n as u16).time(time).bytes());
         assert_eq!(verdict, Verdict::Accepted);
-        let Some(Released::Packet { seq, time, .. }) = receiver.poll(now) else {
+        let Some(Released::Packet(Placed { seq, time, .. })) = receiver.poll(now) else {
             panic!("packet {n} is not released at once");
         };
         let (first_seq, first_time) = *last.get_or_insert((seq, time));
@@ -345,7 +349,7 @@ fn a_smaller_step_is_loss_not_a_jump() {
     leg.steady(1, [0, 2_999]);
     assert_eq!(
         leg.rtp(1, 65_536_u32.wrapping_sub(99) as u16),
-        Verdict::Refused(Refusal::Late)
+        Verdict::Refused(Refusal::TooOld)
     );
     let (out, stats) = leg.end();
     assert_eq!(out, [Rtp(0), Lost(2_998), Rtp(2_999)]);

@@ -19,8 +19,10 @@ pub enum Verdict {
 pub enum Refusal {
     /// No RTP packet.
     Malformed(Malformed),
-    /// Its place had been given up, or it is older than the timeline.
+    /// Its place had been given up: it is among those said to be lost.
     Late,
+    /// Before the first packet of its timeline, or so old that nothing is known of its place.
+    TooOld,
     /// A copy of one that was here before.
     Duplicate,
     /// The reorder buffer is full because it was not polled.
@@ -39,6 +41,7 @@ impl Refusal {
         match self {
             Self::Malformed(malformed) => malformed.name(),
             Self::Late => "late",
+            Self::TooOld => "too_old",
             Self::Duplicate => "duplicate",
             Self::Overflow => "overflow",
             Self::ForeignSsrc => "foreign_ssrc",
@@ -52,6 +55,7 @@ impl From<Rejected> for Refusal {
     fn from(rejected: Rejected) -> Self {
         match rejected {
             Rejected::Late => Self::Late,
+            Rejected::TooOld => Self::TooOld,
             Rejected::Duplicate => Self::Duplicate,
             Rejected::Overflow => Self::Overflow,
         }

@@ -19,8 +19,8 @@ fn at(ms: u64) -> Instant {
     testkit::origin() + Duration::from_millis(ms)
 }
 
-fn incoming(seq: u64, arrived: Instant, payload: &[u8]) -> Incoming<'_> {
-    Incoming {
+fn placed(seq: u64, arrived: Instant, payload: &[u8]) -> Placed<'_> {
+    Placed {
         seq: ExtSeq(START + seq),
         time: ExtRtpTime::first(RtpTime(seq as u32)),
         payload_type: PayloadType::new(8).unwrap(),
@@ -31,21 +31,21 @@ fn incoming(seq: u64, arrived: Instant, payload: &[u8]) -> Incoming<'_> {
 }
 
 fn put(reorder: &mut Reorder, seq: u64, ms: u64) -> Result<(), Rejected> {
-    reorder.insert(incoming(seq, at(ms), &seq.to_be_bytes()))
+    reorder.insert(at(ms), placed(seq, at(ms), &seq.to_be_bytes()))
 }
 
 fn drain(reorder: &mut Reorder, ms: u64) -> Vec<Out> {
     let mut out = Vec::new();
     while let Some(released) = reorder.poll(at(ms)) {
         out.push(match released {
-            Released::Packet {
+            Released::Packet(Placed {
                 seq,
                 time,
                 payload_type,
                 marker,
                 payload,
                 ..
-            } => {
+            }) => {
                 let number = seq.0 - START;
                 assert_eq!(payload, number.to_be_bytes());
                 assert_eq!(time.wire(), RtpTime(number as u32));
@@ -114,6 +114,51 @@ fn a_packet_behind_two_gaps_waits_no_longer_either() {
 }
 
 #[test]
+fn a_gap_whose_wait_is_over_is_given_up_though_nobody_polled() {
+    let mut reorder = buffer();
+    for seq in [0, 2, 4] {
+        put(&mut reorder, seq, seq * 10).unwrap();
+    }
+    // 2 has waited for 120 ms, 4 has not.
+    assert_eq!(put(&mut reorder, 1, 140), Err(Rejected::Late));
+    put(&mut reorder, 3, 140).unwrap();
+    assert_eq!(
+        drain(&mut reorder, 140),
+        [Packet(0), Lost(1), Packet(2), Packet(3), Packet(4)]
+    );
+}
+
+#[test]
+fn restarts_that_nobody_polled_for_follow_each_other() {
+    let mut reorder = buffer();
+    put(&mut reorder, 0, 0).unwrap();
+    let payload = 200_000_u64.to_be_bytes();
+    for (seq, reason) in [
+        (200_000, RestartReason::SsrcChange),
+        (400_000, RestartReason::SequenceJump),
+    ] {
+        let payload = u64::to_be_bytes(seq);
+        let packets = [placed(seq, at(1), &payload)];
+        reorder.restart(at(1), reason, packets).unwrap();
+    }
+    assert_eq!(
+        drain(&mut reorder, 1),
+        [
+            Packet(0),
+            Out::Restart(RestartReason::SsrcChange),
+            Packet(200_000),
+            Out::Restart(RestartReason::SequenceJump),
+            Packet(400_000)
+        ]
+    );
+    assert_eq!(reorder.deadline(), None);
+    assert_eq!(
+        reorder.insert(at(2), placed(200_000, at(2), &payload)),
+        Err(Rejected::TooOld)
+    );
+}
+
+#[test]
 fn the_count_gives_a_gap_up_too() {
     let mut reorder = Reorder::new(ReorderConfig {
         capacity: 4,
@@ -156,7 +201,7 @@ fn what_was_seen_is_remembered_for_128_numbers() {
         drain(&mut reorder, 0);
     }
     assert_eq!(put(&mut reorder, 1, 0), Err(Rejected::Duplicate));
-    assert_eq!(put(&mut reorder, 0, 0), Err(Rejected::Late));
+    assert_eq!(put(&mut reorder, 0, 0), Err(Rejected::TooOld));
     put(&mut reorder, 1_000, 0).unwrap();
     assert_eq!(drain(&mut reorder, 120), [Lost(871), Packet(1_000)]);
     assert_eq!(put(&mut reorder, 999, 0), Err(Rejected::Late));
@@ -199,16 +244,13 @@ fn a_restart_releases_the_old_timeline_first() {
     put(&mut reorder, 2, 0).unwrap();
     let payloads = [100_000_u64.to_be_bytes(), 100_001_u64.to_be_bytes()];
     let pair = [
-        incoming(100_000, at(1), &payloads[0]),
-        incoming(100_001, at(2), &payloads[1]),
+        placed(100_000, at(1), &payloads[0]),
+        placed(100_001, at(2), &payloads[1]),
     ];
-    reorder.restart(RestartReason::SsrcChange, pair).unwrap();
-    assert_eq!(
-        reorder.restart(RestartReason::SsrcChange, pair),
-        Err(Rejected::Overflow)
-    );
-    assert_eq!(put(&mut reorder, 1, 2), Err(Rejected::Late));
-    assert_eq!(put(&mut reorder, 99_999, 2), Err(Rejected::Late));
+    let reason = RestartReason::SsrcChange;
+    reorder.restart(at(2), reason, pair).unwrap();
+    assert_eq!(put(&mut reorder, 1, 2), Err(Rejected::TooOld));
+    assert_eq!(put(&mut reorder, 99_999, 2), Err(Rejected::TooOld));
     put(&mut reorder, 100_002, 2).unwrap();
     let restart = Out::Restart(RestartReason::SsrcChange);
     let new = [Packet(100_000), Packet(100_001), Packet(100_002)];
@@ -216,7 +258,7 @@ fn a_restart_releases_the_old_timeline_first() {
         drain(&mut reorder, 2),
         [&[Packet(0), Lost(1), Packet(2), restart], &new[..]].concat()
     );
-    assert_eq!(put(&mut reorder, 99_999, 2), Err(Rejected::Late));
+    assert_eq!(put(&mut reorder, 99_999, 2), Err(Rejected::Duplicate));
     assert_eq!(put(&mut reorder, 100_000, 2), Err(Rejected::Duplicate));
 }
 
@@ -226,7 +268,7 @@ fn an_idle_buffer_is_small() {
     let big = [0; 9_000];
     for seq in 1..128 {
         reorder
-            .insert(incoming(if seq == 1 { 0 } else { seq }, at(0), &big))
+            .insert(at(0), placed(if seq == 1 { 0 } else { seq }, at(0), &big))
             .unwrap();
     }
     reorder.close();
@@ -250,7 +292,7 @@ fn payload_buffers_are_used_again() {
     for seq in 0..100_u64 {
         put(&mut reorder, seq, 0).unwrap();
         while let Some(released) = reorder.poll(at(0)) {
-            let Released::Packet { payload, .. } = released else {
+            let Released::Packet(Placed { payload, .. }) = released else {
                 continue;
             };
             buffers.insert(payload.as_ptr());
@@ -313,11 +355,11 @@ proptest! {
 fn numbering_survives_the_top_of_the_range() {
     let mut reorder = buffer();
     let seq = ExtSeq(u64::MAX);
-    let packet = Incoming {
+    let packet = Placed {
         seq,
-        ..incoming(0, at(0), &[])
+        ..placed(0, at(0), &[])
     };
-    reorder.insert(packet).unwrap();
-    assert!(matches!(reorder.poll(at(0)), Some(Released::Packet { .. })));
+    reorder.insert(at(0), packet).unwrap();
+    assert!(matches!(reorder.poll(at(0)), Some(Released::Packet(_))));
     assert_eq!(seq.wire(), SeqNo(0xFFFF));
 }

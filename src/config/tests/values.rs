@@ -47,6 +47,8 @@ fn everything_set_is_taken() {
         ("RTP_BIND", "[::]:5000"),
         ("RTP_ADVERTISE", "203.0.113.5:6000"),
         ("RTP_THREADS", "64"),
+        ("RTP_MODE", "per-call"),
+        ("RTP_PORTS", "42000-42999"),
         ("SQLITE_PATH", " /var/lib/a.db "),
         ("REDIS_URL", "rediss://:pw@redis:6380/1"),
         ("ASTERISK_ARI_URL", "http://pbx:8088/ari"),
@@ -166,11 +168,23 @@ fn each_wrong_value_is_told_with_its_name() {
             ],
         ),
         ("RTP_THREADS", &["0", "65", "-1", "1.5", "many"]),
+        ("RTP_MODE", &["Shared", "per_call", "call"]),
+        (
+            "RTP_PORTS",
+            &[
+                "42000",
+                "42000-",
+                "42010-42000",
+                "42001-42001",
+                "0-100",
+                "42000-70000",
+            ],
+        ),
         (
             "ASTERISK_APP",
             &["a b", "a/b", "ä", "abcdefghijklmnopqrstuvwxyz0123456"],
         ),
-        ("MEDIA_FORMAT", &["opus", "ULAW", "g711"]),
+        ("MEDIA_FORMAT", &["g729", "ULAW", "g711"]),
         (
             "ORIGINATE_ENDPOINT",
             &[
@@ -304,6 +318,20 @@ fn the_old_name_of_the_token_keeps_working() {
             ("API_AUTH_TOKEN", TOKEN)
         ]),
         ["API_AUTH_TOKEN"]
+    );
+}
+
+#[test]
+fn ports_of_legs_are_not_those_of_threads() {
+    let settings = load(&[("RTP_MODE", "per-call"), ("RTP_PORTS", "42001 - 42005")]).unwrap();
+    let ports: Vec<u16> = settings.rtp_own_ports.unwrap().even().collect();
+    assert_eq!(ports, [42_002, 42_004]);
+    let apart = [("RTP_BIND", "127.0.0.1:41999"), ("RTP_THREADS", "2")];
+    assert_eq!(load(&apart).unwrap().rtp_own_ports, None);
+    let [bind, threads] = apart;
+    assert_eq!(
+        wrong(&[bind, threads, ("RTP_MODE", "per-call")]),
+        ["RTP_PORTS"]
     );
 }
 

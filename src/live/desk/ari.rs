@@ -53,8 +53,12 @@ pub struct AriTask {
 }
 
 impl AriLink {
-    /// Both ends, if an Asterisk is configured.
-    pub fn prepare(settings: &Settings, targets: &[RtpTarget]) -> (Option<Self>, Option<AriTask>) {
+    /// Both ends, if an Asterisk is configured; it is let open `max_calls`.
+    pub fn prepare(
+        settings: &Settings,
+        targets: &[RtpTarget],
+        max_calls: usize,
+    ) -> (Option<Self>, Option<AriTask>) {
         let Some(ari) = settings.ari.clone() else {
             return (None, None);
         };
@@ -65,7 +69,7 @@ impl AriLink {
         let config = Config {
             app: ari.app.clone(),
             format: settings.media_format.to_string(),
-            max_calls: settings.max_concurrent_calls,
+            max_calls,
             ..Config::new(fresh_nonce(), targets)
         };
         let (commands, orders) = mpsc::channel(COMMANDS);

@@ -5,6 +5,8 @@ use std::sync::atomic::Ordering;
 use tokio::time::error::Elapsed;
 
 use super::Desk;
+use crate::clock;
+use crate::live::media::{self, MediaPort, PortUse};
 use crate::service::{PartHealth, PartState};
 use crate::store::{Counters, StoreError, WriterState};
 
@@ -57,36 +59,76 @@ impl Desk {
     }
 
     pub(super) fn media_health(&self) -> PartHealth {
-        let ports = self.ports.iter().map(|port| {
-            let (counters, gate) = (port.counters(), port.counters().gate());
-            format!(
-                "{}: {} datagrams, {} admitted, {} from unknown sources, {} not RTP, {} beyond the hold, {} held, {} sent",
-                port.local(),
-                counters.datagrams(),
-                gate.admitted,
-                gate.unknown_source,
-                gate.unknown_not_rtp,
-                gate.hold_full,
-                gate.holding,
-                counters.sent(),
-            )
-        });
-        let mut detail = ports.collect::<Vec<_>>().join("; ");
         let counters = || self.ports.iter().map(|port| port.counters());
         let lost: u64 = counters().map(|counters| counters.events_lost()).sum();
         let panics: u64 = counters().map(|counters| counters.panics()).sum();
+        let dropped: u64 = counters().map(|counters| counters.kernel_drops()).sum();
+        let mut said = Vec::new();
+        if lost + panics > 0 {
+            said.push(format!("events lost: {lost}, panics contained: {panics}"));
+        }
+        if dropped > 0 {
+            said.push(format!(
+                "{dropped} dropped by the kernel: the receive buffer was full"
+            ));
+        }
+        said.extend(self.small_buffer());
+        let ports = self.own_ports.as_ref().map(|pool| pool.usage(clock::now()));
+        if let Some(failed) = ports.map(|ports| ports.failed).filter(|&failed| failed > 0) {
+            said.push(format!("ports refused by the system: {failed}"));
+        }
+        let state = if said.is_empty() {
+            PartState::Ok
+        } else {
+            PartState::Degraded
+        };
+        said.extend(ports.map(|ports| {
+            let PortUse {
+                free,
+                resting,
+                leased,
+                ..
+            } = ports;
+            format!("ports of legs: {free} free, {resting} resting, {leased} leased")
+        }));
         let unsent: u64 = counters().map(|counters| counters.unsent()).sum();
         if unsent > 0 {
-            detail.push_str(&format!("; packets that could not be sent: {unsent}"));
+            said.push(format!("packets that could not be sent: {unsent}"));
         }
-        if lost + panics == 0 {
-            return part(PartState::Ok, detail);
-        }
-        detail.push_str(&format!(
-            "; events lost: {lost}, panics contained: {panics}"
-        ));
-        part(PartState::Degraded, detail)
+        said.extend(self.ports.iter().map(traffic));
+        part(state, said.join("; "))
     }
+
+    /// Whether the kernel granted less than a stall takes with all calls open.
+    fn small_buffer(&self) -> Option<String> {
+        let granted = self.ports.iter().map(|port| port.receive_buffer()).min()?;
+        let calls = self.config.max_calls.div_ceil(self.ports.len());
+        let needed = media::buffer_for_stall(calls);
+        (granted < needed).then(|| {
+            format!(
+                "the kernel gives {} KiB of receive buffer where a stall of {} ms with {calls} calls takes {} KiB: \
+                 raise net.core.rmem_max",
+                granted >> 10,
+                media::STALL.as_millis(),
+                needed >> 10,
+            )
+        })
+    }
+}
+
+fn traffic(port: &MediaPort) -> String {
+    let (counters, gate) = (port.counters(), port.counters().gate());
+    format!(
+        "{}: {} datagrams, {} admitted, {} from unknown sources, {} not RTP, {} beyond the hold, {} held, {} sent",
+        port.local(),
+        counters.datagrams(),
+        gate.admitted,
+        gate.unknown_source,
+        gate.unknown_not_rtp,
+        gate.hold_full,
+        gate.holding,
+        counters.sent(),
+    )
 }
 
 fn part(state: PartState, detail: String) -> PartHealth {

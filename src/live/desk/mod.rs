@@ -22,11 +22,12 @@ pub use self::ari::AriLink;
 use self::book::{CallBook, Entry, History, Opened, Opening, Past, Stint};
 use self::pending::Pending;
 use self::play::Sounds;
-use super::media::{LegRefused, MediaEvent, MediaEventKind, MediaPort, OpenCall};
+use super::media::{LegRefused, MediaEvent, MediaEventKind, MediaPort, OpenCall, PortPool};
 use crate::call::{CallId, CallStatus, EndReason, Leg, Origin};
 use crate::clock;
 use crate::config::EndpointTemplate;
 use crate::service::{PartHealth, RtpTarget};
+use crate::session::{Arrival, Expected};
 use crate::speech::pool::PoolStats;
 use crate::store::{Store, StoreWriter};
 
@@ -56,6 +57,7 @@ pub struct Desk {
     config: DeskConfig,
     book: Mutex<CallBook>,
     ports: Vec<MediaPort>,
+    own_ports: Option<PortPool>,
     store: Arc<dyn Store>,
     writer: StoreWriter,
     pool: Arc<PoolStats>,
@@ -81,6 +83,8 @@ impl std::fmt::Debug for Desk {
 pub struct DeskParts {
     /// The media threads.
     pub ports: Vec<MediaPort>,
+    /// Ports that registered legs get to themselves, where they do.
+    pub own_ports: Option<PortPool>,
     /// For reading.
     pub store: Arc<dyn Store>,
     /// For writing.
@@ -102,6 +106,7 @@ impl Desk {
     pub fn new(config: DeskConfig, parts: DeskParts) -> Self {
         let DeskParts {
             ports,
+            own_ports,
             store,
             writer,
             pool,
@@ -112,6 +117,7 @@ impl Desk {
             sounds: Sounds::new(config.play_dir.clone(), config.play_max_bytes),
             config,
             ports,
+            own_ports,
             store,
             writer,
             pool,
@@ -127,6 +133,7 @@ impl Desk {
         while let Some(MediaEvent { call: media, kind }) = events.recv().await {
             match kind {
                 MediaEventKind::Line(line) => self.book(|book| book.line(&media, line)),
+                MediaEventKind::Event(event) => self.book(|book| book.event(&media, event)),
                 MediaEventKind::Stats(legs) => self.book(|book| book.stats(&media, legs)),
                 MediaEventKind::Played(report) => self.book(|book| book.played(&media, report)),
                 MediaEventKind::Idle => {
@@ -231,7 +238,16 @@ impl Desk {
         format: Option<String>,
     ) -> Result<(), LegRefused> {
         let (port, media) = self.running(call).ok_or(LegRefused::NotOpen)?;
-        port.place_leg(media, leg.clone(), source).await?;
+        let origin = self.book(|book| book.find(call).map(|entry| entry.record.origin));
+        let expected = Expected {
+            format: format.as_deref().and_then(|name| name.parse().ok()),
+            // A snoop channel never pauses; a bridge of two sends nothing while they are silent.
+            arrival: match origin {
+                Some(Origin::Tap) => Arrival::Continuous,
+                _ => Arrival::WithPauses,
+            },
+        };
+        port.place_leg(media, leg.clone(), source, expected).await?;
         self.book(|book| book.leg(call, leg, source.to_string(), format));
         Ok(())
     }

@@ -14,11 +14,12 @@ use crate::call::{
     CallId, CallRecord, CallStatus, EndReason, Leg, Origin, Playback, TranscriptLine,
 };
 use crate::clock;
-use crate::live::media::LegRefused;
+use crate::live::media::{LegRefused, OwnPort};
 use crate::service::{
     CallService, CallStatusView, Health, InitiateRequest, MediaGrant, MediaRequest, PartState,
-    PlayRequest, ServiceError, TranscriptView,
+    PlayRequest, RtpTarget, ServiceError, TranscriptView,
 };
+use crate::session::{Arrival, Expected};
 use crate::store::StoreError;
 
 /// A store that hangs must not make `/health` hang.
@@ -197,9 +198,11 @@ impl CallService for Desk {
         let format: MediaFormat = format
             .parse()
             .map_err(|error| ServiceError::Unprocessable(format!("{error}")))?;
+        let own = self.lease_port()?;
+        let own_port = own.as_ref().map(OwnPort::port);
         let fresh = self.admit_media(call).await?;
         let placed = self
-            .add_registered_leg(call, leg.clone(), source, format)
+            .add_registered_leg(call, leg.clone(), source, format, own)
             .await;
         if let Some(known) = fresh {
             self.conclude_admission(call, known, &placed);
@@ -208,7 +211,11 @@ impl CallService for Desk {
             LegRefused::Overloaded => self.at_capacity(),
             conflict => ServiceError::Conflict(conflict.to_string()),
         })?;
-        let send_to = self.config.targets[port];
+        let shared = self.config.targets[port];
+        let send_to = RtpTarget {
+            port: own_port.unwrap_or(shared.port),
+            ..shared
+        };
         Ok(MediaGrant {
             call_id: call.clone(),
             leg,
@@ -253,6 +260,14 @@ impl Desk {
         ServiceError::AtCapacity {
             max: self.config.max_calls as u64,
         }
+    }
+
+    /// A port for one leg, where legs have their own. Asked for before anything
+    /// else: what is missing is said while nothing has begun.
+    fn lease_port(&self) -> Result<Option<OwnPort>, ServiceError> {
+        let leased = self.own_ports.as_ref().map(|pool| pool.lease(clock::now()));
+        let leased = leased.transpose();
+        leased.map_err(|none| ServiceError::NoRtpPort(none.to_string()))
     }
 
     /// Opens a registered call if there is none. If it did: whether the store
@@ -320,11 +335,17 @@ impl Desk {
         leg: Leg,
         source: SocketAddr,
         format: MediaFormat,
+        own: Option<OwnPort>,
     ) -> Result<usize, LegRefused> {
         let stint = self.book(|book| book.find(call)?.running().cloned());
         let stint = stint.ok_or(LegRefused::NotOpen)?;
         let port = self.ports.get(stint.port).ok_or(LegRefused::NotOpen)?;
-        port.add_leg(stint.media, leg.clone(), source).await?;
+        let expected = Expected {
+            format: Some(format),
+            arrival: Arrival::WithPauses,
+        };
+        port.add_leg(stint.media, leg.clone(), source, expected, own)
+            .await?;
         self.book(|book| book.leg(call, leg, source.to_string(), Some(format.to_string())));
         Ok(stint.port)
     }

@@ -1,14 +1,19 @@
-//! The media plane: a few threads, each with one UDP socket and the calls that
-//! were assigned to it. Nothing is shared between threads, so there is nothing
+//! The media plane: a few threads, each with one UDP socket, which all its calls
+//! share unless a leg has one of its own, and the calls that were assigned to
+//! it. Nothing is shared between threads, so there is nothing
 //! to lock; a call lives and dies on its thread.
 //!
 //! Threads wake on a tick, not per packet: at telephone rates that is the
 //! difference between 7 µs and 1.4 µs of CPU per packet, and a packet waits at
 //! most one tick.
 
+mod own;
 mod play;
+mod ports;
 mod room;
 mod socket;
+#[cfg(test)]
+mod tests;
 mod thread;
 
 use std::io;
@@ -21,15 +26,34 @@ use crossbeam_channel::{Sender, TrySendError, bounded};
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
-use crate::call::{CallId, Leg, TranscriptLine};
+use crate::call::{CallEvent, CallId, Leg, TranscriptLine};
 use crate::play::PlayReport;
-use crate::session::{LegSnapshot, SessionConfig};
+use crate::session::{Expected, LegSnapshot, SessionConfig};
 use crate::speech::pool::{Pool, PoolHandle};
 
+use self::own::OwnSockets;
 pub use self::play::{PlayOrder, PlayRefused};
+pub use self::ports::{NoPort, OwnPort, PortPool, PortUse};
 pub use self::room::{MediaCounters, Ticket};
 use self::room::{Room, RoomConfig};
-use self::thread::MediaThread;
+use self::socket::{RECEIVE_BUFFER, RtpSocket};
+use self::thread::{Ends, MediaThread};
+
+/// A stall of the process that a thread's receive buffer must bridge.
+pub const STALL: Duration = Duration::from_millis(150);
+
+/// Packets of a call with two legs, 20 ms each.
+const PACKETS_PER_SECOND: usize = 100;
+
+/// What the kernel counts for a telephone datagram: its buffer and its own notes.
+const DATAGRAM_IN_KERNEL: usize = 870;
+
+/// Receive buffer, as the kernel is asked for it, that so many calls of two legs
+/// fill in [`STALL`]; it makes twice that and counts its own memory in.
+pub const fn buffer_for_stall(calls: usize) -> usize {
+    let packets = calls * PACKETS_PER_SECOND * STALL.as_millis() as usize / 1000;
+    packets * DATAGRAM_IN_KERNEL / 2
+}
 
 /// How the media plane runs.
 #[derive(Debug, Clone)]
@@ -40,6 +64,8 @@ pub struct MediaConfig {
     pub threads: usize,
     /// Time between two looks at the socket.
     pub tick: Duration,
+    /// Whether legs may have sockets of their own.
+    pub own_ports: bool,
     /// How sessions treat their media.
     pub session: SessionConfig,
 }
@@ -58,6 +84,8 @@ pub struct MediaEvent {
 pub enum MediaEventKind {
     /// A line of the transcript, in order.
     Line(TranscriptLine),
+    /// Something happened to a leg's media.
+    Event(CallEvent),
     /// The counters have changed.
     Stats(Vec<LegSnapshot>),
     /// Something has become of a sound that is played to the call.
@@ -91,6 +119,9 @@ pub enum LegRefused {
     /// The call is over, or was never opened.
     #[error("the call is not open")]
     NotOpen,
+    /// Its own socket cannot be read.
+    #[error("the leg's own socket cannot be read: {0}")]
+    Socket(String),
     /// The media thread does not take orders now.
     #[error("the media plane is overloaded")]
     Overloaded,
@@ -99,14 +130,7 @@ pub enum LegRefused {
 #[derive(Debug)]
 pub(super) enum Command {
     Open(OpenCall),
-    AddLeg {
-        call: CallId,
-        leg: Leg,
-        source: SocketAddr,
-        /// Whether it may exist: then its source moves, as when its media channel was made anew.
-        may_exist: bool,
-        reply: oneshot::Sender<Result<(), LegRefused>>,
-    },
+    AddLeg(AddLeg),
     Play {
         call: CallId,
         order: PlayOrder,
@@ -121,6 +145,27 @@ pub(super) enum Command {
     Hangup(CallId),
 }
 
+#[derive(Debug)]
+pub(super) struct AddLeg {
+    call: CallId,
+    leg: Leg,
+    source: SocketAddr,
+    /// What it was asked to send.
+    expected: Expected,
+    /// Whether it may exist: then its source moves, as when its media channel was made anew.
+    may_exist: bool,
+    /// Where it is heard, if not at the thread's socket.
+    own: Option<OwnPort>,
+    reply: oneshot::Sender<Result<(), LegRefused>>,
+}
+
+impl AddLeg {
+    fn answer(self, result: Result<(), LegRefused>) {
+        // The asker may have given up; the leg then ends with its call.
+        let _unheard = self.reply.send(result);
+    }
+}
+
 /// Orders waiting for a media thread; it takes them every tick.
 const COMMAND_QUEUE: usize = 4096;
 
@@ -128,6 +173,7 @@ const COMMAND_QUEUE: usize = 4096;
 #[derive(Debug, Clone)]
 pub struct MediaPort {
     local: SocketAddr,
+    receive_buffer: usize,
     commands: Sender<Command>,
     counters: Arc<MediaCounters>,
 }
@@ -136,6 +182,11 @@ impl MediaPort {
     /// Where its socket is bound.
     pub fn local(&self) -> SocketAddr {
         self.local
+    }
+
+    /// Bytes that the kernel holds for its socket between two reads.
+    pub fn receive_buffer(&self) -> usize {
+        self.receive_buffer
     }
 
     /// Its counters.
@@ -149,17 +200,20 @@ impl MediaPort {
         self.order(Command::Open(call)).is_ok()
     }
 
-    /// Adds a leg that is spoken for by `source`.
+    /// Adds a leg that is spoken for by `source`, heard at a port of its `own`
+    /// or else at the thread's socket.
     ///
     /// # Errors
-    /// [`LegRefused`]; nothing has changed.
+    /// [`LegRefused`]; nothing has changed, and its own port is given back.
     pub async fn add_leg(
         &self,
         call: CallId,
         leg: Leg,
         source: SocketAddr,
+        expected: Expected,
+        own: Option<OwnPort>,
     ) -> Result<(), LegRefused> {
-        self.leg(call, leg, source, false).await
+        self.leg(call, leg, source, expected, false, own).await
     }
 
     /// Adds the leg, or lets `source` speak for it from now on if it exists.
@@ -171,8 +225,9 @@ impl MediaPort {
         call: CallId,
         leg: Leg,
         source: SocketAddr,
+        expected: Expected,
     ) -> Result<(), LegRefused> {
-        self.leg(call, leg, source, true).await
+        self.leg(call, leg, source, expected, true, None).await
     }
 
     async fn leg(
@@ -180,16 +235,20 @@ impl MediaPort {
         call: CallId,
         leg: Leg,
         source: SocketAddr,
+        expected: Expected,
         may_exist: bool,
+        own: Option<OwnPort>,
     ) -> Result<(), LegRefused> {
         let (reply, answer) = oneshot::channel();
-        self.order(Command::AddLeg {
+        self.order(Command::AddLeg(AddLeg {
             call,
             leg,
             source,
+            expected,
             may_exist,
+            own,
             reply,
-        })?;
+        }))?;
         answer.await.unwrap_or(Err(LegRefused::NotOpen))
     }
 
@@ -271,8 +330,16 @@ impl MediaPlane {
                 .map_err(|_| io::Error::other(format!("no port is left for media thread {n}")))?;
             bind.set_port(port);
         }
-        let socket = socket::bind(bind)?;
+        let socket = RtpSocket::bind(bind, RECEIVE_BUFFER)?;
         let local = socket.local_addr()?;
+        let receive_buffer = socket.granted();
+        if receive_buffer < RECEIVE_BUFFER {
+            tracing::warn!(
+                granted = receive_buffer,
+                wanted = RECEIVE_BUFFER,
+                "the RTP receive buffer is smaller than asked for; raise net.core.rmem_max"
+            );
+        }
         let (commands, orders) = bounded(COMMAND_QUEUE);
         // As large as the pool: a worker that answers never waits for this thread.
         let (reply, answers) = bounded(pool_capacity);
@@ -287,10 +354,13 @@ impl MediaPlane {
         );
         let port = MediaPort {
             local,
+            receive_buffer,
             commands,
             counters,
         };
-        MediaThread::spawn(n, port, socket, config.tick, room, orders, answers, events)
+        let own = config.own_ports.then(OwnSockets::new).transpose()?;
+        let ends = Ends::new(socket, own, orders, answers, events);
+        MediaThread::spawn(n, port, config.tick, room, ends)
     }
 
     /// The threads' handles.

@@ -1,29 +1,39 @@
 //! The calls of one media thread, without its socket and its clock.
+//!
+//! A datagram costs what its session does with it at once; what the session
+//! then wants, its timers and its counters are looked at once a tick.
 
+mod counters;
 mod playing;
+mod residents;
 
-use std::collections::HashMap;
 use std::mem;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use asterscribe_rtp::gate::{self, Gate, GateConfig, GateStats, HeldDatagram, Route};
+use asterscribe_rtp::gate::{self, Gate, GateConfig, HeldDatagram, Route};
 use crossbeam_channel::Sender;
 
 use super::play::Players;
-use super::{Command, LegRefused, MediaEvent, MediaEventKind, OpenCall};
+use super::{AddLeg, Command, LegRefused, MediaEvent, MediaEventKind, OpenCall};
 use crate::call::{CallId, GapReason, Leg};
 use crate::session::{Input, JobId, LegIndex, Output, Session, SessionConfig};
 use crate::speech::pool::{Answer, PoolHandle};
+
+pub use self::counters::MediaCounters;
+use self::residents::Residents;
+pub(super) use self::residents::SessionKey;
 
 /// How a room treats its calls.
 #[derive(Debug, Clone)]
 pub(super) struct RoomConfig {
     pub(super) session: SessionConfig,
 }
+
+/// Time between two looks for strangers on behalf of legs that hear nothing.
+const STRANGERS_EVERY: Duration = Duration::from_secs(1);
 
 /// Whose a recognition job is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,128 +42,36 @@ pub struct Ticket {
     job: JobId,
 }
 
-/// Never used twice, so a late answer cannot reach another call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-struct SessionKey(u64);
-
+/// A leg of a call in a room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct LegKey {
-    session: SessionKey,
+pub(super) struct LegKey {
+    pub(super) session: SessionKey,
     leg: LegIndex,
 }
 
-#[derive(Debug)]
-struct Resident {
-    call: CallId,
-    session: Session,
-    sources: Vec<(LegIndex, SocketAddr)>,
-    /// From the session's last [`Output::Wait`].
-    due: Option<Instant>,
-    idle_limit: Option<Duration>,
-    last_heard: Instant,
-}
-
-impl Resident {
-    /// Who speaks for a leg.
-    fn source(&self, leg: LegIndex) -> Option<SocketAddr> {
-        let mut sources = self.sources.iter();
-        let found = sources.find(|(owner, _)| *owner == leg);
-        found.map(|(_, source)| *source)
-    }
-}
-
-/// What has passed through a media thread; read by `/health`.
-#[derive(Debug, Default)]
-pub struct MediaCounters {
-    datagrams: AtomicU64,
-    admitted: AtomicU64,
-    unknown_source: AtomicU64,
-    unknown_not_rtp: AtomicU64,
-    hold_full: AtomicU64,
-    holding: AtomicU64,
-    events_lost: AtomicU64,
-    panics: AtomicU64,
-    sent: AtomicU64,
-    unsent: AtomicU64,
-}
-
-impl MediaCounters {
-    /// Datagrams received.
-    pub fn datagrams(&self) -> u64 {
-        self.datagrams.load(Ordering::Relaxed)
-    }
-
-    /// What became of them at the gate.
-    pub fn gate(&self) -> GateStats {
-        GateStats {
-            admitted: self.admitted.load(Ordering::Relaxed),
-            holding: self.holding.load(Ordering::Relaxed),
-            unknown_not_rtp: self.unknown_not_rtp.load(Ordering::Relaxed),
-            unknown_source: self.unknown_source.load(Ordering::Relaxed),
-            hold_full: self.hold_full.load(Ordering::Relaxed),
-        }
-    }
-
-    /// Events that the desk was too slow for.
-    pub fn events_lost(&self) -> u64 {
-        self.events_lost.load(Ordering::Relaxed)
-    }
-
-    /// Panics on the media path, each a defect of this program: of one call,
-    /// which then has ended, or of the thread's own, which ends all its calls.
-    pub fn panics(&self) -> u64 {
-        self.panics.load(Ordering::Relaxed)
-    }
-
-    /// Packets sent.
-    pub fn sent(&self) -> u64 {
-        self.sent.load(Ordering::Relaxed)
-    }
-
-    /// Packets that the system did not take.
-    pub fn unsent(&self) -> u64 {
-        self.unsent.load(Ordering::Relaxed)
-    }
-
-    fn count_sent(&self, sent: bool) {
-        let counter = if sent { &self.sent } else { &self.unsent };
-        counter.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Counts one; how many it is by now.
-    pub(super) fn count_event_lost(&self) -> u64 {
-        self.events_lost.fetch_add(1, Ordering::Relaxed) + 1
-    }
-
-    fn count_panic(&self) {
-        self.panics.fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn publish(&self, datagrams: u64, gate: GateStats) {
-        self.datagrams.store(datagrams, Ordering::Relaxed);
-        self.admitted.store(gate.admitted, Ordering::Relaxed);
-        self.holding.store(gate.holding, Ordering::Relaxed);
-        self.unknown_not_rtp
-            .store(gate.unknown_not_rtp, Ordering::Relaxed);
-        self.unknown_source
-            .store(gate.unknown_source, Ordering::Relaxed);
-        self.hold_full.store(gate.hold_full, Ordering::Relaxed);
-    }
-}
+/// Time between two log lines about drops in the kernel.
+const DROPS_LOGGED_EVERY: Duration = Duration::from_secs(1);
 
 /// The calls of one thread.
 #[derive(Debug)]
 pub(super) struct Room {
     config: RoomConfig,
     gate: Gate<LegKey>,
-    residents: HashMap<SessionKey, Resident>,
-    by_call: HashMap<CallId, SessionKey>,
-    next_key: u64,
+    residents: Residents,
+    /// Calls that were given something since the last tick.
+    touched: Vec<SessionKey>,
+    /// Kept for its memory.
+    awake: Vec<SessionKey>,
+    /// Calls that take no more datagrams, for the thread to close their own sockets.
+    deaf: Vec<SessionKey>,
+    /// When strangers are next looked for.
+    next_look: Option<Instant>,
     players: Players<LegKey>,
     pool: PoolHandle<Ticket>,
     reply: Sender<Answer<Ticket>>,
     events: Vec<MediaEvent>,
     datagrams: u64,
+    drops_logged: Option<Instant>,
     counters: Arc<MediaCounters>,
 }
 
@@ -167,21 +85,19 @@ impl Room {
         Self {
             config,
             gate: Gate::new(GateConfig::default()),
-            residents: HashMap::new(),
-            by_call: HashMap::new(),
-            next_key: 0,
+            residents: Residents::default(),
+            touched: Vec::new(),
+            awake: Vec::new(),
+            deaf: Vec::new(),
+            next_look: None,
             players: Players::default(),
             pool,
             reply,
             events: Vec::new(),
             datagrams: 0,
+            drops_logged: None,
             counters,
         }
-    }
-
-    fn resident(&mut self, call: &CallId) -> Option<(SessionKey, &mut Resident)> {
-        let key = *self.by_call.get(call)?;
-        Some((key, self.residents.get_mut(&key)?))
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -203,19 +119,50 @@ impl Room {
         }
     }
 
+    /// A datagram that came to the own socket of a leg.
+    pub(super) fn own_datagram(
+        &mut self,
+        now: Instant,
+        leg: LegKey,
+        from: SocketAddr,
+        bytes: &[u8],
+    ) {
+        self.datagrams += 1;
+        if let Route::To(key) = self.gate.route_own(now, from, bytes, leg) {
+            self.deliver(now, key, bytes);
+        }
+    }
+
+    /// Calls that need their own sockets no longer.
+    pub(super) fn take_deaf(&mut self) -> Vec<SessionKey> {
+        mem::take(&mut self.deaf)
+    }
+
+    /// The kernel had no room for so many datagrams: of which calls, nobody can say.
+    pub(super) fn kernel_dropped(&mut self, now: Instant, count: u64) {
+        self.counters.count_kernel_drops(count);
+        let calls: Vec<_> = self.residents.iter().map(|(key, _)| key).collect();
+        for key in calls {
+            self.feed(now, key, Input::KernelDrops(count));
+        }
+        let recently = |at: Instant| now.saturating_duration_since(at) < DROPS_LOGGED_EVERY;
+        if !self.drops_logged.is_some_and(recently) {
+            self.drops_logged = Some(now);
+            let total = self.counters.kernel_drops();
+            tracing::error!(
+                count,
+                total,
+                "the kernel dropped RTP: the receive buffer was full"
+            );
+        }
+    }
+
     pub(super) fn command(&mut self, now: Instant, command: Command) {
         match command {
             Command::Open(open) => self.open(now, open),
-            Command::AddLeg {
-                call,
-                leg,
-                source,
-                may_exist,
-                reply,
-            } => {
-                let result = self.add_leg(now, &call, leg, source, may_exist);
-                // The asker may have given up; the leg then ends with its call.
-                let _unheard = reply.send(result);
+            Command::AddLeg(add) => {
+                let result = self.add_leg(now, &add).map(|_| ());
+                add.answer(result);
             }
             Command::Play {
                 call,
@@ -242,30 +189,77 @@ impl Room {
         self.feed(now, session, Input::Recognised { job, result });
     }
 
-    /// Runs whatever is due.
+    /// Runs whatever is due, and does what the calls want.
     pub(super) fn tick(&mut self, now: Instant) {
         self.gate.expire(now);
-        let due: Vec<_> = self
-            .residents
-            .iter()
-            .filter(|(_, resident)| resident.due.is_some_and(|due| due <= now))
-            .map(|(&key, _)| key)
-            .collect();
-        for key in due {
-            self.feed(now, key, Input::Timer);
+        let mut touched = mem::take(&mut self.touched);
+        for key in touched.drain(..) {
+            self.contain(now, key, |room| room.pump(key, now));
         }
-        for resident in self.residents.values_mut() {
-            if let Some(limit) = resident.idle_limit
-                && now.saturating_duration_since(resident.last_heard) > limit
-            {
-                resident.idle_limit = None;
-                self.events.push(MediaEvent {
-                    call: resident.call.clone(),
-                    kind: MediaEventKind::Idle,
-                });
+        self.touched = touched;
+        if self.next_look.is_none_or(|due| due <= now) {
+            self.next_look = Some(now + STRANGERS_EVERY);
+            self.tell_of_strangers(now);
+        }
+        let mut awake = mem::take(&mut self.awake);
+        self.residents.awake(now, &mut awake);
+        for key in awake.drain(..) {
+            self.contain(now, key, |room| room.wake(key, now));
+        }
+        self.awake = awake;
+        self.counters.publish(self.datagrams, self.gate.stats());
+    }
+
+    fn wake(&mut self, key: SessionKey, now: Instant) {
+        let Some(resident) = self.residents.get_mut(key) else {
+            return;
+        };
+        if resident.falls_idle(now) {
+            self.events.push(MediaEvent {
+                call: resident.call.clone(),
+                kind: MediaEventKind::Idle,
+            });
+        }
+        if resident.due.is_some_and(|due| due <= now) {
+            resident.session.handle(now, Input::Timer);
+        }
+        self.pump(key, now);
+    }
+
+    /// Legs that hear nothing learn who sends RTP without having been named:
+    /// by preference one of the same host, or of the same port.
+    fn tell_of_strangers(&mut self, now: Instant) {
+        let strangers: Vec<_> = self.gate.strangers().collect();
+        if strangers.is_empty() {
+            return;
+        }
+        let mut unheard = Vec::new();
+        for (key, resident) in self.residents.iter() {
+            let waiting = resident.sources.iter().copied();
+            let waiting = waiting.filter(|&(leg, _)| resident.session.is_unheard(leg));
+            unheard.extend(waiting.map(|(leg, named)| (key, leg, named)));
+        }
+        // Somebody who has nothing in common with a source is likely meant only
+        // where there is no other leg that he could be meant for.
+        let is_only_one = unheard.len() == 1;
+        for (key, leg, named) in unheard {
+            let nearness =
+                |from: &SocketAddr| (from.ip() == named.ip(), from.port() == named.port());
+            let nearest = strangers
+                .iter()
+                .filter(|(from, _)| is_only_one || nearness(from) != (false, false))
+                .max_by_key(|(from, packets)| (nearness(from), *packets));
+            if let Some(&(from, packets)) = nearest {
+                let packets = packets as u64;
+                let input = Input::Elsewhere {
+                    leg,
+                    from,
+                    named,
+                    packets,
+                };
+                self.feed(now, key, input);
             }
         }
-        self.counters.publish(self.datagrams, self.gate.stats());
     }
 
     fn open(&mut self, now: Instant, open: OpenCall) {
@@ -274,61 +268,51 @@ impl Room {
             opened,
             idle_limit,
         } = open;
-        if self.by_call.contains_key(&call) {
-            tracing::error!(%call, "a call was opened twice; the first one goes on");
-            return;
-        }
-        let key = SessionKey(self.next_key);
-        self.next_key += 1;
         let session = Session::new(self.config.session.clone(), opened);
-        self.by_call.insert(call.clone(), key);
-        self.residents.insert(
-            key,
-            Resident {
-                call,
-                session,
-                sources: Vec::new(),
-                due: None,
-                idle_limit,
-                last_heard: now,
-            },
-        );
+        let name = call.clone();
+        if self
+            .residents
+            .insert(now, call, session, idle_limit)
+            .is_none()
+        {
+            tracing::error!(call = %name, "a call was opened twice; the first one goes on");
+        }
     }
 
-    fn add_leg(
-        &mut self,
-        now: Instant,
-        call: &CallId,
-        leg: Leg,
-        source: SocketAddr,
-        may_exist: bool,
-    ) -> Result<(), LegRefused> {
-        let source = gate::canonical(source);
-        let key = *self.by_call.get(call).ok_or(LegRefused::NotOpen)?;
-        let resident = self.residents.get_mut(&key).ok_or(LegRefused::NotOpen)?;
+    /// Adds a leg, or lets another source speak for it.
+    pub(super) fn add_leg(&mut self, now: Instant, add: &AddLeg) -> Result<LegKey, LegRefused> {
+        let AddLeg {
+            call,
+            leg,
+            source,
+            expected,
+            may_exist,
+            ..
+        } = add;
+        let source = gate::canonical(*source);
+        let key = self.residents.key(call).ok_or(LegRefused::NotOpen)?;
+        let resident = self.residents.get_mut(key).ok_or(LegRefused::NotOpen)?;
         if !resident.session.is_open() {
             return Err(LegRefused::NotOpen);
         }
-        let existing = resident.session.leg(&leg);
+        let existing = resident.session.leg(leg);
         if existing.is_some() && !may_exist {
-            return Err(LegRefused::LegExists(leg));
+            return Err(LegRefused::LegExists(leg.clone()));
         }
         // Named first: if somebody else owns the source, no leg must be left behind.
         let index = existing.unwrap_or_else(|| resident.session.next_leg());
+        let place = LegKey {
+            session: key,
+            leg: index,
+        };
         let held = self
             .gate
-            .admit(
-                now,
-                source,
-                LegKey {
-                    session: key,
-                    leg: index,
-                },
-            )
+            .admit(now, source, place)
             .map_err(|taken| LegRefused::SourceTaken(taken.0))?;
         if existing.is_none() {
-            resident.session.add_leg(leg);
+            resident.session.add_leg(leg.clone());
         }
+        resident.session.expect(now, index, *expected);
         resident.sources.retain(|&(owner, old)| {
             let moved = owner == index && old != source;
             if moved {
@@ -337,45 +321,53 @@ impl Room {
             !moved && (owner, old) != (index, source)
         });
         resident.sources.push((index, source));
+        // The session waits for something else now.
+        self.contain(now, key, |room| room.pump(key, now));
         for HeldDatagram { arrived, bytes } in held {
-            self.deliver(
-                arrived,
-                LegKey {
-                    session: key,
-                    leg: index,
-                },
-                &bytes,
-            );
+            self.deliver(arrived, place, &bytes);
         }
-        Ok(())
+        Ok(place)
     }
 
     fn hang_up(&mut self, now: Instant, call: &CallId) {
-        let Some(&key) = self.by_call.get(call) else {
+        let Some(key) = self.residents.key(call) else {
             return;
         };
         self.silence(now, key);
-        if let Some(resident) = self.residents.get_mut(&key) {
+        if let Some(resident) = self.residents.get_mut(key) {
             for (_, source) in resident.sources.drain(..) {
                 self.gate.revoke(now, source);
             }
-            resident.idle_limit = None;
+            resident.idle = None;
+            self.deaf.push(key);
             self.feed(now, key, Input::Hangup);
         }
     }
 
     fn deliver(&mut self, arrived: Instant, key: LegKey, bytes: &[u8]) {
-        if let Some(resident) = self.residents.get_mut(&key.session) {
-            resident.last_heard = resident.last_heard.max(arrived);
-            let leg = key.leg;
-            self.feed(arrived, key.session, Input::Datagram { leg, bytes });
+        self.contain(arrived, key.session, |room| {
+            room.hand_over(arrived, key, bytes);
+        });
+    }
+
+    /// Hands a session a datagram; what it then wants waits for the tick.
+    fn hand_over(&mut self, arrived: Instant, key: LegKey, bytes: &[u8]) {
+        let LegKey { session: key, leg } = key;
+        let Some(resident) = self.residents.get_mut(key) else {
+            return;
+        };
+        resident.last_heard = resident.last_heard.max(arrived);
+        let input = Input::Datagram { leg, bytes };
+        resident.session.handle(arrived, input);
+        if !mem::replace(&mut resident.touched, true) {
+            self.touched.push(key);
         }
     }
 
     /// Hands a session an input and does what it then wants.
     fn feed(&mut self, now: Instant, key: SessionKey, input: Input<'_>) {
         self.contain(now, key, |room| {
-            if let Some(resident) = room.residents.get_mut(&key) {
+            if let Some(resident) = room.residents.get_mut(key) {
                 resident.session.handle(now, input);
                 room.pump(key, now);
             }
@@ -389,11 +381,11 @@ impl Room {
         }
         self.counters.count_panic();
         self.players.remove(|leg| leg.session == key);
-        let Some(resident) = self.residents.remove(&key) else {
+        let Some(resident) = self.residents.remove(key) else {
             return;
         };
         tracing::error!(call = %resident.call, "the call's media panicked; the call ends");
-        self.by_call.remove(&resident.call);
+        self.deaf.push(key);
         for (_, source) in resident.sources {
             self.gate.revoke(now, source);
         }
@@ -407,17 +399,19 @@ impl Room {
         self.counters.count_panic();
         self.gate = Gate::new(GateConfig::default());
         self.players = Players::default();
-        self.by_call.clear();
-        let calls = mem::take(&mut self.residents).into_values();
-        self.events
-            .extend(calls.map(|resident| closed_without_stats(resident.call)));
+        self.touched.clear();
+        for (key, resident) in self.residents.clear() {
+            self.deaf.push(key);
+            self.events.push(closed_without_stats(resident.call));
+        }
     }
 
     /// Does what a session wants until it waits.
     fn pump(&mut self, key: SessionKey, now: Instant) {
-        let Some(resident) = self.residents.get_mut(&key) else {
+        let Some(resident) = self.residents.get_mut(key) else {
             return;
         };
+        resident.touched = false;
         let call = &resident.call;
         let mut closed = false;
         loop {
@@ -441,6 +435,11 @@ impl Room {
                     continue;
                 }
                 Output::Line(line) => MediaEventKind::Line(line),
+                Output::Event(event) => {
+                    let leg = event.leg.as_ref().map_or("", Leg::as_str);
+                    tracing::info!(%call, leg, kind = ?event.kind, "{}", event.text);
+                    MediaEventKind::Event(event)
+                }
                 Output::Stats(legs) => MediaEventKind::Stats(legs),
                 Output::Closed(legs) => {
                     closed = true;
@@ -452,8 +451,10 @@ impl Room {
                 kind,
             });
         }
-        if closed && let Some(resident) = self.residents.remove(&key) {
-            self.by_call.remove(&resident.call);
+        if closed {
+            self.residents.remove(key);
+        } else {
+            self.residents.reschedule(key);
         }
     }
 }

@@ -2,26 +2,29 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::UdpSocket;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
+use super::own::OwnSockets;
 use super::room::{Room, Ticket};
-use super::socket;
-use super::{Command, MediaEvent, MediaEventKind, MediaPort};
+use super::socket::{Batch, Read, RtpSocket};
+use super::{AddLeg, Command, LegRefused, MediaEvent, MediaEventKind, MediaPort};
 use crate::clock;
 use crate::play::{PlayEvent, PlayReport};
 use crate::speech::pool::Answer;
 
-/// Datagrams taken per tick before timers and orders get their turn.
-const BATCH: usize = 4096;
+/// Datagrams taken by one read of the socket.
+const BATCH: usize = 64;
+
+/// Reads before timers and orders get their turn.
+const READS: usize = 64;
 
 /// Ticks without a call are this much longer.
 const IDLE_FACTOR: u32 = 4;
@@ -35,9 +38,6 @@ const MIN_NAP: Duration = Duration::from_millis(1);
 /// one for each, and without it the call would stay open for ever.
 const OUTBOX: usize = 16_384;
 
-/// The largest UDP payload.
-const MAX_DATAGRAM: usize = 65_536;
-
 /// A running thread; dropping it stops and joins it.
 #[derive(Debug)]
 pub(super) struct MediaThread {
@@ -47,35 +47,18 @@ pub(super) struct MediaThread {
 }
 
 impl MediaThread {
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "the thread's ends, each used once"
-    )]
     pub(super) fn spawn(
         n: usize,
         port: MediaPort,
-        socket: UdpSocket,
         tick: Duration,
         room: Room,
-        orders: Receiver<Command>,
-        answers: Receiver<Answer<Ticket>>,
-        events: mpsc::Sender<MediaEvent>,
+        mut ends: Ends,
     ) -> io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let thread = thread::Builder::new()
             .name(format!("media-{n}"))
-            .spawn(move || {
-                let mut ends = Ends {
-                    socket,
-                    orders,
-                    answers,
-                    events,
-                    outbox: VecDeque::new(),
-                    errors: 0,
-                };
-                ends.run(room, tick, &stopped);
-            })?;
+            .spawn(move || ends.run(room, tick, &stopped))?;
         Ok(Self {
             port,
             stop,
@@ -112,8 +95,11 @@ fn nap(room: &Room, tick: Duration) -> Duration {
     })
 }
 
-struct Ends {
-    socket: UdpSocket,
+/// What a media thread reads and writes.
+pub(super) struct Ends {
+    socket: RtpSocket,
+    /// Sockets of single legs, where they may have one.
+    own: Option<OwnSockets>,
     orders: Receiver<Command>,
     answers: Receiver<Answer<Ticket>>,
     events: mpsc::Sender<MediaEvent>,
@@ -122,10 +108,28 @@ struct Ends {
 }
 
 impl Ends {
+    pub(super) fn new(
+        socket: RtpSocket,
+        own: Option<OwnSockets>,
+        orders: Receiver<Command>,
+        answers: Receiver<Answer<Ticket>>,
+        events: mpsc::Sender<MediaEvent>,
+    ) -> Self {
+        Self {
+            socket,
+            own,
+            orders,
+            answers,
+            events,
+            outbox: VecDeque::new(),
+            errors: 0,
+        }
+    }
+
     fn run(&mut self, mut room: Room, tick: Duration, stop: &AtomicBool) {
-        let mut buffer = vec![0; MAX_DATAGRAM];
+        let mut batch = Batch::new(BATCH);
         while !stop.load(Ordering::Relaxed) {
-            let turn = AssertUnwindSafe(|| self.turn(&mut room, &mut buffer));
+            let turn = AssertUnwindSafe(|| self.turn(&mut room, &mut batch));
             let more = catch_unwind(turn).unwrap_or_else(|_| {
                 tracing::error!("a media thread panicked; all its calls end and it goes on");
                 room.reset();
@@ -138,44 +142,94 @@ impl Ends {
     }
 
     /// Does all there is to do now; `true` if more is waiting at the socket.
-    fn turn(&mut self, room: &mut Room, buffer: &mut [u8]) -> bool {
-        let more = self.receive(room, buffer);
+    fn turn(&mut self, room: &mut Room, batch: &mut Batch) -> bool {
+        let more = self.receive(room, batch) | self.receive_own(room);
         let now = clock::now();
         // Orders come after the datagrams that were already waiting: a leg
         // named in this tick finds them held at the gate.
         for command in self.orders.try_iter() {
-            room.command(now, command);
+            match (command, &mut self.own) {
+                (Command::AddLeg(add), Some(own)) => add_leg(room, own, now, add),
+                (command, _) => room.command(now, command),
+            }
         }
         for answer in self.answers.try_iter() {
             room.answer(now, answer);
         }
         room.tick(now);
-        let socket = &self.socket;
-        room.send_due(clock::now(), &mut |to, datagram| {
-            socket::send(socket, to, datagram)
-        });
+        self.send(room);
+        let deaf = room.take_deaf();
+        if let Some(own) = self.own.as_mut().filter(|_| !deaf.is_empty()) {
+            own.close(|leg| deaf.contains(&leg.session));
+        }
         self.publish(room);
         more
     }
 
+    /// Sends what is due, from the socket that hears the leg.
+    fn send(&mut self, room: &mut Room) {
+        let (shared, own) = (&self.socket, &self.own);
+        room.send_due(clock::now(), &mut |leg, to, datagram| {
+            let socket = own.as_ref().and_then(|own| own.of_leg(leg));
+            socket.unwrap_or(shared).send(to, datagram)
+        });
+    }
+
     /// Takes what the socket holds; `true` if it holds more.
-    fn receive(&mut self, room: &mut Room, buffer: &mut [u8]) -> bool {
-        for _ in 0..BATCH {
-            match self.socket.recv_from(buffer) {
-                Ok((length, from)) => room.datagram(clock::now(), from, &buffer[..length]),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => {
-                    // Not a packet's fault and not a call's: say so the first time and count the rest.
-                    self.errors += 1;
-                    if self.errors.is_power_of_two() {
-                        tracing::error!(%error, count = self.errors, "receiving RTP failed");
+    fn receive(&mut self, room: &mut Room, batch: &mut Batch) -> bool {
+        for _ in 0..READS {
+            // One time for all of a read: what a session is told is what a capture records.
+            let mut arrived = None;
+            let read = self.socket.read(batch, |from, bytes| {
+                let now = *arrived.get_or_insert_with(clock::now);
+                room.datagram(now, from, bytes);
+            });
+            match read {
+                Ok(Read { datagrams, dropped }) => {
+                    if dropped > 0 {
+                        room.kernel_dropped(clock::now(), dropped);
                     }
-                    return false;
+                    if datagrams < batch.capacity() {
+                        return false;
+                    }
                 }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return self.failed(&error),
             }
         }
         true
+    }
+
+    /// The same for the sockets of single legs.
+    fn receive_own(&mut self, room: &mut Room) -> bool {
+        for _ in 0..READS {
+            let Some(own) = &mut self.own else {
+                return false;
+            };
+            let now = clock::now();
+            let mut dropped = 0;
+            let take = |leg, from, bytes: &[u8]| room.own_datagram(now, leg, from, bytes);
+            let more = own.read(take, |count| dropped += count);
+            if dropped > 0 {
+                room.kernel_dropped(now, dropped);
+            }
+            match more {
+                Ok(true) => {}
+                Ok(false) => return false,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return self.failed(&error),
+            }
+        }
+        true
+    }
+
+    /// Not a packet's fault and not a call's: says so the first time and counts the rest.
+    fn failed(&mut self, error: &io::Error) -> bool {
+        self.errors += 1;
+        if self.errors.is_power_of_two() {
+            tracing::error!(%error, count = self.errors, "receiving RTP failed");
+        }
+        false
     }
 
     /// Hands events to the desk without ever waiting for it.
@@ -188,12 +242,12 @@ impl Ends {
                     event: PlayEvent::Progress,
                     ..
                 }) if self.outbox.len() >= OUTBOX => continue,
-                MediaEventKind::Line(_) | MediaEventKind::Played(_)
+                MediaEventKind::Line(_) | MediaEventKind::Event(_) | MediaEventKind::Played(_)
                     if self.outbox.len() >= 2 * OUTBOX =>
                 {
                     let lost = room.counters().count_event_lost();
                     if lost.is_power_of_two() {
-                        tracing::error!(call = %event.call, lost, "the call desk does not keep up: lines or reports of playbacks are lost");
+                        tracing::error!(call = %event.call, lost, "the call desk does not keep up: lines are lost");
                     }
                     continue;
                 }
@@ -214,6 +268,21 @@ impl Ends {
     }
 }
 
+/// Adds a leg that may have a socket of its own.
+fn add_leg(room: &mut Room, own: &mut OwnSockets, now: Instant, mut add: AddLeg) {
+    let slot = match add.own.take().map(|port| own.add(port)).transpose() {
+        Ok(slot) => slot,
+        Err(error) => return add.answer(Err(LegRefused::Socket(error.to_string()))),
+    };
+    let placed = room.add_leg(now, &add);
+    match (slot, &placed) {
+        (Some(slot), Ok(leg)) => own.assign(slot, *leg),
+        (Some(slot), Err(_)) => own.remove(slot),
+        (None, _) => {}
+    }
+    add.answer(placed.map(|_| ()));
+}
+
 #[cfg(test)]
 mod tests {
     use crossbeam_channel::bounded;
@@ -222,14 +291,8 @@ mod tests {
     use crate::live::media::room::tests::{Rig, line};
 
     fn ends(events: mpsc::Sender<MediaEvent>) -> Ends {
-        Ends {
-            socket: UdpSocket::bind("127.0.0.1:0").unwrap(),
-            orders: bounded(0).1,
-            answers: bounded(0).1,
-            events,
-            outbox: VecDeque::new(),
-            errors: 0,
-        }
+        let socket = RtpSocket::bind("127.0.0.1:0".parse().unwrap(), 1 << 16).unwrap();
+        Ends::new(socket, None, bounded(0).1, bounded(0).1, events)
     }
 
     #[test]

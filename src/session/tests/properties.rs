@@ -196,7 +196,7 @@ impl Checked {
                     self.jobs.push(job);
                 }
                 Output::Line(line) => self.check_line(&line),
-                Output::Stats(_) => assert!(self.closed.is_none()),
+                Output::Stats(_) | Output::Event(_) => assert!(self.closed.is_none()),
                 Output::Closed(legs) => {
                     assert!(self.hung_up, "closed before the hang-up");
                     assert!(self.closed.replace(legs).is_none(), "closed twice");
@@ -345,7 +345,8 @@ impl Checked {
         ) in legs.iter().enumerate()
         {
             let judged = s.decoded + s.not_audio + s.unknown_payload + s.decode_errors;
-            let refused = s.late + s.duplicate + s.overflow + s.foreign_ssrc + s.sequence_jump;
+            let refused =
+                s.late + s.too_old + s.duplicate + s.overflow + s.foreign_ssrc + s.sequence_jump;
             assert_eq!(s.received, judged + refused, "{s:?}");
             assert_eq!(
                 self.datagrams[n],

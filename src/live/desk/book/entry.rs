@@ -12,7 +12,6 @@ use crate::call::{
     EndReason, GapReason, Leg, LegRecord, LegStats, Origin, TranscriptLine,
 };
 use crate::session::LegSnapshot;
-use crate::speech::SAMPLES_PER_MS;
 use crate::store::Write;
 
 /// Entries of one call's growing lists; what is beyond is noted once.
@@ -233,6 +232,9 @@ impl Entry {
         for mut old in old.legs {
             // What was undecided went down with the process that had it.
             old.audio.give_up(GapReason::NodeCrash);
+            for finding in &mut old.findings {
+                finding.until_ms.get_or_insert(shift_ms);
+            }
             self.base.push(LegSnapshot {
                 leg: old.leg.clone(),
                 stats: old.stats.clone(),
@@ -245,7 +247,7 @@ impl Entry {
             }
         }
         for mut leg in here {
-            leg.audio.start += shift_ms * SAMPLES_PER_MS;
+            leg.shift(shift_ms);
             add(&mut self.base, &leg, GapReason::NodeCrash);
         }
         self.between = GapReason::NodeCrash;
@@ -273,7 +275,8 @@ impl Entry {
     }
 
     /// Something happened to the call's media.
-    pub(super) fn event(&mut self, event: CallEvent) {
+    pub(super) fn event(&mut self, media: &CallId, mut event: CallEvent) {
+        event.at_ms += self.shift_of(self.zero_of(media));
         push_event(&mut self.record, event);
     }
 
@@ -310,12 +313,7 @@ impl Entry {
         mut line: TranscriptLine,
         writes: &mut Vec<Write>,
     ) {
-        let zero = self
-            .stints
-            .iter()
-            .find(|stint| stint.media == *media)
-            .map_or(self.opened, |stint| stint.zero);
-        let shift_ms = millis(zero.saturating_duration_since(self.opened));
+        let shift_ms = self.shift_of(self.zero_of(media));
         line.seq = self.record.lines;
         line.start_ms += shift_ms;
         line.end_ms += shift_ms;
@@ -363,9 +361,9 @@ impl Entry {
         } else {
             legs
         };
-        let shift = self.shift_of(zero);
+        let shift_ms = self.shift_of(zero);
         for mut leg in legs {
-            leg.audio.start += shift;
+            leg.shift(shift_ms);
             add(&mut self.base, &leg, self.between);
         }
         self.between = GapReason::Discontinuity;
@@ -446,10 +444,10 @@ impl Entry {
     fn count(&mut self) {
         let mut sums = self.base.clone();
         for stint in &self.stints {
-            let shift = self.shift_of(stint.zero);
+            let shift_ms = self.shift_of(stint.zero);
             for leg in &stint.legs {
                 let mut leg = leg.clone();
-                leg.audio.start += shift;
+                leg.shift(shift_ms);
                 add(&mut sums, &leg, self.between);
             }
         }
@@ -462,9 +460,14 @@ impl Entry {
         }
     }
 
-    /// What is added to a stint's times, in samples, to put them on the call's clock.
+    /// What is added to a stint's times, in milliseconds, to put them on the call's clock.
     fn shift_of(&self, zero: Instant) -> u64 {
-        millis(zero.saturating_duration_since(self.opened)) * SAMPLES_PER_MS
+        millis(zero.saturating_duration_since(self.opened))
+    }
+
+    fn zero_of(&self, media: &CallId) -> Instant {
+        let stint = self.stints.iter().find(|stint| stint.media == *media);
+        stint.map_or(self.opened, |stint| stint.zero)
     }
 
     fn at_ms(&self, now: Instant) -> u64 {

@@ -18,7 +18,7 @@ use jiff::Timestamp;
 
 pub(crate) use self::entry::{Entry, Held, History, Stint};
 use crate::call::{
-    CallId, CallStatus, EndReason, GapReason, Leg, Origin, Playback, TranscriptLine,
+    CallEvent, CallId, CallStatus, EndReason, GapReason, Leg, Origin, Playback, TranscriptLine,
 };
 use crate::play::PlayReport;
 use crate::session::LegSnapshot;
@@ -267,6 +267,17 @@ impl CallBook {
         } = self;
         if let Some(entry) = live.get(media).and_then(|call| open.get_mut(call)) {
             entry.line(media, line, writes);
+        }
+    }
+
+    /// Something happened to the call's media.
+    pub(crate) fn event(&mut self, media: &CallId, event: CallEvent) {
+        let Self {
+            open, live, writes, ..
+        } = self;
+        if let Some(entry) = live.get(media).and_then(|call| open.get_mut(call)) {
+            entry.event(media, event);
+            entry.write_record(writes);
         }
     }
 

@@ -25,7 +25,8 @@ impl Room {
         start: StreamStart,
     ) -> Result<(), PlayRefused> {
         let PlayOrder { leg, id, clip } = order;
-        let (key, resident) = self.resident(call).ok_or(PlayRefused::NotOpen)?;
+        let key = self.residents.key(call).ok_or(PlayRefused::NotOpen)?;
+        let resident = self.residents.get_mut(key).ok_or(PlayRefused::NotOpen)?;
         if !resident.session.is_open() {
             return Err(PlayRefused::NotOpen);
         }
@@ -40,7 +41,7 @@ impl Room {
     }
 
     pub(super) fn stop_play(&mut self, now: Instant, call: &CallId, id: Option<u64>) {
-        if let Some((session, _)) = self.resident(call) {
+        if let Some(session) = self.residents.key(call) {
             self.players.stop(now, id, |leg| leg.session == session);
         }
     }
@@ -48,7 +49,7 @@ impl Room {
     /// Whatever is played to a call ends with it, and that is told before its end is.
     pub(super) fn silence(&mut self, now: Instant, session: SessionKey) {
         self.players.stop(now, None, |leg| leg.session == session);
-        let nowhere = &mut |_: SocketAddr, _: &[u8]| Ok(());
+        let nowhere = &mut |_: LegKey, _: SocketAddr, _: &[u8]| Ok(());
         for leg in self.players.due(now) {
             if leg.session == session {
                 self.play_leg(now, leg, nowhere);
@@ -61,7 +62,7 @@ impl Room {
     pub(in crate::live::media) fn send_due(
         &mut self,
         now: Instant,
-        send: &mut impl FnMut(SocketAddr, &[u8]) -> Result<(), SendError>,
+        send: &mut impl FnMut(LegKey, SocketAddr, &[u8]) -> Result<(), SendError>,
     ) {
         for leg in self.players.due(now) {
             self.contain(now, leg.session, |room| room.play_leg(now, leg, send));
@@ -72,10 +73,10 @@ impl Room {
         &mut self,
         now: Instant,
         key: LegKey,
-        send: &mut impl FnMut(SocketAddr, &[u8]) -> Result<(), SendError>,
+        send: &mut impl FnMut(LegKey, SocketAddr, &[u8]) -> Result<(), SendError>,
     ) {
         let LegKey { session, leg } = key;
-        let Some(resident) = self.residents.get_mut(&session) else {
+        let Some(resident) = self.residents.get_mut(session) else {
             self.players.remove(|gone| gone.session == session);
             return;
         };
@@ -91,7 +92,9 @@ impl Room {
             Wish::Send(datagram) => {
                 let source = resident.source(leg);
                 let gone = || SendError::Refused("nobody speaks for the leg any more".to_owned());
-                let sent = source.ok_or_else(gone).and_then(|to| send(to, datagram));
+                let sent = source
+                    .ok_or_else(gone)
+                    .and_then(|to| send(key, to, datagram));
                 counters.count_sent(sent.is_ok());
                 sent
             }

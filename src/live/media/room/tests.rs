@@ -3,8 +3,9 @@ mod playing;
 use crossbeam_channel::{Receiver, bounded};
 
 use super::*;
-use crate::call::TranscriptLine;
+use crate::call::{Leg, TranscriptLine};
 use crate::clock;
+use crate::session::Expected;
 use crate::speech::pool::{EngineFactory, Pool};
 use crate::speech::{Recognition, TranscribeError, Transcriber};
 
@@ -55,13 +56,15 @@ impl Rig {
 
     fn place(&mut self, call: &str, leg: &str, source: &str) -> Result<(), LegRefused> {
         let (reply, mut answer) = tokio::sync::oneshot::channel();
-        let order = Command::AddLeg {
+        let order = Command::AddLeg(AddLeg {
             call: call.parse().unwrap(),
             leg: leg.parse().unwrap(),
             source: source.parse().unwrap(),
+            expected: Expected::default(),
             may_exist: true,
+            own: None,
             reply,
-        };
+        });
         self.room.command(self.now, order);
         answer.try_recv().expect("the room answers at once")
     }
@@ -78,6 +81,27 @@ impl Rig {
         bytes.extend([0xff; 160]);
         self.room
             .datagram(self.now, source.parse().unwrap(), &bytes);
+    }
+
+    /// A prompt from `first` on, without a tick; the next packet's number.
+    fn speak(&mut self, source: &str, first: u16) -> u16 {
+        let prompt = include_bytes!("../../../../fixtures/prompts/account-number.wav");
+        let samples = prompt[44..]
+            .chunks_exact(2)
+            .map(|b| i16::from_le_bytes([b[0], b[1]]));
+        let ulaw: Vec<u8> = samples.map(asterscribe_codecs::g711::encode_ulaw).collect();
+        let mut seq = first;
+        for payload in ulaw.chunks_exact(160) {
+            let mut bytes = vec![0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+            bytes[2..4].copy_from_slice(&seq.to_be_bytes());
+            bytes[4..8].copy_from_slice(&(u32::from(seq) * 160).to_be_bytes());
+            bytes.extend(payload);
+            self.room
+                .datagram(self.now, source.parse().unwrap(), &bytes);
+            self.now += MS * 20;
+            seq += 1;
+        }
+        seq
     }
 
     fn pass(&mut self, time: Duration) {
@@ -102,7 +126,7 @@ impl Rig {
     }
 
     fn key(&self, call: &str) -> SessionKey {
-        self.room.by_call[&call.parse::<CallId>().unwrap()]
+        self.room.residents.key(&call.parse().unwrap()).unwrap()
     }
 }
 
@@ -156,7 +180,8 @@ fn what_was_held_for_a_second_leg_does_not_turn_back_the_first_ones_time() {
         rig.pass(MS * 20);
     }
     rig.place("c", "callee", B).unwrap();
-    let heard = rig.room.residents[&rig.key("c")].last_heard;
+    let key = rig.key("c");
+    let heard = rig.room.residents.get_mut(key).unwrap().last_heard;
     assert_eq!(heard, rig.now - MS * 20);
     rig.send(B, 20);
     rig.hang_up("c");
@@ -178,21 +203,9 @@ fn a_call_that_has_been_hung_up_takes_no_source() {
     rig.place("c", "caller", A).unwrap();
     // Its last words keep it in the room.
     let key = rig.key("c");
-    let prompt = include_bytes!("../../../../fixtures/prompts/account-number.wav");
-    let samples = prompt[44..]
-        .chunks_exact(2)
-        .map(|b| i16::from_le_bytes([b[0], b[1]]));
-    let ulaw: Vec<u8> = samples.map(asterscribe_codecs::g711::encode_ulaw).collect();
-    for (seq, payload) in (0u16..).zip(ulaw.chunks_exact(160)) {
-        let mut bytes = vec![0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
-        bytes[2..4].copy_from_slice(&seq.to_be_bytes());
-        bytes[4..8].copy_from_slice(&(u32::from(seq) * 160).to_be_bytes());
-        bytes.extend(payload);
-        rig.room.datagram(rig.now, A.parse().unwrap(), &bytes);
-        rig.now += MS * 20;
-    }
+    rig.speak(A, 0);
     rig.hang_up("c");
-    assert!(rig.room.residents.contains_key(&key));
+    assert!(rig.room.residents.get_mut(key).is_some());
     assert_eq!(rig.place("c", "callee", B), Err(LegRefused::NotOpen));
     assert_eq!(rig.place("d", "caller", B), Ok(()));
     assert_eq!(rig.place("d", "callee", A), Ok(()));
@@ -240,6 +253,34 @@ fn a_silent_call_is_reported_once() {
 }
 
 #[test]
+fn a_leg_that_hears_nothing_learns_who_sends_and_the_others_do_not() {
+    let mut rig = Rig::new();
+    for (call, source) in [("c", A), ("d", B), ("e", "192.0.2.9:4010")] {
+        rig.open(call);
+        rig.place(call, "caller", source).unwrap();
+    }
+    let stranger = "127.0.0.1:4099";
+    for n in 0..150 {
+        rig.send(B, n);
+        rig.send(stranger, n);
+        rig.pass(MS * 20);
+    }
+    let events = rig.room.take_events().into_iter();
+    let told: Vec<_> = events
+        .filter_map(|event| match event.kind {
+            MediaEventKind::Event(told) => Some((event.call.to_string(), told.text)),
+            _ => None,
+        })
+        .filter(|(_, text)| text.starts_with("unexpected_source"))
+        .collect();
+    let [(call, text)] = told.as_slice() else {
+        panic!("{told:?}");
+    };
+    assert_eq!(call, "c");
+    assert!(text.contains(stranger) && text.contains(A), "{text}");
+}
+
+#[test]
 fn a_panic_in_one_call_ends_that_call_and_no_other() {
     let mut rig = Rig::new();
     for (call, source) in [("c", A), ("d", B)] {
@@ -279,4 +320,62 @@ fn a_panic_elsewhere_ends_all_calls_and_the_room_goes_on() {
     rig.send(B, 1);
     rig.hang_up("c");
     assert_eq!(rig.closed(), [("c".to_owned(), Some(1))]);
+}
+
+#[test]
+fn a_tick_that_comes_late_changes_nothing() {
+    // A pause in which the sentence ends, and in which a packet is given up.
+    let heard = [1, 20, 5000].map(|tick| {
+        let mut rig = Rig::new();
+        rig.open("c");
+        rig.place("c", "caller", A).unwrap();
+        let next = rig.speak(A, 0);
+        rig.send(A, next + 1);
+        for _ in 0..1000 / tick {
+            rig.pass(MS * tick);
+        }
+        rig.now += MS * (1000 % tick);
+        let next = rig.speak(A, next + 50);
+        rig.send(A, next);
+        rig.hang_up("c");
+        while !rig.room.is_empty() {
+            let answer = rig.answers.recv().unwrap();
+            rig.room.answer(rig.now, answer);
+        }
+        let events = rig.room.take_events().into_iter();
+        let told = events.filter_map(|event| match event.kind {
+            MediaEventKind::Stats(_) | MediaEventKind::Idle => None,
+            told => Some(format!("{told:?}")),
+        });
+        told.collect::<Vec<_>>()
+    });
+    assert!(heard[0].len() > 2, "{heard:?}");
+    assert_eq!(heard[0], heard[1]);
+    assert_eq!(heard[0], heard[2]);
+}
+
+#[test]
+fn what_the_kernel_dropped_is_counted_beside_what_came() {
+    let mut rig = Rig::new();
+    rig.room.kernel_dropped(rig.now, 7);
+    rig.room.kernel_dropped(rig.now, 3);
+    rig.send(A, 1);
+    rig.pass(MS);
+    let counters = rig.room.counters();
+    assert_eq!((counters.kernel_drops(), counters.datagrams()), (10, 1));
+}
+
+#[test]
+fn a_slot_that_is_used_again_does_not_hear_its_former_call() {
+    let mut rig = Rig::new();
+    rig.open("c");
+    let former = rig.key("c");
+    rig.place("c", "caller", A).unwrap();
+    rig.hang_up("c");
+    rig.open("d");
+    assert_ne!(rig.key("d"), former);
+    assert!(rig.room.residents.get_mut(former).is_none());
+    let (now, job) = (rig.now, Input::Hangup);
+    rig.room.feed(now, former, job);
+    assert!(rig.room.residents.get_mut(rig.key("d")).is_some());
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{Entry, millis};
+use super::{Entry, millis, push_event};
 use crate::call::{CallEvent, CallEventKind, Playback, PlaybackState};
 use crate::play::{PlayEvent, PlayReport};
 
@@ -74,11 +74,12 @@ impl Entry {
             text.push_str(&reason);
         }
         let leg = Some(leg.clone());
-        self.event(CallEvent {
+        let event = CallEvent {
             at_ms,
             kind,
             leg,
             text,
-        });
+        };
+        push_event(&mut self.record, event);
     }
 }

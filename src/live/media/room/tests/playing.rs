@@ -29,7 +29,7 @@ impl Rig {
         let end = self.now + time;
         let mut heard = Vec::new();
         loop {
-            self.room.send_due(self.now, &mut |to, datagram| {
+            self.room.send_due(self.now, &mut |_, to, datagram| {
                 let packet = Packet::parse(datagram).unwrap();
                 heard.push((to, packet.payload[0], packet.payload[1]));
                 Ok(())
@@ -155,7 +155,7 @@ fn what_the_system_refuses_is_counted_and_told() {
     rig.open("c");
     rig.place("c", "caller", A).unwrap();
     rig.play("c", "caller", 1, 5).unwrap();
-    rig.room.send_due(rig.now, &mut |_, _| {
+    rig.room.send_due(rig.now, &mut |_, _, _| {
         Err(SendError::Refused("no route".to_owned()))
     });
     assert_eq!(

@@ -1,0 +1,151 @@
+//! What comes out depends on what arrived when, not on how often anybody looked:
+//! a live server that ticks and a replay that runs every timer agree.
+
+use std::time::{Duration, Instant};
+
+use asterscribe_rtp::testkit::netem::{Loss, Netem, NetemConfig};
+use asterscribe_rtp::testkit::{build, origin};
+use asterscribe_rtp::{
+    Placed, Receiver, ReceiverConfig, ReceiverStats, Released, ReorderConfig, RestartReason,
+};
+
+const MS: Duration = Duration::from_millis(1);
+
+/// When the receiver is polled.
+#[derive(Debug, Clone, Copy)]
+enum Polling {
+    /// After every datagram and at every deadline.
+    Exact,
+    /// At every multiple of this and at no other time.
+    Every(Duration),
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Out {
+    Packet(u64, u64, Vec<u8>),
+    Lost(u64),
+    Restart(RestartReason),
+}
+
+struct Run {
+    receiver: Receiver,
+    now: Instant,
+    out: Vec<Out>,
+}
+
+impl Run {
+    fn drain(&mut self) {
+        while let Some(released) = self.receiver.poll(self.now) {
+            self.out.push(match released {
+                Released::Packet(Placed {
+                    seq, time, payload, ..
+                }) => Out::Packet(seq.0, time.0, payload.to_vec()),
+                Released::Lost { count } => Out::Lost(count),
+                Released::Restart { reason } => Out::Restart(reason),
+            });
+        }
+        assert!(self.receiver.stats().is_balanced());
+    }
+
+    /// Polls whenever it is time to, up to and at `until`.
+    fn advance(&mut self, polling: Polling, until: Instant) {
+        let next = |run: &Self| match polling {
+            Polling::Exact => run.receiver.deadline(),
+            Polling::Every(tick) => {
+                let ticks = (run.now - origin()).as_nanos() / tick.as_nanos() + 1;
+                Some(origin() + tick * u32::try_from(ticks).expect("a short test"))
+            }
+        };
+        while let Some(due) = next(self).filter(|due| *due <= until) {
+            self.now = self.now.max(due);
+            self.drain();
+        }
+        self.now = until;
+    }
+}
+
+fn run(
+    arrivals: &[(Instant, Vec<u8>)],
+    polling: Polling,
+    reorder: ReorderConfig,
+) -> (Vec<Out>, ReceiverStats) {
+    let mut run = Run {
+        receiver: Receiver::new(ReceiverConfig {
+            reorder,
+            ..ReceiverConfig::default()
+        }),
+        now: origin(),
+        out: Vec::new(),
+    };
+    for (at, datagram) in arrivals {
+        run.advance(polling, *at);
+        let _verdict = run.receiver.receive(*at, datagram);
+        if matches!(polling, Polling::Exact) {
+            run.drain();
+        }
+    }
+    let end = run.now + Duration::from_secs(5);
+    run.advance(polling, end);
+    run.receiver.close();
+    run.drain();
+    (run.out, *run.receiver.stats())
+}
+
+/// A leg with everything that time decides: gaps, lateness, a change of source,
+/// a jump of the sequence, and arrivals at the very end of a wait.
+fn arrivals(seed: u64) -> Vec<(Instant, Vec<u8>)> {
+    let config = NetemConfig {
+        loss: Loss::Bursts {
+            enter: 0.05,
+            leave: 0.3,
+            good: 0.01,
+            bad: 0.8,
+        },
+        delay: 30 * MS,
+        jitter: 50 * MS,
+        reorder: 0.1,
+        // With packets 20 ms apart, this makes many arrive just when they are given up.
+        reorder_delay: 140 * MS,
+        duplicate: 0.1,
+    };
+    let mut netem = Netem::new(config, seed);
+    for n in 0..600_u32 {
+        let (ssrc, seq) = match n {
+            0..200 => (1, 65_400 + n),
+            200..400 => (2, 7 + n),
+            _ => (2, 20_000 + n),
+        };
+        let packet = build::packet(seq as u16).ssrc(ssrc).time(n * 160);
+        let datagram = packet.payload(&n.to_be_bytes()).bytes();
+        netem.send(origin() + 20 * MS * n, &datagram);
+    }
+    let end = origin() + Duration::from_secs(60);
+    // In whole milliseconds, so that arrivals, deadlines and ticks coincide at times.
+    std::iter::from_fn(|| netem.poll(end))
+        .map(|(at, datagram)| {
+            let ms = (at - origin()).as_millis() as u32;
+            (origin() + MS * ms, datagram)
+        })
+        .collect()
+}
+
+#[test]
+fn the_result_does_not_depend_on_when_it_is_polled() {
+    let small = ReorderConfig {
+        capacity: 8,
+        ..ReorderConfig::default()
+    };
+    for seed in 0..40 {
+        let arrivals = arrivals(seed);
+        for reorder in [ReorderConfig::default(), small] {
+            let (out, stats) = run(&arrivals, Polling::Exact, reorder);
+            assert!(stats.late > 0 && stats.lost > 0 && stats.restarts > 0);
+            for tick in [1, 5, 7, 20] {
+                let polling = Polling::Every(tick * MS);
+                let (other_out, other_stats) = run(&arrivals, polling, reorder);
+                assert_eq!(other_stats, stats, "seed {seed}, every {tick} ms");
+                assert_eq!(other_out, out, "seed {seed}, every {tick} ms");
+            }
+        }
+    }
+}

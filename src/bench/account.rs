@@ -1,0 +1,122 @@
+//! Contract C1 for one flow: what a leg says it received is what was sent, and
+//! its audio is all accounted for. Pure, so that it can be shown to fail.
+
+use asterscribe::session::{Depth, LegSnapshot};
+
+use super::generator::PACE;
+
+/// Samples of 16 kHz in a packet.
+const SAMPLES: u64 = 320;
+
+/// Whether a leg that was sent `packets` in order, none missing, says so once its call is over.
+///
+/// # Errors
+/// The first thing that is not as it should be.
+pub(super) fn check(leg: &LegSnapshot, packets: u64, depth: Depth) -> Result<(), String> {
+    let stats = &leg.stats;
+    let expected = [
+        ("received", stats.received, packets),
+        (
+            "decoded",
+            stats.decoded,
+            if depth == Depth::Speech { packets } else { 0 },
+        ),
+        ("lost", stats.lost, 0),
+        ("late", stats.late, 0),
+        ("duplicate", stats.duplicate, 0),
+        ("overflow", stats.overflow, 0),
+        ("malformed", stats.malformed, 0),
+        ("rtcp", stats.rtcp, 0),
+        ("not_rtp", stats.not_rtp, 0),
+        ("sequence_jump", stats.sequence_jump, 0),
+        ("overload_shed", stats.overload_shed, 0),
+        ("foreign_ssrc", stats.foreign_ssrc, 0),
+        ("restarts", stats.restarts, 0),
+        ("not_audio", stats.not_audio, 0),
+        ("unknown_payload", stats.unknown_payload, 0),
+        ("decode_errors", stats.decode_errors, 0),
+        ("unrecognised", stats.unrecognised, 0),
+        (
+            "audio_ms",
+            stats.audio_ms,
+            packets * PACE.as_millis() as u64,
+        ),
+        ("lost_ms", stats.lost_ms, 0),
+        ("silent_ms", stats.silent_ms, 0),
+    ];
+    for (name, is, should) in expected {
+        if is != should {
+            return Err(format!("{name} is {is}, not {should}"));
+        }
+    }
+    let audio = &leg.audio;
+    if !audio.is_conserved() {
+        return Err(format!("the audio's parts are not its span: {audio:?}"));
+    }
+    if audio.pending > 0 {
+        return Err(format!(
+            "{} samples are pending after the end",
+            audio.pending
+        ));
+    }
+    if audio.span.abs_diff(packets * SAMPLES) > SAMPLES {
+        return Err(format!(
+            "a span of {} samples for {packets} packets",
+            audio.span
+        ));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use asterscribe::call::Leg;
+
+    use super::*;
+
+    fn leg(packets: u64) -> LegSnapshot {
+        let mut leg = LegSnapshot::new(Leg::caller());
+        leg.stats.received = packets;
+        leg.stats.decoded = packets;
+        leg.stats.audio_ms = packets * 20;
+        leg.audio.span = packets * SAMPLES;
+        leg.audio.non_speech = packets * SAMPLES;
+        leg
+    }
+
+    type Spoil = fn(&mut LegSnapshot);
+
+    #[test]
+    fn a_leg_that_has_it_all_passes_and_one_that_has_not_is_told_why() {
+        assert_eq!(check(&leg(50), 50, Depth::Speech), Ok(()));
+        let broken: [(&str, Spoil); 7] = [
+            ("received is 49", |leg| leg.stats.received -= 1),
+            ("decoded is 49", |leg| leg.stats.decoded -= 1),
+            ("lost is 1", |leg| leg.stats.lost += 1),
+            ("lost_ms is 20", |leg| leg.stats.lost_ms += 20),
+            ("not its span", |leg| leg.audio.non_speech -= 1),
+            ("pending", |leg| {
+                leg.audio.pending = leg.audio.non_speech;
+                leg.audio.non_speech = 0;
+            }),
+            ("a span of", |leg| {
+                leg.audio.span -= 2 * SAMPLES;
+                leg.audio.non_speech -= 2 * SAMPLES;
+            }),
+        ];
+        for (word, spoil) in broken {
+            let mut leg = leg(50);
+            spoil(&mut leg);
+            let told = check(&leg, 50, Depth::Speech).unwrap_err();
+            assert!(told.contains(word), "{told}");
+        }
+    }
+
+    #[test]
+    fn reception_alone_decodes_nothing() {
+        let mut leg = leg(50);
+        assert!(check(&leg, 50, Depth::Ordered).is_err());
+        leg.stats.decoded = 0;
+        assert_eq!(check(&leg, 50, Depth::Ordered), Ok(()));
+    }
+}

@@ -1,0 +1,269 @@
+//! `asterscribe bench media`: what the media path costs per packet and per
+//! call, beside a bare sink, Python and GStreamer, in one run.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use asterscribe::clock;
+use clap::{Args, ValueEnum};
+
+use super::cpus::{self, Cpus};
+use super::payload::Payload;
+use super::receivers::Subject;
+use super::report::{Floor, Machine, Report, Skipped};
+use super::round::{self, Case, MAX_STOLEN, Round};
+use super::{floor, isolate, proc};
+
+/// How to run it.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// One short round of each with few flows: shows that it works, judges nothing.
+    #[arg(long)]
+    quick: bool,
+    /// How to print the result.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+    /// Set by the program itself when it has a network namespace of its own.
+    #[arg(long, hide = true)]
+    inside: bool,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Format {
+    Text,
+    Json,
+    Markdown,
+}
+
+/// Exit status of a run that lost a packet, or whose books did not balance.
+const DISQUALIFIED: u8 = 3;
+
+/// Disturbed rounds are repeated as long as the run is younger than this.
+const REPEAT_UNTIL: Duration = Duration::from_secs(150);
+
+/// How much of everything.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Scale {
+    /// Rounds of reception alone, and of everything else.
+    pub(super) rounds: [u32; 2],
+    /// Measured packets of each flow.
+    pub(super) packets: u32,
+    /// The same for the receivers that we are compared with.
+    pub(super) packets_of_others: u32,
+    /// The same where memory is measured under speech that does not end.
+    pub(super) packets_of_monologue: u32,
+    /// Length of a loop of the stages behind reception.
+    floor: Duration,
+    /// Flows for the figures per packet.
+    pub(super) flows: u32,
+    /// Flows that the others can bear.
+    pub(super) flows_of_others: u32,
+    /// Flows between which the cost of a call must not rise.
+    pub(super) growth: [u32; 3],
+}
+
+const FULL: Scale = Scale {
+    rounds: [5, 3],
+    packets: 150,
+    packets_of_others: 100,
+    packets_of_monologue: 300,
+    floor: Duration::from_millis(400),
+    flows: 800,
+    flows_of_others: 100,
+    growth: [10, 100, 1_000],
+};
+
+pub(super) const QUICK: Scale = Scale {
+    rounds: [1, 1],
+    packets: 40,
+    packets_of_others: 40,
+    packets_of_monologue: 60,
+    floor: Duration::from_millis(50),
+    flows: 100,
+    flows_of_others: 20,
+    growth: [5, 20, 100],
+};
+
+/// Runs it and prints what came of it.
+pub(super) fn run(options: Options) -> Result<ExitCode> {
+    if !options.inside {
+        isolate::enter()?;
+    }
+    isolate::raise_file_limit()?;
+    let scale = if options.quick { QUICK } else { FULL };
+    let mut bench = Conductor::new(scale)?;
+    if !options.quick {
+        bench.repeat_until = Some(clock::now() + REPEAT_UNTIL);
+    }
+    bench.play()?;
+    let report = Report {
+        machine: bench.machine(options.inside),
+        scale,
+        quick: options.quick,
+        rounds: bench.rounds,
+        floors: bench.floors,
+        skipped: bench.skipped,
+    };
+    let text = match options.format {
+        Format::Text => report.to_text(),
+        Format::Json => report.to_json()?,
+        Format::Markdown => report.to_markdown(),
+    };
+    write!(io::stdout(), "{text}").context("cannot print the report")?;
+    Ok(if report.disqualified().is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(DISQUALIFIED)
+    })
+}
+
+struct Conductor {
+    scale: Scale,
+    cpus: Cpus,
+    repeat_until: Option<Instant>,
+    rounds: Vec<Round>,
+    floors: Vec<Floor>,
+    skipped: Vec<Skipped>,
+}
+
+impl Conductor {
+    fn new(scale: Scale) -> Result<Self> {
+        Ok(Self {
+            scale,
+            cpus: Cpus::choose()?,
+            repeat_until: None,
+            rounds: Vec::new(),
+            floors: Vec::new(),
+            skipped: Vec::new(),
+        })
+    }
+
+    fn play(&mut self) -> Result<()> {
+        self.reception()?;
+        self.others()?;
+        self.whole_path()?;
+        self.growth()?;
+        self.memory()
+    }
+
+    /// G1: a sink before and after each round of ours.
+    fn reception(&mut self) -> Result<()> {
+        let (flows, packets) = (self.scale.flows, self.scale.packets);
+        self.measure(Subject::Sink, flows, Payload::Silence, packets)?;
+        for _ in 0..self.scale.rounds[0] {
+            for subject in [Subject::Ordered, Subject::Sink] {
+                self.measure(subject, flows, Payload::Silence, packets)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// G2: in turns, at a load that all of them can bear.
+    fn others(&mut self) -> Result<()> {
+        let mut there = vec![Subject::Ordered];
+        for subject in [
+            Subject::PythonShared,
+            Subject::PythonEach,
+            Subject::Gstreamer,
+        ] {
+            match subject.missing() {
+                None => there.push(subject),
+                Some(why) => self.skipped.push(Skipped { subject, why }),
+            }
+        }
+        let (flows, packets) = (self.scale.flows_of_others, self.scale.packets_of_others);
+        for _ in 0..self.scale.rounds[1] {
+            for subject in there.clone() {
+                let measured = self.measure(subject, flows, Payload::Silence, packets);
+                let Err(error) = measured else {
+                    continue;
+                };
+                if subject == Subject::Ordered {
+                    return Err(error);
+                }
+                // It is not ours to mend; the report says that it is missing.
+                let why = format!("{error:#}");
+                self.skipped.push(Skipped { subject, why });
+                there.retain(|&other| other != subject);
+            }
+        }
+        Ok(())
+    }
+
+    /// G3: with and without speech, and what the stages cost alone.
+    fn whole_path(&mut self) -> Result<()> {
+        let (flows, packets) = (self.scale.flows, self.scale.packets);
+        for _ in 0..self.scale.rounds[1] {
+            for payload in [Payload::Silence, Payload::Speech] {
+                self.measure(Subject::Speech, flows, payload, packets)?;
+                self.floors.push(Floor {
+                    payload,
+                    ns_per_packet: floor::measure(payload, self.scale.floor, self.cpus.receiver)?,
+                    disturbed: cpus::stolen(self.cpus.receiver)? > MAX_STOLEN,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// G5.
+    fn growth(&mut self) -> Result<()> {
+        for _ in 0..self.scale.rounds[1] {
+            for flows in self.scale.growth {
+                let packets = self.scale.packets;
+                self.measure(Subject::Speech, flows, Payload::Speech, packets)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// G4: memory hardly varies, one round tells.
+    fn memory(&mut self) -> Result<()> {
+        let [.., flows] = self.scale.growth;
+        for (payload, packets) in [
+            (Payload::Silence, self.scale.packets),
+            (Payload::Monologue, self.scale.packets_of_monologue),
+        ] {
+            self.measure(Subject::Speech, flows, payload, packets)?;
+        }
+        Ok(())
+    }
+
+    /// One round, and once more if it was disturbed and there is time.
+    fn measure(
+        &mut self,
+        subject: Subject,
+        flows: u32,
+        payload: Payload,
+        packets: u32,
+    ) -> Result<()> {
+        let case = Case {
+            subject,
+            flows,
+            payload,
+            packets,
+        };
+        for _ in 0..2 {
+            let round = round::run(case, self.cpus)
+                .with_context(|| format!("{} with {flows} flows", subject.name()))?;
+            let again = round.disturbed.is_some();
+            self.rounds.push(round);
+            if !again || self.repeat_until.is_none_or(|until| clock::now() >= until) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn machine(&self, own_network: bool) -> Machine {
+        Machine {
+            processor: proc::processor(),
+            kernel: proc::kernel(),
+            receiver_cpu: self.cpus.receiver,
+            sender_cpu: self.cpus.sender,
+            own_network,
+        }
+    }
+}

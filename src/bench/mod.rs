@@ -1,0 +1,52 @@
+//! `asterscribe bench`: what this program costs on this machine, beside what
+//! others cost here, in one run. [`media`] is the conductor; each part that is
+//! measured, and the one that sends, is a process of its own, so that the
+//! kernel counts their CPU time apart.
+
+mod account;
+mod cpus;
+mod figures;
+mod floor;
+mod generator;
+mod isolate;
+mod media;
+mod part;
+mod payload;
+mod proc;
+mod receivers;
+mod report;
+mod round;
+mod server;
+mod sink;
+mod wire;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Subcommand;
+
+/// What can be measured; the hidden ones are the parts that the others start.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Bench {
+    /// The media path: CPU per packet and per call, memory per call, and ratios to other receivers.
+    Media(media::Options),
+    /// Sends RTP as asked on standard input.
+    #[command(hide = true)]
+    Generate(generator::Options),
+    /// The media plane without anything around it.
+    #[command(hide = true)]
+    Serve(server::Options),
+    /// Counts datagrams and does nothing else.
+    #[command(hide = true)]
+    Sink,
+}
+
+/// Does what is asked.
+pub(crate) fn run(what: Bench) -> Result<ExitCode> {
+    match what {
+        Bench::Media(options) => media::run(options),
+        Bench::Generate(options) => generator::run(&options).map(|()| ExitCode::SUCCESS),
+        Bench::Serve(options) => server::run(&options).map(|()| ExitCode::SUCCESS),
+        Bench::Sink => sink::run().map(|()| ExitCode::SUCCESS),
+    }
+}

@@ -1,0 +1,108 @@
+//! What the flows carry.
+
+use asterscribe_codecs::g711::encode_ulaw;
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+
+/// Samples, and bytes, of a 20 ms packet of µ-law.
+pub(super) const PACKET: usize = 160;
+
+/// Three of the recorded prompts: synthetic voices, 8 kHz, 16 bits.
+const PROMPTS: [&[u8]; 3] = [
+    include_bytes!("../../fixtures/prompts/support-greeting.wav"),
+    include_bytes!("../../fixtures/prompts/account-number.wav"),
+    include_bytes!("../../fixtures/prompts/phone-problem.wav"),
+];
+
+/// Bytes before the samples in each of them.
+const WAV_HEADER: usize = 44;
+
+/// Packets of background noise after each prompt: long enough to end an utterance.
+const PAUSE: usize = 50;
+
+/// Mean magnitude below which 20 ms of a prompt are no voice.
+const QUIET: u64 = 200;
+
+/// Kinds of audio.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, ValueEnum, Serialize, Deserialize,
+)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Payload {
+    /// Digital silence.
+    Silence,
+    /// Sentences with a second of line noise after each, some 70 % speech.
+    Speech,
+    /// Speech without a pause: one utterance that does not end.
+    Monologue,
+}
+
+impl Payload {
+    /// The audio, to be repeated for ever: packets of µ-law.
+    pub(super) fn packets(self) -> Vec<[u8; PACKET]> {
+        let spoken = PROMPTS.map(samples);
+        match self {
+            Self::Silence => vec![encode(&[0; PACKET])],
+            Self::Speech => spoken
+                .iter()
+                .flat_map(|prompt| prompt.iter().copied().chain(noise()))
+                .map(|packet| encode(&packet))
+                .collect(),
+            Self::Monologue => spoken
+                .iter()
+                .flatten()
+                .filter(|packet| loudness(packet) >= QUIET)
+                .map(encode)
+                .collect(),
+        }
+    }
+}
+
+fn samples(wav: &[u8]) -> Vec<[i16; PACKET]> {
+    let samples: Vec<_> = wav[WAV_HEADER..]
+        .chunks_exact(2)
+        .map(|bytes| i16::from_le_bytes([bytes[0], bytes[1]]))
+        .collect();
+    samples.as_chunks().0.to_vec()
+}
+
+/// White noise some 60 dB below full scale.
+fn noise() -> impl Iterator<Item = [i16; PACKET]> {
+    let mut state = 1u32;
+    (0..PAUSE).map(move |_| {
+        std::array::from_fn(|_| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 16) as i16 / 1024
+        })
+    })
+}
+
+fn encode(samples: &[i16; PACKET]) -> [u8; PACKET] {
+    samples.map(encode_ulaw)
+}
+
+fn loudness(samples: &[i16; PACKET]) -> u64 {
+    let sum: u64 = samples
+        .iter()
+        .map(|sample| u64::from(sample.unsigned_abs()))
+        .sum();
+    sum / PACKET as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_is_what_its_name_says() {
+        let count = |payload: Payload| payload.packets().len();
+        assert_eq!(Payload::Silence.packets(), [[0xff; PACKET]]);
+        let (speech, monologue) = (count(Payload::Speech), count(Payload::Monologue));
+        // The prompts last 8.5 s, less a part of a packet each.
+        assert!((420..=430).contains(&(speech - 3 * PAUSE)), "{speech}");
+        assert!(
+            monologue > 250 && monologue < speech - 3 * PAUSE,
+            "{monologue}"
+        );
+    }
+}

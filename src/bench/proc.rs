@@ -1,0 +1,221 @@
+//! What `/proc` tells of a process and of the network: parsed here, read here,
+//! nowhere else in the bench.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+
+use anyhow::{Context, Result};
+
+/// Time of a thread, or of all threads of a process.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Sched {
+    /// On a processor, ns.
+    pub(super) ran_ns: u64,
+    /// Ready to run and waiting for one, ns.
+    pub(super) waited_ns: u64,
+}
+
+/// Memory of a process.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Memory {
+    /// Resident now, bytes.
+    pub(super) resident: u64,
+}
+
+/// A UDP socket as the kernel lists it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Socket {
+    /// Bytes that wait to be read.
+    pub(super) waiting: u64,
+    /// Datagrams dropped for want of room.
+    pub(super) drops: u64,
+}
+
+/// UDP counters of a network namespace.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Udp {
+    /// Datagrams that programs have read.
+    pub(super) read: u64,
+    /// Datagrams dropped for want of room in a socket.
+    pub(super) no_room: u64,
+}
+
+/// All threads of a process, those that have ended left out.
+pub(super) fn process(pid: u32) -> Result<Sched> {
+    let mut sum = Sched::default();
+    for task in fs::read_dir(format!("/proc/{pid}/task"))? {
+        let path = task?.path().join("schedstat");
+        match fs::read_to_string(path) {
+            Ok(text) => {
+                let thread = sched(&text).context("a schedstat that is none")?;
+                sum.ran_ns += thread.ran_ns;
+                sum.waited_ns += thread.waited_ns;
+            }
+            // It has just ended.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(sum)
+}
+
+/// The calling thread.
+pub(super) fn this_thread() -> Result<Sched> {
+    let text = fs::read_to_string("/proc/thread-self/schedstat")?;
+    sched(&text).context("a schedstat that is none")
+}
+
+/// A process's memory.
+pub(super) fn memory(pid: u32) -> Result<Memory> {
+    let text = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    status(&text).context("no VmRSS in a process's status")
+}
+
+/// Every UDP socket (IPv4) of this network namespace by its local port.
+pub(super) fn sockets() -> Result<BTreeMap<u16, Socket>> {
+    Ok(socket_table(&fs::read_to_string("/proc/net/udp")?))
+}
+
+/// UDP counters of this network namespace.
+pub(super) fn udp() -> Result<Udp> {
+    snmp(&fs::read_to_string("/proc/net/snmp")?).context("no UDP in the kernel's counters")
+}
+
+/// The kernel's release.
+pub(super) fn kernel() -> String {
+    fs::read_to_string("/proc/sys/kernel/osrelease")
+        .map_or_else(|_| "unknown".to_owned(), |text| text.trim().to_owned())
+}
+
+/// Name of the processor.
+pub(super) fn processor() -> String {
+    let text = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let name = text
+        .lines()
+        .find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    name.map_or_else(|| "unknown".to_owned(), |(_, name)| name.to_owned())
+}
+
+fn sched(text: &str) -> Option<Sched> {
+    let mut fields = text.split_whitespace().map(str::parse);
+    Some(Sched {
+        ran_ns: fields.next()?.ok()?,
+        waited_ns: fields.next()?.ok()?,
+    })
+}
+
+fn status(text: &str) -> Option<Memory> {
+    let kib: u64 = text
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))?
+        .trim()
+        .strip_suffix(" kB")?
+        .parse()
+        .ok()?;
+    Some(Memory {
+        resident: kib * 1024,
+    })
+}
+
+fn socket_table(text: &str) -> BTreeMap<u16, Socket> {
+    // The first line names the columns.
+    text.lines().skip(1).filter_map(socket).collect()
+}
+
+/// `sl local_address rem_address st tx:rx tr:when retrnsmt uid timeout inode ref pointer drops`
+fn socket(line: &str) -> Option<(u16, Socket)> {
+    let fields: Vec<_> = line.split_whitespace().collect();
+    let (_, port) = fields.get(1)?.rsplit_once(':')?;
+    let (_, waiting) = fields.get(4)?.split_once(':')?;
+    let socket = Socket {
+        waiting: u64::from_str_radix(waiting, 16).ok()?,
+        drops: fields.get(12)?.parse().ok()?,
+    };
+    Some((u16::from_str_radix(port, 16).ok()?, socket))
+}
+
+/// Two lines that begin with `Udp:`, one of names and one of values.
+fn snmp(text: &str) -> Option<Udp> {
+    let mut lines = text.lines().filter_map(|line| line.strip_prefix("Udp:"));
+    let (names, values) = (lines.next()?, lines.next()?);
+    let counters: BTreeMap<_, _> = names
+        .split_whitespace()
+        .zip(values.split_whitespace())
+        .collect();
+    let counter = |name| counters.get(name)?.parse().ok();
+    Some(Udp {
+        read: counter("InDatagrams")?,
+        no_room: counter("RcvbufErrors")?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::UdpSocket;
+    use std::process;
+
+    use super::*;
+
+    #[test]
+    fn schedstat_is_run_time_then_waiting_time() {
+        let read = sched("123456789 4567 89\n").unwrap();
+        assert_eq!((read.ran_ns, read.waited_ns), (123_456_789, 4_567));
+        assert_eq!(sched(""), None);
+        assert_eq!(sched("1 x"), None);
+    }
+
+    #[test]
+    fn resident_memory_is_in_kib() {
+        let text = "Name:\tasterscribe\nVmHWM:\t    9000 kB\nVmRSS:\t    8212 kB\n";
+        assert_eq!(status(text).unwrap().resident, 8_212 * 1024);
+        assert_eq!(status("Name:\tkthreadd\n"), None);
+    }
+
+    #[test]
+    fn a_socket_is_found_by_its_port_with_what_waits_and_what_was_dropped() {
+        let text = "\
+   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops
+  100: 0100007F:9C40 00000000:0000 07 00000000:00000A00 00:00000000 00000000  1000        0 4711 2 0000000000000000 17
+  101: broken
+";
+        let expected = Socket {
+            waiting: 0xa00,
+            drops: 17,
+        };
+        assert_eq!(socket_table(text), BTreeMap::from([(40_000, expected)]));
+    }
+
+    #[test]
+    fn udp_counters_are_found_by_name() {
+        let text = "\
+Ip: Forwarding DefaultTTL
+Ip: 1 64
+Udp: InDatagrams NoPorts InErrors OutDatagrams RcvbufErrors SndbufErrors
+Udp: 1000 2 3 4 5 6
+UdpLite: InDatagrams NoPorts
+UdpLite: 7 8
+";
+        let expected = Udp {
+            read: 1_000,
+            no_room: 5,
+        };
+        assert_eq!(snmp(text), Some(expected));
+        assert_eq!(snmp("Udp: InDatagrams\n"), None);
+    }
+
+    #[test]
+    fn this_kernel_writes_what_is_read_here() {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let port = socket.local_addr().unwrap().port();
+        assert_eq!(sockets().unwrap().get(&port), Some(&Socket::default()));
+        assert!(memory(process::id()).unwrap().resident > 0);
+        assert!(process_runs());
+        udp().unwrap();
+    }
+
+    fn process_runs() -> bool {
+        let all = process(process::id()).unwrap();
+        all.ran_ns > 0 && this_thread().is_ok()
+    }
+}

@@ -1,0 +1,469 @@
+//! What a run has shown: the figures against their goals, and how they are printed.
+
+mod print;
+#[cfg(test)]
+mod tests;
+
+use anyhow::Result;
+use serde::Serialize;
+use serde_json::json;
+
+use super::figures::{Figure, Spread, Unit};
+use super::media::Scale;
+use super::payload::{PACKET, Payload};
+use super::receivers::Subject;
+use super::round::Round;
+
+/// CPU time over that of a bare sink.
+const G1: f64 = 1.5;
+/// CPU time over that of asyncio, and of GStreamer.
+const G2: [f64; 2] = [0.1, 1.0 / 3.0];
+/// Per cent of a core for a call, and CPU time over that of the stages alone.
+const G3: [f64; 2] = [0.10, 2.2];
+/// KiB for a call without speech; with speech, KiB beside the payload, and how often the payload.
+const G4: [f64; 3] = [32.0, 64.0, 1.1];
+/// CPU time of a call among many over that among few.
+const G5: f64 = 1.0;
+
+/// Where it ran.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Machine {
+    pub(super) processor: String,
+    pub(super) kernel: String,
+    /// What is measured runs on this processor alone.
+    pub(super) receiver_cpu: Option<usize>,
+    /// The generator runs on this one.
+    pub(super) sender_cpu: Option<usize>,
+    /// Whether it had a network namespace of its own.
+    pub(super) own_network: bool,
+}
+
+/// What table, resampler and detector cost alone.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(super) struct Floor {
+    pub(super) payload: Payload,
+    pub(super) ns_per_packet: f64,
+    pub(super) disturbed: bool,
+}
+
+/// A receiver that did not run, and why.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Skipped {
+    pub(super) subject: Subject,
+    pub(super) why: String,
+}
+
+/// A whole run.
+#[derive(Debug)]
+pub(super) struct Report {
+    pub(super) machine: Machine,
+    pub(super) scale: Scale,
+    /// Too short to be judged.
+    pub(super) quick: bool,
+    pub(super) rounds: Vec<Round>,
+    pub(super) floors: Vec<Floor>,
+    pub(super) skipped: Vec<Skipped>,
+}
+
+impl Report {
+    /// What the program under test, or the sink that it is held against, did wrong. Nothing else
+    /// that the run has shown is worth anything then.
+    pub(super) fn disqualified(&self) -> Vec<String> {
+        self.faults(|subject| is_ours(subject))
+    }
+
+    /// What the others did wrong: such rounds do not count.
+    fn faults_of_others(&self) -> Vec<String> {
+        self.faults(|subject| !is_ours(subject))
+    }
+
+    fn faults(&self, whose: impl Fn(Subject) -> bool) -> Vec<String> {
+        let named = |round: &Round| {
+            let name = format!("{}, {} flows", round.case.subject.name(), round.case.flows);
+            round
+                .faults
+                .iter()
+                .map(move |fault| format!("{name}: {fault}"))
+                .collect::<Vec<_>>()
+        };
+        self.rounds
+            .iter()
+            .filter(|round| whose(round.case.subject))
+            .flat_map(named)
+            .collect()
+    }
+
+    /// The rounds of a case that count: the undisturbed ones if they are at least half of all.
+    fn counted(&self, subject: Subject, flows: u32, payload: Payload) -> Vec<&Round> {
+        let all: Vec<_> = self
+            .rounds
+            .iter()
+            .filter(|round| {
+                let case = round.case;
+                (case.subject, case.flows, case.payload) == (subject, flows, payload)
+                    && round.faults.is_empty()
+            })
+            .collect();
+        prefer(all, |round| round.disturbed.is_none())
+    }
+
+    /// Rounds that were disturbed, and those of them that count all the same.
+    fn disturbed(&self) -> usize {
+        self.rounds
+            .iter()
+            .filter(|round| round.disturbed.is_some())
+            .count()
+    }
+
+    fn spread(
+        &self,
+        subject: Subject,
+        flows: u32,
+        payload: Payload,
+        of: impl Fn(&Round) -> f64,
+    ) -> Option<Spread> {
+        let rounds = self.counted(subject, flows, payload);
+        Spread::of(rounds.into_iter().map(of))
+    }
+
+    fn ns(&self, subject: Subject, flows: u32) -> Option<Spread> {
+        self.spread(subject, flows, Payload::Silence, Round::ns_per_packet)
+    }
+
+    /// All figures, in the order of the goals.
+    pub(super) fn figures(&self) -> Vec<Figure> {
+        let mut figures = self.reception();
+        figures.extend(self.others());
+        figures.extend(self.whole_path());
+        figures.extend(self.memory());
+        figures.extend(self.growth());
+        figures.extend(self.loss());
+        if self.quick {
+            figures.iter_mut().for_each(|figure| figure.goal = None);
+        }
+        figures
+    }
+
+    fn reception(&self) -> Vec<Figure> {
+        let flows = self.scale.flows;
+        let (server, sink) = (
+            self.ns(Subject::Ordered, flows),
+            self.ns(Subject::Sink, flows),
+        );
+        let load = format!("{flows} flows, {} packets/s", flows * 50);
+        let both = |subject| {
+            self.spread(
+                subject,
+                flows,
+                Payload::Silence,
+                Round::ns_per_packet_of_all,
+            )
+        };
+        vec![
+            figure(
+                "G1",
+                format!("reception, server over bare sink; {load}"),
+                Unit::Ratio,
+                ratio(server, sink),
+                Some(G1),
+            ),
+            figure(
+                "",
+                "bare sink, CPU per packet".to_owned(),
+                Unit::Nanoseconds,
+                sink,
+                None,
+            ),
+            figure(
+                "",
+                "server, ordered and accounted, CPU per packet".to_owned(),
+                Unit::Nanoseconds,
+                server,
+                None,
+            ),
+            figure(
+                "",
+                "the same with the sender and the kernel's way in".to_owned(),
+                Unit::Nanoseconds,
+                both(Subject::Ordered),
+                None,
+            ),
+        ]
+    }
+
+    fn others(&self) -> Vec<Figure> {
+        let few = self.scale.flows_of_others;
+        let same = self.ns(Subject::Ordered, few);
+        let full = self.ns(Subject::Ordered, self.scale.flows);
+        let mut figures = Vec::new();
+        for (subject, goal) in [
+            (Subject::PythonEach, G2[0]),
+            (Subject::PythonShared, G2[0]),
+            (Subject::Gstreamer, G2[1]),
+        ] {
+            let (theirs, name) = (self.ns(subject, few), subject.name());
+            figures.extend([
+                figure(
+                    "G2",
+                    format!("reception, server over {name}; both {few} flows"),
+                    Unit::Ratio,
+                    ratio(same, theirs),
+                    Some(goal),
+                ),
+                figure(
+                    "G2",
+                    format!("the same, server at {} flows", self.scale.flows),
+                    Unit::Ratio,
+                    ratio(full, theirs),
+                    Some(goal),
+                ),
+                figure(
+                    "",
+                    format!("{name}, CPU per packet; {few} flows"),
+                    Unit::Nanoseconds,
+                    theirs,
+                    None,
+                ),
+            ]);
+        }
+        figures.push(figure(
+            "",
+            format!("server, ordered and accounted, CPU per packet; {few} flows"),
+            Unit::Nanoseconds,
+            same,
+            None,
+        ));
+        figures
+    }
+
+    fn whole_path(&self) -> Vec<Figure> {
+        let flows = self.scale.flows;
+        let sink = self.ns(Subject::Sink, flows);
+        let mut figures = Vec::new();
+        for (payload, name) in [(Payload::Silence, "silence"), (Payload::Speech, "speech")] {
+            let of = |of: fn(&Round) -> f64| self.spread(Subject::Speech, flows, payload, of);
+            let stages = self.stages(payload);
+            let floor = sink
+                .zip(stages)
+                .map(|(sink, stages)| stages.map(|ns| ns + sink.median));
+            figures.extend([
+                figure(
+                    "G3",
+                    format!("whole path up to the speech gate, a call of {name}; {flows} flows"),
+                    Unit::PercentOfCore,
+                    of(Round::percent_per_call),
+                    Some(G3[0]),
+                ),
+                figure(
+                    "G3",
+                    format!("the same over its floor; {name}"),
+                    Unit::Ratio,
+                    ratio(of(Round::ns_per_packet), floor),
+                    Some(G3[1]),
+                ),
+                figure(
+                    "",
+                    format!("whole path, CPU per packet; {name}"),
+                    Unit::Nanoseconds,
+                    of(Round::ns_per_packet),
+                    None,
+                ),
+                figure(
+                    "",
+                    format!("table, resampler and detector alone, CPU per packet; {name}"),
+                    Unit::Nanoseconds,
+                    stages,
+                    None,
+                ),
+            ]);
+        }
+        figures
+    }
+
+    fn stages(&self, payload: Payload) -> Option<Spread> {
+        let all: Vec<_> = self
+            .floors
+            .iter()
+            .filter(|floor| floor.payload == payload)
+            .collect();
+        let counted = prefer(all, |floor| !floor.disturbed);
+        Spread::of(counted.into_iter().map(|floor| floor.ns_per_packet))
+    }
+
+    fn memory(&self) -> Vec<Figure> {
+        let [.., flows] = self.scale.growth;
+        let kib = |payload, of: fn(&Round) -> f64| {
+            let spread = self.spread(Subject::Speech, flows, payload, of)?;
+            Some(spread.map(|bytes| bytes / 1024.0))
+        };
+        let spoken = self.counted(Subject::Speech, flows, Payload::Monologue);
+        let held = spoken
+            .first()
+            .map_or(0, |round| round.case.packets_at_look() as usize * PACKET);
+        let limit = G4[1] + G4[2] * held as f64 / 1024.0;
+        let held = held / 1024;
+        vec![
+            figure(
+                "G4",
+                format!("memory of a call that has sent nothing yet; {flows} calls"),
+                Unit::Kibibytes,
+                kib(Payload::Silence, Round::bytes_per_silent_call),
+                Some(G4[0]),
+            ),
+            figure(
+                "G4",
+                "memory of a call with packets of silence".to_owned(),
+                Unit::Kibibytes,
+                kib(Payload::Silence, Round::bytes_per_call),
+                Some(G4[0]),
+            ),
+            figure(
+                "G4",
+                format!("memory of a call in an utterance of {held} KiB of payload so far"),
+                Unit::Kibibytes,
+                kib(Payload::Monologue, Round::bytes_per_call),
+                Some(limit),
+            ),
+        ]
+    }
+
+    fn growth(&self) -> Vec<Figure> {
+        let [few, some, many] = self.scale.growth;
+        let of = |flows| {
+            self.spread(
+                Subject::Speech,
+                flows,
+                Payload::Speech,
+                Round::percent_per_call,
+            )
+        };
+        let over = |more, less| {
+            format!("whole path, CPU of a call of speech: among {more} calls over among {less}")
+        };
+        vec![
+            figure(
+                "G5",
+                over(many, few),
+                Unit::Ratio,
+                ratio(of(many), of(few)),
+                Some(G5),
+            ),
+            figure(
+                "G5",
+                over(some, few),
+                Unit::Ratio,
+                ratio(of(some), of(few)),
+                Some(G5),
+            ),
+            figure(
+                "",
+                format!("whole path, a call of speech among {few}"),
+                Unit::PercentOfCore,
+                of(few),
+                None,
+            ),
+            figure(
+                "",
+                format!("whole path, a call of speech among {some}"),
+                Unit::PercentOfCore,
+                of(some),
+                None,
+            ),
+            figure(
+                "",
+                format!("whole path, a call of speech among {many}"),
+                Unit::PercentOfCore,
+                of(many),
+                None,
+            ),
+        ]
+    }
+
+    fn loss(&self) -> Vec<Figure> {
+        let flows = self.scale.flows;
+        let ours = |round: &&Round| {
+            matches!(round.case.subject, Subject::Ordered | Subject::Speech)
+                && round.case.flows == flows
+        };
+        let lost = |round: &Round| round.sent.saturating_sub(round.received) as f64;
+        let all = Spread::of(self.rounds.iter().filter(ours).map(lost));
+        let worst = all.map(|lost| lost.map(|_| lost.high));
+        let used = |payload| {
+            self.spread(Subject::Speech, flows, payload, |round| {
+                round.percent_per_call() * f64::from(round.case.flows)
+            })
+        };
+        let load = format!("{flows} flows, {} packets/s", flows * 50);
+        vec![
+            figure(
+                "",
+                format!("packets lost in the worst round; {load}"),
+                Unit::Packets,
+                worst,
+                Some(0.0),
+            ),
+            figure(
+                "",
+                format!("of one core, the whole path; {load} of speech"),
+                Unit::PercentOfCore,
+                used(Payload::Speech),
+                Some(100.0),
+            ),
+        ]
+    }
+
+    pub(super) fn to_json(&self) -> Result<String> {
+        let figures: Vec<_> = self
+            .figures()
+            .into_iter()
+            .map(|figure| json!({"met": figure.met(), "figure": figure}))
+            .collect();
+        let text = serde_json::to_string_pretty(&json!({
+            "machine": self.machine,
+            "quick": self.quick,
+            "disqualified": self.disqualified(),
+            "not_run": self.skipped,
+            "faults_of_others": self.faults_of_others(),
+            "figures": figures,
+            "floors": self.floors,
+            "rounds": self.rounds,
+        }))?;
+        Ok(text + "\n")
+    }
+}
+
+/// Whose faults disqualify a run.
+fn is_ours(subject: Subject) -> bool {
+    matches!(subject, Subject::Sink | Subject::Ordered | Subject::Speech)
+}
+
+/// Those that are good, if they are at least half of all; else all, since an
+/// exception is no measurement either.
+fn prefer<T: Copy>(all: Vec<T>, good: impl Fn(T) -> bool) -> Vec<T> {
+    let best: Vec<_> = all.iter().copied().filter(|&one| good(one)).collect();
+    if 2 * best.len() >= all.len() {
+        best
+    } else {
+        all
+    }
+}
+
+fn ratio(above: Option<Spread>, below: Option<Spread>) -> Option<Spread> {
+    above?.over(below?)
+}
+
+fn figure(
+    id: &'static str,
+    what: String,
+    unit: Unit,
+    value: Option<Spread>,
+    goal: Option<f64>,
+) -> Figure {
+    Figure {
+        id,
+        what,
+        unit,
+        value,
+        goal,
+    }
+}

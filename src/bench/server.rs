@@ -1,0 +1,227 @@
+//! The server under test: the real media plane with its threads, gate and
+//! sessions, and around it nothing: no API, no store, an engine that answers at once.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Result, anyhow, bail, ensure};
+use asterscribe::call::{CallId, Leg};
+use asterscribe::clock;
+use asterscribe::live::media::{
+    MediaConfig, MediaEvent, MediaEventKind, MediaPlane, MediaPort, OpenCall,
+};
+use asterscribe::session::{Depth, LegSnapshot, SessionConfig};
+use asterscribe::speech::pool::{EngineFactory, Pool};
+use asterscribe::speech::{Recognition, TranscribeError, Transcriber};
+use clap::Args;
+use futures_util::future::try_join_all;
+use tokio::sync::mpsc;
+
+use super::account;
+use super::wire::{self, Message, Received, Sent};
+
+/// Time between two looks at the socket: the server's own.
+pub(super) const TICK: Duration = Duration::from_millis(5);
+
+/// Jobs that may wait for the engine.
+const QUEUE: usize = 4_096;
+
+/// Events between the media thread and this one, as in the server.
+const EVENTS: usize = 8_192;
+
+/// Time between two looks at them. The desk that wants them at once is not what is measured.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// How long the last packets may take, and then the calls' ends.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Faults that are told in full.
+const TOLD: usize = 5;
+
+/// How the server runs.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// Stop at the ordered packets: decode nothing, hear nothing.
+    #[arg(long)]
+    ordered: bool,
+}
+
+/// An engine that knows its answer beforehand.
+struct AtOnce;
+
+impl Transcriber for AtOnce {
+    fn transcribe(&mut self, _: &[i16]) -> Result<Recognition, TranscribeError> {
+        Ok(Recognition {
+            text: "heard".to_owned(),
+            confidence: 1.0,
+            language: "und".into(),
+        })
+    }
+}
+
+/// Serves the flows that it is told of.
+pub(super) fn run(options: &Options) -> Result<()> {
+    let depth = if options.ordered {
+        Depth::Ordered
+    } else {
+        Depth::Speech
+    };
+    let factory: EngineFactory = Arc::new(|| Ok(Box::new(AtOnce)));
+    let pool = Pool::start(1, QUEUE, &factory)?;
+    let (tell, events) = mpsc::channel(EVENTS);
+    let config = MediaConfig {
+        bind: (Ipv4Addr::LOCALHOST, 0).into(),
+        threads: 1,
+        tick: TICK,
+        own_ports: false,
+        session: SessionConfig {
+            depth,
+            ..SessionConfig::default()
+        },
+    };
+    let plane = MediaPlane::start(&config, &pool, &tell)?;
+    let [port] = <[MediaPort; 1]>::try_from(plane.ports())
+        .map_err(|ports| anyhow!("{} media threads instead of one", ports.len()))?;
+    wire::say(&Message::Ready)?;
+    let Message::Sources(sources) = wire::hear()? else {
+        bail!("expected the sources");
+    };
+    let calls = open(&port, &sources)?;
+    let listener = Listener::start(events)?;
+    wire::say(&Message::Targets(vec![port.local().port()]))?;
+    let Message::Sent(sent) = wire::hear()? else {
+        bail!("expected what was sent");
+    };
+    let datagrams = await_all(&sent, || port.counters().datagrams());
+    for call in &calls {
+        ensure!(port.hang_up(call.clone()), "a call could not be hung up");
+    }
+    let ended = listener.finish(calls.len())?;
+    let mut faults = books(&port, &sent);
+    faults.extend(flaws(&calls, &ended, &sent, depth));
+    let more = faults.len().saturating_sub(TOLD);
+    faults.truncate(TOLD);
+    if more > 0 {
+        faults.push(format!("and {more} more"));
+    }
+    wire::say(&Message::Received(Received {
+        datagrams,
+        faults,
+        utterances: ended.values().map(|leg| leg.stats.utterances).sum(),
+    }))
+}
+
+/// Opens a call for each source, with one leg.
+fn open(port: &MediaPort, sources: &[u16]) -> Result<Vec<CallId>> {
+    let calls = (0..sources.len())
+        .map(|n| format!("bench-{n}").parse())
+        .collect::<Result<Vec<CallId>, _>>()?;
+    for call in &calls {
+        let opened = OpenCall {
+            call: call.clone(),
+            opened: clock::now(),
+            idle_limit: None,
+        };
+        ensure!(port.open(opened), "a call could not be opened");
+    }
+    let legs = calls.iter().zip(sources).map(|(call, &source)| {
+        let source = SocketAddr::from((Ipv4Addr::LOCALHOST, source));
+        port.add_leg(
+            call.clone(),
+            Leg::caller(),
+            source,
+            asterscribe::session::Expected::default(),
+            None,
+        )
+    });
+    tokio::runtime::Builder::new_current_thread()
+        .build()?
+        .block_on(try_join_all(legs))?;
+    Ok(calls)
+}
+
+/// What the media thread itself has counted: everything let through, nothing gone wrong.
+fn books(port: &MediaPort, sent: &Sent) -> Vec<String> {
+    let (counters, gate) = (port.counters(), port.counters().gate());
+    let refused = gate.unknown_source + gate.unknown_not_rtp + gate.hold_full + gate.holding;
+    [
+        ("admitted", gate.admitted, sent.packets),
+        ("refused at the gate", refused, 0),
+        ("events lost", counters.events_lost(), 0),
+        ("panics", counters.panics(), 0),
+    ]
+    .into_iter()
+    .filter(|(_, is, should)| is != should)
+    .map(|(name, is, should)| format!("{name}: {is}, not {should}"))
+    .collect()
+}
+
+/// The legs that do not say what was sent to them.
+fn flaws(
+    calls: &[CallId],
+    ended: &BTreeMap<CallId, LegSnapshot>,
+    sent: &Sent,
+    depth: Depth,
+) -> Vec<String> {
+    let check = |(n, call): (usize, &CallId)| {
+        let flaw = match ended.get(call) {
+            None => Err("has not ended".to_owned()),
+            Some(leg) => account::check(leg, sent.by_flow(n as u64), depth),
+        };
+        flaw.err().map(|flaw| format!("{call}: {flaw}"))
+    };
+    calls.iter().enumerate().filter_map(check).collect()
+}
+
+/// Takes events off the media thread's hands, and keeps the calls' ends.
+struct Listener(
+    thread::JoinHandle<BTreeMap<CallId, LegSnapshot>>,
+    mpsc::Sender<usize>,
+);
+
+impl Listener {
+    fn start(mut events: mpsc::Receiver<MediaEvent>) -> Result<Self> {
+        let (tell, mut told) = mpsc::channel(1);
+        let thread = thread::Builder::new().spawn(move || {
+            let mut ended = BTreeMap::new();
+            let mut until = None;
+            loop {
+                while let Ok(MediaEvent { call, kind }) = events.try_recv() {
+                    if let MediaEventKind::Closed(legs) = kind {
+                        ended.extend(legs.into_iter().next().map(|leg| (call, leg)));
+                    }
+                }
+                if let Ok(calls) = told.try_recv() {
+                    until = Some((calls, clock::now() + PATIENCE));
+                }
+                if let Some((calls, late)) = until
+                    && (ended.len() >= calls || clock::now() >= late)
+                {
+                    return ended;
+                }
+                thread::sleep(LOOK);
+            }
+        })?;
+        Ok(Self(thread, tell))
+    }
+
+    /// The last word of each call's leg, once there are that many or patience is over.
+    fn finish(self, calls: usize) -> Result<BTreeMap<CallId, LegSnapshot>> {
+        self.1.try_send(calls)?;
+        self.0
+            .join()
+            .map_err(|_| anyhow!("the thread that takes events has panicked"))
+    }
+}
+
+/// Waits until as much has come as was sent, but not for ever; how much came.
+pub(super) fn await_all(sent: &Sent, count: impl Fn() -> u64) -> u64 {
+    let late = clock::now() + PATIENCE;
+    while count() < sent.packets && clock::now() < late {
+        thread::sleep(TICK);
+    }
+    count()
+}

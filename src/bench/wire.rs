@@ -1,0 +1,109 @@
+//! What the conductor and the parts say to each other: one JSON value a line,
+//! on the parts' standard input and output.
+
+use std::io::{self, BufRead, Write};
+
+use anyhow::{Context, Result, bail};
+use serde::{Deserialize, Serialize};
+
+/// One line.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Message {
+    /// A receiver is up and knows of no flow.
+    Ready,
+    /// The ports that the flows come from.
+    Sources(Vec<u16>),
+    /// The ports that they go to: one for all, or one each.
+    Targets(Vec<u16>),
+    /// So many packets have been sent by now.
+    Mark(u64),
+    /// All has been sent.
+    Sent(Sent),
+    /// What a receiver has to say about it.
+    Received(Received),
+}
+
+/// What a generator has sent.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Sent {
+    /// Packets that the kernel took. Flow `n` sent one more than the others if
+    /// `n` is below `packets % flows`.
+    pub(super) packets: u64,
+    /// Flows that they belong to.
+    pub(super) flows: u64,
+    /// Packets that the kernel refused.
+    pub(super) refused: u64,
+    /// How far the schedule was put off because the sender itself was held up, microseconds.
+    pub(super) slipped_us: u64,
+}
+
+impl Sent {
+    /// What flow `n` has sent.
+    pub(super) fn by_flow(&self, n: u64) -> u64 {
+        let flows = self.flows.max(1);
+        self.packets / flows + u64::from(n < self.packets % flows)
+    }
+}
+
+/// What a receiver has received.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Received {
+    /// Datagrams taken from the socket.
+    pub(super) datagrams: u64,
+    /// Where its books do not balance, in words. Not every receiver keeps books.
+    #[serde(default)]
+    pub(super) faults: Vec<String>,
+    /// Utterances that it had recognised.
+    #[serde(default)]
+    pub(super) utterances: u64,
+}
+
+/// Says it to the conductor.
+pub(super) fn say(message: &Message) -> Result<()> {
+    let mut out = io::stdout().lock();
+    serde_json::to_writer(&mut out, message)?;
+    writeln!(out)?;
+    out.flush().context("the conductor has gone")
+}
+
+/// What the conductor says next.
+pub(super) fn hear() -> Result<Message> {
+    let mut line = String::new();
+    if io::stdin().lock().read_line(&mut line)? == 0 {
+        bail!("the conductor has gone");
+    }
+    parse(&line)
+}
+
+/// Reads one line.
+pub(super) fn parse(line: &str) -> Result<Message> {
+    serde_json::from_str(line).with_context(|| format!("not understood: {line:?}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_flow_has_sent_its_share_and_they_add_up() {
+        let sent = Sent {
+            packets: 1_003,
+            flows: 10,
+            ..Sent::default()
+        };
+        assert_eq!((sent.by_flow(2), sent.by_flow(3)), (101, 100));
+        assert_eq!((0..10).map(|n| sent.by_flow(n)).sum::<u64>(), 1_003);
+    }
+
+    #[test]
+    fn a_line_is_what_other_languages_write() {
+        let Message::Received(received) = parse(r#"{"received": {"datagrams": 3}}"#).unwrap()
+        else {
+            panic!("another message");
+        };
+        assert_eq!(received.datagrams, 3);
+        assert!(matches!(parse("\"ready\"\n").unwrap(), Message::Ready));
+        assert!(parse("ready").is_err());
+    }
+}

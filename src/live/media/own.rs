@@ -1,0 +1,127 @@
+//! The sockets that legs of a thread have to themselves, and which of them
+//! have something to read.
+
+use std::io;
+use std::net::SocketAddr;
+
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+
+use super::ports::OwnPort;
+use super::room::LegKey;
+use super::socket::{Batch, Read, RtpSocket};
+
+/// Datagrams taken from one socket by one read: a leg sends 50 a second.
+const BATCH: usize = 8;
+
+/// Sockets that one look can find ready.
+const LOOK: usize = 256;
+
+/// Sockets of single legs.
+#[derive(Debug)]
+pub(super) struct OwnSockets {
+    epoll: Epoll,
+    /// By the number that the kernel tells of a socket that is ready.
+    slots: Vec<Option<Own>>,
+    open: usize,
+    batch: Batch,
+    ready: Vec<EpollEvent>,
+}
+
+#[derive(Debug)]
+struct Own {
+    port: OwnPort,
+    leg: Option<LegKey>,
+}
+
+impl OwnSockets {
+    pub(super) fn new() -> io::Result<Self> {
+        Ok(Self {
+            epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
+            slots: Vec::new(),
+            open: 0,
+            batch: Batch::new(BATCH),
+            ready: vec![EpollEvent::empty(); LOOK],
+        })
+    }
+
+    /// Takes a port in; to be given to a leg with [`Self::assign`].
+    pub(super) fn add(&mut self, port: OwnPort) -> io::Result<usize> {
+        let slot = self.slots.iter().position(Option::is_none);
+        let slot = slot.unwrap_or(self.slots.len());
+        let event = EpollEvent::new(EpollFlags::EPOLLIN, slot as u64);
+        self.epoll.add(&port.socket, event)?;
+        self.open += 1;
+        let own = Some(Own { port, leg: None });
+        match self.slots.get_mut(slot) {
+            Some(free) => *free = own,
+            None => self.slots.push(own),
+        }
+        Ok(slot)
+    }
+
+    pub(super) fn assign(&mut self, slot: usize, leg: LegKey) {
+        if let Some(Some(own)) = self.slots.get_mut(slot) {
+            own.leg = Some(leg);
+        }
+    }
+
+    /// The socket at which a leg is heard, if it has one of its own.
+    pub(super) fn of_leg(&self, leg: LegKey) -> Option<&RtpSocket> {
+        let mut open = self.slots.iter().flatten();
+        let own = open.find(|own| own.leg == Some(leg));
+        own.map(|own| &own.port.socket)
+    }
+
+    /// Closes the socket; its port goes back to the pool.
+    pub(super) fn remove(&mut self, slot: usize) {
+        if self
+            .slots
+            .get_mut(slot)
+            .is_some_and(|slot| slot.take().is_some())
+        {
+            self.open -= 1;
+        }
+    }
+
+    /// Closes the sockets of the legs of which this is said.
+    pub(super) fn close(&mut self, is_gone: impl Fn(LegKey) -> bool) {
+        for slot in 0..self.slots.len() {
+            let own = self.slots[slot].as_ref();
+            if own.and_then(|own| own.leg).is_some_and(&is_gone) {
+                self.remove(slot);
+            }
+        }
+    }
+
+    /// Takes what waits at the sockets, one read each; `true` if there may be more.
+    pub(super) fn read(
+        &mut self,
+        mut take: impl FnMut(LegKey, SocketAddr, &[u8]),
+        mut dropped: impl FnMut(u64),
+    ) -> io::Result<bool> {
+        if self.open == 0 {
+            return Ok(false);
+        }
+        let ready = self.epoll.wait(&mut self.ready, EpollTimeout::ZERO)?;
+        let mut more = ready == self.ready.len();
+        for event in &self.ready[..ready] {
+            let slot = usize::try_from(event.data()).unwrap_or(usize::MAX);
+            let Some(Some(Own { port, leg })) = self.slots.get_mut(slot) else {
+                continue;
+            };
+            let Some(leg) = *leg else { continue };
+            let read = port
+                .socket
+                .read(&mut self.batch, |from, bytes| take(leg, from, bytes))?;
+            let Read {
+                datagrams,
+                dropped: lost,
+            } = read;
+            if lost > 0 {
+                dropped(lost);
+            }
+            more |= datagrams == self.batch.capacity();
+        }
+        Ok(more)
+    }
+}

@@ -1,0 +1,263 @@
+//! Ports of their own for legs (`RTP_MODE=per-call`): leased when a leg is
+//! admitted, given back when nothing holds them any more.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::socket::RtpSocket;
+use crate::clock;
+use crate::config::PortRange;
+
+/// How long a port rests before another leg gets it: whoever sent to it may not
+/// have heard yet that the call is over.
+pub(super) const REST: Duration = Duration::from_secs(10);
+
+/// Asked of the kernel for one leg: some 300 telephone datagrams, a stall of seconds.
+const RECEIVE_BUFFER: usize = 256 << 10;
+
+/// Ports tried for one lease; what another program holds is passed over.
+const PROBES: usize = 16;
+
+/// Why a leg gets no port of its own.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NoPort {
+    /// All are taken, or rest.
+    #[error("all RTP ports are taken: {leased} by calls, {resting} just given back")]
+    Taken {
+        /// Held by legs.
+        leased: usize,
+        /// Not to be used again yet.
+        resting: usize,
+    },
+    /// So many legs have one that the limit of open files allows no more.
+    #[error("the limit of open files allows {0} legs with ports of their own; raise ulimit -n")]
+    Files(usize),
+    /// The system does not give one.
+    #[error("{0}")]
+    System(String),
+}
+
+/// The even ports of a range.
+#[derive(Debug, Clone)]
+pub struct PortPool(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    host: IpAddr,
+    /// Legs that may have a port at once.
+    max_leased: usize,
+    ports: Mutex<Ports>,
+}
+
+#[derive(Debug)]
+struct Ports {
+    /// The one that has been free for longest is first.
+    free: VecDeque<u16>,
+    /// When each was given back, oldest first.
+    resting: VecDeque<(Instant, u16)>,
+    leased: usize,
+    /// Leases that the system refused.
+    failed: u64,
+}
+
+/// A port that one leg has to itself. Dropping it closes the socket and gives the port back.
+#[derive(Debug)]
+pub struct OwnPort {
+    pub(super) socket: RtpSocket,
+    port: u16,
+    pool: PortPool,
+}
+
+/// How many ports are in which state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PortUse {
+    /// Free now.
+    pub free: usize,
+    /// Given back, but resting.
+    pub resting: usize,
+    /// Held by legs.
+    pub leased: usize,
+    /// Leases that the system refused so far.
+    pub failed: u64,
+}
+
+impl PortPool {
+    /// The pool of a range at that address, of which `max_leased` may be leased at
+    /// once; none of its ports is bound yet.
+    pub fn new(host: IpAddr, range: PortRange, max_leased: usize) -> Self {
+        let ports = Ports {
+            free: range.even().collect(),
+            resting: VecDeque::new(),
+            leased: 0,
+            failed: 0,
+        };
+        Self(Arc::new(Shared {
+            host,
+            max_leased,
+            ports: Mutex::new(ports),
+        }))
+    }
+
+    /// A port for one leg, bound.
+    ///
+    /// # Errors
+    /// [`NoPort`]; nothing is held.
+    pub fn lease(&self, now: Instant) -> Result<OwnPort, NoPort> {
+        let mut ports = self.lock();
+        ports.wake(now);
+        if ports.leased >= self.0.max_leased {
+            ports.failed += 1;
+            return Err(NoPort::Files(self.0.max_leased));
+        }
+        let mut refusal = None;
+        for _ in 0..PROBES {
+            let Some(port) = ports.free.pop_front() else {
+                break;
+            };
+            let address = SocketAddr::new(self.0.host, port);
+            match RtpSocket::bind(address, RECEIVE_BUFFER) {
+                Ok(socket) => {
+                    ports.leased += 1;
+                    let pool = self.clone();
+                    return Ok(OwnPort { socket, port, pool });
+                }
+                Err(error) => {
+                    let is_elsewhere = error.kind() == io::ErrorKind::AddrInUse;
+                    // Another program's: it may be free by its next turn.
+                    ports.free.push_back(port);
+                    refusal = Some(NoPort::System(error.to_string()));
+                    if !is_elsewhere {
+                        // No descriptors, no memory: the next port would fare no better.
+                        break;
+                    }
+                }
+            }
+        }
+        ports.failed += u64::from(refusal.is_some());
+        Err(refusal.unwrap_or(NoPort::Taken {
+            leased: ports.leased,
+            resting: ports.resting.len(),
+        }))
+    }
+
+    /// How the pool stands.
+    pub fn usage(&self, now: Instant) -> PortUse {
+        let mut ports = self.lock();
+        ports.wake(now);
+        PortUse {
+            free: ports.free.len(),
+            resting: ports.resting.len(),
+            leased: ports.leased,
+            failed: ports.failed,
+        }
+    }
+
+    fn give_back(&self, now: Instant, port: u16) {
+        let mut ports = self.lock();
+        ports.leased -= 1;
+        ports.resting.push_back((now, port));
+    }
+
+    /// The data is valid after every statement that changes it, whoever panicked.
+    fn lock(&self) -> MutexGuard<'_, Ports> {
+        self.0.ports.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Ports {
+    fn wake(&mut self, now: Instant) {
+        while let Some(&(since, port)) = self.resting.front()
+            && now.saturating_duration_since(since) >= REST
+        {
+            self.resting.pop_front();
+            self.free.push_back(port);
+        }
+    }
+}
+
+impl OwnPort {
+    /// Its number.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+}
+
+impl Drop for OwnPort {
+    fn drop(&mut self) {
+        self.pool.give_back(clock::now(), self.port);
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::net::{Ipv4Addr, UdpSocket};
+
+    use super::*;
+
+    /// A pool of so many ports that nobody else on this machine has now.
+    pub(in crate::live::media) fn pool(ports: u16) -> PortPool {
+        let span = 2 * ports;
+        let host = Ipv4Addr::LOCALHOST;
+        let start = u16::try_from(std::process::id() % 5000).unwrap() * 2;
+        let mut starts = (12_000 + start..32_000).step_by(usize::from(span));
+        let is_free = |port| UdpSocket::bind((host, port)).is_ok();
+        let first = starts.find(|first| (*first..first + span).all(is_free));
+        let first = first.unwrap();
+        let last = first + span - 1;
+        PortPool::new(host.into(), PortRange { first, last }, usize::MAX)
+    }
+
+    #[test]
+    fn a_port_rests_before_another_leg_gets_it() {
+        let (pool, now) = (pool(2), clock::now());
+        let (one, two) = (pool.lease(now).unwrap(), pool.lease(now).unwrap());
+        let first = one.port();
+        assert_eq!((first % 2, two.port()), (0, first + 2));
+        let taken = |leased, resting| NoPort::Taken { leased, resting };
+        assert_eq!(pool.lease(now).unwrap_err(), taken(2, 0));
+        drop(one);
+        assert_eq!(pool.lease(now).unwrap_err(), taken(1, 1));
+        let later = clock::now() + REST;
+        assert_eq!(pool.lease(later).unwrap().port(), first);
+    }
+
+    #[test]
+    fn what_another_program_holds_is_passed_over_and_tried_again() {
+        let (pool, now) = (pool(2), clock::now());
+        let first = *pool.lock().free.front().unwrap();
+        let other = UdpSocket::bind((Ipv4Addr::LOCALHOST, first)).unwrap();
+        let one = pool.lease(now).unwrap();
+        assert_eq!(one.port(), first + 2);
+        assert!(matches!(pool.lease(now), Err(NoPort::System(_))));
+        drop(other);
+        assert_eq!(pool.lease(now).unwrap().port(), first);
+        assert_eq!(pool.usage(now).failed, 1);
+    }
+
+    #[test]
+    fn the_limit_of_open_files_is_named_where_it_is_the_reason() {
+        let (host, range) = (Ipv4Addr::LOCALHOST.into(), PortRange { first: 2, last: 3 });
+        let pool = PortPool::new(host, range, 0);
+        assert_eq!(pool.lease(clock::now()).unwrap_err(), NoPort::Files(0));
+    }
+
+    #[test]
+    fn a_thousand_legs_leave_no_port_and_no_descriptor_behind() {
+        let descriptors = || std::fs::read_dir("/proc/self/fd").unwrap().count();
+        let (pool, mut now) = (pool(10), clock::now());
+        // Other tests of this process open files as well: not to the unit, but far from a thousand.
+        let before = descriptors();
+        for _ in 0..100 {
+            let legs: Vec<_> = (0..10).map(|_| pool.lease(now).unwrap()).collect();
+            assert!(pool.lease(now).is_err());
+            drop(legs);
+            now = clock::now() + REST;
+        }
+        let usage = pool.usage(now);
+        assert_eq!((usage.free, usage.resting, usage.leased), (10, 0, 0));
+        assert!(descriptors() < before + 500);
+    }
+}

@@ -1,0 +1,177 @@
+//! The calls of a room, each in a numbered slot, and when each is due. A
+//! datagram finds its call by an index; a tick looks at one time for each
+//! call, side by side in memory, and not at the calls.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use crate::call::CallId;
+use crate::session::{LegIndex, Session};
+
+/// A call in a room. Its number is never used twice, so a late answer or
+/// datagram cannot reach another call in the same slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(in crate::live::media) struct SessionKey {
+    slot: usize,
+    number: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct Resident {
+    number: u64,
+    pub(super) call: CallId,
+    pub(super) session: Session,
+    pub(super) sources: Vec<(LegIndex, SocketAddr)>,
+    /// From the session's last [`crate::session::Output::Wait`].
+    pub(super) due: Option<Instant>,
+    /// Whether the session was given something that it has not been polled after.
+    pub(super) touched: bool,
+    pub(super) idle: Option<Idle>,
+    pub(super) last_heard: Instant,
+}
+
+/// When a call from which nothing comes is to be reported.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Idle {
+    limit: Duration,
+    /// The call need not be looked at before.
+    look: Instant,
+}
+
+/// All calls of a room.
+#[derive(Debug, Default)]
+pub(super) struct Residents {
+    slots: Vec<Option<Resident>>,
+    /// When to look at the call of each slot: when its session is due, or it may be idle.
+    wake: Vec<Option<Instant>>,
+    free: Vec<usize>,
+    by_call: HashMap<CallId, SessionKey>,
+    next_number: u64,
+}
+
+impl Residents {
+    pub(super) fn is_empty(&self) -> bool {
+        self.by_call.is_empty()
+    }
+
+    /// Takes a call in; `None` if it is here already.
+    pub(super) fn insert(
+        &mut self,
+        now: Instant,
+        call: CallId,
+        session: Session,
+        idle_limit: Option<Duration>,
+    ) -> Option<SessionKey> {
+        if self.by_call.contains_key(&call) {
+            return None;
+        }
+        let number = self.next_number;
+        self.next_number += 1;
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(None);
+            self.wake.push(None);
+            self.slots.len() - 1
+        });
+        let key = SessionKey { slot, number };
+        self.by_call.insert(call.clone(), key);
+        self.slots[slot] = Some(Resident {
+            number,
+            call,
+            session,
+            sources: Vec::new(),
+            due: None,
+            touched: false,
+            idle: idle_limit.map(|limit| Idle {
+                limit,
+                look: now + limit,
+            }),
+            last_heard: now,
+        });
+        self.reschedule(key);
+        Some(key)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (SessionKey, &Resident)> {
+        let taken = |(slot, resident): (usize, &'_ Option<Resident>)| {
+            let number = resident.as_ref()?.number;
+            Some(SessionKey { slot, number })
+        };
+        let keys = self.slots.iter().enumerate().filter_map(taken);
+        keys.zip(self.slots.iter().flatten())
+    }
+
+    pub(super) fn key(&self, call: &CallId) -> Option<SessionKey> {
+        self.by_call.get(call).copied()
+    }
+
+    pub(super) fn get_mut(&mut self, key: SessionKey) -> Option<&mut Resident> {
+        let resident = self.slots.get_mut(key.slot)?.as_mut()?;
+        (resident.number == key.number).then_some(resident)
+    }
+
+    pub(super) fn remove(&mut self, key: SessionKey) -> Option<Resident> {
+        let slot = self.slots.get_mut(key.slot)?;
+        let resident = slot.take_if(|resident| resident.number == key.number)?;
+        self.wake[key.slot] = None;
+        self.free.push(key.slot);
+        self.by_call.remove(&resident.call);
+        Some(resident)
+    }
+
+    /// Takes everybody out. Numbers go on, for answers that are still to come.
+    pub(super) fn clear(&mut self) -> Vec<(SessionKey, Resident)> {
+        self.by_call.clear();
+        self.wake.clear();
+        self.free.clear();
+        let slots = std::mem::take(&mut self.slots).into_iter().enumerate();
+        let keyed = slots.filter_map(|(slot, resident)| {
+            let resident = resident?;
+            let number = resident.number;
+            Some((SessionKey { slot, number }, resident))
+        });
+        keyed.collect()
+    }
+
+    /// To be called when a call's times have changed.
+    pub(super) fn reschedule(&mut self, key: SessionKey) {
+        if let Some(resident) = self.get_mut(key) {
+            let look = resident.idle.map(|idle| idle.look);
+            self.wake[key.slot] = resident.due.into_iter().chain(look).min();
+        }
+    }
+
+    /// The calls that are to be looked at.
+    pub(super) fn awake(&self, now: Instant, calls: &mut Vec<SessionKey>) {
+        for (slot, wake) in self.wake.iter().enumerate() {
+            if wake.is_some_and(|wake| wake <= now)
+                && let Some(resident) = &self.slots[slot]
+            {
+                let number = resident.number;
+                calls.push(SessionKey { slot, number });
+            }
+        }
+    }
+}
+
+impl Resident {
+    /// Who speaks for a leg.
+    pub(super) fn source(&self, leg: LegIndex) -> Option<SocketAddr> {
+        let mut sources = self.sources.iter();
+        let found = sources.find(|(owner, _)| *owner == leg);
+        found.map(|(_, source)| *source)
+    }
+
+    /// Whether nothing has come for the call's limit; `true` once.
+    pub(super) fn falls_idle(&mut self, now: Instant) -> bool {
+        let Some(idle) = self.idle.as_mut().filter(|idle| idle.look <= now) else {
+            return false;
+        };
+        if now.saturating_duration_since(self.last_heard) > idle.limit {
+            self.idle = None;
+            return true;
+        }
+        idle.look = self.last_heard + idle.limit;
+        false
+    }
+}

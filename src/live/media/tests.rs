@@ -1,0 +1,173 @@
+//! Media threads with real sockets.
+
+use std::net::UdpSocket;
+
+use tokio::time::timeout;
+
+use super::*;
+use crate::clock;
+use crate::config::PortRange;
+use crate::speech::pool::EngineFactory;
+use crate::speech::{Recognition, TranscribeError, Transcriber};
+
+struct Deaf;
+
+impl Transcriber for Deaf {
+    fn transcribe(&mut self, _: &[i16]) -> Result<Recognition, TranscribeError> {
+        Ok(Recognition {
+            text: String::new(),
+            confidence: 0.0,
+            language: "en".into(),
+        })
+    }
+}
+
+struct Rig {
+    plane: MediaPlane,
+    pool: PortPool,
+    events: mpsc::Receiver<MediaEvent>,
+    _recognition: Pool<Ticket>,
+}
+
+impl Rig {
+    fn new(ports: u16) -> Self {
+        let factory: EngineFactory = Arc::new(|| Ok(Box::new(Deaf)));
+        let recognition = Pool::start(1, 8, &factory).unwrap();
+        let (sender, events) = mpsc::channel(64);
+        let config = MediaConfig {
+            bind: "127.0.0.1:0".parse().unwrap(),
+            threads: 1,
+            tick: Duration::from_millis(1),
+            own_ports: true,
+            session: SessionConfig::default(),
+        };
+        Self {
+            plane: MediaPlane::start(&config, &recognition, &sender).unwrap(),
+            pool: ports::tests::pool(ports),
+            events,
+            _recognition: recognition,
+        }
+    }
+
+    fn port(&self) -> MediaPort {
+        self.plane.ports().remove(0)
+    }
+
+    /// A call with one leg that `source` speaks for; its own port.
+    async fn open(&self, call: &str, source: &UdpSocket) -> Result<SocketAddr, LegRefused> {
+        let call: CallId = call.parse().unwrap();
+        let opened = clock::now();
+        assert!(self.port().open(OpenCall {
+            call: call.clone(),
+            opened,
+            idle_limit: None,
+        }));
+        let own = self.pool.lease(opened).unwrap();
+        let target = SocketAddr::new([127, 0, 0, 1].into(), own.port());
+        let source = source.local_addr().unwrap();
+        let port = self.port();
+        let expected = Expected::default();
+        port.add_leg(call, Leg::caller(), source, expected, Some(own))
+            .await?;
+        Ok(target)
+    }
+
+    /// Packets that the call's leg had received when it closed.
+    async fn hang_up(&mut self, call: &str) -> u64 {
+        assert!(self.port().hang_up(call.parse().unwrap()));
+        loop {
+            let event = timeout(Duration::from_secs(60), self.events.recv());
+            let event = event.await.expect("the call closes").unwrap();
+            if let MediaEventKind::Closed(legs) = event.kind {
+                assert_eq!(event.call.to_string(), call);
+                return legs[0].stats.received;
+            }
+        }
+    }
+
+    /// Waits until the thread has judged so many datagrams.
+    async fn judged(&self, count: u64) {
+        let port = self.port();
+        let reached = async {
+            while port.counters().datagrams() < count {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        timeout(Duration::from_secs(60), reached).await.unwrap();
+    }
+}
+
+fn source() -> UdpSocket {
+    UdpSocket::bind("127.0.0.1:0").unwrap()
+}
+
+fn rtp(seq: u8) -> [u8; 172] {
+    let mut bytes = [0xff; 172];
+    bytes[..12].copy_from_slice(&[0x80, 0, 0, seq, 0, 0, seq, 0, 0, 0, 0, 9]);
+    bytes
+}
+
+#[tokio::test]
+async fn a_leg_hears_its_source_at_its_own_port_and_nobody_else() {
+    let mut rig = Rig::new(4);
+    let (one, two, stranger) = (source(), source(), source());
+    let at_one = rig.open("one", &one).await.unwrap();
+    let at_two = rig.open("two", &two).await.unwrap();
+    assert_ne!(at_one, at_two);
+    for seq in 0..20 {
+        one.send_to(&rtp(seq), at_one).unwrap();
+        // The right source at another leg's port is as foreign there as anybody.
+        one.send_to(&rtp(seq), at_two).unwrap();
+        stranger.send_to(&rtp(seq), at_one).unwrap();
+        if seq < 10 {
+            two.send_to(&rtp(seq), at_two).unwrap();
+        }
+    }
+    rig.judged(70).await;
+    assert_eq!(rig.hang_up("one").await, 20);
+    assert_eq!(rig.hang_up("two").await, 10);
+    let gate = rig.port().counters().gate();
+    assert_eq!(gate.admitted, 30);
+}
+
+#[tokio::test]
+async fn a_port_is_free_again_for_the_next_call_and_silent_to_the_old_sender() {
+    let mut rig = Rig::new(1);
+    let (old, new) = (source(), source());
+    let at = rig.open("old", &old).await.unwrap();
+    old.send_to(&rtp(1), at).unwrap();
+    rig.judged(1).await;
+    assert_eq!(rig.hang_up("old").await, 1);
+    let returned = async {
+        while rig.pool.usage(clock::now()).resting == 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    timeout(Duration::from_secs(60), returned).await.unwrap();
+    assert!(matches!(
+        rig.pool.lease(clock::now()),
+        Err(NoPort::Taken { .. })
+    ));
+    // As after the rest.
+    let (first, last) = (at.port(), at.port());
+    rig.pool = PortPool::new(at.ip(), PortRange { first, last }, 1);
+    assert_eq!(rig.open("new", &new).await.unwrap(), at);
+    for seq in 0..10 {
+        old.send_to(&rtp(seq + 2), at).unwrap();
+        new.send_to(&rtp(seq), at).unwrap();
+    }
+    rig.judged(21).await;
+    assert_eq!(rig.hang_up("new").await, 10);
+}
+
+#[tokio::test]
+async fn a_leg_that_is_refused_leaves_no_port_behind() {
+    let mut rig = Rig::new(2);
+    let shared = source();
+    rig.open("one", &shared).await.unwrap();
+    let refused = rig.open("two", &shared).await;
+    assert!(matches!(refused, Err(LegRefused::SourceTaken(_))));
+    let usage = rig.pool.usage(clock::now());
+    assert_eq!((usage.leased, usage.resting), (1, 1));
+    rig.hang_up("one").await;
+}
