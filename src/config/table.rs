@@ -235,8 +235,8 @@ pub const SETTINGS: &[Setting] = &[
         ASTERISK,
         "MEDIA_FORMAT",
         preset("ulaw"),
-        "ulaw, alaw, gsm, g722, opus, slin, slin12, slin16, slin24, slin32, slin44, slin48, slin96 or slin192",
-        "The format that Asterisk is asked to send. `g722` and `opus` are wide band in no more bandwidth than `ulaw`; `g722`, `gsm` and `opus` need Asterisk's codec module of that name.",
+        "ulaw, alaw, gsm, g722, opus, slin, slin12, slin16, slin24, slin32, slin44, slin48 or slin96",
+        "The format that Asterisk is asked to send. `g722` and `opus` are wide band in no more bandwidth than `ulaw`; `g722`, `gsm` and `opus` need Asterisk's codec module of that name. From `slin44` on packets are longer than an Ethernet frame.",
     ),
     plain(
         ASTERISK,

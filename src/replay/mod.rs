@@ -175,6 +175,7 @@ impl<'a> Replay<'a> {
                     self.outstanding += 1;
                 }
                 Output::Line(line) => self.report.lines.push(line),
+                Output::Digit(digit) => self.report.dtmf.push(digit),
                 Output::Stats(_) | Output::Event(_) => {}
                 Output::Closed(legs) => self.report.close(legs),
             }

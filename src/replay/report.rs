@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use super::capture::Capture;
 use super::flows::Flows;
-use crate::call::{AudioAccount, Finding, GapReason, Leg, LegStats, MediaQuality, TranscriptLine};
+use crate::call::{
+    AudioAccount, DtmfDigit, Finding, GapReason, Leg, LegStats, MediaQuality, TranscriptLine,
+};
 use crate::session::LegSnapshot;
 
 /// Result of a replay.
@@ -25,6 +27,9 @@ pub struct Report {
     pub broken: Option<String>,
     /// The RTP flows; each is a leg.
     pub flows: Vec<FlowReport>,
+    /// Keys that were pressed, by their packets.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dtmf: Vec<DtmfDigit>,
     /// The transcript.
     pub lines: Vec<TranscriptLine>,
 }
@@ -74,6 +79,7 @@ impl Report {
                     findings: Vec::new(),
                 })
                 .collect(),
+            dtmf: Vec::new(),
             lines: Vec::new(),
         }
     }

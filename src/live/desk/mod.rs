@@ -133,6 +133,11 @@ impl Desk {
         while let Some(MediaEvent { call: media, kind }) = events.recv().await {
             match kind {
                 MediaEventKind::Line(line) => self.book(|book| book.line(&media, line)),
+                MediaEventKind::Digit(key) => self.book(|book| {
+                    if let Some(call) = book.call_of(&media) {
+                        book.digit(&call, clock::now(), key.digit, key.duration_ms, key.leg);
+                    }
+                }),
                 MediaEventKind::Event(event) => self.book(|book| book.event(&media, event)),
                 MediaEventKind::Stats(legs) => self.book(|book| book.stats(&media, legs)),
                 MediaEventKind::Played(report) => self.book(|book| book.played(&media, report)),

@@ -26,7 +26,7 @@ use crossbeam_channel::{Sender, TrySendError, bounded};
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
-use crate::call::{CallEvent, CallId, Leg, TranscriptLine};
+use crate::call::{CallEvent, CallId, DtmfDigit, Leg, TranscriptLine};
 use crate::play::PlayReport;
 use crate::session::{Expected, LegSnapshot, SessionConfig};
 use crate::speech::pool::{Pool, PoolHandle};
@@ -86,6 +86,8 @@ pub enum MediaEventKind {
     Line(TranscriptLine),
     /// Something happened to a leg's media.
     Event(CallEvent),
+    /// A party pressed a key, by its packets.
+    Digit(DtmfDigit),
     /// The counters have changed.
     Stats(Vec<LegSnapshot>),
     /// Something has become of a sound that is played to the call.

@@ -4,6 +4,7 @@
 //! then wants, its timers and its counters are looked at once a tick.
 
 mod counters;
+mod observe;
 mod playing;
 mod residents;
 
@@ -31,9 +32,6 @@ pub(super) use self::residents::SessionKey;
 pub(super) struct RoomConfig {
     pub(super) session: SessionConfig,
 }
-
-/// Time between two looks for strangers on behalf of legs that hear nothing.
-const STRANGERS_EVERY: Duration = Duration::from_secs(1);
 
 /// Whose a recognition job is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,9 +62,11 @@ pub(super) struct Room {
     awake: Vec<SessionKey>,
     /// Calls that take no more datagrams, for the thread to close their own sockets.
     deaf: Vec<SessionKey>,
-    /// When strangers are next looked for.
+    /// When the calls are next told of strangers and of the kernel's drops.
     next_look: Option<Instant>,
     players: Players<LegKey>,
+    /// What the kernel has dropped since.
+    dropped: u64,
     pool: PoolHandle<Ticket>,
     reply: Sender<Answer<Ticket>>,
     events: Vec<MediaEvent>,
@@ -91,6 +91,7 @@ impl Room {
             deaf: Vec::new(),
             next_look: None,
             players: Players::default(),
+            dropped: 0,
             pool,
             reply,
             events: Vec::new(),
@@ -141,10 +142,7 @@ impl Room {
     /// The kernel had no room for so many datagrams: of which calls, nobody can say.
     pub(super) fn kernel_dropped(&mut self, now: Instant, count: u64) {
         self.counters.count_kernel_drops(count);
-        let calls: Vec<_> = self.residents.iter().map(|(key, _)| key).collect();
-        for key in calls {
-            self.feed(now, key, Input::KernelDrops(count));
-        }
+        self.dropped += count;
         let recently = |at: Instant| now.saturating_duration_since(at) < DROPS_LOGGED_EVERY;
         if !self.drops_logged.is_some_and(recently) {
             self.drops_logged = Some(now);
@@ -192,15 +190,12 @@ impl Room {
     /// Runs whatever is due, and does what the calls want.
     pub(super) fn tick(&mut self, now: Instant) {
         self.gate.expire(now);
+        self.observe(now);
         let mut touched = mem::take(&mut self.touched);
         for key in touched.drain(..) {
             self.contain(now, key, |room| room.pump(key, now));
         }
         self.touched = touched;
-        if self.next_look.is_none_or(|due| due <= now) {
-            self.next_look = Some(now + STRANGERS_EVERY);
-            self.tell_of_strangers(now);
-        }
         let mut awake = mem::take(&mut self.awake);
         self.residents.awake(now, &mut awake);
         for key in awake.drain(..) {
@@ -224,42 +219,6 @@ impl Room {
             resident.session.handle(now, Input::Timer);
         }
         self.pump(key, now);
-    }
-
-    /// Legs that hear nothing learn who sends RTP without having been named:
-    /// by preference one of the same host, or of the same port.
-    fn tell_of_strangers(&mut self, now: Instant) {
-        let strangers: Vec<_> = self.gate.strangers().collect();
-        if strangers.is_empty() {
-            return;
-        }
-        let mut unheard = Vec::new();
-        for (key, resident) in self.residents.iter() {
-            let waiting = resident.sources.iter().copied();
-            let waiting = waiting.filter(|&(leg, _)| resident.session.is_unheard(leg));
-            unheard.extend(waiting.map(|(leg, named)| (key, leg, named)));
-        }
-        // Somebody who has nothing in common with a source is likely meant only
-        // where there is no other leg that he could be meant for.
-        let is_only_one = unheard.len() == 1;
-        for (key, leg, named) in unheard {
-            let nearness =
-                |from: &SocketAddr| (from.ip() == named.ip(), from.port() == named.port());
-            let nearest = strangers
-                .iter()
-                .filter(|(from, _)| is_only_one || nearness(from) != (false, false))
-                .max_by_key(|(from, packets)| (nearness(from), *packets));
-            if let Some(&(from, packets)) = nearest {
-                let packets = packets as u64;
-                let input = Input::Elsewhere {
-                    leg,
-                    from,
-                    named,
-                    packets,
-                };
-                self.feed(now, key, input);
-            }
-        }
     }
 
     fn open(&mut self, now: Instant, open: OpenCall) {
@@ -322,7 +281,9 @@ impl Room {
         });
         resident.sources.push((index, source));
         // The session waits for something else now.
-        self.contain(now, key, |room| room.pump(key, now));
+        if !mem::replace(&mut resident.touched, true) {
+            self.touched.push(key);
+        }
         for HeldDatagram { arrived, bytes } in held {
             self.deliver(arrived, place, &bytes);
         }
@@ -440,6 +401,7 @@ impl Room {
                     tracing::info!(%call, leg, kind = ?event.kind, "{}", event.text);
                     MediaEventKind::Event(event)
                 }
+                Output::Digit(digit) => MediaEventKind::Digit(digit),
                 Output::Stats(legs) => MediaEventKind::Stats(legs),
                 Output::Closed(legs) => {
                     closed = true;

@@ -242,7 +242,10 @@ impl Ends {
                     event: PlayEvent::Progress,
                     ..
                 }) if self.outbox.len() >= OUTBOX => continue,
-                MediaEventKind::Line(_) | MediaEventKind::Event(_) | MediaEventKind::Played(_)
+                MediaEventKind::Line(_)
+                | MediaEventKind::Event(_)
+                | MediaEventKind::Digit(_)
+                | MediaEventKind::Played(_)
                     if self.outbox.len() >= 2 * OUTBOX =>
                 {
                     let lost = room.counters().count_event_lost();

@@ -92,15 +92,6 @@ impl Residents {
         Some(key)
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = (SessionKey, &Resident)> {
-        let taken = |(slot, resident): (usize, &'_ Option<Resident>)| {
-            let number = resident.as_ref()?.number;
-            Some(SessionKey { slot, number })
-        };
-        let keys = self.slots.iter().enumerate().filter_map(taken);
-        keys.zip(self.slots.iter().flatten())
-    }
-
     pub(super) fn key(&self, call: &CallId) -> Option<SessionKey> {
         self.by_call.get(call).copied()
     }
@@ -131,6 +122,15 @@ impl Residents {
             Some((SessionKey { slot, number }, resident))
         });
         keyed.collect()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (SessionKey, &Resident)> {
+        let slots = self.slots.iter().enumerate();
+        slots.filter_map(|(slot, resident)| {
+            let resident = resident.as_ref()?;
+            let number = resident.number;
+            Some((SessionKey { slot, number }, resident))
+        })
     }
 
     /// To be called when a call's times have changed.
