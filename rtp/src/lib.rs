@@ -19,6 +19,7 @@
 pub mod events;
 pub mod gate;
 pub mod ids;
+pub mod outgoing;
 pub mod quality;
 pub mod receiver;
 pub mod reorder;
@@ -32,6 +33,7 @@ pub mod fuzz;
 pub mod testkit;
 
 pub use ids::{ClockRate, ExtRtpTime, ExtSeq, PayloadType, RtpTime, SeqNo, Ssrc};
+pub use outgoing::{Outgoing, StreamStart};
 pub use receiver::{RateConfig, Receiver, ReceiverConfig, ReceiverStats, Refusal, Verdict};
 pub use reorder::{Placed, Released, ReorderConfig, RestartReason};
 pub use wire::{Class, Malformed, Packet, Protocol, classify};

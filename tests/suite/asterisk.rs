@@ -8,6 +8,7 @@ mod capture;
 mod formats;
 mod lifecycle;
 mod limit;
+mod play;
 mod stasis;
 mod stop;
 mod tap;

@@ -31,7 +31,7 @@ fn range(ports: u16) -> String {
     format!("{first}-{}", first + 2 * ports - 1)
 }
 
-fn server(ports: u16) -> Server {
+pub(crate) fn server(ports: u16) -> Server {
     let range = range(ports);
     Server::start(BINARY, &[("RTP_MODE", "per-call"), ("RTP_PORTS", &range)]).unwrap()
 }

@@ -5,6 +5,7 @@
 
 mod counters;
 mod observe;
+mod playing;
 mod residents;
 
 use std::mem;
@@ -17,6 +18,7 @@ use asterscribe_rtp::gate::{self, Gate, GateConfig, HeldDatagram, Route};
 use crossbeam_channel::Sender;
 
 use super::capture::Recorder;
+use super::play::Players;
 use super::{AddLeg, Command, LegRefused, MediaEvent, MediaEventKind, OpenCall};
 use crate::call::{CallId, GapReason, Leg};
 use crate::capture::Tap;
@@ -41,7 +43,7 @@ pub struct Ticket {
 }
 
 /// A leg of a call in a room.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct LegKey {
     pub(super) session: SessionKey,
     leg: LegIndex,
@@ -64,6 +66,7 @@ pub(super) struct Room {
     deaf: Vec<SessionKey>,
     /// When the calls are next told of strangers and of the kernel's drops.
     next_look: Option<Instant>,
+    players: Players<LegKey>,
     /// What the kernel has dropped since.
     dropped: u64,
     pool: PoolHandle<Ticket>,
@@ -89,6 +92,7 @@ impl Room {
             awake: Vec::new(),
             deaf: Vec::new(),
             next_look: None,
+            players: Players::default(),
             dropped: 0,
             pool,
             reply,
@@ -161,6 +165,17 @@ impl Room {
                 add.answer(result);
             }
             Command::Capture { call, tap } => self.capture(now, &call, tap),
+            Command::Play {
+                call,
+                order,
+                start,
+                reply,
+            } => {
+                let result = self.play(now, &call, order, start);
+                // Whoever asked may have given up; it is played all the same.
+                let _unheard = reply.send(result);
+            }
+            Command::StopPlay { call, id } => self.stop_play(now, &call, id),
             Command::Hangup(call) => self.hang_up(now, &call),
         }
     }
@@ -297,6 +312,7 @@ impl Room {
         let Some(key) = self.residents.key(call) else {
             return;
         };
+        self.silence(now, key);
         if let Some(resident) = self.residents.get_mut(key) {
             for (_, source) in resident.sources.drain(..) {
                 self.gate.revoke(now, source);
@@ -349,6 +365,7 @@ impl Room {
             return;
         }
         self.counters.count_panic();
+        self.players.remove(|leg| leg.session == key);
         let Some(resident) = self.residents.remove(key) else {
             return;
         };
@@ -366,6 +383,7 @@ impl Room {
     pub(super) fn reset(&mut self) {
         self.counters.count_panic();
         self.gate = Gate::new(GateConfig::default());
+        self.players = Players::default();
         self.touched.clear();
         for (key, resident) in self.residents.clear() {
             self.deaf.push(key);

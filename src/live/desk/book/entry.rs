@@ -1,5 +1,7 @@
 //! One call as the desk holds it.
 
+mod playing;
+
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -376,6 +378,7 @@ impl Entry {
             (wall, EndReason { cause: None, text }, CallStatus::Ended)
         });
         self.stints.clear();
+        self.fall_silent(wall);
         // Nobody will answer for what is undecided even now.
         let legs = self.record.legs.iter_mut().map(|leg| &mut leg.audio);
         let base = self.base.iter_mut().map(|leg| &mut leg.audio);

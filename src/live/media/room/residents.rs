@@ -12,7 +12,7 @@ use crate::session::{LegIndex, Session};
 
 /// A call in a room. Its number is never used twice, so a late answer or
 /// datagram cannot reach another call in the same slot.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(in crate::live::media) struct SessionKey {
     slot: usize,
     number: u64,
@@ -158,6 +158,13 @@ impl Residents {
 }
 
 impl Resident {
+    /// Who speaks for a leg.
+    pub(super) fn source(&self, leg: LegIndex) -> Option<SocketAddr> {
+        let mut sources = self.sources.iter();
+        let found = sources.find(|(owner, _)| *owner == leg);
+        found.map(|(_, source)| *source)
+    }
+
     /// Whether nothing has come for the call's limit; `true` once.
     pub(super) fn falls_idle(&mut self, now: Instant) -> bool {
         let Some(idle) = self.idle.as_mut().filter(|idle| idle.look <= now) else {

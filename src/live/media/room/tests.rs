@@ -1,4 +1,5 @@
 mod capture;
+mod playing;
 
 use crossbeam_channel::{Receiver, bounded};
 

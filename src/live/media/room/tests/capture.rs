@@ -189,6 +189,7 @@ impl Taped {
                 MediaEventKind::Stats(_)
                 | MediaEventKind::Event(_)
                 | MediaEventKind::Digit(_)
+                | MediaEventKind::Played(_)
                 | MediaEventKind::Idle => {}
             }
         }
