@@ -7,6 +7,7 @@
 //! therefore numbered here, and not where they are heard.
 
 mod entry;
+mod record;
 #[cfg(test)]
 mod tests;
 
