@@ -1,7 +1,8 @@
 //! The hostile network as far as the receiver alone can show it: rows N1 to N9
 //! and N11 to N15 of the project's targets, at fixed seeds, against the logs of
 //! the sender and of the network. N1 and N2 have more in `network.rs`.
-mod hostile;
+
+mod junk;
 mod kit;
 
 use std::collections::BTreeSet;
@@ -11,8 +12,8 @@ use asterscribe_rtp::events::{EventFormat, EventPacket, EventReceiver};
 use asterscribe_rtp::testkit::netem::{Loss, Netem, NetemConfig};
 use asterscribe_rtp::testkit::random::Random;
 use asterscribe_rtp::testkit::sender::{Carries, Format, SenderConfig};
-use asterscribe_rtp::testkit::{build, origin};
-use asterscribe_rtp::{ClockRate, ReceiverConfig, ReorderConfig, RestartReason};
+use asterscribe_rtp::testkit::{build, origin, rtcp};
+use asterscribe_rtp::{ClockRate, Receiver, ReceiverConfig, ReorderConfig, RestartReason, Verdict};
 
 use kit::{Out, check, play, play_in, sender, through};
 
@@ -391,5 +392,21 @@ fn n9_silence_of_the_sender_is_no_loss() {
             assert_eq!((run.stats.lost, run.stats.restarts), (0, 0));
             assert_eq!(run.exact_ticks(&script), 0);
         }
+    }
+}
+
+#[test]
+fn a_verdict_in_order_is_the_rule_on_a_good_network() {
+    let mut leg = sender(SenderConfig::default());
+    leg.talk(100);
+    let script = leg.finish();
+    let mut receiver = Receiver::new(ReceiverConfig::default());
+    for (at, datagram) in &script.datagrams {
+        assert!(matches!(
+            receiver.receive(*at, datagram),
+            Verdict::InOrder(_)
+        ));
+        assert_eq!(receiver.poll(*at), None);
+        assert_eq!(receiver.deadline(), None);
     }
 }

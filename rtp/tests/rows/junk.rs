@@ -1,19 +1,8 @@
-//! The hostile peer as far as the receiver alone can show it: rows N12 to N15 of
-//! the project's targets. The network's rows are in `main.rs`.
+//! Rows N12 to N15: damage, other protocols, and too much of the right one.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
-use asterscribe_rtp::testkit::netem::{Netem, NetemConfig};
-use asterscribe_rtp::testkit::random::Random;
-use asterscribe_rtp::testkit::sender::SenderConfig;
-use asterscribe_rtp::testkit::{origin, rtcp};
-use asterscribe_rtp::{ClockRate, Receiver, ReceiverConfig, Verdict};
-
-use crate::kit::{Out, check, play, play_in, sender, through};
-
-const MS: Duration = Duration::from_millis(1);
-const SEEDS: std::ops::Range<u64> = 0..10;
+use super::*;
 
 #[test]
 fn n12_damage_is_counted_and_spares_the_rest() {
@@ -153,20 +142,4 @@ fn n15_the_right_source_at_ten_times_its_rate_is_policed() {
     assert!(stats.released >= 1_000 + 2_000, "{stats:?}");
     assert_eq!((stats.shed, stats.lost), (stats.over_rate, stats.over_rate));
     assert_eq!(stats.released + stats.over_rate, 11_000);
-}
-
-#[test]
-fn a_verdict_in_order_is_the_rule_on_a_good_network() {
-    let mut leg = sender(SenderConfig::default());
-    leg.talk(100);
-    let script = leg.finish();
-    let mut receiver = Receiver::new(ReceiverConfig::default());
-    for (at, datagram) in &script.datagrams {
-        assert!(matches!(
-            receiver.receive(*at, datagram),
-            Verdict::InOrder(_)
-        ));
-        assert_eq!(receiver.poll(*at), None);
-        assert_eq!(receiver.deadline(), None);
-    }
 }
