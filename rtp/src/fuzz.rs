@@ -9,7 +9,7 @@ use crate::events::{EventFormat, EventPacket, EventReceiver};
 use crate::ids::{ClockRate, ExtRtpTime, ExtSeq, RtpTime, SeqNo};
 use crate::receiver::{RateConfig, Receiver, ReceiverConfig, Verdict};
 use crate::reorder::{MAX_DUE, Placed, Released, ReorderConfig};
-use crate::rtcp;
+use crate::rtcp::packets;
 use crate::testkit::{self, build};
 use crate::wire::{Class, Malformed, Packet, Protocol, classify};
 
@@ -39,14 +39,14 @@ pub fn wire(datagram: &[u8]) {
 
 /// Hands `datagram` to a leg in the middle of a call, as RTCP or whatever it is.
 /// What is not RTP changes nothing but counters.
-pub fn demultiplex(datagram: &[u8]) {
+pub fn rtcp(datagram: &[u8]) {
     let now = testkit::origin();
     let mut receiver = Receiver::new(ReceiverConfig::default());
     let ours = |seq: u16| build::packet(seq).time(u32::from(seq) * 160).bytes();
     let first = ours(0);
     assert!(matches!(receiver.receive(now, &first), Verdict::InOrder(_)));
     let verdict = receiver.receive(now, datagram);
-    let found = rtcp::packets(datagram).collect::<Vec<_>>();
+    let found = packets(datagram).collect::<Vec<_>>();
     assert!(found.len() <= datagram.len().div_ceil(4));
     if classify(datagram) == Class::Rtp {
         // RTP, or broken RTP: judged elsewhere.

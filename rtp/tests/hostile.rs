@@ -161,7 +161,7 @@ fn rtcp_and_other_protocols_change_nothing() {
         } else {
             noise(&mut random, 64)
         };
-        fuzz::demultiplex(&datagram);
+        fuzz::rtcp(&datagram);
     }
 }
 
@@ -178,14 +178,14 @@ fn random_events_say_no_key_that_was_not_told() {
 fn the_corpus_passes() {
     type Body = fn(&[u8]);
     let targets: [(&str, Body); 4] = [
-        ("wire", fuzz::wire),
-        ("demultiplex", fuzz::demultiplex),
+        ("rtp_wire", fuzz::wire),
+        ("rtcp_demux", fuzz::rtcp),
         ("receiver_ops", fuzz::receiver_ops),
         ("events", fuzz::events),
     ];
     for (target, body) in targets {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("tests/corpus")
+            .join("../fuzz/corpus")
             .join(target);
         let mut files = 0;
         for entry in fs::read_dir(&folder).expect("the corpus is committed") {

@@ -1,11 +1,6 @@
 //! The hostile network as far as the receiver alone can show it: rows N1 to N9
 //! and N11 to N15 of the project's targets, at fixed seeds, against the logs of
 //! the sender and of the network. N1 and N2 have more in `network.rs`.
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test that cannot be set up has failed"
-)]
-
 #[path = "rows/kit.rs"]
 mod kit;
 

@@ -143,6 +143,12 @@ impl Session {
         LegIndex(self.legs.len() - 1)
     }
 
+    /// Its legs, in the order in which they were added.
+    pub fn legs(&self) -> impl Iterator<Item = (LegIndex, &Leg)> {
+        let legs = self.legs.iter().map(LegMedia::leg);
+        legs.enumerate().map(|(n, leg)| (LegIndex(n), leg))
+    }
+
     /// The leg of that label, if there is one.
     pub fn leg(&self, leg: &Leg) -> Option<LegIndex> {
         self.legs

@@ -369,3 +369,9 @@ fn rtcp_on_the_same_port_is_read_and_changes_nothing_else() {
     assert_eq!(out, packets([0, 1, 2]));
     assert_eq!((stats.rtcp, stats.datagrams), (2, 5));
 }
+
+#[test]
+fn an_idle_receiver_is_small() {
+    // What it takes on the heap: see the reorder buffer's own test.
+    assert!(size_of::<Receiver>() <= 1_280, "{}", size_of::<Receiver>());
+}

@@ -89,8 +89,11 @@ impl Run {
     }
 }
 
+/// Gives the bytes of a range of samples.
+type Payload = fn(Range<u64>, u8) -> Vec<u8>;
+
 /// A sender whose payload names its samples, as long as G.711 would be, 8 bytes at least.
-pub(crate) fn sender(config: SenderConfig) -> Sender<fn(Range<u64>, u8) -> Vec<u8>> {
+pub(crate) fn sender(config: SenderConfig) -> Sender<Payload> {
     Sender::new(config, origin(), |samples, _| {
         let mut payload = samples.start.to_be_bytes().to_vec();
         payload.resize((samples.count()).max(8), 0x7F);

@@ -3,6 +3,7 @@
 
 mod ari;
 mod book;
+mod capture;
 mod channel;
 mod health;
 mod history;
@@ -18,6 +19,7 @@ use tokio::sync::{Notify, mpsc};
 
 pub use self::ari::AriLink;
 use self::book::{CallBook, Entry, History, Opened, Opening, Past, Stint};
+pub use self::capture::CaptureDesk;
 use self::pending::Pending;
 use super::media::{LegRefused, MediaEvent, MediaEventKind, MediaPort, OpenCall, PortPool};
 use crate::call::{CallId, CallStatus, EndReason, Leg, Origin};
@@ -55,6 +57,7 @@ pub struct Desk {
     writer: StoreWriter,
     pool: Arc<PoolStats>,
     ari: Option<AriLink>,
+    captures: Option<CaptureDesk>,
     /// Commands to Asterisk whose outcome is still to come.
     pending: Mutex<Pending>,
     /// Calls that an earlier process left open and that may go on.
@@ -85,6 +88,8 @@ pub struct DeskParts {
     pub pool: Arc<PoolStats>,
     /// Asterisk, if one is configured.
     pub ari: Option<AriLink>,
+    /// Captures, if a folder for them is named.
+    pub captures: Option<CaptureDesk>,
 }
 
 impl std::fmt::Debug for DeskParts {
@@ -103,6 +108,7 @@ impl Desk {
             writer,
             pool,
             ari,
+            captures,
         } = parts;
         Self {
             book: Mutex::new(CallBook::new(config.node.clone())),
@@ -113,6 +119,7 @@ impl Desk {
             writer,
             pool,
             ari,
+            captures,
             pending: Mutex::default(),
             resumable: Mutex::default(),
             unknown: Notify::new(),
@@ -139,6 +146,7 @@ impl Desk {
                     }
                 }
                 MediaEventKind::Closed(legs) => {
+                    self.captured_media_closed(&media);
                     self.book(|book| {
                         book.closed(&media, clock::wall(), legs);
                         self.tell_places(book);
@@ -210,7 +218,9 @@ impl Desk {
             .ports
             .get(stint.port)
             .is_some_and(|port| port.open(order));
-        if !taken {
+        if taken {
+            self.capture_by_rule(book, &call, &stint);
+        } else {
             tracing::error!(%call, "no media thread takes the call");
             let text = "the media plane is overloaded".to_owned();
             book.ended(

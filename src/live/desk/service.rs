@@ -10,12 +10,15 @@ use tokio::time::timeout;
 
 use super::book::{CallBook, Held, Opening, Past, Phase};
 use super::{Desk, lock};
-use crate::call::{CallId, CallRecord, CallStatus, EndReason, Leg, Origin, TranscriptLine};
+use crate::call::{
+    CallId, CallRecord, CallStatus, CaptureState, EndReason, Leg, Origin, TranscriptLine,
+};
+use crate::capture::{CaptureFile, CapturePart};
 use crate::clock;
 use crate::live::media::{LegRefused, OwnPort};
 use crate::service::{
-    CallService, CallStatusView, Health, InitiateRequest, MediaGrant, MediaRequest, PartState,
-    RtpTarget, ServiceError, TranscriptView,
+    CallService, CallStatusView, CaptureRequest, Health, InitiateRequest, MediaGrant, MediaRequest,
+    PartState, RtpTarget, ServiceError, TranscriptView,
 };
 use crate::session::{Arrival, Expected};
 use crate::store::StoreError;
@@ -74,6 +77,7 @@ impl CallService for Desk {
             .map(|record| (record.call_id.clone(), record))
             .collect();
         self.book(|book| {
+            self.show_captures(book);
             calls.extend(
                 book.iter()
                     .map(|entry| (entry.record.call_id.clone(), entry.record.clone())),
@@ -91,6 +95,7 @@ impl CallService for Desk {
 
     async fn status(&self, call: &CallId) -> Result<CallStatusView, ServiceError> {
         let here = self.book(|book| {
+            self.show_captures(book);
             let entry = book.find(call)?;
             Some(CallStatusView {
                 call: entry.record.clone(),
@@ -220,6 +225,22 @@ impl CallService for Desk {
             send_to,
         })
     }
+
+    async fn start_capture(
+        &self,
+        call: &CallId,
+        request: CaptureRequest,
+    ) -> Result<CaptureState, ServiceError> {
+        self.begin_capture(call, request).await
+    }
+
+    async fn stop_capture(&self, call: &CallId) -> Result<CaptureState, ServiceError> {
+        self.end_capture(call)
+    }
+
+    async fn capture(&self, call: &CallId, part: CapturePart) -> Result<CaptureFile, ServiceError> {
+        self.read_capture(call, part).await
+    }
 }
 
 impl Desk {
@@ -348,7 +369,7 @@ impl Desk {
         (0..load.len()).min_by_key(|&port| load[port]).unwrap_or(0)
     }
 
-    async fn record(&self, call: &CallId) -> Result<CallRecord, ServiceError> {
+    pub(super) async fn record(&self, call: &CallId) -> Result<CallRecord, ServiceError> {
         let here = self.book(|book| book.find(call).map(|entry| entry.record.clone()));
         match here {
             Some(record) => Ok(record),

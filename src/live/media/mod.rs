@@ -7,6 +7,7 @@
 //! difference between 7 µs and 1.4 µs of CPU per packet, and a packet waits at
 //! most one tick.
 
+mod capture;
 mod own;
 mod ports;
 mod room;
@@ -24,6 +25,7 @@ use crossbeam_channel::{Sender, TrySendError, bounded};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::call::{CallEvent, CallId, DtmfDigit, Leg, TranscriptLine};
+use crate::capture::Tap;
 use crate::session::{Expected, LegSnapshot, SessionConfig};
 use crate::speech::pool::{Pool, PoolHandle};
 
@@ -126,6 +128,7 @@ pub enum LegRefused {
 pub(super) enum Command {
     Open(OpenCall),
     AddLeg(AddLeg),
+    Capture { call: CallId, tap: Tap },
     Hangup(CallId),
 }
 
@@ -234,6 +237,12 @@ impl MediaPort {
             reply,
         }))?;
         answer.await.unwrap_or(Err(LegRefused::NotOpen))
+    }
+
+    /// Records what reaches a call from now on; `false` if the thread's queue of orders is full.
+    #[must_use]
+    pub fn capture(&self, call: CallId, tap: Tap) -> bool {
+        self.order(Command::Capture { call, tap }).is_ok()
     }
 
     /// Ends a call's media; [`MediaEventKind::Closed`] follows when its last line is out.

@@ -16,8 +16,10 @@ use std::time::{Duration, Instant};
 use asterscribe_rtp::gate::{self, Gate, GateConfig, HeldDatagram, Route};
 use crossbeam_channel::Sender;
 
+use super::capture::Recorder;
 use super::{AddLeg, Command, LegRefused, MediaEvent, MediaEventKind, OpenCall};
 use crate::call::{CallId, GapReason, Leg};
+use crate::capture::Tap;
 use crate::session::{Input, JobId, LegIndex, Output, Session, SessionConfig};
 use crate::speech::pool::{Answer, PoolHandle};
 
@@ -158,7 +160,20 @@ impl Room {
                 let result = self.add_leg(now, &add).map(|_| ());
                 add.answer(result);
             }
+            Command::Capture { call, tap } => self.capture(now, &call, tap),
             Command::Hangup(call) => self.hang_up(now, &call),
+        }
+    }
+
+    fn capture(&mut self, now: Instant, call: &CallId, tap: Tap) {
+        let key = self.residents.key(call);
+        match key.and_then(|key| self.residents.get_mut(key)) {
+            Some(resident) if resident.session.is_open() => {
+                let recorder = Recorder::new(tap, &resident.session, &resident.sources);
+                resident.recorder = Some(recorder);
+            }
+            // It was hung up while the capture began: there is nothing to come.
+            _ => tap.end(now),
         }
     }
 
@@ -253,6 +268,9 @@ impl Room {
             .gate
             .admit(now, source, place)
             .map_err(|taken| LegRefused::SourceTaken(taken.0))?;
+        if let Some(recorder) = &mut resident.recorder {
+            recorder.leg(index, leg, source);
+        }
         if existing.is_none() {
             resident.session.add_leg(leg.clone());
         }
@@ -284,6 +302,9 @@ impl Room {
                 self.gate.revoke(now, source);
             }
             resident.idle = None;
+            if let Some(recorder) = resident.recorder.take() {
+                recorder.end(now);
+            }
             self.deaf.push(key);
             self.feed(now, key, Input::Hangup);
         }
@@ -302,6 +323,9 @@ impl Room {
             return;
         };
         resident.last_heard = resident.last_heard.max(arrived);
+        if let Some(recorder) = &mut resident.recorder {
+            recorder.datagram(leg, arrived, bytes);
+        }
         let input = Input::Datagram { leg, bytes };
         resident.session.handle(arrived, input);
         if !mem::replace(&mut resident.touched, true) {

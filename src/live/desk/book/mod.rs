@@ -6,7 +6,9 @@
 //! one call with one transcript; each time is a [`Stint`] of it. The lines are
 //! therefore numbered here, and not where they are heard.
 
+mod capture;
 mod entry;
+mod record;
 #[cfg(test)]
 mod tests;
 
@@ -299,6 +301,7 @@ impl CallBook {
             record.ended_at = Some(wall);
             record.end_reason = Some(EndReason { cause: None, text });
             record.lines = lines;
+            record.capture = capture::left_behind(&record);
             for leg in &mut record.legs {
                 leg.audio.give_up(GapReason::NodeCrash);
             }

@@ -1,3 +1,5 @@
+mod capture;
+
 use crossbeam_channel::{Receiver, bounded};
 
 use super::*;
@@ -29,8 +31,12 @@ pub(in crate::live::media) struct Rig {
 
 impl Rig {
     pub(in crate::live::media) fn new() -> Self {
+        Self::with_queue(8)
+    }
+
+    fn with_queue(queue: usize) -> Self {
         let factory: EngineFactory = Arc::new(|| Ok(Box::new(Echo)));
-        let pool = Pool::start(1, 8, &factory).unwrap();
+        let pool = Pool::start(1, queue, &factory).unwrap();
         let (reply, answers) = bounded(pool.capacity());
         let config = RoomConfig {
             session: SessionConfig::default(),
