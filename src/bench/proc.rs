@@ -215,7 +215,7 @@ UdpLite: 7 8
     }
 
     fn process_runs() -> bool {
-        let all = super::process(process::id()).unwrap();
+        let all = process(process::id()).unwrap();
         all.ran_ns > 0 && this_thread().is_ok()
     }
 }
