@@ -8,9 +8,9 @@
 # when its port is published, refuses to start without API_AUTH_TOKEN.
 
 FROM rust:1.95-bookworm AS builder
-# cmake and a C++ compiler for whisper.cpp.
+# cmake and a C++ compiler for whisper.cpp; libopus, found by pkg-config.
 RUN apt-get update \
- && apt-get install -y --no-install-recommends cmake g++ make pkg-config \
+ && apt-get install -y --no-install-recommends cmake g++ libopus-dev make pkg-config \
  && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY . .
@@ -19,7 +19,7 @@ RUN cargo build --release --locked --package asterscribe --bin asterscribe \
 
 FROM debian:bookworm-slim
 RUN apt-get update \
- && apt-get install -y --no-install-recommends ca-certificates libstdc++6 \
+ && apt-get install -y --no-install-recommends ca-certificates libopus0 libstdc++6 \
  && rm -rf /var/lib/apt/lists/* \
  && useradd --system --uid 10001 --home-dir /var/lib/asterscribe asterscribe \
  && install -d -o asterscribe -g asterscribe -m 0750 /var/lib/asterscribe \

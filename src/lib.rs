@@ -5,6 +5,7 @@
 
 pub mod api;
 pub mod call;
+pub mod capture;
 pub mod clock;
 pub mod config;
 pub mod live;

@@ -6,7 +6,8 @@ use std::net::{IpAddr, SocketAddr};
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use crate::call::{CallId, CallRecord, DtmfDigit, Leg, TranscriptLine};
+use crate::call::{CallId, CallRecord, CaptureState, DtmfDigit, Leg, TranscriptLine};
+use crate::capture::{CaptureFile, CapturePart};
 
 /// The server as the API sees it. Every method is bounded in time.
 #[async_trait]
@@ -35,6 +36,16 @@ pub trait CallService: Send + Sync {
         call: &CallId,
         request: MediaRequest,
     ) -> Result<MediaGrant, ServiceError>;
+    /// Begins to record a call's packets and events.
+    async fn start_capture(
+        &self,
+        call: &CallId,
+        request: CaptureRequest,
+    ) -> Result<CaptureState, ServiceError>;
+    /// Ends that.
+    async fn stop_capture(&self, call: &CallId) -> Result<CaptureState, ServiceError>;
+    /// What was recorded so far.
+    async fn capture(&self, call: &CallId, part: CapturePart) -> Result<CaptureFile, ServiceError>;
 }
 
 /// Body of `POST /api/call/initiate`.
@@ -55,8 +66,18 @@ pub struct MediaRequest {
     pub source: SocketAddr,
     /// Label of the leg.
     pub leg: Leg,
-    /// What will be sent, by Asterisk's name: `ulaw`, `alaw`, `slin`, `slin16`.
+    /// What will be sent, by Asterisk's name: one of
+    /// [`MediaFormat::ALL`](asterscribe_codecs::MediaFormat::ALL).
     pub format: String,
+}
+
+/// Body of `POST /api/call/{id}/capture`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CaptureRequest {
+    /// Bytes that the capture may take; `CAPTURE_MAX_BYTES` unless less is asked for.
+    #[serde(default)]
+    pub max_bytes: Option<u64>,
 }
 
 /// Answer to a registration.
@@ -153,6 +174,9 @@ pub enum ServiceError {
     /// 404: no call, or no channel, of that id.
     #[error("no call {0} is known")]
     UnknownCall(CallId),
+    /// 404: the call has no capture, or none any more.
+    #[error("call {0} has no capture")]
+    NoCapture(CallId),
     /// 409: the call is in a state that does not allow it.
     #[error("{0}")]
     Conflict(String),

@@ -4,7 +4,7 @@
 #
 #   tools/setup.sh [build|test|fixtures|bench|ci]
 #
-#   build     compilers and cmake for the server (the default)
+#   build     compilers, cmake and libopus for the server (the default)
 #   test      build + what the tests start: Redis, a private Asterisk
 #   fixtures  test + a speech synthesiser, to record the captures again
 #   bench     build + what the server is compared with: Python, GStreamer
@@ -42,6 +42,7 @@ need_build() {
     need_command pkg-config pkg-config
     need_command git git
     need_file /usr/include/stdio.h libc6-dev
+    need_file /usr/include/opus/opus.h libopus-dev
     need_file /etc/ssl/certs/ca-certificates.crt ca-certificates
 }
 

@@ -48,6 +48,7 @@ fn start(url: &str, password: &str, capacity: usize) -> Running {
         commands: commands_out,
         notices: notices_in,
         state: state_in,
+        tap: None,
         clock,
     };
     let task = tokio::spawn(driver.run(async move {

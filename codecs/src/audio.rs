@@ -1,6 +1,7 @@
 //! One direction of one call: packets of whatever codec in, 16 kHz out.
 
 use crate::codec::{Codec, DecodeError, Decoder};
+use crate::conceal::Concealer;
 use crate::payload::Payload;
 use crate::rate::SampleRate;
 use crate::resample::Resampler;
@@ -12,11 +13,13 @@ use crate::resample::Resampler;
 /// [`flush`](Self::flush) lasts exactly as long as what was given, whatever
 /// the packet lengths and codec changes; between flushes up to 15 ms of it are
 /// held back by the resampler. Sample `n` since the last flush belongs to the
-/// instant `n` / 16000 s on the same clock, so no delay needs to be deducted.
+/// instant `n` / 16000 s on the same clock, so no delay needs to be deducted
+/// but a codec's own, which is far below a packet (G.722 1.4 ms, Opus 6.5 ms).
 ///
 /// Memory: a new one holds none. After the first packet it holds what
-/// [`Resampler`] does, under 1 KiB at 8 kHz and nothing at 16 kHz, and two
-/// bytes per sample of the longest packet so far, at most 8 KiB.
+/// [`Resampler`] does, under 1 KiB at 8 kHz and nothing at 16 kHz, what
+/// [`Codec::decoder`] and [`Concealer`] do, and two bytes per sample of the
+/// longest packet so far, at most 8 KiB.
 #[derive(Default)]
 pub struct AudioDecoder {
     /// None before the first packet that could be decoded.
@@ -28,6 +31,8 @@ pub struct AudioDecoder {
 struct Stream {
     codec: Codec,
     decoder: Box<dyn Decoder>,
+    /// At the codec's rate, so that the resampler glides over the seams.
+    concealer: Concealer,
     resampler: Resampler,
 }
 
@@ -77,52 +82,94 @@ impl AudioDecoder {
         let Payload::Audio(codec) = Payload::classify(pt) else {
             return Err(DecodeError::NotAudio(pt));
         };
-        let resampler = match &mut self.stream {
+        let stream = match &mut self.stream {
             Some(stream) if stream.codec == codec => {
                 stream.decoder.decode(payload, &mut self.samples)?;
-                &mut stream.resampler
+                stream
             }
             stream => {
                 // Decoded before anything is replaced: a stray packet that is
                 // refused must not disturb the stream it strayed into.
                 let mut decoder = codec.decoder();
                 decoder.decode(payload, &mut self.samples)?;
-                let resampler = match stream.take() {
-                    Some(old) => resampler_after(old.resampler, codec, out),
-                    None => resampler_for(codec),
+                let (concealer, resampler) = match stream.take() {
+                    Some(old) => rest_after(old, codec, out),
+                    None => rest_for(codec),
                 };
-                &mut stream
-                    .insert(Stream {
-                        codec,
-                        decoder,
-                        resampler,
-                    })
-                    .resampler
+                stream.insert(Stream {
+                    codec,
+                    decoder,
+                    concealer,
+                    resampler,
+                })
             }
         };
-        resampler.push(&self.samples, out);
+        stream.concealer.good(&mut self.samples);
+        stream.resampler.push(&self.samples, out);
         let samples_in = self.samples.len();
-        self.samples.clear();
-        self.samples.shrink_to(KEPT_SAMPLES);
+        self.empty();
         Ok(Decoded { codec, samples_in })
     }
 
     /// Lets `samples_16k` / 16000 s of silence pass in place of packets that
-    /// were lost or never sent. It goes through the same resampler, so the
-    /// audio before it fades out as the filter has it, without a click.
+    /// were never sent. It goes through the same resampler, so the audio before
+    /// it fades out as the filter has it, without a click. A loss behind it is
+    /// not concealed by what was heard before.
     ///
     /// `out` grows by that much at once; the caller bounds it.
     pub fn silence(&mut self, samples_16k: usize, out: &mut Vec<f32>) {
         match &mut self.stream {
-            Some(stream) => stream.resampler.push_silence(samples_16k, out),
+            Some(stream) => {
+                if samples_16k > 0 {
+                    stream.concealer.reset();
+                }
+                stream.resampler.push_silence(samples_16k, out);
+            }
             None => out.resize(out.len() + samples_16k, 0.0),
         }
+    }
+
+    /// Makes up `samples_16k` / 16000 s of audio in place of packets that were
+    /// lost, and returns how many of these samples, from the first on, were
+    /// synthesised; the rest is silence. Calls in a row continue the same loss,
+    /// and what is long is mostly silence.
+    ///
+    /// Opus has a way of its own: for the first 100 ms, and for as much before
+    /// the gap's end as `next` carries a copy of. `next` is payload type and
+    /// payload of the packet after the gap, if it is there already; it must
+    /// still be decoded. All others are continued by [`Concealer`].
+    ///
+    /// `out` grows by that much at once; the caller bounds it.
+    pub fn conceal(
+        &mut self,
+        samples_16k: usize,
+        next: Option<(u8, &[u8])>,
+        out: &mut Vec<f32>,
+    ) -> usize {
+        let Some(stream) = &mut self.stream else {
+            out.resize(out.len() + samples_16k, 0.0);
+            return 0;
+        };
+        let same = |&(pt, _): &(u8, &[u8])| Payload::classify(pt) == Payload::Audio(stream.codec);
+        let next = next.filter(same).map(|(_, payload)| payload);
+        // Codecs with a way of their own are at 16 kHz, as they are to be.
+        let mut made = stream.decoder.conceal(samples_16k, next, &mut self.samples);
+        if self.samples.is_empty() {
+            let count = stream.resampler.break_of(samples_16k);
+            let made_up = stream.concealer.conceal(count, &mut self.samples);
+            // Half a sample more or less: as many as there were in all.
+            made = (made_up * samples_16k).checked_div(count).unwrap_or(0);
+        }
+        stream.resampler.push(&self.samples, out);
+        self.empty();
+        made
     }
 
     /// Appends what was held back. The next packet begins a new stretch of
     /// audio, of the same codec unless its payload type says otherwise.
     pub fn flush(&mut self, out: &mut Vec<f32>) {
         if let Some(stream) = &mut self.stream {
+            stream.concealer.reset();
             stream.resampler.flush(out);
         }
     }
@@ -131,16 +178,25 @@ impl AudioDecoder {
     pub fn codec(&self) -> Option<Codec> {
         self.stream.as_ref().map(|stream| stream.codec)
     }
+
+    fn empty(&mut self) {
+        self.samples.clear();
+        self.samples.shrink_to(KEPT_SAMPLES);
+    }
 }
 
-/// The resampler for `codec` once `old` has done its part; the same one, in
-/// full flow, where the sample rate stays.
-fn resampler_after(mut old: Resampler, codec: Codec, out: &mut Vec<f32>) -> Resampler {
-    if old.from() == codec.sample_rate() {
-        return old;
+/// What follows the decoder of `codec` once `old` has done its part; the same,
+/// in full flow, where the sample rate stays.
+fn rest_after(mut old: Stream, codec: Codec, out: &mut Vec<f32>) -> (Concealer, Resampler) {
+    if old.resampler.from() == codec.sample_rate() {
+        return (old.concealer, old.resampler);
     }
-    old.flush(out);
-    resampler_for(codec)
+    old.resampler.flush(out);
+    rest_for(codec)
+}
+
+fn rest_for(codec: Codec) -> (Concealer, Resampler) {
+    (Concealer::new(codec.sample_rate()), resampler_for(codec))
 }
 
 fn resampler_for(codec: Codec) -> Resampler {

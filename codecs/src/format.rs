@@ -15,24 +15,51 @@ pub enum MediaFormat {
     Ulaw,
     /// G.711 A-law.
     Alaw,
+    /// GSM full rate.
+    Gsm,
+    /// G.722: wide band in 64 kbit/s, as much as G.711 takes.
+    G722,
+    /// Opus: wide band in less than half of that, with a remedy for losses.
+    Opus,
     /// Linear 16 bit, 8 kHz.
     Slin,
+    /// Linear 16 bit, 12 kHz.
+    Slin12,
     /// Linear 16 bit, 16 kHz.
     Slin16,
+    /// Linear 16 bit, 24 kHz.
+    Slin24,
+    /// Linear 16 bit, 32 kHz.
+    Slin32,
+    /// Linear 16 bit, 44.1 kHz.
+    Slin44,
+    /// Linear 16 bit, 48 kHz.
+    Slin48,
+    /// Linear 16 bit, 96 kHz.
+    Slin96,
 }
 
 impl MediaFormat {
     /// Every format that works.
-    pub const ALL: [Self; 4] = [Self::Ulaw, Self::Alaw, Self::Slin, Self::Slin16];
+    pub const ALL: [Self; 13] = [
+        Self::Ulaw,
+        Self::Alaw,
+        Self::Gsm,
+        Self::G722,
+        Self::Opus,
+        Self::Slin,
+        Self::Slin12,
+        Self::Slin16,
+        Self::Slin24,
+        Self::Slin32,
+        Self::Slin44,
+        Self::Slin48,
+        Self::Slin96,
+    ];
 
     /// Asterisk's name of it.
     pub const fn name(self) -> &'static str {
-        match self {
-            Self::Ulaw => "ulaw",
-            Self::Alaw => "alaw",
-            Self::Slin => "slin",
-            Self::Slin16 => "slin16",
-        }
+        self.codec().name()
     }
 
     /// The codec that a source keeping its promise will send. For what to
@@ -41,8 +68,17 @@ impl MediaFormat {
         match self {
             Self::Ulaw => Codec::Ulaw,
             Self::Alaw => Codec::Alaw,
+            Self::Gsm => Codec::Gsm,
+            Self::G722 => Codec::G722,
+            Self::Opus => Codec::Opus,
             Self::Slin => Codec::Slin,
+            Self::Slin12 => Codec::Slin12,
             Self::Slin16 => Codec::Slin16,
+            Self::Slin24 => Codec::Slin24,
+            Self::Slin32 => Codec::Slin32,
+            Self::Slin44 => Codec::Slin44,
+            Self::Slin48 => Codec::Slin48,
+            Self::Slin96 => Codec::Slin96,
         }
     }
 }
@@ -63,6 +99,8 @@ impl FromStr for MediaFormat {
         let name = quoted(text);
         Err(if NEVER_SENT.contains(&text) {
             UnusableFormat::NeverSent { name }
+        } else if text == BREAKS_OFF {
+            UnusableFormat::BreaksOff { name }
         } else if NOT_DECODED.contains(&text) {
             UnusableFormat::NotDecoded { name }
         } else {
@@ -90,6 +128,14 @@ pub enum UnusableFormat {
         /// As given, quoted and cut to a readable length.
         name: String,
     },
+    /// Asterisk sends it, until a packet is shorter than the others; then next
+    /// to nothing, because the buffer it cuts packets in holds 8,000 bytes, and
+    /// 20 ms of this are 7,680.
+    #[error("{name} breaks off inside Asterisk, whose packets cannot hold it; {WORKING}")]
+    BreaksOff {
+        /// As given, quoted and cut to a readable length.
+        name: String,
+    },
     /// No format of Asterisk's.
     #[error("{name} is no media format of Asterisk; {WORKING}")]
     Unknown {
@@ -98,14 +144,19 @@ pub enum UnusableFormat {
     },
 }
 
-const WORKING: &str = "use one of ulaw, alaw, slin, slin16";
+const WORKING: &str = "use one of ulaw, alaw, gsm, g722, opus, slin, slin12, slin16, slin24, \
+     slin32, slin44, slin48, slin96";
 
-const NOT_DECODED: [&str; 13] = [
-    "g722", "opus", "gsm", "slin12", "slin24", "slin32", "slin44", "slin48", "slin96", "slin192",
-    "g726", "adpcm", "lpc10",
+const BREAKS_OFF: &str = "slin192";
+
+/// Asterisk makes them, and nobody would choose them over what works.
+const NOT_DECODED: [&str; 5] = ["g726", "g726aal2", "adpcm", "lpc10", "codec2"];
+
+/// Asterisk has no codec module for them, or passes them through only.
+const NEVER_SENT: [&str; 14] = [
+    "speex", "speex16", "speex32", "g729", "g723", "ilbc", "amr", "amrwb", "evs", "siren7",
+    "siren14", "g719", "silk8", "silk16",
 ];
-
-const NEVER_SENT: [&str; 6] = ["speex", "speex16", "speex32", "g729", "ilbc", "amr"];
 
 /// Longest part of an unusable name that is repeated back.
 const QUOTED_CHARS: usize = 24;
@@ -134,7 +185,7 @@ mod tests {
 
     #[test]
     fn every_refusal_lists_what_works() {
-        for text in ["g722", "g729", "pcmu"] {
+        for text in ["adpcm", "g729", "pcmu"] {
             let said = refusal(text).to_string();
             assert!(said.contains(&format!("{text:?}")), "{said}");
             for format in MediaFormat::ALL {
@@ -157,6 +208,10 @@ mod tests {
                 "{text}"
             );
         }
+        assert!(matches!(
+            refusal("slin192"),
+            UnusableFormat::BreaksOff { .. }
+        ));
         for text in ["", "ULAW", " ulaw", "ulaw ", "slin8", "µ-law"] {
             assert!(
                 matches!(refusal(text), UnusableFormat::Unknown { .. }),

@@ -6,9 +6,10 @@
 //! let mut decoder = AudioDecoder::new();
 //! let mut audio = Vec::new(); // 16 kHz, mono, full scale = 1.0
 //! let decoded = decoder.decode(0, &[0xff; 160], &mut audio)?; // 20 ms of PCMU
-//! decoder.silence(320, &mut audio); // 20 ms that never arrived
+//! let made_up = decoder.conceal(320, None, &mut audio); // 20 ms that were lost
 //! decoder.flush(&mut audio);
 //! assert_eq!((decoded.samples_in, audio.len()), (160, 640));
+//! assert_eq!(made_up, 0); // It was silence that was lost.
 //! # Ok::<(), asterscribe_codecs::DecodeError>(())
 //! ```
 //!
@@ -19,6 +20,7 @@
 //!   a request for `slin` with PCMU, and a transfer may change codecs mid-call.
 //! - [`Codec`] and its [`Decoder`] turn bytes into samples at the codec's own
 //!   [`SampleRate`], which is not its [`RtpClockRate`].
+//! - [`Concealer`] fills what was lost with what was likely.
 //! - [`Resampler`] brings any rate to [`SampleRate::OUTPUT`], aligned in time.
 //! - [`AudioDecoder`] is all of these for one direction of one call.
 //!
@@ -30,17 +32,24 @@
 
 mod audio;
 mod codec;
+mod conceal;
 mod format;
 #[doc(hidden)]
 pub mod fuzz;
 pub mod g711;
+pub mod g722;
+mod gsm;
 mod l16;
+mod opus;
 mod payload;
 mod rate;
 mod resample;
+#[cfg(test)]
+mod testdata;
 
 pub use audio::{AudioDecoder, Decoded};
 pub use codec::{Codec, DecodeError, Decoder};
+pub use conceal::{Concealer, Sample};
 pub use format::{MediaFormat, UnusableFormat};
 pub use payload::Payload;
 pub use rate::{RtpClockRate, SampleRate};

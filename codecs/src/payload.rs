@@ -26,9 +26,18 @@ impl Payload {
     pub const fn classify(pt: u8) -> Self {
         match pt {
             0 => Self::Audio(Codec::Ulaw),
+            3 => Self::Audio(Codec::Gsm),
             8 => Self::Audio(Codec::Alaw),
+            9 => Self::Audio(Codec::G722),
             10 | 11 => Self::Audio(Codec::Slin),
+            107 => Self::Audio(Codec::Opus),
             118 => Self::Audio(Codec::Slin16),
+            122 => Self::Audio(Codec::Slin12),
+            123 => Self::Audio(Codec::Slin24),
+            124 => Self::Audio(Codec::Slin32),
+            125 => Self::Audio(Codec::Slin44),
+            126 => Self::Audio(Codec::Slin48),
+            127 => Self::Audio(Codec::Slin96),
             13 | 19 => Self::ComfortNoise,
             101 => Self::TelephoneEvent,
             121 => Self::CiscoDtmf,
@@ -45,14 +54,23 @@ mod tests {
     fn asterisk_numbers() {
         let known = [
             (0, Payload::Audio(Codec::Ulaw)),
+            (3, Payload::Audio(Codec::Gsm)),
             (8, Payload::Audio(Codec::Alaw)),
+            (9, Payload::Audio(Codec::G722)),
             (10, Payload::Audio(Codec::Slin)),
             (11, Payload::Audio(Codec::Slin)),
             (13, Payload::ComfortNoise),
             (19, Payload::ComfortNoise),
             (101, Payload::TelephoneEvent),
+            (107, Payload::Audio(Codec::Opus)),
             (118, Payload::Audio(Codec::Slin16)),
             (121, Payload::CiscoDtmf),
+            (122, Payload::Audio(Codec::Slin12)),
+            (123, Payload::Audio(Codec::Slin24)),
+            (124, Payload::Audio(Codec::Slin32)),
+            (125, Payload::Audio(Codec::Slin44)),
+            (126, Payload::Audio(Codec::Slin48)),
+            (127, Payload::Audio(Codec::Slin96)),
         ];
         for pt in 0..=u8::MAX {
             let expected = known.iter().find(|(number, _)| *number == pt);

@@ -29,8 +29,6 @@ impl SampleRate {
     pub const HZ_48000: Self = Self(48_000);
     /// Asterisk's `slin96`.
     pub const HZ_96000: Self = Self(96_000);
-    /// Asterisk's `slin192`.
-    pub const HZ_192000: Self = Self(192_000);
     /// What this crate makes of every codec: the rate that speech detectors
     /// and Whisper take.
     pub const OUTPUT: Self = Self::HZ_16000;
@@ -57,10 +55,22 @@ impl fmt::Display for SampleRate {
 pub struct RtpClockRate(u32);
 
 impl RtpClockRate {
-    /// The clock of G.711, of 8 kHz linear audio and, by an old mistake, of G.722.
+    /// The clock of G.711, of GSM, of 8 kHz linear audio and, by an old mistake, of G.722.
     pub const HZ_8000: Self = Self(8_000);
+    /// The clock of 12 kHz linear audio.
+    pub const HZ_12000: Self = Self(12_000);
     /// The clock of 16 kHz linear audio.
     pub const HZ_16000: Self = Self(16_000);
+    /// The clock of 24 kHz linear audio.
+    pub const HZ_24000: Self = Self(24_000);
+    /// The clock of 32 kHz linear audio.
+    pub const HZ_32000: Self = Self(32_000);
+    /// The clock of 44.1 kHz linear audio.
+    pub const HZ_44100: Self = Self(44_100);
+    /// The clock of 48 kHz linear audio and of Opus at any rate.
+    pub const HZ_48000: Self = Self(48_000);
+    /// The clock of 96 kHz linear audio.
+    pub const HZ_96000: Self = Self(96_000);
 
     /// `hz` timestamp units per second, or nothing for 0.
     pub const fn new(hz: u32) -> Option<Self> {

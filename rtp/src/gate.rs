@@ -281,7 +281,7 @@ impl<K: Copy + Eq> Gate<K> {
                 self.revoked.remove(&oldest);
             }
         }
-        let ssrc = ssrc.or(former.map(|former| former.ssrc));
+        let ssrc = ssrc.or_else(|| former.map(|former| former.ssrc));
         let heard = now;
         self.revoked.insert(source, Revoked { key, ssrc, heard });
         self.sweep_after.get_or_insert(now + self.config.hold);
@@ -311,6 +311,14 @@ impl<K: Copy + Eq> Gate<K> {
         let revoked = self.revoked.values().map(|revoked| revoked.heard);
         let oldest = held.map(|held| held.arrived).chain(revoked).min();
         self.sweep_after = oldest.map(|oldest| oldest + hold);
+    }
+
+    /// Sources that nobody has named, with how many datagrams are held of each:
+    /// no more than came within [`GateConfig::hold`].
+    pub fn strangers(&self) -> impl Iterator<Item = (SocketAddr, usize)> + '_ {
+        self.held
+            .iter()
+            .map(|(&source, datagrams)| (source, datagrams.len()))
     }
 
     /// The counters.

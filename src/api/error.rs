@@ -60,6 +60,8 @@ kinds! {
     HostNotAllowed: FORBIDDEN, "host-not-allowed", "Host not allowed";
     /// No call, or no channel, of that id.
     UnknownCall: NOT_FOUND, "unknown-call", "Unknown call";
+    /// The call has no capture.
+    NoCapture: NOT_FOUND, "no-capture", "No capture";
     /// No such path.
     UnknownRoute: NOT_FOUND, "unknown-route", "Unknown route";
     /// The path exists, but not with that method.
@@ -199,6 +201,7 @@ impl From<ServiceError> for Problem {
     fn from(error: ServiceError) -> Self {
         let kind = match &error {
             ServiceError::UnknownCall(_) => Kind::UnknownCall,
+            ServiceError::NoCapture(_) => Kind::NoCapture,
             ServiceError::Conflict(_) => Kind::Conflict,
             ServiceError::Unprocessable(_) => Kind::Unprocessable,
             ServiceError::AtCapacity { .. } => Kind::AtCapacity,

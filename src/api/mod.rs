@@ -6,6 +6,7 @@
 //! fails, the client sees an RFC 9457 problem document.
 
 mod access;
+mod capture;
 mod error;
 mod extract;
 mod finish;
@@ -122,6 +123,18 @@ pub(crate) const ROUTES: &[Route] = &[
     closed(Method::POST, "/api/call/{id}/media", |m| {
         on(m, handlers::register_media)
     }),
+    closed(Method::POST, "/api/call/{id}/capture", |m| {
+        on(m, capture::start)
+    }),
+    closed(Method::DELETE, "/api/call/{id}/capture", |m| {
+        on(m, capture::stop)
+    }),
+    closed(Method::GET, "/api/call/{id}/capture", |m| {
+        on(m, capture::packets)
+    }),
+    closed(Method::GET, "/api/call/{id}/capture/events", |m| {
+        on(m, capture::events)
+    }),
 ];
 
 /// What handlers and middleware share.
@@ -167,7 +180,7 @@ pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id"
 /// Never with credentials: the token travels in a header that the page must know.
 fn cors_layer(origins: &CorsOrigins) -> Option<CorsLayer> {
     let layer = CorsLayer::new()
-        .allow_methods([Method::GET, Method::POST])
+        .allow_methods([Method::GET, Method::POST, Method::DELETE])
         .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE, REQUEST_ID])
         .expose_headers([
             header::LOCATION,

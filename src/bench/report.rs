@@ -70,7 +70,7 @@ impl Report {
     /// What the program under test, or the sink that it is held against, did wrong. Nothing else
     /// that the run has shown is worth anything then.
     pub(super) fn disqualified(&self) -> Vec<String> {
-        self.faults(|subject| is_ours(subject))
+        self.faults(is_ours)
     }
 
     /// What the others did wrong: such rounds do not count.

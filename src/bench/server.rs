@@ -129,7 +129,13 @@ fn open(port: &MediaPort, sources: &[u16]) -> Result<Vec<CallId>> {
     }
     let legs = calls.iter().zip(sources).map(|(call, &source)| {
         let source = SocketAddr::from((Ipv4Addr::LOCALHOST, source));
-        port.add_leg(call.clone(), Leg::caller(), source, None)
+        port.add_leg(
+            call.clone(),
+            Leg::caller(),
+            source,
+            asterscribe::session::Expected::default(),
+            None,
+        )
     });
     tokio::runtime::Builder::new_current_thread()
         .build()?

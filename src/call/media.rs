@@ -53,6 +53,9 @@ pub struct LegStats {
     pub audio_ms: u64,
     /// Time missing for lost packets, milliseconds.
     pub lost_ms: u64,
+    /// How much of the time without audio was made up from what was before it, milliseconds.
+    #[serde(default)]
+    pub concealed_ms: u64,
     /// Time in which the sender sent nothing, by its own timestamps, milliseconds.
     pub silent_ms: u64,
     /// Audio handed to recognition, milliseconds.
@@ -87,6 +90,7 @@ impl AddAssign<&Self> for LegStats {
             decode_errors,
             audio_ms,
             lost_ms,
+            concealed_ms,
             silent_ms,
             speech_ms,
             utterances,
@@ -112,6 +116,7 @@ impl AddAssign<&Self> for LegStats {
         *decode_errors += more.decode_errors;
         *audio_ms += more.audio_ms;
         *lost_ms += more.lost_ms;
+        *concealed_ms += more.concealed_ms;
         *silent_ms += more.silent_ms;
         *speech_ms += more.speech_ms;
         *utterances += more.utterances;
@@ -324,6 +329,42 @@ pub enum FindingKind {
     PacketTiming,
     /// The kernel dropped packets because we were too slow.
     KernelDrops,
+}
+
+impl FindingKind {
+    /// Every kind.
+    pub const ALL: [Self; 12] = [
+        Self::NoRtp,
+        Self::UnexpectedSource,
+        Self::ByteOrder,
+        Self::UnexpectedPayloadType,
+        Self::OneLegSilent,
+        Self::ConstantTone,
+        Self::Ringback,
+        Self::Music,
+        Self::Clipping,
+        Self::ClockDrift,
+        Self::PacketTiming,
+        Self::KernelDrops,
+    ];
+
+    /// Its name, as JSON has it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::NoRtp => "no_rtp",
+            Self::UnexpectedSource => "unexpected_source",
+            Self::ByteOrder => "byte_order",
+            Self::UnexpectedPayloadType => "unexpected_payload_type",
+            Self::OneLegSilent => "one_leg_silent",
+            Self::ConstantTone => "constant_tone",
+            Self::Ringback => "ringback",
+            Self::Music => "music",
+            Self::Clipping => "clipping",
+            Self::ClockDrift => "clock_drift",
+            Self::PacketTiming => "packet_timing",
+            Self::KernelDrops => "kernel_drops",
+        }
+    }
 }
 
 #[cfg(test)]

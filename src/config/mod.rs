@@ -28,8 +28,8 @@ pub use self::problem::{Problem, SettingsError};
 pub use self::source::{Layer, Source};
 pub use self::table::{Preset, SETTINGS, Setting, settings_markdown};
 pub use self::types::{
-    Advertise, CorsOrigins, EndpointTemplate, Language, LogFormat, ModelChoice, PortRange, RtpMode,
-    Secret,
+    Advertise, CaptureRule, CorsOrigins, EndpointTemplate, Language, LogFormat, ModelChoice,
+    PortRange, RtpMode, Secret,
 };
 
 use self::reader::Reader;
@@ -80,12 +80,27 @@ pub struct Settings {
     pub redis_url: Option<Secret>,
     /// How long things are kept.
     pub retention: Retention,
+    /// How calls are captured, if they may be.
+    pub capture: Option<CaptureSettings>,
     /// Shape of the log.
     pub log_format: LogFormat,
     /// `tracing` filter directives.
     pub log_filter: String,
     /// What is legal but probably not meant; for the log at start.
     pub warnings: Vec<String>,
+}
+
+/// How calls are captured.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CaptureSettings {
+    /// Where captures are kept.
+    pub dir: PathBuf,
+    /// Which calls are captured without being asked for.
+    pub rule: CaptureRule,
+    /// Bytes of one capture.
+    pub max_bytes: u64,
+    /// Bytes of all of them.
+    pub total_bytes: u64,
 }
 
 /// How to reach Asterisk's REST interface.
@@ -200,6 +215,7 @@ impl Settings {
                 call: reader.value("CALL_RETENTION_SECS", retention),
                 transcript: reader.value("TRANSCRIPT_RETENTION_SECS", retention),
             },
+            capture: reader.capture(),
             log_format: reader.value("LOG_FORMAT", parse::log_format),
             log_filter: reader.value("RUST_LOG", parse::log_filter),
             warnings: Vec::new(),

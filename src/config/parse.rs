@@ -13,8 +13,10 @@ use url::{Origin, Url};
 
 use super::problem::shown;
 use super::types::{
-    Advertise, CorsOrigins, EndpointTemplate, Language, LogFormat, PortRange, RtpMode, Secret,
+    Advertise, CaptureRule, CorsOrigins, EndpointTemplate, Language, LogFormat, PortRange, RtpMode,
+    Secret,
 };
+use crate::call;
 
 type Parsed<T> = Result<T, String>;
 
@@ -252,6 +254,28 @@ pub(super) fn language(text: &str) -> Parsed<Language> {
     let code = LANGUAGES.split_whitespace().find(|code| *code == text);
     code.map(Language::Code)
         .ok_or_else(|| "not a language that Whisper knows".to_owned())
+}
+
+pub(super) fn capture_rule(text: &str) -> Parsed<CaptureRule> {
+    const WAYS: [(&str, call::Origin); 4] = [
+        ("stasis", call::Origin::Stasis),
+        ("initiated", call::Origin::Initiated),
+        ("tap", call::Origin::Tap),
+        ("media", call::Origin::Media),
+    ];
+    let ways: Vec<_> = match text {
+        "off" => Vec::new(),
+        "all" => WAYS.iter().map(|(_, origin)| *origin).collect(),
+        list => list
+            .split(',')
+            .map(|name| {
+                let way = WAYS.iter().find(|(way, _)| *way == name.trim());
+                way.map(|(_, origin)| *origin)
+                    .ok_or_else(|| format!("no call comes by way of {}", shown(name.trim())))
+            })
+            .collect::<Parsed<_>>()?,
+    };
+    Ok(CaptureRule(ways))
 }
 
 pub(super) fn log_format(text: &str) -> Parsed<LogFormat> {

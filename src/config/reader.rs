@@ -9,7 +9,8 @@ use super::problem::{Problem, SettingsError, shown};
 use super::source::Source;
 use super::table::{self, Preset, Setting};
 use super::types::{CorsOrigins, Language, ModelChoice, PortRange, Secret};
-use super::{AriSettings, Settings};
+use super::{AriSettings, CaptureSettings, Settings};
+use crate::capture;
 
 /// A token shorter than this can be guessed over a network in reasonable time.
 const MIN_TOKEN_CHARS: usize = 16;
@@ -188,6 +189,33 @@ impl<'a> Reader<'a> {
             user: user?,
             password: password?,
             app,
+        })
+    }
+
+    pub(super) fn capture(&mut self) -> Option<CaptureSettings> {
+        const MOST: u64 = 1 << 40;
+        let bytes = |text: &str| parse::number(text, capture::MIN_BYTES..=MOST);
+        let dir = self.optional("CAPTURE_DIR", parse::path);
+        let rule = self.value("CAPTURE_RULE", parse::capture_rule);
+        let max_bytes = self.value("CAPTURE_MAX_BYTES", bytes);
+        let total_bytes = self.value("CAPTURE_TOTAL_BYTES", bytes);
+        if total_bytes < max_bytes {
+            self.refuse(
+                "CAPTURE_TOTAL_BYTES",
+                "less than CAPTURE_MAX_BYTES: no call could be captured",
+            );
+        }
+        if dir.is_none() && !rule.is_off() && self.raw("CAPTURE_DIR").is_none() {
+            self.refuse(
+                "CAPTURE_DIR",
+                "must be set for CAPTURE_RULE to capture calls",
+            );
+        }
+        Some(CaptureSettings {
+            dir: dir?,
+            rule,
+            max_bytes,
+            total_bytes,
         })
     }
 

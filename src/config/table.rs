@@ -92,6 +92,7 @@ const RTP: &str = "RTP";
 const ASTERISK: &str = "Asterisk";
 const SPEECH: &str = "Speech";
 const STORE: &str = "Calls and store";
+const CAPTURE: &str = "Captures";
 const OTHER: &str = "Log and files";
 
 const fn plain(
@@ -234,8 +235,8 @@ pub const SETTINGS: &[Setting] = &[
         ASTERISK,
         "MEDIA_FORMAT",
         preset("ulaw"),
-        "ulaw, alaw, slin or slin16",
-        "The format that Asterisk is asked to send.",
+        "ulaw, alaw, gsm, g722, opus, slin, slin12, slin16, slin24, slin32, slin44, slin48 or slin96",
+        "The format that Asterisk is asked to send. `g722` and `opus` are wide band in no more bandwidth than `ulaw`; `g722`, `gsm` and `opus` need Asterisk's codec module of that name. From `slin44` on packets are longer than an Ethernet frame.",
     ),
     plain(
         ASTERISK,
@@ -334,6 +335,36 @@ pub const SETTINGS: &[Setting] = &[
         preset("604800"),
         "a whole number from 1 to 315360000",
         "How long a call's transcript is kept, in seconds.",
+    ),
+    plain(
+        CAPTURE,
+        "CAPTURE_DIR",
+        NONE,
+        "path of a folder",
+        "Where captures of calls are kept; made if it does not exist. Without it no call is captured. They hold what was \
+         said: only this server's user can read them, and they are removed after `CALL_RETENTION_SECS`.",
+    ),
+    plain(
+        CAPTURE,
+        "CAPTURE_RULE",
+        preset("off"),
+        "off, all, or some of stasis, initiated, tap, media separated by commas",
+        "Calls that are captured without being asked for, by how they came. `off`: those that \
+         `POST /api/call/{id}/capture` names, and no other.",
+    ),
+    plain(
+        CAPTURE,
+        "CAPTURE_MAX_BYTES",
+        preset("67108864"),
+        "a whole number from 262144 to 1099511627776",
+        "Bytes of one capture. Beyond it the oldest packets go; 64 MiB hold 45 minutes of two ulaw legs, and at least half of that stays.",
+    ),
+    plain(
+        CAPTURE,
+        "CAPTURE_TOTAL_BYTES",
+        preset("1073741824"),
+        "a whole number from 262144 to 1099511627776, not below CAPTURE_MAX_BYTES",
+        "Bytes of all captures together. The oldest go when a new one needs room; one that runs keeps its own.",
     ),
     plain(
         OTHER,

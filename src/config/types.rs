@@ -4,6 +4,8 @@ use std::fmt;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
+use crate::call::Origin;
+
 /// A password, a token, or a URL that may carry one. Never printed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
@@ -164,6 +166,22 @@ impl Language {
             Self::Auto => None,
             Self::Code(code) => Some(code),
         }
+    }
+}
+
+/// Calls that are captured without being asked for: those that came in one of these ways.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CaptureRule(pub(super) Vec<Origin>);
+
+impl CaptureRule {
+    /// Whether no call is.
+    pub fn is_off(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether a call that came like that is.
+    pub fn takes(&self, origin: Origin) -> bool {
+        self.0.contains(&origin)
     }
 }
 

@@ -3,4 +3,5 @@
 pub mod desk;
 mod limits;
 pub mod media;
+mod recording;
 pub mod server;

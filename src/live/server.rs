@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 use super::desk::{AriLink, Desk, DeskConfig, DeskParts};
 use super::limits::{self, Budget, Demand};
 use super::media::{MediaConfig, MediaPlane, MediaPort, PortPool, Ticket};
+use super::recording::{Followed, Recording};
 use crate::api::{self, ApiConfig, ApiLimits, ServeLimits};
 use crate::call::{CallId, Origin};
 use crate::clock;
@@ -31,11 +32,12 @@ const TICK: Duration = Duration::from_millis(5);
 const MEDIA_EVENTS: usize = 8192;
 
 /// How long the end may take: requests under way and, meanwhile, hang-ups at
-/// Asterisk; then last words, then the store. With all of them hanging, 25 s.
+/// Asterisk; then last words, then the store. With all of them hanging, 27 s.
 const DRAIN_GRACE: Duration = Duration::from_secs(5);
 const ARI_GRACE: Duration = Duration::from_secs(12);
 const WORDS_GRACE: Duration = Duration::from_secs(8);
 const EVENTS_GRACE: Duration = Duration::from_secs(1);
+const CAPTURE_GRACE: Duration = Duration::from_secs(2);
 const STORE_GRACE: Duration = Duration::from_secs(4);
 
 /// How long the store is waited for at start, to learn what a predecessor left.
@@ -99,6 +101,9 @@ pub enum StartError {
     /// Asterisk cannot be spoken to as configured.
     #[error("ASTERISK_ARI_URL: {0}")]
     Asterisk(String),
+    /// Captures cannot be kept there.
+    #[error("CAPTURE_DIR: {0}")]
+    Capture(io::Error),
 }
 
 /// Runs until `shutdown` ends. Returns once everything is down, or at once
@@ -134,6 +139,7 @@ struct Running {
     ari_task: Option<JoinHandle<()>>,
     stop_ari: watch::Sender<bool>,
     follower: JoinHandle<()>,
+    captures: Option<Followed>,
     /// To the API, at once.
     connections: usize,
     /// Tasks that may be cut off at the end.
@@ -157,6 +163,8 @@ impl Running {
         let writer = StoreWriter::spawn(Arc::clone(&store), WriterSettings::default(), clock::wall);
         let rtp = targets.first();
         let rtp = rtp.map(|target| SocketAddr::new(target.host, target.port));
+        let recording = Recording::start(settings.capture.as_ref());
+        let recording = recording.map_err(StartError::Capture)?;
         let config = DeskConfig {
             node: settings.node_name.clone(),
             max_calls: budget.calls,
@@ -172,6 +180,7 @@ impl Running {
             writer,
             pool: pool.stats(),
             ari,
+            captures: recording.as_ref().map(Recording::for_desk),
         };
         let desk = Arc::new(Desk::new(config, parts));
         let ears = Arc::clone(&desk);
@@ -184,8 +193,10 @@ impl Running {
             .map(|task| task.spawn(Arc::clone(&desk), recalled, ari_stopped))
             .transpose()
             .map_err(StartError::Asterisk)?;
-        let expiry = tokio::spawn(expire_forever(store));
+        let keep = settings.retention.call;
+        let expiry = tokio::spawn(expire_forever(store, Arc::clone(&desk), keep));
         Ok(Self {
+            captures: recording.map(|recording| recording.follow(Arc::clone(&desk))),
             desk,
             plane,
             rtp,
@@ -231,7 +242,7 @@ impl Running {
         tokio::join!(api::serve(listener, router, limits, told), without_asterisk);
         let [historian, expiry] = self.chores;
         expiry.abort();
-        stop(&self.desk, self.plane, self.follower).await;
+        stop(&self.desk, self.plane, self.follower, self.captures).await;
         historian.abort();
     }
 }
@@ -246,7 +257,12 @@ async fn release_callers(ari_task: Option<JoinHandle<()>>) {
 }
 
 /// The calls' last words, then the store.
-async fn stop(desk: &Arc<Desk>, plane: MediaPlane, follower: JoinHandle<()>) {
+async fn stop(
+    desk: &Arc<Desk>,
+    plane: MediaPlane,
+    follower: JoinHandle<()>,
+    captures: Option<Followed>,
+) {
     desk.close_all(WORDS_GRACE).await;
     let joined = tokio::task::spawn_blocking(move || drop(plane)).await;
     if joined.is_err() {
@@ -255,6 +271,9 @@ async fn stop(desk: &Arc<Desk>, plane: MediaPlane, follower: JoinHandle<()>) {
     // With the threads gone it ends by itself, after their last events.
     if tokio::time::timeout(EVENTS_GRACE, follower).await.is_err() {
         tracing::error!("the media threads' last events were not taken in time");
+    }
+    if let Some(captures) = captures {
+        captures.stop(CAPTURE_GRACE).await;
     }
     desk.finish(STORE_GRACE).await;
 }
@@ -446,10 +465,11 @@ async fn recall(desk: &Arc<Desk>) -> Vec<(CallId, String, Origin)> {
     Vec::new()
 }
 
-async fn expire_forever(store: Arc<dyn Store>) {
+async fn expire_forever(store: Arc<dyn Store>, desk: Arc<Desk>, captures: Duration) {
     let mut interval = tokio::time::interval(EXPIRY_INTERVAL);
     loop {
         interval.tick().await;
+        desk.expire_captures(captures);
         match store.expire().await {
             Ok(0) => {}
             Ok(gone) => tracing::info!(gone, "calls have outlived their retention"),

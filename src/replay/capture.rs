@@ -9,9 +9,14 @@ use std::path::Path;
 use std::time::Duration;
 
 use etherparse::{EtherType, NetSlice, SlicedPacket, TransportSlice};
-use pcap_parser::pcapng::{Block, InterfaceDescriptionBlock, OptionCode};
+use pcap_parser::pcapng::{
+    Block, InterfaceDescriptionBlock, InterfaceStatisticsBlock, OptionCode, PcapNGOption,
+};
 use pcap_parser::traits::{PcapNGPacketBlock, PcapReaderIterator};
 use pcap_parser::{Linktype, PcapBlockOwned, PcapError};
+
+use crate::call::{CallId, Leg};
+use crate::capture::mark::{Completeness, Mark};
 
 /// A UDP datagram as it was captured.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +29,23 @@ pub struct CapturedDatagram {
     pub to: SocketAddr,
     /// UDP payload.
     pub payload: Vec<u8>,
+    /// In a capture of ours: which of its legs it reached.
+    pub leg: Option<usize>,
+}
+
+/// What a capture of ours tells about its call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recorded {
+    /// The call.
+    pub call: CallId,
+    /// Its legs in the order of their session.
+    pub legs: Vec<Leg>,
+    /// Zero of the call's clock, since the Unix epoch.
+    pub zero: Duration,
+    /// When the capture ended, if it says so: the call's hang-up, or an earlier stop.
+    pub end: Option<Duration>,
+    /// What is missing in it.
+    pub missing: Completeness,
 }
 
 /// What a capture holds.
@@ -37,6 +59,8 @@ pub struct Capture {
     pub other_packets: u64,
     /// Where the file broke off or stopped making sense, if it did.
     pub broken: Option<String>,
+    /// What it tells about the call, if it is one of ours.
+    pub recorded: Option<Recorded>,
 }
 
 /// Why a file gives nothing at all.
@@ -59,6 +83,9 @@ pub enum CaptureError {
 /// First size of the read buffer; it grows with the largest block up to [`MAX_BUFFER`].
 const BUFFER: usize = 1 << 18;
 const MAX_BUFFER: usize = 1 << 26;
+
+/// Legs of a capture of ours; no call has as many.
+const MAX_LEGS: usize = 64;
 
 /// Reads a whole capture. What can be read of a broken file is returned, with the place where it broke off.
 pub fn read(path: &Path) -> Result<Capture, CaptureError> {
@@ -206,6 +233,8 @@ struct Interface {
     link: Linktype,
     units_per_second: u64,
     offset_seconds: i64,
+    /// Place among the legs that the capture tells.
+    leg: Option<usize>,
 }
 
 impl Decoder {
@@ -228,6 +257,7 @@ impl Decoder {
                 self.packet(
                     Duration::from_secs(packet.ts_sec.into()) + fraction,
                     format.link,
+                    None,
                     packet.data,
                 );
             }
@@ -235,9 +265,16 @@ impl Decoder {
                 self.interfaces.clear();
                 self.big_endian = section.big_endian();
             }
-            PcapBlockOwned::NG(Block::InterfaceDescription(interface)) => self
-                .interfaces
-                .push(Interface::new(interface, self.big_endian)),
+            PcapBlockOwned::NG(Block::InterfaceDescription(interface)) => {
+                let leg = comment(&interface.options)
+                    .and_then(Mark::parse)
+                    .and_then(|mark| self.leg(mark));
+                let interface = Interface::new(interface, self.big_endian);
+                self.interfaces.push(Interface { leg, ..interface });
+            }
+            PcapBlockOwned::NG(Block::InterfaceStatistics(statistics)) => {
+                self.statistics(statistics);
+            }
             PcapBlockOwned::NG(Block::EnhancedPacket(packet)) => {
                 let Some(&interface) = self.interfaces.get(packet.if_id as usize) else {
                     self.capture.packets += 1;
@@ -245,7 +282,8 @@ impl Decoder {
                     return;
                 };
                 let units = u64::from(packet.ts_high) << 32 | u64::from(packet.ts_low);
-                self.packet(interface.time(units), interface.link, packet.packet_data());
+                let data = packet.packet_data();
+                self.packet(interface.time(units), interface.link, interface.leg, data);
             }
             // A simple packet has no time, and time is what a replay is about.
             PcapBlockOwned::NG(Block::SimplePacket(_)) => {
@@ -256,7 +294,45 @@ impl Decoder {
         }
     }
 
-    fn packet(&mut self, at: Duration, link: Linktype, data: &[u8]) {
+    /// The place of a leg that an interface stands for. What is told of another
+    /// call, or of more legs than there are, is no leg of this capture.
+    fn leg(&mut self, mark: Mark) -> Option<usize> {
+        let recorded = self.capture.recorded.get_or_insert_with(|| Recorded {
+            call: mark.call.clone(),
+            legs: Vec::new(),
+            zero: Duration::from_nanos(mark.zero_ns),
+            end: None,
+            missing: Completeness::default(),
+        });
+        if recorded.call != mark.call || recorded.zero != Duration::from_nanos(mark.zero_ns) {
+            return None;
+        }
+        let known = recorded.legs.iter().position(|leg| *leg == mark.leg);
+        known.or_else(|| {
+            let place = recorded.legs.len();
+            (place < MAX_LEGS).then(|| {
+                recorded.legs.push(mark.leg);
+                place
+            })
+        })
+    }
+
+    fn statistics(&mut self, statistics: &InterfaceStatisticsBlock<'_>) {
+        let interface = self.interfaces.get(statistics.if_id as usize);
+        let (Some(interface), Some(recorded)) = (
+            interface.filter(|interface| interface.leg.is_some()),
+            &mut self.capture.recorded,
+        ) else {
+            return;
+        };
+        let units = u64::from(statistics.ts_high) << 32 | u64::from(statistics.ts_low);
+        recorded.end = recorded.end.max(Some(interface.time(units)));
+        if let Some(missing) = comment(&statistics.options).and_then(Completeness::parse) {
+            recorded.missing = missing;
+        }
+    }
+
+    fn packet(&mut self, at: Duration, link: Linktype, leg: Option<usize>, data: &[u8]) {
         self.capture.packets += 1;
         match udp(link, data) {
             Some((from, to, payload)) => {
@@ -265,6 +341,7 @@ impl Decoder {
                     from,
                     to,
                     payload: payload.to_vec(),
+                    leg,
                 });
             }
             None => self.capture.other_packets += 1,
@@ -293,6 +370,7 @@ impl Interface {
             link: interface.linktype,
             units_per_second: units_per_second(interface.if_tsresol),
             offset_seconds: offset,
+            leg: None,
         }
     }
 
@@ -306,6 +384,12 @@ impl Interface {
             Duration::new(seconds, fraction.expect("below one second"))
         })
     }
+}
+
+/// The first comment of a block.
+fn comment<'a>(options: &'a [PcapNGOption<'_>]) -> Option<&'a str> {
+    let comment = options.iter().find(|o| o.code == OptionCode::Comment)?;
+    comment.as_str().ok()
 }
 
 /// The pcapng option `if_tsresol`: a power of 10, or of 2 with the top bit set
@@ -364,48 +448,4 @@ fn ether_type(data: &[u8], at: usize) -> Option<EtherType> {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn interface(resolution: u8, offset_seconds: i64) -> Interface {
-        Interface {
-            link: Linktype::RAW,
-            units_per_second: units_per_second(resolution),
-            offset_seconds,
-        }
-    }
-
-    #[test]
-    fn times_count_in_the_interface_s_units_from_its_offset() {
-        let time = |resolution, offset, units| interface(resolution, offset).time(units);
-        assert_eq!(time(6, 0, 5_000_123), Duration::from_micros(5_000_123));
-        assert_eq!(
-            time(9, 0, 5_000_000_123),
-            Duration::from_nanos(5_000_000_123)
-        );
-        assert_eq!(time(0, 0, 7), Duration::from_secs(7));
-        assert_eq!(time(0x80 | 10, 0, 1024 + 512), Duration::from_millis(1500));
-        assert_eq!(time(3, -2, 5_250), Duration::from_millis(3250));
-        assert_eq!(time(3, -9, 5_250), Duration::ZERO);
-        // No 64-bit clock counts so finely.
-        assert_eq!(time(20, 0, 1_000_000), Duration::from_secs(1));
-        assert_eq!(time(0xff, 0, 1_000_000), Duration::from_secs(1));
-    }
-
-    proptest! {
-        #[test]
-        fn no_time_of_any_interface_overflows_or_runs_back(resolution: u8, offset: i64, units: u64) {
-            let interface = interface(resolution, offset);
-            prop_assert!(interface.time(units) <= interface.time(units.saturating_add(1)));
-        }
-
-        #[test]
-        fn any_bytes_on_any_link_are_a_datagram_or_none(link in 0i32..300, data in prop::collection::vec(any::<u8>(), 0..80)) {
-            if let Some((_, _, payload)) = udp(Linktype(link), &data) {
-                prop_assert!(data.len() >= payload.len() + 28);
-            }
-        }
-    }
-}
+mod tests;

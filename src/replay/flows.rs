@@ -1,4 +1,4 @@
-//! Finds the RTP among a capture's datagrams.
+//! Finds the RTP among a capture's datagrams; a capture of ours tells its legs itself.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use asterscribe_rtp::Packet;
 
-use super::capture::CapturedDatagram;
+use super::capture::{Capture, CapturedDatagram, Recorded};
 use crate::call::Leg;
 
 /// Packets in sequence that make a flow RTP: two can be chance, RFC 3550 A.1
@@ -17,19 +17,20 @@ const MIN_SEQUENTIAL: u32 = 5;
 /// overtaken by others.
 const MAX_STEP: u16 = 16;
 
-/// One direction of one pair of sockets that carries RTP.
+/// What carries a leg's RTP: one direction of one pair of sockets, as a rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Flow {
     pub(super) leg: Leg,
-    pub(super) from: SocketAddr,
-    pub(super) to: SocketAddr,
+    /// Sender and receiver. A leg that is told may have had none, or several: then the last.
+    pub(super) sockets: Option<(SocketAddr, SocketAddr)>,
 }
 
-/// The flows of a capture, in order of their first RTP packet.
+/// The flows of a capture, in order of their first RTP packet, or as they are told.
 #[derive(Debug)]
 pub(super) struct Flows {
     flows: Vec<Flow>,
-    index: HashMap<(SocketAddr, SocketAddr), usize>,
+    /// `None`: each datagram tells its own.
+    index: Option<HashMap<(SocketAddr, SocketAddr), usize>>,
 }
 
 #[derive(Default)]
@@ -41,7 +42,31 @@ struct Candidate {
 }
 
 impl Flows {
-    pub(super) fn find(datagrams: &[CapturedDatagram]) -> Self {
+    pub(super) fn of_capture(capture: &Capture) -> Self {
+        match &capture.recorded {
+            Some(recorded) => Self::told(recorded, &capture.datagrams),
+            None => Self::find(&capture.datagrams),
+        }
+    }
+
+    fn told(recorded: &Recorded, datagrams: &[CapturedDatagram]) -> Self {
+        let mut flows: Vec<_> = recorded
+            .legs
+            .iter()
+            .map(|leg| Flow {
+                leg: leg.clone(),
+                sockets: None,
+            })
+            .collect();
+        for datagram in datagrams {
+            if let Some(flow) = datagram.leg.and_then(|leg| flows.get_mut(leg)) {
+                flow.sockets = Some((datagram.from, datagram.to));
+            }
+        }
+        Self { flows, index: None }
+    }
+
+    fn find(datagrams: &[CapturedDatagram]) -> Self {
         let mut candidates: HashMap<(SocketAddr, SocketAddr), Candidate> = HashMap::new();
         for (n, datagram) in datagrams.iter().enumerate() {
             let Ok(packet) = Packet::parse(&datagram.payload) else {
@@ -78,15 +103,20 @@ impl Flows {
                 let leg = format!("flow-{n}")
                     .parse()
                     .expect("letters, a dash and digits");
-                Flow { leg, from, to }
+                Flow {
+                    leg,
+                    sockets: Some((from, to)),
+                }
             })
             .collect();
-        let index = flows
-            .iter()
-            .enumerate()
-            .map(|(n, flow)| ((flow.from, flow.to), n))
+        let index = (0..)
+            .zip(&flows)
+            .filter_map(|(n, flow)| Some((flow.sockets?, n)))
             .collect();
-        Self { flows, index }
+        Self {
+            flows,
+            index: Some(index),
+        }
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Flow> {
@@ -95,10 +125,13 @@ impl Flows {
 
     /// The flow that a datagram belongs to.
     pub(super) fn of(&self, datagram: &CapturedDatagram) -> Option<usize> {
-        self.index.get(&(datagram.from, datagram.to)).copied()
+        match &self.index {
+            Some(index) => index.get(&(datagram.from, datagram.to)).copied(),
+            None => datagram.leg,
+        }
     }
 
-    /// When the first datagram of any flow was captured: zero of the call's clock.
+    /// When the first datagram of any flow was captured.
     pub(super) fn start(&self, datagrams: &[CapturedDatagram]) -> Duration {
         datagrams
             .iter()
@@ -121,6 +154,7 @@ mod tests {
                 from: ([127, 0, 0, 1], 4000).into(),
                 to: ([127, 0, 0, 1], 5000).into(),
                 payload,
+                leg: None,
             }
         };
         numbers.into_iter().map(datagram).collect()
@@ -175,7 +209,7 @@ mod tests {
         let flows = Flows::find(&all);
         let ports: Vec<_> = flows
             .iter()
-            .map(|flow| (flow.leg.as_str(), flow.from.port()))
+            .map(|flow| (flow.leg.as_str(), flow.sockets.unwrap().0.port()))
             .collect();
         assert_eq!(ports, [("flow-1", 2), ("flow-2", 4000)]);
         assert_eq!(flows.of(&all[0]), None);

@@ -17,7 +17,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 
 use self::capture::{Capture, CaptureError, CapturedDatagram};
 use self::flows::Flows;
-pub use self::report::{FlowReport, Report, line_to_text};
+pub use self::report::{CaptureNote, FlowReport, Report, line_to_text};
 use crate::call::GapReason;
 use crate::session::{Input, JobId, LegIndex, Output, Session, SessionConfig};
 use crate::speech::pool::{Answer, Pool, PoolHandle};
@@ -58,13 +58,41 @@ pub fn run_capture(
 /// keeps every sum of times within bounds.
 const MAX_SPAN: Duration = Duration::from_secs(100 * 366 * 24 * 3600);
 
+/// Where in the capture the session begins.
+#[derive(Debug, Clone, Copy)]
+struct Start {
+    /// Capture time of the session's opening.
+    at: Duration,
+    /// The same on the call's clock, whole milliseconds.
+    ms: u64,
+}
+
+impl Start {
+    /// Of any capture: its first datagram. Of one of ours: the last whole
+    /// millisecond of the call's clock before that, so that times come out as
+    /// they did live, and a capture of the middle of a call begins there.
+    fn of(capture: &Capture, flows: &Flows) -> Self {
+        let Some(recorded) = &capture.recorded else {
+            let at = flows.start(&capture.datagrams);
+            return Self { at, ms: 0 };
+        };
+        let arrivals = capture.datagrams.iter().filter(|d| d.leg.is_some());
+        let first = arrivals.map(|datagram| datagram.at).min();
+        let before = first.unwrap_or_default().saturating_sub(recorded.zero);
+        let ms = u64::try_from(before.min(MAX_SPAN).as_millis()).unwrap_or(u64::MAX);
+        let at = recorded.zero + Duration::from_millis(ms);
+        Self { at, ms }
+    }
+}
+
 struct Replay<'a> {
     capture: &'a Capture,
     flows: Flows,
     session: Session,
     legs: Vec<LegIndex>,
     epoch: Instant,
-    start: Duration,
+    /// Where the session begins.
+    start: Start,
     /// Where the replay stands; never runs back.
     now: Instant,
     pool: PoolHandle<JobId>,
@@ -82,7 +110,7 @@ impl<'a> Replay<'a> {
         pool: &Pool<JobId>,
         epoch: Instant,
     ) -> Self {
-        let flows = Flows::find(&capture.datagrams);
+        let flows = Flows::of_capture(capture);
         // Nothing is live here: no utterance need ever be shed, nor given up.
         let config = SessionConfig {
             max_jobs: usize::MAX,
@@ -94,8 +122,9 @@ impl<'a> Replay<'a> {
             .map(|flow| session.add_leg(flow.leg.clone()))
             .collect();
         let (reply, answers) = bounded(pool.capacity());
-        let start = flows.start(&capture.datagrams);
-        let report = Report::new(capture, &flows, start);
+        let start = Start::of(capture, &flows);
+        let zero = start.at.saturating_sub(Duration::from_millis(start.ms));
+        let report = Report::new(capture, &flows, zero);
         let pool = pool.handle();
         Self {
             capture,
@@ -119,10 +148,9 @@ impl<'a> Replay<'a> {
             let Some(flow) = self.flows.of(datagram) else {
                 continue;
             };
-            // A capture's clock may step back; the session's must not.
-            let arrived = self.now.max(self.instant(datagram));
+            let arrived = self.arrival(datagram);
             self.run_timers(arrived)?;
-            self.now = arrived;
+            self.now = self.now.max(arrived);
             self.session.handle(
                 arrived,
                 Input::Datagram {
@@ -132,6 +160,7 @@ impl<'a> Replay<'a> {
             );
             self.pump()?;
         }
+        self.run_to_end()?;
         self.session.handle(self.now, Input::Hangup);
         self.pump()?;
         while !self.session.is_closed() {
@@ -141,8 +170,29 @@ impl<'a> Replay<'a> {
         Ok(self.report)
     }
 
-    fn instant(&self, datagram: &CapturedDatagram) -> Instant {
-        self.epoch + datagram.at.saturating_sub(self.start).min(MAX_SPAN)
+    fn arrival(&self, datagram: &CapturedDatagram) -> Instant {
+        let at = self.instant(datagram.at);
+        if self.capture.recorded.is_some() {
+            // As it was live: one that was held until its leg was known comes late.
+            at
+        } else {
+            // A capture's clock may step back; the session's must not.
+            at.max(self.now)
+        }
+    }
+
+    fn instant(&self, at: Duration) -> Instant {
+        self.epoch + at.saturating_sub(self.start.at).min(MAX_SPAN)
+    }
+
+    /// Lets the time pass that did before the call, or its capture, ended.
+    fn run_to_end(&mut self) -> Result<(), ReplayError> {
+        let end = self.capture.recorded.as_ref().and_then(|r| r.end);
+        if let Some(end) = end.map(|end| self.instant(end)) {
+            self.run_timers(end)?;
+            self.now = self.now.max(end);
+        }
+        Ok(())
     }
 
     fn run_timers(&mut self, until: Instant) -> Result<(), ReplayError> {
@@ -174,9 +224,17 @@ impl<'a> Replay<'a> {
                         .map_err(|_| ReplayError::PoolGone)?;
                     self.outstanding += 1;
                 }
-                Output::Line(line) => self.report.lines.push(line),
-                Output::Stats(_) => {}
-                Output::Closed(legs) => self.report.close(legs),
+                Output::Line(mut line) => {
+                    line.start_ms += self.start.ms;
+                    line.end_ms += self.start.ms;
+                    self.report.lines.push(line);
+                }
+                Output::Digit(mut digit) => {
+                    digit.at_ms += self.start.ms;
+                    self.report.dtmf.push(digit);
+                }
+                Output::Stats(_) | Output::Event(_) => {}
+                Output::Closed(legs) => self.report.close(legs, self.start.ms),
             }
         }
     }

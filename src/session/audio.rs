@@ -4,8 +4,9 @@
 use std::mem;
 use std::time::{Duration, Instant};
 
-use asterscribe_codecs::{AudioDecoder, Codec, SampleRate};
+use asterscribe_codecs::{AudioDecoder, Codec, Payload, SampleRate};
 
+use super::doctor::{Doctor, Heard as Examined};
 use super::ledger::Ledger;
 use super::timeline::{Placement, Timeline, to_samples};
 use super::{Depth, SessionConfig};
@@ -28,6 +29,7 @@ pub(super) struct Audio {
     pub(super) stats: AudioStats,
     pub(super) missing: Missing,
     pub(super) done: Vec<Spoken>,
+    pub(super) doctor: Doctor,
     depth: Depth,
     timeline: Timeline,
     decoder: AudioDecoder,
@@ -55,6 +57,8 @@ pub(super) struct Spoken {
 pub(super) struct Missing {
     /// Given up.
     pub(super) lost: u64,
+    /// Refused because the sender exceeded its rate.
+    pub(super) shed: u64,
     /// Of a payload type that nobody decodes.
     unknown: u64,
     /// Refused by their decoder.
@@ -78,6 +82,7 @@ pub(super) struct AudioStats {
     pub(super) decode_errors: u64,
     pub(super) audio: u64,
     pub(super) lost: u64,
+    pub(super) concealed: u64,
     pub(super) silent: u64,
     pub(super) speech: u64,
     pub(super) utterances: u64,
@@ -91,6 +96,7 @@ impl Audio {
             stats: AudioStats::default(),
             missing: Missing::default(),
             done: Vec::new(),
+            doctor: Doctor::new(opened),
             depth: config.depth,
             timeline: Timeline::default(),
             decoder: AudioDecoder::new(),
@@ -130,6 +136,7 @@ impl Audio {
         arrived: Instant,
     ) {
         let Ok(count) = codec.sample_count(payload) else {
+            self.doctor.packet(Examined::without_audio(pt, arrived));
             self.stats.decode_errors += 1;
             self.missing.refused += 1;
             return;
@@ -137,12 +144,22 @@ impl Audio {
         self.hear(arrived);
         let length = self.stretch.take(codec.sample_rate(), count as u64);
         let (clock, units) = (codec.rtp_clock_rate(), codec.rtp_ticks(count));
+        self.doctor.packet(Examined {
+            arrived,
+            payload_type: pt,
+            payload,
+            pace: Some((time, units, clock.hz())),
+        });
         let missing = mem::take(&mut self.missing);
         self.last_length = length;
         match self.timeline.place(time, time + units, clock, arrived) {
             Placement::Contiguous => {}
-            Placement::After(gap) => self.pass(gap, &missing, GapReason::SenderSilence),
-            Placement::Discontinuity(gap) => self.pass(gap, &missing, GapReason::Discontinuity),
+            Placement::After(gap) => {
+                self.pass(gap, &missing, GapReason::SenderSilence, (pt, payload));
+            }
+            Placement::Discontinuity(gap) => {
+                self.pass(gap, &missing, GapReason::Discontinuity, (pt, payload));
+            }
         }
         if self.depth == Depth::Ordered {
             self.stats.audio += length;
@@ -160,20 +177,26 @@ impl Audio {
             }
             Err(_) => {
                 self.stats.decode_errors += 1;
-                self.fill(GapReason::DecodeError, length);
+                self.fill(GapReason::DecodeError, length, None);
             }
         }
         self.segment();
     }
 
-    /// A packet of a payload type that nobody decodes, in its order.
-    pub(super) fn unknown(&mut self) {
-        self.stats.unknown_payload += 1;
-        self.missing.unknown += 1;
+    /// A packet that holds no audio, or none that anybody decodes, in its order.
+    pub(super) fn not_audio(&mut self, payload: Payload, pt: u8, arrived: Instant) {
+        self.doctor.packet(Examined::without_audio(pt, arrived));
+        if matches!(payload, Payload::Unknown(_)) {
+            self.stats.unknown_payload += 1;
+            self.missing.unknown += 1;
+        } else {
+            self.stats.not_audio += 1;
+        }
     }
 
     /// The sender's numbering begins anew with the next packet.
     pub(super) fn restart(&mut self) {
+        self.doctor.restarted();
         self.timeline.restart();
     }
 
@@ -209,11 +232,12 @@ impl Audio {
     /// Lets `samples` of the timeline pass without audio. As a rule a packet
     /// holds as much as its neighbours; what `missing` does not explain has the
     /// reason `rest`.
-    fn pass(&mut self, samples: u64, missing: &Missing, rest: GapReason) {
+    fn pass(&mut self, samples: u64, missing: &Missing, rest: GapReason, next: (u8, &[u8])) {
         let mut left = samples;
         let parts = [
             (GapReason::UnknownPayload, missing.unknown),
             (GapReason::DecodeError, missing.refused),
+            (GapReason::OverloadShed, missing.shed),
             (GapReason::NetLoss, missing.lost),
             (rest, u64::MAX),
         ]
@@ -222,7 +246,7 @@ impl Audio {
             left -= part;
             (reason, part)
         });
-        let lost = parts[2].1;
+        let lost = parts[3].1;
         self.stats.lost += lost;
         self.stats.silent += samples - lost;
         if self.depth == Depth::Ordered {
@@ -231,7 +255,7 @@ impl Audio {
             }
         } else if samples <= to_samples(MAX_FILL) {
             for (reason, part) in parts {
-                self.fill(reason, part);
+                self.fill(reason, part, Some(next));
             }
             self.segment();
         } else {
@@ -245,10 +269,18 @@ impl Audio {
         }
     }
 
-    /// A short break within the audio.
-    fn fill(&mut self, reason: GapReason, samples: u64) {
+    /// A short break within the audio: made up if it was lost, silence if it was
+    /// never sent. `next` is the packet behind it.
+    fn fill(&mut self, reason: GapReason, samples: u64, next: Option<(u8, &[u8])>) {
         self.ledger.gap(reason, samples);
-        self.decoder.silence(samples as usize, &mut self.samples);
+        // At most `MAX_FILL`, or a packet.
+        let count = samples as usize;
+        if reason == GapReason::SenderSilence {
+            self.decoder.silence(count, &mut self.samples);
+        } else {
+            let made_up = self.decoder.conceal(count, next, &mut self.samples);
+            self.stats.concealed += made_up as u64;
+        }
     }
 
     /// Gives out what the resampler held back. The timeline then stands where the samples do.
@@ -261,6 +293,9 @@ impl Audio {
     }
 
     fn segment(&mut self) {
+        if let Some(heard) = self.heard {
+            self.doctor.audio(heard.last, &self.samples);
+        }
         let mut ended = Vec::new();
         self.segmenter.push(&self.samples, &mut ended);
         self.samples.clear();

@@ -13,9 +13,12 @@
 //!    so the transcript does not depend on how fast the engine was.
 
 mod audio;
+mod doctor;
+mod io;
 mod jobs;
 mod ledger;
 mod leg;
+mod stream;
 #[cfg(test)]
 mod tests;
 mod timeline;
@@ -24,11 +27,13 @@ use std::collections::VecDeque;
 use std::mem;
 use std::time::{Duration, Instant};
 
-use crate::call::{AudioAccount, Finding, GapReason, Leg, LegStats, MediaQuality, TranscriptLine};
+use crate::call::{DtmfDigit, GapReason, Leg, LegStats, TranscriptLine};
+use crate::speech::Utterance;
 use crate::speech::segmenter::SegmenterConfig;
-use crate::speech::{Recognition, Utterance};
 
 use self::audio::Spoken;
+pub use self::doctor::{Arrival, Expected};
+pub use self::io::{Input, LegIndex, LegSnapshot, Output};
 pub use self::jobs::JobId;
 use self::jobs::{JobLedger, Settled};
 use self::ledger::Outcome;
@@ -75,81 +80,6 @@ impl Default for SessionConfig {
             stats_interval: Duration::from_secs(1),
             closing_wait: Duration::from_secs(60),
             max_jobs: 64,
-        }
-    }
-}
-
-/// A leg of one session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct LegIndex(usize);
-
-/// What happens to a call.
-#[derive(Debug)]
-pub enum Input<'a> {
-    /// A datagram from the leg's source.
-    Datagram {
-        /// The leg; one that the session does not have is ignored.
-        leg: LegIndex,
-        /// The UDP payload.
-        bytes: &'a [u8],
-    },
-    /// The time that [`Output::Wait`] named has come, or any other.
-    Timer,
-    /// A job was answered.
-    Recognised {
-        /// The job.
-        job: JobId,
-        /// The words, or why there are none.
-        result: Result<Recognition, GapReason>,
-    },
-    /// The call is over: no datagram will follow.
-    Hangup,
-}
-
-/// What a call wants done.
-#[derive(Debug, PartialEq)]
-pub enum Output {
-    /// Nothing until this time, or until the next input if there is none.
-    Wait(Option<Instant>),
-    /// Recognise this and answer with [`Input::Recognised`].
-    Transcribe {
-        /// To be given back with the answer.
-        job: JobId,
-        /// The audio.
-        samples: Vec<i16>,
-    },
-    /// A line of the transcript, in order.
-    Line(TranscriptLine),
-    /// The legs' counters have changed.
-    Stats(Vec<LegSnapshot>),
-    /// All lines are out; the session has nothing more to say.
-    Closed(Vec<LegSnapshot>),
-}
-
-/// A leg as it stands.
-#[derive(Debug, Clone, PartialEq)]
-pub struct LegSnapshot {
-    /// The label.
-    pub leg: Leg,
-    /// The counters.
-    pub stats: LegStats,
-    /// What became of its audio.
-    pub audio: AudioAccount,
-    /// How well its packets arrive.
-    pub quality: Option<MediaQuality>,
-    /// What is or was wrong with it.
-    pub findings: Vec<Finding>,
-}
-
-impl LegSnapshot {
-    /// A leg of which nothing has been heard.
-    pub fn new(leg: Leg) -> Self {
-        Self {
-            leg,
-            stats: LegStats::default(),
-            audio: AudioAccount::default(),
-            quality: None,
-            findings: Vec::new(),
         }
     }
 }
@@ -213,12 +143,30 @@ impl Session {
         LegIndex(self.legs.len() - 1)
     }
 
+    /// Its legs, in the order in which they were added.
+    pub fn legs(&self) -> impl Iterator<Item = (LegIndex, &Leg)> {
+        let legs = self.legs.iter().map(LegMedia::leg);
+        legs.enumerate().map(|(n, leg)| (LegIndex(n), leg))
+    }
+
     /// The leg of that label, if there is one.
     pub fn leg(&self, leg: &Leg) -> Option<LegIndex> {
         self.legs
             .iter()
             .position(|media| media.leg() == leg)
             .map(LegIndex)
+    }
+
+    /// The leg's source has been named, or named anew, by somebody who expects this of it.
+    pub fn expect(&mut self, now: Instant, leg: LegIndex, expected: Expected) {
+        if let Some(media) = self.legs.get_mut(leg.0) {
+            media.expect(now, expected);
+        }
+    }
+
+    /// Whether the leg has heard nothing since its source was named.
+    pub fn is_unheard(&self, leg: LegIndex) -> bool {
+        self.legs.get(leg.0).is_some_and(LegMedia::is_unheard)
     }
 
     /// Takes one input. Poll afterwards.
@@ -232,10 +180,26 @@ impl Session {
                     media.receive(now, bytes);
                     self.news = true;
                     self.collect(leg.0);
+                    self.overhear(now, leg.0);
                 }
             }
             // After the end packets still drain from the network; they belong to nobody.
             Input::Datagram { .. } => {}
+            Input::Elsewhere {
+                leg,
+                from,
+                named,
+                packets,
+            } => {
+                if let Some(media) = self.legs.get_mut(leg.0) {
+                    media.doctor().elsewhere(now, from, named, packets);
+                }
+            }
+            Input::KernelDrops(count) => {
+                for media in &mut self.legs {
+                    media.doctor().kernel_drops(now, count);
+                }
+            }
             Input::Timer => self.advance(now),
             Input::Recognised { job, result } => {
                 self.news = true;
@@ -243,6 +207,7 @@ impl Session {
             }
             Input::Hangup => self.hang_up(now),
         }
+        self.tell_news();
         self.settle();
     }
 
@@ -325,8 +290,46 @@ impl Session {
         self.phase = Phase::Closing(now + self.config.closing_wait);
     }
 
-    /// Turns a leg's finished utterances into jobs.
+    /// Lets the other legs know that one has spoken.
+    fn overhear(&mut self, now: Instant, speaker: usize) {
+        let spoken_ms = self.legs[speaker].doctor().take_spoken_ms();
+        if spoken_ms == 0 {
+            return;
+        }
+        for (_, other) in self
+            .legs
+            .iter_mut()
+            .enumerate()
+            .filter(|(n, _)| *n != speaker)
+        {
+            other.doctor().other_leg_spoke(now, spoken_ms);
+        }
+    }
+
+    /// Gives out what has begun or ended to be wrong, and the legs as they then stand.
+    fn tell_news(&mut self) {
+        let before = self.outputs.len();
+        for leg in &mut self.legs {
+            self.outputs
+                .extend(leg.take_news().into_iter().map(Output::Event));
+        }
+        if self.outputs.len() > before && self.phase == Phase::Open {
+            self.outputs.push_back(Output::Stats(self.snapshots()));
+        }
+    }
+
+    /// Turns a leg's finished utterances into jobs, and gives out the keys of its party.
     fn collect(&mut self, index: usize) {
+        while let Some(key) = self.legs[index].take_key() {
+            let end = key.began + key.duration;
+            let at = end.saturating_duration_since(self.opened);
+            self.outputs.push_back(Output::Digit(DtmfDigit {
+                at_ms: millis(at),
+                digit: key.digit,
+                duration_ms: millis(key.duration),
+                leg: self.legs[index].leg().clone(),
+            }));
+        }
         for Spoken { utterance, audio } in self.legs[index].take_spoken() {
             let (start_ms, end_ms) = self.legs[index].call_times(&utterance);
             let Utterance { samples, .. } = utterance;
@@ -396,4 +399,8 @@ impl Session {
     fn snapshots(&self) -> Vec<LegSnapshot> {
         self.legs.iter().map(LegMedia::snapshot).collect()
     }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

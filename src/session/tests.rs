@@ -1,9 +1,11 @@
+mod diagnosis;
 mod properties;
 
 use std::time::{Duration, Instant};
 
 use super::*;
 use crate::clock;
+use crate::speech::Recognition;
 
 const PACKET: Duration = Duration::from_millis(20);
 
@@ -45,7 +47,7 @@ impl Rig {
                 }
                 Output::Transcribe { job, samples } => self.jobs.push((job, samples.len())),
                 Output::Line(line) => self.lines.push(line),
-                Output::Stats(_) => {}
+                Output::Stats(_) | Output::Event(_) | Output::Digit(_) => {}
                 Output::Closed(legs) => self.closed = Some(legs),
             }
         }

@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::api_rig::{BINARY, assert_problem, get, raw};
 
 const TOKEN: &str = "kT7-a-token-of-some-length-9Qx";
-const ROUTES: [(&str, &str); 7] = [
+const ROUTES: [(&str, &str); 11] = [
     ("POST", "/api/call/initiate"),
     ("GET", "/api/calls"),
     ("GET", "/api/call/x/status"),
@@ -14,6 +14,10 @@ const ROUTES: [(&str, &str); 7] = [
     ("POST", "/api/call/x/transcribe"),
     ("POST", "/api/call/x/hangup"),
     ("POST", "/api/call/x/media"),
+    ("POST", "/api/call/x/capture"),
+    ("DELETE", "/api/call/x/capture"),
+    ("GET", "/api/call/x/capture"),
+    ("GET", "/api/call/x/capture/events"),
 ];
 
 #[test]
@@ -179,7 +183,10 @@ fn a_listed_page_is_let_in_and_no_other() {
     let allowed = preflight(page);
     assert_eq!(allowed.status, 200, "{}", allowed.text);
     assert_eq!(allowed.headers["access-control-allow-origin"], page);
-    assert_eq!(allowed.headers["access-control-allow-methods"], "GET,POST");
+    assert_eq!(
+        allowed.headers["access-control-allow-methods"],
+        "GET,POST,DELETE"
+    );
     let headers = &allowed.headers["access-control-allow-headers"];
     for name in ["authorization", "content-type", "x-request-id"] {
         assert!(headers.contains(name), "{headers}");

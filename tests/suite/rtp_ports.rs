@@ -13,7 +13,8 @@ use asterscribe_testkit::server::Server;
 use serde_json::Value;
 
 use crate::api_rig::{
-    BINARY, Conversation, assert_problem, await_answer, await_complete, get, hang_up, register_leg,
+    BINARY, Conversation, assert_problem, assert_word_for_word, await_answer, await_complete, get,
+    hang_up, register_leg,
 };
 
 fn source(port: u16) -> SocketAddr {
@@ -106,26 +107,26 @@ fn few_open_files_mean_fewer_calls_and_a_server_that_still_answers() {
         .map(|_| TcpStream::connect(address).unwrap())
         .collect();
     drop(idle);
+    let register = |n: u64, leg: &str, port: u64| {
+        let port = u16::try_from(port).unwrap();
+        register_leg(&server, &format!("call-{n}"), leg, source(port))
+    };
     for n in 0..max {
-        for (leg, side) in [("a", 0), ("b", 1)] {
-            let port = u16::try_from(1 + 2 * n + side).unwrap();
-            let answer = register_leg(&server, &format!("call-{n}"), leg, source(port));
-            assert_eq!(answer.status, 201, "call {n} of {max}: {}", answer.text);
-        }
+        let answer = register(n, "a", 1 + n);
+        assert_eq!(answer.status, 201, "call {n} of {max}: {}", answer.text);
     }
-    let answer = register_leg(&server, "beyond", "a", source(60_000));
-    assert_problem(&answer, "/api/call/beyond/media", 503, "at-capacity");
-    // Legs beyond two a call meet the limit as well, not the system's.
-    let refused = (0..14).find_map(|n| {
-        let answer = register_leg(&server, "call-0", &format!("more-{n}"), source(60_001 + n));
-        (answer.status != 201).then_some(answer)
-    });
-    assert_problem(
-        &refused.unwrap(),
-        "/api/call/call-0/media",
-        503,
-        "no-rtp-port",
-    );
+    let answer = register(max, "a", 60_000);
+    let path = format!("/api/call/call-{max}/media");
+    assert_problem(&answer, &path, 503, "at-capacity");
+    // A call has two legs as a rule. Beyond that it is the ports' own limit that refuses, not the system.
+    for n in 0..max {
+        let answer = register(n, "b", 1001 + n);
+        assert_eq!(answer.status, 201, "call {n} of {max}: {}", answer.text);
+    }
+    let refused = (0..14).map(|n| register(0, &format!("more-{n}"), 60_001 + n));
+    let refused = refused.into_iter().find(|answer| answer.status != 201);
+    let path = "/api/call/call-0/media";
+    assert_problem(&refused.unwrap(), path, 503, "no-rtp-port");
     hang_up(&server, "call-1");
     await_complete(&server, "call-1");
     let errors = server

@@ -18,7 +18,8 @@ const GOOD: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub(super) enum Heard {
     Connected,
-    Event(Event),
+    /// What was said, and how.
+    Event(Event, String),
     Disconnected,
 }
 
@@ -93,7 +94,7 @@ async fn listen(mut socket: EventSocket, app: &str, out: &mpsc::Sender<Heard>) -
         match Event::parse(&text) {
             Ok(event) => {
                 let replaced = matches!(&event, Event::ApplicationReplaced { application } if application == app);
-                out.send(Heard::Event(event)).await.ok()?;
+                out.send(Heard::Event(event, text)).await.ok()?;
                 if replaced {
                     break End::Replaced;
                 }

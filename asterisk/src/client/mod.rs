@@ -14,7 +14,7 @@ use std::time::Duration;
 use reqwest::Url;
 
 pub use self::http::Client;
-pub use self::run::{Driver, Stopped};
+pub use self::run::{Driver, EventTap, Stopped};
 
 /// Where Asterisk is and who we are there.
 #[derive(Debug, Clone)]

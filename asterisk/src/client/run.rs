@@ -1,8 +1,10 @@
 //! The task that owns a [`Control`] and moves things between it and the world.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
+use std::fmt;
 use std::future::Future;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -14,6 +16,7 @@ use super::ConnectionState;
 use super::http::Client;
 use super::link::{Heard, keep};
 use crate::control::{Command, Control, Input, Notice, Output, RequestFailure, RequestId};
+use crate::event::Event;
 use crate::request::Request;
 
 /// Requests under way at once.
@@ -38,8 +41,20 @@ pub struct Driver {
     pub notices: mpsc::Sender<Notice>,
     /// How the connection is.
     pub state: watch::Sender<ConnectionState>,
+    /// Hears of the events as they came, if anybody wants to.
+    pub tap: Option<Arc<dyn EventTap>>,
     /// The monotonic clock.
     pub clock: fn() -> Instant,
+}
+
+/// Hears of events as Asterisk sent them. It must not wait.
+pub trait EventTap: fmt::Debug + Send + Sync {
+    /// Whether any event is of use now; asked for each.
+    fn is_wanted(&self) -> bool;
+    /// An event that names the call's channel or one that we made for it. The
+    /// same event comes once for each call that it names; one that a channel
+    /// entered our application, whether or not the channel becomes a call.
+    fn take(&self, call: &str, heard: Instant, text: &str);
 }
 
 /// How a driver ended.
@@ -68,6 +83,7 @@ impl Driver {
             client: self.client,
             control: self.control,
             clock: self.clock,
+            tap: self.tap,
             notices: self.notices,
             commands: Some(self.commands),
             heard,
@@ -87,6 +103,7 @@ struct Running {
     client: Client,
     control: Control,
     clock: fn() -> Instant,
+    tap: Option<Arc<dyn EventTap>>,
     notices: mpsc::Sender<Notice>,
     commands: Option<mpsc::Receiver<Command>>,
     heard: mpsc::Receiver<Heard>,
@@ -158,7 +175,7 @@ impl Running {
             Woken::Room => {}
             Woken::Replied(id, result) => self.input(Input::Reply { id, result }),
             Woken::Heard(Some(Heard::Connected)) => self.input(Input::Connected),
-            Woken::Heard(Some(Heard::Event(event))) => self.input(Input::Event(event)),
+            Woken::Heard(Some(Heard::Event(event, text))) => self.event(event, &text),
             Woken::Heard(Some(Heard::Disconnected)) => {
                 // The machine has given these up, and Asterisk would make what nobody hears of.
                 self.queue.clear();
@@ -188,6 +205,29 @@ impl Running {
         if self.stop_at.is_none() {
             self.stop_at = Some((self.clock)() + STOP_WITHIN);
             self.input(Input::Command(Command::Shutdown));
+        }
+    }
+
+    fn event(&mut self, event: Event, text: &str) {
+        let tap = self.tap.clone().filter(|tap| tap.is_wanted());
+        let message = tap.as_ref().and_then(|_| serde_json::from_str(text).ok());
+        let named = |running: &Self| {
+            let message: Option<&Value> = message.as_ref();
+            message.map_or_else(BTreeSet::new, |m| running.control.calls_named_in(m))
+        };
+        // A call is known before the event that ends it, and after the one that begins it.
+        let mut calls = named(self);
+        if let Event::StasisStart { channel, .. } = &event {
+            // It may become one only after a listing that is under way.
+            calls.insert(channel.id.clone());
+        }
+        let heard = (self.clock)();
+        self.input(Input::Event(event));
+        calls.extend(named(self));
+        if let Some(tap) = tap {
+            for call in calls {
+                tap.take(&call, heard, text);
+            }
         }
     }
 

@@ -15,6 +15,7 @@
 
 mod call;
 mod comparing;
+mod concern;
 mod config;
 mod ending;
 mod events;

@@ -52,7 +52,10 @@ async fn a_listed_origin_is_let_in_by_exact_name() {
             .header("access-control-allow-headers")
             .contains("authorization")
     );
-    assert_eq!(answer.header("access-control-allow-methods"), "GET,POST");
+    assert_eq!(
+        answer.header("access-control-allow-methods"),
+        "GET,POST,DELETE"
+    );
     assert!(answer.header("vary").contains("origin"));
     let answer = send(&router, page(GOOD)).await;
     assert_eq!(

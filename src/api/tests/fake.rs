@@ -7,10 +7,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use async_trait::async_trait;
 use tokio::sync::Semaphore;
 
-use crate::call::{CallId, CallRecord, CallStatus, Leg, Origin, TranscriptLine};
+use crate::call::{CallId, CallRecord, CallStatus, CaptureState, Leg, Origin, TranscriptLine};
+use crate::capture::{CaptureFile, CapturePart};
 use crate::service::{
-    CallService, CallStatusView, Health, InitiateRequest, MediaGrant, MediaRequest, PartHealth,
-    PartState, RtpTarget, ServiceError, TranscriptView,
+    CallService, CallStatusView, CaptureRequest, Health, InitiateRequest, MediaGrant, MediaRequest,
+    PartHealth, PartState, RtpTarget, ServiceError, TranscriptView,
 };
 
 pub(super) struct Fake {
@@ -214,5 +215,42 @@ impl CallService for Fake {
             leg: request.leg,
             send_to,
         })
+    }
+
+    async fn start_capture(
+        &self,
+        call: &CallId,
+        request: CaptureRequest,
+    ) -> Result<CaptureState, ServiceError> {
+        self.ask(format!("capture {call} {:?}", request.max_bytes))
+            .await?;
+        Ok(capture_state(true))
+    }
+
+    async fn stop_capture(&self, call: &CallId) -> Result<CaptureState, ServiceError> {
+        self.ask(format!("stop capture {call}")).await?;
+        Ok(capture_state(false))
+    }
+
+    async fn capture(&self, call: &CallId, part: CapturePart) -> Result<CaptureFile, ServiceError> {
+        self.ask(format!("read capture {call} {part:?}")).await?;
+        let text = "x".repeat(CAPTURE_BYTES);
+        Ok(CaptureFile {
+            length: CAPTURE_BYTES as u64,
+            body: Box::new(std::io::Cursor::new(text)),
+        })
+    }
+}
+
+/// Several pieces of a download.
+pub(super) const CAPTURE_BYTES: usize = 200_000;
+
+fn capture_state(running: bool) -> CaptureState {
+    CaptureState {
+        running,
+        packets: 5,
+        bytes: 1000,
+        rolled_off: 0,
+        lost: 0,
     }
 }

@@ -3,6 +3,7 @@
 use asterscribe_codecs::MediaFormat;
 
 use super::*;
+use crate::call::Origin;
 
 #[test]
 fn nothing_set_gives_the_documented_defaults() {
@@ -174,7 +175,7 @@ fn each_wrong_value_is_told_with_its_name() {
             "ASTERISK_APP",
             &["a b", "a/b", "ä", "abcdefghijklmnopqrstuvwxyz0123456"],
         ),
-        ("MEDIA_FORMAT", &["opus", "ULAW", "g711"]),
+        ("MEDIA_FORMAT", &["g729", "ULAW", "g711"]),
         (
             "ORIGINATE_ENDPOINT",
             &[
@@ -352,6 +353,53 @@ fn origins_are_kept_as_browsers_send_them() {
     ];
     assert_eq!(cors, CorsOrigins::List(expected.into()));
     assert!(cors.allows("https://desk.example") && !cors.allows("https://desk.example.evil"));
+}
+
+#[test]
+fn calls_are_captured_only_where_a_folder_is_named() {
+    assert_eq!(load(&[]).unwrap().capture, None);
+    let settings = load(&[("CAPTURE_DIR", "/var/captures")]).unwrap();
+    let capture = settings.capture.unwrap();
+    assert_eq!(capture.dir, PathBuf::from("/var/captures"));
+    assert!(capture.rule.is_off());
+    assert_eq!(
+        (capture.max_bytes, capture.total_bytes),
+        (64 << 20, 1 << 30)
+    );
+
+    let rule = |text: &str| {
+        let settings = load(&[("CAPTURE_DIR", "c"), ("CAPTURE_RULE", text)]).unwrap();
+        settings.capture.unwrap().rule
+    };
+    let all = [
+        Origin::Stasis,
+        Origin::Initiated,
+        Origin::Tap,
+        Origin::Media,
+    ];
+    assert!(all.iter().all(|origin| rule("all").takes(*origin)));
+    assert!(!rule("off").takes(Origin::Tap));
+    let some = rule("tap, media");
+    assert_eq!(
+        all.map(|origin| some.takes(origin)),
+        [false, false, true, true]
+    );
+
+    assert_eq!(wrong(&[("CAPTURE_RULE", "all")]), ["CAPTURE_DIR"]);
+    for (name, value) in [
+        ("CAPTURE_RULE", "taps"),
+        ("CAPTURE_RULE", "tap,"),
+        ("CAPTURE_RULE", "all,tap"),
+        ("CAPTURE_MAX_BYTES", "262143"),
+        ("CAPTURE_MAX_BYTES", "64M"),
+        ("CAPTURE_TOTAL_BYTES", "262144"),
+    ] {
+        assert_eq!(
+            wrong(&[("CAPTURE_DIR", "c"), (name, value)]),
+            [name],
+            "{value}"
+        );
+    }
 }
 
 #[test]

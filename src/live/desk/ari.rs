@@ -195,6 +195,7 @@ impl AriTask {
             commands,
             notices,
             state,
+            tap: desk.event_tap(),
             clock: clock::now,
         };
         let stop = async move {

@@ -3,6 +3,7 @@
 
 mod ari;
 mod book;
+mod capture;
 mod channel;
 mod health;
 mod history;
@@ -18,12 +19,14 @@ use tokio::sync::{Notify, mpsc};
 
 pub use self::ari::AriLink;
 use self::book::{CallBook, Entry, History, Opened, Opening, Past, Stint};
+pub use self::capture::CaptureDesk;
 use self::pending::Pending;
 use super::media::{LegRefused, MediaEvent, MediaEventKind, MediaPort, OpenCall, PortPool};
 use crate::call::{CallId, CallStatus, EndReason, Leg, Origin};
 use crate::clock;
 use crate::config::EndpointTemplate;
 use crate::service::{PartHealth, RtpTarget};
+use crate::session::{Arrival, Expected};
 use crate::speech::pool::PoolStats;
 use crate::store::{Store, StoreWriter};
 
@@ -54,6 +57,7 @@ pub struct Desk {
     writer: StoreWriter,
     pool: Arc<PoolStats>,
     ari: Option<AriLink>,
+    captures: Option<CaptureDesk>,
     /// Commands to Asterisk whose outcome is still to come.
     pending: Mutex<Pending>,
     /// Calls that an earlier process left open and that may go on.
@@ -84,6 +88,8 @@ pub struct DeskParts {
     pub pool: Arc<PoolStats>,
     /// Asterisk, if one is configured.
     pub ari: Option<AriLink>,
+    /// Captures, if a folder for them is named.
+    pub captures: Option<CaptureDesk>,
 }
 
 impl std::fmt::Debug for DeskParts {
@@ -102,6 +108,7 @@ impl Desk {
             writer,
             pool,
             ari,
+            captures,
         } = parts;
         Self {
             book: Mutex::new(CallBook::new(config.node.clone())),
@@ -112,6 +119,7 @@ impl Desk {
             writer,
             pool,
             ari,
+            captures,
             pending: Mutex::default(),
             resumable: Mutex::default(),
             unknown: Notify::new(),
@@ -123,6 +131,12 @@ impl Desk {
         while let Some(MediaEvent { call: media, kind }) = events.recv().await {
             match kind {
                 MediaEventKind::Line(line) => self.book(|book| book.line(&media, line)),
+                MediaEventKind::Digit(key) => self.book(|book| {
+                    if let Some(call) = book.call_of(&media) {
+                        book.digit(&call, clock::now(), key.digit, key.duration_ms, key.leg);
+                    }
+                }),
+                MediaEventKind::Event(event) => self.book(|book| book.event(&media, event)),
                 MediaEventKind::Stats(legs) => self.book(|book| book.stats(&media, legs)),
                 MediaEventKind::Idle => {
                     if let Some(call) = self.book(|book| book.call_of(&media)) {
@@ -132,6 +146,7 @@ impl Desk {
                     }
                 }
                 MediaEventKind::Closed(legs) => {
+                    self.captured_media_closed(&media);
                     self.book(|book| {
                         book.closed(&media, clock::wall(), legs);
                         self.tell_places(book);
@@ -203,7 +218,9 @@ impl Desk {
             .ports
             .get(stint.port)
             .is_some_and(|port| port.open(order));
-        if !taken {
+        if taken {
+            self.capture_by_rule(book, &call, &stint);
+        } else {
             tracing::error!(%call, "no media thread takes the call");
             let text = "the media plane is overloaded".to_owned();
             book.ended(
@@ -226,7 +243,16 @@ impl Desk {
         format: Option<String>,
     ) -> Result<(), LegRefused> {
         let (port, media) = self.running(call).ok_or(LegRefused::NotOpen)?;
-        port.place_leg(media, leg.clone(), source).await?;
+        let origin = self.book(|book| book.find(call).map(|entry| entry.record.origin));
+        let expected = Expected {
+            format: format.as_deref().and_then(|name| name.parse().ok()),
+            // A snoop channel never pauses; a bridge of two sends nothing while they are silent.
+            arrival: match origin {
+                Some(Origin::Tap) => Arrival::Continuous,
+                _ => Arrival::WithPauses,
+            },
+        };
+        port.place_leg(media, leg.clone(), source, expected).await?;
         self.book(|book| book.leg(call, leg, source.to_string(), format));
         Ok(())
     }

@@ -10,13 +10,17 @@ use tokio::time::timeout;
 
 use super::book::{CallBook, Held, Opening, Past, Phase};
 use super::{Desk, lock};
-use crate::call::{CallId, CallRecord, CallStatus, EndReason, Leg, Origin, TranscriptLine};
+use crate::call::{
+    CallId, CallRecord, CallStatus, CaptureState, EndReason, Leg, Origin, TranscriptLine,
+};
+use crate::capture::{CaptureFile, CapturePart};
 use crate::clock;
 use crate::live::media::{LegRefused, OwnPort};
 use crate::service::{
-    CallService, CallStatusView, Health, InitiateRequest, MediaGrant, MediaRequest, PartState,
-    RtpTarget, ServiceError, TranscriptView,
+    CallService, CallStatusView, CaptureRequest, Health, InitiateRequest, MediaGrant, MediaRequest,
+    PartState, RtpTarget, ServiceError, TranscriptView,
 };
+use crate::session::{Arrival, Expected};
 use crate::store::StoreError;
 
 /// A store that hangs must not make `/health` hang.
@@ -73,6 +77,7 @@ impl CallService for Desk {
             .map(|record| (record.call_id.clone(), record))
             .collect();
         self.book(|book| {
+            self.show_captures(book);
             calls.extend(
                 book.iter()
                     .map(|entry| (entry.record.call_id.clone(), entry.record.clone())),
@@ -90,6 +95,7 @@ impl CallService for Desk {
 
     async fn status(&self, call: &CallId) -> Result<CallStatusView, ServiceError> {
         let here = self.book(|book| {
+            self.show_captures(book);
             let entry = book.find(call)?;
             Some(CallStatusView {
                 call: entry.record.clone(),
@@ -219,6 +225,22 @@ impl CallService for Desk {
             send_to,
         })
     }
+
+    async fn start_capture(
+        &self,
+        call: &CallId,
+        request: CaptureRequest,
+    ) -> Result<CaptureState, ServiceError> {
+        self.begin_capture(call, request).await
+    }
+
+    async fn stop_capture(&self, call: &CallId) -> Result<CaptureState, ServiceError> {
+        self.end_capture(call)
+    }
+
+    async fn capture(&self, call: &CallId, part: CapturePart) -> Result<CaptureFile, ServiceError> {
+        self.read_capture(call, part).await
+    }
 }
 
 impl Desk {
@@ -325,7 +347,12 @@ impl Desk {
         let stint = self.book(|book| book.find(call)?.running().cloned());
         let stint = stint.ok_or(LegRefused::NotOpen)?;
         let port = self.ports.get(stint.port).ok_or(LegRefused::NotOpen)?;
-        port.add_leg(stint.media, leg.clone(), source, own).await?;
+        let expected = Expected {
+            format: Some(format),
+            arrival: Arrival::WithPauses,
+        };
+        port.add_leg(stint.media, leg.clone(), source, expected, own)
+            .await?;
         self.book(|book| book.leg(call, leg, source.to_string(), Some(format.to_string())));
         Ok(stint.port)
     }
@@ -342,7 +369,7 @@ impl Desk {
         (0..load.len()).min_by_key(|&port| load[port]).unwrap_or(0)
     }
 
-    async fn record(&self, call: &CallId) -> Result<CallRecord, ServiceError> {
+    pub(super) async fn record(&self, call: &CallId) -> Result<CallRecord, ServiceError> {
         let here = self.book(|book| book.find(call).map(|entry| entry.record.clone()));
         match here {
             Some(record) => Ok(record),

@@ -7,6 +7,7 @@
 //! difference between 7 µs and 1.4 µs of CPU per packet, and a packet waits at
 //! most one tick.
 
+mod capture;
 mod own;
 mod ports;
 mod room;
@@ -23,8 +24,9 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Sender, TrySendError, bounded};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::call::{CallId, Leg, TranscriptLine};
-use crate::session::{LegSnapshot, SessionConfig};
+use crate::call::{CallEvent, CallId, DtmfDigit, Leg, TranscriptLine};
+use crate::capture::Tap;
+use crate::session::{Expected, LegSnapshot, SessionConfig};
 use crate::speech::pool::{Pool, PoolHandle};
 
 use self::own::OwnSockets;
@@ -79,6 +81,10 @@ pub struct MediaEvent {
 pub enum MediaEventKind {
     /// A line of the transcript, in order.
     Line(TranscriptLine),
+    /// Something happened to a leg's media.
+    Event(CallEvent),
+    /// A party pressed a key, by its packets.
+    Digit(DtmfDigit),
     /// The counters have changed.
     Stats(Vec<LegSnapshot>),
     /// Nothing has come from any leg for the call's idle limit.
@@ -122,6 +128,7 @@ pub enum LegRefused {
 pub(super) enum Command {
     Open(OpenCall),
     AddLeg(AddLeg),
+    Capture { call: CallId, tap: Tap },
     Hangup(CallId),
 }
 
@@ -130,6 +137,8 @@ pub(super) struct AddLeg {
     call: CallId,
     leg: Leg,
     source: SocketAddr,
+    /// What it was asked to send.
+    expected: Expected,
     /// Whether it may exist: then its source moves, as when its media channel was made anew.
     may_exist: bool,
     /// Where it is heard, if not at the thread's socket.
@@ -188,9 +197,10 @@ impl MediaPort {
         call: CallId,
         leg: Leg,
         source: SocketAddr,
+        expected: Expected,
         own: Option<OwnPort>,
     ) -> Result<(), LegRefused> {
-        self.leg(call, leg, source, false, own).await
+        self.leg(call, leg, source, expected, false, own).await
     }
 
     /// Adds the leg, or lets `source` speak for it from now on if it exists.
@@ -202,8 +212,9 @@ impl MediaPort {
         call: CallId,
         leg: Leg,
         source: SocketAddr,
+        expected: Expected,
     ) -> Result<(), LegRefused> {
-        self.leg(call, leg, source, true, None).await
+        self.leg(call, leg, source, expected, true, None).await
     }
 
     async fn leg(
@@ -211,6 +222,7 @@ impl MediaPort {
         call: CallId,
         leg: Leg,
         source: SocketAddr,
+        expected: Expected,
         may_exist: bool,
         own: Option<OwnPort>,
     ) -> Result<(), LegRefused> {
@@ -219,11 +231,18 @@ impl MediaPort {
             call,
             leg,
             source,
+            expected,
             may_exist,
             own,
             reply,
         }))?;
         answer.await.unwrap_or(Err(LegRefused::NotOpen))
+    }
+
+    /// Records what reaches a call from now on; `false` if the thread's queue of orders is full.
+    #[must_use]
+    pub fn capture(&self, call: CallId, tap: Tap) -> bool {
+        self.order(Command::Capture { call, tap }).is_ok()
     }
 
     /// Ends a call's media; [`MediaEventKind::Closed`] follows when its last line is out.

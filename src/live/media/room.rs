@@ -4,6 +4,7 @@
 //! then wants, its timers and its counters are looked at once a tick.
 
 mod counters;
+mod observe;
 mod residents;
 
 use std::mem;
@@ -15,8 +16,10 @@ use std::time::{Duration, Instant};
 use asterscribe_rtp::gate::{self, Gate, GateConfig, HeldDatagram, Route};
 use crossbeam_channel::Sender;
 
+use super::capture::Recorder;
 use super::{AddLeg, Command, LegRefused, MediaEvent, MediaEventKind, OpenCall};
-use crate::call::{CallId, GapReason};
+use crate::call::{CallId, GapReason, Leg};
+use crate::capture::Tap;
 use crate::session::{Input, JobId, LegIndex, Output, Session, SessionConfig};
 use crate::speech::pool::{Answer, PoolHandle};
 
@@ -59,6 +62,10 @@ pub(super) struct Room {
     awake: Vec<SessionKey>,
     /// Calls that take no more datagrams, for the thread to close their own sockets.
     deaf: Vec<SessionKey>,
+    /// When the calls are next told of strangers and of the kernel's drops.
+    next_look: Option<Instant>,
+    /// What the kernel has dropped since.
+    dropped: u64,
     pool: PoolHandle<Ticket>,
     reply: Sender<Answer<Ticket>>,
     events: Vec<MediaEvent>,
@@ -81,6 +88,8 @@ impl Room {
             touched: Vec::new(),
             awake: Vec::new(),
             deaf: Vec::new(),
+            next_look: None,
+            dropped: 0,
             pool,
             reply,
             events: Vec::new(),
@@ -131,6 +140,7 @@ impl Room {
     /// The kernel had no room for so many datagrams: of which calls, nobody can say.
     pub(super) fn kernel_dropped(&mut self, now: Instant, count: u64) {
         self.counters.count_kernel_drops(count);
+        self.dropped += count;
         let recently = |at: Instant| now.saturating_duration_since(at) < DROPS_LOGGED_EVERY;
         if !self.drops_logged.is_some_and(recently) {
             self.drops_logged = Some(now);
@@ -150,7 +160,20 @@ impl Room {
                 let result = self.add_leg(now, &add).map(|_| ());
                 add.answer(result);
             }
+            Command::Capture { call, tap } => self.capture(now, &call, tap),
             Command::Hangup(call) => self.hang_up(now, &call),
+        }
+    }
+
+    fn capture(&mut self, now: Instant, call: &CallId, tap: Tap) {
+        let key = self.residents.key(call);
+        match key.and_then(|key| self.residents.get_mut(key)) {
+            Some(resident) if resident.session.is_open() => {
+                let recorder = Recorder::new(tap, &resident.session, &resident.sources);
+                resident.recorder = Some(recorder);
+            }
+            // It was hung up while the capture began: there is nothing to come.
+            _ => tap.end(now),
         }
     }
 
@@ -167,9 +190,12 @@ impl Room {
     /// Runs whatever is due, and does what the calls want.
     pub(super) fn tick(&mut self, now: Instant) {
         self.gate.expire(now);
-        for key in mem::take(&mut self.touched) {
+        self.observe(now);
+        let mut touched = mem::take(&mut self.touched);
+        for key in touched.drain(..) {
             self.contain(now, key, |room| room.pump(key, now));
         }
+        self.touched = touched;
         let mut awake = mem::take(&mut self.awake);
         self.residents.awake(now, &mut awake);
         for key in awake.drain(..) {
@@ -218,6 +244,7 @@ impl Room {
             call,
             leg,
             source,
+            expected,
             may_exist,
             ..
         } = add;
@@ -241,9 +268,13 @@ impl Room {
             .gate
             .admit(now, source, place)
             .map_err(|taken| LegRefused::SourceTaken(taken.0))?;
+        if let Some(recorder) = &mut resident.recorder {
+            recorder.leg(index, leg, source);
+        }
         if existing.is_none() {
             resident.session.add_leg(leg.clone());
         }
+        resident.session.expect(now, index, *expected);
         resident.sources.retain(|&(owner, old)| {
             let moved = owner == index && old != source;
             if moved {
@@ -252,6 +283,10 @@ impl Room {
             !moved && (owner, old) != (index, source)
         });
         resident.sources.push((index, source));
+        // The session waits for something else now.
+        if !mem::replace(&mut resident.touched, true) {
+            self.touched.push(key);
+        }
         for HeldDatagram { arrived, bytes } in held {
             self.deliver(arrived, place, &bytes);
         }
@@ -267,6 +302,9 @@ impl Room {
                 self.gate.revoke(now, source);
             }
             resident.idle = None;
+            if let Some(recorder) = resident.recorder.take() {
+                recorder.end(now);
+            }
             self.deaf.push(key);
             self.feed(now, key, Input::Hangup);
         }
@@ -285,6 +323,9 @@ impl Room {
             return;
         };
         resident.last_heard = resident.last_heard.max(arrived);
+        if let Some(recorder) = &mut resident.recorder {
+            recorder.datagram(leg, arrived, bytes);
+        }
         let input = Input::Datagram { leg, bytes };
         resident.session.handle(arrived, input);
         if !mem::replace(&mut resident.touched, true) {
@@ -361,6 +402,12 @@ impl Room {
                     continue;
                 }
                 Output::Line(line) => MediaEventKind::Line(line),
+                Output::Event(event) => {
+                    let leg = event.leg.as_ref().map_or("", Leg::as_str);
+                    tracing::info!(%call, leg, kind = ?event.kind, "{}", event.text);
+                    MediaEventKind::Event(event)
+                }
+                Output::Digit(digit) => MediaEventKind::Digit(digit),
                 Output::Stats(legs) => MediaEventKind::Stats(legs),
                 Output::Closed(legs) => {
                     closed = true;

@@ -110,12 +110,12 @@ impl RtpSocket {
         let notes = nix::cmsg_space!(u32);
         let mut headers = MultiHeaders::<SockaddrStorage>::preallocate(slots.len(), Some(notes));
         let fd = self.socket.as_raw_fd();
-        let messages = loop {
-            match recvmmsg(fd, &mut headers, &mut slots, MsgFlags::MSG_DONTWAIT, None) {
-                Ok(messages) => break messages,
-                Err(Errno::EAGAIN) => return Ok(Read::default()),
-                Err(error) => return Err(error.into()),
-            }
+        let received = recvmmsg(fd, &mut headers, &mut slots, MsgFlags::MSG_DONTWAIT, None);
+        let messages = match received {
+            Ok(messages) => messages,
+            // After a signal, what waits is read at the next look.
+            Err(Errno::EAGAIN | Errno::EINTR) => return Ok(Read::default()),
+            Err(error) => return Err(error.into()),
         };
         let (mut datagrams, mut dropped) = (0, self.dropped);
         for message in messages {

@@ -66,7 +66,9 @@ impl Rig {
         let target = SocketAddr::new([127, 0, 0, 1].into(), own.port());
         let source = source.local_addr().unwrap();
         let port = self.port();
-        port.add_leg(call, Leg::caller(), source, Some(own)).await?;
+        let expected = Expected::default();
+        port.add_leg(call, Leg::caller(), source, expected, Some(own))
+            .await?;
         Ok(target)
     }
 

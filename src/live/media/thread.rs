@@ -214,7 +214,9 @@ impl Ends {
             match event.kind {
                 // Newer ones follow, and `Closed` brings the last.
                 MediaEventKind::Stats(_) if self.outbox.len() >= OUTBOX => continue,
-                MediaEventKind::Line(_) if self.outbox.len() >= 2 * OUTBOX => {
+                MediaEventKind::Line(_) | MediaEventKind::Event(_) | MediaEventKind::Digit(_)
+                    if self.outbox.len() >= 2 * OUTBOX =>
+                {
                     let lost = room.counters().count_event_lost();
                     if lost.is_power_of_two() {
                         tracing::error!(call = %event.call, lost, "the call desk does not keep up: lines are lost");

@@ -11,6 +11,9 @@ use crate::{Error, Result};
 /// Longest wait for an answer; loopback servers that need longer hang.
 const LIMIT: Duration = Duration::from_secs(15);
 
+/// No answer is as large: a capture of a test's call.
+const MAX_BODY: u64 = 64 << 20;
+
 /// An answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Response {
@@ -19,6 +22,8 @@ pub struct Response {
     /// Headers by lower-case name; of repeated ones the last.
     pub headers: BTreeMap<String, String>,
     /// The body as it came.
+    pub bytes: Vec<u8>,
+    /// The body as text; what is none is replaced.
     pub text: String,
 }
 
@@ -75,13 +80,17 @@ impl Client {
             )
         });
         let headers = headers.collect();
-        let text = answer
+        let bytes = answer
             .body_mut()
-            .read_to_string()
+            .with_config()
+            .limit(MAX_BODY)
+            .read_to_vec()
             .map_err(|error| refused(&error))?;
+        let text = String::from_utf8_lossy(&bytes).into_owned();
         Ok(Response {
             status: answer.status().as_u16(),
             headers,
+            bytes,
             text,
         })
     }

@@ -5,20 +5,18 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use super::Opening;
+use super::capture::left_behind;
+use super::record::{add, leg_record, millis, push_event, push_note};
 use crate::call::{
-    AudioAccount, CallEvent, CallId, CallRecord, CallStatus, ChannelStateChange, DtmfDigit,
-    EndReason, GapReason, Leg, LegRecord, LegStats, Origin, TranscriptLine,
+    CallEvent, CallId, CallRecord, CallStatus, ChannelStateChange, DtmfDigit, EndReason, GapReason,
+    Leg, Origin, TranscriptLine,
 };
 use crate::session::LegSnapshot;
-use crate::speech::SAMPLES_PER_MS;
 use crate::store::Write;
 
 /// Entries of one call's growing lists; what is beyond is noted once.
 pub(super) const MAX_STATES: usize = 256;
-pub(super) const MAX_NOTES: usize = 32;
 pub(super) const MAX_DIGITS: usize = 4096;
-pub(super) const MAX_EVENTS: usize = 256;
-const MAX_FINDINGS: usize = 32;
 
 /// Lines of one open call kept here, four hours of talk and 1 to 2 MiB; the
 /// older half is then left to the store.
@@ -205,6 +203,7 @@ impl Entry {
 
     fn inherit(&mut self, old: CallRecord, shift_ms: u64) {
         let record = &mut self.record;
+        record.capture = record.capture.take().or_else(|| left_behind(&old));
         record.started_at = old.started_at;
         record.answered_at = old.answered_at.or(record.answered_at);
         if record.origin == Origin::Initiated
@@ -231,6 +230,9 @@ impl Entry {
         for mut old in old.legs {
             // What was undecided went down with the process that had it.
             old.audio.give_up(GapReason::NodeCrash);
+            for finding in &mut old.findings {
+                finding.until_ms.get_or_insert(shift_ms);
+            }
             self.base.push(LegSnapshot {
                 leg: old.leg.clone(),
                 stats: old.stats.clone(),
@@ -243,7 +245,7 @@ impl Entry {
             }
         }
         for mut leg in here {
-            leg.audio.start += shift_ms * SAMPLES_PER_MS;
+            leg.shift(shift_ms);
             add(&mut self.base, &leg, GapReason::NodeCrash);
         }
         self.between = GapReason::NodeCrash;
@@ -271,7 +273,8 @@ impl Entry {
     }
 
     /// Something happened to the call's media.
-    pub(super) fn event(&mut self, event: CallEvent) {
+    pub(super) fn event(&mut self, media: &CallId, mut event: CallEvent) {
+        event.at_ms += self.shift_of(self.zero_of(media));
         push_event(&mut self.record, event);
     }
 
@@ -308,12 +311,7 @@ impl Entry {
         mut line: TranscriptLine,
         writes: &mut Vec<Write>,
     ) {
-        let zero = self
-            .stints
-            .iter()
-            .find(|stint| stint.media == *media)
-            .map_or(self.opened, |stint| stint.zero);
-        let shift_ms = millis(zero.saturating_duration_since(self.opened));
+        let shift_ms = self.shift_of(self.zero_of(media));
         line.seq = self.record.lines;
         line.start_ms += shift_ms;
         line.end_ms += shift_ms;
@@ -361,9 +359,9 @@ impl Entry {
         } else {
             legs
         };
-        let shift = self.shift_of(zero);
+        let shift_ms = self.shift_of(zero);
         for mut leg in legs {
-            leg.audio.start += shift;
+            leg.shift(shift_ms);
             add(&mut self.base, &leg, self.between);
         }
         self.between = GapReason::Discontinuity;
@@ -443,10 +441,10 @@ impl Entry {
     fn count(&mut self) {
         let mut sums = self.base.clone();
         for stint in &self.stints {
-            let shift = self.shift_of(stint.zero);
+            let shift_ms = self.shift_of(stint.zero);
             for leg in &stint.legs {
                 let mut leg = leg.clone();
-                leg.audio.start += shift;
+                leg.shift(shift_ms);
                 add(&mut sums, &leg, self.between);
             }
         }
@@ -459,70 +457,17 @@ impl Entry {
         }
     }
 
-    /// What is added to a stint's times, in samples, to put them on the call's clock.
+    /// What is added to a stint's times, in milliseconds, to put them on the call's clock.
     fn shift_of(&self, zero: Instant) -> u64 {
-        millis(zero.saturating_duration_since(self.opened)) * SAMPLES_PER_MS
+        millis(zero.saturating_duration_since(self.opened))
     }
 
-    fn at_ms(&self, now: Instant) -> u64 {
+    fn zero_of(&self, media: &CallId) -> Instant {
+        let stint = self.stints.iter().find(|stint| stint.media == *media);
+        stint.map_or(self.opened, |stint| stint.zero)
+    }
+
+    pub(super) fn at_ms(&self, now: Instant) -> u64 {
         millis(now.saturating_duration_since(self.opened))
     }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// What adds up is added; of the rest the newest counts. The time `between` two
-/// stretches of a leg has that reason.
-fn add(sums: &mut Vec<LegSnapshot>, more: &LegSnapshot, between: GapReason) {
-    match sums.iter_mut().find(|sum| sum.leg == more.leg) {
-        Some(sum) => {
-            sum.stats += &more.stats;
-            sum.audio.go_on(&more.audio, between);
-            sum.quality = more.quality.or(sum.quality);
-            sum.findings.extend(more.findings.iter().cloned());
-            let surplus = sum.findings.len().saturating_sub(MAX_FINDINGS);
-            sum.findings.drain(..surplus);
-        }
-        None => sums.push(more.clone()),
-    }
-}
-
-fn leg_record<'a>(record: &'a mut CallRecord, leg: &Leg) -> &'a mut LegRecord {
-    let place = record
-        .legs
-        .iter()
-        .position(|known| known.leg == *leg)
-        .unwrap_or_else(|| {
-            record.legs.push(LegRecord {
-                leg: leg.clone(),
-                source: None,
-                format: None,
-                stats: LegStats::default(),
-                audio: AudioAccount::default(),
-                quality: None,
-                findings: Vec::new(),
-            });
-            record.legs.len() - 1
-        });
-    &mut record.legs[place]
-}
-
-/// The newest are kept.
-fn push_event(record: &mut CallRecord, event: CallEvent) {
-    if record.events.len() == MAX_EVENTS {
-        record.events.remove(0);
-    }
-    record.events.push(event);
-}
-
-fn push_note(record: &mut CallRecord, note: String) {
-    if record.notes.last() == Some(&note) {
-        return;
-    }
-    if record.notes.len() == MAX_NOTES {
-        record.notes.remove(0);
-    }
-    record.notes.push(note);
 }

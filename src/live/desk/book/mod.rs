@@ -6,7 +6,9 @@
 //! one call with one transcript; each time is a [`Stint`] of it. The lines are
 //! therefore numbered here, and not where they are heard.
 
+mod capture;
 mod entry;
+mod record;
 #[cfg(test)]
 mod tests;
 
@@ -17,7 +19,9 @@ use std::time::Instant;
 use jiff::Timestamp;
 
 pub(crate) use self::entry::{Entry, Held, History, Stint};
-use crate::call::{CallId, CallStatus, EndReason, GapReason, Leg, Origin, TranscriptLine};
+use crate::call::{
+    CallEvent, CallId, CallStatus, EndReason, GapReason, Leg, Origin, TranscriptLine,
+};
 use crate::session::LegSnapshot;
 use crate::store::Write;
 
@@ -267,6 +271,17 @@ impl CallBook {
         }
     }
 
+    /// Something happened to the call's media.
+    pub(crate) fn event(&mut self, media: &CallId, event: CallEvent) {
+        let Self {
+            open, live, writes, ..
+        } = self;
+        if let Some(entry) = live.get(media).and_then(|call| open.get_mut(call)) {
+            entry.event(media, event);
+            entry.write_record(writes);
+        }
+    }
+
     /// Counters are stored with the next line or the end, not every second.
     pub(crate) fn stats(&mut self, media: &CallId, legs: Vec<LegSnapshot>) {
         if let Some(entry) = self
@@ -286,6 +301,7 @@ impl CallBook {
             record.ended_at = Some(wall);
             record.end_reason = Some(EndReason { cause: None, text });
             record.lines = lines;
+            record.capture = capture::left_behind(&record);
             for leg in &mut record.legs {
                 leg.audio.give_up(GapReason::NodeCrash);
             }

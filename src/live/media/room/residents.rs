@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use super::super::capture::Recorder;
 use crate::call::CallId;
 use crate::session::{LegIndex, Session};
 
@@ -29,6 +30,7 @@ pub(super) struct Resident {
     pub(super) touched: bool,
     pub(super) idle: Option<Idle>,
     pub(super) last_heard: Instant,
+    pub(super) recorder: Option<Recorder>,
 }
 
 /// When a call from which nothing comes is to be reported.
@@ -87,6 +89,7 @@ impl Residents {
                 look: now + limit,
             }),
             last_heard: now,
+            recorder: None,
         });
         self.reschedule(key);
         Some(key)
@@ -122,6 +125,15 @@ impl Residents {
             Some((SessionKey { slot, number }, resident))
         });
         keyed.collect()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (SessionKey, &Resident)> {
+        let slots = self.slots.iter().enumerate();
+        slots.filter_map(|(slot, resident)| {
+            let resident = resident.as_ref()?;
+            let number = resident.number;
+            Some((SessionKey { slot, number }, resident))
+        })
     }
 
     /// To be called when a call's times have changed.

@@ -1,8 +1,11 @@
+mod capture;
+
 use crossbeam_channel::{Receiver, bounded};
 
 use super::*;
 use crate::call::{Leg, TranscriptLine};
 use crate::clock;
+use crate::session::Expected;
 use crate::speech::pool::{EngineFactory, Pool};
 use crate::speech::{Recognition, TranscribeError, Transcriber};
 
@@ -28,8 +31,12 @@ pub(in crate::live::media) struct Rig {
 
 impl Rig {
     pub(in crate::live::media) fn new() -> Self {
+        Self::with_queue(8)
+    }
+
+    fn with_queue(queue: usize) -> Self {
         let factory: EngineFactory = Arc::new(|| Ok(Box::new(Echo)));
-        let pool = Pool::start(1, 8, &factory).unwrap();
+        let pool = Pool::start(1, queue, &factory).unwrap();
         let (reply, answers) = bounded(pool.capacity());
         let config = RoomConfig {
             session: SessionConfig::default(),
@@ -57,6 +64,7 @@ impl Rig {
             call: call.parse().unwrap(),
             leg: leg.parse().unwrap(),
             source: source.parse().unwrap(),
+            expected: Expected::default(),
             may_exist: true,
             own: None,
             reply,
@@ -246,6 +254,62 @@ fn a_silent_call_is_reported_once() {
         .filter(|event| matches!(event.kind, MediaEventKind::Idle))
         .count();
     assert_eq!(idle, 1);
+}
+
+#[test]
+fn a_leg_that_hears_nothing_learns_who_sends_and_the_others_do_not() {
+    let mut rig = Rig::new();
+    for (call, source) in [("c", A), ("d", B), ("e", "192.0.2.9:4010")] {
+        rig.open(call);
+        rig.place(call, "caller", source).unwrap();
+    }
+    let stranger = "127.0.0.1:4099";
+    for n in 0..150 {
+        rig.send(B, n);
+        rig.send(stranger, n);
+        rig.pass(MS * 20);
+    }
+    let events = rig.room.take_events().into_iter();
+    let told: Vec<_> = events
+        .filter_map(|event| match event.kind {
+            MediaEventKind::Event(told) => Some((event.call.to_string(), told.text)),
+            _ => None,
+        })
+        .filter(|(_, text)| text.starts_with("unexpected_source"))
+        .collect();
+    let [(call, text)] = told.as_slice() else {
+        panic!("{told:?}");
+    };
+    assert_eq!(call, "c");
+    assert!(text.contains(stranger) && text.contains(A), "{text}");
+}
+
+#[test]
+fn every_call_is_told_what_the_kernel_dropped() {
+    let mut rig = Rig::new();
+    for (call, source) in [("c", A), ("d", B)] {
+        rig.open(call);
+        rig.place(call, "caller", source).unwrap();
+    }
+    rig.pass(MS);
+    rig.room.kernel_dropped(rig.now, 7);
+    rig.room.kernel_dropped(rig.now, 3);
+    rig.pass(MS * 1_000);
+    rig.pass(MS * 1_000);
+    let told: Vec<_> = rig
+        .room
+        .take_events()
+        .into_iter()
+        .filter_map(|event| match event.kind {
+            MediaEventKind::Event(told) => Some((event.call.to_string(), told.text)),
+            _ => None,
+        })
+        .collect();
+    let text = "kernel_drops: the kernel dropped 10 datagrams of the socket of this leg";
+    assert_eq!(
+        told,
+        ["c", "d"].map(|call| (call.to_owned(), text.to_owned()))
+    );
 }
 
 #[test]

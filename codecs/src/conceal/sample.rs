@@ -1,0 +1,52 @@
+//! What a sample may be.
+
+/// A sample of linear audio: `i16`, or `f32` with full scale 1.0.
+///
+/// Concealed audio is computed in `f32` with the scale of `i16`.
+pub trait Sample: Copy + Default + sealed::Sealed {
+    /// As 16 bits, limited to them; what is no number is silence.
+    fn to_i16(self) -> i16;
+
+    /// With full scale 32768.
+    fn to_scaled(self) -> f32;
+
+    /// From full scale 32768.
+    fn from_scaled(scaled: f32) -> Self;
+}
+
+impl Sample for i16 {
+    fn to_i16(self) -> i16 {
+        self
+    }
+
+    fn to_scaled(self) -> f32 {
+        f32::from(self)
+    }
+
+    fn from_scaled(scaled: f32) -> Self {
+        scaled.round() as Self
+    }
+}
+
+impl Sample for f32 {
+    fn to_i16(self) -> i16 {
+        (self * 32768.0) as i16
+    }
+
+    fn to_scaled(self) -> f32 {
+        self * 32768.0
+    }
+
+    fn from_scaled(scaled: f32) -> Self {
+        scaled * (1.0 / 32768.0)
+    }
+}
+
+mod sealed {
+    /// Keeps [`Sample`](super::Sample) to the types above.
+    pub trait Sealed {}
+
+    impl Sealed for i16 {}
+
+    impl Sealed for f32 {}
+}

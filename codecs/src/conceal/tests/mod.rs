@@ -1,0 +1,5 @@
+mod appendix;
+mod measure;
+mod network;
+mod promises;
+mod quality;

@@ -1,0 +1,87 @@
+//! What a capture of ours says about each leg, in the comment of its interface:
+//! enough for a replay to be the call again.
+
+use serde::{Deserialize, Serialize};
+
+use crate::call::{CallId, Leg};
+
+/// A leg of a captured call. One JSON object; fields may be added.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mark {
+    /// Version of these rules, 1; what is marked otherwise is read like any other capture.
+    pub asterscribe: u32,
+    /// The call.
+    pub call: CallId,
+    /// The leg.
+    pub leg: Leg,
+    /// Zero of the call's clock, nanoseconds since the Unix epoch.
+    pub zero_ns: u64,
+}
+
+impl Mark {
+    /// A leg's mark.
+    pub fn new(call: CallId, leg: Leg, zero_ns: u64) -> Self {
+        Self {
+            asterscribe: 1,
+            call,
+            leg,
+            zero_ns,
+        }
+    }
+
+    /// Reads a comment; `None` if it is no mark.
+    pub fn parse(comment: &str) -> Option<Self> {
+        let mark: Self = serde_json::from_str(comment).ok()?;
+        (mark.asterscribe == 1).then_some(mark)
+    }
+
+    /// The comment.
+    pub fn to_comment(&self) -> String {
+        serde_json::to_string(self).expect("text and numbers")
+    }
+}
+
+/// How much of a call a capture has, in the comment of an interface's statistics.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Completeness {
+    /// Packets that could not be recorded.
+    pub lost: u64,
+    /// Older packets that the capture's bound let go of.
+    pub rolled_off: u64,
+}
+
+impl Completeness {
+    /// Reads a comment; `None` if it says something else.
+    pub fn parse(comment: &str) -> Option<Self> {
+        serde_json::from_str(comment).ok()
+    }
+
+    /// The comment.
+    pub fn to_comment(self) -> String {
+        serde_json::to_string(&self).expect("numbers")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mark_is_read_back_and_nothing_else_is_one() {
+        let mark = Mark::new("em-1".parse().unwrap(), Leg::caller(), u64::MAX);
+        assert_eq!(Mark::parse(&mark.to_comment()), Some(mark.clone()));
+        for other in [
+            "",
+            "a remark",
+            "{}",
+            r#"{"asterscribe":2,"call":"em-1","leg":"caller","zero_ns":1}"#,
+            r#"{"asterscribe":1,"call":"../x","leg":"caller","zero_ns":1}"#,
+            r#"{"asterscribe":1,"call":"em-1","leg":"a b","zero_ns":1}"#,
+            r#"{"asterscribe":1,"call":"em-1","leg":"caller","zero_ns":-1}"#,
+        ] {
+            assert_eq!(Mark::parse(other), None, "{other}");
+        }
+        let later = r#"{"asterscribe":1,"call":"em-1","leg":"caller","zero_ns":18446744073709551615,"more":[]}"#;
+        assert_eq!(Mark::parse(later), Some(mark));
+    }
+}

@@ -1,0 +1,365 @@
+//! Captures of live calls, for those that asked for them: a call's packets as
+//! they reached its session, and the events of Asterisk that concern it.
+//!
+//! A media thread hands packets over with [`Tap::packet`] and never waits: one
+//! thread writes all captures, behind a bounded queue. What does not fit, or
+//! cannot be written, is counted as lost and the call goes on. `asterscribe
+//! replay` of a capture that has all packets is the call again, to the sample.
+
+mod datagram;
+mod folder;
+pub mod mark;
+mod pcapng;
+mod recent;
+mod rolling;
+mod running;
+mod tap;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::collections::HashMap;
+use std::io::{self, Read};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Instant;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use jiff::Timestamp;
+use tokio::sync::{mpsc, oneshot};
+
+use self::folder::Folder;
+use self::recent::Recent;
+pub use self::tap::Tap;
+use self::tap::{Item, ItemKind, QUEUE, Queue, Shared};
+use self::writer::{Order, Writer};
+use crate::call::{CallId, CaptureState};
+
+/// Least that a capture may be bounded to: a segment must hold any datagram.
+pub const MIN_BYTES: u64 = 256 << 10;
+
+/// Orders that wait for the writer; beyond it starts and downloads are refused.
+const ORDERS: usize = 256;
+
+/// How captures are kept.
+#[derive(Debug, Clone)]
+pub struct CaptureConfig {
+    /// Where.
+    pub dir: PathBuf,
+    /// Bytes of all of them together.
+    pub total_bytes: u64,
+    /// Whether every call, or every call of some kind, is captured: then events
+    /// are kept for a moment, for a call begins with one.
+    pub by_rule: bool,
+}
+
+/// A call to be captured from now on.
+#[derive(Debug, Clone)]
+pub struct StartCapture {
+    /// The call.
+    pub call: CallId,
+    /// What its media thread calls it.
+    pub media: CallId,
+    /// Where its packets arrive.
+    pub to: SocketAddr,
+    /// Zero of the call's clock.
+    pub zero: Instant,
+    /// Bytes that the capture may take.
+    pub max_bytes: u64,
+}
+
+/// Why a capture does not begin, or cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CaptureRefused {
+    /// It goes on.
+    #[error("call {0} is being captured already")]
+    Running(CallId),
+    /// The captures that go on may need all there is.
+    #[error("the captures that are running may fill CAPTURE_TOTAL_BYTES ({0} bytes)")]
+    NoRoom(u64),
+    /// The folder takes or gives no file.
+    #[error("CAPTURE_DIR: {0}")]
+    Folder(String),
+    /// Too much is asked of the writer at once, or it is ending.
+    #[error("the writer of captures takes no orders now")]
+    Busy,
+}
+
+/// Something has become of a capture.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CaptureNews {
+    id: u64,
+    /// The call.
+    pub call: CallId,
+    /// When.
+    pub at: Instant,
+    /// What there is of it.
+    pub state: CaptureState,
+    /// What has become of it.
+    pub kind: CaptureNewsKind,
+}
+
+/// What can become of a capture.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CaptureNewsKind {
+    /// Its files are there.
+    Begun,
+    /// They could not be made, and whoever started it did not wait for the answer.
+    Refused(CaptureRefused),
+    /// Nothing is added to it any more.
+    Ended,
+}
+
+/// Which of a capture's files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CapturePart {
+    /// The packets, pcapng.
+    Packets,
+    /// The events of Asterisk, one JSON object a line.
+    Events,
+}
+
+/// A file to be read from beginning to end. It stays as it is, whatever becomes of the capture.
+pub struct CaptureFile {
+    /// Bytes that `body` will give.
+    pub length: u64,
+    /// The bytes; reading may wait for the disk.
+    pub body: Box<dyn Read + Send>,
+}
+
+impl std::fmt::Debug for CaptureFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CaptureFile")
+            .field("length", &self.length)
+            .finish_non_exhaustive()
+    }
+}
+
+/// All captures, as the rest of the program sees them.
+#[derive(Debug)]
+pub struct Captures {
+    queue: Queue,
+    orders: Sender<Order>,
+    next: AtomicU64,
+    running: Mutex<HashMap<CallId, Arc<Shared>>>,
+    /// Whether events of Asterisk are of any use now.
+    wants_events: AtomicBool,
+    /// Events of calls that may be captured in a moment.
+    recent: Option<Mutex<Recent>>,
+}
+
+/// The thread that writes captures. Dropping it ends them all and waits for that.
+#[derive(Debug)]
+pub struct CaptureThread {
+    captures: Arc<Captures>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl CaptureThread {
+    /// Looks at the folder and starts the thread; `news` is told of every
+    /// beginning and end, and must be listened to until the thread has ended.
+    ///
+    /// # Errors
+    /// The folder cannot be made, read or written, or there can be no thread.
+    pub fn start(
+        config: &CaptureConfig,
+        news: mpsc::Sender<CaptureNews>,
+        wall: fn() -> Timestamp,
+        clock: fn() -> Instant,
+    ) -> io::Result<Self> {
+        let folder = Folder::open(&config.dir)?;
+        let (captures, items, orders) = Captures::new(config.by_rule);
+        let waiting = captures.queue.waiting();
+        let disk = Arc::new(folder.clone());
+        let times = writer::Times { wall, clock };
+        let writer = Writer::new(folder, disk, config.total_bytes, news, times, waiting)?;
+        let thread = thread::Builder::new()
+            .name("captures".to_owned())
+            .spawn(move || writer.run(&orders, &items))?;
+        Ok(Self {
+            captures: Arc::new(captures),
+            thread: Some(thread),
+        })
+    }
+
+    /// What to use it by.
+    pub fn captures(&self) -> Arc<Captures> {
+        Arc::clone(&self.captures)
+    }
+}
+
+impl Drop for CaptureThread {
+    fn drop(&mut self) {
+        // It takes orders until it is told; should it be gone, there is nothing to wait for.
+        let _gone = self.captures.orders.send(Order::Stop);
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the writer of captures had panicked");
+        }
+    }
+}
+
+impl Captures {
+    fn new(by_rule: bool) -> (Self, Receiver<Item>, Receiver<Order>) {
+        let (items, items_out) = bounded(QUEUE);
+        let (orders, orders_out) = bounded(ORDERS);
+        let queue = Queue::new(items);
+        let captures = Self {
+            queue,
+            orders,
+            next: AtomicU64::new(0),
+            running: Mutex::default(),
+            wants_events: AtomicBool::new(by_rule),
+            recent: by_rule.then(Mutex::default),
+        };
+        (captures, items_out, orders_out)
+    }
+
+    /// Begins a capture. The tap may be used at once; the answer tells whether
+    /// the files could be made. An earlier capture of the call is replaced.
+    ///
+    /// # Errors
+    /// [`CaptureRefused::Running`] and [`CaptureRefused::Busy`].
+    pub fn start(
+        &self,
+        start: StartCapture,
+        now: Instant,
+        wall: Timestamp,
+    ) -> Result<(Tap, oneshot::Receiver<Result<(), CaptureRefused>>), CaptureRefused> {
+        let call = start.call.clone();
+        let mut running = lock(&self.running);
+        if running
+            .get(&call)
+            .is_some_and(|old| old.ended.get().is_none())
+        {
+            return Err(CaptureRefused::Running(call));
+        }
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let shared = Arc::new(Shared::new(id, start, now, wall));
+        let (reply, answer) = oneshot::channel();
+        let order = Order::Start {
+            capture: Arc::clone(&shared),
+            reply,
+        };
+        self.orders
+            .try_send(order)
+            .map_err(|_| CaptureRefused::Busy)?;
+        if let Some(recent) = &self.recent {
+            for (at, text) in lock(recent).of(&call) {
+                // One that does not fit is missed as any event would be.
+                let _full = self.queue.offer(&shared, ItemKind::Event { at, text });
+            }
+        }
+        running.insert(call, Arc::clone(&shared));
+        self.wants_events.store(true, Ordering::Relaxed);
+        Ok((Tap::new(shared, self.queue.clone()), answer))
+    }
+
+    /// How the capture of a call stands, if one runs or its end is under way.
+    pub fn state(&self, call: &CallId) -> Option<CaptureState> {
+        lock(&self.running).get(call).map(|shared| shared.state())
+    }
+
+    /// Ends the capture of a call; `None` if none runs. [`CaptureNewsKind::Ended`] follows.
+    pub fn stop(&self, call: &CallId, now: Instant) -> Option<CaptureState> {
+        let running = lock(&self.running);
+        let shared = running.get(call)?;
+        // The writer looks for it.
+        shared.ended.set(now).ok()?;
+        Some(shared.state())
+    }
+
+    /// A media thread is through with a call.
+    pub fn media_closed(&self, media: &CallId, now: Instant) {
+        let running = lock(&self.running);
+        for shared in running.values() {
+            if shared.start.media == *media {
+                // Its hang-up was the end, unless the thread could not tell any more.
+                let _told = shared.ended.set(now);
+            }
+        }
+    }
+
+    /// Takes note of what the writer has told.
+    pub fn heard(&self, news: &CaptureNews) {
+        if news.kind != CaptureNewsKind::Begun {
+            self.remove(&news.call, news.id);
+        }
+    }
+
+    /// The writer refused to begin this one.
+    pub fn abandon(&self, tap: &Tap) {
+        let capture = tap.capture();
+        self.remove(&capture.start.call, capture.id);
+    }
+
+    fn remove(&self, call: &CallId, id: u64) {
+        let mut running = lock(&self.running);
+        if running.get(call).is_some_and(|shared| shared.id == id) {
+            running.remove(call);
+        }
+        let wanted = self.recent.is_some() || !running.is_empty();
+        self.wants_events.store(wanted, Ordering::Relaxed);
+    }
+
+    /// What there is of a call's capture, running or not; `None` if there is none.
+    ///
+    /// # Errors
+    /// [`CaptureRefused::Busy`], [`CaptureRefused::Folder`].
+    pub async fn read(
+        &self,
+        call: &CallId,
+        part: CapturePart,
+    ) -> Result<Option<CaptureFile>, CaptureRefused> {
+        let (reply, answer) = oneshot::channel();
+        let order = Order::Read {
+            call: call.clone(),
+            part,
+            reply,
+        };
+        self.orders
+            .try_send(order)
+            .map_err(|_| CaptureRefused::Busy)?;
+        answer.await.unwrap_or(Err(CaptureRefused::Busy))
+    }
+
+    /// Removes captures that were written last before that time.
+    pub fn expire(&self, before: Timestamp) {
+        // Another turn comes.
+        let _later = self.orders.try_send(Order::Expire { before });
+    }
+
+    /// Whether [`Self::event`] would keep anything.
+    pub fn wants_events(&self) -> bool {
+        self.wants_events.load(Ordering::Relaxed)
+    }
+
+    /// Asterisk said something about a call. Never waits.
+    pub fn event(&self, call: &CallId, at: Instant, text: &str) {
+        // A line each; JSON has no line ends but between its tokens.
+        let line: Box<str> = text.replace(['\r', '\n'], " ").into();
+        let running = lock(&self.running);
+        let capture = running
+            .get(call)
+            .filter(|shared| shared.ended.get().is_none());
+        match (capture, &self.recent) {
+            (Some(shared), _) => {
+                let event = ItemKind::Event { at, text: line };
+                if !self.queue.offer(shared, event) {
+                    tracing::warn!(%call, "an event of Asterisk is missing in the capture");
+                }
+            }
+            (None, Some(recent)) => lock(recent).keep(call, at, line),
+            (None, None) => {}
+        }
+    }
+}
+
+/// The data is valid after every statement that changes it, whoever panicked.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

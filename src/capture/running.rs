@@ -1,0 +1,225 @@
+//! One capture that goes on: its two files.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use super::folder::{EVENTS, PACKETS};
+use super::mark::{Completeness, Mark};
+use super::rolling::{Disk, Piece, Rolling};
+use super::tap::Shared;
+use super::{CapturePart, datagram, pcapng};
+use crate::call::Leg;
+
+/// The events' share of a capture's bytes: a quarter, and no more than this.
+/// They are few, and those of a call's beginning shall outlast its packets.
+const MAX_EVENT_BYTES: u64 = 2 << 20;
+
+/// Kept free for what is written at the end.
+const TAIL: u64 = 512;
+
+/// Legs of one capture; a call has far fewer.
+const MAX_LEGS: usize = 64;
+
+/// A capture that goes on.
+pub(super) struct Running {
+    pub(super) shared: Arc<Shared>,
+    packets: Rolling,
+    events: Rolling,
+    legs: Vec<Leg>,
+    /// Legs that the newest segment of packets describes.
+    described: usize,
+    /// Packets of each leg since the beginning.
+    received: Vec<u64>,
+    /// What `shared` was told last.
+    told: Told,
+    scratch: Vec<u8>,
+}
+
+#[derive(Default)]
+struct Told {
+    lost: u64,
+    events_lost: u64,
+}
+
+impl Running {
+    pub(super) fn create(shared: Arc<Shared>, disk: &Arc<dyn Disk>) -> io::Result<Self> {
+        let bound = shared.start.max_bytes;
+        let event_bytes = (bound / 4).min(MAX_EVENT_BYTES);
+        let stem = shared.start.call.to_string();
+        let packets = Rolling::create(
+            Arc::clone(disk),
+            stem.clone(),
+            PACKETS,
+            bound - event_bytes - 2 * TAIL,
+            &head(&shared, &[]),
+        )?;
+        let events = Rolling::create(Arc::clone(disk), stem, EVENTS, event_bytes, &[])
+            .inspect_err(|_| {
+                for piece in packets.pieces() {
+                    // Nobody will miss it, and the error is told.
+                    let _left = disk.remove(&piece.name);
+                }
+            })?;
+        let running = Self {
+            shared,
+            packets,
+            events,
+            legs: Vec::new(),
+            described: 0,
+            received: Vec::new(),
+            told: Told::default(),
+            scratch: Vec::new(),
+        };
+        running.count();
+        Ok(running)
+    }
+
+    pub(super) fn leg(&mut self, leg: Leg) {
+        if self.legs.len() < MAX_LEGS {
+            self.legs.push(leg);
+            self.received.push(0);
+            // If that fails it is tried again with the leg's packets.
+            let _later = self.describe();
+        }
+    }
+
+    pub(super) fn packet(
+        &mut self,
+        leg: usize,
+        at: Instant,
+        from: std::net::SocketAddr,
+        bytes: &[u8],
+    ) {
+        let mut ip = std::mem::take(&mut self.scratch);
+        ip.clear();
+        let known = leg < self.legs.len() && self.describe();
+        match datagram::write(&mut ip, from, self.shared.start.to, bytes) {
+            Ok(()) if known => {
+                let mut record = Vec::with_capacity(ip.len() + pcapng::PACKET_OVERHEAD + 3);
+                let number = u32::try_from(leg).unwrap_or(u32::MAX);
+                pcapng::packet(&mut record, number, self.shared.wall_ns(at), &ip);
+                let (shared, legs) = (&self.shared, &self.legs);
+                if self.packets.push(&record, || head(shared, legs)) {
+                    self.described = self.legs.len();
+                }
+                self.received[leg] += 1;
+            }
+            _ => self.packets.count_lost(),
+        }
+        self.scratch = ip;
+    }
+
+    pub(super) fn event(&mut self, at: Instant, text: &str) {
+        let age = at.saturating_duration_since(self.shared.start.zero);
+        let line = format!("{{\"at_ms\":{},\"event\":{text}}}\n", age.as_millis());
+        self.events.push(line.as_bytes(), Vec::new);
+    }
+
+    /// Sees to it that the newest segment describes all legs.
+    fn describe(&mut self) -> bool {
+        while let Some(leg) = self.legs.get(self.described) {
+            let mut block = Vec::new();
+            describe(&mut block, &self.shared, leg);
+            if self.packets.is_full_for(block.len()) {
+                if self
+                    .packets
+                    .rotate(&head(&self.shared, &self.legs))
+                    .is_err()
+                {
+                    return false;
+                }
+                self.described = self.legs.len();
+            } else if self.packets.write_through(&block).is_ok() {
+                self.described += 1;
+            } else {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Hands everything to the system and counts it.
+    pub(super) fn flush(&mut self) {
+        self.packets.flush();
+        self.events.flush();
+        // Packets that never came as far as this are counted there by others.
+        let lost = self.packets.lost();
+        let more = lost - std::mem::replace(&mut self.told.lost, lost);
+        self.shared.lost.fetch_add(more, Ordering::Relaxed);
+        let events_lost = self.events.lost();
+        if std::mem::replace(&mut self.told.events_lost, events_lost) == 0 && events_lost > 0 {
+            tracing::error!(call = %self.shared.start.call, "events of Asterisk are missing in the capture");
+        }
+        self.count();
+    }
+
+    fn count(&self) {
+        let set = |counter: &AtomicU64, value| counter.store(value, Ordering::Relaxed);
+        set(&self.shared.packets, self.packets.records());
+        set(&self.shared.bytes, self.bytes());
+        set(&self.shared.rolled_off, self.packets.rolled_off());
+    }
+
+    /// Ends the files. Nothing may follow.
+    pub(super) fn finish(&mut self, at: Instant) {
+        self.flush();
+        let tail = self.tail(at);
+        if let Err(error) = self.packets.write_through(&tail) {
+            tracing::error!(%error, call = %self.shared.start.call, "the end of a capture is not written");
+        }
+        self.count();
+    }
+
+    /// What ends the file: when, and what is missing in it.
+    pub(super) fn tail(&self, at: Instant) -> Vec<u8> {
+        let mut tail = Vec::new();
+        if self.described > 0 {
+            let state = self.shared.state();
+            let missing = Completeness {
+                lost: state.lost,
+                rolled_off: state.rolled_off,
+            };
+            let received = self.received.first().copied().unwrap_or(0);
+            pcapng::statistics(
+                &mut tail,
+                0,
+                self.shared.wall_ns(at),
+                received,
+                state.lost,
+                &missing.to_comment(),
+            );
+        }
+        tail
+    }
+
+    pub(super) fn pieces(&self, part: CapturePart) -> Vec<Piece> {
+        match part {
+            CapturePart::Packets => self.packets.pieces(),
+            CapturePart::Events => self.events.pieces(),
+        }
+    }
+
+    pub(super) fn bytes(&self) -> u64 {
+        self.packets.bytes() + self.events.bytes()
+    }
+}
+
+/// The beginning of a segment.
+fn head(shared: &Shared, legs: &[Leg]) -> Vec<u8> {
+    let mut head = Vec::new();
+    let application = concat!("asterscribe ", env!("CARGO_PKG_VERSION"));
+    pcapng::section(
+        &mut head,
+        application,
+        &format!("call {}", shared.start.call),
+    );
+    legs.iter().for_each(|leg| describe(&mut head, shared, leg));
+    head
+}
+
+fn describe(out: &mut Vec<u8>, shared: &Shared, leg: &Leg) {
+    let mark = Mark::new(shared.start.call.clone(), leg.clone(), shared.zero_ns);
+    pcapng::interface(out, leg.as_str(), &mark.to_comment());
+}

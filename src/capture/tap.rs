@@ -1,0 +1,200 @@
+//! From a media thread to the writer: what is handed over, and the queue.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::Sender;
+use jiff::Timestamp;
+
+use super::StartCapture;
+use crate::call::{CaptureState, Leg};
+
+/// What waits for the writer: so many packets and events …
+pub(super) const QUEUE: usize = 16_384;
+
+/// … and so many bytes of them; beyond either the newest are lost.
+pub(super) const QUEUE_BYTES: usize = 32 << 20;
+
+/// What the threads share about one capture.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) id: u64,
+    pub(super) start: StartCapture,
+    /// Wall time of the call's zero, nanoseconds since the Unix epoch.
+    pub(super) zero_ns: u64,
+    /// Set once: nothing that comes later belongs to it.
+    pub(super) ended: OnceLock<Instant>,
+    pub(super) packets: AtomicU64,
+    pub(super) bytes: AtomicU64,
+    pub(super) rolled_off: AtomicU64,
+    pub(super) lost: AtomicU64,
+}
+
+impl Shared {
+    pub(super) fn new(id: u64, start: StartCapture, now: Instant, wall: Timestamp) -> Self {
+        let age = now.saturating_duration_since(start.zero);
+        let wall = u64::try_from(wall.as_nanosecond()).unwrap_or(0);
+        Self {
+            id,
+            zero_ns: wall.saturating_sub(nanos(age)),
+            start,
+            ended: OnceLock::new(),
+            packets: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            rolled_off: AtomicU64::new(0),
+            lost: AtomicU64::new(0),
+        }
+    }
+
+    /// Nanoseconds since the Unix epoch. Differences between times are kept exactly.
+    pub(super) fn wall_ns(&self, at: Instant) -> u64 {
+        match at.checked_duration_since(self.start.zero) {
+            Some(after) => self.zero_ns.saturating_add(nanos(after)),
+            None => self
+                .zero_ns
+                .saturating_sub(nanos(self.start.zero.saturating_duration_since(at))),
+        }
+    }
+
+    pub(super) fn state(&self) -> CaptureState {
+        CaptureState {
+            running: self.ended.get().is_none(),
+            packets: self.packets.load(Ordering::Relaxed),
+            bytes: self.bytes.load(Ordering::Relaxed),
+            rolled_off: self.rolled_off.load(Ordering::Relaxed),
+            lost: self.lost.load(Ordering::Relaxed),
+        }
+    }
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// Something for a capture.
+#[derive(Debug)]
+pub(super) struct Item {
+    pub(super) capture: Arc<Shared>,
+    pub(super) kind: ItemKind,
+}
+
+#[derive(Debug)]
+pub(super) enum ItemKind {
+    Leg(Leg),
+    Packet {
+        /// Place among the legs that were named.
+        leg: usize,
+        at: Instant,
+        from: SocketAddr,
+        bytes: Box<[u8]>,
+    },
+    Event {
+        at: Instant,
+        text: Box<str>,
+    },
+}
+
+impl ItemKind {
+    pub(super) fn size(&self) -> usize {
+        match self {
+            Self::Leg(_) => 0,
+            Self::Packet { bytes, .. } => bytes.len(),
+            Self::Event { text, .. } => text.len(),
+        }
+    }
+}
+
+/// The writer's queue, from outside.
+#[derive(Debug, Clone)]
+pub(super) struct Queue {
+    items: Sender<Item>,
+    /// Bytes that wait in it.
+    waiting: Arc<AtomicUsize>,
+}
+
+impl Queue {
+    pub(super) fn new(items: Sender<Item>) -> Self {
+        Self {
+            items,
+            waiting: Arc::default(),
+        }
+    }
+
+    /// Whoever takes an item subtracts its size.
+    pub(super) fn waiting(&self) -> Arc<AtomicUsize> {
+        Arc::clone(&self.waiting)
+    }
+
+    /// `false` if it is full.
+    pub(super) fn offer(&self, capture: &Arc<Shared>, kind: ItemKind) -> bool {
+        let size = kind.size();
+        if self.waiting.fetch_add(size, Ordering::Relaxed) + size > QUEUE_BYTES {
+            self.waiting.fetch_sub(size, Ordering::Relaxed);
+            return false;
+        }
+        let item = Item {
+            capture: Arc::clone(capture),
+            kind,
+        };
+        let taken = self.items.try_send(item).is_ok();
+        if !taken {
+            self.waiting.fetch_sub(size, Ordering::Relaxed);
+        }
+        taken
+    }
+}
+
+/// A media thread's end of a capture.
+#[derive(Debug, Clone)]
+pub struct Tap {
+    capture: Arc<Shared>,
+    queue: Queue,
+}
+
+impl Tap {
+    pub(super) fn new(capture: Arc<Shared>, queue: Queue) -> Self {
+        Self { capture, queue }
+    }
+
+    pub(super) fn capture(&self) -> &Shared {
+        &self.capture
+    }
+
+    /// Whether the capture is over: nothing is taken any more.
+    pub fn is_over(&self) -> bool {
+        self.capture.ended.get().is_some()
+    }
+
+    /// Names the capture's next leg; they are numbered from 0 in the order of
+    /// the session's. `false`: not taken, and must be named again before any packet of it.
+    #[must_use]
+    pub fn leg(&self, leg: &Leg) -> bool {
+        self.queue.offer(&self.capture, ItemKind::Leg(leg.clone()))
+    }
+
+    /// A datagram is about to reach the session. Never waits.
+    pub fn packet(&self, leg: usize, at: Instant, from: SocketAddr, bytes: &[u8]) {
+        let packet = ItemKind::Packet {
+            leg,
+            at,
+            from,
+            bytes: bytes.into(),
+        };
+        if !self.queue.offer(&self.capture, packet) {
+            self.count_lost();
+        }
+    }
+
+    /// A datagram reaches the session without being recorded.
+    pub fn count_lost(&self) {
+        self.capture.lost.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The session was hung up.
+    pub fn end(&self, at: Instant) {
+        // It may have been stopped before.
+        let _first_wins = self.capture.ended.set(at);
+    }
+}

@@ -1,0 +1,135 @@
+//! The list of findings, and what is new in it.
+
+use std::time::Duration;
+
+use crate::call::{CallEvent, CallEventKind, Finding, FindingKind};
+
+/// Findings of one leg that are kept. Those that last always fit, one of each
+/// kind; of those that are over, the oldest are let go.
+pub(super) const MAX_FINDINGS: usize = 32;
+
+/// What is and was wrong with a leg.
+#[derive(Debug, Default)]
+pub(super) struct Chart {
+    /// The latest time that the leg was told.
+    now: Duration,
+    findings: Vec<Finding>,
+    /// A bit for every kind that lasts.
+    lasting: u16,
+    news: Vec<CallEvent>,
+}
+
+impl Chart {
+    /// Time has passed; it never runs back.
+    pub(super) fn advance(&mut self, now: Duration) -> Duration {
+        self.now = self.now.max(now);
+        self.now
+    }
+
+    pub(super) fn findings(&self) -> &[Finding] {
+        &self.findings
+    }
+
+    pub(super) fn lasts(&self, kind: FindingKind) -> bool {
+        self.lasting & bit(kind) != 0
+    }
+
+    /// Whether any of these lasts.
+    pub(super) fn any_lasts(&self, kinds: &[FindingKind]) -> bool {
+        kinds.iter().any(|&kind| self.lasts(kind))
+    }
+
+    pub(super) fn take_news(&mut self) -> Vec<CallEvent> {
+        std::mem::take(&mut self.news)
+    }
+
+    /// Something is wrong since then; nothing happens if that is known.
+    pub(super) fn begin(
+        &mut self,
+        kind: FindingKind,
+        since: Duration,
+        evidence: String,
+        fix: &str,
+    ) {
+        if self.lasts(kind) {
+            return;
+        }
+        self.lasting |= bit(kind);
+        if self.findings.len() >= MAX_FINDINGS
+            && let Some(over) = self.findings.iter().position(|old| old.until_ms.is_some())
+        {
+            self.findings.remove(over);
+        }
+        let text = format!("{}: {evidence}", kind.name());
+        self.tell(CallEventKind::FindingBegan, text);
+        self.findings.push(Finding {
+            kind,
+            since_ms: millis(since.min(self.now)),
+            until_ms: None,
+            evidence,
+            fix: fix.to_owned(),
+        });
+    }
+
+    /// More is known of what lasts.
+    pub(super) fn amend(&mut self, kind: FindingKind, evidence: String, fix: &str) {
+        if let Some(finding) = self.lasting_mut(kind) {
+            finding.evidence = evidence;
+            fix.clone_into(&mut finding.fix);
+        }
+    }
+
+    /// It is over since `until`; nothing happens if it did not last.
+    pub(super) fn end(&mut self, kind: FindingKind, until: Duration) {
+        self.end_saying(kind, until, None);
+    }
+
+    /// What lasts to the end of the call ends with it.
+    pub(super) fn close(&mut self) {
+        for kind in FindingKind::ALL {
+            self.end_saying(kind, self.now, Some("the end of the call"));
+        }
+    }
+
+    fn end_saying(&mut self, kind: FindingKind, until: Duration, with: Option<&str>) {
+        let now = self.now;
+        let Some(finding) = self.lasting_mut(kind) else {
+            return;
+        };
+        let until_ms = millis(until.min(now)).max(finding.since_ms);
+        finding.until_ms = Some(until_ms);
+        let seconds = (until_ms - finding.since_ms) as f64 / 1000.0;
+        self.lasting &= !bit(kind);
+        let text = match with {
+            None => format!("{}: over after {seconds:.1} s", kind.name()),
+            Some(what) => format!("{}: lasted for {seconds:.1} s, to {what}", kind.name()),
+        };
+        self.tell(CallEventKind::FindingEnded, text);
+    }
+
+    fn lasting_mut(&mut self, kind: FindingKind) -> Option<&mut Finding> {
+        if !self.lasts(kind) {
+            return None;
+        }
+        self.findings
+            .iter_mut()
+            .rfind(|finding| finding.kind == kind)
+    }
+
+    fn tell(&mut self, kind: CallEventKind, text: String) {
+        self.news.push(CallEvent {
+            at_ms: millis(self.now),
+            kind,
+            leg: None,
+            text,
+        });
+    }
+}
+
+fn bit(kind: FindingKind) -> u16 {
+    1 << kind as u16
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,367 @@
+//! A party that speaks by script, a network in between, a session behind it, and
+//! an oracle that knows from the script and the network's log what must come out.
+//!
+//! Everything is virtual time. What is said is a noise whose every sample tells
+//! its place, so a sample in the wrong place cannot go unnoticed.
+
+use std::time::{Duration, Instant};
+
+use asterscribe::call::{AudioAccount, GapReason, Leg, LegStats, TranscriptLine};
+use asterscribe::session::{Input, LegIndex, LegSnapshot, Output, Session, SessionConfig};
+use asterscribe::speech::Recognition;
+use asterscribe::speech::segmenter::SegmenterConfig;
+use asterscribe_rtp::testkit::netem::{Netem, NetemConfig};
+use asterscribe_rtp::testkit::{build, origin};
+
+/// How long a session waits for a missing packet.
+pub(crate) const WAIT: Duration = Duration::from_millis(120);
+
+/// Samples in a millisecond.
+pub(crate) const PER_MS: u64 = 16;
+
+/// After a loss the beginning of what came is blended with what was made up.
+pub(crate) const BLEND: u64 = 4 * PER_MS;
+
+/// How the samples are put into packets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Format {
+    /// Payload type 118: 16 kHz, nothing is lost or resampled.
+    Slin16,
+    /// Payload type 0 at 8 kHz: every other sample of the noise.
+    Ulaw,
+}
+
+/// One packet as sent.
+#[derive(Debug, Clone)]
+pub(crate) struct Sent {
+    /// When, after the beginning.
+    pub(crate) at: Duration,
+    /// Where its audio lies on the sender's clock, in 16 kHz samples; empty if it holds none.
+    pub(crate) begin: u64,
+    pub(crate) end: u64,
+    /// What stands in its place if nobody decodes it.
+    pub(crate) reason: Option<GapReason>,
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// Speaks packet after packet.
+#[derive(Debug, Clone)]
+pub(crate) struct Script {
+    pub(crate) ssrc: u32,
+    pub(crate) seq: u16,
+    /// Added to every timestamp.
+    pub(crate) time: u32,
+    pub(crate) format: Format,
+    /// Where the party stands, in 16 kHz samples.
+    pub(crate) position: u64,
+    pub(crate) at: Duration,
+    pub(crate) marker: bool,
+    pub(crate) sent: Vec<Sent>,
+}
+
+impl Script {
+    /// Begins just before both numbers wrap.
+    pub(crate) fn new(format: Format) -> Self {
+        Self {
+            ssrc: 7,
+            seq: 65_500,
+            time: u32::MAX - 16_000,
+            format,
+            position: 0,
+            at: Duration::ZERO,
+            marker: false,
+            sent: Vec::new(),
+        }
+    }
+
+    /// `count` packets of `millis` each, sent as they fill.
+    pub(crate) fn speak(mut self, count: usize, millis: u64) -> Self {
+        for _ in 0..count {
+            self.packet(millis * PER_MS);
+            self.at += Duration::from_millis(millis);
+        }
+        self
+    }
+
+    /// One packet of so many 16 kHz samples, an even number.
+    pub(crate) fn packet(&mut self, samples: u64) {
+        let (begin, end) = (self.position, self.position + samples);
+        let (payload_type, payload) = match self.format {
+            Format::Slin16 => (
+                118,
+                (begin..end)
+                    .flat_map(|at| noise(at).to_be_bytes())
+                    .collect(),
+            ),
+            Format::Ulaw => (
+                0,
+                (begin..end)
+                    .step_by(2)
+                    .map(|at| asterscribe_codecs::g711::encode_ulaw(noise(at)))
+                    .collect::<Vec<u8>>(),
+            ),
+        };
+        self.raw(payload_type, &payload, (begin, end), None);
+        self.position = end;
+    }
+
+    /// A packet of anything at the party's place.
+    pub(crate) fn raw(
+        &mut self,
+        payload_type: u8,
+        payload: &[u8],
+        (begin, end): (u64, u64),
+        reason: Option<GapReason>,
+    ) {
+        let bytes = build::packet(self.seq)
+            .ssrc(self.ssrc)
+            .time(self.timestamp(begin))
+            .payload_type(payload_type)
+            .marker(self.marker)
+            .payload(payload)
+            .bytes();
+        self.seq = self.seq.wrapping_add(1);
+        self.marker = false;
+        self.sent.push(Sent {
+            at: self.at,
+            begin,
+            end,
+            reason,
+            bytes,
+        });
+    }
+
+    fn timestamp(&self, position: u64) -> u32 {
+        let ticks = match self.format {
+            Format::Slin16 => position,
+            Format::Ulaw => position / 2,
+        };
+        self.time.wrapping_add(ticks as u32)
+    }
+
+    /// Says nothing and sends nothing; the timestamps go on, as Asterisk's do.
+    pub(crate) fn pause(mut self, millis: u64, marker: bool) -> Self {
+        self.position += millis * PER_MS;
+        self.at += Duration::from_millis(millis);
+        self.marker = marker;
+        self
+    }
+}
+
+/// The sample at a place of the party's speech: moderate, and unlike its neighbours.
+pub(crate) fn noise(at: u64) -> i16 {
+    let mixed = (at ^ 0x5DEE_CE66).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    ((mixed >> 48) as i16) / 4
+}
+
+/// A datagram's arrival: when, and which of those sent; `None` is a stranger's.
+#[derive(Debug, Clone)]
+pub(crate) struct Arrival {
+    pub(crate) at: Duration,
+    pub(crate) index: Option<usize>,
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// Each packet is delayed, and none overtakes another.
+pub(crate) fn fifo(sent: &[Sent], delay: impl Fn(&Sent) -> Duration) -> Vec<Arrival> {
+    let mut latest = Duration::ZERO;
+    let arrive = |(index, packet): (usize, &Sent)| {
+        latest = latest.max(packet.at + delay(packet));
+        Arrival {
+            at: latest,
+            index: Some(index),
+            bytes: packet.bytes.clone(),
+        }
+    };
+    sent.iter().enumerate().map(arrive).collect()
+}
+
+/// Everything arrives as it was sent.
+pub(crate) fn perfect(sent: &[Sent]) -> Vec<Arrival> {
+    through(sent, NetemConfig::default(), 0)
+}
+
+/// What a network makes of it.
+pub(crate) fn through(sent: &[Sent], config: NetemConfig, seed: u64) -> Vec<Arrival> {
+    let mut netem = Netem::new(config, seed);
+    for packet in sent {
+        netem.send(origin() + packet.at, &packet.bytes);
+    }
+    let end = origin() + Duration::from_secs(1 << 32);
+    let mut arrivals = Vec::new();
+    while let Some((at, bytes)) = netem.poll(end) {
+        let index = netem.log().delivered.last().copied();
+        arrivals.push(Arrival {
+            at: at.duration_since(origin()),
+            index,
+            bytes,
+        });
+    }
+    arrivals
+}
+
+/// Every sample counts as speech, so that all of it comes out.
+pub(crate) fn hear_everything() -> SessionConfig {
+    SessionConfig {
+        segmenter: SegmenterConfig {
+            enter_score: 0.0,
+            leave_score: 0.0,
+            onset_frames: 1,
+            min_voice: Duration::ZERO,
+            ..SegmenterConfig::default()
+        },
+        max_jobs: usize::MAX,
+        ..SessionConfig::default()
+    }
+}
+
+/// What a session made of it.
+#[derive(Debug)]
+pub(crate) struct Heard {
+    /// The timeline in 16 kHz samples, from the first that came; `None` where
+    /// nothing was handed to recognition.
+    pub(crate) samples: Vec<Option<i16>>,
+    pub(crate) audio: AudioAccount,
+    pub(crate) stats: LegStats,
+    pub(crate) lines: Vec<TranscriptLine>,
+    /// Keys, with how long each was held, milliseconds.
+    pub(crate) keys: Vec<(char, u64)>,
+}
+
+/// How often a server looks at its timers.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Look {
+    /// At every deadline.
+    Exactly,
+    /// Once in so long.
+    Every(Duration),
+}
+
+/// Runs a session over the arrivals.
+pub(crate) fn hear(arrivals: &[Arrival], config: SessionConfig) -> Heard {
+    hear_looking(arrivals, config, Look::Exactly)
+}
+
+pub(crate) fn hear_looking(arrivals: &[Arrival], config: SessionConfig, look: Look) -> Heard {
+    let mut ear = Ear::new(config);
+    for arrival in arrivals {
+        let at = origin() + arrival.at;
+        ear.pass(at, look);
+        let leg = ear.leg;
+        ear.input(
+            at,
+            Input::Datagram {
+                leg,
+                bytes: &arrival.bytes,
+            },
+        );
+    }
+    let end =
+        origin() + arrivals.last().map_or(Duration::ZERO, |last| last.at) + Duration::from_secs(3);
+    ear.pass(end, look);
+    ear.input(end, Input::Hangup);
+    ear.finish()
+}
+
+struct Ear {
+    session: Session,
+    leg: LegIndex,
+    due: Option<Instant>,
+    jobs: Vec<Vec<i16>>,
+    lines: Vec<TranscriptLine>,
+    keys: Vec<(char, u64)>,
+    closed: Option<Vec<LegSnapshot>>,
+    looked: Instant,
+}
+
+impl Ear {
+    fn new(config: SessionConfig) -> Self {
+        let mut session = Session::new(config, origin());
+        let leg = session.add_leg(Leg::caller());
+        Self {
+            session,
+            leg,
+            due: None,
+            jobs: Vec::new(),
+            lines: Vec::new(),
+            keys: Vec::new(),
+            closed: None,
+            looked: origin(),
+        }
+    }
+
+    fn pass(&mut self, until: Instant, look: Look) {
+        match look {
+            Look::Exactly => {
+                while let Some(due) = self.due.filter(|&due| due <= until) {
+                    self.input(due, Input::Timer);
+                }
+            }
+            Look::Every(step) => {
+                while self.looked + step <= until {
+                    self.looked += step;
+                    if self.due.is_some_and(|due| due <= self.looked) {
+                        self.input(self.looked, Input::Timer);
+                    }
+                }
+            }
+        }
+    }
+
+    fn input(&mut self, now: Instant, input: Input<'_>) {
+        self.session.handle(now, input);
+        loop {
+            match self.session.poll() {
+                Output::Wait(due) => {
+                    self.due = due;
+                    return;
+                }
+                Output::Transcribe { job, samples } => {
+                    self.jobs.push(samples);
+                    let result = Ok(Recognition {
+                        text: "heard".to_owned(),
+                        confidence: 1.0,
+                        language: "en".into(),
+                    });
+                    self.session.handle(now, Input::Recognised { job, result });
+                }
+                Output::Line(line) => self.lines.push(line),
+                Output::Digit(key) => self.keys.push((key.digit, key.duration_ms)),
+                Output::Closed(legs) => self.closed = Some(legs),
+                _ => {}
+            }
+        }
+    }
+
+    fn finish(self) -> Heard {
+        let leg = self
+            .closed
+            .expect("a session that was hung up closes")
+            .remove(0);
+        let start = leg.audio.start;
+        let mut timeline = vec![None; leg.audio.span as usize];
+        assert_eq!(
+            self.jobs.len(),
+            self.lines.len(),
+            "every job was answered with text"
+        );
+        for (line, samples) in self.lines.iter().zip(self.jobs) {
+            let begin = (line.start_ms * PER_MS - start) as usize;
+            assert!(
+                begin + samples.len() <= timeline.len(),
+                "audio beyond the span"
+            );
+            for (place, sample) in timeline[begin..].iter_mut().zip(samples) {
+                assert!(place.is_none(), "a moment was handed out twice");
+                *place = Some(sample);
+            }
+        }
+        Heard {
+            samples: timeline,
+            audio: leg.audio,
+            stats: leg.stats,
+            lines: self.lines,
+            keys: self.keys,
+        }
+    }
+}

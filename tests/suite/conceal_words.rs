@@ -1,0 +1,155 @@
+//! Row N1 of the targets: what is made up for lost packets must not cost words.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot be set up has failed"
+)]
+
+use std::fs;
+
+use asterscribe::speech::model::Model;
+use asterscribe::speech::whisper::Whisper;
+use asterscribe::speech::{SAMPLES_PER_MS, Transcriber};
+use asterscribe_codecs::{AudioDecoder, g711};
+use asterscribe_testkit::fixture;
+use asterscribe_testkit::wav::Sound;
+use asterscribe_testkit::words::WordErrors;
+
+use crate::replay_rig::Chance;
+
+/// Octets of µ-law in a packet, 20 ms, and how many samples become of them.
+const PACKET: usize = 160;
+const LENGTH: usize = 320;
+
+/// Silence around a sentence, as the segmenter leaves some.
+const MARGIN: usize = 200 * SAMPLES_PER_MS as usize;
+
+const SEEDS: u64 = 3;
+
+/// How packets get lost.
+#[derive(Clone, Copy)]
+struct Network {
+    name: &'static str,
+    /// Chances of a loss in a hundred, after a packet that came and after one that was lost.
+    loss: [usize; 2],
+}
+
+const NETWORKS: [Network; 4] = [
+    Network {
+        name: "5 %, uniform",
+        loss: [5, 5],
+    },
+    Network {
+        name: "10 %, uniform",
+        loss: [10, 10],
+    },
+    Network {
+        name: "20 %, uniform",
+        loss: [20, 20],
+    },
+    Network {
+        name: "10 %, bursts of 60 ms",
+        loss: [4, 67],
+    },
+];
+
+type Fill = fn(&mut AudioDecoder, &mut Vec<f32>);
+
+const SILENCE: Fill = |decoder, out| decoder.silence(LENGTH, out);
+const CONCEALED: Fill = |decoder, out| {
+    decoder.conceal(LENGTH, None, out);
+};
+
+#[test]
+fn concealment_costs_no_words() {
+    let whisper = Whisper::load(Model::demo().unwrap()).unwrap();
+    let mut worker = whisper.worker(Some("en")).unwrap();
+    let sentences = sentences();
+    let mut errors = |lost: &dyn Fn(u64, usize) -> Vec<bool>, fill: Fill| {
+        let mut errors = WordErrors::default();
+        for (n, (text, payload)) in (0..).zip(&sentences) {
+            let audio = heard(payload, &lost(n, payload.len() / PACKET), fill);
+            let text_heard = worker.transcribe(&audio).unwrap().text;
+            errors = errors.plus(WordErrors::between(text, &text_heard));
+        }
+        errors
+    };
+    let clean = errors(&|_, packets| vec![false; packets], SILENCE);
+    println!(
+        "no loss: {} of {} words wrong",
+        clean.total(),
+        clean.reference
+    );
+    assert!(clean.reference > 60, "too little is said to judge by");
+
+    let mut total = [WordErrors::default(); 2];
+    for network in NETWORKS {
+        let mut sum = [WordErrors::default(); 2];
+        for seed in 1..=SEEDS {
+            let lost = |n: u64, packets| network.lost(packets, seed * 1_000 + n);
+            sum[0] = sum[0].plus(errors(&lost, SILENCE));
+            sum[1] = sum[1].plus(errors(&lost, CONCEALED));
+        }
+        let [silence, concealed] = sum.map(|errors| errors.total());
+        println!(
+            "{}: of {} words {silence} wrong with silence, {concealed} concealed",
+            network.name, sum[0].reference
+        );
+        total = [total[0].plus(sum[0]), total[1].plus(sum[1])];
+    }
+    let [silence, concealed] = total;
+    println!(
+        "together: {:.1} % and {:.1} %",
+        silence.rate() * 100.0,
+        concealed.rate() * 100.0
+    );
+    assert!(silence.total() > clean.total(), "the losses did not show");
+    assert!(
+        concealed.total() <= silence.total(),
+        "{concealed:?}, {silence:?}"
+    );
+}
+
+impl Network {
+    fn lost(&self, packets: usize, seed: u64) -> Vec<bool> {
+        let mut chance = Chance::new(seed);
+        let mut lost = false;
+        let next = |_| {
+            lost = chance.percent(self.loss[usize::from(lost)]);
+            lost
+        };
+        (0..packets).map(next).collect()
+    }
+}
+
+/// What the prompts say, and their sound as µ-law in whole packets.
+fn sentences() -> Vec<(String, Vec<u8>)> {
+    let entries = fs::read_dir(fixture::path("prompts")).unwrap();
+    let mut paths: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "wav"));
+    paths.sort();
+    let sentence = |path: std::path::PathBuf| {
+        let text = fs::read_to_string(path.with_extension("txt")).unwrap();
+        let samples = Sound::read(&path).unwrap().samples;
+        let coded = samples.iter().map(|&sample| g711::encode_ulaw(sample));
+        (text, coded.take(samples.len() / PACKET * PACKET).collect())
+    };
+    paths.into_iter().map(sentence).collect()
+}
+
+/// What comes to the recogniser.
+fn heard(payload: &[u8], lost: &[bool], fill: Fill) -> Vec<i16> {
+    let (mut decoder, mut audio) = (AudioDecoder::new(), vec![0.0; MARGIN]);
+    for (packet, lost) in payload.chunks(PACKET).zip(lost) {
+        if *lost {
+            fill(&mut decoder, &mut audio);
+        } else {
+            decoder.decode(0, packet, &mut audio).unwrap();
+        }
+    }
+    decoder.flush(&mut audio);
+    audio.resize(audio.len() + MARGIN, 0.0);
+    audio
+        .iter()
+        .map(|sample| (sample * 32768.0) as i16)
+        .collect()
+}
