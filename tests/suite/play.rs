@@ -12,6 +12,7 @@ use std::os::unix::fs::symlink;
 use std::time::Instant;
 
 use asterscribe_codecs::g711;
+use asterscribe_testkit::page;
 use asterscribe_testkit::rtp::{Header, parse};
 use asterscribe_testkit::scenario::prompt_file;
 use asterscribe_testkit::server::Server;
@@ -217,6 +218,14 @@ fn sounds_come_in_order_from_the_port_that_hears_and_go_to_nobody_else() {
             .is_some_and(|detail| detail.contains(&sent))
     });
     assert_eq!([&ear, &other, &stranger].map(Ear::waiting), [0; 3]);
+    page::assert_row(
+        "docs/limits.md",
+        "N16, N17",
+        &[
+            "sounds are played to one of two legs while a stranger sends to the same port",
+            "every packet to the leg's named address, from the port that receives it, numbered without a hole; 0 bytes to anybody else",
+        ],
+    );
 }
 
 /// What the machine made of the pace; `--nocapture` shows it.

@@ -9,6 +9,7 @@ use std::fs;
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
 
+use asterscribe_testkit::page;
 use asterscribe_testkit::server::Server;
 use serde_json::Value;
 
@@ -84,6 +85,14 @@ fn without_a_free_port_a_registration_is_refused_and_leaves_nothing() {
         says(health, "0 free, 1 resting, 2 leased")
     });
     assert_eq!(register_leg(&server, "call-1", "b", source(9)).status, 503);
+    page::assert_row(
+        "docs/limits.md",
+        "L1",
+        &[
+            "`RTP_MODE=per-call` with three ports, a fourth leg",
+            "503 `no-rtp-port` with `Retry-After` within the request; no call, no port, no file left behind",
+        ],
+    );
 }
 
 #[test]
@@ -134,4 +143,12 @@ fn few_open_files_mean_fewer_calls_and_a_server_that_still_answers() {
         .into_iter()
         .filter(|line| line["level"] == "ERROR");
     assert_eq!(errors.collect::<Vec<_>>(), [Value::Null; 0]);
+    page::assert_row(
+        "docs/limits.md",
+        "L2",
+        &[
+            "`ulimit -n 256`, 300 idle connections, more calls than fit",
+            "fewer calls are offered from the start; beyond them 503 `at-capacity` or `no-rtp-port`; no error, and the API answers",
+        ],
+    );
 }

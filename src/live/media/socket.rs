@@ -270,6 +270,16 @@ mod tests {
             sender.send(&[0; 172]).unwrap();
         }
         assert_eq!(drain(&mut socket), (vec![172; packets], 0));
+        if packets == wanted {
+            asterscribe_testkit::page::assert_row(
+                "docs/limits.md",
+                "L6",
+                &[
+                    "nobody reads the socket for 150 ms at 40,000 packets a second, buffer as asked for (8 MiB)",
+                    "0 of 6,000 dropped by the kernel",
+                ],
+            );
+        }
     }
 
     #[test]
