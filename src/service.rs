@@ -6,7 +6,9 @@ use std::net::{IpAddr, SocketAddr};
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use crate::call::{CallId, CallRecord, CaptureState, DtmfDigit, Leg, TranscriptLine};
+use crate::call::{
+    CallId, CallRecord, CaptureState, DtmfDigit, Leg, Playback, SoundName, TranscriptLine,
+};
 use crate::capture::{CaptureFile, CapturePart};
 
 /// The server as the API sees it. Every method is bounded in time.
@@ -46,6 +48,39 @@ pub trait CallService: Send + Sync {
     async fn stop_capture(&self, call: &CallId) -> Result<CaptureState, ServiceError>;
     /// What was recorded so far.
     async fn capture(&self, call: &CallId, part: CapturePart) -> Result<CaptureFile, ServiceError>;
+    /// Plays a sound to a call, after those that wait already.
+    async fn play(&self, call: &CallId, request: PlayRequest) -> Result<Playback, ServiceError>;
+    /// Plays no more of that sound, or of any; what was playing or waiting.
+    async fn stop_play(
+        &self,
+        call: &CallId,
+        id: Option<u64>,
+    ) -> Result<Vec<Playback>, ServiceError>;
+}
+
+/// What `POST /api/call/{id}/play` asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlayRequest {
+    /// The sound.
+    pub sound: Sound,
+    /// Who shall hear it; needed where a call has several parties.
+    pub leg: Option<Leg>,
+    /// How it shall be sent, by Asterisk's name; as wide as the leg's own if absent.
+    pub format: Option<String>,
+}
+
+/// Where a sound comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sound {
+    /// From the folder of the server.
+    File(SoundName),
+    /// With the request: a WAV file.
+    Upload {
+        /// What it is to be called.
+        name: SoundName,
+        /// The file.
+        wav: Vec<u8>,
+    },
 }
 
 /// Body of `POST /api/call/initiate`.
@@ -177,12 +212,21 @@ pub enum ServiceError {
     /// 404: the call has no capture, or none any more.
     #[error("call {0} has no capture")]
     NoCapture(CallId),
+    /// 404: no such file in the folder of sounds.
+    #[error("there is no file {0} to play")]
+    UnknownFile(SoundName),
+    /// 404: nothing of that number is played to the call.
+    #[error("playback {0} is neither playing nor waiting")]
+    UnknownPlayback(u64),
     /// 409: the call is in a state that does not allow it.
     #[error("{0}")]
     Conflict(String),
     /// 422: understood, but cannot be done as asked; says what can.
     #[error("{0}")]
     Unprocessable(String),
+    /// 503 + Retry-After: a bound of this server is reached that is not one of calls.
+    #[error("{0}")]
+    Busy(String),
     /// 503 + Retry-After: `MAX_CONCURRENT_CALLS` reached.
     #[error("all {max} call places are taken")]
     AtCapacity {

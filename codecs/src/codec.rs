@@ -36,13 +36,11 @@ pub enum Codec {
     Slin48,
     /// L16 at 96 kHz, big-endian.
     Slin96,
-    /// L16 at 192 kHz, big-endian.
-    Slin192,
 }
 
 impl Codec {
     /// Every codec.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 13] = [
         Self::Ulaw,
         Self::Alaw,
         Self::Gsm,
@@ -56,7 +54,6 @@ impl Codec {
         Self::Slin44,
         Self::Slin48,
         Self::Slin96,
-        Self::Slin192,
     ];
 
     /// Asterisk's name of it.
@@ -75,7 +72,6 @@ impl Codec {
             Self::Slin44 => "slin44",
             Self::Slin48 => "slin48",
             Self::Slin96 => "slin96",
-            Self::Slin192 => "slin192",
         }
     }
 
@@ -90,7 +86,6 @@ impl Codec {
             Self::Slin44 => SampleRate::HZ_44100,
             Self::Slin48 => SampleRate::HZ_48000,
             Self::Slin96 => SampleRate::HZ_96000,
-            Self::Slin192 => SampleRate::HZ_192000,
         }
     }
 
@@ -105,7 +100,6 @@ impl Codec {
             Self::Slin44 => RtpClockRate::HZ_44100,
             Self::Opus | Self::Slin48 => RtpClockRate::HZ_48000,
             Self::Slin96 => RtpClockRate::HZ_96000,
-            Self::Slin192 => RtpClockRate::HZ_192000,
         }
     }
 
@@ -139,7 +133,7 @@ impl Codec {
 
     /// A decoder at the start of a stream. For G.711 and linear audio, which
     /// keep nothing between packets, it costs no allocation; of the others
-    /// Opus takes most, some 20 KiB.
+    /// Opus takes most, some 18 KiB.
     pub fn decoder(self) -> Box<dyn Decoder> {
         match self {
             Self::Ulaw => Box::new(g711::UlawDecoder),
@@ -233,7 +227,6 @@ mod tests {
             (Codec::Slin44, 1_764, 882),
             (Codec::Slin48, 1_920, 960),
             (Codec::Slin96, 3_840, 1_920),
-            (Codec::Slin192, 7_680, 3_840),
         ] {
             let mut payload = vec![0; bytes];
             payload[0] = match codec {

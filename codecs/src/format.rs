@@ -37,13 +37,11 @@ pub enum MediaFormat {
     Slin48,
     /// Linear 16 bit, 96 kHz.
     Slin96,
-    /// Linear 16 bit, 192 kHz.
-    Slin192,
 }
 
 impl MediaFormat {
     /// Every format that works.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 13] = [
         Self::Ulaw,
         Self::Alaw,
         Self::Gsm,
@@ -57,7 +55,6 @@ impl MediaFormat {
         Self::Slin44,
         Self::Slin48,
         Self::Slin96,
-        Self::Slin192,
     ];
 
     /// Asterisk's name of it.
@@ -82,7 +79,6 @@ impl MediaFormat {
             Self::Slin44 => Codec::Slin44,
             Self::Slin48 => Codec::Slin48,
             Self::Slin96 => Codec::Slin96,
-            Self::Slin192 => Codec::Slin192,
         }
     }
 }
@@ -103,6 +99,8 @@ impl FromStr for MediaFormat {
         let name = quoted(text);
         Err(if NEVER_SENT.contains(&text) {
             UnusableFormat::NeverSent { name }
+        } else if text == BREAKS_OFF {
+            UnusableFormat::BreaksOff { name }
         } else if NOT_DECODED.contains(&text) {
             UnusableFormat::NotDecoded { name }
         } else {
@@ -130,6 +128,14 @@ pub enum UnusableFormat {
         /// As given, quoted and cut to a readable length.
         name: String,
     },
+    /// Asterisk sends it, until a packet is shorter than the others; then next
+    /// to nothing, because the buffer it cuts packets in holds 8,000 bytes, and
+    /// 20 ms of this are 7,680.
+    #[error("{name} breaks off inside Asterisk, whose packets cannot hold it; {WORKING}")]
+    BreaksOff {
+        /// As given, quoted and cut to a readable length.
+        name: String,
+    },
     /// No format of Asterisk's.
     #[error("{name} is no media format of Asterisk; {WORKING}")]
     Unknown {
@@ -139,7 +145,9 @@ pub enum UnusableFormat {
 }
 
 const WORKING: &str = "use one of ulaw, alaw, gsm, g722, opus, slin, slin12, slin16, slin24, \
-     slin32, slin44, slin48, slin96, slin192";
+     slin32, slin44, slin48, slin96";
+
+const BREAKS_OFF: &str = "slin192";
 
 /// Asterisk makes them, and nobody would choose them over what works.
 const NOT_DECODED: [&str; 5] = ["g726", "g726aal2", "adpcm", "lpc10", "codec2"];
@@ -200,6 +208,10 @@ mod tests {
                 "{text}"
             );
         }
+        assert!(matches!(
+            refusal("slin192"),
+            UnusableFormat::BreaksOff { .. }
+        ));
         for text in ["", "ULAW", " ulaw", "ulaw ", "slin8", "µ-law"] {
             assert!(
                 matches!(refusal(text), UnusableFormat::Unknown { .. }),

@@ -33,6 +33,7 @@
 mod audio;
 mod codec;
 mod conceal;
+mod encode;
 mod format;
 #[doc(hidden)]
 pub mod fuzz;
@@ -50,6 +51,7 @@ mod testdata;
 pub use audio::{AudioDecoder, Decoded};
 pub use codec::{Codec, DecodeError, Decoder};
 pub use conceal::{Concealer, Sample};
+pub use encode::{Encoder, FRAME_MS, NotSendable, SendFormat};
 pub use format::{MediaFormat, UnusableFormat};
 pub use payload::Payload;
 pub use rate::{RtpClockRate, SampleRate};

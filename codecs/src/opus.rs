@@ -31,7 +31,7 @@ fn malformed(payload: &[u8]) -> DecodeError {
     }
 }
 
-/// The decoder of one stream; some 20 KiB.
+/// The decoder of one stream; some 18 KiB.
 pub(crate) struct OpusDecoder {
     libopus: Libopus,
     /// Samples in a frame of the last packet.

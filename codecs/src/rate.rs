@@ -29,8 +29,6 @@ impl SampleRate {
     pub const HZ_48000: Self = Self(48_000);
     /// Asterisk's `slin96`.
     pub const HZ_96000: Self = Self(96_000);
-    /// Asterisk's `slin192`.
-    pub const HZ_192000: Self = Self(192_000);
     /// What this crate makes of every codec: the rate that speech detectors
     /// and Whisper take.
     pub const OUTPUT: Self = Self::HZ_16000;
@@ -73,8 +71,6 @@ impl RtpClockRate {
     pub const HZ_48000: Self = Self(48_000);
     /// The clock of 96 kHz linear audio.
     pub const HZ_96000: Self = Self(96_000);
-    /// The clock of 192 kHz linear audio.
-    pub const HZ_192000: Self = Self(192_000);
 
     /// `hz` timestamp units per second, or nothing for 0.
     pub const fn new(hz: u32) -> Option<Self> {

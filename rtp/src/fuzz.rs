@@ -5,11 +5,13 @@ use std::time::{Duration, Instant};
 
 use rtp_types::RtpPacket;
 
-use crate::ids::{ExtSeq, SeqNo};
-use crate::receiver::{Receiver, ReceiverConfig, Verdict};
+use crate::events::{EventFormat, EventPacket, EventReceiver};
+use crate::ids::{ClockRate, ExtRtpTime, ExtSeq, RtpTime, SeqNo};
+use crate::receiver::{RateConfig, Receiver, ReceiverConfig, Verdict};
 use crate::reorder::{MAX_DUE, Placed, Released, ReorderConfig};
+use crate::rtcp::packets;
 use crate::testkit::{self, build};
-use crate::wire::{Malformed, Packet, Protocol};
+use crate::wire::{Class, Malformed, Packet, Protocol, classify};
 
 /// Parses `datagram` and compares with an independent parser, in both directions.
 pub fn wire(datagram: &[u8]) {
@@ -35,6 +37,87 @@ pub fn wire(datagram: &[u8]) {
     }
 }
 
+/// Hands `datagram` to a leg in the middle of a call, as RTCP or whatever it is.
+/// What is not RTP changes nothing but counters.
+pub fn rtcp(datagram: &[u8]) {
+    let now = testkit::origin();
+    let mut receiver = Receiver::new(ReceiverConfig::default());
+    let ours = |seq: u16| build::packet(seq).time(u32::from(seq) * 160).bytes();
+    let first = ours(0);
+    assert!(matches!(receiver.receive(now, &first), Verdict::InOrder(_)));
+    let verdict = receiver.receive(now, datagram);
+    let found = packets(datagram).collect::<Vec<_>>();
+    assert!(found.len() <= datagram.len().div_ceil(4));
+    if classify(datagram) == Class::Rtp {
+        // RTP, or broken RTP: judged elsewhere.
+        return;
+    }
+    assert!(verdict.refusal().is_some());
+    assert_eq!(receiver.poll(now), None);
+    assert_eq!(receiver.deadline(), None);
+    let counts = receiver.rtcp().counts();
+    let is_rtcp = classify(datagram) == Class::Other(Protocol::Rtcp);
+    let broken = found.iter().filter(|packet| packet.is_err()).count() as u64;
+    assert_eq!(counts.malformed, if is_rtcp { broken } else { 0 });
+    assert_eq!(receiver.stats().rtcp, u64::from(is_rtcp));
+    let second = ours(1);
+    assert!(matches!(
+        receiver.receive(now, &second),
+        Verdict::InOrder(_)
+    ));
+    assert!(receiver.stats().is_balanced());
+}
+
+/// Interprets `script` as packets of telephone events and checks that every one
+/// is counted and that no key is said that none of them tells of.
+pub fn events(script: &[u8]) {
+    let mut events = EventReceiver::new();
+    let (mut now, mut time) = (
+        testkit::origin(),
+        ExtRtpTime::first(RtpTime(u32::MAX - 999)),
+    );
+    let (mut handed_in, mut said, mut blocks) = (0, 0, 0);
+    let mut rest = script;
+    while let [head, step, after, behind @ ..] = rest {
+        let (payload, next) = behind.split_at(behind.len().min(usize::from(head & 0x1F)));
+        rest = next;
+        now += Duration::from_millis(u64::from(*after));
+        // Most are of the same moment or a little later, some of segments and some far away.
+        let ticks = match step {
+            0..=99 => 0,
+            100..=199 => u32::from(*step),
+            200..=239 => 0xFFFF,
+            _ => u32::from(*step) << 20,
+        };
+        time = time.extend(RtpTime(time.wire().0.wrapping_add(ticks)));
+        if step % 64 == 63 {
+            events.restart();
+        }
+        let format = if head & 0x80 == 0 {
+            EventFormat::TelephoneEvent
+        } else {
+            EventFormat::Cisco
+        };
+        let packet = EventPacket {
+            format,
+            payload,
+            time,
+            marker: head & 0x40 != 0,
+            clock: ClockRate::new(8_000).expect("not 0"),
+        };
+        events.receive(now, packet);
+        handed_in += 1;
+        blocks += payload.len() / 2 + 1;
+        said += std::iter::from_fn(|| events.poll(now)).count();
+    }
+    events.end();
+    said += std::iter::from_fn(|| events.poll(now)).count();
+    let stats = events.stats();
+    assert_eq!((stats.packets, stats.keys), (handed_in, said as u64));
+    assert_eq!((stats.overflow, events.deadline()), (0, None));
+    assert!(said <= blocks);
+}
+
 /// Interprets `script` as operations on a [`Receiver`] and checks after each
 /// that every datagram is counted, memory is bounded and the order holds.
 pub fn receiver_ops(script: &[u8]) {
@@ -49,7 +132,9 @@ pub fn receiver_ops(script: &[u8]) {
     world.check();
     let stats = world.receiver.stats();
     assert_eq!((stats.held, stats.on_probation), (0, 0));
-    assert_eq!(stats.lost, world.lost);
+    let heard = &world.heard;
+    assert_eq!((stats.lost, stats.shed), (heard.lost, heard.shed));
+    assert!(stats.shed <= stats.over_rate);
     assert_eq!(world.receiver.deadline(), None);
 }
 
@@ -59,8 +144,37 @@ struct World {
     now: Instant,
     seqs: [u16; 3],
     handed_in: u64,
+    heard: Heard,
+}
+
+/// What came out.
+#[derive(Default)]
+struct Heard {
     lost: u64,
+    shed: u64,
     expected: Option<ExtSeq>,
+}
+
+impl Heard {
+    fn note(&mut self, released: Released<'_>) {
+        match released {
+            Released::Packet(Placed { seq, payload, .. }) => {
+                let in_order = self.expected.is_none_or(|expected| expected == seq);
+                assert!(in_order, "out of order");
+                if let Ok(sent) = payload.try_into() {
+                    assert_eq!(SeqNo(u16::from_be_bytes(sent)), seq.wire());
+                }
+                self.expected = Some(ExtSeq(seq.0 + 1));
+            }
+            Released::Lost { count, shed } => {
+                assert!(count > 0 && shed <= count);
+                self.lost += count;
+                self.shed += shed;
+                self.expected = self.expected.map(|expected| ExtSeq(expected.0 + count));
+            }
+            Released::Restart { .. } => self.expected = None,
+        }
+    }
 }
 
 impl World {
@@ -71,6 +185,11 @@ impl World {
                 capacity,
                 ..ReorderConfig::default()
             },
+            rate: RateConfig {
+                burst: Duration::from_millis(u64::from(setup)),
+                ..RateConfig::default()
+            },
+            clock_rate: ClockRate::new(u32::from(setup) * 400),
             ..ReceiverConfig::default()
         };
         Self {
@@ -79,8 +198,7 @@ impl World {
             now: testkit::origin(),
             seqs: [0xFFF0, 5, 0x8000],
             handed_in: 0,
-            lost: 0,
-            expected: None,
+            heard: Heard::default(),
         }
     }
 
@@ -92,7 +210,15 @@ impl World {
             2 => self.send(source, u16::from(argument % 8)),
             3 => self.send(source, 0_u16.wrapping_sub(u16::from(argument))),
             4 => self.send(source, u16::from(argument) << 8),
-            5 => self.now += Duration::from_millis(u64::from(argument)),
+            // Time passes, with a timer kept on the way or none.
+            5 => {
+                self.now += Duration::from_millis(u64::from(argument));
+                if op & 0x08 != 0 {
+                    self.drain();
+                }
+            }
+            // A flood.
+            6 if op & 0x30 == 0 => (0..argument).for_each(|_| self.send(source, 1)),
             6 => self.raw(&[argument; 16][..usize::from(op >> 4)]),
             _ if argument == 0 => self.receiver.close(),
             _ => self.drain(),
@@ -118,35 +244,19 @@ impl World {
         let after = *self.receiver.stats();
         let kept = |stats: crate::ReceiverStats| stats.held + stats.on_probation;
         match verdict {
+            Verdict::InOrder(packet) => {
+                assert_eq!((before.held, after.held), (0, 0));
+                self.heard.note(Released::Packet(packet));
+            }
             Verdict::Accepted => assert!(after.held > before.held),
-            Verdict::OnProbation => assert_eq!(after.on_probation, 1),
+            Verdict::OnProbation => assert!((1..=32).contains(&after.on_probation)),
             Verdict::Refused(_) => assert!(kept(after) <= kept(before)),
         }
     }
 
     fn drain(&mut self) {
         while let Some(released) = self.receiver.poll(self.now) {
-            match released {
-                Released::Packet(Placed { seq, payload, .. }) => {
-                    assert!(
-                        self.expected.is_none_or(|expected| expected == seq),
-                        "out of order"
-                    );
-                    if payload.len() == 2 {
-                        assert_eq!(
-                            SeqNo(u16::from_be_bytes([payload[0], payload[1]])),
-                            seq.wire()
-                        );
-                    }
-                    self.expected = Some(ExtSeq(seq.0 + 1));
-                }
-                Released::Lost { count } => {
-                    assert!(count > 0);
-                    self.lost += count;
-                    self.expected = self.expected.map(|expected| ExtSeq(expected.0 + count));
-                }
-                Released::Restart { .. } => self.expected = None,
-            }
+            self.heard.note(released);
         }
     }
 
@@ -155,6 +265,7 @@ impl World {
         assert!(stats.is_balanced(), "{stats:?}");
         assert_eq!(stats.datagrams, self.handed_in);
         assert!(stats.held <= (MAX_DUE + self.capacity) as u64 + 2);
-        assert_eq!(self.receiver.deadline().is_some(), stats.held > 0);
+        let waits = stats.held + stats.on_probation > 0;
+        assert_eq!(self.receiver.deadline().is_some(), waits);
     }
 }

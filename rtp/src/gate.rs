@@ -281,7 +281,7 @@ impl<K: Copy + Eq> Gate<K> {
                 self.revoked.remove(&oldest);
             }
         }
-        let ssrc = ssrc.or(former.map(|former| former.ssrc));
+        let ssrc = ssrc.or_else(|| former.map(|former| former.ssrc));
         let heard = now;
         self.revoked.insert(source, Revoked { key, ssrc, heard });
         self.sweep_after.get_or_insert(now + self.config.hold);

@@ -1,25 +1,35 @@
 //! The RTP of one leg: who may speak, in which order, and what became of every datagram.
 //!
 //! Source rules (RFC 3550 appendix A.1, adapted): the first valid packet is
-//! believed and released at once. Another SSRC is foreign while the present one
-//! still speaks; after [`ReceiverConfig::ssrc_silence`] it takes over with two
-//! packets in sequence. A jump within one SSRC needs two in sequence as well.
-//! The first of the two is kept meanwhile, so a real change loses nothing.
+//! believed and released at once. Another SSRC takes over with two packets in
+//! sequence once the present one has been silent for
+//! [`ReceiverConfig::ssrc_silence`]; a jump within one SSRC needs two in sequence
+//! as well. What comes before that is held meanwhile, so a real change loses
+//! nothing; if the present source speaks on, it was foreign.
+//!
+//! Time decides at the moments it names, whether anybody polls then or not: the
+//! same arrivals always give the same result.
 
+mod candidate;
 mod jitter;
+mod police;
 mod stats;
 mod timeline;
 mod verdict;
 
 use std::time::{Duration, Instant};
 
-use crate::ids::{ClockRate, ExtRtpTime, ExtSeq, PayloadType, RtpTime, SeqNo, Ssrc};
+use crate::ids::{ClockRate, ExtRtpTime, ExtSeq, Ssrc};
 use crate::reorder::{Placed, Released, Reorder, ReorderConfig, RestartReason};
-use crate::wire::Packet;
+use crate::rtcp::RtcpLog;
+use crate::wire::{Malformed, Packet, Protocol};
 
+use candidate::Candidate;
 use jitter::Jitter;
+use police::Police;
 use timeline::Timeline;
 
+pub use police::RateConfig;
 pub use stats::{MalformedCounts, OtherCounts, ReceiverStats};
 pub use verdict::{Refusal, Verdict};
 
@@ -28,11 +38,13 @@ pub use verdict::{Refusal, Verdict};
 pub struct ReceiverConfig {
     /// Bounds of the reorder buffer.
     pub reorder: ReorderConfig,
-    /// How long the present SSRC must have been silent before another may take over.
+    /// How long the present SSRC must have been silent before another takes over.
     pub ssrc_silence: Duration,
-    /// How long a packet on probation may wait for the one that follows it.
+    /// How long a packet on probation may wait for one that follows another.
     pub probation: Duration,
-    /// Clock of the timestamps, for the jitter estimate; see [`Receiver::set_clock_rate`].
+    /// How much the leg may send.
+    pub rate: RateConfig,
+    /// Clock of the timestamps; see [`Receiver::set_clock_rate`].
     pub clock_rate: Option<ClockRate>,
 }
 
@@ -42,6 +54,7 @@ impl Default for ReceiverConfig {
             reorder: ReorderConfig::default(),
             ssrc_silence: Duration::from_millis(200),
             probation: Duration::from_secs(2),
+            rate: RateConfig::default(),
             clock_rate: None,
         }
     }
@@ -53,23 +66,13 @@ pub struct Receiver {
     config: ReceiverConfig,
     reorder: Reorder,
     timeline: Option<Timeline>,
-    candidate: Option<Candidate>,
+    candidate: Option<Box<Candidate>>,
+    police: Police,
     jitter: Jitter,
+    clock_rate: Option<ClockRate>,
+    rtcp: RtcpLog,
     stats: ReceiverStats,
     closed: bool,
-}
-
-/// The one packet that may turn out to begin a new timeline.
-#[derive(Debug)]
-struct Candidate {
-    reason: RestartReason,
-    ssrc: Ssrc,
-    seq: SeqNo,
-    time: RtpTime,
-    payload_type: PayloadType,
-    marker: bool,
-    payload: Vec<u8>,
-    arrived: Instant,
 }
 
 impl Receiver {
@@ -79,27 +82,36 @@ impl Receiver {
             reorder: Reorder::new(config.reorder),
             timeline: None,
             candidate: None,
+            police: Police::new(config.rate),
             jitter: Jitter::new(config.clock_rate),
+            clock_rate: config.clock_rate,
+            rtcp: RtcpLog::default(),
             stats: ReceiverStats::default(),
             closed: false,
             config,
         }
     }
 
-    /// Takes one datagram and counts it. Then [`Self::poll`] until `None`: what
-    /// was accepted is not necessarily released yet, and the reverse. What `now`
-    /// decides is decided first, whether anybody polled or not.
-    pub fn receive(&mut self, now: Instant, datagram: &[u8]) -> Verdict {
+    /// Takes one datagram and counts it. [`Verdict::InOrder`] hands the packet
+    /// out at once; whatever the verdict, then [`Self::poll`] until `None`.
+    pub fn receive<'d>(&mut self, now: Instant, datagram: &'d [u8]) -> Verdict<'d> {
         self.stats.datagrams += 1;
         let verdict = match Packet::parse(datagram) {
             Ok(packet) => {
                 self.stats.received += 1;
                 self.judge(now, packet)
             }
-            Err(malformed) => Verdict::Refused(Refusal::Malformed(malformed)),
+            Err(malformed) => {
+                if malformed == Malformed::NotRtp(Protocol::Rtcp) {
+                    self.rtcp.read(now, datagram, self.ssrc());
+                }
+                Verdict::Refused(Refusal::Malformed(malformed))
+            }
         };
-        if let Verdict::Refused(refusal) = verdict {
-            self.stats.count(refusal);
+        match verdict {
+            Verdict::InOrder(_) => self.stats.released += 1,
+            Verdict::Refused(refusal) => self.stats.count(refusal, 1),
+            Verdict::Accepted | Verdict::OnProbation => {}
         }
         self.update_gauges();
         verdict
@@ -107,21 +119,29 @@ impl Receiver {
 
     /// The next thing of the ordered stream, if it is time for it.
     pub fn poll(&mut self, now: Instant) -> Option<Released<'_>> {
-        let released = self.reorder.poll(now)?;
+        self.settle(now);
+        let released = self.reorder.poll(now);
         match released {
-            Released::Packet(_) => {
+            Some(Released::Packet(_)) => {
                 self.stats.released += 1;
                 self.stats.held -= 1;
             }
-            Released::Lost { count } => self.stats.lost += count,
-            Released::Restart { .. } => {}
+            Some(Released::Lost { count, shed }) => {
+                self.stats.lost += count;
+                self.stats.shed += shed;
+            }
+            Some(Released::Restart { .. }) | None => {}
         }
-        Some(released)
+        released
     }
 
     /// When to poll though nothing comes in; `None` while nothing waits.
     pub fn deadline(&self) -> Option<Instant> {
-        self.reorder.deadline()
+        let probation = self.candidate.as_ref().and_then(|candidate| {
+            let expires = candidate.expires(self.config.probation);
+            self.take_over_due().into_iter().chain(expires).min()
+        });
+        self.reorder.deadline().into_iter().chain(probation).min()
     }
 
     /// The leg is over: waits for nothing any more. Polling until `None` then
@@ -138,14 +158,20 @@ impl Receiver {
         &self.stats
     }
 
+    /// The RTCP that came on the same port.
+    pub fn rtcp(&self) -> &RtcpLog {
+        &self.rtcp
+    }
+
     /// The source believed at present; `None` before the first valid packet.
     pub fn ssrc(&self) -> Option<Ssrc> {
         self.timeline.as_ref().map(|timeline| timeline.ssrc)
     }
 
-    /// Clock of the packets from here on. Only the jitter estimate needs it;
-    /// set it whenever a packet with another payload type is released.
+    /// Clock of the packets from here on. The jitter estimate and the bound on
+    /// the rate need it; set it whenever a packet with another payload type is released.
     pub fn set_clock_rate(&mut self, rate: Option<ClockRate>) {
+        self.clock_rate = rate;
         self.jitter.set_clock_rate(rate);
     }
 
@@ -155,145 +181,181 @@ impl Receiver {
         self.jitter.estimate()
     }
 
-    fn judge(&mut self, now: Instant, packet: Packet<'_>) -> Verdict {
+    fn judge<'d>(&mut self, now: Instant, packet: Packet<'d>) -> Verdict<'d> {
         if self.closed {
             return Verdict::Refused(Refusal::Closed);
         }
-        self.reorder.settle(now);
+        self.settle(now);
         let timeline = self
             .timeline
             .get_or_insert_with(|| Timeline::first(&packet, now));
-        let newest = timeline.newest;
         if packet.ssrc != timeline.ssrc {
-            if now.saturating_duration_since(timeline.spoke) < self.config.ssrc_silence {
-                return Verdict::Refused(Refusal::ForeignSsrc);
-            }
-            return self.probe(now, packet, RestartReason::SsrcChange, newest);
+            return self.probe(now, packet, RestartReason::SsrcChange);
         }
         let Some(seq) = timeline.place(packet.seq, self.reorder.floor()) else {
-            return self.probe(now, packet, RestartReason::SequenceJump, newest);
+            return self.probe(now, packet, RestartReason::SequenceJump);
         };
-        timeline.spoke = now;
         let time = timeline.newest_time.extend(packet.time);
-        let inserted = self.reorder.insert(now, placed(&packet, seq, time, now));
-        if inserted.is_ok() {
-            self.jitter.update(now, time, packet.payload_type);
-            if !timeline.advance(seq, time) {
-                self.stats.reordered += 1;
-            }
-        }
-        // The present source speaks, so another one on probation is foreign.
-        if self
-            .candidate
-            .as_ref()
-            .is_some_and(|rival| rival.ssrc != packet.ssrc)
-        {
-            self.drop_candidate();
-        }
-        match inserted {
-            Ok(()) => Verdict::Accepted,
-            Err(rejected) => Verdict::Refused(rejected.into()),
-        }
+        self.accept(now, placed(&packet, seq, time, now))
     }
 
-    /// A packet of another SSRC or from elsewhere in the sequence, while
-    /// `newest` is the newest of the present timeline.
-    fn probe(
+    /// A packet of the present timeline.
+    fn accept<'d>(&mut self, now: Instant, packet: Placed<'d>) -> Verdict<'d> {
+        let place = match self.reorder.find(now, packet.seq) {
+            Ok(place) => place,
+            Err(rejected) => return Verdict::Refused(rejected.into()),
+        };
+        let newer = self
+            .timeline
+            .as_mut()
+            .is_none_or(|timeline| timeline.advance(now, packet.seq, packet.time));
+        if newer {
+            self.police.observe(self.clock_rate, &packet);
+            // The present source speaks on, so another one on probation is foreign.
+            let present = self.ssrc();
+            if self
+                .candidate
+                .as_deref()
+                .is_some_and(|rival| Some(rival.ssrc) != present)
+            {
+                self.drop_candidate();
+            }
+        }
+        if !self.police.admit(now) {
+            self.reorder.shed(now, packet.seq);
+            return Verdict::Refused(Refusal::OverRate);
+        }
+        self.stats.reordered += u64::from(!newer);
+        self.jitter.update(now, packet.time, packet.payload_type);
+        if self.reorder.pass(packet.seq) {
+            return Verdict::InOrder(packet);
+        }
+        self.reorder.put(now, place, packet);
+        Verdict::Accepted
+    }
+
+    /// A packet of another SSRC or from elsewhere in the sequence.
+    fn probe<'d>(
         &mut self,
         now: Instant,
         packet: Packet<'_>,
         reason: RestartReason,
-        newest: ExtSeq,
-    ) -> Verdict {
-        let probation = self.config.probation;
-        let same_source = |candidate: &mut Candidate| {
-            candidate.ssrc == packet.ssrc
-                && now.saturating_duration_since(candidate.arrived) <= probation
-        };
-        if let Some(first) = self.candidate.take_if(same_source) {
-            if packet.seq == first.seq.next() {
-                return self.take_over(now, first, packet, newest);
-            }
-            let is_copy = packet.seq == first.seq;
-            self.candidate = Some(first);
-            if is_copy {
-                return Verdict::Refused(Refusal::Duplicate);
-            }
+    ) -> Verdict<'d> {
+        let is_jump = reason == RestartReason::SequenceJump;
+        if is_jump && !self.police.admits(now) {
+            return Verdict::Refused(Refusal::OverRate);
         }
-        self.drop_candidate();
-        self.candidate = Some(Candidate {
-            reason,
-            ssrc: packet.ssrc,
-            seq: packet.seq,
-            time: packet.time,
-            payload_type: packet.payload_type,
-            marker: packet.marker,
-            payload: packet.payload.to_vec(),
-            arrived: now,
-        });
+        if let Some(rival) = self.candidate.as_ref().filter(|c| c.ssrc != packet.ssrc) {
+            let stands = rival.is_proven() || rival.reason == RestartReason::SequenceJump;
+            let silent = |spoke| now.saturating_duration_since(spoke) >= self.config.ssrc_silence;
+            if !is_jump && stands && !rival.spoke().is_some_and(silent) {
+                return Verdict::Refused(Refusal::ForeignSsrc);
+            }
+            self.drop_candidate();
+        }
+        let candidate = self
+            .candidate
+            .get_or_insert_with(|| Box::new(Candidate::new(reason, packet.ssrc)));
+        let Some(dropped) = candidate.hold(now, &packet) else {
+            return Verdict::Refused(Refusal::Duplicate);
+        };
+        self.stats.count(not_believed(reason), dropped);
+        if self.take_over_due().is_some_and(|due| due <= now) && self.take_over(now) {
+            return Verdict::Accepted;
+        }
         Verdict::OnProbation
     }
 
-    /// Two in sequence: the timeline begins anew with both of them.
-    fn take_over(
-        &mut self,
-        now: Instant,
-        first: Candidate,
-        second: Packet<'_>,
-        newest: ExtSeq,
-    ) -> Verdict {
-        let seq = newest.restart(first.seq);
-        let time = ExtRtpTime::first(first.time);
-        let second_seq = seq.extend(second.seq);
-        let second_time = time.extend(second.time);
-        let packets = [
-            first.placed(seq, time),
-            placed(&second, second_seq, second_time, now),
-        ];
-        if let Err(rejected) = self.reorder.restart(now, first.reason, packets) {
-            self.stats.count(rejected.into());
-            return Verdict::Refused(rejected.into());
+    /// When the candidate takes over, if nothing else happens.
+    fn take_over_due(&self) -> Option<Instant> {
+        let candidate = self.candidate.as_ref().filter(|c| c.is_proven())?;
+        let spoke = self.timeline.as_ref()?.spoke;
+        match candidate.reason {
+            RestartReason::SequenceJump => candidate.spoke(),
+            RestartReason::SsrcChange => spoke.checked_add(self.config.ssrc_silence),
         }
+    }
+
+    /// The timeline begins anew with all that the candidate has sent. `false` if
+    /// nobody polled and there is no room for it.
+    fn take_over(&mut self, now: Instant) -> bool {
+        self.reorder.settle(now);
+        if self.reorder.is_full() {
+            return false;
+        }
+        let (Some(candidate), Some(timeline)) = (self.candidate.take(), self.timeline.as_mut())
+        else {
+            return false;
+        };
+        let (reason, ssrc) = (candidate.reason, candidate.ssrc);
+        let spoke = candidate.spoke().unwrap_or(now);
+        let believed = candidate.believe(timeline.newest);
+        self.stats.count(not_believed(reason), believed.strays);
         self.jitter.restart();
-        self.jitter.update(first.arrived, time, first.payload_type);
-        self.jitter.update(now, second_time, second.payload_type);
-        self.timeline = Some(Timeline {
-            ssrc: second.ssrc,
-            newest: second_seq,
-            newest_time: second_time,
-            spoke: now,
-        });
+        self.police.restart();
+        let mut count = 0;
+        for packet in believed.packets() {
+            count += 1;
+            *timeline = Timeline {
+                ssrc,
+                newest: packet.seq,
+                newest_time: packet.time,
+                spoke,
+            };
+            self.police.observe(self.clock_rate, &packet);
+            self.jitter
+                .update(packet.arrived, packet.time, packet.payload_type);
+        }
+        self.police.charge(now, count);
+        self.reorder.restart(now, reason, believed.packets());
         self.stats.restarts += 1;
-        Verdict::Accepted
+        true
+    }
+
+    /// Decides what time decides, in the order of the times.
+    fn settle(&mut self, now: Instant) {
+        if self.candidate.is_some() {
+            let due = self.take_over_due().filter(|due| *due <= now);
+            self.expire_candidate(due.unwrap_or(now));
+            match due.filter(|_| self.take_over_due().is_some()) {
+                Some(due) => drop(self.take_over(due)),
+                None => self.expire_candidate(now),
+            }
+            self.update_gauges();
+        }
+        self.reorder.settle(now);
+    }
+
+    fn expire_candidate(&mut self, now: Instant) {
+        let Some(candidate) = &mut self.candidate else {
+            return;
+        };
+        let dropped = candidate.expire(now, self.config.probation);
+        self.stats.count(not_believed(candidate.reason), dropped);
+        if candidate.len() == 0 {
+            self.candidate = None;
+        }
     }
 
     /// Refuses what was on probation.
     fn drop_candidate(&mut self) {
-        let Some(candidate) = self.candidate.take() else {
-            return;
-        };
-        self.stats.count(match candidate.reason {
-            RestartReason::SsrcChange => Refusal::ForeignSsrc,
-            RestartReason::SequenceJump => Refusal::SequenceJump,
-        });
+        if let Some(candidate) = self.candidate.take() {
+            let count = candidate.len() as u64;
+            self.stats.count(not_believed(candidate.reason), count);
+        }
     }
 
     fn update_gauges(&mut self) {
         self.stats.held = self.reorder.len() as u64;
-        self.stats.on_probation = u64::from(self.candidate.is_some());
+        self.stats.on_probation = self.candidate.as_ref().map_or(0, |c| c.len() as u64);
     }
 }
 
-impl Candidate {
-    fn placed(&self, seq: ExtSeq, time: ExtRtpTime) -> Placed<'_> {
-        Placed {
-            seq,
-            time,
-            payload_type: self.payload_type,
-            marker: self.marker,
-            payload: &self.payload,
-            arrived: self.arrived,
-        }
+/// How a candidate is refused.
+fn not_believed(reason: RestartReason) -> Refusal {
+    match reason {
+        RestartReason::SsrcChange => Refusal::ForeignSsrc,
+        RestartReason::SequenceJump => Refusal::SequenceJump,
     }
 }
 

@@ -8,10 +8,14 @@
 //! What is due depends on time alone, not on how often anybody polls: every
 //! operation first settles what its `now` decides ([`Reorder::settle`]).
 
+mod shed;
+
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::ids::{ExtRtpTime, ExtSeq, PayloadType};
+
+use shed::Shed;
 
 /// The bounds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,10 +60,12 @@ pub struct Placed<'a> {
 pub enum Released<'a> {
     /// The next packet.
     Packet(Placed<'a>),
-    /// Packets that never arrived, or not in time.
+    /// Packets that never arrived, or not in time, or were shed.
     Lost {
         /// How many, at least 1.
         count: u64,
+        /// How many of them did arrive and were refused for the leg's rate.
+        shed: u64,
     },
     /// A new timeline begins with the next packet: sequence numbers go up by an
     /// unspecified amount, timestamps begin anew.
@@ -107,11 +113,26 @@ pub struct Reorder {
     start: ExtSeq,
     /// Bit n: number `next - 1 - n` has been here.
     seen: u128,
+    /// Numbers wanted still that came in and were refused.
+    shed: Shed,
+    /// Given up behind the last packet that is due.
+    gap: Gap,
     closed: bool,
     /// Payload of the packet released last, lent to the caller.
     lent: Vec<u8>,
     spare: Vec<Vec<u8>>,
 }
+
+/// Numbers given up.
+#[derive(Debug, Clone, Copy, Default)]
+struct Gap {
+    count: u64,
+    shed: u64,
+}
+
+/// A free place for a packet, until the next change of the buffer.
+#[derive(Debug)]
+pub struct Place(usize);
 
 #[derive(Debug)]
 struct Slot {
@@ -122,7 +143,7 @@ struct Slot {
     payload_type: PayloadType,
     marker: bool,
     /// Given up before it, once it is due.
-    lost: u64,
+    gap: Gap,
     /// This is the first packet of a new timeline.
     restart: Option<RestartReason>,
 }
@@ -147,59 +168,76 @@ impl Reorder {
             next: None,
             start: ExtSeq(0),
             seen: 0,
+            shed: Shed::default(),
+            gap: Gap::default(),
             closed: false,
             lent: Vec::new(),
             spare: Vec::new(),
         }
     }
 
-    /// Puts a packet in its place. Poll until `None` afterwards.
+    /// Looks for a packet's place; to be followed by [`Self::pass`],
+    /// [`Self::put`] or [`Self::shed`].
     ///
     /// # Errors
     /// [`Rejected`], with nothing changed but the memory of having seen it.
-    pub fn insert(&mut self, now: Instant, packet: Placed<'_>) -> Result<(), Rejected> {
+    pub fn find(&mut self, now: Instant, seq: ExtSeq) -> Result<Place, Rejected> {
         self.settle(now);
         let next = match self.next {
             Some(next) => next,
-            None => self.begin(packet.seq),
+            None => self.begin(seq),
         };
-        if packet.seq < next {
-            return Err(self.judge_old(next, packet.seq));
+        if seq < next {
+            return Err(self.judge_old(next, seq));
         }
         // Those that are due have numbers below `next`.
-        let found = self
-            .queue
-            .binary_search_by_key(&packet.seq, |slot| slot.seq);
-        let Err(place) = found else {
-            return Err(Rejected::Duplicate);
-        };
-        if self.ready >= MAX_DUE {
-            return Err(Rejected::Overflow);
+        let found = self.queue.binary_search_by_key(&seq, |slot| slot.seq);
+        match found {
+            Ok(_) => Err(Rejected::Duplicate),
+            Err(_) if self.shed.contains(seq) => Err(Rejected::Duplicate),
+            Err(_) if self.is_full() => Err(Rejected::Overflow),
+            Err(place) => Ok(Place(place)),
         }
+    }
+
+    /// Releases the packet with this number past the buffer, if it is the one
+    /// wanted next and nothing is before it. `false`: nothing has changed.
+    pub fn pass(&mut self, seq: ExtSeq) -> bool {
+        let passes = self.next == Some(seq) && self.queue.is_empty() && self.gap.count == 0;
+        if passes {
+            self.next = Some(ExtSeq(seq.0.saturating_add(1)));
+            self.seen = self.seen << 1 | 1;
+        }
+        passes
+    }
+
+    /// Puts a packet in its place. Poll until `None` afterwards.
+    pub fn put(&mut self, now: Instant, place: Place, packet: Placed<'_>) {
         let slot = self.fill_slot(packet, None);
-        self.queue.insert(place, slot);
+        self.queue.insert(place.0, slot);
         self.settle(now);
-        Ok(())
+    }
+
+    /// The packet with this number came in and is refused: it is not waited for.
+    pub fn shed(&mut self, now: Instant, seq: ExtSeq) {
+        self.shed.insert(seq);
+        self.settle(now);
     }
 
     /// Begins a new timeline with its first packets, in order and numbered
-    /// beyond everything so far. What waits is released first, its gaps given up.
-    ///
-    /// # Errors
-    /// [`Rejected::Overflow`] if too much is due that nobody polled for.
+    /// beyond everything so far. What waits is released first, its gaps given
+    /// up. Not while [`Self::is_full`].
     pub fn restart<'a>(
         &mut self,
         now: Instant,
         reason: RestartReason,
         packets: impl IntoIterator<Item = Placed<'a>>,
-    ) -> Result<(), Rejected> {
+    ) {
         self.settle(now);
-        if self.ready >= MAX_DUE {
-            return Err(Rejected::Overflow);
-        }
         while self.queue.len() > self.ready {
             self.give_up();
         }
+        self.give_up_shed();
         let mut reason = Some(reason);
         for packet in packets {
             if reason.is_some() {
@@ -210,29 +248,44 @@ impl Reorder {
             self.queue.push_back(slot);
             self.settle(now);
         }
-        Ok(())
+    }
+
+    /// Whether no more is taken until somebody polls.
+    pub fn is_full(&self) -> bool {
+        self.ready >= MAX_DUE
     }
 
     /// Decides what time decides: a gap whose wait is over is given up.
     pub fn settle(&mut self, now: Instant) {
-        while let Some(waiting) = self.queue.get(self.ready) {
+        loop {
+            while let Some(behind) = self.next.and_then(|next| self.shed.run_at(next)) {
+                self.pass_over(behind);
+            }
+            let Some(waiting) = self.queue.get(self.ready) else {
+                break;
+            };
             if Some(waiting.seq) != self.next && !self.must_give_up(now) {
                 return;
             }
             self.give_up();
+        }
+        if self.closed {
+            self.give_up_shed();
         }
     }
 
     /// The next thing to release, if it is time for it.
     pub fn poll(&mut self, now: Instant) -> Option<Released<'_>> {
         self.settle(now);
+        if self.closed && self.queue.is_empty() {
+            return released_gap(&mut self.gap);
+        }
         if self.ready == 0 {
             return None;
         }
         let front = self.queue.front_mut()?;
-        if front.lost > 0 {
-            let count = std::mem::take(&mut front.lost);
-            return Some(Released::Lost { count });
+        if front.gap.count > 0 {
+            return released_gap(&mut front.gap);
         }
         if let Some(reason) = front.restart.take() {
             return Some(Released::Restart { reason });
@@ -314,13 +367,39 @@ impl Reorder {
 
     /// The first packet that waits is due, and what is missing before it is given up.
     fn give_up(&mut self) {
-        let Some(slot) = self.queue.get_mut(self.ready) else {
+        let Some(seq) = self.queue.get(self.ready).map(|slot| slot.seq) else {
             return;
         };
-        slot.lost = slot.seq.0 - self.next.map_or(slot.seq.0, |next| next.0);
-        self.seen = shifted(shifted(self.seen, slot.lost), 1) | 1;
-        self.next = Some(ExtSeq(slot.seq.0.saturating_add(1)));
+        self.pass_over(seq);
+        self.queue[self.ready].gap = std::mem::take(&mut self.gap);
+        self.next = Some(ExtSeq(seq.0.saturating_add(1)));
+        self.seen = self.seen << 1 | 1;
         self.ready += 1;
+    }
+
+    /// What was shed behind the last packet is over as well.
+    fn give_up_shed(&mut self) {
+        if let Some(end) = self.shed.end() {
+            self.pass_over(end);
+        }
+    }
+
+    /// Wants nothing before `to` any more.
+    fn pass_over(&mut self, to: ExtSeq) {
+        let count = to.0 - self.next.map_or(to.0, |next| next.0);
+        if count == 0 {
+            return;
+        }
+        self.next = Some(to);
+        self.seen = shifted(self.seen, count);
+        self.gap.count += count;
+        while let Some((first, end)) = self.shed.take_below(to) {
+            self.gap.shed += end - first;
+            // A copy of what was shed is a duplicate, not late.
+            for age in (to.0 - end..to.0 - first).take_while(|age| *age < 128) {
+                self.seen |= 1 << age;
+            }
+        }
     }
 
     fn release(&mut self) -> Option<Released<'_>> {
@@ -354,10 +433,15 @@ impl Reorder {
             payload,
             payload_type: packet.payload_type,
             marker: packet.marker,
-            lost: 0,
+            gap: Gap::default(),
             restart,
         }
     }
+}
+
+fn released_gap(gap: &mut Gap) -> Option<Released<'static>> {
+    let Gap { count, shed } = std::mem::take(gap);
+    (count > 0).then_some(Released::Lost { count, shed })
 }
 
 fn shifted(seen: u128, by: u64) -> u128 {

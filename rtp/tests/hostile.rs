@@ -1,10 +1,12 @@
 //! A million datagrams that mean harm: no panic, and every one is counted.
 
+use std::fs;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use asterscribe_rtp::testkit::random::Random;
-use asterscribe_rtp::testkit::{build, origin};
-use asterscribe_rtp::{Receiver, ReceiverConfig, Released, fuzz};
+use asterscribe_rtp::testkit::{build, origin, rtcp};
+use asterscribe_rtp::{Receiver, ReceiverConfig, Released, Verdict, fuzz};
 
 /// From pure noise to packets that are almost right.
 fn shaped(random: &mut Random, seq: &mut u16) -> Vec<u8> {
@@ -77,7 +79,7 @@ fn drain(receiver: &mut Receiver, now: Instant) -> (u64, u64) {
     while let Some(released) = receiver.poll(now) {
         match released {
             Released::Packet(_) => packets += 1,
-            Released::Lost { count } => lost += count,
+            Released::Lost { count, .. } => lost += count,
             Released::Restart { .. } => {}
         }
     }
@@ -95,7 +97,8 @@ fn a_million_shaped_datagrams_are_all_counted() {
         let datagram = shaped(&mut random, &mut seq);
         now += Duration::from_micros(random.below(20_000));
         fuzz::wire(&datagram);
-        receiver.receive(now, &datagram);
+        let verdict = receiver.receive(now, &datagram);
+        packets += u64::from(matches!(verdict, Verdict::InOrder(_)));
         let (p, l) = drain(&mut receiver, now);
         (packets, lost) = (packets + p, lost + l);
     }
@@ -114,7 +117,8 @@ fn a_million_shaped_datagrams_are_all_counted() {
         .into_iter()
         .filter(|(_, count)| *count == 0)
         .collect();
-    assert_eq!(unreached, [("overflow", 0), ("closed", 0), ("header", 0)]);
+    let expected = ["overflow", "over_rate", "closed", "header"];
+    assert_eq!(unreached, expected.map(|name| (name, 0)));
     assert!(
         stats.released > SENT / 20 && stats.restarts > 0,
         "{stats:?}"
@@ -126,5 +130,69 @@ fn random_scripts_keep_every_promise() {
     let mut random = Random::new(3);
     for _ in 0..3_000 {
         fuzz::receiver_ops(&noise(&mut random, 600));
+    }
+}
+
+/// From noise to compounds that are almost right.
+fn shaped_rtcp(random: &mut Random) -> Vec<u8> {
+    let mut compound = Vec::new();
+    for _ in 0..=random.below(4) {
+        let kind = 192 + random.below(32) as u8;
+        let count = random.below(32) as u8;
+        let body = noise(random, 80);
+        compound.extend(rtcp::packet(kind, count, &body));
+    }
+    if random.chance(0.3) {
+        let hit = random.below(compound.len() as u64) as usize;
+        compound[hit] = random.byte();
+    }
+    if random.chance(0.3) {
+        return truncated(random, compound);
+    }
+    compound
+}
+
+#[test]
+fn rtcp_and_other_protocols_change_nothing() {
+    let mut random = Random::new(4);
+    for _ in 0..100_000 {
+        let datagram = if random.chance(0.8) {
+            shaped_rtcp(&mut random)
+        } else {
+            noise(&mut random, 64)
+        };
+        fuzz::rtcp(&datagram);
+    }
+}
+
+#[test]
+fn random_events_say_no_key_that_was_not_told() {
+    let mut random = Random::new(6);
+    for _ in 0..20_000 {
+        fuzz::events(&noise(&mut random, 400));
+    }
+}
+
+/// What a fuzzer or the field has found stays found.
+#[test]
+fn the_corpus_passes() {
+    type Body = fn(&[u8]);
+    let targets: [(&str, Body); 4] = [
+        ("rtp_wire", fuzz::wire),
+        ("rtcp_demux", fuzz::rtcp),
+        ("receiver_ops", fuzz::receiver_ops),
+        ("events", fuzz::events),
+    ];
+    for (target, body) in targets {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("../fuzz/corpus")
+            .join(target);
+        let mut files = 0;
+        for entry in fs::read_dir(&folder).expect("the corpus is committed") {
+            let path = entry.expect("readable").path();
+            body(&fs::read(&path).expect("readable"));
+            files += 1;
+        }
+        assert!(files > 0, "{target}");
     }
 }

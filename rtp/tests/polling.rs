@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use asterscribe_rtp::testkit::netem::{Loss, Netem, NetemConfig};
 use asterscribe_rtp::testkit::{build, origin};
 use asterscribe_rtp::{
-    Placed, Receiver, ReceiverConfig, ReceiverStats, Released, ReorderConfig, RestartReason,
+    ClockRate, Placed, RateConfig, Receiver, ReceiverConfig, ReceiverStats, Released,
+    ReorderConfig, RestartReason, Verdict,
 };
 
 const MS: Duration = Duration::from_millis(1);
@@ -23,7 +24,7 @@ enum Polling {
 #[derive(Debug, PartialEq, Eq)]
 enum Out {
     Packet(u64, u64, Vec<u8>),
-    Lost(u64),
+    Lost(u64, u64),
     Restart(RestartReason),
 }
 
@@ -34,15 +35,15 @@ struct Run {
 }
 
 impl Run {
+    fn receive(&mut self, at: Instant, datagram: &[u8]) {
+        if let Verdict::InOrder(packet) = self.receiver.receive(at, datagram) {
+            self.out.push(out(Released::Packet(packet)));
+        }
+    }
+
     fn drain(&mut self) {
         while let Some(released) = self.receiver.poll(self.now) {
-            self.out.push(match released {
-                Released::Packet(Placed {
-                    seq, time, payload, ..
-                }) => Out::Packet(seq.0, time.0, payload.to_vec()),
-                Released::Lost { count } => Out::Lost(count),
-                Released::Restart { reason } => Out::Restart(reason),
-            });
+            self.out.push(out(released));
         }
         assert!(self.receiver.stats().is_balanced());
     }
@@ -64,6 +65,16 @@ impl Run {
     }
 }
 
+fn out(released: Released<'_>) -> Out {
+    match released {
+        Released::Packet(Placed {
+            seq, time, payload, ..
+        }) => Out::Packet(seq.0, time.0, payload.to_vec()),
+        Released::Lost { count, shed } => Out::Lost(count, shed),
+        Released::Restart { reason } => Out::Restart(reason),
+    }
+}
+
 fn run(
     arrivals: &[(Instant, Vec<u8>)],
     polling: Polling,
@@ -72,6 +83,11 @@ fn run(
     let mut run = Run {
         receiver: Receiver::new(ReceiverConfig {
             reorder,
+            rate: RateConfig {
+                burst: Duration::from_millis(400),
+                ..RateConfig::default()
+            },
+            clock_rate: ClockRate::new(8_000),
             ..ReceiverConfig::default()
         }),
         now: origin(),
@@ -79,7 +95,7 @@ fn run(
     };
     for (at, datagram) in arrivals {
         run.advance(polling, *at);
-        let _verdict = run.receiver.receive(*at, datagram);
+        run.receive(*at, datagram);
         if matches!(polling, Polling::Exact) {
             run.drain();
         }
@@ -92,7 +108,7 @@ fn run(
 }
 
 /// A leg with everything that time decides: gaps, lateness, a change of source,
-/// a jump of the sequence, and arrivals at the very end of a wait.
+/// a jump of the sequence, a flood, and arrivals at the very end of a wait.
 fn arrivals(seed: u64) -> Vec<(Instant, Vec<u8>)> {
     let config = NetemConfig {
         loss: Loss::Bursts {
@@ -107,17 +123,25 @@ fn arrivals(seed: u64) -> Vec<(Instant, Vec<u8>)> {
         // With packets 20 ms apart, this makes many arrive just when they are given up.
         reorder_delay: 140 * MS,
         duplicate: 0.1,
+        ..NetemConfig::PERFECT
     };
     let mut netem = Netem::new(config, seed);
-    for n in 0..600_u32 {
-        let (ssrc, seq) = match n {
-            0..200 => (1, 65_400 + n),
-            200..400 => (2, 7 + n),
-            _ => (2, 20_000 + n),
+    let mut sent = origin();
+    for n in 0..1_000_u32 {
+        let (ssrc, seq, apart) = match n {
+            0..200 => (1, 65_400 + n, 20 * MS),
+            200..400 => (2, 7 + n, 20 * MS),
+            // Back and forth, each for less than it takes to be believed, then longer.
+            400..440 => (1 + n / 5 % 2, 7 + n, 20 * MS),
+            440..600 => (1 + n / 40 % 2, 7 + n, 20 * MS),
+            600..800 => (2, 20_000 + n, 20 * MS),
+            // Far too fast.
+            _ => (2, 20_000 + n, 2 * MS),
         };
+        sent += apart;
         let packet = build::packet(seq as u16).ssrc(ssrc).time(n * 160);
         let datagram = packet.payload(&n.to_be_bytes()).bytes();
-        netem.send(origin() + 20 * MS * n, &datagram);
+        netem.send(sent, &datagram);
     }
     let end = origin() + Duration::from_secs(60);
     // In whole milliseconds, so that arrivals, deadlines and ticks coincide at times.
@@ -139,7 +163,8 @@ fn the_result_does_not_depend_on_when_it_is_polled() {
         let arrivals = arrivals(seed);
         for reorder in [ReorderConfig::default(), small] {
             let (out, stats) = run(&arrivals, Polling::Exact, reorder);
-            assert!(stats.late > 0 && stats.lost > 0 && stats.restarts > 0);
+            assert!(stats.late > 0 && stats.foreign_ssrc > 0 && stats.over_rate > 0);
+            assert!(stats.restarts > 2);
             for tick in [1, 5, 7, 20] {
                 let polling = Polling::Every(tick * MS);
                 let (other_out, other_stats) = run(&arrivals, polling, reorder);

@@ -62,6 +62,10 @@ kinds! {
     UnknownCall: NOT_FOUND, "unknown-call", "Unknown call";
     /// The call has no capture.
     NoCapture: NOT_FOUND, "no-capture", "No capture";
+    /// No such sound file.
+    UnknownFile: NOT_FOUND, "unknown-file", "Unknown file";
+    /// No such playback.
+    UnknownPlayback: NOT_FOUND, "unknown-playback", "Unknown playback";
     /// No such path.
     UnknownRoute: NOT_FOUND, "unknown-route", "Unknown route";
     /// The path exists, but not with that method.
@@ -74,7 +78,7 @@ kinds! {
     BodyTooLarge: PAYLOAD_TOO_LARGE, "body-too-large", "Body too large";
     /// The request target is too long.
     UriTooLong: URI_TOO_LONG, "uri-too-long", "URI too long";
-    /// The body is not JSON by its own account.
+    /// The body is not what the route takes, by its own account.
     UnsupportedMediaType: UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "Unsupported media type";
     /// JSON that does not hold what is asked for.
     InvalidBody: UNPROCESSABLE_ENTITY, "invalid-body", "Invalid body";
@@ -86,6 +90,8 @@ kinds! {
     Internal: INTERNAL_SERVER_ERROR, "internal", "Internal error";
     /// Asterisk said no.
     AsteriskRefused: BAD_GATEWAY, "asterisk-refused", "Asterisk refused";
+    /// A bound other than that of calls is reached.
+    Busy: SERVICE_UNAVAILABLE, "busy", "Too much at once";
     /// `MAX_CONCURRENT_CALLS` reached.
     AtCapacity: SERVICE_UNAVAILABLE, "at-capacity", "All call places taken";
     /// No port of `RTP_PORTS` is free.
@@ -175,7 +181,7 @@ impl Problem {
             Kind::AtCapacity => Some("30"),
             // Ports that were given back rest for 10 s.
             Kind::NoRtpPort => Some("10"),
-            Kind::AsteriskUnavailable | Kind::StoreUnavailable => Some("5"),
+            Kind::AsteriskUnavailable | Kind::StoreUnavailable | Kind::Busy => Some("5"),
             _ => None,
         }
     }
@@ -202,6 +208,9 @@ impl From<ServiceError> for Problem {
         let kind = match &error {
             ServiceError::UnknownCall(_) => Kind::UnknownCall,
             ServiceError::NoCapture(_) => Kind::NoCapture,
+            ServiceError::UnknownFile(_) => Kind::UnknownFile,
+            ServiceError::UnknownPlayback(_) => Kind::UnknownPlayback,
+            ServiceError::Busy(_) => Kind::Busy,
             ServiceError::Conflict(_) => Kind::Conflict,
             ServiceError::Unprocessable(_) => Kind::Unprocessable,
             ServiceError::AtCapacity { .. } => Kind::AtCapacity,

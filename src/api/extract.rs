@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
-use axum::extract::{FromRequest, FromRequestParts, Path, Request};
+use axum::extract::{DefaultBodyLimit, FromRequest, FromRequestParts, Path, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use serde::de::DeserializeOwned;
@@ -43,20 +43,7 @@ impl FromRequest<ApiState> for RawBody {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &ApiState) -> Result<Self, Problem> {
-        let headers = request.headers().clone();
-        let read =
-            tokio::time::timeout(state.limits.body_time, Bytes::from_request(request, state));
-        match read.await {
-            Ok(Ok(bytes)) => Ok(Self { headers, bytes }),
-            Ok(Err(rejection)) => Err(unreadable(&rejection, state.limits.body)),
-            Err(_) => {
-                let seconds = state.limits.body_time.as_secs();
-                Err(Problem::new(
-                    Kind::BodyTimeout,
-                    format!("the body did not arrive within {seconds} s"),
-                ))
-            }
-        }
+        Self::within(state.limits.body, request, state).await
     }
 }
 
@@ -71,8 +58,60 @@ fn unreadable(rejection: &BytesRejection, limit: usize) -> Problem {
 }
 
 impl RawBody {
+    /// A body of at most `limit` bytes.
+    pub(super) async fn within(
+        limit: usize,
+        mut request: Request,
+        state: &ApiState,
+    ) -> Result<Self, Problem> {
+        DefaultBodyLimit::max(limit).apply(&mut request);
+        let headers = request.headers().clone();
+        let read =
+            tokio::time::timeout(state.limits.body_time, Bytes::from_request(request, state));
+        match read.await {
+            Ok(Ok(bytes)) => Ok(Self { headers, bytes }),
+            Ok(Err(rejection)) => Err(unreadable(&rejection, limit)),
+            Err(_) => {
+                let seconds = state.limits.body_time.as_secs();
+                Err(Problem::new(
+                    Kind::BodyTimeout,
+                    format!("the body did not arrive within {seconds} s"),
+                ))
+            }
+        }
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.bytes.is_empty()
+    }
+
+    /// Its media type, without parameters, in lower case.
+    ///
+    /// # Errors
+    /// The body is compressed.
+    pub(super) fn media_type(&self) -> Result<String, Problem> {
+        if self.headers.contains_key(header::CONTENT_ENCODING) {
+            return Err(Problem::new(
+                Kind::UnsupportedMediaType,
+                "encoded (compressed) bodies are not taken",
+            ));
+        }
+        let declared = self
+            .headers
+            .get(header::CONTENT_TYPE)
+            .and_then(|value| value.to_str().ok());
+        let essence = declared
+            .unwrap_or_default()
+            .split(';')
+            .next()
+            .unwrap_or_default()
+            .trim();
+        Ok(essence.to_ascii_lowercase())
+    }
+
+    /// The bytes themselves.
+    pub(super) fn into_bytes(self) -> Bytes {
+        self.bytes
     }
 
     /// The JSON object in the body.
@@ -102,23 +141,7 @@ impl RawBody {
     }
 
     fn check_media_type(&self) -> Result<(), Problem> {
-        if self.headers.contains_key(header::CONTENT_ENCODING) {
-            return Err(Problem::new(
-                Kind::UnsupportedMediaType,
-                "encoded (compressed) bodies are not taken",
-            ));
-        }
-        let declared = self
-            .headers
-            .get(header::CONTENT_TYPE)
-            .and_then(|value| value.to_str().ok());
-        let essence = declared
-            .unwrap_or_default()
-            .split(';')
-            .next()
-            .unwrap_or_default()
-            .trim();
-        let essence = essence.to_ascii_lowercase();
+        let essence = self.media_type()?;
         let is_json = essence == "application/json"
             || (essence.starts_with("application/") && essence.ends_with("+json"));
         if is_json {

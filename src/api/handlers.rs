@@ -115,7 +115,7 @@ pub(super) async fn unknown_route() -> Problem {
     Problem::new(Kind::UnknownRoute, "there is nothing at this path")
 }
 
-fn accepted(status: StatusCode, id: &CallId, body: impl Serialize) -> Response {
+pub(super) fn accepted(status: StatusCode, id: &CallId, body: impl Serialize) -> Response {
     (
         status,
         [(header::LOCATION, format!("/api/call/{id}/status"))],

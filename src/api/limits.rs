@@ -1,12 +1,12 @@
 //! Bounds on the size of a request and on the time it takes.
 
-use axum::extract::{Request, State};
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use super::ApiState;
 use super::error::{Kind, Problem};
+use super::{ApiLimits, ApiState, ROUTES, Route, play};
 
 /// Refuses what is too big before anything is read or compared.
 pub(super) async fn in_size(
@@ -46,7 +46,22 @@ fn oversize(state: &ApiState, request: &Request) -> Option<Problem> {
         .ok()?
         .parse::<u64>()
         .ok()?;
-    (declared > limits.body as u64).then(|| body_too_large(limits.body))
+    let limit = body_limit(state, request);
+    (declared > limit as u64).then(|| body_too_large(limit))
+}
+
+/// More for a sound, where one is taken.
+fn body_limit(state: &ApiState, request: &Request) -> usize {
+    let ApiLimits { body, upload, .. } = state.limits;
+    let path = request.extensions().get::<MatchedPath>();
+    let path = path.map_or("", MatchedPath::as_str);
+    let takes =
+        |route: &Route| route.sounds && route.path == path && route.method == *request.method();
+    if play::is_sound(request.headers()) && ROUTES.iter().any(takes) {
+        upload
+    } else {
+        body
+    }
 }
 
 pub(super) fn body_too_large(limit: usize) -> Problem {

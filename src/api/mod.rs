@@ -12,6 +12,7 @@ mod extract;
 mod finish;
 mod handlers;
 mod limits;
+mod play;
 mod serve;
 #[cfg(test)]
 mod tests;
@@ -24,6 +25,7 @@ use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderName, HeaderValue, Method, header};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{MethodFilter, MethodRouter, on};
+use tokio::sync::Semaphore;
 use tower_http::cors::{AllowOrigin, Any, CorsLayer};
 
 pub use self::error::{Kind, Problem};
@@ -49,6 +51,10 @@ pub struct ApiConfig {
 pub struct ApiLimits {
     /// Body, bytes; beyond it 413.
     pub body: usize,
+    /// A sound file as the body of a route that takes one, bytes; beyond it 413.
+    pub upload: usize,
+    /// Sound files on their way in at the same time; beyond it they wait, then 503.
+    pub uploads: usize,
     /// Request target, bytes; beyond it 414.
     pub uri: usize,
     /// All header names and values, bytes; beyond it 431.
@@ -63,6 +69,8 @@ impl Default for ApiLimits {
     fn default() -> Self {
         Self {
             body: 256 * 1024,
+            upload: 10 * 1024 * 1024,
+            uploads: 4,
             uri: 8 * 1024,
             headers: 32 * 1024,
             body_time: Duration::from_secs(15),
@@ -77,6 +85,8 @@ pub(crate) struct Route {
     pub(crate) path: &'static str,
     /// Answers, tersely, without a token too.
     pub(crate) open: bool,
+    /// Takes sound files as bodies.
+    sounds: bool,
     build: Build,
 }
 
@@ -88,6 +98,17 @@ const fn closed(method: Method, path: &'static str, build: Build) -> Route {
         method,
         path,
         open: false,
+        sounds: false,
+        build,
+    }
+}
+
+const fn taking_sounds(path: &'static str, build: Build) -> Route {
+    Route {
+        method: Method::POST,
+        path,
+        open: false,
+        sounds: true,
         build,
     }
 }
@@ -97,6 +118,7 @@ const fn open(method: Method, path: &'static str, build: Build) -> Route {
         method,
         path,
         open: true,
+        sounds: false,
         build,
     }
 }
@@ -135,6 +157,8 @@ pub(crate) const ROUTES: &[Route] = &[
     closed(Method::GET, "/api/call/{id}/capture/events", |m| {
         on(m, capture::events)
     }),
+    taking_sounds("/api/call/{id}/play", |m| on(m, play::play)),
+    closed(Method::DELETE, "/api/call/{id}/play", |m| on(m, play::stop)),
 ];
 
 /// What handlers and middleware share.
@@ -144,6 +168,8 @@ pub(crate) struct ApiState {
     token: Option<TokenDigest>,
     cors: Arc<CorsOrigins>,
     limits: ApiLimits,
+    /// A permit for each file on its way in.
+    uploads: Arc<Semaphore>,
 }
 
 /// The API over `service`.
@@ -153,6 +179,7 @@ pub fn router(service: Arc<dyn CallService>, config: &ApiConfig) -> Router {
         token: config.token.as_ref().map(TokenDigest::of),
         cors: Arc::new(config.cors.clone()),
         limits: config.limits,
+        uploads: Arc::new(Semaphore::new(config.limits.uploads)),
     };
     let mut router = Router::new();
     for route in ROUTES {

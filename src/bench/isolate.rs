@@ -1,43 +1,94 @@
-//! A network namespace of our own, where the system lets us have one: no other
-//! traffic, no firewall, and counters that are ours alone.
+//! A place of our own, where the system lets us have one: a network namespace
+//! (no other traffic, no firewall, counters that are ours alone), and priority
+//! over what else runs here. CPU time does not depend on priority, but a
+//! receiver that others keep from running loses packets through no fault of its own.
 
 use std::env;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
+use clap::Args;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use serde::Serialize;
 
-/// Tells the program that it is inside.
-pub(super) const INSIDE: &str = "--inside";
+use super::cpus::Cpus;
+
+/// What this process has already; set by the program itself when it begins anew.
+#[derive(Debug, Clone, Copy, Default, Args, Serialize)]
+pub(super) struct Place {
+    /// A network namespace.
+    #[arg(long, hide = true)]
+    own_network: bool,
+    /// Real-time scheduling.
+    #[arg(long, hide = true)]
+    own_time: bool,
+}
+
+impl Place {
+    /// Whether the network is its own.
+    pub(super) fn own_network(self) -> bool {
+        self.own_network
+    }
+
+    /// Whether it goes before what else runs.
+    pub(super) fn own_time(self) -> bool {
+        self.own_time
+    }
+}
+
+/// Runs a program in real time, at the lowest of such priorities.
+const FIRST: [&str; 3] = ["chrt", "--rr", "1"];
 
 /// As root, then as somebody who becomes root in a user namespace.
-const WAYS: [&[&str]; 2] = [&["--net"], &["--map-root-user", "--net"]];
+const WAYS: [&[&str]; 2] = [
+    &["unshare", "--net"],
+    &["unshare", "--map-root-user", "--net"],
+];
 
-/// Begins this program anew inside. Returns only if that cannot be done.
-pub(super) fn enter() -> Result<()> {
-    const LOOPBACK_UP: &str = "ip link set lo up";
-    for way in WAYS {
-        let possible = Command::new("unshare")
-            .args(way)
-            .args(["sh", "-c", LOOPBACK_UP])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status()
-            .is_ok_and(|status| status.success());
-        if possible {
-            let error = Command::new("unshare")
-                .args(way)
-                .args(["sh", "-c", &format!("{LOOPBACK_UP} && exec \"$0\" \"$@\"")])
-                .arg(env::current_exe()?)
-                .args(env::args_os().skip(1))
-                .arg(INSIDE)
-                .exec();
-            return Err(error).context("cannot begin anew in a network namespace");
-        }
+const LOOPBACK_UP: &str = "ip link set lo up";
+
+/// Begins this program anew with all that can be had. Returns only if that is
+/// nothing, or has been done.
+pub(super) fn enter(place: Place, cpus: Cpus, first: bool) -> Result<()> {
+    if place.own_network || place.own_time {
+        return Ok(());
     }
-    Ok(())
+    let (mut words, mut marks) = (Vec::new(), Vec::new());
+    // On one processor generator and receiver would take it from each other.
+    if first && cpus.receiver.is_some() && works(&[&FIRST[..], &["true"]].concat()) {
+        words.extend(FIRST);
+        marks.push("--own-time");
+    }
+    let way = WAYS
+        .into_iter()
+        .find(|way| works(&[way, &["sh", "-c", LOOPBACK_UP][..]].concat()));
+    let inside = format!("{LOOPBACK_UP} && exec \"$0\" \"$@\"");
+    if let Some(way) = way {
+        words.extend(way);
+        words.extend(["sh", "-c", &inside]);
+        marks.push("--own-network");
+    }
+    let [program, arguments @ ..] = words.as_slice() else {
+        return Ok(());
+    };
+    let error = Command::new(program)
+        .args(arguments)
+        .arg(env::current_exe()?)
+        .args(env::args_os().skip(1))
+        .args(marks)
+        .exec();
+    Err(error).with_context(|| format!("cannot begin anew by way of {program}"))
+}
+
+fn works(words: &[&str]) -> bool {
+    Command::new(words[0])
+        .args(&words[1..])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
 }
 
 /// Lets this process and its children have as many files as the system grants.

@@ -10,6 +10,7 @@ use asterscribe::clock;
 use clap::{Args, ValueEnum};
 
 use super::cpus::{self, Cpus};
+use super::isolate::Place;
 use super::payload::Payload;
 use super::receivers::Subject;
 use super::report::{Floor, Machine, Report, Skipped};
@@ -25,9 +26,8 @@ pub(crate) struct Options {
     /// How to print the result.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
-    /// Set by the program itself when it has a network namespace of its own.
-    #[arg(long, hide = true)]
-    inside: bool,
+    #[command(flatten)]
+    place: Place,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -88,18 +88,17 @@ pub(super) const QUICK: Scale = Scale {
 
 /// Runs it and prints what came of it.
 pub(super) fn run(options: Options) -> Result<ExitCode> {
-    if !options.inside {
-        isolate::enter()?;
-    }
+    let cpus = Cpus::choose()?;
+    isolate::enter(options.place, cpus, !options.quick)?;
     isolate::raise_file_limit()?;
     let scale = if options.quick { QUICK } else { FULL };
-    let mut bench = Conductor::new(scale)?;
+    let mut bench = Conductor::new(scale, cpus);
     if !options.quick {
         bench.repeat_until = Some(clock::now() + REPEAT_UNTIL);
     }
     bench.play()?;
     let report = Report {
-        machine: bench.machine(options.inside),
+        machine: bench.machine(options.place),
         scale,
         quick: options.quick,
         rounds: bench.rounds,
@@ -129,15 +128,15 @@ struct Conductor {
 }
 
 impl Conductor {
-    fn new(scale: Scale) -> Result<Self> {
-        Ok(Self {
+    fn new(scale: Scale, cpus: Cpus) -> Self {
+        Self {
             scale,
-            cpus: Cpus::choose()?,
+            cpus,
             repeat_until: None,
             rounds: Vec::new(),
             floors: Vec::new(),
             skipped: Vec::new(),
-        })
+        }
     }
 
     fn play(&mut self) -> Result<()> {
@@ -257,13 +256,13 @@ impl Conductor {
         Ok(())
     }
 
-    fn machine(&self, own_network: bool) -> Machine {
+    fn machine(&self, place: Place) -> Machine {
         Machine {
             processor: proc::processor(),
             kernel: proc::kernel(),
             receiver_cpu: self.cpus.receiver,
             sender_cpu: self.cpus.sender,
-            own_network,
+            place,
         }
     }
 }

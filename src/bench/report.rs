@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::figures::{Figure, Spread, Unit};
+use super::isolate::Place;
 use super::media::Scale;
 use super::payload::{PACKET, Payload};
 use super::receivers::Subject;
@@ -34,8 +35,8 @@ pub(super) struct Machine {
     pub(super) receiver_cpu: Option<usize>,
     /// The generator runs on this one.
     pub(super) sender_cpu: Option<usize>,
-    /// Whether it had a network namespace of its own.
-    pub(super) own_network: bool,
+    /// What it had for itself.
+    pub(super) place: Place,
 }
 
 /// What table, resampler and detector cost alone.
@@ -69,7 +70,7 @@ impl Report {
     /// What the program under test, or the sink that it is held against, did wrong. Nothing else
     /// that the run has shown is worth anything then.
     pub(super) fn disqualified(&self) -> Vec<String> {
-        self.faults(|subject| is_ours(subject))
+        self.faults(is_ours)
     }
 
     /// What the others did wrong: such rounds do not count.
@@ -77,19 +78,21 @@ impl Report {
         self.faults(|subject| !is_ours(subject))
     }
 
+    /// One line for each round.
     fn faults(&self, whose: impl Fn(Subject) -> bool) -> Vec<String> {
         let named = |round: &Round| {
-            let name = format!("{}, {} flows", round.case.subject.name(), round.case.flows);
-            round
-                .faults
-                .iter()
-                .map(move |fault| format!("{name}: {fault}"))
-                .collect::<Vec<_>>()
+            let (name, flows) = (round.case.subject.name(), round.case.flows);
+            let meanwhile = round.disturbed.as_ref().map(|why| format!(" ({why})"));
+            let faults = round.faults.join("; ");
+            format!(
+                "{name}, {flows} flows: {faults}{}",
+                meanwhile.unwrap_or_default()
+            )
         };
         self.rounds
             .iter()
-            .filter(|round| whose(round.case.subject))
-            .flat_map(named)
+            .filter(|round| whose(round.case.subject) && !round.faults.is_empty())
+            .map(named)
             .collect()
     }
 
@@ -107,7 +110,7 @@ impl Report {
         prefer(all, |round| round.disturbed.is_none())
     }
 
-    /// Rounds that were disturbed, and those of them that count all the same.
+    /// How many rounds were disturbed.
     fn disturbed(&self) -> usize {
         self.rounds
             .iter()

@@ -39,7 +39,7 @@ const LOOK: Duration = Duration::from_millis(50);
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Faults that are told in full.
-const TOLD: usize = 5;
+const TOLD: usize = 2;
 
 /// How the server runs.
 #[derive(Debug, Args)]

@@ -45,6 +45,8 @@ pub enum CallEventKind {
 pub struct Playback {
     /// Names it within its call.
     pub id: u64,
+    /// The party that hears it.
+    pub leg: Leg,
     /// The file's name, or what an upload was called.
     pub name: String,
     /// Where it stands.

@@ -97,6 +97,12 @@ name_type!(
     Leg, "a leg", 32
 );
 
+name_type!(
+    /// A sound file in the folder that calls may be played from: a plain name,
+    /// which no path can hide in.
+    SoundName, "a file name", 128
+);
+
 impl Leg {
     /// The party that placed the call.
     pub fn caller() -> Self {

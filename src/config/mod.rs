@@ -82,6 +82,10 @@ pub struct Settings {
     pub retention: Retention,
     /// How calls are captured, if they may be.
     pub capture: Option<CaptureSettings>,
+    /// Sound files that calls may be played from, if any.
+    pub play_dir: Option<PathBuf>,
+    /// How large a sound file may be, bytes.
+    pub play_max_bytes: usize,
     /// Shape of the log.
     pub log_format: LogFormat,
     /// `tracing` filter directives.
@@ -216,6 +220,9 @@ impl Settings {
                 transcript: reader.value("TRANSCRIPT_RETENTION_SECS", retention),
             },
             capture: reader.capture(),
+            play_dir: reader.optional("PLAY_DIR", parse::path),
+            play_max_bytes: reader
+                .value("PLAY_MAX_BYTES", |text| parse::number(text, 1024..=1 << 30)),
             log_format: reader.value("LOG_FORMAT", parse::log_format),
             log_filter: reader.value("RUST_LOG", parse::log_filter),
             warnings: Vec::new(),

@@ -93,6 +93,7 @@ const ASTERISK: &str = "Asterisk";
 const SPEECH: &str = "Speech";
 const STORE: &str = "Calls and store";
 const CAPTURE: &str = "Captures";
+const PLAY: &str = "Audio to calls";
 const OTHER: &str = "Log and files";
 
 const fn plain(
@@ -235,8 +236,8 @@ pub const SETTINGS: &[Setting] = &[
         ASTERISK,
         "MEDIA_FORMAT",
         preset("ulaw"),
-        "ulaw, alaw, gsm, g722, opus, slin, slin12, slin16, slin24, slin32, slin44, slin48, slin96 or slin192",
-        "The format that Asterisk is asked to send. `g722` and `opus` are wide band in no more bandwidth than `ulaw`; `g722`, `gsm` and `opus` need Asterisk's codec module of that name.",
+        "ulaw, alaw, gsm, g722, opus, slin, slin12, slin16, slin24, slin32, slin44, slin48 or slin96",
+        "The format that Asterisk is asked to send. `g722` and `opus` are wide band in no more bandwidth than `ulaw`; `g722`, `gsm` and `opus` need Asterisk's codec module of that name. From `slin44` on packets are longer than an Ethernet frame.",
     ),
     plain(
         ASTERISK,
@@ -365,6 +366,20 @@ pub const SETTINGS: &[Setting] = &[
         preset("1073741824"),
         "a whole number from 262144 to 1099511627776, not below CAPTURE_MAX_BYTES",
         "Bytes of all captures together. The oldest go when a new one needs room; one that runs keeps its own.",
+    ),
+    plain(
+        PLAY,
+        "PLAY_DIR",
+        NONE,
+        "path of a folder",
+        "WAV files that `POST /api/call/{id}/play` may name. Without it, sounds can only be sent along.",
+    ),
+    plain(
+        PLAY,
+        "PLAY_MAX_BYTES",
+        preset("10485760"),
+        "a whole number from 1024 to 1073741824",
+        "How large a sound file may be, sent along or named.",
     ),
     plain(
         OTHER,

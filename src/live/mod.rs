@@ -1,5 +1,6 @@
 //! The running server: sockets, threads, tasks and time around the sans-IO core.
 
+mod advertise;
 pub mod desk;
 mod limits;
 pub mod media;

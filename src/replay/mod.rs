@@ -229,6 +229,10 @@ impl<'a> Replay<'a> {
                     line.end_ms += self.start.ms;
                     self.report.lines.push(line);
                 }
+                Output::Digit(mut digit) => {
+                    digit.at_ms += self.start.ms;
+                    self.report.dtmf.push(digit);
+                }
                 Output::Stats(_) | Output::Event(_) => {}
                 Output::Closed(legs) => self.report.close(legs, self.start.ms),
             }

@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 use super::capture::Capture;
 use super::flows::Flows;
 use crate::call::{
-    AudioAccount, CallId, Finding, GapReason, Leg, LegStats, MediaQuality, TranscriptLine,
+    AudioAccount, CallId, DtmfDigit, Finding, GapReason, Leg, LegStats, MediaQuality,
+    TranscriptLine,
 };
 use crate::session::LegSnapshot;
 use crate::speech::SAMPLES_PER_MS;
@@ -33,6 +34,9 @@ pub struct Report {
     pub broken: Option<String>,
     /// The RTP flows; each is a leg.
     pub flows: Vec<FlowReport>,
+    /// Keys that were pressed, by their packets.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dtmf: Vec<DtmfDigit>,
     /// The transcript.
     pub lines: Vec<TranscriptLine>,
 }
@@ -101,6 +105,7 @@ impl Report {
                     findings: Vec::new(),
                 })
                 .collect(),
+            dtmf: Vec::new(),
             lines: Vec::new(),
         }
     }

@@ -57,6 +57,8 @@ pub(super) struct Spoken {
 pub(super) struct Missing {
     /// Given up.
     pub(super) lost: u64,
+    /// Refused because the sender exceeded its rate.
+    pub(super) shed: u64,
     /// Of a payload type that nobody decodes.
     unknown: u64,
     /// Refused by their decoder.
@@ -235,6 +237,7 @@ impl Audio {
         let parts = [
             (GapReason::UnknownPayload, missing.unknown),
             (GapReason::DecodeError, missing.refused),
+            (GapReason::OverloadShed, missing.shed),
             (GapReason::NetLoss, missing.lost),
             (rest, u64::MAX),
         ]
@@ -243,7 +246,7 @@ impl Audio {
             left -= part;
             (reason, part)
         });
-        let lost = parts[2].1;
+        let lost = parts[3].1;
         self.stats.lost += lost;
         self.stats.silent += samples - lost;
         if self.depth == Depth::Ordered {

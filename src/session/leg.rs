@@ -3,14 +3,13 @@
 use std::mem;
 use std::time::Instant;
 
-use asterscribe_codecs::Payload;
-use asterscribe_rtp::{
-    Placed, Receiver, ReceiverConfig, Refusal, Released, ReorderConfig, Verdict,
-};
+use asterscribe_rtp::events::KeyPress;
+use asterscribe_rtp::{Receiver, ReceiverConfig, Refusal, Released, ReorderConfig, Verdict};
 
-use super::audio::{Audio, Spoken};
+use super::audio::Spoken;
 use super::doctor::{Doctor, Expected};
 use super::ledger::Outcome;
+use super::stream::Stream;
 use super::{LegSnapshot, SessionConfig};
 use crate::call::{CallEvent, Leg, LegStats};
 use crate::speech::{SAMPLES_PER_MS, Utterance};
@@ -20,7 +19,7 @@ use crate::speech::{SAMPLES_PER_MS, Utterance};
 pub(super) struct LegMedia {
     leg: Leg,
     receiver: Receiver,
-    audio: Audio,
+    stream: Stream,
     /// The latest time this leg was told.
     now: Instant,
 }
@@ -38,7 +37,7 @@ impl LegMedia {
         Self {
             leg,
             receiver,
-            audio: Audio::new(config, opened),
+            stream: Stream::new(config, opened),
             now: opened,
         }
     }
@@ -53,45 +52,61 @@ impl LegMedia {
         self.run_due(arrived);
         let now = self.advance(arrived);
         match self.receiver.receive(now, datagram) {
-            Verdict::Refused(Refusal::Late) => self.audio.came_late(),
-            Verdict::Refused(Refusal::Malformed(_)) => self.audio.doctor.refused(),
+            Verdict::InOrder(packet) => {
+                self.stream.packet(packet);
+                self.receiver.set_clock_rate(self.stream.clock());
+            }
+            Verdict::Refused(Refusal::Late) => self.stream.audio.came_late(),
+            Verdict::Refused(Refusal::Malformed(_)) => self.stream.audio.doctor.refused(),
             Verdict::Refused(_) | Verdict::OnProbation | Verdict::Accepted => {}
         }
         self.drain(now);
+        self.stream.look_at_quality(now, self.receiver.jitter());
     }
 
     /// What will come, by who named the leg's source.
     pub(super) fn expect(&mut self, now: Instant, expected: Expected) {
         // The leg's own clock stays: packets that came before its naming follow.
-        self.audio.doctor.expect(now, expected);
+        self.stream.audio.doctor.expect(now, expected);
     }
 
     /// Who watches it.
     pub(super) fn doctor(&mut self) -> &mut Doctor {
-        &mut self.audio.doctor
+        &mut self.stream.audio.doctor
     }
 
     /// Whether nothing has come since its source was named.
     pub(super) fn is_unheard(&self) -> bool {
-        self.audio.doctor.is_unheard()
+        self.stream.audio.doctor.is_unheard()
     }
 
     /// What has begun or ended to be wrong with it.
     pub(super) fn take_news(&mut self) -> Vec<CallEvent> {
-        let mut news = self.audio.doctor.take_news();
+        let mut news = self.stream.audio.doctor.take_news();
         for event in &mut news {
             event.leg = Some(self.leg.clone());
         }
         news
     }
 
+    /// The next key that the party has pressed by now.
+    pub(super) fn take_key(&mut self) -> Option<KeyPress> {
+        self.stream.take_key(self.now)
+    }
+
     /// When to call [`Self::on_timer`]: a gap's wait is over, the party has
     /// fallen silent, or something has lasted long enough to be wrong.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let waiting = self.receiver.deadline();
-        let audio = self.audio.falls_idle();
-        let doctor = self.audio.doctor.deadline();
-        waiting.into_iter().chain(audio).chain(doctor).min()
+        let audio = self.stream.audio.falls_idle();
+        let doctor = self.stream.audio.doctor.deadline();
+        let key = self.stream.key_deadline();
+        waiting
+            .into_iter()
+            .chain(audio)
+            .chain(doctor)
+            .chain(key)
+            .min()
     }
 
     pub(super) fn on_timer(&mut self, now: Instant) {
@@ -106,17 +121,17 @@ impl LegMedia {
         let now = self.advance(now);
         self.receiver.close();
         self.drain(now);
-        self.audio.flush();
-        self.audio.doctor.close(now);
+        self.stream.close();
+        self.stream.audio.doctor.close(now);
     }
 
     pub(super) fn take_spoken(&mut self) -> Vec<Spoken> {
-        mem::take(&mut self.audio.done)
+        mem::take(&mut self.stream.audio.done)
     }
 
     /// Start and end of an utterance on the call's clock, milliseconds.
     pub(super) fn call_times(&self, utterance: &Utterance) -> (u64, u64) {
-        let origin = self.audio.origin() / SAMPLES_PER_MS;
+        let origin = self.stream.audio.origin() / SAMPLES_PER_MS;
         (
             origin + utterance.start / SAMPLES_PER_MS,
             origin + utterance.end() / SAMPLES_PER_MS,
@@ -125,30 +140,31 @@ impl LegMedia {
 
     /// Speech was handed to recognition, in 16 kHz samples.
     pub(super) fn count_speech(&mut self, samples: u64) {
-        self.audio.stats.speech += samples;
+        self.stream.audio.stats.speech += samples;
     }
 
     /// Recognition has answered for `utterances` that hold this much audio.
     pub(super) fn count_settled(&mut self, outcome: Outcome, utterances: u64, audio: u64) {
-        let stats = &mut self.audio.stats;
+        let stats = &mut self.stream.audio.stats;
         *match outcome {
             Outcome::Transcribed | Outcome::NoWords => &mut stats.utterances,
             Outcome::Gap(_) => &mut stats.unrecognised,
         } += utterances;
-        self.audio.ledger.settle(audio, outcome);
+        self.stream.audio.ledger.settle(audio, outcome);
     }
 
     pub(super) fn snapshot(&self) -> LegSnapshot {
         LegSnapshot {
             stats: self.stats(),
-            audio: self.audio.ledger.account(),
-            findings: self.audio.doctor.findings().to_vec(),
+            audio: self.stream.audio.ledger.account(),
+            quality: self.stream.quality(self.receiver.jitter()),
+            findings: self.stream.audio.doctor.findings().to_vec(),
             ..LegSnapshot::new(self.leg.clone())
         }
     }
 
     pub(super) fn stats(&self) -> LegStats {
-        let (rtp, audio) = (self.receiver.stats(), &self.audio.stats);
+        let (rtp, audio) = (self.receiver.stats(), &self.stream.audio.stats);
         LegStats {
             received: rtp.received,
             decoded: audio.decoded,
@@ -162,7 +178,7 @@ impl LegMedia {
             rtcp: rtp.rtcp,
             not_rtp: rtp.other.total(),
             sequence_jump: rtp.sequence_jump,
-            overload_shed: 0,
+            overload_shed: rtp.over_rate,
             foreign_ssrc: rtp.foreign_ssrc,
             restarts: rtp.restarts,
             not_audio: audio.not_audio,
@@ -183,10 +199,15 @@ impl LegMedia {
         while let Some(due) = self.deadline().filter(|&due| due <= until) {
             let now = self.advance(due);
             self.drain(now);
-            if self.audio.falls_idle().is_some_and(|idle| idle <= now) {
-                self.audio.flush();
+            if self
+                .stream
+                .audio
+                .falls_idle()
+                .is_some_and(|idle| idle <= now)
+            {
+                self.stream.audio.flush();
             }
-            self.audio.doctor.tick(now);
+            self.stream.audio.doctor.tick(now);
             if self.deadline() == Some(due) {
                 break;
             }
@@ -203,22 +224,11 @@ impl LegMedia {
     fn drain(&mut self, now: Instant) {
         while let Some(released) = self.receiver.poll(now) {
             match released {
-                Released::Packet(Placed {
-                    time,
-                    payload_type,
-                    payload,
-                    arrived,
-                    ..
-                }) => match Payload::classify(payload_type.get()) {
-                    Payload::Audio(codec) => {
-                        self.audio
-                            .packet(codec, payload_type.get(), time.0, payload, arrived);
-                    }
-                    other => self.audio.not_audio(other, payload_type.get(), arrived),
-                },
-                Released::Lost { count } => self.audio.missing.lost += count,
-                Released::Restart { .. } => self.audio.restart(),
+                Released::Packet(packet) => self.stream.packet(packet),
+                Released::Lost { count, shed } => self.stream.lost(count, shed),
+                Released::Restart { .. } => self.stream.restart(),
             }
         }
+        self.receiver.set_clock_rate(self.stream.clock());
     }
 }

@@ -14,26 +14,26 @@
 
 mod audio;
 mod doctor;
+mod io;
 mod jobs;
 mod ledger;
 mod leg;
+mod stream;
 #[cfg(test)]
 mod tests;
 mod timeline;
 
 use std::collections::VecDeque;
 use std::mem;
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use crate::call::{
-    AudioAccount, CallEvent, Finding, GapReason, Leg, LegStats, MediaQuality, TranscriptLine,
-};
+use crate::call::{DtmfDigit, GapReason, Leg, LegStats, TranscriptLine};
+use crate::speech::Utterance;
 use crate::speech::segmenter::SegmenterConfig;
-use crate::speech::{Recognition, SAMPLES_PER_MS, Utterance};
 
 use self::audio::Spoken;
 pub use self::doctor::{Arrival, Expected};
+pub use self::io::{Input, LegIndex, LegSnapshot, Output};
 pub use self::jobs::JobId;
 use self::jobs::{JobLedger, Settled};
 use self::ledger::Outcome;
@@ -80,105 +80,6 @@ impl Default for SessionConfig {
             stats_interval: Duration::from_secs(1),
             closing_wait: Duration::from_secs(60),
             max_jobs: 64,
-        }
-    }
-}
-
-/// A leg of one session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct LegIndex(usize);
-
-/// What happens to a call.
-#[derive(Debug)]
-pub enum Input<'a> {
-    /// A datagram from the leg's source.
-    Datagram {
-        /// The leg; one that the session does not have is ignored.
-        leg: LegIndex,
-        /// The UDP payload.
-        bytes: &'a [u8],
-    },
-    /// RTP comes from a source that nobody named, while the leg hears nothing.
-    Elsewhere {
-        /// The leg; one that the session does not have is ignored.
-        leg: LegIndex,
-        /// The stranger.
-        from: SocketAddr,
-        /// Whom the leg waits for.
-        named: SocketAddr,
-        /// The stranger's packets within the last half second.
-        packets: u64,
-    },
-    /// The kernel dropped that many datagrams of the socket that the call's legs share.
-    KernelDrops(u64),
-    /// The time that [`Output::Wait`] named has come, or any other.
-    Timer,
-    /// A job was answered.
-    Recognised {
-        /// The job.
-        job: JobId,
-        /// The words, or why there are none.
-        result: Result<Recognition, GapReason>,
-    },
-    /// The call is over: no datagram will follow.
-    Hangup,
-}
-
-/// What a call wants done.
-#[derive(Debug, PartialEq)]
-pub enum Output {
-    /// Nothing until this time, or until the next input if there is none.
-    Wait(Option<Instant>),
-    /// Recognise this and answer with [`Input::Recognised`].
-    Transcribe {
-        /// To be given back with the answer.
-        job: JobId,
-        /// The audio.
-        samples: Vec<i16>,
-    },
-    /// A line of the transcript, in order.
-    Line(TranscriptLine),
-    /// Something happened to a leg's media.
-    Event(CallEvent),
-    /// The legs' counters have changed.
-    Stats(Vec<LegSnapshot>),
-    /// All lines are out; the session has nothing more to say.
-    Closed(Vec<LegSnapshot>),
-}
-
-/// A leg as it stands.
-#[derive(Debug, Clone, PartialEq)]
-pub struct LegSnapshot {
-    /// The label.
-    pub leg: Leg,
-    /// The counters.
-    pub stats: LegStats,
-    /// What became of its audio.
-    pub audio: AudioAccount,
-    /// How well its packets arrive.
-    pub quality: Option<MediaQuality>,
-    /// What is or was wrong with it.
-    pub findings: Vec<Finding>,
-}
-
-impl LegSnapshot {
-    /// A leg of which nothing has been heard.
-    pub fn new(leg: Leg) -> Self {
-        Self {
-            leg,
-            stats: LegStats::default(),
-            audio: AudioAccount::default(),
-            quality: None,
-            findings: Vec::new(),
-        }
-    }
-
-    /// Its times, as of a call clock that began so much earlier.
-    pub fn shift(&mut self, ms: u64) {
-        self.audio.start += ms * SAMPLES_PER_MS;
-        for finding in &mut self.findings {
-            finding.since_ms += ms;
-            finding.until_ms = finding.until_ms.map(|until| until + ms);
         }
     }
 }
@@ -417,8 +318,18 @@ impl Session {
         }
     }
 
-    /// Turns a leg's finished utterances into jobs.
+    /// Turns a leg's finished utterances into jobs, and gives out the keys of its party.
     fn collect(&mut self, index: usize) {
+        while let Some(key) = self.legs[index].take_key() {
+            let end = key.began + key.duration;
+            let at = end.saturating_duration_since(self.opened);
+            self.outputs.push_back(Output::Digit(DtmfDigit {
+                at_ms: millis(at),
+                digit: key.digit,
+                duration_ms: millis(key.duration),
+                leg: self.legs[index].leg().clone(),
+            }));
+        }
         for Spoken { utterance, audio } in self.legs[index].take_spoken() {
             let (start_ms, end_ms) = self.legs[index].call_times(&utterance);
             let Utterance { samples, .. } = utterance;
@@ -488,4 +399,8 @@ impl Session {
     fn snapshots(&self) -> Vec<LegSnapshot> {
         self.legs.iter().map(LegMedia::snapshot).collect()
     }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::clock;
+use crate::speech::Recognition;
 
 const PACKET: Duration = Duration::from_millis(20);
 
@@ -46,7 +47,7 @@ impl Rig {
                 }
                 Output::Transcribe { job, samples } => self.jobs.push((job, samples.len())),
                 Output::Line(line) => self.lines.push(line),
-                Output::Stats(_) | Output::Event(_) => {}
+                Output::Stats(_) | Output::Event(_) | Output::Digit(_) => {}
                 Output::Closed(legs) => self.closed = Some(legs),
             }
         }

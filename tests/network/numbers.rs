@@ -56,7 +56,7 @@ fn half_a_day() -> Row {
         "N5",
         case,
         format!(
-            "{} packets, {hours} min of `sender_silence`: exact to the sample",
+            "{} packets, {hours} min of `sender_silence`: the span and every gap exact",
             arrivals.len()
         ),
     )

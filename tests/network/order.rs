@@ -145,10 +145,13 @@ fn jittery(script: &Script, jitter: u64) -> Row {
     Row::new("N3", case, result)
 }
 
+/// How long a packet waits in the network.
+type Delay = fn(&Sent) -> Duration;
+
 /// A queue in the network that stops and then delivers everything at once, in order.
 fn frozen(script: &Script) -> Vec<Row> {
     let long_script = Script::new(Format::Slin16).speak(600, 20);
-    let cases: [(&str, &Script, fn(&Sent) -> Duration); 3] = [
+    let cases: [(&str, &Script, Delay); 3] = [
         ("a spike of 500 ms every 5 s", script, |sent| {
             let phase = sent.at.as_millis() % 5_000;
             MS * 500u32.saturating_sub(u32::try_from(phase).unwrap_or(u32::MAX))
@@ -171,7 +174,7 @@ fn frozen(script: &Script) -> Vec<Row> {
             },
         ),
     ];
-    let run = |(case, script, delay): (&str, &Script, fn(&Sent) -> Duration)| {
+    let run = |(case, script, delay): (&str, &Script, Delay)| {
         let arrivals = fifo(&script.sent, delay);
         let oracle = Oracle::new(&script.sent, &arrivals);
         let heard = hear(&arrivals, hear_everything());

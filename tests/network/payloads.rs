@@ -5,9 +5,10 @@ use std::time::Duration;
 use asterscribe::call::GapReason;
 use asterscribe_codecs::AudioDecoder;
 use asterscribe_codecs::g711::{encode_alaw, encode_ulaw};
+use asterscribe_rtp::testkit::netem::{Loss, NetemConfig};
 
 use crate::oracle::Oracle;
-use crate::rig::{Format, PER_MS, Script, hear, hear_everything, noise, perfect};
+use crate::rig::{Format, PER_MS, Script, hear, hear_everything, noise, perfect, through};
 use crate::table::Row;
 
 pub(crate) fn rows() -> Vec<Row> {
@@ -16,6 +17,7 @@ pub(crate) fn rows() -> Vec<Row> {
     rows.push(odd_lengths());
     rows.push(every_payload_type());
     rows.extend(not_audio());
+    rows.push(keys());
     rows.extend(silences());
     rows
 }
@@ -172,6 +174,52 @@ fn not_audio() -> Vec<Row> {
     Oracle::new(&script.sent, &arrivals).check(&hear(&arrivals, hear_everything()), case);
     rows.push(Row::new("N8", case, "20 ms of `decode_error`"));
     rows
+}
+
+/// Four keys as telephone events: an update every 20 ms, the end three times.
+fn keys() -> Row {
+    let case = "the keys 1, 5, 5 and # as telephone events, ends sent three times, 30 % of the packets lost";
+    let mut script = Script::new(Format::Slin16).speak(50, 20);
+    for event in [1, 5, 5, 11] {
+        let (begin, began) = (script.position, script.at);
+        for update in 1..=13u16 {
+            let is_end = update > 10;
+            let length = update.min(10) * 160;
+            let payload = [
+                &[event, u8::from(is_end) << 7 | 10][..],
+                &length.to_be_bytes(),
+            ]
+            .concat();
+            script.marker = update == 1;
+            script.raw(
+                101,
+                &payload,
+                (begin, begin),
+                Some(GapReason::SenderSilence),
+            );
+            script.at += Duration::from_millis(if is_end { 0 } else { 20 });
+        }
+        script.at = began;
+        script = script.pause(300, false).speak(50, 20);
+    }
+    let expected = [('1', 200), ('5', 200), ('5', 200), ('#', 200)];
+    let heard = hear(&perfect(&script.sent), hear_everything());
+    assert_eq!(heard.keys, expected, "{case}");
+    let loss = NetemConfig {
+        loss: Loss::Uniform(0.3),
+        ..NetemConfig::default()
+    };
+    for seed in 0..10 {
+        let heard = hear(&through(&script.sent, loss, seed), hear_everything());
+        let pressed: Vec<_> = heard.keys.iter().map(|(key, _)| *key).collect();
+        assert_eq!(pressed, ['1', '5', '5', '#'], "{case}, seed {seed}");
+        assert!(heard.audio.is_conserved());
+    }
+    Row::new(
+        "N8",
+        case,
+        "each said once, in order, in all of 10 runs; never heard as audio",
+    )
 }
 
 fn silences() -> Vec<Row> {

@@ -224,6 +224,8 @@ pub(crate) struct Heard {
     pub(crate) audio: AudioAccount,
     pub(crate) stats: LegStats,
     pub(crate) lines: Vec<TranscriptLine>,
+    /// Keys, with how long each was held, milliseconds.
+    pub(crate) keys: Vec<(char, u64)>,
 }
 
 /// How often a server looks at its timers.
@@ -267,6 +269,7 @@ struct Ear {
     due: Option<Instant>,
     jobs: Vec<Vec<i16>>,
     lines: Vec<TranscriptLine>,
+    keys: Vec<(char, u64)>,
     closed: Option<Vec<LegSnapshot>>,
     looked: Instant,
 }
@@ -281,6 +284,7 @@ impl Ear {
             due: None,
             jobs: Vec::new(),
             lines: Vec::new(),
+            keys: Vec::new(),
             closed: None,
             looked: origin(),
         }
@@ -322,6 +326,7 @@ impl Ear {
                     self.session.handle(now, Input::Recognised { job, result });
                 }
                 Output::Line(line) => self.lines.push(line),
+                Output::Digit(key) => self.keys.push((key.digit, key.duration_ms)),
                 Output::Closed(legs) => self.closed = Some(legs),
                 _ => {}
             }
@@ -356,6 +361,7 @@ impl Ear {
             audio: leg.audio,
             stats: leg.stats,
             lines: self.lines,
+            keys: self.keys,
         }
     }
 }

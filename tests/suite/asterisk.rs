@@ -5,8 +5,10 @@
 )]
 
 mod capture;
+mod formats;
 mod lifecycle;
 mod limit;
+mod play;
 mod stasis;
 mod stop;
 mod tap;
@@ -36,9 +38,15 @@ pub(crate) struct Rig {
 impl Rig {
     /// Starts both, or skips where this machine cannot have that Asterisk.
     pub(crate) fn start(release: Release) -> Option<Self> {
+        Self::start_with(release, &[])
+    }
+
+    /// Starts both, the server with `settings` of its own.
+    pub(crate) fn start_with(release: Release, own: &[(&str, &str)]) -> Option<Self> {
         let root = available(asterisk::install(release))?;
         let asterisk = Instance::start(&root, &Options::default()).unwrap();
-        let server = Server::start(BINARY, &settings(&asterisk)).unwrap();
+        let settings = [&settings(&asterisk), own].concat();
+        let server = Server::start(BINARY, &settings).unwrap();
         let rig = Self { asterisk, server };
         rig.await_connected();
         Some(rig)
@@ -65,6 +73,11 @@ impl Rig {
 
     /// Places a call whose channel of that id enters our application.
     pub(crate) fn call_into_stasis(&self, id: &str, speaker: &str) {
+        self.call_into_stasis_in("ulaw", id, speaker);
+    }
+
+    /// Likewise, the caller's own format being `formats`.
+    pub(crate) fn call_into_stasis_in(&self, formats: &str, id: &str, speaker: &str) {
         let endpoint = format!("Local/{speaker}@kit/n");
         let query = [
             ("endpoint", endpoint.as_str()),
@@ -72,7 +85,7 @@ impl Rig {
             ("extension", "stasis"),
             ("priority", "1"),
             ("channelId", id),
-            ("formats", "ulaw"),
+            ("formats", formats),
         ];
         self.asterisk
             .ari_ok("POST", "/channels", &query, None)

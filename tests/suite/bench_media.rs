@@ -1,9 +1,5 @@
 //! The bench measures, keeps its books, and would say so if they did not
 //! balance. How fast anything was is not looked at.
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test that cannot be set up has failed"
-)]
 
 use std::collections::BTreeSet;
 use std::time::Duration;

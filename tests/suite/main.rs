@@ -18,6 +18,7 @@ mod desk_stop;
 mod hostile_traffic;
 mod hostile_udp;
 mod media_doctor;
+mod play;
 mod replay_captures;
 mod replay_formats;
 mod replay_golden;

@@ -9,6 +9,7 @@ use std::fs;
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
 
+use asterscribe_testkit::page;
 use asterscribe_testkit::server::Server;
 use serde_json::Value;
 
@@ -31,7 +32,7 @@ fn range(ports: u16) -> String {
     format!("{first}-{}", first + 2 * ports - 1)
 }
 
-fn server(ports: u16) -> Server {
+pub(crate) fn server(ports: u16) -> Server {
     let range = range(ports);
     Server::start(BINARY, &[("RTP_MODE", "per-call"), ("RTP_PORTS", &range)]).unwrap()
 }
@@ -84,6 +85,14 @@ fn without_a_free_port_a_registration_is_refused_and_leaves_nothing() {
         says(health, "0 free, 1 resting, 2 leased")
     });
     assert_eq!(register_leg(&server, "call-1", "b", source(9)).status, 503);
+    page::assert_row(
+        "docs/limits.md",
+        "L1",
+        &[
+            "`RTP_MODE=per-call` with three ports, a fourth leg",
+            "503 `no-rtp-port` with `Retry-After` within the request; no call, no port, no file left behind",
+        ],
+    );
 }
 
 #[test]
@@ -107,26 +116,26 @@ fn few_open_files_mean_fewer_calls_and_a_server_that_still_answers() {
         .map(|_| TcpStream::connect(address).unwrap())
         .collect();
     drop(idle);
+    let register = |n: u64, leg: &str, port: u64| {
+        let port = u16::try_from(port).unwrap();
+        register_leg(&server, &format!("call-{n}"), leg, source(port))
+    };
     for n in 0..max {
-        for (leg, side) in [("a", 0), ("b", 1)] {
-            let port = u16::try_from(1 + 2 * n + side).unwrap();
-            let answer = register_leg(&server, &format!("call-{n}"), leg, source(port));
-            assert_eq!(answer.status, 201, "call {n} of {max}: {}", answer.text);
-        }
+        let answer = register(n, "a", 1 + n);
+        assert_eq!(answer.status, 201, "call {n} of {max}: {}", answer.text);
     }
-    let answer = register_leg(&server, "beyond", "a", source(60_000));
-    assert_problem(&answer, "/api/call/beyond/media", 503, "at-capacity");
-    // Legs beyond two a call meet the limit as well, not the system's.
-    let refused = (0..14).find_map(|n| {
-        let answer = register_leg(&server, "call-0", &format!("more-{n}"), source(60_001 + n));
-        (answer.status != 201).then_some(answer)
-    });
-    assert_problem(
-        &refused.unwrap(),
-        "/api/call/call-0/media",
-        503,
-        "no-rtp-port",
-    );
+    let answer = register(max, "a", 60_000);
+    let path = format!("/api/call/call-{max}/media");
+    assert_problem(&answer, &path, 503, "at-capacity");
+    // A call has two legs as a rule. Beyond that it is the ports' own limit that refuses, not the system.
+    for n in 0..max {
+        let answer = register(n, "b", 1001 + n);
+        assert_eq!(answer.status, 201, "call {n} of {max}: {}", answer.text);
+    }
+    let refused = (0..14).map(|n| register(0, &format!("more-{n}"), 60_001 + n));
+    let refused = refused.into_iter().find(|answer| answer.status != 201);
+    let path = "/api/call/call-0/media";
+    assert_problem(&refused.unwrap(), path, 503, "no-rtp-port");
     hang_up(&server, "call-1");
     await_complete(&server, "call-1");
     let errors = server
@@ -134,4 +143,12 @@ fn few_open_files_mean_fewer_calls_and_a_server_that_still_answers() {
         .into_iter()
         .filter(|line| line["level"] == "ERROR");
     assert_eq!(errors.collect::<Vec<_>>(), [Value::Null; 0]);
+    page::assert_row(
+        "docs/limits.md",
+        "L2",
+        &[
+            "`ulimit -n 256`, 300 idle connections, more calls than fit",
+            "fewer calls are offered from the start; beyond them 503 `at-capacity` or `no-rtp-port`; no error, and the API answers",
+        ],
+    );
 }

@@ -14,8 +14,8 @@ pub(super) const DELAY: usize = TAPS;
 /// Input samples that an output sample is made of.
 const TAPS: usize = 64;
 
-/// Running sums side by side, so that the compiler may add them at once.
-const LANES: usize = 8;
+/// Pairs of outputs that are worked out together; a block is a whole number of these.
+const LANES: usize = 16;
 
 /// In cycles per output sample, the middle of the transition from 3.4 kHz,
 /// which telephony keeps, to 4 kHz, above which there are only images.
@@ -43,10 +43,23 @@ impl Doubler {
         input[..TAPS].copy_from_slice(&self.past);
         input[TAPS..].copy_from_slice(block);
         let phases = &*PHASES;
-        // The window of output 2n and 2n + 1 has input n - 32 in its middle.
-        for (window, pair) in input[1..].windows(TAPS).zip(out.chunks_exact_mut(2)) {
-            pair[0] = dot(window, &phases[0]);
-            pair[1] = dot(window, &phases[1]);
+        for (start, out) in (1..).step_by(LANES).zip(out.chunks_exact_mut(2 * LANES)) {
+            // Side by side, so that the compiler may add them at once; the
+            // lengths are part of the types, so that it checks no bounds.
+            // The window of output pair n has input n - 32 in its middle.
+            let mut sums = [[0.0; LANES]; 2];
+            let windows = input[start..].windows(LANES);
+            for (samples, (on, between)) in windows.zip(phases[0].iter().zip(&phases[1])) {
+                let samples: &[f32; LANES] =
+                    samples.first_chunk().expect("a window is as long as it is");
+                for lane in 0..LANES {
+                    sums[0][lane] += samples[lane] * on;
+                    sums[1][lane] += samples[lane] * between;
+                }
+            }
+            for (pair, lane) in out.as_chunks_mut::<2>().0.iter_mut().zip(0..) {
+                *pair = sums.map(|sums| sums[lane]);
+            }
         }
         self.past.copy_from_slice(&input[BLOCK..]);
     }
@@ -54,16 +67,6 @@ impl Doubler {
     pub(super) fn reset(&mut self) {
         self.past = [0.0; TAPS];
     }
-}
-
-fn dot(window: &[f32], phase: &[f32; TAPS]) -> f32 {
-    let mut sums = [0.0; LANES];
-    for (samples, taps) in window.chunks_exact(LANES).zip(phase.as_chunks::<LANES>().0) {
-        for lane in 0..LANES {
-            sums[lane] += samples[lane] * taps[lane];
-        }
-    }
-    sums.iter().sum()
 }
 
 /// Every other value of the windowed sinc, from the oldest input sample on,

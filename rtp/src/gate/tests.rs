@@ -20,7 +20,9 @@ fn packets_that_overtake_the_naming_come_back_in_order() {
             Route::Held
         );
     }
+    assert_eq!(gate.strangers().collect::<Vec<_>>(), [(source, 3)]);
     let held = gate.admit(t0 + MS * 3, source, 7).unwrap();
+    assert_eq!(gate.strangers().count(), 0);
     assert_eq!(
         held.iter().map(|h| h.bytes[3]).collect::<Vec<_>>(),
         [0, 1, 2]

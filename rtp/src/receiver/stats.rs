@@ -8,7 +8,7 @@ use crate::wire::{Malformed, Protocol};
 ///
 /// `datagrams = received + malformed + rtcp + other`, and
 /// `received = released + held + on_probation + late + too_old + duplicate +
-/// overflow + foreign_ssrc + sequence_jump + closed`.
+/// overflow + over_rate + foreign_ssrc + sequence_jump + closed`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ReceiverStats {
     /// Everything that was handed in.
@@ -19,7 +19,7 @@ pub struct ReceiverStats {
     pub released: u64,
     /// Waiting to be handed out, now.
     pub held: u64,
-    /// Waiting to be believed, now: 0 or 1.
+    /// Waiting to be believed, now.
     pub on_probation: u64,
     /// Refused: their place had been given up. Each of them is among `lost`.
     pub late: u64,
@@ -29,6 +29,8 @@ pub struct ReceiverStats {
     pub duplicate: u64,
     /// Refused: the buffer was full because nobody polled.
     pub overflow: u64,
+    /// Refused: beyond the leg's rate.
+    pub over_rate: u64,
     /// Refused: of another SSRC while the leg's own spoke, or of one that did not go on.
     pub foreign_ssrc: u64,
     /// Refused: far from the sequence, and nothing followed there.
@@ -39,6 +41,8 @@ pub struct ReceiverStats {
     pub reordered: u64,
     /// Never arrived, or not in time; not part of `received`.
     pub lost: u64,
+    /// Among `lost`: came in and were refused for the leg's rate.
+    pub shed: u64,
     /// Timelines that replaced another.
     pub restarts: u64,
     /// Broken RTP.
@@ -97,15 +101,15 @@ impl ReceiverStats {
     }
 
     /// Every reason of refusal by its stable name, with its count.
-    pub fn refusals(&self) -> [(&'static str, u64); 22] {
+    pub fn refusals(&self) -> [(&'static str, u64); 23] {
         REFUSALS.map(|refusal| {
             let mut copy = *self;
             (refusal.name(), *copy.slot(refusal))
         })
     }
 
-    pub(super) fn count(&mut self, refusal: Refusal) {
-        *self.slot(refusal) += 1;
+    pub(super) fn count(&mut self, refusal: Refusal, packets: u64) {
+        *self.slot(refusal) += packets;
     }
 
     fn slot(&mut self, refusal: Refusal) -> &mut u64 {
@@ -114,6 +118,7 @@ impl ReceiverStats {
             Refusal::TooOld => &mut self.too_old,
             Refusal::Duplicate => &mut self.duplicate,
             Refusal::Overflow => &mut self.overflow,
+            Refusal::OverRate => &mut self.over_rate,
             Refusal::ForeignSsrc => &mut self.foreign_ssrc,
             Refusal::SequenceJump => &mut self.sequence_jump,
             Refusal::Closed => &mut self.closed,
@@ -164,11 +169,12 @@ impl OtherCounts {
     }
 }
 
-const REFUSALS: [Refusal; 22] = [
+const REFUSALS: [Refusal; 23] = [
     Refusal::Late,
     Refusal::TooOld,
     Refusal::Duplicate,
     Refusal::Overflow,
+    Refusal::OverRate,
     Refusal::ForeignSsrc,
     Refusal::SequenceJump,
     Refusal::Closed,
@@ -203,7 +209,7 @@ mod tests {
         assert!(names.iter().all(|name| snake_case(name)), "{names:?}");
         for (index, refusal) in REFUSALS.into_iter().enumerate() {
             let mut stats = ReceiverStats::default();
-            stats.count(refusal);
+            stats.count(refusal, 1);
             let counts = stats.refusals().map(|(_, count)| count);
             assert_eq!(counts.iter().sum::<u64>(), 1);
             assert_eq!(counts[index], 1, "{}", refusal.name());
@@ -217,7 +223,7 @@ mod tests {
             ..ReceiverStats::default()
         };
         assert!(!stats.is_balanced());
-        stats.count(Refusal::Malformed(Malformed::TooShort));
+        stats.count(Refusal::Malformed(Malformed::TooShort), 1);
         assert!(stats.is_balanced());
         stats.received = 1;
         assert!(!stats.is_balanced());

@@ -20,7 +20,7 @@ pub(super) struct Timeline {
     /// Highest number accepted, and the timestamp that came with it.
     pub(super) newest: ExtSeq,
     pub(super) newest_time: ExtRtpTime,
-    /// When a packet last fitted this timeline.
+    /// When a packet last led it on; a late one or a copy is no sign of life.
     pub(super) spoke: Instant,
 }
 
@@ -46,9 +46,10 @@ impl Timeline {
     }
 
     /// Notes an accepted packet; `false` if a newer one was accepted before it.
-    pub(super) fn advance(&mut self, seq: ExtSeq, time: ExtRtpTime) -> bool {
+    pub(super) fn advance(&mut self, now: Instant, seq: ExtSeq, time: ExtRtpTime) -> bool {
         let in_order = seq >= self.newest;
         if in_order {
+            self.spoke = now;
             self.newest = seq;
             self.newest_time = time;
         }

@@ -1,17 +1,31 @@
 //! What becomes of a datagram, and by which name a refusal is counted.
 
-use crate::reorder::Rejected;
+use crate::reorder::{Placed, Rejected};
 use crate::wire::Malformed;
 
 /// What became of a datagram at once.
+#[must_use = "a packet in order is handed out here and nowhere else"]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
-    /// It will be released.
+pub enum Verdict<'a> {
+    /// It is the next one, and nothing waits before it: here it is, counted as
+    /// released. Polling does not give it again.
+    InOrder(Placed<'a>),
+    /// Polling will release it.
     Accepted,
-    /// Kept until its successor shows whether it begins a new timeline.
+    /// Kept until it shows whether it begins a new timeline.
     OnProbation,
     /// Dropped and counted.
     Refused(Refusal),
+}
+
+impl Verdict<'_> {
+    /// Why it was dropped, if it was.
+    pub const fn refusal(&self) -> Option<Refusal> {
+        match self {
+            Self::Refused(refusal) => Some(*refusal),
+            Self::InOrder(_) | Self::Accepted | Self::OnProbation => None,
+        }
+    }
 }
 
 /// Why a datagram was dropped.
@@ -27,6 +41,8 @@ pub enum Refusal {
     Duplicate,
     /// The reorder buffer is full because it was not polled.
     Overflow,
+    /// Beyond the leg's rate.
+    OverRate,
     /// Another SSRC while the leg's own spoke, or one that did not go on.
     ForeignSsrc,
     /// Far from the sequence, and nothing followed it there.
@@ -44,6 +60,7 @@ impl Refusal {
             Self::TooOld => "too_old",
             Self::Duplicate => "duplicate",
             Self::Overflow => "overflow",
+            Self::OverRate => "over_rate",
             Self::ForeignSsrc => "foreign_ssrc",
             Self::SequenceJump => "sequence_jump",
             Self::Closed => "closed",

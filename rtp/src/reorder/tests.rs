@@ -11,9 +11,11 @@ const START: u64 = 70_000;
 enum Out {
     Packet(u64),
     Lost(u64),
+    /// How many, and how many of them for their rate.
+    Shed(u64, u64),
     Restart(RestartReason),
 }
-use Out::{Lost, Packet};
+use Out::{Lost, Packet, Shed};
 
 fn at(ms: u64) -> Instant {
     testkit::origin() + Duration::from_millis(ms)
@@ -31,7 +33,13 @@ fn placed(seq: u64, arrived: Instant, payload: &[u8]) -> Placed<'_> {
 }
 
 fn put(reorder: &mut Reorder, seq: u64, ms: u64) -> Result<(), Rejected> {
-    reorder.insert(at(ms), placed(seq, at(ms), &seq.to_be_bytes()))
+    insert(reorder, placed(seq, at(ms), &seq.to_be_bytes()))
+}
+
+fn insert(reorder: &mut Reorder, packet: Placed<'_>) -> Result<(), Rejected> {
+    let place = reorder.find(packet.arrived, packet.seq)?;
+    reorder.put(packet.arrived, place, packet);
+    Ok(())
 }
 
 fn drain(reorder: &mut Reorder, ms: u64) -> Vec<Out> {
@@ -52,7 +60,8 @@ fn drain(reorder: &mut Reorder, ms: u64) -> Vec<Out> {
                 assert_eq!((payload_type.get(), marker), (8, number == 0));
                 Packet(number)
             }
-            Released::Lost { count } => Lost(count),
+            Released::Lost { count, shed: 0 } => Lost(count),
+            Released::Lost { count, shed } => Shed(count, shed),
             Released::Restart { reason } => Out::Restart(reason),
         });
     }
@@ -139,7 +148,7 @@ fn restarts_that_nobody_polled_for_follow_each_other() {
     ] {
         let payload = u64::to_be_bytes(seq);
         let packets = [placed(seq, at(1), &payload)];
-        reorder.restart(at(1), reason, packets).unwrap();
+        reorder.restart(at(1), reason, packets);
     }
     assert_eq!(
         drain(&mut reorder, 1),
@@ -153,9 +162,73 @@ fn restarts_that_nobody_polled_for_follow_each_other() {
     );
     assert_eq!(reorder.deadline(), None);
     assert_eq!(
-        reorder.insert(at(2), placed(200_000, at(2), &payload)),
+        insert(&mut reorder, placed(200_000, at(2), &payload)),
         Err(Rejected::TooOld)
     );
+}
+
+#[test]
+fn what_was_shed_is_not_waited_for_and_said_with_the_loss() {
+    let mut reorder = buffer();
+    put(&mut reorder, 0, 0).unwrap();
+    reorder.shed(at(1), ExtSeq(START + 1));
+    reorder.shed(at(1), ExtSeq(START + 2));
+    put(&mut reorder, 3, 2).unwrap();
+    assert_eq!(drain(&mut reorder, 2), [Packet(0), Shed(2, 2), Packet(3)]);
+    // 4 is missing, 5 shed: 4 is waited for.
+    reorder.shed(at(3), ExtSeq(START + 5));
+    put(&mut reorder, 6, 3).unwrap();
+    assert_eq!(drain(&mut reorder, 122), []);
+    assert_eq!(drain(&mut reorder, 123), [Shed(2, 1), Packet(6)]);
+    // Copies of what was shed, before and after it was given up; 4 is late.
+    reorder.shed(at(124), ExtSeq(START + 8));
+    assert_eq!(put(&mut reorder, 8, 124), Err(Rejected::Duplicate));
+    assert_eq!(put(&mut reorder, 5, 124), Err(Rejected::Duplicate));
+    assert_eq!(put(&mut reorder, 2, 124), Err(Rejected::Duplicate));
+    assert_eq!(put(&mut reorder, 4, 124), Err(Rejected::Late));
+    // At the end what was shed behind the last packet is said too.
+    reorder.close();
+    assert_eq!(drain(&mut reorder, 124), [Shed(2, 1)]);
+}
+
+#[test]
+fn what_was_shed_before_a_restart_is_said_before_it() {
+    let mut reorder = buffer();
+    put(&mut reorder, 0, 0).unwrap();
+    reorder.shed(at(1), ExtSeq(START + 1));
+    let payload = u64::to_be_bytes(200_000);
+    let packets = [placed(200_000, at(2), &payload)];
+    reorder.restart(at(2), RestartReason::SsrcChange, packets);
+    let restart = Out::Restart(RestartReason::SsrcChange);
+    assert_eq!(
+        drain(&mut reorder, 2),
+        [Packet(0), Shed(1, 1), restart, Packet(200_000)]
+    );
+}
+
+#[test]
+fn only_what_nothing_waits_before_passes_by() {
+    let mut reorder = buffer();
+    let pass = |reorder: &mut Reorder, seq: u64, ms: u64| {
+        let seq = ExtSeq(START + seq);
+        reorder.find(at(ms), seq).unwrap();
+        reorder.pass(seq)
+    };
+    assert!(pass(&mut reorder, 0, 0));
+    assert!(!pass(&mut reorder, 2, 0));
+    assert!(pass(&mut reorder, 1, 0));
+    assert_eq!(put(&mut reorder, 1, 0), Err(Rejected::Duplicate));
+    put(&mut reorder, 3, 0).unwrap();
+    assert!(!pass(&mut reorder, 2, 0));
+    put(&mut reorder, 2, 0).unwrap();
+    // Due, but not polled for.
+    assert!(!pass(&mut reorder, 4, 0));
+    assert_eq!(drain(&mut reorder, 0), [Packet(2), Packet(3)]);
+    reorder.shed(at(0), ExtSeq(START + 4));
+    assert!(!pass(&mut reorder, 5, 0));
+    put(&mut reorder, 5, 0).unwrap();
+    assert_eq!(drain(&mut reorder, 0), [Shed(1, 1), Packet(5)]);
+    assert!(pass(&mut reorder, 6, 0));
 }
 
 #[test]
@@ -248,7 +321,7 @@ fn a_restart_releases_the_old_timeline_first() {
         placed(100_001, at(2), &payloads[1]),
     ];
     let reason = RestartReason::SsrcChange;
-    reorder.restart(at(2), reason, pair).unwrap();
+    reorder.restart(at(2), reason, pair);
     assert_eq!(put(&mut reorder, 1, 2), Err(Rejected::TooOld));
     assert_eq!(put(&mut reorder, 99_999, 2), Err(Rejected::TooOld));
     put(&mut reorder, 100_002, 2).unwrap();
@@ -267,9 +340,8 @@ fn an_idle_buffer_is_small() {
     let mut reorder = buffer();
     let big = [0; 9_000];
     for seq in 1..128 {
-        reorder
-            .insert(at(0), placed(if seq == 1 { 0 } else { seq }, at(0), &big))
-            .unwrap();
+        let packet = placed(if seq == 1 { 0 } else { seq }, at(0), &big);
+        insert(&mut reorder, packet).unwrap();
     }
     reorder.close();
     while reorder.poll(at(0)).is_some() {}
@@ -359,7 +431,7 @@ fn numbering_survives_the_top_of_the_range() {
         seq,
         ..placed(0, at(0), &[])
     };
-    reorder.insert(at(0), packet).unwrap();
+    insert(&mut reorder, packet).unwrap();
     assert!(matches!(reorder.poll(at(0)), Some(Released::Packet(_))));
     assert_eq!(seq.wire(), SeqNo(0xFFFF));
 }

@@ -4,6 +4,8 @@
 pub mod build;
 pub mod netem;
 pub mod random;
+pub mod rtcp;
+pub mod sender;
 
 use std::time::Instant;
 

@@ -7,11 +7,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use async_trait::async_trait;
 use tokio::sync::Semaphore;
 
-use crate::call::{CallId, CallRecord, CallStatus, CaptureState, Leg, Origin, TranscriptLine};
+use crate::call::{
+    CallId, CallRecord, CallStatus, CaptureState, Leg, Origin, Playback, PlaybackState,
+    TranscriptLine,
+};
 use crate::capture::{CaptureFile, CapturePart};
 use crate::service::{
     CallService, CallStatusView, CaptureRequest, Health, InitiateRequest, MediaGrant, MediaRequest,
-    PartHealth, PartState, RtpTarget, ServiceError, TranscriptView,
+    PartHealth, PartState, PlayRequest, RtpTarget, ServiceError, Sound, TranscriptView,
 };
 
 pub(super) struct Fake {
@@ -118,6 +121,18 @@ fn line(seq: u64) -> TranscriptLine {
     }
 }
 
+fn playback(name: &str) -> Playback {
+    Playback {
+        id: 3,
+        leg: Leg::caller(),
+        name: name.to_owned(),
+        state: PlaybackState::Queued,
+        played_ms: 0,
+        length_ms: 1200,
+        format: "ulaw".to_owned(),
+    }
+}
+
 fn new_id() -> CallId {
     "em-1".parse().unwrap()
 }
@@ -215,6 +230,28 @@ impl CallService for Fake {
             leg: request.leg,
             send_to,
         })
+    }
+
+    async fn play(&self, call: &CallId, request: PlayRequest) -> Result<Playback, ServiceError> {
+        let PlayRequest { sound, leg, format } = request;
+        let (name, held) = match sound {
+            Sound::File(name) => (name, "named".to_owned()),
+            Sound::Upload { name, wav } => (name, format!("{} bytes", wav.len())),
+        };
+        let leg = leg.map_or_else(|| "any".to_owned(), |leg| leg.to_string());
+        let format = format.unwrap_or_else(|| "any".to_owned());
+        self.ask(format!("play {call} {name} {held} {leg} {format}"))
+            .await?;
+        Ok(playback(name.as_str()))
+    }
+
+    async fn stop_play(
+        &self,
+        call: &CallId,
+        id: Option<u64>,
+    ) -> Result<Vec<Playback>, ServiceError> {
+        self.ask(format!("stop {call} {id:?}")).await?;
+        Ok(vec![playback("a.wav")])
     }
 
     async fn start_capture(

@@ -5,6 +5,7 @@ mod cors;
 mod docs;
 mod fake;
 mod input;
+mod play;
 mod routes;
 mod tcp;
 mod tokens;
@@ -135,6 +136,7 @@ fn good_request(route: &Route) -> Request<Body> {
     let body = match route.path {
         "/api/call/initiate" => r#"{"caller_number":"100","destination":"200"}"#,
         "/api/call/{id}/media" => r#"{"source":"192.0.2.7:4000","leg":"caller","format":"ulaw"}"#,
+        "/api/call/{id}/play" if route.method == Method::POST => r#"{"file":"hello.wav"}"#,
         _ => "",
     };
     let builder = Request::builder().method(route.method.clone()).uri(uri);

@@ -169,6 +169,19 @@ async fn each_failure_of_the_service_has_its_code() {
             "",
         ),
         (
+            ServiceError::UnknownFile("a.wav".parse().unwrap()),
+            404,
+            "unknown-file",
+            "",
+        ),
+        (
+            ServiceError::UnknownPlayback(7),
+            404,
+            "unknown-playback",
+            "",
+        ),
+        (ServiceError::Busy("full".into()), 503, "busy", "5"),
+        (
             ServiceError::AtCapacity { max: 100 },
             503,
             "at-capacity",

@@ -45,15 +45,20 @@ impl Report {
             }
             _ => "one processor for all".to_owned(),
         };
-        let network = if machine.own_network {
+        let network = if machine.place.own_network() {
             "a network namespace of its own"
         } else {
             "the host's loopback"
         };
+        let time = if machine.place.own_time() {
+            "before all else that runs (SCHED_RR)"
+        } else {
+            "among all else that runs"
+        };
         let [all, disturbed] = [self.rounds.len(), self.disturbed()];
         let mut head = vec![
             format!(
-                "{}, Linux {}; {network}; {place}.",
+                "{}, Linux {}; {network}; {place}, {time}.",
                 machine.processor, machine.kernel
             ),
             format!(

@@ -9,7 +9,7 @@ fn report(rounds: Vec<Round>) -> Report {
             kernel: "6.1".to_owned(),
             receiver_cpu: Some(1),
             sender_cpu: Some(0),
-            own_network: true,
+            place: Place::default(),
         },
         scale: QUICK,
         quick: false,

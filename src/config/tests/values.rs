@@ -33,6 +33,10 @@ fn nothing_set_gives_the_documented_defaults() {
         (settings.log_format, settings.log_filter.as_str()),
         (LogFormat::Text, "info")
     );
+    assert_eq!(
+        (settings.play_dir, settings.play_max_bytes),
+        (None, 10 * 1024 * 1024)
+    );
     assert!(settings.warnings.is_empty());
 }
 
@@ -63,6 +67,8 @@ fn everything_set_is_taken() {
         ("CORS_ORIGINS", "*"),
         ("CALL_RETENTION_SECS", "60"),
         ("TRANSCRIPT_RETENTION_SECS", "61"),
+        ("PLAY_DIR", "/sounds"),
+        ("PLAY_MAX_BYTES", "4096"),
         ("LOG_FORMAT", "json"),
         ("RUST_LOG", "warn,asterscribe=trace"),
     ])
@@ -102,6 +108,10 @@ fn everything_set_is_taken() {
     assert_eq!(
         (settings.cors, settings.log_format),
         (CorsOrigins::Any, LogFormat::Json)
+    );
+    assert_eq!(
+        (settings.play_dir, settings.play_max_bytes),
+        (Some(PathBuf::from("/sounds")), 4096)
     );
     assert_eq!(settings.retention.transcript, Duration::from_secs(61));
     assert_eq!(
@@ -195,6 +205,7 @@ fn each_wrong_value_is_told_with_its_name() {
         ("WHISPER_LANGUAGE", &["english", "EN", "xx", "en-US"]),
         ("STT_WORKERS", &["0", "257"]),
         ("STT_QUEUE", &["0", "100001"]),
+        ("PLAY_MAX_BYTES", &["0", "1023", "1073741825", "10M"]),
         (
             "MAX_CONCURRENT_CALLS",
             &["0", "100001", "99999999999999999999"],

@@ -91,6 +91,10 @@ impl Desk {
             } = ports;
             format!("ports of legs: {free} free, {resting} resting, {leased} leased")
         }));
+        let unsent: u64 = counters().map(|counters| counters.unsent()).sum();
+        if unsent > 0 {
+            said.push(format!("packets that could not be sent: {unsent}"));
+        }
         said.extend(self.ports.iter().map(traffic));
         part(state, said.join("; "))
     }
@@ -115,7 +119,7 @@ impl Desk {
 fn traffic(port: &MediaPort) -> String {
     let (counters, gate) = (port.counters(), port.counters().gate());
     format!(
-        "{}: {} datagrams, {} admitted, {} from unknown sources, {} not RTP, {} beyond the hold, {} held",
+        "{}: {} datagrams, {} admitted, {} from unknown sources, {} not RTP, {} beyond the hold, {} held, {} sent",
         port.local(),
         counters.datagrams(),
         gate.admitted,
@@ -123,6 +127,7 @@ fn traffic(port: &MediaPort) -> String {
         gate.unknown_not_rtp,
         gate.hold_full,
         gate.holding,
+        counters.sent(),
     )
 }
 

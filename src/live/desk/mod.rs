@@ -8,10 +8,12 @@ mod channel;
 mod health;
 mod history;
 mod pending;
+mod play;
 mod service;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -21,6 +23,7 @@ pub use self::ari::AriLink;
 use self::book::{CallBook, Entry, History, Opened, Opening, Past, Stint};
 pub use self::capture::CaptureDesk;
 use self::pending::Pending;
+use self::play::Sounds;
 use super::media::{LegRefused, MediaEvent, MediaEventKind, MediaPort, OpenCall, PortPool};
 use crate::call::{CallId, CallStatus, EndReason, Leg, Origin};
 use crate::clock;
@@ -45,6 +48,10 @@ pub struct DeskConfig {
     pub targets: Vec<RtpTarget>,
     /// The speech model, as `/health` shows it.
     pub model: PartHealth,
+    /// Sound files that calls may be played from.
+    pub play_dir: Option<PathBuf>,
+    /// How large a sound file may be, bytes.
+    pub play_max_bytes: usize,
 }
 
 /// The desk of a running server.
@@ -58,6 +65,7 @@ pub struct Desk {
     pool: Arc<PoolStats>,
     ari: Option<AriLink>,
     captures: Option<CaptureDesk>,
+    sounds: Sounds,
     /// Commands to Asterisk whose outcome is still to come.
     pending: Mutex<Pending>,
     /// Calls that an earlier process left open and that may go on.
@@ -112,6 +120,7 @@ impl Desk {
         } = parts;
         Self {
             book: Mutex::new(CallBook::new(config.node.clone())),
+            sounds: Sounds::new(config.play_dir.clone(), config.play_max_bytes),
             config,
             ports,
             own_ports,
@@ -131,8 +140,14 @@ impl Desk {
         while let Some(MediaEvent { call: media, kind }) = events.recv().await {
             match kind {
                 MediaEventKind::Line(line) => self.book(|book| book.line(&media, line)),
+                MediaEventKind::Digit(key) => self.book(|book| {
+                    if let Some(call) = book.call_of(&media) {
+                        book.digit(&call, clock::now(), key.digit, key.duration_ms, key.leg);
+                    }
+                }),
                 MediaEventKind::Event(event) => self.book(|book| book.event(&media, event)),
                 MediaEventKind::Stats(legs) => self.book(|book| book.stats(&media, legs)),
+                MediaEventKind::Played(report) => self.book(|book| book.played(&media, report)),
                 MediaEventKind::Idle => {
                     if let Some(call) = self.book(|book| book.call_of(&media)) {
                         let text =

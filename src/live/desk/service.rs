@@ -11,14 +11,14 @@ use tokio::time::timeout;
 use super::book::{CallBook, Held, Opening, Past, Phase};
 use super::{Desk, lock};
 use crate::call::{
-    CallId, CallRecord, CallStatus, CaptureState, EndReason, Leg, Origin, TranscriptLine,
+    CallId, CallRecord, CallStatus, CaptureState, EndReason, Leg, Origin, Playback, TranscriptLine,
 };
 use crate::capture::{CaptureFile, CapturePart};
 use crate::clock;
 use crate::live::media::{LegRefused, OwnPort};
 use crate::service::{
     CallService, CallStatusView, CaptureRequest, Health, InitiateRequest, MediaGrant, MediaRequest,
-    PartState, RtpTarget, ServiceError, TranscriptView,
+    PartState, PlayRequest, RtpTarget, ServiceError, TranscriptView,
 };
 use crate::session::{Arrival, Expected};
 use crate::store::StoreError;
@@ -241,6 +241,18 @@ impl CallService for Desk {
     async fn capture(&self, call: &CallId, part: CapturePart) -> Result<CaptureFile, ServiceError> {
         self.read_capture(call, part).await
     }
+
+    async fn play(&self, call: &CallId, request: PlayRequest) -> Result<Playback, ServiceError> {
+        self.play_sound(call, request).await
+    }
+
+    async fn stop_play(
+        &self,
+        call: &CallId,
+        id: Option<u64>,
+    ) -> Result<Vec<Playback>, ServiceError> {
+        self.stop_sound(call, id).await
+    }
 }
 
 impl Desk {
@@ -377,7 +389,7 @@ impl Desk {
         }
     }
 
-    async fn stored(&self, call: &CallId) -> Result<CallRecord, ServiceError> {
+    pub(super) async fn stored(&self, call: &CallId) -> Result<CallRecord, ServiceError> {
         let found = self.store.call(call).await.map_err(unavailable)?;
         found.ok_or_else(|| ServiceError::UnknownCall(call.clone()))
     }
@@ -406,7 +418,7 @@ impl Desk {
     }
 
     /// The store has it open, and this process does not.
-    fn elsewhere(&self, record: &CallRecord) -> ServiceError {
+    pub(super) fn elsewhere(&self, record: &CallRecord) -> ServiceError {
         let CallRecord { call_id, node, .. } = record;
         if *node == self.config.node {
             ServiceError::AsteriskUnavailable(format!(

@@ -9,6 +9,7 @@
 
 mod capture;
 mod own;
+mod play;
 mod ports;
 mod room;
 mod socket;
@@ -21,15 +22,19 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use asterscribe_rtp::StreamStart;
 use crossbeam_channel::{Sender, TrySendError, bounded};
 use tokio::sync::{mpsc, oneshot};
+use uuid::Uuid;
 
-use crate::call::{CallEvent, CallId, Leg, TranscriptLine};
+use crate::call::{CallEvent, CallId, DtmfDigit, Leg, TranscriptLine};
 use crate::capture::Tap;
+use crate::play::PlayReport;
 use crate::session::{Expected, LegSnapshot, SessionConfig};
 use crate::speech::pool::{Pool, PoolHandle};
 
 use self::own::OwnSockets;
+pub use self::play::{PlayOrder, PlayRefused};
 pub use self::ports::{NoPort, OwnPort, PortPool, PortUse};
 pub use self::room::{MediaCounters, Ticket};
 use self::room::{Room, RoomConfig};
@@ -83,8 +88,12 @@ pub enum MediaEventKind {
     Line(TranscriptLine),
     /// Something happened to a leg's media.
     Event(CallEvent),
+    /// A party pressed a key, by its packets.
+    Digit(DtmfDigit),
     /// The counters have changed.
     Stats(Vec<LegSnapshot>),
+    /// Something has become of a sound that is played to the call.
+    Played(PlayReport),
     /// Nothing has come from any leg for the call's idle limit.
     Idle,
     /// All lines are out; no counters come with it if the call's media panicked.
@@ -126,7 +135,21 @@ pub enum LegRefused {
 pub(super) enum Command {
     Open(OpenCall),
     AddLeg(AddLeg),
-    Capture { call: CallId, tap: Tap },
+    Capture {
+        call: CallId,
+        tap: Tap,
+    },
+    Play {
+        call: CallId,
+        order: PlayOrder,
+        /// Of the leg's stream, if this is its first.
+        start: StreamStart,
+        reply: oneshot::Sender<Result<(), PlayRefused>>,
+    },
+    StopPlay {
+        call: CallId,
+        id: Option<u64>,
+    },
     Hangup(CallId),
 }
 
@@ -244,6 +267,33 @@ impl MediaPort {
         let (reply, answer) = oneshot::channel();
         self.order(Command::Capture { call, tap, reply }).ok()?;
         Some(answer)
+    }
+
+    /// Plays a sound to a leg, after those that wait already.
+    /// [`MediaEventKind::Played`] tells what becomes of it.
+    ///
+    /// # Errors
+    /// [`PlayRefused`]; nothing is played.
+    pub async fn play(&self, call: CallId, order: PlayOrder) -> Result<(), PlayRefused> {
+        let (reply, answer) = oneshot::channel();
+        let start = StreamStart::from_random(Uuid::new_v4().into_bytes());
+        let command = Command::Play {
+            call,
+            order,
+            start,
+            reply,
+        };
+        self.order(command).map_err(|refused| match refused {
+            LegRefused::Overloaded => PlayRefused::Overloaded,
+            _ => PlayRefused::NotOpen,
+        })?;
+        answer.await.unwrap_or(Err(PlayRefused::NotOpen))
+    }
+
+    /// Plays no more of that sound, or of any; `false` if the thread's queue of orders is full.
+    #[must_use]
+    pub fn stop_play(&self, call: CallId, id: Option<u64>) -> bool {
+        self.order(Command::StopPlay { call, id }).is_ok()
     }
 
     /// Ends a call's media; [`MediaEventKind::Closed`] follows when its last line is out.

@@ -8,7 +8,7 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 
 use super::ports::OwnPort;
 use super::room::LegKey;
-use super::socket::{Batch, Read};
+use super::socket::{Batch, Read, RtpSocket};
 
 /// Datagrams taken from one socket by one read: a leg sends 50 a second.
 const BATCH: usize = 8;
@@ -63,6 +63,13 @@ impl OwnSockets {
         if let Some(Some(own)) = self.slots.get_mut(slot) {
             own.leg = Some(leg);
         }
+    }
+
+    /// The socket at which a leg is heard, if it has one of its own.
+    pub(super) fn of_leg(&self, leg: LegKey) -> Option<&RtpSocket> {
+        let mut open = self.slots.iter().flatten();
+        let own = open.find(|own| own.leg == Some(leg));
+        own.map(|own| &own.port.socket)
     }
 
     /// Closes the socket; its port goes back to the pool.

@@ -4,6 +4,8 @@
 //! then wants, its timers and its counters are looked at once a tick.
 
 mod counters;
+mod observe;
+mod playing;
 mod residents;
 
 use std::mem;
@@ -16,6 +18,7 @@ use asterscribe_rtp::gate::{self, Gate, GateConfig, HeldDatagram, Route};
 use crossbeam_channel::Sender;
 
 use super::capture::Recorder;
+use super::play::Players;
 use super::{AddLeg, Command, LegRefused, MediaEvent, MediaEventKind, OpenCall};
 use crate::call::{CallId, GapReason, Leg};
 use crate::capture::Tap;
@@ -32,9 +35,6 @@ pub(super) struct RoomConfig {
     pub(super) session: SessionConfig,
 }
 
-/// Time between two looks for strangers on behalf of legs that hear nothing.
-const STRANGERS_EVERY: Duration = Duration::from_secs(1);
-
 /// Whose a recognition job is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ticket {
@@ -43,7 +43,7 @@ pub struct Ticket {
 }
 
 /// A leg of a call in a room.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct LegKey {
     pub(super) session: SessionKey,
     leg: LegIndex,
@@ -64,8 +64,11 @@ pub(super) struct Room {
     awake: Vec<SessionKey>,
     /// Calls that take no more datagrams, for the thread to close their own sockets.
     deaf: Vec<SessionKey>,
-    /// When strangers are next looked for.
+    /// When the calls are next told of strangers and of the kernel's drops.
     next_look: Option<Instant>,
+    players: Players<LegKey>,
+    /// What the kernel has dropped since.
+    dropped: u64,
     pool: PoolHandle<Ticket>,
     reply: Sender<Answer<Ticket>>,
     events: Vec<MediaEvent>,
@@ -89,6 +92,8 @@ impl Room {
             awake: Vec::new(),
             deaf: Vec::new(),
             next_look: None,
+            players: Players::default(),
+            dropped: 0,
             pool,
             reply,
             events: Vec::new(),
@@ -139,10 +144,7 @@ impl Room {
     /// The kernel had no room for so many datagrams: of which calls, nobody can say.
     pub(super) fn kernel_dropped(&mut self, now: Instant, count: u64) {
         self.counters.count_kernel_drops(count);
-        let calls: Vec<_> = self.residents.iter().map(|(key, _)| key).collect();
-        for key in calls {
-            self.feed(now, key, Input::KernelDrops(count));
-        }
+        self.dropped += count;
         let recently = |at: Instant| now.saturating_duration_since(at) < DROPS_LOGGED_EVERY;
         if !self.drops_logged.is_some_and(recently) {
             self.drops_logged = Some(now);
@@ -167,6 +169,17 @@ impl Room {
                 // By rule, nobody waits for the answer.
                 let _unheard = reply.send(());
             }
+            Command::Play {
+                call,
+                order,
+                start,
+                reply,
+            } => {
+                let result = self.play(now, &call, order, start);
+                // Whoever asked may have given up; it is played all the same.
+                let _unheard = reply.send(result);
+            }
+            Command::StopPlay { call, id } => self.stop_play(now, &call, id),
             Command::Hangup(call) => self.hang_up(now, &call),
         }
     }
@@ -196,15 +209,12 @@ impl Room {
     /// Runs whatever is due, and does what the calls want.
     pub(super) fn tick(&mut self, now: Instant) {
         self.gate.expire(now);
+        self.observe(now);
         let mut touched = mem::take(&mut self.touched);
         for key in touched.drain(..) {
             self.contain(now, key, |room| room.pump(key, now));
         }
         self.touched = touched;
-        if self.next_look.is_none_or(|due| due <= now) {
-            self.next_look = Some(now + STRANGERS_EVERY);
-            self.tell_of_strangers(now);
-        }
         let mut awake = mem::take(&mut self.awake);
         self.residents.awake(now, &mut awake);
         for key in awake.drain(..) {
@@ -228,42 +238,6 @@ impl Room {
             resident.session.handle(now, Input::Timer);
         }
         self.pump(key, now);
-    }
-
-    /// Legs that hear nothing learn who sends RTP without having been named:
-    /// by preference one of the same host, or of the same port.
-    fn tell_of_strangers(&mut self, now: Instant) {
-        let strangers: Vec<_> = self.gate.strangers().collect();
-        if strangers.is_empty() {
-            return;
-        }
-        let mut unheard = Vec::new();
-        for (key, resident) in self.residents.iter() {
-            let waiting = resident.sources.iter().copied();
-            let waiting = waiting.filter(|&(leg, _)| resident.session.is_unheard(leg));
-            unheard.extend(waiting.map(|(leg, named)| (key, leg, named)));
-        }
-        // Somebody who has nothing in common with a source is likely meant only
-        // where there is no other leg that he could be meant for.
-        let is_only_one = unheard.len() == 1;
-        for (key, leg, named) in unheard {
-            let nearness =
-                |from: &SocketAddr| (from.ip() == named.ip(), from.port() == named.port());
-            let nearest = strangers
-                .iter()
-                .filter(|(from, _)| is_only_one || nearness(from) != (false, false))
-                .max_by_key(|(from, packets)| (nearness(from), *packets));
-            if let Some(&(from, packets)) = nearest {
-                let packets = packets as u64;
-                let input = Input::Elsewhere {
-                    leg,
-                    from,
-                    named,
-                    packets,
-                };
-                self.feed(now, key, input);
-            }
-        }
     }
 
     fn open(&mut self, now: Instant, open: OpenCall) {
@@ -329,7 +303,9 @@ impl Room {
         });
         resident.sources.push((index, source));
         // The session waits for something else now.
-        self.contain(now, key, |room| room.pump(key, now));
+        if !mem::replace(&mut resident.touched, true) {
+            self.touched.push(key);
+        }
         for HeldDatagram { arrived, bytes } in held {
             self.deliver(arrived, place, &bytes);
         }
@@ -340,6 +316,7 @@ impl Room {
         let Some(key) = self.residents.key(call) else {
             return;
         };
+        self.silence(now, key);
         if let Some(resident) = self.residents.get_mut(key) {
             for (_, source) in resident.sources.drain(..) {
                 self.gate.revoke(now, source);
@@ -392,6 +369,7 @@ impl Room {
             return;
         }
         self.counters.count_panic();
+        self.players.remove(|leg| leg.session == key);
         let Some(resident) = self.residents.remove(key) else {
             return;
         };
@@ -409,6 +387,7 @@ impl Room {
     pub(super) fn reset(&mut self) {
         self.counters.count_panic();
         self.gate = Gate::new(GateConfig::default());
+        self.players = Players::default();
         self.touched.clear();
         for (key, resident) in self.residents.clear() {
             self.deaf.push(key);
@@ -450,6 +429,7 @@ impl Room {
                     tracing::info!(%call, leg, kind = ?event.kind, "{}", event.text);
                     MediaEventKind::Event(event)
                 }
+                Output::Digit(digit) => MediaEventKind::Digit(digit),
                 Output::Stats(legs) => MediaEventKind::Stats(legs),
                 Output::Closed(legs) => {
                     closed = true;

@@ -2,6 +2,7 @@
 
 use std::net::UdpSocket;
 
+use asterscribe_testkit::page;
 use tokio::time::timeout;
 
 use super::*;
@@ -158,6 +159,14 @@ async fn a_port_is_free_again_for_the_next_call_and_silent_to_the_old_sender() {
     }
     rig.judged(21).await;
     assert_eq!(rig.hang_up("new").await, 10);
+    page::assert_row(
+        "docs/limits.md",
+        "L1, re-use",
+        &[
+            "a port goes to the next call while the old sender still sends to it",
+            "0 of the old one's packets in the new call",
+        ],
+    );
 }
 
 #[tokio::test]

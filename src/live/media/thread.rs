@@ -17,6 +17,7 @@ use super::room::{Room, Ticket};
 use super::socket::{Batch, Read, RtpSocket};
 use super::{AddLeg, Command, LegRefused, MediaEvent, MediaEventKind, MediaPort};
 use crate::clock;
+use crate::play::{PlayEvent, PlayReport};
 use crate::speech::pool::Answer;
 
 /// Datagrams taken by one read of the socket.
@@ -27,6 +28,10 @@ const READS: usize = 64;
 
 /// Ticks without a call are this much longer.
 const IDLE_FACTOR: u32 = 4;
+
+/// However many packets are to be sent, the thread wakes no more often than
+/// this, and none is later by more.
+const MIN_NAP: Duration = Duration::from_millis(1);
 
 /// Events that wait for the desk; beyond it counters are left out, and beyond
 /// twice this lines are lost, loudly. The end of a call is never lost: there is
@@ -77,6 +82,19 @@ impl Drop for MediaThread {
     }
 }
 
+/// Until when to sleep: less than a tick where a packet is to be sent before.
+fn nap(room: &Room, tick: Duration) -> Duration {
+    let tick = if room.is_empty() {
+        tick * IDLE_FACTOR
+    } else {
+        tick
+    };
+    room.next_send().map_or(tick, |due| {
+        let left = due.saturating_duration_since(clock::now());
+        left.max(MIN_NAP).min(tick)
+    })
+}
+
 /// What a media thread reads and writes.
 pub(super) struct Ends {
     socket: RtpSocket,
@@ -118,11 +136,7 @@ impl Ends {
                 false
             });
             if !more {
-                thread::sleep(if room.is_empty() {
-                    tick * IDLE_FACTOR
-                } else {
-                    tick
-                });
+                thread::sleep(nap(&room, tick));
             }
         }
     }
@@ -143,12 +157,22 @@ impl Ends {
             room.answer(now, answer);
         }
         room.tick(now);
+        self.send(room);
         let deaf = room.take_deaf();
         if let Some(own) = self.own.as_mut().filter(|_| !deaf.is_empty()) {
             own.close(|leg| deaf.contains(&leg.session));
         }
         self.publish(room);
         more
+    }
+
+    /// Sends what is due, from the socket that hears the leg.
+    fn send(&mut self, room: &mut Room) {
+        let (shared, own) = (&self.socket, &self.own);
+        room.send_due(clock::now(), &mut |leg, to, datagram| {
+            let socket = own.as_ref().and_then(|own| own.of_leg(leg));
+            socket.unwrap_or(shared).send(to, datagram)
+        });
     }
 
     /// Takes what the socket holds; `true` if it holds more.
@@ -214,7 +238,14 @@ impl Ends {
             match event.kind {
                 // Newer ones follow, and `Closed` brings the last.
                 MediaEventKind::Stats(_) if self.outbox.len() >= OUTBOX => continue,
-                MediaEventKind::Line(_) | MediaEventKind::Event(_)
+                MediaEventKind::Played(PlayReport {
+                    event: PlayEvent::Progress,
+                    ..
+                }) if self.outbox.len() >= OUTBOX => continue,
+                MediaEventKind::Line(_)
+                | MediaEventKind::Event(_)
+                | MediaEventKind::Digit(_)
+                | MediaEventKind::Played(_)
                     if self.outbox.len() >= 2 * OUTBOX =>
                 {
                     let lost = room.counters().count_event_lost();

@@ -126,11 +126,16 @@ impl Arrivals {
         });
         drops.last = at;
         drops.count += count;
-        let span = (at - drops.since).as_secs_f32();
-        let evidence = format!(
-            "the kernel dropped {} datagrams within {span:.1} s on the socket of this leg",
-            drops.count
-        );
+        let evidence = match (at - drops.since).as_secs() {
+            0 => format!(
+                "the kernel dropped {} datagrams of the socket of this leg",
+                drops.count
+            ),
+            seconds => format!(
+                "the kernel dropped {} datagrams within {seconds} s of the socket of this leg",
+                drops.count
+            ),
+        };
         let since = drops.since;
         if chart.lasts(FindingKind::KernelDrops) {
             chart.amend(FindingKind::KernelDrops, evidence, DROPS_FIX);

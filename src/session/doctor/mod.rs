@@ -179,10 +179,6 @@ impl Doctor {
     }
 
     /// How well packets arrive, told about once a second.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "nobody measures a leg's quality yet")
-    )]
     pub(super) fn quality(&mut self, now: Instant, quality: &MediaQuality) {
         let at = self.advance(now);
         self.timing

@@ -1,6 +1,7 @@
 //! What the session makes of its legs' doctors.
 
 use super::*;
+use crate::call::CallEvent;
 use crate::call::{CallEventKind, FindingKind};
 
 /// Two legs and what the session said of them.
@@ -54,7 +55,7 @@ impl Pair {
                 }
                 Output::Event(event) => self.events.push(event),
                 Output::Stats(legs) | Output::Closed(legs) => self.told = legs,
-                Output::Line(_) => {}
+                Output::Line(_) | Output::Digit(_) => {}
             }
         }
     }

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, HashSet};
 use proptest::prelude::*;
 
 use super::*;
+use crate::speech::Recognition;
 
 const MAX_SAMPLES: usize = 480_000;
 
@@ -196,7 +197,9 @@ impl Checked {
                     self.jobs.push(job);
                 }
                 Output::Line(line) => self.check_line(&line),
-                Output::Stats(_) | Output::Event(_) => assert!(self.closed.is_none()),
+                Output::Stats(_) | Output::Event(_) | Output::Digit(_) => {
+                    assert!(self.closed.is_none())
+                }
                 Output::Closed(legs) => {
                     assert!(self.hung_up, "closed before the hang-up");
                     assert!(self.closed.replace(legs).is_none(), "closed twice");

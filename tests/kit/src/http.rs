@@ -54,7 +54,7 @@ impl Client {
         method: &str,
         url: &str,
         headers: &[(&str, &str)],
-        body: Option<&str>,
+        body: Option<&[u8]>,
     ) -> Result<Response> {
         let mut request = Request::builder().method(method).uri(url);
         for (name, value) in headers {

@@ -13,6 +13,7 @@ mod error;
 pub mod fixture;
 pub mod host;
 mod http;
+pub mod page;
 pub mod pcap;
 mod ports;
 mod process;

@@ -192,6 +192,21 @@ impl Server {
         headers: &[(&str, &str)],
         body: Option<&str>,
     ) -> Result<Response> {
+        self.send(method, path, headers, body.map(str::as_bytes))
+    }
+
+    /// `POST` of a file to a path.
+    pub fn upload(&self, path: &str, media_type: &str, file: &[u8]) -> Result<Response> {
+        self.send("POST", path, &[("Content-Type", media_type)], Some(file))
+    }
+
+    fn send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<&[u8]>,
+    ) -> Result<Response> {
         let token = self
             .settings
             .get("API_AUTH_TOKEN")
@@ -204,8 +219,8 @@ impl Server {
         {
             all.push(("Authorization", token));
         }
-        self.client
-            .send(method, &format!("http://{}{path}", self.http), &all, body)
+        let url = format!("http://{}{path}", self.http);
+        self.client.send(method, &url, &all, body)
     }
 
     /// The lines of its JSON log since its first start; a line that is no JSON comes as a string.

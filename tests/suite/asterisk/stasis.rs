@@ -5,7 +5,8 @@ use asterscribe_testkit::scenario::{MONOLOGUE, prompt_text};
 
 use super::{Rig, SOON, assert_said, heard};
 
-fn monologue() -> String {
+/// All that `talk` says.
+pub(crate) fn monologue() -> String {
     MONOLOGUE
         .iter()
         .map(|turn| prompt_text(turn.prompt).unwrap())

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::entry::push_event;
+use super::record::push_event;
 use super::{CallBook, Entry};
 use crate::call::{CallEvent, CallEventKind, CallId, CallRecord, CaptureState};
 

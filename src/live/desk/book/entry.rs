@@ -1,24 +1,24 @@
 //! One call as the desk holds it.
 
+mod playing;
+
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
 use super::Opening;
 use super::capture::left_behind;
+use super::record::{add, leg_record, millis, push_event, push_note};
 use crate::call::{
-    AudioAccount, CallEvent, CallId, CallRecord, CallStatus, ChannelStateChange, DtmfDigit,
-    EndReason, GapReason, Leg, LegRecord, LegStats, Origin, TranscriptLine,
+    CallEvent, CallId, CallRecord, CallStatus, ChannelStateChange, DtmfDigit, EndReason, GapReason,
+    Leg, Origin, TranscriptLine,
 };
 use crate::session::LegSnapshot;
 use crate::store::Write;
 
 /// Entries of one call's growing lists; what is beyond is noted once.
 pub(super) const MAX_STATES: usize = 256;
-pub(super) const MAX_NOTES: usize = 32;
 pub(super) const MAX_DIGITS: usize = 4096;
-pub(super) const MAX_EVENTS: usize = 256;
-const MAX_FINDINGS: usize = 32;
 
 /// Lines of one open call kept here, four hours of talk and 1 to 2 MiB; the
 /// older half is then left to the store.
@@ -378,6 +378,7 @@ impl Entry {
             (wall, EndReason { cause: None, text }, CallStatus::Ended)
         });
         self.stints.clear();
+        self.fall_silent(wall);
         // Nobody will answer for what is undecided even now.
         let legs = self.record.legs.iter_mut().map(|leg| &mut leg.audio);
         let base = self.base.iter_mut().map(|leg| &mut leg.audio);
@@ -472,62 +473,4 @@ impl Entry {
     pub(super) fn at_ms(&self, now: Instant) -> u64 {
         millis(now.saturating_duration_since(self.opened))
     }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// What adds up is added; of the rest the newest counts. The time `between` two
-/// stretches of a leg has that reason.
-fn add(sums: &mut Vec<LegSnapshot>, more: &LegSnapshot, between: GapReason) {
-    match sums.iter_mut().find(|sum| sum.leg == more.leg) {
-        Some(sum) => {
-            sum.stats += &more.stats;
-            sum.audio.go_on(&more.audio, between);
-            sum.quality = more.quality.or(sum.quality);
-            sum.findings.extend(more.findings.iter().cloned());
-            let surplus = sum.findings.len().saturating_sub(MAX_FINDINGS);
-            sum.findings.drain(..surplus);
-        }
-        None => sums.push(more.clone()),
-    }
-}
-
-fn leg_record<'a>(record: &'a mut CallRecord, leg: &Leg) -> &'a mut LegRecord {
-    let place = record
-        .legs
-        .iter()
-        .position(|known| known.leg == *leg)
-        .unwrap_or_else(|| {
-            record.legs.push(LegRecord {
-                leg: leg.clone(),
-                source: None,
-                format: None,
-                stats: LegStats::default(),
-                audio: AudioAccount::default(),
-                quality: None,
-                findings: Vec::new(),
-            });
-            record.legs.len() - 1
-        });
-    &mut record.legs[place]
-}
-
-/// The newest are kept.
-pub(super) fn push_event(record: &mut CallRecord, event: CallEvent) {
-    if record.events.len() == MAX_EVENTS {
-        record.events.remove(0);
-    }
-    record.events.push(event);
-}
-
-fn push_note(record: &mut CallRecord, note: String) {
-    if record.notes.last() == Some(&note) {
-        return;
-    }
-    if record.notes.len() == MAX_NOTES {
-        record.notes.remove(0);
-    }
-    record.notes.push(note);
 }

@@ -8,6 +8,7 @@
 
 mod capture;
 mod entry;
+mod record;
 #[cfg(test)]
 mod tests;
 
@@ -19,8 +20,9 @@ use jiff::Timestamp;
 
 pub(crate) use self::entry::{Entry, Held, History, Stint};
 use crate::call::{
-    CallEvent, CallId, CallStatus, EndReason, GapReason, Leg, Origin, TranscriptLine,
+    CallEvent, CallId, CallStatus, EndReason, GapReason, Leg, Origin, Playback, TranscriptLine,
 };
+use crate::play::PlayReport;
 use crate::session::LegSnapshot;
 use crate::store::Write;
 
@@ -292,6 +294,26 @@ impl CallBook {
         }
     }
 
+    pub(crate) fn playback_queued(&mut self, call: &CallId, playback: Playback) {
+        self.change(call, |entry| entry.playback_queued(playback));
+    }
+
+    pub(crate) fn playback_refused(&mut self, call: &CallId, id: u64) {
+        self.change(call, |entry| entry.playback_refused(id));
+    }
+
+    /// Something has become of a sound that a call is played.
+    pub(crate) fn played(&mut self, media: &CallId, report: PlayReport) {
+        let Self {
+            open, live, writes, ..
+        } = self;
+        if let Some(entry) = live.get(media).and_then(|call| open.get_mut(call))
+            && entry.played(report)
+        {
+            entry.write_record(writes);
+        }
+    }
+
     /// A call that an earlier process left open and that is no more.
     pub(crate) fn settle(&mut self, history: History, wall: Timestamp, text: String) {
         let History { record, lines, .. } = history;
@@ -301,6 +323,7 @@ impl CallBook {
             record.end_reason = Some(EndReason { cause: None, text });
             record.lines = lines;
             record.capture = capture::left_behind(&record);
+            record.playing.clear();
             for leg in &mut record.legs {
                 leg.audio.give_up(GapReason::NodeCrash);
             }

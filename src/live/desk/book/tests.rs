@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-use super::entry::{MAX_DIGITS, MAX_LINES, MAX_NOTES, MAX_STATES};
+use super::entry::{MAX_DIGITS, MAX_LINES, MAX_STATES};
+use super::record::MAX_NOTES;
 use super::*;
 use crate::call::{DtmfDigit, LegStats};
 use crate::clock;

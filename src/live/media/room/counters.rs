@@ -16,6 +16,8 @@ pub struct MediaCounters {
     holding: AtomicU64,
     events_lost: AtomicU64,
     panics: AtomicU64,
+    sent: AtomicU64,
+    unsent: AtomicU64,
 }
 
 impl MediaCounters {
@@ -50,6 +52,21 @@ impl MediaCounters {
     /// which then has ended, or of the thread's own, which ends all its calls.
     pub fn panics(&self) -> u64 {
         self.panics.load(Ordering::Relaxed)
+    }
+
+    /// Packets sent.
+    pub fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
+    }
+
+    /// Packets that the system did not take.
+    pub fn unsent(&self) -> u64 {
+        self.unsent.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn count_sent(&self, sent: bool) {
+        let counter = if sent { &self.sent } else { &self.unsent };
+        counter.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Counts one; how many it is by now.

@@ -12,7 +12,7 @@ use crate::session::{LegIndex, Session};
 
 /// A call in a room. Its number is never used twice, so a late answer or
 /// datagram cannot reach another call in the same slot.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(in crate::live::media) struct SessionKey {
     slot: usize,
     number: u64,
@@ -95,15 +95,6 @@ impl Residents {
         Some(key)
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = (SessionKey, &Resident)> {
-        let taken = |(slot, resident): (usize, &'_ Option<Resident>)| {
-            let number = resident.as_ref()?.number;
-            Some(SessionKey { slot, number })
-        };
-        let keys = self.slots.iter().enumerate().filter_map(taken);
-        keys.zip(self.slots.iter().flatten())
-    }
-
     pub(super) fn key(&self, call: &CallId) -> Option<SessionKey> {
         self.by_call.get(call).copied()
     }
@@ -136,6 +127,15 @@ impl Residents {
         keyed.collect()
     }
 
+    pub(super) fn iter(&self) -> impl Iterator<Item = (SessionKey, &Resident)> {
+        let slots = self.slots.iter().enumerate();
+        slots.filter_map(|(slot, resident)| {
+            let resident = resident.as_ref()?;
+            let number = resident.number;
+            Some((SessionKey { slot, number }, resident))
+        })
+    }
+
     /// To be called when a call's times have changed.
     pub(super) fn reschedule(&mut self, key: SessionKey) {
         if let Some(resident) = self.get_mut(key) {
@@ -158,6 +158,13 @@ impl Residents {
 }
 
 impl Resident {
+    /// Who speaks for a leg.
+    pub(super) fn source(&self, leg: LegIndex) -> Option<SocketAddr> {
+        let mut sources = self.sources.iter();
+        let found = sources.find(|(owner, _)| *owner == leg);
+        found.map(|(_, source)| *source)
+    }
+
     /// Whether nothing has come for the call's limit; `true` once.
     pub(super) fn falls_idle(&mut self, now: Instant) -> bool {
         let Some(idle) = self.idle.as_mut().filter(|idle| idle.look <= now) else {

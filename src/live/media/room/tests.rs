@@ -1,4 +1,5 @@
 mod capture;
+mod playing;
 
 use crossbeam_channel::{Receiver, bounded};
 
@@ -282,6 +283,34 @@ fn a_leg_that_hears_nothing_learns_who_sends_and_the_others_do_not() {
     };
     assert_eq!(call, "c");
     assert!(text.contains(stranger) && text.contains(A), "{text}");
+}
+
+#[test]
+fn every_call_is_told_what_the_kernel_dropped() {
+    let mut rig = Rig::new();
+    for (call, source) in [("c", A), ("d", B)] {
+        rig.open(call);
+        rig.place(call, "caller", source).unwrap();
+    }
+    rig.pass(MS);
+    rig.room.kernel_dropped(rig.now, 7);
+    rig.room.kernel_dropped(rig.now, 3);
+    rig.pass(MS * 1_000);
+    rig.pass(MS * 1_000);
+    let told: Vec<_> = rig
+        .room
+        .take_events()
+        .into_iter()
+        .filter_map(|event| match event.kind {
+            MediaEventKind::Event(told) => Some((event.call.to_string(), told.text)),
+            _ => None,
+        })
+        .collect();
+    let text = "kernel_drops: the kernel dropped 10 datagrams of the socket of this leg";
+    assert_eq!(
+        told,
+        ["c", "d"].map(|call| (call.to_owned(), text.to_owned()))
+    );
 }
 
 #[test]

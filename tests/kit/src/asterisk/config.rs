@@ -1,5 +1,5 @@
-//! The configuration of one instance: as little as makes ulaw, alaw, slin,
-//! slin16, Local channels, snoops and external media work.
+//! The configuration of one instance: as little as makes every format that
+//! Asterisk has an encoder for, Local channels, snoops and external media work.
 
 use std::fs;
 
@@ -8,7 +8,7 @@ use crate::{Error, Result, host, scenario};
 
 /// Verified minimum. chan_rtp needs res_rtp_multicast and res_rtp_asterisk needs
 /// res_pjproject: without them Asterisk starts, and externalMedia answers 500.
-pub(super) const MODULES: [&str; 29] = [
+pub(super) const MODULES: [&str; 31] = [
     "res_timing_timerfd",
     "res_sorcery_config",
     "pbx_config",
@@ -17,6 +17,8 @@ pub(super) const MODULES: [&str; 29] = [
     "format_wav",
     "codec_ulaw",
     "codec_alaw",
+    "codec_g722",
+    "codec_gsm",
     "codec_resample",
     "bridge_simple",
     "bridge_softmix",
@@ -40,8 +42,13 @@ pub(super) const MODULES: [&str; 29] = [
     "res_rtp_multicast",
 ];
 
-/// The old one has no outbound websockets.
-const MODULES_22: [&str; 2] = ["res_websocket_client", "chan_rtp"];
+/// The old one has no outbound websockets and, as Debian built it, no Opus.
+const MODULES_22: [&str; 4] = [
+    "res_websocket_client",
+    "res_format_attr_opus",
+    "codec_opus_open_source",
+    "chan_rtp",
+];
 const MODULES_16: [&str; 1] = ["chan_rtp"];
 
 /// What an instance has beyond the minimum.
@@ -50,8 +57,7 @@ pub struct Options {
     /// Body of `extensions.conf` after its `[globals]`, which set `PROMPTS` to
     /// the folder of `fixtures/prompts`.
     pub extensions: String,
-    /// Further modules, e.g. `codec_g722`, `codec_gsm`, `codec_opus_open_source`
-    /// with `res_format_attr_opus`.
+    /// Further modules, e.g. `app_record`.
     pub modules: Vec<String>,
     /// Further or replacing configuration files: name and contents.
     pub files: Vec<(String, String)>,

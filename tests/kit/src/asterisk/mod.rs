@@ -221,7 +221,7 @@ impl Instance {
             method,
             &url,
             &headers[..usize::from(body.is_some())],
-            body.as_deref(),
+            body.as_deref().map(str::as_bytes),
         )?;
         Ok((status, serde_json::from_str(&text).unwrap_or(Value::Null)))
     }

@@ -189,7 +189,11 @@ impl Taped {
             match event.kind {
                 MediaEventKind::Line(line) => self.lines.push(line),
                 MediaEventKind::Closed(legs) => self.legs = Some(legs),
-                MediaEventKind::Stats(_) | MediaEventKind::Event(_) | MediaEventKind::Idle => {}
+                MediaEventKind::Stats(_)
+                | MediaEventKind::Event(_)
+                | MediaEventKind::Digit(_)
+                | MediaEventKind::Played(_)
+                | MediaEventKind::Idle => {}
             }
         }
     }

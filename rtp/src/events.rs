@@ -1,0 +1,219 @@
+//! Keys that were pressed: telephone events (RFC 4733) and Cisco's own form of
+//! them, each said exactly once.
+//!
+//! Sans-IO, behind the [`Receiver`](crate::Receiver): packets in the order of
+//! their sequence and `now` go in, [`KeyPress`] comes out. A key is said when
+//! its end was seen, when another begins, or when nothing has come of it for
+//! [`TIMEOUT`]. Of a key one packet suffices, whichever it is.
+
+mod cisco;
+mod rfc4733;
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use crate::ids::{ClockRate, ExtRtpTime};
+
+/// A key of which nothing more came for so long is over. Senders repeat it every
+/// 50 ms or oftener (RFC 4733 section 2.5.1.2): eight of those in a row are lost.
+pub const TIMEOUT: Duration = Duration::from_millis(400);
+
+/// Keys kept for a caller that does not poll; older ones then go, counted.
+const MAX_UNPOLLED: usize = 64;
+
+/// A key that was pressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeyPress {
+    /// `0` to `9`, `*`, `#`, `A` to `D`.
+    pub digit: char,
+    /// Where it begins on the leg's timeline.
+    pub start: ExtRtpTime,
+    /// When the first packet of it came in.
+    pub began: Instant,
+    /// For how long it was held down, as far as that was heard.
+    pub duration: Duration,
+    /// Whether its end was heard; without it the key may have been held longer.
+    pub end_seen: bool,
+}
+
+/// How a payload tells of keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum EventFormat {
+    /// `telephone-event` (RFC 4733; Asterisk's payload type 101).
+    TelephoneEvent,
+    /// Cisco's, older than the RFC (Asterisk's payload type 121).
+    Cisco,
+}
+
+/// A packet of such a payload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EventPacket<'a> {
+    /// By its payload type.
+    pub format: EventFormat,
+    /// Its payload.
+    pub payload: &'a [u8],
+    /// Its timestamp.
+    pub time: ExtRtpTime,
+    /// Its marker bit: with it an event begins (RFC 4733 section 2.4.1).
+    pub marker: bool,
+    /// Clock of its timestamps and durations.
+    pub clock: ClockRate,
+}
+
+/// Counters. Packets unless named otherwise.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct EventStats {
+    /// Handed in.
+    pub packets: u64,
+    /// Of no use: too short, or contradicting what came before.
+    pub malformed: u64,
+    /// Events that are no key of a telephone: flash, fax and modem tones …
+    pub other_events: u64,
+    /// Keys said.
+    pub keys: u64,
+    /// Keys that nobody polled for, and that were dropped.
+    pub overflow: u64,
+}
+
+/// The receiver of one leg's keys.
+#[derive(Debug, Default)]
+pub struct EventReceiver {
+    open: Option<Open>,
+    /// Events that are over, so that what still comes of them is known.
+    closed: VecDeque<Closed>,
+    /// The newest of Cisco's packets.
+    cisco: Option<cisco::Last>,
+    out: VecDeque<KeyPress>,
+    stats: EventStats,
+}
+
+/// How many events that are over are remembered.
+const MEMORY: usize = 16;
+
+/// The event that goes on at present.
+#[derive(Debug, Clone, Copy)]
+struct Open {
+    format: EventFormat,
+    code: u8,
+    start: ExtRtpTime,
+    /// Where its present segment begins (RFC 4733 section 2.5.1.3).
+    segment: ExtRtpTime,
+    /// Its length so far, in ticks.
+    ticks: u64,
+    clock: ClockRate,
+    began: Instant,
+    /// When something was last heard of it.
+    heard: Instant,
+}
+
+/// What is remembered of an event that is over.
+#[derive(Debug, Clone, Copy)]
+struct Closed {
+    code: u8,
+    start: ExtRtpTime,
+    segment: ExtRtpTime,
+    end_seen: bool,
+}
+
+impl EventReceiver {
+    /// A receiver that has heard no key yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes a packet. Then [`Self::poll`] until `None`.
+    pub fn receive(&mut self, now: Instant, packet: EventPacket<'_>) {
+        self.settle(now);
+        self.stats.packets += 1;
+        let understood = match packet.format {
+            EventFormat::TelephoneEvent => self.telephone_event(now, packet),
+            EventFormat::Cisco => self.cisco(now, packet),
+        };
+        if !understood {
+            self.stats.malformed += 1;
+        }
+    }
+
+    /// The next key, in the order in which they ended.
+    pub fn poll(&mut self, now: Instant) -> Option<KeyPress> {
+        self.settle(now);
+        self.out.pop_front()
+    }
+
+    /// When to poll though nothing comes in; `None` while no key is held down.
+    pub fn deadline(&self) -> Option<Instant> {
+        if let Some(waiting) = self.out.front() {
+            return Some(waiting.began);
+        }
+        self.open.map(|open| open.heard + TIMEOUT)
+    }
+
+    /// A new timeline begins: a key held down ends, and timestamps mean nothing any more.
+    pub fn restart(&mut self) {
+        self.close(false);
+        self.closed.clear();
+        self.cisco = None;
+    }
+
+    /// The leg is over: a key held down ends. Then poll until `None`.
+    pub fn end(&mut self) {
+        self.close(false);
+    }
+
+    /// The counters.
+    pub fn stats(&self) -> EventStats {
+        self.stats
+    }
+
+    fn settle(&mut self, now: Instant) {
+        let over = |open: &Open| now.saturating_duration_since(open.heard) >= TIMEOUT;
+        if self.open.as_ref().is_some_and(over) {
+            self.close(false);
+        }
+    }
+
+    /// The open event is over.
+    fn close(&mut self, end_seen: bool) {
+        if let Some(open) = self.open.take() {
+            self.say(open, end_seen);
+        }
+    }
+
+    fn say(&mut self, event: Open, end_seen: bool) {
+        if self.closed.len() >= MEMORY {
+            self.closed.pop_front();
+        }
+        self.closed.push_back(Closed {
+            code: event.code,
+            start: event.start,
+            segment: event.segment,
+            end_seen,
+        });
+        let Some(digit) = digit(event.code) else {
+            self.stats.other_events += 1;
+            return;
+        };
+        if self.out.len() >= MAX_UNPOLLED {
+            self.out.pop_front();
+            self.stats.overflow += 1;
+        }
+        self.stats.keys += 1;
+        self.out.push_back(KeyPress {
+            digit,
+            start: event.start,
+            began: event.began,
+            duration: event.clock.duration(event.ticks),
+            end_seen,
+        });
+    }
+}
+
+/// Event codes 0 to 15 are keys (RFC 4733 section 3.2); Cisco's are the same.
+fn digit(code: u8) -> Option<char> {
+    b"0123456789*#ABCD"
+        .get(usize::from(code))
+        .map(|&byte| char::from(byte))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,103 @@
+//! Cisco's form: packets stand in the place of audio, every 20 ms, each with a
+//! timestamp of its own. A payload is a running number, flags of which the
+//! lowest flips with every key, and pairs of power and digit, the newest first
+//! and older ones as a reserve behind it. Power 0 is the end.
+
+use std::time::{Duration, Instant};
+
+use super::{EventFormat, EventPacket, EventReceiver, Open, TIMEOUT};
+use crate::ids::{ClockRate, ExtRtpTime};
+
+/// The newest packet.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Last {
+    time: ExtRtpTime,
+    flip: bool,
+    code: u8,
+    end_seen: bool,
+}
+
+/// Time between two packets, whatever the audio's packet time.
+const STEP: Duration = Duration::from_millis(20);
+
+impl EventReceiver {
+    /// `false` if the packet is of no use.
+    pub(super) fn cisco(&mut self, now: Instant, packet: EventPacket<'_>) -> bool {
+        let [_, flags, pairs @ ..] = packet.payload else {
+            return false;
+        };
+        let (pairs, rest) = pairs.as_chunks::<2>();
+        let Some((&[power, digit], history)) = pairs.split_first() else {
+            return false;
+        };
+        let (flip, code) = (flags & 1 != 0, digit & 0x1F);
+        if self.cisco.is_some_and(|last| packet.time <= last.time) {
+            // A copy.
+            return rest.is_empty();
+        }
+        let last = self.cisco.replace(Last {
+            time: packet.time,
+            flip,
+            code,
+            end_seen: power == 0,
+        });
+        let same = last.filter(|last| last.flip == flip && last.code == code);
+        let is_open = |open: &Open| open.format == EventFormat::Cisco;
+        if self.open.as_ref().is_some_and(is_open) && same.is_some() {
+            self.extend(now, packet.time, power == 0);
+            return rest.is_empty();
+        }
+        // After the end, or what was taken for it: its copies, not another key.
+        let lately = ticks(TIMEOUT, packet.clock);
+        let is_echo = |last: Last| {
+            packet.time.since(last.time) <= i128::from(lately) && (power == 0 || !last.end_seen)
+        };
+        if same.is_some_and(is_echo) {
+            return rest.is_empty();
+        }
+        // The reserve tells whether the key before this one was let go.
+        self.close(history.iter().any(|[power, _]| *power == 0));
+        let missed = history
+            .iter()
+            .take_while(|[power, older]| *power > 0 && older & 0x1F == code);
+        let before = missed.count() as u64 * ticks(STEP, packet.clock);
+        let start = ExtRtpTime(packet.time.0.saturating_sub(before));
+        self.open = Some(Open {
+            format: EventFormat::Cisco,
+            code,
+            start,
+            segment: start,
+            ticks: before
+                + if power == 0 {
+                    0
+                } else {
+                    ticks(STEP, packet.clock)
+                },
+            clock: packet.clock,
+            began: now,
+            heard: now,
+        });
+        if power == 0 {
+            self.close(true);
+        }
+        rest.is_empty()
+    }
+
+    fn extend(&mut self, now: Instant, time: ExtRtpTime, is_end: bool) {
+        let Some(open) = &mut self.open else {
+            return;
+        };
+        let lasted = u64::try_from(time.since(open.start)).unwrap_or(0);
+        let step = if is_end { 0 } else { ticks(STEP, open.clock) };
+        open.ticks = open.ticks.max(lasted + step);
+        open.heard = now;
+        if is_end {
+            self.close(true);
+        }
+    }
+}
+
+fn ticks(duration: Duration, clock: ClockRate) -> u64 {
+    let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    millis.saturating_mul(u64::from(clock.hertz())) / 1_000
+}

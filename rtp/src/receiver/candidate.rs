@@ -1,0 +1,188 @@
+//! Packets of a source, or of a place in the sequence, that is not believed yet.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use crate::ids::{ExtRtpTime, ExtSeq, PayloadType, RtpTime, SeqNo, Ssrc};
+use crate::reorder::{Placed, RestartReason};
+use crate::wire::Packet;
+
+use super::timeline::MAX_MISORDER;
+
+/// Packets held at most: more than 200 ms of packets of 10 ms, and two.
+const MAX_HELD: usize = 32;
+/// Payload bytes held at most: 200 ms of the widest linear audio fit thrice.
+const MAX_BYTES: usize = 64 * 1024;
+
+/// What may turn out to begin a new timeline. Believed once two of its packets
+/// follow each other; then all that are held count.
+#[derive(Debug)]
+pub(super) struct Candidate {
+    pub(super) reason: RestartReason,
+    pub(super) ssrc: Ssrc,
+    /// In the order of arrival.
+    held: VecDeque<Held>,
+    bytes: usize,
+    /// The former of two held that follow each other.
+    pair: Option<SeqNo>,
+}
+
+#[derive(Debug)]
+struct Held {
+    seq: SeqNo,
+    time: RtpTime,
+    payload_type: PayloadType,
+    marker: bool,
+    payload: Box<[u8]>,
+    arrived: Instant,
+}
+
+/// What was held of a candidate that is believed.
+#[derive(Debug)]
+pub(super) struct Believed {
+    held: Vec<(ExtSeq, ExtRtpTime, Held)>,
+    /// How many were too far from the others to be part of it.
+    pub(super) strays: u64,
+}
+
+impl Candidate {
+    pub(super) fn new(reason: RestartReason, ssrc: Ssrc) -> Self {
+        Self {
+            reason,
+            ssrc,
+            held: VecDeque::new(),
+            bytes: 0,
+            pair: None,
+        }
+    }
+
+    /// Keeps a packet and says how many older ones had to go for it; `None` for a copy.
+    pub(super) fn hold(&mut self, now: Instant, packet: &Packet<'_>) -> Option<u64> {
+        if self.has(packet.seq) {
+            return None;
+        }
+        let length = packet.payload.len();
+        let mut dropped = 0;
+        while self.held.len() >= MAX_HELD || self.bytes + length > MAX_BYTES {
+            if !self.drop_oldest() {
+                break;
+            }
+            dropped += 1;
+        }
+        self.bytes += length;
+        self.held.push_back(Held {
+            seq: packet.seq,
+            time: packet.time,
+            payload_type: packet.payload_type,
+            marker: packet.marker,
+            payload: packet.payload.into(),
+            arrived: now,
+        });
+        if self.pair.is_none() {
+            self.pair = self.pair_with(packet.seq);
+        }
+        Some(dropped)
+    }
+
+    /// Lets go of what has been held longer than `limit`, and says how many those were.
+    pub(super) fn expire(&mut self, now: Instant, limit: Duration) -> u64 {
+        let mut dropped = 0;
+        while self.expires(limit).is_some_and(|expires| expires <= now) {
+            self.drop_oldest();
+            dropped += 1;
+        }
+        dropped
+    }
+
+    /// When the oldest packet has been held for too long.
+    pub(super) fn expires(&self, limit: Duration) -> Option<Instant> {
+        self.held.front()?.arrived.checked_add(limit)
+    }
+
+    pub(super) fn is_proven(&self) -> bool {
+        self.pair.is_some()
+    }
+
+    /// When the newest packet came in.
+    pub(super) fn spoke(&self) -> Option<Instant> {
+        self.held.back().map(|held| held.arrived)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.held.len()
+    }
+
+    /// All that belongs together, numbered beyond `newest`. Nothing while unproven.
+    pub(super) fn believe(self, newest: ExtSeq) -> Believed {
+        let Some(pair) = self.pair else {
+            let strays = self.held.len() as u64;
+            return Believed {
+                held: Vec::new(),
+                strays,
+            };
+        };
+        let all = self.held.len();
+        let offset = |held: &Held| held.seq.0.wrapping_sub(pair.0).cast_signed();
+        let is_near = |held: &Held| u64::from(offset(held).unsigned_abs()) <= MAX_MISORDER;
+        let mut near: Vec<_> = self.held.into_iter().filter(is_near).collect();
+        near.sort_by_key(offset);
+        let mut last = None;
+        let held: Vec<_> = near
+            .into_iter()
+            .map(|held| {
+                let (seq, time) = match last {
+                    None => (newest.restart(held.seq), ExtRtpTime::first(held.time)),
+                    Some((seq, time)) => {
+                        let (seq, time): (ExtSeq, ExtRtpTime) = (seq, time);
+                        (seq.extend(held.seq), time.extend(held.time))
+                    }
+                };
+                last = Some((seq, time));
+                (seq, time, held)
+            })
+            .collect();
+        let strays = (all - held.len()) as u64;
+        Believed { held, strays }
+    }
+
+    fn has(&self, seq: SeqNo) -> bool {
+        self.held.iter().any(|held| held.seq == seq)
+    }
+
+    fn pair_with(&self, seq: SeqNo) -> Option<SeqNo> {
+        let before = SeqNo(seq.0.wrapping_sub(1));
+        if self.has(before) {
+            Some(before)
+        } else {
+            self.has(seq.next()).then_some(seq)
+        }
+    }
+
+    fn drop_oldest(&mut self) -> bool {
+        let Some(oldest) = self.held.pop_front() else {
+            return false;
+        };
+        self.bytes -= oldest.payload.len();
+        if self
+            .pair
+            .is_some_and(|pair| pair == oldest.seq || pair.next() == oldest.seq)
+        {
+            self.pair = self.held.iter().find_map(|held| self.pair_with(held.seq));
+        }
+        true
+    }
+}
+
+impl Believed {
+    /// The packets, in order.
+    pub(super) fn packets(&self) -> impl Iterator<Item = Placed<'_>> {
+        self.held.iter().map(|(seq, time, held)| Placed {
+            seq: *seq,
+            time: *time,
+            payload_type: held.payload_type,
+            marker: held.marker,
+            payload: &held.payload,
+            arrived: held.arrived,
+        })
+    }
+}

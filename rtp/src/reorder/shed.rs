@@ -1,0 +1,127 @@
+//! Numbers that came in and were refused for the leg's rate: missing, but by our will.
+
+use std::collections::VecDeque;
+
+use crate::ids::ExtSeq;
+
+/// Runs of numbers, in order and apart from each other.
+#[derive(Debug, Default)]
+pub(super) struct Shed {
+    /// First number and the one behind the last.
+    runs: VecDeque<(u64, u64)>,
+}
+
+/// Runs remembered; more do not arise unless what is refused alternates with
+/// what is missing. A number beyond is lost like any other.
+const MAX_RUNS: usize = 128;
+
+impl Shed {
+    /// Notes a number.
+    pub(super) fn insert(&mut self, seq: ExtSeq) {
+        let seq = seq.0;
+        let place = self.runs.partition_point(|(_, end)| *end < seq);
+        match self.runs.get_mut(place) {
+            Some((first, end)) if *first <= seq => {
+                if seq == *end {
+                    *end += 1;
+                    self.join(place);
+                }
+            }
+            Some((first, _)) if *first == seq + 1 => *first = seq,
+            _ => {
+                if self.runs.len() < MAX_RUNS {
+                    self.runs.insert(place, (seq, seq + 1));
+                }
+            }
+        }
+    }
+
+    /// Whether it was noted.
+    pub(super) fn contains(&self, seq: ExtSeq) -> bool {
+        let place = self.runs.partition_point(|(_, end)| *end <= seq.0);
+        self.runs
+            .get(place)
+            .is_some_and(|(first, _)| *first <= seq.0)
+    }
+
+    /// The number behind the run that begins with `next`, if one does.
+    pub(super) fn run_at(&self, next: ExtSeq) -> Option<ExtSeq> {
+        let &(first, end) = self.runs.front()?;
+        (first <= next.0 && next.0 < end).then_some(ExtSeq(end))
+    }
+
+    /// The number behind all of them.
+    pub(super) fn end(&self) -> Option<ExtSeq> {
+        self.runs.back().map(|&(_, end)| ExtSeq(end))
+    }
+
+    /// Takes out the first run, as far as it is below `limit`.
+    pub(super) fn take_below(&mut self, limit: ExtSeq) -> Option<(u64, u64)> {
+        let front = self.runs.front_mut()?;
+        let (first, end) = *front;
+        if first >= limit.0 {
+            return None;
+        }
+        if end > limit.0 {
+            front.0 = limit.0;
+            return Some((first, limit.0));
+        }
+        self.runs.pop_front()
+    }
+
+    /// A run has grown up to the next one.
+    fn join(&mut self, place: usize) {
+        let Some(&(first, end)) = self.runs.get(place + 1) else {
+            return;
+        };
+        if self.runs.get(place).is_some_and(|run| run.1 == first) {
+            self.runs[place].1 = end;
+            self.runs.remove(place + 1);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn it_is_a_set(numbers in prop::collection::vec(0_u64..100, 0..200), limits in prop::collection::vec(0_u64..110, 0..5)) {
+            let (mut shed, mut set) = (Shed::default(), BTreeSet::new());
+            for number in numbers {
+                shed.insert(ExtSeq(number));
+                set.insert(number);
+                prop_assert!(shed.runs.iter().all(|(first, end)| first < end));
+                prop_assert!(shed.runs.iter().zip(shed.runs.iter().skip(1)).all(|(a, b)| a.1 < b.0));
+            }
+            for number in 0..110 {
+                prop_assert_eq!(shed.contains(ExtSeq(number)), set.contains(&number));
+            }
+            prop_assert_eq!(shed.end().map(|end| end.0 - 1), set.last().copied());
+            for limit in limits {
+                let mut taken = Vec::new();
+                while let Some((first, end)) = shed.take_below(ExtSeq(limit)) {
+                    taken.extend(first..end);
+                }
+                let above = set.split_off(&limit);
+                prop_assert_eq!(taken, set.into_iter().collect::<Vec<_>>());
+                set = above;
+            }
+        }
+    }
+
+    #[test]
+    fn runs_are_bounded() {
+        let mut shed = Shed::default();
+        for n in 0..1_000 {
+            shed.insert(ExtSeq(2 * n));
+        }
+        assert_eq!(shed.runs.len(), MAX_RUNS);
+        assert!(!shed.contains(ExtSeq(1_998)));
+    }
+}

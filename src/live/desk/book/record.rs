@@ -1,0 +1,69 @@
+//! What is kept of a call's record: lists that are bounded, counters that add up.
+
+use std::time::Duration;
+
+use crate::call::{AudioAccount, CallEvent, CallRecord, GapReason, Leg, LegRecord, LegStats};
+use crate::session::LegSnapshot;
+
+/// Entries of one call's growing lists; the newest are kept.
+pub(super) const MAX_NOTES: usize = 32;
+pub(super) const MAX_EVENTS: usize = 256;
+const MAX_FINDINGS: usize = 32;
+
+pub(super) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// What adds up is added; of the rest the newest counts. The time `between` two
+/// stretches of a leg has that reason.
+pub(super) fn add(sums: &mut Vec<LegSnapshot>, more: &LegSnapshot, between: GapReason) {
+    match sums.iter_mut().find(|sum| sum.leg == more.leg) {
+        Some(sum) => {
+            sum.stats += &more.stats;
+            sum.audio.go_on(&more.audio, between);
+            sum.quality = more.quality.or(sum.quality);
+            sum.findings.extend(more.findings.iter().cloned());
+            let surplus = sum.findings.len().saturating_sub(MAX_FINDINGS);
+            sum.findings.drain(..surplus);
+        }
+        None => sums.push(more.clone()),
+    }
+}
+
+pub(super) fn leg_record<'a>(record: &'a mut CallRecord, leg: &Leg) -> &'a mut LegRecord {
+    let place = record
+        .legs
+        .iter()
+        .position(|known| known.leg == *leg)
+        .unwrap_or_else(|| {
+            record.legs.push(LegRecord {
+                leg: leg.clone(),
+                source: None,
+                format: None,
+                stats: LegStats::default(),
+                audio: AudioAccount::default(),
+                quality: None,
+                findings: Vec::new(),
+            });
+            record.legs.len() - 1
+        });
+    &mut record.legs[place]
+}
+
+/// The newest are kept.
+pub(super) fn push_event(record: &mut CallRecord, event: CallEvent) {
+    if record.events.len() == MAX_EVENTS {
+        record.events.remove(0);
+    }
+    record.events.push(event);
+}
+
+pub(super) fn push_note(record: &mut CallRecord, note: String) {
+    if record.notes.last() == Some(&note) {
+        return;
+    }
+    if record.notes.len() == MAX_NOTES {
+        record.notes.remove(0);
+    }
+    record.notes.push(note);
+}

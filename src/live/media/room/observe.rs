@@ -1,0 +1,83 @@
+//! What only the room sees and the calls' doctors ask for: who sends without
+//! having been named, and what the kernel dropped. Looked at once a second.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use super::{Input, LegIndex, Room, SessionKey};
+
+const EVERY: Duration = Duration::from_secs(1);
+
+/// A leg that has heard nothing of the source that was named for it.
+struct Unheard {
+    call: SessionKey,
+    leg: LegIndex,
+    named: SocketAddr,
+}
+
+impl Room {
+    /// Tells the calls, if it is time to.
+    pub(super) fn observe(&mut self, now: Instant) {
+        if self.next_look.is_some_and(|due| now < due) {
+            return;
+        }
+        self.next_look = Some(now + EVERY);
+        self.tell_of_drops(now);
+        self.tell_of_strangers(now);
+    }
+
+    /// Nobody knows whose the datagrams were: everybody is told.
+    fn tell_of_drops(&mut self, now: Instant) {
+        let dropped = std::mem::take(&mut self.dropped);
+        if dropped == 0 {
+            return;
+        }
+        let calls: Vec<_> = self.residents.iter().map(|(key, _)| key).collect();
+        for call in calls {
+            self.feed(now, call, Input::KernelDrops(dropped));
+        }
+    }
+
+    /// Legs that hear nothing learn who sends RTP without having been named: by
+    /// preference somebody of the same host, or of the same port.
+    fn tell_of_strangers(&mut self, now: Instant) {
+        let strangers: Vec<_> = self.gate.strangers().collect();
+        if strangers.is_empty() {
+            return;
+        }
+        let unheard = self.unheard();
+        // Somebody who has nothing in common with a source is likely meant only
+        // where there is no other leg that he could be meant for.
+        let is_only_one = unheard.len() == 1;
+        for Unheard { call, leg, named } in unheard {
+            let nearness =
+                |from: &SocketAddr| (from.ip() == named.ip(), from.port() == named.port());
+            let nearest = strangers
+                .iter()
+                .filter(|(from, _)| is_only_one || nearness(from) != (false, false))
+                .max_by_key(|(from, packets)| (nearness(from), *packets));
+            if let Some(&(from, packets)) = nearest {
+                let packets = packets as u64;
+                let input = Input::Elsewhere {
+                    leg,
+                    from,
+                    named,
+                    packets,
+                };
+                self.feed(now, call, input);
+            }
+        }
+    }
+
+    fn unheard(&self) -> Vec<Unheard> {
+        let mut unheard = Vec::new();
+        for (call, resident) in self.residents.iter() {
+            for &(leg, named) in &resident.sources {
+                if resident.session.is_unheard(leg) {
+                    unheard.push(Unheard { call, leg, named });
+                }
+            }
+        }
+        unheard
+    }
+}

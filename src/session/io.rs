@@ -1,0 +1,112 @@
+//! What goes into a session and what comes out of it.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use super::JobId;
+use crate::call::{
+    AudioAccount, CallEvent, DtmfDigit, Finding, GapReason, Leg, LegStats, MediaQuality,
+    TranscriptLine,
+};
+use crate::speech::{Recognition, SAMPLES_PER_MS};
+
+/// A leg of one session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LegIndex(pub(super) usize);
+
+/// What happens to a call.
+#[derive(Debug)]
+pub enum Input<'a> {
+    /// A datagram from the leg's source.
+    Datagram {
+        /// The leg; one that the session does not have is ignored.
+        leg: LegIndex,
+        /// The UDP payload.
+        bytes: &'a [u8],
+    },
+    /// RTP comes from a source that nobody named, while the leg hears nothing.
+    Elsewhere {
+        /// The leg; one that the session does not have is ignored.
+        leg: LegIndex,
+        /// The stranger.
+        from: SocketAddr,
+        /// Whom the leg waits for.
+        named: SocketAddr,
+        /// The stranger's packets within the last half second.
+        packets: u64,
+    },
+    /// The kernel dropped that many datagrams of the socket that the call's legs share.
+    KernelDrops(u64),
+    /// The time that [`Output::Wait`] named has come, or any other.
+    Timer,
+    /// A job was answered.
+    Recognised {
+        /// The job.
+        job: JobId,
+        /// The words, or why there are none.
+        result: Result<Recognition, GapReason>,
+    },
+    /// The call is over: no datagram will follow.
+    Hangup,
+}
+
+/// What a call wants done.
+#[derive(Debug, PartialEq)]
+pub enum Output {
+    /// Nothing until this time, or until the next input if there is none.
+    Wait(Option<Instant>),
+    /// Recognise this and answer with [`Input::Recognised`].
+    Transcribe {
+        /// To be given back with the answer.
+        job: JobId,
+        /// The audio.
+        samples: Vec<i16>,
+    },
+    /// A line of the transcript, in order.
+    Line(TranscriptLine),
+    /// Something happened to a leg's media.
+    Event(CallEvent),
+    /// A party pressed a key, by its packets (RFC 4733).
+    Digit(DtmfDigit),
+    /// The legs' counters have changed.
+    Stats(Vec<LegSnapshot>),
+    /// All lines are out; the session has nothing more to say.
+    Closed(Vec<LegSnapshot>),
+}
+
+/// A leg as it stands.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LegSnapshot {
+    /// The label.
+    pub leg: Leg,
+    /// The counters.
+    pub stats: LegStats,
+    /// What became of its audio.
+    pub audio: AudioAccount,
+    /// How well its packets arrive.
+    pub quality: Option<MediaQuality>,
+    /// What is or was wrong with it.
+    pub findings: Vec<Finding>,
+}
+
+impl LegSnapshot {
+    /// A leg of which nothing has been heard.
+    pub fn new(leg: Leg) -> Self {
+        Self {
+            leg,
+            stats: LegStats::default(),
+            audio: AudioAccount::default(),
+            quality: None,
+            findings: Vec::new(),
+        }
+    }
+
+    /// Its times, as of a call clock that began so much earlier.
+    pub fn shift(&mut self, ms: u64) {
+        self.audio.start += ms * SAMPLES_PER_MS;
+        for finding in &mut self.findings {
+            finding.since_ms += ms;
+            finding.until_ms = finding.until_ms.map(|until| until + ms);
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! What a leg's ordered packets are: audio, keys, or neither; and how well they
+//! arrive.
+
+use std::time::{Duration, Instant};
+
+use asterscribe_codecs::{Codec, Payload};
+use asterscribe_rtp::events::{EventFormat, EventPacket, EventReceiver, KeyPress};
+use asterscribe_rtp::quality::{self, ClockDrift, DriftPacket, Impairment, LossBursts};
+use asterscribe_rtp::{ClockRate, Placed};
+
+use super::SessionConfig;
+use super::audio::Audio;
+use crate::call::MediaQuality;
+
+/// Time between two looks of the doctor at the quality.
+const QUALITY_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Clock of telephone events where no audio has told another: that of narrow
+/// band telephony, which Asterisk uses for them always.
+const EVENT_CLOCK: ClockRate = ClockRate::new(8_000).unwrap();
+
+/// What lies behind the receiver; apart from it, since a released packet borrows from the receiver.
+#[derive(Debug)]
+pub(super) struct Stream {
+    pub(super) audio: Audio,
+    /// Most legs never have any.
+    keys: Option<Box<EventReceiver>>,
+    bursts: LossBursts,
+    drift: ClockDrift,
+    codec: Option<Codec>,
+    /// Packets given up since the last one that held audio.
+    missing: u64,
+    next_look: Option<Instant>,
+}
+
+impl Stream {
+    pub(super) fn new(config: &SessionConfig, opened: Instant) -> Self {
+        Self {
+            audio: Audio::new(config, opened),
+            keys: None,
+            bursts: LossBursts::default(),
+            drift: ClockDrift::new(),
+            codec: None,
+            missing: 0,
+            next_look: None,
+        }
+    }
+
+    /// Clock of the audio, once there is any.
+    pub(super) fn clock(&self) -> Option<ClockRate> {
+        ClockRate::new(self.codec?.rtp_clock_rate().hz())
+    }
+
+    /// The next packet in order.
+    pub(super) fn packet(&mut self, packet: Placed<'_>) {
+        let (pt, arrived) = (packet.payload_type.get(), packet.arrived);
+        self.bursts.packet();
+        let payload = Payload::classify(pt);
+        match payload {
+            Payload::Audio(codec) => {
+                self.measure(codec, &packet);
+                self.audio
+                    .packet(codec, pt, packet.time.0, packet.payload, arrived);
+            }
+            Payload::TelephoneEvent => self.key(EventFormat::TelephoneEvent, &packet),
+            Payload::CiscoDtmf => self.key(EventFormat::Cisco, &packet),
+            Payload::ComfortNoise | Payload::Unknown(_) => {}
+        }
+        if !matches!(payload, Payload::Audio(_)) {
+            self.audio.not_audio(payload, pt, arrived);
+        }
+    }
+
+    /// Packets were given up, `shed` of them because they were too many.
+    pub(super) fn lost(&mut self, count: u64, shed: u64) {
+        let lost = count - shed;
+        self.bursts.lost(lost);
+        self.missing += count;
+        self.audio.missing.lost += lost;
+        self.audio.missing.shed += shed;
+    }
+
+    /// The sender's numbering begins anew with the next packet.
+    pub(super) fn restart(&mut self) {
+        self.drift.restart();
+        if let Some(keys) = &mut self.keys {
+            keys.restart();
+        }
+        self.audio.restart();
+    }
+
+    /// No packet will follow.
+    pub(super) fn close(&mut self) {
+        if let Some(keys) = &mut self.keys {
+            keys.end();
+        }
+        self.audio.flush();
+    }
+
+    /// The next key that was pressed, once that is certain.
+    pub(super) fn take_key(&mut self, now: Instant) -> Option<KeyPress> {
+        self.keys.as_mut()?.poll(now)
+    }
+
+    /// When a key is certain though nothing comes.
+    pub(super) fn key_deadline(&self) -> Option<Instant> {
+        self.keys.as_ref()?.deadline()
+    }
+
+    /// Tells the doctor about once a second how the packets arrive.
+    pub(super) fn look_at_quality(&mut self, now: Instant, jitter: Duration) {
+        if self.next_look.is_some_and(|due| now < due) {
+            return;
+        }
+        self.next_look = Some(now + QUALITY_INTERVAL);
+        if let Some(quality) = self.quality(jitter) {
+            self.audio.doctor.quality(now, &quality);
+        }
+    }
+
+    /// How well the packets arrive; nothing before the first that holds audio.
+    pub(super) fn quality(&self, jitter: Duration) -> Option<MediaQuality> {
+        let codec = self.codec?;
+        let (loss, burst_ratio) = (self.bursts.loss(), self.bursts.burst_ratio());
+        let r_factor = quality::r_factor(impairment(codec), loss, burst_ratio);
+        Some(MediaQuality {
+            loss,
+            jitter_ms: jitter.as_secs_f32() * 1_000.0,
+            burst_ratio,
+            r_factor,
+            mos: quality::mos(r_factor),
+            clock_drift_ppm: self.drift.ppm().filter(|ppm| ppm.is_finite()),
+        })
+    }
+
+    fn measure(&mut self, codec: Codec, packet: &Placed<'_>) {
+        self.codec = Some(codec);
+        let missing = std::mem::take(&mut self.missing);
+        if let (Ok(samples), Some(clock)) = (codec.sample_count(packet.payload), self.clock()) {
+            self.drift.packet(DriftPacket {
+                arrived: packet.arrived,
+                time: packet.time,
+                ticks: codec.rtp_ticks(samples),
+                missing,
+                clock,
+            });
+        }
+    }
+
+    fn key(&mut self, format: EventFormat, packet: &Placed<'_>) {
+        let keys = self.keys.get_or_insert_default();
+        keys.receive(
+            packet.arrived,
+            EventPacket {
+                format,
+                payload: packet.payload,
+                time: packet.time,
+                marker: packet.marker,
+                clock: EVENT_CLOCK,
+            },
+        );
+    }
+}
+
+/// What the codec costs, with the concealment that it has here.
+fn impairment(codec: Codec) -> Impairment {
+    match codec {
+        Codec::Ulaw | Codec::Alaw | Codec::Slin => Impairment::G711_CONCEALED,
+        Codec::Gsm => Impairment::GSM,
+        Codec::Opus => Impairment::OPUS,
+        _ => Impairment::WIDEBAND_CONCEALED,
+    }
+}
