@@ -264,13 +264,30 @@ impl Captures {
         lock(&self.running).get(call).map(|shared| shared.state())
     }
 
-    /// Ends the capture of a call; `None` if none runs. [`CaptureNewsKind::Ended`] follows.
-    pub fn stop(&self, call: &CallId, now: Instant) -> Option<CaptureState> {
-        let running = lock(&self.running);
-        let shared = running.get(call)?;
-        // The writer looks for it.
-        shared.ended.set(now).ok()?;
-        Some(shared.state())
+    /// Ends the capture of a call, and waits until all of it is written; `None`
+    /// if none goes on. [`CaptureNewsKind::Ended`] is told too.
+    ///
+    /// # Errors
+    /// [`CaptureRefused::Busy`]; it has ended all the same.
+    pub async fn stop(
+        &self,
+        call: &CallId,
+        now: Instant,
+    ) -> Result<Option<CaptureState>, CaptureRefused> {
+        let running = lock(&self.running).get(call).cloned();
+        let Some(capture) = running.filter(|capture| capture.ended.set(now).is_ok()) else {
+            return Ok(None);
+        };
+        let (reply, written) = oneshot::channel();
+        let order = Order::Finish {
+            id: capture.id,
+            reply,
+        };
+        self.orders
+            .try_send(order)
+            .map_err(|_| CaptureRefused::Busy)?;
+        written.await.map_err(|_| CaptureRefused::Busy)?;
+        Ok(Some(capture.state()))
     }
 
     /// A media thread is through with a call.

@@ -1,7 +1,7 @@
 //! From a media thread to the writer: what is handed over, and the queue.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -26,6 +26,8 @@ pub(super) struct Shared {
     pub(super) zero_ns: u64,
     /// Set once: nothing that comes later belongs to it.
     pub(super) ended: OnceLock<Instant>,
+    /// Whether all of it is written, or never will be: the figures are final.
+    pub(super) written: AtomicBool,
     pub(super) packets: AtomicU64,
     pub(super) bytes: AtomicU64,
     pub(super) rolled_off: AtomicU64,
@@ -41,6 +43,7 @@ impl Shared {
             zero_ns: wall.saturating_sub(nanos(age)),
             start,
             ended: OnceLock::new(),
+            written: AtomicBool::new(false),
             packets: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             rolled_off: AtomicU64::new(0),
@@ -60,7 +63,7 @@ impl Shared {
 
     pub(super) fn state(&self) -> CaptureState {
         CaptureState {
-            running: self.ended.get().is_none(),
+            running: !self.written.load(Ordering::Relaxed),
             packets: self.packets.load(Ordering::Relaxed),
             bytes: self.bytes.load(Ordering::Relaxed),
             rolled_off: self.rolled_off.load(Ordering::Relaxed),

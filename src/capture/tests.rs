@@ -206,13 +206,9 @@ fn a_capture_is_begun_once_and_replaces_the_one_before() {
     assert!(first.leg(&Leg::caller()));
     send(&first, 0, rig.at(1), b"old");
     let call = "c".parse().unwrap();
-    assert!(
-        rig.captures
-            .stop(&call, rig.at(2))
-            .is_some_and(|state| !state.running)
-    );
-    assert_eq!(rig.captures.stop(&call, rig.at(3)), None);
-    // The writer may not even have seen that it ended.
+    let stopped = wait(rig.captures.stop(&call, rig.at(2))).unwrap().unwrap();
+    assert_eq!((stopped.running, stopped.packets), (false, 1));
+    assert_eq!(wait(rig.captures.stop(&call, rig.at(3))), Ok(None));
     let second = rig.start("c").unwrap();
     assert!(second.leg(&Leg::callee()));
     send(&second, 0, rig.at(4), b"new");

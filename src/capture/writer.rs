@@ -31,6 +31,11 @@ pub(super) enum Order {
         capture: Arc<Shared>,
         reply: oneshot::Sender<Result<(), CaptureRefused>>,
     },
+    /// Writes a capture that is over to its end.
+    Finish {
+        id: u64,
+        reply: oneshot::Sender<()>,
+    },
     Read {
         call: CallId,
         part: CapturePart,
@@ -138,6 +143,7 @@ impl Writer {
                         tracing::error!(call = %capture.start.call, %refused, "a call is not captured");
                         // What comes for it is not waited for.
                         let _first_wins = capture.ended.set(now);
+                        capture.written.store(true, Ordering::Relaxed);
                     }
                 }
                 // By rule, nobody waits for the answer.
@@ -154,8 +160,12 @@ impl Writer {
     fn carry_out(&mut self, order: Order) -> bool {
         match order {
             Order::Start { .. } => {}
-            Order::Read { call, part, reply } => {
+            Order::Finish { id, reply } => {
+                self.finish(id);
                 // Who asked may have given up.
+                let _unheard = reply.send(());
+            }
+            Order::Read { call, part, reply } => {
                 let _unheard = reply.send(self.read(&call, part));
             }
             Order::Expire { before } => self.expire(before),
@@ -213,6 +223,7 @@ impl Writer {
         };
         let end = *running.shared.ended.get_or_init(self.times.clock);
         running.finish(end);
+        running.shared.written.store(true, Ordering::Relaxed);
         let pieces = [CapturePart::Packets, CapturePart::Events].map(|part| running.pieces(part));
         let stored = Stored::of(&pieces[0], &pieces[1], running.bytes(), (self.times.wall)());
         let capture = running.shared;

@@ -73,9 +73,13 @@ impl Desk {
             return Err(refused(refusal));
         }
         let port = self.ports.get(stint.port);
-        if !port.is_some_and(|port| port.capture(stint.media, tap.clone())) {
+        let Some(attached) = port.and_then(|port| port.capture(stint.media, tap.clone())) else {
             tap.end(clock::now());
             return Err(refused(CaptureRefused::Busy));
+        };
+        if attached.await.is_err() {
+            // The media thread is gone: the server is ending.
+            tap.end(clock::now());
         }
         let state = desk.captures.state(call);
         state.ok_or_else(|| ServiceError::Conflict(format!("call {call} is over")))
@@ -100,8 +104,9 @@ impl Desk {
         }))
     }
 
-    pub(super) fn end_capture(&self, call: &CallId) -> Result<CaptureState, ServiceError> {
-        let stopped = self.capture_desk()?.captures.stop(call, clock::now());
+    pub(super) async fn end_capture(&self, call: &CallId) -> Result<CaptureState, ServiceError> {
+        let captures = &self.capture_desk()?.captures;
+        let stopped = captures.stop(call, clock::now()).await.map_err(refused)?;
         stopped.ok_or_else(|| ServiceError::Conflict(format!("call {call} is not being captured")))
     }
 
@@ -133,7 +138,9 @@ impl Desk {
             // What comes of it is news.
             Ok((tap, _answer)) => {
                 let port = self.ports.get(stint.port);
-                if !port.is_some_and(|port| port.capture(stint.media.clone(), tap.clone())) {
+                // Orders are taken in order: it is there before the first leg.
+                let ordered = port.and_then(|port| port.capture(stint.media.clone(), tap.clone()));
+                if ordered.is_none() {
                     tap.end(clock::now());
                 }
             }

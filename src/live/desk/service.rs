@@ -235,7 +235,7 @@ impl CallService for Desk {
     }
 
     async fn stop_capture(&self, call: &CallId) -> Result<CaptureState, ServiceError> {
-        self.end_capture(call)
+        self.end_capture(call).await
     }
 
     async fn capture(&self, call: &CallId, part: CapturePart) -> Result<CaptureFile, ServiceError> {

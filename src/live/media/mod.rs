@@ -260,10 +260,13 @@ impl MediaPort {
         answer.await.unwrap_or(Err(LegRefused::NotOpen))
     }
 
-    /// Records what reaches a call from now on; `false` if the thread's queue of orders is full.
+    /// Records what reaches a call; what comes after the answer is recorded for
+    /// certain. `None` if the thread's queue of orders is full.
     #[must_use]
-    pub fn capture(&self, call: CallId, tap: Tap) -> bool {
-        self.order(Command::Capture { call, tap }).is_ok()
+    pub fn capture(&self, call: CallId, tap: Tap) -> Option<oneshot::Receiver<()>> {
+        let (reply, answer) = oneshot::channel();
+        self.order(Command::Capture { call, tap, reply }).ok()?;
+        Some(answer)
     }
 
     /// Plays a sound to a leg, after those that wait already.

@@ -164,7 +164,11 @@ impl Room {
                 let result = self.add_leg(now, &add).map(|_| ());
                 add.answer(result);
             }
-            Command::Capture { call, tap } => self.capture(now, &call, tap),
+            Command::Capture { call, tap, reply } => {
+                self.capture(now, &call, tap);
+                // By rule, nobody waits for the answer.
+                let _unheard = reply.send(());
+            }
             Command::Play {
                 call,
                 order,

@@ -151,11 +151,14 @@ impl Taped {
             .start(order, self.rig.now, clock::wall())
             .unwrap();
         let call = "c".parse().unwrap();
+        let (reply, mut answer) = tokio::sync::oneshot::channel();
         let command = Command::Capture {
             call,
             tap: tap.clone(),
+            reply,
         };
         self.rig.room.command(self.rig.now, command);
+        assert_eq!(answer.try_recv(), Ok(()));
         tap
     }
 
