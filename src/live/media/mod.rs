@@ -138,6 +138,8 @@ pub(super) enum Command {
     Capture {
         call: CallId,
         tap: Tap,
+        /// Answered once packets are recorded.
+        reply: oneshot::Sender<()>,
     },
     Play {
         call: CallId,
