@@ -37,6 +37,9 @@ pub(crate) struct Options {
     /// After how many packets of each flow to say so.
     #[arg(long, value_delimiter = ',')]
     marks: Vec<u32>,
+    /// How many times slower than in a call.
+    #[arg(long, default_value_t = 1)]
+    slower: u32,
     /// What they carry.
     #[arg(long, value_enum)]
     payload: Payload,
@@ -67,6 +70,7 @@ struct Sender {
     /// Packets of all flows, and those after which to speak.
     total: u64,
     marks: Vec<u64>,
+    pace: Duration,
     datagram: [u8; HEADER + PACKET],
     sent: Sent,
 }
@@ -79,6 +83,7 @@ impl Sender {
             audio: options.payload.packets(),
             total: of_all(options.packets),
             marks: options.marks.iter().map(|&mark| of_all(mark)).collect(),
+            pace: PACE * options.slower,
             datagram: [0; HEADER + PACKET],
             sent: Sent {
                 flows: options.flows.into(),
@@ -90,7 +95,7 @@ impl Sender {
     fn run(mut self) -> Result<Sent> {
         let begin = clock::now();
         // Twice as long as it should take, and some; then there are too few, and it says so.
-        let nominal = PACE * u32::try_from(self.total / self.sent.flows)?;
+        let nominal = self.pace * u32::try_from(self.total / self.sent.flows)?;
         let end = begin + 2 * nominal + Duration::from_secs(10);
         let (mut next, mut slipped) = (0, Duration::ZERO);
         while next < self.total {
@@ -125,11 +130,11 @@ impl Sender {
         Ok(next)
     }
 
-    /// Since the beginning: the flows' packets lie evenly in the 20 ms.
+    /// Since the beginning: the flows' packets lie evenly in their pace.
     fn due(&self, number: u64) -> Duration {
         let flows = self.sent.flows;
         // In nanoseconds, less than 2⁶⁴ for a hundred years.
-        let pace = PACE.as_nanos() as u64;
+        let pace = self.pace.as_nanos() as u64;
         Duration::from_nanos(number / flows * pace + number % flows * pace / flows)
     }
 
@@ -163,6 +168,7 @@ mod tests {
             flows,
             packets,
             marks: Vec::new(),
+            slower: 1,
             payload: Payload::Silence,
         };
         let sockets = (0..flows).map(|_| {

@@ -7,7 +7,7 @@ use std::io;
 
 use anyhow::{Context, Result};
 
-/// Time of a thread, or of all threads of a process.
+/// Time of a thread.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Sched {
     /// On a processor, ns.
@@ -41,23 +41,52 @@ pub(super) struct Udp {
     pub(super) no_room: u64,
 }
 
-/// All threads of a process, those that have ended left out.
-pub(super) fn process(pid: u32) -> Result<Sched> {
-    let mut sum = Sched::default();
+/// The threads of a process by their id, those that have ended left out.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Threads(BTreeMap<String, Sched>);
+
+impl Threads {
+    /// What all of them ran since `before`, ns.
+    pub(super) fn ran_since(&self, before: &Self) -> u64 {
+        let ran = |(id, now): (&String, &Sched)| now.ran_ns - before.thread(id).ran_ns;
+        self.0.iter().map(ran).sum()
+    }
+
+    /// How long the one that ran most since `before` waited for a processor, ns.
+    pub(super) fn busiest_waited_since(&self, before: &Self) -> u64 {
+        let spent = |(id, now): (&String, &Sched)| {
+            let then = before.thread(id);
+            (now.ran_ns - then.ran_ns, now.waited_ns - then.waited_ns)
+        };
+        self.0
+            .iter()
+            .map(spent)
+            .max()
+            .map_or(0, |(_, waited)| waited)
+    }
+
+    /// One that was not there yet had done nothing.
+    fn thread(&self, id: &str) -> Sched {
+        self.0.get(id).copied().unwrap_or_default()
+    }
+}
+
+/// All threads of a process.
+pub(super) fn process(pid: u32) -> Result<Threads> {
+    let mut threads = BTreeMap::new();
     for task in fs::read_dir(format!("/proc/{pid}/task"))? {
-        let path = task?.path().join("schedstat");
-        match fs::read_to_string(path) {
+        let task = task?;
+        match fs::read_to_string(task.path().join("schedstat")) {
             Ok(text) => {
-                let thread = sched(&text).context("a schedstat that is none")?;
-                sum.ran_ns += thread.ran_ns;
-                sum.waited_ns += thread.waited_ns;
+                let id = task.file_name().to_string_lossy().into_owned();
+                threads.insert(id, sched(&text).context("a schedstat that is none")?);
             }
             // It has just ended.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error.into()),
         }
     }
-    Ok(sum)
+    Ok(Threads(threads))
 }
 
 /// The calling thread.
@@ -210,12 +239,24 @@ UdpLite: 7 8
         let port = socket.local_addr().unwrap().port();
         assert_eq!(sockets().unwrap().get(&port), Some(&Socket::default()));
         assert!(memory(process::id()).unwrap().resident > 0);
-        assert!(process_runs());
         udp().unwrap();
+        let threads = process(process::id()).unwrap();
+        assert!(threads.ran_since(&Threads::default()) > 0);
+        this_thread().unwrap();
     }
 
-    fn process_runs() -> bool {
-        let all = process(process::id()).unwrap();
-        all.ran_ns > 0 && this_thread().is_ok()
+    #[test]
+    fn threads_are_told_apart() {
+        let threads = |list: &[(&str, u64, u64)]| {
+            let thread = |&(id, ran_ns, waited_ns): &(&str, _, _)| {
+                (id.to_owned(), Sched { ran_ns, waited_ns })
+            };
+            Threads(list.iter().map(thread).collect())
+        };
+        let before = threads(&[("7", 1_000, 90), ("8", 10, 500), ("9", 5, 5)]);
+        let after = threads(&[("7", 1_100, 95), ("8", 20, 900), ("10", 3, 3)]);
+        assert_eq!(after.ran_since(&before), 113);
+        assert_eq!(after.busiest_waited_since(&before), 5);
+        assert_eq!(Threads::default().busiest_waited_since(&before), 0);
     }
 }

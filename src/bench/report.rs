@@ -13,7 +13,7 @@ use super::isolate::Place;
 use super::media::Scale;
 use super::payload::{PACKET, Payload};
 use super::receivers::Subject;
-use super::round::Round;
+use super::round::{Case, Round};
 
 /// CPU time over that of a bare sink.
 const G1: f64 = 1.5;
@@ -96,16 +96,12 @@ impl Report {
             .collect()
     }
 
-    /// The rounds of a case that count: the undisturbed ones if they are at least half of all.
-    fn counted(&self, subject: Subject, flows: u32, payload: Payload) -> Vec<&Round> {
+    /// The rounds that count, of those that are `wanted`: the undisturbed ones if they are at least half.
+    fn counted(&self, wanted: impl Fn(&Case) -> bool) -> Vec<&Round> {
         let all: Vec<_> = self
             .rounds
             .iter()
-            .filter(|round| {
-                let case = round.case;
-                (case.subject, case.flows, case.payload) == (subject, flows, payload)
-                    && round.faults.is_empty()
-            })
+            .filter(|round| wanted(&round.case) && round.faults.is_empty())
             .collect();
         prefer(all, |round| round.disturbed.is_none())
     }
@@ -125,7 +121,9 @@ impl Report {
         payload: Payload,
         of: impl Fn(&Round) -> f64,
     ) -> Option<Spread> {
-        let rounds = self.counted(subject, flows, payload);
+        let rounds = self.counted(|case| {
+            (case.subject, case.flows, case.payload, case.slower) == (subject, flows, payload, 1)
+        });
         Spread::of(rounds.into_iter().map(of))
     }
 
@@ -295,11 +293,14 @@ impl Report {
 
     fn memory(&self) -> Vec<Figure> {
         let [.., flows] = self.scale.growth;
+        let measured = |payload: Payload| {
+            self.counted(|case| case.slower > 1 && case.payload == payload)
+        };
         let kib = |payload, of: fn(&Round) -> f64| {
-            let spread = self.spread(Subject::Speech, flows, payload, of)?;
+            let spread = Spread::of(measured(payload).into_iter().map(of))?;
             Some(spread.map(|bytes| bytes / 1024.0))
         };
-        let spoken = self.counted(Subject::Speech, flows, Payload::Monologue);
+        let spoken = measured(Payload::Monologue);
         let held = spoken
             .first()
             .map_or(0, |round| round.case.packets_at_look() as usize * PACKET);

@@ -39,6 +39,8 @@ pub(super) struct Case {
     pub(super) payload: Payload,
     /// Measured packets of each flow.
     pub(super) packets: u32,
+    /// How many times slower than in a call they are sent: memory does not depend on it.
+    pub(super) slower: u32,
 }
 
 impl Case {
@@ -71,8 +73,8 @@ pub(super) struct Round {
     pub(super) kernel_drops: u64,
     /// Utterances that the receiver had recognised.
     pub(super) utterances: u64,
-    /// Part of the wall time that others took: the worse of the spin probes before and after and, where the
-    /// receiver has one busy thread, its wait for a processor.
+    /// Part of the wall time that others took: the worst of the spin probes before and after and, where the
+    /// receiver has one busy thread, of its wait for a processor.
     pub(super) stolen: f64,
     /// Why the round does not count, through no fault of the receiver.
     pub(super) disturbed: Option<String>,
@@ -112,8 +114,8 @@ impl Round {
 
 /// The receiver's and the generator's CPU time at one moment.
 struct Look {
-    receiver: proc::Sched,
-    sender: proc::Sched,
+    receiver: proc::Threads,
+    sender: proc::Threads,
     at: std::time::Instant,
 }
 
@@ -136,13 +138,13 @@ pub(super) fn run(case: Case, cpus: Cpus) -> Result<Round> {
     let received = receiver.finish(&sent)?;
     // Not before both have ended, so that they are not what steals.
     drop(sender);
-    let waited = to.receiver.waited_ns - from.receiver.waited_ns;
+    let waited = to.receiver.busiest_waited_since(&from.receiver);
     let wall = to.at.duration_since(from.at).as_nanos() as u64;
     let mut round = Round {
         case,
         packets: u64::from(case.packets) * u64::from(case.flows),
-        cpu_ns: to.receiver.ran_ns - from.receiver.ran_ns,
-        sender_cpu_ns: to.sender.ran_ns - from.sender.ran_ns,
+        cpu_ns: to.receiver.ran_since(&from.receiver),
+        sender_cpu_ns: to.sender.ran_since(&from.sender),
         wall_ns: wall,
         resident: [empty, opened, resident],
         sent: sent.packets,
@@ -153,11 +155,8 @@ pub(super) fn run(case: Case, cpus: Cpus) -> Result<Round> {
         disturbed: None,
         faults: received.faults,
     };
-    // Several busy threads wait for each other on one processor: that is nobody's theft.
-    if matches!(
-        case.subject,
-        Subject::Sink | Subject::Ordered | Subject::Speech
-    ) {
+    // GStreamer's threads wait for each other on their one processor: that is nobody's theft.
+    if case.subject != Subject::Gstreamer {
         round.stolen = round.stolen.max(waited as f64 / wall as f64);
     }
     round.disturbed = disturbance(&round, &sent);
@@ -176,6 +175,7 @@ fn generator(case: &Case) -> Result<Command> {
         .args(["--flows", &case.flows.to_string()])
         .args(["--packets", &(WARM_UP + case.packets + AFTER).to_string()])
         .args(["--marks", &format!("{WARM_UP},{}", WARM_UP + case.packets)])
+        .args(["--slower", &case.slower.to_string()])
         .args(["--payload", &payload.unwrap_or_default()]);
     Ok(command)
 }
@@ -249,6 +249,7 @@ pub(super) mod tests {
                 flows,
                 payload: Payload::Silence,
                 packets: 100,
+                slower: 1,
             },
             packets: 3_000,
             cpu_ns: 6_000_000,

@@ -110,6 +110,7 @@ fn memory_is_held_against_the_payload_that_is_held() {
     let [.., flows] = QUICK.growth;
     let mut spoken = round(Subject::Speech, flows);
     spoken.case.payload = Payload::Monologue;
+    spoken.case.slower = 2;
     let figures = report(vec![spoken]).figures();
     let figure = figures
         .iter()
