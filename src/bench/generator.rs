@@ -159,7 +159,7 @@ impl Sender {
 
 #[cfg(test)]
 mod tests {
-    use asterscribe_rtp::{Receiver, ReceiverConfig, Released};
+    use asterscribe_rtp::{Receiver, ReceiverConfig, Released, Verdict};
 
     use super::*;
 
@@ -189,7 +189,8 @@ mod tests {
             sender.send(number);
             let length = target.recv(&mut buffer).unwrap();
             now += PACE;
-            let _verdict = receiver.receive(now, &buffer[..length]);
+            let verdict = receiver.receive(now, &buffer[..length]);
+            released += u64::from(matches!(verdict, Verdict::InOrder(_)));
             while let Some(packet) = receiver.poll(now) {
                 assert!(matches!(
                     packet,

@@ -293,9 +293,8 @@ impl Report {
 
     fn memory(&self) -> Vec<Figure> {
         let [.., flows] = self.scale.growth;
-        let measured = |payload: Payload| {
-            self.counted(|case| case.slower > 1 && case.payload == payload)
-        };
+        let measured =
+            |payload: Payload| self.counted(|case| case.slower > 1 && case.payload == payload);
         let kib = |payload, of: fn(&Round) -> f64| {
             let spread = Spread::of(measured(payload).into_iter().map(of))?;
             Some(spread.map(|bytes| bytes / 1024.0))

@@ -23,8 +23,9 @@ pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_asterscribe");
 pub(crate) const SOON: Duration = Duration::from_secs(20);
 
 /// How much faster than recorded the conversation is played. Its flows never
-/// pause, so each packet continues the one before it whenever it arrives.
-const SPEED: f64 = 5.0;
+/// pause, so each packet continues the one before it whenever it arrives. Not
+/// faster: a sender that goes on at more than twice the rate is policed.
+const SPEED: f64 = 2.4;
 
 /// The recorded conversation of two parties, registered with a server.
 pub(crate) struct Conversation {

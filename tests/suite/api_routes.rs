@@ -272,7 +272,7 @@ fn a_registration_that_cannot_be_is_refused_and_leaves_no_call() {
         ("[::]:5000", "ulaw"),
         ("224.0.0.1:5000", "ulaw"),
         ("192.0.2.7:5000", ""),
-        ("192.0.2.7:5000", "opus"),
+        ("192.0.2.7:5000", "g729"),
         ("192.0.2.7:5000", "ulaw; drop"),
     ] {
         assert_problem(&send(source, "a", format), path, 422, "unprocessable");
