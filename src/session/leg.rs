@@ -46,10 +46,8 @@ impl LegMedia {
         &self.leg
     }
 
+    /// Takes a datagram. What was due before it must have been done.
     pub(super) fn receive(&mut self, arrived: Instant, datagram: &[u8]) {
-        // What was due before it comes first, however late the timer is: the
-        // outcome must not depend on how often the clock is looked at.
-        self.run_due(arrived);
         let now = self.advance(arrived);
         match self.receiver.receive(now, datagram) {
             Verdict::InOrder(packet) => {

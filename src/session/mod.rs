@@ -173,8 +173,8 @@ impl Session {
     pub fn handle(&mut self, now: Instant, input: Input<'_>) {
         match input {
             Input::Datagram { leg, bytes } if self.phase == Phase::Open => {
-                // What is due before it on any leg comes first, so that jobs have the
-                // same order however often the timers are looked at.
+                // What is due before it on any leg comes first: neither what is heard nor the
+                // order of the jobs may depend on how often the timers are looked at.
                 self.run_due(now);
                 if let Some(media) = self.legs.get_mut(leg.0) {
                     media.receive(now, bytes);
