@@ -50,16 +50,14 @@ impl LegMedia {
     pub(super) fn receive(&mut self, arrived: Instant, datagram: &[u8]) {
         let now = self.advance(arrived);
         match self.receiver.receive(now, datagram) {
-            Verdict::InOrder(packet) => {
-                self.stream.packet(packet);
-                self.receiver.set_clock_rate(self.stream.clock());
-            }
+            Verdict::InOrder(packet) => self.stream.packet(packet),
             Verdict::Refused(Refusal::Late) => self.stream.audio.came_late(),
             Verdict::Refused(Refusal::Malformed(_)) => self.stream.audio.doctor.refused(),
             Verdict::Refused(_) | Verdict::OnProbation | Verdict::Accepted => {}
         }
         self.drain(now);
-        self.stream.look_at_quality(now, self.receiver.jitter());
+        let receiver = &self.receiver;
+        self.stream.look_at_quality(now, || receiver.jitter());
     }
 
     /// What will come, by who named the leg's source.

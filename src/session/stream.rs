@@ -108,12 +108,12 @@ impl Stream {
     }
 
     /// Tells the doctor about once a second how the packets arrive.
-    pub(super) fn look_at_quality(&mut self, now: Instant, jitter: Duration) {
+    pub(super) fn look_at_quality(&mut self, now: Instant, jitter: impl FnOnce() -> Duration) {
         if self.next_look.is_some_and(|due| now < due) {
             return;
         }
         self.next_look = Some(now + QUALITY_INTERVAL);
-        if let Some(quality) = self.quality(jitter) {
+        if let Some(quality) = self.quality(jitter()) {
             self.audio.doctor.quality(now, &quality);
         }
     }
