@@ -140,7 +140,7 @@ fn session(c: &mut Criterion) {
             loop {
                 match session.poll() {
                     Output::Wait(_) => break,
-                    Output::Transcribe { job, samples } => {
+                    Output::Transcribe { job, samples, .. } => {
                         black_box(samples);
                         let result = Err(asterscribe::call::GapReason::OverloadShed);
                         session.handle(now, Input::Recognised { job, result });

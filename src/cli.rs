@@ -13,8 +13,8 @@ use tokio::sync::mpsc;
 
 use asterscribe::config::Settings;
 use asterscribe::live::server;
-use asterscribe::session::SessionConfig;
-use asterscribe::speech::whisper;
+use asterscribe::recognition::crew::Recogniser;
+use asterscribe::recognition::worker;
 use asterscribe::{clock, replay, telemetry};
 
 use crate::bench::{self, Bench};
@@ -51,6 +51,9 @@ enum Command {
         #[command(subcommand)]
         what: Bench,
     },
+    /// Works for a server that started this process: recognises what it is handed.
+    #[command(hide = true)]
+    Recognise,
     /// Asks a running server how it is; exit status 0 if it answers that it serves.
     Healthcheck {
         /// Address of the server; by default where HTTP_BIND has it listen.
@@ -77,6 +80,9 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode> {
         Command::Replay { file, format } => replay(cli.config.as_deref(), &file, format),
         Command::Demo => runtime()?.block_on(demo::run()),
         Command::Bench { what } => bench::run(what),
+        Command::Recognise => worker::run()
+            .map(|()| ExitCode::SUCCESS)
+            .context("recognition worker"),
         Command::Healthcheck { url } => healthcheck(cli.config.as_deref(), url),
     }
 }
@@ -136,10 +142,11 @@ fn runtime() -> Result<tokio::runtime::Runtime> {
 
 fn replay(config: Option<&Path>, file: &Path, format: Format) -> Result<ExitCode> {
     let settings = Settings::from_process(config)?;
-    let model = server::load_model(&settings)?;
+    let model = server::open_model(&settings)?;
     let workers = thread::available_parallelism().map_or(1, usize::from);
-    let pool = whisper::start_pool(&model, settings.language.code(), workers, workers)?;
-    let report = replay::run(file, SessionConfig::default(), &pool, clock::now())?;
+    let recogniser = Recogniser::start(server::worker_program(&settings), model, workers)?;
+    let pool = recogniser.pool(workers, None)?;
+    let report = replay::run(file, server::session_config(&settings), &pool, clock::now())?;
     let mut out = io::stdout().lock();
     let printed = match format {
         Format::Text => write!(out, "{}", report.to_text()),

@@ -10,6 +10,7 @@ pub mod clock;
 pub mod config;
 pub mod live;
 pub mod play;
+pub mod recognition;
 pub mod replay;
 pub mod service;
 pub mod session;

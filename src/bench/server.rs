@@ -13,9 +13,9 @@ use asterscribe::clock;
 use asterscribe::live::media::{
     MediaConfig, MediaEvent, MediaEventKind, MediaPlane, MediaPort, OpenCall,
 };
+use asterscribe::recognition::pool::{EngineFactory, Pool, PoolConfig};
 use asterscribe::session::{Depth, LegSnapshot, SessionConfig};
-use asterscribe::speech::pool::{EngineFactory, Pool};
-use asterscribe::speech::{Recognition, TranscribeError, Transcriber};
+use asterscribe::speech::{Choices, Recognition, TranscribeError, Transcriber};
 use clap::Args;
 use futures_util::future::try_join_all;
 use tokio::sync::mpsc;
@@ -53,7 +53,7 @@ pub(crate) struct Options {
 struct AtOnce;
 
 impl Transcriber for AtOnce {
-    fn transcribe(&mut self, _: &[i16]) -> Result<Recognition, TranscribeError> {
+    fn transcribe(&mut self, _: &[i16], _: &Choices) -> Result<Recognition, TranscribeError> {
         Ok(Recognition {
             text: "heard".to_owned(),
             confidence: 1.0,
@@ -69,8 +69,13 @@ pub(super) fn run(options: &Options) -> Result<()> {
     } else {
         Depth::Speech
     };
-    let factory: EngineFactory = Arc::new(|| Ok(Box::new(AtOnce)));
-    let pool = Pool::start(1, QUEUE, &factory)?;
+    let factory: EngineFactory = Arc::new(|_| Ok(Box::new(AtOnce)));
+    let config = PoolConfig {
+        workers: 1,
+        queue: QUEUE,
+        max_age: None,
+    };
+    let pool = Pool::start(config, &factory)?;
     let (tell, events) = mpsc::channel(EVENTS);
     let config = MediaConfig {
         bind: (Ipv4Addr::LOCALHOST, 0).into(),

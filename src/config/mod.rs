@@ -68,6 +68,8 @@ pub struct Settings {
     pub stt_workers: usize,
     /// Utterances that may wait for a recognition thread.
     pub stt_queue: usize,
+    /// What is started as a recognition process; `None`: this program.
+    pub stt_program: Option<Vec<String>>,
     /// Calls that may be open at the same time.
     pub max_concurrent_calls: usize,
     /// A registered call from which no RTP comes for this long is over.
@@ -204,6 +206,7 @@ impl Settings {
                 .optional("STT_WORKERS", |text| parse::number(text, 1..=256))
                 .unwrap_or_else(default_stt_workers),
             stt_queue: reader.value("STT_QUEUE", |text| parse::number(text, 1..=100_000)),
+            stt_program: reader.optional("STT_PROGRAM", parse::words),
             max_concurrent_calls: reader.value("MAX_CONCURRENT_CALLS", |text| {
                 parse::number(text, 1..=100_000)
             }),

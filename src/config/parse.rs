@@ -205,6 +205,11 @@ pub(super) fn endpoint_template(text: &str) -> Parsed<EndpointTemplate> {
     Ok(EndpointTemplate(text.to_owned()))
 }
 
+/// A command: words separated by spaces.
+pub(super) fn words(text: &str) -> Result<Vec<String>, String> {
+    Ok(text.split_whitespace().map(str::to_owned).collect())
+}
+
 pub(super) fn path(text: &str) -> Parsed<PathBuf> {
     if text.contains('\0') {
         return Err("has a NUL".to_owned());

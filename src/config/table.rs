@@ -280,7 +280,7 @@ pub const SETTINGS: &[Setting] = &[
         "STT_WORKERS",
         Preset::Words("number of cores less one, at least 1"),
         "a whole number from 1 to 256",
-        "Utterances recognised at the same time.",
+        "Utterances recognised at the same time. Each has a process to itself, or, with a model of more than 300 MiB, a thread of one.",
     ),
     plain(
         SPEECH,
@@ -288,6 +288,13 @@ pub const SETTINGS: &[Setting] = &[
         preset("64"),
         "a whole number from 1 to 100000",
         "Utterances that may wait for recognition; beyond it they become gaps in the transcript.",
+    ),
+    plain(
+        SPEECH,
+        "STT_PROGRAM",
+        Preset::Words("this program"),
+        "a command and its arguments, separated by spaces",
+        "What is started as a recognition process, such as `nice -n 5 asterscribe recognise`. It must end in this program's `recognise`.",
     ),
     plain(
         STORE,

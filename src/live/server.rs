@@ -18,16 +18,18 @@ use crate::api::{self, ApiConfig, ApiLimits, ServeLimits};
 use crate::call::{CallId, Origin};
 use crate::clock;
 use crate::config::Settings;
-use crate::service::{PartHealth, PartState};
+use crate::recognition::crew::{Program, Recogniser};
+use crate::recognition::pool::Pool;
 use crate::session::SessionConfig;
-use crate::speech::TranscribeError;
 use crate::speech::model::{Model, ModelError};
-use crate::speech::pool::Pool;
-use crate::speech::whisper::{self, Whisper};
+use crate::speech::{Choices, TranscribeError};
 use crate::store::{RedisStore, SqliteStore, Store, StoreError, StoreWriter, WriterSettings};
 
 /// Time between two looks at the media sockets.
 const TICK: Duration = Duration::from_millis(5);
+
+/// How long after it was spoken an utterance is still recognised for a live transcript.
+const MAX_AGE: Duration = Duration::from_secs(50);
 
 /// Events on their way from the media threads to the desk.
 const MEDIA_EVENTS: usize = 8192;
@@ -149,7 +151,7 @@ struct Running {
 
 impl Running {
     async fn start(settings: &Settings) -> Result<Self, StartError> {
-        let (model, pool) = start_speech(settings)?;
+        let (recogniser, pool) = start_speech(settings)?;
         let store = open_store(settings).await?;
         let (media_events, media_heard) = mpsc::channel(MEDIA_EVENTS);
         let plane = start_media(settings, &pool, &media_events)?;
@@ -172,7 +174,6 @@ impl Running {
             media_idle: settings.media_idle,
             endpoint: settings.originate_endpoint.clone(),
             targets,
-            model,
             play_dir: settings.play_dir.clone(),
             play_max_bytes: settings.play_max_bytes,
         };
@@ -182,6 +183,7 @@ impl Running {
             store: Arc::clone(&store),
             writer,
             pool: pool.stats(),
+            recogniser,
             ari,
             captures: recording.as_ref().map(Recording::for_desk),
         };
@@ -284,51 +286,49 @@ async fn stop(
     desk.finish(STORE_GRACE).await;
 }
 
-fn start_speech(settings: &Settings) -> Result<(PartHealth, Pool<Ticket>), StartError> {
-    let model = load_model(settings)?;
-    let detail = model_detail(&model);
-    if model.model().is_demo() {
+/// How the configured server treats the media of a call.
+pub fn session_config(settings: &Settings) -> SessionConfig {
+    let choices = Choices {
+        language: settings.language.code().map(str::to_owned),
+    };
+    SessionConfig {
+        choices: Arc::new(choices),
+        ..SessionConfig::default()
+    }
+}
+
+/// What is started as a recognition process.
+pub fn worker_program(settings: &Settings) -> Program {
+    let command = settings.stt_program.as_ref();
+    command.map_or_else(Program::this, |words| Program {
+        command: words.iter().map(Into::into).collect(),
+    })
+}
+
+fn start_speech(settings: &Settings) -> Result<(Arc<Recogniser>, Pool<Ticket>), StartError> {
+    let model = open_model(settings)?;
+    let detail = model.describe();
+    if model.is_demo() {
         tracing::warn!("{detail}");
     } else {
         tracing::info!("{detail}");
     }
-    let state = if model.model().is_demo() {
-        PartState::Degraded
-    } else {
-        PartState::Ok
-    };
-    let pool = whisper::start_pool(
-        &model,
-        settings.language.code(),
-        settings.stt_workers,
-        settings.stt_queue,
-    )?;
-    Ok((PartHealth { state, detail }, pool))
+    let program = worker_program(settings);
+    let recogniser = Recogniser::start(program, model, settings.stt_workers)?;
+    let pool = recogniser.pool(settings.stt_queue, Some(MAX_AGE))?;
+    Ok((recogniser, pool))
 }
 
-/// Loads the configured model.
+/// Opens and checks the configured model.
 ///
 /// # Errors
 /// The file is no usable model.
-pub fn load_model(settings: &Settings) -> Result<Arc<Whisper>, StartError> {
+pub fn open_model(settings: &Settings) -> Result<Model, StartError> {
     let model = settings.model.path().map_or_else(Model::demo, Model::open);
-    let loaded = model.and_then(Whisper::load);
-    loaded.map(Arc::new).map_err(|source| StartError::Model {
+    model.map_err(|source| StartError::Model {
         setting: settings.model.setting(),
         source,
     })
-}
-
-fn model_detail(whisper: &Whisper) -> String {
-    let model = whisper.model();
-    if model.is_demo() {
-        format!(
-            "{}: a DEMO model that knows some 120 English words; set WHISPER_MODEL to a real one",
-            model.name()
-        )
-    } else {
-        format!("{} (sha256 {})", model.name(), &model.sha256[..16])
-    }
 }
 
 async fn open_store(settings: &Settings) -> Result<Arc<dyn Store>, StartError> {
@@ -364,7 +364,7 @@ fn start_media(
         threads: settings.rtp_threads,
         tick: TICK,
         own_ports: settings.rtp_own_ports.is_some(),
-        session: SessionConfig::default(),
+        session: session_config(settings),
     };
     MediaPlane::start(&config, pool, events).map_err(StartError::Rtp)
 }

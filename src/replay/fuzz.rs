@@ -5,9 +5,9 @@ use std::sync::{Arc, OnceLock};
 use super::capture::{self, Capture};
 use super::{FlowReport, Report, run_capture};
 use crate::clock;
+use crate::recognition::pool::{EngineFactory, Pool, PoolConfig};
 use crate::session::{JobId, SessionConfig};
-use crate::speech::pool::{EngineFactory, Pool};
-use crate::speech::{Recognition, TranscribeError, Transcriber};
+use crate::speech::{Choices, Recognition, TranscribeError, Transcriber};
 
 /// Reads any bytes as a capture file and replays what it holds, with
 /// everything real but the speech engine.
@@ -71,7 +71,7 @@ fn check_flow(n: usize, flow: &FlowReport, capture: &Capture, report: &Report) {
 struct Stub;
 
 impl Transcriber for Stub {
-    fn transcribe(&mut self, samples: &[i16]) -> Result<Recognition, TranscribeError> {
+    fn transcribe(&mut self, samples: &[i16], _: &Choices) -> Result<Recognition, TranscribeError> {
         Ok(Recognition {
             text: format!("{} samples", samples.len()),
             confidence: 1.0,
@@ -84,7 +84,12 @@ impl Transcriber for Stub {
 fn pool() -> &'static Pool<JobId> {
     static POOL: OnceLock<Pool<JobId>> = OnceLock::new();
     POOL.get_or_init(|| {
-        let factory: EngineFactory = Arc::new(|| Ok(Box::new(Stub)));
-        Pool::start(1, 8, &factory).expect("the stub needs nothing but a thread")
+        let factory: EngineFactory = Arc::new(|_| Ok(Box::new(Stub)));
+        let config = PoolConfig {
+            workers: 1,
+            queue: 8,
+            max_age: None,
+        };
+        Pool::start(config, &factory).expect("the stub needs nothing but a thread")
     })
 }

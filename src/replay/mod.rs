@@ -11,6 +11,7 @@ pub mod fuzz;
 mod report;
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -19,8 +20,10 @@ use self::capture::{Capture, CaptureError, CapturedDatagram};
 use self::flows::Flows;
 pub use self::report::{CaptureNote, FlowReport, Report, line_to_text};
 use crate::call::GapReason;
+use crate::recognition::pool::{Answer, Pool, PoolHandle};
+use crate::recognition::{Speaker, Task, Urgency};
 use crate::session::{Input, JobId, LegIndex, Output, Session, SessionConfig};
-use crate::speech::pool::{Answer, Pool, PoolHandle};
+use crate::speech::Choices;
 
 /// Why a replay gives no report.
 #[derive(Debug, thiserror::Error)]
@@ -215,12 +218,18 @@ impl<'a> Replay<'a> {
                     self.due = due;
                     return Ok(());
                 }
-                Output::Transcribe { job, samples } => {
+                Output::Transcribe {
+                    job,
+                    leg,
+                    samples,
+                    choices,
+                } => {
                     while self.outstanding >= self.answers.capacity().unwrap_or(1) {
                         self.take_answer()?;
                     }
+                    let task = self.task(leg, samples, choices);
                     self.pool
-                        .submit(job, samples, &self.reply)
+                        .submit(job, task, &self.reply)
                         .map_err(|_| ReplayError::PoolGone)?;
                     self.outstanding += 1;
                 }
@@ -236,6 +245,17 @@ impl<'a> Replay<'a> {
                 Output::Stats(_) | Output::Event(_) => {}
                 Output::Closed(legs) => self.report.close(legs, self.start.ms),
             }
+        }
+    }
+
+    /// Nothing is live here: one after the other, as they were spoken.
+    fn task(&self, leg: LegIndex, samples: Vec<i16>, choices: Arc<Choices>) -> Task {
+        Task {
+            samples,
+            choices,
+            urgency: Urgency::Backlog,
+            speaker: Speaker::new(0, leg.place()),
+            spoken: self.now,
         }
     }
 

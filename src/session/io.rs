@@ -1,6 +1,7 @@
 //! What goes into a session and what comes out of it.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::JobId;
@@ -8,11 +9,18 @@ use crate::call::{
     AudioAccount, CallEvent, DtmfDigit, Finding, GapReason, Leg, LegStats, MediaQuality,
     TranscriptLine,
 };
-use crate::speech::{Recognition, SAMPLES_PER_MS};
+use crate::speech::{Choices, Recognition, SAMPLES_PER_MS};
 
 /// A leg of one session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LegIndex(pub(super) usize);
+
+impl LegIndex {
+    /// Its place among the session's legs, from 0.
+    pub fn place(self) -> usize {
+        self.0
+    }
+}
 
 /// What happens to a call.
 #[derive(Debug)]
@@ -59,8 +67,12 @@ pub enum Output {
     Transcribe {
         /// To be given back with the answer.
         job: JobId,
+        /// Who spoke.
+        leg: LegIndex,
         /// The audio.
         samples: Vec<i16>,
+        /// How.
+        choices: Arc<Choices>,
     },
     /// A line of the transcript, in order.
     Line(TranscriptLine),

@@ -25,11 +25,12 @@ mod timeline;
 
 use std::collections::VecDeque;
 use std::mem;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::call::{DtmfDigit, GapReason, Leg, LegStats, TranscriptLine};
-use crate::speech::Utterance;
 use crate::speech::segmenter::SegmenterConfig;
+use crate::speech::{Choices, Utterance};
 
 use self::audio::Spoken;
 pub use self::doctor::{Arrival, Expected};
@@ -44,6 +45,8 @@ use self::leg::LegMedia;
 pub struct SessionConfig {
     /// How far a leg's packets go.
     pub depth: Depth,
+    /// How its utterances are recognised.
+    pub choices: Arc<Choices>,
     /// How long a missing packet is waited for.
     pub reorder_wait: Duration,
     /// Where speech is cut.
@@ -74,6 +77,7 @@ impl Default for SessionConfig {
     fn default() -> Self {
         Self {
             depth: Depth::Speech,
+            choices: Arc::default(),
             reorder_wait: Duration::from_millis(120),
             segmenter: SegmenterConfig::default(),
             idle_flush: Duration::from_millis(700),
@@ -335,7 +339,12 @@ impl Session {
             let Utterance { samples, .. } = utterance;
             if let Some(job) = self.jobs.open(index, start_ms, end_ms, audio) {
                 self.legs[index].count_speech(samples.len() as u64);
-                self.outputs.push_back(Output::Transcribe { job, samples });
+                self.outputs.push_back(Output::Transcribe {
+                    job,
+                    leg: LegIndex(index),
+                    samples,
+                    choices: Arc::clone(&self.config.choices),
+                });
             }
         }
     }

@@ -45,7 +45,7 @@ impl Rig {
                     self.due = due;
                     return;
                 }
-                Output::Transcribe { job, samples } => self.jobs.push((job, samples.len())),
+                Output::Transcribe { job, samples, .. } => self.jobs.push((job, samples.len())),
                 Output::Line(line) => self.lines.push(line),
                 Output::Stats(_) | Output::Event(_) | Output::Digit(_) => {}
                 Output::Closed(legs) => self.closed = Some(legs),

@@ -1,14 +1,13 @@
 //! From 16 kHz samples to text: a detector and segmenter that cut a leg's audio
-//! into utterances (sans-IO, owned by the session), and a bounded pool of
-//! threads that recognise them.
+//! into utterances (sans-IO, owned by the session), and the engine that
+//! recognises them. Who runs it, and where, is in `recognition`.
 
 pub mod detector;
 pub mod model;
-pub mod pool;
 pub mod segmenter;
 pub mod whisper;
 
-use std::sync::Arc;
+use serde::{Deserialize, Serialize};
 
 /// Rate of all audio in this module, Hz: what Whisper takes.
 pub const SAMPLE_RATE: u32 = 16_000;
@@ -34,15 +33,22 @@ impl Utterance {
     }
 }
 
+/// How an utterance shall be recognised.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Choices {
+    /// Whisper's code of the language that is spoken; `None`: it decides for itself.
+    pub language: Option<String>,
+}
+
 /// What an engine heard in an utterance.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Recognition {
     /// The words; empty if the engine heard none.
     pub text: String,
     /// Mean probability of the text's tokens, 0 to 1.
     pub confidence: f32,
-    /// ISO 639-1 code of the language.
-    pub language: Arc<str>,
+    /// Whisper's code of the language, mostly ISO 639-1.
+    pub language: String,
 }
 
 /// An engine failed on an utterance.
@@ -56,5 +62,9 @@ pub trait Transcriber {
     ///
     /// # Errors
     /// Any other length, or the engine failed; the next utterance may succeed.
-    fn transcribe(&mut self, samples: &[i16]) -> Result<Recognition, TranscribeError>;
+    fn transcribe(
+        &mut self,
+        samples: &[i16],
+        choices: &Choices,
+    ) -> Result<Recognition, TranscribeError>;
 }

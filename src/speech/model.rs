@@ -8,6 +8,7 @@
 use std::fs::File;
 use std::io::{self, BufReader, Cursor, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
@@ -23,21 +24,31 @@ const DEMO: &[u8] = include_bytes!("../../fixtures/model/asterscribe-demo-q5_0.b
 const DEMO_NAME: &str = "asterscribe-demo-q5_0";
 
 /// A model that may be handed to the engine.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Model {
+    /// Name for people: the file's.
+    pub name: String,
     /// Where its bytes are.
     pub source: ModelSource,
     /// SHA-256 of all its bytes, hexadecimal.
     pub sha256: String,
     /// What its header says.
     pub header: Header,
+    /// Its size.
+    pub bytes: u64,
 }
 
 /// Where a model's bytes are.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum ModelSource {
-    /// In a file.
-    File(PathBuf),
+    /// In a file, which stays open: what was checked is what is loaded, also by a
+    /// worker that starts after the file was replaced.
+    File {
+        /// Where it was.
+        path: PathBuf,
+        /// The file.
+        file: Arc<File>,
+    },
     /// In this program.
     BuiltIn(&'static [u8]),
 }
@@ -101,15 +112,18 @@ impl Model {
         if !metadata.is_file() {
             return Err(unreadable(io::Error::other("not a file")));
         }
-        let reader = BufReader::with_capacity(1 << 20, file);
-        Self::check(reader, metadata.len(), ModelSource::File(path.to_owned())).map_err(|flaw| {
-            match flaw {
-                Flaw::Io(source) => unreadable(source),
-                Flaw::Wrong(reason) => ModelError::NotAModel {
-                    path: path.to_owned(),
-                    reason,
-                },
-            }
+        let file = Arc::new(file);
+        let source = ModelSource::File {
+            path: path.to_owned(),
+            file: Arc::clone(&file),
+        };
+        let reader = BufReader::with_capacity(1 << 20, &*file);
+        Self::check(reader, metadata.len(), source).map_err(|flaw| match flaw {
+            Flaw::Io(source) => unreadable(source),
+            Flaw::Wrong(reason) => ModelError::NotAModel {
+                path: path.to_owned(),
+                reason,
+            },
         })
     }
 
@@ -132,6 +146,37 @@ impl Model {
         })
     }
 
+    /// A file that was checked before, by whoever hands it down open: its structure is
+    /// looked at again, its hash is believed.
+    pub fn handed_down(path: &Path, name: &str, sha256: &str) -> Result<Self, ModelError> {
+        let unreadable = |source| ModelError::Unreadable {
+            path: name.into(),
+            source,
+        };
+        let file = Arc::new(File::open(path).map_err(unreadable)?);
+        let bytes = file.metadata().map_err(unreadable)?.len();
+        let mut walk = Walk {
+            inner: BufReader::with_capacity(1 << 20, &*file),
+            at: 0,
+            length: bytes,
+        };
+        let header = walk.model().map_err(|flaw| match flaw {
+            Flaw::Io(source) => unreadable(source),
+            Flaw::Wrong(reason) => ModelError::NotAModel {
+                path: name.into(),
+                reason,
+            },
+        })?;
+        let path = path.to_owned();
+        Ok(Self {
+            name: name.to_owned(),
+            source: ModelSource::File { path, file },
+            sha256: sha256.to_owned(),
+            header,
+            bytes,
+        })
+    }
+
     fn check(reader: impl Read + Seek, length: u64, source: ModelSource) -> Result<Self, Flaw> {
         let mut walk = Walk {
             inner: reader,
@@ -140,11 +185,33 @@ impl Model {
         };
         let header = walk.model()?;
         let sha256 = hash(&mut walk.inner)?;
+        let name = match &source {
+            ModelSource::File { path, .. } => path
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned(),
+            ModelSource::BuiltIn(_) => DEMO_NAME.to_owned(),
+        };
         Ok(Self {
+            name,
             source,
             sha256,
             header,
+            bytes: length,
         })
+    }
+
+    /// What it is, for people.
+    pub fn describe(&self) -> String {
+        let name = &self.name;
+        if self.is_demo() {
+            format!(
+                "{name}: a DEMO model that knows some 120 English words; set WHISPER_MODEL to a real one"
+            )
+        } else {
+            format!("{name} (sha256 {})", &self.sha256[..16])
+        }
     }
 
     /// Whether this is the demo model, from wherever it was read.
@@ -157,18 +224,6 @@ impl Model {
     /// get their full window.
     pub fn fits_audio_ctx(&self) -> bool {
         self.is_demo()
-    }
-
-    /// Name for people: the file's.
-    pub fn name(&self) -> String {
-        match &self.source {
-            ModelSource::File(path) => path
-                .file_name()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into_owned(),
-            ModelSource::BuiltIn(_) => DEMO_NAME.to_owned(),
-        }
     }
 }
 
@@ -383,73 +438,4 @@ fn block_of(kind: u32) -> Option<(u64, u64)> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn demo() -> PathBuf {
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/model/asterscribe-demo-q5_0.bin")
-    }
-
-    fn check_bytes(bytes: &[u8]) -> Result<Model, ModelError> {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), bytes).unwrap();
-        Model::open(file.path())
-    }
-
-    #[test]
-    fn the_demo_model_is_known_as_what_it_is() {
-        let model = Model::open(&demo()).unwrap();
-        assert!(model.is_demo(), "sha256 {}", model.sha256);
-        assert_eq!(model.header.n_audio_state, 96);
-        let built_in = Model::demo().unwrap();
-        assert_eq!(
-            (&built_in.sha256, built_in.header),
-            (&model.sha256, model.header)
-        );
-    }
-
-    #[test]
-    fn a_model_cut_off_anywhere_is_refused() {
-        let whole = std::fs::read(demo()).unwrap();
-        let step = whole.len() / 64;
-        for length in (0..64)
-            .map(|k| k * step + k % 7)
-            .chain([1, 8, 47, whole.len() - 1])
-        {
-            assert!(
-                check_bytes(&whole[..length]).is_err(),
-                "{length} bytes passed"
-            );
-        }
-    }
-
-    #[test]
-    fn a_header_that_lies_is_refused() {
-        let whole = std::fs::read(demo()).unwrap();
-        for field in 0..11 {
-            for value in [0u32, u32::MAX] {
-                if field == 10 {
-                    continue; // ftype only names the file's precision; each tensor carries its own.
-                }
-                let mut bytes = whole.clone();
-                bytes[4 + field * 4..8 + field * 4].copy_from_slice(&value.to_le_bytes());
-                let error = check_bytes(&bytes).unwrap_err().to_string();
-                assert!(
-                    error.contains("header says"),
-                    "field {field} = {value}: {error}"
-                );
-            }
-        }
-    }
-
-    #[test]
-    fn other_files_are_told_from_models() {
-        let error = check_bytes(b"#!/bin/sh\n").unwrap_err().to_string();
-        assert!(error.contains("no Whisper model"), "{error}");
-        let error = Model::open(Path::new("/nonexistent/model.bin"))
-            .unwrap_err()
-            .to_string();
-        assert!(error.contains("/nonexistent/model.bin"), "{error}");
-        assert!(Model::open(Path::new("/")).is_err());
-    }
-}
+mod tests;

@@ -7,18 +7,17 @@
 //! - `flash_attn` stays off: it reads stale keys of earlier utterances.
 //! - `no_context` stays on, so that no call's text can colour another's.
 //! - No abort callback: the binding's safe setter installs a wrong trampoline.
-//! - Parameters are built once and cloned: the language string leaks per setting.
+//! - Parameters are built once a language and cloned: the language string leaks per setting.
 //! - The segmenter's own times are used, so no timestamps are decoded.
 
-use std::sync::Arc;
+use std::collections::HashMap;
 
 use whisper_rs::{
     FullParams, SamplingStrategy, WhisperContext, WhisperContextParameters, WhisperState,
 };
 
 use super::model::{Model, ModelError, ModelSource};
-use super::pool::{EngineFactory, Pool};
-use super::{Recognition, SAMPLE_RATE, TranscribeError, Transcriber};
+use super::{Choices, Recognition, SAMPLE_RATE, TranscribeError, Transcriber};
 
 /// Shorter audio is padded with silence to this, samples (0.5 s): whisper.cpp
 /// returns nothing below 110 ms and reads out of bounds below 201 samples.
@@ -49,13 +48,13 @@ impl Whisper {
         let mut parameters = WhisperContextParameters::default();
         parameters.flash_attn(false).use_gpu(false);
         let context = match &model.source {
-            ModelSource::File(path) => WhisperContext::new_with_params(path, parameters),
+            ModelSource::File { path, .. } => WhisperContext::new_with_params(path, parameters),
             ModelSource::BuiltIn(bytes) => {
                 WhisperContext::new_from_buffer_with_params(bytes, parameters)
             }
         }
         .map_err(|error| ModelError::Refused {
-            path: model.name().into(),
+            path: model.name.clone().into(),
             reason: error.to_string(),
         })?;
         Ok(Self { context, model })
@@ -66,29 +65,23 @@ impl Whisper {
         &self.model
     }
 
-    /// A worker's engine, for audio in `language` (ISO 639-1, or `None` to detect it).
-    pub fn worker(&self, language: Option<&str>) -> Result<WhisperWorker, TranscribeError> {
+    /// A worker's engine.
+    pub fn worker(&self) -> Result<WhisperWorker, TranscribeError> {
         let state = self
             .context
             .create_state()
             .map_err(|error| TranscribeError(error.to_string()))?;
-        // An English-only model knows no language tokens; asking for another would be ignored.
-        let language = if self.context.is_multilingual() {
-            language.map(str::to_owned)
-        } else {
-            Some("en".to_owned())
-        };
         Ok(WhisperWorker {
             state,
-            params: parameters(language.as_deref()),
+            params: HashMap::new(),
             fit_audio_ctx: self.model.fits_audio_ctx(),
-            language: language.map(Arc::from),
+            is_multilingual: self.context.is_multilingual(),
             audio: Vec::new(),
         })
     }
 }
 
-fn parameters(language: Option<&str>) -> FullParams<'static, 'static> {
+fn parameters(language: Option<&'static str>) -> FullParams<'static, 'static> {
     let mut params = FullParams::new(SamplingStrategy::Greedy { best_of: 1 });
     params.set_n_threads(1);
     params.set_no_context(true);
@@ -99,27 +92,33 @@ fn parameters(language: Option<&str>) -> FullParams<'static, 'static> {
     params.set_print_realtime(false);
     params.set_print_special(false);
     params.set_print_timestamps(false);
-    // The binding copies the string and never frees it: once per worker, not per utterance.
-    let language: Option<&'static str> =
-        language.map(|code| &*Box::leak(code.to_owned().into_boxed_str()));
     params.set_language(language);
     params
+}
+
+/// Whisper's own name of a language, or why there is none.
+fn language_of(code: &str) -> Result<&'static str, TranscribeError> {
+    // The binding panics on a zero byte.
+    let id = (!code.contains('\0')).then(|| whisper_rs::get_lang_id(code));
+    id.flatten()
+        .and_then(whisper_rs::get_lang_str)
+        .ok_or_else(|| TranscribeError(format!("Whisper knows no language {code:?}")))
 }
 
 /// One thread's engine.
 pub struct WhisperWorker {
     state: WhisperState,
-    params: FullParams<'static, 'static>,
+    /// By language, of which Whisper knows a hundred; `None`: to be detected.
+    params: HashMap<Option<&'static str>, FullParams<'static, 'static>>,
     fit_audio_ctx: bool,
-    /// `None` where it is detected for each utterance.
-    language: Option<Arc<str>>,
+    is_multilingual: bool,
     audio: Vec<f32>,
 }
 
 impl std::fmt::Debug for WhisperWorker {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("WhisperWorker")
-            .field("language", &self.language)
+            .field("fit_audio_ctx", &self.fit_audio_ctx)
             .finish_non_exhaustive()
     }
 }
@@ -133,7 +132,7 @@ impl WhisperWorker {
         }
     }
 
-    fn result(&self) -> Recognition {
+    fn result(&self, language: Option<&str>) -> Recognition {
         let mut text = String::new();
         let (mut tokens, mut probability) = (0u32, 0.0f32);
         for segment in self.state.as_iter() {
@@ -145,11 +144,8 @@ impl WhisperWorker {
                 probability += token.token_probability();
             }
         }
-        let language = self.language.clone().unwrap_or_else(|| {
-            whisper_rs::get_lang_str(self.state.full_lang_id_from_state())
-                .unwrap_or("und")
-                .into()
-        });
+        let detected = || whisper_rs::get_lang_str(self.state.full_lang_id_from_state());
+        let language = language.or_else(detected).unwrap_or("und").to_owned();
         let confidence = if tokens == 0 {
             0.0
         } else {
@@ -164,7 +160,11 @@ impl WhisperWorker {
 }
 
 impl Transcriber for WhisperWorker {
-    fn transcribe(&mut self, samples: &[i16]) -> Result<Recognition, TranscribeError> {
+    fn transcribe(
+        &mut self,
+        samples: &[i16],
+        choices: &Choices,
+    ) -> Result<Recognition, TranscribeError> {
         if samples.is_empty() || samples.len() > WINDOW_SAMPLES {
             return Err(TranscribeError(format!(
                 "an utterance of {} samples",
@@ -177,27 +177,18 @@ impl Transcriber for WhisperWorker {
         if self.audio.len() < MIN_SAMPLES {
             self.audio.resize(MIN_SAMPLES, 0.0);
         }
-        let mut params = self.params.clone();
+        let language = match &choices.language {
+            // An English-only model knows no language tokens; asking for another would be ignored.
+            _ if !self.is_multilingual => Some("en"),
+            Some(code) => Some(language_of(code)?),
+            None => None,
+        };
+        let params = self.params.entry(language);
+        let mut params = params.or_insert_with(|| parameters(language)).clone();
         params.set_audio_ctx(i32::try_from(self.audio_ctx()).expect("at most 1500"));
         self.state
             .full(params, &self.audio)
             .map_err(|error| TranscribeError(error.to_string()))?;
-        Ok(self.result())
+        Ok(self.result(language))
     }
-}
-
-/// Starts a pool of Whisper workers on one loaded model.
-pub fn start_pool<T: Send + 'static>(
-    whisper: &Arc<Whisper>,
-    language: Option<&str>,
-    workers: usize,
-    queue: usize,
-) -> Result<Pool<T>, TranscribeError> {
-    let whisper = Arc::clone(whisper);
-    let language = language.map(str::to_owned);
-    let factory: EngineFactory =
-        Arc::new(
-            move || Ok(Box::new(whisper.worker(language.as_deref())?) as Box<dyn Transcriber>),
-        );
-    Pool::start(workers, queue, &factory)
 }

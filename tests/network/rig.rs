@@ -316,7 +316,7 @@ impl Ear {
                     self.due = due;
                     return;
                 }
-                Output::Transcribe { job, samples } => {
+                Output::Transcribe { job, samples, .. } => {
                     self.jobs.push(samples);
                     let result = Ok(Recognition {
                         text: "heard".to_owned(),

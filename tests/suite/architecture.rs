@@ -24,6 +24,8 @@ const CORES: &[&str] = &[
     "asterisk/src/event.rs",
     "src/session/",
     "src/speech/",
+    "src/recognition/queue.rs",
+    "src/recognition/pace.rs",
     "src/play/",
     "src/replay/",
     "src/capture/datagram.rs",
@@ -47,7 +49,7 @@ const NOT_IN_CORES: [(&str, &[&str]); 14] = [
     (".elapsed()", &[]),
     // A fuzz body has no caller who could tell it the time; any will do.
     ("clock::now", &["src/replay/fuzz.rs"]),
-    ("thread", &["src/speech/pool.rs"]),
+    ("thread", &[]),
 ];
 
 /// Packages from crates.io that are known in one place only.
@@ -445,7 +447,7 @@ fn what_is_no_code_or_only_for_tests_breaks_no_rule() {
             "let rtp = stats.rtp; asterscribe_rtp::classify(rtp);",
         ),
         ("src/replay/fuzz.rs", "clock::now();"),
-        ("src/speech/pool.rs", "thread::Builder::new();"),
+        ("src/recognition/pool.rs", "thread::Builder::new();"),
         (
             "rtp/Cargo.toml",
             "name = \"asterscribe-rtp\"\nasterscribe-rtp = { path = \".\" } # not asterscribe-codecs",

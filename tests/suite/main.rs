@@ -19,6 +19,7 @@ mod hostile_traffic;
 mod hostile_udp;
 mod media_doctor;
 mod play;
+mod recognition_faults;
 mod replay_captures;
 mod replay_formats;
 mod replay_golden;

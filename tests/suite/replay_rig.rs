@@ -10,12 +10,12 @@ use std::process::{Command, Output};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use asterscribe::recognition::pool::{EngineFactory, Pool, PoolConfig};
 use asterscribe::replay::capture::{self, Capture};
 use asterscribe::replay::{self, Report};
 use asterscribe::session::{JobId, SessionConfig};
 use asterscribe::speech::model::Model;
-use asterscribe::speech::pool::Pool;
-use asterscribe::speech::whisper::{self, Whisper};
+use asterscribe::speech::whisper::Whisper;
 use asterscribe_testkit::fixture::Fixture;
 use asterscribe_testkit::pcap::{self, Packet};
 use asterscribe_testkit::{account, host};
@@ -24,7 +24,13 @@ use asterscribe_testkit::{account, host};
 pub(crate) fn engines(workers: usize) -> Pool<JobId> {
     static MODEL: OnceLock<Arc<Whisper>> = OnceLock::new();
     let model = MODEL.get_or_init(|| Arc::new(Whisper::load(Model::demo().unwrap()).unwrap()));
-    whisper::start_pool(model, Some("en"), workers, workers).unwrap()
+    let factory: EngineFactory = Arc::new(move |_| Ok(Box::new(model.worker()?)));
+    let config = PoolConfig {
+        workers,
+        queue: workers,
+        max_age: None,
+    };
+    Pool::start(config, &factory).unwrap()
 }
 
 /// A capture read from memory; it must be one.

@@ -49,13 +49,33 @@ impl Desk {
     pub(super) fn model_health(&self) -> PartHealth {
         let refused = self.pool.refused.load(Ordering::Relaxed);
         let failed = self.pool.failed.load(Ordering::Relaxed);
-        let mut model = self.config.model.clone();
-        if refused + failed > 0 {
-            let detail = &model.detail;
-            model.detail =
-                format!("{detail}; utterances refused for overload: {refused}, failed: {failed}");
+        let too_old = self.pool.too_old.load(Ordering::Relaxed);
+        let model = self.recogniser.model();
+        let mut said = vec![model.describe()];
+        let (up, wanted) = self.recogniser.up();
+        let mut state = if model.is_demo() || up < wanted {
+            PartState::Degraded
+        } else {
+            PartState::Ok
+        };
+        if up < wanted {
+            said.push(format!("{up} of {wanted} recognition processes are up"));
         }
-        model
+        if up == 0 {
+            state = PartState::Down;
+        }
+        if refused + failed + too_old > 0 {
+            said.push(format!(
+                "utterances refused for overload: {refused}, failed: {failed}, too long in the queue: {too_old}"
+            ));
+        }
+        let (crashed, stuck) = self.recogniser.stats().ends();
+        if crashed > 0 {
+            said.push(format!(
+                "recognition processes that ended: {crashed}, of them stuck: {stuck}"
+            ));
+        }
+        part(state, said.join("; "))
     }
 
     pub(super) fn media_health(&self) -> PartHealth {

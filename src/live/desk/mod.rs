@@ -28,9 +28,10 @@ use super::media::{LegRefused, MediaEvent, MediaEventKind, MediaPort, OpenCall, 
 use crate::call::{CallId, CallStatus, EndReason, Leg, Origin};
 use crate::clock;
 use crate::config::EndpointTemplate;
-use crate::service::{PartHealth, RtpTarget};
+use crate::recognition::crew::Recogniser;
+use crate::recognition::pool::PoolStats;
+use crate::service::RtpTarget;
 use crate::session::{Arrival, Expected};
-use crate::speech::pool::PoolStats;
 use crate::store::{Store, StoreWriter};
 
 /// What the desk is set up with.
@@ -46,8 +47,6 @@ pub struct DeskConfig {
     pub endpoint: EndpointTemplate,
     /// Where to send RTP, one address for each media thread.
     pub targets: Vec<RtpTarget>,
-    /// The speech model, as `/health` shows it.
-    pub model: PartHealth,
     /// Sound files that calls may be played from.
     pub play_dir: Option<PathBuf>,
     /// How large a sound file may be, bytes.
@@ -63,6 +62,7 @@ pub struct Desk {
     store: Arc<dyn Store>,
     writer: StoreWriter,
     pool: Arc<PoolStats>,
+    recogniser: Arc<Recogniser>,
     ari: Option<AriLink>,
     captures: Option<CaptureDesk>,
     sounds: Sounds,
@@ -94,6 +94,8 @@ pub struct DeskParts {
     pub writer: StoreWriter,
     /// Counters of recognition.
     pub pool: Arc<PoolStats>,
+    /// Who recognises.
+    pub recogniser: Arc<Recogniser>,
     /// Asterisk, if one is configured.
     pub ari: Option<AriLink>,
     /// Captures, if a folder for them is named.
@@ -115,6 +117,7 @@ impl Desk {
             store,
             writer,
             pool,
+            recogniser,
             ari,
             captures,
         } = parts;
@@ -127,6 +130,7 @@ impl Desk {
             store,
             writer,
             pool,
+            recogniser,
             ari,
             captures,
             pending: Mutex::default(),

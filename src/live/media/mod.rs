@@ -30,8 +30,8 @@ use uuid::Uuid;
 use crate::call::{CallEvent, CallId, DtmfDigit, Leg, TranscriptLine};
 use crate::capture::Tap;
 use crate::play::PlayReport;
+use crate::recognition::pool::{Pool, PoolHandle};
 use crate::session::{Expected, LegSnapshot, SessionConfig};
-use crate::speech::pool::{Pool, PoolHandle};
 
 use self::own::OwnSockets;
 pub use self::play::{PlayOrder, PlayRefused};
@@ -366,6 +366,7 @@ impl MediaPlane {
         let room = Room::new(
             RoomConfig {
                 session: config.session.clone(),
+                number: n,
             },
             pool,
             reply,

@@ -22,8 +22,9 @@ use super::play::Players;
 use super::{AddLeg, Command, LegRefused, MediaEvent, MediaEventKind, OpenCall};
 use crate::call::{CallId, GapReason, Leg};
 use crate::capture::Tap;
+use crate::recognition::pool::{Answer, PoolHandle, Unrecognised};
+use crate::recognition::{Speaker, Task, Urgency};
 use crate::session::{Input, JobId, LegIndex, Output, Session, SessionConfig};
-use crate::speech::pool::{Answer, PoolHandle};
 
 pub use self::counters::MediaCounters;
 use self::residents::Residents;
@@ -33,6 +34,8 @@ pub(super) use self::residents::SessionKey;
 #[derive(Debug, Clone)]
 pub(super) struct RoomConfig {
     pub(super) session: SessionConfig,
+    /// Which of the media threads' rooms it is.
+    pub(super) number: usize,
 }
 
 /// Whose a recognition job is.
@@ -201,7 +204,10 @@ impl Room {
         let Ticket { session, job } = answer.ticket;
         let result = answer.result.map_err(|error| {
             tracing::warn!(%error, "an utterance could not be recognised");
-            GapReason::RecognitionFailed
+            match error {
+                Unrecognised::TooOld => GapReason::OverloadShed,
+                Unrecognised::Failed(_) | Unrecognised::Replaced => GapReason::RecognitionFailed,
+            }
         });
         self.feed(now, session, Input::Recognised { job, result });
     }
@@ -409,12 +415,21 @@ impl Room {
                     resident.due = due;
                     break;
                 }
-                Output::Transcribe { job, samples } => {
-                    if self
-                        .pool
-                        .offer(Ticket { session: key, job }, samples, &self.reply)
-                        .is_err()
-                    {
+                Output::Transcribe {
+                    job,
+                    leg,
+                    samples,
+                    choices,
+                } => {
+                    let task = Task {
+                        samples,
+                        choices,
+                        urgency: Urgency::Final,
+                        speaker: Speaker::new(key.among_all(self.config.number), leg.place()),
+                        spoken: now,
+                    };
+                    let ticket = Ticket { session: key, job };
+                    if self.pool.offer(ticket, task, &self.reply).is_err() {
                         tracing::warn!(%call, "the recognition queue is full; an utterance has no text");
                         let result = Err(GapReason::OverloadShed);
                         resident

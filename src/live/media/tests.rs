@@ -8,13 +8,13 @@ use tokio::time::timeout;
 use super::*;
 use crate::clock;
 use crate::config::PortRange;
-use crate::speech::pool::EngineFactory;
-use crate::speech::{Recognition, TranscribeError, Transcriber};
+use crate::recognition::pool::{EngineFactory, PoolConfig};
+use crate::speech::{Choices, Recognition, TranscribeError, Transcriber};
 
 struct Deaf;
 
 impl Transcriber for Deaf {
-    fn transcribe(&mut self, _: &[i16]) -> Result<Recognition, TranscribeError> {
+    fn transcribe(&mut self, _: &[i16], _: &Choices) -> Result<Recognition, TranscribeError> {
         Ok(Recognition {
             text: String::new(),
             confidence: 0.0,
@@ -32,8 +32,13 @@ struct Rig {
 
 impl Rig {
     fn new(ports: u16) -> Self {
-        let factory: EngineFactory = Arc::new(|| Ok(Box::new(Deaf)));
-        let recognition = Pool::start(1, 8, &factory).unwrap();
+        let factory: EngineFactory = Arc::new(|_| Ok(Box::new(Deaf)));
+        let config = PoolConfig {
+            workers: 1,
+            queue: 8,
+            max_age: None,
+        };
+        let recognition = Pool::start(config, &factory).unwrap();
         let (sender, events) = mpsc::channel(64);
         let config = MediaConfig {
             bind: "127.0.0.1:0".parse().unwrap(),

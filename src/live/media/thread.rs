@@ -18,7 +18,7 @@ use super::socket::{Batch, Read, RtpSocket};
 use super::{AddLeg, Command, LegRefused, MediaEvent, MediaEventKind, MediaPort};
 use crate::clock;
 use crate::play::{PlayEvent, PlayReport};
-use crate::speech::pool::Answer;
+use crate::recognition::pool::Answer;
 
 /// Datagrams taken by one read of the socket.
 const BATCH: usize = 64;

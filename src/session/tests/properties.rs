@@ -191,7 +191,7 @@ impl Checked {
                     );
                     break;
                 }
-                Output::Transcribe { job, samples } => {
+                Output::Transcribe { job, samples, .. } => {
                     assert!((1..=MAX_SAMPLES).contains(&samples.len()));
                     assert!(!self.jobs.contains(&job));
                     self.jobs.push(job);

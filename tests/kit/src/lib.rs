@@ -8,6 +8,7 @@
 
 pub mod account;
 pub mod asterisk;
+pub mod children;
 mod debian;
 mod error;
 pub mod fixture;

@@ -18,6 +18,13 @@ pub(in crate::live::media) struct SessionKey {
     number: u64,
 }
 
+impl SessionKey {
+    /// The call's number among those of all rooms.
+    pub(super) fn among_all(self, room: usize) -> u64 {
+        (room as u64) << 48 | self.number
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Resident {
     number: u64,

@@ -6,19 +6,27 @@ use crossbeam_channel::{Receiver, bounded};
 use super::*;
 use crate::call::{Leg, TranscriptLine};
 use crate::clock;
+use crate::recognition::pool::{EngineFactory, Pool, PoolConfig};
 use crate::session::Expected;
-use crate::speech::pool::{EngineFactory, Pool};
-use crate::speech::{Recognition, TranscribeError, Transcriber};
+use crate::speech::{Choices, Recognition, TranscribeError, Transcriber};
 
 struct Echo;
 
 impl Transcriber for Echo {
-    fn transcribe(&mut self, samples: &[i16]) -> Result<Recognition, TranscribeError> {
+    fn transcribe(&mut self, samples: &[i16], _: &Choices) -> Result<Recognition, TranscribeError> {
         Ok(Recognition {
             text: samples.len().to_string(),
             confidence: 1.0,
             language: "en".into(),
         })
+    }
+}
+
+fn pool_config(queue: usize) -> PoolConfig {
+    PoolConfig {
+        workers: 1,
+        queue,
+        max_age: None,
     }
 }
 
@@ -36,11 +44,12 @@ impl Rig {
     }
 
     fn with_queue(queue: usize) -> Self {
-        let factory: EngineFactory = Arc::new(|| Ok(Box::new(Echo)));
-        let pool = Pool::start(1, queue, &factory).unwrap();
+        let factory: EngineFactory = Arc::new(|_| Ok(Box::new(Echo)));
+        let pool = Pool::start(pool_config(queue), &factory).unwrap();
         let (reply, answers) = bounded(pool.capacity());
         let config = RoomConfig {
             session: SessionConfig::default(),
+            number: 0,
         };
         Self {
             room: Room::new(config, pool.handle(), reply, Arc::default()),

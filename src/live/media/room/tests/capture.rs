@@ -217,8 +217,8 @@ impl Taped {
         let mut bytes = Vec::new();
         std::io::Read::read_to_end(&mut file.unwrap().unwrap().body, &mut bytes).unwrap();
         let capture = reader::from_bytes(&bytes).unwrap();
-        let factory: EngineFactory = Arc::new(|| Ok(Box::new(Echo)));
-        let pool = Pool::start(1, 512, &factory).unwrap();
+        let factory: EngineFactory = Arc::new(|_| Ok(Box::new(Echo)));
+        let pool = Pool::start(pool_config(512), &factory).unwrap();
         // Another zero than that of the live call: only differences may count.
         let epoch = self.zero + Duration::from_secs(5);
         replay::run_capture(&capture, SessionConfig::default(), &pool, epoch).unwrap()

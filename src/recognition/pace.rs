@@ -1,0 +1,83 @@
+//! How long a job may take before its worker counts as stuck.
+
+use std::time::Duration;
+
+use crate::speech::model::Header;
+
+/// No worker is given less, however fast the model: the machine may be busy.
+const LEAST: Duration = Duration::from_secs(10);
+
+/// So many times what is expected.
+const FACTOR: u32 = 5;
+
+/// What a window of `tiny` takes on one slow core, and its size.
+const TINY: (Duration, f64, f64) = (Duration::from_millis(2500), 4.0, 384.0);
+
+/// What jobs take, as far as that is known.
+#[derive(Debug)]
+pub(super) struct Pace {
+    /// The longest of late; before the first job a guess from the model's size.
+    expected: Duration,
+    is_guess: bool,
+}
+
+impl Pace {
+    /// Before anything was recognised: an encoder pass takes time in proportion to its layers
+    /// and the square of its width, and the decoder at most as long again.
+    pub(super) fn of_model(header: &Header) -> Self {
+        let (tiny, layers, width) = TINY;
+        let layers = f64::from(header.n_audio_layer) / layers;
+        let width = f64::from(header.n_audio_state) / width;
+        Self {
+            expected: 2 * tiny.mul_f64(layers * width * width),
+            is_guess: true,
+        }
+    }
+
+    /// A job took so long.
+    pub(super) fn observe(&mut self, took: Duration) {
+        // The guess is an upper bound for a processor: a graphics card replaces it at once.
+        self.expected = if self.is_guess {
+            took
+        } else {
+            took.max(self.expected - self.expected / 64)
+        };
+        self.is_guess = false;
+    }
+
+    /// How long the next one may take.
+    pub(super) fn patience(&self) -> Duration {
+        LEAST.max(FACTOR * self.expected)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::speech::model::Model;
+
+    #[test]
+    fn a_worker_is_given_five_times_what_is_expected_and_never_less_than_ten_seconds() {
+        let mut pace = Pace::of_model(&Model::demo().unwrap().header);
+        assert_eq!(pace.patience(), LEAST);
+        pace.observe(Duration::from_secs(4));
+        assert_eq!(pace.patience(), Duration::from_secs(20));
+        pace.observe(Duration::from_secs(1));
+        assert!(pace.patience() > Duration::from_secs(19));
+        for _ in 0..1000 {
+            pace.observe(Duration::from_secs(3));
+        }
+        assert_eq!(pace.patience(), Duration::from_secs(15));
+    }
+
+    #[test]
+    fn a_large_model_may_take_its_time_at_first() {
+        let large = Header {
+            n_audio_layer: 32,
+            n_audio_state: 1280,
+            ..Model::demo().unwrap().header
+        };
+        let pace = Pace::of_model(&large);
+        assert!(pace.patience() > Duration::from_secs(600));
+    }
+}

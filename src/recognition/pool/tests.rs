@@ -1,0 +1,216 @@
+use super::*;
+use crate::recognition::Speaker;
+use crate::speech::Choices;
+
+/// Says how many samples it got; panics on 13, fails on 14, waits on 15.
+struct Counting(Receiver<()>);
+
+impl Transcriber for Counting {
+    fn transcribe(&mut self, samples: &[i16], _: &Choices) -> Result<Recognition, TranscribeError> {
+        match samples.len() {
+            13 => panic!("scripted"),
+            14 => Err(TranscribeError("scripted".to_owned())),
+            n => {
+                if n == 15 {
+                    self.0.recv().unwrap();
+                }
+                Ok(Recognition {
+                    text: n.to_string(),
+                    confidence: 1.0,
+                    language: "en".into(),
+                })
+            }
+        }
+    }
+}
+
+fn config(workers: usize, queue: usize) -> PoolConfig {
+    PoolConfig {
+        workers,
+        queue,
+        max_age: None,
+    }
+}
+
+fn pool(workers: usize, queue: usize) -> (Pool<usize>, Sender<()>) {
+    let (release, gate) = bounded(100);
+    let factory: EngineFactory = Arc::new(move |_| Ok(Box::new(Counting(gate.clone()))));
+    (
+        Pool::start(config(workers, queue), &factory).unwrap(),
+        release,
+    )
+}
+
+fn task(samples: usize, urgency: Urgency) -> Task {
+    Task {
+        samples: vec![0; samples],
+        choices: Arc::default(),
+        urgency,
+        speaker: Speaker::new(samples as u64, 0),
+        spoken: clock::now(),
+    }
+}
+
+fn text(answer: Answer<usize>) -> String {
+    answer.result.unwrap().text
+}
+
+#[test]
+fn every_job_is_answered_once_with_its_own_ticket() {
+    let (pool, _release) = pool(3, 100);
+    let (reply, answers) = bounded(100);
+    for n in 20..80 {
+        pool.handle()
+            .offer(n, task(n, Urgency::Final), &reply)
+            .unwrap();
+    }
+    let mut seen: Vec<usize> = (0..60)
+        .map(|_| {
+            let answer = answers.recv().unwrap();
+            let ticket = answer.ticket;
+            assert_eq!(text(answer), ticket.to_string());
+            ticket
+        })
+        .collect();
+    seen.sort_unstable();
+    assert_eq!(seen, (20..80).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_panic_and_a_failure_are_answers_too_and_the_worker_goes_on() {
+    let (pool, _release) = pool(1, 10);
+    let (reply, answers) = bounded(10);
+    for n in [13, 14, 16] {
+        pool.handle()
+            .offer(n, task(n, Urgency::Final), &reply)
+            .unwrap();
+    }
+    let results: Vec<_> = (0..3).map(|_| answers.recv().unwrap()).collect();
+    assert!(results[0].result.is_err() && results[1].result.is_err());
+    assert_eq!(results[2].result.as_ref().unwrap().text, "16");
+    assert_eq!(pool.stats().failed.load(Ordering::Relaxed), 2);
+}
+
+#[test]
+fn a_full_queue_refuses_the_newest_and_counts_it() {
+    let (pool, release) = pool(1, 2);
+    let (reply, answers) = bounded(10);
+    // One job holds the worker at the gate, two wait, the rest are refused.
+    let mut refused = 0;
+    for n in 0..10 {
+        if pool
+            .handle()
+            .offer(n, task(15, Urgency::Final), &reply)
+            .is_err()
+        {
+            refused += 1;
+        }
+    }
+    assert!((7..=8).contains(&refused), "{refused}");
+    assert_eq!(pool.stats().refused.load(Ordering::Relaxed), refused);
+    for _ in 0..10 - refused {
+        release.send(()).unwrap();
+        text(answers.recv().unwrap());
+    }
+}
+
+#[test]
+fn a_partial_waits_for_finals_and_is_replaced_by_its_own() {
+    let (pool, release) = pool(1, 10);
+    let (reply, answers) = bounded(10);
+    let handle = pool.handle();
+    handle.offer(0, task(15, Urgency::Final), &reply).unwrap();
+    // The worker is at the gate with that one once the place is free again.
+    while !handle.places.is_empty() {
+        thread::yield_now();
+    }
+    handle.offer(1, task(20, Urgency::Partial), &reply).unwrap();
+    handle.offer(2, task(21, Urgency::Partial), &reply).unwrap();
+    handle.offer(3, task(20, Urgency::Final), &reply).unwrap();
+    release.send(()).unwrap();
+    let results: Vec<_> = (0..4).map(|_| answers.recv().unwrap()).collect();
+    let tickets: Vec<_> = results.iter().map(|answer| answer.ticket).collect();
+    let replaced = tickets.iter().position(|&ticket| ticket == 1).unwrap();
+    assert_eq!(results[replaced].result, Err(Unrecognised::Replaced));
+    let rest: Vec<_> = tickets.into_iter().filter(|&ticket| ticket != 1).collect();
+    assert_eq!(rest, [0, 3, 2]);
+    assert_eq!(pool.stats().partials.load(Ordering::Relaxed), 1);
+}
+
+#[test]
+fn what_waits_too_long_is_answered_with_that() {
+    let (release, gate) = bounded(100);
+    let factory: EngineFactory = Arc::new(move |_| Ok(Box::new(Counting(gate.clone()))));
+    let config = PoolConfig {
+        max_age: Some(Duration::from_secs(60)),
+        ..config(1, 10)
+    };
+    let pool = Pool::start(config, &factory).unwrap();
+    let (reply, answers) = bounded(10);
+    pool.handle()
+        .offer(0, task(15, Urgency::Final), &reply)
+        .unwrap();
+    let old = Task {
+        spoken: clock::now() - Duration::from_secs(61),
+        ..task(16, Urgency::Final)
+    };
+    while !pool.handle().places.is_empty() {
+        thread::yield_now();
+    }
+    pool.handle().offer(1, old, &reply).unwrap();
+    let answer = answers.recv().unwrap();
+    assert_eq!(
+        (answer.ticket, answer.result),
+        (1, Err(Unrecognised::TooOld))
+    );
+    assert_eq!(pool.stats().too_old.load(Ordering::Relaxed), 1);
+    release.send(()).unwrap();
+    assert_eq!(text(answers.recv().unwrap()), "15");
+}
+
+#[test]
+fn jobs_that_wait_are_answered_when_the_pool_goes() {
+    let (pool, _release) = pool(1, 100);
+    let (reply, answers) = bounded(200);
+    for n in 20..80 {
+        pool.handle()
+            .offer(n, task(n, Urgency::Final), &reply)
+            .unwrap();
+    }
+    drop((pool, reply));
+    assert_eq!(answers.iter().count(), 60);
+}
+
+#[test]
+fn an_engine_that_cannot_start_stops_the_start() {
+    let factory: EngineFactory = Arc::new(|_| Err(TranscribeError("no".to_owned())));
+    assert_eq!(
+        Pool::<usize>::start(config(2, 2), &factory).unwrap_err(),
+        TranscribeError("no".to_owned())
+    );
+}
+
+#[test]
+fn an_engine_that_panics_while_starting_stops_the_start() {
+    let factory: EngineFactory = Arc::new(|_| panic!("scripted"));
+    assert!(Pool::<usize>::start(config(2, 2), &factory).is_err());
+}
+
+#[test]
+fn an_engine_that_cannot_be_made_anew_fails_its_jobs_and_no_more() {
+    let made = AtomicU64::new(0);
+    let factory: EngineFactory = Arc::new(move |_| match made.fetch_add(1, Ordering::Relaxed) {
+        1 => panic!("scripted"),
+        _ => Ok(Box::new(Counting(bounded(0).1))),
+    });
+    let pool = Pool::start(config(1, 10), &factory).unwrap();
+    let (reply, answers) = bounded(10);
+    for n in [13, 16, 17] {
+        pool.handle()
+            .offer(n, task(n, Urgency::Final), &reply)
+            .unwrap();
+    }
+    let results: Vec<_> = (0..3).map(|_| answers.recv().unwrap().result).collect();
+    assert!(results[0].is_err() && results[1].is_err());
+    assert_eq!(results[2].as_ref().unwrap().text, "17");
+}

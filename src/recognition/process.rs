@@ -1,0 +1,454 @@
+//! One worker process: started, listened to, killed when it is stuck, started again.
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::io::{self, BufReader};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
+
+use super::wire::{self, Order, Report, Start};
+use crate::clock;
+use crate::speech::model::{Model, ModelSource};
+use crate::speech::{Choices, Recognition};
+
+/// How long a model may take to load: gigabytes from a slow disk.
+const LOAD_PATIENCE: Duration = Duration::from_secs(300);
+
+/// How long a worker may take to read what it is sent.
+const WRITE_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Time before the second start in a row that came to nothing, and the longest.
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// What is run as a worker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Program {
+    /// The program and its arguments.
+    pub command: Vec<OsString>,
+}
+
+impl Program {
+    /// This very program, also when its file has been replaced meanwhile.
+    pub fn this() -> Self {
+        let command = ["/proc/self/exe", "recognise"].map(OsString::from);
+        Self {
+            command: command.into(),
+        }
+    }
+}
+
+/// Why a job came back without an answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Lost {
+    /// The process ended.
+    #[error("the recognition worker ended")]
+    Ended,
+    /// It did not answer in time and was killed.
+    #[error("the recognition worker was stuck for {} s and was killed", .0.as_secs())]
+    Stuck(Duration),
+    /// There is none, and none came up in time.
+    #[error("no recognition worker: {0}")]
+    NotUp(String),
+}
+
+/// Figures of all processes.
+#[derive(Debug, Default)]
+pub struct ProcessStats {
+    /// Starts.
+    pub started: AtomicU64,
+    /// Ends that nobody asked for.
+    pub crashed: AtomicU64,
+    /// Killed because they were stuck.
+    pub stuck: AtomicU64,
+}
+
+/// A worker process that is kept running. Dropping it ends it.
+#[derive(Debug)]
+pub(super) struct Process {
+    shared: Arc<Shared>,
+    /// Held for reading by each job, for writing by one that was lost before: if it takes
+    /// the process down again, it takes no other job along.
+    alone: RwLock<()>,
+    ids: AtomicU64,
+    keeper: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+    stats: Arc<ProcessStats>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    link: Option<Arc<Link>>,
+    /// Why there is no link.
+    why_not: String,
+    /// The model was refused: the next start would fare no better, but is tried all the same,
+    /// for whoever started this is told and decides.
+    refused: Option<String>,
+    is_over: bool,
+}
+
+type Answers = HashMap<u64, Sender<Result<Recognition, String>>>;
+
+/// A process that is up.
+#[derive(Debug)]
+struct Link {
+    to: Mutex<UnixStream>,
+    child: Mutex<Child>,
+    /// `None` once it has ended.
+    waiting: Mutex<Option<Answers>>,
+    done: AtomicU64,
+}
+
+impl Process {
+    pub(super) fn start(
+        program: Program,
+        model: Arc<Model>,
+        threads: usize,
+        stats: Arc<ProcessStats>,
+    ) -> io::Result<Self> {
+        let shared = Arc::new(Shared {
+            state: Mutex::default(),
+            changed: Condvar::new(),
+            stats,
+        });
+        let keeper = Keeper {
+            shared: Arc::clone(&shared),
+            program,
+            model,
+            threads,
+        };
+        let thread = thread::Builder::new().name("speech-keeper".to_owned());
+        Ok(Self {
+            shared,
+            alone: RwLock::new(()),
+            ids: AtomicU64::new(0),
+            keeper: Some(thread.spawn(move || keeper.run())?),
+        })
+    }
+
+    /// Waits for the first start.
+    ///
+    /// # Errors
+    /// What came of it instead.
+    pub(super) fn ready(&self) -> Result<(), String> {
+        let mut state = self.shared.lock();
+        loop {
+            if state.link.is_some() {
+                return Ok(());
+            }
+            if let Some(reason) = &state.refused {
+                return Err(reason.clone());
+            }
+            state = self
+                .shared
+                .changed
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Whether it is up.
+    pub(super) fn is_up(&self) -> bool {
+        self.shared.lock().link.is_some()
+    }
+
+    /// Recognises a job; blocks for as long as that takes, and at most for `patience` once a
+    /// process is up, for which it waits until `until`. Answers with the time that it took.
+    pub(super) fn recognise(
+        &self,
+        samples: &[i16],
+        choices: &Choices,
+        patience: Duration,
+        until: Instant,
+        was_lost: bool,
+    ) -> Result<(Result<Recognition, String>, Duration), Lost> {
+        let (_shared, _alone);
+        if was_lost {
+            _alone = self.alone.write().unwrap_or_else(PoisonError::into_inner);
+        } else {
+            _shared = self.alone.read().unwrap_or_else(PoisonError::into_inner);
+        }
+        let link = self.shared.link(until)?;
+        let asked = clock::now();
+        let (answer, answered) = bounded(1);
+        let id = self.ids.fetch_add(1, Ordering::Relaxed);
+        link.expect(id, answer)?;
+        link.send(id, samples, choices);
+        match answered.recv_timeout(patience) {
+            Ok(result) => Ok((result, clock::now().saturating_duration_since(asked))),
+            Err(RecvTimeoutError::Disconnected) => Err(Lost::Ended),
+            Err(RecvTimeoutError::Timeout) => {
+                self.shared.stats.stuck.fetch_add(1, Ordering::Relaxed);
+                link.kill();
+                Err(Lost::Stuck(patience))
+            }
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let mut state = self.shared.lock();
+        state.is_over = true;
+        if let Some(link) = &state.link {
+            link.kill();
+        }
+        drop(state);
+        self.shared.changed.notify_all();
+        if let Some(keeper) = self.keeper.take()
+            && keeper.join().is_err()
+        {
+            tracing::error!("the keeper of a recognition worker had panicked");
+        }
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change(&self, change: impl FnOnce(&mut State)) {
+        change(&mut self.lock());
+        self.changed.notify_all();
+    }
+
+    /// The process, once it is up.
+    fn link(&self, until: Instant) -> Result<Arc<Link>, Lost> {
+        let mut state = self.lock();
+        loop {
+            if let Some(link) = &state.link {
+                return Ok(Arc::clone(link));
+            }
+            let left = until.saturating_duration_since(clock::now());
+            if left.is_zero() || state.is_over {
+                return Err(Lost::NotUp(state.why_not.clone()));
+            }
+            let waited = self.changed.wait_timeout(state, left);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+}
+
+impl Link {
+    fn expect(&self, id: u64, answer: Sender<Result<Recognition, String>>) -> Result<(), Lost> {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let waiting = waiting.as_mut().ok_or(Lost::Ended)?;
+        waiting.insert(id, answer);
+        Ok(())
+    }
+
+    /// Sends a job. A process that does not take it is of no more use.
+    fn send(&self, id: u64, samples: &[i16], choices: &Choices) {
+        let order = Order::Job {
+            id,
+            samples: samples.len(),
+            choices: choices.clone(),
+        };
+        let mut to = self.to.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Err(error) = wire::write(&mut *to, &order, samples) {
+            tracing::warn!(%error, "a recognition worker takes no work");
+            self.kill();
+        }
+    }
+
+    fn kill(&self) {
+        let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Err(error) = child.kill() {
+            tracing::error!(%error, "a recognition worker could not be killed");
+        }
+    }
+
+    /// Hands answers on until the process ends.
+    fn listen(&self, from: &mut BufReader<UnixStream>) -> io::Result<()> {
+        while let Some(report) = wire::read(from)? {
+            let Report::Done { id, result } = report else {
+                return Err(io::Error::other("it said that it is ready a second time"));
+            };
+            self.done.fetch_add(1, Ordering::Relaxed);
+            let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            let asker = waiting.as_mut().and_then(|waiting| waiting.remove(&id));
+            if let Some(asker) = asker {
+                // It may have lost its patience meanwhile.
+                let _unheard = asker.send(result);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Starts the process, listens to it, and starts it again.
+struct Keeper {
+    shared: Arc<Shared>,
+    program: Program,
+    model: Arc<Model>,
+    threads: usize,
+}
+
+impl Keeper {
+    fn run(self) {
+        let mut failures = 0u32;
+        while !self.shared.lock().is_over {
+            match self.launch() {
+                Ok((link, mut from)) => {
+                    let link = Arc::new(link);
+                    self.shared.change(|state| {
+                        if state.is_over {
+                            link.kill();
+                        }
+                        state.link = Some(Arc::clone(&link));
+                        state.refused = None;
+                    });
+                    let heard = link.listen(&mut from);
+                    self.clear_away(&link, heard);
+                    failures = match link.done.load(Ordering::Relaxed) {
+                        0 => failures + 1,
+                        _ => 0,
+                    };
+                    // The first end may have been an accident: at once again.
+                    self.pause(failures.saturating_sub(1));
+                }
+                Err(reason) => {
+                    failures += 1;
+                    tracing::error!(reason, failures, "a recognition worker does not start");
+                    self.shared.change(|state| {
+                        state.why_not.clone_from(&reason);
+                        state.refused = Some(reason);
+                    });
+                    self.pause(failures);
+                }
+            }
+        }
+    }
+
+    fn launch(&self) -> Result<(Link, BufReader<UnixStream>), String> {
+        self.shared.stats.started.fetch_add(1, Ordering::Relaxed);
+        let (ours, theirs) = UnixStream::pair().map_err(|error| error.to_string())?;
+        let child = self.spawn(theirs).map_err(|error| {
+            let program = self.program.command.first();
+            let program = program.map(|program| program.to_string_lossy());
+            format!("{}: {error}", program.unwrap_or_default())
+        })?;
+        let mut child = Reaped(Some(child));
+        let from = ours.try_clone().map_err(|error| error.to_string())?;
+        let mut from = BufReader::new(from);
+        self.greet(&ours, &mut from)?;
+        let link = Link {
+            to: Mutex::new(ours),
+            child: Mutex::new(child.0.take().ok_or("it is gone")?),
+            waiting: Mutex::new(Some(HashMap::new())),
+            done: AtomicU64::new(0),
+        };
+        Ok((link, from))
+    }
+
+    fn spawn(&self, theirs: UnixStream) -> io::Result<Child> {
+        let [program, arguments @ ..] = self.program.command.as_slice() else {
+            return Err(io::ErrorKind::InvalidInput.into());
+        };
+        let model = match &self.model.source {
+            ModelSource::File { file, .. } => Stdio::from(file.try_clone()?),
+            ModelSource::BuiltIn(_) => Stdio::null(),
+        };
+        Command::new(program)
+            .args(arguments)
+            .stdin(OwnedFd::from(theirs))
+            .stdout(model)
+            // Not in our group: an interrupt from the keyboard is for the server to act on.
+            .process_group(0)
+            .spawn()
+    }
+
+    fn greet(&self, mut to: &UnixStream, from: &mut BufReader<UnixStream>) -> Result<(), String> {
+        let start = Start {
+            model: match self.model.source {
+                ModelSource::File { .. } => Some(self.model.name.clone()),
+                ModelSource::BuiltIn(_) => None,
+            },
+            sha256: self.model.sha256.clone(),
+            threads: self.threads,
+        };
+        let greeted = || {
+            to.set_write_timeout(Some(WRITE_PATIENCE))?;
+            wire::write(&mut to, &Order::Start(start), &[])?;
+            from.get_ref().set_read_timeout(Some(LOAD_PATIENCE))?;
+            let report = wire::read(from)?;
+            from.get_ref().set_read_timeout(None)?;
+            Ok(report)
+        };
+        match greeted().map_err(|error: io::Error| error.to_string())? {
+            Some(Report::Ready) => Ok(()),
+            Some(Report::Refused(reason)) => Err(reason),
+            Some(Report::Done { .. }) => Err("it answered what nobody asked".to_owned()),
+            None => Err("it ended while it loaded the model".to_owned()),
+        }
+    }
+
+    /// The process has ended, or must.
+    fn clear_away(&self, link: &Link, heard: io::Result<()>) {
+        link.kill();
+        let status = link
+            .child
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .wait();
+        let status = status.map_or_else(|error| error.to_string(), |status| status.to_string());
+        let why = match heard {
+            Ok(()) => status,
+            Err(error) => format!("{error}; {status}"),
+        };
+        self.shared.change(|state| {
+            state.link = None;
+            state.why_not.clone_from(&why);
+            if !state.is_over {
+                self.shared.stats.crashed.fetch_add(1, Ordering::Relaxed);
+                tracing::error!(why, "a recognition worker ended; it is started again");
+            }
+        });
+        // Those who wait learn of it by this.
+        *link.waiting.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    fn pause(&self, failures: u32) {
+        let Some(doublings) = failures.checked_sub(1) else {
+            return;
+        };
+        let pause = FIRST_PAUSE * 2u32.saturating_pow(doublings).min(1 << 10);
+        let until = clock::now() + pause.min(LONGEST_PAUSE);
+        let mut state = self.shared.lock();
+        while !state.is_over {
+            let left = until.saturating_duration_since(clock::now());
+            if left.is_zero() {
+                return;
+            }
+            let waited = self.shared.changed.wait_timeout(state, left);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+}
+
+/// A child that is ended unless it is taken out.
+struct Reaped(Option<Child>);
+
+impl Drop for Reaped {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.0
+            && let Err(error) = child.kill().and_then(|()| child.wait())
+        {
+            tracing::error!(%error, "a recognition worker could not be ended");
+        }
+    }
+}

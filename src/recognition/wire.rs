@@ -1,0 +1,140 @@
+//! What the server and a recognition worker say to each other over one socket.
+//!
+//! A message is its header's length (32 bits, native order: both ends are one
+//! program on one machine), the header as JSON, and, behind a job's, the samples.
+//! The samples go from the utterance into the socket and from the socket into
+//! the worker's buffer, with no copy of ours between.
+
+use std::io::{self, Read, Write};
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::speech::{Choices, Recognition};
+
+/// A header is some hundred bytes; one beyond this is no header.
+const MAX_HEADER: usize = 1 << 20;
+
+/// What a worker is told.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) enum Order {
+    /// First of all, and once: become ready.
+    Start(Start),
+    /// Recognise the samples that follow.
+    Job {
+        /// Comes back with the answer.
+        id: u64,
+        /// How many samples follow.
+        samples: usize,
+        /// How.
+        choices: Choices,
+    },
+}
+
+/// How a worker shall be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Start {
+    /// Name of the model's file, for messages; `None`: the model that is part of the program.
+    pub model: Option<String>,
+    /// SHA-256 of the model, as the server checked it.
+    pub sha256: String,
+    /// Utterances that it shall recognise at the same time.
+    pub threads: usize,
+}
+
+/// What a worker says.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) enum Report {
+    /// The model is loaded.
+    Ready,
+    /// It cannot be; nothing follows.
+    Refused(String),
+    /// A job is done.
+    Done {
+        /// The job's.
+        id: u64,
+        /// What was heard, or why the engine failed.
+        result: Result<Recognition, String>,
+    },
+}
+
+/// Says something, with samples behind it.
+pub(super) fn write(
+    to: &mut impl Write,
+    message: &impl Serialize,
+    samples: &[i16],
+) -> io::Result<()> {
+    let header = serde_json::to_vec(message)?;
+    let length = u32::try_from(header.len()).map_err(io::Error::other)?;
+    let mut head = Vec::with_capacity(4 + header.len());
+    head.extend(length.to_ne_bytes());
+    head.extend(header);
+    to.write_all(&head)?;
+    to.write_all(bytemuck::cast_slice(samples))
+}
+
+/// Hears a header; `None` where the other end has closed.
+pub(super) fn read<M: DeserializeOwned>(from: &mut impl Read) -> io::Result<Option<M>> {
+    let mut length = [0; 4];
+    match from.read_exact(&mut length) {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+        read => read?,
+    }
+    let length = u32::from_ne_bytes(length) as usize;
+    if length > MAX_HEADER {
+        return Err(invalid(format!("a header of {length} bytes")));
+    }
+    let mut header = vec![0; length];
+    from.read_exact(&mut header)?;
+    let message = serde_json::from_slice(&header).map_err(|error| invalid(error.to_string()))?;
+    Ok(Some(message))
+}
+
+/// Hears the samples behind a header.
+pub(super) fn read_samples(from: &mut impl Read, count: usize) -> io::Result<Vec<i16>> {
+    if count > MAX_SAMPLES {
+        return Err(invalid(format!("{count} samples")));
+    }
+    let mut samples = vec![0i16; count];
+    from.read_exact(bytemuck::cast_slice_mut(&mut samples))?;
+    Ok(samples)
+}
+
+/// What Whisper takes at once, and a second more.
+const MAX_SAMPLES: usize = 31 * crate::speech::SAMPLE_RATE as usize;
+
+fn invalid(what: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn what_is_said_is_heard(id: u64, samples in prop::collection::vec(any::<i16>(), 0..2000)) {
+            let order = Order::Job { id, samples: samples.len(), choices: Choices::default() };
+            let mut said = Vec::new();
+            write(&mut said, &order, &samples).unwrap();
+            let mut rest = said.as_slice();
+            prop_assert_eq!(read::<Order>(&mut rest).unwrap(), Some(order));
+            prop_assert_eq!(read_samples(&mut rest, samples.len()).unwrap(), samples);
+            prop_assert_eq!(read::<Order>(&mut rest).unwrap(), None);
+        }
+
+        #[test]
+        fn anything_else_is_an_error_and_no_more(bytes in prop::collection::vec(any::<u8>(), 4..200)) {
+            let _either = read::<Report>(&mut bytes.as_slice());
+        }
+    }
+
+    #[test]
+    fn lengths_are_not_believed() {
+        let huge = u32::MAX.to_ne_bytes();
+        assert!(read::<Order>(&mut huge.as_slice()).is_err());
+        assert!(read_samples(&mut [0u8; 10].as_slice(), usize::MAX / 2).is_err());
+    }
+}

@@ -1,0 +1,169 @@
+//! The worker's side: a process that loads a model, recognises what it is handed, and
+//! knows nothing of calls.
+//!
+//! It crashes rather than carry on: whoever started it starts it again, and knows what
+//! it was doing. It ends when the server does, however that ends.
+
+use std::io::{self, BufReader, Read};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::process;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use super::wire::{self, Order, Report};
+use crate::speech::model::Model;
+use crate::speech::whisper::Whisper;
+use crate::speech::{Choices, TranscribeError, Transcriber};
+
+pub use super::wire::Start;
+
+/// Where a worker finds the file of its model: the server hands it down open.
+const MODEL_FD: &str = "/proc/self/fd/1";
+
+/// Exit status after a panic.
+const PANICKED: i32 = 70;
+
+/// Makes an engine for one thread.
+pub type MakeEngine = dyn Fn() -> Result<Box<dyn Transcriber>, TranscribeError> + Send + Sync;
+
+/// Works for the server at the other end of standard input until it closes that.
+///
+/// # Errors
+/// What was said cannot be understood, or nobody is there.
+pub fn run() -> io::Result<()> {
+    run_with(load)
+}
+
+/// The same with another engine, for tests of what a worker can do wrong.
+///
+/// # Errors
+/// As for [`run`].
+pub fn run_with(load: impl FnOnce(&Start) -> Result<Box<MakeEngine>, String>) -> io::Result<()> {
+    let stream = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
+    let mut from = BufReader::new(stream.try_clone()?);
+    let to = Arc::new(Mutex::new(stream));
+    let Some(Order::Start(start)) = wire::read(&mut from)? else {
+        return Err(io::Error::other("this is for asterscribe itself to start"));
+    };
+    let (jobs, taken) = bounded(start.threads);
+    let started = load(&start).and_then(|make| start_engines(&start, make, &taken, &to));
+    match started {
+        Ok(()) => say(&to, &Report::Ready)?,
+        Err(reason) => return say(&to, &Report::Refused(reason)),
+    }
+    take_jobs(&mut from, &jobs)
+}
+
+/// A job that waits for an engine.
+struct Job {
+    id: u64,
+    samples: Vec<i16>,
+    choices: Choices,
+}
+
+/// Loads the model and makes Whisper engines of it.
+///
+/// # Errors
+/// It is no usable model.
+pub fn load(start: &Start) -> Result<Box<MakeEngine>, String> {
+    let model = match &start.model {
+        None => Model::demo(),
+        Some(name) => Model::handed_down(Path::new(MODEL_FD), name, &start.sha256),
+    };
+    let whisper = model
+        .and_then(Whisper::load)
+        .map_err(|error| error.to_string())?;
+    Ok(Box::new(move || Ok(Box::new(whisper.worker()?))))
+}
+
+fn start_engines(
+    start: &Start,
+    make: Box<MakeEngine>,
+    jobs: &Receiver<Job>,
+    to: &Arc<Mutex<UnixStream>>,
+) -> Result<(), String> {
+    let make = Arc::new(make);
+    let (ready, started) = bounded(start.threads);
+    for n in 0..start.threads {
+        let (make, jobs, to, ready) = (
+            Arc::clone(&make),
+            jobs.clone(),
+            Arc::clone(to),
+            ready.clone(),
+        );
+        let work = move || {
+            let engine = (*make)().map_err(|error| error.to_string());
+            match engine {
+                Ok(engine) => {
+                    let _unheard = ready.send(Ok(()));
+                    recognise(engine, &jobs, &to);
+                }
+                Err(reason) => {
+                    let _unheard = ready.send(Err(reason));
+                }
+            }
+        };
+        let thread = thread::Builder::new().name(format!("whisper-{n}"));
+        thread
+            .spawn(move || crash_on_panic(work))
+            .map_err(|error| format!("cannot start a thread: {error}"))?;
+    }
+    for _ in 0..start.threads {
+        started.recv().map_err(|error| error.to_string())??;
+    }
+    Ok(())
+}
+
+/// A thread that is gone would leave its jobs unanswered; a process that is gone is noticed.
+fn crash_on_panic(work: impl FnOnce()) {
+    if catch_unwind(AssertUnwindSafe(work)).is_err() {
+        process::exit(PANICKED);
+    }
+}
+
+fn recognise(mut engine: Box<dyn Transcriber>, jobs: &Receiver<Job>, to: &Mutex<UnixStream>) {
+    for job in jobs {
+        let result = engine.transcribe(&job.samples, &job.choices);
+        let done = Report::Done {
+            id: job.id,
+            result: result.map_err(|error| error.0),
+        };
+        if say(to, &done).is_err() {
+            // Nobody is left to work for.
+            process::exit(0);
+        }
+    }
+}
+
+/// Hands jobs to the engines until the server closes its end; then there is nobody to
+/// finish anything for.
+fn take_jobs(from: &mut impl Read, jobs: &Sender<Job>) -> io::Result<()> {
+    while let Some(order) = wire::read(from)? {
+        let Order::Job {
+            id,
+            samples,
+            choices,
+        } = order
+        else {
+            return Err(io::Error::other("told to start a second time"));
+        };
+        let samples = wire::read_samples(from, samples)?;
+        let job = Job {
+            id,
+            samples,
+            choices,
+        };
+        jobs.send(job).map_err(io::Error::other)?;
+    }
+    Ok(())
+}
+
+fn say(to: &Mutex<UnixStream>, report: &Report) -> io::Result<()> {
+    let mut to = to.lock().unwrap_or_else(PoisonError::into_inner);
+    wire::write(&mut *to, report, &[])
+}

@@ -1,0 +1,46 @@
+//! Processes that a process has started, and signals to them.
+
+use std::fs;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::{Error, Result};
+
+/// The children of a process.
+pub fn of(parent: u32) -> Result<Vec<u32>> {
+    let mut children = Vec::new();
+    for entry in fs::read_dir("/proc").map_err(Error::io("cannot list the processes"))? {
+        let entry = entry.map_err(Error::io("cannot list the processes"))?;
+        let name = entry.file_name();
+        let Some(pid) = name.to_str().and_then(|name| name.parse::<u32>().ok()) else {
+            continue;
+        };
+        // One that has ended meanwhile is nobody's child. The name, in brackets, may hold anything.
+        let stat = fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
+        let mut fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
+        let state = fields.next();
+        let is_child = fields.next().and_then(|ppid| ppid.parse().ok()) == Some(parent);
+        if is_child && state != Some("Z") {
+            children.push(pid);
+        }
+    }
+    children.sort_unstable();
+    Ok(children)
+}
+
+/// SIGKILL.
+pub fn kill(pid: u32) -> Result<()> {
+    send(pid, Signal::KILL)
+}
+
+/// SIGSTOP: it is there and does nothing.
+pub fn stop(pid: u32) -> Result<()> {
+    send(pid, Signal::STOP)
+}
+
+fn send(pid: u32, signal: Signal) -> Result<()> {
+    let failed = || Error::Failed(format!("{pid} is no process id"));
+    let number = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    kill_process(number.ok_or_else(failed)?, signal)
+        .map_err(|errno| Error::io(format!("cannot signal {pid}"))(errno.into()))
+}
