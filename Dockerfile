@@ -19,7 +19,7 @@ RUN cargo build --release --locked --package asterscribe --bin asterscribe \
 
 FROM debian:bookworm-slim
 RUN apt-get update \
- && apt-get install -y --no-install-recommends ca-certificates libopus0 libstdc++6 \
+ && apt-get install -y --no-install-recommends ca-certificates libgomp1 libopus0 libstdc++6 \
  && rm -rf /var/lib/apt/lists/* \
  && useradd --system --uid 10001 --home-dir /var/lib/asterscribe asterscribe \
  && install -d -o asterscribe -g asterscribe -m 0750 /var/lib/asterscribe \

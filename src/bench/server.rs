@@ -58,6 +58,7 @@ impl Transcriber for AtOnce {
             text: "heard".to_owned(),
             confidence: 1.0,
             language: "und".into(),
+            ..Recognition::default()
         })
     }
 }

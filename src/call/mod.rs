@@ -7,6 +7,7 @@
 //! time, read once per event by the shell.
 
 mod event;
+mod line;
 mod media;
 
 use std::fmt;
@@ -16,6 +17,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use self::event::{CallEvent, CallEventKind, CaptureState, Playback, PlaybackState};
+pub use self::line::{Doubt, Suppressed, TranscriptLine, Word};
 pub use self::media::{
     AudioAccount, Finding, FindingKind, GapReason, GapTotals, LegStats, MediaQuality,
 };
@@ -261,28 +263,6 @@ pub struct CallRecord {
     /// Its capture, if one was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capture: Option<CaptureState>,
-}
-
-/// One recognised utterance, or the reason why an utterance has no text.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct TranscriptLine {
-    /// Place in the call's transcript: 0, 1, 2 … without holes.
-    pub seq: u64,
-    /// Who spoke.
-    pub leg: Leg,
-    /// Start of the utterance on the call's clock, milliseconds.
-    pub start_ms: u64,
-    /// End of the utterance on the call's clock, milliseconds.
-    pub end_ms: u64,
-    /// What was said; empty where `gap` is set.
-    pub text: String,
-    /// Mean probability of the text's tokens, 0 to 1.
-    pub confidence: f32,
-    /// Language of the text, ISO 639-1.
-    pub language: String,
-    /// Set when this audio could not be transcribed: the reason.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub gap: Option<GapReason>,
 }
 
 #[cfg(test)]

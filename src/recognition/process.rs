@@ -365,6 +365,8 @@ impl Keeper {
         };
         Command::new(program)
             .args(arguments)
+            // Each engine computes on the one thread that it has.
+            .env("OMP_THREAD_LIMIT", "1")
             .stdin(OwnedFd::from(theirs))
             .stdout(model)
             // Not in our group: an interrupt from the keyboard is for the server to act on.

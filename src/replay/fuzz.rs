@@ -76,6 +76,7 @@ impl Transcriber for Stub {
             text: format!("{} samples", samples.len()),
             confidence: 1.0,
             language: "en".into(),
+            ..Recognition::default()
         })
     }
 }

@@ -234,8 +234,7 @@ impl<'a> Replay<'a> {
                     self.outstanding += 1;
                 }
                 Output::Line(mut line) => {
-                    line.start_ms += self.start.ms;
-                    line.end_ms += self.start.ms;
+                    line.shift(self.start.ms);
                     self.report.lines.push(line);
                 }
                 Output::Digit(mut digit) => {

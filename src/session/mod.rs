@@ -28,9 +28,9 @@ use std::mem;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::call::{DtmfDigit, GapReason, Leg, LegStats, TranscriptLine};
+use crate::call::{DtmfDigit, GapReason, Leg, LegStats, Suppressed, TranscriptLine, Word};
 use crate::speech::segmenter::SegmenterConfig;
-use crate::speech::{Choices, Utterance};
+use crate::speech::{Choices, Recognition, Utterance, guard};
 
 use self::audio::Spoken;
 pub use self::doctor::{Arrival, Expected};
@@ -361,33 +361,29 @@ impl Session {
         }) = self.jobs.next_settled()
         {
             let media = &mut self.legs[leg];
-            let outcome = match &result {
-                Ok(heard) if heard.text.is_empty() => Outcome::NoWords,
+            let judged = result.map(|heard| {
+                let doubt = guard::judge(&heard, end_ms - start_ms);
+                (heard, doubt)
+            });
+            let outcome = match &judged {
+                Ok((heard, doubt)) if heard.text.is_empty() || doubt.is_some() => Outcome::NoWords,
                 Ok(_) => Outcome::Transcribed,
                 Err(reason) => Outcome::Gap(*reason),
             };
             media.count_settled(outcome, utterances, audio);
-            let (text, confidence, language, gap) = match result {
-                // The engine heard no words: that is an answer, not a line.
-                Ok(heard) if heard.text.is_empty() => continue,
-                Ok(heard) => (
-                    heard.text,
-                    heard.confidence,
-                    heard.language.to_string(),
-                    None,
-                ),
-                Err(reason) => (String::new(), 0.0, "und".to_owned(), Some(reason)),
-            };
-            let leg = media.leg().clone();
             let line = TranscriptLine {
-                seq: self.next_line,
-                leg,
                 start_ms,
                 end_ms,
-                text,
-                confidence,
-                language,
-                gap,
+                ..TranscriptLine::new(self.next_line, media.leg().clone())
+            };
+            let line = match judged {
+                // The engine heard no words: that is an answer, not a line.
+                Ok((heard, _)) if heard.text.is_empty() => continue,
+                Ok((heard, doubt)) => said(line, heard, doubt),
+                Err(reason) => TranscriptLine {
+                    gap: Some(reason),
+                    ..line
+                },
             };
             self.next_line += 1;
             self.outputs.push_back(Output::Line(line));
@@ -407,6 +403,33 @@ impl Session {
 
     fn snapshots(&self) -> Vec<LegSnapshot> {
         self.legs.iter().map(LegMedia::snapshot).collect()
+    }
+}
+
+/// A line with what was heard, or with why that is held back.
+fn said(line: TranscriptLine, heard: Recognition, doubt: Option<Suppressed>) -> TranscriptLine {
+    let start_ms = line.start_ms;
+    let line = TranscriptLine {
+        confidence: heard.confidence,
+        language: heard.language,
+        model: heard.model,
+        ..line
+    };
+    if doubt.is_some() {
+        return TranscriptLine {
+            suppressed: doubt,
+            ..line
+        };
+    }
+    let on_call_clock = |word: Word| Word {
+        start_ms: word.start_ms + start_ms,
+        end_ms: word.end_ms + start_ms,
+        ..word
+    };
+    TranscriptLine {
+        text: heard.text,
+        words: heard.words.into_iter().map(on_call_clock).collect(),
+        ..line
     }
 }
 

@@ -74,6 +74,7 @@ impl Rig {
             text: text.to_owned(),
             confidence: 0.5,
             language: "en".into(),
+            ..Recognition::default()
         });
         self.input(Input::Recognised { job, result });
     }

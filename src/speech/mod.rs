@@ -3,11 +3,15 @@
 //! recognises them. Who runs it, and where, is in `recognition`.
 
 pub mod detector;
+pub mod guard;
 pub mod model;
 pub mod segmenter;
 pub mod whisper;
+mod words;
 
 use serde::{Deserialize, Serialize};
+
+use crate::call::Word;
 
 /// Rate of all audio in this module, Hz: what Whisper takes.
 pub const SAMPLE_RATE: u32 = 16_000;
@@ -41,7 +45,7 @@ pub struct Choices {
 }
 
 /// What an engine heard in an utterance.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Recognition {
     /// The words; empty if the engine heard none.
     pub text: String,
@@ -49,6 +53,18 @@ pub struct Recognition {
     pub confidence: f32,
     /// Whisper's code of the language, mostly ISO 639-1.
     pub language: String,
+    /// The words one by one.
+    #[serde(default)]
+    pub words: Vec<Word>,
+    /// Level of the loudest tenth of a second, dB of full scale.
+    #[serde(default)]
+    pub peak_dbfs: f32,
+    /// Name and revision of the model.
+    #[serde(default)]
+    pub model: String,
+    /// What it was recognised with a second time, since the first result could not be believed.
+    #[serde(default)]
+    pub retried: bool,
 }
 
 /// An engine failed on an utterance.

@@ -53,6 +53,20 @@ pub enum ModelSource {
     BuiltIn(&'static [u8]),
 }
 
+/// Which heads of a decoder's attention follow the speech.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AlignmentHeads {
+    /// Those that were found out for the demo model.
+    Demo,
+    /// Those that OpenAI published for the model of that name.
+    Published(&'static str),
+    /// Nobody has looked for them.
+    Unknown,
+}
+
+/// `n_vocab` of models that know English only.
+const ENGLISH_VOCABULARY: u32 = 51_864;
+
 /// The header's eleven numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the field's own names, from whisper_hparams")]
@@ -202,6 +216,36 @@ impl Model {
         })
     }
 
+    /// Heads of the decoder whose attention follows the speech.
+    pub fn alignment_heads(&self) -> AlignmentHeads {
+        if self.is_demo() {
+            return AlignmentHeads::Demo;
+        }
+        let Header {
+            n_vocab,
+            n_audio_layer,
+            n_text_layer,
+            n_mels,
+            ..
+        } = self.header;
+        let is_english = n_vocab == ENGLISH_VOCABULARY;
+        AlignmentHeads::Published(match (n_audio_layer, n_text_layer, is_english) {
+            (4, 4, true) => "tiny.en",
+            (4, 4, false) => "tiny",
+            (6, 6, true) => "base.en",
+            (6, 6, false) => "base",
+            (12, 12, true) => "small.en",
+            (12, 12, false) => "small",
+            (24, 24, true) => "medium.en",
+            (24, 24, false) => "medium",
+            (32, 32, false) if n_mels == 128 => "large-v3",
+            (32, 32, false) => "large-v2",
+            (32, 4, false) => "large-v3-turbo",
+            // Distilled and private ones.
+            _ => return AlignmentHeads::Unknown,
+        })
+    }
+
     /// What it is, for people.
     pub fn describe(&self) -> String {
         let name = &self.name;
@@ -212,6 +256,11 @@ impl Model {
         } else {
             format!("{name} (sha256 {})", &self.sha256[..16])
         }
+    }
+
+    /// Name and revision: enough to tell which weights recognised something.
+    pub fn revision(&self) -> String {
+        format!("{}@{}", self.name, &self.sha256[..8])
     }
 
     /// Whether this is the demo model, from wherever it was read.

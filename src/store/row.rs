@@ -127,6 +127,9 @@ mod tests {
             confidence,
             language: "en".into(),
             gap: None,
+            words: Vec::new(),
+            suppressed: None,
+            model: String::new(),
         };
         Write::Line {
             call: "1.2".parse().unwrap(),

@@ -322,6 +322,7 @@ impl Ear {
                         text: "heard".to_owned(),
                         confidence: 1.0,
                         language: "en".into(),
+                        ..Recognition::default()
                     });
                     self.session.handle(now, Input::Recognised { job, result });
                 }

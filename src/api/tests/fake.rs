@@ -118,6 +118,9 @@ fn line(seq: u64) -> TranscriptLine {
         confidence: 0.9,
         language: "en".to_owned(),
         gap: None,
+        words: Vec::new(),
+        suppressed: None,
+        model: String::new(),
     }
 }
 

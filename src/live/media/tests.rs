@@ -19,6 +19,7 @@ impl Transcriber for Deaf {
             text: String::new(),
             confidence: 0.0,
             language: "en".into(),
+            ..Recognition::default()
         })
     }
 }

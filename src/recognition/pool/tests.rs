@@ -18,6 +18,7 @@ impl Transcriber for Counting {
                     text: n.to_string(),
                     confidence: 1.0,
                     language: "en".into(),
+                    ..Recognition::default()
                 })
             }
         }

@@ -256,6 +256,7 @@ impl Checked {
             text: text.to_owned(),
             confidence: 0.5,
             language: "en".into(),
+            ..Recognition::default()
         };
         let result = match outcome % 4 {
             0 => Err(GapReason::OverloadShed),

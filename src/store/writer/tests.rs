@@ -114,6 +114,9 @@ fn line(call: &str, seq: u64) -> Write {
         confidence: 0.5,
         language: "en".into(),
         gap: None,
+        words: Vec::new(),
+        suppressed: None,
+        model: String::new(),
     };
     Write::Line {
         call: call.parse().unwrap(),

@@ -17,7 +17,11 @@ pub fn of(parent: u32) -> Result<Vec<u32>> {
         };
         // One that has ended meanwhile is nobody's child. The name, in brackets, may hold anything.
         let stat = fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
-        let mut fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
+        let mut fields = stat
+            .rsplit(')')
+            .next()
+            .unwrap_or_default()
+            .split_whitespace();
         let state = fields.next();
         let is_child = fields.next().and_then(|ppid| ppid.parse().ok()) == Some(parent);
         if is_child && state != Some("Z") {

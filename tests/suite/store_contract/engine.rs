@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use asterscribe::call::{
     AudioAccount, CallEvent, CallEventKind, CallId, CallRecord, CallStatus, CaptureState,
-    ChannelStateChange, DtmfDigit, EndReason, Finding, FindingKind, GapReason, Leg, LegRecord,
-    LegStats, MediaQuality, Origin, TranscriptLine,
+    ChannelStateChange, Doubt, DtmfDigit, EndReason, Finding, FindingKind, GapReason, Leg,
+    LegRecord, LegStats, MediaQuality, Origin, Suppressed, TranscriptLine, Word,
 };
 use asterscribe::store::{RedisStore, Retention, SqliteStore, Store, StoreError, Write};
 use asterscribe_testkit::redis::Instance;
@@ -185,6 +185,22 @@ pub(crate) fn line(seq: u64) -> TranscriptLine {
         confidence: 0.1 + 0.001,
         language: "de".into(),
         gap: (seq % 5 == 4).then_some(GapReason::OverloadShed),
+        words: (0..seq % 3).map(|n| word(seq * 1000 + n * 200)).collect(),
+        suppressed: (seq % 4 == 3).then(|| Suppressed {
+            reason: Doubt::PhantomPhrase,
+            evidence: "nothing but \"thanks\"".into(),
+            text: "Thanks!".into(),
+        }),
+        model: "model@0123abcd".into(),
+    }
+}
+
+fn word(start_ms: u64) -> Word {
+    Word {
+        text: "gr\u{fc}\u{df}".into(),
+        start_ms,
+        end_ms: start_ms + 180,
+        probability: 0.5,
     }
 }
 

@@ -193,8 +193,7 @@ impl Entry {
         self.record.lines += lines;
         for line in &mut self.lines {
             line.seq += lines;
-            line.start_ms += shift_ms;
-            line.end_ms += shift_ms;
+            line.shift(shift_ms);
         }
         for digit in &mut self.dtmf {
             digit.at_ms += shift_ms;
@@ -315,8 +314,7 @@ impl Entry {
     ) {
         let shift_ms = self.shift_of(self.zero_of(media));
         line.seq = self.record.lines;
-        line.start_ms += shift_ms;
-        line.end_ms += shift_ms;
+        line.shift(shift_ms);
         self.record.lines += 1;
         if self.lines.len() == MAX_LINES {
             // What is no longer here must be in the store, whatever its number there.

@@ -101,6 +101,9 @@ fn line(start_ms: u64) -> TranscriptLine {
         confidence: 1.0,
         language: "en".to_owned(),
         gap: None,
+        words: Vec::new(),
+        suppressed: None,
+        model: String::new(),
     }
 }
 

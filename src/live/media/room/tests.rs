@@ -18,6 +18,7 @@ impl Transcriber for Echo {
             text: samples.len().to_string(),
             confidence: 1.0,
             language: "en".into(),
+            ..Recognition::default()
         })
     }
 }
@@ -154,6 +155,9 @@ pub(in crate::live::media) fn line() -> MediaEventKind {
         confidence: 0.0,
         language: String::new(),
         gap: None,
+        words: Vec::new(),
+        suppressed: None,
+        model: String::new(),
     })
 }
 

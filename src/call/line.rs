@@ -1,0 +1,104 @@
+//! What was said.
+
+use serde::{Deserialize, Serialize};
+
+use super::{GapReason, Leg};
+
+/// One recognised utterance, or the reason why an utterance has no text.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TranscriptLine {
+    /// Place in the call's transcript: 0, 1, 2 … without holes.
+    pub seq: u64,
+    /// Who spoke.
+    pub leg: Leg,
+    /// Start of the utterance on the call's clock, milliseconds.
+    pub start_ms: u64,
+    /// End of the utterance on the call's clock, milliseconds.
+    pub end_ms: u64,
+    /// What was said; empty where `gap` is set.
+    pub text: String,
+    /// Mean probability of the text's tokens, 0 to 1.
+    pub confidence: f32,
+    /// Language of the text, ISO 639-1.
+    pub language: String,
+    /// Set when this audio could not be transcribed: the reason.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gap: Option<GapReason>,
+    /// The words one by one, on the call's clock.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub words: Vec<Word>,
+    /// Text that was probably not spoken and is therefore not in `text`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suppressed: Option<Suppressed>,
+    /// Name and revision of the model.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub model: String,
+}
+
+impl TranscriptLine {
+    /// A line of which nothing is known but its number and who spoke.
+    pub fn new(seq: u64, leg: Leg) -> Self {
+        Self {
+            seq,
+            leg,
+            start_ms: 0,
+            end_ms: 0,
+            text: String::new(),
+            confidence: 0.0,
+            language: "und".to_owned(),
+            gap: None,
+            words: Vec::new(),
+            suppressed: None,
+            model: String::new(),
+        }
+    }
+
+    /// Its times, as of a call clock that began so much earlier.
+    pub fn shift(&mut self, ms: u64) {
+        self.start_ms += ms;
+        self.end_ms += ms;
+        for word in &mut self.words {
+            word.start_ms += ms;
+            word.end_ms += ms;
+        }
+    }
+}
+
+/// A word and when it was said. Within an utterance times count from its first sample, in a
+/// line from the beginning of the call's clock.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Word {
+    /// The word, with the punctuation that belongs to it.
+    pub text: String,
+    /// Where it begins, milliseconds.
+    pub start_ms: u64,
+    /// Where it ends, milliseconds.
+    pub end_ms: u64,
+    /// Mean probability of its tokens, 0 to 1.
+    pub probability: f32,
+}
+
+/// Text that a guard holds back.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Suppressed {
+    /// Why.
+    pub reason: Doubt,
+    /// What it was seen by.
+    pub evidence: String,
+    /// What the engine said.
+    pub text: String,
+}
+
+/// Why text was probably not spoken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Doubt {
+    /// There was next to nothing to be heard.
+    NearSilence,
+    /// The same words over and over.
+    Repetition,
+    /// What subtitles say, and callers do not.
+    PhantomPhrase,
+    /// More words than anybody can say in that time.
+    SpeechRate,
+}
