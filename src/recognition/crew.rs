@@ -78,6 +78,7 @@ impl Recogniser {
             workers: self.workers,
             queue,
             max_age,
+            packs: !self.model().fits_audio_ctx(),
         };
         Pool::start(config, &factory)
     }

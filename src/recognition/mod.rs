@@ -9,11 +9,14 @@
 //! ```
 
 pub mod crew;
+mod ladder;
 mod pace;
+mod pack;
 pub mod pool;
 mod process;
 mod queue;
 mod wire;
 pub mod worker;
 
+pub use self::ladder::Step;
 pub use self::queue::{Speaker, Task, Urgency};

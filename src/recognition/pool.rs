@@ -6,16 +6,20 @@
 //! a job in says so in the transcript. Every job taken is answered exactly once, engine
 //! failures and panics included; only a partial's answer may be lost, when nobody fetches answers.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+mod dispatcher;
+mod worker;
+
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
+use crossbeam_channel::{Sender, TrySendError, bounded};
 
-use super::queue::{Queue, Task, Urgency};
-use crate::clock;
+use self::dispatcher::{Dispatcher, Incoming};
+use self::worker::Worker;
+use super::ladder::Step;
+use super::queue::{Task, Urgency};
 use crate::speech::{Recognition, TranscribeError, Transcriber};
 
 /// Makes the engine of one worker, on that worker's thread; told the worker's number.
@@ -37,6 +41,8 @@ pub struct PoolConfig {
     pub queue: usize,
     /// How old a job may grow, counted from when its audio was spoken; `None`: nothing here is live.
     pub max_age: Option<Duration>,
+    /// Whether several utterances in one window are cheaper than one after the other.
+    pub packs: bool,
 }
 
 /// A piece of work. `T` says whose it is; it comes back with the answer.
@@ -46,6 +52,9 @@ struct Job<T> {
     task: Task,
     reply: Sender<Answer<T>>,
 }
+
+/// What a worker gets: one job, or several of one leg for one window.
+type Batch<T> = Vec<Job<T>>;
 
 /// What became of a job.
 #[derive(Debug)]
@@ -89,6 +98,18 @@ pub struct PoolStats {
     pub waiting: AtomicU64,
     /// How long ago the oldest final that waits was spoken, milliseconds.
     pub oldest_ms: AtomicU64,
+    /// Utterances that were recognised together with others.
+    pub packed: AtomicU64,
+    /// [`Step`], as its place in [`Step::ALL`].
+    step: AtomicU8,
+}
+
+impl PoolStats {
+    /// What is given up now.
+    pub fn step(&self) -> Step {
+        let place = usize::from(self.step.load(Ordering::Relaxed));
+        Step::ALL.get(place).copied().unwrap_or_default()
+    }
 }
 
 /// The pool. Dropping it and its handles ends the threads once the queue is empty.
@@ -132,13 +153,8 @@ impl<T: Send + 'static> Pool<T> {
         let mut desks = Vec::with_capacity(workers);
         for number in 0..workers {
             let (desk, jobs) = bounded(1);
-            let worker = Worker {
-                number,
-                factory: Arc::clone(factory),
-                jobs,
-                free: free.clone(),
-                stats: Arc::clone(&stats),
-            };
+            let stats = Arc::clone(&stats);
+            let worker = Worker::new(number, Arc::clone(factory), jobs, free.clone(), stats);
             let ready = ready.clone();
             threads.push(spawn(format!("speech-{number}"), move || {
                 worker.run(&ready)
@@ -152,17 +168,12 @@ impl<T: Send + 'static> Pool<T> {
         }
         let (inbox, jobs) = bounded(queue + PARTIALS);
         let (places, taken) = bounded(queue);
-        let dispatcher = Dispatcher {
+        let incoming = Incoming {
             jobs,
             places: taken,
             idle,
-            desks,
-            free: Vec::with_capacity(workers),
-            on_partial: vec![None; workers],
-            queue: Queue::new(workers, queue),
-            max_age: config.max_age,
-            stats: Arc::clone(&stats),
         };
+        let dispatcher = Dispatcher::new(config, incoming, desks, Arc::clone(&stats));
         threads.push(spawn("speech-queue".to_owned(), move || dispatcher.run())?);
         let handle = PoolHandle {
             inbox,
@@ -209,6 +220,9 @@ impl<T> PoolHandle<T> {
     /// The queue is full, or the workers are gone; the ticket comes back.
     pub fn offer(&self, ticket: T, task: Task, reply: &Sender<Answer<T>>) -> Result<(), T> {
         let is_bound = task.urgency != Urgency::Partial;
+        if !is_bound && self.stats.step() > Step::Normal {
+            return Err(ticket);
+        }
         if is_bound && self.places.try_send(()).is_err() {
             self.stats.refused.fetch_add(1, Ordering::Relaxed);
             return Err(ticket);
@@ -257,135 +271,6 @@ impl<T> PoolHandle<T> {
     }
 }
 
-/// The thread that knows what waits.
-struct Dispatcher<T> {
-    jobs: Receiver<Job<T>>,
-    places: Receiver<()>,
-    /// Workers that have become free, by number.
-    idle: Receiver<usize>,
-    /// Where a worker finds its next job.
-    desks: Vec<Sender<Job<T>>>,
-    free: Vec<usize>,
-    /// Since when a worker is busy with a partial, by number.
-    on_partial: Vec<Option<Instant>>,
-    queue: Queue<(T, Sender<Answer<T>>)>,
-    max_age: Option<Duration>,
-    stats: Arc<PoolStats>,
-}
-
-impl<T> Dispatcher<T> {
-    fn run(mut self) {
-        let mut is_open = true;
-        while is_open || self.queue.waiting() > 0 {
-            is_open &= self.wait(is_open);
-            while let Ok(job) = self.jobs.try_recv() {
-                self.take(job);
-            }
-            while let Ok(worker) = self.idle.try_recv() {
-                self.has_become_free(worker);
-            }
-            self.hand_out();
-            self.look();
-        }
-        for ((ticket, reply), task) in self.queue.take_partials() {
-            refuse(ticket, &reply, &task, Unrecognised::Replaced);
-        }
-    }
-
-    /// Waits until there may be something to do; `false` if no job will come any more.
-    fn wait(&mut self, is_open: bool) -> bool {
-        if !is_open {
-            // Only a worker that becomes free lets anything go on.
-            self.await_worker();
-            return false;
-        }
-        // Jobs that wait need a worker, and the other way round.
-        if self.free.is_empty() {
-            self.await_worker();
-            return true;
-        }
-        match self.jobs.recv_timeout(LOOK) {
-            Ok(job) => self.take(job),
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => return false,
-        }
-        true
-    }
-
-    fn await_worker(&mut self) {
-        match self.idle.recv_timeout(LOOK) {
-            Ok(worker) => self.has_become_free(worker),
-            Err(RecvTimeoutError::Timeout) => {}
-            // No thread of ours ends before this one; should they, then not in a busy loop.
-            Err(RecvTimeoutError::Disconnected) => thread::sleep(LOOK),
-        }
-    }
-
-    fn has_become_free(&mut self, worker: usize) {
-        if let Some(since) = self.on_partial[worker].take() {
-            let now = clock::now();
-            let time = now.saturating_duration_since(since);
-            self.queue.spent_on_partial(now, time);
-        }
-        self.free.push(worker);
-    }
-
-    fn take(&mut self, job: Job<T>) {
-        let Job {
-            ticket,
-            task,
-            reply,
-        } = job;
-        if let Some(((ticket, reply), task)) = self.queue.push((ticket, reply), task) {
-            refuse(ticket, &reply, &task, Unrecognised::Replaced);
-        }
-    }
-
-    fn hand_out(&mut self) {
-        while let Some(&worker) = self.free.last() {
-            let now = clock::now();
-            let Some(((ticket, reply), task)) = self.queue.pop(now) else {
-                return;
-            };
-            self.free.pop();
-            self.on_partial[worker] = (task.urgency == Urgency::Partial).then_some(now);
-            self.give_place_back(&task);
-            let job = Job {
-                ticket,
-                task,
-                reply,
-            };
-            // It has room for one, and a worker that said it is free has none.
-            if self.desks[worker].send(job).is_err() {
-                tracing::error!(worker, "a recognition thread is gone");
-            }
-        }
-    }
-
-    /// Lets go of what is too old, and tells how it stands.
-    fn look(&mut self) {
-        let now = clock::now();
-        if let Some(than) = self.max_age.and_then(|age| now.checked_sub(age)) {
-            for ((ticket, reply), task) in self.queue.take_older(than) {
-                self.give_place_back(&task);
-                self.stats.too_old.fetch_add(1, Ordering::Relaxed);
-                refuse(ticket, &reply, &task, Unrecognised::TooOld);
-            }
-        }
-        let oldest = u64::try_from(self.queue.oldest(now).as_millis()).unwrap_or(u64::MAX);
-        self.stats.oldest_ms.store(oldest, Ordering::Relaxed);
-        let waiting = self.places.len() as u64;
-        self.stats.waiting.store(waiting, Ordering::Relaxed);
-    }
-
-    fn give_place_back(&self, task: &Task) {
-        if task.urgency != Urgency::Partial {
-            // One was taken for it when it came.
-            let _token = self.places.try_recv();
-        }
-    }
-}
-
 /// Answers a job without words.
 fn refuse<T>(ticket: T, reply: &Sender<Answer<T>>, task: &Task, why: Unrecognised) {
     answer(ticket, reply, task.urgency, Err(why));
@@ -408,73 +293,6 @@ fn answer<T>(
     } else {
         reply.send(answer).is_ok()
     };
-}
-
-struct Worker<T> {
-    number: usize,
-    factory: EngineFactory,
-    jobs: Receiver<Job<T>>,
-    free: Sender<usize>,
-    stats: Arc<PoolStats>,
-}
-
-impl<T> Worker<T> {
-    fn run(self, ready: &Sender<Result<(), TranscribeError>>) {
-        let mut engine = match self.make_engine() {
-            Ok(engine) => {
-                // The pool may have given up waiting; then nobody hands in jobs either.
-                let _unheard = ready.send(Ok(()));
-                Some(engine)
-            }
-            Err(error) => {
-                let _unheard = ready.send(Err(error));
-                return;
-            }
-        };
-        while self.free.send(self.number).is_ok() {
-            let Ok(job) = self.jobs.recv() else { return };
-            let result = self.recognise(&mut engine, &job.task);
-            let is_partial = job.task.urgency == Urgency::Partial;
-            if result.is_err() {
-                self.stats.failed.fetch_add(1, Ordering::Relaxed);
-            } else if is_partial {
-                self.stats.partials.fetch_add(1, Ordering::Relaxed);
-            }
-            let result = result.map_err(Unrecognised::Failed);
-            answer(job.ticket, &job.reply, job.task.urgency, result);
-        }
-    }
-
-    fn make_engine(&self) -> Result<Box<dyn Transcriber>, TranscribeError> {
-        catch_unwind(AssertUnwindSafe(|| (self.factory)(self.number))).unwrap_or_else(|_| {
-            let reason = "the engine panicked while it was made".to_owned();
-            Err(TranscribeError(reason))
-        })
-    }
-
-    /// A panic in the engine costs that job; the next one gets a new engine.
-    fn recognise(
-        &self,
-        engine: &mut Option<Box<dyn Transcriber>>,
-        task: &Task,
-    ) -> Result<Recognition, TranscribeError> {
-        let mut current = match engine.take() {
-            Some(engine) => engine,
-            None => self.make_engine()?,
-        };
-        match catch_unwind(AssertUnwindSafe(|| {
-            current.transcribe(&task.samples, &task.choices)
-        })) {
-            Ok(result) => {
-                *engine = Some(current);
-                result
-            }
-            Err(_) => {
-                tracing::error!("the speech engine panicked; it is made anew");
-                Err(TranscribeError("the engine panicked".to_owned()))
-            }
-        }
-    }
 }
 
 #[cfg(test)]

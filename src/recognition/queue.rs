@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::pack;
 use crate::speech::{Choices, SAMPLES_PER_MS};
 
 /// Share of all workers' time that partials may take.
@@ -159,6 +160,31 @@ impl<T> Queue<T> {
             return Some(job);
         }
         self.pop_partial(now)
+    }
+
+    /// Takes out what else of the same leg, to be recognised in the same way, fits into a
+    /// window that holds so many samples already; in the order in which it was spoken.
+    pub(super) fn pop_fellows(&mut self, first: &Task) -> Vec<(T, Task)> {
+        let mut window = first.samples.len();
+        let mut fellows = Vec::new();
+        let of_leg = |task: &Task| task.speaker == first.speaker && task.choices == first.choices;
+        for jobs in [&mut self.finals, &mut self.backlog] {
+            let mut turns = Vec::new();
+            for (turn, (_, task)) in jobs.iter().filter(|(_, (_, task))| of_leg(task)) {
+                if !pack::fits(window, task.samples.len()) {
+                    break;
+                }
+                window = pack::with(window, task.samples.len());
+                turns.push(*turn);
+            }
+            fellows.extend(turns.iter().filter_map(|turn| jobs.remove(turn)));
+        }
+        for (_, task) in &fellows {
+            if task.urgency == Urgency::Final {
+                self.leave(task.speaker.call);
+            }
+        }
+        fellows
     }
 
     /// Takes out the finals and the backlog that were spoken before that.

@@ -138,7 +138,12 @@ fn a_live_call_is_replayed_to_the_millisecond_and_the_packet() {
     hang_up(&server, call);
     await_complete(&server, call);
     let status = await_answer(&server, &status_path, |status| {
-        status["capture"]["running"] == false && status["status"] == "ended"
+        let events = status["events"].as_array().map_or(&[][..], Vec::as_slice);
+        status["capture"]["running"] == false
+            && status["status"] == "ended"
+            && events
+                .iter()
+                .any(|event| event["kind"] == "capture_stopped")
     });
     let capture = &status["capture"];
     assert_eq!(capture["packets"], packets.len(), "{capture}");

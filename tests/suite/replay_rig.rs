@@ -29,6 +29,7 @@ pub(crate) fn engines(workers: usize) -> Pool<JobId> {
         workers,
         queue: workers,
         max_age: None,
+        packs: false,
     };
     Pool::start(config, &factory).unwrap()
 }

@@ -38,6 +38,7 @@ impl Rig {
             workers: 1,
             queue: 8,
             max_age: None,
+            packs: false,
         };
         let recognition = Pool::start(config, &factory).unwrap();
         let (sender, events) = mpsc::channel(64);

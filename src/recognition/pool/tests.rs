@@ -1,4 +1,8 @@
+use crossbeam_channel::Receiver;
+
 use super::*;
+use crate::call::Word;
+use crate::clock;
 use crate::recognition::Speaker;
 use crate::speech::Choices;
 
@@ -30,6 +34,7 @@ fn config(workers: usize, queue: usize) -> PoolConfig {
         workers,
         queue,
         max_age: None,
+        packs: false,
     }
 }
 
@@ -214,4 +219,89 @@ fn an_engine_that_cannot_be_made_anew_fails_its_jobs_and_no_more() {
     let results: Vec<_> = (0..3).map(|_| answers.recv().unwrap().result).collect();
     assert!(results[0].is_err() && results[1].is_err());
     assert_eq!(results[2].as_ref().unwrap().text, "17");
+}
+
+/// Says a word for each run of samples that are no silence, where it is.
+struct Spelling(Receiver<()>);
+
+impl Transcriber for Spelling {
+    fn transcribe(&mut self, samples: &[i16], _: &Choices) -> Result<Recognition, TranscribeError> {
+        if samples.len() == 15 {
+            self.0.recv().unwrap();
+        }
+        let mut words: Vec<Word> = Vec::new();
+        for (n, pair) in samples.windows(2).enumerate() {
+            let ms = n as u64 / 16;
+            let is_start = n == 0 || pair[0] != pair[1];
+            if pair[1] != 0 && is_start {
+                words.push(Word {
+                    text: pair[1].to_string(),
+                    start_ms: ms,
+                    end_ms: ms,
+                    probability: 1.0,
+                });
+            } else if pair[1] != 0
+                && let Some(word) = words.last_mut()
+            {
+                word.end_ms = ms;
+            }
+        }
+        words.retain(|word| word.end_ms > word.start_ms);
+        let texts: Vec<_> = words.iter().map(|word| word.text.clone()).collect();
+        Ok(Recognition {
+            text: texts.join(" "),
+            words,
+            ..Recognition::default()
+        })
+    }
+}
+
+#[test]
+fn under_load_what_waits_of_a_leg_is_recognised_together_and_comes_back_apart() {
+    let (release, gate) = bounded(100);
+    let factory: EngineFactory = Arc::new(move |_| Ok(Box::new(Spelling(gate.clone()))));
+    let config = PoolConfig {
+        max_age: Some(Duration::from_secs(600)),
+        packs: true,
+        ..config(1, 100)
+    };
+    let pool = Pool::start(config, &factory).unwrap();
+    let (handle, stats) = (pool.handle(), pool.stats());
+    let (reply, answers) = bounded(100);
+    handle.offer(0, task(15, Urgency::Final), &reply).unwrap();
+    while !handle.places.is_empty() {
+        thread::yield_now();
+    }
+    let spoken = clock::now() - Duration::from_secs(5);
+    for n in 1..=40 {
+        let task = Task {
+            samples: vec![n; 8000],
+            speaker: Speaker::new(u64::from(n % 2 == 0), 0),
+            spoken: spoken + Duration::from_millis(u64::from(n.unsigned_abs())),
+            ..task(0, Urgency::Final)
+        };
+        handle.offer(n.unsigned_abs().into(), task, &reply).unwrap();
+    }
+    // It is behind by now; let it see that before it goes on.
+    while stats.step() < Step::Packing {
+        thread::yield_now();
+    }
+    assert!(
+        handle
+            .offer(99, task(20, Urgency::Partial), &reply)
+            .is_err()
+    );
+    release.send(()).unwrap();
+    answers.recv().unwrap();
+    let mut heard: Vec<_> = (0..40)
+        .map(|_| {
+            let answer = answers.recv().unwrap();
+            let ticket = answer.ticket;
+            (ticket, text(answer))
+        })
+        .collect();
+    heard.sort_unstable();
+    let said: Vec<_> = (1..=40).map(|n: usize| (n, n.to_string())).collect();
+    assert_eq!(heard, said);
+    assert_eq!(stats.packed.load(Ordering::Relaxed), 40);
 }

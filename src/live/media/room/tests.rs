@@ -28,6 +28,7 @@ fn pool_config(queue: usize) -> PoolConfig {
         workers: 1,
         queue,
         max_age: None,
+        packs: false,
     }
 }
 

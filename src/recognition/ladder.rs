@@ -1,0 +1,102 @@
+//! What is given up, step by step, when recognition falls behind. The age of the oldest
+//! utterance that waits is the measure: it is what whoever reads along is behind by.
+
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+/// How far up the ladder.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Step {
+    /// Everything is done.
+    #[default]
+    Normal,
+    /// No partial results.
+    NoPartials,
+    /// Utterances of a leg that wait are recognised together.
+    Packing,
+    /// No new calls.
+    Closed,
+}
+
+impl Step {
+    /// Every step, lowest first.
+    pub const ALL: [Self; 4] = [Self::Normal, Self::NoPartials, Self::Packing, Self::Closed];
+
+    /// How long the oldest utterance has waited where this step is taken.
+    pub fn at(self) -> Duration {
+        Duration::from_secs(match self {
+            Self::Normal => 0,
+            Self::NoPartials => 2,
+            Self::Packing => 4,
+            Self::Closed => 10,
+        })
+    }
+}
+
+/// How long it must have been better before a step is taken back.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Where on the ladder we are.
+#[derive(Debug, Default)]
+pub(super) struct Ladder {
+    step: Step,
+    /// Since when the oldest has waited less than half of what led to this step.
+    better: Option<Instant>,
+}
+
+impl Ladder {
+    /// The step to be on, where the oldest utterance has waited so long: upwards at once, and
+    /// as far as need be; downwards one at a time.
+    pub(super) fn look(&mut self, now: Instant, oldest: Duration) -> Step {
+        let wanted = Step::ALL.into_iter().rfind(|step| oldest >= step.at());
+        let wanted = wanted.unwrap_or_default();
+        if wanted > self.step {
+            self.step = wanted;
+            self.better = None;
+        } else if oldest < self.step.at() / 2 {
+            let since = *self.better.get_or_insert(now);
+            if now.saturating_duration_since(since) >= PATIENCE {
+                let below = Step::ALL.into_iter().rfind(|&step| step < self.step);
+                self.step = below.unwrap_or_default();
+                self.better = None;
+            }
+        } else {
+            self.better = None;
+        }
+        self.step
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_goes_up_at_once_and_down_step_by_step() {
+        #[expect(clippy::disallowed_methods, reason = "any instant will do")]
+        let zero = Instant::now();
+        let mut ladder = Ladder::default();
+        let mut look = |at: u64, oldest: u64| {
+            let now = zero + Duration::from_millis(at);
+            ladder.look(now, Duration::from_millis(oldest))
+        };
+        assert_eq!(look(0, 1_900), Step::Normal);
+        assert_eq!(look(100, 2_100), Step::NoPartials);
+        assert_eq!(look(200, 12_000), Step::Closed);
+        assert_eq!(look(300, 6_000), Step::Closed);
+        assert_eq!(look(400, 4_000), Step::Closed);
+        assert_eq!(look(2_300, 4_000), Step::Closed);
+        assert_eq!(look(2_400, 4_000), Step::Packing);
+        assert_eq!(look(2_500, 0), Step::Packing);
+        // A relapse starts the time anew.
+        assert_eq!(look(3_500, 2_500), Step::Packing);
+        assert_eq!(look(3_600, 0), Step::Packing);
+        assert_eq!(look(5_600, 0), Step::NoPartials);
+        assert_eq!(look(5_700, 0), Step::NoPartials);
+        assert_eq!(look(7_700, 0), Step::Normal);
+    }
+}

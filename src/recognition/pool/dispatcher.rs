@@ -1,0 +1,215 @@
+//! The thread that knows what waits, and hands it out.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+
+use super::{Answer, Batch, Job, LOOK, PoolConfig, PoolStats, Unrecognised, refuse};
+use crate::clock;
+use crate::recognition::ladder::{Ladder, Step};
+use crate::recognition::queue::{Queue, Task, Urgency};
+
+/// The thread that knows what waits.
+#[derive(Debug)]
+pub(super) struct Dispatcher<T> {
+    jobs: Receiver<Job<T>>,
+    places: Receiver<()>,
+    idle: Receiver<usize>,
+    /// Where a worker finds its next job.
+    desks: Vec<Sender<Batch<T>>>,
+    free: Vec<usize>,
+    /// Since when a worker is busy with a partial, by number.
+    on_partial: Vec<Option<Instant>>,
+    queue: Queue<(T, Sender<Answer<T>>)>,
+    max_age: Option<Duration>,
+    packs: bool,
+    ladder: Ladder,
+    stats: Arc<PoolStats>,
+}
+
+/// What comes to a dispatcher.
+#[derive(Debug)]
+pub(super) struct Incoming<T> {
+    pub(super) jobs: Receiver<Job<T>>,
+    /// One token for each job that waits and must be answered.
+    pub(super) places: Receiver<()>,
+    /// Workers that have become free, by number.
+    pub(super) idle: Receiver<usize>,
+}
+
+impl<T> Dispatcher<T> {
+    /// One that hands jobs out to so many desks, each a worker's.
+    pub(super) fn new(
+        config: PoolConfig,
+        incoming: Incoming<T>,
+        desks: Vec<Sender<Batch<T>>>,
+        stats: Arc<PoolStats>,
+    ) -> Self {
+        let Incoming { jobs, places, idle } = incoming;
+        let workers = desks.len();
+        Self {
+            jobs,
+            places,
+            idle,
+            desks,
+            free: Vec::with_capacity(workers),
+            on_partial: vec![None; workers],
+            queue: Queue::new(workers, config.queue),
+            max_age: config.max_age,
+            packs: config.packs,
+            ladder: Ladder::default(),
+            stats,
+        }
+    }
+
+    /// Works until no job will come and none waits.
+    pub(super) fn run(mut self) {
+        let mut is_open = true;
+        while is_open || self.queue.waiting() > 0 {
+            is_open &= self.wait(is_open);
+            while let Ok(job) = self.jobs.try_recv() {
+                self.take(job);
+            }
+            while let Ok(worker) = self.idle.try_recv() {
+                self.has_become_free(worker);
+            }
+            self.hand_out();
+            self.look();
+        }
+        for ((ticket, reply), task) in self.queue.take_partials() {
+            refuse(ticket, &reply, &task, Unrecognised::Replaced);
+        }
+    }
+
+    /// Waits until there may be something to do; `false` if no job will come any more.
+    fn wait(&mut self, is_open: bool) -> bool {
+        if !is_open {
+            // Only a worker that becomes free lets anything go on.
+            self.await_worker();
+            return false;
+        }
+        // Jobs that wait need a worker, and the other way round.
+        if self.free.is_empty() {
+            self.await_worker();
+            return true;
+        }
+        match self.jobs.recv_timeout(LOOK) {
+            Ok(job) => self.take(job),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return false,
+        }
+        true
+    }
+
+    fn await_worker(&mut self) {
+        match self.idle.recv_timeout(LOOK) {
+            Ok(worker) => self.has_become_free(worker),
+            Err(RecvTimeoutError::Timeout) => {}
+            // No thread of ours ends before this one; should they, then not in a busy loop.
+            Err(RecvTimeoutError::Disconnected) => thread::sleep(LOOK),
+        }
+    }
+
+    fn has_become_free(&mut self, worker: usize) {
+        if let Some(since) = self.on_partial[worker].take() {
+            let now = clock::now();
+            let time = now.saturating_duration_since(since);
+            self.queue.spent_on_partial(now, time);
+        }
+        self.free.push(worker);
+    }
+
+    fn take(&mut self, job: Job<T>) {
+        let Job {
+            ticket,
+            task,
+            reply,
+        } = job;
+        if let Some(((ticket, reply), task)) = self.queue.push((ticket, reply), task) {
+            refuse(ticket, &reply, &task, Unrecognised::Replaced);
+        }
+    }
+
+    fn hand_out(&mut self) {
+        while let Some(&worker) = self.free.last() {
+            let now = clock::now();
+            let Some(((ticket, reply), task)) = self.queue.pop(now) else {
+                return;
+            };
+            self.free.pop();
+            self.on_partial[worker] = (task.urgency == Urgency::Partial).then_some(now);
+            let mut jobs = vec![((ticket, reply), task)];
+            if self.packs && self.stats.step() >= Step::Packing {
+                jobs.extend(self.queue.pop_fellows(&jobs[0].1));
+            }
+            let batch = jobs.into_iter().map(|((ticket, reply), task)| {
+                self.give_place_back(&task);
+                Job {
+                    ticket,
+                    task,
+                    reply,
+                }
+            });
+            let batch = batch.collect();
+            // It has room for one, and a worker that said it is free has none.
+            if self.desks[worker].send(batch).is_err() {
+                tracing::error!(worker, "a recognition thread is gone");
+            }
+        }
+    }
+
+    /// Lets go of what is too old, and tells how it stands.
+    fn look(&mut self) {
+        let now = clock::now();
+        if let Some(than) = self.max_age.and_then(|age| now.checked_sub(age)) {
+            for ((ticket, reply), task) in self.queue.take_older(than) {
+                self.give_place_back(&task);
+                self.stats.too_old.fetch_add(1, Ordering::Relaxed);
+                refuse(ticket, &reply, &task, Unrecognised::TooOld);
+            }
+        }
+        let oldest = self.queue.oldest(now);
+        let step = self.ladder_step(now, oldest);
+        self.climb(step, oldest);
+        let oldest = u64::try_from(oldest.as_millis()).unwrap_or(u64::MAX);
+        self.stats.oldest_ms.store(oldest, Ordering::Relaxed);
+        let waiting = self.places.len() as u64;
+        self.stats.waiting.store(waiting, Ordering::Relaxed);
+    }
+
+    /// Where on the ladder we are now; nowhere, where nothing is live.
+    fn ladder_step(&mut self, now: Instant, oldest: Duration) -> Step {
+        match self.max_age {
+            Some(_) => self.ladder.look(now, oldest),
+            None => Step::Normal,
+        }
+    }
+
+    fn climb(&mut self, step: Step, oldest: Duration) {
+        let before = self.stats.step();
+        if step == before {
+            return;
+        }
+        let place = Step::ALL.iter().position(|&known| known == step);
+        let place = place.and_then(|place| u8::try_from(place).ok());
+        self.stats
+            .step
+            .store(place.unwrap_or_default(), Ordering::Relaxed);
+        tracing::warn!(?step, ?before, ?oldest, "recognition under load");
+        if step > Step::Normal {
+            for ((ticket, reply), task) in self.queue.take_partials() {
+                refuse(ticket, &reply, &task, Unrecognised::Replaced);
+            }
+        }
+    }
+
+    fn give_place_back(&self, task: &Task) {
+        if task.urgency != Urgency::Partial {
+            // One was taken for it when it came.
+            let _token = self.places.try_recv();
+        }
+    }
+}

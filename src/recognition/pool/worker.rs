@@ -1,0 +1,136 @@
+//! A thread with an engine.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crossbeam_channel::{Receiver, Sender};
+
+use super::{Batch, EngineFactory, Job, PoolStats, Unrecognised, answer};
+use crate::recognition::pack;
+use crate::recognition::queue::{Task, Urgency};
+use crate::speech::{Recognition, TranscribeError, Transcriber};
+
+/// One of a pool's workers.
+pub(super) struct Worker<T> {
+    number: usize,
+    factory: EngineFactory,
+    jobs: Receiver<Batch<T>>,
+    free: Sender<usize>,
+    stats: Arc<PoolStats>,
+}
+
+impl<T> Worker<T> {
+    /// The worker of that number.
+    pub(super) fn new(
+        number: usize,
+        factory: EngineFactory,
+        jobs: Receiver<Batch<T>>,
+        free: Sender<usize>,
+        stats: Arc<PoolStats>,
+    ) -> Self {
+        Self {
+            number,
+            factory,
+            jobs,
+            free,
+            stats,
+        }
+    }
+
+    /// Makes its engine, says so, and works until no job will come.
+    pub(super) fn run(self, ready: &Sender<Result<(), TranscribeError>>) {
+        let mut engine = match self.make_engine() {
+            Ok(engine) => {
+                // The pool may have given up waiting; then nobody hands in jobs either.
+                let _unheard = ready.send(Ok(()));
+                Some(engine)
+            }
+            Err(error) => {
+                let _unheard = ready.send(Err(error));
+                return;
+            }
+        };
+        while self.free.send(self.number).is_ok() {
+            let Ok(batch) = self.jobs.recv() else { return };
+            let results = self.recognise_batch(&mut engine, &batch);
+            for (job, result) in batch.into_iter().zip(results) {
+                let counter = match (&result, job.task.urgency) {
+                    (Err(_), _) => Some(&self.stats.failed),
+                    (Ok(_), Urgency::Partial) => Some(&self.stats.partials),
+                    (Ok(_), Urgency::Final | Urgency::Backlog) => None,
+                };
+                if let Some(counter) = counter {
+                    counter.fetch_add(1, Ordering::Relaxed);
+                }
+                let result = result.map_err(Unrecognised::Failed);
+                answer(job.ticket, &job.reply, job.task.urgency, result);
+            }
+        }
+    }
+
+    /// All in one window if that can be taken apart again, else one after the other.
+    fn recognise_batch(
+        &self,
+        engine: &mut Option<Box<dyn Transcriber>>,
+        batch: &[Job<T>],
+    ) -> Vec<Result<Recognition, TranscribeError>> {
+        if batch.len() > 1
+            && let Some(parts) = self.recognise_together(engine, batch)
+        {
+            self.stats
+                .packed
+                .fetch_add(batch.len() as u64, Ordering::Relaxed);
+            return parts.into_iter().map(Ok).collect();
+        }
+        let one_by_one = batch.iter().map(|job| self.recognise(engine, &job.task));
+        one_by_one.collect()
+    }
+
+    fn recognise_together(
+        &self,
+        engine: &mut Option<Box<dyn Transcriber>>,
+        batch: &[Job<T>],
+    ) -> Option<Vec<Recognition>> {
+        let samples = || batch.iter().map(|job| job.task.samples.as_slice());
+        let window = Task {
+            samples: pack::pack(samples()),
+            choices: Arc::clone(&batch[0].task.choices),
+            ..batch[0].task
+        };
+        let heard = self.recognise(engine, &window).ok()?;
+        let lengths: Vec<_> = samples().map(<[i16]>::len).collect();
+        pack::unpack(&heard, &lengths)
+    }
+
+    fn make_engine(&self) -> Result<Box<dyn Transcriber>, TranscribeError> {
+        catch_unwind(AssertUnwindSafe(|| (self.factory)(self.number))).unwrap_or_else(|_| {
+            let reason = "the engine panicked while it was made".to_owned();
+            Err(TranscribeError(reason))
+        })
+    }
+
+    /// A panic in the engine costs that job; the next one gets a new engine.
+    fn recognise(
+        &self,
+        engine: &mut Option<Box<dyn Transcriber>>,
+        task: &Task,
+    ) -> Result<Recognition, TranscribeError> {
+        let mut current = match engine.take() {
+            Some(engine) => engine,
+            None => self.make_engine()?,
+        };
+        match catch_unwind(AssertUnwindSafe(|| {
+            current.transcribe(&task.samples, &task.choices)
+        })) {
+            Ok(result) => {
+                *engine = Some(current);
+                result
+            }
+            Err(_) => {
+                tracing::error!("the speech engine panicked; it is made anew");
+                Err(TranscribeError("the engine panicked".to_owned()))
+            }
+        }
+    }
+}
