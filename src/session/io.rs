@@ -14,6 +14,11 @@ use crate::speech::{Recognition, SAMPLES_PER_MS};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LegIndex(pub(super) usize);
 
+impl LegIndex {
+    /// No leg of any session.
+    pub const NONE: Self = Self(usize::MAX);
+}
+
 /// What happens to a call.
 #[derive(Debug)]
 pub enum Input<'a> {
@@ -37,6 +42,13 @@ pub enum Input<'a> {
     },
     /// The kernel dropped that many datagrams of the socket that the call's legs share.
     KernelDrops(u64),
+    /// The kernel dropped that many datagrams of the socket that the leg has to itself.
+    OwnKernelDrops {
+        /// The leg; one that the session does not have is ignored.
+        leg: LegIndex,
+        /// Datagrams.
+        count: u64,
+    },
     /// The time that [`Output::Wait`] named has come, or any other.
     Timer,
     /// A job was answered.

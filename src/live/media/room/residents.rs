@@ -18,6 +18,14 @@ pub(in crate::live::media) struct SessionKey {
     number: u64,
 }
 
+impl SessionKey {
+    /// No call: numbers begin at 0 and are not used up.
+    pub(super) const NONE: Self = Self {
+        slot: usize::MAX,
+        number: u64::MAX,
+    };
+}
+
 #[derive(Debug)]
 pub(super) struct Resident {
     number: u64,
