@@ -159,3 +159,62 @@ impl OwnSockets {
         Ok(more)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::net::UdpSocket;
+
+    use super::super::ports::tests::pool;
+    use super::*;
+    use crate::clock;
+
+    /// Reads all there is: datagrams received and dropped, by whether the socket is a leg's.
+    fn drain(own: &mut OwnSockets) -> BTreeMap<bool, (u64, u64)> {
+        let (mut taken, mut lost) = (BTreeMap::<_, u64>::new(), BTreeMap::<_, u64>::new());
+        loop {
+            let more = own.read(
+                |leg, _, _| *taken.entry(leg.is_some()).or_default() += 1,
+                |leg, count| *lost.entry(leg.is_some()).or_default() += count,
+            );
+            if !more.unwrap() {
+                break;
+            }
+        }
+        let both = |is_legs| {
+            let of = |counts: &BTreeMap<_, _>| counts.get(&is_legs).copied().unwrap_or(0);
+            (is_legs, (of(&taken), of(&lost)))
+        };
+        [false, true].map(both).into()
+    }
+
+    #[test]
+    fn what_the_kernel_drops_is_laid_to_the_socket_that_had_no_room() {
+        let (pool, sender) = (pool(2), UdpSocket::bind("127.0.0.1:0").unwrap());
+        let mut own = OwnSockets::new().unwrap();
+        let leased = pool.lease_all(clock::now(), 2).unwrap();
+        let [legs, reserved] = <[OwnPort; 2]>::try_from(leased).unwrap();
+        let at = [&legs, &reserved].map(|port| ("127.0.0.1", port.port()));
+        let slot = own.add(legs).unwrap();
+        own.assign(slot, LegKey::NOBODY);
+        let (_reservation, reserved) = reserved.reserve();
+        own.reserve(reserved).unwrap();
+        for _ in 0..2_999 {
+            sender.send_to(&[0; 172], at[0]).unwrap();
+        }
+        for _ in 0..10 {
+            sender.send_to(&[0; 172], at[1]).unwrap();
+        }
+        let first = drain(&mut own);
+        // The newest drops are told with the next datagram that finds room.
+        sender.send_to(&[0; 172], at[0]).unwrap();
+        let second = drain(&mut own);
+        assert_eq!((first[&false], second[&false]), ((10, 0), (0, 0)));
+        let (taken, lost) = (
+            first[&true].0 + second[&true].0,
+            first[&true].1 + second[&true].1,
+        );
+        assert_eq!(taken + lost, 3_000);
+        assert!(lost > 0, "all were taken");
+    }
+}

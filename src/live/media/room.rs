@@ -51,7 +51,7 @@ pub(super) struct LegKey {
 
 impl LegKey {
     /// No leg: not even a named source is heard there.
-    const NOBODY: Self = Self {
+    pub(super) const NOBODY: Self = Self {
         session: SessionKey::NONE,
         leg: LegIndex::NONE,
     };

@@ -151,6 +151,29 @@ fn media_that_is_lost_is_made_anew_at_another_port() {
 }
 
 #[test]
+fn a_tap_that_is_taken_up_again_gets_ports_anew() {
+    let Some(mut own) = OwnPorts::start(4) else {
+        return;
+    };
+    own.rig.call_between_parties("again");
+    let path = "/api/call/again/transcribe";
+    let answer = own.rig.server.post(path, &Value::Null).unwrap();
+    assert_eq!(answer.status, 202, "{}", answer.text);
+    let path = "/api/call/again/status";
+    own.rig
+        .await_answer(path, SOON, |status| decoded(status) > 0);
+    own.rig.server.kill9().unwrap();
+    own.rig.server.restart().unwrap();
+    own.rig.await_connected();
+    own.await_usage("2 free, 0 resting, 2 leased");
+    own.rig
+        .await_answer(path, SOON, |status| decoded(status) > 0);
+    own.rig.await_complete("again");
+    own.await_usage("0 leased");
+    own.rig.assert_nothing_left();
+}
+
+#[test]
 fn a_call_for_which_there_is_no_port_goes_on_in_the_dialplan() {
     let Some(own) = OwnPorts::start(1) else {
         return;
