@@ -257,20 +257,23 @@ impl Drop for OwnPort {
 #[cfg(test)]
 pub(super) mod tests {
     use std::net::{Ipv4Addr, UdpSocket};
+    use std::sync::LazyLock;
+    use std::sync::atomic::{AtomicU16, Ordering};
+
+    use asterscribe_testkit::ports::PortBlock;
 
     use super::*;
 
-    /// A pool of so many ports that nobody else on this machine has now.
+    /// A pool of so many ports that are this test's alone.
     pub(in crate::live::media) fn pool(ports: u16) -> PortPool {
-        let span = 2 * ports;
-        let host = Ipv4Addr::LOCALHOST;
-        let start = u16::try_from(std::process::id() % 5000).unwrap() * 2;
-        let mut starts = (12_000 + start..32_000).step_by(usize::from(span));
-        let is_free = |port| UdpSocket::bind((host, port)).is_ok();
-        let first = starts.find(|first| (*first..first + span).all(is_free));
-        let first = first.unwrap();
-        let last = first + span - 1;
-        PortPool::new(host.into(), PortRange { first, last }, usize::MAX)
+        static BLOCK: LazyLock<PortBlock> = LazyLock::new(|| PortBlock::claim().unwrap());
+        static USED: AtomicU16 = AtomicU16::new(0);
+        let block = BLOCK.media();
+        let first = block.start() + USED.fetch_add(2 * ports, Ordering::Relaxed);
+        let last = first + 2 * ports - 1;
+        assert!(block.contains(&last), "the block has no more ports");
+        let range = PortRange { first, last };
+        PortPool::new(Ipv4Addr::LOCALHOST.into(), range, usize::MAX)
     }
 
     #[test]
