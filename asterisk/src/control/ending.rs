@@ -278,6 +278,11 @@ impl Control {
         self.owners.remove(id);
         let mut call = self.calls.remove(id)?;
         self.ports_unused(std::mem::take(&mut call.ports));
+        // The channel may come back as another call, which these answers are not about.
+        self.pending.retain(|_, pending| match &pending.purpose {
+            Purpose::TapLook { call } | Purpose::TapSubscribe { call } => call != id,
+            _ => true,
+        });
         Some(call)
     }
 }
