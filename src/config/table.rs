@@ -192,18 +192,17 @@ pub const SETTINGS: &[Setting] = &[
         "RTP_MODE",
         preset("shared"),
         "shared, per-call",
-        "`shared`: all legs of a thread are heard at its port and told apart by their source. `per-call`: each leg that is \
-         registered through `POST /api/call/{id}/media` gets a port of `RTP_PORTS` to itself; calls of Asterisk go on \
-         to share.",
+        "`shared`: all legs of a thread are heard at its port and told apart by their source. `per-call`: each leg, of a call \
+         of Asterisk or registered through `POST /api/call/{id}/media`, gets a port of `RTP_PORTS` to itself.",
     ),
     plain(
         RTP,
         "RTP_PORTS",
         preset("42000-45999"),
         "FIRST-LAST, from 1024 to 65535",
-        "With `RTP_MODE=per-call`: the UDP ports, of the address of `RTP_BIND`, whose even ones are given to legs. With \
-         none left, a registration is refused with 503. A port rests 10 s before it is used again. An address translator \
-         must leave them as they are.",
+        "With `RTP_MODE=per-call`: the UDP ports, of the address of `RTP_BIND`, whose even ones are given to legs: \
+         one to a call, two to a tap. With too few left, a caller goes on in the dialplan, and what the API is asked for is \
+         refused with 503. A port rests 10 s before it is used again. An address translator must leave them as they are.",
     ),
     plain(
         ASTERISK,

@@ -20,6 +20,9 @@ impl LegIndex {
     pub fn place(self) -> usize {
         self.0
     }
+
+    /// No leg of any session.
+    pub const NONE: Self = Self(usize::MAX);
 }
 
 /// What happens to a call.
@@ -45,6 +48,13 @@ pub enum Input<'a> {
     },
     /// The kernel dropped that many datagrams of the socket that the call's legs share.
     KernelDrops(u64),
+    /// The kernel dropped that many datagrams of the socket that the leg has to itself.
+    OwnKernelDrops {
+        /// The leg; one that the session does not have is ignored.
+        leg: LegIndex,
+        /// Datagrams.
+        count: u64,
+    },
     /// The time that [`Output::Wait`] named has come, or any other.
     Timer,
     /// A job was answered.

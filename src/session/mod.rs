@@ -204,6 +204,11 @@ impl Session {
                     media.doctor().kernel_drops(now, count);
                 }
             }
+            Input::OwnKernelDrops { leg, count } => {
+                if let Some(media) = self.legs.get_mut(leg.0) {
+                    media.doctor().kernel_drops(now, count);
+                }
+            }
             Input::Timer => self.advance(now),
             Input::Recognised { job, result } => {
                 self.news = true;

@@ -9,6 +9,7 @@ mod formats;
 mod lifecycle;
 mod limit;
 mod play;
+mod ports;
 mod stasis;
 mod stop;
 mod tap;

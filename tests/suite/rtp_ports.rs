@@ -8,8 +8,11 @@
 use std::fs;
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use asterscribe_testkit::page;
+use asterscribe_testkit::ports::PortBlock;
 use asterscribe_testkit::server::Server;
 use serde_json::Value;
 
@@ -22,8 +25,19 @@ fn source(port: u16) -> SocketAddr {
     SocketAddr::from(([192, 0, 2, 7], port))
 }
 
-/// A range of so many even ports that nobody has now.
-fn range(ports: u16) -> String {
+/// A range of so many even ports that are this test's alone.
+pub(crate) fn range(ports: u16) -> String {
+    static BLOCK: LazyLock<PortBlock> = LazyLock::new(|| PortBlock::claim().unwrap());
+    static USED: AtomicU16 = AtomicU16::new(0);
+    let block = BLOCK.media();
+    let first = block.start() + USED.fetch_add(2 * ports, Ordering::Relaxed);
+    let last = first + 2 * ports - 1;
+    assert!(block.contains(&last), "the block has no more ports");
+    format!("{first}-{last}")
+}
+
+/// A range of so many even ports that nobody has now, more than can be claimed.
+fn wide_range(ports: u16) -> String {
     let start = u16::try_from(std::process::id() % 2000).unwrap() * 4;
     let mut starts = (34_000 + start..60_000).step_by(usize::from(2 * ports));
     let is_free = |port| UdpSocket::bind(("127.0.0.1", port)).is_ok();
@@ -37,7 +51,7 @@ pub(crate) fn server(ports: u16) -> Server {
     Server::start(BINARY, &[("RTP_MODE", "per-call"), ("RTP_PORTS", &range)]).unwrap()
 }
 
-fn says(health: &Value, what: &str) -> bool {
+pub(crate) fn says(health: &Value, what: &str) -> bool {
     health["media"]["detail"].as_str().unwrap().contains(what)
 }
 
@@ -102,7 +116,7 @@ fn few_open_files_mean_fewer_calls_and_a_server_that_still_answers() {
     let script = format!("#!/bin/sh\nulimit -n 256\nexec '{BINARY}' \"$@\"\n");
     fs::write(&narrow, script).unwrap();
     fs::set_permissions(&narrow, fs::Permissions::from_mode(0o755)).unwrap();
-    let ports = range(400);
+    let ports = wide_range(400);
     let settings = [("RTP_MODE", "per-call"), ("RTP_PORTS", ports.as_str())];
     let server = Server::start(&narrow, &settings).unwrap();
     let max = get(&server, "/health")["max_concurrent_calls"]

@@ -1,8 +1,10 @@
 //! What is known about a call: plain data and total functions over it.
 
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use super::config::CallKind;
+use super::ports::Entry;
 use super::removal::{Action, Object, Rank};
 use crate::model::Channel;
 use crate::request::Spy;
@@ -19,6 +21,8 @@ pub(super) struct Call {
     /// Its channel has been in our application.
     pub(super) in_stasis: bool,
     pub(super) legs: Vec<Leg>,
+    /// RTP addresses for legs that are still to be set up.
+    pub(super) ports: Vec<SocketAddr>,
     /// How often media was made anew.
     pub(super) renewals: u32,
     /// Set-up waits until this group of removals is through.
@@ -43,6 +47,12 @@ pub(super) enum Stage {
 /// What was asked for.
 #[derive(Debug)]
 pub(super) enum Asking {
+    /// RTP addresses for its legs, before anything else.
+    Ports {
+        /// Names this wait among all others.
+        generation: u64,
+        entry: Box<Entry>,
+    },
     Originate,
     Tap {
         /// What it looked like when it was looked up.
@@ -120,6 +130,13 @@ pub(super) struct Leg {
     pub(super) label: &'static str,
     /// Unique among all legs ever: replies and events for a leg that was replaced find nobody.
     pub(super) generation: u64,
+    /// Its own RTP address, where legs have one.
+    pub(super) at: Option<SocketAddr>,
+    /// Its media source has been told, and with it whose the address is now.
+    pub(super) told: bool,
+    /// Where it was heard before its media had to be made anew: still its own until another
+    /// source is told for it.
+    pub(super) former: Option<SocketAddr>,
     /// What it spies on; `None` where the call's own channel is bridged.
     pub(super) spy: Option<Spy>,
     pub(super) bridge: Part,
@@ -133,6 +150,20 @@ pub(super) struct Leg {
 }
 
 impl Leg {
+    /// Where the party is heard until this leg's media is made anew.
+    pub(super) fn heard_at(&self) -> Option<SocketAddr> {
+        if self.told { self.at } else { self.former }
+    }
+
+    /// What its set-up begins with once it has its address.
+    pub(super) fn first_step(&self, answered: bool) -> Step {
+        if self.spy.is_none() && !answered {
+            Step::Answer
+        } else {
+            Step::Bridge
+        }
+    }
+
     /// Whether every channel to be bridged has been seen in our application.
     pub(super) fn is_gathered(&self) -> bool {
         self.media.in_stasis && self.snoop.as_ref().is_none_or(|snoop| snoop.in_stasis)
@@ -203,6 +234,8 @@ impl Part {
 pub(super) enum Step {
     /// Held back.
     Idle,
+    /// Waiting for an RTP address of its own.
+    Lease,
     Answer,
     Bridge,
     Snoop,

@@ -8,9 +8,10 @@ use std::time::Instant;
 use tracing::info;
 
 use super::Control;
-use super::call::{Asking, Stage, Step};
+use super::call::{Stage, Step};
 use super::config::{CallKind, RecoverCall};
 use super::io::Notice;
+use super::ports::Entry;
 use super::removal::{Action, Object, Rank, Removal};
 use crate::model::{Bridge, Channel};
 
@@ -171,39 +172,23 @@ impl Control {
             return false;
         }
         match entry.kind {
-            CallKind::Tap => {
-                self.insert_call(
-                    &id,
-                    CallKind::Tap,
-                    Stage::Asking(Asking::Tap {
-                        channel: None,
-                        resumed: true,
-                    }),
-                );
-                self.hold(&id, group);
-                self.subscribe(&id, channel, true, now);
-            }
+            CallKind::Tap => self.enter(&id, Entry::ResumedTap(channel), Some(group), now),
             CallKind::Stasis if lists.in_stasis(&channel) => {
                 self.open_stasis(channel, true, Some(group), now)
             }
             CallKind::Initiated if lists.heard.contains(&id) => {
-                let until = now + self.config.ring_timeout;
-                self.insert_call(&id, CallKind::Initiated, Stage::Ringing { until });
-                self.tell_opened(&id, &channel, true);
-                if lists.in_stasis(&channel) {
-                    self.hold(&id, group);
-                    self.party_entered(&id, channel, now);
-                }
+                let answered = lists.in_stasis(&channel);
+                let hold = answered.then_some(group);
+                self.enter(
+                    &id,
+                    Entry::ResumedInitiated { channel, answered },
+                    hold,
+                    now,
+                );
             }
             CallKind::Stasis | CallKind::Initiated => return false,
         }
         true
-    }
-
-    fn hold(&mut self, id: &str, group: u64) {
-        if let Some(call) = self.calls.get_mut(id) {
-            call.hold = Some(group);
-        }
     }
 
     /// Begins the set-ups that waited for a predecessor's objects to go.

@@ -13,6 +13,9 @@ pub struct Config {
     pub nonce: String,
     /// RTP addresses as Asterisk reaches them; calls are spread over them in turn.
     pub targets: Vec<SocketAddr>,
+    /// Whether each leg gets an RTP address to itself, asked for with
+    /// [`Notice::PortsWanted`](super::Notice::PortsWanted), rather than that of its call's target.
+    pub own_ports: bool,
     /// Format asked of Asterisk, by its name: `ulaw`, `alaw`, `slin16`.
     pub format: String,
     /// Calls open at once; a Stasis caller beyond them goes on in the dialplan.
@@ -41,6 +44,7 @@ impl Config {
             app: "asterscribe".to_owned(),
             nonce: nonce.into(),
             targets,
+            own_ports: false,
             format: "ulaw".to_owned(),
             max_calls: 100,
             request_timeout: Duration::from_secs(5),

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
 
-use super::call::{Ending, Leg, Stage};
+use super::call::{Asking, Call, Ending, Leg, Stage};
 use super::config::CallKind;
 use super::io::{CommandKind, Notice, RequestFailure};
 use super::removal::{Action, Object, Rank, Removal};
@@ -131,7 +131,7 @@ impl Control {
     }
 
     fn tell_ended(&mut self, id: &str, cause: Option<u16>, text: String) {
-        if self.forget_call(id) {
+        if self.forget_call(id).is_some() {
             info!(call = id, ?cause, text, "call ended");
             self.stats.ended += 1;
             self.notice(Notice::CallEnded {
@@ -153,7 +153,7 @@ impl Control {
             CallKind::Tap => None,
         };
         self.take_down(id, party);
-        if self.forget_call(id) {
+        if self.forget_call(id).is_some() {
             warn!(call = id, text, "call failed");
             self.stats.failed += 1;
             self.notice(Notice::CallFailed {
@@ -173,6 +173,14 @@ impl Control {
                 continue;
             };
             let party = match (call.kind, &call.stage) {
+                (_, Stage::Asking(Asking::Ports { .. })) => {
+                    let failure =
+                        RequestFailure::Unreachable("the server is shutting down".to_owned());
+                    if self.refuse_entry(&id, &failure).is_some() {
+                        self.send_on(&id);
+                    }
+                    continue;
+                }
                 (_, Stage::Asking(_)) => {
                     let failure =
                         RequestFailure::Unreachable("the server is shutting down".to_owned());
@@ -236,6 +244,9 @@ impl Control {
 
     /// Hands a leg's objects to the removals. From here on nobody else knows them.
     pub(super) fn dismantle(&mut self, leg: Leg, group: u64) {
+        if !leg.told {
+            self.ports_unused(leg.at.into_iter().collect());
+        }
         for (object, action, rank) in leg.objects() {
             self.remove(object, Removal::new(action, rank, group));
         }
@@ -262,9 +273,16 @@ impl Control {
         }
     }
 
-    /// Removes a call's entry; whether there was one.
-    pub(super) fn forget_call(&mut self, id: &str) -> bool {
+    /// Removes a call's entry, if there is one.
+    pub(super) fn forget_call(&mut self, id: &str) -> Option<Call> {
         self.owners.remove(id);
-        self.calls.remove(id).is_some()
+        let mut call = self.calls.remove(id)?;
+        self.ports_unused(std::mem::take(&mut call.ports));
+        // The channel may come back as another call, which these answers are not about.
+        self.pending.retain(|_, pending| match &pending.purpose {
+            Purpose::TapLook { call } | Purpose::TapSubscribe { call } => call != id,
+            _ => true,
+        });
+        Some(call)
     }
 }

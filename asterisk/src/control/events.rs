@@ -97,6 +97,7 @@ impl Control {
         match self.owners.get(channel).cloned() {
             Some(Owner::Media { call, generation }) => self.media_gone(&call, generation, now),
             Some(Owner::Snoop { call, .. }) => self.begin_end(&call, None, None, now),
+            Some(Owner::Party { call }) if self.is_waiting_caller(&call) => self.refuse_gone(&call),
             Some(Owner::Party { call }) => {
                 // A tapped channel may come and go in other applications.
                 if self.calls.get(&call).is_some_and(|call| call.in_stasis) {

@@ -53,6 +53,9 @@ pub enum RequestFailure {
     /// No reply in time; it may have been carried out nevertheless.
     #[error("no answer in time")]
     TimedOut,
+    /// There is no RTP address for a leg.
+    #[error("no-rtp-port: {0}")]
+    NoPort(String),
 }
 
 impl RequestFailure {
@@ -60,7 +63,7 @@ impl RequestFailure {
     pub fn status(&self) -> Option<u16> {
         match self {
             Self::Refused { status, .. } => Some(*status),
-            Self::Unreachable(_) | Self::TimedOut => None,
+            Self::Unreachable(_) | Self::TimedOut | Self::NoPort(_) => None,
         }
     }
 }
@@ -96,6 +99,15 @@ pub enum Command {
     TakenElsewhere {
         /// How many.
         calls: usize,
+    },
+    /// The answer to [`Notice::PortsWanted`].
+    Ports {
+        /// Which.
+        id: RequestId,
+        /// As many addresses as were asked for, or why there are none. Each is told of
+        /// once, by [`Notice::MediaSource`] or by [`Notice::PortsUnused`]; by the former again
+        /// for a leg that must keep it when its media is made anew.
+        ports: Result<Vec<SocketAddr>, String>,
     },
     /// Take everything of ours down. Stasis callers go on in the dialplan, originated calls
     /// are hung up, tapped channels are left alone. [`Notice::ShutdownComplete`] follows.
@@ -157,6 +169,24 @@ pub enum Notice {
         /// Whether an earlier process had it open already.
         resumed: bool,
     },
+    /// So many legs of a call need RTP addresses of their own, by [`Command::Ports`]. A call
+    /// that gets none is turned away before anything of it has begun.
+    PortsWanted {
+        /// To be given back with the answer.
+        id: RequestId,
+        /// For this call, which may not be open yet.
+        call: String,
+        /// Index into the configured RTP addresses: where the call's media will arrive.
+        target: usize,
+        /// Addresses that are needed.
+        legs: usize,
+    },
+    /// These addresses will not be used: nothing was asked to send to them, or what was is
+    /// being taken down.
+    PortsUnused {
+        /// The addresses.
+        ports: Vec<SocketAddr>,
+    },
     /// Media is about to be asked for. For a leg that is open already: its old source will
     /// fall silent and another takes over.
     LegOpening {
@@ -175,6 +205,8 @@ pub enum Notice {
         source: SocketAddr,
         /// The format that was asked for; the payload type tells what is sent.
         format: String,
+        /// The leg's own RTP address, where it has one: it was asked to send there.
+        at: Option<SocketAddr>,
     },
     /// The leg's media is bridged.
     MediaUp {
@@ -233,10 +265,12 @@ pub enum Notice {
         /// Why.
         text: String,
     },
-    /// All places were taken, or a stop is under way: the caller goes on in the dialplan.
+    /// There is no place or no RTP address for it, or a stop is under way: the caller goes on in the dialplan.
     CallTurnedAway {
         /// Its channel.
         channel: Box<Channel>,
+        /// Why.
+        text: String,
     },
     /// A command is carried out. For a hang-up this may come after the call's end, for
     /// the events of the hang-up may overtake the reply.
@@ -254,6 +288,15 @@ pub enum Notice {
         call: String,
         /// Asterisk's HTTP status, or what ours would be; `None` if Asterisk was not reached.
         status: Option<u16>,
+        /// Why.
+        message: String,
+    },
+    /// A command is not carried out because its call gets no RTP address; nothing has begun.
+    CommandLacksPort {
+        /// Which.
+        command: CommandKind,
+        /// For this call.
+        call: String,
         /// Why.
         message: String,
     },

@@ -30,26 +30,32 @@ impl Control {
         };
         call.hold = None;
         match call.kind {
-            CallKind::Stasis | CallKind::Initiated => self.start_leg(id, "caller", None, now),
+            CallKind::Stasis | CallKind::Initiated => self.start_leg(id, "caller", None, None, now),
             CallKind::Tap => {
-                self.start_leg(id, "caller", Some(Spy::In), now);
-                self.start_leg(id, "callee", Some(Spy::Out), now);
+                self.start_leg(id, "caller", Some(Spy::In), None, now);
+                self.start_leg(id, "callee", Some(Spy::Out), None, now);
             }
         }
     }
 
+    /// Begins the set-up of one leg, for a party that was heard at `former` if it had media before.
     pub(super) fn start_leg(
         &mut self,
         id: &str,
         label: &'static str,
         spy: Option<Spy>,
+        former: Option<SocketAddr>,
         now: Instant,
     ) {
         let generation = self.next_serial();
+        let at = self.calls.get_mut(id).and_then(|call| call.ports.pop());
         let name = |what: &str| format!("{}{}-{generation}-{what}", self.prefix, self.config.nonce);
         let leg = Leg {
             label,
             generation,
+            at,
+            told: false,
+            former,
             spy,
             bridge: Part::new(name("bridge")),
             media: Part::new(name("media")),
@@ -62,10 +68,10 @@ impl Control {
         let Some(call) = self.calls.get_mut(id) else {
             return;
         };
-        let first = if spy.is_none() && !call.answered {
-            Step::Answer
+        let first = if self.config.own_ports && at.is_none() {
+            Step::Lease
         } else {
-            Step::Bridge
+            leg.first_step(call.answered)
         };
         // Registered before any request goes out: events may overtake the replies.
         self.owners.insert(leg.bridge.id.clone(), Owner::Bridge);
@@ -106,6 +112,7 @@ impl Control {
         leg.step = step;
         let gathered = leg.is_gathered();
         match step {
+            Step::Lease => return self.want_port(id, generation, now),
             Step::Gather if gathered => return self.take_step(id, generation, Step::Join, now),
             Step::Bridge => leg.bridge.asked = true,
             Step::Media => leg.media.asked = true,
@@ -159,7 +166,7 @@ impl Control {
             Step::Media => Request::ExternalMedia {
                 channel: media,
                 app,
-                external_host: target?.to_string(),
+                external_host: leg.at.or(target)?.to_string(),
                 format: self.config.format.clone(),
             },
             Step::Port => variable(PORT),
@@ -174,7 +181,12 @@ impl Control {
                     channels: vec![party, media],
                 }
             }
-            Step::Idle | Step::Gather | Step::JoinAgain(_) | Step::Up | Step::Lost => return None,
+            Step::Idle
+            | Step::Lease
+            | Step::Gather
+            | Step::JoinAgain(_)
+            | Step::Up
+            | Step::Lost => return None,
         })
     }
 
@@ -227,7 +239,12 @@ impl Control {
                 }
             },
             Step::Join => Step::Up,
-            Step::Idle | Step::Gather | Step::JoinAgain(_) | Step::Up | Step::Lost => return,
+            Step::Idle
+            | Step::Lease
+            | Step::Gather
+            | Step::JoinAgain(_)
+            | Step::Up
+            | Step::Lost => return,
         };
         self.take_step(id, generation, next, now);
     }
@@ -243,6 +260,9 @@ impl Control {
             return;
         };
         let what = match leg.step {
+            Step::Lease if leg.former.is_some() => {
+                return self.leg_keeps_port(id, generation, now);
+            }
             // The channel left between its event and our request; its own events say why.
             Step::Answer if matches!(failure.status(), Some(404 | 409 | 412)) => {
                 return self.begin_end(id, None, None, now);
@@ -257,6 +277,7 @@ impl Control {
                 self.stats.retries += 1;
                 return;
             }
+            Step::Lease => "it gets no address of its own",
             Step::Answer => "the channel could not be answered",
             Step::Bridge => "no bridge could be made",
             Step::Snoop => "the channel could not be listened to",
@@ -269,13 +290,15 @@ impl Control {
     }
 
     fn tell_source(&mut self, id: &str, generation: u64, source: SocketAddr) -> Step {
-        if let Some(leg) = self.leg(id, generation) {
-            let (leg, format) = (leg.label, self.config.format.clone());
+        if let Some(leg) = self.leg_mut(id, generation) {
+            leg.told = true;
+            let (leg, at) = (leg.label, leg.at);
             self.notice(Notice::MediaSource {
                 call: id.to_owned(),
                 leg,
                 source,
-                format,
+                format: self.config.format.clone(),
+                at,
             });
         }
         Step::Gather

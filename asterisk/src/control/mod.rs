@@ -23,6 +23,7 @@ mod io;
 mod legs;
 mod listing;
 mod opening;
+mod ports;
 mod removal;
 mod replies;
 mod tapping;
@@ -94,6 +95,11 @@ struct Pending {
 enum Purpose {
     /// The current step of a leg.
     Leg {
+        call: String,
+        generation: u64,
+    },
+    /// RTP addresses for a call that is to begin.
+    Ports {
         call: String,
         generation: u64,
     },
@@ -202,6 +208,7 @@ impl Control {
         for (_, Pending { purpose, .. }) in pending {
             match purpose {
                 Purpose::Leg { call, generation } => self.lose_leg(&call, generation),
+                Purpose::Ports { call, generation } => self.postpone(&call, generation),
                 Purpose::Originate { call }
                 | Purpose::TapLook { call }
                 | Purpose::TapSubscribe { call } => {
@@ -252,6 +259,7 @@ impl Control {
             Command::Tap { call } => self.tap(call, now),
             Command::Hangup { call } => self.hang_up(&call, now),
             Command::TakenElsewhere { calls } => self.taken_elsewhere = calls,
+            Command::Ports { id, ports } => self.on_ports(id, ports, now),
             Command::Shutdown => self.shut_down(),
         }
     }
@@ -262,18 +270,19 @@ impl Control {
     }
 
     fn send(&mut self, request: Request, purpose: Purpose, now: Instant) {
-        self.requests += 1;
+        let id = self.await_answer(purpose, now);
         self.stats.requests += 1;
-        let id = RequestId(self.requests);
         debug!(?id, ?request, "asked");
-        self.pending.insert(
-            id,
-            Pending {
-                purpose,
-                deadline: now + self.config.request_timeout,
-            },
-        );
         self.out.push_back(Output::Send { id, request });
+    }
+
+    /// Enters a request; its answer, or its time-out, is to be given back with this id.
+    fn await_answer(&mut self, purpose: Purpose, now: Instant) -> RequestId {
+        self.requests += 1;
+        let id = RequestId(self.requests);
+        let deadline = now + self.config.request_timeout;
+        self.pending.insert(id, Pending { purpose, deadline });
+        id
     }
 
     fn notice(&mut self, notice: Notice) {

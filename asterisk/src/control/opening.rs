@@ -9,6 +9,7 @@ use tracing::info;
 use super::call::{Asking, Call, Owner, Stage};
 use super::config::CallKind;
 use super::io::{CommandKind, Notice, RequestFailure};
+use super::ports::Entry;
 use super::removal::{Action, Object, Rank, Removal};
 use super::replies::read;
 use super::{Control, Purpose};
@@ -18,6 +19,8 @@ use crate::request::{Originate, Request};
 /// Removals beyond what the calls themselves can cause; callers that find no place here,
 /// either, are found by the next listing.
 const MAX_TURNED_AWAY: usize = 1024;
+/// Why a call beyond the limit is none.
+const NO_PLACE: &str = "all call places are taken";
 /// Longest id that is taken for one; Asterisk's own limit is 150 bytes.
 const MAX_ID: usize = 150;
 
@@ -30,33 +33,29 @@ impl Control {
         hold: Option<u64>,
         now: Instant,
     ) {
-        if self.stopping || self.is_full() {
-            self.turn_away(channel, now);
-            return;
-        }
-        let id = channel.id.clone();
-        self.insert_call(&id, CallKind::Stasis, Stage::Active);
-        if let Some(call) = self.calls.get_mut(&id) {
-            call.in_stasis = true;
-            call.hold = hold;
-        }
-        self.tell_opened(&id, &channel, resumed);
-        if hold.is_none() {
-            self.open_legs(&id, now);
-        }
+        let refusal = match (self.stopping, self.is_full()) {
+            (true, _) => "the server is shutting down",
+            (false, true) => NO_PLACE,
+            (false, false) => {
+                let id = channel.id.clone();
+                return self.enter(&id, Entry::Stasis { channel, resumed }, hold, now);
+            }
+        };
+        self.turn_away(channel, refusal.to_owned(), now);
     }
 
     /// Lets a caller go on in the dialplan: the call is not harmed by our being full.
-    pub(super) fn turn_away(&mut self, channel: Channel, now: Instant) {
+    pub(super) fn turn_away(&mut self, channel: Channel, text: String, now: Instant) {
         if self.removals.len() >= MAX_TURNED_AWAY + 8 * self.config.max_calls {
             self.audit_soon(now);
             return;
         }
-        info!(channel = %channel.id, "no place: the caller goes on in the dialplan");
+        info!(channel = %channel.id, text, "the caller goes on in the dialplan");
         self.stats.turned_away += 1;
         self.send_on(&channel.id);
         self.notice(Notice::CallTurnedAway {
             channel: Box::new(channel),
+            text,
         });
     }
 
@@ -80,7 +79,11 @@ impl Control {
             // Left alone a Local channel runs at 192 kHz: five times the load.
             originate.formats = Some(self.config.format.clone());
         }
-        self.insert_call(&call, CallKind::Initiated, Stage::Asking(Asking::Originate));
+        self.enter(&call, Entry::Originate(originate), None, now);
+    }
+
+    pub(super) fn ask_originate(&mut self, originate: Originate, now: Instant) {
+        let call = originate.channel.clone();
         self.send(
             Request::Originate(originate),
             Purpose::Originate { call },
@@ -157,6 +160,11 @@ impl Control {
             return;
         };
         let (command, resumed) = match asking {
+            Asking::Ports { .. } => {
+                // A caller among them is gone or sent on by whoever asks for this.
+                self.refuse_entry(id, failure);
+                return;
+            }
             Asking::Originate => (CommandKind::Originate, false),
             Asking::Tap { resumed, .. } => (CommandKind::Tap, *resumed),
         };
@@ -175,19 +183,31 @@ impl Control {
         }
         self.forget_call(id);
         if resumed {
-            self.stats.ended += 1;
-            self.notice(Notice::CallEnded {
-                call: id.to_owned(),
-                cause: None,
-                text: failure.to_string(),
-            });
+            self.tell_not_resumed(id, failure);
         } else {
-            self.refuse(
+            self.refuse_for(command, id, failure);
+        }
+    }
+
+    /// A call of an earlier process is not taken up again.
+    pub(super) fn tell_not_resumed(&mut self, id: &str, failure: &RequestFailure) {
+        self.stats.ended += 1;
+        self.notice(Notice::CallEnded {
+            call: id.to_owned(),
+            cause: None,
+            text: failure.to_string(),
+        });
+    }
+
+    pub(super) fn refuse_for(&mut self, command: CommandKind, id: &str, failure: &RequestFailure) {
+        let (call, message) = (id.to_owned(), failure.to_string());
+        match failure {
+            RequestFailure::NoPort(text) => self.notice(Notice::CommandLacksPort {
                 command,
-                id.to_owned(),
-                failure.status(),
-                failure.to_string(),
-            );
+                call,
+                message: text.clone(),
+            }),
+            _ => self.refuse(command, call, failure.status(), message),
         }
     }
 
@@ -224,7 +244,7 @@ impl Control {
         {
             no(409, "this channel is one of our own")
         } else if self.is_full() {
-            no(503, "all call places are taken")
+            no(503, NO_PLACE)
         } else {
             Ok(())
         }
@@ -241,6 +261,7 @@ impl Control {
             answered: false,
             in_stasis: false,
             legs: Vec::new(),
+            ports: Vec::new(),
             renewals: 0,
             hold: None,
             taken_down: false,

@@ -19,6 +19,11 @@ impl Control {
         self.count(&purpose, &result);
         match purpose {
             Purpose::Leg { call, generation } => self.on_leg_reply(&call, generation, result, now),
+            Purpose::Ports { call, generation } => {
+                if let Err(failure) = result {
+                    self.refuse_ports(&call, generation, &failure, now);
+                }
+            }
             Purpose::Originate { call } => self.on_originated(&call, result, now),
             Purpose::TapLook { call } => self.on_tap_looked(&call, result, now),
             Purpose::TapSubscribe { call } => self.on_tap_subscribed(&call, result, now),
@@ -52,6 +57,7 @@ impl Control {
             RequestFailure::Refused { .. } => self.stats.refused += 1,
             RequestFailure::Unreachable(_) => self.stats.unreachable += 1,
             RequestFailure::TimedOut => self.stats.timed_out += 1,
+            RequestFailure::NoPort(_) => {}
         }
     }
 }

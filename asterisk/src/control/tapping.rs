@@ -6,8 +6,8 @@ use std::time::Instant;
 use serde_json::Value;
 
 use super::call::{Asking, Stage};
-use super::config::CallKind;
 use super::io::{CommandKind, Notice, RequestFailure};
+use super::ports::Entry;
 use super::removal::Object;
 use super::replies::read;
 use super::{Control, Purpose};
@@ -34,21 +34,14 @@ impl Control {
             self.refuse(CommandKind::Tap, call, status, message);
             return;
         }
-        self.insert_call(
-            &call,
-            CallKind::Tap,
-            Stage::Asking(Asking::Tap {
-                channel: None,
-                resumed: false,
-            }),
-        );
-        self.send(
-            Request::GetChannel {
-                channel: call.clone(),
-            },
-            Purpose::TapLook { call },
-            now,
-        );
+        self.enter(&call, Entry::Tap, None, now);
+    }
+
+    /// Asks what the channel to be tapped is.
+    pub(super) fn look_up(&mut self, id: &str, now: Instant) {
+        let (channel, call) = (id.to_owned(), id.to_owned());
+        let request = Request::GetChannel { channel };
+        self.send(request, Purpose::TapLook { call }, now);
     }
 
     pub(super) fn on_tap_looked(

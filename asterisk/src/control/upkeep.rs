@@ -47,10 +47,10 @@ impl Control {
         };
         debug!(call = id, leg = leg.label, "media made anew");
         self.stats.legs_renewed += 1;
-        let (label, spy) = (leg.label, leg.spy);
+        let (label, spy, former) = (leg.label, leg.spy, leg.heard_at());
         let group = self.next_serial();
         self.dismantle(leg, group);
-        self.start_leg(id, label, spy, now);
+        self.start_leg(id, label, spy, former, now);
     }
 
     /// Gives a leg up; without any leg the call has failed.

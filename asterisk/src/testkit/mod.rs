@@ -2,12 +2,14 @@
 //! against it in virtual time, with every order of replies and events and every kind of
 //! failure. For tests of this crate and of what is built on it.
 
+mod ports;
 mod requests;
 mod rig;
 mod world;
 
 use std::time::Instant;
 
+pub use self::ports::Ports;
 pub use self::rig::{Fault, Order, Rig};
 pub use self::world::World;
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::World;
+use super::{Ports, World};
 use crate::control::{Command, Config, Control, Input, Notice, Output, RequestFailure, RequestId};
 use crate::request::Request;
 
@@ -51,6 +51,9 @@ pub struct Rig {
     pub notices: Vec<Notice>,
     /// Everything asked so far.
     pub requests: Vec<Request>,
+    /// RTP addresses of legs, where they have their own.
+    pub ports: Ports,
+    own_ports: bool,
     prefix: String,
     faults: FaultRule,
     replies: VecDeque<(RequestId, Result<Value, RequestFailure>)>,
@@ -63,7 +66,7 @@ impl Rig {
     /// # Panics
     /// If the settings cannot work.
     pub fn new(config: Config, world: World, now: Instant) -> Self {
-        let prefix = config.prefix();
+        let (prefix, own_ports) = (config.prefix(), config.own_ports);
         let control = Control::new(config, now).expect("the rig is given settings that work");
         Self {
             control,
@@ -72,6 +75,8 @@ impl Rig {
             order: Order::RepliesFirst,
             notices: Vec::new(),
             requests: Vec::new(),
+            ports: Ports::default(),
+            own_ports,
             prefix,
             faults: Box::new(|_| Fault::None),
             replies: VecDeque::new(),
@@ -134,6 +139,15 @@ impl Rig {
         true
     }
 
+    /// Gives the addresses that are wanted next, or none if too few are free; whether any were wanted.
+    pub fn deliver_ports(&mut self) -> bool {
+        let Some(answer) = self.ports.answer() else {
+            return false;
+        };
+        self.command(answer);
+        true
+    }
+
     /// Delivers everything that waits, without time passing.
     ///
     /// # Panics
@@ -144,7 +158,7 @@ impl Rig {
                 Order::RepliesFirst => self.deliver_reply(0) || self.deliver_event(),
                 Order::EventsFirst => self.deliver_event() || self.deliver_reply(0),
             };
-            if !delivered {
+            if !delivered && !self.deliver_ports() {
                 return;
             }
         }
@@ -244,13 +258,19 @@ impl Rig {
         loop {
             match self.control.poll() {
                 Output::Send { id, request } => self.carry_out(id, request),
-                Output::Notice(notice) => self.notices.push(notice),
+                Output::Notice(notice) => {
+                    self.ports.hear(&notice);
+                    self.notices.push(notice);
+                }
                 Output::Wait(_) => return,
             }
         }
     }
 
     fn carry_out(&mut self, id: RequestId, request: Request) {
+        if self.own_ports {
+            self.ports.check(&request);
+        }
         self.requests.push(request.clone());
         let result = match (self.faults)(&request) {
             Fault::None => self.world.execute(&request),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use asterscribe_ari::client::{Client, ClientConfig, ConnectionState, Driver, fresh_nonce};
 use asterscribe_ari::control::{
-    CallKind, Command, CommandKind, Config, Control, Notice, RecoverCall,
+    CallKind, Command, CommandKind, Config, Control, Notice, RecoverCall, RequestId,
 };
 use asterscribe_ari::model::Channel;
 use tokio::sync::mpsc::error::TrySendError;
@@ -22,6 +22,7 @@ use super::{Desk, lock};
 use crate::call::{CallId, CallStatus, EndReason, Leg, Origin};
 use crate::clock;
 use crate::config::{AriSettings, Settings};
+use crate::live::media::Reservation;
 use crate::service::{InitiateRequest, PartHealth, PartState, RtpTarget, ServiceError};
 
 /// Commands that wait for the driver; the API says 503 beyond it.
@@ -29,6 +30,9 @@ const COMMANDS: usize = 256;
 
 /// Notices that wait for the desk; the driver waits when it is full.
 const NOTICES: usize = 4096;
+
+/// How long an answer may wait for room; the choreography waits longer for it.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(1);
 
 /// How long the outcome of a command is waited for: above the request time-out
 /// of the choreography, so that its word comes first.
@@ -69,6 +73,7 @@ impl AriLink {
         let config = Config {
             app: ari.app.clone(),
             format: settings.media_format.to_string(),
+            own_ports: settings.rtp_own_ports.is_some(),
             max_calls,
             ..Config::new(fresh_nonce(), targets)
         };
@@ -155,6 +160,18 @@ impl AriLink {
         Command::Hangup { call: channel }
     }
 
+    /// Answers a question for RTP ports; `false` if it could not be said.
+    pub(super) async fn give_ports(
+        &self,
+        id: RequestId,
+        ports: Result<Vec<SocketAddr>, String>,
+    ) -> bool {
+        let said = self.commands.send(Command::Ports { id, ports });
+        // Without a limit each side might wait for the other to hear it.
+        let said = tokio::time::timeout(ANSWER_PATIENCE, said).await;
+        said.is_ok_and(|said| said.is_ok())
+    }
+
     fn order(&self, command: Command) -> Result<(), ServiceError> {
         if let ConnectionState::Failed(reason) = &*self.state.borrow() {
             return Err(ServiceError::AsteriskUnavailable(reason.clone()));
@@ -210,6 +227,7 @@ impl AriTask {
             if driver.await.is_err() {
                 tracing::error!("the connection to Asterisk had panicked");
             }
+            desk.forget_reserved();
         }))
     }
 }
@@ -270,10 +288,19 @@ impl Desk {
                 leg,
                 source,
                 format,
+                at,
             } => {
-                self.media_source(&channel::call_id(&call), leg, source, format)
+                let at = at.and_then(|at| lock(&self.reserved).take(at));
+                self.media_source(&channel::call_id(&call), leg, source, format, at)
                     .await;
             }
+            Notice::PortsWanted {
+                id,
+                call,
+                target,
+                legs,
+            } => self.ports_wanted(id, &call, target, legs).await,
+            Notice::PortsUnused { ports } => self.ports_unused(&ports),
             Notice::LegFailed { call, leg, text } => {
                 tracing::warn!(call, leg, text, "a leg has no media");
                 let note = format!("leg {leg}: {text}");
@@ -316,6 +343,14 @@ impl Desk {
                 let call = channel::call_id(&call);
                 let refusal = refusal(&call, command, status, message);
                 lock(&self.pending).settle(&call, command, Err(refusal));
+            }
+            Notice::CommandLacksPort {
+                command,
+                call,
+                message,
+            } => {
+                let refusal = ServiceError::NoRtpPort(message);
+                lock(&self.pending).settle(&channel::call_id(&call), command, Err(refusal));
             }
             of_no_call => remark(&of_no_call),
         }
@@ -373,9 +408,17 @@ impl Desk {
         }
     }
 
-    async fn media_source(&self, id: &CallId, leg: &str, source: SocketAddr, format: String) {
+    async fn media_source(
+        &self,
+        id: &CallId,
+        leg: &str,
+        source: SocketAddr,
+        format: String,
+        at: Option<Reservation>,
+    ) {
         let Ok(leg) = leg.parse::<Leg>() else { return };
-        if let Err(refused) = self.place_leg(id, leg.clone(), source, Some(format)).await {
+        let placed = self.place_leg(id, leg.clone(), source, Some(format), at);
+        if let Err(refused) = placed.await {
             tracing::error!(call = %id, %leg, %source, %refused, "a leg's media cannot be taken");
             self.book(|book| book.note(id, format!("leg {leg}: {refused}")));
         }
@@ -385,9 +428,10 @@ impl Desk {
 /// Puts into the log what changes no record.
 fn remark(notice: &Notice) {
     match notice {
-        Notice::CallTurnedAway { channel } => tracing::warn!(
+        Notice::CallTurnedAway { channel, text } => tracing::warn!(
             channel = channel.id,
-            "no call place is free; the caller goes on in the dialplan"
+            text,
+            "a caller goes on in the dialplan without being transcribed"
         ),
         Notice::Reaped { kind, id } => tracing::info!(
             ?kind,
@@ -406,10 +450,11 @@ fn kind(command: &Command) -> CommandKind {
     match command {
         Command::Originate { .. } => CommandKind::Originate,
         Command::Tap { .. } => CommandKind::Tap,
-        // The last two are never waited for.
-        Command::Hangup { .. } | Command::Shutdown | Command::TakenElsewhere { .. } => {
-            CommandKind::Hangup
-        }
+        // The last three are never waited for.
+        Command::Hangup { .. }
+        | Command::Shutdown
+        | Command::TakenElsewhere { .. }
+        | Command::Ports { .. } => CommandKind::Hangup,
     }
 }
 

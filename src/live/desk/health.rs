@@ -107,9 +107,14 @@ impl Desk {
                 free,
                 resting,
                 leased,
-                ..
+                exhausted,
+                failed: _,
             } = ports;
-            format!("ports of legs: {free} free, {resting} resting, {leased} leased")
+            let refused = match exhausted {
+                0 => String::new(),
+                times => format!(" (no-rtp-port: {times} times too few)"),
+            };
+            format!("ports of legs: {free} free, {resting} resting, {leased} leased{refused}")
         }));
         let unsent: u64 = counters().map(|counters| counters.unsent()).sum();
         if unsent > 0 {

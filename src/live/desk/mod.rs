@@ -9,6 +9,7 @@ mod health;
 mod history;
 mod pending;
 mod play;
+mod ports;
 mod service;
 
 use std::collections::HashMap;
@@ -24,7 +25,10 @@ use self::book::{CallBook, Entry, History, Opened, Opening, Past, Stint};
 pub use self::capture::CaptureDesk;
 use self::pending::Pending;
 use self::play::Sounds;
-use super::media::{LegRefused, MediaEvent, MediaEventKind, MediaPort, OpenCall, PortPool};
+use self::ports::Reserved;
+use super::media::{
+    LegRefused, MediaEvent, MediaEventKind, MediaPort, OpenCall, PortPool, Reservation,
+};
 use crate::call::{CallId, CallStatus, EndReason, Leg, Origin};
 use crate::clock;
 use crate::config::EndpointTemplate;
@@ -59,6 +63,8 @@ pub struct Desk {
     book: Mutex<CallBook>,
     ports: Vec<MediaPort>,
     own_ports: Option<PortPool>,
+    /// Those that Asterisk's side has for legs which are still to be placed.
+    reserved: Mutex<Reserved>,
     store: Arc<dyn Store>,
     writer: StoreWriter,
     pool: Arc<PoolStats>,
@@ -86,7 +92,7 @@ impl std::fmt::Debug for Desk {
 pub struct DeskParts {
     /// The media threads.
     pub ports: Vec<MediaPort>,
-    /// Ports that registered legs get to themselves, where they do.
+    /// Ports that legs get to themselves, where they do.
     pub own_ports: Option<PortPool>,
     /// For reading.
     pub store: Arc<dyn Store>,
@@ -127,6 +133,7 @@ impl Desk {
             config,
             ports,
             own_ports,
+            reserved: Mutex::default(),
             store,
             writer,
             pool,
@@ -248,13 +255,14 @@ impl Desk {
         taken
     }
 
-    /// Lets `source` speak for a leg.
+    /// Lets `source` speak for a leg, which is heard at its own port if one was reserved.
     async fn place_leg(
         &self,
         call: &CallId,
         leg: Leg,
         source: SocketAddr,
         format: Option<String>,
+        at: Option<Reservation>,
     ) -> Result<(), LegRefused> {
         let (port, media) = self.running(call).ok_or(LegRefused::NotOpen)?;
         let origin = self.book(|book| book.find(call).map(|entry| entry.record.origin));
@@ -266,7 +274,8 @@ impl Desk {
                 _ => Arrival::WithPauses,
             },
         };
-        port.place_leg(media, leg.clone(), source, expected).await?;
+        port.place_leg(media, leg.clone(), source, expected, at)
+            .await?;
         self.book(|book| book.leg(call, leg, source.to_string(), format));
         Ok(())
     }

@@ -35,7 +35,8 @@ use crate::session::{Expected, LegSnapshot, SessionConfig};
 
 use self::own::OwnSockets;
 pub use self::play::{PlayOrder, PlayRefused};
-pub use self::ports::{NoPort, OwnPort, PortPool, PortUse};
+use self::ports::ReservedPort;
+pub use self::ports::{NoPort, OwnPort, PortPool, PortUse, Reservation};
 pub use self::room::{MediaCounters, Ticket};
 use self::room::{Room, RoomConfig};
 use self::socket::{RECEIVE_BUFFER, RtpSocket};
@@ -135,6 +136,7 @@ pub enum LegRefused {
 pub(super) enum Command {
     Open(OpenCall),
     AddLeg(AddLeg),
+    Reserve(ReservedPort),
     Capture {
         call: CallId,
         tap: Tap,
@@ -164,9 +166,18 @@ pub(super) struct AddLeg {
     expected: Expected,
     /// Whether it may exist: then its source moves, as when its media channel was made anew.
     may_exist: bool,
-    /// Where it is heard, if not at the thread's socket.
-    own: Option<OwnPort>,
+    ear: Ear,
     reply: oneshot::Sender<Result<(), LegRefused>>,
+}
+
+/// Where a leg is heard.
+#[derive(Debug, Default)]
+enum Ear {
+    /// At the thread's socket; or, if it exists, where it was.
+    #[default]
+    Shared,
+    Own(OwnPort),
+    Reserved(Reservation),
 }
 
 impl AddLeg {
@@ -223,21 +234,37 @@ impl MediaPort {
         expected: Expected,
         own: Option<OwnPort>,
     ) -> Result<(), LegRefused> {
-        self.leg(call, leg, source, expected, false, own).await
+        let ear = own.map_or(Ear::Shared, Ear::Own);
+        self.leg(call, leg, source, expected, false, ear).await
     }
 
-    /// Adds the leg, or lets `source` speak for it from now on if it exists.
+    /// Opens a port for a leg that is to be placed: what comes before is held as
+    /// a stranger's datagrams are, for a moment.
     ///
     /// # Errors
-    /// [`LegRefused`], but never [`LegRefused::LegExists`]; nothing has changed.
+    /// [`LegRefused`]; the port is given back.
+    pub fn reserve(&self, own: OwnPort) -> Result<Reservation, LegRefused> {
+        let (reservation, port) = own.reserve();
+        self.order(Command::Reserve(port))?;
+        Ok(reservation)
+    }
+
+    /// Adds the leg, or lets `source` speak for it from now on if it exists. It
+    /// is heard at the port that was reserved for it, and at no former one.
+    ///
+    /// # Errors
+    /// [`LegRefused`], but never [`LegRefused::LegExists`]; nothing has changed,
+    /// and the port is given back.
     pub async fn place_leg(
         &self,
         call: CallId,
         leg: Leg,
         source: SocketAddr,
         expected: Expected,
+        at: Option<Reservation>,
     ) -> Result<(), LegRefused> {
-        self.leg(call, leg, source, expected, true, None).await
+        let ear = at.map_or(Ear::Shared, Ear::Reserved);
+        self.leg(call, leg, source, expected, true, ear).await
     }
 
     async fn leg(
@@ -247,7 +274,7 @@ impl MediaPort {
         source: SocketAddr,
         expected: Expected,
         may_exist: bool,
-        own: Option<OwnPort>,
+        ear: Ear,
     ) -> Result<(), LegRefused> {
         let (reply, answer) = oneshot::channel();
         self.order(Command::AddLeg(AddLeg {
@@ -256,7 +283,7 @@ impl MediaPort {
             source,
             expected,
             may_exist,
-            own,
+            ear,
             reply,
         }))?;
         answer.await.unwrap_or(Err(LegRefused::NotOpen))

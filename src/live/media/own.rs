@@ -3,10 +3,11 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Weak;
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
-use super::ports::OwnPort;
+use super::ports::{OwnPort, Reservation, ReservedPort};
 use super::room::LegKey;
 use super::socket::{Batch, Read, RtpSocket};
 
@@ -23,6 +24,8 @@ pub(super) struct OwnSockets {
     /// By the number that the kernel tells of a socket that is ready.
     slots: Vec<Option<Own>>,
     open: usize,
+    /// Slots of legs that are still to be placed, and whether anybody wants them.
+    reserved: Vec<(usize, Weak<()>)>,
     batch: Batch,
     ready: Vec<EpollEvent>,
 }
@@ -39,6 +42,7 @@ impl OwnSockets {
             epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
             slots: Vec::new(),
             open: 0,
+            reserved: Vec::new(),
             batch: Batch::new(BATCH),
             ready: vec![EpollEvent::empty(); LOOK],
         })
@@ -59,9 +63,38 @@ impl OwnSockets {
         Ok(slot)
     }
 
+    /// Gives a socket to a leg; one that it had before is closed.
     pub(super) fn assign(&mut self, slot: usize, leg: LegKey) {
+        self.close(|former| former == leg);
         if let Some(Some(own)) = self.slots.get_mut(slot) {
             own.leg = Some(leg);
+        }
+    }
+
+    /// Takes a port in for a leg that is still to be placed.
+    pub(super) fn reserve(&mut self, port: ReservedPort) -> io::Result<()> {
+        let (port, wanted) = port.into_parts();
+        let slot = self.add(port)?;
+        self.reserved.push((slot, wanted));
+        Ok(())
+    }
+
+    /// What was reserved, to be given to a leg with [`Self::assign`].
+    pub(super) fn claim(&mut self, reservation: &Reservation) -> Option<usize> {
+        let is_it = |&(slot, _): &(usize, Weak<()>)| {
+            let own = self.slots.get(slot).and_then(Option::as_ref);
+            own.is_some_and(|own| own.port.port() == reservation.port)
+        };
+        let index = self.reserved.iter().position(is_it)?;
+        Some(self.reserved.swap_remove(index).0)
+    }
+
+    /// Closes what was reserved and nobody wants any more.
+    pub(super) fn sweep(&mut self) {
+        let is_unwanted = |(_, wanted): &(usize, Weak<()>)| wanted.strong_count() == 0;
+        while let Some(index) = self.reserved.iter().position(is_unwanted) {
+            let (slot, _) = self.reserved.swap_remove(index);
+            self.remove(slot);
         }
     }
 
@@ -94,10 +127,11 @@ impl OwnSockets {
     }
 
     /// Takes what waits at the sockets, one read each; `true` if there may be more.
+    /// Both are told whose socket it is: nobody's yet where the leg is still to be placed.
     pub(super) fn read(
         &mut self,
-        mut take: impl FnMut(LegKey, SocketAddr, &[u8]),
-        mut dropped: impl FnMut(u64),
+        mut take: impl FnMut(Option<LegKey>, SocketAddr, &[u8]),
+        mut dropped: impl FnMut(Option<LegKey>, u64),
     ) -> io::Result<bool> {
         if self.open == 0 {
             return Ok(false);
@@ -109,7 +143,7 @@ impl OwnSockets {
             let Some(Some(Own { port, leg })) = self.slots.get_mut(slot) else {
                 continue;
             };
-            let Some(leg) = *leg else { continue };
+            let leg = *leg;
             let read = port
                 .socket
                 .read(&mut self.batch, |from, bytes| take(leg, from, bytes))?;
@@ -118,10 +152,69 @@ impl OwnSockets {
                 dropped: lost,
             } = read;
             if lost > 0 {
-                dropped(lost);
+                dropped(leg, lost);
             }
             more |= datagrams == self.batch.capacity();
         }
         Ok(more)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::net::UdpSocket;
+
+    use super::super::ports::tests::pool;
+    use super::*;
+    use crate::clock;
+
+    /// Reads all there is: datagrams received and dropped, by whether the socket is a leg's.
+    fn drain(own: &mut OwnSockets) -> BTreeMap<bool, (u64, u64)> {
+        let (mut taken, mut lost) = (BTreeMap::<_, u64>::new(), BTreeMap::<_, u64>::new());
+        loop {
+            let more = own.read(
+                |leg, _, _| *taken.entry(leg.is_some()).or_default() += 1,
+                |leg, count| *lost.entry(leg.is_some()).or_default() += count,
+            );
+            if !more.unwrap() {
+                break;
+            }
+        }
+        let both = |is_legs| {
+            let of = |counts: &BTreeMap<_, _>| counts.get(&is_legs).copied().unwrap_or(0);
+            (is_legs, (of(&taken), of(&lost)))
+        };
+        [false, true].map(both).into()
+    }
+
+    #[test]
+    fn what_the_kernel_drops_is_laid_to_the_socket_that_had_no_room() {
+        let (pool, sender) = (pool(2), UdpSocket::bind("127.0.0.1:0").unwrap());
+        let mut own = OwnSockets::new().unwrap();
+        let leased = pool.lease_all(clock::now(), 2).unwrap();
+        let [legs, reserved] = <[OwnPort; 2]>::try_from(leased).unwrap();
+        let at = [&legs, &reserved].map(|port| ("127.0.0.1", port.port()));
+        let slot = own.add(legs).unwrap();
+        own.assign(slot, LegKey::NOBODY);
+        let (_reservation, reserved) = reserved.reserve();
+        own.reserve(reserved).unwrap();
+        for _ in 0..2_999 {
+            sender.send_to(&[0; 172], at[0]).unwrap();
+        }
+        for _ in 0..10 {
+            sender.send_to(&[0; 172], at[1]).unwrap();
+        }
+        let first = drain(&mut own);
+        // The newest drops are told with the next datagram that finds room.
+        sender.send_to(&[0; 172], at[0]).unwrap();
+        let second = drain(&mut own);
+        assert_eq!((first[&false], second[&false]), ((10, 0), (0, 0)));
+        let (taken, lost) = (
+            first[&true].0 + second[&true].0,
+            first[&true].1 + second[&true].1,
+        );
+        assert_eq!(taken + lost, 3_000);
+        assert!(lost > 0, "all were taken");
     }
 }

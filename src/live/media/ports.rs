@@ -1,10 +1,11 @@
-//! Ports of their own for legs (`RTP_MODE=per-call`): leased when a leg is
-//! admitted, given back when nothing holds them any more.
+//! Ports of their own for legs (`RTP_MODE=per-call`): leased when a leg, or the
+//! call that it will belong to, is admitted, given back when nothing holds them
+//! any more.
 
 use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use super::socket::RtpSocket;
@@ -59,6 +60,8 @@ struct Ports {
     /// When each was given back, oldest first.
     resting: VecDeque<(Instant, u16)>,
     leased: usize,
+    /// Times that too few were free.
+    exhausted: u64,
     /// Leases that the system refused.
     failed: u64,
 }
@@ -71,6 +74,22 @@ pub struct OwnPort {
     pool: PortPool,
 }
 
+/// The right to a port that is open at a media thread for a leg which is still
+/// to be placed. Dropping it unused closes the socket and gives the port back.
+#[derive(Debug)]
+pub struct Reservation {
+    pub(super) port: u16,
+    /// The thread looks whether it is still there.
+    _wanted: Arc<()>,
+}
+
+/// The thread's half of a [`Reservation`].
+#[derive(Debug)]
+pub(in crate::live) struct ReservedPort {
+    own: OwnPort,
+    wanted: Weak<()>,
+}
+
 /// How many ports are in which state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PortUse {
@@ -80,6 +99,8 @@ pub struct PortUse {
     pub resting: usize,
     /// Held by legs.
     pub leased: usize,
+    /// Times so far that too few were free.
+    pub exhausted: u64,
     /// Leases that the system refused so far.
     pub failed: u64,
 }
@@ -92,6 +113,7 @@ impl PortPool {
             free: range.even().collect(),
             resting: VecDeque::new(),
             leased: 0,
+            exhausted: 0,
             failed: 0,
         };
         Self(Arc::new(Shared {
@@ -107,11 +129,7 @@ impl PortPool {
     /// [`NoPort`]; nothing is held.
     pub fn lease(&self, now: Instant) -> Result<OwnPort, NoPort> {
         let mut ports = self.lock();
-        ports.wake(now);
-        if ports.leased >= self.0.max_leased {
-            ports.failed += 1;
-            return Err(NoPort::Files(self.0.max_leased));
-        }
+        ports.check(now, 1, self.0.max_leased)?;
         let mut refusal = None;
         for _ in 0..PROBES {
             let Some(port) = ports.free.pop_front() else {
@@ -143,6 +161,15 @@ impl PortPool {
         }))
     }
 
+    /// Ports for that many legs at once, bound; or none, and then none has to rest.
+    ///
+    /// # Errors
+    /// [`NoPort`]; nothing is held.
+    pub fn lease_all(&self, now: Instant, legs: usize) -> Result<Vec<OwnPort>, NoPort> {
+        self.lock().check(now, legs, self.0.max_leased)?;
+        (0..legs).map(|_| self.lease(now)).collect()
+    }
+
     /// How the pool stands.
     pub fn usage(&self, now: Instant) -> PortUse {
         let mut ports = self.lock();
@@ -151,6 +178,7 @@ impl PortPool {
             free: ports.free.len(),
             resting: ports.resting.len(),
             leased: ports.leased,
+            exhausted: ports.exhausted,
             failed: ports.failed,
         }
     }
@@ -168,6 +196,23 @@ impl PortPool {
 }
 
 impl Ports {
+    /// Whether that many more can be had, as far as is known before they are bound.
+    fn check(&mut self, now: Instant, legs: usize, max_leased: usize) -> Result<(), NoPort> {
+        self.wake(now);
+        if self.leased + legs > max_leased {
+            self.failed += 1;
+            return Err(NoPort::Files(max_leased));
+        }
+        if self.free.len() < legs {
+            self.exhausted += 1;
+            return Err(NoPort::Taken {
+                leased: self.leased,
+                resting: self.resting.len(),
+            });
+        }
+        Ok(())
+    }
+
     fn wake(&mut self, now: Instant) {
         while let Some(&(since, port)) = self.resting.front()
             && now.saturating_duration_since(since) >= REST
@@ -183,6 +228,24 @@ impl OwnPort {
     pub fn port(&self) -> u16 {
         self.port
     }
+
+    /// Divides it into the right to it and what the media thread holds.
+    pub(super) fn reserve(self) -> (Reservation, ReservedPort) {
+        let (port, held) = (self.port, Arc::new(()));
+        let wanted = Arc::downgrade(&held);
+        let reservation = Reservation {
+            port,
+            _wanted: held,
+        };
+        (reservation, ReservedPort { own: self, wanted })
+    }
+}
+
+impl ReservedPort {
+    /// Its port, and what tells whether anybody still wants it.
+    pub(super) fn into_parts(self) -> (OwnPort, Weak<()>) {
+        (self.own, self.wanted)
+    }
 }
 
 impl Drop for OwnPort {
@@ -194,20 +257,23 @@ impl Drop for OwnPort {
 #[cfg(test)]
 pub(super) mod tests {
     use std::net::{Ipv4Addr, UdpSocket};
+    use std::sync::LazyLock;
+    use std::sync::atomic::{AtomicU16, Ordering};
+
+    use asterscribe_testkit::ports::PortBlock;
 
     use super::*;
 
-    /// A pool of so many ports that nobody else on this machine has now.
+    /// A pool of so many ports that are this test's alone.
     pub(in crate::live::media) fn pool(ports: u16) -> PortPool {
-        let span = 2 * ports;
-        let host = Ipv4Addr::LOCALHOST;
-        let start = u16::try_from(std::process::id() % 5000).unwrap() * 2;
-        let mut starts = (12_000 + start..32_000).step_by(usize::from(span));
-        let is_free = |port| UdpSocket::bind((host, port)).is_ok();
-        let first = starts.find(|first| (*first..first + span).all(is_free));
-        let first = first.unwrap();
-        let last = first + span - 1;
-        PortPool::new(host.into(), PortRange { first, last }, usize::MAX)
+        static BLOCK: LazyLock<PortBlock> = LazyLock::new(|| PortBlock::claim().unwrap());
+        static USED: AtomicU16 = AtomicU16::new(0);
+        let block = BLOCK.media();
+        let first = block.start() + USED.fetch_add(2 * ports, Ordering::Relaxed);
+        let last = first + 2 * ports - 1;
+        assert!(block.contains(&last), "the block has no more ports");
+        let range = PortRange { first, last };
+        PortPool::new(Ipv4Addr::LOCALHOST.into(), range, usize::MAX)
     }
 
     #[test]
@@ -235,6 +301,21 @@ pub(super) mod tests {
         drop(other);
         assert_eq!(pool.lease(now).unwrap().port(), first);
         assert_eq!(pool.usage(now).failed, 1);
+    }
+
+    #[test]
+    fn a_call_gets_ports_for_all_its_legs_or_none_and_none_has_to_rest() {
+        let (pool, now) = (pool(3), clock::now());
+        let two = pool.lease_all(now, 2).unwrap();
+        assert_ne!(two[0].port(), two[1].port());
+        assert!(matches!(
+            pool.lease_all(now, 2),
+            Err(NoPort::Taken { leased: 2, .. })
+        ));
+        let usage = pool.usage(now);
+        assert_eq!((usage.free, usage.resting, usage.exhausted), (1, 0, 1));
+        drop(two);
+        assert_eq!(pool.usage(now).resting, 2);
     }
 
     #[test]

@@ -52,6 +52,14 @@ pub(super) struct LegKey {
     leg: LegIndex,
 }
 
+impl LegKey {
+    /// No leg: not even a named source is heard there.
+    pub(super) const NOBODY: Self = Self {
+        session: SessionKey::NONE,
+        leg: LegIndex::NONE,
+    };
+}
+
 /// Time between two log lines about drops in the kernel.
 const DROPS_LOGGED_EVERY: Duration = Duration::from_secs(1);
 
@@ -70,8 +78,9 @@ pub(super) struct Room {
     /// When the calls are next told of strangers and of the kernel's drops.
     next_look: Option<Instant>,
     players: Players<LegKey>,
-    /// What the kernel has dropped since.
+    /// What the kernel has dropped since, at the thread's socket and at those of single legs.
     dropped: u64,
+    own_dropped: Vec<(LegKey, u64)>,
     pool: PoolHandle<Ticket>,
     reply: Sender<Answer<Ticket>>,
     events: Vec<MediaEvent>,
@@ -97,6 +106,7 @@ impl Room {
             next_look: None,
             players: Players::default(),
             dropped: 0,
+            own_dropped: Vec::new(),
             pool,
             reply,
             events: Vec::new(),
@@ -125,15 +135,16 @@ impl Room {
         }
     }
 
-    /// A datagram that came to the own socket of a leg.
+    /// A datagram that came to the own socket of a leg, or of one still to be placed.
     pub(super) fn own_datagram(
         &mut self,
         now: Instant,
-        leg: LegKey,
+        leg: Option<LegKey>,
         from: SocketAddr,
         bytes: &[u8],
     ) {
         self.datagrams += 1;
+        let leg = leg.unwrap_or(LegKey::NOBODY);
         if let Route::To(key) = self.gate.route_own(now, from, bytes, leg) {
             self.deliver(now, key, bytes);
         }
@@ -146,8 +157,26 @@ impl Room {
 
     /// The kernel had no room for so many datagrams: of which calls, nobody can say.
     pub(super) fn kernel_dropped(&mut self, now: Instant, count: u64) {
-        self.counters.count_kernel_drops(count);
         self.dropped += count;
+        self.count_drops(now, count);
+    }
+
+    /// The same at the own socket of a leg, which alone is told.
+    pub(super) fn own_kernel_dropped(&mut self, now: Instant, leg: Option<LegKey>, count: u64) {
+        let known = self.own_dropped.iter_mut();
+        match (
+            leg,
+            known.into_iter().find(|(owner, _)| Some(*owner) == leg),
+        ) {
+            (_, Some((_, dropped))) => *dropped += count,
+            (Some(leg), None) => self.own_dropped.push((leg, count)),
+            (None, None) => {}
+        }
+        self.count_drops(now, count);
+    }
+
+    fn count_drops(&mut self, now: Instant, count: u64) {
+        self.counters.count_kernel_drops(count);
         let recently = |at: Instant| now.saturating_duration_since(at) < DROPS_LOGGED_EVERY;
         if !self.drops_logged.is_some_and(recently) {
             self.drops_logged = Some(now);
@@ -167,6 +196,8 @@ impl Room {
                 let result = self.add_leg(now, &add).map(|_| ());
                 add.answer(result);
             }
+            // Without sockets of single legs it goes back at once.
+            Command::Reserve(port) => drop(port),
             Command::Capture { call, tap, reply } => {
                 self.capture(now, &call, tap);
                 // By rule, nobody waits for the answer.

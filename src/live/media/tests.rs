@@ -80,6 +80,46 @@ impl Rig {
         Ok(target)
     }
 
+    /// A call without a leg.
+    fn open_bare(&self, call: &str) -> CallId {
+        let call: CallId = call.parse().unwrap();
+        assert!(self.port().open(OpenCall {
+            call: call.clone(),
+            opened: clock::now(),
+            idle_limit: None,
+        }));
+        call
+    }
+
+    /// A port for a leg that is to be placed.
+    fn reserve(&self) -> (Reservation, SocketAddr) {
+        let own = self.pool.lease(clock::now()).unwrap();
+        let at = SocketAddr::new([127, 0, 0, 1].into(), own.port());
+        (self.port().reserve(own).unwrap(), at)
+    }
+
+    async fn place(
+        &self,
+        call: &CallId,
+        source: &UdpSocket,
+        at: Reservation,
+    ) -> Result<(), LegRefused> {
+        let source = source.local_addr().unwrap();
+        let (port, expected) = (self.port(), Expected::default());
+        let (call, leg) = (call.clone(), Leg::caller());
+        port.place_leg(call, leg, source, expected, Some(at)).await
+    }
+
+    /// Waits until so many ports are given back.
+    async fn rested(&self, count: usize) {
+        let returned = async {
+            while self.pool.usage(clock::now()).resting < count {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        timeout(Duration::from_secs(60), returned).await.unwrap();
+    }
+
     /// Packets that the call's leg had received when it closed.
     async fn hang_up(&mut self, call: &str) -> u64 {
         assert!(self.port().hang_up(call.parse().unwrap()));
@@ -146,12 +186,7 @@ async fn a_port_is_free_again_for_the_next_call_and_silent_to_the_old_sender() {
     old.send_to(&rtp(1), at).unwrap();
     rig.judged(1).await;
     assert_eq!(rig.hang_up("old").await, 1);
-    let returned = async {
-        while rig.pool.usage(clock::now()).resting == 0 {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    };
-    timeout(Duration::from_secs(60), returned).await.unwrap();
+    rig.rested(1).await;
     assert!(matches!(
         rig.pool.lease(clock::now()),
         Err(NoPort::Taken { .. })
@@ -185,5 +220,82 @@ async fn a_leg_that_is_refused_leaves_no_port_behind() {
     assert!(matches!(refused, Err(LegRefused::SourceTaken(_))));
     let usage = rig.pool.usage(clock::now());
     assert_eq!((usage.leased, usage.resting), (1, 1));
+    rig.hang_up("one").await;
+}
+
+#[tokio::test]
+async fn what_overtakes_the_name_of_its_source_is_held_at_a_reserved_port() {
+    let mut rig = Rig::new(2);
+    let call = rig.open_bare("one");
+    let (source, stranger) = (source(), source());
+    let (reservation, at) = rig.reserve();
+    for seq in 0..10 {
+        source.send_to(&rtp(seq), at).unwrap();
+        stranger.send_to(&rtp(seq), at).unwrap();
+    }
+    rig.judged(20).await;
+    rig.place(&call, &source, reservation).await.unwrap();
+    for seq in 10..20 {
+        source.send_to(&rtp(seq), at).unwrap();
+    }
+    rig.judged(30).await;
+    let received = rig.hang_up("one").await;
+    let gate = rig.port().counters().gate();
+    assert_eq!(gate.admitted, received);
+    // All 20, unless this machine has stalled for as long as they are held.
+    assert!((10..=20).contains(&received), "{received}");
+    rig.rested(1).await;
+}
+
+#[tokio::test]
+async fn a_named_source_is_foreign_at_a_port_that_is_reserved_for_another_leg() {
+    let mut rig = Rig::new(2);
+    let source = source();
+    let at = rig.open("one", &source).await.unwrap();
+    let (_reservation, elsewhere) = rig.reserve();
+    for seq in 0..10 {
+        source.send_to(&rtp(seq), at).unwrap();
+        source.send_to(&rtp(seq), elsewhere).unwrap();
+    }
+    rig.judged(20).await;
+    assert_eq!(rig.hang_up("one").await, 10);
+    assert_eq!(rig.port().counters().gate().unknown_source, 10);
+}
+
+#[tokio::test]
+async fn a_leg_that_is_placed_anew_is_heard_at_its_new_port_alone() {
+    let mut rig = Rig::new(2);
+    let call = rig.open_bare("one");
+    let (old, new) = (source(), source());
+    let (reservation, at) = rig.reserve();
+    rig.place(&call, &old, reservation).await.unwrap();
+    old.send_to(&rtp(1), at).unwrap();
+    rig.judged(1).await;
+    let (reservation, anew) = rig.reserve();
+    rig.place(&call, &new, reservation).await.unwrap();
+    rig.rested(1).await;
+    // Nobody is there any more.
+    drop(UdpSocket::bind(at).unwrap());
+    new.send_to(&rtp(2), anew).unwrap();
+    old.send_to(&rtp(3), anew).unwrap();
+    rig.judged(3).await;
+    assert_eq!(rig.hang_up("one").await, 2);
+    rig.rested(2).await;
+}
+
+#[tokio::test]
+async fn what_was_reserved_goes_back_when_its_leg_does_not_come_about() {
+    let mut rig = Rig::new(3);
+    let shared = source();
+    rig.open("one", &shared).await.unwrap();
+    let (unused, _) = rig.reserve();
+    let (refused, _) = rig.reserve();
+    drop(unused);
+    rig.rested(1).await;
+    let call = rig.open_bare("two");
+    let placed = rig.place(&call, &shared, refused).await;
+    assert!(matches!(placed, Err(LegRefused::SourceTaken(_))));
+    rig.rested(2).await;
+    assert_eq!(rig.pool.usage(clock::now()).leased, 1);
     rig.hang_up("one").await;
 }

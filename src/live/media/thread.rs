@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,7 +16,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use super::own::OwnSockets;
 use super::room::{Room, Ticket};
 use super::socket::{Batch, Read, RtpSocket};
-use super::{AddLeg, Command, LegRefused, MediaEvent, MediaEventKind, MediaPort};
+use super::{AddLeg, Command, Ear, LegRefused, MediaEvent, MediaEventKind, MediaPort};
 use crate::clock;
 use crate::play::{PlayEvent, PlayReport};
 use crate::recognition::pool::Answer;
@@ -150,8 +151,17 @@ impl Ends {
         for command in self.orders.try_iter() {
             match (command, &mut self.own) {
                 (Command::AddLeg(add), Some(own)) => add_leg(room, own, now, add),
+                (Command::Reserve(port), Some(own)) => {
+                    if let Err(error) = own.reserve(port) {
+                        // Its leg will be told.
+                        tracing::error!(%error, "a leg's own socket cannot be read");
+                    }
+                }
                 (command, _) => room.command(now, command),
             }
+        }
+        if let Some(own) = &mut self.own {
+            own.sweep();
         }
         for answer in self.answers.try_iter() {
             room.answer(now, answer);
@@ -207,11 +217,11 @@ impl Ends {
                 return false;
             };
             let now = clock::now();
-            let mut dropped = 0;
+            let mut dropped = Vec::new();
             let take = |leg, from, bytes: &[u8]| room.own_datagram(now, leg, from, bytes);
-            let more = own.read(take, |count| dropped += count);
-            if dropped > 0 {
-                room.kernel_dropped(now, dropped);
+            let more = own.read(take, |leg, count| dropped.push((leg, count)));
+            for (leg, count) in dropped {
+                room.own_kernel_dropped(now, leg, count);
             }
             match more {
                 Ok(true) => {}
@@ -273,9 +283,17 @@ impl Ends {
 
 /// Adds a leg that may have a socket of its own.
 fn add_leg(room: &mut Room, own: &mut OwnSockets, now: Instant, mut add: AddLeg) {
-    let slot = match add.own.take().map(|port| own.add(port)).transpose() {
+    let slot = match mem::take(&mut add.ear) {
+        Ear::Shared => Ok(None),
+        Ear::Own(port) => own.add(port).map(Some).map_err(|error| error.to_string()),
+        Ear::Reserved(reservation) => {
+            let slot = own.claim(&reservation).map(Some);
+            slot.ok_or_else(|| "it could not be opened".to_owned())
+        }
+    };
+    let slot = match slot {
         Ok(slot) => slot,
-        Err(error) => return add.answer(Err(LegRefused::Socket(error.to_string()))),
+        Err(error) => return add.answer(Err(LegRefused::Socket(error))),
     };
     let placed = room.add_leg(now, &add);
     match (slot, &placed) {

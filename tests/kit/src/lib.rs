@@ -16,7 +16,7 @@ pub mod host;
 mod http;
 pub mod page;
 pub mod pcap;
-mod ports;
+pub mod ports;
 mod process;
 pub mod redis;
 pub mod rtp;

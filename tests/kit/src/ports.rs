@@ -15,7 +15,7 @@ const BLOCK: u16 = 200;
 
 /// A block of ports, held until dropped: the first for TCP, the rest for RTP.
 #[derive(Debug)]
-pub(crate) struct PortBlock {
+pub struct PortBlock {
     base: u16,
     // Holds the lock; the kernel releases it with the process at the latest.
     _claim: File,
@@ -23,7 +23,10 @@ pub(crate) struct PortBlock {
 
 impl PortBlock {
     /// Claims a free block.
-    pub(crate) fn claim() -> Result<Self> {
+    ///
+    /// # Errors
+    /// All are taken, or the folder of locks cannot be written.
+    pub fn claim() -> Result<Self> {
         let user = rustix::process::getuid().as_raw();
         let folder = std::env::temp_dir().join(format!("asterscribe-ports-{user}"));
         fs::create_dir_all(&folder)
@@ -52,7 +55,7 @@ impl PortBlock {
     }
 
     /// The UDP ports for media; begins with an even port.
-    pub(crate) fn media(&self) -> RangeInclusive<u16> {
+    pub fn media(&self) -> RangeInclusive<u16> {
         self.base + 2..=self.base + BLOCK - 1
     }
 }

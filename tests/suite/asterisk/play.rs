@@ -11,11 +11,17 @@ use asterscribe_testkit::{available, host};
 use serde_json::{Value, json};
 
 use super::{BINARY, Rig, SOON, settings};
+use crate::rtp_ports::{range, says};
 
 const PROMPT: &str = "account-number";
 
 /// Asterisk with a party that is recorded into `heard`, and the server beside it.
 fn rig(heard: &Path, media_format: &'static str) -> Option<Rig> {
+    rig_with(heard, &[("MEDIA_FORMAT", media_format)])
+}
+
+/// The same, the server with settings of its own.
+fn rig_with(heard: &Path, own: &[(&'static str, &str)]) -> Option<Rig> {
     let root = available(asterisk::install(Release::V22))?;
     let mut options = Options::default();
     options
@@ -27,8 +33,7 @@ fn rig(heard: &Path, media_format: &'static str) -> Option<Rig> {
         heard.display()
     ));
     let asterisk = Instance::start(&root, &options).unwrap();
-    let mut settings = settings(&asterisk);
-    settings.push(("MEDIA_FORMAT", media_format));
+    let mut settings = [&settings(&asterisk), own].concat();
     settings.push((
         "PLAY_DIR",
         prompt_file(PROMPT, "wav")
@@ -148,6 +153,30 @@ fn a_prompt_in_ulaw_is_heard_by_the_other_party() {
     );
     await_finished(&rig, "hears-1");
     let heard = recording(&rig, "hears-1", &heard);
+    let prompt = Sound::read(&prompt_file(PROMPT, "wav")).unwrap();
+    assert_heard(&prompt, &heard, 0.99);
+}
+
+#[test]
+fn a_prompt_from_a_legs_own_port_is_heard_under_strict_rtp() {
+    let folder = tempfile::tempdir().unwrap();
+    let heard = folder.path().join("heard.wav");
+    let ports = range(2);
+    let own = [("RTP_MODE", "per-call"), ("RTP_PORTS", ports.as_str())];
+    let Some(rig) = rig_with(&heard, &own) else {
+        return;
+    };
+    let rtp = rig.asterisk.cli("rtp show settings").unwrap();
+    let strict = rtp.lines().find(|line| line.contains("Strict RTP:"));
+    assert!(strict.is_some_and(|line| line.contains("Yes")), "{rtp}");
+    call_listener(&rig, "hears-3", "ulaw");
+    let body = json!({"file": format!("{PROMPT}.wav")});
+    let answer = rig.server.post("/api/call/hears-3/play", &body).unwrap();
+    assert_eq!(answer.status, 202, "{}", answer.text);
+    await_finished(&rig, "hears-3");
+    let health = rig.get("/health");
+    assert!(says(&health, "1 free, 0 resting, 1 leased"), "{health}");
+    let heard = recording(&rig, "hears-3", &heard);
     let prompt = Sound::read(&prompt_file(PROMPT, "wav")).unwrap();
     assert_heard(&prompt, &heard, 0.99);
 }

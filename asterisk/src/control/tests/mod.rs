@@ -4,6 +4,7 @@ mod concern;
 mod ending;
 mod faults;
 mod originate;
+mod ports;
 mod random;
 mod relisting;
 mod stasis;
@@ -12,7 +13,7 @@ mod tap;
 use std::time::Duration;
 
 use super::{CallKind, Command, CommandKind, Config, Notice, RecoverCall};
-use crate::testkit::{Order, Rig, World, t0};
+use crate::testkit::{Order, Ports, Rig, World, t0};
 
 const APP: &str = "asterscribe";
 
@@ -41,6 +42,16 @@ fn connected(config: Config) -> Rig {
     rig.settle();
     assert_eq!(rig.notices, [Notice::Synced]);
     rig.notices.clear();
+    rig
+}
+
+/// The same, with so many RTP addresses for legs.
+fn rig_with_ports(count: u16) -> Rig {
+    let mut rig = connected(Config {
+        own_ports: true,
+        ..config()
+    });
+    rig.ports = Ports::new(count);
     rig
 }
 

@@ -32,6 +32,8 @@ enum Op {
     Late,
     EarlyJoins(u8),
     Stray(u8, u8),
+    Ports,
+    NoAnswerOnPorts,
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -58,6 +60,8 @@ fn op() -> impl Strategy<Value = Op> {
         1 => Just(Op::Late),
         1 => (0u8..12).prop_map(Op::EarlyJoins),
         1 => (0u8..6, 0u8..6).prop_map(|(kind, id)| Op::Stray(kind, id)),
+        8 => Just(Op::Ports),
+        1 => Just(Op::NoAnswerOnPorts),
     ]
 }
 
@@ -144,6 +148,10 @@ fn apply(rig: &mut Rig, op: Op) {
         Op::Well => rig.clear_faults(),
         Op::Late => rig.carry_out_late(),
         Op::EarlyJoins(n) => rig.world.early_joins = u32::from(n),
+        Op::Ports => {
+            rig.deliver_ports();
+        }
+        Op::NoAnswerOnPorts => rig.ports.ignore(),
         Op::Stray(kind, n) => rig.input(Input::Event(stray(kind, n))),
     }
 }
@@ -161,8 +169,8 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 1000, max_shrink_iters: 4000, ..ProptestConfig::default() })]
 
     #[test]
-    fn nothing_is_left_whatever_happened(ops in proptest::collection::vec(op(), 0..120), events_first in any::<bool>()) {
-        let mut rig = rig();
+    fn nothing_is_left_whatever_happened(ops in proptest::collection::vec(op(), 0..120), events_first in any::<bool>(), ports in proptest::option::of(0u16..8)) {
+        let mut rig = ports.map_or_else(rig, rig_with_ports);
         rig.order = if events_first { Order::EventsFirst } else { Order::RepliesFirst };
         for op in ops {
             apply(&mut rig, op);
@@ -184,6 +192,15 @@ proptest! {
         let bridges = rig.world.bridge_ids().len();
         prop_assert!(bridges <= open.len() + taps, "{bridges} bridges for {open:?}");
 
+        // Every RTP address is free, or a leg of an open call is heard there.
+        if let Some(ports) = ports {
+            let held = rig.ports.given();
+            prop_assert_eq!(rig.ports.free() + rig.ports.placed().len() + held, usize::from(ports));
+            // A call that still rings has its own set aside, and is the only one that does.
+            let ringing = open.iter().filter(|call| !rig.notices.iter().any(|n| matches!(n, Notice::MediaSource { call: c, .. } if c == *call)));
+            prop_assert!(held <= ringing.count(), "{held} addresses are nobody's");
+        }
+
         rig.command(Command::Shutdown);
         rig.advance(ms(60_000));
         prop_assert_eq!(rig.ours(), Vec::<String>::new());
@@ -191,6 +208,7 @@ proptest! {
         prop_assert!(rig.assert_calls_told_in_turn().is_empty());
         prop_assert_eq!(rig.world.in_app(), Vec::<String>::new());
         prop_assert!(rig.notices.contains(&Notice::ShutdownComplete));
+        prop_assert_eq!(rig.ports.free(), usize::from(ports.unwrap_or_default()));
         let stats = rig.control.stats();
         prop_assert_eq!(stats.opened, stats.ended + stats.failed);
     }

@@ -139,7 +139,7 @@ fn callers_beyond_the_limit_go_on_in_the_dialplan() {
     assert_eq!(
         count(
             &rig,
-            |n| matches!(n, Notice::CallTurnedAway { channel } if channel.id == "c2")
+            |n| matches!(n, Notice::CallTurnedAway { channel, .. } if channel.id == "c2")
         ),
         1
     );

@@ -1,6 +1,8 @@
 //! A channel that is not ours is spied on.
 
 use super::*;
+use crate::control::Input;
+use crate::event::Event;
 use crate::request::{Request, Spy};
 use crate::testkit::Fault;
 
@@ -171,4 +173,24 @@ fn a_tapped_channel_that_enters_our_application_goes_on() {
     rig.settle();
     assert!(rig.world.is_continued("t1"));
     assert_eq!(rig.assert_calls_told_in_turn(), ["t1"]);
+}
+
+#[test]
+fn an_answer_to_a_tap_that_was_refused_changes_nothing_of_the_next_call() {
+    for own_ports in [false, true] {
+        let mut rig = if own_ports { rig_with_ports(2) } else { rig() };
+        rig.world.foreign_call("c1");
+        rig.command(Command::Tap { call: "c1".into() });
+        rig.deliver_ports();
+        // The channel goes and comes back before it is known what it was.
+        rig.world.hang_up("c1", 16);
+        let gone = r#"{"type":"ChannelDestroyed","cause":16,"channel":{"id":"c1","name":"PJSIP/c1","state":"Up"}}"#;
+        rig.input(Input::Event(Event::parse(gone).unwrap()));
+        rig.world.incoming("c1");
+        while rig.deliver_event() {}
+        rig.settle();
+        assert_eq!(refusal_of(&rig, CommandKind::Tap).unwrap().0, Some(404));
+        assert_eq!(rig.assert_calls_told_in_turn(), ["c1"]);
+        assert!(is_up(&rig, "c1", "caller") && !is_up(&rig, "c1", "callee"));
+    }
 }

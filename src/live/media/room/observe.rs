@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use super::{Input, LegIndex, Room, SessionKey};
+use super::{Input, LegIndex, LegKey, Room, SessionKey};
 
 const EVERY: Duration = Duration::from_secs(1);
 
@@ -23,6 +23,7 @@ impl Room {
         }
         self.next_look = Some(now + EVERY);
         self.tell_of_drops(now);
+        self.tell_of_own_drops(now);
         self.tell_of_strangers(now);
     }
 
@@ -35,6 +36,13 @@ impl Room {
         let calls: Vec<_> = self.residents.iter().map(|(key, _)| key).collect();
         for call in calls {
             self.feed(now, call, Input::KernelDrops(dropped));
+        }
+    }
+
+    /// The socket tells whose they were.
+    fn tell_of_own_drops(&mut self, now: Instant) {
+        for (LegKey { session, leg }, count) in std::mem::take(&mut self.own_dropped) {
+            self.feed(now, session, Input::OwnKernelDrops { leg, count });
         }
     }
 

@@ -23,6 +23,12 @@ impl SessionKey {
     pub(super) fn among_all(self, room: usize) -> u64 {
         (room as u64) << 48 | self.number
     }
+
+    /// No call: numbers begin at 0 and are not used up.
+    pub(super) const NONE: Self = Self {
+        slot: usize::MAX,
+        number: u64::MAX,
+    };
 }
 
 #[derive(Debug)]

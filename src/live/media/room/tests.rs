@@ -7,6 +7,8 @@ use super::*;
 use crate::call::{Leg, TranscriptLine};
 use crate::clock;
 use crate::recognition::pool::{EngineFactory, Pool, PoolConfig};
+
+use crate::live::media::Ear;
 use crate::session::Expected;
 use crate::speech::{Choices, Recognition, TranscribeError, Transcriber};
 
@@ -78,7 +80,7 @@ impl Rig {
             source: source.parse().unwrap(),
             expected: Expected::default(),
             may_exist: true,
-            own: None,
+            ear: Ear::Shared,
             reply,
         });
         self.room.command(self.now, order);
@@ -139,6 +141,12 @@ impl Rig {
             .into_iter()
             .filter_map(closed)
             .collect()
+    }
+
+    fn leg(&mut self, call: &str, leg: &str) -> LegIndex {
+        let key = self.key(call);
+        let resident = self.room.residents.get_mut(key).unwrap();
+        resident.session.leg(&leg.parse().unwrap()).unwrap()
     }
 
     fn key(&self, call: &str) -> SessionKey {
@@ -325,6 +333,57 @@ fn every_call_is_told_what_the_kernel_dropped() {
         told,
         ["c", "d"].map(|call| (call.to_owned(), text.to_owned()))
     );
+}
+
+#[test]
+fn a_leg_alone_is_told_what_the_kernel_dropped_at_its_own_socket() {
+    let mut rig = Rig::new();
+    rig.open("c");
+    for (leg, source) in [("caller", A), ("callee", B)] {
+        rig.place("c", leg, source).unwrap();
+    }
+    rig.open("d");
+    let callee = LegKey {
+        session: rig.key("c"),
+        leg: rig.leg("c", "callee"),
+    };
+    rig.pass(MS);
+    rig.room.own_kernel_dropped(rig.now, Some(callee), 7);
+    rig.room.own_kernel_dropped(rig.now, Some(callee), 3);
+    // At a port whose leg is still to be placed: counted, and nobody's.
+    rig.room.own_kernel_dropped(rig.now, None, 5);
+    rig.pass(MS * 1_000);
+    rig.pass(MS * 1_000);
+    let told: Vec<_> = rig
+        .room
+        .take_events()
+        .into_iter()
+        .filter_map(|event| match event.kind {
+            MediaEventKind::Event(told) => Some((event.call.to_string(), told.leg, told.text)),
+            _ => None,
+        })
+        .collect();
+    let text = "kernel_drops: the kernel dropped 10 datagrams of the socket of this leg";
+    let callee = Some(Leg::callee());
+    assert_eq!(told, [("c".to_owned(), callee, text.to_owned())]);
+    assert_eq!(rig.room.counters().kernel_drops(), 15);
+}
+
+#[test]
+fn what_comes_to_a_reserved_port_is_held_for_half_a_second() {
+    let mut rig = Rig::new();
+    rig.open("c");
+    let source: SocketAddr = A.parse().unwrap();
+    let mut bytes = [0; 172];
+    for (seq, age) in [(1, 600), (2, 400), (3, 0)] {
+        bytes[..12].copy_from_slice(&[0x80, 0, 0, seq, 0, 0, seq, 0, 0, 0, 0, 1]);
+        let arrived = rig.now + MS * (600 - age);
+        rig.room.own_datagram(arrived, None, source, &bytes);
+    }
+    rig.pass(MS * 600);
+    rig.place("c", "caller", A).unwrap();
+    rig.hang_up("c");
+    assert_eq!(rig.closed(), [("c".to_owned(), Some(2))]);
 }
 
 #[test]

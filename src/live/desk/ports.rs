@@ -1,0 +1,68 @@
+//! Ports of their own for the legs of Asterisk's calls (`RTP_MODE=per-call`):
+//! reserved before a call begins, and each given to a leg or back to the pool.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+
+use asterscribe_ari::control::RequestId;
+
+use super::{Desk, lock};
+use crate::clock;
+use crate::live::media::Reservation;
+
+/// Ports that are open for legs still to be placed, by where Asterisk sends to.
+/// What is taken out and not used, or dropped with it, is given back.
+#[derive(Debug, Default)]
+pub(super) struct Reserved(HashMap<SocketAddr, Reservation>);
+
+impl Reserved {
+    pub(super) fn take(&mut self, at: SocketAddr) -> Option<Reservation> {
+        self.0.remove(&at)
+    }
+}
+
+impl Desk {
+    /// Answers Asterisk's side, which asks for ports of a call's legs.
+    pub(super) async fn ports_wanted(&self, id: RequestId, call: &str, target: usize, legs: usize) {
+        let ports = self.reserve(target, legs);
+        if let Err(text) = &ports {
+            tracing::warn!(call, legs, reason = "no-rtp-port", text, "no RTP port");
+        }
+        let given = ports.clone().unwrap_or_default();
+        let Some(ari) = &self.ari else { return };
+        if !ari.give_ports(id, ports).await {
+            tracing::error!(call, "Asterisk's side takes no answer about RTP ports now");
+            self.ports_unused(&given);
+        }
+    }
+
+    /// These will not be heard at.
+    pub(super) fn ports_unused(&self, ports: &[SocketAddr]) {
+        let mut reserved = lock(&self.reserved);
+        for port in ports {
+            reserved.take(*port);
+        }
+    }
+
+    /// Asterisk's side is gone: nobody will ask for what is left.
+    pub(super) fn forget_reserved(&self) {
+        *lock(&self.reserved) = Reserved::default();
+    }
+
+    fn reserve(&self, target: usize, legs: usize) -> Result<Vec<SocketAddr>, String> {
+        let none = || "legs have no ports of their own".to_owned();
+        let pool = self.own_ports.as_ref().ok_or_else(none)?;
+        let thread = self.ports.get(target).ok_or_else(none)?;
+        let host = self.config.targets.get(target).ok_or_else(none)?.host;
+        let leased = pool.lease_all(clock::now(), legs);
+        let mut reserved = Vec::new();
+        for own in leased.map_err(|none| none.to_string())? {
+            let address = SocketAddr::new(host, own.port());
+            let reservation = thread.reserve(own);
+            reserved.push((address, reservation.map_err(|refused| refused.to_string())?));
+        }
+        let ports = reserved.iter().map(|(address, _)| *address).collect();
+        lock(&self.reserved).0.extend(reserved);
+        Ok(ports)
+    }
+}
