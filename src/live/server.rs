@@ -146,7 +146,7 @@ struct Running {
     /// To the API, at once.
     connections: usize,
     /// Tasks that may be cut off at the end.
-    chores: [JoinHandle<()>; 2],
+    chores: [JoinHandle<()>; 3],
 }
 
 impl Running {
@@ -192,6 +192,8 @@ impl Running {
         let follower = tokio::spawn(async move { ears.follow_media(media_heard).await });
         let historian = Arc::clone(&desk);
         let historian = tokio::spawn(async move { historian.follow_histories().await });
+        let watcher = Arc::clone(&desk);
+        let watcher = tokio::spawn(async move { watcher.follow_load().await });
         let recalled = recall(&desk).await;
         let (stop_ari, ari_stopped) = watch::channel(false);
         let ari_task = ari_task
@@ -209,7 +211,7 @@ impl Running {
             stop_ari,
             follower,
             connections: budget.connections,
-            chores: [historian, expiry],
+            chores: [historian, expiry, watcher],
         })
     }
 
@@ -248,8 +250,9 @@ impl Running {
             release_callers(self.ari_task).await;
         };
         tokio::join!(api::serve(listener, router, limits, told), without_asterisk);
-        let [historian, expiry] = self.chores;
+        let [historian, expiry, watcher] = self.chores;
         expiry.abort();
+        watcher.abort();
         stop(&self.desk, self.plane, self.follower, self.captures).await;
         historian.abort();
     }

@@ -100,6 +100,11 @@ pub enum Command {
         /// How many.
         calls: usize,
     },
+    /// Take no new calls for this reason, or take them again. Calls that go on are not concerned.
+    Admission {
+        /// Why not; `None`: as many as there are places.
+        closed: Option<String>,
+    },
     /// The answer to [`Notice::PortsWanted`].
     Ports {
         /// Which.

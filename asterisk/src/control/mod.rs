@@ -68,6 +68,8 @@ pub struct Control {
     out: VecDeque<Output>,
     /// Places that calls without a channel take.
     taken_elsewhere: usize,
+    /// Why no new calls are taken, if so.
+    closed: Option<String>,
     stopping: bool,
     stopped: bool,
     stats: Stats,
@@ -144,6 +146,7 @@ impl Control {
             pending: BTreeMap::new(),
             out: VecDeque::new(),
             taken_elsewhere: 0,
+            closed: None,
             stopping: false,
             stopped: false,
             stats: Stats::default(),
@@ -259,6 +262,7 @@ impl Control {
             Command::Tap { call } => self.tap(call, now),
             Command::Hangup { call } => self.hang_up(&call, now),
             Command::TakenElsewhere { calls } => self.taken_elsewhere = calls,
+            Command::Admission { closed } => self.closed = closed,
             Command::Ports { id, ports } => self.on_ports(id, ports, now),
             Command::Shutdown => self.shut_down(),
         }

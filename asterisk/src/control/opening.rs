@@ -33,15 +33,24 @@ impl Control {
         hold: Option<u64>,
         now: Instant,
     ) {
-        let refusal = match (self.stopping, self.is_full()) {
-            (true, _) => "the server is shutting down",
-            (false, true) => NO_PLACE,
-            (false, false) => {
+        match self.refusal(resumed) {
+            Some(refusal) => self.turn_away(channel, refusal, now),
+            None => {
                 let id = channel.id.clone();
-                return self.enter(&id, Entry::Stasis { channel, resumed }, hold, now);
+                self.enter(&id, Entry::Stasis { channel, resumed }, hold, now);
             }
-        };
-        self.turn_away(channel, refusal.to_owned(), now);
+        }
+    }
+
+    /// Why no call can be taken, if none can. One that was ours before is not a new one.
+    fn refusal(&self, resumed: bool) -> Option<String> {
+        if self.stopping {
+            Some("the server is shutting down".to_owned())
+        } else if self.is_full() {
+            Some(NO_PLACE.to_owned())
+        } else {
+            self.closed.clone().filter(|_| !resumed)
+        }
     }
 
     /// Lets a caller go on in the dialplan: the call is not harmed by our being full.
@@ -245,6 +254,8 @@ impl Control {
             no(409, "this channel is one of our own")
         } else if self.is_full() {
             no(503, NO_PLACE)
+        } else if let Some(reason) = &self.closed {
+            no(503, reason)
         } else {
             Ok(())
         }

@@ -127,6 +127,14 @@ impl AriLink {
         }
     }
 
+    /// Whether new calls are taken.
+    pub(super) fn admission(&self, closed: Option<String>) {
+        let command = Command::Admission { closed };
+        if self.commands.try_send(command).is_err() {
+            tracing::warn!("whether calls are taken is not told to Asterisk's side now");
+        }
+    }
+
     /// An id for a call that we place. Its prefix marks the channel as ours, so
     /// that one which nobody knows any more is removed.
     pub(super) fn fresh_call_id(&self) -> CallId {
@@ -454,6 +462,7 @@ fn kind(command: &Command) -> CommandKind {
         Command::Hangup { .. }
         | Command::Shutdown
         | Command::TakenElsewhere { .. }
+        | Command::Admission { .. }
         | Command::Ports { .. } => CommandKind::Hangup,
     }
 }

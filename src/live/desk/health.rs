@@ -64,6 +64,12 @@ impl Desk {
         if up == 0 {
             state = PartState::Down;
         }
+        if let Some(given_up) = self.given_up() {
+            said.push(given_up);
+            if state == PartState::Ok {
+                state = PartState::Degraded;
+            }
+        }
         if refused + failed + too_old > 0 {
             said.push(format!(
                 "utterances refused for overload: {refused}, failed: {failed}, too long in the queue: {too_old}"

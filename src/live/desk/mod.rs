@@ -7,6 +7,7 @@ mod capture;
 mod channel;
 mod health;
 mod history;
+mod load;
 mod pending;
 mod play;
 mod ports;

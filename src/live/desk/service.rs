@@ -272,7 +272,7 @@ impl Desk {
         if book.open_count() + asked >= self.config.max_calls {
             return Err(self.at_capacity());
         }
-        Ok(())
+        self.check_load()
     }
 
     fn at_capacity(&self) -> ServiceError {

@@ -165,6 +165,26 @@ fn calls_without_a_channel_take_places_too() {
 }
 
 #[test]
+fn while_admission_is_closed_callers_go_on_and_calls_too() {
+    let mut rig = rig();
+    rig.world.incoming("c1");
+    rig.settle();
+    let reason = "recognition is 12 s behind".to_owned();
+    rig.command(Command::Admission {
+        closed: Some(reason.clone()),
+    });
+    rig.world.incoming("c2");
+    rig.settle();
+    assert!(is_up(&rig, "c1", "caller"));
+    assert!(rig.world.is_continued("c2"));
+    rig.command(Command::Admission { closed: None });
+    rig.world.incoming("c3");
+    rig.settle();
+    assert!(is_up(&rig, "c3", "caller"));
+    assert_eq!(rig.control.stats().turned_away, 1);
+}
+
+#[test]
 fn media_channels_never_open_a_call() {
     let mut rig = rig();
     rig.world.incoming("asterscribe-old-7-media");
