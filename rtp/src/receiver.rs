@@ -119,7 +119,7 @@ impl Receiver {
 
     /// The next thing of the ordered stream, if it is time for it.
     pub fn poll(&mut self, now: Instant) -> Option<Released<'_>> {
-        self.settle(now);
+        self.settle_candidate(now);
         let released = self.reorder.poll(now);
         match released {
             Some(Released::Packet(_)) => {
@@ -133,6 +133,24 @@ impl Receiver {
             Some(Released::Restart { .. }) | None => {}
         }
         released
+    }
+
+    /// Reads, for nothing but that it is then at hand, what a packet will change:
+    /// something of each stretch of memory that it lies in.
+    pub fn glance(&self) -> u64 {
+        let timeline = self.timeline.as_ref();
+        let seen = [
+            self.stats.datagrams,
+            self.stats.released,
+            self.stats.reordered,
+            timeline.map_or(0, |timeline| timeline.newest.0),
+            self.reorder.glance(),
+            self.police.glance(),
+            self.jitter.glance(),
+            self.candidate.is_some().into(),
+            self.closed.into(),
+        ];
+        seen.into_iter().fold(0, u64::wrapping_add)
     }
 
     /// When to poll though nothing comes in; `None` while nothing waits.
@@ -185,7 +203,8 @@ impl Receiver {
         if self.closed {
             return Verdict::Refused(Refusal::Closed);
         }
-        self.settle(now);
+        self.settle_candidate(now);
+        self.reorder.settle(now);
         let timeline = self
             .timeline
             .get_or_insert_with(|| Timeline::first(&packet, now));
@@ -312,8 +331,9 @@ impl Receiver {
         true
     }
 
-    /// Decides what time decides, in the order of the times.
-    fn settle(&mut self, now: Instant) {
+    /// Decides what time decides, in the order of the times; the reorder buffer
+    /// does its part at whatever is asked of it next.
+    fn settle_candidate(&mut self, now: Instant) {
         if self.candidate.is_some() {
             let due = self.take_over_due().filter(|due| *due <= now);
             self.expire_candidate(due.unwrap_or(now));
@@ -323,7 +343,6 @@ impl Receiver {
             }
             self.update_gauges();
         }
-        self.reorder.settle(now);
     }
 
     fn expire_candidate(&mut self, now: Instant) {

@@ -72,6 +72,12 @@ impl Police {
         }
     }
 
+    /// See [`Receiver::glance`](super::Receiver::glance).
+    pub(super) fn glance(&self) -> u64 {
+        let last = self.packet_time.last.map_or(0, |last| last.seq.0);
+        last ^ u64::from(self.packet_time.repeated) ^ u64::from(self.paid.is_some())
+    }
+
     /// Takes notice of a packet of the present timeline.
     pub(super) fn observe(&mut self, clock: Option<ClockRate>, packet: &Placed<'_>) {
         if self.packet_time.observe(clock, packet) {
