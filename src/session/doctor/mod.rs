@@ -29,8 +29,8 @@ use self::chart::Chart;
 use self::ear::Ear;
 use self::format::Format;
 use self::timing::{Pace, Timing};
-use super::sum;
 use crate::call::{CallEvent, Finding, MediaQuality};
+use crate::session::sum;
 
 /// What whoever named a leg's source said would come from it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
