@@ -6,12 +6,16 @@
 //! moment what may have overtaken ARI's reply, and refuses everything else. It
 //! learns nothing from packets: a sender cannot talk its way in.
 
+mod hash;
+
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use crate::ids::Ssrc;
 use crate::wire::{Class, Packet, classify};
+
+use hash::SourceHash;
 
 /// Bounds of what is held for sources not named yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,7 +90,7 @@ pub struct SourceTaken(pub SocketAddr);
 #[derive(Debug)]
 pub struct Gate<K> {
     config: GateConfig,
-    named: HashMap<SocketAddr, Named<K>>,
+    named: HashMap<SocketAddr, Named<K>, SourceHash>,
     /// Sources whose name was taken away and that still send, or did
     /// [`GateConfig::hold`] ago.
     revoked: HashMap<SocketAddr, Revoked<K>>,
@@ -101,7 +105,8 @@ struct Named<K> {
     key: K,
     /// Of the newest RTP packet.
     ssrc: Option<Ssrc>,
-    former: Option<Former>,
+    /// Rare, and every packet comes by here: apart, so that the table stays small.
+    former: Option<Box<Former>>,
 }
 
 /// The stream that came from a source while it had another name.
@@ -156,12 +161,19 @@ impl<K: Copy + Eq> Gate<K> {
     pub fn new(config: GateConfig) -> Self {
         Self {
             config,
-            named: HashMap::new(),
+            named: HashMap::with_hasher(SourceHash::new()),
             revoked: HashMap::new(),
             held: HashMap::new(),
             sweep_after: None,
             stats: GateStats::default(),
         }
+    }
+
+    /// Reads, for nothing but that it is then at hand, what is known of a source.
+    pub fn glance(&self, from: SocketAddr) -> u64 {
+        let named = self.named.get(&canonical(from));
+        let ssrc = named.and_then(|named| named.ssrc);
+        ssrc.map_or(0, |ssrc| ssrc.0.into())
     }
 
     /// Judges one datagram. Every datagram is counted exactly once.
@@ -251,10 +263,12 @@ impl<K: Copy + Eq> Gate<K> {
             None => {
                 let former = self.revoked.remove(&source);
                 let ssrc = former.filter(|former| former.key != key);
-                let former = ssrc.and_then(|former| former.ssrc).map(|ssrc| Former {
-                    ssrc,
-                    until: now + self.config.hold,
-                    replaced: false,
+                let former = ssrc.and_then(|former| former.ssrc).map(|ssrc| {
+                    Box::new(Former {
+                        ssrc,
+                        until: now + self.config.hold,
+                        replaced: false,
+                    })
                 });
                 let ssrc = None;
                 self.named.insert(source, Named { key, ssrc, former });

@@ -153,6 +153,15 @@ impl ClockRate {
         let nanos = (ticks % rate) * 1_000_000_000 / rate;
         Duration::from_secs(ticks / rate) + Duration::from_nanos(nanos)
     }
+
+    /// Nanoseconds of `ticks`, rounded towards zero.
+    pub(crate) fn nanos(self, ticks: i128) -> i128 {
+        // The clock of nearly every packet of every leg; a division of this width is dear.
+        if self.hertz() == 8_000 {
+            return ticks * 125_000;
+        }
+        ticks * 1_000_000_000 / i128::from(self.hertz())
+    }
 }
 
 /// The number nearest to `reference` whose low `bits` are `wire`. At the ends
@@ -274,6 +283,9 @@ mod tests {
         fn durations_agree_with_exact_arithmetic(rate in 1_u32.., ticks: u64) {
             let exact = u128::from(ticks) * 1_000_000_000 / u128::from(rate);
             prop_assert_eq!(ClockRate::new(rate).unwrap().duration(ticks).as_nanos(), exact);
+            let telephony = ClockRate::new(8_000).unwrap();
+            let nanos = telephony.nanos(-i128::from(ticks));
+            prop_assert_eq!(nanos.unsigned_abs(), telephony.duration(ticks).as_nanos());
         }
     }
 }

@@ -4,8 +4,10 @@
 //! believed and released at once. Another SSRC takes over with two packets in
 //! sequence once the present one has been silent for
 //! [`ReceiverConfig::ssrc_silence`]; a jump within one SSRC needs two in sequence
-//! as well. What comes before that is held meanwhile, so a real change loses
-//! nothing; if the present source speaks on, it was foreign.
+//! as well, and so does a step within reach that comes sooner than the packets
+//! which it passes over could have been sent. What comes before that is held
+//! meanwhile, so a real change loses nothing; if the present source speaks on, it
+//! was foreign.
 //!
 //! Time decides at the moments it names, whether anybody polls then or not: the
 //! same arrivals always give the same result.
@@ -119,7 +121,7 @@ impl Receiver {
 
     /// The next thing of the ordered stream, if it is time for it.
     pub fn poll(&mut self, now: Instant) -> Option<Released<'_>> {
-        self.settle(now);
+        self.settle_candidate(now);
         let released = self.reorder.poll(now);
         match released {
             Some(Released::Packet(_)) => {
@@ -133,6 +135,24 @@ impl Receiver {
             Some(Released::Restart { .. }) | None => {}
         }
         released
+    }
+
+    /// Reads, for nothing but that it is then at hand, what a packet will change:
+    /// something of each stretch of memory that it lies in.
+    pub fn glance(&self) -> u64 {
+        let timeline = self.timeline.as_ref();
+        let seen = [
+            self.stats.datagrams,
+            self.stats.released,
+            self.stats.reordered,
+            timeline.map_or(0, |timeline| timeline.newest.0),
+            self.reorder.glance(),
+            self.police.glance(),
+            self.jitter.glance(),
+            self.candidate.is_some().into(),
+            self.closed.into(),
+        ];
+        seen.into_iter().fold(0, u64::wrapping_add)
     }
 
     /// When to poll though nothing comes in; `None` while nothing waits.
@@ -185,7 +205,8 @@ impl Receiver {
         if self.closed {
             return Verdict::Refused(Refusal::Closed);
         }
-        self.settle(now);
+        self.settle_candidate(now);
+        self.reorder.settle(now);
         let timeline = self
             .timeline
             .get_or_insert_with(|| Timeline::first(&packet, now));
@@ -195,6 +216,9 @@ impl Receiver {
         let Some(seq) = timeline.place(packet.seq, self.reorder.floor()) else {
             return self.probe(now, packet, RestartReason::SequenceJump);
         };
+        if timeline.is_leap(now, seq, self.police.lasting()) {
+            return self.probe(now, packet, RestartReason::SequenceJump);
+        }
         let time = timeline.newest_time.extend(packet.time);
         self.accept(now, placed(&packet, seq, time, now))
     }
@@ -276,8 +300,9 @@ impl Receiver {
         }
     }
 
-    /// The timeline begins anew with all that the candidate has sent. `false` if
-    /// nobody polled and there is no room for it.
+    /// The timeline begins anew with all that the candidate has sent, or goes on
+    /// with it where it is within reach. `false` if nobody polled and there is no
+    /// room for it.
     fn take_over(&mut self, now: Instant) -> bool {
         self.reorder.settle(now);
         if self.reorder.is_full() {
@@ -288,8 +313,16 @@ impl Receiver {
             return false;
         };
         let (reason, ssrc) = (candidate.reason, candidate.ssrc);
+        let floor = self.reorder.floor();
+        let is_here = |seq| timeline.place(seq, floor).is_some();
+        if ssrc == timeline.ssrc && candidate.proof().is_some_and(is_here) {
+            self.go_on(now, *candidate);
+            return true;
+        }
         let spoke = candidate.spoke().unwrap_or(now);
-        let believed = candidate.believe(timeline.newest);
+        let newest = timeline.newest;
+        let believed =
+            candidate.believe(|seq, time| (newest.restart(seq), ExtRtpTime::first(time)));
         self.stats.count(not_believed(reason), believed.strays);
         self.jitter.restart();
         self.police.restart();
@@ -312,8 +345,38 @@ impl Receiver {
         true
     }
 
-    /// Decides what time decides, in the order of the times.
-    fn settle(&mut self, now: Instant) {
+    /// The timeline goes on with a step that came too soon to be believed at once.
+    fn go_on(&mut self, now: Instant, candidate: Candidate) {
+        let Some(timeline) = &mut self.timeline else {
+            return;
+        };
+        let (newest, newest_time) = (timeline.newest, timeline.newest_time);
+        let believed =
+            candidate.believe(|seq, time| (newest.extend(seq), newest_time.extend(time)));
+        self.stats.count(Refusal::SequenceJump, believed.strays);
+        for packet in believed.packets() {
+            let place = match self.reorder.find(now, packet.seq) {
+                Ok(place) => place,
+                Err(rejected) => {
+                    self.stats.count(rejected.into(), 1);
+                    continue;
+                }
+            };
+            if timeline.advance(packet.arrived, packet.seq, packet.time) {
+                self.police.observe(self.clock_rate, &packet);
+            } else {
+                self.stats.reordered += 1;
+            }
+            self.police.charge(now, 1);
+            self.jitter
+                .update(packet.arrived, packet.time, packet.payload_type);
+            self.reorder.put(now, place, packet);
+        }
+    }
+
+    /// Decides what time decides, in the order of the times; the reorder buffer
+    /// does its part at whatever is asked of it next.
+    fn settle_candidate(&mut self, now: Instant) {
         if self.candidate.is_some() {
             let due = self.take_over_due().filter(|due| *due <= now);
             self.expire_candidate(due.unwrap_or(now));
@@ -323,7 +386,6 @@ impl Receiver {
             }
             self.update_gauges();
         }
-        self.reorder.settle(now);
     }
 
     fn expire_candidate(&mut self, now: Instant) {

@@ -257,6 +257,14 @@ impl Reorder {
 
     /// Decides what time decides: a gap whose wait is over is given up.
     pub fn settle(&mut self, now: Instant) {
+        // Every packet of every leg comes by here, more than once.
+        let waits = self.queue.len() > self.ready || !self.shed.is_empty();
+        if waits || self.closed {
+            self.settle_waiting(now);
+        }
+    }
+
+    fn settle_waiting(&mut self, now: Instant) {
         loop {
             while let Some(behind) = self.next.and_then(|next| self.shed.run_at(next)) {
                 self.pass_over(behind);
@@ -272,6 +280,13 @@ impl Reorder {
         if self.closed {
             self.give_up_shed();
         }
+    }
+
+    /// See [`Receiver::glance`](crate::Receiver::glance).
+    pub(crate) fn glance(&self) -> u64 {
+        let next = self.next.map_or(0, |next| next.0);
+        let held = self.queue.len() + self.ready;
+        next ^ held as u64 ^ self.gap.count ^ (self.seen & 1) as u64 ^ self.shed.glance()
     }
 
     /// The next thing to release, if it is time for it.
@@ -296,11 +311,10 @@ impl Reorder {
     /// When to poll though nothing comes in; `None` while nothing waits. Not
     /// later than the present if there is something to poll for already.
     pub fn deadline(&self) -> Option<Instant> {
-        let oldest = self.oldest_waiting();
         if self.ready > 0 || self.gives_up_at_once() {
             return self.queue.front().map(|slot| slot.arrived);
         }
-        oldest?.checked_add(self.wait)
+        self.oldest_waiting()?.checked_add(self.wait)
     }
 
     /// Waits for nothing any more: polling now empties the buffer.

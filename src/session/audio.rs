@@ -9,7 +9,7 @@ use asterscribe_codecs::{AudioDecoder, Codec, Payload, SampleRate};
 use super::doctor::{Doctor, Heard as Examined};
 use super::ledger::Ledger;
 use super::timeline::{Placement, Timeline, to_samples};
-use super::{Depth, SessionConfig};
+use super::{Depth, SessionConfig, sum};
 use crate::call::GapReason;
 use crate::speech::segmenter::Segmenter;
 use crate::speech::{SAMPLE_RATE, SAMPLES_PER_MS, Utterance};
@@ -109,6 +109,23 @@ impl Audio {
             heard: None,
             has_tail: false,
         }
+    }
+
+    /// See [`super::Session::glance`].
+    pub(super) fn glance(&self) -> u64 {
+        sum([
+            self.ledger.glance(),
+            self.timeline.glance(),
+            self.doctor.glance(),
+            self.stats.audio,
+            self.missing.lost,
+            self.stretch.taken,
+            self.last_length,
+            self.done.len() as u64,
+            self.samples.len() as u64,
+            self.segmenter.undecided(),
+            self.heard.is_some().into(),
+        ])
     }
 
     /// Where the timeline begins on the call's clock, in 16 kHz samples.

@@ -144,6 +144,11 @@ impl JobLedger {
     pub(super) fn is_empty(&self) -> bool {
         self.jobs.is_empty()
     }
+
+    /// Those that are not given out.
+    pub(super) fn len(&self) -> usize {
+        self.jobs.len()
+    }
 }
 
 #[cfg(test)]

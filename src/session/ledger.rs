@@ -7,6 +7,7 @@
 
 use std::collections::VecDeque;
 
+use super::sum;
 use crate::call::{AudioAccount, GapReason};
 
 /// What became of an utterance's audio.
@@ -34,6 +35,16 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
+    /// See [`super::Session::glance`].
+    pub(super) fn glance(&self) -> u64 {
+        sum([
+            self.account.span,
+            self.account.non_speech,
+            self.decided,
+            self.open_gaps.len() as u64,
+        ])
+    }
+
     /// Where the timeline begins on the call's clock.
     pub(super) fn begin(&mut self, start: u64) {
         self.account.start = start;

@@ -10,6 +10,7 @@ use super::audio::Spoken;
 use super::doctor::{Doctor, Expected};
 use super::ledger::Outcome;
 use super::stream::Stream;
+use super::sum;
 use super::{LegSnapshot, SessionConfig};
 use crate::call::{CallEvent, Leg, LegStats};
 use crate::speech::{SAMPLES_PER_MS, Utterance};
@@ -22,6 +23,9 @@ pub(super) struct LegMedia {
     stream: Stream,
     /// The latest time this leg was told.
     now: Instant,
+    /// When something is due though nothing comes. Kept, since it is asked for
+    /// before every datagram of the call, and worked out only when it may have changed.
+    due: Option<Instant>,
 }
 
 impl LegMedia {
@@ -39,6 +43,7 @@ impl LegMedia {
             receiver,
             stream: Stream::new(config, opened),
             now: opened,
+            due: None,
         }
     }
 
@@ -58,17 +63,30 @@ impl LegMedia {
         self.drain(now);
         let receiver = &self.receiver;
         self.stream.look_at_quality(now, || receiver.jitter());
+        self.reschedule();
+    }
+
+    /// See [`super::Session::glance`].
+    pub(super) fn glance(&self) -> u64 {
+        let own = u64::from(self.due.is_some_and(|due| due < self.now));
+        sum([own, self.receiver.glance(), self.stream.glance()])
     }
 
     /// What will come, by who named the leg's source.
     pub(super) fn expect(&mut self, now: Instant, expected: Expected) {
         // The leg's own clock stays: packets that came before its naming follow.
-        self.stream.audio.doctor.expect(now, expected);
+        self.tell_doctor(|doctor| doctor.expect(now, expected));
     }
 
-    /// Who watches it.
-    pub(super) fn doctor(&mut self) -> &mut Doctor {
-        &mut self.stream.audio.doctor
+    /// Lets whoever watches it know something.
+    pub(super) fn tell_doctor(&mut self, tell: impl FnOnce(&mut Doctor)) {
+        tell(&mut self.stream.audio.doctor);
+        self.reschedule();
+    }
+
+    /// Speech of the leg since this was last asked, milliseconds.
+    pub(super) fn take_spoken_ms(&mut self) -> u32 {
+        self.stream.audio.doctor.take_spoken_ms()
     }
 
     /// Whether nothing has come since its source was named.
@@ -87,28 +105,39 @@ impl LegMedia {
 
     /// The next key that the party has pressed by now.
     pub(super) fn take_key(&mut self) -> Option<KeyPress> {
-        self.stream.take_key(self.now)
+        let due = self.stream.key_deadline();
+        let key = self.stream.take_key(self.now);
+        if self.stream.key_deadline() != due {
+            self.reschedule();
+        }
+        key
     }
 
     /// When to call [`Self::on_timer`]: a gap's wait is over, the party has
     /// fallen silent, or something has lasted long enough to be wrong.
     pub(super) fn deadline(&self) -> Option<Instant> {
+        debug_assert_eq!(self.due, self.next_due(), "a deadline changed unnoticed");
+        self.due
+    }
+
+    /// To be called whenever the deadline may have changed.
+    fn reschedule(&mut self) {
+        self.due = self.next_due();
+    }
+
+    fn next_due(&self) -> Option<Instant> {
         let waiting = self.receiver.deadline();
         let audio = self.stream.audio.falls_idle();
         let doctor = self.stream.audio.doctor.deadline();
         let key = self.stream.key_deadline();
-        waiting
-            .into_iter()
-            .chain(audio)
-            .chain(doctor)
-            .chain(key)
-            .min()
+        [waiting, audio, doctor, key].into_iter().flatten().min()
     }
 
     pub(super) fn on_timer(&mut self, now: Instant) {
         self.run_due(now);
         let now = self.advance(now);
         self.drain(now);
+        self.reschedule();
     }
 
     /// No packet will follow: gives up waiting and ends the open utterance.
@@ -119,6 +148,7 @@ impl LegMedia {
         self.drain(now);
         self.stream.close();
         self.stream.audio.doctor.close(now);
+        self.reschedule();
     }
 
     pub(super) fn take_spoken(&mut self) -> Vec<Spoken> {
@@ -204,6 +234,7 @@ impl LegMedia {
                 self.stream.audio.flush();
             }
             self.stream.audio.doctor.tick(now);
+            self.reschedule();
             if self.deadline() == Some(due) {
                 break;
             }

@@ -173,6 +173,20 @@ impl Session {
         self.legs.get(leg.0).is_some_and(LegMedia::is_unheard)
     }
 
+    /// Reads, for nothing but that it is then at hand, what a datagram of that leg will
+    /// change: something of each stretch of memory that it lies in.
+    pub fn glance(&self, leg: LegIndex) -> u64 {
+        let leg = self.legs.get(leg.0).map_or(0, LegMedia::glance);
+        let own = [
+            self.outputs.len() as u64,
+            self.jobs.len() as u64,
+            self.news.into(),
+        ];
+        let stats = (self.next_stats.max(self.opened) == self.opened).into();
+        let open = u64::from(self.is_open()) + u64::from(self.config.stats_interval.is_zero());
+        sum([leg, sum(own), stats, open])
+    }
+
     /// Takes one input. Poll afterwards.
     pub fn handle(&mut self, now: Instant, input: Input<'_>) {
         match input {
@@ -196,17 +210,17 @@ impl Session {
                 packets,
             } => {
                 if let Some(media) = self.legs.get_mut(leg.0) {
-                    media.doctor().elsewhere(now, from, named, packets);
+                    media.tell_doctor(|doctor| doctor.elsewhere(now, from, named, packets));
                 }
             }
             Input::KernelDrops(count) => {
                 for media in &mut self.legs {
-                    media.doctor().kernel_drops(now, count);
+                    media.tell_doctor(|doctor| doctor.kernel_drops(now, count));
                 }
             }
             Input::OwnKernelDrops { leg, count } => {
                 if let Some(media) = self.legs.get_mut(leg.0) {
-                    media.doctor().kernel_drops(now, count);
+                    media.tell_doctor(|doctor| doctor.kernel_drops(now, count));
                 }
             }
             Input::Timer => self.advance(now),
@@ -301,7 +315,7 @@ impl Session {
 
     /// Lets the other legs know that one has spoken.
     fn overhear(&mut self, now: Instant, speaker: usize) {
-        let spoken_ms = self.legs[speaker].doctor().take_spoken_ms();
+        let spoken_ms = self.legs[speaker].take_spoken_ms();
         if spoken_ms == 0 {
             return;
         }
@@ -311,7 +325,7 @@ impl Session {
             .enumerate()
             .filter(|(n, _)| *n != speaker)
         {
-            other.doctor().other_leg_spoke(now, spoken_ms);
+            other.tell_doctor(|doctor| doctor.other_leg_spoke(now, spoken_ms));
         }
     }
 
@@ -436,6 +450,11 @@ fn said(line: TranscriptLine, heard: Recognition, doubt: Option<Suppressed>) -> 
         words: heard.words.into_iter().map(on_call_clock).collect(),
         ..line
     }
+}
+
+/// What becomes of a glance: something that needs all that was looked at.
+fn sum(seen: impl IntoIterator<Item = u64>) -> u64 {
+    seen.into_iter().fold(0, u64::wrapping_add)
 }
 
 fn millis(duration: Duration) -> u64 {

@@ -8,8 +8,8 @@ use asterscribe_rtp::events::{EventFormat, EventPacket, EventReceiver, KeyPress}
 use asterscribe_rtp::quality::{self, ClockDrift, DriftPacket, Impairment, LossBursts};
 use asterscribe_rtp::{ClockRate, Placed};
 
-use super::SessionConfig;
 use super::audio::Audio;
+use super::{SessionConfig, sum};
 use crate::call::MediaQuality;
 
 /// Time between two looks of the doctor at the quality.
@@ -44,6 +44,18 @@ impl Stream {
             missing: 0,
             next_look: None,
         }
+    }
+
+    /// See [`super::Session::glance`].
+    pub(super) fn glance(&self) -> u64 {
+        sum([
+            self.audio.glance(),
+            self.drift.glance(),
+            self.bursts.received(),
+            self.missing,
+            self.next_look.is_some().into(),
+            self.keys.is_some().into(),
+        ])
     }
 
     /// Clock of the audio, once there is any.

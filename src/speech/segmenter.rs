@@ -6,6 +6,7 @@
 //! exact whatever the network did.
 
 mod held;
+mod packed;
 
 use std::mem;
 use std::time::Duration;
@@ -79,15 +80,9 @@ enum State {
     Speech {
         /// Frames since the last voiced one.
         quiet_frames: usize,
-        /// The whole frames in `held`, for the place of a forced cut.
-        frames: Vec<FrameNote>,
+        /// Whether the whole frames in `held` are voiced.
+        voiced: Vec<bool>,
     },
-}
-
-#[derive(Debug, Clone, Copy)]
-struct FrameNote {
-    energy: f32,
-    voiced: bool,
 }
 
 /// The configuration in frames and samples.
@@ -175,14 +170,12 @@ impl Segmenter {
             State::Silence => self.listen(score),
             State::Speech {
                 quiet_frames,
-                frames,
+                voiced,
             } => {
-                let voiced = score >= self.limits.leave_score;
-                *quiet_frames = if voiced { 0 } else { *quiet_frames + 1 };
-                frames.push(FrameNote {
-                    energy: energy(frame),
-                    voiced,
-                });
+                let is_voiced = score >= self.limits.leave_score;
+                *quiet_frames = if is_voiced { 0 } else { *quiet_frames + 1 };
+                voiced.push(is_voiced);
+                self.held.pack();
                 let is_full = self.held.len() + FRAME > self.limits.max_samples;
                 // No better place for a cut than the pause it is in.
                 let pauses = is_full && *quiet_frames >= ONSET_WINDOW;
@@ -203,7 +196,7 @@ impl Segmenter {
         if self.recent.count_ones() as usize >= self.limits.onset_frames {
             self.state = State::Speech {
                 quiet_frames: 0,
-                frames: self.notes_of_held(),
+                voiced: self.voiced_of_held(),
             };
             self.recent = 0;
         }
@@ -221,19 +214,10 @@ impl Segmenter {
         self.held.compact(keep + FRAME);
     }
 
-    /// The frames held at an onset; `recent` says which of the last were voiced.
-    fn notes_of_held(&mut self) -> Vec<FrameNote> {
-        let recent = u32::from(self.recent);
-        let samples = self.held.widen().make_contiguous();
-        let count = samples.len() / FRAME;
-        // Counted from the end: what is left of an utterance begins within a frame.
-        samples[samples.len() % FRAME..]
-            .chunks_exact(FRAME)
-            .zip((0..count).rev())
-            .map(|(frame, age)| FrameNote {
-                energy: energy(frame),
-                voiced: age < ONSET_WINDOW && recent >> age & 1 == 1,
-            })
+    /// The whole frames held at an onset; `recent` says which of the last were voiced.
+    fn voiced_of_held(&self) -> Vec<bool> {
+        let ages = (0..self.held.len() / FRAME).rev();
+        ages.map(|age| age < ONSET_WINDOW && self.recent >> age & 1 == 1)
             .collect()
     }
 
@@ -241,16 +225,17 @@ impl Segmenter {
     fn close(&mut self, done: &mut Vec<Utterance>) {
         let State::Speech {
             quiet_frames,
-            frames,
+            voiced,
         } = mem::replace(&mut self.state, State::Silence)
         else {
             return;
         };
-        let voiced = frames.iter().filter(|frame| frame.voiced).count();
+        let voiced = voiced.iter().filter(|voiced| **voiced).count();
         let surplus = (quiet_frames * FRAME).saturating_sub(self.limits.trim);
         let keep = self.held.len().saturating_sub(surplus);
         if voiced >= self.limits.min_voiced_frames && keep > 0 {
-            self.emit(keep, done);
+            let samples = self.held.take();
+            self.emit(samples, keep, done);
         }
         // What is left is silence: it becomes the next pre-roll.
         self.keep_pre_roll();
@@ -258,22 +243,26 @@ impl Segmenter {
 
     /// Splits an over-long utterance at its quietest recent frame; the rest stays open.
     fn cut(&mut self, done: &mut Vec<Utterance>) {
-        let State::Speech { frames, .. } = &mut self.state else {
+        let State::Speech { voiced, .. } = &mut self.state else {
             return;
         };
-        let from = frames.len().saturating_sub(self.limits.cut_frames);
-        let quietest = (from..frames.len())
-            .rev()
-            .min_by(|&a, &b| frames[a].energy.total_cmp(&frames[b].energy))
-            .map_or(frames.len(), |frame| frame + 1);
-        let rest = (frames.len() - quietest) * FRAME;
-        frames.drain(..quietest);
-        self.emit(self.held.len() - rest, done);
+        let samples = self.held.take();
+        // Counted from the end: what is held may begin within a frame.
+        let frames = samples.rchunks_exact(FRAME).take(voiced.len());
+        let quietest = frames
+            .take(self.limits.cut_frames)
+            .map(energy)
+            .enumerate()
+            .min_by(|(_, a), (_, b)| a.total_cmp(b));
+        let behind = quietest.map_or(0, |(age, _)| age);
+        voiced.drain(..voiced.len() - behind);
+        let count = samples.len() - behind * FRAME;
+        self.emit(samples, count, done);
     }
 
-    fn emit(&mut self, count: usize, done: &mut Vec<Utterance>) {
+    /// The first `count` of what was held become an utterance; the rest is held again.
+    fn emit(&mut self, mut samples: Vec<i16>, count: usize, done: &mut Vec<Utterance>) {
         // The utterance takes the buffer with it; what is left is the smaller part.
-        let mut samples = self.held.take();
         self.held = samples.split_off(count).into();
         samples.shrink_to_fit();
         done.push(Utterance {
@@ -310,14 +299,18 @@ impl Limits {
     }
 }
 
-fn energy(frame: impl AsRef<[i16]>) -> f32 {
-    let frame = frame.as_ref();
+fn energy(frame: &[i16]) -> f32 {
     frame.iter().map(|&s| f32::from(s) * f32::from(s)).sum()
 }
 
+/// Rounds half away from zero, as `f32::round` does, but without a call for each
+/// sample where the processor has no instruction for it. The cast cuts off what
+/// is behind the point; the largest number below a half takes no sample that is
+/// nearer to the smaller number over to the larger.
 fn to_pcm(sample: f32) -> i16 {
+    let scaled = sample * 32768.0;
     // A float-to-integer `as` saturates, so an overshoot clips as it would on the wire.
-    (sample * 32768.0).round() as i16
+    (scaled + 0.5f32.next_down().copysign(scaled)) as i16
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ pub(crate) fn rows() -> Vec<Row> {
     let mut rows = changes_of_source();
     rows.push(spray());
     rows.push(right_address_wrong_source());
+    rows.push(right_source_wrong_number());
     rows.push(truncations());
     rows.push(first_two_bytes());
     rows.extend(other_protocols());
@@ -251,6 +252,34 @@ fn right_address_wrong_source() -> Row {
         stats.foreign_ssrc
     );
     Row::new("N11", case, result)
+}
+
+fn right_source_wrong_number() -> Row {
+    let case = "one packet a second forged with the call's own address, port and SSRC, 51 to 2,999 numbers ahead";
+    let script = Script::new(Format::Slin16).speak(500, 20);
+    let mut arrivals = Vec::new();
+    for (n, good) in perfect(&script.sent).into_iter().enumerate() {
+        let (at, mut bytes) = (good.at + MS, good.bytes.clone());
+        arrivals.push(good);
+        if n % 50 == 25 {
+            let ahead = (51 + 294 * (n as u16 / 50)).min(2_999);
+            let seq = u16::from_be_bytes([bytes[2], bytes[3]]).wrapping_add(ahead);
+            bytes[2..4].copy_from_slice(&seq.to_be_bytes());
+            bytes[12..].fill(1);
+            arrivals.push(Arrival {
+                at,
+                index: None,
+                bytes,
+            });
+        }
+    }
+    let stats = undisturbed(&script, &arrivals, case);
+    assert_eq!((stats.sequence_jump, stats.lost), (10, 0), "{case}");
+    Row::new(
+        "N11",
+        case,
+        "10 refused as `sequence_jump`; the call is exact to the sample (two in sequence are believed: plain RTP cannot tell)",
+    )
 }
 
 fn truncations() -> Row {

@@ -14,8 +14,9 @@ pub(super) const DELAY: usize = TAPS;
 /// Input samples that an output sample is made of.
 const TAPS: usize = 64;
 
-/// Pairs of outputs that are worked out together; a block is a whole number of these.
-const LANES: usize = 16;
+/// Outputs of a phase that are worked out together; a block is a whole number of these.
+/// Their sums fit into the registers of any processor.
+const LANES: usize = 40;
 
 /// In cycles per output sample, the middle of the transition from 3.4 kHz,
 /// which telephony keeps, to 4 kHz, above which there are only images.
@@ -42,23 +43,15 @@ impl Doubler {
         let mut input = [0.0; TAPS + BLOCK];
         input[..TAPS].copy_from_slice(&self.past);
         input[TAPS..].copy_from_slice(block);
-        let phases = &*PHASES;
         for (start, out) in (1..).step_by(LANES).zip(out.chunks_exact_mut(2 * LANES)) {
-            // Side by side, so that the compiler may add them at once; the
-            // lengths are part of the types, so that it checks no bounds.
             // The window of output pair n has input n - 32 in its middle.
-            let mut sums = [[0.0; LANES]; 2];
-            let windows = input[start..].windows(LANES);
-            for (samples, (on, between)) in windows.zip(phases[0].iter().zip(&phases[1])) {
-                let samples: &[f32; LANES] =
-                    samples.first_chunk().expect("a window is as long as it is");
-                for lane in 0..LANES {
-                    sums[0][lane] += samples[lane] * on;
-                    sums[1][lane] += samples[lane] * between;
-                }
-            }
-            for (pair, lane) in out.as_chunks_mut::<2>().0.iter_mut().zip(0..) {
-                *pair = sums.map(|sums| sums[lane]);
+            let windows = &input[start..start + TAPS + LANES - 1];
+            // One phase after the other: both at once have too many sums for
+            // the registers, and cost three times as much.
+            let [on, between] = [0, 1].map(|phase| convolve(windows, &PHASES[phase]));
+            let outputs = on.into_iter().zip(between);
+            for (pair, (on, between)) in out.as_chunks_mut::<2>().0.iter_mut().zip(outputs) {
+                *pair = [on, between];
             }
         }
         self.past.copy_from_slice(&input[BLOCK..]);
@@ -67,6 +60,20 @@ impl Doubler {
     pub(super) fn reset(&mut self) {
         self.past = [0.0; TAPS];
     }
+}
+
+/// What the filter makes of the windows that begin at the first [`LANES`] samples.
+/// Side by side, so that the compiler may add them at once; the lengths are part
+/// of the types, so that it checks no bounds.
+fn convolve(samples: &[f32], filter: &[f32; TAPS]) -> [f32; LANES] {
+    let mut sums = [0.0; LANES];
+    for (window, tap) in samples.windows(LANES).zip(filter) {
+        let window: &[f32; LANES] = window.first_chunk().expect("a window is as long as it is");
+        for (sum, sample) in sums.iter_mut().zip(window) {
+            *sum += sample * tap;
+        }
+    }
+    sums
 }
 
 /// Every other value of the windowed sinc, from the oldest input sample on,

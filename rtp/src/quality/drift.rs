@@ -84,12 +84,11 @@ impl ClockDrift {
         };
         run.end = packet.time.0.saturating_add(packet.ticks);
         let at = packet.arrived.saturating_duration_since(run.first);
-        let ticks = u64::try_from(packet.time.since(run.origin)).unwrap_or(0);
-        let sent = run.clock.duration(ticks);
+        let sent = run.clock.nanos(packet.time.since(run.origin).max(0));
         let window = Window {
             run: self.runs,
             at: nanos(at),
-            transit: nanos(at) - nanos(sent),
+            transit: nanos(at) - i64::try_from(sent).unwrap_or(i64::MAX),
         };
         if at < run.window_ends {
             if window.transit < run.window.transit {
@@ -103,6 +102,11 @@ impl ClockDrift {
             self.windows.pop_front();
         }
         self.windows.push_back(full);
+    }
+
+    /// Reads, for nothing but that it is then at hand, what a packet will change.
+    pub fn glance(&self) -> u64 {
+        self.run.map_or(0, |run| run.end ^ run.window.at as u64)
     }
 
     /// Timestamps begin anew.

@@ -112,8 +112,16 @@ impl Candidate {
         self.held.len()
     }
 
-    /// All that belongs together, numbered beyond `newest`. Nothing while unproven.
-    pub(super) fn believe(self, newest: ExtSeq) -> Believed {
+    /// The former of two that follow each other.
+    pub(super) fn proof(&self) -> Option<SeqNo> {
+        self.pair
+    }
+
+    /// All that belongs together, in order; `first` numbers the first of it. Nothing while unproven.
+    pub(super) fn believe(
+        self,
+        first: impl Fn(SeqNo, RtpTime) -> (ExtSeq, ExtRtpTime),
+    ) -> Believed {
         let Some(pair) = self.pair else {
             let strays = self.held.len() as u64;
             return Believed {
@@ -131,7 +139,7 @@ impl Candidate {
             .into_iter()
             .map(|held| {
                 let (seq, time) = match last {
-                    None => (newest.restart(held.seq), ExtRtpTime::first(held.time)),
+                    None => first(held.seq, held.time),
                     Some((seq, time)) => {
                         let (seq, time): (ExtSeq, ExtRtpTime) = (seq, time);
                         (seq.extend(held.seq), time.extend(held.time))

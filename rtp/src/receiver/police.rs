@@ -72,10 +72,16 @@ impl Police {
         }
     }
 
+    /// See [`Receiver::glance`](super::Receiver::glance).
+    pub(super) fn glance(&self) -> u64 {
+        let last = self.packet_time.last.map_or(0, |last| last.seq.0);
+        last ^ u64::from(self.packet_time.repeated) ^ u64::from(self.paid.is_some())
+    }
+
     /// Takes notice of a packet of the present timeline.
     pub(super) fn observe(&mut self, clock: Option<ClockRate>, packet: &Placed<'_>) {
         if self.packet_time.observe(clock, packet) {
-            self.cost = self.packet_time.believed().max(self.shortest) / self.factor;
+            self.cost = self.lasting() / self.factor;
         }
     }
 
@@ -99,6 +105,11 @@ impl Police {
     pub(super) fn charge(&mut self, now: Instant, packets: u32) {
         let paid = self.paid.map_or(now, |paid| paid.max(now));
         self.paid = paid.checked_add(self.cost * packets);
+    }
+
+    /// What a packet lasts, as far as is known; the shortest there may be if nothing is.
+    pub(super) fn lasting(&self) -> Duration {
+        self.packet_time.believed().max(self.shortest)
     }
 
     /// Timestamps begin anew.

@@ -1,6 +1,6 @@
 //! One source's sequence: where a packet belongs in it, or that it does not.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::ids::{ExtRtpTime, ExtSeq, SeqNo, Ssrc};
 use crate::wire::Packet;
@@ -12,6 +12,12 @@ pub(super) const MAX_DROPOUT: u64 = 3_000;
 /// (RFC 3550 appendix A.1, which measures from the newest instead and so would
 /// take the filler of a long gap for a restart).
 pub(super) const MAX_MISORDER: u64 = 100;
+/// A larger step forward is believed at once only if it took its time: a lost
+/// packet takes as long as it lasts, and one that is forged or damaged comes at
+/// once and would make losses of all before it. That is a second of the usual
+/// packets, far more than a network puts out of order; the reorder buffer waits
+/// for an eighth of that.
+const MAX_LEAP: u64 = 50;
 
 /// The sequence that is being followed.
 #[derive(Debug)]
@@ -43,6 +49,15 @@ impl Timeline {
         let too_new = seq.0 >= self.newest.0.saturating_add(MAX_DROPOUT);
         let too_old = seq.0.saturating_add(MAX_MISORDER) < floor.0;
         (!too_new && !too_old).then_some(seq)
+    }
+
+    /// Whether a packet comes so far ahead that another must follow it before it
+    /// is believed: the packets between, each `lasting` that long, would have
+    /// taken more than twice the time that has passed.
+    pub(super) fn is_leap(&self, now: Instant, seq: ExtSeq, lasting: Duration) -> bool {
+        let step = seq.0.saturating_sub(self.newest.0);
+        let passed = now.saturating_duration_since(self.spoke);
+        step > MAX_LEAP && 2 * passed.as_nanos() < lasting.as_nanos() * u128::from(step)
     }
 
     /// Notes an accepted packet; `false` if a newer one was accepted before it.

@@ -36,6 +36,16 @@ impl Shed {
         }
     }
 
+    /// Whether none is noted.
+    pub(super) fn is_empty(&self) -> bool {
+        self.runs.is_empty()
+    }
+
+    /// See [`Receiver::glance`](crate::Receiver::glance).
+    pub(super) fn glance(&self) -> u64 {
+        self.runs.len() as u64
+    }
+
     /// Whether it was noted.
     pub(super) fn contains(&self, seq: ExtSeq) -> bool {
         let place = self.runs.partition_point(|(_, end)| *end <= seq.0);

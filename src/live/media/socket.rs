@@ -123,6 +123,23 @@ impl RtpSocket {
         batch: &mut Batch,
         mut take: impl FnMut(SocketAddr, &[u8]),
     ) -> io::Result<Read> {
+        self.read_all(batch, |datagrams| {
+            for &(from, bytes) in datagrams {
+                take(from, bytes);
+            }
+        })
+    }
+
+    /// The same, handed over all at once. `take` is not called if nothing waits.
+    ///
+    /// # Errors
+    /// The system's; nothing was taken.
+    pub(super) fn read_all(
+        &mut self,
+        batch: &mut Batch,
+        take: impl FnOnce(&[(SocketAddr, &[u8])]),
+    ) -> io::Result<Read> {
+        let capacity = batch.capacity();
         let mut slots: Vec<[IoSliceMut<'_>; 1]> = batch
             .buffer
             .chunks_exact_mut(STRIDE)
@@ -140,20 +157,22 @@ impl RtpSocket {
             Err(Errno::EAGAIN | Errno::EINTR) => return Ok(Read::default()),
             Err(error) => return Err(error.into()),
         };
-        let (mut datagrams, mut dropped) = (0, self.dropped);
+        let (mut count, mut dropped) = (0, self.dropped);
+        let mut datagrams = Vec::with_capacity(capacity);
         for message in messages {
-            datagrams += 1;
+            count += 1;
             dropped = drops(&message).unwrap_or(dropped);
             // An empty datagram has no slice.
             let bytes = message.iovs().next().unwrap_or_default();
             if let Some(from) = message.address.as_ref().and_then(address) {
-                take(from, bytes);
+                datagrams.push((from, bytes));
             }
         }
+        take(&datagrams);
         let since = dropped.wrapping_sub(self.dropped);
         self.dropped = dropped;
         Ok(Read {
-            datagrams,
+            datagrams: count,
             dropped: since.into(),
         })
     }

@@ -189,10 +189,8 @@ impl Ends {
     fn receive(&mut self, room: &mut Room, batch: &mut Batch) -> bool {
         for _ in 0..READS {
             // One time for all of a read: what a session is told is what a capture records.
-            let mut arrived = None;
-            let read = self.socket.read(batch, |from, bytes| {
-                let now = *arrived.get_or_insert_with(clock::now);
-                room.datagram(now, from, bytes);
+            let read = self.socket.read_all(batch, |datagrams| {
+                room.datagrams(clock::now(), datagrams);
             });
             match read {
                 Ok(Read { datagrams, dropped }) => {

@@ -89,6 +89,11 @@ impl Arrivals {
         }
     }
 
+    /// See [`Session::glance`](crate::session::Session::glance).
+    pub(super) fn glance(&self) -> u64 {
+        self.packets ^ u64::from(self.drops.is_some())
+    }
+
     pub(super) fn refused(&mut self) {
         self.refused += 1;
     }

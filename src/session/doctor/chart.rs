@@ -26,6 +26,11 @@ impl Chart {
         self.now
     }
 
+    /// See [`Session::glance`](crate::session::Session::glance).
+    pub(super) fn glance(&self) -> u64 {
+        self.news.len() as u64 + u64::from(self.lasting)
+    }
+
     pub(super) fn findings(&self) -> &[Finding] {
         &self.findings
     }

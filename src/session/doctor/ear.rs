@@ -132,6 +132,11 @@ impl Ear {
         }
     }
 
+    /// See [`Session::glance`](crate::session::Session::glance).
+    pub(super) fn glance(&self) -> u64 {
+        u64::from(self.spoken_ms) + u64::from(self.tuner.is_some())
+    }
+
     /// Speech since this was last asked, milliseconds.
     pub(super) fn take_spoken_ms(&mut self) -> u32 {
         std::mem::take(&mut self.spoken_ms)

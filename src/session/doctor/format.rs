@@ -57,6 +57,11 @@ impl Format {
         self.order.garbled || self.order.is_swapped()
     }
 
+    /// See [`Session::glance`](crate::session::Session::glance).
+    pub(super) fn glance(&self) -> u64 {
+        u64::from(self.right) + u64::from(self.order.looks)
+    }
+
     pub(super) fn packet(
         &mut self,
         at: Duration,
@@ -128,9 +133,18 @@ impl Format {
     }
 }
 
-/// Whether it is linear audio, which Asterisk calls slin and its rate.
 fn is_linear(codec: Codec) -> bool {
-    codec.name().starts_with("slin")
+    matches!(
+        codec,
+        Codec::Slin
+            | Codec::Slin12
+            | Codec::Slin16
+            | Codec::Slin24
+            | Codec::Slin32
+            | Codec::Slin44
+            | Codec::Slin48
+            | Codec::Slin96
+    )
 }
 
 /// Compares linear audio with itself, the bytes of its samples swapped. Speech

@@ -30,6 +30,7 @@ use self::ear::Ear;
 use self::format::Format;
 use self::timing::{Pace, Timing};
 use crate::call::{CallEvent, Finding, MediaQuality};
+use crate::session::sum;
 
 /// What whoever named a leg's source said would come from it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -101,6 +102,17 @@ impl Doctor {
         }
     }
 
+    /// See [`super::Session::glance`].
+    pub(super) fn glance(&self) -> u64 {
+        sum([
+            self.chart.glance(),
+            self.arrivals.glance(),
+            self.format.glance(),
+            self.timing.glance(),
+            self.ear.glance(),
+        ])
+    }
+
     /// The leg's source has been named, or named anew.
     pub(super) fn expect(&mut self, now: Instant, expected: Expected) {
         let at = self.advance(now);
@@ -111,13 +123,14 @@ impl Doctor {
 
     /// A packet, in the order of the stream.
     pub(super) fn packet(&mut self, heard: Heard<'_>) {
-        let at = self.advance(heard.arrived);
+        let arrived = heard.arrived.saturating_duration_since(self.opened);
+        let at = self.chart.advance(arrived);
         self.arrivals.packet(at, &mut self.chart);
         self.format
             .packet(at, heard.payload_type, heard.payload, &mut self.chart);
         if let Some((time, ticks, hertz)) = heard.pace {
             let pace = Pace {
-                at: heard.arrived.saturating_duration_since(self.opened),
+                at: arrived,
                 time,
                 ticks,
                 hertz,

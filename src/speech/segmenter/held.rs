@@ -1,11 +1,22 @@
 //! The samples that a segmenter keeps. A leg is silent for most of its life and
-//! keeps a third of a second all the while: as bytes, if they are that quiet.
+//! keeps a third of a second all the while: as bytes, if they are that quiet. In
+//! an utterance it keeps up to half a minute, packed but for the newest.
 
 use std::collections::VecDeque;
+use std::mem;
+
+use super::packed::{AHEAD, BLOCK, Packed};
 
 /// Samples in order. What was pushed comes back exactly.
 #[derive(Debug)]
-pub(super) enum Held {
+pub(super) struct Held {
+    /// The older ones, once there is an utterance.
+    packed: Option<Box<Packed>>,
+    recent: Recent,
+}
+
+#[derive(Debug)]
+enum Recent {
     /// All of them fit into a byte: more than 48 dB below full scale.
     Quiet(VecDeque<i8>),
     Any(VecDeque<i16>),
@@ -13,17 +24,76 @@ pub(super) enum Held {
 
 impl Held {
     pub(super) const fn new() -> Self {
-        Self::Quiet(VecDeque::new())
+        Self {
+            packed: None,
+            recent: Recent::Quiet(VecDeque::new()),
+        }
     }
 
     pub(super) fn len(&self) -> usize {
+        let packed = self.packed.as_ref().map_or(0, |packed| packed.len());
+        packed + self.recent.len()
+    }
+
+    pub(super) fn extend(&mut self, new: &[i16]) {
+        self.recent.extend(new);
+    }
+
+    /// Packs all but the newest.
+    pub(super) fn pack(&mut self) {
+        if self.recent.len() < BLOCK + AHEAD {
+            return;
+        }
+        let packed = self.packed.get_or_insert_default();
+        let recent = self.recent.widen();
+        while let Some(block) = recent.make_contiguous().first_chunk() {
+            packed.push(block);
+            drop(recent.drain(..BLOCK));
+        }
+        recent.shrink_to(2 * BLOCK + AHEAD);
+    }
+
+    /// Lets go of the oldest.
+    pub(super) fn drop_front(&mut self, count: usize) {
+        self.unpack();
+        self.recent.drop_front(count);
+    }
+
+    /// Lets go of memory beyond that for `capacity` samples, and of half of it if all are quiet.
+    pub(super) fn compact(&mut self, capacity: usize) {
+        self.unpack();
+        self.recent.compact(capacity);
+    }
+
+    /// Takes all of them out.
+    pub(super) fn take(&mut self) -> Vec<i16> {
+        let Self { packed, recent } = mem::replace(self, Self::new());
+        let Some(packed) = packed else {
+            return recent.into_samples();
+        };
+        let recent = recent.into_samples();
+        let mut samples = Vec::with_capacity(packed.len() + recent.len());
+        packed.unpack(recent.iter().copied(), &mut samples);
+        samples.extend(recent);
+        samples
+    }
+
+    fn unpack(&mut self) {
+        if self.packed.is_some() {
+            *self = self.take().into();
+        }
+    }
+}
+
+impl Recent {
+    fn len(&self) -> usize {
         match self {
             Self::Quiet(samples) => samples.len(),
             Self::Any(samples) => samples.len(),
         }
     }
 
-    pub(super) fn extend(&mut self, new: &[i16]) {
+    fn extend(&mut self, new: &[i16]) {
         match self {
             Self::Quiet(samples) if new.iter().all(|&sample| is_quiet(sample)) => {
                 samples.extend(new.iter().map(|&sample| sample as i8));
@@ -32,16 +102,14 @@ impl Held {
         }
     }
 
-    /// Lets go of the oldest.
-    pub(super) fn drop_front(&mut self, count: usize) {
+    fn drop_front(&mut self, count: usize) {
         match self {
             Self::Quiet(samples) => drop(samples.drain(..count)),
             Self::Any(samples) => drop(samples.drain(..count)),
         }
     }
 
-    /// Lets go of memory beyond that for `capacity` samples, and of half of it if all are quiet.
-    pub(super) fn compact(&mut self, capacity: usize) {
+    fn compact(&mut self, capacity: usize) {
         if let Self::Any(samples) = self {
             if samples.iter().all(|&sample| is_quiet(sample)) {
                 let mut quiet = VecDeque::with_capacity(capacity.max(samples.len()));
@@ -55,8 +123,8 @@ impl Held {
         }
     }
 
-    /// The samples, to be looked at or added to.
-    pub(super) fn widen(&mut self) -> &mut VecDeque<i16> {
+    /// The samples, to be added to.
+    fn widen(&mut self) -> &mut VecDeque<i16> {
         if let Self::Quiet(quiet) = self {
             *self = Self::Any(quiet.iter().copied().map(i16::from).collect());
         }
@@ -66,9 +134,8 @@ impl Held {
         }
     }
 
-    /// Takes all of them out.
-    pub(super) fn take(&mut self) -> Vec<i16> {
-        match std::mem::replace(self, Self::new()) {
+    fn into_samples(self) -> Vec<i16> {
+        match self {
             Self::Any(samples) => samples.into(),
             Self::Quiet(samples) => samples.into_iter().map(i16::from).collect(),
         }
@@ -79,16 +146,21 @@ impl Held {
 impl Held {
     /// Memory taken.
     pub(super) fn bytes(&self) -> usize {
-        match self {
-            Self::Quiet(samples) => samples.capacity(),
-            Self::Any(samples) => 2 * samples.capacity(),
-        }
+        let packed = self.packed.as_ref().map_or(0, |packed| packed.bytes());
+        packed
+            + match &self.recent {
+                Recent::Quiet(samples) => samples.capacity(),
+                Recent::Any(samples) => 2 * samples.capacity(),
+            }
     }
 }
 
 impl From<Vec<i16>> for Held {
     fn from(samples: Vec<i16>) -> Self {
-        Self::Any(samples.into())
+        Self {
+            packed: None,
+            recent: Recent::Any(samples.into()),
+        }
     }
 }
 
@@ -107,18 +179,18 @@ mod tests {
         Extend(Vec<i16>),
         Drop(usize),
         Compact,
-        Widen,
+        Pack,
     }
 
     fn step() -> impl Strategy<Value = Step> {
-        let quiet = prop::collection::vec(-128i16..128, 0..40);
-        let any = prop::collection::vec(any::<i16>(), 0..10);
+        let quiet = prop::collection::vec(-128i16..128, 0..400);
+        let any = prop::collection::vec(any::<i16>(), 0..100);
         prop_oneof![
             4 => quiet.prop_map(Step::Extend),
             1 => any.prop_map(Step::Extend),
-            2 => (0usize..60).prop_map(Step::Drop),
-            2 => Just(Step::Compact),
-            1 => Just(Step::Widen),
+            1 => (0usize..600).prop_map(Step::Drop),
+            1 => Just(Step::Compact),
+            2 => Just(Step::Pack),
         ]
     }
 
@@ -140,11 +212,11 @@ mod tests {
                     Step::Compact => {
                         held.compact(64);
                         let quiet = model.iter().all(|&sample| is_quiet(sample));
-                        prop_assert_eq!(matches!(held, Held::Quiet(_)), quiet);
+                        prop_assert_eq!(matches!(held.recent, Recent::Quiet(_)), quiet);
                     }
-                    Step::Widen => {
-                        let samples: Vec<i16> = held.widen().iter().copied().collect();
-                        prop_assert_eq!(&samples, &model);
+                    Step::Pack => {
+                        held.pack();
+                        prop_assert!(held.recent.len() < BLOCK + AHEAD);
                     }
                 }
                 prop_assert_eq!(held.len(), model.len());

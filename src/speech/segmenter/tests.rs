@@ -136,6 +136,27 @@ fn a_cut_in_the_closing_silence_leaves_no_utterance_of_silence() {
 }
 
 #[test]
+fn an_open_utterance_takes_little_more_than_half_its_samples() {
+    // As it comes from a call: doubled from 8 kHz.
+    let voice: Vec<i16> = voice(seconds(20.0))
+        .into_iter()
+        .step_by(2)
+        .map(to_pcm)
+        .collect();
+    let mut doubler = asterscribe_codecs::Resampler::new(
+        asterscribe_codecs::SampleRate::HZ_8000,
+        asterscribe_codecs::SampleRate::HZ_16000,
+    )
+    .unwrap();
+    let mut audio = Vec::new();
+    doubler.push(&voice, &mut audio);
+    let (segmenter, done) = run(&audio, 320);
+    assert!(segmenter.is_speaking() && done.is_empty());
+    let (took, held) = (segmenter.held.bytes(), segmenter.held.len());
+    assert!(took <= held * 12 / 10, "{took} bytes for {held} samples");
+}
+
+#[test]
 fn a_silent_leg_gives_the_room_of_its_last_utterance_back() {
     let mut audio = voice(seconds(20.0));
     audio.extend(vec![0.0; seconds(2.0)]);
@@ -145,6 +166,19 @@ fn a_silent_leg_gives_the_room_of_its_last_utterance_back() {
     // Silence at a byte a sample.
     assert!(segmenter.held.bytes() <= 5_632, "{:?}", segmenter.held);
     assert!(done[0].samples.capacity() <= done[0].samples.len() + FRAME);
+}
+
+#[test]
+fn samples_are_rounded_half_away_from_zero() {
+    let exact = |sample: f32| (sample * 32768.0).round() as i16;
+    for whole in -33_000..=33_000 {
+        for part in [0.0, 0.25, 0.5, 0.75] {
+            let middle = (whole as f32 + part) / 32768.0;
+            for sample in [middle.next_down(), middle, middle.next_up()] {
+                assert_eq!(to_pcm(sample), exact(sample), "{sample:e}");
+            }
+        }
+    }
 }
 
 #[test]

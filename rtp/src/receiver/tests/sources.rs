@@ -247,9 +247,64 @@ fn a_jump_needs_two_in_sequence() {
 }
 
 #[test]
+fn one_packet_from_far_ahead_takes_no_number_from_the_stream() {
+    for ahead in [51, 500, 2_999] {
+        let mut leg = Leg::new();
+        leg.steady(1, 0..10);
+        assert_eq!(leg.rtp(1, 9 + ahead), Verdict::OnProbation, "{ahead}");
+        leg.steady(1, 10..200);
+        let (out, stats) = leg.end();
+        assert_eq!(out, packets(0..200), "{ahead}");
+        assert_eq!((stats.sequence_jump, stats.lost), (1, 0), "{ahead}");
+    }
+}
+
+#[test]
+fn a_step_that_took_its_time_is_loss_at_once() {
+    // The packet time is not known here: half of the shortest is enough.
+    for (ahead, ms) in [(51, 255), (500, 2_500), (2_999, 14_995)] {
+        let mut leg = Leg::new();
+        leg.steady(1, 0..10);
+        leg.ms += ms - 1;
+        let early = leg.rtp(1, 9 + ahead);
+        assert_eq!(early, Verdict::OnProbation, "{ahead}");
+        let mut leg = Leg::new();
+        leg.steady(1, 0..10);
+        leg.ms += ms;
+        assert_eq!(leg.rtp(1, 9 + ahead), Verdict::Accepted, "{ahead}");
+        let (out, stats) = leg.end();
+        assert_eq!(out[10..], [Lost(u64::from(ahead) - 1), Rtp(9 + ahead)]);
+        assert_eq!((stats.restarts, stats.lost), (0, u64::from(ahead) - 1));
+    }
+}
+
+#[test]
+fn a_sudden_step_that_goes_on_is_the_same_loss_as_ever() {
+    for ahead in [51, 500, 2_999] {
+        let mut leg = Leg::new();
+        leg.steady(1, 0..10);
+        assert_eq!(leg.rtp(1, 9 + ahead), Verdict::OnProbation, "{ahead}");
+        // One of its own, and one behind it.
+        leg.steady(1, [10, 10 + ahead, 11 + ahead]);
+        assert_eq!(leg.receiver.stats().on_probation, 0);
+        let (out, stats) = leg.end();
+        let step = [
+            Lost(u64::from(ahead) - 2),
+            Rtp(9 + ahead),
+            Rtp(10 + ahead),
+            Rtp(11 + ahead),
+        ];
+        assert_eq!(out[11..], step, "{ahead}");
+        assert_eq!((stats.restarts, stats.sequence_jump), (0, 0), "{ahead}");
+    }
+}
+
+#[test]
 fn a_smaller_step_is_loss_not_a_jump() {
     let mut leg = Leg::new();
-    leg.steady(1, [0, 2_999]);
+    leg.steady(1, [0]);
+    leg.ms += 2_999 * 10;
+    leg.steady(1, [2_999]);
     assert_eq!(
         leg.rtp(1, 65_536_u32.wrapping_sub(99) as u16),
         Verdict::Refused(Refusal::TooOld)

@@ -3,10 +3,12 @@
 //! call, side by side in memory, and not at the calls.
 
 use std::collections::HashMap;
+use std::hint::black_box;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::super::capture::Recorder;
+use super::LegKey;
 use crate::call::CallId;
 use crate::session::{LegIndex, Session};
 
@@ -115,6 +117,14 @@ impl Residents {
     pub(super) fn get_mut(&mut self, key: SessionKey) -> Option<&mut Resident> {
         let resident = self.slots.get_mut(key.slot)?.as_mut()?;
         (resident.number == key.number).then_some(resident)
+    }
+
+    /// Looks at what a datagram of that leg will change, and does nothing.
+    pub(super) fn glance(&self, key: LegKey) {
+        if let Some(Some(resident)) = self.slots.get(key.session.slot) {
+            let seen = resident.session.glance(key.leg);
+            black_box((resident.number, resident.last_heard, resident.touched, seen));
+        }
     }
 
     pub(super) fn remove(&mut self, key: SessionKey) -> Option<Resident> {

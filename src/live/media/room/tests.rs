@@ -98,7 +98,7 @@ impl Rig {
         bytes[4..8].copy_from_slice(&(u32::from(seq) * 160).to_be_bytes());
         bytes.extend([0xff; 160]);
         self.room
-            .datagram(self.now, source.parse().unwrap(), &bytes);
+            .datagrams(self.now, &[(source.parse().unwrap(), &bytes)]);
     }
 
     /// A prompt from `first` on, without a tick; the next packet's number.
@@ -115,7 +115,7 @@ impl Rig {
             bytes[4..8].copy_from_slice(&(u32::from(seq) * 160).to_be_bytes());
             bytes.extend(payload);
             self.room
-                .datagram(self.now, source.parse().unwrap(), &bytes);
+                .datagrams(self.now, &[(source.parse().unwrap(), &bytes)]);
             self.now += MS * 20;
             seq += 1;
         }

@@ -174,7 +174,7 @@ impl Taped {
             let due = due.count();
             for (at, source, bytes) in flights.take(due) {
                 let source = source.parse().unwrap();
-                self.rig.room.datagram(self.zero + at, source, &bytes);
+                self.rig.room.datagrams(self.zero + at, &[(source, &bytes)]);
             }
             while let Ok(answer) = self.rig.answers.try_recv() {
                 self.rig.room.answer(self.rig.now, answer);
