@@ -7,7 +7,8 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use crate::call::{
-    CallId, CallRecord, CaptureState, DtmfDigit, Leg, Playback, SoundName, TranscriptLine,
+    CallId, CallRecord, CaptureState, DtmfDigit, Leg, PartialLine, Playback, SoundName,
+    TranscriptLine,
 };
 use crate::capture::{CaptureFile, CapturePart};
 
@@ -154,6 +155,9 @@ pub struct TranscriptView {
     pub complete: bool,
     /// The lines in order of `seq`.
     pub lines: Vec<TranscriptLine>,
+    /// Sentences that parties are in; each becomes a line.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub partials: Vec<PartialLine>,
 }
 
 /// How one part of the server is.

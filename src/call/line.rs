@@ -64,6 +64,24 @@ impl TranscriptLine {
     }
 }
 
+/// What a party has said so far of the sentence it is in. Numbered; the line that comes of it
+/// takes its place, and none follows that line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartialLine {
+    /// Who speaks.
+    pub leg: Leg,
+    /// Start of the utterance on the call's clock, milliseconds.
+    pub start_ms: u64,
+    /// How far it was listened to, milliseconds.
+    pub end_ms: u64,
+    /// Grows with each result.
+    pub revision: u32,
+    /// What was heard. Empty: there is no sentence any more.
+    pub text: String,
+    /// So many words of it will not change before the line comes.
+    pub stable_words: usize,
+}
+
 /// A word and when it was said. Within an utterance times count from its first sample, in a
 /// line from the beginning of the call's clock.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

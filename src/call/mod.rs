@@ -17,7 +17,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use self::event::{CallEvent, CallEventKind, CaptureState, Playback, PlaybackState};
-pub use self::line::{Doubt, Suppressed, TranscriptLine, Word};
+pub use self::line::{Doubt, PartialLine, Suppressed, TranscriptLine, Word};
 pub use self::media::{
     AudioAccount, Finding, FindingKind, GapReason, GapTotals, LegStats, MediaQuality,
 };

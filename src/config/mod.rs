@@ -70,6 +70,8 @@ pub struct Settings {
     pub stt_queue: usize,
     /// What is started as a recognition process; `None`: this program.
     pub stt_program: Option<Vec<String>>,
+    /// Whether transcripts show sentences that are still being spoken.
+    pub partial_results: bool,
     /// Calls that may be open at the same time.
     pub max_concurrent_calls: usize,
     /// A registered call from which no RTP comes for this long is over.
@@ -207,6 +209,7 @@ impl Settings {
                 .unwrap_or_else(default_stt_workers),
             stt_queue: reader.value("STT_QUEUE", |text| parse::number(text, 1..=100_000)),
             stt_program: reader.optional("STT_PROGRAM", parse::words),
+            partial_results: reader.value("PARTIAL_RESULTS", parse::on_off),
             max_concurrent_calls: reader.value("MAX_CONCURRENT_CALLS", |text| {
                 parse::number(text, 1..=100_000)
             }),

@@ -205,6 +205,15 @@ pub(super) fn endpoint_template(text: &str) -> Parsed<EndpointTemplate> {
     Ok(EndpointTemplate(text.to_owned()))
 }
 
+/// A switch.
+pub(super) fn on_off(text: &str) -> Parsed<bool> {
+    match text {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err("neither on nor off".to_owned()),
+    }
+}
+
 /// A command: words separated by spaces.
 pub(super) fn words(text: &str) -> Result<Vec<String>, String> {
     Ok(text.split_whitespace().map(str::to_owned).collect())

@@ -296,6 +296,14 @@ pub const SETTINGS: &[Setting] = &[
         "What is started as a recognition process, such as `nice -n 5 asterscribe recognise`. It must end in this program's `recognise`.",
     ),
     plain(
+        SPEECH,
+        "PARTIAL_RESULTS",
+        preset("on"),
+        "on, off",
+        "Whether the transcript shows what a party has said so far of its sentence. They take at most a tenth of the \
+         workers' time, and none when anything else waits.",
+    ),
+    plain(
         STORE,
         "MAX_CONCURRENT_CALLS",
         preset("100"),

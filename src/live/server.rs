@@ -20,7 +20,7 @@ use crate::clock;
 use crate::config::Settings;
 use crate::recognition::crew::{Program, Recogniser};
 use crate::recognition::pool::Pool;
-use crate::session::SessionConfig;
+use crate::session::{PartialConfig, SessionConfig};
 use crate::speech::model::{Model, ModelError};
 use crate::speech::{Choices, TranscribeError};
 use crate::store::{RedisStore, SqliteStore, Store, StoreError, StoreWriter, WriterSettings};
@@ -296,6 +296,7 @@ pub fn session_config(settings: &Settings) -> SessionConfig {
     };
     SessionConfig {
         choices: Arc::new(choices),
+        partials: settings.partial_results.then(PartialConfig::default),
         ..SessionConfig::default()
     }
 }

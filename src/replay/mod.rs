@@ -117,6 +117,7 @@ impl<'a> Replay<'a> {
         // Nothing is live here: no utterance need ever be shed, nor given up.
         let config = SessionConfig {
             max_jobs: usize::MAX,
+            partials: None,
             ..config
         };
         let mut session = Session::new(config, epoch);
@@ -241,6 +242,8 @@ impl<'a> Replay<'a> {
                     digit.at_ms += self.start.ms;
                     self.report.dtmf.push(digit);
                 }
+                // Nobody waits here for what is not final.
+                Output::Draft { .. } | Output::Partial(_) => {}
                 Output::Stats(_) | Output::Event(_) => {}
                 Output::Closed(legs) => self.report.close(legs, self.start.ms),
             }

@@ -136,6 +136,16 @@ impl Audio {
         u64::try_from(millis).unwrap_or(u64::MAX / 64) * SAMPLES_PER_MS
     }
 
+    /// Where the open utterance begins, and how many samples it has.
+    pub(super) fn speaking(&self) -> Option<(u64, u64)> {
+        self.segmenter.speaking()
+    }
+
+    /// Its samples so far.
+    pub(super) fn so_far(&self) -> Vec<i16> {
+        self.segmenter.so_far()
+    }
+
     /// When the open sentence ends unless audio comes.
     pub(super) fn falls_idle(&self) -> Option<Instant> {
         let is_open = self.has_tail || self.segmenter.is_speaking();

@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::JobId;
 use crate::call::{
     AudioAccount, CallEvent, DtmfDigit, Finding, GapReason, Leg, LegStats, MediaQuality,
-    TranscriptLine,
+    PartialLine, TranscriptLine,
 };
 use crate::speech::{Choices, Recognition, SAMPLES_PER_MS};
 
@@ -64,6 +64,15 @@ pub enum Input<'a> {
         /// The words, or why there are none.
         result: Result<Recognition, GapReason>,
     },
+    /// What was asked for by [`Output::Draft`] is there, or will not be.
+    Drafted {
+        /// The leg.
+        leg: LegIndex,
+        /// As it was asked for.
+        revision: u32,
+        /// The words.
+        result: Option<Recognition>,
+    },
     /// The call is over: no datagram will follow.
     Hangup,
 }
@@ -84,6 +93,19 @@ pub enum Output {
         /// How.
         choices: Arc<Choices>,
     },
+    /// Recognise this, if there is time, and answer with [`Input::Drafted`].
+    Draft {
+        /// Who speaks.
+        leg: LegIndex,
+        /// To be given back with the answer.
+        revision: u32,
+        /// The audio so far.
+        samples: Vec<i16>,
+        /// How.
+        choices: Arc<Choices>,
+    },
+    /// What a party has said so far.
+    Partial(PartialLine),
     /// A line of the transcript, in order.
     Line(TranscriptLine),
     /// Something happened to a leg's media.

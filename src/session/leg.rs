@@ -155,6 +155,22 @@ impl LegMedia {
         mem::take(&mut self.stream.audio.done)
     }
 
+    /// Where the utterance that the party is in begins on the leg's timeline, and how much
+    /// of it there is, in samples.
+    pub(super) fn speaking(&self) -> Option<(u64, u64)> {
+        self.stream.audio.speaking()
+    }
+
+    /// The samples of that utterance so far.
+    pub(super) fn so_far(&self) -> Vec<i16> {
+        self.stream.audio.so_far()
+    }
+
+    /// A place of the leg's timeline on the call's clock, milliseconds.
+    pub(super) fn call_ms(&self, position: u64) -> u64 {
+        (self.stream.audio.origin() + position) / SAMPLES_PER_MS
+    }
+
     /// Start and end of an utterance on the call's clock, milliseconds.
     pub(super) fn call_times(&self, utterance: &Utterance) -> (u64, u64) {
         let origin = self.stream.audio.origin() / SAMPLES_PER_MS;

@@ -14,6 +14,7 @@
 
 mod audio;
 mod doctor;
+mod draft;
 mod io;
 mod jobs;
 mod ledger;
@@ -28,12 +29,16 @@ use std::mem;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::call::{DtmfDigit, GapReason, Leg, LegStats, Suppressed, TranscriptLine, Word};
+use crate::call::{
+    DtmfDigit, GapReason, Leg, LegStats, PartialLine, Suppressed, TranscriptLine, Word,
+};
 use crate::speech::segmenter::SegmenterConfig;
 use crate::speech::{Choices, Recognition, Utterance, guard};
 
 use self::audio::Spoken;
 pub use self::doctor::{Arrival, Expected};
+pub use self::draft::PartialConfig;
+use self::draft::{Draft, Drafted};
 pub use self::io::{Input, LegIndex, LegSnapshot, Output};
 pub use self::jobs::JobId;
 use self::jobs::{JobLedger, Settled};
@@ -47,6 +52,8 @@ pub struct SessionConfig {
     pub depth: Depth,
     /// How its utterances are recognised.
     pub choices: Arc<Choices>,
+    /// When partial results are asked for; `None`: never.
+    pub partials: Option<PartialConfig>,
     /// How long a missing packet is waited for.
     pub reorder_wait: Duration,
     /// Where speech is cut.
@@ -78,6 +85,7 @@ impl Default for SessionConfig {
         Self {
             depth: Depth::Speech,
             choices: Arc::default(),
+            partials: None,
             reorder_wait: Duration::from_millis(120),
             segmenter: SegmenterConfig::default(),
             idle_flush: Duration::from_millis(700),
@@ -94,6 +102,8 @@ pub struct Session {
     config: SessionConfig,
     opened: Instant,
     legs: Vec<LegMedia>,
+    /// Of each leg; none at all where there are no partial results.
+    drafts: Vec<Draft>,
     jobs: JobLedger,
     outputs: VecDeque<Output>,
     next_line: u64,
@@ -122,6 +132,7 @@ impl Session {
             config,
             opened: now,
             legs: Vec::new(),
+            drafts: Vec::new(),
             jobs,
             outputs: VecDeque::new(),
             next_line: 0,
@@ -144,6 +155,9 @@ impl Session {
         self.legs
             .push(LegMedia::new(leg, &self.config, self.opened));
         self.told.push(LegStats::default());
+        if self.config.partials.is_some() {
+            self.drafts.push(Draft::default());
+        }
         LegIndex(self.legs.len() - 1)
     }
 
@@ -199,6 +213,7 @@ impl Session {
                     self.news = true;
                     self.collect(leg.0);
                     self.overhear(now, leg.0);
+                    self.draft(leg.0);
                 }
             }
             // After the end packets still drain from the network; they belong to nobody.
@@ -228,6 +243,11 @@ impl Session {
                 self.news = true;
                 self.jobs.answer(job, result);
             }
+            Input::Drafted {
+                leg,
+                revision,
+                result,
+            } => self.drafted(leg.0, revision, result),
             Input::Hangup => self.hang_up(now),
         }
         self.tell_news();
@@ -354,6 +374,9 @@ impl Session {
             }));
         }
         for Spoken { utterance, audio } in self.legs[index].take_spoken() {
+            if let Some(draft) = self.drafts.get_mut(index) {
+                draft.end();
+            }
             let (start_ms, end_ms) = self.legs[index].call_times(&utterance);
             let Utterance { samples, .. } = utterance;
             if let Some(job) = self.jobs.open(index, start_ms, end_ms, audio) {
@@ -365,6 +388,78 @@ impl Session {
                     choices: Arc::clone(&self.config.choices),
                 });
             }
+        }
+    }
+
+    /// Asks for what a party has said so far, if that is due.
+    fn draft(&mut self, index: usize) {
+        let (Some(config), Some(draft)) = (self.config.partials, self.drafts.get_mut(index)) else {
+            return;
+        };
+        let leg = &self.legs[index];
+        let Some((start, length)) = leg.speaking() else {
+            // An utterance too short to be one has gone without a job.
+            if self.jobs.is_empty() {
+                self.take_draft_back(index);
+            }
+            return;
+        };
+        if let Some(revision) = draft.ask(config, start, length) {
+            self.outputs.push_back(Output::Draft {
+                leg: LegIndex(index),
+                revision,
+                samples: leg.so_far(),
+                choices: Arc::clone(&self.config.choices),
+            });
+        }
+    }
+
+    fn drafted(&mut self, index: usize, revision: u32, result: Option<Recognition>) {
+        let draft = self.drafts.get_mut(index);
+        let Some((draft, start)) = draft.and_then(|draft| {
+            let start = draft.answered(revision)?;
+            Some((draft, start))
+        }) else {
+            return;
+        };
+        let Some(heard) = result.filter(|heard| !heard.text.is_empty()) else {
+            return;
+        };
+        let leg = &self.legs[index];
+        let start_ms = leg.call_ms(start);
+        let end_ms = heard.words.last().map_or(0, |word| word.end_ms);
+        if guard::judge(&heard, end_ms).is_some() {
+            return;
+        }
+        let Drafted {
+            revision,
+            text,
+            stable_words,
+        } = draft.join(&heard.words);
+        self.outputs.push_back(Output::Partial(PartialLine {
+            leg: leg.leg().clone(),
+            start_ms,
+            end_ms: start_ms + end_ms,
+            revision,
+            text,
+            stable_words,
+        }));
+    }
+
+    /// Nothing came of what was shown.
+    fn take_draft_back(&mut self, index: usize) {
+        let Some(draft) = self.drafts.get_mut(index) else {
+            return;
+        };
+        if mem::take(&mut draft.is_shown) {
+            self.outputs.push_back(Output::Partial(PartialLine {
+                leg: self.legs[index].leg().clone(),
+                start_ms: 0,
+                end_ms: 0,
+                revision: 0,
+                text: String::new(),
+                stable_words: 0,
+            }));
         }
     }
 
@@ -397,7 +492,10 @@ impl Session {
             };
             let line = match judged {
                 // The engine heard no words: that is an answer, not a line.
-                Ok((heard, _)) if heard.text.is_empty() => continue,
+                Ok((heard, _)) if heard.text.is_empty() => {
+                    self.take_draft_back(leg);
+                    continue;
+                }
                 Ok((heard, doubt)) => said(line, heard, doubt),
                 Err(reason) => TranscriptLine {
                     gap: Some(reason),
@@ -405,6 +503,9 @@ impl Session {
                 },
             };
             self.next_line += 1;
+            if let Some(draft) = self.drafts.get_mut(leg) {
+                draft.is_shown = false;
+            }
             self.outputs.push_back(Output::Line(line));
         }
         if matches!(self.phase, Phase::Closing(_)) && self.jobs.is_empty() {

@@ -1,4 +1,5 @@
 mod diagnosis;
+mod drafts;
 mod properties;
 
 use std::time::{Duration, Instant};
@@ -17,6 +18,8 @@ struct Rig {
     now: Instant,
     lines: Vec<TranscriptLine>,
     jobs: Vec<(JobId, usize)>,
+    drafts: Vec<(u32, usize)>,
+    partials: Vec<PartialLine>,
     due: Option<Instant>,
     closed: Option<Vec<LegSnapshot>>,
 }
@@ -32,6 +35,8 @@ impl Rig {
             now,
             lines: Vec::new(),
             jobs: Vec::new(),
+            drafts: Vec::new(),
+            partials: Vec::new(),
             due: None,
             closed: None,
         }
@@ -46,6 +51,10 @@ impl Rig {
                     return;
                 }
                 Output::Transcribe { job, samples, .. } => self.jobs.push((job, samples.len())),
+                Output::Draft {
+                    revision, samples, ..
+                } => self.drafts.push((revision, samples.len())),
+                Output::Partial(partial) => self.partials.push(partial),
                 Output::Line(line) => self.lines.push(line),
                 Output::Stats(_) | Output::Event(_) | Output::Digit(_) => {}
                 Output::Closed(legs) => self.closed = Some(legs),

@@ -128,6 +128,17 @@ impl Segmenter {
         matches!(self.state, State::Speech { .. })
     }
 
+    /// Where the open utterance begins, and how many samples it has.
+    pub fn speaking(&self) -> Option<(u64, u64)> {
+        self.is_speaking()
+            .then(|| (self.held_start, self.held.len() as u64))
+    }
+
+    /// What is held: of an open utterance, its samples so far.
+    pub fn so_far(&self) -> Vec<i16> {
+        self.held.to_vec()
+    }
+
     /// Takes samples in -1.0..=1.0 (others are clamped) and appends the
     /// utterances they complete to `done`.
     pub fn push(&mut self, samples: &[f32], done: &mut Vec<Utterance>) {

@@ -201,6 +201,7 @@ impl CallService for Fake {
             call_id: call.clone(),
             complete: false,
             lines,
+            partials: Vec::new(),
         })
     }
 

@@ -152,6 +152,9 @@ impl Desk {
         while let Some(MediaEvent { call: media, kind }) = events.recv().await {
             match kind {
                 MediaEventKind::Line(line) => self.book(|book| book.line(&media, line)),
+                MediaEventKind::Partial(partial) => {
+                    self.book(|book| book.partial(&media, partial));
+                }
                 MediaEventKind::Digit(key) => self.book(|book| {
                     if let Some(call) = book.call_of(&media) {
                         book.digit(&call, clock::now(), key.digit, key.duration_ms, key.leg);

@@ -124,9 +124,15 @@ impl CallService for Desk {
                 .map_or(entry.record.lines, |line| line.seq);
             let wanted = entry.lines().iter().filter(|line| line.seq >= from_seq);
             let complete = !entry.record.status.is_open();
-            Some((first, wanted.cloned().collect::<Vec<_>>(), complete))
+            let partials = entry.partials().to_vec();
+            Some((
+                first,
+                wanted.cloned().collect::<Vec<_>>(),
+                partials,
+                complete,
+            ))
         });
-        let Some((first_here, here, complete)) = here else {
+        let Some((first_here, here, partials, complete)) = here else {
             return self.stored_transcript(call, from_seq).await;
         };
         let mut lines: Vec<TranscriptLine> = Vec::new();
@@ -143,6 +149,7 @@ impl CallService for Desk {
             call_id,
             complete,
             lines,
+            partials,
         })
     }
 
@@ -414,6 +421,7 @@ impl Desk {
             call_id: call.clone(),
             complete,
             lines,
+            partials: Vec::new(),
         })
     }
 

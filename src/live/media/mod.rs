@@ -27,7 +27,7 @@ use crossbeam_channel::{Sender, TrySendError, bounded};
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
-use crate::call::{CallEvent, CallId, DtmfDigit, Leg, TranscriptLine};
+use crate::call::{CallEvent, CallId, DtmfDigit, Leg, PartialLine, TranscriptLine};
 use crate::capture::Tap;
 use crate::play::PlayReport;
 use crate::recognition::pool::{Pool, PoolHandle};
@@ -87,6 +87,8 @@ pub struct MediaEvent {
 pub enum MediaEventKind {
     /// A line of the transcript, in order.
     Line(TranscriptLine),
+    /// What a party has said so far; empty: nothing came of it.
+    Partial(PartialLine),
     /// Something happened to a leg's media.
     Event(CallEvent),
     /// A party pressed a key, by its packets.

@@ -26,6 +26,7 @@ use crate::capture::Tap;
 use crate::recognition::pool::{Answer, PoolHandle, Unrecognised};
 use crate::recognition::{Speaker, Task, Urgency};
 use crate::session::{Input, JobId, LegIndex, Output, Session, SessionConfig};
+use crate::speech::Choices;
 
 pub use self::counters::MediaCounters;
 use self::residents::Residents;
@@ -43,7 +44,14 @@ pub(super) struct RoomConfig {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ticket {
     session: SessionKey,
-    job: JobId,
+    ask: Ask,
+}
+
+/// What a session asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ask {
+    Job(JobId),
+    Draft { leg: LegIndex, revision: u32 },
 }
 
 /// A leg of a call in a room.
@@ -257,7 +265,19 @@ impl Room {
 
     /// A recognition job was answered.
     pub(super) fn answer(&mut self, now: Instant, answer: Answer<Ticket>) {
-        let Ticket { session, job } = answer.ticket;
+        let Ticket { session, ask } = answer.ticket;
+        let job = match ask {
+            Ask::Job(job) => job,
+            Ask::Draft { leg, revision } => {
+                let result = answer.result.ok();
+                let input = Input::Drafted {
+                    leg,
+                    revision,
+                    result,
+                };
+                return self.feed(now, session, input);
+            }
+        };
         let result = answer.result.map_err(|error| {
             tracing::warn!(%error, "an utterance could not be recognised");
             match error {
@@ -477,14 +497,12 @@ impl Room {
                     samples,
                     choices,
                 } => {
-                    let task = Task {
-                        samples,
-                        choices,
-                        urgency: Urgency::Final,
-                        speaker: Speaker::new(key.among_all(self.config.number), leg.place()),
-                        spoken: now,
+                    let room = self.config.number;
+                    let task = task(key, room, leg, (samples, choices), Urgency::Final, now);
+                    let ticket = Ticket {
+                        session: key,
+                        ask: Ask::Job(job),
                     };
-                    let ticket = Ticket { session: key, job };
                     if self.pool.offer(ticket, task, &self.reply).is_err() {
                         tracing::warn!(%call, "the recognition queue is full; an utterance has no text");
                         let result = Err(GapReason::OverloadShed);
@@ -494,6 +512,29 @@ impl Room {
                     }
                     continue;
                 }
+                Output::Draft {
+                    leg,
+                    revision,
+                    samples,
+                    choices,
+                } => {
+                    let room = self.config.number;
+                    let task = task(key, room, leg, (samples, choices), Urgency::Partial, now);
+                    let ticket = Ticket {
+                        session: key,
+                        ask: Ask::Draft { leg, revision },
+                    };
+                    if self.pool.offer(ticket, task, &self.reply).is_err() {
+                        let input = Input::Drafted {
+                            leg,
+                            revision,
+                            result: None,
+                        };
+                        resident.session.handle(now, input);
+                    }
+                    continue;
+                }
+                Output::Partial(partial) => MediaEventKind::Partial(partial),
                 Output::Line(line) => MediaEventKind::Line(line),
                 Output::Event(event) => {
                     let leg = event.leg.as_ref().map_or("", Leg::as_str);
@@ -517,6 +558,24 @@ impl Room {
         } else {
             self.residents.reschedule(key);
         }
+    }
+}
+
+/// What the pool is asked for a leg.
+fn task(
+    key: SessionKey,
+    room: usize,
+    leg: LegIndex,
+    (samples, choices): (Vec<i16>, Arc<Choices>),
+    urgency: Urgency,
+    now: Instant,
+) -> Task {
+    Task {
+        samples,
+        choices,
+        urgency,
+        speaker: Speaker::new(key.among_all(room), leg.place()),
+        spoken: now,
     }
 }
 

@@ -245,7 +245,11 @@ impl Ends {
         for event in room.take_events() {
             match event.kind {
                 // Newer ones follow, and `Closed` brings the last.
-                MediaEventKind::Stats(_) if self.outbox.len() >= OUTBOX => continue,
+                MediaEventKind::Stats(_) | MediaEventKind::Partial(_)
+                    if self.outbox.len() >= OUTBOX =>
+                {
+                    continue;
+                }
                 MediaEventKind::Played(PlayReport {
                     event: PlayEvent::Progress,
                     ..

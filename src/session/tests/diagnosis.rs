@@ -55,7 +55,7 @@ impl Pair {
                 }
                 Output::Event(event) => self.events.push(event),
                 Output::Stats(legs) | Output::Closed(legs) => self.told = legs,
-                Output::Line(_) | Output::Digit(_) => {}
+                Output::Line(_) | Output::Digit(_) | Output::Draft { .. } | Output::Partial(_) => {}
             }
         }
     }

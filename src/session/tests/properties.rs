@@ -144,6 +144,7 @@ struct Checked {
     datagrams: Vec<u64>,
     hung_up: bool,
     closed: Option<Vec<LegSnapshot>>,
+    drafts: Vec<(LegIndex, u32)>,
 }
 
 impl Checked {
@@ -174,6 +175,7 @@ impl Checked {
             datagrams: vec![0; 3],
             hung_up: false,
             closed: None,
+            drafts: Vec::new(),
         }
     }
 
@@ -196,6 +198,16 @@ impl Checked {
                     assert!(!self.jobs.contains(&job));
                     self.jobs.push(job);
                 }
+                Output::Draft {
+                    leg,
+                    revision,
+                    samples,
+                    ..
+                } => {
+                    assert!((1..=MAX_SAMPLES).contains(&samples.len()));
+                    self.drafts.push((leg, revision));
+                }
+                Output::Partial(partial) => self.check_partial(&partial),
                 Output::Line(line) => self.check_line(&line),
                 Output::Stats(_) | Output::Event(_) | Output::Digit(_) => {
                     assert!(self.closed.is_none())
@@ -210,6 +222,44 @@ impl Checked {
         for leg in self.session.snapshots() {
             assert!(leg.audio.is_conserved(), "{:?}", leg.audio);
         }
+    }
+
+    /// Answers what was asked for first, as the pool may at any later time.
+    fn answer_draft(&mut self) {
+        if self.drafts.is_empty() {
+            return;
+        }
+        let (leg, revision) = self.drafts.remove(0);
+        let word = Word {
+            text: format!("word{}", revision % 3),
+            start_ms: 0,
+            end_ms: 500,
+            probability: 0.5,
+        };
+        let result = (revision % 4 > 0).then(|| Recognition {
+            text: word.text.clone(),
+            words: vec![word],
+            ..Recognition::default()
+        });
+        let input = Input::Drafted {
+            leg,
+            revision,
+            result,
+        };
+        self.input_at(self.now, input);
+    }
+
+    fn check_partial(&mut self, partial: &PartialLine) {
+        assert!(self.closed.is_none(), "a partial after the end");
+        if partial.text.is_empty() {
+            return;
+        }
+        let end = self.ends.get(partial.leg.as_str()).copied();
+        // A forced cut may fall within a millisecond.
+        assert!(
+            partial.start_ms + 1 >= end.unwrap_or_default(),
+            "{partial:?} after its line, which ends at {end:?}"
+        );
     }
 
     fn check_line(&mut self, line: &TranscriptLine) {
@@ -227,6 +277,9 @@ impl Checked {
     }
 
     fn datagram_at(&mut self, now: Instant, n: usize, bytes: &[u8]) {
+        if self.datagrams[n].is_multiple_of(3) {
+            self.answer_draft();
+        }
         let leg = self.legs[n].0;
         if !self.hung_up {
             self.datagrams[n] += 1;
@@ -375,7 +428,11 @@ proptest! {
         max_jobs in 1..6usize,
     ) {
         let voice = speech();
-        let mut checked = Checked::new(SessionConfig { max_jobs, ..SessionConfig::default() });
+        let mut checked = Checked::new(SessionConfig {
+            max_jobs,
+            partials: Some(PartialConfig::default()),
+            ..SessionConfig::default()
+        });
         for op in ops {
             checked.run(op, &voice);
         }

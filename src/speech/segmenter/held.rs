@@ -65,6 +65,18 @@ impl Held {
         self.recent.compact(capacity);
     }
 
+    /// A copy of all of them.
+    pub(super) fn to_vec(&self) -> Vec<i16> {
+        let recent = self.recent.to_vec();
+        let Some(packed) = &self.packed else {
+            return recent;
+        };
+        let mut samples = Vec::with_capacity(packed.len() + recent.len());
+        packed.unpack(recent.iter().copied(), &mut samples);
+        samples.extend(recent);
+        samples
+    }
+
     /// Takes all of them out.
     pub(super) fn take(&mut self) -> Vec<i16> {
         let Self { packed, recent } = mem::replace(self, Self::new());
@@ -131,6 +143,13 @@ impl Recent {
         match self {
             Self::Any(samples) => samples,
             Self::Quiet(_) => unreachable!("it has just been widened"),
+        }
+    }
+
+    fn to_vec(&self) -> Vec<i16> {
+        match self {
+            Self::Any(samples) => samples.iter().copied().collect(),
+            Self::Quiet(samples) => samples.iter().copied().map(i16::from).collect(),
         }
     }
 
@@ -220,6 +239,7 @@ mod tests {
                     }
                 }
                 prop_assert_eq!(held.len(), model.len());
+                prop_assert_eq!(&held.to_vec(), &model);
             }
             prop_assert_eq!(held.take(), model);
             prop_assert_eq!(held.len(), 0);

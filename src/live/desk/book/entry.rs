@@ -1,5 +1,6 @@
 //! One call as the desk holds it.
 
+mod drafting;
 mod playing;
 
 use std::time::{Duration, Instant};
@@ -11,7 +12,7 @@ use super::capture::left_behind;
 use super::record::{add, leg_record, millis, push_event, push_note};
 use crate::call::{
     CallEvent, CallId, CallRecord, CallStatus, ChannelStateChange, DtmfDigit, EndReason, GapReason,
-    Leg, Origin, TranscriptLine,
+    Leg, Origin, PartialLine, TranscriptLine,
 };
 use crate::session::LegSnapshot;
 use crate::store::Write;
@@ -68,6 +69,7 @@ pub(crate) struct Entry {
     opened: Instant,
     /// The newest lines, without holes; older ones are in the store.
     lines: Vec<TranscriptLine>,
+    partials: Vec<PartialLine>,
     dtmf: Vec<DtmfDigit>,
     /// Those that media threads work on, in order; all but the last have been hung up.
     stints: Vec<Stint>,
@@ -107,6 +109,7 @@ impl Entry {
             held: Held::Nothing,
             opened: now,
             lines: Vec::new(),
+            partials: Vec::new(),
             dtmf: Vec::new(),
             stints: Vec::new(),
             base: Vec::new(),
@@ -315,6 +318,7 @@ impl Entry {
         let shift_ms = self.shift_of(self.zero_of(media));
         line.seq = self.record.lines;
         line.shift(shift_ms);
+        self.drop_partial(&line);
         self.record.lines += 1;
         if self.lines.len() == MAX_LINES {
             // What is no longer here must be in the store, whatever its number there.

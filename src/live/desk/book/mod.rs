@@ -20,7 +20,8 @@ use jiff::Timestamp;
 
 pub(crate) use self::entry::{Entry, Held, History, Stint};
 use crate::call::{
-    CallEvent, CallId, CallStatus, EndReason, GapReason, Leg, Origin, Playback, TranscriptLine,
+    CallEvent, CallId, CallStatus, EndReason, GapReason, Leg, Origin, PartialLine, Playback,
+    TranscriptLine,
 };
 use crate::play::PlayReport;
 use crate::session::LegSnapshot;
@@ -269,6 +270,17 @@ impl CallBook {
         } = self;
         if let Some(entry) = live.get(media).and_then(|call| open.get_mut(call)) {
             entry.line(media, line, writes);
+        }
+    }
+
+    /// What a party has said so far.
+    pub(crate) fn partial(&mut self, media: &CallId, partial: PartialLine) {
+        if let Some(entry) = self
+            .live
+            .get(media)
+            .and_then(|call| self.open.get_mut(call))
+        {
+            entry.partial(media, partial);
         }
     }
 

@@ -450,7 +450,7 @@ fn a_tick_that_comes_late_changes_nothing() {
         }
         let events = rig.room.take_events().into_iter();
         let told = events.filter_map(|event| match event.kind {
-            MediaEventKind::Stats(_) | MediaEventKind::Idle => None,
+            MediaEventKind::Stats(_) | MediaEventKind::Partial(_) | MediaEventKind::Idle => None,
             told => Some(format!("{told:?}")),
         });
         told.collect::<Vec<_>>()

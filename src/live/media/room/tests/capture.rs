@@ -190,6 +190,7 @@ impl Taped {
                 MediaEventKind::Line(line) => self.lines.push(line),
                 MediaEventKind::Closed(legs) => self.legs = Some(legs),
                 MediaEventKind::Stats(_)
+                | MediaEventKind::Partial(_)
                 | MediaEventKind::Event(_)
                 | MediaEventKind::Digit(_)
                 | MediaEventKind::Played(_)
