@@ -8,6 +8,7 @@ mod capture;
 mod formats;
 mod lifecycle;
 mod limit;
+mod live_text;
 mod play;
 mod ports;
 mod stasis;

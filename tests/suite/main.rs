@@ -28,3 +28,4 @@ mod rtp_ports;
 mod start_refusals;
 mod store_contract;
 mod store_outage;
+mod word_times;

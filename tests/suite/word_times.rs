@@ -1,0 +1,120 @@
+//! When words are said, against what the synthesiser that said them knows.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot be set up has failed"
+)]
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use asterscribe::speech::model::Model;
+use asterscribe::speech::whisper::Whisper;
+use asterscribe::speech::{Choices, SAMPLES_PER_MS, Transcriber};
+use asterscribe_codecs::{AudioDecoder, g711};
+use asterscribe_testkit::wav::Sound;
+use asterscribe_testkit::{fixture, page};
+use serde_json::Value;
+
+/// Octets of µ-law in a packet, 20 ms.
+const PACKET: usize = 160;
+
+/// Silence around a sentence, as the segmenter leaves some.
+const MARGIN_MS: u64 = 240;
+
+/// How far off the begin of a word may be.
+const NEAR_MS: i64 = 150;
+
+/// What the synthesiser knows: prompt → its words and when each begins, milliseconds.
+pub(crate) fn truth() -> BTreeMap<String, Vec<(String, i64)>> {
+    let file = fs::read_to_string(fixture::path("prompts/word-times.json")).unwrap();
+    let prompts: BTreeMap<String, Value> = serde_json::from_str(&file).unwrap();
+    let word = |word: &Value| {
+        let text = word["word"].as_str().unwrap().to_owned();
+        (text, word["start_ms"].as_i64().unwrap())
+    };
+    let words = |words: Value| words.as_array().unwrap().iter().map(word).collect();
+    prompts
+        .into_iter()
+        .map(|(name, times)| (name, words(times)))
+        .collect()
+}
+
+/// How far the begins of words are off, milliseconds.
+pub(crate) struct Errors(Vec<i64>);
+
+impl Errors {
+    pub(crate) fn new(mut errors: Vec<i64>) -> Self {
+        errors.sort_unstable_by_key(|error| error.abs());
+        Self(errors)
+    }
+
+    pub(crate) fn near(&self) -> usize {
+        self.0.iter().filter(|error| error.abs() <= NEAR_MS).count()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// How far off at most the nearest part of them is.
+    pub(crate) fn within(&self, percent: usize) -> i64 {
+        self.0[(self.0.len() * percent / 100).min(self.0.len() - 1)].abs()
+    }
+}
+
+#[test]
+fn nine_words_of_ten_begin_within_150_ms_of_where_they_were_said() {
+    let whisper = Whisper::load(Model::demo().unwrap()).unwrap();
+    let mut worker = whisper.worker().unwrap();
+    let mut errors = Vec::new();
+    for (prompt, said) in truth() {
+        let audio = through_a_telephone(&prompt);
+        let heard = worker.transcribe(&audio, &Choices::default()).unwrap();
+        let texts: Vec<_> = heard.words.iter().map(|word| word.text.as_str()).collect();
+        let said_texts: Vec<_> = said.iter().map(|(word, _)| word.as_str()).collect();
+        if texts != said_texts {
+            println!("{prompt}: {texts:?}");
+            continue;
+        }
+        for (word, (_, start_ms)) in heard.words.iter().zip(&said) {
+            assert!(word.start_ms <= word.end_ms, "{word:?}");
+            let begun = i64::try_from(word.start_ms).unwrap() - i64::try_from(MARGIN_MS).unwrap();
+            errors.push(begun - start_ms);
+        }
+    }
+    let errors = Errors::new(errors);
+    let (near, all) = (errors.near(), errors.len());
+    println!("{near} of {all} near; {:?}", errors.0);
+    assert!(all > 50, "too little was heard to judge by");
+    assert!(near * 10 >= all * 9, "{near} of {all}");
+    page::assert_row(
+        "docs/words.md",
+        "12 prompts as µ-law, on the utterance's clock",
+        &[
+            &format!("{near} of {all}"),
+            &format!("{} ms", errors.within(50)),
+            &format!("{} ms", errors.within(90)),
+        ],
+    );
+}
+
+/// A prompt with silence around it, as it is after µ-law at 8 kHz.
+fn through_a_telephone(prompt: &str) -> Vec<i16> {
+    let sound = Sound::read(&fixture::path(&format!("prompts/{prompt}.wav"))).unwrap();
+    let coded: Vec<u8> = sound
+        .samples
+        .iter()
+        .map(|&s| g711::encode_ulaw(s))
+        .collect();
+    let margin = usize::try_from(MARGIN_MS * SAMPLES_PER_MS).unwrap();
+    let (mut decoder, mut audio) = (AudioDecoder::new(), vec![0.0; margin]);
+    for packet in coded.chunks(PACKET) {
+        decoder.decode(0, packet, &mut audio).unwrap();
+    }
+    decoder.flush(&mut audio);
+    audio.resize(audio.len() + margin, 0.0);
+    audio
+        .iter()
+        .map(|sample| (sample * 32768.0) as i16)
+        .collect()
+}
