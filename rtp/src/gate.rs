@@ -169,13 +169,6 @@ impl<K: Copy + Eq> Gate<K> {
         }
     }
 
-    /// Reads, for nothing but that it is then at hand, what is known of a source.
-    pub fn glance(&self, from: SocketAddr) -> u64 {
-        let named = self.named.get(&canonical(from));
-        let ssrc = named.and_then(|named| named.ssrc);
-        ssrc.map_or(0, |ssrc| ssrc.0.into())
-    }
-
     /// Judges one datagram. Every datagram is counted exactly once.
     pub fn route(&mut self, now: Instant, from: SocketAddr, bytes: &[u8]) -> Route<K> {
         self.judge(now, from, bytes, None)

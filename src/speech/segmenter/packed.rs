@@ -63,15 +63,18 @@ impl Packed {
         for (even, pair) in here.iter_mut().zip(pairs) {
             *even = pair[0];
         }
-        let guesses = guess_odd(&evens);
         let first = self.before.len();
-        for start in (0..PAIRS).step_by(GROUP) {
-            let even = std::array::from_fn(|n| {
-                let at = first + start + n;
-                evens[at].wrapping_sub(guess_even(evens[at - 1]))
-            });
-            let odd = std::array::from_fn(|n| pairs[start + n][1].wrapping_sub(guesses[start + n]));
-            self.write(&even, &odd);
+        let (mut even, mut odd) = ([0; PAIRS], guess_odd(&evens));
+        let neighbours = evens[first - 1..].iter().zip(&evens[first..]);
+        for (even, (before, here)) in even.iter_mut().zip(neighbours) {
+            *even = here.wrapping_sub(guess_even(*before));
+        }
+        for (odd, pair) in odd.iter_mut().zip(pairs) {
+            *odd = pair[1].wrapping_sub(*odd);
+        }
+        let groups = even.as_chunks().0.iter().zip(odd.as_chunks().0);
+        for (even, odd) in groups {
+            self.write(even, odd);
         }
         self.before.copy_from_slice(&evens[PAIRS..PAIRS + first]);
         self.len += BLOCK;
@@ -126,7 +129,7 @@ impl Packed {
         let widths = [width(even), width(odd)];
         chunk.push(widths[0] << 4 | widths[1]);
         for (values, width) in [even, odd].into_iter().zip(widths) {
-            write(values, bits(width), chunk);
+            write(values, width, chunk);
         }
     }
 }
@@ -141,20 +144,23 @@ impl Packed {
 
 /// An even sample, by the one before it.
 fn guess_even(before: i16) -> i16 {
-    before / 32 * 25
+    before - (before >> 2)
 }
 
 /// The odd samples of a block. The same window always gives the same: the
 /// additions are in this order, whatever the compiler makes of them.
 fn guess_odd(evens: &[i16; WINDOW]) -> [i16; PAIRS] {
-    let evens = evens.map(f32::from);
+    let mut wide = [0.0f32; WINDOW];
+    for (wide, even) in wide.iter_mut().zip(evens) {
+        *wide = f32::from(*even);
+    }
     let mut guesses = [0; PAIRS];
     let (parts, _) = guesses.as_chunks_mut::<LANES>();
     for (part, start) in parts.iter_mut().zip((0..).step_by(LANES)) {
         let mut sums = [0.0f32; LANES];
         for (distance, tap) in TAPS.iter().enumerate() {
-            let left = &evens[start + TAPS.len() - 1 - distance..][..LANES];
-            let right = &evens[start + TAPS.len() + distance..][..LANES];
+            let left = &wide[start + TAPS.len() - 1 - distance..][..LANES];
+            let right = &wide[start + TAPS.len() + distance..][..LANES];
             for (sum, (left, right)) in sums.iter_mut().zip(left.iter().zip(right)) {
                 *sum += tap * (left + right);
             }
@@ -176,42 +182,76 @@ fn width(values: &[i16; GROUP]) -> u8 {
     (17 - all.leading_zeros() as u8).min(15)
 }
 
-fn bits(width: u8) -> u32 {
-    if width == 15 { 16 } else { width.into() }
+/// Calls a function that is compiled for each width, so that no shift depends on the one before.
+macro_rules! by_width {
+    ($width:expr, $function:ident($($argument:expr),*)) => {
+        match $width {
+            0 => $function::<0>($($argument),*),
+            1 => $function::<1>($($argument),*),
+            2 => $function::<2>($($argument),*),
+            3 => $function::<3>($($argument),*),
+            4 => $function::<4>($($argument),*),
+            5 => $function::<5>($($argument),*),
+            6 => $function::<6>($($argument),*),
+            7 => $function::<7>($($argument),*),
+            8 => $function::<8>($($argument),*),
+            9 => $function::<9>($($argument),*),
+            10 => $function::<10>($($argument),*),
+            11 => $function::<11>($($argument),*),
+            12 => $function::<12>($($argument),*),
+            13 => $function::<13>($($argument),*),
+            14 => $function::<14>($($argument),*),
+            _ => $function::<16>($($argument),*),
+        }
+    };
 }
 
-/// The lowest `bits` bits of each, the first in the lowest place. Without a
-/// branch: the processor could not foresee where a byte is full.
-fn write(values: &[i16; GROUP], bits: u32, out: &mut Vec<u8>) {
-    let mask = (1 << bits) - 1;
-    let mut bytes = [0; 2 * GROUP + 4];
-    let (mut word, mut filled, mut at) = (0u32, 0, 0);
-    for value in values {
-        word |= (u32::from(value.cast_unsigned()) & mask) << filled;
-        bytes[at..at + 4].copy_from_slice(&word.to_le_bytes());
-        filled += bits;
-        at += (filled / 8) as usize;
-        word >>= filled / 8 * 8;
-        filled %= 8;
-    }
-    out.extend(&bytes[..at]);
+fn write(values: &[i16; GROUP], width: u8, out: &mut Vec<u8>) {
+    by_width!(width, write_bits(values, out));
 }
 
 /// What [`write`] wrote, and what is behind it.
 fn read(width: u8, bytes: &[u8]) -> ([i16; GROUP], &[u8]) {
-    let bits = bits(width);
-    let (mine, rest) = bytes.split_at(bytes.len().min(2 * bits as usize));
-    if bits == 0 {
-        return ([0; GROUP], rest);
+    by_width!(width, read_bits(bytes))
+}
+
+/// The lowest `BITS` bits of each, the first in the lowest place.
+fn write_bits<const BITS: usize>(values: &[i16; GROUP], out: &mut Vec<u8>) {
+    let mut words = [0u64; GROUP / 4 + 1];
+    for (n, value) in values.iter().enumerate() {
+        let low = u64::from(value.cast_unsigned()) & ((1 << BITS) - 1);
+        let (word, place) = (n * BITS / 64, n * BITS % 64);
+        words[word] |= low << place;
+        if place + BITS > 64 {
+            words[word + 1] |= low >> (64 - place);
+        }
     }
-    let mut bytes = [0; 2 * GROUP + 4];
+    let mut bytes = [0; 2 * GROUP];
+    for (bytes, word) in bytes.as_chunks_mut::<8>().0.iter_mut().zip(words) {
+        *bytes = word.to_le_bytes();
+    }
+    out.extend(&bytes[..2 * BITS]);
+}
+
+fn read_bits<const BITS: usize>(bytes: &[u8]) -> ([i16; GROUP], &[u8]) {
+    let (mine, rest) = bytes.split_at(bytes.len().min(2 * BITS));
+    let mut bytes = [0; 2 * GROUP];
     bytes[..mine.len()].copy_from_slice(mine);
+    let mut words = [0u64; GROUP / 4 + 1];
+    for (word, bytes) in words.iter_mut().zip(bytes.as_chunks::<8>().0) {
+        *word = u64::from_le_bytes(*bytes);
+    }
     let values = std::array::from_fn(|n| {
-        let first = n * bits as usize;
-        let word = bytes[first / 8..].first_chunk().copied();
-        let word = u32::from_le_bytes(word.unwrap_or_default()) >> (first % 8);
+        let (word, place) = (n * BITS / 64, n * BITS % 64);
+        let mut value = words[word] >> place;
+        if place + BITS > 64 {
+            value |= words[word + 1] << (64 - place);
+        }
         // What is above it falls off, and its sign moves to its place and back.
-        ((word << (16 - bits)) as u16).cast_signed() >> (16 - bits)
+        match BITS {
+            0 => 0,
+            _ => ((value << (16 - BITS)) as u16).cast_signed() >> (16 - BITS),
+        }
     });
     (values, rest)
 }
@@ -253,7 +293,7 @@ mod tests {
         fn a_group_of_any_width_comes_out(values: [i16; GROUP], shift in 0..16u32) {
             let values = values.map(|value| value >> shift);
             let mut bytes = Vec::new();
-            write(&values, bits(width(&values)), &mut bytes);
+            write(&values, width(&values), &mut bytes);
             bytes.push(0xAB);
             prop_assert_eq!(read(width(&values), &bytes), (values, &[0xAB][..]));
         }
