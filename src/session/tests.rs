@@ -5,6 +5,7 @@ mod properties;
 use std::time::{Duration, Instant};
 
 use super::*;
+use crate::call::{PartialLine, TranscriptLine};
 use crate::clock;
 use crate::speech::Recognition;
 

@@ -2,6 +2,9 @@
 //!
 //! Its argument is a folder. A file `next` in it names the fault that the next job,
 //! whichever process gets it, is answered with; each line is one job's.
+//!
+//! With the argument `slow` every job takes a second longer, with `echo` no model is asked:
+//! what is heard is what the first two samples say.
 
 use std::fs;
 use std::io;
@@ -15,9 +18,13 @@ use asterscribe::speech::{Choices, Recognition, TranscribeError, Transcriber};
 
 fn main() -> io::Result<()> {
     let Some(folder) = std::env::args_os().nth(1).map(PathBuf::from) else {
-        return Err(io::Error::other("faulty_worker FOLDER"));
+        return Err(io::Error::other("faulty_worker FOLDER | slow | echo"));
     };
     worker::run_with(move |start| {
+        if folder.as_os_str() == "echo" {
+            let echo: Box<MakeEngine> = Box::new(|| Ok(Box::new(Echo)));
+            return Ok(echo);
+        }
         let make = worker::load(start)?;
         let faulty: Box<MakeEngine> = Box::new(move || {
             let (engine, folder) = (make()?, folder.clone());
@@ -25,6 +32,18 @@ fn main() -> io::Result<()> {
         });
         Ok(faulty)
     })
+}
+
+/// Hears numbers.
+struct Echo;
+
+impl Transcriber for Echo {
+    fn transcribe(&mut self, samples: &[i16], _: &Choices) -> Result<Recognition, TranscribeError> {
+        Ok(Recognition {
+            text: format!("call {} utterance {}", samples[0], samples[1]),
+            ..Recognition::default()
+        })
+    }
 }
 
 struct Faulty {
@@ -38,7 +57,12 @@ impl Transcriber for Faulty {
         samples: &[i16],
         choices: &Choices,
     ) -> Result<Recognition, TranscribeError> {
-        match take_fault(&self.folder).as_deref() {
+        let fault = if self.folder.as_os_str() == "slow" {
+            Some("slow".to_owned())
+        } else {
+            take_fault(&self.folder)
+        };
+        match fault.as_deref() {
             None => self.engine.transcribe(samples, choices),
             Some("panic") => panic!("told to"),
             Some("abort") => process::abort(),

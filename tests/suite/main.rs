@@ -20,6 +20,8 @@ mod hostile_udp;
 mod media_doctor;
 mod play;
 mod recognition_faults;
+mod recognition_load;
+mod recognition_privacy;
 mod replay_captures;
 mod replay_formats;
 mod replay_golden;

@@ -66,7 +66,7 @@ impl Rig {
 }
 
 /// Built with the tests of the workspace, as an example of this package.
-fn faulty_worker() -> PathBuf {
+pub(crate) fn faulty_worker() -> PathBuf {
     let folder = Path::new(BINARY).parent().unwrap();
     let program = folder.join("examples/faulty_worker");
     assert!(

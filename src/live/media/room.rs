@@ -3,6 +3,7 @@
 //! A datagram costs what its session does with it at once; what the session
 //! then wants, its timers and its counters are looked at once a tick.
 
+mod asking;
 mod counters;
 mod observe;
 mod playing;
@@ -20,13 +21,12 @@ use crossbeam_channel::Sender;
 use super::capture::Recorder;
 use super::play::Players;
 use super::{AddLeg, Command, LegRefused, MediaEvent, MediaEventKind, OpenCall};
-use crate::call::{CallId, GapReason, Leg};
+use crate::call::CallId;
 use crate::capture::Tap;
-use crate::recognition::pool::{Answer, PoolHandle, Unrecognised};
-use crate::recognition::{Speaker, Task, Urgency};
-use crate::session::{Input, JobId, LegIndex, Output, Session, SessionConfig};
-use crate::speech::Choices;
+use crate::recognition::pool::{Answer, PoolHandle};
+use crate::session::{Input, LegIndex, Session, SessionConfig};
 
+pub use self::asking::Ticket;
 pub use self::counters::MediaCounters;
 use self::residents::Residents;
 pub(super) use self::residents::SessionKey;
@@ -37,20 +37,6 @@ pub(super) struct RoomConfig {
     pub(super) session: SessionConfig,
     /// Which of the media threads' rooms it is.
     pub(super) number: usize,
-}
-
-/// Whose a recognition job is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ticket {
-    session: SessionKey,
-    ask: Ask,
-}
-
-/// What a session asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Ask {
-    Job(JobId),
-    Draft { leg: LegIndex, revision: u32 },
 }
 
 /// A leg of a call in a room.
@@ -259,31 +245,6 @@ impl Room {
         }
     }
 
-    /// A recognition job was answered.
-    pub(super) fn answer(&mut self, now: Instant, answer: Answer<Ticket>) {
-        let Ticket { session, ask } = answer.ticket;
-        let job = match ask {
-            Ask::Job(job) => job,
-            Ask::Draft { leg, revision } => {
-                let result = answer.result.ok();
-                let input = Input::Drafted {
-                    leg,
-                    revision,
-                    result,
-                };
-                return self.feed(now, session, input);
-            }
-        };
-        let result = answer.result.map_err(|error| {
-            tracing::warn!(%error, "an utterance could not be recognised");
-            match error {
-                Unrecognised::TooOld => GapReason::OverloadShed,
-                Unrecognised::Failed(_) | Unrecognised::Replaced => GapReason::RecognitionFailed,
-            }
-        });
-        self.feed(now, session, Input::Recognised { job, result });
-    }
-
     /// Runs whatever is due, and does what the calls want.
     pub(super) fn tick(&mut self, now: Instant) {
         self.gate.expire(now);
@@ -471,107 +432,6 @@ impl Room {
             self.deaf.push(key);
             self.events.push(closed_without_stats(resident.call));
         }
-    }
-
-    /// Does what a session wants until it waits.
-    fn pump(&mut self, key: SessionKey, now: Instant) {
-        let Some(resident) = self.residents.get_mut(key) else {
-            return;
-        };
-        resident.touched = false;
-        let call = &resident.call;
-        let mut closed = false;
-        loop {
-            let kind = match resident.session.poll() {
-                Output::Wait(due) => {
-                    resident.due = due;
-                    break;
-                }
-                Output::Transcribe {
-                    job,
-                    leg,
-                    samples,
-                    choices,
-                } => {
-                    let room = self.config.number;
-                    let task = task(key, room, leg, (samples, choices), Urgency::Final, now);
-                    let ticket = Ticket {
-                        session: key,
-                        ask: Ask::Job(job),
-                    };
-                    if self.pool.offer(ticket, task, &self.reply).is_err() {
-                        tracing::warn!(%call, "the recognition queue is full; an utterance has no text");
-                        let result = Err(GapReason::OverloadShed);
-                        resident
-                            .session
-                            .handle(now, Input::Recognised { job, result });
-                    }
-                    continue;
-                }
-                Output::Draft {
-                    leg,
-                    revision,
-                    samples,
-                    choices,
-                } => {
-                    let room = self.config.number;
-                    let task = task(key, room, leg, (samples, choices), Urgency::Partial, now);
-                    let ticket = Ticket {
-                        session: key,
-                        ask: Ask::Draft { leg, revision },
-                    };
-                    if self.pool.offer(ticket, task, &self.reply).is_err() {
-                        let input = Input::Drafted {
-                            leg,
-                            revision,
-                            result: None,
-                        };
-                        resident.session.handle(now, input);
-                    }
-                    continue;
-                }
-                Output::Partial(partial) => MediaEventKind::Partial(partial),
-                Output::Line(line) => MediaEventKind::Line(line),
-                Output::Event(event) => {
-                    let leg = event.leg.as_ref().map_or("", Leg::as_str);
-                    tracing::info!(%call, leg, kind = ?event.kind, "{}", event.text);
-                    MediaEventKind::Event(event)
-                }
-                Output::Digit(digit) => MediaEventKind::Digit(digit),
-                Output::Stats(legs) => MediaEventKind::Stats(legs),
-                Output::Closed(legs) => {
-                    closed = true;
-                    MediaEventKind::Closed(legs)
-                }
-            };
-            self.events.push(MediaEvent {
-                call: call.clone(),
-                kind,
-            });
-        }
-        if closed {
-            self.residents.remove(key);
-        } else {
-            self.residents.reschedule(key);
-        }
-    }
-}
-
-/// What the pool is asked for a leg.
-fn task(
-    key: SessionKey,
-    room: usize,
-    leg: LegIndex,
-    (samples, choices): (Vec<i16>, Arc<Choices>),
-    urgency: Urgency,
-    now: Instant,
-) -> Task {
-    Task {
-        samples,
-        choices,
-        urgency,
-        speaker: Speaker::new(key.among_all(room), leg.place()),
-        spoken: now,
     }
 }
 

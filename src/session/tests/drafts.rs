@@ -1,6 +1,7 @@
 //! What a party has said so far.
 
 use super::*;
+use crate::call::Word;
 
 fn rig() -> Rig {
     Rig::new(SessionConfig {

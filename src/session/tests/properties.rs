@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, HashSet};
 use proptest::prelude::*;
 
 use super::*;
+use crate::call::{PartialLine, TranscriptLine, Word};
 use crate::speech::Recognition;
 
 const MAX_SAMPLES: usize = 480_000;

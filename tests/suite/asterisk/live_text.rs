@@ -33,7 +33,15 @@ fn sentences_grow_word_by_word_and_become_lines_with_times() {
         );
     }
     check_growth(&seen);
-    check_times(&transcript);
+    let errors = time_errors(&transcript);
+    let (near, all) = (errors.near(), errors.len());
+    println!(
+        "{near} of {all} within 150 ms, half within {} ms, nine of ten within {} ms",
+        errors.within(50),
+        errors.within(90)
+    );
+    assert!(all >= 15, "too little was heard to judge by");
+    assert!(near * 100 >= all * 80, "{near} of {all}");
 }
 
 /// Every partial that was shown while the call went on, by revision.
@@ -89,7 +97,7 @@ fn check_growth(seen: &BTreeMap<u64, Value>) {
 
 /// The begins of words within their sentence; where in the call a sentence was played is not
 /// known to the millisecond, so each counts from its own median.
-fn check_times(transcript: &Value) {
+fn time_errors(transcript: &Value) -> Errors {
     let truth = truth();
     let mut errors = Vec::new();
     let lines = transcript["lines"].as_array().unwrap();
@@ -106,14 +114,5 @@ fn check_times(transcript: &Value) {
         let median = offs[offs.len() / 2];
         errors.extend(offs.into_iter().map(|off| off - median));
     }
-    let errors = Errors::new(errors);
-    let (near, all) = (errors.near(), errors.len());
-    println!(
-        "{near} of {all} within 150 ms, half within {} ms, nine of ten within {} ms",
-        errors.within(50),
-        errors.within(90)
-    );
-    assert!(all >= 15, "too little was heard to judge by");
-    // One call is few words: a page would change with each run.
-    assert!(near * 100 >= all * 80, "{near} of {all}");
+    Errors::new(errors)
 }

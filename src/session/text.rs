@@ -1,0 +1,163 @@
+//! What was said, and what is being said.
+
+use std::mem;
+use std::sync::Arc;
+
+use super::draft::Drafted;
+use super::jobs::Settled;
+use super::ledger::Outcome;
+use super::{LegIndex, Output, Phase, Session};
+use crate::call::{PartialLine, Suppressed, TranscriptLine, Word};
+use crate::speech::{Recognition, guard};
+
+impl Session {
+    /// Gives out what is settled, in the order of the jobs.
+    pub(super) fn settle(&mut self) {
+        while let Some(Settled {
+            leg,
+            start_ms,
+            end_ms,
+            utterances,
+            audio,
+            result,
+        }) = self.jobs.next_settled()
+        {
+            let media = &mut self.legs[leg];
+            let judged = result.map(|heard| {
+                let doubt = guard::judge(&heard, end_ms - start_ms);
+                (heard, doubt)
+            });
+            let outcome = match &judged {
+                Ok((heard, doubt)) if heard.text.is_empty() || doubt.is_some() => Outcome::NoWords,
+                Ok(_) => Outcome::Transcribed,
+                Err(reason) => Outcome::Gap(*reason),
+            };
+            media.count_settled(outcome, utterances, audio);
+            let line = TranscriptLine {
+                start_ms,
+                end_ms,
+                ..TranscriptLine::new(self.next_line, media.leg().clone())
+            };
+            let line = match judged {
+                // The engine heard no words: that is an answer, not a line.
+                Ok((heard, _)) if heard.text.is_empty() => {
+                    self.take_draft_back(leg);
+                    continue;
+                }
+                Ok((heard, doubt)) => said(line, heard, doubt),
+                Err(reason) => TranscriptLine {
+                    gap: Some(reason),
+                    ..line
+                },
+            };
+            self.next_line += 1;
+            if let Some(draft) = self.drafts.get_mut(leg) {
+                draft.is_shown = false;
+            }
+            self.outputs.push_back(Output::Line(line));
+        }
+        if matches!(self.phase, Phase::Closing(_)) && self.jobs.is_empty() {
+            self.phase = Phase::Closed;
+            self.outputs.push_back(Output::Closed(self.snapshots()));
+        }
+    }
+
+    /// Asks for what a party has said so far, if that is due.
+    pub(super) fn draft(&mut self, index: usize) {
+        let (Some(config), Some(draft)) = (self.config.partials, self.drafts.get_mut(index)) else {
+            return;
+        };
+        let leg = &self.legs[index];
+        let Some((start, length)) = leg.speaking() else {
+            // An utterance too short to be one has gone without a job.
+            if self.jobs.is_empty() {
+                self.take_draft_back(index);
+            }
+            return;
+        };
+        if let Some(revision) = draft.ask(config, start, length) {
+            self.outputs.push_back(Output::Draft {
+                leg: LegIndex(index),
+                revision,
+                samples: leg.so_far(),
+                choices: Arc::clone(&self.config.choices),
+            });
+        }
+    }
+
+    pub(super) fn drafted(&mut self, index: usize, revision: u32, result: Option<Recognition>) {
+        let draft = self.drafts.get_mut(index);
+        let Some((draft, start)) = draft.and_then(|draft| {
+            let start = draft.answered(revision)?;
+            Some((draft, start))
+        }) else {
+            return;
+        };
+        let Some(heard) = result.filter(|heard| !heard.text.is_empty()) else {
+            return;
+        };
+        let leg = &self.legs[index];
+        let start_ms = leg.call_ms(start);
+        let end_ms = heard.words.last().map_or(0, |word| word.end_ms);
+        if guard::judge(&heard, end_ms).is_some() {
+            return;
+        }
+        let Drafted {
+            revision,
+            text,
+            stable_words,
+        } = draft.join(&heard.words);
+        self.outputs.push_back(Output::Partial(PartialLine {
+            leg: leg.leg().clone(),
+            start_ms,
+            end_ms: start_ms + end_ms,
+            revision,
+            text,
+            stable_words,
+        }));
+    }
+
+    /// Nothing came of what was shown.
+    pub(super) fn take_draft_back(&mut self, index: usize) {
+        let Some(draft) = self.drafts.get_mut(index) else {
+            return;
+        };
+        if mem::take(&mut draft.is_shown) {
+            self.outputs.push_back(Output::Partial(PartialLine {
+                leg: self.legs[index].leg().clone(),
+                start_ms: 0,
+                end_ms: 0,
+                revision: 0,
+                text: String::new(),
+                stable_words: 0,
+            }));
+        }
+    }
+}
+
+/// A line with what was heard, or with why that is held back.
+fn said(line: TranscriptLine, heard: Recognition, doubt: Option<Suppressed>) -> TranscriptLine {
+    let start_ms = line.start_ms;
+    let line = TranscriptLine {
+        confidence: heard.confidence,
+        language: heard.language,
+        model: heard.model,
+        ..line
+    };
+    if doubt.is_some() {
+        return TranscriptLine {
+            suppressed: doubt,
+            ..line
+        };
+    }
+    let on_call_clock = |word: Word| Word {
+        start_ms: word.start_ms + start_ms,
+        end_ms: word.end_ms + start_ms,
+        ..word
+    };
+    TranscriptLine {
+        text: heard.text,
+        words: heard.words.into_iter().map(on_call_clock).collect(),
+        ..line
+    }
+}
