@@ -29,7 +29,12 @@ impl Rig {
     fn start(workers: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let program = format!("{} {}", faulty_worker().display(), folder.path().display());
-        let settings = [("STT_WORKERS", workers), ("STT_PROGRAM", &program)];
+        // The faults are for finals.
+        let settings = [
+            ("STT_WORKERS", workers),
+            ("STT_PROGRAM", &program),
+            ("PARTIAL_RESULTS", "off"),
+        ];
         let server = Server::start(BINARY, &settings).unwrap();
         Self { server, folder }
     }
