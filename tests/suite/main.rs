@@ -18,6 +18,7 @@ mod desk_stop;
 mod hostile_traffic;
 mod hostile_udp;
 mod media_doctor;
+mod models_pull;
 mod play;
 mod recognition_faults;
 mod replay_captures;
