@@ -91,7 +91,7 @@ impl Part {
         fs::rename(&self.path, path).map_err(disk(path))?;
         remove(&self.tag_path)?;
         let folder = path.parent().filter(|folder| *folder != Path::new(""));
-        let folder = folder.unwrap_or(Path::new("."));
+        let folder = folder.unwrap_or_else(|| Path::new("."));
         let opened = File::open(folder);
         opened
             .and_then(|folder| folder.sync_all())

@@ -19,6 +19,7 @@ mod hostile_traffic;
 mod hostile_udp;
 mod media_doctor;
 mod models_pull;
+mod models_switch;
 mod play;
 mod recognition_faults;
 mod replay_captures;

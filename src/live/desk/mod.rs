@@ -7,6 +7,7 @@ mod capture;
 mod channel;
 mod health;
 mod history;
+mod model;
 mod pending;
 mod play;
 mod ports;
@@ -23,6 +24,7 @@ use tokio::sync::{Notify, mpsc};
 pub use self::ari::AriLink;
 use self::book::{CallBook, Entry, History, Opened, Opening, Past, Stint};
 pub use self::capture::CaptureDesk;
+use self::model::Switch;
 use self::pending::Pending;
 use self::play::Sounds;
 use self::ports::Reserved;
@@ -31,7 +33,7 @@ use super::media::{
 };
 use crate::call::{CallId, CallStatus, EndReason, Leg, Origin};
 use crate::clock;
-use crate::config::EndpointTemplate;
+use crate::config::{EndpointTemplate, Language};
 use crate::recognition::crew::Recogniser;
 use crate::recognition::pool::PoolStats;
 use crate::service::RtpTarget;
@@ -51,6 +53,10 @@ pub struct DeskConfig {
     pub endpoint: EndpointTemplate,
     /// Where to send RTP, one address for each media thread.
     pub targets: Vec<RtpTarget>,
+    /// Where models are looked for by name.
+    pub models_dir: PathBuf,
+    /// What is spoken.
+    pub language: Language,
     /// Sound files that calls may be played from.
     pub play_dir: Option<PathBuf>,
     /// How large a sound file may be, bytes.
@@ -69,6 +75,7 @@ pub struct Desk {
     writer: StoreWriter,
     pool: Arc<PoolStats>,
     recogniser: Arc<Recogniser>,
+    switch: Arc<Mutex<Switch>>,
     ari: Option<AriLink>,
     captures: Option<CaptureDesk>,
     sounds: Sounds,
@@ -138,6 +145,7 @@ impl Desk {
             writer,
             pool,
             recogniser,
+            switch: Arc::default(),
             ari,
             captures,
             pending: Mutex::default(),
