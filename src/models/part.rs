@@ -39,7 +39,7 @@ impl Part {
         let length = file.metadata().map_err(disk(&part))?.len();
         file.seek(SeekFrom::Start(length)).map_err(disk(&part))?;
         Ok(Self {
-            tag: fs::read_to_string(&tag_path).ok(),
+            tag: fs::read_to_string(&tag_path).ok().filter(|tag| is_tag(tag)),
             file,
             path: part,
             tag_path,
@@ -103,6 +103,14 @@ impl Part {
         remove(&self.tag_path)?;
         remove(&self.path)
     }
+}
+
+/// Whether it can be said to a server: whoever wrote the file may have been cut off, too.
+fn is_tag(text: &str) -> bool {
+    let inner = text
+        .strip_prefix('"')
+        .and_then(|text| text.strip_suffix('"'));
+    inner.is_some_and(|inner| inner.bytes().all(|byte| byte.is_ascii_graphic()))
 }
 
 /// Whether the file has that name still: another process may just have finished it.

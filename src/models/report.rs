@@ -31,7 +31,7 @@ pub fn list(settings: &Settings) -> String {
             ' '
         };
         let (name, sha256) = (model.name, model.sha256);
-        let (size, here) = (model.bytes >> 20, here_is(model, path));
+        let (size, here) = (mib(model.bytes), here_is(model, path));
         push(
             &mut text,
             format_args!("{mark} {name:<20} {size:>6}  {here:<11} {sha256}\n"),
@@ -99,7 +99,7 @@ pub fn check(path: &Path) -> Result<String, ModelError> {
     for (name, value) in [
         ("file", path.display().to_string()),
         ("structure", "whole".to_owned()),
-        ("size", format!("{size} bytes ({} MiB)", size >> 20)),
+        ("size", format!("{size} bytes ({} MiB)", mib(size))),
         ("SHA-256", model.sha256.clone()),
         ("known as", published),
         ("kind", kind),
@@ -150,6 +150,11 @@ fn precision(ftype: u32) -> String {
         other => return format!("precision {other}"),
     };
     name.to_owned()
+}
+
+/// To the nearest.
+fn mib(bytes: u64) -> u64 {
+    (bytes + (1 << 19)) >> 20
 }
 
 fn push(text: &mut String, line: std::fmt::Arguments<'_>) {

@@ -177,6 +177,44 @@ fn a_download_that_broke_off_goes_on_where_it_was() {
 }
 
 #[test]
+fn it_goes_on_behind_a_redirect_too() {
+    let (folder, demo) = (tempfile::tempdir().unwrap(), demo());
+    let half = demo.len() / 2;
+    let store = Mirror::with(vec![cut(&demo, "v1"), rest(&demo, half, "v1")]);
+    let to_store = || {
+        let place = format!("http://{}/blob?signed=1", store.address);
+        let tag = "ETag: \"of the redirect\"";
+        answer(
+            format!("302 Found\r\nLocation: {place}\r\n{tag}\r\nContent-Length: 0"),
+            &[],
+        )
+    };
+    let front = Mirror::with(vec![to_store(), to_store()]);
+    let wanted = front.wanted(&folder);
+    refused(&wanted);
+    assert_fetched(&wanted, &demo);
+    let asked = store.asked();
+    assert!(asked[1].starts_with("get /blob?signed=1 "), "{}", asked[1]);
+    assert!(asked[1].contains(&format!("range: bytes={half}-")));
+    assert!(asked[1].contains("if-range: \"v1\""), "{}", asked[1]);
+}
+
+#[test]
+fn a_tag_that_is_none_is_not_said() {
+    let demo = demo();
+    for tag in ["", "\"", "\"v1", "\"v\n1\"", "W/\"v1\""] {
+        let folder = tempfile::tempdir().unwrap();
+        let mirror = Mirror::with(vec![whole(&demo, "v1")]);
+        let wanted = mirror.wanted(&folder);
+        fs::create_dir(wanted.path.parent().unwrap()).unwrap();
+        fs::write(part(&wanted), &demo[..1000]).unwrap();
+        fs::write(format!("{}.part.etag", wanted.path.display()), tag).unwrap();
+        assert_fetched(&wanted, &demo);
+        assert!(!mirror.asked()[0].contains("range"));
+    }
+}
+
+#[test]
 fn a_file_that_changed_meanwhile_is_fetched_anew() {
     let demo = demo();
     let old: Vec<u8> = demo.iter().map(|byte| !byte).collect();

@@ -7,6 +7,7 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::thread;
 
 use asterscribe_testkit::server::Server;
@@ -166,6 +167,10 @@ fn what_is_no_model_is_refused_at_once_and_the_old_one_goes_on() {
         fs::remove_file(rig.file("tiny.en")).unwrap();
         fs::create_dir(rig.file("tiny.en")).unwrap();
         refused("tiny.en", "not a file");
+        // Nobody will ever write into it.
+        let pipe = Command::new("mkfifo").arg(rig.file("small")).status();
+        assert!(pipe.unwrap().success());
+        refused("small", "not a file");
         let path = rig.file("base").display().to_string();
         rig.put("base", &whole);
         for name in [
