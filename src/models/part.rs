@@ -4,7 +4,7 @@
 //! stays, and the next attempt goes on from its end.
 
 use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -32,8 +32,10 @@ impl Part {
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(false);
         let mut file = options.open(&part).map_err(disk(&part))?;
-        if file.try_lock().is_err() || !is_still(&file, &part) {
-            return Err(PullError::Busy(part));
+        match file.try_lock() {
+            Ok(()) if is_still(&file, &part) => {}
+            Ok(()) | Err(TryLockError::WouldBlock) => return Err(PullError::Busy(part)),
+            Err(TryLockError::Error(error)) => return Err(disk(&part)(error)),
         }
         // A link may lead to something that has no length.
         let length = file.metadata().map_err(disk(&part))?.len();
@@ -102,6 +104,16 @@ impl Part {
     pub(super) fn discard(self) -> Result<(), PullError> {
         remove(&self.tag_path)?;
         remove(&self.path)
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        // Closing is not enough where a process is being started at this moment: until it
+        // runs its program it has the file open, too, and with it the lock.
+        if let Err(error) = self.file.unlock() {
+            tracing::warn!(%error, "the lock on a download is not released");
+        }
     }
 }
 
