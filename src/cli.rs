@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::{self, ExitCode};
 use std::thread;
@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 
 use asterscribe::config::Settings;
 use asterscribe::live::server;
+use asterscribe::models::{self, Progress, Pulled, Wanted};
 use asterscribe::recognition::crew::Recogniser;
 use asterscribe::recognition::worker;
 use asterscribe::{clock, replay, telemetry};
@@ -51,6 +52,12 @@ enum Command {
         #[command(subcommand)]
         what: Bench,
     },
+    /// Lists, fetches and checks speech models.
+    Models {
+        /// What to do.
+        #[command(subcommand)]
+        what: Models,
+    },
     /// Works for a server that started this process: recognises what it is handed.
     #[command(hide = true)]
     Recognise,
@@ -58,6 +65,22 @@ enum Command {
     Healthcheck {
         /// Address of the server; by default where HTTP_BIND has it listen.
         url: Option<String>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum Models {
+    /// Lists the published models, and which of them are here.
+    List,
+    /// Fetches one into WHISPER_MODELS_DIR; goes on where an earlier attempt broke off.
+    Pull {
+        /// As WHISPER_MODEL_SIZE names it, such as base.en.
+        name: String,
+    },
+    /// Says what a file is, and whether the server can use it.
+    Check {
+        /// A model in ggml format.
+        path: PathBuf,
     },
 }
 
@@ -80,6 +103,7 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode> {
         Command::Replay { file, format } => replay(cli.config.as_deref(), &file, format),
         Command::Demo => runtime()?.block_on(demo::run()),
         Command::Bench { what } => bench::run(what),
+        Command::Models { what } => models(cli.config.as_deref(), what),
         Command::Recognise => worker::run()
             .map(|()| ExitCode::SUCCESS)
             .context("recognition worker"),
@@ -160,6 +184,37 @@ fn replay(config: Option<&Path>, file: &Path, format: Format) -> Result<ExitCode
             .context("cannot print the warning")?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn models(config: Option<&Path>, what: Models) -> Result<ExitCode> {
+    let text = match what {
+        Models::List => models::list(&Settings::from_process(config)?),
+        Models::Pull { name } => pull(&Settings::from_process(config)?, &name)?,
+        Models::Check { path } => models::check(&path)?,
+    };
+    write!(io::stdout(), "{text}").context("cannot print")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn pull(settings: &Settings, name: &str) -> Result<String> {
+    let wanted = Wanted::named(name, &settings.models_url, &settings.models_dir);
+    let wanted = wanted.with_context(|| format!("no model is called {name}; see models list"))?;
+    let mut progress = Progress::new(io::stderr(), io::stderr().is_terminal());
+    let pulled = runtime()?.block_on(models::pull(&wanted, &mut |done, total| {
+        // Whoever closed standard error does not want to know.
+        let _unseen = progress.show(done, total);
+    }));
+    let _unseen = progress.end();
+    let (model, how) = match pulled? {
+        Pulled::Present(model) => (model, "is here already"),
+        Pulled::Fetched(model) => (model, "was fetched and checked"),
+    };
+    let checked = match wanted.sha256 {
+        Some(_) => "as published",
+        None => "not among the published models: its structure was checked, and nothing else",
+    };
+    let (path, sha256) = (wanted.path.display(), model.sha256);
+    Ok(format!("{path} {how}; SHA-256 {sha256}, {checked}\n"))
 }
 
 fn healthcheck(config: Option<&Path>, url: Option<String>) -> Result<ExitCode> {

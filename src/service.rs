@@ -19,6 +19,10 @@ pub trait CallService: Send + Sync {
     async fn health(&self) -> Health;
     /// Places a call; answers once Asterisk has accepted the request.
     async fn initiate(&self, request: InitiateRequest) -> Result<CallRecord, ServiceError>;
+    /// The model that recognises, and how the latest switch to another stands.
+    async fn model(&self) -> Result<ModelView, ServiceError>;
+    /// Begins to load another model; calls go on with the old one until it is there.
+    async fn switch_model(&self, request: ModelRequest) -> Result<ModelView, ServiceError>;
     /// Open calls and the most recent ended ones, newest first.
     async fn calls(&self, limit: usize) -> Result<Vec<CallRecord>, ServiceError>;
     /// One call's record and digits.
@@ -105,6 +109,51 @@ pub struct MediaRequest {
     /// What will be sent, by Asterisk's name: one of
     /// [`MediaFormat::ALL`](asterscribe_codecs::MediaFormat::ALL).
     pub format: String,
+}
+
+/// Body of `POST /api/model`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelRequest {
+    /// As `WHISPER_MODEL_SIZE` names it, or `demo`.
+    pub name: String,
+}
+
+/// Body of `GET /api/model`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelView {
+    /// How the latest switch stands.
+    pub state: SwitchState,
+    /// The model that is being loaded, or that could not be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wanted: Option<String>,
+    /// Why it could not be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The model in use: its file's name.
+    pub name: String,
+    /// What the lines of a transcript name it by.
+    pub revision: String,
+    /// SHA-256 of its file.
+    pub sha256: String,
+    /// Its size.
+    pub bytes: u64,
+    /// Whether it is the demo model, which knows 120 words.
+    pub demo: bool,
+    /// Whether its encoder's context is fitted to the utterance.
+    pub fits_audio_ctx: bool,
+}
+
+/// How a switch of the model stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SwitchState {
+    /// None is under way, and the latest has succeeded.
+    Ready,
+    /// A model is being loaded.
+    Loading,
+    /// The latest has failed; the model before it is in use.
+    Failed,
 }
 
 /// Body of `POST /api/call/{id}/capture`.
@@ -222,7 +271,7 @@ pub enum ServiceError {
     /// 404: nothing of that number is played to the call.
     #[error("playback {0} is neither playing nor waiting")]
     UnknownPlayback(u64),
-    /// 409: the call is in a state that does not allow it.
+    /// 409: the call, or the server, is in a state that does not allow it.
     #[error("{0}")]
     Conflict(String),
     /// 422: understood, but cannot be done as asked; says what can.

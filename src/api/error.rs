@@ -72,8 +72,8 @@ kinds! {
     MethodNotAllowed: METHOD_NOT_ALLOWED, "method-not-allowed", "Method not allowed";
     /// The body did not arrive in time.
     BodyTimeout: REQUEST_TIMEOUT, "body-timeout", "Body not received in time";
-    /// The call's state does not allow it.
-    Conflict: CONFLICT, "conflict", "Conflict with the call's state";
+    /// The state of the call, or of the server, does not allow it.
+    Conflict: CONFLICT, "conflict", "Conflict with the present state";
     /// The body is too big.
     BodyTooLarge: PAYLOAD_TOO_LARGE, "body-too-large", "Body too large";
     /// The request target is too long.

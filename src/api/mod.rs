@@ -12,6 +12,7 @@ mod extract;
 mod finish;
 mod handlers;
 mod limits;
+mod model;
 mod play;
 mod serve;
 #[cfg(test)]
@@ -126,6 +127,8 @@ const fn open(method: Method, path: &'static str, build: Build) -> Route {
 /// Every route there is.
 pub(crate) const ROUTES: &[Route] = &[
     open(Method::GET, "/health", |m| on(m, handlers::health)),
+    closed(Method::GET, "/api/model", |m| on(m, model::show)),
+    closed(Method::POST, "/api/model", |m| on(m, model::switch)),
     closed(Method::POST, "/api/call/initiate", |m| {
         on(m, handlers::initiate)
     }),

@@ -62,6 +62,10 @@ pub struct Settings {
     pub originate_endpoint: EndpointTemplate,
     /// The speech model.
     pub model: ModelChoice,
+    /// Where models are looked for by name.
+    pub models_dir: PathBuf,
+    /// Where they are downloaded from.
+    pub models_url: Url,
     /// What is spoken.
     pub language: Language,
     /// Recognition threads.
@@ -190,7 +194,8 @@ impl Settings {
         reader.check_exposure(http_bind, api_token.is_some(), &cors);
 
         let language = reader.value("WHISPER_LANGUAGE", parse::language);
-        let model = reader.model(language);
+        let models_dir = reader.value("WHISPER_MODELS_DIR", parse::path);
+        let model = reader.model(&models_dir, language);
         Self {
             http_bind,
             api_token,
@@ -203,6 +208,8 @@ impl Settings {
             media_format: reader.value("MEDIA_FORMAT", parse::media_format),
             originate_endpoint: reader.value("ORIGINATE_ENDPOINT", parse::endpoint_template),
             model,
+            models_dir,
+            models_url: reader.value("MODELS_URL", parse::http_url),
             language,
             stt_workers: reader
                 .optional("STT_WORKERS", |text| parse::number(text, 1..=256))

@@ -122,7 +122,7 @@ fn origin(text: &str) -> Parsed<String> {
     }
 }
 
-pub(super) fn ari_url(text: &str) -> Parsed<Url> {
+pub(super) fn http_url(text: &str) -> Parsed<Url> {
     let url = Url::parse(text).map_err(|error| format!("no URL: {error}"))?;
     if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
         return Err("neither http nor https".to_owned());
@@ -243,8 +243,8 @@ pub(super) fn model_name(text: &str) -> Parsed<String> {
     }
 }
 
-/// The NAME in `ggml-NAME.bin`.
-pub(super) fn model_file_stem(name: &str) -> String {
+/// The file that a model of that name is.
+pub(super) fn model_file_name(name: &str) -> String {
     let (plain, quantisation) = name
         .split_once("-q")
         .map_or((name, None), |(plain, q)| (plain, Some(q)));
@@ -253,7 +253,10 @@ pub(super) fn model_file_stem(name: &str) -> String {
         "turbo" => "large-v3-turbo",
         other => other,
     };
-    quantisation.map_or_else(|| plain.to_owned(), |q| format!("{plain}-q{q}"))
+    quantisation.map_or_else(
+        || format!("ggml-{plain}.bin"),
+        |q| format!("ggml-{plain}-q{q}.bin"),
+    )
 }
 
 /// Whisper's languages.

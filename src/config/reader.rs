@@ -2,7 +2,7 @@
 //! what concerns several settings at once.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::Path;
 
 use super::parse;
 use super::problem::{Problem, SettingsError, shown};
@@ -168,7 +168,7 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn ari(&mut self) -> Option<AriSettings> {
-        let url = self.optional("ASTERISK_ARI_URL", parse::ari_url);
+        let url = self.optional("ASTERISK_ARI_URL", parse::http_url);
         let user = self.optional("ASTERISK_ARI_USER", parse::ari_user);
         let password = self.optional("ASTERISK_ARI_PASSWORD", |text| Ok(Secret::new(text)));
         let app = self.value("ASTERISK_APP", parse::app_name);
@@ -220,8 +220,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The stronger source wins; within one source a path wins over a size.
-    pub(super) fn model(&mut self, language: Language) -> ModelChoice {
-        let dir = self.value("WHISPER_MODELS_DIR", parse::path);
+    pub(super) fn model(&mut self, dir: &Path, language: Language) -> ModelChoice {
         let file = self.optional("WHISPER_MODEL", parse::path);
         let size = self.optional("WHISPER_MODEL_SIZE", parse::model_name);
         let file_wins = self.rank("WHISPER_MODEL") <= self.rank("WHISPER_MODEL_SIZE");
@@ -232,23 +231,21 @@ impl<'a> Reader<'a> {
                     .push("WHISPER_MODEL is set, so WHISPER_MODEL_SIZE is ignored".to_owned());
                 ModelChoice::File { path }
             }
-            (None, Some(name)) => named(&dir, name),
+            (None, Some(name)) => ModelChoice::in_folder(dir, name),
             (Some(_), Some(name)) => {
                 self.warnings.push(
                     "WHISPER_MODEL_SIZE comes from a stronger source; WHISPER_MODEL is ignored"
                         .to_owned(),
                 );
-                named(&dir, name)
+                ModelChoice::in_folder(dir, name)
             }
             (None, None) => ModelChoice::Demo,
         };
-        if let ModelChoice::Named { name, .. } = &choice
-            && name.contains(".en")
-            && language.code() != Some("en")
-        {
-            let told =
-                format!("the model {name} knows English only; take one without .en, or en here");
-            self.refuse("WHISPER_LANGUAGE", told);
+        if let Err(reason) = choice.check_language(language) {
+            self.refuse(
+                "WHISPER_LANGUAGE",
+                format!("{reason}; take one without .en, or en here"),
+            );
         }
         choice
     }
@@ -285,11 +282,6 @@ impl<'a> Reader<'a> {
     fn rank(&self, name: &str) -> usize {
         self.raw(name).map_or(usize::MAX, |raw| raw.rank)
     }
-}
-
-fn named(dir: &std::path::Path, name: String) -> ModelChoice {
-    let path: PathBuf = dir.join(format!("ggml-{}.bin", parse::model_file_stem(&name)));
-    ModelChoice::Named { name, path }
 }
 
 fn setting(name: &str) -> &'static Setting {

@@ -269,6 +269,13 @@ pub const SETTINGS: &[Setting] = &[
     ),
     plain(
         SPEECH,
+        "MODELS_URL",
+        preset("https://huggingface.co/ggerganov/whisper.cpp/resolve/main"),
+        "an http or https URL without user, password or query",
+        "The folder from which `asterscribe models pull` downloads `ggml-NAME.bin`. The server itself downloads nothing.",
+    ),
+    plain(
+        SPEECH,
         "WHISPER_LANGUAGE",
         preset("en"),
         "a language code of Whisper's, such as en or de, or auto",

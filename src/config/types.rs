@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
+use super::parse;
 use crate::call::Origin;
 
 /// A password, a token, or a URL that may carry one. Never printed.
@@ -132,6 +133,31 @@ pub enum ModelChoice {
 }
 
 impl ModelChoice {
+    /// The model of a name that `WHISPER_MODEL_SIZE` may have, in that folder; `None` for any
+    /// other text.
+    pub fn named(dir: &Path, name: &str) -> Option<Self> {
+        let name = parse::model_name(name).ok()?;
+        Some(Self::in_folder(dir, name))
+    }
+
+    pub(super) fn in_folder(dir: &Path, name: String) -> Self {
+        let path = dir.join(parse::model_file_name(&name));
+        Self::Named { name, path }
+    }
+
+    /// Whether what is spoken can be recognised by it, as far as its name tells.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn check_language(&self, language: Language) -> Result<(), String> {
+        match self {
+            Self::Named { name, .. } if name.contains(".en") && language.code() != Some("en") => {
+                Err(format!("the model {name} knows English only"))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The setting that chose it, for messages.
     pub fn setting(&self) -> &'static str {
         match self {

@@ -174,6 +174,8 @@ impl Running {
             media_idle: settings.media_idle,
             endpoint: settings.originate_endpoint.clone(),
             targets,
+            models_dir: settings.models_dir.clone(),
+            language: settings.language,
             play_dir: settings.play_dir.clone(),
             play_max_bytes: settings.play_max_bytes,
         };

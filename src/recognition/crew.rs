@@ -1,7 +1,8 @@
 //! The worker processes behind a pool: all with one model, and another model at any time.
 
 use std::io;
-use std::sync::atomic::Ordering;
+use std::mem;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -29,6 +30,9 @@ pub struct Recogniser {
     program: Program,
     workers: usize,
     stats: Arc<ProcessStats>,
+    /// Whether the model in use takes a whole window for every utterance, so that several
+    /// in one are cheaper.
+    packs: Arc<AtomicBool>,
     crew: Mutex<Arc<Crew>>,
 }
 
@@ -52,10 +56,12 @@ impl Recogniser {
     ) -> Result<Arc<Self>, TranscribeError> {
         let stats = Arc::new(ProcessStats::default());
         let crew = Crew::start(&program, model, workers, &stats)?;
+        let packs = Arc::new(AtomicBool::new(crew.packs()));
         Ok(Arc::new(Self {
             program,
             workers,
             stats,
+            packs,
             crew: Mutex::new(Arc::new(crew)),
         }))
     }
@@ -78,9 +84,9 @@ impl Recogniser {
             workers: self.workers,
             queue,
             max_age,
-            packs: !self.model().fits_audio_ctx(),
+            packs: false,
         };
-        Pool::start(config, &factory)
+        Pool::start_for(config, &factory, Arc::clone(&self.packs))
     }
 
     /// Lets processes with another model take over; those with the old one finish what they
@@ -90,7 +96,13 @@ impl Recogniser {
     /// The new model is not taken; the old one stays.
     pub fn switch(&self, model: Model) -> Result<(), TranscribeError> {
         let crew = Crew::start(&self.program, model, self.workers, &self.stats)?;
-        *self.crew.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(crew);
+        let packs = crew.packs();
+        let mut current = self.crew.lock().unwrap_or_else(PoisonError::into_inner);
+        let old = mem::replace(&mut *current, Arc::new(crew));
+        self.packs.store(packs, Ordering::Relaxed);
+        // Without the lock: its processes are waited for.
+        drop(current);
+        drop(old);
         Ok(())
     }
 
@@ -144,6 +156,10 @@ impl Crew {
             processes,
             pace,
         })
+    }
+
+    fn packs(&self) -> bool {
+        !self.model.fits_audio_ctx()
     }
 
     /// Recognises a job at the process of a worker; one that is lost with it is tried again.

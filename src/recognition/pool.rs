@@ -10,7 +10,7 @@ mod dispatcher;
 mod worker;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -145,6 +145,19 @@ impl<T: Send + 'static> Pool<T> {
     /// # Errors
     /// Not every worker's engine comes up; those that do end again.
     pub fn start(config: PoolConfig, factory: &EngineFactory) -> Result<Self, TranscribeError> {
+        Self::start_for(config, factory, Arc::new(AtomicBool::new(config.packs)))
+    }
+
+    /// The same for engines that change: `packs` says, in the place of [`PoolConfig::packs`],
+    /// how it is with those of now.
+    ///
+    /// # Errors
+    /// As for [`start`](Self::start).
+    pub fn start_for(
+        config: PoolConfig,
+        factory: &EngineFactory,
+        packs: Arc<AtomicBool>,
+    ) -> Result<Self, TranscribeError> {
         let PoolConfig { workers, queue, .. } = config;
         let stats = Arc::new(PoolStats::default());
         let (free, idle) = bounded(workers);
@@ -173,7 +186,7 @@ impl<T: Send + 'static> Pool<T> {
             places: taken,
             idle,
         };
-        let dispatcher = Dispatcher::new(config, incoming, desks, Arc::clone(&stats));
+        let dispatcher = Dispatcher::new(config, packs, incoming, desks, Arc::clone(&stats));
         threads.push(spawn("speech-queue".to_owned(), move || dispatcher.run())?);
         let handle = PoolHandle {
             inbox,

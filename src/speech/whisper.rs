@@ -38,6 +38,9 @@ const SAMPLES_PER_POSITION: usize = 320;
 /// Positions beyond the audio that a fitted context keeps.
 const AUDIO_CTX_MARGIN: usize = 10;
 
+/// Whether whisper.cpp was built for a graphics card; without one it computes on the processor.
+const HAS_GPU: bool = cfg!(any(feature = "cuda", feature = "metal", feature = "vulkan"));
+
 /// A loaded model, shared by its workers.
 #[derive(Debug)]
 pub struct Whisper {
@@ -51,7 +54,7 @@ impl Whisper {
         // Without a logger behind them the hooks silence whisper.cpp's own output.
         whisper_rs::install_logging_hooks();
         let mut parameters = WhisperContextParameters::default();
-        parameters.flash_attn(false).use_gpu(false);
+        parameters.flash_attn(false).use_gpu(HAS_GPU);
         parameters.dtw_parameters(DtwParameters {
             mode: time_warping(&model),
             ..DtwParameters::default()

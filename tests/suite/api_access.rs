@@ -6,7 +6,9 @@ use serde_json::json;
 use crate::api_rig::{BINARY, assert_problem, get, raw};
 
 const TOKEN: &str = "kT7-a-token-of-some-length-9Qx";
-const ROUTES: [(&str, &str); 11] = [
+const ROUTES: [(&str, &str); 13] = [
+    ("GET", "/api/model"),
+    ("POST", "/api/model"),
     ("POST", "/api/call/initiate"),
     ("GET", "/api/calls"),
     ("GET", "/api/call/x/status"),

@@ -175,6 +175,7 @@ fn what_is_wrong_with_a_request_is_told_by_kind() {
         ("POST", "/health"),
         ("GET", "/api/call/initiate"),
         ("DELETE", "/api/calls"),
+        ("DELETE", "/api/model"),
         ("PUT", "/api/call/x/status"),
         ("POST", "/api/call/x/transcript"),
         ("GET", "/api/call/x/transcribe"),

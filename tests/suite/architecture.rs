@@ -84,7 +84,12 @@ const HOMES: &[(&str, &[&str])] = &[
     ),
     (
         "reqwest",
-        &["asterisk/src/client/", "src/demo.rs", "src/cli.rs"],
+        &[
+            "asterisk/src/client/",
+            "src/models/",
+            "src/demo.rs",
+            "src/cli.rs",
+        ],
     ),
     ("tokio_tungstenite", &["asterisk/src/client/"]),
 ];

@@ -18,6 +18,8 @@ mod desk_stop;
 mod hostile_traffic;
 mod hostile_udp;
 mod media_doctor;
+mod models_pull;
+mod models_switch;
 mod play;
 mod recognition_faults;
 mod recognition_load;

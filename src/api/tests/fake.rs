@@ -14,7 +14,8 @@ use crate::call::{
 use crate::capture::{CaptureFile, CapturePart};
 use crate::service::{
     CallService, CallStatusView, CaptureRequest, Health, InitiateRequest, MediaGrant, MediaRequest,
-    PartHealth, PartState, PlayRequest, RtpTarget, ServiceError, Sound, TranscriptView,
+    ModelRequest, ModelView, PartHealth, PartState, PlayRequest, RtpTarget, ServiceError, Sound,
+    SwitchState, TranscriptView,
 };
 
 pub(super) struct Fake {
@@ -124,6 +125,20 @@ fn line(seq: u64) -> TranscriptLine {
     }
 }
 
+fn model(state: SwitchState, wanted: Option<String>) -> ModelView {
+    ModelView {
+        state,
+        wanted,
+        reason: None,
+        name: "ggml-tiny.en.bin".to_owned(),
+        revision: "ggml-tiny.en.bin@921e4cf8".to_owned(),
+        sha256: "921e4cf8".to_owned(),
+        bytes: 77_704_715,
+        demo: false,
+        fits_audio_ctx: false,
+    }
+}
+
 fn playback(name: &str) -> Playback {
     Playback {
         id: 3,
@@ -159,6 +174,16 @@ impl CallService for Fake {
             max_concurrent_calls: 100,
             total_calls_processed: 7,
         }
+    }
+
+    async fn model(&self) -> Result<ModelView, ServiceError> {
+        self.ask("model".to_owned()).await?;
+        Ok(model(SwitchState::Ready, None))
+    }
+
+    async fn switch_model(&self, request: ModelRequest) -> Result<ModelView, ServiceError> {
+        self.ask(format!("switch {}", request.name)).await?;
+        Ok(model(SwitchState::Loading, Some(request.name)))
     }
 
     async fn initiate(&self, request: InitiateRequest) -> Result<CallRecord, ServiceError> {

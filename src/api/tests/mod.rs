@@ -135,6 +135,7 @@ fn good_request(route: &Route) -> Request<Body> {
     let uri = route.path.replace("{id}", "1764000000.12");
     let body = match route.path {
         "/api/call/initiate" => r#"{"caller_number":"100","destination":"200"}"#,
+        "/api/model" if route.method == Method::POST => r#"{"name":"tiny.en"}"#,
         "/api/call/{id}/media" => r#"{"source":"192.0.2.7:4000","leg":"caller","format":"ulaw"}"#,
         "/api/call/{id}/play" if route.method == Method::POST => r#"{"file":"hello.wav"}"#,
         _ => "",

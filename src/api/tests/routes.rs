@@ -150,6 +150,39 @@ async fn a_capture_is_begun_downloaded_in_pieces_and_ended() {
 }
 
 #[tokio::test]
+async fn the_model_is_shown_and_another_is_asked_for_by_name() {
+    let service = Arc::new(Fake::well());
+    let router = router(service.clone(), &config());
+    let shown = get(&router, "/api/model").await;
+    let expected = json!({
+        "state": "ready", "name": "ggml-tiny.en.bin", "revision": "ggml-tiny.en.bin@921e4cf8",
+        "sha256": "921e4cf8", "bytes": 77_704_715, "demo": false, "fits_audio_ctx": false,
+    });
+    assert_eq!(shown.json(), expected);
+    let begun = post_json(&router, "/api/model", r#"{"name":"base.en"}"#).await;
+    assert_eq!(
+        (begun.status.as_u16(), begun.header("location")),
+        (202, "/api/model")
+    );
+    assert_eq!(
+        (&begun.json()["state"], &begun.json()["wanted"]),
+        (&json!("loading"), &json!("base.en"))
+    );
+    for (body, status, slug) in [
+        ("", 400, "malformed-body"),
+        ("{", 400, "malformed-body"),
+        ("{}", 422, "invalid-body"),
+        (r#"{"name":1}"#, 422, "invalid-body"),
+        (r#"{"name":"tiny","path":"/x"}"#, 422, "invalid-body"),
+        (r#"{"path":"/x"}"#, 422, "invalid-body"),
+    ] {
+        let answer = post_json(&router, "/api/model", body).await;
+        answer.is_problem(status, slug);
+    }
+    assert_eq!(service.asked(), ["model", "switch base.en"]);
+}
+
+#[tokio::test]
 async fn each_failure_of_the_service_has_its_code() {
     let id = "gone".parse().unwrap();
     let other = "bare".parse().unwrap();

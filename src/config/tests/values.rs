@@ -60,6 +60,7 @@ fn everything_set_is_taken() {
         ("ORIGINATE_ENDPOINT", "PJSIP/{destination}@trunk"),
         ("WHISPER_MODEL_SIZE", "turbo-q5_0"),
         ("WHISPER_MODELS_DIR", "/models"),
+        ("MODELS_URL", "http://mirror:8080/whisper/"),
         ("WHISPER_LANGUAGE", "auto"),
         ("STT_WORKERS", "3"),
         ("STT_QUEUE", "5"),
@@ -93,6 +94,8 @@ fn everything_set_is_taken() {
         settings.model.path(),
         Some(Path::new("/models/ggml-large-v3-turbo-q5_0.bin"))
     );
+    assert_eq!(settings.models_dir, Path::new("/models"));
+    assert_eq!(settings.models_url.as_str(), "http://mirror:8080/whisper/");
     assert_eq!(
         (settings.language, settings.media_format.name()),
         (Language::Auto, "slin16")
@@ -201,6 +204,10 @@ fn each_wrong_value_is_told_with_its_name() {
         (
             "WHISPER_MODEL_SIZE",
             &["huge", "base.de", "../../etc/passwd", "tiny-q4_0", "Base"],
+        ),
+        (
+            "MODELS_URL",
+            &["ftp://a/b", "a", "https://u:p@a/", "https://a/?b"],
         ),
         ("WHISPER_LANGUAGE", &["english", "EN", "xx", "en-US"]),
         ("STT_WORKERS", &["0", "257"]),

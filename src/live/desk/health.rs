@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use tokio::time::error::Elapsed;
 
 use super::Desk;
+use super::model::Switch;
 use crate::clock;
 use crate::live::media::{self, MediaPort, PortUse};
 use crate::service::{PartHealth, PartState};
@@ -74,6 +75,11 @@ impl Desk {
             said.push(format!(
                 "utterances refused for overload: {refused}, failed: {failed}, too long in the queue: {too_old}"
             ));
+        }
+        match self.latest_switch() {
+            Switch::Settled => {}
+            Switch::Loading(name) => said.push(format!("loading {name}")),
+            Switch::Failed { name, reason } => said.push(format!("failed {name}: {reason}")),
         }
         let (crashed, stuck) = self.recogniser.stats().ends();
         if crashed > 0 {

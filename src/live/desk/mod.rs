@@ -8,6 +8,7 @@ mod channel;
 mod health;
 mod history;
 mod load;
+mod model;
 mod pending;
 mod play;
 mod ports;
@@ -24,6 +25,7 @@ use tokio::sync::{Notify, mpsc};
 pub use self::ari::AriLink;
 use self::book::{CallBook, Entry, History, Opened, Opening, Past, Stint};
 pub use self::capture::CaptureDesk;
+use self::model::Switch;
 use self::pending::Pending;
 use self::play::Sounds;
 use self::ports::Reserved;
@@ -32,7 +34,7 @@ use super::media::{
 };
 use crate::call::{CallId, CallStatus, EndReason, Leg, Origin};
 use crate::clock;
-use crate::config::EndpointTemplate;
+use crate::config::{EndpointTemplate, Language};
 use crate::recognition::crew::Recogniser;
 use crate::recognition::pool::PoolStats;
 use crate::service::RtpTarget;
@@ -52,6 +54,10 @@ pub struct DeskConfig {
     pub endpoint: EndpointTemplate,
     /// Where to send RTP, one address for each media thread.
     pub targets: Vec<RtpTarget>,
+    /// Where models are looked for by name.
+    pub models_dir: PathBuf,
+    /// What is spoken.
+    pub language: Language,
     /// Sound files that calls may be played from.
     pub play_dir: Option<PathBuf>,
     /// How large a sound file may be, bytes.
@@ -70,6 +76,7 @@ pub struct Desk {
     writer: StoreWriter,
     pool: Arc<PoolStats>,
     recogniser: Arc<Recogniser>,
+    switch: Arc<Mutex<Switch>>,
     ari: Option<AriLink>,
     captures: Option<CaptureDesk>,
     sounds: Sounds,
@@ -139,6 +146,7 @@ impl Desk {
             writer,
             pool,
             recogniser,
+            switch: Arc::default(),
             ari,
             captures,
             pending: Mutex::default(),

@@ -18,7 +18,7 @@ use crate::clock;
 use crate::live::media::{LegRefused, OwnPort};
 use crate::service::{
     CallService, CallStatusView, CaptureRequest, Health, InitiateRequest, MediaGrant, MediaRequest,
-    PartState, PlayRequest, RtpTarget, ServiceError, TranscriptView,
+    ModelRequest, ModelView, PartState, PlayRequest, RtpTarget, ServiceError, TranscriptView,
 };
 use crate::session::{Arrival, Expected};
 use crate::store::StoreError;
@@ -64,6 +64,14 @@ impl CallService for Desk {
         let command = ari.originate(&call, endpoint, &request);
         self.command(&call, command, Some(request)).await?;
         self.record(&call).await
+    }
+
+    async fn model(&self) -> Result<ModelView, ServiceError> {
+        Ok(self.model_view())
+    }
+
+    async fn switch_model(&self, request: ModelRequest) -> Result<ModelView, ServiceError> {
+        self.begin_switch(request).await
     }
 
     async fn calls(&self, limit: usize) -> Result<Vec<CallRecord>, ServiceError> {

@@ -1,7 +1,7 @@
 //! The thread that knows what waits, and hands it out.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -25,7 +25,7 @@ pub(super) struct Dispatcher<T> {
     on_partial: Vec<Option<Instant>>,
     queue: Queue<(T, Sender<Answer<T>>)>,
     max_age: Option<Duration>,
-    packs: bool,
+    packs: Arc<AtomicBool>,
     ladder: Ladder,
     stats: Arc<PoolStats>,
 }
@@ -44,6 +44,7 @@ impl<T> Dispatcher<T> {
     /// One that hands jobs out to so many desks, each a worker's.
     pub(super) fn new(
         config: PoolConfig,
+        packs: Arc<AtomicBool>,
         incoming: Incoming<T>,
         desks: Vec<Sender<Batch<T>>>,
         stats: Arc<PoolStats>,
@@ -59,7 +60,7 @@ impl<T> Dispatcher<T> {
             on_partial: vec![None; workers],
             queue: Queue::new(workers, config.queue),
             max_age: config.max_age,
-            packs: config.packs,
+            packs,
             ladder: Ladder::default(),
             stats,
         }
@@ -142,7 +143,7 @@ impl<T> Dispatcher<T> {
             self.free.pop();
             self.on_partial[worker] = (task.urgency == Urgency::Partial).then_some(now);
             let mut jobs = vec![((ticket, reply), task)];
-            if self.packs && self.stats.step() >= Step::Packing {
+            if self.packs.load(Ordering::Relaxed) && self.stats.step() >= Step::Packing {
                 jobs.extend(self.queue.pop_fellows(&jobs[0].1));
             }
             let batch = jobs.into_iter().map(|((ticket, reply), task)| {

@@ -258,14 +258,27 @@ impl Transcriber for Spelling {
 
 #[test]
 fn under_load_what_waits_of_a_leg_is_recognised_together_and_comes_back_apart() {
+    assert_eq!(packed_under_load(true, true), 40);
+}
+
+#[test]
+fn whether_that_is_done_follows_the_engines_of_now() {
+    assert_eq!(packed_under_load(false, true), 40);
+    assert_eq!(packed_under_load(true, false), 0);
+}
+
+/// How many utterances share a window, where at the start that is cheaper or not, and then.
+fn packed_under_load(at_start: bool, then: bool) -> u64 {
     let (release, gate) = bounded(100);
     let factory: EngineFactory = Arc::new(move |_| Ok(Box::new(Spelling(gate.clone()))));
     let config = PoolConfig {
         max_age: Some(Duration::from_secs(600)),
-        packs: true,
+        packs: !then,
         ..config(1, 100)
     };
-    let pool = Pool::start(config, &factory).unwrap();
+    let packs = Arc::new(AtomicBool::new(at_start));
+    let pool = Pool::start_for(config, &factory, Arc::clone(&packs)).unwrap();
+    packs.store(then, Ordering::Relaxed);
     let (handle, stats) = (pool.handle(), pool.stats());
     let (reply, answers) = bounded(100);
     handle.offer(0, task(15, Urgency::Final), &reply).unwrap();
@@ -303,5 +316,5 @@ fn under_load_what_waits_of_a_leg_is_recognised_together_and_comes_back_apart() 
     heard.sort_unstable();
     let said: Vec<_> = (1..=40).map(|n: usize| (n, n.to_string())).collect();
     assert_eq!(heard, said);
-    assert_eq!(stats.packed.load(Ordering::Relaxed), 40);
+    stats.packed.load(Ordering::Relaxed)
 }

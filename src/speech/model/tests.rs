@@ -6,7 +6,7 @@ fn demo() -> PathBuf {
 
 fn check_bytes(bytes: &[u8]) -> Result<Model, ModelError> {
     let file = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(file.path(), bytes).unwrap();
+    fs::write(file.path(), bytes).unwrap();
     Model::open(file.path())
 }
 
@@ -24,7 +24,7 @@ fn the_demo_model_is_known_as_what_it_is() {
 
 #[test]
 fn a_model_cut_off_anywhere_is_refused() {
-    let whole = std::fs::read(demo()).unwrap();
+    let whole = fs::read(demo()).unwrap();
     let step = whole.len() / 64;
     for length in (0..64)
         .map(|k| k * step + k % 7)
@@ -39,7 +39,7 @@ fn a_model_cut_off_anywhere_is_refused() {
 
 #[test]
 fn a_header_that_lies_is_refused() {
-    let whole = std::fs::read(demo()).unwrap();
+    let whole = fs::read(demo()).unwrap();
     for field in 0..11 {
         for value in [0u32, u32::MAX] {
             if field == 10 {

@@ -1,0 +1,170 @@
+//! The model that recognises, and another in its place while calls go on.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::oneshot;
+
+use super::Desk;
+use crate::config::ModelChoice;
+use crate::recognition::crew::Recogniser;
+use crate::service::{ModelRequest, ModelView, ServiceError, SwitchState};
+use crate::speech::model::{Candidate, Model};
+
+/// The name of the model that is part of the program.
+const DEMO: &str = "demo";
+
+/// How the latest switch stands.
+#[derive(Debug, Clone, Default)]
+pub(super) enum Switch {
+    /// Over, or there was none.
+    #[default]
+    Settled,
+    /// The model of that name is being loaded.
+    Loading(String),
+    /// The model of that name could not be.
+    Failed {
+        /// Its name.
+        name: String,
+        /// Why not.
+        reason: String,
+    },
+}
+
+impl Desk {
+    /// The model in use, and how the latest switch stands.
+    pub(super) fn model_view(&self) -> ModelView {
+        let (state, wanted, reason) = match self.latest_switch() {
+            Switch::Settled => (SwitchState::Ready, None, None),
+            Switch::Loading(name) => (SwitchState::Loading, Some(name), None),
+            Switch::Failed { name, reason } => (SwitchState::Failed, Some(name), Some(reason)),
+        };
+        let model = self.recogniser.model();
+        ModelView {
+            state,
+            wanted,
+            reason,
+            name: model.name.clone(),
+            revision: model.revision(),
+            sha256: model.sha256.clone(),
+            bytes: model.bytes,
+            demo: model.is_demo(),
+            fits_audio_ctx: model.fits_audio_ctx(),
+        }
+    }
+
+    pub(super) fn latest_switch(&self) -> Switch {
+        let switch = self.switch.lock();
+        switch.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Begins to load another model; answers once its file is known to be one.
+    pub(super) async fn begin_switch(
+        &self,
+        request: ModelRequest,
+    ) -> Result<ModelView, ServiceError> {
+        let ModelRequest { name } = request;
+        let choice = self.choose(&name)?;
+        let under_way = UnderWay::begin(&self.switch, name)?;
+        let recogniser = Arc::clone(&self.recogniser);
+        let (tell, told) = oneshot::channel();
+        // Goes on when whoever asked does not wait for it.
+        tokio::task::spawn_blocking(move || under_way.run(&recogniser, &choice, tell));
+        match told.await {
+            Ok(Ok(())) => Ok(self.model_view()),
+            Ok(Err(reason)) => Err(ServiceError::Unprocessable(reason)),
+            Err(_) => Err(ServiceError::Busy("the server is going down".to_owned())),
+        }
+    }
+
+    fn choose(&self, name: &str) -> Result<ModelChoice, ServiceError> {
+        if name == DEMO {
+            return Ok(ModelChoice::Demo);
+        }
+        let named = ModelChoice::named(&self.config.models_dir, name);
+        let choice = named.ok_or_else(|| {
+            let told = "name must be one that WHISPER_MODEL_SIZE may have, or demo";
+            ServiceError::Unprocessable(told.to_owned())
+        })?;
+        let fits = choice.check_language(self.config.language);
+        fits.map_err(|reason| {
+            let told = format!("{reason}, and WHISPER_LANGUAGE is another");
+            ServiceError::Unprocessable(told)
+        })?;
+        Ok(choice)
+    }
+}
+
+/// A switch that has begun. However it ends, the next one can begin.
+struct UnderWay {
+    switch: Arc<Mutex<Switch>>,
+    name: String,
+    before: Switch,
+    outcome: Option<Switch>,
+}
+
+impl UnderWay {
+    fn begin(switch: &Arc<Mutex<Switch>>, name: String) -> Result<Self, ServiceError> {
+        let mut now = switch.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Switch::Loading(other) = &*now {
+            let told = format!("the model {other} is being loaded; one at a time");
+            return Err(ServiceError::Conflict(told));
+        }
+        let before = std::mem::replace(&mut *now, Switch::Loading(name.clone()));
+        Ok(Self {
+            switch: Arc::clone(switch),
+            name,
+            before,
+            outcome: None,
+        })
+    }
+
+    /// Checks the file's structure, tells of that, and loads it. Takes as long as that takes.
+    fn run(
+        mut self,
+        recogniser: &Recogniser,
+        choice: &ModelChoice,
+        tell: oneshot::Sender<Result<(), String>>,
+    ) {
+        let candidate = choice.path().map(Candidate::open).transpose();
+        let candidate = match candidate {
+            Ok(candidate) => candidate,
+            Err(error) => {
+                // Nothing has begun, so nothing has failed.
+                self.outcome = Some(self.before.clone());
+                drop(self);
+                let _unheard = tell.send(Err(error.to_string()));
+                return;
+            }
+        };
+        let name = self.name.clone();
+        tracing::info!(name, "loading another speech model");
+        let _unheard = tell.send(Ok(()));
+        let model = candidate.map_or_else(Model::demo, Candidate::hash);
+        let model = model.map_err(|error| error.to_string());
+        let switched = model.and_then(|model| {
+            let described = model.describe();
+            let switched = recogniser.switch(model).map_err(|error| error.to_string());
+            switched.map(|()| described)
+        });
+        self.outcome = Some(match switched {
+            Ok(model) => {
+                tracing::info!(model, "the speech model is another from now on");
+                Switch::Settled
+            }
+            Err(reason) => {
+                tracing::warn!(name, reason, "the speech model stays as it is");
+                Switch::Failed { name, reason }
+            }
+        });
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        let outcome = self.outcome.take().unwrap_or_else(|| Switch::Failed {
+            name: std::mem::take(&mut self.name),
+            reason: "a fault of the server".to_owned(),
+        });
+        *self.switch.lock().unwrap_or_else(PoisonError::into_inner) = outcome;
+    }
+}
