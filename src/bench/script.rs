@@ -133,22 +133,32 @@ impl Script {
         Ok(utterances)
     }
 
-    /// For each utterance, milliseconds from its last voiced packet to the packet with which the
-    /// segmenter knows that it has ended.
-    pub(super) fn decisions(&self) -> Result<Vec<f64>> {
-        let mut segmenter = Segmenter::new(&SegmenterConfig::default());
-        let (mut done, mut at) = (Vec::new(), Vec::new());
+    /// For each utterance, milliseconds until the packet with which the segmenter knows that it
+    /// has ended: from its last voiced packet, and from the last frame that the detector takes
+    /// for voice.
+    pub(super) fn decisions(&self) -> Result<Vec<[f64; 2]>> {
+        let config = SegmenterConfig::default();
+        let mut segmenter = Segmenter::new(&config);
+        let (mut done, mut decided) = (Vec::new(), Vec::new());
         let packet = (PACKET_MS * SAMPLES_PER_MS) as usize;
         for (n, samples) in self.samples()?.chunks(packet).enumerate() {
             segmenter.push(samples, &mut done);
             let now_ms = (n as u64 + 1) * PACKET_MS;
-            at.extend(done.drain(..).map(|utterance| (utterance.end(), now_ms)));
+            decided.extend(done.drain(..).map(|utterance| {
+                // What is kept of the silence behind the voice.
+                let kept = config.post_roll.as_millis() as f64;
+                let heard_ms = utterance.end() as f64 / SAMPLES_PER_MS as f64 - kept;
+                (utterance.end() / SAMPLES_PER_MS, now_ms, heard_ms)
+            }));
         }
         // The one that ends what was said; a breath may have ended one before it.
         let delay = |spoken: &Spoken| {
-            let end = spoken.end_ms * SAMPLES_PER_MS;
-            let decided = at.iter().find(|(utterance, _)| *utterance >= end)?;
-            Some(decided.1 as f64 - spoken.end_ms as f64)
+            let of_it = |(end_ms, ..): &&(u64, u64, f64)| *end_ms >= spoken.end_ms;
+            let (_, now_ms, heard_ms) = *decided.iter().find(of_it)?;
+            Some([
+                now_ms as f64 - spoken.end_ms as f64,
+                now_ms as f64 - heard_ms,
+            ])
         };
         Ok(self.spoken.iter().filter_map(delay).collect())
     }
@@ -231,9 +241,9 @@ mod tests {
         let script = Script::new(2, 1);
         let delays = script.decisions().unwrap();
         assert_eq!(delays.len(), script.spoken.len());
-        assert!(
-            delays.iter().all(|ms| (300.0..1_000.0).contains(ms)),
-            "{delays:?}"
-        );
+        for [spoken, heard] in delays {
+            assert!((500.0..1_000.0).contains(&spoken), "{spoken}");
+            assert!((480.0..=540.0).contains(&heard), "{heard}");
+        }
     }
 }

@@ -56,6 +56,9 @@ pub(crate) struct Options {
     place: Place,
 }
 
+/// Rounds with what takes long and need not be known so well.
+const LONG_ROUNDS: u32 = 2;
+
 /// How much of everything.
 #[derive(Debug, Clone, Copy)]
 struct Scale {
@@ -68,14 +71,14 @@ struct Scale {
 
 const FULL: Scale = Scale {
     rounds: 5,
-    minutes: 2,
+    minutes: 3,
     clips: 16,
 };
 
 const QUICK: Scale = Scale {
     rounds: 1,
     minutes: 1,
-    clips: 4,
+    clips: 3,
 };
 
 /// Runs it and prints what came of it.
@@ -84,7 +87,7 @@ pub(super) fn run(options: Options) -> Result<ExitCode> {
     let scale = if options.quick { QUICK } else { FULL };
     let mut bench = Conductor::new(&options, scale)?;
     let rounds = (0..scale.rounds)
-        .map(|_| bench.round())
+        .map(|n| bench.round(n))
         .collect::<Result<_>>()?;
     let report = Report {
         quick: options.quick,
@@ -129,7 +132,7 @@ struct Conductor {
 
 impl Conductor {
     fn new(options: &Options, scale: Scale) -> Result<Self> {
-        let model = orders::model(options.model.as_deref())?;
+        let model = model(options.model.as_deref())?;
         let script = Script::new(scale.minutes, SEED);
         let utterances = script.utterances()?;
         let clips = &utterances[..scale.clips.min(utterances.len())];
@@ -167,7 +170,7 @@ impl Conductor {
     }
 
     /// Everything once, each beside what it is held against.
-    fn round(&mut self) -> Result<Round> {
+    fn round(&mut self, number: u32) -> Result<Round> {
         let whole_windows = Order::Clips {
             count: self.scale.clips,
             full_context: true,
@@ -176,13 +179,15 @@ impl Conductor {
             count: usize::MAX,
             full_context: false,
         };
+        let is_long = number < LONG_ROUNDS;
+        let if_long = |part| is_long.then(|| ask(part, whole_windows)).transpose();
         Ok(Round {
+            untimed_clips: if_long(&mut self.untimed)?,
+            two_threads: if_long(&mut self.two_threads)?,
             cli_clips: self.cli_clips(Manner::Greedy)?,
             service_clips: ask(&mut self.service, whole_windows)?,
             cli_clips_plain: self.cli_clips(Manner::Plain)?,
             bare_clips: ask(&mut self.bare, whole_windows)?,
-            untimed_clips: ask(&mut self.untimed, whole_windows)?,
-            two_threads: ask(&mut self.two_threads, whole_windows)?,
             cli_whole: self.cli_whole(Manner::Greedy)?,
             service_live: ask(&mut self.service, Order::Live)?,
             cli_whole_plain: self.cli_whole(Manner::Plain)?,

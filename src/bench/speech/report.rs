@@ -19,7 +19,8 @@ use crate::bench::wire::Outcome;
 const G6: [f64; 2] = [1.05, 20.0];
 /// Delay beyond the hang-over, milliseconds.
 const G7: f64 = 30.0;
-/// CPU time over whisper-cli's: clips, a live call, a backlog; and per cent of words that differ.
+/// CPU time over whisper-cli's: clips (also over the engine's), a live call, a backlog; and per
+/// cent of words that differ.
 const G8A: f64 = 1.05;
 const G8B: [f64; 2] = [1.2, 1.0];
 const G8C: f64 = 0.6;
@@ -49,8 +50,9 @@ pub(super) struct Round {
     pub(super) cli_clips_plain: Ran,
     pub(super) service_clips: Outcome,
     pub(super) bare_clips: Outcome,
-    pub(super) untimed_clips: Outcome,
-    pub(super) two_threads: Outcome,
+    /// Not in every round.
+    pub(super) untimed_clips: Option<Outcome>,
+    pub(super) two_threads: Option<Outcome>,
     pub(super) cli_whole: Ran,
     pub(super) cli_whole_plain: Ran,
     pub(super) cli_whole_as_it_comes: Ran,
@@ -76,8 +78,8 @@ pub(super) struct Report {
     pub(super) clip_minutes: f64,
     /// What is said in the call.
     pub(super) truth: Vec<String>,
-    /// From the end of each utterance to the segmenter's decision.
-    pub(super) decisions_ms: Vec<f64>,
+    /// From the end of each utterance, and from where the detector hears it, to the segmenter's decision.
+    pub(super) decisions_ms: Vec<[f64; 2]>,
     pub(super) rounds: Vec<Round>,
 }
 
@@ -109,6 +111,11 @@ impl Report {
 
     fn of(&self, of: impl Fn(&Round) -> f64) -> Option<Spread> {
         Spread::of(self.rounds.iter().map(of))
+    }
+
+    /// Where it was measured.
+    fn where_known(&self, of: impl Fn(&Round) -> Option<f64>) -> Option<Spread> {
+        Spread::of(self.rounds.iter().filter_map(of))
     }
 
     pub(super) fn sheet(&self) -> Sheet {
@@ -176,7 +183,10 @@ impl Report {
         let ms = |of: fn(&[f64; 2]) -> f64| Spread::of(single().map(of));
         let hang_over = SegmenterConfig::default().hang_over.as_millis() as f64;
         let tick = TICK.as_millis() as f64;
-        let late = self.decisions_ms.iter().map(|ms| ms - hang_over + tick);
+        let late = |n: usize| {
+            let delays = self.decisions_ms.iter().map(move |ms| ms[n]);
+            Spread::of(delays.map(|ms| ms - hang_over + tick))
+        };
         vec![
             figure(
                 "G6",
@@ -197,7 +207,14 @@ impl Report {
                 "G7",
                 "end of speech to decision, beyond the hang-over, one tick added".to_owned(),
                 Unit::Milliseconds,
-                Spread::of(late),
+                late(0),
+                Some(G7),
+            ),
+            figure(
+                "G7",
+                "the same from the last frame that the detector takes for voice".to_owned(),
+                Unit::Milliseconds,
+                late(1),
                 Some(G7),
             ),
         ]
@@ -205,41 +222,43 @@ impl Report {
 
     fn clips(&self) -> Vec<Figure> {
         let service = self.of(|round| all(&round.service_clips));
-        let over = |what: &str, below, goal| {
+        let over = |id, what: &str, below, goal| {
             let value = ratio(service, below);
-            figure("G8a", what.to_owned(), Unit::Ratio, value, goal)
+            figure(id, what.to_owned(), Unit::Ratio, value, goal)
         };
-        let minutes = self.clip_minutes;
-        let cost = |what: &str, value: Option<Spread>| self.cost(what, value, minutes);
+        let [flash, plain] = [
+            self.of(|round| cli(&round.cli_clips)),
+            self.of(|round| cli(&round.cli_clips_plain)),
+        ];
+        let cost = |what: &str, value| self.cost(what, value, self.clip_minutes);
+        let untimed = self.where_known(|round| round.untimed_clips.as_ref().map(all));
         vec![
             over(
+                "G8a",
                 "utterances cut out beforehand, full context: service over whisper-cli",
-                self.of(|round| cli(&round.cli_clips)),
+                flash,
                 Some(G8A),
             ),
             over(
+                "G8a",
                 "the same, both without flash attention",
-                self.of(|round| cli(&round.cli_clips_plain)),
+                plain,
                 Some(G8A),
             ),
             over(
-                "the same over this program's engine alone",
+                "G8b",
+                "the same over this program's engine alone, window by window",
                 self.of(|round| all(&round.bare_clips)),
                 Some(G8A),
             ),
             over(
-                "the same over this program's engine without times of words",
-                self.of(|round| all(&round.untimed_clips)),
+                "",
+                "the same over the engine alone without times of words",
+                untimed,
                 None,
             ),
-            cost(
-                "whisper-cli, a minute of such utterances",
-                self.of(|round| cli(&round.cli_clips)),
-            ),
-            cost(
-                "whisper-cli without flash attention",
-                self.of(|round| cli(&round.cli_clips_plain)),
-            ),
+            cost("whisper-cli, a minute of such utterances", flash),
+            cost("whisper-cli without flash attention", plain),
             cost("service", service),
         ]
     }
@@ -352,7 +371,7 @@ impl Report {
         let of_both = |of: fn(&Outcome) -> f64| {
             ratio(
                 self.of(|round| of(&round.service_clips)),
-                self.of(|round| of(&round.two_threads)),
+                self.where_known(|round| round.two_threads.as_ref().map(of)),
             )
         };
         let unused = |outcome: &Outcome| {
@@ -399,23 +418,25 @@ impl Report {
     }
 
     fn word_times(&self) -> Vec<Figure> {
-        let share = |what: &str, with: fn(&Round) -> &Outcome, without: fn(&Round) -> &Outcome| {
-            let value = self.of(|round| {
-                let (with, without) = (all(with(round)), all(without(round)));
-                (with - without) / with * 100.0
-            });
-            figure("", what.to_owned(), Unit::Percent, value, Some(WORD_TIMES))
+        let share = |with: &Outcome, without: &Outcome| {
+            let (with, without) = (all(with), all(without));
+            (with - without) / with * 100.0
+        };
+        let row = |what: &str, value| {
+            let what = format!("times of words (DTW), of an utterance; {what}");
+            figure("", what, Unit::Percent, value, Some(WORD_TIMES))
         };
         vec![
-            share(
-                "times of words: share of an utterance, context fitted",
-                |round| &round.bare_fitted,
-                |round| &round.untimed_fitted,
+            row(
+                "context fitted",
+                self.of(|round| share(&round.bare_fitted, &round.untimed_fitted)),
             ),
-            share(
-                "times of words: share of an utterance, full context",
-                |round| &round.bare_clips,
-                |round| &round.untimed_clips,
+            row(
+                "full context",
+                self.where_known(|round| {
+                    let without = round.untimed_clips.as_ref()?;
+                    Some(share(&round.bare_clips, without))
+                }),
             ),
         ]
     }
