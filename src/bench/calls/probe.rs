@@ -102,10 +102,16 @@ pub(super) fn run(
     let Message::Held(held) = server.hear(PATIENCE)? else {
         bail!("expected how the calls were held");
     };
-    Ok(probe(calls, length, generated, worked, slipped, held))
+    Ok(probe(calls, length, [generated, worked], slipped, held))
 }
 
-fn probe(calls: u32, length: Duration, generated_ns: u64, slipped: Duration, held: Held) -> Probe {
+fn probe(
+    calls: u32,
+    length: Duration,
+    [generated_ns, worked_ns]: [u64; 2],
+    slipped: Duration,
+    held: Held,
+) -> Probe {
     let mut latencies = held.latencies_ms;
     latencies.sort_by(f64::total_cmp);
     let most = |share: f64| {
@@ -174,8 +180,7 @@ pub(super) mod tests {
         probe(
             calls,
             Duration::from_secs(10),
-            200,
-            1_500,
+            [200, 1_500],
             Duration::ZERO,
             held,
         )
