@@ -3,10 +3,10 @@
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo demo-asterisk test lint bench bench-media bench-table deny fixtures
+.PHONY: help build demo demo-asterisk test lint bench bench-media bench-speech bench-table bench-speech-table deny fixtures
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## build the server (target/release/asterscribe)
 	@tools/setup.sh build
@@ -45,7 +45,22 @@ bench-media: ## CPU per packet and call, memory per call, beside other receivers
 bench-table: ## the same, into docs/performance.md
 	@tools/setup.sh bench
 	cargo build --release --locked
-	tools/bench-table.sh $(TARGET)/release/asterscribe docs/performance.md
+	tools/bench-table.sh $(TARGET)/release/asterscribe docs/performance.md media
+
+# Debian's, unpacked into .cache; where that cannot be had, the bench says so and does without.
+WHISPER_CLI = "$$($(TARGET)/release/whisper-cli || echo whisper-cli)"
+
+bench-speech: ## recognition beside whisper.cpp's own program, and how many calls are held (9 minutes)
+	@tools/setup.sh bench
+	cargo build --release --locked -p asterscribe -p asterscribe-testkit
+	$(TARGET)/release/asterscribe bench speech --whisper-cli $(WHISPER_CLI)
+	$(TARGET)/release/asterscribe bench calls
+
+bench-speech-table: ## the same, into docs/performance.md
+	@tools/setup.sh bench
+	cargo build --release --locked -p asterscribe -p asterscribe-testkit
+	tools/bench-table.sh $(TARGET)/release/asterscribe docs/performance.md speech --whisper-cli $(WHISPER_CLI)
+	tools/bench-table.sh $(TARGET)/release/asterscribe docs/performance.md calls
 
 deny: ## licences, sources, bans and advisories of the dependencies
 	@tools/setup.sh build

@@ -7,7 +7,7 @@
 #   build     compilers, cmake and libopus for the server (the default)
 #   test      build + what the tests start: Redis, a private Asterisk
 #   fixtures  test + a speech synthesiser, to record the captures again
-#   bench     build + what the server is compared with: Python, GStreamer
+#   bench     build + what the server is compared with: Python, GStreamer, whisper.cpp's program
 #   ci        test + rustfmt and clippy
 #
 # Changes nothing when nothing is missing. Installed services stay stopped.
@@ -67,6 +67,9 @@ need_bench() {
     if ! gst-inspect-1.0 fakesink >/dev/null 2>&1; then
         missing+=(gstreamer1.0-plugins-base)
     fi
+    # whisper.cpp's program is unpacked into a private folder, like the tests' asterisk.
+    need_command dpkg-deb dpkg
+    need_file /usr/share/keyrings/debian-archive-keyring.gpg debian-archive-keyring
     # udpsrc, rtpjitterbuffer, rtppcmudepay
     if ! gst-inspect-1.0 rtpjitterbuffer >/dev/null 2>&1; then
         missing+=(gstreamer1.0-plugins-good)

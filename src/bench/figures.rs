@@ -62,7 +62,7 @@ impl Spread {
 /// A figure of the report.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(super) struct Figure {
-    /// The goal that it belongs to, `G1` to `G5`, or none.
+    /// The goal that it belongs to, `G1` to `G13`, or none.
     pub(super) id: &'static str,
     /// What was measured.
     pub(super) what: String,
@@ -88,12 +88,42 @@ pub(super) enum Unit {
     Kibibytes,
     /// Packets.
     Packets,
+    /// Wall time.
+    Milliseconds,
+    /// CPU time for a minute of audio.
+    CpuSecondsPerMinute,
+    /// Parts of a whole.
+    Percent,
+    /// Calls of two parties.
+    Calls,
 }
 
 impl Figure {
     /// Whether the median keeps to the goal; none without either.
     pub(super) fn met(&self) -> Option<bool> {
         Some(self.value?.median <= self.goal?)
+    }
+}
+
+/// One over the other, where there are both.
+pub(super) fn ratio(above: Option<Spread>, below: Option<Spread>) -> Option<Spread> {
+    above?.over(below?)
+}
+
+/// A row of the report.
+pub(super) fn figure(
+    id: &'static str,
+    what: String,
+    unit: Unit,
+    value: Option<Spread>,
+    goal: Option<f64>,
+) -> Figure {
+    Figure {
+        id,
+        what,
+        unit,
+        value,
+        goal,
     }
 }
 

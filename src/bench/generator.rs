@@ -64,6 +64,20 @@ pub(super) fn run(options: &Options) -> Result<()> {
     wire::say(&Message::Sent(sent))
 }
 
+/// Packet number `round` of a flow: numberings of its own, that also wrap.
+pub(super) fn rtp(round: u64, flow: u64, payload: &[u8; PACKET]) -> [u8; HEADER + PACKET] {
+    let seq = (round + flow * 7_919 + 65_000) as u16;
+    let time = (round * PACKET as u64 + flow * 104_729_000) as u32;
+    let mut datagram = [0; HEADER + PACKET];
+    datagram[0] = 0x80;
+    datagram[1] = if round == 0 { 0x80 } else { 0 };
+    datagram[2..4].copy_from_slice(&seq.to_be_bytes());
+    datagram[4..8].copy_from_slice(&time.to_be_bytes());
+    datagram[8..HEADER].copy_from_slice(&(flow as u32 + 1).to_be_bytes());
+    datagram[HEADER..].copy_from_slice(payload);
+    datagram
+}
+
 struct Sender {
     flows: Vec<UdpSocket>,
     audio: Vec<[u8; PACKET]>,
@@ -71,7 +85,6 @@ struct Sender {
     total: u64,
     marks: Vec<u64>,
     pace: Duration,
-    datagram: [u8; HEADER + PACKET],
     sent: Sent,
 }
 
@@ -84,7 +97,6 @@ impl Sender {
             total: of_all(options.packets),
             marks: options.marks.iter().map(|&mark| of_all(mark)).collect(),
             pace: PACE * options.slower,
-            datagram: [0; HEADER + PACKET],
             sent: Sent {
                 flows: options.flows.into(),
                 ..Sent::default()
@@ -140,17 +152,10 @@ impl Sender {
 
     fn send(&mut self, number: u64) {
         let (round, flow) = (number / self.sent.flows, number % self.sent.flows);
-        // Numberings of their own, that also wrap; and each begins elsewhere in the audio.
-        let seq = (round + flow * 7_919 + 65_000) as u16;
-        let time = (round * PACKET as u64 + flow * 104_729_000) as u32;
+        // Each begins elsewhere in the audio.
         let audio = (round + flow * 37) % self.audio.len() as u64;
-        self.datagram[0] = 0x80;
-        self.datagram[1] = if round == 0 { 0x80 } else { 0 };
-        self.datagram[2..4].copy_from_slice(&seq.to_be_bytes());
-        self.datagram[4..8].copy_from_slice(&time.to_be_bytes());
-        self.datagram[8..HEADER].copy_from_slice(&(flow as u32 + 1).to_be_bytes());
-        self.datagram[HEADER..].copy_from_slice(&self.audio[audio as usize]);
-        match self.flows[flow as usize].send(&self.datagram) {
+        let datagram = rtp(round, flow, &self.audio[audio as usize]);
+        match self.flows[flow as usize].send(&datagram) {
             Ok(_) => self.sent.packets += 1,
             Err(_) => self.sent.refused += 1,
         }

@@ -20,7 +20,7 @@ pub(super) struct Place {
     /// A network namespace.
     #[arg(long, hide = true)]
     own_network: bool,
-    /// Real-time scheduling.
+    /// Priority.
     #[arg(long, hide = true)]
     own_time: bool,
 }
@@ -37,8 +37,47 @@ impl Place {
     }
 }
 
-/// Runs a program in real time, at the lowest of such priorities.
-const FIRST: [&str; 3] = ["chrt", "--rr", "1"];
+/// A way to run a program before others.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Priority {
+    /// Words before the program's.
+    words: &'static [&'static str],
+    /// Ends well where they have had their effect.
+    probe: &'static [&'static str],
+}
+
+/// In real time, at the lowest of such priorities: for what must not wait, and is alone on
+/// its processor.
+pub(super) const FIRST: Priority = Priority {
+    words: &["chrt", "--rr", "1"],
+    probe: &["true"],
+};
+
+/// Preferred to others, and fairly among its own: for processes that share the processors. In a
+/// session of its own, since a kernel may share its time out between sessions first; it dies
+/// with whoever waits for it.
+pub(super) const PREFERRED: Priority = Priority {
+    words: &[
+        "setsid",
+        "--wait",
+        "setpriv",
+        "--pdeathsig",
+        "KILL",
+        "nice",
+        "-n",
+        "-10",
+        "sh",
+        "-c",
+        "echo -10 2>/dev/null >/proc/$$/autogroup; exec \"$0\" \"$@\"",
+    ],
+    probe: &["sh", "-c", "test \"$(nice)\" -lt 0"],
+};
+
+/// Like all others.
+pub(super) const NONE: Priority = Priority {
+    words: &[],
+    probe: &["false"],
+};
 
 /// As root, then as somebody who becomes root in a user namespace.
 const WAYS: [&[&str]; 2] = [
@@ -50,14 +89,14 @@ const LOOPBACK_UP: &str = "ip link set lo up";
 
 /// Begins this program anew with all that can be had. Returns only if that is
 /// nothing, or has been done.
-pub(super) fn enter(place: Place, cpus: Cpus, first: bool) -> Result<()> {
+pub(super) fn enter(place: Place, cpus: Cpus, priority: Priority) -> Result<()> {
     if place.own_network || place.own_time {
         return Ok(());
     }
     let (mut words, mut marks) = (Vec::new(), Vec::new());
     // On one processor generator and receiver would take it from each other.
-    if first && cpus.receiver.is_some() && works(&[&FIRST[..], &["true"]].concat()) {
-        words.extend(FIRST);
+    if cpus.receiver.is_some() && works(&[priority.words, priority.probe].concat()) {
+        words.extend(priority.words);
         marks.push("--own-time");
     }
     let way = WAYS

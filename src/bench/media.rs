@@ -1,13 +1,12 @@
 //! `asterscribe bench media`: what the media path costs per packet and per
 //! call, beside a bare sink, Python and GStreamer, in one run.
 
-use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use asterscribe::clock;
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 use super::cpus::{self, Cpus};
 use super::isolate::Place;
@@ -15,6 +14,7 @@ use super::payload::Payload;
 use super::receivers::Subject;
 use super::report::{Floor, Machine, Report, Skipped};
 use super::round::{self, Case, MAX_STOLEN, Round};
+use super::sheet::{self, Format};
 use super::{floor, isolate, proc};
 
 /// How to run it.
@@ -29,16 +29,6 @@ pub(crate) struct Options {
     #[command(flatten)]
     place: Place,
 }
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Format {
-    Text,
-    Json,
-    Markdown,
-}
-
-/// Exit status of a run that lost a packet, or whose books did not balance.
-const DISQUALIFIED: u8 = 3;
 
 /// Disturbed rounds are repeated as long as the run is younger than this.
 const REPEAT_UNTIL: Duration = Duration::from_secs(150);
@@ -93,7 +83,12 @@ pub(super) const QUICK: Scale = Scale {
 /// Runs it and prints what came of it.
 pub(super) fn run(options: Options) -> Result<ExitCode> {
     let cpus = Cpus::choose()?;
-    isolate::enter(options.place, cpus, !options.quick)?;
+    let priority = if options.quick {
+        isolate::NONE
+    } else {
+        isolate::FIRST
+    };
+    isolate::enter(options.place, cpus, priority)?;
     isolate::raise_file_limit()?;
     let scale = if options.quick { QUICK } else { FULL };
     let mut bench = Conductor::new(scale, cpus);
@@ -109,17 +104,8 @@ pub(super) fn run(options: Options) -> Result<ExitCode> {
         floors: bench.floors,
         skipped: bench.skipped,
     };
-    let text = match options.format {
-        Format::Text => report.to_text(),
-        Format::Json => report.to_json()?,
-        Format::Markdown => report.to_markdown(),
-    };
-    write!(io::stdout(), "{text}").context("cannot print the report")?;
-    Ok(if report.disqualified().is_empty() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::from(DISQUALIFIED)
-    })
+    report.sheet().print(options.format, || report.to_json())?;
+    Ok(sheet::status(report.disqualified().is_empty()))
 }
 
 struct Conductor {

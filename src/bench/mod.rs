@@ -1,23 +1,28 @@
 //! `asterscribe bench`: what this program costs on this machine, beside what
-//! others cost here, in one run. [`media`] is the conductor; each part that is
+//! others cost here, in one run. [`media`], [`speech`] and [`calls`] are conductors; each part that is
 //! measured, and the one that sends, is a process of its own, so that the
 //! kernel counts their CPU time apart.
 
 mod account;
+mod calls;
 mod cpus;
 mod figures;
 mod floor;
 mod generator;
 mod isolate;
 mod media;
+mod meter;
 mod part;
 mod payload;
 mod proc;
 mod receivers;
 mod report;
 mod round;
+mod script;
 mod server;
+mod sheet;
 mod sink;
+mod speech;
 mod wire;
 
 use std::process::ExitCode;
@@ -30,12 +35,25 @@ use clap::Subcommand;
 pub(crate) enum Bench {
     /// The media path: CPU per packet and per call, memory per call, and ratios to other receivers.
     Media(media::Options),
+    /// Recognition: CPU per minute of audio beside whisper.cpp's own program, latency, word times.
+    Speech(speech::Options),
+    /// How many calls this machine holds with lines that come in time.
+    Calls(calls::Options),
     /// Sends RTP as asked on standard input.
     #[command(hide = true)]
     Generate(generator::Options),
     /// The media plane without anything around it.
     #[command(hide = true)]
     Serve(server::Options),
+    /// Recognition as the service does it.
+    #[command(hide = true)]
+    Recognition(speech::service::Options),
+    /// The media plane with recognition.
+    #[command(hide = true)]
+    Hold(calls::server::Options),
+    /// The speech engine alone.
+    #[command(hide = true)]
+    Engine(speech::bare::Options),
     /// Counts datagrams and does nothing else.
     #[command(hide = true)]
     Sink,
@@ -45,8 +63,13 @@ pub(crate) enum Bench {
 pub(crate) fn run(what: Bench) -> Result<ExitCode> {
     match what {
         Bench::Media(options) => media::run(options),
+        Bench::Speech(options) => speech::run(options),
+        Bench::Calls(options) => calls::run(options),
+        Bench::Hold(options) => calls::server::run(&options).map(|()| ExitCode::SUCCESS),
         Bench::Generate(options) => generator::run(&options).map(|()| ExitCode::SUCCESS),
         Bench::Serve(options) => server::run(&options).map(|()| ExitCode::SUCCESS),
+        Bench::Recognition(options) => speech::service::run(&options).map(|()| ExitCode::SUCCESS),
+        Bench::Engine(options) => speech::bare::run(&options).map(|()| ExitCode::SUCCESS),
         Bench::Sink => sink::run().map(|()| ExitCode::SUCCESS),
     }
 }

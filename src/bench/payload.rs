@@ -4,6 +4,8 @@ use asterscribe_codecs::g711::encode_ulaw;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
+use super::script::Script;
+
 /// Samples, and bytes, of a 20 ms packet of µ-law.
 pub(super) const PACKET: usize = 160;
 
@@ -23,6 +25,10 @@ const PAUSE: usize = 50;
 /// Mean magnitude below which 20 ms of a prompt are no voice.
 const QUIET: u64 = 200;
 
+/// The call that is repeated: how long, and by what chance.
+const CALL_MINUTES: u32 = 3;
+const CALL_SEED: u64 = 1;
+
 /// Kinds of audio.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, ValueEnum, Serialize, Deserialize,
@@ -35,6 +41,8 @@ pub(super) enum Payload {
     Speech,
     /// Speech without a pause: one utterance that does not end.
     Monologue,
+    /// A party's side of a call, three minutes of it.
+    Call,
 }
 
 impl Payload {
@@ -51,14 +59,16 @@ impl Payload {
             Self::Monologue => spoken
                 .iter()
                 .flatten()
-                .filter(|packet| loudness(packet) >= QUIET)
+                .filter(|packet| is_loud(packet))
                 .map(encode)
                 .collect(),
+            Self::Call => Script::new(CALL_MINUTES, CALL_SEED).packets(),
         }
     }
 }
 
-fn samples(wav: &[u8]) -> Vec<[i16; PACKET]> {
+/// The packets of a prompt, less what does not fill one.
+pub(super) fn samples(wav: &[u8]) -> Vec<[i16; PACKET]> {
     let samples: Vec<_> = wav[WAV_HEADER..]
         .chunks_exact(2)
         .map(|bytes| i16::from_le_bytes([bytes[0], bytes[1]]))
@@ -77,8 +87,14 @@ fn noise() -> impl Iterator<Item = [i16; PACKET]> {
     })
 }
 
-fn encode(samples: &[i16; PACKET]) -> [u8; PACKET] {
+/// As µ-law.
+pub(super) fn encode(samples: &[i16; PACKET]) -> [u8; PACKET] {
     samples.map(encode_ulaw)
+}
+
+/// Whether there is a voice in it.
+pub(super) fn is_loud(samples: &[i16; PACKET]) -> bool {
+    loudness(samples) >= QUIET
 }
 
 fn loudness(samples: &[i16; PACKET]) -> u64 {

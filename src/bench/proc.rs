@@ -89,6 +89,22 @@ pub(super) fn process(pid: u32) -> Result<Threads> {
     Ok(Threads(threads))
 }
 
+/// Processes that a process has started and that still run.
+pub(super) fn children(of: u32) -> Result<Vec<u32>> {
+    let mut children = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        let Ok(pid) = entry?.file_name().to_string_lossy().parse() else {
+            continue;
+        };
+        // One that has ended meanwhile is none any more.
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        if parent(&stat) == Some(of) {
+            children.push(pid);
+        }
+    }
+    Ok(children)
+}
+
 /// The calling thread.
 pub(super) fn this_thread() -> Result<Sched> {
     let text = fs::read_to_string("/proc/thread-self/schedstat")?;
@@ -117,6 +133,18 @@ pub(super) fn kernel() -> String {
         .map_or_else(|_| "unknown".to_owned(), |text| text.trim().to_owned())
 }
 
+/// Time for which all processors together have worked, whatever for, ns.
+pub(super) fn worked() -> Result<u64> {
+    let text = fs::read_to_string("/proc/stat")?;
+    stat(&text).context("no processors in the kernel's statistics")
+}
+
+/// Mean number of threads that ran or wanted to during the last minute.
+pub(super) fn load() -> String {
+    let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    text.split(' ').next().unwrap_or_default().to_owned()
+}
+
 /// Name of the processor.
 pub(super) fn processor() -> String {
     let text = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
@@ -132,6 +160,25 @@ fn sched(text: &str) -> Option<Sched> {
         ran_ns: fields.next()?.ok()?,
         waited_ns: fields.next()?.ok()?,
     })
+}
+
+/// `pid (name) state parent …`, where the name may hold anything.
+fn parent(stat: &str) -> Option<u32> {
+    let (_, fields) = stat.rsplit_once(')')?;
+    fields.split_whitespace().nth(1)?.parse().ok()
+}
+
+/// `cpu user nice system idle iowait irq softirq steal …`, in hundredths of a second.
+fn stat(text: &str) -> Option<u64> {
+    let fields = text.lines().next()?.strip_prefix("cpu ")?;
+    let ticks: Vec<u64> = fields
+        .split_whitespace()
+        .map_while(|field| field.parse().ok())
+        .collect();
+    let [user, nice, system, _, _, irq, softirq, steal, ..] = ticks.as_slice() else {
+        return None;
+    };
+    Some((user + nice + system + irq + softirq + steal) * 10_000_000)
 }
 
 fn status(text: &str) -> Option<Memory> {
@@ -192,6 +239,24 @@ mod tests {
         assert_eq!((read.ran_ns, read.waited_ns), (123_456_789, 4_567));
         assert_eq!(sched(""), None);
         assert_eq!(sched("1 x"), None);
+    }
+
+    #[test]
+    fn work_is_all_but_idleness() {
+        let text = "cpu  1 2 3 1000 1000 4 5 6 0 0\ncpu0 1 2 3\n";
+        assert_eq!(stat(text), Some(210_000_000));
+        assert_eq!(stat("cpu  1 2\n"), None);
+        assert!(worked().unwrap() > 0);
+    }
+
+    #[test]
+    fn a_parent_is_found_behind_any_name() {
+        assert_eq!(parent("7 (a) 9 (b) S 42 7 7 0"), Some(42));
+        assert_eq!(parent(""), None);
+        let mut child = process::Command::new("sleep").arg("9").spawn().unwrap();
+        assert!(children(process::id()).unwrap().contains(&child.id()));
+        child.kill().unwrap();
+        child.wait().unwrap();
     }
 
     #[test]

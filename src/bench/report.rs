@@ -8,7 +8,7 @@ use anyhow::Result;
 use serde::Serialize;
 use serde_json::json;
 
-use super::figures::{Figure, Spread, Unit};
+use super::figures::{Figure, Spread, Unit, figure, ratio};
 use super::isolate::Place;
 use super::media::Scale;
 use super::payload::{PACKET, Payload};
@@ -448,25 +448,5 @@ fn prefer<T: Copy>(all: Vec<T>, good: impl Fn(T) -> bool) -> Vec<T> {
         best
     } else {
         all
-    }
-}
-
-fn ratio(above: Option<Spread>, below: Option<Spread>) -> Option<Spread> {
-    above?.over(below?)
-}
-
-fn figure(
-    id: &'static str,
-    what: String,
-    unit: Unit,
-    value: Option<Spread>,
-    goal: Option<f64>,
-) -> Figure {
-    Figure {
-        id,
-        what,
-        unit,
-        value,
-        goal,
     }
 }

@@ -30,7 +30,7 @@ pub(super) const TICK: Duration = Duration::from_millis(5);
 const QUEUE: usize = 4_096;
 
 /// Events between the media thread and this one, as in the server.
-const EVENTS: usize = 8_192;
+pub(super) const EVENTS: usize = 8_192;
 
 /// Time between two looks at them. The desk that wants them at once is not what is measured.
 const LOOK: Duration = Duration::from_millis(50);
@@ -151,7 +151,7 @@ fn open(port: &MediaPort, sources: &[u16]) -> Result<Vec<CallId>> {
 }
 
 /// What the media thread itself has counted: everything let through, nothing gone wrong.
-fn books(port: &MediaPort, sent: &Sent) -> Vec<String> {
+pub(super) fn books(port: &MediaPort, sent: &Sent) -> Vec<String> {
     let (counters, gate) = (port.counters(), port.counters().gate());
     let refused = gate.unknown_source + gate.unknown_not_rtp + gate.hold_full + gate.holding;
     [

@@ -22,6 +22,63 @@ pub(super) enum Message {
     Sent(Sent),
     /// What a receiver has to say about it.
     Received(Received),
+    /// Recognise that.
+    Recognise(Order),
+    /// It has been recognised.
+    Recognised(Outcome),
+    /// How a server has held its calls.
+    Held(Held),
+}
+
+/// What calls with recognition gave.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Held {
+    /// From the end of speech to the line, milliseconds, each line.
+    pub(super) latencies_ms: Vec<f64>,
+    /// What the server and its workers spent while packets came.
+    pub(super) spent: Outcome,
+    /// What was lost, and books that do not balance.
+    pub(super) faults: Vec<String>,
+}
+
+/// Speech to be recognised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Order {
+    /// The first so many utterances, cut out beforehand, all at once.
+    Clips {
+        /// How many.
+        count: usize,
+        /// Each in the encoder's whole window.
+        full_context: bool,
+    },
+    /// One utterance alone.
+    Clip(usize),
+    /// The call as it comes: packets, segmenter, recognition.
+    Live,
+    /// All utterances of the call, which have waited: several in one window.
+    Backlog,
+    /// The whole file in windows of 30 s.
+    Windows,
+    /// Another engine, or crew of engines, from the start.
+    Start,
+}
+
+/// What became of an order.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Outcome {
+    /// Wall time, nanoseconds.
+    pub(super) wall_ns: u64,
+    /// CPU time of the part's own process.
+    pub(super) own_ns: u64,
+    /// CPU time of its worker processes.
+    pub(super) workers_ns: u64,
+    /// Time for which these wanted a processor and had none.
+    pub(super) waited_ns: u64,
+    /// The words of each job.
+    pub(super) texts: Vec<String>,
+    /// Jobs without an answer, and books that do not balance.
+    pub(super) faults: Vec<String>,
 }
 
 /// What a generator has sent.

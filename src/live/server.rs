@@ -295,6 +295,7 @@ async fn stop(
 pub fn session_config(settings: &Settings) -> SessionConfig {
     let choices = Choices {
         language: settings.language.code().map(str::to_owned),
+        ..Choices::default()
     };
     SessionConfig {
         choices: Arc::new(choices),

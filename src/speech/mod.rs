@@ -42,6 +42,10 @@ impl Utterance {
 pub struct Choices {
     /// Whisper's code of the language that is spoken; `None`: it decides for itself.
     pub language: Option<String>,
+    /// With the encoder's whole window also where the model bears one fitted to the utterance:
+    /// what every other model gets.
+    #[serde(default)]
+    pub full_context: bool,
 }
 
 /// What an engine heard in an utterance.

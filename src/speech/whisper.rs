@@ -46,17 +46,46 @@ const HAS_GPU: bool = cfg!(any(feature = "cuda", feature = "metal", feature = "v
 pub struct Whisper {
     context: WhisperContext,
     model: Model,
+    engine: EngineConfig,
+}
+
+/// How engines compute. The service runs with the default; anything else is there to be
+/// measured beside it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EngineConfig {
+    /// Threads of one engine.
+    pub threads: u8,
+    /// Whether words get times.
+    pub word_times: bool,
+}
+
+impl Default for EngineConfig {
+    fn default() -> Self {
+        Self {
+            threads: 1,
+            word_times: true,
+        }
+    }
 }
 
 impl Whisper {
     /// Loads a checked model. Blocks for as long as reading the file takes.
     pub fn load(model: Model) -> Result<Self, ModelError> {
+        Self::load_for(model, EngineConfig::default())
+    }
+
+    /// Loads it for engines that compute in another way.
+    pub fn load_for(model: Model, engine: EngineConfig) -> Result<Self, ModelError> {
         // Without a logger behind them the hooks silence whisper.cpp's own output.
         whisper_rs::install_logging_hooks();
         let mut parameters = WhisperContextParameters::default();
         parameters.flash_attn(false).use_gpu(HAS_GPU);
         parameters.dtw_parameters(DtwParameters {
-            mode: time_warping(&model),
+            mode: if engine.word_times {
+                time_warping(&model)
+            } else {
+                DtwMode::None
+            },
             ..DtwParameters::default()
         });
         let context = match &model.source {
@@ -69,7 +98,11 @@ impl Whisper {
             path: model.name.clone().into(),
             reason: error.to_string(),
         })?;
-        Ok(Self { context, model })
+        Ok(Self {
+            context,
+            model,
+            engine,
+        })
     }
 
     /// The model it was loaded from.
@@ -86,6 +119,7 @@ impl Whisper {
         Ok(WhisperWorker {
             state,
             params: HashMap::new(),
+            threads: self.engine.threads,
             fit_audio_ctx: self.model.fits_audio_ctx(),
             model: self.model.revision(),
             is_multilingual: self.context.is_multilingual(),
@@ -97,7 +131,6 @@ impl Whisper {
 
 fn parameters(language: Option<&'static str>) -> FullParams<'static, 'static> {
     let mut params = FullParams::new(SamplingStrategy::Greedy { best_of: 1 });
-    params.set_n_threads(1);
     params.set_no_context(true);
     params.set_no_timestamps(true);
     // Each retry at a higher temperature costs a whole decode; two at most.
@@ -124,6 +157,7 @@ pub struct WhisperWorker {
     state: WhisperState,
     /// By language, of which Whisper knows a hundred; `None`: to be detected.
     params: HashMap<Option<&'static str>, FullParams<'static, 'static>>,
+    threads: u8,
     fit_audio_ctx: bool,
     is_multilingual: bool,
     /// Its revision.
@@ -154,6 +188,7 @@ impl WhisperWorker {
     ) -> Result<Heard, TranscribeError> {
         let params = self.params.entry(language);
         let mut params = params.or_insert_with(|| parameters(language)).clone();
+        params.set_n_threads(self.threads.into());
         params.set_audio_ctx(i32::try_from(audio_ctx).expect("at most 1500"));
         self.state
             .full(params, &self.audio)
@@ -240,7 +275,7 @@ impl Transcriber for WhisperWorker {
             Some(code) => Some(language_of(code)?),
             None => None,
         };
-        if !self.fit_audio_ctx {
+        if choices.full_context || !self.fit_audio_ctx {
             let heard = self.recognise(samples, language, FULL_AUDIO_CTX)?;
             return Ok(heard.recognition);
         }

@@ -11,6 +11,7 @@ mod architecture;
 mod asterisk;
 mod asterisk_dtmf;
 mod bench_media;
+mod bench_speech;
 mod capture;
 mod conceal_words;
 mod desk_again;

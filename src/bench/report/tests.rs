@@ -59,14 +59,19 @@ fn disturbed_rounds_count_only_where_they_are_most() {
 fn a_lost_packet_of_ours_disqualifies_and_one_of_others_only_does_not_count() {
     let clean = report(reception(1_000, 1_400));
     assert!(clean.disqualified().is_empty());
-    assert!(clean.to_text().contains("No packet was lost"));
+    assert!(clean.sheet().to_text().contains("No packet was lost"));
 
     let mut rounds = reception(1_000, 1_400);
     rounds.push(round(Subject::Gstreamer, QUICK.flows_of_others));
     rounds[2].faults.push("scripted".to_owned());
     let others = report(rounds.clone());
     assert!(others.disqualified().is_empty());
-    assert!(others.to_text().contains("Does not count: GStreamer"));
+    assert!(
+        others
+            .sheet()
+            .to_text()
+            .contains("Does not count: GStreamer")
+    );
     assert!(
         others
             .ns(Subject::Gstreamer, QUICK.flows_of_others)
@@ -76,7 +81,7 @@ fn a_lost_packet_of_ours_disqualifies_and_one_of_others_only_does_not_count() {
     rounds[0].faults.push("scripted".to_owned());
     let ours = report(rounds);
     assert_eq!(ours.disqualified().len(), 1);
-    for text in [ours.to_text(), ours.to_markdown()] {
+    for text in [ours.sheet().to_text(), ours.sheet().to_markdown()] {
         assert!(text.contains("DISQUALIFIED"), "{text}");
     }
     assert!(
@@ -93,7 +98,7 @@ fn what_did_not_run_is_named_and_has_no_figure() {
         subject: Subject::Gstreamer,
         why: "not here".to_owned(),
     });
-    let text = report.to_text();
+    let text = report.sheet().to_text();
     assert!(
         text.contains("Not run: GStreamer, a pipeline per call: not here."),
         "{text}"

@@ -143,7 +143,8 @@ impl<T> Dispatcher<T> {
             self.free.pop();
             self.on_partial[worker] = (task.urgency == Urgency::Partial).then_some(now);
             let mut jobs = vec![((ticket, reply), task)];
-            if self.packs.load(Ordering::Relaxed) && self.stats.step() >= Step::Packing {
+            let packs = self.packs.load(Ordering::Relaxed) || jobs[0].1.choices.full_context;
+            if packs && self.stats.step() >= Step::Packing {
                 jobs.extend(self.queue.pop_fellows(&jobs[0].1));
             }
             let batch = jobs.into_iter().map(|((ticket, reply), task)| {

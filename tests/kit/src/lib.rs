@@ -23,6 +23,7 @@ pub mod rtp;
 pub mod scenario;
 pub mod server;
 pub mod wav;
+pub mod whisper;
 pub mod words;
 
 pub use error::{Error, Result, available};

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use crate::host;
 use crate::process;
+use crate::whisper::quoted;
 use crate::{Error, Result};
 
 /// What to unpack.
@@ -114,6 +115,13 @@ impl Unpacked {
             .arg(&self.library_path)
             .arg(self.root.join(program));
         command
+    }
+
+    /// The same as words for a shell.
+    pub(crate) fn shell_line(&self, program: &str) -> String {
+        let words = [&self.loader, &self.root.join(program)].map(quoted);
+        let path = quoted(&self.library_path);
+        format!("{} --library-path {path} {}", words[0], words[1])
     }
 
     /// A folder that its release keeps among the libraries or, if old, beside them.

@@ -1,0 +1,209 @@
+//! So many calls for a while, and how that went.
+
+use std::env;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use serde::Serialize;
+
+use crate::bench::generator::PACE;
+use crate::bench::part::Part;
+use crate::bench::proc;
+use crate::bench::wire::{Held, Message};
+
+/// Part of the time for which the generator may be held up.
+const MAX_SLIPPED: f64 = 0.05;
+
+/// Time for a part to come up, and for the last lines.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// How a load was borne.
+#[derive(Debug, Clone, Serialize)]
+pub(super) struct Probe {
+    /// Calls of two parties.
+    pub(super) calls: u32,
+    /// For so long.
+    pub(super) seconds: f64,
+    /// Lines, and the latencies that half, 95 % and 99 % of them do not exceed, milliseconds.
+    pub(super) lines: usize,
+    pub(super) latency_ms: [f64; 3],
+    /// Processors that were busy with it: the server, its workers, the generator.
+    pub(super) busy: [f64; 3],
+    /// Processors that were busy with what is none of ours.
+    pub(super) others: f64,
+    /// Why it cannot be held, latency apart.
+    pub(super) faults: Vec<String>,
+}
+
+impl Probe {
+    /// Whether lines came in time and nothing was lost.
+    pub(super) fn holds(&self, bound: Duration) -> bool {
+        self.faults.is_empty() && self.lines > 0 && self.latency_ms[1] <= bound.as_secs_f64() * 1e3
+    }
+
+    /// For people.
+    pub(super) fn outcome(&self, bound: Duration) -> String {
+        let [half, most, _] = self.latency_ms;
+        let latency = format!("half within {half:.0} ms, 95 % within {most:.0} ms");
+        let verdict = if self.holds(bound) {
+            "held"
+        } else {
+            "not held"
+        };
+        let faults = self.faults.join("; ");
+        let faults = if faults.is_empty() {
+            faults
+        } else {
+            format!(" ({faults})")
+        };
+        let others = self.others;
+        format!(
+            "{} calls: {verdict}, {latency}; {others:.2} processors were busy with other things{faults}",
+            self.calls
+        )
+    }
+}
+
+/// Lets a server hold so many calls.
+pub(super) fn run(
+    calls: u32,
+    length: Duration,
+    workers: usize,
+    model: Option<&Path>,
+) -> Result<Probe> {
+    let packets = (length.as_millis() / PACE.as_millis()) as u32;
+    let mut generator = Part::start("generator", generator(calls, packets)?, None)?;
+    let Message::Sources(sources) = generator.hear(PATIENCE)? else {
+        bail!("expected the generator's ports");
+    };
+    let mut server = Part::start("server", server(workers, model)?, None)?;
+    let Message::Ready = server.hear(PATIENCE)? else {
+        bail!("expected the server to be ready");
+    };
+    server.say(&Message::Sources(sources))?;
+    let Message::Targets(targets) = server.hear(PATIENCE)? else {
+        bail!("expected the server's port");
+    };
+    let (before, worked) = (proc::process(generator.pid())?, proc::worked()?);
+    generator.say(&Message::Targets(targets))?;
+    // It says so before its last packets, when it is still there to be looked at.
+    let Message::Mark(_) = generator.hear(length * 3 + PATIENCE)? else {
+        bail!("the generator could not keep any pace here");
+    };
+    let generated = proc::process(generator.pid())?.ran_since(&before);
+    let worked = proc::worked()?.saturating_sub(worked);
+    let Message::Sent(sent) = generator.hear(PATIENCE)? else {
+        bail!("expected what was sent");
+    };
+    let slipped = Duration::from_micros(sent.slipped_us);
+    server.say(&Message::Sent(sent))?;
+    let Message::Held(held) = server.hear(PATIENCE)? else {
+        bail!("expected how the calls were held");
+    };
+    Ok(probe(calls, length, [generated, worked], slipped, held))
+}
+
+fn probe(
+    calls: u32,
+    length: Duration,
+    [generated_ns, worked_ns]: [u64; 2],
+    slipped: Duration,
+    held: Held,
+) -> Probe {
+    let mut latencies = held.latencies_ms;
+    latencies.sort_by(f64::total_cmp);
+    let most = |share: f64| {
+        let place = (latencies.len() as f64 * share).ceil() as usize;
+        latencies.get(place.max(1) - 1).copied().unwrap_or(0.0)
+    };
+    let wall = held.spent.wall_ns.max(1) as f64;
+    let mut faults = held.faults;
+    let slipped = slipped.as_secs_f64() / length.as_secs_f64();
+    if slipped > MAX_SLIPPED {
+        let share = slipped * 100.0;
+        faults.push(format!(
+            "the generator was held up for {share:.0} % of the time"
+        ));
+    }
+    let busy = [held.spent.own_ns, held.spent.workers_ns, generated_ns].map(|ns| ns as f64 / wall);
+    Probe {
+        calls,
+        seconds: length.as_secs_f64(),
+        lines: latencies.len(),
+        latency_ms: [0.5, 0.95, 0.99].map(most),
+        others: (worked_ns as f64 / wall - busy.iter().sum::<f64>()).max(0.0),
+        busy,
+        faults,
+    }
+}
+
+fn generator(calls: u32, packets: u32) -> Result<Command> {
+    let mut command = Command::new(env::current_exe()?);
+    command
+        .args(["bench", "generate", "--payload", "call"])
+        .args(["--flows", &(2 * calls).to_string()])
+        .args(["--packets", &packets.to_string()])
+        .args(["--marks", &packets.saturating_sub(1).to_string()]);
+    Ok(command)
+}
+
+fn server(workers: usize, model: Option<&Path>) -> Result<Command> {
+    let mut command = Command::new(env::current_exe()?);
+    command
+        .args(["bench", "hold"])
+        .args(["--workers", &workers.to_string()]);
+    if let Some(model) = model {
+        command.arg("--model").arg(model);
+    }
+    Ok(command)
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::bench::wire::Outcome;
+
+    /// One that was borne with such latencies.
+    pub(in crate::bench) fn of(calls: u32, latencies_ms: Vec<f64>) -> Probe {
+        let held = Held {
+            latencies_ms,
+            spent: Outcome {
+                wall_ns: 1_000,
+                own_ns: 100,
+                workers_ns: 900,
+                ..Outcome::default()
+            },
+            faults: Vec::new(),
+        };
+        probe(
+            calls,
+            Duration::from_secs(10),
+            [200, 1_500],
+            Duration::ZERO,
+            held,
+        )
+    }
+
+    #[test]
+    fn the_percentiles_are_of_lines_and_busy_is_of_time() {
+        let probe = of(3, (1..=100).rev().map(f64::from).collect());
+        assert_eq!(probe.latency_ms, [50.0, 95.0, 99.0]);
+        assert_eq!(probe.busy, [0.1, 0.9, 0.2]);
+        assert!((probe.others - 0.3).abs() < 1e-9);
+        assert!(probe.holds(Duration::from_millis(95)));
+        assert!(!probe.holds(Duration::from_millis(94)));
+    }
+
+    #[test]
+    fn nothing_said_or_something_lost_is_not_held() {
+        let bound = Duration::from_secs(2);
+        assert!(!of(1, Vec::new()).holds(bound));
+        let mut lossy = of(1, vec![1.0]);
+        assert!(lossy.holds(bound));
+        lossy.faults.push("scripted".to_owned());
+        assert!(!lossy.holds(bound));
+        assert!(lossy.outcome(bound).contains("not held"));
+    }
+}

@@ -1,0 +1,206 @@
+//! The server under the load of calls: the media plane with real recognition behind it,
+//! without API and store.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, anyhow, bail, ensure};
+use asterscribe::call::{CallId, Leg, TranscriptLine};
+use asterscribe::clock;
+use asterscribe::live::media::{
+    MediaConfig, MediaEvent, MediaEventKind, MediaPlane, MediaPort, OpenCall,
+};
+use asterscribe::recognition::crew::{Program, Recogniser};
+use asterscribe::session::{Depth, Expected, LegSnapshot, SessionConfig};
+use asterscribe::speech::segmenter::SegmenterConfig;
+use clap::Args;
+use futures_util::future::try_join_all;
+use tokio::sync::mpsc;
+
+use crate::bench::account;
+use crate::bench::meter::Meter;
+use crate::bench::server::{EVENTS, TICK, await_all, books};
+use crate::bench::speech::model;
+use crate::bench::wire::{self, Held, Message, Sent};
+
+/// Jobs that may wait, and for how long: the server's own defaults.
+const QUEUE: usize = 512;
+const MAX_AGE: Duration = Duration::from_secs(50);
+
+/// How long the last lines of the calls may take.
+const PATIENCE: Duration = Duration::from_secs(70);
+
+/// Faults that are told in full.
+const TOLD: usize = 2;
+
+/// How the server runs.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// Worker processes.
+    #[arg(long)]
+    workers: usize,
+    /// Its model; by default the demo model.
+    #[arg(long)]
+    model: Option<PathBuf>,
+}
+
+/// Holds calls of two legs each.
+pub(in crate::bench) fn run(options: &Options) -> Result<()> {
+    let model = model(options.model.as_deref())?;
+    let recogniser = Recogniser::start(Program::this(), model, options.workers)?;
+    let pool = recogniser.pool(QUEUE, Some(MAX_AGE))?;
+    let (tell, events) = mpsc::channel(EVENTS);
+    let config = MediaConfig {
+        bind: (Ipv4Addr::LOCALHOST, 0).into(),
+        threads: 1,
+        tick: TICK,
+        own_ports: false,
+        session: SessionConfig::default(),
+    };
+    let plane = MediaPlane::start(&config, &pool, &tell)?;
+    let [port] = <[MediaPort; 1]>::try_from(plane.ports())
+        .map_err(|ports| anyhow!("{} media threads instead of one", ports.len()))?;
+    wire::say(&Message::Ready)?;
+    let Message::Sources(sources) = wire::hear()? else {
+        bail!("expected the sources");
+    };
+    let opened = clock::now();
+    let calls = open(&port, &sources, opened)?;
+    let listener = Listener::start(events, opened, calls.len())?;
+    wire::say(&Message::Targets(vec![port.local().port()]))?;
+    let meter = Meter::start()?;
+    let Message::Sent(sent) = wire::hear()? else {
+        bail!("expected what was sent");
+    };
+    let spent = meter.stop()?;
+    await_all(&sent, || port.counters().datagrams());
+    for call in &calls {
+        ensure!(port.hang_up(call.clone()), "a call could not be hung up");
+    }
+    let mut held = listener.finish()?;
+    let mut faults = books(&port, &sent);
+    faults.append(&mut held.faults);
+    faults.extend(flaws(&calls, &held.ended, &sent));
+    let more = faults.len().saturating_sub(TOLD);
+    faults.truncate(TOLD);
+    if more > 0 {
+        faults.push(format!("and {more} more"));
+    }
+    wire::say(&Message::Held(Held {
+        latencies_ms: held.latencies_ms,
+        spent,
+        faults,
+    }))
+}
+
+/// Opens a call for each pair of sources.
+fn open(port: &MediaPort, sources: &[u16], opened: Instant) -> Result<Vec<CallId>> {
+    let calls = (0..sources.len() / 2)
+        .map(|n| format!("bench-{n}").parse())
+        .collect::<Result<Vec<CallId>, _>>()?;
+    for call in &calls {
+        let opened = OpenCall {
+            call: call.clone(),
+            opened,
+            idle_limit: None,
+        };
+        ensure!(port.open(opened), "a call could not be opened");
+    }
+    let legs = calls.iter().zip(sources.chunks_exact(2));
+    let legs = legs.flat_map(|(call, pair)| {
+        let legs = [Leg::caller(), Leg::callee()];
+        legs.into_iter().zip(pair).map(|(leg, &source)| {
+            let source = SocketAddr::from((Ipv4Addr::LOCALHOST, source));
+            port.add_leg(call.clone(), leg, source, Expected::default(), None)
+        })
+    });
+    tokio::runtime::Builder::new_current_thread()
+        .build()?
+        .block_on(try_join_all(legs))?;
+    Ok(calls)
+}
+
+/// The legs that do not say what was sent to them.
+fn flaws(calls: &[CallId], ended: &BTreeMap<CallId, Vec<LegSnapshot>>, sent: &Sent) -> Vec<String> {
+    let check = |(n, call): (usize, &CallId)| {
+        let legs = ended.get(call).map_or(&[][..], Vec::as_slice);
+        if legs.len() != 2 {
+            return vec![format!("{call}: {} legs have ended of two", legs.len())];
+        }
+        (2 * n as u64..)
+            .zip(legs)
+            .filter_map(|(flow, leg)| account::check(leg, sent.by_flow(flow), Depth::Speech).err())
+            .map(|flaw| format!("{call}: {flaw}"))
+            .collect()
+    };
+    calls.iter().enumerate().flat_map(check).collect()
+}
+
+/// What the calls gave.
+#[derive(Debug, Default)]
+struct Heard {
+    latencies_ms: Vec<f64>,
+    faults: Vec<String>,
+    ended: BTreeMap<CallId, Vec<LegSnapshot>>,
+}
+
+impl Heard {
+    fn line(&mut self, line: &TranscriptLine, since_opened: Duration) {
+        if let Some(gap) = line.gap {
+            self.faults.push(format!("a line of {gap:?}"));
+            return;
+        }
+        // What is kept of the silence behind the voice is part of the utterance.
+        let post_roll = SegmenterConfig::default().post_roll;
+        let end = Duration::from_millis(line.end_ms).saturating_sub(post_roll);
+        let latency = since_opened.saturating_sub(end);
+        self.latencies_ms.push(latency.as_secs_f64() * 1e3);
+    }
+}
+
+/// Takes events off the media thread's hands as they come, as the server's desk does.
+struct Listener(thread::JoinHandle<Heard>);
+
+impl Listener {
+    /// `opened` is zero of all calls' clocks.
+    fn start(
+        mut events: mpsc::Receiver<MediaEvent>,
+        opened: Instant,
+        calls: usize,
+    ) -> Result<Self> {
+        let thread = thread::Builder::new().spawn(move || {
+            let mut heard = Heard::default();
+            while heard.ended.len() < calls {
+                let Some(MediaEvent { call, kind }) = events.blocking_recv() else {
+                    break;
+                };
+                match kind {
+                    MediaEventKind::Line(line) => {
+                        heard.line(&line, clock::now().saturating_duration_since(opened));
+                    }
+                    MediaEventKind::Closed(legs) => {
+                        heard.ended.insert(call, legs);
+                    }
+                    _ => {}
+                }
+            }
+            heard
+        })?;
+        Ok(Self(thread))
+    }
+
+    /// All of it, once the calls have ended.
+    fn finish(self) -> Result<Heard> {
+        let late = clock::now() + PATIENCE;
+        while !self.0.is_finished() {
+            ensure!(clock::now() < late, "the calls do not end");
+            thread::sleep(TICK);
+        }
+        self.0
+            .join()
+            .map_err(|_| anyhow!("the thread that takes events has panicked"))
+    }
+}

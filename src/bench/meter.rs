@@ -1,0 +1,50 @@
+//! CPU time of a part and of the worker processes that it has started.
+
+use std::process;
+use std::time::Instant;
+
+use anyhow::Result;
+use asterscribe::clock;
+
+use super::proc::{self, Threads};
+use super::wire::Outcome;
+
+/// How it stood when the work began.
+#[derive(Debug)]
+pub(super) struct Meter {
+    at: Instant,
+    own: Threads,
+    workers: Vec<(u32, Threads)>,
+}
+
+impl Meter {
+    pub(super) fn start() -> Result<Self> {
+        let children = proc::children(process::id())?;
+        let workers = children
+            .into_iter()
+            .map(|pid| Ok((pid, proc::process(pid)?)))
+            .collect::<Result<_>>()?;
+        Ok(Self {
+            workers,
+            own: proc::process(process::id())?,
+            at: clock::now(),
+        })
+    }
+
+    /// What has been spent since. A worker that has ended meanwhile is a fault that others see.
+    pub(super) fn stop(self) -> Result<Outcome> {
+        let wall = clock::now().saturating_duration_since(self.at);
+        let own = proc::process(process::id())?;
+        let mut outcome = Outcome {
+            wall_ns: wall.as_nanos() as u64,
+            own_ns: own.ran_since(&self.own),
+            ..Outcome::default()
+        };
+        for (pid, before) in &self.workers {
+            let after = proc::process(*pid)?;
+            outcome.workers_ns += after.ran_since(before);
+            outcome.waited_ns += after.busiest_waited_since(before);
+        }
+        Ok(outcome)
+    }
+}

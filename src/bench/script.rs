@@ -1,0 +1,249 @@
+//! A party's side of a telephone call, made from the recorded prompts at a fixed
+//! seed: some 40 % speech, some 8 utterances of 1 to 8 s a minute, line noise between.
+
+use anyhow::{Context, Result};
+use asterscribe::speech::segmenter::{Segmenter, SegmenterConfig};
+use asterscribe::speech::{SAMPLES_PER_MS, Utterance};
+use asterscribe_codecs::AudioDecoder;
+
+use super::payload::{self, PACKET};
+
+/// A prompt: 8 kHz, 16 bits, and what is said in it.
+type Prompt = (&'static [u8], &'static str);
+
+macro_rules! prompt {
+    ($name:literal) => {
+        (
+            include_bytes!(concat!("../../fixtures/prompts/", $name, ".wav")),
+            include_str!(concat!("../../fixtures/prompts/", $name, ".txt")),
+        )
+    };
+}
+
+const PROMPTS: [Prompt; 12] = [
+    prompt!("account-number"),
+    prompt!("call-back"),
+    prompt!("check-internet"),
+    prompt!("good-day"),
+    prompt!("goodbye"),
+    prompt!("internet-broken"),
+    prompt!("internet-works"),
+    prompt!("one-moment"),
+    prompt!("phone-problem"),
+    prompt!("support-greeting"),
+    prompt!("thanks-for-help"),
+    prompt!("what-number"),
+];
+
+/// Packets of a second, and of a minute.
+const SECOND: usize = 50;
+pub(super) const MINUTE: usize = 60 * SECOND;
+
+/// Of so many utterances this many have one, two and three sentences.
+const SENTENCES: [usize; 20] = [1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 2, 3, 3];
+
+/// Longest utterance, and the breath between two of its sentences, packets.
+const LONGEST: usize = 8 * SECOND;
+const BREATH: usize = 5;
+
+/// Pauses are so many times as long as the utterance before them, in per cent; on average
+/// that leaves 40 % speech.
+const PAUSE: [usize; 2] = [90, 210];
+
+/// No pause is shorter, packets: the segmenter shall end the utterance in it.
+const SHORTEST_PAUSE: usize = SECOND;
+
+/// Milliseconds of a packet.
+const PACKET_MS: u64 = 20;
+
+/// An utterance as it was put into the call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Spoken {
+    /// Where the last packet with a voice ends, milliseconds.
+    pub(super) end_ms: u64,
+    /// The words.
+    pub(super) words: String,
+}
+
+/// One party's side.
+#[derive(Debug, Clone)]
+pub(super) struct Script {
+    /// The audio, 8 kHz.
+    pcm: Vec<[i16; PACKET]>,
+    /// What was put into it, in order.
+    pub(super) spoken: Vec<Spoken>,
+}
+
+impl Script {
+    /// A side of so many minutes.
+    pub(super) fn new(minutes: u32, seed: u64) -> Self {
+        let mut chance = Chance(seed);
+        let length = minutes as usize * MINUTE;
+        let mut script = Self {
+            pcm: Vec::with_capacity(length),
+            spoken: Vec::new(),
+        };
+        script.pause(SECOND, &mut chance);
+        loop {
+            let (utterance, words) = utterance(&mut chance);
+            if script.pcm.len() + utterance.len() + SHORTEST_PAUSE > length {
+                break;
+            }
+            let voiced = utterance.iter().rposition(payload::is_loud).unwrap_or(0);
+            let end_ms = (script.pcm.len() + voiced + 1) as u64 * PACKET_MS;
+            script.pcm.extend(&utterance);
+            script.spoken.push(Spoken { end_ms, words });
+            let pause = utterance.len() * chance.between(PAUSE[0], PAUSE[1]) / 100;
+            let room = length - script.pcm.len();
+            script.pause(pause.max(SHORTEST_PAUSE).min(room), &mut chance);
+        }
+        let rest = length - script.pcm.len();
+        script.pause(rest, &mut chance);
+        script
+    }
+
+    fn pause(&mut self, packets: usize, chance: &mut Chance) {
+        self.pcm.extend((0..packets).map(|_| chance.noise()));
+    }
+
+    /// The same as packets of µ-law.
+    pub(super) fn packets(&self) -> Vec<[u8; PACKET]> {
+        self.pcm.iter().map(payload::encode).collect()
+    }
+
+    /// The same as the service hears it: 16 kHz.
+    pub(super) fn samples(&self) -> Result<Vec<f32>> {
+        let mut decoder = AudioDecoder::default();
+        let mut samples = Vec::new();
+        for packet in self.packets() {
+            decoder
+                .decode(0, &packet, &mut samples)
+                .context("a payload of our own was refused")?;
+        }
+        decoder.flush(&mut samples);
+        Ok(samples)
+    }
+
+    /// What the segmenter makes of it.
+    pub(super) fn utterances(&self) -> Result<Vec<Utterance>> {
+        let mut segmenter = Segmenter::new(&SegmenterConfig::default());
+        let mut utterances = Vec::new();
+        segmenter.push(&self.samples()?, &mut utterances);
+        segmenter.end(&mut utterances);
+        Ok(utterances)
+    }
+
+    /// For each utterance, milliseconds until the packet with which the segmenter knows that it
+    /// has ended: from its last voiced packet, and from the last frame that the detector takes
+    /// for voice.
+    pub(super) fn decisions(&self) -> Result<Vec<[f64; 2]>> {
+        let config = SegmenterConfig::default();
+        let mut segmenter = Segmenter::new(&config);
+        let (mut done, mut decided) = (Vec::new(), Vec::new());
+        let packet = (PACKET_MS * SAMPLES_PER_MS) as usize;
+        for (n, samples) in self.samples()?.chunks(packet).enumerate() {
+            segmenter.push(samples, &mut done);
+            let now_ms = (n as u64 + 1) * PACKET_MS;
+            decided.extend(done.drain(..).map(|utterance| {
+                // What is kept of the silence behind the voice.
+                let kept = config.post_roll.as_millis() as f64;
+                let heard_ms = utterance.end() as f64 / SAMPLES_PER_MS as f64 - kept;
+                (utterance.end() / SAMPLES_PER_MS, now_ms, heard_ms)
+            }));
+        }
+        // The one that ends what was said; a breath may have ended one before it.
+        let delay = |spoken: &Spoken| {
+            let of_it = |(end_ms, ..): &&(u64, u64, f64)| *end_ms >= spoken.end_ms;
+            let (_, now_ms, heard_ms) = *decided.iter().find(of_it)?;
+            Some([
+                now_ms as f64 - spoken.end_ms as f64,
+                now_ms as f64 - heard_ms,
+            ])
+        };
+        Ok(self.spoken.iter().filter_map(delay).collect())
+    }
+
+    /// All its words.
+    pub(super) fn words(&self) -> Vec<String> {
+        let words = self
+            .spoken
+            .iter()
+            .flat_map(|spoken| spoken.words.split(' '));
+        words.map(str::to_owned).collect()
+    }
+}
+
+fn utterance(chance: &mut Chance) -> (Vec<[i16; PACKET]>, String) {
+    let sentences = SENTENCES[chance.between(0, SENTENCES.len() - 1)];
+    let (mut audio, mut words) = (Vec::new(), Vec::new());
+    for _ in 0..sentences {
+        let (wav, text) = PROMPTS[chance.between(0, PROMPTS.len() - 1)];
+        let sentence = payload::samples(wav);
+        if audio.len() + BREATH + sentence.len() > LONGEST {
+            break;
+        }
+        if !audio.is_empty() {
+            audio.extend((0..BREATH).map(|_| chance.noise()));
+        }
+        audio.extend(sentence);
+        words.push(text.trim());
+    }
+    (audio, words.join(" "))
+}
+
+/// Numbers that are the same in every run (a linear congruential generator, the upper bits).
+struct Chance(u64);
+
+impl Chance {
+    fn next(&mut self) -> u32 {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) as u32
+    }
+
+    /// Both ends included.
+    fn between(&mut self, least: usize, most: usize) -> usize {
+        least + self.next() as usize % (most - least + 1)
+    }
+
+    /// Line noise some 60 dB below full scale.
+    fn noise(&mut self) -> [i16; PACKET] {
+        std::array::from_fn(|_| (self.next() % 64) as i16 - 32)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_script_is_shaped_like_a_call_and_the_same_each_time() {
+        let script = Script::new(5, 1);
+        assert_eq!(script.packets().len(), 5 * MINUTE);
+        assert_eq!(script.packets(), Script::new(5, 1).packets());
+        assert_ne!(script.packets(), Script::new(5, 2).packets());
+        assert!(
+            (35..=45).contains(&script.spoken.len()),
+            "{}",
+            script.spoken.len()
+        );
+        let utterances = script.utterances().unwrap();
+        let heard: usize = utterances.iter().map(|one| one.samples.len()).sum();
+        let share = heard as f64 / (5.0 * 60.0 * 16_000.0);
+        assert!((0.35..0.5).contains(&share), "{share}");
+        assert!(utterances.iter().all(|one| one.samples.len() < 10 * 16_000));
+    }
+
+    #[test]
+    fn every_utterance_is_decided_on_after_the_hang_over() {
+        let script = Script::new(2, 1);
+        let delays = script.decisions().unwrap();
+        assert_eq!(delays.len(), script.spoken.len());
+        for [spoken, heard] in delays {
+            assert!((500.0..1_000.0).contains(&spoken), "{spoken}");
+            assert!((480.0..=540.0).contains(&heard), "{heard}");
+        }
+    }
+}

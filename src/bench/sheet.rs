@@ -1,0 +1,136 @@
+//! A report for people: as text, and as the table in the documentation.
+
+use std::fmt::Write as _;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::ValueEnum;
+
+use super::figures::{Figure, Unit};
+
+/// How a report is printed.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(super) enum Format {
+    Text,
+    Json,
+    Markdown,
+}
+
+/// Exit status of a run that lost something, or whose books did not balance.
+const DISQUALIFIED: u8 = 3;
+
+/// What a run ends with.
+pub(super) fn status(is_sound: bool) -> ExitCode {
+    if is_sound {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(DISQUALIFIED)
+    }
+}
+
+/// A report.
+#[derive(Debug, Clone)]
+pub(super) struct Sheet {
+    /// Where and how it ran, a line each.
+    pub(super) head: Vec<String>,
+    /// The table.
+    pub(super) figures: Vec<Figure>,
+    /// Whether it is to be relied on.
+    pub(super) verdict: String,
+}
+
+impl Sheet {
+    pub(super) fn to_text(&self) -> String {
+        let rows: Vec<_> = self.figures.iter().map(cells).collect();
+        let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
+        let widths: Vec<_> = (0..6).map(|column| width(column).unwrap_or(0)).collect();
+        let mut text = self.head.join("\n");
+        text.push_str("\n\n");
+        for row in &rows {
+            for (cell, width) in row.iter().zip(&widths) {
+                // A string takes all that is written to it.
+                let _infallible = write!(text, "{cell:width$}  ");
+            }
+            text.truncate(text.trim_end().len());
+            text.push('\n');
+        }
+        text + "\n" + &self.verdict + "\n"
+    }
+
+    pub(super) fn to_markdown(&self) -> String {
+        let mut text = String::new();
+        for line in &self.head {
+            text += &format!("{line}\n");
+        }
+        text += "\n| goal | measured | median | range | limit | |\n|---|---|---|---|---|---|\n";
+        for figure in &self.figures {
+            let [id, what, median, range, limit, met] = cells(figure);
+            text += &format!("| {id} | {what} | {median} | {range} | {limit} | {met} |\n");
+        }
+        text + "\n" + &self.verdict + "\n"
+    }
+
+    /// Prints it, or what programs are told instead.
+    pub(super) fn print(
+        &self,
+        format: Format,
+        json: impl FnOnce() -> Result<String>,
+    ) -> Result<()> {
+        let text = match format {
+            Format::Text => self.to_text(),
+            Format::Json => json()?,
+            Format::Markdown => self.to_markdown(),
+        };
+        write!(io::stdout(), "{text}").context("cannot print the report")
+    }
+}
+
+/// Goal, what, median, range, limit, verdict.
+fn cells(figure: &Figure) -> [String; 6] {
+    let amount = |value| amount(value, figure.unit);
+    let median = figure.value.map_or_else(
+        || "not run".to_owned(),
+        |value| amount(value.median) + unit(figure.unit),
+    );
+    let range = figure
+        .value
+        .filter(|value| value.rounds > 1)
+        .map(|value| format!("{} to {}", amount(value.low), amount(value.high)));
+    let limit = figure
+        .goal
+        .map(|goal| format!("≤ {}{}", amount(goal), unit(figure.unit)));
+    let met = figure.met().map(|met| if met { "met" } else { "NOT MET" });
+    [
+        figure.id.to_owned(),
+        figure.what.clone(),
+        median,
+        range.unwrap_or_default(),
+        limit.unwrap_or_default(),
+        met.unwrap_or_default().to_owned(),
+    ]
+}
+
+fn amount(value: f64, unit: Unit) -> String {
+    match unit {
+        Unit::Ratio => format!("{value:.3}"),
+        Unit::Nanoseconds | Unit::Packets | Unit::Calls => format!("{value:.0}"),
+        Unit::PercentOfCore if value >= 1.0 => format!("{value:.1}"),
+        Unit::PercentOfCore => format!("{value:.4}"),
+        Unit::Kibibytes | Unit::Milliseconds => format!("{value:.1}"),
+        Unit::CpuSecondsPerMinute => format!("{value:.3}"),
+        Unit::Percent => format!("{value:.1}"),
+    }
+}
+
+fn unit(unit: Unit) -> &'static str {
+    match unit {
+        Unit::Ratio => "×",
+        Unit::Nanoseconds => " ns",
+        Unit::PercentOfCore | Unit::Percent => " %",
+        Unit::Kibibytes => " KiB",
+        Unit::Milliseconds => " ms",
+        Unit::CpuSecondsPerMinute => " CPU-s/min",
+        Unit::Packets | Unit::Calls => "",
+    }
+}

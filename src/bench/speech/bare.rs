@@ -1,0 +1,92 @@
+//! The engine without a service around it: one call of `whisper_full` after the other.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+use asterscribe::speech::model::Model;
+use asterscribe::speech::whisper::{EngineConfig, Whisper, WhisperWorker};
+use asterscribe::speech::{Choices, SAMPLE_RATE, Transcriber};
+use clap::Args;
+
+use super::SEED;
+use crate::bench::meter::Meter;
+use crate::bench::script::Script;
+use crate::bench::wire::{Order, Outcome};
+
+/// Whisper's window, samples.
+const WINDOW: usize = 30 * SAMPLE_RATE as usize;
+
+/// The engine to be measured.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// Minutes of the call.
+    #[arg(long)]
+    minutes: u32,
+    /// Threads of the one engine.
+    #[arg(long, default_value_t = 1)]
+    threads: u8,
+    /// Without times of words.
+    #[arg(long)]
+    no_word_times: bool,
+    /// Its model; by default the demo model.
+    #[arg(long)]
+    model: Option<PathBuf>,
+}
+
+/// Does what it is told.
+pub(in crate::bench) fn run(options: &Options) -> Result<()> {
+    let model = super::orders::model(options.model.as_deref())?;
+    let config = EngineConfig {
+        threads: options.threads,
+        word_times: !options.no_word_times,
+    };
+    let script = Script::new(options.minutes, SEED);
+    let clips: Vec<_> = script
+        .utterances()?
+        .into_iter()
+        .map(|utterance| utterance.samples)
+        .collect();
+    let whole: Vec<_> = super::pcm(&script.samples()?);
+    let mut engine = Whisper::load_for(model.clone(), config)?.worker()?;
+    super::orders::obey(|order| match order {
+        Order::Clips {
+            count,
+            full_context,
+        } => recognise(&mut engine, clips.iter().take(count), full_context),
+        Order::Clip(n) => {
+            let clip = clips.get(n).context("no such utterance")?;
+            recognise(&mut engine, [clip], false)
+        }
+        Order::Windows => recognise(&mut engine, whole.chunks(WINDOW), true),
+        Order::Start => load(&model, config),
+        Order::Live | Order::Backlog => bail!("that takes a service"),
+    })
+}
+
+fn recognise(
+    engine: &mut WhisperWorker,
+    pieces: impl IntoIterator<Item = impl AsRef<[i16]>>,
+    full_context: bool,
+) -> Result<Outcome> {
+    let choices = Choices {
+        full_context,
+        ..Choices::default()
+    };
+    let meter = Meter::start()?;
+    let mut texts = Vec::new();
+    for piece in pieces {
+        texts.push(engine.transcribe(piece.as_ref(), &choices)?.text);
+    }
+    Ok(Outcome {
+        texts,
+        ..meter.stop()?
+    })
+}
+
+fn load(model: &Model, config: EngineConfig) -> Result<Outcome> {
+    let meter = Meter::start()?;
+    let engine = Whisper::load_for(model.clone(), config)?.worker()?;
+    let outcome = meter.stop()?;
+    drop(engine);
+    Ok(outcome)
+}
