@@ -53,9 +53,23 @@ pub(super) const FIRST: Priority = Priority {
     probe: &["true"],
 };
 
-/// Preferred to others, and fairly among its own: for processes that share the processors.
+/// Preferred to others, and fairly among its own: for processes that share the processors. In a
+/// session of its own, since a kernel may share its time out between sessions first; it dies
+/// with whoever waits for it.
 pub(super) const PREFERRED: Priority = Priority {
-    words: &["nice", "-n", "-10"],
+    words: &[
+        "setsid",
+        "--wait",
+        "setpriv",
+        "--pdeathsig",
+        "KILL",
+        "nice",
+        "-n",
+        "-10",
+        "sh",
+        "-c",
+        "echo -10 2>/dev/null >/proc/$$/autogroup; exec \"$0\" \"$@\"",
+    ],
     probe: &["sh", "-c", "test \"$(nice)\" -lt 0"],
 };
 

@@ -133,6 +133,12 @@ pub(super) fn kernel() -> String {
         .map_or_else(|_| "unknown".to_owned(), |text| text.trim().to_owned())
 }
 
+/// Time for which all processors together have worked, whatever for, ns.
+pub(super) fn worked() -> Result<u64> {
+    let text = fs::read_to_string("/proc/stat")?;
+    stat(&text).context("no processors in the kernel's statistics")
+}
+
 /// Mean number of threads that ran or wanted to during the last minute.
 pub(super) fn load() -> String {
     let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
@@ -160,6 +166,19 @@ fn sched(text: &str) -> Option<Sched> {
 fn parent(stat: &str) -> Option<u32> {
     let (_, fields) = stat.rsplit_once(')')?;
     fields.split_whitespace().nth(1)?.parse().ok()
+}
+
+/// `cpu user nice system idle iowait irq softirq steal …`, in hundredths of a second.
+fn stat(text: &str) -> Option<u64> {
+    let fields = text.lines().next()?.strip_prefix("cpu ")?;
+    let ticks: Vec<u64> = fields
+        .split_whitespace()
+        .map_while(|field| field.parse().ok())
+        .collect();
+    let [user, nice, system, _, _, irq, softirq, steal, ..] = ticks.as_slice() else {
+        return None;
+    };
+    Some((user + nice + system + irq + softirq + steal) * 10_000_000)
 }
 
 fn status(text: &str) -> Option<Memory> {
@@ -220,6 +239,14 @@ mod tests {
         assert_eq!((read.ran_ns, read.waited_ns), (123_456_789, 4_567));
         assert_eq!(sched(""), None);
         assert_eq!(sched("1 x"), None);
+    }
+
+    #[test]
+    fn work_is_all_but_idleness() {
+        let text = "cpu  1 2 3 1000 1000 4 5 6 0 0\ncpu0 1 2 3\n";
+        assert_eq!(stat(text), Some(210_000_000));
+        assert_eq!(stat("cpu  1 2\n"), None);
+        assert!(worked().unwrap() > 0);
     }
 
     #[test]

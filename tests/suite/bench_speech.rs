@@ -15,12 +15,11 @@ const LIMIT: Duration = Duration::from_secs(300);
 const DISQUALIFIED: i32 = 3;
 
 fn run(arguments: &[&str]) -> (Option<i32>, Value) {
-    let (status, output) = Server::run_to_end(BINARY, arguments, &[], LIMIT).unwrap();
+    let ended = Server::run_to_end(BINARY, arguments, &[], LIMIT);
+    let (status, output) = ended.expect("a bench ends by itself");
     let start = output.find("{\n").unwrap_or_else(|| panic!("{output}"));
-    (
-        status.code(),
-        serde_json::from_str(&output[start..]).unwrap(),
-    )
+    let report = serde_json::from_str(&output[start..]).expect("its report is JSON");
+    (status.code(), report)
 }
 
 #[test]

@@ -52,6 +52,9 @@ const NEAR: f64 = 0.06;
 const STEP_BACK: f64 = 0.9;
 const MAX_STEPS_BACK: usize = 4;
 
+/// Part of the processors that others may take before the report says that it matters.
+const MAX_OTHERS: f64 = 0.05;
+
 /// How long loads are tried, and the one that is reported.
 const TRIED: Duration = Duration::from_secs(12);
 const CONFIRMED: Duration = Duration::from_secs(30);
@@ -212,6 +215,24 @@ impl Report {
             share("a call, recognition workers", 1),
             share("a call, server: RTP to utterances, lines", 0),
             share("a call, generator of RTP (a real caller's is elsewhere)", 2),
+            figure(
+                "",
+                "calls that would keep all processors busy, by what one costs: an upper bound"
+                    .to_owned(),
+                Unit::Calls,
+                held(&|probe| {
+                    let busy: f64 = probe.busy.iter().sum();
+                    f64::from(probe.calls) * self.processors as f64 / busy
+                }),
+                None,
+            ),
+            figure(
+                "",
+                "of the processors' time, taken by other things meanwhile".to_owned(),
+                Unit::Percent,
+                held(&|probe| probe.others * 100.0 / self.processors as f64),
+                None,
+            ),
         ]
     }
 
@@ -222,10 +243,19 @@ impl Report {
         let (calls, bound) = (held.calls, self.bound.as_secs_f64());
         let per = f64::from(calls) / self.processors as f64;
         let most = held.latency_ms[1] / 1e3;
-        let quick = if self.quick { "At least " } else { "" };
+        let quick = if self.quick { "at least " } else { "" };
+        let others = held.others / self.processors as f64;
+        let shared = if others > MAX_OTHERS {
+            format!(
+                " Other things took {:.0} % of the processors meanwhile: alone it holds more.",
+                others * 100.0
+            )
+        } else {
+            String::new()
+        };
         format!(
             "Sizing: {quick}{calls} calls of two parties on {} processors ({per:.0} a processor) with {}: \
-             95 % of the lines within {most:.2} s of the end of speech (bound {bound:.1} s); no packet, no utterance lost.",
+             95 % of the lines within {most:.2} s of the end of speech (bound {bound:.1} s); no packet, no utterance lost.{shared}",
             self.processors, self.model
         )
     }

@@ -31,6 +31,8 @@ pub(super) struct Probe {
     pub(super) latency_ms: [f64; 3],
     /// Processors that were busy with it: the server, its workers, the generator.
     pub(super) busy: [f64; 3],
+    /// Processors that were busy with what is none of ours.
+    pub(super) others: f64,
     /// Why it cannot be held, latency apart.
     pub(super) faults: Vec<String>,
 }
@@ -56,7 +58,11 @@ impl Probe {
         } else {
             format!(" ({faults})")
         };
-        format!("{} calls: {verdict}, {latency}{faults}", self.calls)
+        let others = self.others;
+        format!(
+            "{} calls: {verdict}, {latency}; {others:.2} processors were busy with other things{faults}",
+            self.calls
+        )
     }
 }
 
@@ -80,13 +86,14 @@ pub(super) fn run(
     let Message::Targets(targets) = server.hear(PATIENCE)? else {
         bail!("expected the server's port");
     };
-    let before = proc::process(generator.pid())?;
+    let (before, worked) = (proc::process(generator.pid())?, proc::worked()?);
     generator.say(&Message::Targets(targets))?;
     // It says so before its last packets, when it is still there to be looked at.
     let Message::Mark(_) = generator.hear(length * 3 + PATIENCE)? else {
         bail!("the generator could not keep any pace here");
     };
     let generated = proc::process(generator.pid())?.ran_since(&before);
+    let worked = proc::worked()?.saturating_sub(worked);
     let Message::Sent(sent) = generator.hear(PATIENCE)? else {
         bail!("expected what was sent");
     };
@@ -95,10 +102,16 @@ pub(super) fn run(
     let Message::Held(held) = server.hear(PATIENCE)? else {
         bail!("expected how the calls were held");
     };
-    Ok(probe(calls, length, generated, slipped, held))
+    Ok(probe(calls, length, [generated, worked], slipped, held))
 }
 
-fn probe(calls: u32, length: Duration, generated_ns: u64, slipped: Duration, held: Held) -> Probe {
+fn probe(
+    calls: u32,
+    length: Duration,
+    [generated_ns, worked_ns]: [u64; 2],
+    slipped: Duration,
+    held: Held,
+) -> Probe {
     let mut latencies = held.latencies_ms;
     latencies.sort_by(f64::total_cmp);
     let most = |share: f64| {
@@ -114,12 +127,14 @@ fn probe(calls: u32, length: Duration, generated_ns: u64, slipped: Duration, hel
             "the generator was held up for {share:.0} % of the time"
         ));
     }
+    let busy = [held.spent.own_ns, held.spent.workers_ns, generated_ns].map(|ns| ns as f64 / wall);
     Probe {
         calls,
         seconds: length.as_secs_f64(),
         lines: latencies.len(),
         latency_ms: [0.5, 0.95, 0.99].map(most),
-        busy: [held.spent.own_ns, held.spent.workers_ns, generated_ns].map(|ns| ns as f64 / wall),
+        others: (worked_ns as f64 / wall - busy.iter().sum::<f64>()).max(0.0),
+        busy,
         faults,
     }
 }
@@ -162,7 +177,13 @@ pub(super) mod tests {
             },
             faults: Vec::new(),
         };
-        probe(calls, Duration::from_secs(10), 200, Duration::ZERO, held)
+        probe(
+            calls,
+            Duration::from_secs(10),
+            [200, 1_500],
+            Duration::ZERO,
+            held,
+        )
     }
 
     #[test]
@@ -170,6 +191,7 @@ pub(super) mod tests {
         let probe = of(3, (1..=100).rev().map(f64::from).collect());
         assert_eq!(probe.latency_ms, [50.0, 95.0, 99.0]);
         assert_eq!(probe.busy, [0.1, 0.9, 0.2]);
+        assert!((probe.others - 0.3).abs() < 1e-9);
         assert!(probe.holds(Duration::from_millis(95)));
         assert!(!probe.holds(Duration::from_millis(94)));
     }

@@ -170,6 +170,7 @@ impl Report {
         figures.extend(self.clips());
         figures.extend(self.live());
         figures.extend(self.backlog());
+        figures.extend(self.words());
         figures.extend(self.workers());
         figures.extend(self.word_times());
         if self.quick {
@@ -270,62 +271,20 @@ impl Report {
 
     fn live(&self) -> Vec<Figure> {
         let service = self.of(|round| all(&round.service_live));
-        let minutes = f64::from(self.minutes);
-        let cost = |what: &str, value: Option<Spread>| self.cost(what, value, minutes);
-        let over = |what: &str, below, goal| {
+        let [flash, plain] = self.whole_file();
+        let over = |what: &str, below| {
             let value = ratio(service, below);
-            figure("G8b", what.to_owned(), Unit::Ratio, value, Some(goal))
+            figure("G8b", what.to_owned(), Unit::Ratio, value, Some(G8B[0]))
         };
-        let differ = |id, what: &str, goal, of: fn(&Self, &Round) -> f64| {
-            let value = self.of(|round| of(self, round));
-            figure(id, what.to_owned(), Unit::Percent, value, goal)
-        };
+        let cost = |what: &str, value| self.cost(what, value, f64::from(self.minutes));
         vec![
             over(
                 "live call, packets to lines: service over whisper-cli on the whole file",
-                self.of(|round| cli(&round.cli_whole)),
-                G8B[0],
+                flash,
             ),
-            over(
-                "the same, both without flash attention",
-                self.of(|round| cli(&round.cli_whole_plain)),
-                G8B[0],
-            ),
-            differ(
-                "G8b",
-                "words that a fitted context hears otherwise than the whole window",
-                Some(G8B[1]),
-                |_, round| {
-                    let count = round.bare_clips.texts.len();
-                    let fitted = round.bare_fitted.texts.get(..count).unwrap_or_default();
-                    words::differing(
-                        &words::of_texts(fitted),
-                        &words::of_texts(&round.bare_clips.texts),
-                    )
-                },
-            ),
-            differ(
-                "",
-                "words of the script that the service hears otherwise",
-                None,
-                |report, round| {
-                    words::differing(&words::of_texts(&round.service_live.texts), &report.truth)
-                },
-            ),
-            differ(
-                "",
-                "words of the script that whisper-cli hears otherwise",
-                None,
-                |report, round| words::differing(&round.cli_whole.words, &report.truth),
-            ),
-            cost(
-                "whisper-cli, a minute of the call",
-                self.of(|round| cli(&round.cli_whole)),
-            ),
-            cost(
-                "whisper-cli without flash attention",
-                self.of(|round| cli(&round.cli_whole_plain)),
-            ),
+            over("the same, both without flash attention", plain),
+            cost("whisper-cli, a minute of the call", flash),
+            cost("whisper-cli without flash attention", plain),
             cost(
                 "whisper-cli with five beams and timestamps, as it comes",
                 self.of(|round| cli(&round.cli_whole_as_it_comes)),
@@ -338,32 +297,61 @@ impl Report {
         ]
     }
 
+    /// What whisper-cli takes for the call: with flash attention, and without.
+    fn whole_file(&self) -> [Option<Spread>; 2] {
+        [
+            self.of(|round| cli(&round.cli_whole)),
+            self.of(|round| cli(&round.cli_whole_plain)),
+        ]
+    }
+
     fn backlog(&self) -> Vec<Figure> {
         let service = self.of(|round| all(&round.service_backlog));
+        let [flash, plain] = self.whole_file();
         let over = |what: &str, below| {
             let value = ratio(service, below);
             figure("G8c", what.to_owned(), Unit::Ratio, value, Some(G8C))
         };
-        let differ = self.of(|round| {
-            words::differing(&words::of_texts(&round.service_backlog.texts), &self.truth)
-        });
         vec![
             over(
                 "backlog of the call, packed, full context: service over whisper-cli on the whole file",
-                self.of(|round| cli(&round.cli_whole)),
+                flash,
             ),
-            over(
-                "the same, both without flash attention",
-                self.of(|round| cli(&round.cli_whole_plain)),
-            ),
+            over("the same, both without flash attention", plain),
             self.cost("service, packed", service, f64::from(self.minutes)),
-            figure(
-                "",
-                "words of the script that are heard otherwise in packed windows".to_owned(),
-                Unit::Percent,
-                differ,
-                None,
+        ]
+    }
+
+    /// What was heard, and whether it is the same.
+    fn words(&self) -> Vec<Figure> {
+        let differ = |id, what: &str, goal, of: &dyn Fn(&Round) -> f64| {
+            figure(id, what.to_owned(), Unit::Percent, self.of(of), goal)
+        };
+        let from_script = |texts: &[String]| words::differing(&words::of_texts(texts), &self.truth);
+        vec![
+            differ(
+                "G8b",
+                "words that a fitted context hears otherwise than the whole window",
+                Some(G8B[1]),
+                &|round| {
+                    let whole = &round.bare_clips.texts;
+                    let fitted = round.bare_fitted.texts.get(..whole.len());
+                    let fitted = words::of_texts(fitted.unwrap_or_default());
+                    words::differing(&fitted, &words::of_texts(whole))
+                },
             ),
+            differ(
+                "",
+                "words of the script that are heard otherwise: service, live",
+                None,
+                &|round| from_script(&round.service_live.texts),
+            ),
+            differ("", "the same: service, packed backlog", None, &|round| {
+                from_script(&round.service_backlog.texts)
+            }),
+            differ("", "the same: whisper-cli, whole file", None, &|round| {
+                words::differing(&round.cli_whole.words, &self.truth)
+            }),
         ]
     }
 

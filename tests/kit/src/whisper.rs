@@ -31,7 +31,7 @@ pub fn cli() -> Result<PathBuf> {
     // that it runs in.
     let text = format!(
         "#!/bin/sh\ncd {} && exec {} \"$@\"\n",
-        quoted(&unpacked.library_folder(BACKENDS)),
+        quoted(unpacked.library_folder(BACKENDS)),
         unpacked.shell_line(WHISPER.program),
     );
     let failed = || Error::io(format!("cannot write {}", script.display()));
