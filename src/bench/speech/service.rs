@@ -128,7 +128,7 @@ impl Service {
         };
         let leg = LegSnapshot {
             stats: flow.stats.clone(),
-            audio: flow.audio.clone(),
+            audio: flow.audio,
             ..LegSnapshot::new(flow.leg.clone())
         };
         let books = account::check(&leg, self.packets.len() as u64, Depth::Speech);
