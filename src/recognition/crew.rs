@@ -10,7 +10,6 @@ use super::pace::Pace;
 use super::pool::{EngineFactory, Pool, PoolConfig};
 use super::process::{Lost, Process};
 pub use super::process::{ProcessStats, Program};
-use crate::clock;
 use crate::speech::model::Model;
 use crate::speech::{Choices, Recognition, TranscribeError, Transcriber};
 
@@ -21,8 +20,9 @@ pub const LARGE_MODEL: u64 = 300 << 20;
 /// How often a job that a process was lost with is tried again.
 const RETRIES: u32 = 2;
 
-/// How long a job waits for a process to come up, beside what it takes itself.
-const START_PATIENCE: Duration = Duration::from_secs(60);
+/// How long a job waits for a process to come up, beside what it takes itself: a large model
+/// takes its time.
+const START_PATIENCE: Duration = Duration::from_secs(300);
 
 /// Starts worker processes, and has others take their place.
 #[derive(Debug)]
@@ -173,14 +173,18 @@ impl Crew {
         let mut lost = 0;
         loop {
             let patience = self.pace().patience();
-            let until = clock::now() + START_PATIENCE;
-            match process.recognise(samples, choices, patience, until, lost > 0) {
+            match process.recognise(samples, choices, patience, START_PATIENCE, lost > 0) {
                 Ok((result, took)) => {
-                    self.pace().observe(took);
+                    if result.is_ok() {
+                        self.pace().observe(took);
+                    }
                     return result.map_err(TranscribeError);
                 }
                 Err(why @ Lost::NotUp(_)) => return Err(TranscribeError(why.to_string())),
                 Err(why) => {
+                    if matches!(why, Lost::Stuck(_)) {
+                        self.pace().was_stuck();
+                    }
                     lost += 1;
                     let samples = samples.len();
                     tracing::warn!(%why, lost, samples, "a recognition job was lost with its worker");

@@ -19,6 +19,8 @@ pub(super) struct Pace {
     /// The longest of late; before the first job a guess from the model's size.
     expected: Duration,
     is_guess: bool,
+    /// What the guess was: nothing takes longer on a processor.
+    most: Duration,
 }
 
 impl Pace {
@@ -28,9 +30,11 @@ impl Pace {
         let (tiny, layers, width) = TINY;
         let layers = f64::from(header.n_audio_layer) / layers;
         let width = f64::from(header.n_audio_state) / width;
+        let expected = 2 * tiny.mul_f64(layers * width * width);
         Self {
-            expected: 2 * tiny.mul_f64(layers * width * width),
+            expected,
             is_guess: true,
+            most: expected.max(LEAST),
         }
     }
 
@@ -42,6 +46,13 @@ impl Pace {
         } else {
             took.max(self.expected - self.expected / 64)
         };
+        self.is_guess = false;
+    }
+
+    /// One took longer than it might. The machine may be busier than it was, so the next
+    /// may take twice as long, up to what the model's size would explain.
+    pub(super) fn was_stuck(&mut self) {
+        self.expected = (2 * self.patience() / FACTOR).min(self.most);
         self.is_guess = false;
     }
 
@@ -68,6 +79,19 @@ mod tests {
             pace.observe(Duration::from_secs(3));
         }
         assert_eq!(pace.patience(), Duration::from_secs(15));
+    }
+
+    #[test]
+    fn a_machine_that_has_become_slow_is_given_more_time_but_not_for_ever() {
+        let mut pace = Pace::of_model(&Model::demo().unwrap().header);
+        pace.observe(Duration::from_millis(30));
+        assert_eq!(pace.patience(), LEAST);
+        pace.was_stuck();
+        assert_eq!(pace.patience(), 2 * LEAST);
+        for _ in 0..10 {
+            pace.was_stuck();
+        }
+        assert_eq!(pace.patience(), FACTOR * LEAST);
     }
 
     #[test]

@@ -179,7 +179,7 @@ impl<T: Send + 'static> Pool<T> {
                 .recv()
                 .map_err(|_| TranscribeError("a worker died while starting".to_owned()))??;
         }
-        let (inbox, jobs) = bounded(queue + PARTIALS);
+        let (inbox, jobs) = bounded(queue + 2 * PARTIALS);
         let (places, taken) = bounded(queue);
         let incoming = Incoming {
             jobs,
@@ -233,7 +233,8 @@ impl<T> PoolHandle<T> {
     /// The queue is full, or the workers are gone; the ticket comes back.
     pub fn offer(&self, ticket: T, task: Task, reply: &Sender<Answer<T>>) -> Result<(), T> {
         let is_bound = task.urgency != Urgency::Partial;
-        if !is_bound && self.stats.step() > Step::Normal {
+        // Finals must find room where partials wait.
+        if !is_bound && (self.stats.step() > Step::Normal || self.inbox.len() >= PARTIALS) {
             return Err(ticket);
         }
         if is_bound && self.places.try_send(()).is_err() {

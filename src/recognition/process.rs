@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::io::{self, BufReader};
+use std::net::Shutdown;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
@@ -97,6 +98,8 @@ struct State {
     /// The model was refused: the next start would fare no better, but is tried all the same,
     /// for whoever started this is told and decides.
     refused: Option<String>,
+    /// Of a process that loads its model: to cut it off by.
+    loading: Option<UnixStream>,
     is_over: bool,
 }
 
@@ -166,13 +169,13 @@ impl Process {
     }
 
     /// Recognises a job; blocks for as long as that takes, and at most for `patience` once a
-    /// process is up, for which it waits until `until`. Answers with the time that it took.
+    /// process is up, for which it waits for `start_patience`. Answers with the time that it took.
     pub(super) fn recognise(
         &self,
         samples: &[i16],
         choices: &Choices,
         patience: Duration,
-        until: Instant,
+        start_patience: Duration,
         was_lost: bool,
     ) -> Result<(Result<Recognition, String>, Duration), Lost> {
         let (_shared, _alone);
@@ -181,7 +184,7 @@ impl Process {
         } else {
             _shared = self.alone.read().unwrap_or_else(PoisonError::into_inner);
         }
-        let link = self.shared.link(until)?;
+        let link = self.shared.link(clock::now() + start_patience)?;
         let asked = clock::now();
         let (answer, answered) = bounded(1);
         let id = self.ids.fetch_add(1, Ordering::Relaxed);
@@ -193,6 +196,7 @@ impl Process {
             Err(RecvTimeoutError::Timeout) => {
                 self.shared.stats.stuck.fetch_add(1, Ordering::Relaxed);
                 link.kill();
+                self.shared.lose(&link);
                 Err(Lost::Stuck(patience))
             }
         }
@@ -205,6 +209,11 @@ impl Drop for Process {
         state.is_over = true;
         if let Some(link) = &state.link {
             link.kill();
+        }
+        if let Some(loading) = &state.loading
+            && let Err(error) = loading.shutdown(Shutdown::Both)
+        {
+            tracing::debug!(%error, "a recognition worker had already gone");
         }
         drop(state);
         self.shared.changed.notify_all();
@@ -224,6 +233,13 @@ impl Shared {
     fn change(&self, change: impl FnOnce(&mut State)) {
         change(&mut self.lock());
         self.changed.notify_all();
+    }
+
+    /// Nobody shall be given that process any more.
+    fn lose(&self, link: &Arc<Link>) {
+        self.change(|state| {
+            state.link.take_if(|up| Arc::ptr_eq(up, link));
+        });
     }
 
     /// The process, once it is up.
@@ -323,8 +339,14 @@ impl Keeper {
                 }
                 Err(reason) => {
                     failures += 1;
-                    tracing::error!(reason, failures, "a recognition worker does not start");
                     self.shared.change(|state| {
+                        if !state.is_over {
+                            tracing::error!(
+                                reason,
+                                failures,
+                                "a recognition worker does not start"
+                            );
+                        }
                         state.why_not.clone_from(&reason);
                         state.refused = Some(reason);
                     });
@@ -345,7 +367,10 @@ impl Keeper {
         let mut child = Reaped(Some(child));
         let from = ours.try_clone().map_err(|error| error.to_string())?;
         let mut from = BufReader::new(from);
-        self.greet(&ours, &mut from)?;
+        self.loading(Some(ours.try_clone().map_err(|error| error.to_string())?))?;
+        let greeted = self.greet(&ours, &mut from);
+        self.loading(None)?;
+        greeted?;
         let link = Link {
             to: Mutex::new(ours),
             child: Mutex::new(child.0.take().ok_or("it is gone")?),
@@ -353,6 +378,16 @@ impl Keeper {
             done: AtomicU64::new(0),
         };
         Ok((link, from))
+    }
+
+    /// By what it can be cut off while it loads; an error once it is over.
+    fn loading(&self, stream: Option<UnixStream>) -> Result<(), String> {
+        let mut state = self.shared.lock();
+        state.loading = stream;
+        if state.is_over {
+            return Err("it is not needed any more".to_owned());
+        }
+        Ok(())
     }
 
     fn spawn(&self, theirs: UnixStream) -> io::Result<Child> {

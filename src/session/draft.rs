@@ -39,8 +39,16 @@ pub(super) struct Draft {
     stable: Vec<String>,
     /// What followed the stable words in the last result.
     loose: Vec<String>,
-    /// Whether somebody has been shown a draft that no line has replaced yet.
-    pub(super) is_shown: bool,
+    /// What somebody has been shown and no line has replaced yet.
+    shown: Option<Shown>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Shown {
+    /// Where its utterance begins on the call's clock.
+    start_ms: u64,
+    /// Whether that utterance has become a job, whose line takes its place.
+    is_promised: bool,
 }
 
 /// A draft's words.
@@ -60,7 +68,7 @@ impl Draft {
                 next: samples(config.first),
                 // A late answer to another utterance must not count as one to this.
                 revision: self.revision,
-                is_shown: self.is_shown,
+                shown: self.shown,
                 ..Self::default()
             };
         }
@@ -73,13 +81,34 @@ impl Draft {
         self.asked
     }
 
-    /// The utterance is over: no draft of it is shown any more.
+    /// The utterance has become a job: no other draft of it is shown.
     pub(super) fn end(&mut self) {
+        let shown = self.shown.map(|shown| Shown {
+            is_promised: true,
+            ..shown
+        });
         *self = Self {
             revision: self.revision,
-            is_shown: self.is_shown,
+            shown,
             ..Self::default()
         };
+    }
+
+    /// Whether what is shown is to be taken back, the party being in the utterance that begins
+    /// there, or in none: its own was too short to be one. Then it is.
+    pub(super) fn take_stale(&mut self, speaking_ms: Option<u64>) -> bool {
+        let is_stale =
+            |shown: &mut Shown| !shown.is_promised && Some(shown.start_ms) != speaking_ms;
+        if speaking_ms.is_none() {
+            self.asked = None;
+        }
+        self.shown.take_if(is_stale).is_some()
+    }
+
+    /// Whether something is shown of what was said before that; it no longer is.
+    pub(super) fn take_shown(&mut self, before_ms: u64) -> bool {
+        let is_before = |shown: &mut Shown| shown.start_ms < before_ms;
+        self.shown.take_if(is_before).is_some()
     }
 
     /// Where the utterance begins, if that result is the one that is waited for.
@@ -91,7 +120,7 @@ impl Draft {
     }
 
     /// Joins a result to those before it.
-    pub(super) fn join(&mut self, words: &[Word]) -> Drafted {
+    pub(super) fn join(&mut self, start_ms: u64, words: &[Word]) -> Drafted {
         let behind = words.iter().skip(self.stable.len());
         let loose: Vec<String> = behind.map(|word| word.text.clone()).collect();
         let agreed = loose.iter().zip(&self.loose);
@@ -106,7 +135,10 @@ impl Draft {
             .chain(&self.loose)
             .map(String::as_str)
             .collect();
-        self.is_shown = true;
+        self.shown = Some(Shown {
+            start_ms,
+            is_promised: false,
+        });
         Drafted {
             revision: self.revision,
             text: all.join(" "),
@@ -149,7 +181,7 @@ mod tests {
     }
 
     fn join(draft: &mut Draft, text: &str) -> (String, usize) {
-        let drafted = draft.join(&words(text));
+        let drafted = draft.join(0, &words(text));
         (drafted.text, drafted.stable_words)
     }
 
@@ -195,7 +227,7 @@ mod tests {
             let mut draft = Draft::default();
             let mut stable: Vec<String> = Vec::new();
             for result in results {
-                let drafted = draft.join(&words(&result));
+                let drafted = draft.join(0, &words(&result));
                 let shown: Vec<_> = drafted.text.split_whitespace().map(str::to_owned).collect();
                 prop_assert!(drafted.stable_words >= stable.len());
                 prop_assert_eq!(&shown[..stable.len()], &stable[..]);

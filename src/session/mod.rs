@@ -313,6 +313,7 @@ impl Session {
             self.legs[index].on_timer(due);
             self.news = true;
             self.collect(index);
+            self.draft(index);
             if self.legs[index].deadline() == Some(due) {
                 return;
             }

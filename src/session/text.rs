@@ -1,11 +1,11 @@
 //! What was said, and what is being said.
 
-use std::mem;
 use std::sync::Arc;
 
 use super::draft::Drafted;
 use super::jobs::Settled;
 use super::ledger::Outcome;
+use super::leg::LegMedia;
 use super::{LegIndex, Output, Phase, Session};
 use crate::call::{PartialLine, Suppressed, TranscriptLine, Word};
 use crate::speech::{Recognition, guard};
@@ -41,7 +41,7 @@ impl Session {
             let line = match judged {
                 // The engine heard no words: that is an answer, not a line.
                 Ok((heard, _)) if heard.text.is_empty() => {
-                    self.take_draft_back(leg);
+                    self.take_draft_back(leg, end_ms);
                     continue;
                 }
                 Ok((heard, doubt)) => said(line, heard, doubt),
@@ -52,12 +52,16 @@ impl Session {
             };
             self.next_line += 1;
             if let Some(draft) = self.drafts.get_mut(leg) {
-                draft.is_shown = false;
+                // Whoever has the line drops it.
+                draft.take_shown(end_ms);
             }
             self.outputs.push_back(Output::Line(line));
         }
         if matches!(self.phase, Phase::Closing(_)) && self.jobs.is_empty() {
             self.phase = Phase::Closed;
+            for index in 0..self.legs.len() {
+                self.take_draft_back(index, u64::MAX);
+            }
             self.outputs.push_back(Output::Closed(self.snapshots()));
         }
     }
@@ -68,11 +72,12 @@ impl Session {
             return;
         };
         let leg = &self.legs[index];
-        let Some((start, length)) = leg.speaking() else {
-            // An utterance too short to be one has gone without a job.
-            if self.jobs.is_empty() {
-                self.take_draft_back(index);
-            }
+        let speaking = leg.speaking();
+        let is_stale = draft.take_stale(speaking.map(|(start, _)| leg.call_ms(start)));
+        if is_stale {
+            self.outputs.push_back(Output::Partial(nothing_of(leg)));
+        }
+        let Some((start, length)) = speaking else {
             return;
         };
         if let Some(revision) = draft.ask(config, start, length) {
@@ -97,6 +102,13 @@ impl Session {
             return;
         };
         let leg = &self.legs[index];
+        // It may have ended meanwhile, and then its line says what there is to say.
+        let is_in_it = leg
+            .speaking()
+            .is_some_and(|(speaking, _)| speaking == start);
+        if self.phase != Phase::Open || !is_in_it {
+            return;
+        }
         let start_ms = leg.call_ms(start);
         let end_ms = heard.words.last().map_or(0, |word| word.end_ms);
         if guard::judge(&heard, end_ms).is_some() {
@@ -106,7 +118,7 @@ impl Session {
             revision,
             text,
             stable_words,
-        } = draft.join(&heard.words);
+        } = draft.join(start_ms, &heard.words);
         self.outputs.push_back(Output::Partial(PartialLine {
             leg: leg.leg().clone(),
             start_ms,
@@ -117,21 +129,26 @@ impl Session {
         }));
     }
 
-    /// Nothing came of what was shown.
-    pub(super) fn take_draft_back(&mut self, index: usize) {
-        let Some(draft) = self.drafts.get_mut(index) else {
-            return;
-        };
-        if mem::take(&mut draft.is_shown) {
-            self.outputs.push_back(Output::Partial(PartialLine {
-                leg: self.legs[index].leg().clone(),
-                start_ms: 0,
-                end_ms: 0,
-                revision: 0,
-                text: String::new(),
-                stable_words: 0,
-            }));
+    /// Nothing came of what was shown of what was said before that.
+    fn take_draft_back(&mut self, index: usize, before_ms: u64) {
+        if let Some(draft) = self.drafts.get_mut(index)
+            && draft.take_shown(before_ms)
+        {
+            let nothing = nothing_of(&self.legs[index]);
+            self.outputs.push_back(Output::Partial(nothing));
         }
+    }
+}
+
+/// Takes back what was shown of a leg.
+fn nothing_of(leg: &LegMedia) -> PartialLine {
+    PartialLine {
+        leg: leg.leg().clone(),
+        start_ms: 0,
+        end_ms: 0,
+        revision: 0,
+        text: String::new(),
+        stable_words: 0,
     }
 }
 

@@ -71,6 +71,17 @@ pub struct Recognition {
     pub retried: bool,
 }
 
+/// Level of the loudest tenth of a second, dB of full scale; -100 for digital silence.
+pub(crate) fn peak_dbfs(samples: &[i16]) -> f32 {
+    let power = |part: &[i16]| {
+        let energy: f32 = part.iter().map(|&s| f32::from(s) * f32::from(s)).sum();
+        energy / part.len() as f32
+    };
+    let loudest = samples.chunks(SAMPLE_RATE as usize / 10).map(power);
+    let loudest = loudest.fold(0.0, f32::max) / (32768.0 * 32768.0);
+    (10.0 * loudest.log10()).max(-100.0)
+}
+
 /// An engine failed on an utterance.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the speech engine failed: {0}")]

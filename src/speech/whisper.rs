@@ -22,7 +22,7 @@ use whisper_rs::{
 use super::guard;
 use super::model::{AlignmentHeads, Model, ModelError, ModelSource};
 use super::words::{self, Token};
-use super::{Choices, Recognition, SAMPLE_RATE, TranscribeError, Transcriber};
+use super::{Choices, Recognition, SAMPLE_RATE, TranscribeError, Transcriber, peak_dbfs};
 
 /// Shorter audio is padded with silence to this, samples (0.5 s): whisper.cpp
 /// returns nothing below 110 ms and reads out of bounds below 201 samples.
@@ -86,7 +86,7 @@ impl Whisper {
             } else {
                 DtwMode::None
             },
-            ..DtwParameters::default()
+            dtw_mem_size: warping_memory(&model),
         });
         let context = match &model.source {
             ModelSource::File { path, .. } => WhisperContext::new_with_params(path, parameters),
@@ -211,11 +211,13 @@ impl WhisperWorker {
                 if data.id >= self.first_mark {
                     continue;
                 }
-                probability += data.p;
+                // A model that yields no numbers must not yield an answer that is none.
+                let p = if data.p.is_finite() { data.p } else { 0.0 };
+                probability += p;
                 logprob += data.plog;
                 tokens.push(Token {
                     bytes: token.to_bytes().unwrap_or_default(),
-                    probability: data.p,
+                    probability: p,
                     // Hundredths of a second; -1: none.
                     left_ms: u64::try_from(data.t_dtw).ok().map(|time| time * 10),
                 });
@@ -296,17 +298,6 @@ impl Transcriber for WhisperWorker {
     }
 }
 
-/// Level of the loudest tenth of a second, dB of full scale; -100 for digital silence.
-fn peak_dbfs(samples: &[i16]) -> f32 {
-    let power = |part: &[i16]| {
-        let energy: f32 = part.iter().map(|&s| f32::from(s) * f32::from(s)).sum();
-        energy / part.len() as f32
-    };
-    let loudest = samples.chunks(SAMPLE_RATE as usize / 10).map(power);
-    let loudest = loudest.fold(0.0, f32::max) / (32768.0 * 32768.0);
-    (10.0 * loudest.log10()).max(-100.0)
-}
-
 /// Of the demo model's nine heads these three together came nearest to the word times of the
 /// synthesiser that spoke, of all sets of up to three (docs/words.md has how near).
 static DEMO_HEADS: [DtwAhead; 3] = [head(0, 0), head(1, 1), head(2, 0)];
@@ -331,6 +322,21 @@ fn time_warping(model: &Model) -> DtwMode<'static> {
         },
         AlignmentHeads::Unknown => upper_half(model),
     }
+}
+
+/// What time warping takes at most: three copies of the attention of all heads, for the longest
+/// text and the whole window. whisper.cpp aborts where it has less.
+fn warping_memory(model: &Model) -> usize {
+    const LEAST: usize = 128 << 20;
+    const REST: usize = 16 << 20;
+    const LONGEST_TEXT: usize = 230;
+    let heads = match model.alignment_heads() {
+        // At most 23.
+        AlignmentHeads::Demo | AlignmentHeads::Published(_) => return LEAST,
+        AlignmentHeads::Unknown => model.header.n_text_layer * model.header.n_text_head,
+    };
+    let each = LONGEST_TEXT * FULL_AUDIO_CTX * size_of::<f32>() * 3;
+    usize::try_from(heads).map_or(LEAST, |heads| (heads * each + REST).max(LEAST))
 }
 
 /// All heads of the upper half of the layers: OpenAI's choice where nobody has looked.

@@ -58,6 +58,9 @@ pub const fn buffer_for_stall(calls: usize) -> usize {
     packets * DATAGRAM_IN_KERNEL / 2
 }
 
+/// Answers to partials that wait for a thread's next tick, beside those to finals.
+const PARTIAL_ANSWERS: usize = 1024;
+
 /// How the media plane runs.
 #[derive(Debug, Clone)]
 pub struct MediaConfig {
@@ -390,7 +393,7 @@ impl MediaPlane {
         }
         let (commands, orders) = bounded(COMMAND_QUEUE);
         // As large as the pool: a worker that answers never waits for this thread.
-        let (reply, answers) = bounded(pool_capacity);
+        let (reply, answers) = bounded(pool_capacity + PARTIAL_ANSWERS);
         let counters = Arc::new(MediaCounters::default());
         let room = Room::new(
             RoomConfig {

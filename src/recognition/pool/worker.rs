@@ -9,7 +9,7 @@ use crossbeam_channel::{Receiver, Sender};
 use super::{Batch, EngineFactory, Job, PoolStats, Unrecognised, answer};
 use crate::recognition::pack;
 use crate::recognition::queue::{Task, Urgency};
-use crate::speech::{Recognition, TranscribeError, Transcriber};
+use crate::speech::{Recognition, TranscribeError, Transcriber, peak_dbfs};
 
 /// One of a pool's workers.
 pub(super) struct Worker<T> {
@@ -56,9 +56,9 @@ impl<T> Worker<T> {
             let results = self.recognise_batch(&mut engine, &batch);
             for (job, result) in batch.into_iter().zip(results) {
                 let counter = match (&result, job.task.urgency) {
-                    (Err(_), _) => Some(&self.stats.failed),
                     (Ok(_), Urgency::Partial) => Some(&self.stats.partials),
-                    (Ok(_), Urgency::Final | Urgency::Backlog) => None,
+                    (Err(_), Urgency::Final | Urgency::Backlog) => Some(&self.stats.failed),
+                    _ => None,
                 };
                 if let Some(counter) = counter {
                     counter.fetch_add(1, Ordering::Relaxed);
@@ -81,7 +81,13 @@ impl<T> Worker<T> {
             self.stats
                 .packed
                 .fetch_add(batch.len() as u64, Ordering::Relaxed);
-            return parts.into_iter().map(Ok).collect();
+            // A window in which the engine stopped early says nothing of the rest.
+            let parts = parts.into_iter().zip(batch);
+            let parts = parts.map(|(part, job)| match part.text.is_empty() {
+                true => self.recognise(engine, &job.task),
+                false => Ok(part),
+            });
+            return parts.collect();
         }
         let one_by_one = batch.iter().map(|job| self.recognise(engine, &job.task));
         one_by_one.collect()
@@ -100,7 +106,11 @@ impl<T> Worker<T> {
         };
         let heard = self.recognise(engine, &window).ok()?;
         let lengths: Vec<_> = samples().map(<[i16]>::len).collect();
-        pack::unpack(&heard, &lengths)
+        let mut parts = pack::unpack(&heard, &lengths)?;
+        for (part, samples) in parts.iter_mut().zip(samples()) {
+            part.peak_dbfs = peak_dbfs(samples);
+        }
+        Some(parts)
     }
 
     fn make_engine(&self) -> Result<Box<dyn Transcriber>, TranscribeError> {

@@ -120,3 +120,38 @@ fn a_phantom_is_not_shown_even_for_a_moment() {
     });
     assert!(rig.partials.is_empty());
 }
+
+#[test]
+fn a_draft_of_the_next_sentence_stays_when_the_line_of_the_last_one_comes_without_words() {
+    let mut rig = rig();
+    let end = speech().len();
+    begin(&mut rig, 0..end);
+    // The pause in which the first sentence ends, then the next one, on the same timeline.
+    let mut seq = u16::try_from(end).unwrap();
+    for payload in std::iter::repeat_n(SILENCE.to_vec(), 60).chain(speech()) {
+        rig.send(&packet(seq, u32::from(seq) * 160, 0, &payload));
+        rig.pass(PACKET);
+        seq += 1;
+    }
+    assert_eq!(rig.jobs.len(), 1, "the first sentence waits for its line");
+    draft(&mut rig, "and the next");
+    let shown = rig.partials.last().unwrap().clone();
+    assert_eq!(shown.text, "and the next");
+    rig.answer(0, "");
+    assert_eq!(rig.partials.last(), Some(&shown), "it was taken back");
+    // The call ends with the second sentence unanswered, then without words.
+    rig.input(Input::Hangup);
+    rig.answer(1, "");
+    assert_eq!(rig.partials.last().unwrap().text, "");
+    assert!(rig.closed.is_some());
+}
+
+#[test]
+fn an_answer_that_comes_when_the_sentence_is_over_is_not_shown() {
+    let mut rig = rig();
+    begin(&mut rig, 0..60);
+    rig.pass(Duration::from_secs(2));
+    assert_eq!(rig.jobs.len(), 1);
+    draft(&mut rig, "too late");
+    assert!(rig.partials.is_empty(), "{:?}", rig.partials);
+}

@@ -349,6 +349,7 @@ impl Entry {
         wall: Timestamp,
         legs: Vec<LegSnapshot>,
     ) -> bool {
+        self.partials.clear();
         if self.running().is_some_and(|stint| stint.media == *media) {
             let text = "its media ended".to_owned();
             self.end(wall, EndReason { cause: None, text }, CallStatus::Ended);
