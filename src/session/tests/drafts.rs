@@ -127,11 +127,10 @@ fn a_draft_of_the_next_sentence_stays_when_the_line_of_the_last_one_comes_withou
     let end = speech().len();
     begin(&mut rig, 0..end);
     // The pause in which the first sentence ends, then the next one, on the same timeline.
-    let mut seq = u16::try_from(end).unwrap();
-    for payload in std::iter::repeat_n(SILENCE.to_vec(), 60).chain(speech()) {
+    let rest = std::iter::repeat_n(SILENCE.to_vec(), 60).chain(speech());
+    for (seq, payload) in (u16::try_from(end).unwrap()..).zip(rest) {
         rig.send(&packet(seq, u32::from(seq) * 160, 0, &payload));
         rig.pass(PACKET);
-        seq += 1;
     }
     assert_eq!(rig.jobs.len(), 1, "the first sentence waits for its line");
     draft(&mut rig, "and the next");
