@@ -18,6 +18,7 @@ struct Rig {
     leg: LegIndex,
     now: Instant,
     lines: Vec<TranscriptLine>,
+    deferred: Vec<Deferred>,
     jobs: Vec<(JobId, usize)>,
     drafts: Vec<(u32, usize)>,
     partials: Vec<PartialLine>,
@@ -35,6 +36,7 @@ impl Rig {
             leg,
             now,
             lines: Vec::new(),
+            deferred: Vec::new(),
             jobs: Vec::new(),
             drafts: Vec::new(),
             partials: Vec::new(),
@@ -57,6 +59,7 @@ impl Rig {
                 } => self.drafts.push((revision, samples.len())),
                 Output::Partial(partial) => self.partials.push(partial),
                 Output::Line(line) => self.lines.push(line),
+                Output::Deferred(deferred) => self.deferred.push(*deferred),
                 Output::Stats(_) | Output::Event(_) | Output::Digit(_) => {}
                 Output::Closed(legs) => self.closed = Some(legs),
             }
@@ -260,7 +263,7 @@ fn lines_come_in_the_order_of_speech_whatever_the_engine_does() {
     let (job, _) = rig.jobs[1];
     rig.input(Input::Recognised {
         job,
-        result: Err(GapReason::OverloadShed),
+        result: Err(GapReason::OverloadShed.into()),
     });
     let said: Vec<_> = rig
         .lines
@@ -273,6 +276,39 @@ fn lines_come_in_the_order_of_speech_whatever_the_engine_does() {
     );
     rig.answer(1, "too late");
     assert_eq!(rig.lines.len(), 2, "a job has one answer");
+}
+
+#[test]
+fn what_nobody_had_time_for_comes_in_its_turn_with_its_samples() {
+    let mut rig = Rig::new(SessionConfig::default());
+    let (mut seq, mut time) = (1, 1000);
+    for _ in 0..2 {
+        speak(&mut rig, &mut seq, &mut time);
+        rig.pass(Duration::from_secs(2));
+        time += 16_000;
+    }
+    let (job, length) = rig.jobs[1];
+    let samples: Vec<i16> = (0..length).map(|n| n as i16).collect();
+    rig.input(Input::Recognised {
+        job,
+        result: Err(Unheard::Late(samples.clone())),
+    });
+    assert_eq!(rig.deferred, []);
+    rig.answer(0, "first");
+    let [deferred] = &rig.deferred[..] else {
+        panic!("{:?}", rig.deferred);
+    };
+    assert_eq!(
+        (deferred.line.seq, deferred.line.gap),
+        (1, Some(GapReason::Spooled))
+    );
+    assert_eq!(deferred.samples, samples);
+    let audio = rig.session.snapshots()[0].audio;
+    assert_eq!(
+        (audio.gaps.spooled, audio.is_conserved()),
+        (deferred.audio, true)
+    );
+    assert_eq!(rig.stats().unrecognised, 1);
 }
 
 #[test]
