@@ -3,7 +3,7 @@
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo demo-asterisk test lint bench bench-media bench-speech bench-table bench-speech-table deny fixtures
+.PHONY: help build demo demo-asterisk test overload lint bench bench-media bench-speech bench-table bench-speech-table deny fixtures
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,6 +26,10 @@ TEST_THREADS ?= 4
 test: ## run every test
 	@tools/setup.sh test
 	cargo test --workspace --locked --no-fail-fast -- --test-threads=$(TEST_THREADS)
+
+overload: ## twice the load for ten minutes, ten times for ten seconds (half an hour)
+	@tools/setup.sh test
+	cargo test --workspace --locked -- overload --ignored --nocapture
 
 lint: ## formatting, clippy and docs, warnings are errors
 	@tools/setup.sh ci

@@ -246,11 +246,15 @@ impl AudioAccount {
         self.span == self.transcribed + self.non_speech + self.pending + self.gaps.total()
     }
 
-    /// So much of what waited on the disk has become something after all.
-    pub fn recover(&mut self, samples: u64, outcome: Outcome) {
+    /// So much of what had no text, for that reason, has become something after all. What a
+    /// crashed node had not told of it yet went down as that node's.
+    pub fn recover(&mut self, reason: GapReason, samples: u64, outcome: Outcome) {
         // Never below nothing, whatever an older record says.
-        let samples = samples.min(self.gaps.spooled);
-        self.gaps.spooled -= samples;
+        let told = samples.min(self.gaps.of(reason));
+        *self.gaps.slot(reason) -= told;
+        let untold = (samples - told).min(self.gaps.node_crash);
+        self.gaps.node_crash -= untold;
+        let samples = told + untold;
         *match outcome {
             Outcome::Transcribed => &mut self.transcribed,
             Outcome::NoWords => &mut self.non_speech,
@@ -430,15 +434,18 @@ mod tests {
         let mut account = stretch(0, 100, 0);
         account.span += 50;
         account.gaps.spooled = 50;
-        account.recover(20, Outcome::Transcribed);
-        account.recover(20, Outcome::NoWords);
-        account.recover(20, Outcome::Gap(GapReason::RecognitionFailed));
+        account.gaps.node_crash = 5;
+        account.span += 5;
+        let spooled = GapReason::Spooled;
+        account.recover(spooled, 20, Outcome::Transcribed);
+        account.recover(spooled, 20, Outcome::NoWords);
+        let failed = Outcome::Gap(GapReason::RecognitionFailed);
+        account.recover(spooled, 20, failed);
         assert!(account.is_conserved(), "{account:?}");
         assert_eq!((account.transcribed, account.non_speech), (120, 20));
-        assert_eq!(
-            (account.gaps.spooled, account.gaps.recognition_failed),
-            (0, 10)
-        );
+        let gaps = account.gaps;
+        assert_eq!((gaps.spooled, gaps.node_crash), (0, 0));
+        assert_eq!(gaps.recognition_failed, 15);
     }
 
     #[test]

@@ -254,6 +254,9 @@ pub struct CallRecord {
     /// How often one of them was replaced by something better.
     #[serde(default, skip_serializing_if = "is_none_yet")]
     pub revisions: u64,
+    /// How many of them wait for their words.
+    #[serde(default, skip_serializing_if = "is_none_yet")]
+    pub awaited: u64,
     /// Something that went wrong but did not end the call, newest last; bounded.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
@@ -275,8 +278,7 @@ fn is_none_yet(count: &u64) -> bool {
 impl CallRecord {
     /// Whether its transcript stays as it is: the call is over, and nothing of it waits on the disk.
     pub fn is_complete(&self) -> bool {
-        let waits = |leg: &LegRecord| leg.audio.gaps.spooled > 0;
-        !self.status.is_open() && !self.legs.iter().any(waits)
+        !self.status.is_open() && self.awaited == 0
     }
 }
 

@@ -293,7 +293,7 @@ pub const SETTINGS: &[Setting] = &[
         "STT_QUEUE",
         preset("64"),
         "a whole number from 1 to 100000",
-        "Utterances that may wait for recognition; beyond it they become gaps in the transcript.",
+        "Utterances that may wait for recognition in memory; beyond it they wait on the disk (`SPOOL_PATH`).",
     ),
     plain(
         SPEECH,
@@ -343,8 +343,8 @@ pub const SETTINGS: &[Setting] = &[
         "SPOOL_PATH",
         Preset::Words("`SQLITE_PATH` with `-spool` in its name"),
         "path of a file, or off",
-        "Where speech waits that nobody had time for: it is recognised when there is, also after its call and after a \
-         restart. Without it what waits 50 s becomes a gap.",
+        "Where speech waits that nobody had time for within 15 s: it is recognised when there is, also after its call and after a \
+         restart. One server's alone. Without it what waits 50 s becomes a gap.",
     ),
     plain(
         STORE,
@@ -357,7 +357,7 @@ pub const SETTINGS: &[Setting] = &[
         STORE,
         "SPOOL_KEY",
         "64 hexadecimal digits",
-        "Encrypts the speech that waits on the disk (XChaCha20-Poly1305). What was kept with another key, or without one, stays as it is.",
+        "Encrypts the speech that waits on the disk (XChaCha20-Poly1305). What was kept with another key waits until that is set again; what was kept without one is recognised all the same.",
     ),
     secret(
         STORE,

@@ -5,19 +5,22 @@
 //! be recognised twice, after a crash or where the store was away; the desk writes it once.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::Ordering;
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+use std::{iter, mem};
 
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 
+use super::desk::Found;
 use super::media::Ticket;
 use crate::call::{CallId, GapReason, Leg};
 use crate::clock;
 use crate::recognition::pool::{Answer, PoolHandle, Unrecognised};
 use crate::recognition::{Speaker, Step, Task, Urgency};
-use crate::speech::Recognition;
-use crate::store::{Kept, Spool, SpoolId};
+use crate::store::{Kept, Outlived, Page, Spool, SpoolId, Spoolable};
 
 /// Utterances of the backlog in the pool at once: enough that no worker waits for the next,
 /// and that some of a leg can share a window.
@@ -26,29 +29,30 @@ pub const AT_ONCE: usize = 16;
 /// Time between two looks at whether there is time.
 const LOOK: Duration = Duration::from_millis(200);
 
-/// How long what could not be taken in rests before the spool is read from its beginning again.
+/// How long what could not be taken in rests before it is offered again.
 const AGAIN: Duration = Duration::from_secs(5);
+
+/// Time between two looks at what could not be read, or may have grown too old.
+const LONG: Duration = Duration::from_secs(60);
 
 /// What was heard in an utterance that had been kept.
 #[derive(Debug)]
 pub struct Heard {
-    /// Its place in the spool.
-    pub id: SpoolId,
     /// Whose it is.
     pub call: CallId,
-    /// How much of it is audio, in 16 kHz samples.
-    pub audio: u64,
-    /// The words, or why there are none.
-    pub result: Result<Recognition, GapReason>,
+    /// What was heard, and where it is kept.
+    pub found: Found,
 }
 
 /// What became of that.
-#[derive(Debug, Clone, Copy)]
-pub struct Handled {
-    /// Its place in the spool.
-    pub id: SpoolId,
-    /// Whether it is written, and need not be kept.
-    pub is_done: bool,
+#[derive(Debug)]
+pub enum Handled {
+    /// It is stored, and need not be kept.
+    Done(SpoolId),
+    /// It cannot be taken in now.
+    Again(Heard),
+    /// It is written and may not be stored yet: it is heard again, and then changes nothing.
+    Unsure(SpoolId),
 }
 
 /// The desk's ends of it.
@@ -84,10 +88,8 @@ impl Backlog {
             reply,
             heard,
             out: HashMap::new(),
-            next: VecDeque::new(),
-            behind: None,
-            is_at_end: false,
-            left: false,
+            again: Vec::new(),
+            pass: Pass::default(),
         };
         let thread = thread::Builder::new().name("backlog".to_owned());
         let thread = thread.spawn(move || feeder.run(&answers, &done, &stopped))?;
@@ -121,13 +123,20 @@ struct Feeder {
     heard: mpsc::Sender<Heard>,
     /// In the pool, or with the desk.
     out: HashMap<SpoolId, Out>,
+    /// What the desk could not take in.
+    again: Vec<Heard>,
+    pass: Pass,
+}
+
+/// One reading of the spool from its beginning to its end.
+#[derive(Debug, Default)]
+struct Pass {
     /// Read, and not handed out.
     next: VecDeque<Kept>,
     /// How far the spool has been read.
     behind: Option<SpoolId>,
     is_at_end: bool,
-    /// Whether something that was handed out is still in the spool.
-    left: bool,
+    unreadable: u64,
 }
 
 struct Out {
@@ -143,7 +152,7 @@ impl Feeder {
         done: &Receiver<Handled>,
         stop: &Receiver<()>,
     ) {
-        let mut rested = clock::now();
+        let (mut begun, mut tried) = (clock::now(), clock::now());
         loop {
             select! {
                 recv(answers) -> answer => if let Ok(answer) = answer { self.answered(answer) },
@@ -155,21 +164,34 @@ impl Feeder {
                 recv(stop) -> _ => return,
                 default(LOOK) => {}
             }
-            if self.is_at_end && self.out.is_empty() {
-                let now = clock::now();
-                let is_rested = !self.left || now.saturating_duration_since(rested) >= AGAIN;
-                if is_rested && self.waits() {
-                    (self.behind, self.is_at_end, self.left) = (None, false, false);
-                    rested = now;
+            let now = clock::now();
+            let since = |then: Instant| now.saturating_duration_since(then);
+            if since(tried) >= AGAIN {
+                tried = now;
+                for heard in mem::take(&mut self.again) {
+                    self.tell(heard);
+                }
+            }
+            if self.is_through() {
+                // Something has come, or there may be something that was left or has grown old.
+                let wait = if self.holds_more() { LOOK } else { LONG };
+                if since(begun) >= wait {
+                    self.pass = Pass::default();
+                    begun = now;
                 }
             }
             self.feed();
         }
     }
 
-    /// Whether the spool holds anything that can be read.
-    fn waits(&self) -> bool {
-        use std::sync::atomic::Ordering;
+    /// Whether all that was read has been done with.
+    fn is_through(&self) -> bool {
+        let nothing_left = self.pass.next.is_empty() && self.again.is_empty();
+        self.pass.is_at_end && nothing_left && self.out.is_empty()
+    }
+
+    /// Whether the spool holds more than could not be read.
+    fn holds_more(&self) -> bool {
         let stats = self.spool.stats();
         stats.waiting.load(Ordering::Relaxed) > stats.unreadable.load(Ordering::Relaxed)
     }
@@ -179,27 +201,47 @@ impl Feeder {
         while self.out.len() < AT_ONCE && self.pool.stats().step() == Step::Normal {
             let Some(kept) = self.read() else { return };
             if let Some(kept) = self.hand_out(kept) {
-                self.next.push_front(kept);
+                self.pass.next.push_front(kept);
                 return;
             }
         }
     }
 
     fn read(&mut self) -> Option<Kept> {
-        if self.next.is_empty() && !self.is_at_end && self.waits() {
-            match self.spool.next(self.behind, AT_ONCE) {
-                Ok(more) => {
-                    self.is_at_end = more.len() < AT_ONCE;
-                    self.behind = more.last().map(|kept| kept.id).or(self.behind);
-                    self.next.extend(more);
-                }
+        let waiting = self.spool.stats().waiting.load(Ordering::Relaxed);
+        let may_read = |feeder: &Self| {
+            feeder.pass.next.is_empty() && !feeder.pass.is_at_end && feeder.again.len() < AT_ONCE
+        };
+        while waiting > 0 && may_read(self) {
+            match self.spool.next(self.pass.behind, AT_ONCE) {
+                Ok(page) => self.take(page),
                 Err(error) => {
                     tracing::error!(%error, "the spool cannot be read");
-                    (self.is_at_end, self.left) = (true, true);
+                    self.pass.is_at_end = true;
                 }
             }
         }
-        self.next.pop_front()
+        if waiting == 0 {
+            self.pass.is_at_end = true;
+        }
+        self.pass.next.pop_front()
+    }
+
+    fn take(&mut self, page: Page) {
+        let pass = &mut self.pass;
+        pass.is_at_end = page.is_last;
+        pass.behind = page.upto.or(pass.behind);
+        pass.unreadable += page.unreadable;
+        if page.is_last {
+            let unreadable = &self.spool.stats().unreadable;
+            unreadable.store(pass.unreadable, Ordering::Relaxed);
+        }
+        pass.next.extend(page.kept);
+        for Outlived { id, call, audio } in page.outlived {
+            let result = Err(GapReason::OverloadShed);
+            let found = Found { id, audio, result };
+            self.tell(Heard { call, found });
+        }
     }
 
     /// Gives it back if the pool has no place for it.
@@ -223,7 +265,7 @@ impl Feeder {
                 None
             }
             Err((_, samples)) => {
-                let speech = crate::store::Spoolable { samples, ..speech };
+                let speech = Spoolable { samples, ..speech };
                 Some(Kept { id, speech })
             }
         }
@@ -247,41 +289,48 @@ impl Feeder {
                 tracing::warn!(%error, "a spooled utterance could not be recognised");
                 Err(GapReason::RecognitionFailed)
             }
-            // Live calls came between: its time will come.
+            // Live calls came between: its time will come, in the next pass.
             Err(Unrecognised::TooOld | Unrecognised::Replaced) => {
                 self.out.remove(&id);
-                self.left = true;
                 return;
             }
         };
-        let Some(Out { call, audio, .. }) = self.out.get(&id) else {
-            return;
-        };
-        let heard = Heard {
-            id,
-            call: call.clone(),
-            audio: *audio,
-            result,
-        };
-        if self.heard.blocking_send(heard).is_err() {
-            self.out.remove(&id);
+        if let Some(Out { call, audio, .. }) = self.out.get(&id) {
+            let (call, audio) = (call.clone(), *audio);
+            let found = Found { id, audio, result };
+            self.tell(Heard { call, found });
+        }
+    }
+
+    /// Tells the desk, or keeps it for the next time.
+    fn tell(&mut self, heard: Heard) {
+        match self.heard.try_send(heard) {
+            Ok(()) => {}
+            Err(TrySendError::Full(heard)) => self.again.push(heard),
+            Err(TrySendError::Closed(heard)) => {
+                self.out.remove(&heard.found.id);
+            }
         }
     }
 
     /// Removes what the desk has done with.
     fn handled(&mut self, first: Handled, more: &Receiver<Handled>) {
         let mut done = Vec::new();
-        for Handled { id, is_done } in std::iter::once(first).chain(more.try_iter()) {
-            self.out.remove(&id);
-            self.left |= !is_done;
-            if is_done {
-                done.push(id);
+        for handled in iter::once(first).chain(more.try_iter()) {
+            match handled {
+                Handled::Done(id) => {
+                    self.out.remove(&id);
+                    done.push(id);
+                }
+                Handled::Unsure(id) => {
+                    self.out.remove(&id);
+                }
+                Handled::Again(heard) => self.again.push(heard),
             }
         }
         if let Err(error) = self.spool.forget(done) {
             // What was heard is written: it will be heard again, and change nothing.
             tracing::error!(%error, "what was heard cannot be removed from the spool");
-            self.left = true;
         }
     }
 }

@@ -153,8 +153,9 @@ struct Running {
     stop_ari: watch::Sender<bool>,
     follower: JoinHandle<()>,
     captures: Option<Followed>,
-    pool: PoolHandle<Ticket>,
     backlog: Option<Backlog>,
+    /// Where there is a spool.
+    last_resort: Option<LastResort>,
     /// To the API, at once.
     connections: usize,
     /// Tasks that may be cut off at the end.
@@ -196,6 +197,10 @@ impl Running {
             play_dir: settings.play_dir.clone(),
             play_max_bytes: settings.play_max_bytes,
         };
+        let last_resort = spool.as_ref().map(|_| LastResort {
+            pool: pool.handle(),
+            recogniser: Arc::clone(&recogniser),
+        });
         let parts = DeskParts {
             ports,
             own_ports,
@@ -229,8 +234,8 @@ impl Running {
         Ok(Self {
             captures: recording.map(|recording| recording.follow(Arc::clone(&desk))),
             desk,
-            pool: pool.handle(),
             backlog,
+            last_resort,
             plane,
             rtp,
             ari_task,
@@ -280,8 +285,11 @@ impl Running {
         expiry.abort();
         watcher.abort();
         // What it has in hand is still in the spool.
-        drop(self.backlog);
-        say_the_last(&self.desk, &self.pool).await;
+        let stopped = tokio::task::spawn_blocking(move || drop(self.backlog)).await;
+        if stopped.is_err() {
+            tracing::error!("stopping the backlog failed");
+        }
+        say_the_last(&self.desk, self.last_resort).await;
         stop(&self.desk, self.plane, self.follower, self.captures).await;
         historian.abort();
     }
@@ -296,15 +304,29 @@ async fn release_callers(ari_task: Option<JoinHandle<()>>) {
     }
 }
 
+/// What is recognised no more at the end is put on the disk.
+struct LastResort {
+    pool: PoolHandle<Ticket>,
+    recogniser: Arc<Recogniser>,
+}
+
 /// The calls' last words. Those that nobody has time for by then are kept, where they can be.
-async fn say_the_last(desk: &Desk, pool: &PoolHandle<Ticket>) {
+async fn say_the_last(desk: &Desk, last_resort: Option<LastResort>) {
+    let words = desk.close_all(WORDS_GRACE);
+    let Some(LastResort { pool, recogniser }) = last_resort else {
+        return words.await;
+    };
+    let give_up = async {
+        tokio::time::sleep(WORDS_GRACE / 2).await;
+        pool.let_go();
+        // What is being recognised holds up what was said after it.
+        tokio::time::sleep(WORDS_GRACE / 4).await;
+        recogniser.stop();
+        std::future::pending().await
+    };
     tokio::select! {
-        () = desk.close_all(WORDS_GRACE) => {}
-        () = async {
-            tokio::time::sleep(WORDS_GRACE / 2).await;
-            pool.let_go();
-            std::future::pending().await
-        } => {}
+        () = words => {}
+        () = give_up => {}
     }
 }
 

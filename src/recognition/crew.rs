@@ -106,6 +106,11 @@ impl Recogniser {
         Ok(())
     }
 
+    /// Ends all processes; what they have at hand is lost with them, and nothing is tried again.
+    pub fn stop(&self) {
+        self.current().processes.iter().for_each(Process::stop);
+    }
+
     /// The model in use.
     pub fn model(&self) -> Arc<Model> {
         Arc::clone(&self.current().model)

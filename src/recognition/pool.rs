@@ -109,6 +109,10 @@ pub struct PoolStats {
 }
 
 impl PoolStats {
+    fn is_letting_go(&self) -> bool {
+        self.letting_go.load(Ordering::Relaxed)
+    }
+
     /// What is given up now.
     pub fn step(&self) -> Step {
         let place = usize::from(self.step.load(Ordering::Relaxed));
@@ -254,6 +258,11 @@ impl<T> PoolHandle<T> {
         let is_bound = task.urgency != Urgency::Partial;
         // Finals must find room where partials wait.
         if !is_bound && (self.stats.step() > Step::Normal || self.inbox.len() >= PARTIALS) {
+            return Err((ticket, task.samples));
+        }
+        // The backlog leaves most of the places to what is said now.
+        let is_too_many = self.places.len() > self.places.capacity().unwrap_or(1) / 4;
+        if task.urgency == Urgency::Backlog && is_too_many {
             return Err((ticket, task.samples));
         }
         if is_bound && self.places.try_send(()).is_err() {

@@ -203,8 +203,9 @@ impl Process {
     }
 }
 
-impl Drop for Process {
-    fn drop(&mut self) {
+impl Process {
+    /// Ends it for good; jobs that it has are lost. Its keeper is not waited for.
+    pub(super) fn stop(&self) {
         let mut state = self.shared.lock();
         state.is_over = true;
         if let Some(link) = &state.link {
@@ -217,6 +218,12 @@ impl Drop for Process {
         }
         drop(state);
         self.shared.changed.notify_all();
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.stop();
         if let Some(keeper) = self.keeper.take()
             && keeper.join().is_err()
         {

@@ -20,7 +20,7 @@ use crate::call::{CallId, CallRecord, DtmfDigit, TranscriptLine};
 
 pub use self::redis::RedisStore;
 pub use self::spool::{
-    Kept, Spool, SpoolConfig, SpoolError, SpoolId, SpoolKey, SpoolStats, Spoolable,
+    Kept, Outlived, Page, Spool, SpoolConfig, SpoolError, SpoolId, SpoolKey, SpoolStats, Spoolable,
 };
 pub use self::sqlite::SqliteStore;
 pub use self::writer::{

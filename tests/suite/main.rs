@@ -24,6 +24,7 @@ mod models_switch;
 mod play;
 mod recognition_faults;
 mod recognition_load;
+mod recognition_overload;
 mod recognition_privacy;
 mod recognition_spool;
 mod replay_captures;

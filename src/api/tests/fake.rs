@@ -102,6 +102,7 @@ pub(super) fn record(id: &CallId) -> CallRecord {
         channel_states: Vec::new(),
         lines: 1,
         revisions: 0,
+        awaited: 0,
         notes: Vec::new(),
         events: Vec::new(),
         playing: Vec::new(),

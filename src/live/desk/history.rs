@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::book::History;
 use super::{Desk, lock};
-use crate::call::{CallId, CallStatus, EndReason, Origin};
+use crate::call::{CallId, CallStatus, EndReason, GapReason, Origin, TranscriptLine};
 use crate::clock;
 use crate::store::StoreError;
 
@@ -18,11 +18,15 @@ const AGAIN: Duration = Duration::from_secs(1);
 impl Desk {
     /// What the store has of a call, if anything.
     pub(super) async fn history(&self, call: &CallId) -> Result<Option<History>, StoreError> {
-        let record = self.store.call(call).await?;
+        let mut record = self.store.call(call).await?;
         let known = record.as_ref().map_or(0, |record| record.lines);
         // A line is stored before the record that counts it, and outlives it.
         let beyond = self.store.lines(call, known).await?;
         let lines = beyond.last().map_or(known, |line| line.seq + 1);
+        if let Some(record) = &mut record {
+            let waits = |line: &&TranscriptLine| line.gap == Some(GapReason::Spooled);
+            record.awaited += beyond.iter().filter(waits).count() as u64;
+        }
         let digits = self.store.dtmf(call).await?;
         let nothing = record.is_none() && lines == 0 && digits.is_empty();
         Ok((!nothing).then_some(History {

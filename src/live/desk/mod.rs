@@ -21,9 +21,11 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tokio::sync::{Notify, mpsc};
 
 pub use self::ari::AriLink;
+pub use self::book::Found;
 use self::book::{CallBook, Entry, History, Opened, Opening, Past, Stint};
 pub use self::capture::CaptureDesk;
 use self::model::Switch;
@@ -41,6 +43,9 @@ use crate::recognition::pool::PoolStats;
 use crate::service::RtpTarget;
 use crate::session::{Arrival, Expected};
 use crate::store::{Spool, Store, StoreWriter};
+
+/// Events of media threads that are looked at together.
+const EVENTS_AT_ONCE: usize = 64;
 
 /// What the desk is set up with.
 #[derive(Debug, Clone)]
@@ -163,35 +168,48 @@ impl Desk {
 
     /// Follows the media threads until they are gone.
     pub async fn follow_media(&self, mut events: mpsc::Receiver<MediaEvent>) {
-        while let Some(MediaEvent { call: media, kind }) = events.recv().await {
-            match kind {
-                MediaEventKind::Line(line) => self.book(|book| book.line(&media, line)),
-                MediaEventKind::Deferred(deferred) => self.defer(&media, *deferred).await,
-                MediaEventKind::Partial(partial) => {
-                    self.book(|book| book.partial(&media, partial));
+        let mut batch = Vec::with_capacity(EVENTS_AT_ONCE);
+        while events.recv_many(&mut batch, EVENTS_AT_ONCE).await > 0 {
+            // All that is to be put on the disk at the same time, so that it is synchronised once.
+            let deferred = batch.iter_mut().filter_map(|event| match &mut event.kind {
+                MediaEventKind::Deferred(deferred) => Some((&event.call, deferred)),
+                _ => None,
+            });
+            let kept = deferred.map(|(media, deferred)| self.keep(media, deferred));
+            join_all(kept).await;
+            for event in batch.drain(..) {
+                self.media_event(event);
+            }
+        }
+    }
+
+    fn media_event(&self, MediaEvent { call: media, kind }: MediaEvent) {
+        match kind {
+            MediaEventKind::Line(line) => self.book(|book| book.line(&media, line)),
+            MediaEventKind::Deferred(deferred) => self.defer(&media, *deferred),
+            MediaEventKind::Partial(partial) => {
+                self.book(|book| book.partial(&media, partial));
+            }
+            MediaEventKind::Digit(key) => self.book(|book| {
+                if let Some(call) = book.call_of(&media) {
+                    book.digit(&call, clock::now(), key.digit, key.duration_ms, key.leg);
                 }
-                MediaEventKind::Digit(key) => self.book(|book| {
-                    if let Some(call) = book.call_of(&media) {
-                        book.digit(&call, clock::now(), key.digit, key.duration_ms, key.leg);
-                    }
-                }),
-                MediaEventKind::Event(event) => self.book(|book| book.event(&media, event)),
-                MediaEventKind::Stats(legs) => self.book(|book| book.stats(&media, legs)),
-                MediaEventKind::Played(report) => self.book(|book| book.played(&media, report)),
-                MediaEventKind::Idle => {
-                    if let Some(call) = self.book(|book| book.call_of(&media)) {
-                        let text =
-                            format!("no RTP came for {} s", self.config.media_idle.as_secs());
-                        self.end(&call, EndReason { cause: None, text }, CallStatus::Ended);
-                    }
+            }),
+            MediaEventKind::Event(event) => self.book(|book| book.event(&media, event)),
+            MediaEventKind::Stats(legs) => self.book(|book| book.stats(&media, legs)),
+            MediaEventKind::Played(report) => self.book(|book| book.played(&media, report)),
+            MediaEventKind::Idle => {
+                if let Some(call) = self.book(|book| book.call_of(&media)) {
+                    let text = format!("no RTP came for {} s", self.config.media_idle.as_secs());
+                    self.end(&call, EndReason { cause: None, text }, CallStatus::Ended);
                 }
-                MediaEventKind::Closed(legs) => {
-                    self.captured_media_closed(&media);
-                    self.book(|book| {
-                        book.closed(&media, clock::wall(), legs);
-                        self.tell_places(book);
-                    });
-                }
+            }
+            MediaEventKind::Closed(legs) => {
+                self.captured_media_closed(&media);
+                self.book(|book| {
+                    book.closed(&media, clock::wall(), legs);
+                    self.tell_places(book);
+                });
             }
         }
     }

@@ -11,7 +11,8 @@ use tokio::time::timeout;
 use super::book::{CallBook, Held, Opening, Past, Phase};
 use super::{Desk, lock};
 use crate::call::{
-    CallId, CallRecord, CallStatus, CaptureState, EndReason, Leg, Origin, Playback, TranscriptLine,
+    CallId, CallRecord, CallStatus, CaptureState, EndReason, GapReason, Leg, Origin, Playback,
+    TranscriptLine,
 };
 use crate::capture::{CaptureFile, CapturePart};
 use crate::clock;
@@ -425,7 +426,12 @@ impl Desk {
         // A transcript outlives its call's record.
         let (complete, revisions) = match self.stored(call).await {
             Ok(record) => (record.is_complete(), record.revisions),
-            Err(ServiceError::UnknownCall(_)) if !lines.is_empty() => (true, 0),
+            Err(ServiceError::UnknownCall(_)) if !lines.is_empty() => (
+                !lines
+                    .iter()
+                    .any(|line| line.gap == Some(GapReason::Spooled)),
+                lines.iter().map(|line| u64::from(line.revision)).sum(),
+            ),
             Err(error) => return Err(error),
         };
         Ok(TranscriptView {

@@ -7,14 +7,14 @@ use std::time::Duration;
 use crossbeam_channel::Sender;
 use tokio::sync::mpsc;
 
-use super::book::Recovered;
+use super::Desk;
+use super::book::Revised;
 use super::health::part;
-use super::{Desk, lock};
-use crate::call::{CallId, GapReason, Outcome, TranscriptLine};
+use crate::call::{CallId, GapReason};
 use crate::live::backlog::{Handled, Heard};
 use crate::service::{PartHealth, PartState};
-use crate::session::{Deferred, conclude};
-use crate::store::{SpoolId, Spoolable, StoreError, Write};
+use crate::session::Deferred;
+use crate::store::{SpoolError, Spoolable, StoreError, Unflushed, WriterSettings};
 
 /// How long the store may take for what was heard, before it is done again.
 const WRITTEN_WITHIN: Duration = Duration::from_secs(30);
@@ -23,132 +23,121 @@ const WRITTEN_WITHIN: Duration = Duration::from_secs(30);
 const BATCH: usize = 64;
 
 impl Desk {
-    /// A line whose words are still to come. Its audio is on the disk before anybody hears of
-    /// it; or else it will have no words.
-    pub(super) async fn defer(&self, media: &CallId, deferred: Deferred) {
-        let Deferred {
-            mut line,
-            audio,
-            samples,
-            choices,
-        } = deferred;
+    /// Puts the audio of these lines on the disk, before anybody hears of them; a line whose
+    /// audio is not there will have no words.
+    pub(super) async fn keep(&self, media: &CallId, deferred: &mut Deferred) {
         let call = self.book(|book| book.call_of(media));
         let (Some(call), Some(spool)) = (call, &self.spool) else {
             return;
         };
         let speech = Spoolable {
             call,
-            leg: line.leg.clone(),
-            audio,
-            samples,
-            choices: (*choices).clone(),
+            leg: deferred.line.leg.clone(),
+            audio: deferred.audio,
+            samples: std::mem::take(&mut deferred.samples),
+            choices: (*deferred.choices).clone(),
         };
-        match spool.keep(speech).await {
-            Ok(id) => line.spool = Some(id.0),
-            Err(error) => {
-                tracing::error!(%media, %error, "an utterance has no text: recognition could not keep up");
-                line.gap = Some(GapReason::OverloadShed);
-                let shed = Outcome::Gap(GapReason::OverloadShed);
-                let shed = Recovered::utterance(line.leg.clone(), shed, audio);
-                self.book(|book| book.unkept(media, shed));
-            }
+        let id = spool.place();
+        let kept = spool.keep(id, speech).await;
+        if !matches!(kept, Err(SpoolError::Full { .. } | SpoolError::Disk(_))) {
+            // Also where the disk was only too slow: should it be there after all, the line is known.
+            deferred.line.spool = Some(id.0);
         }
-        self.book(|book| book.line(media, line));
+        if let Err(error) = kept {
+            tracing::error!(%media, %error, "an utterance has no text: recognition could not keep up");
+            deferred.line.gap = Some(GapReason::OverloadShed);
+        }
     }
 
-    /// Takes in what was heard at last, until nobody listens any more. What is `handled` was
-    /// either written or must be heard again.
+    /// Tells a line of which the words are still to come, or will not come.
+    pub(super) fn defer(&self, media: &CallId, deferred: Deferred) {
+        let Deferred { line, audio, .. } = deferred;
+        self.book(|book| {
+            if line.gap == Some(GapReason::OverloadShed) {
+                // The media thread has counted on it.
+                book.unkept(media, line.leg.clone(), audio);
+            }
+            book.line(media, line);
+        });
+    }
+
+    /// Takes in what was heard at last, until nobody listens any more.
     pub async fn follow_backlog(&self, mut heard: mpsc::Receiver<Heard>, handled: Sender<Handled>) {
         let mut batch = Vec::new();
         while heard.recv_many(&mut batch, BATCH).await > 0 {
-            let mut outcomes = Vec::with_capacity(batch.len());
-            for heard in batch.drain(..) {
-                let id = heard.id;
-                let taken = self.take_in(heard).await;
-                if let Err(error) = &taken {
-                    tracing::warn!(%error, "what was heard of a spooled utterance cannot be written yet");
-                }
-                outcomes.push((id, taken.is_ok()));
+            let handed = batch.len();
+            let done = self.take_in_all(std::mem::take(&mut batch)).await;
+            if let Err(error) = &done {
+                tracing::warn!(%error, handed, "what was heard of spooled utterances is not stored yet");
             }
-            let flushed = self.writer.flush(WRITTEN_WITHIN).await;
-            if let Err(error) = &flushed {
-                tracing::warn!(%error, "what was heard of spooled utterances is not stored yet");
-            }
-            for (id, taken) in outcomes {
-                let is_done = taken && flushed.is_ok();
+            for handled_now in done.unwrap_or_else(|NotStored { left, .. }| left) {
                 // With nobody there to hear of it, it is heard again after the next start.
-                let _unheard = handled.try_send(Handled { id, is_done });
+                let _unheard = handled.try_send(handled_now);
             }
         }
+    }
+
+    async fn take_in_all(&self, batch: Vec<Heard>) -> Result<Vec<Handled>, NotStored> {
+        let again = |batch: Vec<Heard>| batch.into_iter().map(Handled::Again).collect();
+        if let Err(error) = self.writer.flush(WRITTEN_WITHIN).await {
+            let left = again(batch);
+            return Err(NotStored { error, left });
+        }
+        let mut outcomes = Vec::with_capacity(batch.len());
+        for heard in batch {
+            let id = heard.found.id;
+            outcomes.push(match self.take_in(&heard).await {
+                Ok(()) => Handled::Done(id),
+                Err(error) => {
+                    tracing::debug!(%error, id = id.0, "a spooled utterance waits on");
+                    Handled::Again(heard)
+                }
+            });
+        }
+        // Not before it is stored is it removed from the spool; until then it is heard again.
+        if let Err(error) = self.writer.flush(WRITTEN_WITHIN).await {
+            let left = outcomes.into_iter().map(|handled| match handled {
+                Handled::Done(id) => Handled::Unsure(id),
+                other => other,
+            });
+            let left = left.collect();
+            return Err(NotStored { error, left });
+        }
+        Ok(outcomes)
     }
 
     /// Writes the words into their line, wherever that is.
-    async fn take_in(&self, heard: Heard) -> Result<(), StoreError> {
-        let Heard {
-            id,
-            call,
-            audio,
-            result,
-        } = heard;
-        if lock(&self.resumable).contains_key(&call) {
-            let why = format!("call {call} may still go on");
-            return Err(StoreError::Unavailable(why));
+    async fn take_in(&self, heard: &Heard) -> Result<(), StoreError> {
+        let Heard { call, found } = heard;
+        let wait = |why: &str| Err(StoreError::Unavailable(format!("call {call} {why}")));
+        if self.writer.stats().queued > WriterSettings::default().capacity / 2 {
+            return wait("has a store that is far behind");
         }
-        let line = match self.book(|book| book.spooled_line(&call, id)) {
-            Some(Some(line)) => line,
-            Some(None) | None => match self.stored_line(&call, id).await? {
-                Some(line) => line,
-                None => {
-                    // It was written before, or has outlived its retention.
-                    tracing::debug!(%call, id = id.0, "no line waits for a spooled utterance");
-                    return Ok(());
-                }
-            },
-        };
-        let revision = line.revision + 1;
-        let (outcome, line) = conclude(line, result);
-        let line = TranscriptLine {
-            revision,
-            spool: None,
-            ..line
-        };
-        let recovered = Recovered::utterance(line.leg.clone(), outcome, audio);
-        if self.book(|book| book.revise(&call, id, &line, &recovered)) {
-            return Ok(());
+        match self.book(|book| book.revise(call, found, None)) {
+            Revised::Done => return Ok(()),
+            Revised::NotYet => return wait("may be one that the store knows"),
+            Revised::NoSuchLine | Revised::NoSuchCall => {}
         }
-        self.revise_stored(call, line, &recovered).await
-    }
-
-    async fn stored_line(
-        &self,
-        call: &CallId,
-        id: SpoolId,
-    ) -> Result<Option<TranscriptLine>, StoreError> {
-        let flushed = self.writer.flush(WRITTEN_WITHIN).await;
-        flushed.map_err(|error| StoreError::Unavailable(error.to_string()))?;
         let mut lines = self.store.lines(call, 0).await?.into_iter();
-        Ok(lines.find(|line| line.spool == Some(id.0)))
-    }
-
-    /// A call that ended long ago, or with an earlier process.
-    async fn revise_stored(
-        &self,
-        call: CallId,
-        line: TranscriptLine,
-        recovered: &Recovered,
-    ) -> Result<(), StoreError> {
-        let record = self.store.call(&call).await?;
-        let record = record.map(|mut record| {
-            recovered.correct(&mut record.legs);
-            record.revisions += 1;
-            Write::Call(Box::new(record))
-        });
-        let writes = [Some(Write::Revise { call, line }), record];
-        for write in writes.into_iter().flatten() {
-            let written = self.writer.write(write);
-            written.map_err(|error| StoreError::Unavailable(error.to_string()))?;
-        }
-        Ok(())
+        let Some(line) = lines.find(|line| line.spool == Some(found.id.0)) else {
+            // It was written before, or has outlived its retention.
+            tracing::debug!(%call, id = found.id.0, "no line waits for a spooled utterance");
+            return Ok(());
+        };
+        let record = self.store.call(call).await?;
+        // What an earlier process left open is settled first, or goes on.
+        let is_open = record
+            .as_ref()
+            .is_some_and(|record| record.status.is_open());
+        self.book(|book| match book.revise(call, found, Some(&line)) {
+            Revised::Done => Ok(()),
+            Revised::NotYet | Revised::NoSuchLine => wait("may be one that the store knows"),
+            Revised::NoSuchCall if is_open => wait("may still go on"),
+            Revised::NoSuchCall => {
+                book.revise_stored(call.clone(), record, found.clone(), &line);
+                Ok(())
+            }
+        })
     }
 
     pub(super) fn spool_health(&self) -> PartHealth {
@@ -165,8 +154,11 @@ impl Desk {
         )];
         let troubles = [
             (refused, "could not be kept"),
-            (figure(&stats.unreadable), "cannot be read: SPOOL_KEY"),
-            (figure(&stats.expired), "were removed for their age"),
+            (
+                figure(&stats.unreadable),
+                "cannot be read: SPOOL_KEY is another, or they are damaged",
+            ),
+            (figure(&stats.outlived), "were given up for their age"),
         ];
         let troubles = troubles.into_iter().filter(|(count, _)| *count > 0);
         let troubles: Vec<_> = troubles
@@ -180,4 +172,12 @@ impl Desk {
         said.extend(troubles);
         part(state, said.join("; "))
     }
+}
+
+/// The store did not take in time what was heard.
+#[derive(Debug, thiserror::Error)]
+#[error("{error}")]
+struct NotStored {
+    error: Unflushed,
+    left: Vec<Handled>,
 }

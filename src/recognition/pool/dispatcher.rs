@@ -173,7 +173,7 @@ impl<T> Dispatcher<T> {
     /// How old a job may be now.
     fn max_age(&self) -> Option<Duration> {
         let age = self.max_age?;
-        Some(if self.stats.letting_go.load(Ordering::Relaxed) {
+        Some(if self.stats.is_letting_go() {
             Duration::ZERO
         } else {
             age

@@ -63,12 +63,18 @@ impl<T> Worker<T> {
                 if let Some(counter) = counter {
                     counter.fetch_add(1, Ordering::Relaxed);
                 }
-                let result = result.map_err(Unrecognised::Failed);
+                // What is broken off at the end may be done later, as what still waits then.
+                let is_broken_off = result.is_err() && self.stats.is_letting_go();
+                let (result, samples) = if is_broken_off {
+                    (Err(Unrecognised::TooOld), job.task.samples)
+                } else {
+                    (result.map_err(Unrecognised::Failed), Vec::new())
+                };
                 let answer = Answer {
                     ticket: job.ticket,
                     urgency: job.task.urgency,
                     result,
-                    samples: Vec::new(),
+                    samples,
                 };
                 send(answer, &job.reply);
             }

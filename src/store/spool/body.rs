@@ -5,7 +5,7 @@ use chacha20poly1305::aead::{Aead, Generate, KeyInit, Payload};
 use chacha20poly1305::{Key, XChaCha20Poly1305, XNonce};
 use serde::{Deserialize, Serialize};
 
-use super::Spoolable;
+use super::{SpoolId, Spoolable};
 use crate::call::{CallId, Leg};
 use crate::speech::{Choices, SAMPLE_RATE, packed};
 
@@ -62,16 +62,14 @@ pub(super) enum Unreadable {
 #[derive(Serialize, Deserialize)]
 struct Head {
     leg: Leg,
-    audio: u64,
     samples: usize,
     choices: Choices,
 }
 
 /// The body of a row; `None` where there is no randomness or the head cannot be written.
-pub(super) fn encode(speech: &Spoolable, key: Option<&SpoolKey>) -> Option<Vec<u8>> {
+pub(super) fn encode(id: SpoolId, speech: &Spoolable, key: Option<&SpoolKey>) -> Option<Vec<u8>> {
     let head = Head {
         leg: speech.leg.clone(),
-        audio: speech.audio,
         samples: speech.samples.len(),
         choices: speech.choices.clone(),
     };
@@ -86,7 +84,7 @@ pub(super) fn encode(speech: &Spoolable, key: Option<&SpoolKey>) -> Option<Vec<u
     let nonce = XNonce::try_generate().ok()?;
     let sealed = key
         .cipher()
-        .encrypt(&nonce, of(&plain, &speech.call))
+        .encrypt(&nonce, at(&plain, &place(id, &speech.call, speech.audio)))
         .ok()?;
     let mut body = vec![SEALED];
     body.extend(nonce);
@@ -96,7 +94,8 @@ pub(super) fn encode(speech: &Spoolable, key: Option<&SpoolKey>) -> Option<Vec<u
 
 /// What [`encode`] made a body of.
 pub(super) fn decode(
-    call: CallId,
+    id: SpoolId,
+    (call, audio): (CallId, u64),
     body: &[u8],
     key: Option<&SpoolKey>,
 ) -> Result<Spoolable, Unreadable> {
@@ -109,7 +108,8 @@ pub(super) fn decode(
                 .split_first_chunk::<24>()
                 .ok_or(Unreadable::Damaged)?;
             let nonce = XNonce::from(*nonce);
-            let plain = key.cipher().decrypt(&nonce, of(sealed, &call));
+            let place = place(id, &call, audio);
+            let plain = key.cipher().decrypt(&nonce, at(sealed, &place));
             opened = plain.map_err(|_| Unreadable::WrongKey)?;
             &opened
         }
@@ -124,16 +124,20 @@ pub(super) fn decode(
     Ok(Spoolable {
         call,
         leg: head.leg,
-        audio: head.audio.min(samples.len() as u64),
+        audio: audio.min(samples.len() as u64),
         samples,
         choices: head.choices,
     })
 }
 
-/// What is sealed, and with it that it is this call's: a row put in another's place does not open.
-fn of<'a>(bytes: &'a [u8], call: &'a CallId) -> Payload<'a, 'a> {
+/// What is sealed with a body, and where it lies: a row put in another's place does not open.
+fn at<'a>(bytes: &'a [u8], place: &'a str) -> Payload<'a, 'a> {
     Payload {
         msg: bytes,
-        aad: call.as_str().as_bytes(),
+        aad: place.as_bytes(),
     }
+}
+
+fn place(id: SpoolId, call: &CallId, audio: u64) -> String {
+    format!("{}/{call}/{audio}", id.0)
 }

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params};
+use rusqlite::{Connection, TransactionBehavior, params};
 use tokio::sync::{mpsc, oneshot};
 
 use super::body::{self, Unreadable};
-use super::{Kept, SpoolConfig, SpoolError, SpoolId, SpoolStats, Spoolable};
+use super::{Kept, Outlived, Page, SpoolConfig, SpoolError, SpoolId, SpoolStats, Spoolable};
 use crate::store::sqlite::schema::{self, Schema};
 use crate::store::sqlite::worker::classify;
 use crate::store::{StoreError, WallClock, bounded_ms};
@@ -17,10 +17,12 @@ use crate::store::{StoreError, WallClock, bounded_ms};
 /// Utterances waiting for their turn: "ASCS".
 const SPOOL: Schema = Schema {
     application_id: 0x4153_4353,
+    is_exclusive: true,
     migrations: &["
 CREATE TABLE utterance (
     id      INTEGER PRIMARY KEY AUTOINCREMENT, -- never used twice: lines refer to it
     call_id TEXT NOT NULL,
+    audio   INTEGER NOT NULL, -- samples of it
     kept_ms INTEGER NOT NULL,
     body    BLOB NOT NULL
 ) STRICT;
@@ -36,16 +38,24 @@ const GROUP: usize = 64;
 /// What the thread is asked to do.
 #[derive(Debug)]
 pub(super) enum Job {
-    Keep(Box<Spoolable>, oneshot::Sender<Result<SpoolId, SpoolError>>),
+    Keep(
+        SpoolId,
+        Box<Spoolable>,
+        oneshot::Sender<Result<(), SpoolError>>,
+    ),
     Next(
         Option<SpoolId>,
         usize,
-        oneshot::Sender<Result<Vec<Kept>, StoreError>>,
+        oneshot::Sender<Result<Page, StoreError>>,
     ),
     Forget(Vec<SpoolId>, oneshot::Sender<Result<(), StoreError>>),
 }
 
-type Keep = (Box<Spoolable>, oneshot::Sender<Result<SpoolId, SpoolError>>);
+struct Keep {
+    id: SpoolId,
+    speech: Box<Spoolable>,
+    reply: oneshot::Sender<Result<(), SpoolError>>,
+}
 
 pub(super) struct File {
     conn: Connection,
@@ -75,8 +85,19 @@ impl File {
             stats,
             bytes: 0,
         };
-        file.expire().and_then(|()| file.count()).map_err(text)?;
+        file.count().map_err(text)?;
         Ok(file)
+    }
+
+    /// The first place that never was anybody's.
+    pub(super) fn next_place(&self) -> u64 {
+        let last = self.conn.query_row(
+            "SELECT seq FROM sqlite_sequence WHERE name = 'utterance'",
+            [],
+            |row| row.get::<_, i64>(0),
+        );
+        // There is no such row before the first utterance.
+        last.map_or(1, |last| last.unsigned_abs() + 1)
     }
 
     /// Serves until the last sender is gone.
@@ -85,13 +106,14 @@ impl File {
         while let Some(job) = held.take().or_else(|| jobs.blocking_recv()) {
             // Whoever gave up waiting made up their mind already, or will ask again.
             match job {
-                Job::Keep(speech, reply) => {
-                    let (group, next) = gather((speech, reply), &mut jobs);
+                Job::Keep(id, speech, reply) => {
+                    let first = Keep { id, speech, reply };
+                    let (group, next) = gather(first, &mut jobs);
                     held = next;
                     self.keep(group);
                 }
                 Job::Next(behind, limit, reply) => {
-                    let found = self.expire().and_then(|()| self.next(behind, limit));
+                    let found = self.next(behind, limit);
                     drop(reply.send(found.map_err(classify)));
                 }
                 Job::Forget(ids, reply) => {
@@ -101,17 +123,17 @@ impl File {
         }
     }
 
-    fn keep(&mut self, mut group: Vec<Keep>) {
-        group.retain(|(_, reply)| !reply.is_closed());
+    /// Also what nobody waits for any more: its line has its place.
+    fn keep(&mut self, group: Vec<Keep>) {
         match self.insert(&group) {
             Ok(kept) => {
-                for ((_, reply), result) in group.into_iter().zip(kept) {
+                for (Keep { reply, .. }, result) in group.into_iter().zip(kept) {
                     drop(reply.send(result));
                 }
             }
             Err(error) => {
                 let error = SpoolError::Disk(classify(error));
-                for (_, reply) in group {
+                for Keep { reply, .. } in group {
                     drop(reply.send(Err(error.clone())));
                 }
             }
@@ -119,15 +141,15 @@ impl File {
         self.tell();
     }
 
-    fn insert(&mut self, group: &[Keep]) -> rusqlite::Result<Vec<Result<SpoolId, SpoolError>>> {
+    fn insert(&mut self, group: &[Keep]) -> rusqlite::Result<Vec<Result<(), SpoolError>>> {
         let now_ms = self.now_ms();
         let limit = self.config.max_bytes;
         let (mut bytes, mut kept) = (self.bytes, Vec::with_capacity(group.len()));
         let tx = self
             .conn
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
-        for (speech, _) in group {
-            let Some(body) = body::encode(speech, self.config.key.as_ref()) else {
+        for Keep { id, speech, .. } in group {
+            let Some(body) = body::encode(*id, speech, self.config.key.as_ref()) else {
                 let why = "an utterance cannot be sealed".to_owned();
                 kept.push(Err(SpoolError::Disk(StoreError::Broken(why))));
                 continue;
@@ -138,11 +160,17 @@ impl File {
                 continue;
             }
             tx.execute(
-                "INSERT INTO utterance (call_id, kept_ms, body) VALUES (?1, ?2, ?3)",
-                params![speech.call.as_str(), now_ms, body],
+                "INSERT INTO utterance (id, call_id, audio, kept_ms, body) VALUES (?1, ?2, ?3, ?4, ?5)",
+                params![
+                    number(id.0),
+                    speech.call.as_str(),
+                    number(speech.audio),
+                    now_ms,
+                    body
+                ],
             )?;
             bytes += size;
-            kept.push(Ok(SpoolId(tx.last_insert_rowid().unsigned_abs())));
+            kept.push(Ok(()));
         }
         tx.commit()?;
         self.bytes = bytes;
@@ -152,46 +180,50 @@ impl File {
         Ok(kept)
     }
 
-    fn next(&self, behind: Option<SpoolId>, limit: usize) -> rusqlite::Result<Vec<Kept>> {
-        let behind = behind.map_or(0, |id| i64::try_from(id.0).unwrap_or(i64::MAX));
-        let mut query = self
-            .conn
-            .prepare("SELECT id, call_id, body FROM utterance WHERE id > ?1 ORDER BY id")?;
-        let mut rows = query.query([behind])?;
-        let (mut found, mut unreadable) = (Vec::new(), 0);
-        while found.len() < limit
-            && let Some(row) = rows.next()?
-        {
-            match self.read(row)? {
-                Ok(kept) => found.push(kept),
+    fn next(&self, behind: Option<SpoolId>, limit: usize) -> rusqlite::Result<Page> {
+        let oldest = self.now_ms().saturating_sub(bounded_ms(self.config.keep));
+        let mut query = self.conn.prepare(
+            "SELECT id, call_id, audio, kept_ms, body FROM utterance WHERE id > ?1 ORDER BY id LIMIT ?2",
+        )?;
+        let behind = behind.map_or(0, |id| number(id.0));
+        let mut rows = query.query(params![behind, number(limit as u64)])?;
+        let (mut page, mut seen) = (Page::default(), 0);
+        while let Some(row) = rows.next()? {
+            seen += 1;
+            let id = SpoolId(row.get::<_, i64>(0)?.unsigned_abs());
+            page.upto = Some(id);
+            let is_old = row.get::<_, i64>(3)? < oldest;
+            match self.read(row, id, is_old)? {
+                Ok(Row::Kept(kept)) => page.kept.push(kept),
+                Ok(Row::Outlived(old)) => page.outlived.push(old),
                 Err(why) => {
-                    unreadable += 1;
-                    let id: i64 = row.get(0)?;
-                    tracing::debug!(id, %why, "a spooled utterance cannot be read");
+                    page.unreadable += 1;
+                    tracing::debug!(id = id.0, %why, "a spooled utterance cannot be read");
                 }
             }
         }
-        if behind == 0 {
-            set(&self.stats.unreadable, unreadable);
-        } else {
-            self.stats
-                .unreadable
-                .fetch_add(unreadable, Ordering::Relaxed);
-        }
-        Ok(found)
+        page.is_last = seen < limit;
+        let outlived = page.outlived.len() as u64;
+        self.stats.outlived.fetch_add(outlived, Ordering::Relaxed);
+        Ok(page)
     }
 
-    fn read(&self, row: &Row<'_>) -> rusqlite::Result<Result<Kept, Unreadable>> {
-        let (id, call): (i64, String) = (row.get(0)?, row.get(1)?);
-        let body = row.get_ref(2)?.as_blob()?;
-        let Ok(call) = call.parse() else {
+    fn read(
+        &self,
+        row: &rusqlite::Row<'_>,
+        id: SpoolId,
+        is_old: bool,
+    ) -> rusqlite::Result<Result<Row, Unreadable>> {
+        let Ok(call) = row.get::<_, String>(1)?.parse() else {
             return Ok(Err(Unreadable::Damaged));
         };
-        let speech = body::decode(call, body, self.config.key.as_ref());
-        Ok(speech.map(|speech| Kept {
-            id: SpoolId(id.unsigned_abs()),
-            speech,
-        }))
+        let audio = row.get::<_, i64>(2)?.unsigned_abs();
+        if is_old {
+            return Ok(Ok(Row::Outlived(Outlived { id, call, audio })));
+        }
+        let body = row.get_ref(4)?.as_blob()?;
+        let speech = body::decode(id, (call, audio), body, self.config.key.as_ref());
+        Ok(speech.map(|speech| Row::Kept(Kept { id, speech })))
     }
 
     fn forget(&mut self, ids: &[SpoolId]) -> rusqlite::Result<()> {
@@ -199,33 +231,16 @@ impl File {
             .conn
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
         for id in ids {
-            let id = i64::try_from(id.0).unwrap_or(i64::MAX);
-            tx.execute("DELETE FROM utterance WHERE id = ?1", [id])?;
+            tx.execute("DELETE FROM utterance WHERE id = ?1", [number(id.0)])?;
         }
         tx.commit()?;
-        self.count()
-    }
-
-    /// Removes what is too old: its transcript has gone by then, too.
-    fn expire(&mut self) -> rusqlite::Result<()> {
-        let before = self.now_ms().saturating_sub(bounded_ms(self.config.keep));
-        let oldest: Option<i64> = self
-            .conn
-            .query_row(
-                "SELECT kept_ms FROM utterance ORDER BY id LIMIT 1",
-                [],
-                |row| row.get(0),
-            )
-            .optional()?;
-        if oldest.is_none_or(|oldest| oldest >= before) {
-            return Ok(());
+        self.count()?;
+        if self.bytes == 0 {
+            // Nothing of it is left in the log beside the file either.
+            self.conn
+                .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
         }
-        let gone = self
-            .conn
-            .execute("DELETE FROM utterance WHERE kept_ms < ?1", [before])?;
-        tracing::warn!(gone, "spooled utterances have outlived their retention");
-        self.stats.expired.fetch_add(gone as u64, Ordering::Relaxed);
-        self.count()
+        Ok(())
     }
 
     /// Learns how much there is.
@@ -237,6 +252,9 @@ impl File {
         )?;
         self.bytes = bytes.unsigned_abs();
         set(&self.stats.waiting, waiting.unsigned_abs());
+        self.stats
+            .unreadable
+            .fetch_min(waiting.unsigned_abs(), Ordering::Relaxed);
         self.tell();
         Ok(())
     }
@@ -250,6 +268,16 @@ impl File {
     }
 }
 
+enum Row {
+    Kept(Kept),
+    Outlived(Outlived),
+}
+
+/// As SQLite has it.
+fn number(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
 fn set(figure: &AtomicU64, to: u64) {
     figure.store(to, Ordering::Relaxed);
 }
@@ -258,7 +286,7 @@ fn gather(first: Keep, jobs: &mut mpsc::Receiver<Job>) -> (Vec<Keep>, Option<Job
     let mut group = vec![first];
     while group.len() < GROUP {
         match jobs.try_recv() {
-            Ok(Job::Keep(speech, reply)) => group.push((speech, reply)),
+            Ok(Job::Keep(id, speech, reply)) => group.push(Keep { id, speech, reply }),
             Ok(other) => return (group, Some(other)),
             Err(_) => break,
         }

@@ -3,8 +3,9 @@
 //!
 //! What is acknowledged survives the end of the process and, as every commit is
 //! synchronised, of the machine. Bounded in bytes (what does not fit is refused) and in
-//! time (what is too old is removed). A row may be handed out more than once, before a
-//! crash and after it: whoever uses it makes sure that this changes nothing.
+//! time (what is too old is handed out as that). A row may be handed out more than once,
+//! before a crash and after it: whoever uses it makes sure that this changes nothing. The
+//! file is one process's alone, for as long as that runs.
 
 mod body;
 mod file;
@@ -13,7 +14,7 @@ mod tests;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -29,8 +30,11 @@ use crate::speech::Choices;
 /// Requests that may wait for the thread.
 const QUEUE: usize = 256;
 
-/// How long the disk may take for one utterance, before it is given up.
+/// How long the disk may take for an utterance, before its line is told without it …
 const PATIENCE: Duration = Duration::from_millis(500);
+
+/// … and while it has not caught up since.
+const NO_PATIENCE: Duration = Duration::from_millis(5);
 
 /// A place in the spool; never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -60,6 +64,32 @@ pub struct Kept {
     pub speech: Spoolable,
 }
 
+/// An utterance that has been kept for longer than it may.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outlived {
+    /// Its place.
+    pub id: SpoolId,
+    /// Whose it is.
+    pub call: CallId,
+    /// How much of it is audio, in 16 kHz samples.
+    pub audio: u64,
+}
+
+/// Some of what is kept, in the order in which it came.
+#[derive(Debug, Default, PartialEq)]
+pub struct Page {
+    /// What can be recognised.
+    pub kept: Vec<Kept>,
+    /// What is too old for that.
+    pub outlived: Vec<Outlived>,
+    /// How many cannot be read.
+    pub unreadable: u64,
+    /// The last place that was looked at.
+    pub upto: Option<SpoolId>,
+    /// Whether nothing is behind it.
+    pub is_last: bool,
+}
+
 /// How much is kept, how long and how.
 #[derive(Debug, Clone)]
 pub struct SpoolConfig {
@@ -86,7 +116,7 @@ pub enum SpoolError {
     /// The disk does not take it: it is full, or broken.
     #[error("the spool cannot be written: {0}")]
     Disk(StoreError),
-    /// The disk takes too long.
+    /// The disk takes too long: it may have been kept, or not.
     #[error("the spool does not keep up")]
     Slow,
 }
@@ -102,10 +132,11 @@ pub struct SpoolStats {
     pub kept: AtomicU64,
     /// Utterances that could not be kept.
     pub refused: AtomicU64,
-    /// Of those that are kept: cannot be read, for want of the key or because they are damaged.
+    /// Of those that are kept: could not be read when that was last tried, for want of the key
+    /// or because they are damaged.
     pub unreadable: AtomicU64,
-    /// Removed because they were too old.
-    pub expired: AtomicU64,
+    /// Given up because they were too old.
+    pub outlived: AtomicU64,
 }
 
 /// A way to the spool; cheap to clone. The thread ends with the last one.
@@ -113,6 +144,10 @@ pub struct SpoolStats {
 pub struct Spool {
     jobs: mpsc::Sender<Job>,
     stats: Arc<SpoolStats>,
+    /// The next place.
+    next: Arc<AtomicU64>,
+    /// Whether the disk was too slow for the last that was to be kept.
+    is_slow: Arc<AtomicBool>,
 }
 
 impl Spool {
@@ -121,7 +156,7 @@ impl Spool {
     ///
     /// # Errors
     /// [`StoreError::Broken`], with the path: the file cannot be opened or written, is
-    /// corrupt, or belongs to something else.
+    /// corrupt, or belongs to something else; another process has it.
     pub fn open(
         path: &Path,
         config: SpoolConfig,
@@ -132,12 +167,18 @@ impl Spool {
         let stats = Arc::new(SpoolStats::default());
         let file = File::open(path, config, Arc::new(clock), Arc::clone(&stats));
         let file = file.map_err(failed)?;
+        let next = Arc::new(AtomicU64::new(file.next_place()));
         let (jobs, queue) = mpsc::channel(QUEUE);
         std::thread::Builder::new()
             .name("spool".to_owned())
             .spawn(move || file.run(queue))
             .map_err(|error| failed(format!("no thread for it: {error}")))?;
-        Ok(Self { jobs, stats })
+        Ok(Self {
+            jobs,
+            stats,
+            next,
+            is_slow: Arc::default(),
+        })
     }
 
     /// Figures.
@@ -145,31 +186,49 @@ impl Spool {
         &self.stats
     }
 
-    /// Keeps an utterance. It is on the disk when this returns.
+    /// A place for something that is to be kept, whether it then is or not.
+    pub fn place(&self) -> SpoolId {
+        SpoolId(self.next.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Keeps an utterance. It is on the disk when this returns. A disk that hangs costs
+    /// whoever asks half a second once, and then next to nothing until it has caught up.
     ///
     /// # Errors
-    /// It is not kept; or it may be, where the disk was too slow to say so in time.
-    pub async fn keep(&self, speech: Spoolable) -> Result<SpoolId, SpoolError> {
-        let (reply, answer) = oneshot::channel();
-        let asked = async {
-            let job = Job::Keep(Box::new(speech), reply);
-            self.jobs.send(job).await.map_err(|_| SpoolError::Slow)?;
-            answer.await.map_err(|_| SpoolError::Slow)?
-        };
-        let kept = tokio::time::timeout(PATIENCE, asked).await;
-        let kept = kept.unwrap_or(Err(SpoolError::Slow));
+    /// It is not kept; after [`SpoolError::Slow`] it may be all the same.
+    pub async fn keep(&self, id: SpoolId, speech: Spoolable) -> Result<(), SpoolError> {
+        let was_slow = self.is_slow.load(Ordering::Relaxed);
+        let kept = self.try_keep(id, speech, was_slow).await;
+        let is_slow = kept == Err(SpoolError::Slow);
+        self.is_slow.store(is_slow, Ordering::Relaxed);
         if kept.is_err() {
             self.stats.refused.fetch_add(1, Ordering::Relaxed);
         }
         kept
     }
 
-    /// The oldest that are kept behind that place, so many at most; those that cannot be read
-    /// are passed over. Blocks, for as long as the disk takes.
+    async fn try_keep(
+        &self,
+        id: SpoolId,
+        speech: Spoolable,
+        was_slow: bool,
+    ) -> Result<(), SpoolError> {
+        let patience = if was_slow { NO_PATIENCE } else { PATIENCE };
+        let (reply, answer) = oneshot::channel();
+        let job = Job::Keep(id, Box::new(speech), reply);
+        self.jobs.try_send(job).map_err(|_| SpoolError::Slow)?;
+        let answered = tokio::time::timeout(patience, answer).await;
+        answered
+            .map_err(|_| SpoolError::Slow)?
+            .map_err(|_| SpoolError::Slow)?
+    }
+
+    /// The oldest that are kept behind that place: so many are looked at. Blocks, for as long
+    /// as the disk takes.
     ///
     /// # Errors
     /// The disk fails.
-    pub fn next(&self, behind: Option<SpoolId>, limit: usize) -> Result<Vec<Kept>, StoreError> {
+    pub fn next(&self, behind: Option<SpoolId>, limit: usize) -> Result<Page, StoreError> {
         self.ask(|reply| Job::Next(behind, limit, reply))
     }
 

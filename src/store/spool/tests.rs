@@ -56,7 +56,8 @@ impl Rig {
     }
 
     fn keep(&self, spool: &Spool, speech: Spoolable) -> Result<SpoolId, SpoolError> {
-        self.runtime.block_on(spool.keep(speech))
+        let id = spool.place();
+        self.runtime.block_on(spool.keep(id, speech)).map(|()| id)
     }
 }
 
@@ -78,11 +79,11 @@ fn what_was_kept_is_there_in_order_also_after_a_restart_until_it_is_forgotten() 
     let spool = rig.open(config());
     assert_eq!(figure(&spool.stats().waiting), 4);
     let first = spool.next(None, 2).unwrap();
-    assert_eq!(first[0].speech, said[0]);
-    assert_eq!(first[1].id, ids[2]);
-    let rest = spool.next(Some(ids[2]), 9).unwrap();
-    assert_eq!(rest.len(), 2);
-    assert_eq!(rest[1].speech, said[4]);
+    assert_eq!(first.kept[0].speech, said[0]);
+    assert_eq!((first.upto, first.is_last), (Some(ids[2]), false));
+    let rest = spool.next(first.upto, 9).unwrap();
+    assert_eq!((rest.kept.len(), rest.is_last), (2, true));
+    assert_eq!(rest.kept[1].speech, said[4]);
     spool.forget(ids.clone()).unwrap();
     assert_eq!(figure(&spool.stats().waiting), 0);
     assert_eq!(figure(&spool.stats().bytes), 0);
@@ -114,16 +115,30 @@ fn more_than_it_may_hold_is_refused_and_room_is_used_again() {
 }
 
 #[test]
-fn what_is_too_old_goes() {
+fn what_is_too_old_is_handed_out_as_that() {
     let rig = Rig::new();
     let spool = rig.open(config());
-    rig.keep(&spool, speech("1.2", vec![1; 40])).unwrap();
+    let old = rig.keep(&spool, speech("1.2", vec![1; 40])).unwrap();
     rig.now_ms.fetch_add(60_001, Ordering::Relaxed);
     rig.keep(&spool, speech("1.3", vec![2; 40])).unwrap();
-    let left = spool.next(None, 9).unwrap();
-    assert_eq!(left.len(), 1);
-    assert_eq!(left[0].speech.samples[0], 2);
-    assert_eq!(figure(&spool.stats().expired), 1);
+    let page = spool.next(None, 9).unwrap();
+    let outlived = Outlived {
+        id: old,
+        call: "1.2".parse().unwrap(),
+        audio: 39,
+    };
+    assert_eq!(page.outlived, [outlived]);
+    assert_eq!(page.kept.len(), 1);
+    assert_eq!(figure(&spool.stats().outlived), 1);
+}
+
+#[test]
+fn the_file_is_one_process_s_alone() {
+    let rig = Rig::new();
+    let _spool = rig.open(config());
+    let path = rig.folder.path().join("spool.db");
+    let refused = Spool::open(&path, config(), Timestamp::now).unwrap_err();
+    assert!(refused.to_string().contains("locked"), "{refused}");
 }
 
 #[test]
@@ -149,21 +164,27 @@ fn with_a_key_nothing_of_it_can_be_read_on_the_disk_nor_with_another() {
             key: other,
             ..config()
         });
-        assert_eq!(spool.next(None, 9).unwrap(), []);
-        assert_eq!(figure(&spool.stats().unreadable), 1);
+        let page = spool.next(None, 9).unwrap();
+        assert_eq!((page.kept.len(), page.unreadable), (0, 1));
         // It stays: the right key may come back.
         assert_eq!(figure(&spool.stats().waiting), 1);
     }
     let spool = rig.open(sealed);
-    assert_eq!(spool.next(None, 9).unwrap()[0].speech, secret);
+    assert_eq!(spool.next(None, 9).unwrap().kept[0].speech, secret);
 }
 
 #[test]
 fn a_sealed_row_in_anothers_place_does_not_open() {
     let key = key('c');
-    let body = encode(&speech("1.2", vec![1; 40]), Some(&key)).unwrap();
-    let opened = decode("1.3".parse().unwrap(), &body, Some(&key));
-    assert_eq!(opened, Err(Unreadable::WrongKey));
+    let body = encode(SpoolId(1), &speech("1.2", vec![1; 40]), Some(&key)).unwrap();
+    let opened = |id: u64, call: &str, audio: u64| {
+        let of = (call.parse().unwrap(), audio);
+        decode(SpoolId(id), of, &body, Some(&key))
+    };
+    assert!(opened(1, "1.2", 39).is_ok());
+    for (id, call, audio) in [(1, "1.3", 39), (2, "1.2", 39), (1, "1.2", 40)] {
+        assert_eq!(opened(id, call, audio), Err(Unreadable::WrongKey));
+    }
 }
 
 #[test]
@@ -185,12 +206,12 @@ proptest! {
     #[test]
     fn any_body_is_read_or_refused(mut body: Vec<u8>, samples: u16, cut in 0..200usize) {
         let call: CallId = "1.2".parse().unwrap();
-        let _refused = decode(call.clone(), &body, Some(&key('a')));
+        let _refused = decode(SpoolId(1), (call.clone(), 1), &body, Some(&key('a')));
         body.insert(0, 0);
-        let _refused = decode(call.clone(), &body, None);
-        let mut real = encode(&speech("1.2", vec![samples as i16; 300]), None).unwrap();
+        let _refused = decode(SpoolId(1), (call.clone(), 1), &body, None);
+        let mut real = encode(SpoolId(1), &speech("1.2", vec![samples as i16; 300]), None).unwrap();
         real.truncate(real.len().saturating_sub(cut));
-        if let Ok(read) = decode(call, &real, None) {
+        if let Ok(read) = decode(SpoolId(1), (call, 1), &real, None) {
             prop_assert_eq!(read.samples.len(), 300);
         }
     }

@@ -9,6 +9,8 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 pub(in crate::store) struct Schema {
     /// Marks it as ours (`PRAGMA application_id`).
     pub(in crate::store) application_id: i32,
+    /// Whether no other process may have it open.
+    pub(in crate::store) is_exclusive: bool,
     /// Step n brings a file from `user_version` n to n + 1. Never edit one that was
     /// released; add the next.
     pub(in crate::store) migrations: &'static [&'static str],
@@ -17,6 +19,7 @@ pub(in crate::store) struct Schema {
 /// Calls and transcripts: "ASCB".
 pub(super) const CALLS: Schema = Schema {
     application_id: 0x4153_4342,
+    is_exclusive: false,
     migrations: MIGRATIONS,
 };
 
@@ -86,6 +89,11 @@ fn create_private(path: &Path) -> Result<(), String> {
 
 fn prepare(conn: &mut Connection, busy_timeout: Duration, schema: &Schema) -> Result<(), String> {
     conn.busy_timeout(busy_timeout).map_err(text)?;
+    if schema.is_exclusive {
+        // Taken by what comes next and kept until the end.
+        conn.pragma_update(None, "locking_mode", "exclusive")
+            .map_err(text)?;
+    }
     refuse_foreign(conn, schema)?;
     let mode: String = conn
         .pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0))

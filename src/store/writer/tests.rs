@@ -143,6 +143,7 @@ fn record(call: &str, lines: u64) -> Write {
         channel_states: Vec::new(),
         lines,
         revisions: 0,
+        awaited: 0,
         notes: Vec::new(),
         events: Vec::new(),
         playing: Vec::new(),

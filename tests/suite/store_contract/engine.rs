@@ -158,6 +158,7 @@ pub(crate) fn record(call: &str, second: i64, status: CallStatus) -> CallRecord 
         }],
         lines: 2,
         revisions: 3,
+        awaited: 1,
         notes: vec!["a note\nof two lines".into()],
         events: vec![CallEvent {
             at_ms: 8,

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
+pub use self::recovered::Found;
 pub(crate) use self::recovered::Recovered;
 use super::Opening;
 use super::capture::left_behind;
@@ -103,6 +104,7 @@ impl Entry {
             channel_states: Vec::new(),
             lines: 0,
             revisions: 0,
+            awaited: 0,
             notes: Vec::new(),
             events: Vec::new(),
             playing: Vec::new(),
@@ -215,6 +217,7 @@ impl Entry {
         let record = &mut self.record;
         record.capture = record.capture.take().or_else(|| left_behind(&old));
         record.revisions += old.revisions;
+        record.awaited += old.awaited;
         record.started_at = old.started_at;
         record.answered_at = old.answered_at.or(record.answered_at);
         if record.origin == Origin::Initiated
@@ -327,6 +330,7 @@ impl Entry {
         line.shift(shift_ms);
         self.drop_partial(&line);
         self.record.lines += 1;
+        self.record.awaited += u64::from(line.gap == Some(GapReason::Spooled));
         if self.lines.len() == MAX_LINES {
             // What is no longer here must be in the store, whatever its number there.
             self.release(writes);
@@ -387,7 +391,14 @@ impl Entry {
             let text = "the server is shutting down".to_owned();
             (wall, EndReason { cause: None, text }, CallStatus::Ended)
         });
-        self.stints.clear();
+        // Their last counters will not come.
+        for stint in std::mem::take(&mut self.stints) {
+            let shift_ms = self.shift_of(stint.zero);
+            for mut leg in stint.legs {
+                leg.shift(shift_ms);
+                add(&mut self.base, &leg, self.between);
+            }
+        }
         self.fall_silent(wall);
         // Nobody will answer for what is undecided even now.
         let legs = self.record.legs.iter_mut().map(|leg| &mut leg.audio);

@@ -18,14 +18,15 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 
+pub use self::entry::Found;
 pub(crate) use self::entry::{Entry, Held, History, Recovered, Stint};
 use crate::call::{
-    CallEvent, CallId, CallStatus, EndReason, GapReason, Leg, Origin, PartialLine, Playback,
-    TranscriptLine,
+    CallEvent, CallId, CallRecord, CallStatus, EndReason, GapReason, Leg, Origin, Outcome,
+    PartialLine, Playback, TranscriptLine,
 };
 use crate::play::PlayReport;
 use crate::session::LegSnapshot;
-use crate::store::{SpoolId, Write};
+use crate::store::Write;
 
 /// Ended calls kept at hand, so that they can be read while the store catches up …
 const RECENT: usize = 256;
@@ -79,6 +80,19 @@ pub(crate) enum Phase {
     Ending,
     /// It is over and complete.
     Over,
+}
+
+/// What became of the attempt to let a line say more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Revised {
+    /// It is written.
+    Done,
+    /// The lines of the call may still get other numbers.
+    NotYet,
+    /// The call is here and the line is not.
+    NoSuchLine,
+    /// The call is not here.
+    NoSuchCall,
 }
 
 /// All calls of this process.
@@ -273,25 +287,13 @@ impl CallBook {
         }
     }
 
-    /// The line whose audio is at that place on the disk; `None` if the call is not here,
-    /// `Some(None)` if the line is not.
-    pub(crate) fn spooled_line(
-        &self,
-        call: &CallId,
-        id: SpoolId,
-    ) -> Option<Option<TranscriptLine>> {
-        let entry = self.find(call)?;
-        Some(entry.spooled_line(id).cloned())
-    }
-
-    /// A line of a call that is here says more than it did; `false`: the call is not.
+    /// What was heard of a line that had been told. `stored` is the line, if the store was asked.
     pub(crate) fn revise(
         &mut self,
         call: &CallId,
-        id: SpoolId,
-        line: &TranscriptLine,
-        recovered: &Recovered,
-    ) -> bool {
+        found: &Found,
+        stored: Option<&TranscriptLine>,
+    ) -> Revised {
         let Self {
             open,
             recent,
@@ -301,20 +303,50 @@ impl CallBook {
         let mut recent = recent.iter_mut();
         let ended = recent.find(|entry| entry.record.call_id == *call);
         let Some(entry) = open.get_mut(call).or(ended) else {
-            return false;
+            return Revised::NoSuchCall;
         };
-        entry.revise(id, line.clone(), recovered.clone(), writes);
-        true
+        if !entry.is_settled() {
+            return Revised::NotYet;
+        }
+        let line = entry.spooled_line(found.id).or(stored).cloned();
+        match line {
+            Some(line) => entry.revise(found.clone(), &line, writes),
+            None => return Revised::NoSuchLine,
+        }
+        Revised::Done
     }
 
-    /// What was to be kept could not be: before its line is told.
-    pub(crate) fn unkept(&mut self, media: &CallId, recovered: Recovered) {
+    /// The same of a call that ended long ago, or with an earlier process.
+    pub(crate) fn revise_stored(
+        &mut self,
+        call: CallId,
+        record: Option<CallRecord>,
+        found: Found,
+        line: &TranscriptLine,
+    ) {
+        let (line, recovered) = found.apply(line);
+        self.writes.push(Write::Revise { call, line });
+        if let Some(mut record) = record {
+            recovered.revise(&mut record);
+            recovered.correct(&mut record.legs);
+            self.writes.push(Write::Call(Box::new(record)));
+        }
+    }
+
+    /// So much was to be kept and could not be.
+    pub(crate) fn unkept(&mut self, media: &CallId, leg: Leg, audio: u64) {
         if let Some(entry) = self
             .live
             .get(media)
             .and_then(|call| self.open.get_mut(call))
         {
-            entry.recovered(recovered);
+            entry.recovered(Recovered {
+                leg,
+                was: GapReason::Spooled,
+                outcome: Outcome::Gap(GapReason::OverloadShed),
+                audio,
+                utterances: 1,
+            });
         }
     }
 
