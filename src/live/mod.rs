@@ -3,6 +3,7 @@
 mod advertise;
 pub mod backlog;
 pub mod desk;
+mod ending;
 mod limits;
 pub mod media;
 mod recording;

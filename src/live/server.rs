@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 use super::advertise::advertised;
 use super::backlog::{Backlog, DeskEnds};
 use super::desk::{AriLink, Desk, DeskConfig, DeskParts};
+use super::ending::{self, DRAIN_GRACE, LastResort};
 use super::limits::{self, Budget, Demand};
 use super::media::{MediaConfig, MediaPlane, PortPool, Ticket};
 use super::recording::{Followed, Recording};
@@ -20,7 +21,7 @@ use crate::call::{CallId, Origin};
 use crate::clock;
 use crate::config::{Settings, SpoolSettings};
 use crate::recognition::crew::{Program, Recogniser};
-use crate::recognition::pool::{Pool, PoolHandle};
+use crate::recognition::pool::Pool;
 use crate::session::{PartialConfig, SessionConfig};
 use crate::speech::model::{Model, ModelError};
 use crate::speech::{Choices, TranscribeError};
@@ -40,15 +41,6 @@ const MAX_AGE: Duration = Duration::from_secs(50);
 
 /// Events on their way from the media threads to the desk.
 const MEDIA_EVENTS: usize = 8192;
-
-/// How long the end may take: requests under way and, meanwhile, hang-ups at
-/// Asterisk; then last words, then the store. With all of them hanging, 27 s.
-const DRAIN_GRACE: Duration = Duration::from_secs(5);
-const ARI_GRACE: Duration = Duration::from_secs(12);
-const WORDS_GRACE: Duration = Duration::from_secs(8);
-const EVENTS_GRACE: Duration = Duration::from_secs(1);
-const CAPTURE_GRACE: Duration = Duration::from_secs(2);
-const STORE_GRACE: Duration = Duration::from_secs(4);
 
 /// How long the store is waited for at start, to learn what a predecessor left.
 const RECALL_PATIENCE: Duration = Duration::from_secs(5);
@@ -278,7 +270,7 @@ impl Running {
         let without_asterisk = async {
             asked.notified().await;
             self.stop_ari.send_replace(true);
-            release_callers(self.ari_task).await;
+            ending::release_callers(self.ari_task).await;
         };
         tokio::join!(api::serve(listener, router, limits, told), without_asterisk);
         let [historian, expiry, watcher] = self.chores;
@@ -289,66 +281,10 @@ impl Running {
         if stopped.is_err() {
             tracing::error!("stopping the backlog failed");
         }
-        say_the_last(&self.desk, self.last_resort).await;
-        stop(&self.desk, self.plane, self.follower, self.captures).await;
+        ending::say_the_last(&self.desk, self.last_resort).await;
+        ending::stop(&self.desk, self.plane, self.follower, self.captures).await;
         historian.abort();
     }
-}
-
-/// Callers go on in their dialplan, and everything of ours leaves Asterisk.
-async fn release_callers(ari_task: Option<JoinHandle<()>>) {
-    if let Some(task) = ari_task
-        && tokio::time::timeout(ARI_GRACE, task).await.is_err()
-    {
-        tracing::warn!("Asterisk did not confirm that everything of ours is gone");
-    }
-}
-
-/// What is recognised no more at the end is put on the disk.
-struct LastResort {
-    pool: PoolHandle<Ticket>,
-    recogniser: Arc<Recogniser>,
-}
-
-/// The calls' last words. Those that nobody has time for by then are kept, where they can be.
-async fn say_the_last(desk: &Desk, last_resort: Option<LastResort>) {
-    let words = desk.close_all(WORDS_GRACE);
-    let Some(LastResort { pool, recogniser }) = last_resort else {
-        return words.await;
-    };
-    let give_up = async {
-        tokio::time::sleep(WORDS_GRACE / 2).await;
-        pool.let_go();
-        // What is being recognised holds up what was said after it.
-        tokio::time::sleep(WORDS_GRACE / 4).await;
-        recogniser.stop();
-        std::future::pending().await
-    };
-    tokio::select! {
-        () = words => {}
-        () = give_up => {}
-    }
-}
-
-/// The media threads, then the store.
-async fn stop(
-    desk: &Arc<Desk>,
-    plane: MediaPlane,
-    follower: JoinHandle<()>,
-    captures: Option<Followed>,
-) {
-    let joined = tokio::task::spawn_blocking(move || drop(plane)).await;
-    if joined.is_err() {
-        tracing::error!("stopping the media threads failed");
-    }
-    // With the threads gone it ends by itself, after their last events.
-    if tokio::time::timeout(EVENTS_GRACE, follower).await.is_err() {
-        tracing::error!("the media threads' last events were not taken in time");
-    }
-    if let Some(captures) = captures {
-        captures.stop(CAPTURE_GRACE).await;
-    }
-    desk.finish(STORE_GRACE).await;
 }
 
 /// How the configured server treats the media of a call.

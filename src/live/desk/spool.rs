@@ -78,11 +78,6 @@ impl Desk {
     }
 
     async fn take_in_all(&self, batch: Vec<Heard>) -> Result<Vec<Handled>, NotStored> {
-        let again = |batch: Vec<Heard>| batch.into_iter().map(Handled::Again).collect();
-        if let Err(error) = self.writer.flush(WRITTEN_WITHIN).await {
-            let left = again(batch);
-            return Err(NotStored { error, left });
-        }
         let mut outcomes = Vec::with_capacity(batch.len());
         for heard in batch {
             let id = heard.found.id;
@@ -118,6 +113,9 @@ impl Desk {
             Revised::NotYet => return wait("may be one that the store knows"),
             Revised::NoSuchLine | Revised::NoSuchCall => {}
         }
+        // What was written of the call a moment ago is what must be built on.
+        let flushed = self.writer.flush(WRITTEN_WITHIN).await;
+        flushed.map_err(|error| StoreError::Unavailable(error.to_string()))?;
         let mut lines = self.store.lines(call, 0).await?.into_iter();
         let Some(line) = lines.find(|line| line.spool == Some(found.id.0)) else {
             // It was written before, or has outlived its retention.

@@ -9,6 +9,7 @@
 mod capture;
 mod entry;
 mod record;
+mod revising;
 #[cfg(test)]
 mod tests;
 
@@ -20,9 +21,10 @@ use jiff::Timestamp;
 
 pub use self::entry::Found;
 pub(crate) use self::entry::{Entry, Held, History, Recovered, Stint};
+pub(crate) use self::revising::Revised;
 use crate::call::{
-    CallEvent, CallId, CallRecord, CallStatus, EndReason, GapReason, Leg, Origin, Outcome,
-    PartialLine, Playback, TranscriptLine,
+    CallEvent, CallId, CallStatus, EndReason, GapReason, Leg, Origin, PartialLine, Playback,
+    TranscriptLine,
 };
 use crate::play::PlayReport;
 use crate::session::LegSnapshot;
@@ -80,19 +82,6 @@ pub(crate) enum Phase {
     Ending,
     /// It is over and complete.
     Over,
-}
-
-/// What became of the attempt to let a line say more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Revised {
-    /// It is written.
-    Done,
-    /// The lines of the call may still get other numbers.
-    NotYet,
-    /// The call is here and the line is not.
-    NoSuchLine,
-    /// The call is not here.
-    NoSuchCall,
 }
 
 /// All calls of this process.
@@ -284,69 +273,6 @@ impl CallBook {
         } = self;
         if let Some(entry) = live.get(media).and_then(|call| open.get_mut(call)) {
             entry.line(media, line, writes);
-        }
-    }
-
-    /// What was heard of a line that had been told. `stored` is the line, if the store was asked.
-    pub(crate) fn revise(
-        &mut self,
-        call: &CallId,
-        found: &Found,
-        stored: Option<&TranscriptLine>,
-    ) -> Revised {
-        let Self {
-            open,
-            recent,
-            writes,
-            ..
-        } = self;
-        let mut recent = recent.iter_mut();
-        let ended = recent.find(|entry| entry.record.call_id == *call);
-        let Some(entry) = open.get_mut(call).or(ended) else {
-            return Revised::NoSuchCall;
-        };
-        if !entry.is_settled() {
-            return Revised::NotYet;
-        }
-        let line = entry.spooled_line(found.id).or(stored).cloned();
-        match line {
-            Some(line) => entry.revise(found.clone(), &line, writes),
-            None => return Revised::NoSuchLine,
-        }
-        Revised::Done
-    }
-
-    /// The same of a call that ended long ago, or with an earlier process.
-    pub(crate) fn revise_stored(
-        &mut self,
-        call: CallId,
-        record: Option<CallRecord>,
-        found: Found,
-        line: &TranscriptLine,
-    ) {
-        let (line, recovered) = found.apply(line);
-        self.writes.push(Write::Revise { call, line });
-        if let Some(mut record) = record {
-            recovered.revise(&mut record);
-            recovered.correct(&mut record.legs);
-            self.writes.push(Write::Call(Box::new(record)));
-        }
-    }
-
-    /// So much was to be kept and could not be.
-    pub(crate) fn unkept(&mut self, media: &CallId, leg: Leg, audio: u64) {
-        if let Some(entry) = self
-            .live
-            .get(media)
-            .and_then(|call| self.open.get_mut(call))
-        {
-            entry.recovered(Recovered {
-                leg,
-                was: GapReason::Spooled,
-                outcome: Outcome::Gap(GapReason::OverloadShed),
-                audio,
-                utterances: 1,
-            });
         }
     }
 
