@@ -26,15 +26,18 @@ def mel_filters() -> np.ndarray:
 
 _FILTERS = torch.from_numpy(mel_filters())
 _HANN = torch.hann_window(_WINDOW)
+_FLOOR = -10.0  # log10 of the least power
 
 
 def log_mel(samples: torch.Tensor, frames: int) -> torch.Tensor:
     """(batch, samples) at 16 kHz in ±1 to (batch, 80, 2 x frames); silence is appended up to `frames`."""
-    missing = max(0, frames * SAMPLES_PER_FRAME - samples.shape[1])
-    padded = F.pad(samples, (0, missing + _WINDOW // 2))
+    samples = samples[:, : frames * SAMPLES_PER_FRAME]
+    padded = F.pad(samples, (0, _WINDOW // 2 + _HOP))
     padded = F.pad(padded[:, None], (_WINDOW // 2, 0), mode="reflect")[:, 0]
-    spectrum = torch.stft(padded, _WINDOW, _HOP, window=_HANN, center=False, return_complex=True)
+    window = _HANN.to(samples.device)
+    spectrum = torch.stft(padded, _WINDOW, _HOP, window=window, center=False, return_complex=True)
     power = spectrum.real**2 + spectrum.imag**2
-    mel = torch.log10(torch.clamp(_FILTERS @ power, min=1e-10))
+    mel = torch.log10(torch.clamp(_FILTERS.to(samples.device) @ power, min=10**_FLOOR))[:, :, : 2 * frames]
+    mel = F.pad(mel, (0, 2 * frames - mel.shape[2]), value=_FLOOR)
     mel = torch.maximum(mel, mel.amax((1, 2), keepdim=True) - 8)
-    return ((mel + 4) / 4)[:, :, : 2 * frames]
+    return (mel + 4) / 4
