@@ -108,7 +108,9 @@ def _worker(
         process.start()
     try:
         while not trainer.finished():
-            trainer.train_on(queue.get(timeout=_PATIENCE))
+            asked = time.monotonic()
+            batch = queue.get(timeout=_PATIENCE)
+            trainer.train_on(batch, waited=time.monotonic() - asked)
     finally:
         for process in processes:
             process.terminate()
@@ -157,8 +159,8 @@ class _Trainer:
             return flag.item() > 0
         return over
 
-    def train_on(self, batch: batches.Batch) -> None:
-        """One step."""
+    def train_on(self, batch: batches.Batch, waited: float) -> None:
+        """One step, on a batch for which it had to wait so many seconds."""
         progress = self._progress()
         rate = self._rate(progress)
         for group in self._optimiser.param_groups:
@@ -174,7 +176,7 @@ class _Trainer:
         if self._steps_here % _AVERAGE_EVERY == 0:
             self._update_average()
         if self._leads:
-            self._log.add(losses, len(batch.lengths))
+            self._log.add(losses, len(batch.lengths), waited)
             self._log.print_at_times(self.step, rate)
             if time.monotonic() - self._saved > _SAVE_EVERY:
                 self.save()
@@ -336,13 +338,14 @@ class _Log:
         self._started = self._printed = time.monotonic()
         self._clear()
 
-    def add(self, losses: dict[str, torch.Tensor], examples: int) -> None:
+    def add(self, losses: dict[str, torch.Tensor], examples: int, waited: float) -> None:
         # Summed where they are: to fetch each number would make the GPU wait.
         for name, value in losses.items():
             total, count = self._sums.get(name, (0.0, 0))
             self._sums[name] = total + value.detach(), count + 1
         self._examples += examples
         self._steps += 1
+        self._waited += waited
 
     def print_at_times(self, step: int, rate: float) -> None:
         now = time.monotonic()
@@ -352,7 +355,7 @@ class _Log:
         took = time.monotonic() - self._printed
         print(
             f"step {step}, {now - self._started:.0f} s, {self._steps / took:.1f} steps/s, "
-            f"{self._examples / took:.0f} examples/s, rate {rate:.5f}: {means}",
+            f"{self._examples / took:.0f} examples/s, {self._waited / took:.0%} waited for them, rate {rate:.5f}: {means}",
             flush=True,
         )
         self._printed = time.monotonic()
@@ -361,3 +364,4 @@ class _Log:
     def _clear(self) -> None:
         self._sums: dict[str, tuple] = {}
         self._examples = self._steps = 0
+        self._waited = 0.0
