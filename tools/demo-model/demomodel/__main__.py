@@ -43,6 +43,7 @@ def _parser() -> argparse.ArgumentParser:
                        ("device", str)):  # fmt: skip
         default = getattr(train.Settings, name.replace("-", "_"))
         learn.add_argument(f"--{name}", type=kind, default=default, help=f"default {default}")
+    learn.add_argument("--profile", action="store_true", help="log how long the parts of a step take; slower")
     learn.set_defaults(step=_train)
 
     save = steps.add_parser("export", help="write a model file from a checkpoint")

@@ -20,6 +20,7 @@ _SPARE_FRAMES = 10  # of context beyond the audio, as the server gives
 _LONGEST = AUDIO_CONTEXT - 40  # frames of a window
 _MOST_IN_BATCH = 512
 _MOST_WORDS = 70  # in a window
+_TEXT_STEP = 8  # texts are filled up to a multiple of it
 _AFTERWARDS = 15  # frames after the last word in which to see that it was the last
 
 
@@ -74,16 +75,26 @@ class Batch:
     words: np.ndarray  # compact tokens of all windows in a row
     word_counts: list[int]
 
+    def pinned(self) -> "Batch":
+        """Arrays as tensors that a GPU can fetch while the CPU goes on."""
+        return self._mapped(np.ndarray, lambda value: torch.from_numpy(value).pin_memory())
+
+    def tensors(self) -> "Batch":
+        """Arrays as tensors."""
+        return self._mapped(np.ndarray, torch.from_numpy)
+
     def to(self, device: torch.device) -> "Batch":
-        """Arrays as tensors on a device."""
-        parts = {}
-        for part in fields(self):
-            value = getattr(self, part.name)
-            if isinstance(value, np.ndarray):
-                value = torch.from_numpy(value).to(device, non_blocking=True)
-                value = value if value.is_floating_point() or value.dtype == torch.bool else value.long()
-            parts[part.name] = value
-        return Batch(**parts)
+        """Tensors on a device, whole numbers as long ones."""
+
+        def moved(value: torch.Tensor) -> torch.Tensor:
+            value = value.to(device, non_blocking=True)
+            return value if value.is_floating_point() or value.dtype == torch.bool else value.long()
+
+        return self._mapped(torch.Tensor, moved)
+
+    def _mapped(self, kind: type, change) -> "Batch":
+        parts = {part.name: getattr(self, part.name) for part in fields(self)}
+        return Batch(**{name: change(part) if isinstance(part, kind) else part for name, part in parts.items()})
 
 
 class Source:
@@ -160,7 +171,7 @@ class Source:
         texts = [
             [token for said in window.utterances for token in self._corpus.texts[said.clip]] for window in windows
         ]
-        context = self._context(max(window.frames for window in windows), frames)
+        context = self._context(frames)
         return Batch(
             frames,
             context,
@@ -174,14 +185,14 @@ class Source:
             [len(text) for text in texts],
         )
 
-    def _context(self, longest: int, frames: int) -> int:
-        """Mostly fitted to the audio, as the server fits it."""
+    def _context(self, frames: int) -> int:
+        """Mostly fitted to the audio, as the server fits it; of few different sizes."""
         kind = self._rng.random()
         if kind < 0.5:
             spare = _SPARE_FRAMES
         else:
-            spare = int(self._rng.integers(40) if kind < 0.8 else self._rng.integers(40, 200))
-        return min(longest + spare, AUDIO_CONTEXT)
+            spare = 10 * int(self._rng.integers(4) if kind < 0.8 else self._rng.integers(4, 20))
+        return min(frames + spare, AUDIO_CONTEXT)
 
     def _utterances(self, windows: list[Window]) -> tuple[np.ndarray, ...]:
         rng, corpus = self._rng, self._corpus
@@ -202,7 +213,8 @@ class Source:
 
     def _token_arrays(self, windows: list[Window], texts: list[list[int]]) -> tuple[np.ndarray, ...]:
         bodies = [self._tokens(window, text) for window, text in zip(windows, texts)]
-        shape = len(windows), max(len(sequence) for sequence, _ in bodies)
+        longest = max(len(sequence) for sequence, _ in bodies)
+        shape = len(windows), -(-longest // _TEXT_STEP) * _TEXT_STEP
         text = np.full(shape, tokens.END, np.int16)
         targets = np.full(shape, IGNORED, np.int16)
         silent = np.zeros(shape, bool)
@@ -290,7 +302,7 @@ def render(batch: Batch, samples: torch.Tensor) -> torch.Tensor:
 
 def _rounded(frames: int) -> int:
     """Few different sizes, for the sake of those who plan by size."""
-    step = 25 if frames <= 300 else 50 if frames <= 600 else 100
+    step = 10 if frames <= 300 else 50 if frames <= 600 else 100
     return min(-(-frames // step) * step, AUDIO_CONTEXT)
 
 

@@ -91,7 +91,7 @@ class Decoder(nn.Module):
 
     def forward(self, text: torch.Tensor, audio: torch.Tensor, padding: int = 0):
         """Logits, and the attention of each layer: (batch, head, token, frame)."""
-        x = self.token_embedding[text] + self.positional_embedding[: text.shape[1]]
+        x = F.embedding(text, self.token_embedding) + self.positional_embedding[: text.shape[1]]
         attentions = []
         for block in self.blocks:
             x, attention = block(x, audio, padding)

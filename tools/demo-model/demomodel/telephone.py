@@ -4,6 +4,7 @@ Samples are floats of 16-bit size at 8 kHz, a row to a window. Chance is torch's
 """
 
 import math
+from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
@@ -47,10 +48,10 @@ def deliver(samples: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
 def to_16_khz(samples: torch.Tensor, linear: torch.Tensor | None = None) -> torch.Tensor:
     """Twice the rate, in ±1: by a proper filter or, where `linear`, by straight lines as cheap resamplers do."""
     padded = F.pad(samples[:, None] / FULL_SCALE, (_TAPS // 2 - 1, _TAPS // 2))
-    doubled = F.conv1d(padded, _FILTER.to(samples.device)).transpose(1, 2).flatten(1)
+    doubled = F.conv1d(padded, _on(samples.device, _FILTER)).transpose(1, 2).flatten(1)
     if linear is None:
         return doubled
-    straight = F.conv1d(padded, _STRAIGHT.to(samples.device)).transpose(1, 2).flatten(1)
+    straight = F.conv1d(padded, _on(samples.device, _STRAIGHT)).transpose(1, 2).flatten(1)
     return torch.where(linear, straight, doubled)
 
 
@@ -139,6 +140,11 @@ def _phases(filter_at_16_khz) -> torch.Tensor:
     """The taps that make even and odd samples of twice the rate."""
     taps = F.pad(torch.as_tensor(filter_at_16_khz, dtype=torch.float32).flip(0), (0, 1))
     return torch.stack([taps[1::2], taps[::2]])[:, None]
+
+
+@lru_cache
+def _on(device: torch.device, constant: torch.Tensor) -> torch.Tensor:
+    return constant.to(device)
 
 
 _FILTER = _phases(firwin(2 * _TAPS - 1, 0.48) * 2)

@@ -3,6 +3,8 @@
 import math
 import multiprocessing
 import os
+import queue
+import threading
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,7 +23,7 @@ from .model import AUDIO_CONTEXT, Shape, Whisper
 # spoken: `DEMO_HEADS` in src/speech/whisper.rs.
 ALIGNMENT_HEADS = ((0, 0), (1, 1), (2, 0))
 
-_QUEUED_BATCHES = 24
+_QUEUED_BATCHES, _READY_BATCHES = 24, 4
 _NO_SPEECH_SHARE = 0.85
 _LOG_EVERY, _SAVE_EVERY = 10, 60  # seconds
 _AVERAGE_EVERY = 10  # steps
@@ -50,6 +52,7 @@ class Settings:
     seed: int = 1
     processes: int = 2
     device: str = "auto"
+    profile: bool = False
 
 
 def train(settings: Settings) -> None:
@@ -62,6 +65,9 @@ def train(settings: Settings) -> None:
     if device.type != "cpu":
         # What is worth less precision is in bfloat16; sound is not.
         torch.backends.cudnn.allow_tf32 = False
+        # cuDNN's attention is compiled anew for each size of batch.
+        if hasattr(torch.backends.cuda, "enable_cudnn_sdp"):
+            torch.backends.cuda.enable_cudnn_sdp(False)
         _worker(0, settings, device, feeders=settings.processes)
         return
     if settings.processes == 1:
@@ -101,29 +107,40 @@ def _worker(
         )
     trainer = _Trainer(settings, device, leads=rank == 0)
     context = multiprocessing.get_context("spawn")
-    queue = context.Queue(_QUEUED_BATCHES)
+    drawn = context.Queue(_QUEUED_BATCHES)
     seeds = [[settings.seed, trainer.step, rank, feeder] for feeder in range(feeders)]
-    processes = [context.Process(target=_feed, args=(settings, seed, queue), daemon=True) for seed in seeds]
+    processes = [context.Process(target=_feed, args=(settings, seed, drawn), daemon=True) for seed in seeds]
     for process in processes:
         process.start()
+    ready = queue.Queue(_READY_BATCHES)
+    threading.Thread(target=_prepare, args=(settings, device, drawn, ready), daemon=True).start()
     try:
         while not trainer.finished():
             asked = time.monotonic()
-            batch = queue.get(timeout=_PATIENCE)
-            trainer.train_on(batch, waited=time.monotonic() - asked)
+            batch, sound = ready.get(timeout=_PATIENCE)
+            trainer.train_on(batch, sound, waited=time.monotonic() - asked)
     finally:
         for process in processes:
             process.terminate()
     trainer.save()
 
 
-def _feed(settings: Settings, seed: list[int], queue) -> None:
+def _prepare(settings: Settings, device: torch.device, drawn, ready: queue.Queue) -> None:
+    """Has batches, and the sound that they refer to, at hand."""
+    sound = Sound(settings.corpus, device)
+    while True:
+        batch = drawn.get()
+        batch = batch.pinned() if device.type == "cuda" else batch.tensors()
+        ready.put((batch, sound.upto(batch.corpus_size)))
+
+
+def _feed(settings: Settings, seed: list[int], drawn) -> None:
     torch.set_num_threads(1)
     os.nice(3)  # the gradients are what everyone waits for
     corpus = Shards(settings.corpus)
     shares = settings.frames_per_batch, settings.long_share, settings.full_share
     for batch in batches.Source(corpus, seed, *shares):
-        queue.put(batch)
+        drawn.put(batch)
 
 
 class _Trainer:
@@ -144,8 +161,8 @@ class _Trainer:
         self._average = {name: value.clone() for name, value in self._model.state_dict().items()}
         fused = {"fused": True} if device.type == "cuda" else {}
         self._optimiser = torch.optim.AdamW(self._model.parameters(), betas=(0.9, 0.98), weight_decay=0.01, **fused)
-        self._sound = Sound(settings.corpus, device)
         self._log = _Log()
+        self._clock = _Clock(device if settings.profile else None)
         # The unused tokens share a row, which stands in the sum of the softmax for all of them.
         self._bias = torch.zeros(tokens.COMPACT_SIZE, device=device)
         self._bias[tokens.UNUSED] = math.log(tokens.UNUSED_COUNT)
@@ -159,15 +176,19 @@ class _Trainer:
             return flag.item() > 0
         return over
 
-    def train_on(self, batch: batches.Batch, waited: float) -> None:
-        """One step, on a batch for which it had to wait so many seconds."""
+    def train_on(self, batch: batches.Batch, sound: torch.Tensor, waited: float) -> None:
+        """One step, on a batch of that sound, for which it had to wait so many seconds."""
+        self._clock.lap("wait")
         progress = self._progress()
         rate = self._rate(progress)
         for group in self._optimiser.param_groups:
             group["lr"] = rate
-        losses = self._losses(batch.to(self._device))
+        batch = batch.to(self._device)
+        self._clock.lap("transfer")
+        losses = self._losses(batch, sound)
         self._optimiser.zero_grad()
         self._sum(losses, progress).backward()
+        self._clock.lap("backward")
         self._share_gradients()
         torch.nn.utils.clip_grad_norm_(self._model.parameters(), 1.0)
         self._optimiser.step()
@@ -175,9 +196,11 @@ class _Trainer:
         self._steps_here += 1
         if self._steps_here % _AVERAGE_EVERY == 0:
             self._update_average()
+        self._clock.lap("update")
         if self._leads:
             self._log.add(losses, len(batch.lengths), waited)
-            self._log.print_at_times(self.step, rate)
+            if self._log.print_at_times(self.step, rate):
+                self._clock.print()
             if time.monotonic() - self._saved > _SAVE_EVERY:
                 self.save()
 
@@ -219,16 +242,19 @@ class _Trainer:
         weights |= {"look": settings.look_weight, "same": settings.same_weight}
         return sum(weight * losses[name] for name, weight in weights.items() if name in losses)
 
-    def _losses(self, batch: batches.Batch) -> dict[str, torch.Tensor]:
-        sound = batches.render(batch, self._sound.upto(batch.corpus_size))
+    def _losses(self, batch: batches.Batch, samples: torch.Tensor) -> dict[str, torch.Tensor]:
+        sound = batches.render(batch, samples)
+        self._clock.lap("sound")
         mel = log_mel(sound, AUDIO_CONTEXT if batch.full else batch.context)
         fitted = mel[:, :, : 2 * batch.context]
         _mask(fitted)
+        self._clock.lap("mel")
         padding = -batch.context % 256 if torch.rand(1) < 0.1 else 0
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._device.type == "cuda"):
             logits, attentions, audio, middle = self._model(fitted, batch.text, padding)
             heads = self._model.heads
             ctc, phones, words = heads.ctc(audio), heads.frame_phone(heads.phone_ln(middle)), heads.frame_word(audio)
+        self._clock.lap("model")
         log_probabilities = F.log_softmax(logits + self._bias, -1)
         losses = {
             "text": _text_loss(log_probabilities, batch),
@@ -240,6 +266,7 @@ class _Trainer:
         }
         if batch.full:
             self._add_full_context(losses, mel, batch, log_probabilities)
+        self._clock.lap("losses")
         return losses
 
     def _add_full_context(self, losses, mel: torch.Tensor, batch: batches.Batch, fitted: torch.Tensor) -> None:
@@ -347,10 +374,11 @@ class _Log:
         self._steps += 1
         self._waited += waited
 
-    def print_at_times(self, step: int, rate: float) -> None:
+    def print_at_times(self, step: int, rate: float) -> bool:
+        """Whether it was time."""
         now = time.monotonic()
         if now - self._printed < _LOG_EVERY:
-            return
+            return False
         means = " ".join(f"{name} {float(total) / count:.3f}" for name, (total, count) in self._sums.items())
         took = time.monotonic() - self._printed
         print(
@@ -360,8 +388,39 @@ class _Log:
         )
         self._printed = time.monotonic()
         self._clear()
+        return True
 
     def _clear(self) -> None:
         self._sums: dict[str, tuple] = {}
         self._examples = self._steps = 0
         self._waited = 0.0
+
+
+class _Clock:
+    """How long the parts of a step take, each waited for; without a device, nothing."""
+
+    def __init__(self, device: torch.device | None):
+        self._device = device
+        self._last = time.monotonic()
+        self._laps: dict[str, list[float]] = {}
+
+    def lap(self, part: str) -> None:
+        """What ran since the last call was that part."""
+        if not self._device:
+            return
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+        now = time.monotonic()
+        self._laps.setdefault(part, []).append(now - self._last)
+        self._last = now
+
+    def print(self) -> None:
+        """Milliseconds since the last line: mean, and median."""
+        if not self._device:
+            return
+        parts = (
+            f"{part} {1000 * sum(laps) / len(laps):.1f} ({1000 * sorted(laps)[len(laps) // 2]:.1f})"
+            for part, laps in self._laps.items()
+        )
+        print("ms, mean (median): " + ", ".join(parts), flush=True)
+        self._laps.clear()
