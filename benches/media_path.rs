@@ -142,7 +142,7 @@ fn session(c: &mut Criterion) {
                     Output::Wait(_) => break,
                     Output::Transcribe { job, samples, .. } => {
                         black_box(samples);
-                        let result = Err(asterscribe::call::GapReason::OverloadShed);
+                        let result = Err(asterscribe::call::GapReason::OverloadShed.into());
                         session.handle(now, Input::Recognised { job, result });
                     }
                     other => drop(black_box(other)),

@@ -200,8 +200,11 @@ pub struct CallStatusView {
 pub struct TranscriptView {
     /// The call.
     pub call_id: CallId,
-    /// Whether more lines can follow.
+    /// Whether it stays as it is: no line will follow, and none is still to get its words.
     pub complete: bool,
+    /// How often a line was replaced by something better: who sees it grow asks for all again.
+    #[serde(default)]
+    pub revisions: u64,
     /// The lines in order of `seq`.
     pub lines: Vec<TranscriptLine>,
     /// Sentences that parties are in; each becomes a line.
@@ -247,6 +250,8 @@ pub struct Health {
     pub model: PartHealth,
     /// The RTP socket: datagrams received and refused, by reason.
     pub media: PartHealth,
+    /// What nobody had time for yet, on the disk.
+    pub spool: PartHealth,
     /// Calls open now.
     pub active_calls: u64,
     /// `MAX_CONCURRENT_CALLS`.

@@ -88,6 +88,7 @@ pub(super) fn run(options: &Options) -> Result<()> {
             depth,
             ..SessionConfig::default()
         },
+        keeps_late: false,
     };
     let plane = MediaPlane::start(&config, &pool, &tell)?;
     let [port] = <[MediaPort; 1]>::try_from(plane.ports())

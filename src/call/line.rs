@@ -33,6 +33,16 @@ pub struct TranscriptLine {
     /// Name and revision of the model.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub model: String,
+    /// How often it has been replaced by something better since it was first told.
+    #[serde(default, skip_serializing_if = "is_first")]
+    pub revision: u32,
+    /// With `gap` [`GapReason::Spooled`]: the place of its audio on the disk.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spool: Option<u64>,
+}
+
+fn is_first(revision: &u32) -> bool {
+    *revision == 0
 }
 
 impl TranscriptLine {
@@ -50,6 +60,8 @@ impl TranscriptLine {
             words: Vec::new(),
             suppressed: None,
             model: String::new(),
+            revision: 0,
+            spool: None,
         }
     }
 

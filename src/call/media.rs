@@ -138,8 +138,10 @@ pub enum GapReason {
     UnknownPayload,
     /// Payloads that their decoder refused.
     DecodeError,
-    /// More came than may: the recognition queue was full, or a sender exceeded its rate.
+    /// More came than may: recognition could not keep up, or a sender exceeded its rate.
     OverloadShed,
+    /// Recognition could not keep up; the audio is on the disk and will be recognised.
+    Spooled,
     /// The engine failed on it.
     RecognitionFailed,
     /// This server was not running.
@@ -150,13 +152,14 @@ pub enum GapReason {
 
 impl GapReason {
     /// Every reason.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::NetLoss,
         Self::Late,
         Self::SenderSilence,
         Self::UnknownPayload,
         Self::DecodeError,
         Self::OverloadShed,
+        Self::Spooled,
         Self::RecognitionFailed,
         Self::NodeCrash,
         Self::Discontinuity,
@@ -179,6 +182,8 @@ pub struct GapTotals {
     pub decode_error: u64,
     /// [`GapReason::OverloadShed`].
     pub overload_shed: u64,
+    /// [`GapReason::Spooled`].
+    pub spooled: u64,
     /// [`GapReason::RecognitionFailed`].
     pub recognition_failed: u64,
     /// [`GapReason::NodeCrash`].
@@ -202,6 +207,7 @@ impl GapTotals {
             GapReason::UnknownPayload => &mut self.unknown_payload,
             GapReason::DecodeError => &mut self.decode_error,
             GapReason::OverloadShed => &mut self.overload_shed,
+            GapReason::Spooled => &mut self.spooled,
             GapReason::RecognitionFailed => &mut self.recognition_failed,
             GapReason::NodeCrash => &mut self.node_crash,
             GapReason::Discontinuity => &mut self.discontinuity,
@@ -240,6 +246,18 @@ impl AudioAccount {
         self.span == self.transcribed + self.non_speech + self.pending + self.gaps.total()
     }
 
+    /// So much of what waited on the disk has become something after all.
+    pub fn recover(&mut self, samples: u64, outcome: Outcome) {
+        // Never below nothing, whatever an older record says.
+        let samples = samples.min(self.gaps.spooled);
+        self.gaps.spooled -= samples;
+        *match outcome {
+            Outcome::Transcribed => &mut self.transcribed,
+            Outcome::NoWords => &mut self.non_speech,
+            Outcome::Gap(reason) => self.gaps.slot(reason),
+        } += samples;
+    }
+
     /// What is undecided will not be decided any more.
     pub fn give_up(&mut self, reason: GapReason) {
         *self.gaps.slot(reason) += std::mem::take(&mut self.pending);
@@ -265,6 +283,17 @@ impl AudioAccount {
             *self.gaps.slot(reason) += later.gaps.of(reason);
         }
     }
+}
+
+/// What became of an utterance's audio.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is text.
+    Transcribed,
+    /// The engine heard no words in it.
+    NoWords,
+    /// It has no text.
+    Gap(GapReason),
 }
 
 /// How well a leg's packets arrive.
@@ -397,6 +426,22 @@ mod tests {
     }
 
     #[test]
+    fn what_comes_back_from_the_disk_is_counted_once() {
+        let mut account = stretch(0, 100, 0);
+        account.span += 50;
+        account.gaps.spooled = 50;
+        account.recover(20, Outcome::Transcribed);
+        account.recover(20, Outcome::NoWords);
+        account.recover(20, Outcome::Gap(GapReason::RecognitionFailed));
+        assert!(account.is_conserved(), "{account:?}");
+        assert_eq!((account.transcribed, account.non_speech), (120, 20));
+        assert_eq!(
+            (account.gaps.spooled, account.gaps.recognition_failed),
+            (0, 10)
+        );
+    }
+
+    #[test]
     fn every_reason_has_a_place_of_its_own() {
         let mut totals = GapTotals::default();
         for (n, reason) in (1..).zip(GapReason::ALL) {
@@ -405,6 +450,6 @@ mod tests {
         for (n, reason) in (1..).zip(GapReason::ALL) {
             assert_eq!(totals.of(reason), n);
         }
-        assert_eq!(totals.total(), 45);
+        assert_eq!(totals.total(), 55);
     }
 }

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 pub use self::event::{CallEvent, CallEventKind, CaptureState, Playback, PlaybackState};
 pub use self::line::{Doubt, PartialLine, Suppressed, TranscriptLine, Word};
 pub use self::media::{
-    AudioAccount, Finding, FindingKind, GapReason, GapTotals, LegStats, MediaQuality,
+    AudioAccount, Finding, FindingKind, GapReason, GapTotals, LegStats, MediaQuality, Outcome,
 };
 
 /// Why a string is no identifier.
@@ -251,6 +251,9 @@ pub struct CallRecord {
     pub channel_states: Vec<ChannelStateChange>,
     /// Lines of transcript so far.
     pub lines: u64,
+    /// How often one of them was replaced by something better.
+    #[serde(default, skip_serializing_if = "is_none_yet")]
+    pub revisions: u64,
     /// Something that went wrong but did not end the call, newest last; bounded.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
@@ -263,6 +266,18 @@ pub struct CallRecord {
     /// Its capture, if one was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capture: Option<CaptureState>,
+}
+
+fn is_none_yet(count: &u64) -> bool {
+    *count == 0
+}
+
+impl CallRecord {
+    /// Whether its transcript stays as it is: the call is over, and nothing of it waits on the disk.
+    pub fn is_complete(&self) -> bool {
+        let waits = |leg: &LegRecord| leg.audio.gaps.spooled > 0;
+        !self.status.is_open() && !self.legs.iter().any(waits)
+    }
 }
 
 #[cfg(test)]

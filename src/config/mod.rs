@@ -33,7 +33,7 @@ pub use self::types::{
 };
 
 use self::reader::Reader;
-use crate::store::Retention;
+use crate::store::{Retention, SpoolKey};
 
 /// Everything that can be set, checked.
 #[derive(Debug, Clone)]
@@ -86,6 +86,8 @@ pub struct Settings {
     pub sqlite_path: PathBuf,
     /// Redis, where it is the store. A secret because it may carry a password.
     pub redis_url: Option<Secret>,
+    /// Where speech waits that nobody had time for, if it may.
+    pub spool: Option<SpoolSettings>,
     /// How long things are kept.
     pub retention: Retention,
     /// How calls are captured, if they may be.
@@ -100,6 +102,17 @@ pub struct Settings {
     pub log_filter: String,
     /// What is legal but probably not meant; for the log at start.
     pub warnings: Vec<String>,
+}
+
+/// Where speech waits that nobody had time for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SpoolSettings {
+    /// The file.
+    pub path: PathBuf,
+    /// Bytes of all of it.
+    pub max_bytes: u64,
+    /// Encrypts it.
+    pub key: Option<SpoolKey>,
 }
 
 /// How calls are captured.
@@ -194,6 +207,7 @@ impl Settings {
         reader.check_exposure(http_bind, api_token.is_some(), &cors);
 
         let language = reader.value("WHISPER_LANGUAGE", parse::language);
+        let sqlite_path = reader.value("SQLITE_PATH", parse::path);
         let models_dir = reader.value("WHISPER_MODELS_DIR", parse::path);
         let model = reader.model(&models_dir, language);
         Self {
@@ -226,7 +240,8 @@ impl Settings {
             node_name: reader
                 .optional("NODE_NAME", parse::node_name)
                 .unwrap_or_else(source::host_name),
-            sqlite_path: reader.value("SQLITE_PATH", parse::path),
+            spool: reader.spool(&sqlite_path),
+            sqlite_path,
             redis_url: reader.optional("REDIS_URL", parse::redis_url),
             retention: Retention {
                 call: reader.value("CALL_RETENTION_SECS", retention),

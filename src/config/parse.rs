@@ -17,6 +17,7 @@ use super::types::{
     Secret,
 };
 use crate::call;
+use crate::store::SpoolKey;
 
 type Parsed<T> = Result<T, String>;
 
@@ -212,6 +213,11 @@ pub(super) fn on_off(text: &str) -> Parsed<bool> {
         "off" => Ok(false),
         _ => Err("neither on nor off".to_owned()),
     }
+}
+
+/// A key of 256 bits.
+pub(super) fn spool_key(text: &str) -> Parsed<SpoolKey> {
+    SpoolKey::from_hex(text).ok_or_else(|| "no such key".to_owned())
 }
 
 /// A command: words separated by spaces.

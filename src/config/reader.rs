@@ -1,15 +1,16 @@
 //! Takes values out of the sources, gathers what is wrong with them, and checks
 //! what concerns several settings at once.
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::parse;
 use super::problem::{Problem, SettingsError, shown};
 use super::source::Source;
 use super::table::{self, Preset, Setting};
 use super::types::{CorsOrigins, Language, ModelChoice, PortRange, Secret};
-use super::{AriSettings, CaptureSettings, Settings};
+use super::{AriSettings, CaptureSettings, Settings, SpoolSettings};
 use crate::capture;
 
 /// A token shorter than this can be guessed over a network in reasonable time.
@@ -192,6 +193,20 @@ impl<'a> Reader<'a> {
         })
     }
 
+    pub(super) fn spool(&mut self, sqlite: &Path) -> Option<SpoolSettings> {
+        let path = self.optional("SPOOL_PATH", parse::path);
+        let max_bytes = self.value("SPOOL_MAX_BYTES", |text| {
+            parse::number(text, 1 << 16..=1 << 40)
+        });
+        let key = self.optional("SPOOL_KEY", parse::spool_key);
+        let path = path.unwrap_or_else(|| beside(sqlite));
+        (path != Path::new("off")).then_some(SpoolSettings {
+            path,
+            max_bytes,
+            key,
+        })
+    }
+
     pub(super) fn capture(&mut self) -> Option<CaptureSettings> {
         const MOST: u64 = 1 << 40;
         let bytes = |text: &str| parse::number(text, capture::MIN_BYTES..=MOST);
@@ -286,4 +301,17 @@ impl<'a> Reader<'a> {
 
 fn setting(name: &str) -> &'static Setting {
     table::find(name).expect("every setting that is read is in the table")
+}
+
+/// `calls.db` becomes `calls-spool.db`.
+fn beside(sqlite: &Path) -> PathBuf {
+    let mut name = OsString::from(sqlite.file_stem().unwrap_or_default());
+    name.push("-spool");
+    let mut beside = sqlite.with_file_name(name);
+    if let Some(extension) = sqlite.extension() {
+        // Not set_extension: the name may hold another dot.
+        beside.as_mut_os_string().push(".");
+        beside.as_mut_os_string().push(extension);
+    }
+    beside
 }

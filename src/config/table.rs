@@ -338,6 +338,27 @@ pub const SETTINGS: &[Setting] = &[
         "path of a file",
         "The store, unless `REDIS_URL` is set.",
     ),
+    plain(
+        STORE,
+        "SPOOL_PATH",
+        Preset::Words("`SQLITE_PATH` with `-spool` in its name"),
+        "path of a file, or off",
+        "Where speech waits that nobody had time for: it is recognised when there is, also after its call and after a \
+         restart. Without it what waits 50 s becomes a gap.",
+    ),
+    plain(
+        STORE,
+        "SPOOL_MAX_BYTES",
+        preset("1073741824"),
+        "a whole number from 65536 to 1099511627776",
+        "Bytes of all speech that waits; beyond it what nobody has time for becomes a gap. A second of speech takes about 11 kB: 1 GiB holds 27 hours of it.",
+    ),
+    secret(
+        STORE,
+        "SPOOL_KEY",
+        "64 hexadecimal digits",
+        "Encrypts the speech that waits on the disk (XChaCha20-Poly1305). What was kept with another key, or without one, stays as it is.",
+    ),
     secret(
         STORE,
         "REDIS_URL",

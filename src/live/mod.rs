@@ -1,6 +1,7 @@
 //! The running server: sockets, threads, tasks and time around the sans-IO core.
 
 mod advertise;
+pub mod backlog;
 pub mod desk;
 mod limits;
 pub mod media;

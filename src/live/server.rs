@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use super::advertise::advertised;
+use super::backlog::{Backlog, DeskEnds};
 use super::desk::{AriLink, Desk, DeskConfig, DeskParts};
 use super::limits::{self, Budget, Demand};
 use super::media::{MediaConfig, MediaPlane, PortPool, Ticket};
@@ -17,18 +18,24 @@ use super::recording::{Followed, Recording};
 use crate::api::{self, ApiConfig, ApiLimits, ServeLimits};
 use crate::call::{CallId, Origin};
 use crate::clock;
-use crate::config::Settings;
+use crate::config::{Settings, SpoolSettings};
 use crate::recognition::crew::{Program, Recogniser};
-use crate::recognition::pool::Pool;
+use crate::recognition::pool::{Pool, PoolHandle};
 use crate::session::{PartialConfig, SessionConfig};
 use crate::speech::model::{Model, ModelError};
 use crate::speech::{Choices, TranscribeError};
-use crate::store::{RedisStore, SqliteStore, Store, StoreError, StoreWriter, WriterSettings};
+use crate::store::{
+    RedisStore, Spool, SpoolConfig, SqliteStore, Store, StoreError, StoreWriter, WriterSettings,
+};
 
 /// Time between two looks at the media sockets.
 const TICK: Duration = Duration::from_millis(5);
 
-/// How long after it was spoken an utterance is still recognised for a live transcript.
+/// How long after it was spoken an utterance is still recognised for a live transcript. What
+/// is older is put on the disk, so that what is said now is not behind by more than that …
+const LIVE_AGE: Duration = Duration::from_secs(15);
+
+/// … or, where there is no spool, given up.
 const MAX_AGE: Duration = Duration::from_secs(50);
 
 /// Events on their way from the media threads to the desk.
@@ -107,6 +114,9 @@ pub enum StartError {
     /// Captures cannot be kept there.
     #[error("CAPTURE_DIR: {0}")]
     Capture(io::Error),
+    /// Speech that has to wait cannot be kept there.
+    #[error("SPOOL_PATH: {0}")]
+    Spool(StoreError),
 }
 
 /// Runs until `shutdown` ends. Returns once everything is down, or at once
@@ -143,6 +153,8 @@ struct Running {
     stop_ari: watch::Sender<bool>,
     follower: JoinHandle<()>,
     captures: Option<Followed>,
+    pool: PoolHandle<Ticket>,
+    backlog: Option<Backlog>,
     /// To the API, at once.
     connections: usize,
     /// Tasks that may be cut off at the end.
@@ -154,6 +166,11 @@ impl Running {
         let (recogniser, pool) = start_speech(settings)?;
         let store = open_store(settings).await?;
         let (media_events, media_heard) = mpsc::channel(MEDIA_EVENTS);
+        let spool = open_spool(settings)?;
+        let backlog = spool
+            .clone()
+            .map(|spool| Backlog::start(spool, pool.handle()));
+        let (backlog, ends) = backlog.transpose().map_err(no_thread)?.unzip();
         let plane = start_media(settings, &pool, &media_events)?;
         drop(media_events);
         let ports = plane.ports();
@@ -186,6 +203,7 @@ impl Running {
             writer,
             pool: pool.stats(),
             recogniser,
+            spool,
             ari,
             captures: recording.as_ref().map(Recording::for_desk),
         };
@@ -203,10 +221,16 @@ impl Running {
             .transpose()
             .map_err(StartError::Asterisk)?;
         let keep = settings.retention.call;
+        let ears = Arc::clone(&desk);
+        if let Some(DeskEnds { heard, handled }) = ends {
+            tokio::spawn(async move { ears.follow_backlog(heard, handled).await });
+        }
         let expiry = tokio::spawn(expire_forever(store, Arc::clone(&desk), keep));
         Ok(Self {
             captures: recording.map(|recording| recording.follow(Arc::clone(&desk))),
             desk,
+            pool: pool.handle(),
+            backlog,
             plane,
             rtp,
             ari_task,
@@ -255,6 +279,9 @@ impl Running {
         let [historian, expiry, watcher] = self.chores;
         expiry.abort();
         watcher.abort();
+        // What it has in hand is still in the spool.
+        drop(self.backlog);
+        say_the_last(&self.desk, &self.pool).await;
         stop(&self.desk, self.plane, self.follower, self.captures).await;
         historian.abort();
     }
@@ -269,14 +296,25 @@ async fn release_callers(ari_task: Option<JoinHandle<()>>) {
     }
 }
 
-/// The calls' last words, then the store.
+/// The calls' last words. Those that nobody has time for by then are kept, where they can be.
+async fn say_the_last(desk: &Desk, pool: &PoolHandle<Ticket>) {
+    tokio::select! {
+        () = desk.close_all(WORDS_GRACE) => {}
+        () = async {
+            tokio::time::sleep(WORDS_GRACE / 2).await;
+            pool.let_go();
+            std::future::pending().await
+        } => {}
+    }
+}
+
+/// The media threads, then the store.
 async fn stop(
     desk: &Arc<Desk>,
     plane: MediaPlane,
     follower: JoinHandle<()>,
     captures: Option<Followed>,
 ) {
-    desk.close_all(WORDS_GRACE).await;
     let joined = tokio::task::spawn_blocking(move || drop(plane)).await;
     if joined.is_err() {
         tracing::error!("stopping the media threads failed");
@@ -322,7 +360,8 @@ fn start_speech(settings: &Settings) -> Result<(Arc<Recogniser>, Pool<Ticket>), 
     }
     let program = worker_program(settings);
     let recogniser = Recogniser::start(program, model, settings.stt_workers)?;
-    let pool = recogniser.pool(settings.stt_queue, Some(MAX_AGE))?;
+    let max_age = settings.spool.as_ref().map_or(MAX_AGE, |_| LIVE_AGE);
+    let pool = recogniser.pool(settings.stt_queue, Some(max_age))?;
     Ok((recogniser, pool))
 }
 
@@ -361,6 +400,29 @@ async fn open_store(settings: &Settings) -> Result<Arc<dyn Store>, StartError> {
     Ok(Arc::new(store))
 }
 
+fn open_spool(settings: &Settings) -> Result<Option<Spool>, StartError> {
+    let Some(SpoolSettings {
+        path,
+        max_bytes,
+        key,
+    }) = &settings.spool
+    else {
+        return Ok(None);
+    };
+    let config = SpoolConfig {
+        max_bytes: *max_bytes,
+        // Longer than that no line waits for it.
+        keep: settings.retention.transcript,
+        key: key.clone(),
+    };
+    let spool = Spool::open(path, config, clock::wall);
+    spool.map(Some).map_err(StartError::Spool)
+}
+
+fn no_thread(error: io::Error) -> StartError {
+    TranscribeError(format!("cannot start a thread: {error}")).into()
+}
+
 fn start_media(
     settings: &Settings,
     pool: &Pool<Ticket>,
@@ -372,6 +434,7 @@ fn start_media(
         tick: TICK,
         own_ports: settings.rtp_own_ports.is_some(),
         session: session_config(settings),
+        keeps_late: settings.spool.is_some(),
     };
     MediaPlane::start(&config, pool, events).map_err(StartError::Rtp)
 }

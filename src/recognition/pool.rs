@@ -65,6 +65,8 @@ pub struct Answer<T> {
     pub urgency: Urgency,
     /// The words, or why there are none.
     pub result: Result<Recognition, Unrecognised>,
+    /// Of a job that waited too long: its samples, which somebody may have time for later.
+    pub samples: Vec<i16>,
 }
 
 /// Why a job has no words.
@@ -102,6 +104,8 @@ pub struct PoolStats {
     pub packed: AtomicU64,
     /// [`Step`], as its place in [`Step::ALL`].
     step: AtomicU8,
+    /// Nothing shall wait any more.
+    letting_go: AtomicBool,
 }
 
 impl PoolStats {
@@ -207,7 +211,7 @@ impl<T: Send + 'static> Pool<T> {
 
     /// Figures.
     pub fn stats(&self) -> Arc<PoolStats> {
-        Arc::clone(&self.handle.stats)
+        self.handle.stats()
     }
 
     /// A handle to hand work in.
@@ -227,19 +231,34 @@ fn spawn(
 }
 
 impl<T> PoolHandle<T> {
+    /// Figures.
+    pub fn stats(&self) -> Arc<PoolStats> {
+        Arc::clone(&self.stats)
+    }
+
+    /// From now on nothing waits: what no worker takes at once is answered as too old. For the end.
+    pub fn let_go(&self) {
+        self.stats.letting_go.store(true, Ordering::Relaxed);
+    }
+
     /// Hands a job in without waiting.
     ///
     /// # Errors
-    /// The queue is full, or the workers are gone; the ticket comes back.
-    pub fn offer(&self, ticket: T, task: Task, reply: &Sender<Answer<T>>) -> Result<(), T> {
+    /// The queue is full, or the workers are gone; the ticket and the samples come back.
+    pub fn offer(
+        &self,
+        ticket: T,
+        task: Task,
+        reply: &Sender<Answer<T>>,
+    ) -> Result<(), (T, Vec<i16>)> {
         let is_bound = task.urgency != Urgency::Partial;
         // Finals must find room where partials wait.
         if !is_bound && (self.stats.step() > Step::Normal || self.inbox.len() >= PARTIALS) {
-            return Err(ticket);
+            return Err((ticket, task.samples));
         }
         if is_bound && self.places.try_send(()).is_err() {
             self.stats.refused.fetch_add(1, Ordering::Relaxed);
-            return Err(ticket);
+            return Err((ticket, task.samples));
         }
         let reply = reply.clone();
         let job = Job {
@@ -258,7 +277,7 @@ impl<T> PoolHandle<T> {
                 self.stats
                     .refused
                     .fetch_add(u64::from(is_bound), Ordering::Relaxed);
-                Err(job.ticket)
+                Err((job.ticket, job.task.samples))
             }
         }
     }
@@ -286,23 +305,19 @@ impl<T> PoolHandle<T> {
 }
 
 /// Answers a job without words.
-fn refuse<T>(ticket: T, reply: &Sender<Answer<T>>, task: &Task, why: Unrecognised) {
-    answer(ticket, reply, task.urgency, Err(why));
-}
-
-fn answer<T>(
-    ticket: T,
-    reply: &Sender<Answer<T>>,
-    urgency: Urgency,
-    result: Result<Recognition, Unrecognised>,
-) {
+fn refuse<T>(ticket: T, reply: &Sender<Answer<T>>, task: Task, why: Unrecognised) {
     let answer = Answer {
         ticket,
-        urgency,
-        result,
+        urgency: task.urgency,
+        result: Err(why),
+        samples: task.samples,
     };
+    send(answer, reply);
+}
+
+fn send<T>(answer: Answer<T>, reply: &Sender<Answer<T>>) {
     // The asker may be gone with its call; then there is no transcript to put it in.
-    let _unheard = if urgency == Urgency::Partial {
+    let _unheard = if answer.urgency == Urgency::Partial {
         reply.try_send(answer).is_ok()
     } else {
         reply.send(answer).is_ok()

@@ -238,6 +238,8 @@ impl<'a> Replay<'a> {
                     line.shift(self.start.ms);
                     self.report.lines.push(line);
                 }
+                // Nothing is late where nothing is live.
+                Output::Deferred(_) => {}
                 Output::Digit(mut digit) => {
                     digit.at_ms += self.start.ms;
                     self.report.dtmf.push(digit);
@@ -265,7 +267,9 @@ impl<'a> Replay<'a> {
     fn take_answer(&mut self) -> Result<(), ReplayError> {
         let answer = self.answers.recv().map_err(|_| ReplayError::PoolGone)?;
         self.outstanding -= 1;
-        let result = answer.result.map_err(|_| GapReason::RecognitionFailed);
+        let result = answer
+            .result
+            .map_err(|_| GapReason::RecognitionFailed.into());
         self.session.handle(
             self.now,
             Input::Recognised {

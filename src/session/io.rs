@@ -62,7 +62,7 @@ pub enum Input<'a> {
         /// The job.
         job: JobId,
         /// The words, or why there are none.
-        result: Result<Recognition, GapReason>,
+        result: Result<Recognition, Unheard>,
     },
     /// What was asked for by [`Output::Draft`] is there, or will not be.
     Drafted {
@@ -75,6 +75,34 @@ pub enum Input<'a> {
     },
     /// The call is over: no datagram will follow.
     Hangup,
+}
+
+/// Why a job has no words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unheard {
+    /// It never will.
+    Gap(GapReason),
+    /// Nobody had the time for it. Here are its samples again: they may be kept for later.
+    Late(Vec<i16>),
+}
+
+impl From<GapReason> for Unheard {
+    fn from(reason: GapReason) -> Self {
+        Self::Gap(reason)
+    }
+}
+
+/// A line whose words are still to come.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Deferred {
+    /// It has the gap [`GapReason::Spooled`].
+    pub line: TranscriptLine,
+    /// How much of it is audio, in 16 kHz samples.
+    pub audio: u64,
+    /// What is to be recognised.
+    pub samples: Vec<i16>,
+    /// How.
+    pub choices: Arc<Choices>,
 }
 
 /// What a call wants done.
@@ -108,6 +136,8 @@ pub enum Output {
     Partial(PartialLine),
     /// A line of the transcript, in order.
     Line(TranscriptLine),
+    /// The same, of which the words are still to come: keep the samples.
+    Deferred(Box<Deferred>),
     /// Something happened to a leg's media.
     Event(CallEvent),
     /// A party pressed a key, by its packets (RFC 4733).

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use super::Unheard;
 use crate::call::GapReason;
 use crate::speech::Recognition;
 
@@ -30,7 +31,7 @@ struct Job {
     /// More than one only where they were shed.
     utterances: u64,
     audio: u64,
-    result: Option<Result<Recognition, GapReason>>,
+    result: Option<Result<Recognition, Unheard>>,
 }
 
 /// An answered job whose turn has come.
@@ -42,7 +43,7 @@ pub(super) struct Settled {
     pub(super) utterances: u64,
     /// How much of them is audio, in 16 kHz samples.
     pub(super) audio: u64,
-    pub(super) result: Result<Recognition, GapReason>,
+    pub(super) result: Result<Recognition, Unheard>,
 }
 
 impl JobLedger {
@@ -81,7 +82,7 @@ impl JobLedger {
     fn shed(&mut self, leg: usize, start_ms: u64, end_ms: u64, audio: u64) {
         let of_leg = self.jobs.iter_mut().rev().find(|job| job.leg == leg);
         if let Some(job) = of_leg
-            && matches!(job.result, Some(Err(GapReason::OverloadShed)))
+            && job.result == Some(Err(Unheard::Gap(GapReason::OverloadShed)))
         {
             job.end_ms = end_ms;
             job.utterances += 1;
@@ -94,12 +95,12 @@ impl JobLedger {
             end_ms,
             utterances: 1,
             audio,
-            result: Some(Err(GapReason::OverloadShed)),
+            result: Some(Err(Unheard::Gap(GapReason::OverloadShed))),
         });
     }
 
     /// Notes an answer. A second one, or one to a job given up, changes nothing.
-    pub(super) fn answer(&mut self, id: JobId, result: Result<Recognition, GapReason>) {
+    pub(super) fn answer(&mut self, id: JobId, result: Result<Recognition, Unheard>) {
         let Some(offset) = id.0.checked_sub(self.first) else {
             return;
         };
@@ -115,7 +116,7 @@ impl JobLedger {
     /// Settles everything unanswered.
     pub(super) fn give_up(&mut self, reason: GapReason) {
         for job in &mut self.jobs {
-            job.result.get_or_insert(Err(reason));
+            job.result.get_or_insert(Err(Unheard::Gap(reason)));
         }
     }
 
@@ -162,12 +163,12 @@ mod tests {
         for n in 1..10_000 {
             let leg = n as usize % 3;
             if let Some(id) = ledger.open(leg, n * 10, n * 10 + 5, 80) {
-                ledger.answer(id, Err(GapReason::OverloadShed));
+                ledger.answer(id, Err(Unheard::Gap(GapReason::OverloadShed)));
             }
         }
         assert!(ledger.jobs.len() <= 4 + 3, "{}", ledger.jobs.len());
         assert!(ledger.next_settled().is_none());
-        ledger.answer(stuck, Err(GapReason::RecognitionFailed));
+        ledger.answer(stuck, Err(Unheard::Gap(GapReason::RecognitionFailed)));
         let settled: Vec<_> = std::iter::from_fn(|| ledger.next_settled()).collect();
         assert_eq!(
             settled.iter().map(|job| job.utterances).sum::<u64>(),

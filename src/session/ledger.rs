@@ -8,18 +8,7 @@
 use std::collections::VecDeque;
 
 use super::sum;
-use crate::call::{AudioAccount, GapReason};
-
-/// What became of an utterance's audio.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Outcome {
-    /// It is text.
-    Transcribed,
-    /// The engine heard no words in it.
-    NoWords,
-    /// It has no text.
-    Gap(GapReason),
-}
+use crate::call::{AudioAccount, GapReason, Outcome};
 
 /// The books of one leg, in 16 kHz samples. Bounded by what the segmenter holds:
 /// only gaps within audio that is still undecided are kept one by one.
@@ -195,7 +184,7 @@ mod tests {
     fn op() -> impl Strategy<Value = Op> {
         prop_oneof![
             (0..5_000u64).prop_map(Op::Audio),
-            (0..9usize, 0..5_000u64).prop_map(|(reason, n)| Op::Gap(reason, n)),
+            (0..GapReason::ALL.len(), 0..5_000u64).prop_map(|(reason, n)| Op::Gap(reason, n)),
             (0..6_000u64).prop_map(Op::Silence),
             (0..3_000u64, 0..6_000u64).prop_map(|(skip, n)| Op::Utterance(skip, n)),
             any::<u8>().prop_map(Op::Settle),

@@ -8,11 +8,10 @@ use asterscribe_rtp::{Receiver, ReceiverConfig, Refusal, Released, ReorderConfig
 
 use super::audio::Spoken;
 use super::doctor::{Doctor, Expected};
-use super::ledger::Outcome;
 use super::stream::Stream;
 use super::sum;
 use super::{LegSnapshot, SessionConfig};
-use crate::call::{CallEvent, Leg, LegStats};
+use crate::call::{CallEvent, Leg, LegStats, Outcome};
 use crate::speech::{SAMPLES_PER_MS, Utterance};
 
 /// The media of one leg.

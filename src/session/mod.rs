@@ -38,10 +38,11 @@ use self::audio::Spoken;
 pub use self::doctor::{Arrival, Expected};
 use self::draft::Draft;
 pub use self::draft::PartialConfig;
-pub use self::io::{Input, LegIndex, LegSnapshot, Output};
+pub use self::io::{Deferred, Input, LegIndex, LegSnapshot, Output, Unheard};
 pub use self::jobs::JobId;
 use self::jobs::JobLedger;
 use self::leg::LegMedia;
+pub use self::text::conclude;
 
 /// How a session treats its media.
 #[derive(Debug, Clone, PartialEq)]

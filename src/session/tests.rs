@@ -1,5 +1,6 @@
 mod diagnosis;
 mod drafts;
+mod late;
 mod properties;
 
 use std::time::{Duration, Instant};
@@ -18,6 +19,7 @@ struct Rig {
     leg: LegIndex,
     now: Instant,
     lines: Vec<TranscriptLine>,
+    deferred: Vec<Deferred>,
     jobs: Vec<(JobId, usize)>,
     drafts: Vec<(u32, usize)>,
     partials: Vec<PartialLine>,
@@ -35,6 +37,7 @@ impl Rig {
             leg,
             now,
             lines: Vec::new(),
+            deferred: Vec::new(),
             jobs: Vec::new(),
             drafts: Vec::new(),
             partials: Vec::new(),
@@ -57,6 +60,7 @@ impl Rig {
                 } => self.drafts.push((revision, samples.len())),
                 Output::Partial(partial) => self.partials.push(partial),
                 Output::Line(line) => self.lines.push(line),
+                Output::Deferred(deferred) => self.deferred.push(*deferred),
                 Output::Stats(_) | Output::Event(_) | Output::Digit(_) => {}
                 Output::Closed(legs) => self.closed = Some(legs),
             }
@@ -260,7 +264,7 @@ fn lines_come_in_the_order_of_speech_whatever_the_engine_does() {
     let (job, _) = rig.jobs[1];
     rig.input(Input::Recognised {
         job,
-        result: Err(GapReason::OverloadShed),
+        result: Err(GapReason::OverloadShed.into()),
     });
     let said: Vec<_> = rig
         .lines

@@ -4,10 +4,9 @@ use std::sync::Arc;
 
 use super::draft::Drafted;
 use super::jobs::Settled;
-use super::ledger::Outcome;
 use super::leg::LegMedia;
-use super::{LegIndex, Output, Phase, Session};
-use crate::call::{PartialLine, Suppressed, TranscriptLine, Word};
+use super::{Deferred, LegIndex, Output, Phase, Session, Unheard};
+use crate::call::{GapReason, Outcome, PartialLine, TranscriptLine, Word};
 use crate::speech::{Recognition, guard};
 
 impl Session {
@@ -23,39 +22,38 @@ impl Session {
         }) = self.jobs.next_settled()
         {
             let media = &mut self.legs[leg];
-            let judged = result.map(|heard| {
-                let doubt = guard::judge(&heard, end_ms - start_ms);
-                (heard, doubt)
-            });
-            let outcome = match &judged {
-                Ok((heard, doubt)) if heard.text.is_empty() || doubt.is_some() => Outcome::NoWords,
-                Ok(_) => Outcome::Transcribed,
-                Err(reason) => Outcome::Gap(*reason),
-            };
-            media.count_settled(outcome, utterances, audio);
             let line = TranscriptLine {
                 start_ms,
                 end_ms,
                 ..TranscriptLine::new(self.next_line, media.leg().clone())
             };
-            let line = match judged {
-                // The engine heard no words: that is an answer, not a line.
-                Ok((heard, _)) if heard.text.is_empty() => {
-                    self.take_draft_back(leg, end_ms);
-                    continue;
-                }
-                Ok((heard, doubt)) => said(line, heard, doubt),
-                Err(reason) => TranscriptLine {
-                    gap: Some(reason),
-                    ..line
-                },
+            let (heard, late) = match result {
+                Ok(heard) => (Ok(heard), None),
+                Err(Unheard::Gap(reason)) => (Err(reason), None),
+                Err(Unheard::Late(samples)) => (Err(GapReason::Spooled), Some(samples)),
             };
+            // The engine heard no words: that is an answer, not a line.
+            let is_silent = heard.as_ref().is_ok_and(|heard| heard.text.is_empty());
+            let (outcome, line) = conclude(line, heard);
+            media.count_settled(outcome, utterances, audio);
+            if is_silent {
+                self.take_draft_back(leg, end_ms);
+                continue;
+            }
             self.next_line += 1;
             if let Some(draft) = self.drafts.get_mut(leg) {
                 // Whoever has the line drops it.
                 draft.take_shown(end_ms);
             }
-            self.outputs.push_back(Output::Line(line));
+            self.outputs.push_back(match late {
+                None => Output::Line(line),
+                Some(samples) => Output::Deferred(Box::new(Deferred {
+                    line,
+                    audio,
+                    samples,
+                    choices: Arc::clone(&self.config.choices),
+                })),
+            });
         }
         if matches!(self.phase, Phase::Closing(_)) && self.jobs.is_empty() {
             self.phase = Phase::Closed;
@@ -152,29 +150,41 @@ fn nothing_of(leg: &LegMedia) -> PartialLine {
     }
 }
 
-/// A line with what was heard, or with why that is held back.
-fn said(line: TranscriptLine, heard: Recognition, doubt: Option<Suppressed>) -> TranscriptLine {
+/// A line with what was heard in its audio, or why there is nothing; and what that makes of the
+/// audio. `line` has its number, its leg and its times.
+pub fn conclude(
+    line: TranscriptLine,
+    heard: Result<Recognition, GapReason>,
+) -> (Outcome, TranscriptLine) {
+    let heard = match heard {
+        Ok(heard) => heard,
+        Err(reason) => {
+            let gap = Some(reason);
+            return (Outcome::Gap(reason), TranscriptLine { gap, ..line });
+        }
+    };
     let start_ms = line.start_ms;
+    let doubt = guard::judge(&heard, line.end_ms.saturating_sub(start_ms));
     let line = TranscriptLine {
         confidence: heard.confidence,
         language: heard.language,
         model: heard.model,
+        gap: None,
         ..line
     };
-    if doubt.is_some() {
-        return TranscriptLine {
-            suppressed: doubt,
-            ..line
-        };
+    if doubt.is_some() || heard.text.is_empty() {
+        let suppressed = doubt;
+        return (Outcome::NoWords, TranscriptLine { suppressed, ..line });
     }
     let on_call_clock = |word: Word| Word {
         start_ms: word.start_ms + start_ms,
         end_ms: word.end_ms + start_ms,
         ..word
     };
-    TranscriptLine {
+    let line = TranscriptLine {
         text: heard.text,
         words: heard.words.into_iter().map(on_call_clock).collect(),
         ..line
-    }
+    };
+    (Outcome::Transcribed, line)
 }

@@ -5,6 +5,7 @@
 pub mod detector;
 pub mod guard;
 pub mod model;
+pub(crate) mod packed;
 pub mod segmenter;
 pub mod whisper;
 mod words;

@@ -6,7 +6,6 @@
 //! exact whatever the network did.
 
 mod held;
-mod packed;
 
 use std::mem;
 use std::time::Duration;

@@ -6,6 +6,7 @@
 
 mod redis;
 mod row;
+mod spool;
 mod sqlite;
 mod writer;
 
@@ -18,6 +19,9 @@ use jiff::Timestamp;
 use crate::call::{CallId, CallRecord, DtmfDigit, TranscriptLine};
 
 pub use self::redis::RedisStore;
+pub use self::spool::{
+    Kept, Spool, SpoolConfig, SpoolError, SpoolId, SpoolKey, SpoolStats, Spoolable,
+};
 pub use self::sqlite::SqliteStore;
 pub use self::writer::{
     Backoff, Refused, StoreWriter, Unflushed, WriterSettings, WriterState, WriterStats,
@@ -111,6 +115,14 @@ pub enum Write {
         /// The line.
         line: TranscriptLine,
     },
+    /// Puts a line in the place of the one with its `seq`: it says more, under a higher
+    /// revision. One that is not there is appended.
+    Revise {
+        /// The call it belongs to.
+        call: CallId,
+        /// The line.
+        line: TranscriptLine,
+    },
     /// Appends digit number `index` (0-based) of the call; ignored if already there.
     Dtmf {
         /// The call it belongs to.
@@ -127,7 +139,7 @@ impl Write {
     pub fn call_id(&self) -> &CallId {
         match self {
             Self::Call(record) => &record.call_id,
-            Self::Line { call, .. } | Self::Dtmf { call, .. } => call,
+            Self::Line { call, .. } | Self::Revise { call, .. } | Self::Dtmf { call, .. } => call,
         }
     }
 }

@@ -22,6 +22,8 @@ pub(super) enum Row {
         list: List,
         position: i64,
         json: String,
+        /// Whether it takes the place of what is there.
+        revises: bool,
     },
 }
 
@@ -55,7 +57,7 @@ fn row(write: &Write) -> Result<Row, StoreError> {
             json: json("record", &id, record)?,
             id,
         }),
-        Write::Line { line, .. } => {
+        Write::Line { line, .. } | Write::Revise { line, .. } => {
             // JSON has no NaN: it would be written as null and then make the
             // whole transcript unreadable.
             if !line.confidence.is_finite() {
@@ -69,6 +71,7 @@ fn row(write: &Write) -> Result<Row, StoreError> {
                 list: List::Transcript,
                 position: position(&id, line.seq)?,
                 json,
+                revises: matches!(write, Write::Revise { .. }),
                 id,
             })
         }
@@ -78,6 +81,7 @@ fn row(write: &Write) -> Result<Row, StoreError> {
                 list: List::Dtmf,
                 position: position(&id, *index)?,
                 json,
+                revises: false,
                 id,
             })
         }
@@ -130,6 +134,8 @@ mod tests {
             words: Vec::new(),
             suppressed: None,
             model: String::new(),
+            revision: 0,
+            spool: None,
         };
         Write::Line {
             call: "1.2".parse().unwrap(),

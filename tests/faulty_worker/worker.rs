@@ -1,7 +1,8 @@
 //! A recognition process that is the real one until it is told to fail.
 //!
 //! Its argument is a folder. A file `next` in it names the fault that the next job,
-//! whichever process gets it, is answered with; each line is one job's.
+//! whichever process gets it, is answered with; each line is one job's. While there is a
+//! file `slow` in it, every job waits until it is gone, eight seconds at most.
 //!
 //! With the argument `slow` every job takes a second longer, with `echo` no model is asked:
 //! what is heard is what the first two samples say.
@@ -57,6 +58,7 @@ impl Transcriber for Faulty {
         samples: &[i16],
         choices: &Choices,
     ) -> Result<Recognition, TranscribeError> {
+        self.wait_while_slow();
         let fault = if self.folder.as_os_str() == "slow" {
             Some("slow".to_owned())
         } else {
@@ -76,6 +78,19 @@ impl Transcriber for Faulty {
                 self.engine.transcribe(samples, choices)
             }
             Some(other) => panic!("no such fault: {other}"),
+        }
+    }
+}
+
+impl Faulty {
+    /// Not as long as it takes to be thought stuck.
+    fn wait_while_slow(&self) {
+        const LOOK: Duration = Duration::from_millis(20);
+        for _ in 0..8_000 / LOOK.as_millis() {
+            if !self.folder.join("slow").exists() {
+                return;
+            }
+            thread::sleep(LOOK);
         }
     }
 }

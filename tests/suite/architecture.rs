@@ -64,7 +64,11 @@ const HOMES: &[(&str, &[&str])] = &[
     ("audiopus", &["codecs/src/opus.rs"]),
     ("earshot", &["src/speech/detector.rs"]),
     ("whisper_rs", &["src/speech/whisper.rs"]),
-    ("rusqlite", &["src/store/sqlite/"]),
+    (
+        "rusqlite",
+        &["src/store/sqlite/", "src/store/spool/file.rs"],
+    ),
+    ("chacha20poly1305", &["src/store/spool/body.rs"]),
     ("redis", &["src/store/redis/"]),
     ("hound", &["src/play/wav"]),
     ("pcap_parser", &["src/replay/capture.rs"]),

@@ -25,6 +25,7 @@ mod play;
 mod recognition_faults;
 mod recognition_load;
 mod recognition_privacy;
+mod recognition_spool;
 mod replay_captures;
 mod replay_formats;
 mod replay_golden;

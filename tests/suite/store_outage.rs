@@ -140,7 +140,7 @@ fn a_redis_that_hangs_holds_up_neither_health_nor_calls() {
     let transcript = await_complete(&server, "hung-1");
     assert_eq!(
         transcript,
-        json!({"call_id": "hung-1", "complete": true, "lines": []})
+        json!({"call_id": "hung-1", "complete": true, "revisions": 0, "lines": []})
     );
     redis.sigcont().unwrap();
     assert_caught_up(&redis, "hung-1", &transcript);

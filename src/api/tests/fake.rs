@@ -101,6 +101,7 @@ pub(super) fn record(id: &CallId) -> CallRecord {
         legs: Vec::new(),
         channel_states: Vec::new(),
         lines: 1,
+        revisions: 0,
         notes: Vec::new(),
         events: Vec::new(),
         playing: Vec::new(),
@@ -122,6 +123,8 @@ fn line(seq: u64) -> TranscriptLine {
         words: Vec::new(),
         suppressed: None,
         model: String::new(),
+        revision: 0,
+        spool: None,
     }
 }
 
@@ -170,6 +173,7 @@ impl CallService for Fake {
             store: part(),
             model: part(),
             media: part(),
+            spool: part(),
             active_calls: 1,
             max_concurrent_calls: 100,
             total_calls_processed: 7,
@@ -225,6 +229,7 @@ impl CallService for Fake {
         Ok(TranscriptView {
             call_id: call.clone(),
             complete: false,
+            revisions: 0,
             lines,
             partials: Vec::new(),
         })

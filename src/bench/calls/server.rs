@@ -59,6 +59,7 @@ pub(in crate::bench) fn run(options: &Options) -> Result<()> {
         tick: TICK,
         own_ports: false,
         session: SessionConfig::default(),
+        keeps_late: false,
     };
     let plane = MediaPlane::start(&config, &pool, &tell)?;
     let [port] = <[MediaPort; 1]>::try_from(plane.ports())

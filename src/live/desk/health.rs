@@ -168,6 +168,6 @@ fn traffic(port: &MediaPort) -> String {
     )
 }
 
-fn part(state: PartState, detail: String) -> PartHealth {
+pub(super) fn part(state: PartState, detail: String) -> PartHealth {
     PartHealth { state, detail }
 }

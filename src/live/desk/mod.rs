@@ -13,6 +13,7 @@ mod pending;
 mod play;
 mod ports;
 mod service;
+mod spool;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -39,7 +40,7 @@ use crate::recognition::crew::Recogniser;
 use crate::recognition::pool::PoolStats;
 use crate::service::RtpTarget;
 use crate::session::{Arrival, Expected};
-use crate::store::{Store, StoreWriter};
+use crate::store::{Spool, Store, StoreWriter};
 
 /// What the desk is set up with.
 #[derive(Debug, Clone)]
@@ -76,6 +77,7 @@ pub struct Desk {
     writer: StoreWriter,
     pool: Arc<PoolStats>,
     recogniser: Arc<Recogniser>,
+    spool: Option<Spool>,
     switch: Arc<Mutex<Switch>>,
     ari: Option<AriLink>,
     captures: Option<CaptureDesk>,
@@ -110,6 +112,8 @@ pub struct DeskParts {
     pub pool: Arc<PoolStats>,
     /// Who recognises.
     pub recogniser: Arc<Recogniser>,
+    /// Where what nobody had time for is kept, if it is.
+    pub spool: Option<Spool>,
     /// Asterisk, if one is configured.
     pub ari: Option<AriLink>,
     /// Captures, if a folder for them is named.
@@ -132,6 +136,7 @@ impl Desk {
             writer,
             pool,
             recogniser,
+            spool,
             ari,
             captures,
         } = parts;
@@ -146,6 +151,7 @@ impl Desk {
             writer,
             pool,
             recogniser,
+            spool,
             switch: Arc::default(),
             ari,
             captures,
@@ -160,6 +166,7 @@ impl Desk {
         while let Some(MediaEvent { call: media, kind }) = events.recv().await {
             match kind {
                 MediaEventKind::Line(line) => self.book(|book| book.line(&media, line)),
+                MediaEventKind::Deferred(deferred) => self.defer(&media, *deferred).await,
                 MediaEventKind::Partial(partial) => {
                     self.book(|book| book.partial(&media, partial));
                 }

@@ -35,7 +35,8 @@ impl CallService for Desk {
         let counters = timeout(HEALTH_PATIENCE, self.store.counters()).await;
         let (asterisk, store) = (self.asterisk_health(), self.store_health(&counters));
         let (model, media) = (self.model_health(), self.media_health());
-        let troubled = [&asterisk, &store, &model, &media]
+        let spool = self.spool_health();
+        let troubled = [&asterisk, &store, &model, &media, &spool]
             .iter()
             .any(|part| matches!(part.state, PartState::Degraded | PartState::Down));
         let counters = counters.ok().and_then(Result::ok).unwrap_or_default();
@@ -50,6 +51,7 @@ impl CallService for Desk {
             store,
             model,
             media,
+            spool,
             active_calls: self.book(|book| book.open_count()) as u64,
             max_concurrent_calls: self.config.max_calls as u64,
             total_calls_processed: counters.processed,
@@ -131,7 +133,7 @@ impl CallService for Desk {
                 .first()
                 .map_or(entry.record.lines, |line| line.seq);
             let wanted = entry.lines().iter().filter(|line| line.seq >= from_seq);
-            let complete = !entry.record.status.is_open();
+            let complete = (entry.record.is_complete(), entry.record.revisions);
             let partials = entry.partials().to_vec();
             Some((
                 first,
@@ -140,7 +142,7 @@ impl CallService for Desk {
                 complete,
             ))
         });
-        let Some((first_here, here, partials, complete)) = here else {
+        let Some((first_here, here, partials, (complete, revisions))) = here else {
             return self.stored_transcript(call, from_seq).await;
         };
         let mut lines: Vec<TranscriptLine> = Vec::new();
@@ -156,6 +158,7 @@ impl CallService for Desk {
         Ok(TranscriptView {
             call_id,
             complete,
+            revisions,
             lines,
             partials,
         })
@@ -420,14 +423,15 @@ impl Desk {
             .await
             .map_err(unavailable)?;
         // A transcript outlives its call's record.
-        let complete = match self.stored(call).await {
-            Ok(record) => !record.status.is_open(),
-            Err(ServiceError::UnknownCall(_)) if !lines.is_empty() => true,
+        let (complete, revisions) = match self.stored(call).await {
+            Ok(record) => (record.is_complete(), record.revisions),
+            Err(ServiceError::UnknownCall(_)) if !lines.is_empty() => (true, 0),
             Err(error) => return Err(error),
         };
         Ok(TranscriptView {
             call_id: call.clone(),
             complete,
+            revisions,
             lines,
             partials: Vec::new(),
         })

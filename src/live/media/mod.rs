@@ -31,7 +31,7 @@ use crate::call::{CallEvent, CallId, DtmfDigit, Leg, PartialLine, TranscriptLine
 use crate::capture::Tap;
 use crate::play::PlayReport;
 use crate::recognition::pool::{Pool, PoolHandle};
-use crate::session::{Expected, LegSnapshot, SessionConfig};
+use crate::session::{Deferred, Expected, LegSnapshot, SessionConfig};
 
 use self::own::OwnSockets;
 pub use self::play::{PlayOrder, PlayRefused};
@@ -74,6 +74,8 @@ pub struct MediaConfig {
     pub own_ports: bool,
     /// How sessions treat their media.
     pub session: SessionConfig,
+    /// Whether somebody keeps what could not be recognised in time.
+    pub keeps_late: bool,
 }
 
 /// Something a call's media has to report.
@@ -90,6 +92,8 @@ pub struct MediaEvent {
 pub enum MediaEventKind {
     /// A line of the transcript, in order.
     Line(TranscriptLine),
+    /// The same, of which the words are still to come.
+    Deferred(Box<Deferred>),
     /// What a party has said so far; empty: nothing came of it.
     Partial(PartialLine),
     /// Something happened to a leg's media.
@@ -399,6 +403,7 @@ impl MediaPlane {
             RoomConfig {
                 session: config.session.clone(),
                 number: n,
+                keeps_late: config.keeps_late,
             },
             pool,
             reply,

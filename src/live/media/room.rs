@@ -37,6 +37,8 @@ pub(super) struct RoomConfig {
     pub(super) session: SessionConfig,
     /// Which of the media threads' rooms it is.
     pub(super) number: usize,
+    /// Whether somebody keeps what could not be recognised in time.
+    pub(super) keeps_late: bool,
 }
 
 /// A leg of a call in a room.

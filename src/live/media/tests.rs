@@ -48,6 +48,7 @@ impl Rig {
             tick: Duration::from_millis(1),
             own_ports: true,
             session: SessionConfig::default(),
+            keeps_late: false,
         };
         Self {
             plane: MediaPlane::start(&config, &recognition, &sender).unwrap(),

@@ -255,6 +255,7 @@ impl Ends {
                     ..
                 }) if self.outbox.len() >= OUTBOX => continue,
                 MediaEventKind::Line(_)
+                | MediaEventKind::Deferred(_)
                 | MediaEventKind::Event(_)
                 | MediaEventKind::Digit(_)
                 | MediaEventKind::Played(_)

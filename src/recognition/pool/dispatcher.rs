@@ -81,7 +81,7 @@ impl<T> Dispatcher<T> {
             self.look();
         }
         for ((ticket, reply), task) in self.queue.take_partials() {
-            refuse(ticket, &reply, &task, Unrecognised::Replaced);
+            refuse(ticket, &reply, task, Unrecognised::Replaced);
         }
     }
 
@@ -130,7 +130,7 @@ impl<T> Dispatcher<T> {
             reply,
         } = job;
         if let Some(((ticket, reply), task)) = self.queue.push((ticket, reply), task) {
-            refuse(ticket, &reply, &task, Unrecognised::Replaced);
+            refuse(ticket, &reply, task, Unrecognised::Replaced);
         }
     }
 
@@ -143,8 +143,7 @@ impl<T> Dispatcher<T> {
             self.free.pop();
             self.on_partial[worker] = (task.urgency == Urgency::Partial).then_some(now);
             let mut jobs = vec![((ticket, reply), task)];
-            let packs = self.packs.load(Ordering::Relaxed) || jobs[0].1.choices.full_context;
-            if packs && self.stats.step() >= Step::Packing {
+            if self.packs(&jobs[0].1) {
                 jobs.extend(self.queue.pop_fellows(&jobs[0].1));
             }
             let batch = jobs.into_iter().map(|((ticket, reply), task)| {
@@ -163,14 +162,33 @@ impl<T> Dispatcher<T> {
         }
     }
 
+    /// Whether what else waits of the leg shares its window: only where that is cheaper, and
+    /// nobody waits for it anyway.
+    fn packs(&self, task: &Task) -> bool {
+        let is_cheaper = self.packs.load(Ordering::Relaxed) || task.choices.full_context;
+        let is_late = task.urgency == Urgency::Backlog && self.max_age.is_some();
+        is_cheaper && (is_late || self.stats.step() >= Step::Packing)
+    }
+
+    /// How old a job may be now.
+    fn max_age(&self) -> Option<Duration> {
+        let age = self.max_age?;
+        Some(if self.stats.letting_go.load(Ordering::Relaxed) {
+            Duration::ZERO
+        } else {
+            age
+        })
+    }
+
     /// Lets go of what is too old, and tells how it stands.
     fn look(&mut self) {
         let now = clock::now();
-        if let Some(than) = self.max_age.and_then(|age| now.checked_sub(age)) {
+        if let Some(than) = self.max_age().and_then(|age| now.checked_sub(age)) {
             for ((ticket, reply), task) in self.queue.take_older(than) {
                 self.give_place_back(&task);
-                self.stats.too_old.fetch_add(1, Ordering::Relaxed);
-                refuse(ticket, &reply, &task, Unrecognised::TooOld);
+                let is_final = u64::from(task.urgency == Urgency::Final);
+                self.stats.too_old.fetch_add(is_final, Ordering::Relaxed);
+                refuse(ticket, &reply, task, Unrecognised::TooOld);
             }
         }
         let oldest = self.queue.oldest(now);
@@ -203,7 +221,7 @@ impl<T> Dispatcher<T> {
         tracing::warn!(?step, ?before, ?oldest, "recognition under load");
         if step > Step::Normal {
             for ((ticket, reply), task) in self.queue.take_partials() {
-                refuse(ticket, &reply, &task, Unrecognised::Replaced);
+                refuse(ticket, &reply, task, Unrecognised::Replaced);
             }
         }
     }

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use crossbeam_channel::{Receiver, Sender};
 
-use super::{Batch, EngineFactory, Job, PoolStats, Unrecognised, answer};
+use super::{Answer, Batch, EngineFactory, Job, PoolStats, Unrecognised, send};
 use crate::recognition::pack;
 use crate::recognition::queue::{Task, Urgency};
 use crate::speech::{Recognition, TranscribeError, Transcriber, peak_dbfs};
@@ -64,7 +64,13 @@ impl<T> Worker<T> {
                     counter.fetch_add(1, Ordering::Relaxed);
                 }
                 let result = result.map_err(Unrecognised::Failed);
-                answer(job.ticket, &job.reply, job.task.urgency, result);
+                let answer = Answer {
+                    ticket: job.ticket,
+                    urgency: job.task.urgency,
+                    result,
+                    samples: Vec::new(),
+                };
+                send(answer, &job.reply);
             }
         }
     }

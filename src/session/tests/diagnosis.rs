@@ -49,13 +49,17 @@ impl Pair {
                     return;
                 }
                 Output::Transcribe { job, .. } => {
-                    let result = Err(GapReason::OverloadShed);
+                    let result = Err(GapReason::OverloadShed.into());
                     self.session
                         .handle(self.now, Input::Recognised { job, result });
                 }
                 Output::Event(event) => self.events.push(event),
                 Output::Stats(legs) | Output::Closed(legs) => self.told = legs,
-                Output::Line(_) | Output::Digit(_) | Output::Draft { .. } | Output::Partial(_) => {}
+                Output::Line(_)
+                | Output::Deferred(_)
+                | Output::Digit(_)
+                | Output::Draft { .. }
+                | Output::Partial(_) => {}
             }
         }
     }

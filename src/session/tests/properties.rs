@@ -210,6 +210,11 @@ impl Checked {
                 }
                 Output::Partial(partial) => self.check_partial(&partial),
                 Output::Line(line) => self.check_line(&line),
+                Output::Deferred(deferred) => {
+                    assert_eq!(deferred.line.gap, Some(GapReason::Spooled));
+                    assert!(!deferred.samples.is_empty());
+                    self.check_line(&deferred.line);
+                }
                 Output::Stats(_) | Output::Event(_) | Output::Digit(_) => {
                     assert!(self.closed.is_none())
                 }
@@ -312,8 +317,9 @@ impl Checked {
             language: "en".into(),
             ..Recognition::default()
         };
-        let result = match outcome % 4 {
-            0 => Err(GapReason::OverloadShed),
+        let result = match outcome % 5 {
+            0 => Err(Unheard::Gap(GapReason::OverloadShed)),
+            4 => Err(Unheard::Late(vec![0; 160])),
             1 => Ok(heard("")),
             _ => Ok(heard("words")),
         };

@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 use std::mem;
 
-use super::packed::{AHEAD, BLOCK, Packed};
+use crate::speech::packed::{AHEAD, BLOCK, Packed};
 
 /// Samples in order. What was pushed comes back exactly.
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 --
 -- ARGV: ms to keep a record, ms to keep a transcript, then five per write:
 --   'call', id, '1' if open, started (ms since 1970), JSON
---   'transcript' | 'dtmf', id, position, '', JSON
+--   'transcript' | 'dtmf', id, position, '1' if it takes the place of what is there, JSON
 -- Returns how many elements were appended beyond the next position, which shows
 -- that this Redis has lost some.
 local call_ms, transcript_ms = ARGV[1], ARGV[2]
@@ -31,25 +31,31 @@ local function put_call(id, open, started, json)
   redis.call('SET', 'active_calls_count', redis.call('SCARD', 'calls:open'))
 end
 
--- Whether this line lies in a list that has holes; element i then has a seq of
--- i to i + holes.
-local function present(list, seq, holes)
-  for _, json in ipairs(redis.call('LRANGE', list, math.max(0, seq - holes), seq)) do
-    if cjson.decode(json).seq == seq then return true end
+-- Where this line lies in a list that has holes, or nil; element i then has a seq
+-- of i to i + holes.
+local function place(list, seq, holes)
+  local from = math.max(0, seq - holes)
+  for n, json in ipairs(redis.call('LRANGE', list, from, seq)) do
+    if cjson.decode(json).seq == seq then return from + n - 1 end
   end
-  return false
+  return nil
 end
 
-local function append_line(list, seq, json)
+local function append_line(list, seq, json, revises)
   local length = redis.call('LLEN', list)
   local last = -1
   if length > 0 then last = cjson.decode(redis.call('LINDEX', list, -1)).seq end
   if seq > last then
     if seq > last + 1 then beyond = beyond + 1 end
     redis.call('RPUSH', list, json)
-  elseif last >= length and not present(list, seq, last + 1 - length) then
+    return
+  end
+  if last < length and not revises then return end
+  local at = place(list, seq, last + 1 - length)
+  if not at then
     return redis.error_reply('LATE line ' .. seq .. ' comes after line ' .. last .. ' of ' .. list)
   end
+  if revises then redis.call('LSET', list, at, json) end
 end
 
 -- A digit does not bear its index, so after a loss it is known by its content,
@@ -71,7 +77,7 @@ for i = 3, #ARGV, 5 do
   else
     local list, position, failed = 'call:' .. id .. ':' .. kind, tonumber(ARGV[i + 2]), nil
     if kind == 'transcript' then
-      failed = append_line(list, position, ARGV[i + 4])
+      failed = append_line(list, position, ARGV[i + 4], ARGV[i + 3] == '1')
       redis.call('PEXPIRE', list, transcript_ms)
     else
       append_digit(list, position, ARGV[i + 4])

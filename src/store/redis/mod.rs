@@ -130,11 +130,12 @@ impl Store for RedisStore {
                     list,
                     position,
                     json,
+                    revises,
                 } => eval
                     .arg(list.name())
                     .arg(id)
                     .arg(position)
-                    .arg("")
+                    .arg(u8::from(revises))
                     .arg(json),
             };
         }

@@ -1,8 +1,8 @@
 //! The default store: one SQLite file.
 
 mod queries;
-mod schema;
-mod worker;
+pub(super) mod schema;
+pub(super) mod worker;
 
 use std::future::Future;
 use std::path::Path;
@@ -70,7 +70,7 @@ impl SqliteStore {
     ) -> Result<Self, StoreError> {
         let failed =
             |why: String| StoreError::Broken(format!("SQLite file {}: {why}", path.display()));
-        let conn = schema::open(path, limits.busy).map_err(failed)?;
+        let conn = schema::open(path, limits.busy, &schema::CALLS).map_err(failed)?;
         let (jobs, queue) = mpsc::channel(QUEUE);
         let worker = Worker {
             conn,

@@ -35,12 +35,19 @@ pub(super) fn write(
             list,
             position,
             json,
+            revises,
         } => {
             let keep_ms = match list {
                 List::Transcript => keep.transcript_ms(),
                 List::Dtmf => keep.call_ms(),
             };
-            append(tx, (id, list.name()), (*position, json), now_ms, keep_ms)?;
+            append(
+                tx,
+                (id, list.name()),
+                (*position, json, *revises),
+                now_ms,
+                keep_ms,
+            )?;
         }
     }
     Ok(())
@@ -80,7 +87,7 @@ fn put_call(
 fn append(
     tx: &Transaction<'_>,
     (id, kind): (&str, &str),
-    (position, json): (i64, &str),
+    (position, json, revises): (i64, &str, bool),
     now_ms: i64,
     keep_ms: i64,
 ) -> rusqlite::Result<()> {
@@ -92,8 +99,8 @@ fn append(
     )?;
     tx.execute(
         "INSERT INTO item (call_id, kind, position, json) VALUES (?1, ?2, ?3, ?4)
-         ON CONFLICT (call_id, kind, position) DO NOTHING",
-        params![id, kind, position, json],
+         ON CONFLICT (call_id, kind, position) DO UPDATE SET json = excluded.json WHERE ?5",
+        params![id, kind, position, json, revises],
     )?;
     tx.execute(
         "INSERT INTO list (call_id, kind, expires_ms) VALUES (?1, ?2, ?3)

@@ -5,11 +5,21 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
-/// Marks the file as ours (`PRAGMA application_id`): "ASCB".
-const APPLICATION_ID: i32 = 0x4153_4342;
+/// What a file of ours is.
+pub(in crate::store) struct Schema {
+    /// Marks it as ours (`PRAGMA application_id`).
+    pub(in crate::store) application_id: i32,
+    /// Step n brings a file from `user_version` n to n + 1. Never edit one that was
+    /// released; add the next.
+    pub(in crate::store) migrations: &'static [&'static str],
+}
 
-/// Step n brings a file from `user_version` n to n + 1. Never edit one that was
-/// released; add the next.
+/// Calls and transcripts: "ASCB".
+pub(super) const CALLS: Schema = Schema {
+    application_id: 0x4153_4342,
+    migrations: MIGRATIONS,
+};
+
 const MIGRATIONS: &[&str] = &["
 CREATE TABLE call (
     call_id    TEXT PRIMARY KEY,
@@ -49,11 +59,15 @@ INSERT INTO counter VALUES ('processed', 0);
 "];
 
 /// Opens or creates the file. The error is a sentence without the path.
-pub(super) fn open(path: &Path, busy_timeout: Duration) -> Result<Connection, String> {
+pub(in crate::store) fn open(
+    path: &Path,
+    busy_timeout: Duration,
+    schema: &Schema,
+) -> Result<Connection, String> {
     create_private(path)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut conn = Connection::open_with_flags(path, flags).map_err(text)?;
-    prepare(&mut conn, busy_timeout)?;
+    prepare(&mut conn, busy_timeout, schema)?;
     Ok(conn)
 }
 
@@ -70,9 +84,9 @@ fn create_private(path: &Path) -> Result<(), String> {
     }
 }
 
-fn prepare(conn: &mut Connection, busy_timeout: Duration) -> Result<(), String> {
+fn prepare(conn: &mut Connection, busy_timeout: Duration, schema: &Schema) -> Result<(), String> {
     conn.busy_timeout(busy_timeout).map_err(text)?;
-    refuse_foreign(conn)?;
+    refuse_foreign(conn, schema)?;
     let mode: String = conn
         .pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0))
         .map_err(text)?;
@@ -93,23 +107,23 @@ fn prepare(conn: &mut Connection, busy_timeout: Duration) -> Result<(), String> 
     if check != "ok" {
         return Err(format!("the file is corrupt: {check}"));
     }
-    migrate(conn)
+    migrate(conn, schema)
 }
 
-fn refuse_foreign(conn: &Connection) -> Result<(), String> {
+fn refuse_foreign(conn: &Connection, schema: &Schema) -> Result<(), String> {
     let id: i32 = conn
         .pragma_query_value(None, "application_id", |row| row.get(0))
         .map_err(text)?;
     let tables: i64 = conn
         .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
         .map_err(text)?;
-    if id == APPLICATION_ID || tables == 0 {
+    if id == schema.application_id || tables == 0 {
         return Ok(());
     }
     Err("it is a database of another program".to_owned())
 }
 
-fn migrate(conn: &mut Connection) -> Result<(), String> {
+fn migrate(conn: &mut Connection, schema: &Schema) -> Result<(), String> {
     // Immediate: of two processes that start at once, one migrates and the other sees the result.
     let tx = conn
         .transaction_with_behavior(TransactionBehavior::Immediate)
@@ -117,7 +131,7 @@ fn migrate(conn: &mut Connection) -> Result<(), String> {
     let version: i64 = tx
         .pragma_query_value(None, "user_version", |row| row.get(0))
         .map_err(text)?;
-    let known = MIGRATIONS.len();
+    let known = schema.migrations.len();
     let done = usize::try_from(version)
         .ok()
         .filter(|done| *done <= known)
@@ -126,11 +140,11 @@ fn migrate(conn: &mut Connection) -> Result<(), String> {
                 "its schema version is {version}; this version of the program knows up to {known}"
             )
         })?;
-    for step in &MIGRATIONS[done..] {
+    for step in &schema.migrations[done..] {
         tx.execute_batch(step).map_err(text)?;
     }
     // Written every time: a file that cannot be written is found now, not at the first call.
-    tx.pragma_update(None, "application_id", APPLICATION_ID)
+    tx.pragma_update(None, "application_id", schema.application_id)
         .map_err(text)?;
     tx.pragma_update(
         None,

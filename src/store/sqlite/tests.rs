@@ -38,7 +38,7 @@ async fn a_file_that_cannot_be_used_is_refused_with_its_path_and_the_reason() {
     .unwrap();
     refused(&at("text.db"), "not a database");
 
-    let newer = schema::open(&at("newer.db"), LIMITS.busy).unwrap();
+    let newer = schema::open(&at("newer.db"), LIMITS.busy, &schema::CALLS).unwrap();
     newer.pragma_update(None, "user_version", 99).unwrap();
     drop(newer);
     refused(&at("newer.db"), "schema version is 99");
@@ -55,7 +55,7 @@ async fn a_file_that_cannot_be_used_is_refused_with_its_path_and_the_reason() {
 async fn a_damaged_page_is_found_at_open() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("calls.db");
-    drop(schema::open(&path, LIMITS.busy).unwrap());
+    drop(schema::open(&path, LIMITS.busy, &schema::CALLS).unwrap());
     // The connection is closed and the log checkpointed: the pages lie in the file.
     let mut bytes = std::fs::read(&path).unwrap();
     assert!(bytes.len() > 3 * 4096, "{}", bytes.len());
@@ -165,7 +165,7 @@ async fn ping_at_once(count: usize, store: &SqliteStore) -> Vec<Result<(), Store
 #[test]
 fn one_bad_write_does_not_spoil_those_that_share_its_transaction() {
     let dir = tempfile::tempdir().unwrap();
-    let conn = schema::open(&dir.path().join("calls.db"), LIMITS.busy).unwrap();
+    let conn = schema::open(&dir.path().join("calls.db"), LIMITS.busy, &schema::CALLS).unwrap();
     // A file whose schema was tampered with: it refuses one call.
     conn.execute_batch(
         "CREATE TRIGGER no_six BEFORE INSERT ON item WHEN new.call_id = '6' BEGIN SELECT raise(ABORT, 'no six'); END",
@@ -179,6 +179,7 @@ fn one_bad_write_does_not_spoil_those_that_share_its_transaction() {
             list: List::Dtmf,
             position: 0,
             json: "{}".to_owned(),
+            revises: false,
         };
         jobs.try_send(Job::Write(WriteJob {
             rows: vec![row],

@@ -111,7 +111,7 @@ pub(super) fn answer<T>(reply: Reply<T>, result: Result<T, StoreError>) {
 
 /// A full disk, a lock held by another process or an I/O error may pass; a
 /// damaged file or a refused statement will not.
-pub(super) fn classify(error: rusqlite::Error) -> StoreError {
+pub(in crate::store) fn classify(error: rusqlite::Error) -> StoreError {
     let passing = matches!(
         error.sqlite_error_code(),
         Some(

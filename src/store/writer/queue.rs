@@ -59,9 +59,13 @@ impl Queue {
         }
         let number = self.first + u64::try_from(self.waiting.len()).expect("a length");
         match &write {
-            Write::Call(record) => drop(self.merge.insert(record.call_id.clone(), number)),
+            Write::Call(record) => {
+                self.merge.insert(record.call_id.clone(), number);
+            }
             // A record must not overtake this: it may say that the call is over.
-            Write::Line { call, .. } | Write::Dtmf { call, .. } => drop(self.merge.remove(call)),
+            Write::Line { call, .. } | Write::Revise { call, .. } | Write::Dtmf { call, .. } => {
+                self.merge.remove(call);
+            }
         }
         self.waiting.push_back(write);
         Pushed::Queued

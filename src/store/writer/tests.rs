@@ -117,6 +117,8 @@ fn line(call: &str, seq: u64) -> Write {
         words: Vec::new(),
         suppressed: None,
         model: String::new(),
+        revision: 0,
+        spool: None,
     };
     Write::Line {
         call: call.parse().unwrap(),
@@ -140,6 +142,7 @@ fn record(call: &str, lines: u64) -> Write {
         legs: Vec::new(),
         channel_states: Vec::new(),
         lines,
+        revisions: 0,
         notes: Vec::new(),
         events: Vec::new(),
         playing: Vec::new(),

@@ -11,13 +11,14 @@ const PACKET: i64 = 320;
 const PER_MS: i64 = 16;
 
 /// Why audio may have no text; nothing else may be told.
-const REASONS: [&str; 9] = [
+const REASONS: [&str; 10] = [
     "net_loss",
     "late",
     "sender_silence",
     "unknown_payload",
     "decode_error",
     "overload_shed",
+    "spooled",
     "recognition_failed",
     "node_crash",
     "discontinuity",
@@ -107,7 +108,7 @@ mod tests {
                 "start": 0, "span": 960, "transcribed": 320, "non_speech": 300, "pending": 20,
                 "gaps": {
                     "net_loss": 320, "late": 0, "sender_silence": 0, "unknown_payload": 0, "decode_error": 0,
-                    "overload_shed": 0, "recognition_failed": 0, "node_crash": 0, "discontinuity": 0,
+                    "overload_shed": 0, "spooled": 0, "recognition_failed": 0, "node_crash": 0, "discontinuity": 0,
                 },
             },
         })

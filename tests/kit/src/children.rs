@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 
 use crate::{Error, Result};
 
@@ -42,9 +42,23 @@ pub fn stop(pid: u32) -> Result<()> {
     send(pid, Signal::STOP)
 }
 
+/// Takes back a (soft) limit on the size of the files that it writes.
+pub fn let_files_grow(pid: u32) -> Result<()> {
+    let unlimited = Rlimit {
+        current: None,
+        maximum: None,
+    };
+    prlimit(Some(process(pid)?), Resource::Fsize, unlimited)
+        .map(drop)
+        .map_err(|errno| Error::io(format!("cannot let files of {pid} grow"))(errno.into()))
+}
+
 fn send(pid: u32, signal: Signal) -> Result<()> {
-    let failed = || Error::Failed(format!("{pid} is no process id"));
-    let number = i32::try_from(pid).ok().and_then(Pid::from_raw);
-    kill_process(number.ok_or_else(failed)?, signal)
+    kill_process(process(pid)?, signal)
         .map_err(|errno| Error::io(format!("cannot signal {pid}"))(errno.into()))
+}
+
+fn process(pid: u32) -> Result<Pid> {
+    let number = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    number.ok_or_else(|| Error::Failed(format!("{pid} is no process id")))
 }

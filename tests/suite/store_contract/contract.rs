@@ -33,6 +33,7 @@ contract!(
     open_calls_are_those_that_a_restart_must_settle,
     a_line_is_kept_once_and_in_order,
     after_a_lost_line_the_call_goes_on,
+    a_line_may_be_revised_and_stays_so,
     a_digit_is_kept_once_and_in_order,
     a_batch_may_be_repeated,
     what_no_store_can_keep_is_refused_and_harms_nothing,
@@ -210,6 +211,45 @@ async fn a_line_is_kept_once_and_in_order(store: &dyn Store) {
     assert_eq!(store.lines(&call, 9).await.unwrap(), lines(9..12));
     assert_eq!(store.lines(&call, 12).await.unwrap(), []);
     assert_eq!(store.lines(&call, u64::MAX).await.unwrap(), []);
+}
+
+async fn a_line_may_be_revised_and_stays_so(store: &dyn Store) {
+    let call = id("1.1");
+    // Line 3 never arrived.
+    let known = [0, 1, 2, 4, 5, 6];
+    for seq in known {
+        store.append_line(&call, &line(seq)).await.unwrap();
+    }
+    let revised = |seq: u64| TranscriptLine {
+        text: format!("what was said in {seq}"),
+        revision: 2,
+        gap: None,
+        ..line(seq)
+    };
+    let revise = |seq: u64| Write::Revise {
+        call: call.clone(),
+        line: revised(seq),
+    };
+    // However often, and though the first word on it is repeated behind it.
+    for _ in 0..2 {
+        for seq in [1, 4, 6] {
+            store.apply(&[revise(seq)]).await.unwrap();
+            store.append_line(&call, &line(seq)).await.unwrap();
+        }
+    }
+    // One that is not there is appended.
+    store.apply(&[revise(7)]).await.unwrap();
+    let expected = [
+        line(0),
+        revised(1),
+        line(2),
+        revised(4),
+        line(5),
+        revised(6),
+        revised(7),
+    ];
+    assert_eq!(store.lines(&call, 0).await.unwrap(), expected);
+    assert_eq!(store.lines(&call, 4).await.unwrap(), expected[3..]);
 }
 
 async fn after_a_lost_line_the_call_goes_on(store: &dyn Store) {

@@ -157,6 +157,7 @@ pub(crate) fn record(call: &str, second: i64, status: CallStatus) -> CallRecord 
             state: "Up".into(),
         }],
         lines: 2,
+        revisions: 3,
         notes: vec!["a note\nof two lines".into()],
         events: vec![CallEvent {
             at_ms: 8,
@@ -192,6 +193,8 @@ pub(crate) fn line(seq: u64) -> TranscriptLine {
             text: "Thanks!".into(),
         }),
         model: "model@0123abcd".into(),
+        revision: u32::from(seq % 7 == 6),
+        spool: (seq % 5 == 3).then_some(seq),
     }
 }
 

@@ -2,11 +2,13 @@
 
 mod drafting;
 mod playing;
+mod recovered;
 
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
+pub(crate) use self::recovered::Recovered;
 use super::Opening;
 use super::capture::left_behind;
 use super::record::{add, leg_record, millis, push_event, push_note};
@@ -75,6 +77,8 @@ pub(crate) struct Entry {
     stints: Vec<Stint>,
     /// Counters of stints that are over.
     base: Vec<LegSnapshot>,
+    /// What became of speech after the media threads had counted it.
+    recovered: Vec<Recovered>,
     /// Why nothing is known of the time between `base` and what follows it.
     between: GapReason,
     /// Set once the call is over; the last lines may still be under way.
@@ -98,6 +102,7 @@ impl Entry {
             legs: Vec::new(),
             channel_states: Vec::new(),
             lines: 0,
+            revisions: 0,
             notes: Vec::new(),
             events: Vec::new(),
             playing: Vec::new(),
@@ -113,6 +118,7 @@ impl Entry {
             dtmf: Vec::new(),
             stints: Vec::new(),
             base: Vec::new(),
+            recovered: Vec::new(),
             between: GapReason::Discontinuity,
             end: None,
         }
@@ -208,6 +214,7 @@ impl Entry {
     fn inherit(&mut self, old: CallRecord, shift_ms: u64) {
         let record = &mut self.record;
         record.capture = record.capture.take().or_else(|| left_behind(&old));
+        record.revisions += old.revisions;
         record.started_at = old.started_at;
         record.answered_at = old.answered_at.or(record.answered_at);
         if record.origin == Origin::Initiated
@@ -460,6 +467,9 @@ impl Entry {
             record.audio = sum.audio;
             record.quality = sum.quality;
             record.findings = sum.findings;
+        }
+        for recovered in &self.recovered {
+            recovered.correct(&mut self.record.legs);
         }
     }
 

@@ -18,14 +18,14 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 
-pub(crate) use self::entry::{Entry, Held, History, Stint};
+pub(crate) use self::entry::{Entry, Held, History, Recovered, Stint};
 use crate::call::{
     CallEvent, CallId, CallStatus, EndReason, GapReason, Leg, Origin, PartialLine, Playback,
     TranscriptLine,
 };
 use crate::play::PlayReport;
 use crate::session::LegSnapshot;
-use crate::store::Write;
+use crate::store::{SpoolId, Write};
 
 /// Ended calls kept at hand, so that they can be read while the store catches up …
 const RECENT: usize = 256;
@@ -270,6 +270,51 @@ impl CallBook {
         } = self;
         if let Some(entry) = live.get(media).and_then(|call| open.get_mut(call)) {
             entry.line(media, line, writes);
+        }
+    }
+
+    /// The line whose audio is at that place on the disk; `None` if the call is not here,
+    /// `Some(None)` if the line is not.
+    pub(crate) fn spooled_line(
+        &self,
+        call: &CallId,
+        id: SpoolId,
+    ) -> Option<Option<TranscriptLine>> {
+        let entry = self.find(call)?;
+        Some(entry.spooled_line(id).cloned())
+    }
+
+    /// A line of a call that is here says more than it did; `false`: the call is not.
+    pub(crate) fn revise(
+        &mut self,
+        call: &CallId,
+        id: SpoolId,
+        line: &TranscriptLine,
+        recovered: &Recovered,
+    ) -> bool {
+        let Self {
+            open,
+            recent,
+            writes,
+            ..
+        } = self;
+        let mut recent = recent.iter_mut();
+        let ended = recent.find(|entry| entry.record.call_id == *call);
+        let Some(entry) = open.get_mut(call).or(ended) else {
+            return false;
+        };
+        entry.revise(id, line.clone(), recovered.clone(), writes);
+        true
+    }
+
+    /// What was to be kept could not be: before its line is told.
+    pub(crate) fn unkept(&mut self, media: &CallId, recovered: Recovered) {
+        if let Some(entry) = self
+            .live
+            .get(media)
+            .and_then(|call| self.open.get_mut(call))
+        {
+            entry.recovered(recovered);
         }
     }
 

@@ -104,6 +104,8 @@ fn line(start_ms: u64) -> TranscriptLine {
         words: Vec::new(),
         suppressed: None,
         model: String::new(),
+        revision: 0,
+        spool: None,
     }
 }
 

@@ -3,17 +3,27 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::{Room, SessionKey};
+use super::{Room, RoomConfig, SessionKey};
 use crate::call::{GapReason, Leg};
 use crate::live::media::{MediaEvent, MediaEventKind};
 use crate::recognition::pool::{Answer, Unrecognised};
 use crate::recognition::{Speaker, Task, Urgency};
-use crate::session::{Input, JobId, LegIndex, Output};
+use crate::session::{Input, JobId, LegIndex, Output, Unheard};
 use crate::speech::Choices;
+use crate::store::SpoolId;
 
 /// Whose a recognition job is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ticket {
+pub enum Ticket {
+    /// A call's on a media thread.
+    Live(LiveTicket),
+    /// Of an utterance that was kept on the disk, by its place there.
+    Spooled(SpoolId),
+}
+
+/// Whose a job of a call on a media thread is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LiveTicket {
     session: SessionKey,
     ask: Ask,
 }
@@ -28,7 +38,10 @@ enum Ask {
 impl Room {
     /// A recognition job was answered.
     pub(in crate::live::media) fn answer(&mut self, now: Instant, answer: Answer<Ticket>) {
-        let Ticket { session, ask } = answer.ticket;
+        let Ticket::Live(LiveTicket { session, ask }) = answer.ticket else {
+            // Those have their answers elsewhere.
+            return;
+        };
         let job = match ask {
             Ask::Job(job) => job,
             Ask::Draft { leg, revision } => {
@@ -41,11 +54,12 @@ impl Room {
                 return self.feed(now, session, input);
             }
         };
-        let result = answer.result.map_err(|error| {
-            tracing::warn!(%error, "an utterance could not be recognised");
-            match error {
-                Unrecognised::TooOld => GapReason::OverloadShed,
-                Unrecognised::Failed(_) | Unrecognised::Replaced => GapReason::RecognitionFailed,
+        let samples = answer.samples;
+        let result = answer.result.map_err(|error| match error {
+            Unrecognised::TooOld => late(&self.config, samples),
+            Unrecognised::Failed(_) | Unrecognised::Replaced => {
+                tracing::warn!(%error, "an utterance could not be recognised");
+                GapReason::RecognitionFailed.into()
             }
         });
         self.feed(now, session, Input::Recognised { job, result });
@@ -73,13 +87,12 @@ impl Room {
                 } => {
                     let room = self.config.number;
                     let task = task(key, room, leg, (samples, choices), Urgency::Final, now);
-                    let ticket = Ticket {
+                    let ticket = Ticket::Live(LiveTicket {
                         session: key,
                         ask: Ask::Job(job),
-                    };
-                    if self.pool.offer(ticket, task, &self.reply).is_err() {
-                        tracing::warn!(%call, "the recognition queue is full; an utterance has no text");
-                        let result = Err(GapReason::OverloadShed);
+                    });
+                    if let Err((_, samples)) = self.pool.offer(ticket, task, &self.reply) {
+                        let result = Err(late(&self.config, samples));
                         resident
                             .session
                             .handle(now, Input::Recognised { job, result });
@@ -94,10 +107,10 @@ impl Room {
                 } => {
                     let room = self.config.number;
                     let task = task(key, room, leg, (samples, choices), Urgency::Partial, now);
-                    let ticket = Ticket {
+                    let ticket = Ticket::Live(LiveTicket {
                         session: key,
                         ask: Ask::Draft { leg, revision },
-                    };
+                    });
                     if self.pool.offer(ticket, task, &self.reply).is_err() {
                         let input = Input::Drafted {
                             leg,
@@ -110,6 +123,7 @@ impl Room {
                 }
                 Output::Partial(partial) => MediaEventKind::Partial(partial),
                 Output::Line(line) => MediaEventKind::Line(line),
+                Output::Deferred(deferred) => MediaEventKind::Deferred(deferred),
                 Output::Event(event) => {
                     let leg = event.leg.as_ref().map_or("", Leg::as_str);
                     tracing::info!(%call, leg, kind = ?event.kind, "{}", event.text);
@@ -133,6 +147,15 @@ impl Room {
             self.residents.reschedule(key);
         }
     }
+}
+
+/// Nobody had time for it.
+fn late(config: &RoomConfig, samples: Vec<i16>) -> Unheard {
+    if config.keeps_late {
+        return Unheard::Late(samples);
+    }
+    tracing::warn!("an utterance has no text: recognition could not keep up");
+    GapReason::OverloadShed.into()
 }
 
 /// What the pool is asked for a leg.

@@ -52,6 +52,7 @@ impl Rig {
         let pool = Pool::start(pool_config(queue), &factory).unwrap();
         let (reply, answers) = bounded(pool.capacity());
         let config = RoomConfig {
+            keeps_late: false,
             session: SessionConfig::default(),
             number: 0,
         };
@@ -167,6 +168,8 @@ pub(in crate::live::media) fn line() -> MediaEventKind {
         words: Vec::new(),
         suppressed: None,
         model: String::new(),
+        revision: 0,
+        spool: None,
     })
 }
 

@@ -191,6 +191,7 @@ impl Taped {
                 MediaEventKind::Closed(legs) => self.legs = Some(legs),
                 MediaEventKind::Stats(_)
                 | MediaEventKind::Partial(_)
+                | MediaEventKind::Deferred(_)
                 | MediaEventKind::Event(_)
                 | MediaEventKind::Digit(_)
                 | MediaEventKind::Played(_)

@@ -6,10 +6,8 @@
 //! before, which leaves 12 bits of loud speech and few of anything quiet. Other
 //! audio is guessed worse and takes more room, at most a 30th more than it had.
 
-use super::FRAME;
-
-/// Samples packed at a time.
-pub(super) const BLOCK: usize = FRAME;
+/// Samples packed at a time: a frame of the detector.
+pub(super) const BLOCK: usize = 256;
 
 /// Samples behind a block that must be there when it is packed, and when it is unpacked.
 pub(super) const AHEAD: usize = 2 * TAPS.len();
@@ -38,6 +36,42 @@ const CHUNK: usize = 2_048;
 
 /// The most that a group of each kind takes: how many bits, and 16 for each.
 const MAX_GROUPS: usize = 1 + 2 * 2 * GROUP;
+
+/// As bytes, which [`unpack`] makes samples of again: blocks, and behind them what is no
+/// whole block, as it is (little endian).
+pub(crate) fn pack(samples: &[i16]) -> Vec<u8> {
+    let mut packed = Packed::default();
+    let mut rest = samples;
+    while let Some(block) = rest.first_chunk() {
+        packed.push(block);
+        rest = &rest[BLOCK..];
+    }
+    let tail = rest.iter().flat_map(|sample| sample.to_le_bytes());
+    packed.chunks.concat().into_iter().chain(tail).collect()
+}
+
+/// What [`pack`] made of that many samples; `None` if there are not as many bytes as they
+/// take. Of bytes that it did not make, some samples or other.
+pub(crate) fn unpack(bytes: &[u8], samples: usize) -> Option<Vec<i16>> {
+    let blocks = samples.saturating_sub(AHEAD) / BLOCK;
+    let tail = samples - blocks * BLOCK;
+    let (blocks_bytes, tail) = bytes.split_at_checked(bytes.len().checked_sub(2 * tail)?)?;
+    // A group takes a byte at the least.
+    let groups = blocks * PAIRS / GROUP;
+    if blocks_bytes.len() < groups {
+        return None;
+    }
+    let tail = tail.as_chunks().0.iter().copied().map(i16::from_le_bytes);
+    let packed = Packed {
+        chunks: vec![blocks_bytes.to_vec()],
+        len: blocks * BLOCK,
+        ..Packed::default()
+    };
+    let mut out = Vec::with_capacity(samples);
+    packed.unpack(tail.clone(), &mut out);
+    out.extend(tail);
+    Some(out)
+}
 
 /// Whole blocks in order.
 #[derive(Debug, Default)]
@@ -287,6 +321,20 @@ mod tests {
         #[test]
         fn whatever_was_packed_comes_out(runs in prop::collection::vec(run(), 1..12)) {
             round_trip(&runs.concat());
+        }
+
+        #[test]
+        fn whatever_was_written_is_read(runs in prop::collection::vec(run(), 0..12)) {
+            let samples = runs.concat();
+            let bytes = pack(&samples);
+            prop_assert_eq!(unpack(&bytes, samples.len()), Some(samples));
+        }
+
+        #[test]
+        fn other_bytes_make_samples_or_nothing(bytes: Vec<u8>, samples in 0..4_096usize) {
+            if let Some(made) = unpack(&bytes, samples) {
+                prop_assert_eq!(made.len(), samples);
+            }
         }
 
         #[test]

@@ -1,0 +1,139 @@
+//! What is in a row: what is to be known of an utterance, as JSON, and its samples, packed
+//! without loss; sealed where there is a key.
+
+use chacha20poly1305::aead::{Aead, Generate, KeyInit, Payload};
+use chacha20poly1305::{Key, XChaCha20Poly1305, XNonce};
+use serde::{Deserialize, Serialize};
+
+use super::Spoolable;
+use crate::call::{CallId, Leg};
+use crate::speech::{Choices, SAMPLE_RATE, packed};
+
+/// Samples beyond which nothing is an utterance: twice Whisper's window.
+const MAX_SAMPLES: usize = SAMPLE_RATE as usize * 60;
+
+/// First byte of a body that anybody can read …
+const PLAIN: u8 = 0;
+/// … and of one that is a nonce and what the key seals.
+const SEALED: u8 = 1;
+
+/// Encrypts what is on the disk: a key of 256 bits.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SpoolKey([u8; 32]);
+
+impl SpoolKey {
+    /// The key of 64 hexadecimal digits.
+    pub fn from_hex(text: &str) -> Option<Self> {
+        let (pairs, []) = text.as_bytes().as_chunks::<2>() else {
+            return None;
+        };
+        let digit = |byte: u8| {
+            char::from(byte)
+                .to_digit(16)
+                .and_then(|n| u8::try_from(n).ok())
+        };
+        let byte = |pair: &[u8; 2]| Some(digit(pair[0])? << 4 | digit(pair[1])?);
+        let bytes: Option<Vec<_>> = pairs.iter().map(byte).collect();
+        Some(Self(bytes?.try_into().ok()?))
+    }
+
+    fn cipher(&self) -> XChaCha20Poly1305 {
+        XChaCha20Poly1305::new(&Key::from(self.0))
+    }
+}
+
+impl std::fmt::Debug for SpoolKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("(hidden)")
+    }
+}
+
+/// Why a row cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Unreadable {
+    #[error("it is encrypted and SPOOL_KEY is not set")]
+    NoKey,
+    #[error("SPOOL_KEY is another than it was encrypted with, or it is damaged")]
+    WrongKey,
+    #[error("it is damaged")]
+    Damaged,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Head {
+    leg: Leg,
+    audio: u64,
+    samples: usize,
+    choices: Choices,
+}
+
+/// The body of a row; `None` where there is no randomness or the head cannot be written.
+pub(super) fn encode(speech: &Spoolable, key: Option<&SpoolKey>) -> Option<Vec<u8>> {
+    let head = Head {
+        leg: speech.leg.clone(),
+        audio: speech.audio,
+        samples: speech.samples.len(),
+        choices: speech.choices.clone(),
+    };
+    let mut plain = serde_json::to_vec(&head).ok()?;
+    // JSON on one line holds no such byte.
+    plain.push(b'\n');
+    plain.extend(packed::pack(&speech.samples));
+    let Some(key) = key else {
+        plain.insert(0, PLAIN);
+        return Some(plain);
+    };
+    let nonce = XNonce::try_generate().ok()?;
+    let sealed = key
+        .cipher()
+        .encrypt(&nonce, of(&plain, &speech.call))
+        .ok()?;
+    let mut body = vec![SEALED];
+    body.extend(nonce);
+    body.extend(sealed);
+    Some(body)
+}
+
+/// What [`encode`] made a body of.
+pub(super) fn decode(
+    call: CallId,
+    body: &[u8],
+    key: Option<&SpoolKey>,
+) -> Result<Spoolable, Unreadable> {
+    let opened;
+    let plain = match body.split_first() {
+        Some((&PLAIN, plain)) => plain,
+        Some((&SEALED, sealed)) => {
+            let key = key.ok_or(Unreadable::NoKey)?;
+            let (nonce, sealed) = sealed
+                .split_first_chunk::<24>()
+                .ok_or(Unreadable::Damaged)?;
+            let nonce = XNonce::from(*nonce);
+            let plain = key.cipher().decrypt(&nonce, of(sealed, &call));
+            opened = plain.map_err(|_| Unreadable::WrongKey)?;
+            &opened
+        }
+        _ => return Err(Unreadable::Damaged),
+    };
+    let mut parts = plain.splitn(2, |&byte| byte == b'\n');
+    let (head, samples) = (parts.next().unwrap_or_default(), parts.next());
+    let head: Head = serde_json::from_slice(head).map_err(|_| Unreadable::Damaged)?;
+    let whole = samples.filter(|_| (1..=MAX_SAMPLES).contains(&head.samples));
+    let samples = whole.and_then(|bytes| packed::unpack(bytes, head.samples));
+    let samples = samples.ok_or(Unreadable::Damaged)?;
+    Ok(Spoolable {
+        call,
+        leg: head.leg,
+        audio: head.audio.min(samples.len() as u64),
+        samples,
+        choices: head.choices,
+    })
+}
+
+/// What is sealed, and with it that it is this call's: a row put in another's place does not open.
+fn of<'a>(bytes: &'a [u8], call: &'a CallId) -> Payload<'a, 'a> {
+    Payload {
+        msg: bytes,
+        aad: call.as_str().as_bytes(),
+    }
+}
