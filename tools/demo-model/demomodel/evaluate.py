@@ -16,6 +16,7 @@ from .corpus import RATE, Corpus
 from .export import load
 from .features import SAMPLES_PER_FRAME, log_mel
 from .model import AUDIO_CONTEXT, Whisper
+from .synth import UNKNOWN_ESPEAK_VOICES
 
 _MOST_TOKENS = 100
 _SPARE_FRAMES = 10  # of context beyond the audio, as the server gives
@@ -38,6 +39,11 @@ class Score:
         self.words += len(said.split())
         self.errors += errors
 
+    def __add__(self, other: "Score") -> "Score":
+        return Score(
+            self.clips + other.clips, self.right + other.right, self.words + other.words, self.errors + other.errors
+        )
+
     def __str__(self) -> str:
         if not self.words:
             return f"{self.clips - self.right} of {self.clips} clips gave text"
@@ -49,15 +55,19 @@ def evaluate(model_path: Path, known: Path, unknown: Path, clips: int) -> dict[s
     """Scores by name of set, over at most `clips` clips of each; then how far the whole context gives other words."""
     model = load(model_path)
     voices, others = Corpus.load(known), Corpus.load(unknown)
+    scores = {}
+    for name, corpus in {"trained voices": voices, "other voices": others}.items():
+        by_voice = _by_voice(model, corpus, clips)
+        scores[name] = sum(by_voice.values(), Score())
+        print(f"{name}: {scores[name]}", flush=True)
+        for voice, score in sorted(by_voice.items()):
+            print(f"    {voice}: {score}", flush=True)
     sets = {
-        "trained voices": _speech(voices, clips),
-        "other voices": _speech(others, clips),
         "3 % of packets lost": _speech(voices, clips, _lossy),
         "noise, 15 dB below": _speech(voices, clips, _noisy),
         "several in a window": _conversations(voices, clips),
         "silence and noise": _silence(min(clips, 100)),
     }
-    scores = {}
     for name, examples in sets.items():
         scores[name] = Score()
         for said, audio in examples:
@@ -101,6 +111,16 @@ def distance(said: list[str], heard: list[str]) -> int:
         for column, other in enumerate(heard, start=1):
             diagonal, row[column] = row[column], min(row[column] + 1, row[column - 1] + 1, diagonal + (word != other))
     return row[-1]
+
+
+def _by_voice(model: Whisper, corpus: Corpus, clips: int) -> dict[str, Score]:
+    """Scores by voice; espeak-ng's many variants of a trained accent count as one."""
+    scores: dict[str, Score] = {}
+    for voice, (said, audio) in zip(corpus.voices, _speech(corpus, clips)):
+        known = voice.removeprefix("espeak:") not in UNKNOWN_ESPEAK_VOICES
+        score = scores.setdefault(voice.partition("+")[0] if known else voice, Score())
+        score.add(said, transcribe(model, audio))
+    return scores
 
 
 def _speech(corpus: Corpus, clips: int, harm=None) -> Iterator[tuple[str, np.ndarray]]:
