@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 use self::walk::{Flaw, Walk};
 
 /// SHA-256 of the bundled demo model.
-const DEMO_SHA256: &str = "efc80708ad92c2070700a14e98f27cdd57229e819cfa6f4f4aed09c8fd2db7f7";
+const DEMO_SHA256: &str = "fbb9855a88a7038c6adb2a432e291f809f832cb96b464a0c5dfc93f6eaf0d993";
 
 /// The demo model is part of the program, so that it runs without any file.
 const DEMO: &[u8] = include_bytes!("../../fixtures/model/asterscribe-demo-q5_0.bin");

@@ -268,7 +268,7 @@ fn a_wrong_hash_and_what_is_no_model_are_refused_and_removed() {
         ..wanted.clone()
     };
     let told = refused(&hashed);
-    assert!(told.contains("SHA-256 efc80708"), "{told}");
+    assert!(told.contains("SHA-256 fbb9855a"), "{told}");
     assert_eq!(names(&wanted), [""; 0]);
     let told = refused(&wanted);
     assert!(told.contains("cut off"), "{told}");
@@ -365,7 +365,7 @@ fn two_at_once_and_a_file_in_the_way_are_refused() {
     };
     fs::write(&other.path, demo()).unwrap();
     let told = fetch(&other).unwrap_err().to_string();
-    assert!(told.contains("SHA-256 is efc80708"), "{told}");
+    assert!(told.contains("SHA-256 is fbb9855a"), "{told}");
 }
 
 #[test]
@@ -417,7 +417,7 @@ fn the_command_line_lists_fetches_and_checks() {
     let (fine, said) = run(&["check", file.to_str().unwrap()]);
     assert!(fine, "{said}");
     for part in [
-        "efc80708ad92",
+        "fbb9855a88a7",
         "demo model",
         "q5_0",
         "English only",

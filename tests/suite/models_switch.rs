@@ -20,8 +20,8 @@ use crate::api_rig::{
     await_lines, get, hang_up, lines,
 };
 
-const DEMO: &str = "asterscribe-demo-q5_0@efc80708";
-const TINY: &str = "ggml-tiny.en.bin@efc80708";
+const DEMO: &str = "asterscribe-demo-q5_0@fbb9855a";
+const TINY: &str = "ggml-tiny.en.bin@fbb9855a";
 
 /// A server with a folder of models.
 struct Rig {

@@ -21,7 +21,7 @@ def _parser() -> argparse.ArgumentParser:
     steps = parser.add_subparsers(required=True)
 
     record = steps.add_parser("record", help="have the voices speak a set, and make a corpus of it")
-    record.add_argument("corpus", type=Path, help="the .npz file to write; recordings go into a folder beside it")
+    record.add_argument("corpus", type=Path, help="the .npz file to write")
     record.add_argument("--espeak", type=int, required=True, help="clips by espeak-ng")
     record.add_argument("--flite", type=int, required=True, help="clips by each flite voice")
     record.add_argument("--festival", type=int, default=0, help="clips by each festival voice")
@@ -31,16 +31,19 @@ def _parser() -> argparse.ArgumentParser:
     record.set_defaults(step=_record)
 
     learn = steps.add_parser("train", help="train, or go on training")
-    learn.add_argument("--corpus", type=Path, required=True)
-    learn.add_argument("--checkpoint", type=Path, required=True, help="written every 500 steps and at the end")
+    learn.add_argument("--corpus", type=Path, required=True, help="a file, or a folder that grows")
+    learn.add_argument("--checkpoint", type=Path, required=True, help="written every minute and at the end")
     learn.add_argument("--resume", type=Path, help="the checkpoint to begin with")
     length = learn.add_mutually_exclusive_group(required=True)
     length.add_argument("--minutes", type=float)
     length.add_argument("--steps", type=int)
     for name, kind in (("rate", float), ("warm-up", int), ("frames-per-batch", int), ("long-share", float),
-                       ("frame-weight", float), ("ctc-weight", float), ("seed", int), ("processes", int)):  # fmt: skip
+                       ("full-share", float), ("frame-weight", float), ("ctc-weight", float), ("look-weight", float),
+                       ("same-weight", float), ("average", float), ("seed", int), ("processes", int),
+                       ("device", str)):  # fmt: skip
         default = getattr(train.Settings, name.replace("-", "_"))
         learn.add_argument(f"--{name}", type=kind, default=default, help=f"default {default}")
+    learn.add_argument("--profile", action="store_true", help="log how long the parts of a step take; slower")
     learn.set_defaults(step=_train)
 
     save = steps.add_parser("export", help="write a model file from a checkpoint")
@@ -64,9 +67,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _record(arguments: argparse.Namespace) -> None:
     counts = synth.Counts(arguments.espeak, arguments.flite, arguments.festival)
-    folder = arguments.corpus.with_suffix("")
-    synth.record(folder, counts, arguments.seed, arguments.workers, arguments.unknown_voices)
-    made = corpus.build(folder, arguments.workers)
+    made = corpus.record(counts, arguments.seed, arguments.workers, arguments.unknown_voices)
     made.save(arguments.corpus)
     print(f"{arguments.corpus}: {len(made)} clips, {len(made.samples) / corpus.RATE / 3600:.2f} h")
 
@@ -77,7 +78,7 @@ def _train(arguments: argparse.Namespace) -> None:
 
 
 def _export(arguments: argparse.Namespace) -> None:
-    state = torch.load(arguments.checkpoint)
+    state = torch.load(arguments.checkpoint, map_location="cpu")
     # The running average of the weights is better than the last of them.
     export.export(state["average"], Shape(**state["shape"]), arguments.model, arguments.type)
     print(f"{arguments.model}: step {state['step']}, {arguments.model.stat().st_size} bytes")

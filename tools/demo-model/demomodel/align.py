@@ -1,18 +1,15 @@
-"""Which phone and which word is spoken when.
+"""Which phone and which word is spoken when, by what the engines tell.
 
-flite tells the durations it would give each phone of a text; scaled to a clip's
-length they serve for every voice. That is rough, and enough: without these
-targets the attention of so small a model never finds the audio.
+flite and festival tell each phone; espeak-ng tells each word, and its phones
+get their share of it as flite would give them. Without these targets the
+attention of so small a model never finds the audio.
 """
 
 import subprocess
+from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
-
-from . import tokens
-from .grammar import WORDS
-from .synth import FLITE_VOICES
 
 PAUSE = "pau"
 # flite's phones; frame target 0 means that nobody speaks.
@@ -20,50 +17,71 @@ PHONES = (
     "aa ae ah ao aw ax ay b ch d dh eh er ey f g hh ih iy jh k l m n ng ow oy p r s sh t th uh uw v w y z"
 ).split()
 PHONE = {name: number for number, name in enumerate(PHONES, start=1)}
+_NEAREST = {"dx": "d", "axr": "er", "el": "l", "em": "m", "en": "n", "nx": "n", "zh": "jh"}  # festival's others
 _VOICE_FOR_OTHERS = "slt"
 
-
-def align(text: str, engine: str, voice: str) -> np.ndarray:
-    """Rows of (start, end, phone, word): times as fractions of the clip, pauses with phone and word 0."""
-    flite_voice = voice if engine == "flite" and voice in FLITE_VOICES else _VOICE_FOR_OTHERS
-    spoken = _without_outer_pauses(_durations(text, flite_voice))
-    begin, length = spoken[0][1], spoken[-1][2] - spoken[0][1]
-    words = iter(_word_of_phones(text.split(), sum(phone != PAUSE for phone, _, _ in spoken)))
-    rows = []
-    for phone, start, end in spoken:
-        targets = (0, 0) if phone == PAUSE else (PHONE[phone], tokens.WORD[next(words)])
-        rows.append(((start - begin) / length, (end - begin) / length, *targets))
-    return np.array(rows, np.float32)
+Phone = tuple[str, float, float]  # name, start, end
 
 
-def _word_of_phones(words: list[str], phones: int) -> list[str]:
-    """The word of each phone. Within a sentence flite may drop or add some; then they are shared out in proportion."""
-    counts = [pronunciation_lengths()[word] for word in words]
-    if sum(counts) == phones:
-        return [word for word, count in zip(words, counts) for _ in range(count)]
-    ends = np.cumsum(counts) / sum(counts) * phones
-    owners = np.minimum(np.searchsorted(ends, np.arange(phones) + 0.5), len(words) - 1)
-    return [words[owner] for owner in owners]
+def rows(words: Sequence[Sequence[Phone]]) -> np.ndarray:
+    """Rows of (start, end, phone, word) in seconds; words by their place in the text, from 1."""
+    return np.array(
+        [
+            (start, end, PHONE[_NEAREST.get(name, name)], number)
+            for number, word in enumerate(words, start=1)
+            for name, start, end in word
+        ],
+        np.float32,
+    )
+
+
+def from_phones(text: str, phones: list[Phone]) -> list[list[Phone]]:
+    """The phones of each word. Within a sentence flite may drop or add some; then they are shared out in proportion."""
+    counts = [len(pronunciation(word)) for word in text.split()]
+    ends = np.round(np.cumsum(counts) / sum(counts) * len(phones)).astype(int)
+    return [phones[start:end] for start, end in zip([0, *ends], ends)]
+
+
+def from_words(text: str, spans: Sequence[tuple[float, float] | None]) -> list[list[Phone]]:
+    """The phones of each word of which only the time is known, or not even that: it shares its forerunner's.
+
+    Nothing if the first has none.
+    """
+    if not spans or not spans[0]:
+        return []
+    words = text.split()
+    found: list[list[Phone]] = []
+    for start, end in _groups(spans):
+        phones = [pronunciation(word) for word in words[start:end]]
+        begin, finish = spans[start]
+        scale = (finish - begin) / sum(part[-1][2] for part in phones)
+        for part in phones:
+            found.append([(name, begin + scale * a, begin + scale * b) for name, a, b in part])
+            begin = found[-1][-1][2]
+    return found
+
+
+def _groups(spans: Sequence) -> list[tuple[int, int]]:
+    """Ranges of words that share a time."""
+    starts = [number for number, span in enumerate(spans) if span]
+    return list(zip(starts, [*starts[1:], len(spans)]))
 
 
 @cache
-def pronunciation_lengths() -> dict[str, int]:
-    """Phones of each word by itself."""
-    return {word: len(_without_outer_pauses(_durations(word, _VOICE_FOR_OTHERS))) for word in WORDS}
+def pronunciation(word: str) -> list[Phone]:
+    """The phones of a word by itself, from 0."""
+    command = ["flite", "-psdur", "-voice", _VOICE_FOR_OTHERS, "-t", word, "-o", "none"]
+    spoken = parse(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    begin = spoken[0][1]
+    return [(name, start - begin, end - begin) for name, start, end in spoken]
 
 
-def _durations(text: str, voice: str) -> list[tuple[str, float, float]]:
-    """(phone, start, end) in seconds as flite would speak it."""
-    command = ["flite", "-psdur", "-voice", voice, "-t", text, "-o", "none"]
-    out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+def parse(durations: str) -> list[Phone]:
+    """What `flite -psdur` prints, without pauses."""
     phones, start = [], 0.0
-    for part in out.split():
+    for part in durations.split():
         name, end = part.rsplit(":", 1)
-        phones.append((name, start, float(end)))
+        if name != PAUSE:
+            phones.append((name, start, float(end)))
         start = float(end)
     return phones
-
-
-def _without_outer_pauses(phones: list) -> list:
-    spoken = [number for number, phone in enumerate(phones) if phone[0] != PAUSE]
-    return phones[spoken[0] : spoken[-1] + 1]

@@ -16,8 +16,9 @@ from .corpus import RATE, Corpus
 from .export import load
 from .features import SAMPLES_PER_FRAME, log_mel
 from .model import AUDIO_CONTEXT, Whisper
+from .synth import UNKNOWN_ESPEAK_VOICES
 
-_MOST_TOKENS = 40
+_MOST_TOKENS = 100
 _SPARE_FRAMES = 10  # of context beyond the audio, as the server gives
 
 
@@ -38,6 +39,11 @@ class Score:
         self.words += len(said.split())
         self.errors += errors
 
+    def __add__(self, other: "Score") -> "Score":
+        return Score(
+            self.clips + other.clips, self.right + other.right, self.words + other.words, self.errors + other.errors
+        )
+
     def __str__(self) -> str:
         if not self.words:
             return f"{self.clips - self.right} of {self.clips} clips gave text"
@@ -46,32 +52,47 @@ class Score:
 
 
 def evaluate(model_path: Path, known: Path, unknown: Path, clips: int) -> dict[str, Score]:
-    """Scores by name of set, over at most `clips` clips of each."""
+    """Scores by name of set, over at most `clips` clips of each; then how far the whole context gives other words."""
     model = load(model_path)
+    voices, others = Corpus.load(known), Corpus.load(unknown)
+    scores = {}
+    for name, corpus in {"trained voices": voices, "other voices": others}.items():
+        by_voice = _by_voice(model, corpus, clips)
+        scores[name] = sum(by_voice.values(), Score())
+        print(f"{name}: {scores[name]}", flush=True)
+        for voice, score in sorted(by_voice.items()):
+            print(f"    {voice}: {score}", flush=True)
     sets = {
-        "trained voices": _speech(Corpus.load(known), clips),
-        "other voices": _speech(Corpus.load(unknown), clips),
-        "3 % of packets lost": _speech(Corpus.load(known), clips, _lossy),
-        "noise, 15 dB below": _speech(Corpus.load(known), clips, _noisy),
+        "3 % of packets lost": _speech(voices, clips, _lossy),
+        "noise, 15 dB below": _speech(voices, clips, _noisy),
+        "several in a window": _conversations(voices, clips),
         "silence and noise": _silence(min(clips, 100)),
     }
-    scores = {}
     for name, examples in sets.items():
         scores[name] = Score()
         for said, audio in examples:
             scores[name].add(said, transcribe(model, audio))
         print(f"{name}: {scores[name]}", flush=True)
+    for name, examples in {
+        "trained voices": _speech(voices, clips),
+        "several in a window": _conversations(voices, clips),
+    }.items():
+        name += ", 30 s of context against fitted"
+        scores[name] = Score()
+        for _, audio in examples:
+            scores[name].add(transcribe(model, audio), transcribe(model, audio, AUDIO_CONTEXT))
+        print(f"{name}: {scores[name]}", flush=True)
     return scores
 
 
 @torch.no_grad()
-def transcribe(model: Whisper, audio: np.ndarray) -> str:
-    """The words of some 16 kHz audio."""
-    frames = min(-(-len(audio) // SAMPLES_PER_FRAME) + _SPARE_FRAMES, AUDIO_CONTEXT)
+def transcribe(model: Whisper, audio: np.ndarray, context: int | None = None) -> str:
+    """The words of some 16 kHz audio; the context is fitted to it unless given."""
+    frames = context or min(-(-len(audio) // SAMPLES_PER_FRAME) + _SPARE_FRAMES, AUDIO_CONTEXT)
     encoded, _ = model.encoder(log_mel(torch.from_numpy(audio)[None], frames))
     text = [tokens.START, tokens.NO_TIMESTAMPS]
     for position in range(_MOST_TOKENS):
-        logits = model.decoder(torch.tensor([text]), encoded)[0, -1]
+        logits = model.decoder(torch.tensor([text]), encoded)[0][0, -1]
         logits[tokens.END + 1 :] = -torch.inf
         if position == 0:
             logits[tokens.END] = -torch.inf
@@ -92,6 +113,16 @@ def distance(said: list[str], heard: list[str]) -> int:
     return row[-1]
 
 
+def _by_voice(model: Whisper, corpus: Corpus, clips: int) -> dict[str, Score]:
+    """Scores by voice; espeak-ng's many variants of a trained accent count as one."""
+    scores: dict[str, Score] = {}
+    for voice, (said, audio) in zip(corpus.voices, _speech(corpus, clips)):
+        known = voice.removeprefix("espeak:") not in UNKNOWN_ESPEAK_VOICES
+        score = scores.setdefault(voice.partition("+")[0] if known else voice, Score())
+        score.add(said, transcribe(model, audio))
+    return scores
+
+
 def _speech(corpus: Corpus, clips: int, harm=None) -> Iterator[tuple[str, np.ndarray]]:
     rng = np.random.default_rng(9)
     for number in range(min(clips, len(corpus))):
@@ -99,6 +130,22 @@ def _speech(corpus: Corpus, clips: int, harm=None) -> Iterator[tuple[str, np.nda
         if harm:
             samples = harm(rng, samples)
         yield corpus.texts[number], _delivered(samples)
+
+
+def _conversations(corpus: Corpus, clips: int) -> Iterator[tuple[str, np.ndarray]]:
+    """Each clip once, two to eight in a window with pauses between, up to 28 s."""
+    rng = np.random.default_rng(9)
+    waiting = list(range(min(clips, len(corpus))))
+    while waiting:
+        texts, parts = [], [np.zeros(RATE // 5)]
+        for _ in range(rng.integers(2, 9)):
+            length = sum(map(len, parts))
+            if not waiting or length + len(corpus.clip(waiting[-1])) > 25 * RATE:
+                break
+            number = waiting.pop()
+            texts.append(corpus.texts[number])
+            parts += [corpus.clip(number) * 0.3, np.zeros(int(RATE * rng.uniform(0.3, 3)))]
+        yield " ".join(texts), _delivered(np.concatenate(parts))
 
 
 def _silence(clips: int) -> Iterator[tuple[str, np.ndarray]]:
@@ -125,4 +172,5 @@ def _noisy(rng: np.random.Generator, samples: np.ndarray) -> np.ndarray:
 
 
 def _delivered(samples: np.ndarray) -> np.ndarray:
-    return telephone.to_16_khz(telephone.mu_law(np.clip(samples, -32767, 32767)))
+    samples = torch.from_numpy(np.clip(samples, -32767, 32767).astype(np.float32))[None]
+    return telephone.to_16_khz(telephone.mu_law(samples))[0].numpy()

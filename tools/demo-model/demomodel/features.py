@@ -1,5 +1,7 @@
 """From samples to the log-mel spectrogram, as whisper.cpp computes it."""
 
+from functools import lru_cache
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -24,17 +26,35 @@ def mel_filters() -> np.ndarray:
     return (np.maximum(0, np.minimum(rising, falling)) * area[:, None]).astype(np.float32)
 
 
-_FILTERS = torch.from_numpy(mel_filters())
-_HANN = torch.hann_window(_WINDOW)
+@lru_cache
+def _constants(device: torch.device) -> tuple[torch.Tensor, ...]:
+    """Cosines and sines under Hann's window, (200, 201) each, and the filters.
+
+    The window's samples 1 to 200 are added to those from its end, or these subtracted; sample 0 weighs nothing.
+    A GPU would have to plan an FFT anew for each size of batch.
+    """
+    half = _WINDOW // 2
+    place = np.arange(1, half + 1)[:, None]
+    hann = 0.5 - 0.5 * np.cos(2 * np.pi / _WINDOW * place)
+    hann[-1] /= 2  # the middle is added to itself
+    angles = 2 * np.pi / _WINDOW * (place * np.arange(half + 1) % _WINDOW)
+    parts = hann * np.cos(angles), hann * np.sin(angles), mel_filters().T
+    return tuple(torch.from_numpy(part.astype(np.float32)).to(device) for part in parts)
+
+
+_FLOOR = -10.0  # log10 of the least power
 
 
 def log_mel(samples: torch.Tensor, frames: int) -> torch.Tensor:
     """(batch, samples) at 16 kHz in ±1 to (batch, 80, 2 x frames); silence is appended up to `frames`."""
-    missing = max(0, frames * SAMPLES_PER_FRAME - samples.shape[1])
-    padded = F.pad(samples, (0, missing + _WINDOW // 2))
+    samples = samples[:, : frames * SAMPLES_PER_FRAME]
+    padded = F.pad(samples, (0, _WINDOW // 2 + _HOP))
     padded = F.pad(padded[:, None], (_WINDOW // 2, 0), mode="reflect")[:, 0]
-    spectrum = torch.stft(padded, _WINDOW, _HOP, window=_HANN, center=False, return_complex=True)
-    power = spectrum.real**2 + spectrum.imag**2
-    mel = torch.log10(torch.clamp(_FILTERS @ power, min=1e-10))
+    cosines, sines, filters = _constants(samples.device)
+    windows = padded.unfold(1, _WINDOW, _HOP)
+    front, back = windows[:, :, 1 : _WINDOW // 2 + 1], windows[:, :, _WINDOW // 2 :].flip(2)
+    power = ((front + back) @ cosines) ** 2 + ((front - back) @ sines) ** 2
+    mel = torch.log10(torch.clamp(power @ filters, min=10**_FLOOR)).transpose(1, 2)[:, :, : 2 * frames]
+    mel = F.pad(mel, (0, 2 * frames - mel.shape[2]), value=_FLOOR)
     mel = torch.maximum(mel, mel.amax((1, 2), keepdim=True) - 8)
-    return ((mel + 4) / 4)[:, :, : 2 * frames]
+    return (mel + 4) / 4

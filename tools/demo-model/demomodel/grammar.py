@@ -65,18 +65,18 @@ def words() -> list[str]:
 
 
 def utterance(rng: random.Random) -> str:
-    """One thing to say: mostly a sentence, else words or digits at random, at most MAX_WORDS long.
+    """One thing to say: mostly a sentence, else digits, a single word or words at random, at most MAX_WORDS long.
 
     Random words keep the decoder from writing sentences that nobody said.
     """
     while True:
         kind = rng.random()
-        if kind < 0.68:
+        if kind < 0.62:
             text = sentence(rng)
-        elif kind < 0.86:
-            text = " ".join(rng.choices(WORDS, k=rng.randint(1, 7)))
-        else:
+        elif kind < 0.82:
             text = digits(rng, 1, 10)
+        else:
+            text = " ".join(rng.choices(WORDS, k=1 if kind < 0.9 else rng.randint(2, 7)))
         if len(text.split()) <= MAX_WORDS:
             return text
 
@@ -87,9 +87,9 @@ def sentence(rng: random.Random) -> str:
 
 
 def digits(rng: random.Random, least: int, most: int) -> str:
-    """A number read digit by digit; a quarter of them with runs of one digit, which are hard to count."""
+    """A number read digit by digit; a third of them with runs of one digit, which are hard to count."""
     length = rng.randint(least, most)
-    runs = (1, 1, 2, 2, 3) if rng.random() < 0.25 else (1,)
+    runs = (1, 1, 2, 2, 3) if rng.random() < 0.33 else (1,)
     drawn: list[str] = []
     while len(drawn) < length:
         drawn += [_draw(_RULES["digit"], rng)] * rng.choice(runs)

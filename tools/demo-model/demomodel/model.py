@@ -37,9 +37,9 @@ class Whisper(nn.Module):
         self._shrink_residual_branches()
 
     def forward(self, mel: torch.Tensor, text: torch.Tensor, padding: int = 0):
-        """Logits of compact tokens, the encoder's output, and its output at the last but one layer."""
+        """Logits of compact tokens, where the decoder looked, and the encoder's output, also at the last but one layer."""
         audio, middle = self.encoder(mel, padding)
-        return self.decoder(text, audio, padding), audio, middle
+        return *self.decoder(text, audio, padding), audio, middle
 
     def _shrink_residual_branches(self):
         scale = 1 / math.sqrt(self.shape.encoder_layers + self.shape.decoder_layers)
@@ -72,7 +72,7 @@ class Encoder(nn.Module):
         x = x + self.positional_embedding[: x.shape[1]]
         middle = x
         for number, block in enumerate(self.blocks):
-            x = block(x, padding=padding)
+            x, _ = block(x, padding=padding)
             if number == len(self.blocks) - 2:
                 middle = x
         return self.ln_post(x), middle
@@ -90,10 +90,14 @@ class Decoder(nn.Module):
         self.ln = nn.LayerNorm(width)
 
     def forward(self, text: torch.Tensor, audio: torch.Tensor, padding: int = 0):
-        x = self.token_embedding[text] + self.positional_embedding[: text.shape[1]]
+        """Logits, and the attention of each layer: (batch, head, token, frame)."""
+        x = F.embedding(text, self.token_embedding) + self.positional_embedding[: text.shape[1]]
+        attentions = []
         for block in self.blocks:
-            x = block(x, audio, padding)
-        return self.ln(x) @ self.token_embedding.T
+            x, attention = block(x, audio, padding)
+            attentions.append(attention)
+        with torch.autocast(x.device.type, enabled=False):
+            return self.ln(x.float()) @ self.token_embedding.T, attentions
 
 
 class Block(nn.Module):
@@ -111,12 +115,14 @@ class Block(nn.Module):
         self.mlp_ln = nn.LayerNorm(width)
 
     def forward(self, x: torch.Tensor, audio: torch.Tensor | None = None, padding: int = 0):
+        attention = None
         if self.crosses:
             x = x + self.attn(self.attn_ln(x), causal=True)
-            x = x + self.cross_attn(self.cross_attn_ln(x), audio, padding)
+            heard, attention = self.cross_attn.listen(self.cross_attn_ln(x), audio, padding)
+            x = x + heard
         else:
             x = x + self.attn(self.attn_ln(x), padding=padding)
-        return x + self.mlp(self.mlp_ln(x))
+        return x + self.mlp(self.mlp_ln(x)), attention
 
 
 class Attention(nn.Module):
@@ -130,22 +136,39 @@ class Attention(nn.Module):
         self.value = nn.Linear(width, width)
         self.out = nn.Linear(width, width)
 
-    def forward(self, x: torch.Tensor, over: torch.Tensor | None = None, padding: int = 0, causal: bool = False):
-        over = x if over is None else over
-        query, key, value = (self._split(part) for part in (self.query(x), self.key(over), self.value(over)))
+    def forward(self, x: torch.Tensor, padding: int = 0, causal: bool = False) -> torch.Tensor:
+        """Within one sequence."""
+        return self._joined(_attend(*self._parts(x, x, padding), causal))
+
+    def listen(self, x: torch.Tensor, audio: torch.Tensor, padding: int = 0):
+        """To the encoder's output; and the weights of it."""
+        query, key, value = self._parts(x, audio, padding)
+        weights = (query @ key.transpose(2, 3) / math.sqrt(query.shape[3])).softmax(3)
+        return self._joined(weights.to(value.dtype) @ value), weights
+
+    def _parts(self, x: torch.Tensor, over: torch.Tensor, padding: int):
+        query, key, value = (
+            part.unflatten(2, (self.heads, -1)).transpose(1, 2)
+            for part in (self.query(x), self.key(over), self.value(over))
+        )
         if padding:
             # Some builds of whisper.cpp attend to zeros appended up to a multiple
             # of 256 frames; a model that has seen them does not mind.
             key, value = F.pad(key, (0, 0, 0, padding)), F.pad(value, (0, 0, 0, padding))
-        scores = query @ key.transpose(2, 3) / math.sqrt(query.shape[3])
-        if causal:
-            ahead = torch.ones(scores.shape[2:], dtype=torch.bool).triu(1)
-            scores = scores.masked_fill(ahead, -math.inf)
-        mixed = scores.softmax(3) @ value
+        return query, key, value
+
+    def _joined(self, mixed: torch.Tensor) -> torch.Tensor:
         return self.out(mixed.transpose(1, 2).flatten(2))
 
-    def _split(self, x: torch.Tensor) -> torch.Tensor:
-        return x.unflatten(2, (self.heads, -1)).transpose(1, 2)
+
+def _attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, causal: bool) -> torch.Tensor:
+    if hasattr(F, "scaled_dot_product_attention"):
+        return F.scaled_dot_product_attention(query, key, value, is_causal=causal)
+    scores = query @ key.transpose(2, 3) / math.sqrt(query.shape[3])
+    if causal:
+        ahead = torch.ones(scores.shape[2:], dtype=torch.bool, device=scores.device).triu(1)
+        scores = scores.masked_fill(ahead, -math.inf)
+    return scores.softmax(3) @ value
 
 
 class Heads(nn.Module):

@@ -19,7 +19,7 @@ const SETUP: Duration = Duration::from_secs(15);
 const LENGTH: Duration = Duration::from_secs(90);
 
 /// Word errors that the demo accepts: the demo model makes some.
-const BOUND: f64 = 0.10;
+const BOUND: f64 = 0.05;
 
 fn main() -> ExitCode {
     match run(&mut io::stdout()) {
