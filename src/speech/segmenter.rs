@@ -6,12 +6,14 @@
 //! exact whatever the network did.
 
 mod held;
+mod level;
 mod packed;
 
 use std::mem;
 use std::time::Duration;
 
 use self::held::Held;
+use self::level::Level;
 use super::detector::{Detector, FRAME};
 use super::{SAMPLES_PER_MS, Utterance};
 
@@ -70,6 +72,7 @@ pub struct Segmenter {
     /// Position on the timeline of the first sample of `held`.
     held_start: u64,
     state: State,
+    level: Level,
     /// Which of the last frames were voiced, newest in bit 0.
     recent: u8,
 }
@@ -109,6 +112,7 @@ impl Segmenter {
             held: Held::new(),
             held_start: 0,
             state: State::Silence,
+            level: Level::new(),
             recent: 0,
         }
     }
@@ -177,13 +181,14 @@ impl Segmenter {
         self.partial.clear();
         self.held.extend(&frame);
         let score = self.detector.score(&frame);
+        let is_audible = self.level.is_audible(energy(&frame));
         match &mut self.state {
-            State::Silence => self.listen(score),
+            State::Silence => self.listen(is_audible && score >= self.limits.enter_score),
             State::Speech {
                 quiet_frames,
                 voiced,
             } => {
-                let is_voiced = score >= self.limits.leave_score;
+                let is_voiced = is_audible && score >= self.limits.leave_score;
                 *quiet_frames = if is_voiced { 0 } else { *quiet_frames + 1 };
                 voiced.push(is_voiced);
                 self.held.pack();
@@ -200,8 +205,7 @@ impl Segmenter {
     }
 
     /// Silence: keeps the pre-roll and watches for an onset.
-    fn listen(&mut self, score: f32) {
-        let voiced = score >= self.limits.enter_score;
+    fn listen(&mut self, voiced: bool) {
         self.recent = ((self.recent << 1) | u8::from(voiced)) & ((1 << ONSET_WINDOW) - 1);
         self.keep_pre_roll();
         if self.recent.count_ones() as usize >= self.limits.onset_frames {
@@ -301,7 +305,7 @@ impl Limits {
             leave_score: config.leave_score,
             onset_frames: config.onset_frames.clamp(1, ONSET_WINDOW),
             pre_roll: samples(config.pre_roll),
-            hang_over_frames: frames(config.hang_over).max(1),
+            hang_over_frames: (samples(config.hang_over) / FRAME).max(1),
             trim: samples(config.post_roll),
             max_samples: samples(config.max_utterance).max(2 * FRAME),
             cut_frames: frames(config.cut_search).max(1),
