@@ -212,6 +212,13 @@ fn each_wrong_value_is_told_with_its_name() {
         ("WHISPER_LANGUAGE", &["english", "EN", "xx", "en-US"]),
         ("STT_WORKERS", &["0", "257"]),
         ("STT_QUEUE", &["0", "100001"]),
+        ("VAD_ENTER_SCORE", &["0", "0.04", "0.96", "NaN", "50 %"]),
+        ("VAD_LEAVE_SCORE", &["-1", "inf", "0.51"]),
+        ("VAD_PRE_ROLL_MS", &["-1", "1001", "0.5"]),
+        ("VAD_HANG_OVER_MS", &["0", "99", "5001", "500ms"]),
+        ("VAD_POST_ROLL_MS", &["-1", "501", "5001"]),
+        ("VAD_MIN_SPEECH_MS", &["0", "15", "2001"]),
+        ("VAD_MAX_UTTERANCE_SECS", &["4", "30"]),
         ("PLAY_MAX_BYTES", &["0", "1023", "1073741825", "10M"]),
         (
             "MAX_CONCURRENT_CALLS",
@@ -464,3 +471,42 @@ fn models_by_path_and_by_name() {
         assert_eq!(wrong(&english_only), ["WHISPER_LANGUAGE"]);
     }
 }
+
+#[test]
+fn the_cut_of_speech_is_settable_within_what_makes_sense() {
+    let preset = load(&[]).unwrap().vad;
+    let config = crate::speech::segmenter::SegmenterConfig::default();
+    assert_eq!(
+        (preset.enter_score, preset.leave_score),
+        (config.enter_score, config.leave_score)
+    );
+    assert_eq!(
+        (preset.pre_roll, preset.hang_over, preset.post_roll),
+        (config.pre_roll, config.hang_over, config.post_roll)
+    );
+    assert_eq!(
+        (preset.min_speech, preset.max_utterance),
+        (config.min_voice, config.max_utterance)
+    );
+
+    let set = [
+        ("VAD_ENTER_SCORE", "0.6"),
+        ("VAD_LEAVE_SCORE", ".6"),
+        ("VAD_PRE_ROLL_MS", "0"),
+        ("VAD_HANG_OVER_MS", "300"),
+        ("VAD_POST_ROLL_MS", "300"),
+        ("VAD_MIN_SPEECH_MS", "160"),
+        ("VAD_MAX_UTTERANCE_SECS", "15"),
+    ];
+    let vad = load(&set).unwrap().vad;
+    assert_eq!((vad.enter_score, vad.leave_score), (0.6, 0.6));
+    assert_eq!(vad.pre_roll, Duration::ZERO);
+    assert_eq!((vad.hang_over, vad.post_roll), (MS_300, MS_300));
+    assert_eq!(vad.min_speech, Duration::from_millis(160));
+    assert_eq!(vad.max_utterance, Duration::from_secs(15));
+
+    assert_eq!(wrong(&[("VAD_HANG_OVER_MS", "200")]), ["VAD_POST_ROLL_MS"]);
+    assert_eq!(wrong(&[("VAD_ENTER_SCORE", "0.3")]), ["VAD_LEAVE_SCORE"]);
+}
+
+const MS_300: Duration = Duration::from_millis(300);
