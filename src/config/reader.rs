@@ -235,6 +235,7 @@ impl<'a> Reader<'a> {
             max_utterance: self.value("VAD_MAX_UTTERANCE_SECS", |text| {
                 parse::number(text, 5..=29).map(Duration::from_secs)
             }),
+            sounds: self.value("VAD_SOUNDS", parse::on_off),
         };
         if vad.leave_score > vad.enter_score {
             self.refuse(

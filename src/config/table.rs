@@ -361,6 +361,13 @@ pub const SETTINGS: &[Setting] = &[
         "An utterance is cut before it gets longer, at the quietest place of its last 4 s. Whisper hears 30 s at once.",
     ),
     plain(
+        SPEECH,
+        "VAD_SOUNDS",
+        preset("on"),
+        "on, off",
+        "Whether ringback, busy and other tones, keys pressed in band and music are kept from recognition, and listed as `sounds` of the leg instead.",
+    ),
+    plain(
         STORE,
         "MAX_CONCURRENT_CALLS",
         preset("100"),

@@ -213,6 +213,8 @@ pub struct VadSettings {
     pub min_speech: Duration,
     /// Length that no utterance exceeds; below Whisper's 30 s.
     pub max_utterance: Duration,
+    /// Whether tones, keys and music are kept from recognition.
+    pub sounds: bool,
 }
 
 /// Calls that are captured without being asked for: those that came in one of these ways.

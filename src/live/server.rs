@@ -315,6 +315,7 @@ fn segmenter_config(vad: &VadSettings) -> SegmenterConfig {
         post_roll: vad.post_roll,
         max_utterance: vad.max_utterance,
         min_voice: vad.min_speech,
+        tell_sounds: vad.sounds,
         ..SegmenterConfig::default()
     }
 }

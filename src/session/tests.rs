@@ -1,6 +1,7 @@
 mod diagnosis;
 mod drafts;
 mod properties;
+mod sounds;
 
 use std::time::{Duration, Instant};
 

@@ -6,6 +6,7 @@ pub mod detector;
 pub mod guard;
 pub mod model;
 pub mod segmenter;
+pub mod sound;
 pub mod whisper;
 mod words;
 

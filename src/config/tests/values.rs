@@ -219,6 +219,7 @@ fn each_wrong_value_is_told_with_its_name() {
         ("VAD_POST_ROLL_MS", &["-1", "501", "5001"]),
         ("VAD_MIN_SPEECH_MS", &["0", "15", "2001"]),
         ("VAD_MAX_UTTERANCE_SECS", &["4", "30"]),
+        ("VAD_SOUNDS", &["yes", "1"]),
         ("PLAY_MAX_BYTES", &["0", "1023", "1073741825", "10M"]),
         (
             "MAX_CONCURRENT_CALLS",
@@ -485,8 +486,8 @@ fn the_cut_of_speech_is_settable_within_what_makes_sense() {
         (config.pre_roll, config.hang_over, config.post_roll)
     );
     assert_eq!(
-        (preset.min_speech, preset.max_utterance),
-        (config.min_voice, config.max_utterance)
+        (preset.min_speech, preset.max_utterance, preset.sounds),
+        (config.min_voice, config.max_utterance, config.tell_sounds)
     );
 
     let set = [

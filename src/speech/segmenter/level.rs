@@ -2,7 +2,7 @@
 //! 7 to 12 frames where a voice ends at once, and in noise not at all. A frame that is no
 //! louder than the line itself is silent, whatever the score says.
 
-use super::super::detector::FRAME;
+use crate::speech::detector::FRAME;
 
 /// Frames of a stretch of which the quietest and the loudest are kept, 0.77 s.
 const STRETCH: u8 = 48;

@@ -243,6 +243,7 @@ impl Entry {
                 audio: old.audio,
                 quality: old.quality,
                 findings: old.findings.clone(),
+                sounds: old.sounds.clone(),
             });
             if !self.record.legs.iter().any(|known| known.leg == old.leg) {
                 self.record.legs.push(old);
@@ -460,6 +461,7 @@ impl Entry {
             record.audio = sum.audio;
             record.quality = sum.quality;
             record.findings = sum.findings;
+            record.sounds = sum.sounds;
         }
     }
 
