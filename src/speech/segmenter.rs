@@ -304,9 +304,8 @@ impl Segmenter {
         let (frames, _) = held[held.len() - count * FRAME..].as_chunks::<FRAME>();
         for (age, frame) in (0..count).rev().zip(frames) {
             let is_voiced = age < ONSET_WINDOW && self.recent >> age & 1 == 1;
-            // Tones begin before the detector hears them.
-            let score = f32::from(u8::from(is_voiced));
-            speech.push(frame, score, is_voiced, true);
+            // Tones begin before the detector hears them. Its scores are gone: none speaks for music.
+            speech.push(frame, 1.0, is_voiced, true);
         }
         speech.quiet_frames = 0;
         speech

@@ -73,7 +73,7 @@ fn a_call_keeps_a_bounded_number_of_sounds_and_counts_the_rest() {
     let key: Vec<u8> = key.map(asterscribe_codecs::g711::encode_ulaw).collect();
     let key: Vec<Vec<u8>> = key.chunks_exact(160).map(<[u8]>::to_vec).collect();
     let once = [key, vec![SILENCE.to_vec(); 290]].concat();
-    send_all(&mut rig, &once.repeat(70));
+    send_all(&mut rig, &vec![once; 70].concat());
     rig.input(Input::Hangup);
     let sounds = &rig.closed.unwrap()[0].sounds;
     assert_eq!(sounds.sounds.len(), crate::call::Sounds::MOST);
