@@ -9,6 +9,7 @@
 mod event;
 mod line;
 mod media;
+mod sound;
 
 use std::fmt;
 use std::str::FromStr;
@@ -21,6 +22,7 @@ pub use self::line::{Doubt, PartialLine, Suppressed, TranscriptLine, Word};
 pub use self::media::{
     AudioAccount, Finding, FindingKind, GapReason, GapTotals, LegStats, MediaQuality, Outcome,
 };
+pub use self::sound::{Sound, SoundKind, Sounds};
 
 /// Why a string is no identifier.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -210,6 +212,9 @@ pub struct LegRecord {
     /// What is, or was, wrong with its media; newest last, bounded.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub findings: Vec<Finding>,
+    /// What was heard of it that is no speech.
+    #[serde(flatten)]
+    pub sounds: Sounds,
 }
 
 /// Everything kept about a call but its text and its digits.

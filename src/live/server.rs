@@ -19,11 +19,12 @@ use super::recording::{Followed, Recording};
 use crate::api::{self, ApiConfig, ApiLimits, ServeLimits};
 use crate::call::{CallId, Origin};
 use crate::clock;
-use crate::config::{Settings, SpoolSettings};
+use crate::config::{Settings, SpoolSettings, VadSettings};
 use crate::recognition::crew::{Program, Recogniser};
 use crate::recognition::pool::Pool;
 use crate::session::{PartialConfig, SessionConfig};
 use crate::speech::model::{Model, ModelError};
+use crate::speech::segmenter::SegmenterConfig;
 use crate::speech::{Choices, TranscribeError};
 use crate::store::{
     RedisStore, Spool, SpoolConfig, SqliteStore, Store, StoreError, StoreWriter, WriterSettings,
@@ -296,7 +297,22 @@ pub fn session_config(settings: &Settings) -> SessionConfig {
     SessionConfig {
         choices: Arc::new(choices),
         partials: settings.partial_results.then(PartialConfig::default),
+        segmenter: segmenter_config(&settings.vad),
         ..SessionConfig::default()
+    }
+}
+
+fn segmenter_config(vad: &VadSettings) -> SegmenterConfig {
+    SegmenterConfig {
+        enter_score: vad.enter_score,
+        leave_score: vad.leave_score,
+        pre_roll: vad.pre_roll,
+        hang_over: vad.hang_over,
+        post_roll: vad.post_roll,
+        max_utterance: vad.max_utterance,
+        min_voice: vad.min_speech,
+        tell_sounds: vad.sounds,
+        ..SegmenterConfig::default()
     }
 }
 

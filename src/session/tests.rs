@@ -2,6 +2,7 @@ mod diagnosis;
 mod drafts;
 mod late;
 mod properties;
+mod sounds;
 
 use std::time::{Duration, Instant};
 

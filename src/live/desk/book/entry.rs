@@ -253,6 +253,7 @@ impl Entry {
                 audio: old.audio,
                 quality: old.quality,
                 findings: old.findings.clone(),
+                sounds: old.sounds.clone(),
             });
             if !self.record.legs.iter().any(|known| known.leg == old.leg) {
                 self.record.legs.push(old);
@@ -478,6 +479,7 @@ impl Entry {
             record.audio = sum.audio;
             record.quality = sum.quality;
             record.findings = sum.findings;
+            record.sounds = sum.sounds;
         }
         for recovered in &self.recovered {
             recovered.correct(&mut self.record.legs);

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use crate::call::{AudioAccount, CallEvent, CallRecord, GapReason, Leg, LegRecord, LegStats};
+use crate::call::{
+    AudioAccount, CallEvent, CallRecord, GapReason, Leg, LegRecord, LegStats, Sounds,
+};
 use crate::session::LegSnapshot;
 
 /// Entries of one call's growing lists; the newest are kept.
@@ -25,6 +27,7 @@ pub(super) fn add(sums: &mut Vec<LegSnapshot>, more: &LegSnapshot, between: GapR
             sum.findings.extend(more.findings.iter().cloned());
             let surplus = sum.findings.len().saturating_sub(MAX_FINDINGS);
             sum.findings.drain(..surplus);
+            sum.sounds.append(&more.sounds);
         }
         None => sums.push(more.clone()),
     }
@@ -44,6 +47,7 @@ pub(super) fn leg_record<'a>(record: &'a mut CallRecord, leg: &Leg) -> &'a mut L
                 audio: AudioAccount::default(),
                 quality: None,
                 findings: Vec::new(),
+                sounds: Sounds::default(),
             });
             record.legs.len() - 1
         });
