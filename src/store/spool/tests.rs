@@ -137,7 +137,7 @@ fn the_file_is_one_process_s_alone() {
     let rig = Rig::new();
     let _spool = rig.open(config());
     let path = rig.folder.path().join("spool.db");
-    let refused = Spool::open(&path, config(), Timestamp::now).unwrap_err();
+    let refused = Spool::open(&path, config(), crate::clock::wall).unwrap_err();
     assert!(refused.to_string().contains("locked"), "{refused}");
 }
 
