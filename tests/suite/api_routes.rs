@@ -87,7 +87,7 @@ fn a_registered_call_is_seen_on_every_route_until_it_is_over() {
     let transcript = get(&server, &format!("/api/call/{id}/transcript?from_seq=3"));
     assert_eq!(
         transcript,
-        json!({"call_id": id, "complete": false, "lines": []})
+        json!({"call_id": id, "complete": false, "revisions": 0, "lines": []})
     );
     assert_eq!(get(&server, "/health")["active_calls"], 1);
     assert_eq!(get(&server, "/api/calls")["calls"][0]["call_id"], id);
