@@ -161,6 +161,8 @@ pub struct LegSnapshot {
     pub quality: Option<MediaQuality>,
     /// What is or was wrong with it.
     pub findings: Vec<Finding>,
+    /// Whisper's code of the language that it is taken to speak, once that was detected.
+    pub language: Option<String>,
 }
 
 impl LegSnapshot {
@@ -172,6 +174,7 @@ impl LegSnapshot {
             audio: AudioAccount::default(),
             quality: None,
             findings: Vec::new(),
+            language: None,
         }
     }
 

@@ -60,16 +60,16 @@ impl Control {
             return;
         };
         variables.left -= 1;
-        match result {
-            // Not set, in some releases.
-            Ok(value) => match variable_in(&value).filter(|text| !text.is_empty()) {
-                Some(text) => variables.found.push((place, Ok(Told(text.to_owned())))),
-                None => {}
-            },
+        let told = match result {
+            // Empty: not set, in some releases.
+            Ok(value) => variable_in(&value)
+                .filter(|text| !text.is_empty())
+                .map(|text| Ok(Told(text.to_owned()))),
             // Not set, in others; or the channel is gone, as its own events will say.
-            Err(failure) if failure.status() == Some(404) => {}
-            Err(failure) => variables.found.push((place, Err(failure.to_string()))),
-        }
+            Err(failure) if failure.status() == Some(404) => None,
+            Err(failure) => Some(Err(failure.to_string())),
+        };
+        variables.found.extend(told.map(|told| (place, told)));
         if variables.left == 0 && !variables.lost {
             self.tell_variables(id);
             self.begin_legs(id, now);
