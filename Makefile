@@ -2,8 +2,11 @@
 
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
+# With numpy and scipy: Debian's own, whatever else comes first in PATH.
+PYTHON ?= /usr/bin/python3
+
 .DEFAULT_GOAL := help
-.PHONY: help build demo demo-asterisk test overload lint bench bench-media bench-speech bench-table bench-speech-table deny fixtures
+.PHONY: help build demo demo-asterisk test overload lint bench bench-media bench-speech bench-table bench-speech-table deny fixtures accuracy
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -65,6 +68,12 @@ bench-speech-table: ## the same, into docs/performance.md
 	cargo build --release --locked -p asterscribe -p asterscribe-testkit
 	tools/bench-table.sh $(TARGET)/release/asterscribe docs/performance.md speech --whisper-cli $(WHISPER_CLI)
 	tools/bench-table.sh $(TARGET)/release/asterscribe docs/performance.md calls
+
+accuracy: ## words wrong by voice, through a real Asterisk, with and without loss, into docs/accuracy.md (6 minutes)
+	@tools/setup.sh accuracy
+	cargo build --release --locked -p asterscribe -p asterscribe-testkit
+	cd tools/demo-model && $(PYTHON) -m demomodel.callers $(abspath $(TARGET))/callers
+	$(TARGET)/release/accuracy $(TARGET)/callers docs/accuracy.md
 
 deny: ## licences, sources, bans and advisories of the dependencies
 	@tools/setup.sh build

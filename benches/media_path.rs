@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 use asterscribe::call::Leg;
 use asterscribe::clock;
 use asterscribe::session::{Input, Output, Session, SessionConfig};
+use asterscribe::speech::detector::{Detector, FRAME};
+use asterscribe::speech::segmenter::{Segmenter, SegmenterConfig};
 use asterscribe_codecs::{AudioDecoder, Concealer, SampleRate};
 use asterscribe_rtp::{Receiver, ReceiverConfig, Verdict};
 use criterion::{Criterion, criterion_group, criterion_main};
@@ -188,5 +190,73 @@ fn concealment(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, to_samples, session, concealment);
+/// 16 kHz of a recorded prompt, as a leg brings it.
+fn spoken() -> Vec<f32> {
+    let wav = include_bytes!("../fixtures/prompts/support-greeting.wav");
+    let mut decoder = AudioDecoder::new();
+    let mut samples = Vec::new();
+    let (pcm, _) = wav[44..].as_chunks::<2>();
+    for packet in pcm.chunks(160) {
+        let payload = packet.iter().map(|bytes| i16::from_le_bytes(*bytes));
+        let payload: Vec<u8> = payload.map(asterscribe_codecs::g711::encode_ulaw).collect();
+        decoder.decode(0, &payload, &mut samples).expect("audio");
+    }
+    samples
+}
+
+/// Ringback of North America.
+fn ringing() -> Vec<f32> {
+    let tone = |hz: f32, n: usize| (std::f32::consts::TAU * hz * n as f32 / 16_000.0).sin() * 0.15;
+    (0..64_000)
+        .map(|n| tone(440.0, n) + tone(480.0, n))
+        .collect()
+}
+
+/// What the detector costs, what the segmenter costs with it, and what it costs to tell other
+/// sounds from speech: 20 ms.
+fn segmentation(c: &mut Criterion) {
+    let mut group = c.benchmark_group("20 ms of 16 kHz samples: segmentation");
+    let spoken = spoken();
+    let mut detector = Detector::new();
+    let frames: Vec<[i16; FRAME]> = spoken
+        .as_chunks::<FRAME>()
+        .0
+        .iter()
+        .map(|frame| frame.map(|sample| (sample * 32_767.0) as i16))
+        .collect();
+    // 20 ms are 1.25 frames: four packets have five.
+    let mut next = frames.iter().cycle();
+    group.bench_function("detector alone, five frames of four packets", |b| {
+        b.iter(|| {
+            for frame in next.by_ref().take(5) {
+                black_box(detector.score(black_box(frame)));
+            }
+        });
+    });
+    for (name, samples, tell_sounds) in [
+        ("speech, other sounds not told", &spoken, false),
+        ("speech, other sounds told", &spoken, true),
+        ("ringback, not told", &ringing(), false),
+        ("ringback, told", &ringing(), true),
+    ] {
+        let config = SegmenterConfig {
+            tell_sounds,
+            ..SegmenterConfig::default()
+        };
+        let mut segmenter = Segmenter::new(&config);
+        let mut packets = samples.chunks_exact(320).cycle();
+        let mut done = Vec::new();
+        group.bench_function(name, |b| {
+            b.iter(|| {
+                let packet = packets.next().expect("there is no end");
+                segmenter.push(black_box(packet), &mut done);
+                black_box(segmenter.take_sounds());
+                done.clear();
+            });
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, to_samples, session, concealment, segmentation);
 criterion_main!(benches);

@@ -2,11 +2,12 @@
 # Makes sure that what a task needs is on this machine, and installs what is
 # missing with apt-get (Debian 12 and 13, Ubuntu 22.04 and 24.04).
 #
-#   tools/setup.sh [build|test|fixtures|bench|ci]
+#   tools/setup.sh [build|test|fixtures|accuracy|bench|ci]
 #
 #   build     compilers, cmake and libopus for the server (the default)
 #   test      build + what the tests start: Redis, a private Asterisk
 #   fixtures  test + a speech synthesiser, to record the captures again
+#   accuracy  test + the voices that the demo model is judged by
 #   bench     build + what the server is compared with: Python, GStreamer, whisper.cpp's program
 #   ci        test + rustfmt and clippy
 #
@@ -21,9 +22,10 @@ main() {
         build) need_build ;;
         test) need_build; need_test ;;
         fixtures) need_build; need_test; need_fixtures ;;
+        accuracy) need_build; need_test; need_voices ;;
         bench) need_build; need_bench ;;
         ci) need_build; need_test ;;
-        *) die "unknown set '$1'; choose build, test, fixtures, bench or ci" ;;
+        *) die "unknown set '$1'; choose build, test, fixtures, accuracy, bench or ci" ;;
     esac
     if [ "${#missing[@]}" -gt 0 ]; then
         install_packages "${missing[@]}"
@@ -57,6 +59,18 @@ need_test() {
 need_fixtures() {
     need_command espeak-ng espeak-ng
     need_command sox sox
+}
+
+need_voices() {
+    need_command espeak-ng espeak-ng
+    need_command flite flite
+    need_command festival festival
+    need_file /usr/share/festival/voices/english/kal_diphone festvox-kallpc16k
+    need_file /usr/share/festival/voices/english/ked_diphone festvox-kdlpc16k
+    need_file /usr/share/festival/voices/us/cmu_us_slt_arctic_hts festvox-us-slt-hts
+    need_file /usr/bin/python3 python3
+    need_file /usr/lib/python3/dist-packages/numpy python3-numpy
+    need_file /usr/lib/python3/dist-packages/scipy python3-scipy
 }
 
 need_bench() {

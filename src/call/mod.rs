@@ -10,6 +10,7 @@ mod choices;
 mod event;
 mod line;
 mod media;
+mod sound;
 
 use std::fmt;
 use std::str::FromStr;
@@ -25,6 +26,7 @@ pub use self::line::{Doubt, PartialLine, Suppressed, Task, TranscriptLine, Word}
 pub use self::media::{
     AudioAccount, Finding, FindingKind, GapReason, GapTotals, LegStats, MediaQuality, Outcome,
 };
+pub use self::sound::{Sound, SoundKind, Sounds};
 
 /// Why a string is no identifier.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -217,6 +219,9 @@ pub struct LegRecord {
     /// Whisper's code of the language that it is taken to speak, once that was detected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub language: Option<String>,
+    /// What was heard of it that is no speech.
+    #[serde(flatten)]
+    pub sounds: Sounds,
 }
 
 /// Everything kept about a call but its text and its digits.

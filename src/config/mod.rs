@@ -29,7 +29,7 @@ pub use self::source::{Layer, Source};
 pub use self::table::{Preset, SETTINGS, Setting, settings_markdown};
 pub use self::types::{
     Advertise, CaptureRule, CorsOrigins, EndpointTemplate, LogFormat, ModelChoice, PortRange,
-    RtpMode, Secret,
+    RtpMode, Secret, VadSettings,
 };
 pub use crate::call::Language;
 
@@ -77,6 +77,8 @@ pub struct Settings {
     pub stt_program: Option<Vec<String>>,
     /// Whether transcripts show sentences that are still being spoken.
     pub partial_results: bool,
+    /// How speech is told from the rest, and where it is cut.
+    pub vad: VadSettings,
     /// Calls that may be open at the same time.
     pub max_concurrent_calls: usize,
     /// A registered call from which no RTP comes for this long is over.
@@ -232,6 +234,7 @@ impl Settings {
             stt_queue: reader.value("STT_QUEUE", |text| parse::number(text, 1..=100_000)),
             stt_program: reader.optional("STT_PROGRAM", parse::words),
             partial_results: reader.value("PARTIAL_RESULTS", parse::on_off),
+            vad: reader.vad(),
             max_concurrent_calls: reader.value("MAX_CONCURRENT_CALLS", |text| {
                 parse::number(text, 1..=100_000)
             }),

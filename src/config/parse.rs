@@ -32,6 +32,15 @@ where
     }
 }
 
+/// A score of the voice detector, short of never and always.
+pub(super) fn score(text: &str) -> Parsed<f32> {
+    let score: f32 = number(text, 0.05..=0.95)?;
+    if score.is_nan() {
+        return Err("not such a number".to_owned());
+    }
+    Ok(score)
+}
+
 pub(super) fn bind_address(text: &str) -> Parsed<SocketAddr> {
     let address: SocketAddr = text.parse().map_err(|_| "not IP:PORT".to_owned())?;
     if address.ip().is_multicast() {

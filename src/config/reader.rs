@@ -3,13 +3,15 @@
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::parse;
 use super::problem::{Problem, SettingsError, shown};
 use super::source::Source;
 use super::table::{self, Preset, Setting};
-use super::types::{CorsOrigins, ModelChoice, PortRange, Secret};
+use super::types::{CorsOrigins, ModelChoice, PortRange, Secret, VadSettings};
 use super::{AriSettings, CaptureSettings, Settings, SpoolSettings};
 use crate::call::Language;
 use crate::capture;
@@ -233,6 +235,37 @@ impl<'a> Reader<'a> {
             max_bytes,
             total_bytes,
         })
+    }
+
+    pub(super) fn vad(&mut self) -> VadSettings {
+        let millis = |range: RangeInclusive<u64>| {
+            move |text: &str| parse::number(text, range.clone()).map(Duration::from_millis)
+        };
+        let vad = VadSettings {
+            enter_score: self.value("VAD_ENTER_SCORE", parse::score),
+            leave_score: self.value("VAD_LEAVE_SCORE", parse::score),
+            pre_roll: self.value("VAD_PRE_ROLL_MS", millis(0..=1_000)),
+            hang_over: self.value("VAD_HANG_OVER_MS", millis(100..=5_000)),
+            post_roll: self.value("VAD_POST_ROLL_MS", millis(0..=5_000)),
+            min_speech: self.value("VAD_MIN_SPEECH_MS", millis(16..=2_000)),
+            max_utterance: self.value("VAD_MAX_UTTERANCE_SECS", |text| {
+                parse::number(text, 5..=29).map(Duration::from_secs)
+            }),
+            sounds: self.value("VAD_SOUNDS", parse::on_off),
+        };
+        if vad.leave_score > vad.enter_score {
+            self.refuse(
+                "VAD_LEAVE_SCORE",
+                "above VAD_ENTER_SCORE: what begins an utterance would end it",
+            );
+        }
+        if vad.post_roll > vad.hang_over {
+            self.refuse(
+                "VAD_POST_ROLL_MS",
+                "more than VAD_HANG_OVER_MS, of which it is a part",
+            );
+        }
+        vad
     }
 
     /// The stronger source wins; within one source a path wins over a size.

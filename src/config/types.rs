@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::parse;
 use crate::call::{Language, Origin};
@@ -174,6 +175,27 @@ impl ModelChoice {
             Self::File { path } | Self::Named { path, .. } => Some(path),
         }
     }
+}
+
+/// How speech is told from the rest, and where it is cut: see the settings `VAD_…`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct VadSettings {
+    /// Score from which a frame counts as voice while silent, 0.05 to 0.95.
+    pub enter_score: f32,
+    /// Score below which it counts as silence while speaking; not above the other.
+    pub leave_score: f32,
+    /// What is kept from before the voice.
+    pub pre_roll: Duration,
+    /// Silence that ends an utterance.
+    pub hang_over: Duration,
+    /// How much of it stays in the utterance; not above the whole.
+    pub post_roll: Duration,
+    /// Voice that an utterance must hold.
+    pub min_speech: Duration,
+    /// Length that no utterance exceeds; below Whisper's 30 s.
+    pub max_utterance: Duration,
+    /// Whether tones, keys and music are kept from recognition.
+    pub sounds: bool,
 }
 
 /// Calls that are captured without being asked for: those that came in one of these ways.

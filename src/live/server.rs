@@ -19,12 +19,13 @@ use super::recording::{Followed, Recording};
 use crate::api::{self, ApiConfig, ApiLimits, ServeLimits};
 use crate::call::{CallChoices, CallId, Origin};
 use crate::clock;
-use crate::config::{Settings, SpoolSettings};
+use crate::config::{Settings, SpoolSettings, VadSettings};
 use crate::recognition::crew::{Program, Recogniser};
 use crate::recognition::pool::Pool;
 use crate::session::{Manner, SessionConfig};
 use crate::speech::TranscribeError;
 use crate::speech::model::{Model, ModelError};
+use crate::speech::segmenter::SegmenterConfig;
 use crate::store::{
     RedisStore, Spool, SpoolConfig, SqliteStore, Store, StoreError, StoreWriter, WriterSettings,
 };
@@ -293,6 +294,7 @@ pub fn session_config(settings: &Settings) -> SessionConfig {
     SessionConfig {
         choices,
         partials,
+        segmenter: segmenter_config(&settings.vad),
         ..SessionConfig::default()
     }
 }
@@ -301,6 +303,20 @@ fn defaults(settings: &Settings) -> Defaults {
     Defaults {
         language: settings.language,
         partials: settings.partial_results,
+    }
+}
+
+fn segmenter_config(vad: &VadSettings) -> SegmenterConfig {
+    SegmenterConfig {
+        enter_score: vad.enter_score,
+        leave_score: vad.leave_score,
+        pre_roll: vad.pre_roll,
+        hang_over: vad.hang_over,
+        post_roll: vad.post_roll,
+        max_utterance: vad.max_utterance,
+        min_voice: vad.min_speech,
+        tell_sounds: vad.sounds,
+        ..SegmenterConfig::default()
     }
 }
 

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::capture::Capture;
 use super::flows::Flows;
 use crate::call::{
-    AudioAccount, CallId, DtmfDigit, Finding, GapReason, Leg, LegStats, MediaQuality,
+    AudioAccount, CallId, DtmfDigit, Finding, GapReason, Leg, LegStats, MediaQuality, Sounds,
     TranscriptLine,
 };
 use crate::session::LegSnapshot;
@@ -72,6 +72,9 @@ pub struct FlowReport {
     /// What was wrong with it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub findings: Vec<Finding>,
+    /// What was heard of it that is no speech.
+    #[serde(flatten)]
+    pub sounds: Sounds,
 }
 
 impl Report {
@@ -103,6 +106,7 @@ impl Report {
                     audio: AudioAccount::default(),
                     quality: None,
                     findings: Vec::new(),
+                    sounds: Sounds::default(),
                 })
                 .collect(),
             dtmf: Vec::new(),
@@ -119,6 +123,8 @@ impl Report {
                 flow.audio.start += start_ms * SAMPLES_PER_MS;
             }
             flow.quality = leg.quality;
+            flow.sounds = leg.sounds;
+            flow.sounds.shift(start_ms);
             flow.findings = leg.findings;
             for finding in &mut flow.findings {
                 finding.since_ms += start_ms;
@@ -166,6 +172,15 @@ impl Report {
                     clock(finding.since_ms),
                     finding.evidence,
                     finding.fix,
+                );
+            }
+            for sound in &flow.sounds.sounds {
+                let _infallible = writeln!(
+                    text,
+                    "  {} [{} - {}]",
+                    sound.kind.name(),
+                    clock(sound.start_ms),
+                    clock(sound.end_ms),
                 );
             }
         }

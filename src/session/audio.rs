@@ -10,13 +10,16 @@ use super::doctor::{Doctor, Heard as Examined};
 use super::ledger::Ledger;
 use super::timeline::{Placement, Timeline, to_samples};
 use super::{Depth, SessionConfig, sum};
-use crate::call::GapReason;
-use crate::speech::segmenter::Segmenter;
+use crate::call::{GapReason, Sound, Sounds};
+use crate::speech::segmenter::{Segmenter, SoundSpan};
 use crate::speech::{SAMPLE_RATE, SAMPLES_PER_MS, Utterance};
 
 /// Breaks up to this long are filled, so that a word with a lost packet in it
 /// stays one word; longer ones end the utterance.
 const MAX_FILL: Duration = Duration::from_millis(400);
+
+/// Longest pause within a sound that comes and goes: that of ringback is up to 5 s (ITU-T E.180).
+const SAME_SOUND: Duration = Duration::from_millis(5_200);
 
 /// Room for samples that a leg keeps between packets, 20 ms: a filled break
 /// needs twenty times that, but only once in a while.
@@ -30,6 +33,10 @@ pub(super) struct Audio {
     pub(super) missing: Missing,
     pub(super) done: Vec<Spoken>,
     pub(super) doctor: Doctor,
+    pub(super) sounds: Sounds,
+    /// Where the last of them ended, and where the last utterance began.
+    sounded: u64,
+    spoke: u64,
     depth: Depth,
     timeline: Timeline,
     decoder: AudioDecoder,
@@ -97,6 +104,9 @@ impl Audio {
             missing: Missing::default(),
             done: Vec::new(),
             doctor: Doctor::new(opened),
+            sounds: Sounds::default(),
+            sounded: 0,
+            spoke: 0,
             depth: config.depth,
             timeline: Timeline::default(),
             decoder: AudioDecoder::new(),
@@ -139,6 +149,11 @@ impl Audio {
     /// Where the open utterance begins, and how many samples it has.
     pub(super) fn speaking(&self) -> Option<(u64, u64)> {
         self.segmenter.speaking()
+    }
+
+    /// Whether it may turn out to be no speech.
+    pub(super) fn is_doubtful(&self) -> bool {
+        self.segmenter.is_doubtful()
     }
 
     /// Its samples so far.
@@ -332,11 +347,39 @@ impl Audio {
 
     /// Books what the segmenter has decided.
     fn note(&mut self, ended: Vec<Utterance>) {
+        for span in self.segmenter.take_sounds() {
+            let spoken = ended.iter().map(|utterance| utterance.start);
+            let spoken = spoken.take_while(|start| *start < span.start).last();
+            self.note_sound(span, spoken);
+        }
+        if let Some(last) = ended.last() {
+            self.spoke = last.start;
+        }
         for utterance in ended {
             let audio = self.ledger.utterance(utterance.start, utterance.end());
             self.done.push(Spoken { utterance, audio });
         }
         self.ledger.silence_until(self.segmenter.undecided());
+    }
+}
+
+impl Audio {
+    /// Books a sound before which an utterance began at `spoken`. One that comes again, with
+    /// nothing said in between, is one: a telephone rings every 6 s.
+    fn note_sound(&mut self, span: SoundSpan, spoken: Option<u64>) {
+        let ms = |position| (self.origin() + position) / SAMPLES_PER_MS;
+        let (start_ms, end_ms) = (ms(span.start), ms(span.end));
+        let is_near = span.start <= self.sounded + to_samples(SAME_SOUND);
+        let is_silent = spoken.unwrap_or(self.spoke) <= self.sounded;
+        self.sounded = span.end;
+        match self.sounds.sounds.last_mut() {
+            Some(last) if last.kind == span.kind && is_near && is_silent => last.end_ms = end_ms,
+            _ => self.sounds.push(Sound {
+                kind: span.kind,
+                start_ms,
+                end_ms,
+            }),
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::JobId;
 use crate::call::{
     AudioAccount, CallEvent, DtmfDigit, Finding, GapReason, Leg, LegStats, MediaQuality,
-    PartialLine, TranscriptLine,
+    PartialLine, Sounds, TranscriptLine,
 };
 use crate::speech::{Choices, Recognition, SAMPLES_PER_MS};
 
@@ -163,6 +163,8 @@ pub struct LegSnapshot {
     pub findings: Vec<Finding>,
     /// Whisper's code of the language that it is taken to speak, once that was detected.
     pub language: Option<String>,
+    /// What was heard of it that is no speech.
+    pub sounds: Sounds,
 }
 
 impl LegSnapshot {
@@ -175,12 +177,14 @@ impl LegSnapshot {
             quality: None,
             findings: Vec::new(),
             language: None,
+            sounds: Sounds::default(),
         }
     }
 
     /// Its times, as of a call clock that began so much earlier.
     pub fn shift(&mut self, ms: u64) {
         self.audio.start += ms * SAMPLES_PER_MS;
+        self.sounds.shift(ms);
         for finding in &mut self.findings {
             finding.since_ms += ms;
             finding.until_ms = finding.until_ms.map(|until| until + ms);

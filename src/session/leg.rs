@@ -160,6 +160,11 @@ impl LegMedia {
         self.stream.audio.speaking()
     }
 
+    /// Whether that may turn out to be no speech.
+    pub(super) fn is_doubtful(&self) -> bool {
+        self.stream.audio.is_doubtful()
+    }
+
     /// The samples of that utterance so far.
     pub(super) fn so_far(&self) -> Vec<i16> {
         self.stream.audio.so_far()
@@ -200,6 +205,7 @@ impl LegMedia {
             audio: self.stream.audio.ledger.account(),
             quality: self.stream.quality(self.receiver.jitter()),
             findings: self.stream.audio.doctor.findings().to_vec(),
+            sounds: self.stream.audio.sounds.clone(),
             ..LegSnapshot::new(self.leg.clone())
         }
     }

@@ -3,6 +3,7 @@ mod drafts;
 mod language;
 mod late;
 mod properties;
+mod sounds;
 
 use std::time::{Duration, Instant};
 

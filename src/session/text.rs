@@ -78,7 +78,7 @@ impl Session {
         if is_stale {
             self.outputs.push_back(Output::Partial(nothing_of(leg)));
         }
-        let Some((start, length)) = speaking else {
+        let Some((start, length)) = speaking.filter(|_| !leg.is_doubtful()) else {
             return;
         };
         if let Some(revision) = draft.ask(config, start, length) {

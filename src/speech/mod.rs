@@ -7,6 +7,7 @@ pub mod guard;
 pub mod model;
 pub(crate) mod packed;
 pub mod segmenter;
+pub mod sound;
 pub mod whisper;
 mod words;
 

@@ -6,13 +6,19 @@
 //! exact whatever the network did.
 
 mod held;
+mod level;
+mod part;
 
 use std::mem;
 use std::time::Duration;
 
 use self::held::Held;
+use self::level::Level;
+use self::part::{Frame, Rule};
 use super::detector::{Detector, FRAME};
+use super::sound::{Mark, Sounds};
 use super::{SAMPLES_PER_MS, Utterance};
+use crate::call::SoundKind;
 
 /// How speech is told from the rest and where it is cut.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,6 +42,10 @@ pub struct SegmenterConfig {
     pub cut_search: Duration,
     /// Voice that an utterance must hold to be one.
     pub min_voice: Duration,
+    /// Whether what is no louder than the line itself is silence.
+    pub noise_gate: bool,
+    /// Whether tones, keys and music are told from speech.
+    pub tell_sounds: bool,
 }
 
 /// Frames looked back on for the onset, 96 ms.
@@ -53,6 +63,8 @@ impl Default for SegmenterConfig {
             max_utterance: Duration::from_secs(28),
             cut_search: Duration::from_secs(4),
             min_voice: Duration::from_millis(80),
+            noise_gate: true,
+            tell_sounds: true,
         }
     }
 }
@@ -69,19 +81,44 @@ pub struct Segmenter {
     /// Position on the timeline of the first sample of `held`.
     held_start: u64,
     state: State,
+    level: Level,
     /// Which of the last frames were voiced, newest in bit 0.
     recent: u8,
+    /// How far the last utterance's end was music.
+    music: f32,
+    /// Since they were last taken.
+    spans: Vec<SoundSpan>,
+}
+
+/// A stretch of the timeline that the detector took for speech and that is something else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SoundSpan {
+    /// What.
+    pub kind: SoundKind,
+    /// Position of its first sample on the leg's timeline.
+    pub start: u64,
+    /// Position one past its last sample.
+    pub end: u64,
 }
 
 #[derive(Debug)]
 enum State {
     Silence,
-    Speech {
-        /// Frames since the last voiced one.
-        quiet_frames: usize,
-        /// Whether the whole frames in `held` are voiced.
-        voiced: Vec<bool>,
-    },
+    Speech(Box<Speech>),
+}
+
+/// An open utterance.
+#[derive(Debug)]
+struct Speech {
+    /// Frames since the last voiced one.
+    quiet_frames: usize,
+    /// The whole frames in `held`.
+    frames: Vec<Frame>,
+    /// Frames of the utterance that are held no longer, having been cut off.
+    gone: u64,
+    /// Of `frames`, those up to the last that is another sound.
+    sound: usize,
+    sounds: Option<Sounds>,
 }
 
 /// The configuration in frames and samples.
@@ -95,7 +132,9 @@ struct Limits {
     trim: usize,
     max_samples: usize,
     cut_frames: usize,
-    min_voiced_frames: usize,
+    noise_gate: bool,
+    tell_sounds: bool,
+    rule: Rule,
 }
 
 impl Segmenter {
@@ -108,7 +147,10 @@ impl Segmenter {
             held: Held::new(),
             held_start: 0,
             state: State::Silence,
+            level: Level::new(),
             recent: 0,
+            music: 0.0,
+            spans: Vec::new(),
         }
     }
 
@@ -127,15 +169,46 @@ impl Segmenter {
         matches!(self.state, State::Speech { .. })
     }
 
-    /// Where the open utterance begins, and how many samples it has.
+    /// Where the speech begins that is open, and how many samples of it there are: the
+    /// utterance, or what follows the last other sound in it, if there is a voice in that.
     pub fn speaking(&self) -> Option<(u64, u64)> {
-        self.is_speaking()
-            .then(|| (self.held_start, self.held.len() as u64))
+        let State::Speech(speech) = &self.state else {
+            return None;
+        };
+        let skipped = match speech.sound {
+            0 => 0,
+            sound if speech.frames[sound..].contains(&Frame::Voice) => {
+                self.held.len() - (speech.frames.len() - sound) * FRAME
+            }
+            _ => return None,
+        };
+        Some((
+            self.held_start + skipped as u64,
+            (self.held.len() - skipped) as u64,
+        ))
     }
 
-    /// What is held: of an open utterance, its samples so far.
+    /// Whether what is open may turn out to be no speech.
+    pub fn is_doubtful(&self) -> bool {
+        let State::Speech(speech) = &self.state else {
+            return false;
+        };
+        speech.sounds.as_ref().is_some_and(Sounds::may_last)
+    }
+
+    /// The samples of the speech that is open.
     pub fn so_far(&self) -> Vec<i16> {
-        self.held.to_vec()
+        let mut samples = self.held.to_vec();
+        if let Some((start, _)) = self.speaking() {
+            // No more than what is held.
+            samples.drain(..(start - self.held_start) as usize);
+        }
+        samples
+    }
+
+    /// What was taken for speech and was something else, since this was last asked.
+    pub fn take_sounds(&mut self) -> Vec<SoundSpan> {
+        mem::take(&mut self.spans)
     }
 
     /// Takes samples in -1.0..=1.0 (others are clamped) and appends the
@@ -176,20 +249,16 @@ impl Segmenter {
         self.partial.clear();
         self.held.extend(&frame);
         let score = self.detector.score(&frame);
+        let is_audible = self.level.is_audible(energy(&frame)) || !self.limits.noise_gate;
         match &mut self.state {
-            State::Silence => self.listen(score),
-            State::Speech {
-                quiet_frames,
-                voiced,
-            } => {
-                let is_voiced = score >= self.limits.leave_score;
-                *quiet_frames = if is_voiced { 0 } else { *quiet_frames + 1 };
-                voiced.push(is_voiced);
+            State::Silence => self.listen(is_audible && score >= self.limits.enter_score),
+            State::Speech(speech) => {
+                speech.take(&frame, score, self.limits.leave_score, is_audible);
                 self.held.pack();
                 let is_full = self.held.len() + FRAME > self.limits.max_samples;
                 // No better place for a cut than the pause it is in.
-                let pauses = is_full && *quiet_frames >= ONSET_WINDOW;
-                if pauses || *quiet_frames >= self.limits.hang_over_frames {
+                let pauses = is_full && speech.quiet_frames >= ONSET_WINDOW;
+                if pauses || speech.quiet_frames >= self.limits.hang_over_frames {
                     self.close(done);
                 } else if is_full {
                     self.cut(done);
@@ -199,15 +268,11 @@ impl Segmenter {
     }
 
     /// Silence: keeps the pre-roll and watches for an onset.
-    fn listen(&mut self, score: f32) {
-        let voiced = score >= self.limits.enter_score;
+    fn listen(&mut self, voiced: bool) {
         self.recent = ((self.recent << 1) | u8::from(voiced)) & ((1 << ONSET_WINDOW) - 1);
         self.keep_pre_roll();
         if self.recent.count_ones() as usize >= self.limits.onset_frames {
-            self.state = State::Speech {
-                quiet_frames: 0,
-                voiced: self.voiced_of_held(),
-            };
+            self.state = State::Speech(Box::new(self.begin()));
             self.recent = 0;
         }
     }
@@ -224,28 +289,43 @@ impl Segmenter {
         self.held.compact(keep + FRAME);
     }
 
-    /// The whole frames held at an onset; `recent` says which of the last were voiced.
-    fn voiced_of_held(&self) -> Vec<bool> {
-        let ages = (0..self.held.len() / FRAME).rev();
-        ages.map(|age| age < ONSET_WINDOW && self.recent >> age & 1 == 1)
-            .collect()
+    /// An utterance of what is held at an onset; `recent` says which of the last frames were voiced.
+    fn begin(&self) -> Speech {
+        let held = self.held.to_vec();
+        let count = held.len() / FRAME;
+        let mut speech = Speech {
+            quiet_frames: 0,
+            frames: Vec::new(),
+            gone: 0,
+            sound: 0,
+            sounds: self.limits.tell_sounds.then(|| Sounds::new(self.music)),
+        };
+        let (frames, _) = held[held.len() - count * FRAME..].as_chunks::<FRAME>();
+        for (age, frame) in (0..count).rev().zip(frames) {
+            let is_voiced = age < ONSET_WINDOW && self.recent >> age & 1 == 1;
+            // Tones begin before the detector hears them. Its scores are gone: none speaks for music.
+            speech.push(frame, 1.0, is_voiced, true);
+        }
+        speech.quiet_frames = 0;
+        speech
     }
 
     /// Ends the open utterance, keeping the post-roll of its closing silence.
     fn close(&mut self, done: &mut Vec<Utterance>) {
-        let State::Speech {
-            quiet_frames,
-            voiced,
-        } = mem::replace(&mut self.state, State::Silence)
-        else {
+        let State::Speech(speech) = mem::replace(&mut self.state, State::Silence) else {
             return;
         };
-        let voiced = voiced.iter().filter(|voiced| **voiced).count();
-        let surplus = (quiet_frames * FRAME).saturating_sub(self.limits.trim);
+        self.music = speech.sounds.as_ref().map_or(0.0, Sounds::music);
+        let surplus = (speech.quiet_frames * FRAME).saturating_sub(self.limits.trim);
         let keep = self.held.len().saturating_sub(surplus);
-        if voiced >= self.limits.min_voiced_frames && keep > 0 {
+        let is_one = |frames: &[Frame]| {
+            let sounds = frames.iter().filter(|frame| **frame != Frame::Quiet);
+            sounds.count() >= self.limits.rule.least_voice
+        };
+        if keep > 0 && is_one(&speech.frames) {
             let samples = self.held.take();
-            self.emit(samples, keep, done);
+            let offset = samples.len() - speech.frames.len() * FRAME;
+            self.emit(samples, keep, &speech.frames, offset, done);
         }
         // What is left is silence: it becomes the next pre-roll.
         self.keep_pre_roll();
@@ -253,38 +333,107 @@ impl Segmenter {
 
     /// Splits an over-long utterance at its quietest recent frame; the rest stays open.
     fn cut(&mut self, done: &mut Vec<Utterance>) {
-        let State::Speech { voiced, .. } = &mut self.state else {
+        let State::Speech(speech) = &mut self.state else {
             return;
         };
         let samples = self.held.take();
+        let offset = samples.len() - speech.frames.len() * FRAME;
         // Counted from the end: what is held may begin within a frame.
-        let frames = samples.rchunks_exact(FRAME).take(voiced.len());
+        let frames = samples.rchunks_exact(FRAME).take(speech.frames.len());
         let quietest = frames
             .take(self.limits.cut_frames)
             .map(energy)
             .enumerate()
             .min_by(|(_, a), (_, b)| a.total_cmp(b));
         let behind = quietest.map_or(0, |(age, _)| age);
-        voiced.drain(..voiced.len() - behind);
+        let gone = speech.cut(behind);
         let count = samples.len() - behind * FRAME;
-        self.emit(samples, count, done);
+        self.emit(samples, count, &gone, offset, done);
     }
 
-    /// The first `count` of what was held become an utterance; the rest is held again.
-    fn emit(&mut self, mut samples: Vec<i16>, count: usize, done: &mut Vec<Utterance>) {
+    /// The first `count` of what was held, whose frames begin at `offset`, become an utterance,
+    /// or several with other sounds between them; the rest is held again.
+    fn emit(
+        &mut self,
+        mut samples: Vec<i16>,
+        count: usize,
+        frames: &[Frame],
+        offset: usize,
+        done: &mut Vec<Utterance>,
+    ) {
         // The utterance takes the buffer with it; what is left is the smaller part.
         self.held = samples.split_off(count).into();
-        samples.shrink_to_fit();
-        done.push(Utterance {
-            start: self.held_start,
-            samples,
-        });
+        let start = self.held_start;
         self.held_start += count as u64;
+        for part in part::parts(frames, offset, count, self.limits.rule) {
+            let (from, end) = (start + part.from as u64, start + part.until as u64);
+            match part.sound {
+                Some(kind) => self.spans.push(SoundSpan {
+                    kind,
+                    start: from,
+                    end,
+                }),
+                None if part.from == 0 && part.until == count => {
+                    samples.shrink_to_fit();
+                    done.push(Utterance {
+                        start: from,
+                        samples: mem::take(&mut samples),
+                    });
+                }
+                None => done.push(Utterance {
+                    start: from,
+                    samples: samples[part.from..part.until].to_vec(),
+                }),
+            }
+        }
     }
 
     fn skip_held(&mut self) {
         self.held_start += self.held.len() as u64;
         self.held = Held::new();
+    }
+}
+
+impl Speech {
+    /// Takes the next frame.
+    fn take(&mut self, frame: &[i16; FRAME], score: f32, leave_score: f32, is_audible: bool) {
+        // A steady tone is soon no louder than the line, but there all the same.
+        let is_heard = is_audible || self.sounds.as_ref().is_some_and(Sounds::lasts);
+        self.push(frame, score, is_heard && score >= leave_score, is_heard);
+    }
+
+    fn push(&mut self, frame: &[i16; FRAME], score: f32, is_voiced: bool, is_heard: bool) {
+        self.quiet_frames = if is_voiced { 0 } else { self.quiet_frames + 1 };
+        self.frames.push(if is_voiced {
+            Frame::Voice
+        } else {
+            Frame::Quiet
+        });
+        let Self {
+            frames,
+            gone,
+            sound,
+            sounds,
+            ..
+        } = self;
+        let Some(sounds) = sounds else { return };
+        sounds.frame(frame, score, is_heard, |Mark { from, until, kind }| {
+            let place = |number: u64| {
+                let place = usize::try_from(number.saturating_sub(*gone));
+                place.map_or(frames.len(), |place| place.min(frames.len()))
+            };
+            let (from, until) = (place(from), place(until));
+            frames[from..until].fill(Frame::Sound(kind));
+            *sound = (*sound).max(until);
+        });
+    }
+
+    /// Keeps the last frames only; the others.
+    fn cut(&mut self, keep: usize) -> Vec<Frame> {
+        let count = self.frames.len() - keep;
+        self.gone += count as u64;
+        self.sound = self.sound.saturating_sub(count);
+        self.frames.drain(..count).collect()
     }
 }
 
@@ -300,17 +449,27 @@ impl Limits {
             leave_score: config.leave_score,
             onset_frames: config.onset_frames.clamp(1, ONSET_WINDOW),
             pre_roll: samples(config.pre_roll),
-            hang_over_frames: frames(config.hang_over).max(1),
+            hang_over_frames: (samples(config.hang_over) / FRAME).max(1),
             trim: samples(config.post_roll),
             max_samples: samples(config.max_utterance).max(2 * FRAME),
             cut_frames: frames(config.cut_search).max(1),
-            min_voiced_frames: frames(config.min_voice),
+            noise_gate: config.noise_gate,
+            tell_sounds: config.tell_sounds,
+            rule: Rule {
+                least_voice: frames(config.min_voice),
+                before: samples(config.pre_roll) / FRAME,
+                behind: samples(config.post_roll) / FRAME,
+            },
         }
     }
 }
 
+/// In whole numbers, whose order of addition is the compiler's to choose.
 fn energy(frame: &[i16]) -> f32 {
-    frame.iter().map(|&s| f32::from(s) * f32::from(s)).sum()
+    let squares = frame
+        .iter()
+        .map(|&s| i64::from(i32::from(s) * i32::from(s)));
+    squares.sum::<i64>() as f32
 }
 
 /// Rounds half away from zero, as `f32::round` does, but without a call for each

@@ -388,8 +388,8 @@ impl Transcriber for WhisperWorker {
     }
 }
 
-/// Of the demo model's nine heads these three together came nearest to the word times of the
-/// synthesiser that spoke, of all sets of up to three (docs/words.md has how near).
+/// Of the demo model's nine heads these three were trained to look at the word that is being
+/// written (docs/words.md has how near that comes to the word times of the synthesiser that spoke).
 static DEMO_HEADS: [DtwAhead; 3] = [head(0, 0), head(1, 1), head(2, 0)];
 
 const fn head(n_text_layer: i32, n_head: i32) -> DtwAhead {

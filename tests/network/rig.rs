@@ -208,6 +208,8 @@ pub(crate) fn hear_everything() -> SessionConfig {
             leave_score: 0.0,
             onset_frames: 1,
             min_voice: Duration::ZERO,
+            noise_gate: false,
+            tell_sounds: false,
             ..SegmenterConfig::default()
         },
         max_jobs: usize::MAX,

@@ -59,6 +59,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("rtp", &["rtp/src/wire.rs"]),
     ("webrtc_util", &["rtp/src/wire.rs"]),
     ("rubato", &["codecs/src/resample/fft.rs"]),
+    ("realfft", &["src/speech/sound/fft.rs"]),
     ("audioadapter", &["codecs/src/resample/fft.rs"]),
     ("audioadapter_buffers", &["codecs/src/resample/fft.rs"]),
     ("audiopus", &["codecs/src/opus.rs"]),

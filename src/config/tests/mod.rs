@@ -1,6 +1,7 @@
 //! What is read, what wins, and how each wrong value is told.
 
 mod files;
+mod vad;
 mod values;
 
 use std::cell::RefCell;

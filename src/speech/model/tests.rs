@@ -66,3 +66,13 @@ fn other_files_are_told_from_models() {
     assert!(error.contains("/nonexistent/model.bin"), "{error}");
     assert!(Model::open(Path::new("/")).is_err());
 }
+
+#[test]
+fn a_vocabulary_without_the_word_that_the_engine_looks_up_is_refused() {
+    let mut bytes = fs::read(demo()).unwrap();
+    let space = [1, 0, 0, 0, b' '];
+    let place = bytes.windows(5).position(|part| part == space).unwrap();
+    bytes[place + 4] = b'_';
+    let error = check_bytes(&bytes).unwrap_err().to_string();
+    assert!(error.contains("single space"), "{error}");
+}

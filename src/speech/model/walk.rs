@@ -122,12 +122,23 @@ impl<R: Read + Seek> Walk<R> {
                 header.n_vocab
             ));
         }
+        let mut has_space = false;
         for _ in 0..words {
             let length = self.u32()?;
             if length > 1024 {
                 return wrong(format!("a word of its vocabulary is {length} bytes long"));
             }
-            self.skip(u64::from(length))?;
+            if length == 1 {
+                let mut word = [0];
+                self.read(&mut word)?;
+                has_space |= word == *b" ";
+            } else {
+                self.skip(u64::from(length))?;
+            }
+        }
+        if !has_space {
+            // whisper.cpp looks it up to keep a text from beginning with it, and aborts without.
+            return wrong("its vocabulary lacks the single space");
         }
         Ok(())
     }

@@ -68,6 +68,64 @@ fn a_voice_between_silences_is_one_utterance_in_its_place() {
     assert_eq!(segmenter.position(), audio.len() as u64);
 }
 
+/// White noise of that peak, the same each time.
+fn noise(samples: usize, peak: f32) -> Vec<f32> {
+    let mut state = 1u32;
+    let next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        ((state >> 8) as f32 / 8_388_608.0 - 1.0) * peak
+    };
+    std::iter::repeat_with(next).take(samples).collect()
+}
+
+/// How long after `spoken` samples it takes until the utterance is there, in milliseconds.
+fn decided_after(audio: &[f32], spoken: usize) -> usize {
+    let mut segmenter = Segmenter::new(&SegmenterConfig::default());
+    let mut done = Vec::new();
+    for (n, frame) in audio.chunks(FRAME).enumerate() {
+        segmenter.push(frame, &mut done);
+        let now = (n + 1) * FRAME;
+        let of_it = |utterance: &Utterance| utterance.end() as usize + seconds(0.2) > spoken;
+        if now > spoken && done.iter().any(of_it) {
+            return (now - spoken) / SAMPLES_PER_MS as usize;
+        }
+    }
+    panic!("the utterance did not end");
+}
+
+#[test]
+fn what_a_voice_leaves_in_the_detector_does_not_lengthen_the_hang_over() {
+    let mut audio = vec![0.0; seconds(1.0)];
+    audio.extend(voice(seconds(2.0)));
+    let spoken = audio.len();
+    audio.extend(vec![0.0; seconds(1.5)]);
+    let after = decided_after(&audio, spoken);
+    assert!((480..=530).contains(&after), "{after} ms");
+}
+
+#[test]
+fn a_voice_in_noise_ends_as_one_in_silence_does() {
+    for peak in [0.001, 0.01, 0.03] {
+        let mut audio = vec![0.0; seconds(3.5)];
+        audio.extend(voice(seconds(2.0)));
+        let spoken = audio.len();
+        audio.extend(vec![0.0; seconds(1.5)]);
+        let noise = noise(audio.len(), peak);
+        audio.iter_mut().zip(noise).for_each(|(x, n)| *x += n);
+        let after = decided_after(&audio, spoken);
+        assert!((400..=550).contains(&after), "{peak}: {after} ms");
+    }
+}
+
+#[test]
+fn steady_noise_is_no_speech_for_longer_than_it_takes_to_know_it() {
+    let audio = noise(seconds(60.0), 0.1);
+    let (mut segmenter, mut done) = run(&audio, 320);
+    segmenter.end(&mut done);
+    let heard: usize = done.iter().map(|utterance| utterance.samples.len()).sum();
+    assert!(heard <= seconds(4.0), "{heard}");
+}
+
 #[test]
 fn the_result_does_not_depend_on_how_the_audio_is_handed_over() {
     let mut audio = vec![0.0; seconds(0.5)];

@@ -7,7 +7,8 @@ use std::time::Duration;
 use asterscribe::call::{
     AudioAccount, CallEvent, CallEventKind, CallId, CallRecord, CallStatus, CaptureState,
     ChannelStateChange, Doubt, DtmfDigit, EndReason, Finding, FindingKind, GapReason, Leg,
-    LegRecord, LegStats, MediaQuality, Origin, Suppressed, TranscriptLine, Word,
+    LegRecord, LegStats, MediaQuality, Origin, Sound, SoundKind, Sounds, Suppressed,
+    TranscriptLine, Word,
 };
 use asterscribe::store::{RedisStore, Retention, SqliteStore, Store, StoreError, Write};
 use asterscribe_testkit::redis::Instance;
@@ -152,6 +153,14 @@ pub(crate) fn record(call: &str, second: i64, status: CallStatus) -> CallRecord 
                 evidence: "0 packets".into(),
                 fix: "look".into(),
             }],
+            sounds: Sounds {
+                sounds: vec![Sound {
+                    kind: SoundKind::Ringback,
+                    start_ms: 5,
+                    end_ms: 2_005,
+                }],
+                sounds_left_out: 7,
+            },
         }],
         channel_states: vec![ChannelStateChange {
             at_ms: 7,

@@ -235,6 +235,7 @@ impl Entry {
                 findings: old.findings.clone(),
                 // Whoever comes back may be somebody else.
                 language: None,
+                sounds: old.sounds.clone(),
             });
             if !self.record.legs.iter().any(|known| known.leg == old.leg) {
                 self.record.legs.push(old);
@@ -461,6 +462,7 @@ impl Entry {
             record.quality = sum.quality;
             record.findings = sum.findings;
             record.language = sum.language;
+            record.sounds = sum.sounds;
         }
         for recovered in &self.recovered {
             recovered.correct(&mut self.record.legs);

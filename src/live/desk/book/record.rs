@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::Opening;
 use crate::call::{
     AudioAccount, CallChoices, CallEvent, CallRecord, CallStatus, GapReason, Leg, LegRecord,
-    LegStats,
+    LegStats, Sounds,
 };
 use crate::session::LegSnapshot;
 
@@ -59,6 +59,7 @@ pub(super) fn add(sums: &mut Vec<LegSnapshot>, more: &LegSnapshot, between: GapR
             sum.findings.extend(more.findings.iter().cloned());
             let surplus = sum.findings.len().saturating_sub(MAX_FINDINGS);
             sum.findings.drain(..surplus);
+            sum.sounds.append(&more.sounds);
         }
         None => sums.push(more.clone()),
     }
@@ -79,6 +80,7 @@ pub(super) fn leg_record<'a>(record: &'a mut CallRecord, leg: &Leg) -> &'a mut L
                 quality: None,
                 findings: Vec::new(),
                 language: None,
+                sounds: Sounds::default(),
             });
             record.legs.len() - 1
         });

@@ -1,0 +1,159 @@
+//! Sounds that the voice detector takes for speech and that are none: ringback, busy and
+//! other tones, keys pressed in band, music on hold.
+//!
+//! Told of the frames of an open utterance, one after the other, it marks those that are
+//! certainly something else. What it is not certain of stays speech.
+
+mod digit;
+mod fft;
+mod music;
+mod tone;
+
+use std::fmt;
+
+use self::digit::Digits;
+use self::fft::{LONG, SHORT};
+use self::music::Music;
+use self::tone::Tones;
+use super::detector::FRAME;
+use crate::call::SoundKind;
+
+/// Samples of a frame at half the rate.
+const HALF: usize = FRAME / 2;
+
+/// Frames of a long look.
+const FRAMES_OF_LONG: usize = LONG / HALF;
+
+/// Where a look found no more than this part of its power in two lobes, the next is left out:
+/// two of three in speech.
+const SUSPICIOUS: f32 = 0.6;
+
+/// These frames, counted from the first of the utterance, are something else than speech.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mark {
+    /// The first.
+    pub from: u64,
+    /// One past the last.
+    pub until: u64,
+    /// What.
+    pub kind: SoundKind,
+}
+
+/// What is known of the sounds of one utterance.
+pub struct Sounds {
+    /// The last frames at 8 kHz.
+    recent: [i16; LONG],
+    /// Frames so far.
+    frames: u64,
+    /// The last frames in a row with something to hear in them.
+    audible: usize,
+    /// Of the last short look.
+    purity: f32,
+    /// Sum of the detector's scores since the last long look.
+    score: f32,
+    tones: Tones,
+    digits: Digits,
+    music: Music,
+}
+
+impl Sounds {
+    /// At the beginning of an utterance; `music` is what [`Self::music`] said at the end of the
+    /// leg's last one.
+    pub fn new(music: f32) -> Self {
+        Self {
+            recent: [0; LONG],
+            frames: 0,
+            audible: 0,
+            purity: 1.0,
+            score: 0.0,
+            tones: Tones::default(),
+            digits: Digits::default(),
+            music: Music::new(music),
+        }
+    }
+
+    /// Takes the next frame, and says which ones are known not to be speech.
+    pub fn frame(
+        &mut self,
+        frame: &[i16; FRAME],
+        score: f32,
+        is_audible: bool,
+        mut mark: impl FnMut(Mark),
+    ) {
+        self.score += score;
+        self.recent.copy_within(HALF.., 0);
+        let (pairs, _) = frame.as_chunks::<2>();
+        for (place, [first, second]) in self.recent[LONG - HALF..].iter_mut().zip(pairs) {
+            // Half the sum of two 16-bit numbers is one.
+            *place = ((i32::from(*first) + i32::from(*second)) / 2) as i16;
+        }
+        let number = self.frames;
+        self.frames += 1;
+        if is_audible {
+            self.audible = (self.audible + 1).min(FRAMES_OF_LONG);
+            self.look(number, &mut mark);
+        } else {
+            self.audible = 0;
+            self.purity = 1.0;
+            self.tones.end();
+            self.digits.end();
+        }
+        if self.frames.is_multiple_of(FRAMES_OF_LONG as u64) {
+            self.look_for_music(number, &mut mark);
+        }
+    }
+
+    /// Whether what is heard at present is known not to be speech.
+    pub fn lasts(&self) -> bool {
+        self.tones.lasts() || self.digits.lasts() || self.music.lasts()
+    }
+
+    /// Whether it may turn out not to be.
+    pub fn may_last(&self) -> bool {
+        self.lasts() || self.tones.may_last() || self.music.may_last()
+    }
+
+    /// How far what was heard last is music.
+    pub fn music(&self) -> f32 {
+        self.music.sum()
+    }
+
+    fn look(&mut self, number: u64, mark: &mut impl FnMut(Mark)) {
+        let Some(last) = self.recent.last_chunk::<SHORT>() else {
+            return;
+        };
+        if self.purity < SUSPICIOUS && !number.is_multiple_of(2) {
+            return;
+        }
+        let (lobes, purity) = tone::lobes(&fft::short(last));
+        self.purity = purity;
+        self.digits.look(number, &lobes, purity, mark);
+        let is_whole = self.audible == FRAMES_OF_LONG;
+        let long = || is_whole.then(|| fft::long(&self.recent));
+        self.tones.look(number, purity, long, mark);
+    }
+
+    fn look_for_music(&mut self, number: u64, mark: &mut impl FnMut(Mark)) {
+        let score = std::mem::take(&mut self.score) / FRAMES_OF_LONG as f32;
+        if self.audible < FRAMES_OF_LONG / 2 || self.tones.lasts() || self.digits.lasts() {
+            self.music.interrupt();
+            return;
+        }
+        let powers = fft::long(&self.recent);
+        self.music.look(number, score, &powers, mark);
+    }
+}
+
+impl fmt::Debug for Sounds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sounds")
+            .field("frames", &self.frames)
+            .field("tones", &self.tones)
+            .field("digits", &self.digits)
+            .field("music", &self.music)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

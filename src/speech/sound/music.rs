@@ -1,0 +1,234 @@
+//! Music: notes that stay where they are, more of them at once than one voice has.
+//!
+//! Each eighth of a second says something for or against it: how many of its notes were
+//! there before, and whether one voice could have sung them all. What they say is added
+//! up as a cumulative sum (Page, 1954) of the logarithms of how likely each is in music
+//! and in speech; `docs/segmentation.md` says what that was measured on.
+
+use super::Mark;
+use super::fft::{LONG, Lobe, lobe};
+use crate::call::SoundKind;
+
+/// Notes kept of a look.
+const NOTES: usize = 8;
+
+/// Lowest and highest of them, bins of 7.8 Hz: 180 to 3,400 Hz.
+const BINS: std::ops::Range<usize> = 23..436;
+
+/// Notes further below the strongest are the window's own: -25 dB.
+const FLOOR: f32 = 0.003;
+
+/// How much a note may move in an eighth of a second and be the same, Hz.
+const SAME: f32 = 4.0;
+
+/// Pitches of voices, Hz, and how far a harmonic may be off: 3 Hz or 0.6 %.
+const VOICES: std::ops::Range<f32> = 75.0..450.0;
+const OFF: (f32, f32) = (3.0, 0.006);
+
+/// Harmonics that the strongest notes of a voice can be.
+const HARMONICS: usize = 12;
+
+/// What each speaks for: a logistic regression. `held` is the share of notes that were there
+/// before, `sung` the share that one voice can have sung, and the detector's score is lower in music.
+const BIAS: f32 = 4.8;
+const HELD: f32 = 3.75;
+const SUNG: f32 = 1.5;
+const CHANCE: f32 = 0.6;
+const SCORE: f32 = 8.0;
+
+/// No moment says more than that.
+const LEAST: f32 = -3.0;
+const MOST_AT_ONCE: f32 = 1.5;
+
+/// From here on it is music; the sum grows no further than that; and when it has lost so much
+/// since it was highest, the music has ended there.
+const ON: f32 = 16.0;
+const MOST: f32 = 18.0;
+const LOST: f32 = 12.0;
+
+/// The case for music so far.
+#[derive(Debug, Default)]
+pub(super) struct Music {
+    before: Notes,
+    case: Case,
+}
+
+/// The cumulative sum.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+struct Case {
+    sum: f32,
+    /// While it is music the most, else the least that the sum has been since.
+    extreme: f32,
+    /// Where it was at its least: what has been added up since begins there.
+    start: u64,
+    /// Up to here it was told to be music.
+    told: u64,
+    is_music: bool,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Notes {
+    notes: [Lobe; NOTES],
+    count: usize,
+}
+
+impl Music {
+    /// Goes on where another utterance of the leg ended.
+    pub(super) fn new(sum: f32) -> Self {
+        let case = Case {
+            sum,
+            extreme: sum,
+            ..Case::default()
+        };
+        Self {
+            before: Notes::default(),
+            case,
+        }
+    }
+
+    /// What the next utterance of the leg begins with.
+    pub(super) fn sum(&self) -> f32 {
+        self.case.sum
+    }
+
+    /// Whether it is known to play.
+    pub(super) fn lasts(&self) -> bool {
+        self.case.is_music && self.case.sum >= self.case.extreme
+    }
+
+    /// Whether it may.
+    pub(super) fn may_last(&self) -> bool {
+        self.case.sum >= ON / 3.0
+    }
+
+    /// Takes the long look that ends with the frame of that number.
+    pub(super) fn look(
+        &mut self,
+        frame: u64,
+        score: f32,
+        powers: &[f32; LONG / 2 + 1],
+        mark: &mut impl FnMut(Mark),
+    ) {
+        let notes = Notes::of(powers);
+        let says = notes.say(&self.before, score);
+        self.before = notes;
+        let until = frame + 1;
+        if let Some(from) = self.case.hear(until, says) {
+            mark(Mark {
+                from,
+                until,
+                kind: SoundKind::Music,
+            });
+        }
+    }
+
+    /// What comes is no continuation of what was.
+    pub(super) fn interrupt(&mut self) {
+        self.before = Notes::default();
+    }
+}
+
+impl Case {
+    /// Adds what was heard up to `until`; where the music begins that lasts until there, as far
+    /// as it was not told before.
+    fn hear(&mut self, until: u64, says: f32) -> Option<u64> {
+        self.sum = (self.sum + says).clamp(0.0, MOST);
+        if self.is_music && self.sum < self.extreme - LOST {
+            // It ended where the sum was highest.
+            self.is_music = false;
+            self.extreme = self.sum;
+            self.start = until;
+        }
+        if !self.is_music {
+            if self.sum <= self.extreme {
+                self.extreme = self.sum;
+                self.start = until;
+            }
+            if self.sum < ON {
+                return None;
+            }
+            self.is_music = true;
+            self.extreme = self.sum;
+        }
+        if self.sum < self.extreme {
+            return None;
+        }
+        self.extreme = self.sum;
+        Some(std::mem::replace(&mut self.told, until).max(self.start))
+    }
+}
+
+impl Notes {
+    fn of(powers: &[f32; LONG / 2 + 1]) -> Self {
+        let mut found = Self::default();
+        let mut floor = 0.0;
+        for bin in BINS {
+            let power = powers[bin];
+            if power > floor && power >= powers[bin - 1] && power > powers[bin + 1] {
+                found.insert(lobe(powers, bin, 2));
+                floor = floor.max(FLOOR * power);
+            }
+        }
+        let floor = FLOOR * found.notes[0].power;
+        found.count = found.iter().take_while(|note| note.power >= floor).count();
+        found
+    }
+
+    fn insert(&mut self, note: Lobe) {
+        let place = self
+            .iter()
+            .take_while(|old| old.power >= note.power)
+            .count();
+        if place < NOTES {
+            self.notes[place..].rotate_right(1);
+            self.notes[place] = note;
+            self.count = (self.count + 1).min(NOTES);
+        }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Lobe> {
+        self.notes[..self.count].iter()
+    }
+
+    /// The logarithm of how much likelier these notes and that score of the detector are in
+    /// music than in speech.
+    fn say(&self, before: &Self, score: f32) -> f32 {
+        let held = self.share(|note| {
+            let same = |old: &Lobe| (old.frequency - note.frequency).abs() <= SAME;
+            before.iter().any(same)
+        });
+        let sung = self.sung();
+        let says = BIAS + HELD * held - SUNG * (sung - CHANCE).max(0.0) - SCORE * score;
+        says.clamp(LEAST, MOST_AT_ONCE)
+    }
+
+    /// The greatest share that one voice can have sung.
+    fn sung(&self) -> f32 {
+        let mut best = 0.0f32;
+        for note in self.iter().take(3) {
+            for harmonic in 1..=HARMONICS {
+                let pitch = note.frequency / harmonic as f32;
+                if VOICES.contains(&pitch) {
+                    best = best.max(self.share(|note| is_harmonic(note.frequency, pitch)));
+                }
+            }
+        }
+        best
+    }
+
+    /// Of the notes, by amplitude: a single loud one is not all there is to hear.
+    fn share(&self, is_meant: impl Fn(&Lobe) -> bool) -> f32 {
+        let (mut meant, mut all) = (0.0, 0.0);
+        for note in self.iter() {
+            let weight = note.power.sqrt();
+            all += weight;
+            meant += if is_meant(note) { weight } else { 0.0 };
+        }
+        if all > 0.0 { meant / all } else { 0.0 }
+    }
+}
+
+fn is_harmonic(frequency: f32, pitch: f32) -> bool {
+    let harmonic = (frequency / pitch).round().max(1.0);
+    (frequency - harmonic * pitch).abs() <= OFF.0.max(OFF.1 * frequency)
+}

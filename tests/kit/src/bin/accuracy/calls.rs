@@ -1,0 +1,223 @@
+//! The calls: all callers at once, each into the server, which captures its packets.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use asterscribe_testkit::asterisk::{Instance, Options, Root};
+use asterscribe_testkit::server::Server;
+use asterscribe_testkit::{Error, Response, Result, host};
+use serde_json::Value;
+
+use crate::{Caller, failed, loss};
+
+/// Packets lost of a hundred, where some are.
+pub(crate) const LOSS: u64 = 3;
+
+/// Some times what a caller says; of the server's own limit only sixteen calls have room at once.
+const CAPTURE: &str = "16777216";
+
+const SETUP: Duration = Duration::from_secs(60);
+/// The longest caller speaks for a minute or two; recognition may lag behind.
+const CALL: Duration = Duration::from_secs(300);
+
+/// What came of a call.
+pub(crate) struct Heard {
+    /// The transcript of the live call.
+    pub(crate) whole: String,
+    /// That of its packets without some.
+    pub(crate) thinned: String,
+    /// Packets of the live call that came.
+    pub(crate) received: u64,
+    /// Packets that the network lost of the live call.
+    pub(crate) lost: u64,
+    /// Packets lost on purpose.
+    pub(crate) dropped: u64,
+}
+
+/// Has all callers call, the server asking for `format`.
+pub(crate) fn hear(
+    root: &Root,
+    folder: &Path,
+    callers: &[Caller],
+    format: &str,
+) -> Result<Vec<Heard>> {
+    let options = Options {
+        extensions: dialplan(folder, callers.len()),
+        ..Options::default()
+    };
+    let asterisk = Instance::start(root, &options)?;
+    let captures = tempfile::tempdir().map_err(failed(Path::new("a folder for captures")))?;
+    let server = start(&asterisk, captures.path(), format)?;
+    for number in 0..callers.len() {
+        place(&asterisk, number, format)?;
+    }
+    (0..callers.len())
+        .map(|number| await_call(&server, captures.path(), number))
+        .collect()
+}
+
+/// `voice-N` plays the sounds of caller N; the channel's format decides which of them.
+fn dialplan(folder: &Path, callers: usize) -> String {
+    let voice = |number| {
+        format!(
+            "exten => voice-{number},1,Answer()\n same => n,Wait(2)\n same => n,Playback({}/{number})\n \
+             same => n,Wait(2)\n same => n,Hangup()\n",
+            folder.display()
+        )
+    };
+    let voices: String = (0..callers).map(voice).collect();
+    format!(
+        "[kit]\n{voices}exten => stasis,1,Answer()\n same => n,Stasis(asterscribe)\n same => n,Hangup()\n"
+    )
+}
+
+fn start(asterisk: &Instance, captures: &Path, format: &str) -> Result<Server> {
+    let server = Server::start(
+        binary()?,
+        &[
+            ("ASTERISK_ARI_URL", &asterisk.base_url()),
+            ("ASTERISK_ARI_USER", asterisk.user()),
+            ("ASTERISK_ARI_PASSWORD", asterisk.password()),
+            ("MEDIA_FORMAT", format),
+            ("CAPTURE_RULE", "stasis"),
+            ("CAPTURE_DIR", &captures.display().to_string()),
+            ("CAPTURE_MAX_BYTES", CAPTURE),
+        ],
+    )?;
+    await_json(&server, "/health", SETUP, |health| {
+        health["asterisk"]["state"] == "ok"
+    })?;
+    Ok(server)
+}
+
+/// The server, built beside this program.
+fn binary() -> Result<PathBuf> {
+    let here = std::env::current_exe().map_err(failed(Path::new("this program")))?;
+    let path = here.with_file_name("asterscribe");
+    if path.exists() {
+        return Ok(path);
+    }
+    let path = path.display();
+    Err(Error::Failed(format!("{path} is not built")))
+}
+
+fn place(asterisk: &Instance, number: usize, format: &str) -> Result<()> {
+    let (endpoint, id) = (format!("Local/voice-{number}@kit/n"), id(number));
+    let query = [
+        ("endpoint", endpoint.as_str()),
+        ("context", "kit"),
+        ("extension", "stasis"),
+        ("priority", "1"),
+        ("channelId", &id),
+        ("formats", format),
+    ];
+    asterisk.ari_ok("POST", "/channels", &query, None).map(drop)
+}
+
+fn await_call(server: &Server, folder: &Path, number: usize) -> Result<Heard> {
+    let path = format!("/api/call/{}", id(number));
+    let transcript = await_json(server, &format!("{path}/transcript"), CALL, |transcript| {
+        transcript["complete"] == true
+    })?;
+    let status = await_json(server, &format!("{path}/status"), SETUP, |status| {
+        status["capture"]["running"] == false
+    })?;
+    if status["capture"]["lost"] != 0 {
+        return Err(Error::Failed(format!("a capture has holes: {status}")));
+    }
+    let capture = ok(server.get(&format!("{path}/capture"))?)?;
+    // The seed is the caller's number, so that each loses others.
+    let thinned = loss::thin(&capture.bytes, LOSS, number as u64)?;
+    let report = replay(&folder.join(format!("{number}.pcapng")), &thinned)?;
+    let stats = &status["legs"][0]["stats"];
+    let count = |stats: &Value, name: &str| {
+        stats[name]
+            .as_u64()
+            .ok_or_else(|| Error::Failed(format!("{path} has no count {name}: {stats}")))
+    };
+    Ok(Heard {
+        whole: text(&transcript),
+        thinned: text(&report),
+        received: count(stats, "received")?,
+        lost: count(stats, "lost")?,
+        dropped: count(&report["flows"][0]["stats"], "lost")?,
+    })
+}
+
+/// What `asterscribe replay` reports of a capture.
+fn replay(file: &Path, capture: &[u8]) -> Result<Value> {
+    fs::write(file, capture).map_err(failed(file))?;
+    let binary = binary()?;
+    let output = Command::new(&binary)
+        .args(["replay", "--format", "json"])
+        .arg(file)
+        .output()
+        .map_err(failed(&binary))?;
+    if !output.status.success() {
+        let told = String::from_utf8_lossy(&output.stderr);
+        return Err(Error::Failed(format!("the replay failed: {told}")));
+    }
+    serde_json::from_slice(&output.stdout)
+        .map_err(|error| Error::Failed(format!("the replay's report: {error}")))
+}
+
+/// All lines, in order.
+fn text(transcript: &Value) -> String {
+    let lines = transcript["lines"].as_array().into_iter().flatten();
+    let texts: Vec<&str> = lines.filter_map(|line| line["text"].as_str()).collect();
+    texts.join(" ")
+}
+
+fn id(number: usize) -> String {
+    format!("caller-{number}")
+}
+
+fn ok(answer: Response) -> Result<Response> {
+    if answer.status == 200 {
+        return Ok(answer);
+    }
+    let (status, text) = (answer.status, answer.text);
+    Err(Error::Failed(format!(
+        "the server answered {status}: {text}"
+    )))
+}
+
+fn await_json(
+    server: &Server,
+    path: &str,
+    limit: Duration,
+    wanted: impl Fn(&Value) -> bool,
+) -> Result<Value> {
+    let look = || {
+        let answer = server.get(path).ok()?.json();
+        wanted(&answer).then_some(answer)
+    };
+    host::poll_until(host::now() + limit, look).ok_or_else(|| Error::TimedOut {
+        what: format!("what is wanted of {path}"),
+        limit,
+        log: server.get(path).map_or_else(
+            |error| format!("; {error}"),
+            |answer| format!("; {}", answer.text),
+        ),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_caller_has_an_extension() {
+        let plan = dialplan(Path::new("/sounds"), 2);
+        for part in [
+            "[kit]\n",
+            "exten => voice-1,1,Answer()",
+            "Playback(/sounds/0)",
+            "Stasis(asterscribe)",
+        ] {
+            assert!(plan.contains(part), "{part}: {plan}");
+        }
+    }
+}

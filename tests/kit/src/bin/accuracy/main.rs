@@ -1,0 +1,103 @@
+//! `make accuracy`: how many words come out wrong when a real Asterisk plays
+//! held-out recordings into calls, voice by voice, in narrow and in wide band,
+//! with packets lost and without.
+//!
+//! ```text
+//! accuracy FOLDER [PAGE]    callers made by tools/demo-model; the page is written with the result
+//! ```
+
+mod calls;
+mod loss;
+mod table;
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use asterscribe_testkit::asterisk::{self, Release};
+use asterscribe_testkit::words::WordErrors;
+use asterscribe_testkit::{Error, Result};
+use serde::Deserialize;
+
+use crate::calls::Heard;
+use crate::table::Row;
+
+/// What externalMedia is asked for, and how the caller's channel speaks itself.
+const FORMATS: [&str; 2] = ["ulaw", "slin16"];
+
+/// A caller: what one voice says.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Caller {
+    voice: String,
+    /// Whether the model was trained on this voice (never on what it says here).
+    seen: bool,
+    sentences: Vec<String>,
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match run(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say(&format!("accuracy: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &[String]) -> Result<()> {
+    let (folder, page) = match arguments {
+        [folder] => (Path::new(folder), None),
+        [folder, page] => (Path::new(folder), Some(Path::new(page))),
+        _ => return Err(Error::Failed("usage: accuracy FOLDER [PAGE]".to_owned())),
+    };
+    let folder = fs::canonicalize(folder).map_err(failed(folder))?;
+    let callers = callers(&folder)?;
+    let root = asterisk::install(Release::V22)?;
+    let mut heard = Vec::new();
+    for format in FORMATS {
+        say(&format!("{} callers in {format} …", callers.len()));
+        heard.push(calls::hear(&root, &folder, &callers, format)?);
+    }
+    let text = table::page(&root.version()?, &rows(&callers, &heard), &heard);
+    match page {
+        Some(page) => fs::write(page, &text).map_err(failed(page)),
+        None => io::stdout()
+            .write_all(text.as_bytes())
+            .map_err(failed(Path::new("standard output"))),
+    }
+}
+
+fn callers(folder: &Path) -> Result<Vec<Caller>> {
+    let path = folder.join("voices.json");
+    let text = fs::read_to_string(&path).map_err(failed(&path))?;
+    serde_json::from_str(&text)
+        .map_err(|error| Error::Failed(format!("{}: {error}", path.display())))
+}
+
+/// The errors of each caller: without loss in each format, then with loss in each.
+fn rows(callers: &[Caller], heard: &[Vec<Heard>]) -> Vec<Row> {
+    let row = |(number, caller): (usize, &Caller)| {
+        let said = caller.sentences.join(" ");
+        let errors = |text: &String| WordErrors::between(&said, text);
+        let whole = heard.iter().map(|format| errors(&format[number].whole));
+        let thinned = heard.iter().map(|format| errors(&format[number].thinned));
+        Row {
+            voice: caller.voice.clone(),
+            seen: caller.seen,
+            errors: whole.chain(thinned).collect(),
+        }
+    };
+    callers.iter().enumerate().map(row).collect()
+}
+
+/// What went wrong with a file.
+fn failed(path: &Path) -> impl Fn(io::Error) -> Error {
+    move |error| Error::Failed(format!("{}: {error}", path.display()))
+}
+
+fn say(text: &str) {
+    // Nowhere to say so if standard error is closed.
+    drop(writeln!(io::stderr(), "{text}"));
+}
