@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use crate::call::{
-    CallId, CallRecord, CaptureState, DtmfDigit, Leg, PartialLine, Playback, SoundName,
-    TranscriptLine,
+    CallChoices, CallId, CallRecord, CaptureState, DtmfDigit, Leg, PartialLine, Playback,
+    SoundName, TranscriptLine,
 };
 use crate::capture::{CaptureFile, CapturePart};
 
@@ -34,7 +34,11 @@ pub trait CallService: Send + Sync {
         from_seq: u64,
     ) -> Result<TranscriptView, ServiceError>;
     /// Taps an existing channel; both parties become legs.
-    async fn transcribe(&self, channel: &CallId) -> Result<CallRecord, ServiceError>;
+    async fn transcribe(
+        &self,
+        channel: &CallId,
+        request: TranscribeRequest,
+    ) -> Result<CallRecord, ServiceError>;
     /// Hangs up a call of ours, or ends a tap or registration without touching the call behind it.
     async fn hangup(&self, call: &CallId) -> Result<CallRecord, ServiceError>;
     /// Admits an RTP source that somebody else created.
@@ -96,6 +100,26 @@ pub struct InitiateRequest {
     pub caller_number: String,
     /// What to call; put into the endpoint template.
     pub destination: String,
+    /// How the call shall be recognised, where that is not as the settings have it.
+    #[serde(
+        default,
+        deserialize_with = "CallChoices::from_object",
+        skip_serializing_if = "CallChoices::is_empty"
+    )]
+    pub recognition: CallChoices,
+}
+
+/// Body of `POST /api/call/{id}/transcribe`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TranscribeRequest {
+    /// How the call shall be recognised, where that is not as the settings have it.
+    #[serde(
+        default,
+        deserialize_with = "CallChoices::from_object",
+        skip_serializing_if = "CallChoices::is_empty"
+    )]
+    pub recognition: CallChoices,
 }
 
 /// Body of `POST /api/call/{id}/media`.
@@ -109,6 +133,13 @@ pub struct MediaRequest {
     /// What will be sent, by Asterisk's name: one of
     /// [`MediaFormat::ALL`](asterscribe_codecs::MediaFormat::ALL).
     pub format: String,
+    /// How the call shall be recognised, where that is not as the settings have it.
+    #[serde(
+        default,
+        deserialize_with = "CallChoices::from_object",
+        skip_serializing_if = "CallChoices::is_empty"
+    )]
+    pub recognition: CallChoices,
 }
 
 /// Body of `POST /api/model`.

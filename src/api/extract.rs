@@ -85,6 +85,11 @@ impl RawBody {
         self.bytes.is_empty()
     }
 
+    /// Whether it is empty, or JSON's word for that.
+    pub(super) fn says_nothing(&self) -> bool {
+        matches!(self.bytes.trim_ascii(), b"" | b"null")
+    }
+
     /// Its media type, without parameters, in lower case.
     ///
     /// # Errors

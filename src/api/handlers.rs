@@ -10,8 +10,10 @@ use super::ApiState;
 use super::access::Access;
 use super::error::{Kind, Problem};
 use super::extract::{CallPath, RawBody, query, query_number};
-use crate::call::{CallId, CallRecord};
-use crate::service::{CallStatusView, InitiateRequest, MediaRequest, PartState, TranscriptView};
+use crate::call::{CallChoices, CallId, CallRecord};
+use crate::service::{
+    CallStatusView, InitiateRequest, MediaRequest, PartState, TranscribeRequest, TranscriptView,
+};
 
 /// `GET /health`
 pub(super) async fn health(
@@ -85,8 +87,14 @@ pub(super) async fn transcript(
 pub(super) async fn transcribe(
     State(state): State<ApiState>,
     CallPath(id): CallPath,
+    body: RawBody,
 ) -> Result<Response, Problem> {
-    let call = state.service.transcribe(&id).await?;
+    let request: TranscribeRequest = if body.says_nothing() {
+        TranscribeRequest::default()
+    } else {
+        body.json()?
+    };
+    let call = state.service.transcribe(&id, request).await?;
     Ok(accepted(StatusCode::ACCEPTED, &call.call_id.clone(), call))
 }
 
@@ -146,6 +154,7 @@ fn initiate_request(uri: &Uri, body: &RawBody) -> Result<InitiateRequest, Proble
             Ok(InitiateRequest {
                 caller_number: take("caller_number")?,
                 destination: take("destination")?,
+                recognition: CallChoices::default(),
             })
         }
     }

@@ -132,6 +132,7 @@ fn open(port: &MediaPort, sources: &[u16]) -> Result<Vec<CallId>> {
             call: call.clone(),
             opened: clock::now(),
             idle_limit: None,
+            manner: None,
         };
         ensure!(port.open(opened), "a call could not be opened");
     }

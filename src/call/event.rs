@@ -38,6 +38,8 @@ pub enum CallEventKind {
     CaptureStarted,
     /// They no longer are.
     CaptureStopped,
+    /// What a leg speaks was detected, and is taken for granted from now on.
+    LanguageLocked,
 }
 
 /// Audio that is played to a call, or waits to be.

@@ -19,8 +19,11 @@ pub struct TranscriptLine {
     pub text: String,
     /// Mean probability of the text's tokens, 0 to 1.
     pub confidence: f32,
-    /// Language of the text, ISO 639-1.
+    /// Language that was spoken, ISO 639-1; that of the text, too, unless it was translated.
     pub language: String,
+    /// What was done: the text is what was said, or English for it.
+    #[serde(default, skip_serializing_if = "Task::is_transcribe")]
+    pub task: Task,
     /// Set when this audio could not be transcribed: the reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gap: Option<GapReason>,
@@ -41,6 +44,23 @@ pub struct TranscriptLine {
     pub spool: Option<u64>,
 }
 
+/// What Whisper made of what was said.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Task {
+    /// Its text.
+    #[default]
+    Transcribe,
+    /// English text for it.
+    Translate,
+}
+
+impl Task {
+    fn is_transcribe(&self) -> bool {
+        *self == Self::Transcribe
+    }
+}
+
 fn is_first(revision: &u32) -> bool {
     *revision == 0
 }
@@ -56,6 +76,7 @@ impl TranscriptLine {
             text: String::new(),
             confidence: 0.0,
             language: "und".to_owned(),
+            task: Task::Transcribe,
             gap: None,
             words: Vec::new(),
             suppressed: None,

@@ -6,6 +6,7 @@
 //! own clock (0 = the moment the call was opened here), and `…_at` is wall
 //! time, read once per event by the shell.
 
+mod choices;
 mod event;
 mod line;
 mod media;
@@ -17,8 +18,11 @@ use std::str::FromStr;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub use self::choices::{
+    CallChoices, InvalidChoice, Language, Languages, MAX_PROMPT, Numbers, Prompt,
+};
 pub use self::event::{CallEvent, CallEventKind, CaptureState, Playback, PlaybackState};
-pub use self::line::{Doubt, PartialLine, Suppressed, TranscriptLine, Word};
+pub use self::line::{Doubt, PartialLine, Suppressed, Task, TranscriptLine, Word};
 pub use self::media::{
     AudioAccount, Finding, FindingKind, GapReason, GapTotals, LegStats, MediaQuality, Outcome,
 };
@@ -212,6 +216,9 @@ pub struct LegRecord {
     /// What is, or was, wrong with its media; newest last, bounded.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub findings: Vec<Finding>,
+    /// Whisper's code of the language that it is taken to speak, once that was detected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub language: Option<String>,
     /// What was heard of it that is no speech.
     #[serde(flatten)]
     pub sounds: Sounds,
@@ -249,6 +256,9 @@ pub struct CallRecord {
     /// Why it ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub end_reason: Option<EndReason>,
+    /// How it is recognised, where somebody said so.
+    #[serde(default, skip_serializing_if = "CallChoices::is_empty")]
+    pub recognition: CallChoices,
     /// Its parties.
     pub legs: Vec<LegRecord>,
     /// Its channels' states over time.

@@ -28,9 +28,10 @@ pub use self::problem::{Problem, SettingsError};
 pub use self::source::{Layer, Source};
 pub use self::table::{Preset, SETTINGS, Setting, settings_markdown};
 pub use self::types::{
-    Advertise, CaptureRule, CorsOrigins, EndpointTemplate, Language, LogFormat, ModelChoice,
-    PortRange, RtpMode, Secret, VadSettings,
+    Advertise, CaptureRule, CorsOrigins, EndpointTemplate, LogFormat, ModelChoice, PortRange,
+    RtpMode, Secret, VadSettings,
 };
+pub use crate::call::Language;
 
 use self::reader::Reader;
 use crate::store::{Retention, SpoolKey};

@@ -13,10 +13,9 @@ use url::{Origin, Url};
 
 use super::problem::shown;
 use super::types::{
-    Advertise, CaptureRule, CorsOrigins, EndpointTemplate, Language, LogFormat, PortRange, RtpMode,
-    Secret,
+    Advertise, CaptureRule, CorsOrigins, EndpointTemplate, LogFormat, PortRange, RtpMode, Secret,
 };
-use crate::call;
+use crate::call::{self, Language};
 use crate::store::SpoolKey;
 
 type Parsed<T> = Result<T, String>;
@@ -274,18 +273,9 @@ pub(super) fn model_file_name(name: &str) -> String {
     )
 }
 
-/// Whisper's languages.
-const LANGUAGES: &str = "en zh de es ru ko fr ja pt tr pl ca nl ar sv it id hi fi vi he uk el ms cs ro da hu ta \
-    no th ur hr bg lt la mi ml cy sk te fa lv bn sr az sl kn et mk br eu is hy ne mn bs kk sq sw gl mr pa si km \
-    sn yo so af oc ka be tg sd gu am yi lo uz fo ht ps tk nn mt sa lb my bo tl mg as tt haw ln ha ba jw su yue";
-
 pub(super) fn language(text: &str) -> Parsed<Language> {
-    if text == "auto" {
-        return Ok(Language::Auto);
-    }
-    let code = LANGUAGES.split_whitespace().find(|code| *code == text);
-    code.map(Language::Code)
-        .ok_or_else(|| "not a language that Whisper knows".to_owned())
+    text.parse()
+        .map_err(|error: call::InvalidChoice| error.to_string())
 }
 
 pub(super) fn capture_rule(text: &str) -> Parsed<CaptureRule> {

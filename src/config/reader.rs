@@ -11,8 +11,9 @@ use super::parse;
 use super::problem::{Problem, SettingsError, shown};
 use super::source::Source;
 use super::table::{self, Preset, Setting};
-use super::types::{CorsOrigins, Language, ModelChoice, PortRange, Secret, VadSettings};
+use super::types::{CorsOrigins, ModelChoice, PortRange, Secret, VadSettings};
 use super::{AriSettings, CaptureSettings, Settings, SpoolSettings};
+use crate::call::Language;
 use crate::capture;
 
 /// A token shorter than this can be guessed over a network in reasonable time.

@@ -278,8 +278,9 @@ pub const SETTINGS: &[Setting] = &[
         SPEECH,
         "WHISPER_LANGUAGE",
         preset("en"),
-        "a language code of Whisper's, such as en or de, or auto",
-        "What is spoken. `auto` lets Whisper decide for each utterance.",
+        "a language code of Whisper's, such as en or de, several such as en,de, or auto",
+        "What is spoken, where a call says nothing else ([api.md](api.md)). With several, or `auto`, Whisper decides, \
+         for each utterance of a party until one leaves no doubt.",
     ),
     plain(
         SPEECH,
@@ -307,7 +308,7 @@ pub const SETTINGS: &[Setting] = &[
         "PARTIAL_RESULTS",
         preset("on"),
         "on, off",
-        "Whether the transcript shows what a party has said so far of its sentence. They take at most a tenth of the \
+        "Whether the transcript shows what a party has said so far of its sentence, where the call says nothing else. They take at most a tenth of the \
          workers' time, and none when anything else waits.",
     ),
     plain(

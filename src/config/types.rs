@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::parse;
-use crate::call::Origin;
+use crate::call::{Language, Origin};
 
 /// A password, a token, or a URL that may carry one. Never printed.
 #[derive(Clone, PartialEq, Eq)]
@@ -173,25 +173,6 @@ impl ModelChoice {
         match self {
             Self::Demo => None,
             Self::File { path } | Self::Named { path, .. } => Some(path),
-        }
-    }
-}
-
-/// What is spoken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Language {
-    /// Whisper decides, per utterance.
-    Auto,
-    /// Whisper's code of the language, mostly ISO 639-1.
-    Code(&'static str),
-}
-
-impl Language {
-    /// The code; `None` where Whisper decides.
-    pub fn code(self) -> Option<&'static str> {
-        match self {
-            Self::Auto => None,
-            Self::Code(code) => Some(code),
         }
     }
 }

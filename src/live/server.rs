@@ -11,21 +11,21 @@ use tokio::task::JoinHandle;
 
 use super::advertise::advertised;
 use super::backlog::{Backlog, DeskEnds};
-use super::desk::{AriLink, Desk, DeskConfig, DeskParts};
+use super::desk::{AriLink, Defaults, Desk, DeskConfig, DeskParts};
 use super::ending::{self, DRAIN_GRACE, LastResort};
 use super::limits::{self, Budget, Demand};
 use super::media::{MediaConfig, MediaPlane, PortPool, Ticket};
 use super::recording::{Followed, Recording};
 use crate::api::{self, ApiConfig, ApiLimits, ServeLimits};
-use crate::call::{CallId, Origin};
+use crate::call::{CallChoices, CallId, Origin};
 use crate::clock;
 use crate::config::{Settings, SpoolSettings, VadSettings};
 use crate::recognition::crew::{Program, Recogniser};
 use crate::recognition::pool::Pool;
-use crate::session::{PartialConfig, SessionConfig};
+use crate::session::{Manner, SessionConfig};
+use crate::speech::TranscribeError;
 use crate::speech::model::{Model, ModelError};
 use crate::speech::segmenter::SegmenterConfig;
-use crate::speech::{Choices, TranscribeError};
 use crate::store::{
     RedisStore, Spool, SpoolConfig, SqliteStore, Store, StoreError, StoreWriter, WriterSettings,
 };
@@ -186,7 +186,7 @@ impl Running {
             endpoint: settings.originate_endpoint.clone(),
             targets,
             models_dir: settings.models_dir.clone(),
-            language: settings.language,
+            defaults: defaults(settings),
             play_dir: settings.play_dir.clone(),
             play_max_bytes: settings.play_max_bytes,
         };
@@ -290,15 +290,19 @@ impl Running {
 
 /// How the configured server treats the media of a call.
 pub fn session_config(settings: &Settings) -> SessionConfig {
-    let choices = Choices {
-        language: settings.language.code().map(str::to_owned),
-        ..Choices::default()
-    };
+    let Manner { choices, partials } = defaults(settings).manner(&CallChoices::default());
     SessionConfig {
-        choices: Arc::new(choices),
-        partials: settings.partial_results.then(PartialConfig::default),
+        choices,
+        partials,
         segmenter: segmenter_config(&settings.vad),
         ..SessionConfig::default()
+    }
+}
+
+fn defaults(settings: &Settings) -> Defaults {
+    Defaults {
+        language: settings.language,
+        partials: settings.partial_results,
     }
 }
 

@@ -161,6 +161,8 @@ pub struct LegSnapshot {
     pub quality: Option<MediaQuality>,
     /// What is or was wrong with it.
     pub findings: Vec<Finding>,
+    /// Whisper's code of the language that it is taken to speak, once that was detected.
+    pub language: Option<String>,
     /// What was heard of it that is no speech.
     pub sounds: Sounds,
 }
@@ -174,6 +176,7 @@ impl LegSnapshot {
             audio: AudioAccount::default(),
             quality: None,
             findings: Vec::new(),
+            language: None,
             sounds: Sounds::default(),
         }
     }

@@ -17,6 +17,7 @@ mod doctor;
 mod draft;
 mod io;
 mod jobs;
+mod language;
 mod ledger;
 mod leg;
 mod stream;
@@ -41,6 +42,7 @@ pub use self::draft::PartialConfig;
 pub use self::io::{Deferred, Input, LegIndex, LegSnapshot, Output, Unheard};
 pub use self::jobs::JobId;
 use self::jobs::JobLedger;
+pub use self::language::Manner;
 use self::leg::LegMedia;
 pub use self::text::conclude;
 
@@ -103,6 +105,8 @@ pub struct Session {
     legs: Vec<LegMedia>,
     /// Of each leg; none at all where there are no partial results.
     drafts: Vec<Draft>,
+    /// Of each leg: how it is recognised once its language is known.
+    locks: Vec<Option<Arc<Choices>>>,
     jobs: JobLedger,
     outputs: VecDeque<Output>,
     next_line: u64,
@@ -132,6 +136,7 @@ impl Session {
             opened: now,
             legs: Vec::new(),
             drafts: Vec::new(),
+            locks: Vec::new(),
             jobs,
             outputs: VecDeque::new(),
             next_line: 0,
@@ -154,6 +159,7 @@ impl Session {
         self.legs
             .push(LegMedia::new(leg, &self.config, self.opened));
         self.told.push(LegStats::default());
+        self.locks.push(None);
         if self.config.partials.is_some() {
             self.drafts.push(Draft::default());
         }
@@ -385,7 +391,7 @@ impl Session {
                     job,
                     leg: LegIndex(index),
                     samples,
-                    choices: Arc::clone(&self.config.choices),
+                    choices: self.choices_of(index),
                 });
             }
         }
@@ -399,7 +405,12 @@ impl Session {
     }
 
     fn snapshots(&self) -> Vec<LegSnapshot> {
-        self.legs.iter().map(LegMedia::snapshot).collect()
+        let legs = self.legs.iter().map(LegMedia::snapshot);
+        let legs = legs.enumerate().map(|(n, leg)| LegSnapshot {
+            language: self.locked(n).map(str::to_owned),
+            ..leg
+        });
+        legs.collect()
     }
 }
 

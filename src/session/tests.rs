@@ -1,5 +1,6 @@
 mod diagnosis;
 mod drafts;
+mod language;
 mod late;
 mod properties;
 mod sounds;
@@ -7,7 +8,7 @@ mod sounds;
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::call::{PartialLine, TranscriptLine};
+use crate::call::{CallEvent, PartialLine, TranscriptLine};
 use crate::clock;
 use crate::speech::Recognition;
 
@@ -22,6 +23,9 @@ struct Rig {
     lines: Vec<TranscriptLine>,
     deferred: Vec<Deferred>,
     jobs: Vec<(JobId, usize)>,
+    /// How the jobs are to be recognised.
+    choices: Vec<Arc<Choices>>,
+    events: Vec<CallEvent>,
     drafts: Vec<(u32, usize)>,
     partials: Vec<PartialLine>,
     due: Option<Instant>,
@@ -40,6 +44,8 @@ impl Rig {
             lines: Vec::new(),
             deferred: Vec::new(),
             jobs: Vec::new(),
+            choices: Vec::new(),
+            events: Vec::new(),
             drafts: Vec::new(),
             partials: Vec::new(),
             due: None,
@@ -55,14 +61,23 @@ impl Rig {
                     self.due = due;
                     return;
                 }
-                Output::Transcribe { job, samples, .. } => self.jobs.push((job, samples.len())),
+                Output::Transcribe {
+                    job,
+                    samples,
+                    choices,
+                    ..
+                } => {
+                    self.jobs.push((job, samples.len()));
+                    self.choices.push(choices);
+                }
                 Output::Draft {
                     revision, samples, ..
                 } => self.drafts.push((revision, samples.len())),
                 Output::Partial(partial) => self.partials.push(partial),
                 Output::Line(line) => self.lines.push(line),
                 Output::Deferred(deferred) => self.deferred.push(*deferred),
-                Output::Stats(_) | Output::Event(_) | Output::Digit(_) => {}
+                Output::Event(event) => self.events.push(event),
+                Output::Stats(_) | Output::Digit(_) => {}
                 Output::Closed(legs) => self.closed = Some(legs),
             }
         }

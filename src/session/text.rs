@@ -1,9 +1,8 @@
 //! What was said, and what is being said.
 
-use std::sync::Arc;
-
 use super::draft::Drafted;
 use super::jobs::Settled;
+use super::language::Spoken;
 use super::leg::LegMedia;
 use super::{Deferred, LegIndex, Output, Phase, Session, Unheard};
 use crate::call::{GapReason, Outcome, PartialLine, TranscriptLine, Word};
@@ -34,6 +33,7 @@ impl Session {
             };
             // The engine heard no words: that is an answer, not a line.
             let is_silent = heard.as_ref().is_ok_and(|heard| heard.text.is_empty());
+            let spoken = heard.as_ref().ok().and_then(Spoken::detected);
             let (outcome, line) = conclude(line, heard);
             media.count_settled(outcome, utterances, audio);
             if is_silent {
@@ -51,9 +51,12 @@ impl Session {
                     line,
                     audio,
                     samples,
-                    choices: Arc::clone(&self.config.choices),
+                    choices: self.choices_of(leg),
                 })),
             });
+            if let Some(spoken) = spoken.filter(|_| outcome == Outcome::Transcribed) {
+                self.lock_language(leg, &spoken, (start_ms, end_ms));
+            }
         }
         if matches!(self.phase, Phase::Closing(_)) && self.jobs.is_empty() {
             self.phase = Phase::Closed;
@@ -83,7 +86,7 @@ impl Session {
                 leg: LegIndex(index),
                 revision,
                 samples: leg.so_far(),
-                choices: Arc::clone(&self.config.choices),
+                choices: self.choices_of(index),
             });
         }
     }
@@ -168,6 +171,7 @@ pub fn conclude(
     let line = TranscriptLine {
         confidence: heard.confidence,
         language: heard.language,
+        task: heard.task,
         model: heard.model,
         gap: None,
         ..line

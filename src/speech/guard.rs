@@ -4,7 +4,7 @@
 //! What is suppressed here is kept beside the line, with the reason and what it was seen by.
 
 use super::Recognition;
-use crate::call::{Doubt, Suppressed};
+use crate::call::{Doubt, Suppressed, Task};
 
 /// The loudest tenth of a second is below this, dB of full scale: no speech comes through a
 /// telephone so quietly, while the hiss of a line does.
@@ -42,9 +42,11 @@ pub fn judge(heard: &Recognition, duration_ms: u64) -> Option<Suppressed> {
         return doubt(Doubt::Repetition, format!("{times} times \"{phrase}\""));
     }
     let plain = plain(&heard.text);
-    let phrases = PHANTOMS
-        .iter()
-        .filter(|(language, _)| *language == heard.language);
+    let written = match heard.task {
+        Task::Transcribe => heard.language.as_str(),
+        Task::Translate => "en",
+    };
+    let phrases = PHANTOMS.iter().filter(|(language, _)| *language == written);
     if let Some((_, phrase)) = phrases.into_iter().find(|(_, phrase)| *phrase == plain) {
         return doubt(Doubt::PhantomPhrase, format!("nothing but \"{phrase}\""));
     }
@@ -178,6 +180,11 @@ mod tests {
             phantom
         );
         assert_eq!(reason("Thanks for watching!", "de", 2000), None);
+        let translated = Recognition {
+            task: Task::Translate,
+            ..heard("Thanks for watching!", "de")
+        };
+        assert_eq!(judge(&translated, 2000).map(|held| held.reason), phantom);
     }
 
     #[test]

@@ -13,7 +13,7 @@ mod words;
 
 use serde::{Deserialize, Serialize};
 
-use crate::call::Word;
+use crate::call::{Prompt, Task, Word};
 
 /// Rate of all audio in this module, Hz: what Whisper takes.
 pub const SAMPLE_RATE: u32 = 16_000;
@@ -44,6 +44,15 @@ impl Utterance {
 pub struct Choices {
     /// Whisper's code of the language that is spoken; `None`: it decides for itself.
     pub language: Option<String>,
+    /// Where it decides: among these; among all it knows, if there are none.
+    #[serde(default)]
+    pub among: Vec<String>,
+    /// What it is given as if it had come before.
+    #[serde(default)]
+    pub prompt: Option<Prompt>,
+    /// Text or English text for it; a model that knows English only does not translate.
+    #[serde(default)]
+    pub task: Task,
     /// With the encoder's whole window also where the model bears one fitted to the utterance:
     /// what every other model gets.
     #[serde(default)]
@@ -57,8 +66,15 @@ pub struct Recognition {
     pub text: String,
     /// Mean probability of the text's tokens, 0 to 1.
     pub confidence: f32,
-    /// Whisper's code of the language, mostly ISO 639-1.
+    /// Whisper's code of the language that was spoken, mostly ISO 639-1.
     pub language: String,
+    /// How probable that language is among those that were asked for, 0 to 1, where it was
+    /// detected.
+    #[serde(default)]
+    pub language_probability: Option<f32>,
+    /// What was done.
+    #[serde(default)]
+    pub task: Task,
     /// The words one by one.
     #[serde(default)]
     pub words: Vec<Word>,

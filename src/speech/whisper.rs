@@ -8,21 +8,26 @@
 //! - `no_context` stays on, so that no call's text can colour another's.
 //! - No abort callback: the binding's safe setter installs a wrong trampoline.
 //! - Parameters are built once a language and cloned: the language string leaks per setting.
+//! - A prompt is given as tokens, which are the worker's own: as text it would leak, too. Of
+//!   one job nothing is left for the next, since `no_context` forgets it.
+//! - A language is detected here, and not by whisper.cpp, which knows of no choice among some.
 //! - The segmenter's own times are used, so no timestamps are decoded; words get theirs by
 //!   time warping over the decoder's attention. whisper.cpp computes that with four spinning
 //!   threads whatever it is told, unless OpenMP gives it fewer (`OMP_THREAD_LIMIT`).
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use whisper_rs::{
     DtwAhead, DtwMode, DtwModelPreset, DtwParameters, FullParams, SamplingStrategy, WhisperContext,
-    WhisperContextParameters, WhisperState,
+    WhisperContextParameters, WhisperError, WhisperState,
 };
 
 use super::guard;
 use super::model::{AlignmentHeads, Model, ModelError, ModelSource};
 use super::words::{self, Token};
 use super::{Choices, Recognition, SAMPLE_RATE, TranscribeError, Transcriber, peak_dbfs};
+use crate::call::{Prompt, Task};
 
 /// Shorter audio is padded with silence to this, samples (0.5 s): whisper.cpp
 /// returns nothing below 110 ms and reads out of bounds below 201 samples.
@@ -38,13 +43,16 @@ const SAMPLES_PER_POSITION: usize = 320;
 /// Positions beyond the audio that a fitted context keeps.
 const AUDIO_CTX_MARGIN: usize = 10;
 
+/// Tokens of a prompt that Whisper looks at: half of its text context, less the mark before them.
+const MAX_PROMPT_TOKENS: usize = 223;
+
 /// Whether whisper.cpp was built for a graphics card; without one it computes on the processor.
 const HAS_GPU: bool = cfg!(any(feature = "cuda", feature = "metal", feature = "vulkan"));
 
 /// A loaded model, shared by its workers.
 #[derive(Debug)]
 pub struct Whisper {
-    context: WhisperContext,
+    context: Arc<WhisperContext>,
     model: Model,
     engine: EngineConfig,
 }
@@ -99,7 +107,7 @@ impl Whisper {
             reason: error.to_string(),
         })?;
         Ok(Self {
-            context,
+            context: Arc::new(context),
             model,
             engine,
         })
@@ -118,6 +126,8 @@ impl Whisper {
             .map_err(|error| TranscribeError(error.to_string()))?;
         Ok(WhisperWorker {
             state,
+            context: Arc::clone(&self.context),
+            is_demo: self.model.is_demo(),
             params: HashMap::new(),
             threads: self.engine.threads,
             fit_audio_ctx: self.model.fits_audio_ctx(),
@@ -129,7 +139,7 @@ impl Whisper {
     }
 }
 
-fn parameters(language: Option<&'static str>) -> FullParams<'static, 'static> {
+fn parameters(language: &'static str) -> FullParams<'static, 'static> {
     let mut params = FullParams::new(SamplingStrategy::Greedy { best_of: 1 });
     params.set_no_context(true);
     params.set_no_timestamps(true);
@@ -139,7 +149,7 @@ fn parameters(language: Option<&'static str>) -> FullParams<'static, 'static> {
     params.set_print_realtime(false);
     params.set_print_special(false);
     params.set_print_timestamps(false);
-    params.set_language(language);
+    params.set_language(Some(language));
     params
 }
 
@@ -155,8 +165,11 @@ fn language_of(code: &str) -> Result<&'static str, TranscribeError> {
 /// One thread's engine.
 pub struct WhisperWorker {
     state: WhisperState,
-    /// By language, of which Whisper knows a hundred; `None`: to be detected.
-    params: HashMap<Option<&'static str>, FullParams<'static, 'static>>,
+    context: Arc<WhisperContext>,
+    /// It was never trained with a prompt, and writes nonsense after one.
+    is_demo: bool,
+    /// By language, of which Whisper knows a hundred.
+    params: HashMap<&'static str, FullParams<'static, 'static>>,
     threads: u8,
     fit_audio_ctx: bool,
     is_multilingual: bool,
@@ -183,20 +196,79 @@ impl WhisperWorker {
     fn recognise(
         &mut self,
         samples: &[i16],
-        language: Option<&'static str>,
+        manner: &Manner,
         audio_ctx: usize,
     ) -> Result<Heard, TranscribeError> {
+        let language = manner.language;
         let params = self.params.entry(language);
         let mut params = params.or_insert_with(|| parameters(language)).clone();
+        params.set_translate(manner.task == Task::Translate);
+        if !manner.prompt.is_empty() {
+            params.set_tokens(&manner.prompt);
+        }
         params.set_n_threads(self.threads.into());
         params.set_audio_ctx(i32::try_from(audio_ctx).expect("at most 1500"));
         self.state
             .full(params, &self.audio)
             .map_err(|error| TranscribeError(error.to_string()))?;
-        Ok(self.heard(samples, language))
+        Ok(self.heard(samples, manner))
     }
 
-    fn heard(&self, samples: &[i16], language: Option<&str>) -> Heard {
+    /// What a job's choices come to with this model, for the audio at hand.
+    fn manner(&mut self, choices: &Choices) -> Result<Manner, TranscribeError> {
+        let (language, probability) = match &choices.language {
+            // An English-only model knows no language tokens; asking for another would be ignored.
+            _ if !self.is_multilingual => ("en", None),
+            Some(code) => (language_of(code)?, None),
+            None => {
+                let (language, probability) = self.detect(&choices.among)?;
+                (language, Some(probability))
+            }
+        };
+        let task = match choices.task {
+            Task::Translate if self.is_multilingual => Task::Translate,
+            _ => Task::Transcribe,
+        };
+        let prompt = choices.prompt.as_ref().filter(|_| !self.is_demo);
+        let prompt = prompt.map(|prompt| self.tokens(prompt)).transpose()?;
+        Ok(Manner {
+            language,
+            probability,
+            task,
+            prompt: prompt.unwrap_or_default(),
+        })
+    }
+
+    /// The last tokens of a prompt, as many as Whisper looks at.
+    fn tokens(&self, prompt: &Prompt) -> Result<Vec<i32>, TranscribeError> {
+        let text = format!(" {}", prompt.text());
+        // The binding takes a buffer that is too small for as many tokens as there are; no
+        // token is shorter than a byte.
+        let tokens = self.context.tokenize(&text, text.len());
+        let mut tokens = tokens.map_err(|error| TranscribeError(error.to_string()))?;
+        tokens.drain(..tokens.len().saturating_sub(MAX_PROMPT_TOKENS));
+        Ok(tokens)
+    }
+
+    /// The most probable language of the audio among some, or among all that Whisper knows;
+    /// and how probable it is among them.
+    fn detect(&mut self, among: &[String]) -> Result<(&'static str, f32), TranscribeError> {
+        let failed = |error: WhisperError| TranscribeError(error.to_string());
+        let threads = self.threads.into();
+        self.state
+            .pcm_to_mel(&self.audio, threads)
+            .map_err(failed)?;
+        let (_, probabilities) = self.state.lang_detect(0, threads).map_err(failed)?;
+        let codes = among.iter().map(|code| language_of(code));
+        let codes = codes.collect::<Result<Vec<_>, _>>()?;
+        let all = (0..).zip(&probabilities);
+        let named = all.filter_map(|(id, &p)| Some((whisper_rs::get_lang_str(id)?, p)));
+        let possible = named.filter(|(code, _)| codes.is_empty() || codes.contains(code));
+        most_probable(possible)
+            .ok_or_else(|| TranscribeError("the model tells no language apart".to_owned()))
+    }
+
+    fn heard(&self, samples: &[i16], manner: &Manner) -> Heard {
         let mut text = String::new();
         let mut tokens = Vec::new();
         let (mut probability, mut logprob) = (0.0f32, 0.0f32);
@@ -223,14 +295,15 @@ impl WhisperWorker {
                 });
             }
         }
-        let detected = || whisper_rs::get_lang_str(self.state.full_lang_id_from_state());
         let count = tokens.len().max(1) as f32;
         Heard {
             mean_logprob: logprob / count,
             recognition: Recognition {
                 text: text.trim().to_owned(),
                 confidence: (probability / count).clamp(0.0, 1.0),
-                language: language.or_else(detected).unwrap_or("und").to_owned(),
+                language: manner.language.to_owned(),
+                language_probability: manner.probability,
+                task: manner.task,
                 words: words::words(tokens.into_iter(), samples),
                 peak_dbfs: peak_dbfs(samples),
                 model: self.model.clone(),
@@ -238,6 +311,28 @@ impl WhisperWorker {
             },
         }
     }
+}
+
+/// How a job is recognised.
+struct Manner {
+    language: &'static str,
+    /// Where it was detected.
+    probability: Option<f32>,
+    task: Task,
+    prompt: Vec<i32>,
+}
+
+/// The most probable of some languages, and how probable it is among them.
+fn most_probable(
+    possible: impl Iterator<Item = (&'static str, f32)>,
+) -> Option<(&'static str, f32)> {
+    // A model that yields no numbers must not yield an answer that is none.
+    let possible = possible.filter(|(_, p)| p.is_finite() && *p > 0.0);
+    let mut sum = 0.0f32;
+    let best = possible
+        .inspect(|(_, p)| sum += p)
+        .reduce(|best, next| if next.1 > best.1 { next } else { best })?;
+    Some((best.0, (best.1 / sum).clamp(0.0, 1.0)))
 }
 
 /// What the engine made of an utterance.
@@ -271,21 +366,16 @@ impl Transcriber for WhisperWorker {
         if self.audio.len() < MIN_SAMPLES {
             self.audio.resize(MIN_SAMPLES, 0.0);
         }
-        let language = match &choices.language {
-            // An English-only model knows no language tokens; asking for another would be ignored.
-            _ if !self.is_multilingual => Some("en"),
-            Some(code) => Some(language_of(code)?),
-            None => None,
-        };
+        let manner = self.manner(choices)?;
         if choices.full_context || !self.fit_audio_ctx {
-            let heard = self.recognise(samples, language, FULL_AUDIO_CTX)?;
+            let heard = self.recognise(samples, &manner, FULL_AUDIO_CTX)?;
             return Ok(heard.recognition);
         }
-        let fitted = self.recognise(samples, language, self.audio_ctx())?;
+        let fitted = self.recognise(samples, &manner, self.audio_ctx())?;
         if !fitted.looks_broken() {
             return Ok(fitted.recognition);
         }
-        let full = self.recognise(samples, language, FULL_AUDIO_CTX)?;
+        let full = self.recognise(samples, &manner, FULL_AUDIO_CTX)?;
         let better = if full.mean_logprob > fitted.mean_logprob {
             full
         } else {
@@ -363,3 +453,6 @@ fn preset(model: &str) -> Option<DtwModelPreset> {
         _ => return None,
     })
 }
+
+#[cfg(test)]
+mod tests;

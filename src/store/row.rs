@@ -130,6 +130,7 @@ mod tests {
             text: "hello".into(),
             confidence,
             language: "en".into(),
+            task: crate::call::Task::Transcribe,
             gap: None,
             words: Vec::new(),
             suppressed: None,

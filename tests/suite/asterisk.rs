@@ -5,6 +5,7 @@
 )]
 
 mod capture;
+mod choices;
 mod formats;
 mod lifecycle;
 mod limit;

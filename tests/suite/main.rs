@@ -4,6 +4,7 @@
 
 mod api_access;
 mod api_call;
+mod api_choices;
 mod api_limits;
 mod api_rig;
 mod api_routes;

@@ -6,6 +6,7 @@ use std::time::Instant;
 use super::config::CallKind;
 use super::ports::Entry;
 use super::removal::{Action, Object, Rank};
+use super::variables::Variables;
 use crate::model::Channel;
 use crate::request::Spy;
 
@@ -23,6 +24,8 @@ pub(super) struct Call {
     pub(super) legs: Vec<Leg>,
     /// RTP addresses for legs that are still to be set up.
     pub(super) ports: Vec<SocketAddr>,
+    /// Its channel's variables, while they are being asked for.
+    pub(super) variables: Option<Variables>,
     /// How often media was made anew.
     pub(super) renewals: u32,
     /// Set-up waits until this group of removals is through.

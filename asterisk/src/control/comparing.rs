@@ -82,7 +82,9 @@ impl Control {
         if channel.is_up() {
             self.mark_answered(id);
         }
-        self.compare_legs(id, lists, now);
+        if !self.ask_again(id, now) {
+            self.compare_legs(id, lists, now);
+        }
     }
 
     fn compare_legs(&mut self, id: &str, lists: &Lists, now: Instant) {

@@ -32,6 +32,9 @@ pub struct Config {
     pub audit_delay: Duration,
     /// Listing again when nothing was amiss; events alone are never trusted for ever.
     pub audit_interval: Duration,
+    /// Variables that every call's channel is asked for before its media is set up; what it
+    /// has of them is told by [`Notice::CallVariables`](super::Notice::CallVariables).
+    pub variables: Vec<String>,
     /// Calls that an earlier process left open.
     pub recover: Vec<RecoverCall>,
 }
@@ -53,6 +56,7 @@ impl Config {
             cause_grace: Duration::from_millis(250),
             audit_delay: Duration::from_secs(15),
             audit_interval: Duration::from_secs(60),
+            variables: Vec::new(),
             recover: Vec::new(),
         }
     }

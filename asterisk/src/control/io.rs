@@ -1,5 +1,6 @@
 //! What goes into and comes out of a [`Control`](super::Control).
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::time::Instant;
 
@@ -155,6 +156,16 @@ pub enum ObjectKind {
     Bridge,
 }
 
+/// A variable's value. It may hold anything, so no log is told.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Told(pub String);
+
+impl fmt::Debug for Told {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "({} bytes)", self.0.len())
+    }
+}
+
 /// News for whoever keeps the calls. Each call gets exactly one `CallOpened`, and exactly
 /// one of `CallEnded` and `CallFailed` after it; nothing about it follows that, except a
 /// new `CallOpened` should the same channel come back. Only a call that was to be
@@ -191,6 +202,14 @@ pub enum Notice {
     PortsUnused {
         /// The addresses.
         ports: Vec<SocketAddr>,
+    },
+    /// What a call's channel has of [`Config::variables`](super::Config::variables), before
+    /// any media of it. Not told where it has none.
+    CallVariables {
+        /// The call.
+        call: String,
+        /// Those that are set, by name, with their value or why it could not be had.
+        found: Vec<(String, Result<Told, String>)>,
     },
     /// Media is about to be asked for. For a leg that is open already: its old source will
     /// fall silent and another takes over.

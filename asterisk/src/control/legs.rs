@@ -23,12 +23,23 @@ const PORT: &str = "UNICASTRTP_LOCAL_PORT";
 const ADDRESS: &str = "UNICASTRTP_LOCAL_ADDRESS";
 
 impl Control {
-    /// Begins the set-up of a call's media.
+    /// Begins the set-up of a call's media, with what its channel's variables are.
     pub(super) fn open_legs(&mut self, id: &str, now: Instant) {
+        if let Some(call) = self.calls.get_mut(id) {
+            call.hold = None;
+        }
+        if self.config.variables.is_empty() {
+            self.begin_legs(id, now);
+        } else {
+            self.ask_variables(id, now);
+        }
+    }
+
+    /// The same, with nothing left to be asked before.
+    pub(super) fn begin_legs(&mut self, id: &str, now: Instant) {
         let Some(call) = self.calls.get_mut(id) else {
             return;
         };
-        call.hold = None;
         match call.kind {
             CallKind::Stasis | CallKind::Initiated => self.start_leg(id, "caller", None, None, now),
             CallKind::Tap => {
@@ -363,7 +374,7 @@ fn source_in(reply: &Value) -> Option<SocketAddr> {
     Some(SocketAddr::new(ip, port))
 }
 
-fn variable_in(reply: &Value) -> Option<&str> {
+pub(super) fn variable_in(reply: &Value) -> Option<&str> {
     reply.get("value")?.as_str()
 }
 

@@ -31,6 +31,7 @@ mod tapping;
 mod tests;
 mod timers;
 mod upkeep;
+mod variables;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
@@ -41,7 +42,7 @@ use tracing::debug;
 use self::call::{Call, Owner, Stage};
 pub use self::config::{CallKind, Config, ConfigError, RecoverCall};
 pub use self::io::{
-    Command, CommandKind, Input, Notice, ObjectKind, Output, RequestFailure, RequestId, Stats,
+    Command, CommandKind, Input, Notice, ObjectKind, Output, RequestFailure, RequestId, Stats, Told,
 };
 use self::listing::Listing;
 use self::removal::{Object, Removal};
@@ -99,6 +100,12 @@ enum Purpose {
     Leg {
         call: String,
         generation: u64,
+    },
+    /// A variable of a call's channel, by its place in the configured list.
+    Variable {
+        call: String,
+        generation: u64,
+        place: usize,
     },
     /// RTP addresses for a call that is to begin.
     Ports {
@@ -212,6 +219,9 @@ impl Control {
             match purpose {
                 Purpose::Leg { call, generation } => self.lose_leg(&call, generation),
                 Purpose::Ports { call, generation } => self.postpone(&call, generation),
+                Purpose::Variable {
+                    call, generation, ..
+                } => self.lose_variables(&call, generation),
                 Purpose::Originate { call }
                 | Purpose::TapLook { call }
                 | Purpose::TapSubscribe { call } => {

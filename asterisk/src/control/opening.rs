@@ -273,6 +273,7 @@ impl Control {
             in_stasis: false,
             legs: Vec::new(),
             ports: Vec::new(),
+            variables: None,
             renewals: 0,
             hold: None,
             taken_down: false,

@@ -19,6 +19,11 @@ impl Control {
         self.count(&purpose, &result);
         match purpose {
             Purpose::Leg { call, generation } => self.on_leg_reply(&call, generation, result, now),
+            Purpose::Variable {
+                call,
+                generation,
+                place,
+            } => self.on_variable(&call, generation, place, result, now),
             Purpose::Ports { call, generation } => {
                 if let Err(failure) = result {
                     self.refuse_ports(&call, generation, &failure, now);
@@ -53,6 +58,10 @@ impl Control {
     fn count(&mut self, purpose: &Purpose, result: &Result<Value, RequestFailure>) {
         let Err(failure) = result else { return };
         debug!(?purpose, %failure, "not granted");
+        // Most channels have none.
+        if matches!(purpose, Purpose::Variable { .. }) && failure.status() == Some(404) {
+            return;
+        }
         match failure {
             RequestFailure::Refused { .. } => self.stats.refused += 1,
             RequestFailure::Unreachable(_) => self.stats.unreachable += 1,

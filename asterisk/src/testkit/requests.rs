@@ -171,7 +171,10 @@ impl World {
         match (name, self.channels.get(id).and_then(|channel| channel.port)) {
             ("UNICASTRTP_LOCAL_PORT", Some(port)) => Ok(json!({ "value": port.to_string() })),
             ("UNICASTRTP_LOCAL_ADDRESS", Some(_)) => Ok(json!({ "value": "127.0.0.1" })),
-            _ => refuse(404, "Variable not found"),
+            _ => match self.variables.get(&(id.to_owned(), name.to_owned())) {
+                Some(value) => Ok(json!({ "value": value })),
+                None => refuse(404, "Provided variable was not found"),
+            },
         }
     }
 

@@ -232,7 +232,8 @@ impl Rig {
                     let before = open.insert(call, false);
                     assert_eq!(before, Some(true), "{call} closed while not open");
                 }
-                Notice::LegOpening { call, .. }
+                Notice::CallVariables { call, .. }
+                | Notice::LegOpening { call, .. }
                 | Notice::MediaSource { call, .. }
                 | Notice::MediaUp { call, .. }
                 | Notice::LegFailed { call, .. }

@@ -22,6 +22,8 @@ pub struct World {
     pub(super) subscriptions: BTreeSet<String>,
     pub(super) events: VecDeque<String>,
     pub(super) ports: u16,
+    /// By channel and name.
+    pub(super) variables: BTreeMap<(String, String), String>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -61,6 +63,12 @@ impl World {
     /// Whether an event waits.
     pub fn has_event(&self) -> bool {
         !self.events.is_empty()
+    }
+
+    /// A variable of a channel that is there or will be.
+    pub fn set_variable(&mut self, channel: &str, name: &str, value: &str) {
+        let key = (channel.to_owned(), name.to_owned());
+        self.variables.insert(key, value.to_owned());
     }
 
     /// The websocket breaks: what was not read is lost.

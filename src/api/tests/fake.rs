@@ -8,14 +8,14 @@ use async_trait::async_trait;
 use tokio::sync::Semaphore;
 
 use crate::call::{
-    CallId, CallRecord, CallStatus, CaptureState, Leg, Origin, Playback, PlaybackState,
-    TranscriptLine,
+    CallChoices, CallId, CallRecord, CallStatus, CaptureState, Leg, Origin, Playback,
+    PlaybackState, TranscriptLine,
 };
 use crate::capture::{CaptureFile, CapturePart};
 use crate::service::{
     CallService, CallStatusView, CaptureRequest, Health, InitiateRequest, MediaGrant, MediaRequest,
     ModelRequest, ModelView, PartHealth, PartState, PlayRequest, RtpTarget, ServiceError, Sound,
-    SwitchState, TranscriptView,
+    SwitchState, TranscribeRequest, TranscriptView,
 };
 
 pub(super) struct Fake {
@@ -86,6 +86,14 @@ impl Fake {
     }
 }
 
+/// Nothing, or the choices as JSON.
+fn shown(recognition: &CallChoices) -> String {
+    if recognition.is_empty() {
+        return String::new();
+    }
+    format!(" {}", serde_json::to_string(recognition).unwrap())
+}
+
 pub(super) fn record(id: &CallId) -> CallRecord {
     CallRecord {
         call_id: id.clone(),
@@ -98,6 +106,7 @@ pub(super) fn record(id: &CallId) -> CallRecord {
         answered_at: None,
         ended_at: None,
         end_reason: None,
+        recognition: CallChoices::default(),
         legs: Vec::new(),
         channel_states: Vec::new(),
         lines: 1,
@@ -120,6 +129,7 @@ fn line(seq: u64) -> TranscriptLine {
         text: "good morning".to_owned(),
         confidence: 0.9,
         language: "en".to_owned(),
+        task: crate::call::Task::Transcribe,
         gap: None,
         words: Vec::new(),
         suppressed: None,
@@ -193,8 +203,10 @@ impl CallService for Fake {
 
     async fn initiate(&self, request: InitiateRequest) -> Result<CallRecord, ServiceError> {
         self.ask(format!(
-            "initiate {} {}",
-            request.caller_number, request.destination
+            "initiate {} {}{}",
+            request.caller_number,
+            request.destination,
+            shown(&request.recognition)
         ))
         .await?;
         Ok(record(&new_id()))
@@ -236,8 +248,14 @@ impl CallService for Fake {
         })
     }
 
-    async fn transcribe(&self, channel: &CallId) -> Result<CallRecord, ServiceError> {
-        self.ask(format!("transcribe {channel}")).await?;
+    async fn transcribe(
+        &self,
+        channel: &CallId,
+        request: TranscribeRequest,
+    ) -> Result<CallRecord, ServiceError> {
+        let TranscribeRequest { recognition } = request;
+        self.ask(format!("transcribe {channel}{}", shown(&recognition)))
+            .await?;
         Ok(record(channel))
     }
 
@@ -252,8 +270,11 @@ impl CallService for Fake {
         request: MediaRequest,
     ) -> Result<MediaGrant, ServiceError> {
         self.ask(format!(
-            "media {call} {} {} {}",
-            request.source, request.leg, request.format
+            "media {call} {} {} {}{}",
+            request.source,
+            request.leg,
+            request.format,
+            shown(&request.recognition)
         ))
         .await?;
         let send_to = RtpTarget {

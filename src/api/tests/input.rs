@@ -12,6 +12,73 @@ use proptest::prelude::*;
 use super::*;
 
 const INITIATE: &str = "/api/call/initiate";
+/// Bodies' `recognition`, and which error they bring.
+const BAD_CHOICES: [&str; 13] = [
+    r#"{"language":"klingon"}"#,
+    r#"{"language":["en"]}"#,
+    r#"{"language":"en,"}"#,
+    r#"{"prompt":""}"#,
+    r#"{"prompt":"a\u0000b"}"#,
+    r#"{"partials":"on"}"#,
+    r#"{"translate":1}"#,
+    r#"{"numbers":"words"}"#,
+    r#"{"speed":"fast"}"#,
+    r#"{"language":"en","language":"de"}"#,
+    "[]",
+    r#"["en"]"#,
+    "null",
+];
+
+#[tokio::test]
+async fn choices_are_taken_at_their_word_or_refused() {
+    let service = Arc::new(Fake::well());
+    let router = router(service.clone(), &config());
+    let good = r#"{"language":"en,de","prompt":"Kowalski","partials":false}"#;
+    let bodies = |recognition: &str| {
+        let rest = format!(r#""recognition":{recognition}}}"#);
+        [
+            (
+                INITIATE,
+                format!(r#"{{"caller_number":"1","destination":"2",{rest}"#),
+            ),
+            (
+                MEDIA,
+                format!(r#"{{"source":"192.0.2.1:4000","leg":"a","format":"ulaw",{rest}"#),
+            ),
+            ("/api/call/a/transcribe", format!("{{{rest}")),
+        ]
+    };
+    let long = format!(r#"{{"prompt":"{}"}}"#, "a".repeat(1001));
+    for bad in BAD_CHOICES.into_iter().chain([long.as_str()]) {
+        for (path, body) in bodies(bad) {
+            let answer = post_json(&router, path, body).await;
+            answer.is_problem(422, "invalid-body");
+        }
+    }
+    for body in [r#"{"language":"en"}"#, "[]", "1"] {
+        let answer = post_json(&router, "/api/call/a/transcribe", body).await;
+        answer.is_problem(422, "invalid-body");
+    }
+    assert!(service.asked().is_empty(), "{:?}", service.asked());
+    for (path, body) in bodies(good) {
+        let answer = post_json(&router, path, body).await;
+        assert!(answer.status.is_success(), "{path}: {}", answer.text);
+    }
+    for body in ["{}", "null", r#"{"recognition":{}}"#] {
+        let answer = post_json(&router, "/api/call/a/transcribe", body).await;
+        assert!(answer.status.is_success(), "{body}: {}", answer.text);
+    }
+    let asked = [
+        format!("initiate 1 2 {good}"),
+        format!("media a 192.0.2.1:4000 a ulaw {good}"),
+        format!("transcribe a {good}"),
+        "transcribe a".to_owned(),
+        "transcribe a".to_owned(),
+        "transcribe a".to_owned(),
+    ];
+    assert_eq!(service.asked(), asked);
+}
+
 const MEDIA: &str = "/api/call/a/media";
 
 #[tokio::test]

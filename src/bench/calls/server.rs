@@ -107,6 +107,7 @@ fn open(port: &MediaPort, sources: &[u16], opened: Instant) -> Result<Vec<CallId
             call: call.clone(),
             opened,
             idle_limit: None,
+            manner: None,
         };
         ensure!(port.open(opened), "a call could not be opened");
     }

@@ -17,7 +17,8 @@ use uuid::Uuid;
 
 use super::book::{Opening, Past};
 use super::channel;
-use super::pending::Outcome;
+use super::choices;
+use super::pending::{Asked, Outcome};
 use super::{Desk, lock};
 use crate::call::{CallId, CallStatus, EndReason, Leg, Origin};
 use crate::clock;
@@ -75,6 +76,7 @@ impl AriLink {
             format: settings.media_format.to_string(),
             own_ports: settings.rtp_own_ports.is_some(),
             max_calls,
+            variables: choices::variables(),
             ..Config::new(fresh_nonce(), targets)
         };
         let (commands, orders) = mpsc::channel(COMMANDS);
@@ -261,12 +263,12 @@ impl Desk {
         &self,
         call: &CallId,
         command: Command,
-        request: Option<InitiateRequest>,
+        asked: Option<Asked>,
     ) -> Outcome {
         let none = || ServiceError::AsteriskUnavailable("not configured".to_owned());
         let ari = self.ari.as_ref().ok_or_else(none)?;
         let kind = kind(&command);
-        let answer = lock(&self.pending).begin(clock::now(), call, kind, request);
+        let answer = lock(&self.pending).begin(clock::now(), call, kind, asked);
         let busy = || ServiceError::Conflict(format!("call {call} is being worked on"));
         let answer = answer.ok_or_else(busy)?;
         if let Err(error) = ari.order(command) {
@@ -309,6 +311,9 @@ impl Desk {
                 legs,
             } => self.ports_wanted(id, &call, target, legs).await,
             Notice::PortsUnused { ports } => self.ports_unused(&ports),
+            Notice::CallVariables { call, found } => {
+                self.choose_by_variables(&channel::call_id(&call), found);
+            }
             Notice::LegFailed { call, leg, text } => {
                 tracing::warn!(call, leg, text, "a leg has no media");
                 let note = format!("leg {leg}: {text}");
@@ -373,17 +378,22 @@ impl Desk {
         resumed: bool,
     ) {
         let call = channel::call_id(id);
-        let request = lock(&self.pending).request(&call);
+        let asked = lock(&self.pending).asked(&call);
+        let recognition = asked.as_ref().map(|asked| asked.recognition().clone());
         let left = lock(&self.resumable).remove(&call);
+        let before = left.as_ref().and_then(|left| left.record.as_ref());
+        let recognition = recognition.or_else(|| before.map(|record| record.recognition.clone()));
         let past = match (left, kind) {
             (Some(history), _) => Past::Known(Box::new(history)),
             // We made its id ourselves, a moment ago.
-            (None, CallKind::Initiated) if request.is_some() => Past::New,
+            (None, CallKind::Initiated) if asked.is_some() => Past::New,
             (None, _) => Past::Unknown,
         };
-        let (caller_number, destination) = match request {
-            Some(request) => (Some(request.caller_number), Some(request.destination)),
-            None => (
+        let (caller_number, destination) = match asked {
+            Some(Asked::Initiate(request)) => {
+                (Some(request.caller_number), Some(request.destination))
+            }
+            _ => (
                 non_empty(&channel.caller.number),
                 non_empty(&channel.dialplan.exten),
             ),
@@ -400,6 +410,7 @@ impl Desk {
             caller_number,
             destination,
             channel_name: non_empty(&channel.name),
+            recognition: recognition.unwrap_or_default(),
             past,
         };
         tracing::info!(%call, ?kind, channel = id, name = channel.name, resumed, "a call has begun");

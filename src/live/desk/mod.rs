@@ -5,6 +5,7 @@ mod ari;
 mod book;
 mod capture;
 mod channel;
+mod choices;
 mod health;
 mod history;
 mod load;
@@ -12,6 +13,7 @@ mod model;
 mod pending;
 mod play;
 mod ports;
+mod registering;
 mod service;
 mod spool;
 
@@ -28,6 +30,7 @@ pub use self::ari::AriLink;
 pub use self::book::Found;
 use self::book::{CallBook, Entry, History, Opened, Opening, Past, Stint};
 pub use self::capture::CaptureDesk;
+pub use self::choices::Defaults;
 use self::model::Switch;
 use self::pending::Pending;
 use self::play::Sounds;
@@ -37,7 +40,7 @@ use super::media::{
 };
 use crate::call::{CallId, CallStatus, EndReason, Leg, Origin};
 use crate::clock;
-use crate::config::{EndpointTemplate, Language};
+use crate::config::EndpointTemplate;
 use crate::recognition::crew::Recogniser;
 use crate::recognition::pool::PoolStats;
 use crate::service::RtpTarget;
@@ -62,8 +65,8 @@ pub struct DeskConfig {
     pub targets: Vec<RtpTarget>,
     /// Where models are looked for by name.
     pub models_dir: PathBuf,
-    /// What is spoken.
-    pub language: Language,
+    /// How calls are recognised that say nothing about it.
+    pub defaults: Defaults,
     /// Sound files that calls may be played from.
     pub play_dir: Option<PathBuf>,
     /// How large a sound file may be, bytes.
@@ -257,8 +260,14 @@ impl Desk {
 
     /// The same under the book's lock: who finds the call there may give orders
     /// about it, and they must come after this one.
-    fn open_in(&self, book: &mut CallBook, opening: Opening, idle_limit: Option<Duration>) -> bool {
+    fn open_in(
+        &self,
+        book: &mut CallBook,
+        mut opening: Opening,
+        idle_limit: Option<Duration>,
+    ) -> bool {
         let call = opening.call.clone();
+        let (manner, notes) = self.settle_manner(&mut opening.recognition);
         if matches!(opening.past, Past::Unknown) {
             self.unknown.notify_one();
         }
@@ -271,7 +280,11 @@ impl Desk {
             call: stint.media.clone(),
             opened: stint.zero,
             idle_limit,
+            manner,
         };
+        for note in notes {
+            book.note(&call, note);
+        }
         let taken = self
             .ports
             .get(stint.port)

@@ -85,7 +85,7 @@ impl Desk {
             let told = "name must be one that WHISPER_MODEL_SIZE may have, or demo";
             ServiceError::Unprocessable(told.to_owned())
         })?;
-        let fits = choice.check_language(self.config.language);
+        let fits = choice.check_language(self.config.defaults.language);
         fits.map_err(|reason| {
             let told = format!("{reason}, and WHISPER_LANGUAGE is another");
             ServiceError::Unprocessable(told)

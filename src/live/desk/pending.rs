@@ -10,13 +10,31 @@ use std::time::{Duration, Instant};
 use asterscribe_ari::control::CommandKind;
 use tokio::sync::oneshot;
 
-use crate::call::CallId;
-use crate::service::{InitiateRequest, ServiceError};
+use crate::call::{CallChoices, CallId};
+use crate::service::{InitiateRequest, ServiceError, TranscribeRequest};
 
 /// How long an entry stays without an outcome: longer than anybody waits for one.
 const KEEP: Duration = Duration::from_secs(15);
 
 pub(super) type Outcome = Result<(), ServiceError>;
+
+/// What was asked for of a call that a command opens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// To place it.
+    Initiate(InitiateRequest),
+    /// To listen in on it.
+    Transcribe(TranscribeRequest),
+}
+
+impl Asked {
+    pub(super) fn recognition(&self) -> &CallChoices {
+        match self {
+            Self::Initiate(request) => &request.recognition,
+            Self::Transcribe(request) => &request.recognition,
+        }
+    }
+}
 
 /// The commands.
 #[derive(Debug, Default)]
@@ -27,8 +45,8 @@ pub(super) struct Pending {
 #[derive(Debug)]
 struct Waiting {
     kind: CommandKind,
-    /// What was asked for, if the command places a call.
-    request: Option<InitiateRequest>,
+    /// What was asked for, if the command opens a call.
+    asked: Option<Asked>,
     outcome: oneshot::Sender<Outcome>,
     until: Instant,
 }
@@ -40,7 +58,7 @@ impl Pending {
         now: Instant,
         call: &CallId,
         kind: CommandKind,
-        request: Option<InitiateRequest>,
+        asked: Option<Asked>,
     ) -> Option<oneshot::Receiver<Outcome>> {
         self.waiting.retain(|_, waiting| waiting.until > now);
         if self.waiting.contains_key(call) {
@@ -52,7 +70,7 @@ impl Pending {
             call.clone(),
             Waiting {
                 kind,
-                request,
+                asked,
                 outcome,
                 until,
             },
@@ -73,9 +91,9 @@ impl Pending {
         }
     }
 
-    /// The numbers with which a call is being placed, if it is.
-    pub(super) fn request(&self, call: &CallId) -> Option<InitiateRequest> {
-        self.waiting.get(call)?.request.clone()
+    /// What was asked for of a call that is being opened, if it is.
+    pub(super) fn asked(&self, call: &CallId) -> Option<Asked> {
+        self.waiting.get(call)?.asked.clone()
     }
 
     /// Commands under way that open a call which is not `known` yet: each will take a place.
@@ -102,12 +120,14 @@ mod tests {
         let request = InitiateRequest {
             caller_number: "1".into(),
             destination: "2".into(),
+            recognition: CallChoices::default(),
         };
+        let request = Asked::Initiate(request);
         let answer = pending.begin(now, &id("a"), CommandKind::Originate, Some(request.clone()));
         drop(answer.unwrap());
         // The command is on its way: its place is taken, its numbers are known.
         assert_eq!(pending.places(now, |_| false), 1);
-        assert_eq!(pending.request(&id("a")), Some(request));
+        assert_eq!(pending.asked(&id("a")), Some(request));
         assert!(
             pending
                 .begin(now, &id("a"), CommandKind::Originate, None)

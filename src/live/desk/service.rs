@@ -8,27 +8,27 @@ use asterscribe_codecs::MediaFormat;
 use async_trait::async_trait;
 use tokio::time::timeout;
 
-use super::book::{CallBook, Held, Opening, Past, Phase};
+use super::book::{CallBook, Opening, Past, Phase};
+use super::pending::Asked;
+use super::registering::is_registration;
 use super::{Desk, lock};
 use crate::call::{
-    CallId, CallRecord, CallStatus, CaptureState, EndReason, GapReason, Leg, Origin, Playback,
-    TranscriptLine,
+    CallChoices, CallId, CallRecord, CallStatus, CaptureState, EndReason, GapReason, Leg, Origin,
+    Playback, TranscriptLine,
 };
 use crate::capture::{CaptureFile, CapturePart};
 use crate::clock;
 use crate::live::media::{LegRefused, OwnPort};
 use crate::service::{
     CallService, CallStatusView, CaptureRequest, Health, InitiateRequest, MediaGrant, MediaRequest,
-    ModelRequest, ModelView, PartState, PlayRequest, RtpTarget, ServiceError, TranscriptView,
+    ModelRequest, ModelView, PartState, PlayRequest, RtpTarget, ServiceError, TranscribeRequest,
+    TranscriptView,
 };
 use crate::session::{Arrival, Expected};
 use crate::store::StoreError;
 
 /// A store that hangs must not make `/health` hang.
 const HEALTH_PATIENCE: Duration = Duration::from_millis(500);
-
-/// Legs that may be registered for one call.
-const MAX_LEGS: usize = 16;
 
 #[async_trait]
 impl CallService for Desk {
@@ -61,11 +61,13 @@ impl CallService for Desk {
 
     async fn initiate(&self, request: InitiateRequest) -> Result<CallRecord, ServiceError> {
         let ari = self.ari()?;
+        self.check_choices(&request.recognition)?;
         self.check_capacity()?;
         let call = ari.fresh_call_id();
         let endpoint = self.config.endpoint.endpoint(&request.destination);
         let command = ari.originate(&call, endpoint, &request);
-        self.command(&call, command, Some(request)).await?;
+        let asked = Asked::Initiate(request);
+        self.command(&call, command, Some(asked)).await?;
         self.record(&call).await
     }
 
@@ -165,15 +167,21 @@ impl CallService for Desk {
         })
     }
 
-    async fn transcribe(&self, channel: &CallId) -> Result<CallRecord, ServiceError> {
+    async fn transcribe(
+        &self,
+        channel: &CallId,
+        request: TranscribeRequest,
+    ) -> Result<CallRecord, ServiceError> {
         let ari = self.ari()?;
+        self.check_choices(&request.recognition)?;
         if let Some((Phase::Open, _)) = self.book(|book| book.phase(channel)) {
             return Err(ServiceError::Conflict(format!(
                 "call {channel} is being transcribed already"
             )));
         }
         self.check_capacity()?;
-        self.command(channel, ari.tap(channel), None).await?;
+        let asked = Asked::Transcribe(request);
+        self.command(channel, ari.tap(channel), Some(asked)).await?;
         self.record(channel).await
     }
 
@@ -216,13 +224,15 @@ impl CallService for Desk {
             source,
             leg,
             format,
+            recognition,
         } = request;
+        self.check_choices(&recognition)?;
         let format: MediaFormat = format
             .parse()
             .map_err(|error| ServiceError::Unprocessable(format!("{error}")))?;
         let own = self.lease_port()?;
         let own_port = own.as_ref().map(OwnPort::port);
-        let fresh = self.admit_media(call).await?;
+        let fresh = self.admit_media(call, &recognition).await?;
         let placed = self
             .add_registered_leg(call, leg.clone(), source, format, own)
             .await;
@@ -310,8 +320,12 @@ impl Desk {
 
     /// Opens a registered call if there is none. If it did: whether the store
     /// could be asked, and has nothing of that call.
-    async fn admit_media(&self, call: &CallId) -> Result<Option<bool>, ServiceError> {
-        if self.book(|book| is_registration(book, call))? {
+    async fn admit_media(
+        &self,
+        call: &CallId,
+        chosen: &CallChoices,
+    ) -> Result<Option<bool>, ServiceError> {
+        if self.book(|book| is_registration(book, call, chosen))? {
             return Ok(None);
         }
         let history = self.history(call).await;
@@ -322,7 +336,7 @@ impl Desk {
                 .filter(|record| record.status.is_open());
             let over = || ServiceError::Conflict(format!("call {call} is over"));
             // Unless its other leg has opened it while the store was asked.
-            if !self.book(|book| is_registration(book, call))? {
+            if !self.book(|book| is_registration(book, call, chosen))? {
                 return Err(open.map_or_else(over, |record| self.elsewhere(record)));
             }
         }
@@ -334,10 +348,11 @@ impl Desk {
             caller_number: None,
             destination: None,
             channel_name: None,
+            recognition: chosen.clone(),
             past: Past::Unadmitted,
         };
         self.book(|book| {
-            if is_registration(book, call)? {
+            if is_registration(book, call, chosen)? {
                 return Ok(None);
             }
             self.check_capacity_in(book)?;
@@ -453,22 +468,6 @@ impl Desk {
         } else {
             ServiceError::Conflict(format!("call {call_id} is served by {node}"))
         }
-    }
-}
-
-/// Whether the call is one that takes another registration; an error if it is one that takes none.
-fn is_registration(book: &CallBook, call: &CallId) -> Result<bool, ServiceError> {
-    let conflict = |text: &str| Err(ServiceError::Conflict(format!("call {call} {text}")));
-    let (Some((phase, origin)), Some(entry)) = (book.phase(call), book.find(call)) else {
-        return Ok(false);
-    };
-    match (phase, origin) {
-        (Phase::Open, Origin::Media) if entry.record.legs.len() < MAX_LEGS => Ok(true),
-        (Phase::Open, Origin::Media) => conflict("has all the legs it can have"),
-        (Phase::Open, _) => conflict("gets its media from Asterisk"),
-        // It never got a leg, so it never was a call.
-        (Phase::Ending | Phase::Over, _) if entry.held == Held::Admission => Ok(false),
-        (Phase::Ending | Phase::Over, _) => conflict("is over"),
     }
 }
 

@@ -31,7 +31,7 @@ use crate::call::{CallEvent, CallId, DtmfDigit, Leg, PartialLine, TranscriptLine
 use crate::capture::Tap;
 use crate::play::PlayReport;
 use crate::recognition::pool::{Pool, PoolHandle};
-use crate::session::{Deferred, Expected, LegSnapshot, SessionConfig};
+use crate::session::{Deferred, Expected, LegSnapshot, Manner, SessionConfig};
 
 use self::own::OwnSockets;
 pub use self::play::{PlayOrder, PlayRefused};
@@ -119,6 +119,8 @@ pub struct OpenCall {
     pub opened: Instant,
     /// Report [`MediaEventKind::Idle`] after this long without a datagram.
     pub idle_limit: Option<Duration>,
+    /// How it is recognised, if not like every other.
+    pub manner: Option<Manner>,
 }
 
 /// Why a leg could not be added.
@@ -146,6 +148,10 @@ pub(super) enum Command {
     Open(OpenCall),
     AddLeg(AddLeg),
     Reserve(ReservedPort),
+    Choose {
+        call: CallId,
+        manner: Manner,
+    },
     Capture {
         call: CallId,
         tap: Tap,
@@ -228,6 +234,13 @@ impl MediaPort {
     #[must_use]
     pub fn open(&self, call: OpenCall) -> bool {
         self.order(Command::Open(call)).is_ok()
+    }
+
+    /// Has a call's speech recognised like that from now on; `false` if the thread's queue of
+    /// orders is full.
+    #[must_use]
+    pub fn choose(&self, call: CallId, manner: Manner) -> bool {
+        self.order(Command::Choose { call, manner }).is_ok()
     }
 
     /// Adds a leg that is spoken for by `source`, heard at a port of its `own`

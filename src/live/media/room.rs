@@ -24,7 +24,7 @@ use super::{AddLeg, Command, LegRefused, MediaEvent, MediaEventKind, OpenCall};
 use crate::call::CallId;
 use crate::capture::Tap;
 use crate::recognition::pool::{Answer, PoolHandle};
-use crate::session::{Input, LegIndex, Session, SessionConfig};
+use crate::session::{Input, LegIndex, Manner, Session, SessionConfig};
 
 pub use self::asking::Ticket;
 pub use self::counters::MediaCounters;
@@ -215,6 +215,7 @@ impl Room {
             }
             // Without sockets of single legs it goes back at once.
             Command::Reserve(port) => drop(port),
+            Command::Choose { call, manner } => self.choose(&call, manner),
             Command::Capture { call, tap, reply } => {
                 self.capture(now, &call, tap);
                 // By rule, nobody waits for the answer.
@@ -232,6 +233,13 @@ impl Room {
             }
             Command::StopPlay { call, id } => self.stop_play(now, &call, id),
             Command::Hangup(call) => self.hang_up(now, &call),
+        }
+    }
+
+    fn choose(&mut self, call: &CallId, manner: Manner) {
+        let key = self.residents.key(call);
+        if let Some(resident) = key.and_then(|key| self.residents.get_mut(key)) {
+            resident.session.choose(manner);
         }
     }
 
@@ -286,8 +294,12 @@ impl Room {
             call,
             opened,
             idle_limit,
+            manner,
         } = open;
-        let session = Session::new(self.config.session.clone(), opened);
+        let mut session = Session::new(self.config.session.clone(), opened);
+        if let Some(manner) = manner {
+            session.choose(manner);
+        }
         let name = call.clone();
         if self
             .residents

@@ -70,6 +70,7 @@ impl Rig {
             call: call.clone(),
             opened,
             idle_limit: None,
+            manner: None,
         }));
         let own = self.pool.lease(opened).unwrap();
         let target = SocketAddr::new([127, 0, 0, 1].into(), own.port());
@@ -88,6 +89,7 @@ impl Rig {
             call: call.clone(),
             opened: clock::now(),
             idle_limit: None,
+            manner: None,
         }));
         call
     }

@@ -122,6 +122,7 @@ pub(crate) fn record(call: &str, second: i64, status: CallStatus) -> CallRecord 
             cause: Some(16),
             text: "Normal Clearing".into(),
         }),
+        recognition: serde_json::from_str(r#"{"language":"de,en","prompt":"Müller"}"#).unwrap(),
         legs: vec![LegRecord {
             leg: Leg::callee(),
             source: Some("127.0.0.1:4000".into()),
@@ -144,6 +145,7 @@ pub(crate) fn record(call: &str, second: i64, status: CallStatus) -> CallRecord 
                 mos: 4.0,
                 clock_drift_ppm: None,
             }),
+            language: Some("de".into()),
             findings: vec![Finding {
                 kind: FindingKind::NoRtp,
                 since_ms: 3,
@@ -195,6 +197,7 @@ pub(crate) fn line(seq: u64) -> TranscriptLine {
         text: format!("line {seq}: gr\u{fc}\u{df} \"Gott\"\n\u{0}"),
         confidence: 0.1 + 0.001,
         language: "de".into(),
+        task: asterscribe::call::Task::Transcribe,
         gap: (seq % 5 == 4).then_some(GapReason::OverloadShed),
         words: (0..seq % 3).map(|n| word(seq * 1000 + n * 200)).collect(),
         suppressed: (seq % 4 == 3).then(|| Suppressed {

@@ -9,10 +9,11 @@ mod random;
 mod relisting;
 mod stasis;
 mod tap;
+mod variables;
 
 use std::time::Duration;
 
-use super::{CallKind, Command, CommandKind, Config, Notice, RecoverCall};
+use super::{CallKind, Command, CommandKind, Config, Notice, RecoverCall, Told};
 use crate::testkit::{Order, Ports, Rig, World, t0};
 
 const APP: &str = "asterscribe";

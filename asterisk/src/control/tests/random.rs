@@ -169,8 +169,11 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 1000, max_shrink_iters: 4000, ..ProptestConfig::default() })]
 
     #[test]
-    fn nothing_is_left_whatever_happened(ops in proptest::collection::vec(op(), 0..120), events_first in any::<bool>(), ports in proptest::option::of(0u16..8)) {
-        let mut rig = ports.map_or_else(rig, rig_with_ports);
+    fn nothing_is_left_whatever_happened(ops in proptest::collection::vec(op(), 0..120), events_first in any::<bool>(), ports in proptest::option::of(0u16..8), asks in any::<bool>()) {
+        let variables = if asks { vec!["A".to_owned(), "B".to_owned()] } else { Vec::new() };
+        let mut rig = connected(Config { own_ports: ports.is_some(), variables, ..config() });
+        rig.ports = Ports::new(ports.unwrap_or_default());
+        rig.world.set_variable("c1", "A", "1");
         rig.order = if events_first { Order::EventsFirst } else { Order::RepliesFirst };
         for op in ops {
             apply(&mut rig, op);

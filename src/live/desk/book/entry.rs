@@ -12,7 +12,7 @@ use jiff::Timestamp;
 pub use self::recovered::Found;
 pub(crate) use self::recovered::Recovered;
 use super::Opening;
-use super::record::{add, leg_record, millis, push_event, push_note};
+use super::record::{add, leg_record, millis, new_record, push_event, push_note};
 use crate::call::{
     CallEvent, CallId, CallRecord, CallStatus, ChannelStateChange, DtmfDigit, EndReason, GapReason,
     Leg, Origin, PartialLine, TranscriptLine,
@@ -88,30 +88,8 @@ pub(crate) struct Entry {
 
 impl Entry {
     pub(super) fn new(now: Instant, wall: Timestamp, opening: &Opening) -> Self {
-        let record = CallRecord {
-            call_id: opening.call.clone(),
-            status: CallStatus::Active,
-            origin: opening.origin,
-            node: String::new(),
-            caller_number: None,
-            destination: None,
-            channel_name: None,
-            started_at: wall,
-            answered_at: None,
-            ended_at: None,
-            end_reason: None,
-            legs: Vec::new(),
-            channel_states: Vec::new(),
-            lines: 0,
-            revisions: 0,
-            awaited: 0,
-            notes: Vec::new(),
-            events: Vec::new(),
-            playing: Vec::new(),
-            capture: None,
-        };
         Self {
-            record,
+            record: new_record(wall, opening),
             channel: String::new(),
             held: Held::Nothing,
             opened: now,
@@ -151,6 +129,7 @@ impl Entry {
             caller_number,
             destination,
             channel_name,
+            recognition,
             ..
         } = opening;
         let record = &mut self.record;
@@ -163,6 +142,7 @@ impl Entry {
         record.caller_number = record.caller_number.take().or(caller_number);
         record.destination = record.destination.take().or(destination);
         record.channel_name = channel_name.or_else(|| record.channel_name.take());
+        record.recognition = recognition;
         record.ended_at = None;
         record.end_reason = None;
         self.channel = channel;
@@ -393,6 +373,7 @@ impl Entry {
             record.audio = sum.audio;
             record.quality = sum.quality;
             record.findings = sum.findings;
+            record.language = sum.language;
             record.sounds = sum.sounds;
         }
         for recovered in &self.recovered {

@@ -23,8 +23,8 @@ pub use self::entry::Found;
 pub(crate) use self::entry::{Entry, Held, History, Recovered, Stint};
 pub(crate) use self::revising::Revised;
 use crate::call::{
-    CallEvent, CallId, CallStatus, EndReason, GapReason, Leg, Origin, PartialLine, Playback,
-    TranscriptLine,
+    CallChoices, CallEvent, CallId, CallStatus, EndReason, GapReason, Leg, Origin, PartialLine,
+    Playback, TranscriptLine,
 };
 use crate::play::PlayReport;
 use crate::session::LegSnapshot;
@@ -47,6 +47,8 @@ pub(crate) struct Opening {
     pub(crate) caller_number: Option<String>,
     pub(crate) destination: Option<String>,
     pub(crate) channel_name: Option<String>,
+    /// How it shall be recognised, where somebody said so.
+    pub(crate) recognition: CallChoices,
     /// What the store has of it, as far as that is known.
     pub(crate) past: Past,
 }
@@ -258,6 +260,11 @@ impl CallBook {
 
     pub(crate) fn note(&mut self, call: &CallId, note: String) {
         self.change(call, |entry| entry.note(note));
+    }
+
+    /// More is known of how the call is to be recognised.
+    pub(crate) fn choose(&mut self, call: &CallId, recognition: CallChoices) {
+        self.change(call, |entry| entry.record.recognition = recognition);
     }
 
     pub(crate) fn digit(&mut self, call: &CallId, now: Instant, digit: char, ms: u64, leg: Leg) {

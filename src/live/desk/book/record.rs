@@ -2,8 +2,12 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
+
+use super::Opening;
 use crate::call::{
-    AudioAccount, CallEvent, CallRecord, GapReason, Leg, LegRecord, LegStats, Sounds,
+    AudioAccount, CallChoices, CallEvent, CallRecord, CallStatus, GapReason, Leg, LegRecord,
+    LegStats, Sounds,
 };
 use crate::session::LegSnapshot;
 
@@ -11,6 +15,33 @@ use crate::session::LegSnapshot;
 pub(super) const MAX_NOTES: usize = 32;
 pub(super) const MAX_EVENTS: usize = 256;
 const MAX_FINDINGS: usize = 32;
+
+/// The record of a call of which nothing is known but how it came.
+pub(super) fn new_record(wall: Timestamp, opening: &Opening) -> CallRecord {
+    CallRecord {
+        call_id: opening.call.clone(),
+        status: CallStatus::Active,
+        origin: opening.origin,
+        node: String::new(),
+        caller_number: None,
+        destination: None,
+        channel_name: None,
+        started_at: wall,
+        answered_at: None,
+        ended_at: None,
+        end_reason: None,
+        recognition: CallChoices::default(),
+        legs: Vec::new(),
+        channel_states: Vec::new(),
+        lines: 0,
+        revisions: 0,
+        awaited: 0,
+        notes: Vec::new(),
+        events: Vec::new(),
+        playing: Vec::new(),
+        capture: None,
+    }
+}
 
 pub(super) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
@@ -24,6 +55,7 @@ pub(super) fn add(sums: &mut Vec<LegSnapshot>, more: &LegSnapshot, between: GapR
             sum.stats += &more.stats;
             sum.audio.go_on(&more.audio, between);
             sum.quality = more.quality.or(sum.quality);
+            sum.language = more.language.clone().or_else(|| sum.language.take());
             sum.findings.extend(more.findings.iter().cloned());
             let surplus = sum.findings.len().saturating_sub(MAX_FINDINGS);
             sum.findings.drain(..surplus);
@@ -47,6 +79,7 @@ pub(super) fn leg_record<'a>(record: &'a mut CallRecord, leg: &Leg) -> &'a mut L
                 audio: AudioAccount::default(),
                 quality: None,
                 findings: Vec::new(),
+                language: None,
                 sounds: Sounds::default(),
             });
             record.legs.len() - 1

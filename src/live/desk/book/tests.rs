@@ -86,6 +86,7 @@ fn opening(call: &str) -> Opening {
         caller_number: None,
         destination: None,
         channel_name: None,
+        recognition: CallChoices::default(),
         past: Past::New,
     }
 }
@@ -100,6 +101,7 @@ fn line(start_ms: u64) -> TranscriptLine {
         text: "hello".to_owned(),
         confidence: 1.0,
         language: "en".to_owned(),
+        task: crate::call::Task::Transcribe,
         gap: None,
         words: Vec::new(),
         suppressed: None,

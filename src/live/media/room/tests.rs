@@ -69,6 +69,7 @@ impl Rig {
             call: call.parse().unwrap(),
             opened: self.now,
             idle_limit: Some(Duration::from_secs(10)),
+            manner: None,
         };
         self.room.command(self.now, Command::Open(open));
     }
@@ -164,6 +165,7 @@ pub(in crate::live::media) fn line() -> MediaEventKind {
         text: String::new(),
         confidence: 0.0,
         language: String::new(),
+        task: crate::call::Task::Transcribe,
         gap: None,
         words: Vec::new(),
         suppressed: None,

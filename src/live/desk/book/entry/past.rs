@@ -81,6 +81,8 @@ impl Entry {
                 audio: old.audio,
                 quality: old.quality,
                 findings: old.findings.clone(),
+                // Whoever comes back may be somebody else.
+                language: None,
                 sounds: old.sounds.clone(),
             });
             if !self.record.legs.iter().any(|known| known.leg == old.leg) {

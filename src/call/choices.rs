@@ -1,0 +1,405 @@
+//! How a call shall be recognised, as far as somebody says so: through the REST API, or by
+//! variables of its channel. What nobody says is as the settings have it.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Error as _, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+
+/// Longest prompt, bytes of UTF-8. Whisper looks at its last 223 tokens, of three to four
+/// letters each in English, of fewer elsewhere.
+pub const MAX_PROMPT: usize = 1000;
+
+/// Whisper's languages.
+#[rustfmt::skip]
+const CODES: [&str; 100] = [
+    "en", "zh", "de", "es", "ru", "ko", "fr", "ja", "pt", "tr", "pl", "ca", "nl", "ar", "sv",
+    "it", "id", "hi", "fi", "vi", "he", "uk", "el", "ms", "cs", "ro", "da", "hu", "ta", "no",
+    "th", "ur", "hr", "bg", "lt", "la", "mi", "ml", "cy", "sk", "te", "fa", "lv", "bn", "sr",
+    "az", "sl", "kn", "et", "mk", "br", "eu", "is", "hy", "ne", "mn", "bs", "kk", "sq", "sw",
+    "gl", "mr", "pa", "si", "km", "sn", "yo", "so", "af", "oc", "ka", "be", "tg", "sd", "gu",
+    "am", "yi", "lo", "uz", "fo", "ht", "ps", "tk", "nn", "mt", "sa", "lb", "my", "bo", "tl",
+    "mg", "as", "tt", "haw", "ln", "ha", "ba", "jw", "su", "yue",
+];
+
+/// Why a choice is none.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidChoice {
+    /// No language of Whisper's.
+    #[error("not a language that Whisper knows, such as en, nor auto, nor several such as en,de")]
+    Language,
+    /// Text that cannot be a prompt.
+    #[error("a prompt has 1 to {MAX_PROMPT} bytes and no control characters")]
+    Prompt,
+    /// Neither on nor off.
+    #[error("must be on or off")]
+    Switch,
+    /// Numbers cannot be written like that.
+    #[error(
+        "must be model: numbers are written as the model writes them, which this server has no means to change"
+    )]
+    Numbers,
+    /// There is no such choice.
+    #[error("there is no such choice")]
+    Unknown,
+}
+
+/// How a call shall be recognised, where somebody said so.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CallChoices {
+    /// What is spoken.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub language: Option<Language>,
+    /// Text as it might have come before, or words that are likely to be said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prompt: Option<Prompt>,
+    /// Whether sentences are shown that are still being spoken.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub partials: Option<bool>,
+    /// Whether the text shall be English, whatever is spoken.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub translate: Option<bool>,
+    /// How numbers are written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub numbers: Option<Numbers>,
+}
+
+impl CallChoices {
+    /// The choices by their names, which are those of the fields.
+    pub const NAMES: [&'static str; 5] = ["language", "prompt", "partials", "translate", "numbers"];
+
+    /// Makes the choice of that name, said in text.
+    ///
+    /// # Errors
+    /// [`InvalidChoice`]; nothing has changed.
+    pub fn set(&mut self, name: &str, text: &str) -> Result<(), InvalidChoice> {
+        let text = text.trim();
+        match name {
+            "language" => self.language = Some(text.parse()?),
+            "prompt" => self.prompt = Some(text.parse()?),
+            "partials" => self.partials = Some(switch(text)?),
+            "translate" => self.translate = Some(switch(text)?),
+            "numbers" => self.numbers = Some(text.parse()?),
+            _ => return Err(InvalidChoice::Unknown),
+        }
+        Ok(())
+    }
+
+    /// Reads an object and nothing else, for a field of a request: serde would also take an
+    /// array with the fields in order, and nobody means that.
+    ///
+    /// # Errors
+    /// It is none, or holds what is no choice.
+    pub fn from_object<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Object;
+
+        impl<'de> Visitor<'de> for Object {
+            type Value = CallChoices;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object of choices")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<CallChoices, A::Error> {
+                CallChoices::deserialize(MapAccessDeserializer::new(map))
+            }
+        }
+
+        deserializer.deserialize_map(Object)
+    }
+
+    /// Whether nobody said anything.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// These, and those of `weaker` where these say nothing.
+    #[must_use]
+    pub fn or(self, weaker: Self) -> Self {
+        Self {
+            language: self.language.or(weaker.language),
+            prompt: self.prompt.or(weaker.prompt),
+            partials: self.partials.or(weaker.partials),
+            translate: self.translate.or(weaker.translate),
+            numbers: self.numbers.or(weaker.numbers),
+        }
+    }
+}
+
+/// What is spoken. As text `auto`, a code, or several codes separated by commas.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(into = "String")]
+pub enum Language {
+    /// Whisper decides.
+    Auto,
+    /// Whisper's code of the language, mostly ISO 639-1.
+    Code(&'static str),
+    /// Whisper decides, among these.
+    Among(Languages),
+}
+
+impl Language {
+    /// The code; `None` where Whisper decides.
+    pub fn code(self) -> Option<&'static str> {
+        match self {
+            Self::Auto | Self::Among(_) => None,
+            Self::Code(code) => Some(code),
+        }
+    }
+
+    /// Those among which Whisper decides; none: among all, or not at all.
+    pub fn among(self) -> Vec<&'static str> {
+        match self {
+            Self::Auto | Self::Code(_) => Vec::new(),
+            Self::Among(languages) => languages.codes().collect(),
+        }
+    }
+}
+
+/// Two languages of Whisper's or more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Languages(u128);
+
+impl Languages {
+    /// Their codes.
+    pub fn codes(self) -> impl Iterator<Item = &'static str> {
+        let all = CODES.into_iter().enumerate();
+        all.filter_map(move |(place, code)| (self.0 & (1 << place) != 0).then_some(code))
+    }
+}
+
+fn place_of(code: &str) -> Result<usize, InvalidChoice> {
+    let place = CODES.iter().position(|known| *known == code);
+    place.ok_or(InvalidChoice::Language)
+}
+
+impl FromStr for Language {
+    type Err = InvalidChoice;
+
+    fn from_str(text: &str) -> Result<Self, InvalidChoice> {
+        if text == "auto" {
+            return Ok(Self::Auto);
+        }
+        let mut set = 0u128;
+        let mut last = "";
+        for code in text.split(',') {
+            let place = place_of(code.trim())?;
+            set |= 1 << place;
+            last = CODES[place];
+        }
+        Ok(match set.count_ones() {
+            1 => Self::Code(last),
+            _ => Self::Among(Languages(set)),
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for Language {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(D::Error::custom)
+    }
+}
+
+impl From<Language> for String {
+    fn from(language: Language) -> Self {
+        language.to_string()
+    }
+}
+
+impl fmt::Display for Language {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::Code(code) => f.write_str(code),
+            Self::Among(set) => {
+                let codes: Vec<_> = set.codes().collect();
+                f.write_str(&codes.join(","))
+            }
+        }
+    }
+}
+
+/// Text that a model is given as if it had come before. It may name people, so it is shown
+/// to nobody but who asks for its call: it has no `Display`, and no `Debug` that tells it.
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Prompt(String);
+
+impl Prompt {
+    /// The text: 1 to [`MAX_PROMPT`] bytes.
+    pub fn text(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Prompt {
+    type Err = InvalidChoice;
+
+    fn from_str(text: &str) -> Result<Self, InvalidChoice> {
+        let text = text.trim();
+        if text.is_empty() || text.len() > MAX_PROMPT || text.contains(char::is_control) {
+            return Err(InvalidChoice::Prompt);
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl TryFrom<String> for Prompt {
+    type Error = InvalidChoice;
+
+    fn try_from(text: String) -> Result<Self, InvalidChoice> {
+        text.parse()
+    }
+}
+
+impl From<Prompt> for String {
+    fn from(prompt: Prompt) -> Self {
+        prompt.0
+    }
+}
+
+impl fmt::Debug for Prompt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "({} bytes)", self.0.len())
+    }
+}
+
+/// How numbers are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Numbers {
+    /// As the model writes them. The only way there is: the binding of Whisper gives no
+    /// access to its suppression of tokens.
+    Model,
+}
+
+impl FromStr for Numbers {
+    type Err = InvalidChoice;
+
+    fn from_str(text: &str) -> Result<Self, InvalidChoice> {
+        match text {
+            "model" => Ok(Self::Model),
+            _ => Err(InvalidChoice::Numbers),
+        }
+    }
+}
+
+impl TryFrom<String> for Numbers {
+    type Error = InvalidChoice;
+
+    fn try_from(text: String) -> Result<Self, InvalidChoice> {
+        text.parse()
+    }
+}
+
+impl From<Numbers> for String {
+    fn from(Numbers::Model: Numbers) -> Self {
+        "model".to_owned()
+    }
+}
+
+/// On or off, in the words that dialplans use.
+fn switch(text: &str) -> Result<bool, InvalidChoice> {
+    match text.to_ascii_lowercase().as_str() {
+        "on" | "yes" | "true" | "1" => Ok(true),
+        "off" | "no" | "false" | "0" => Ok(false),
+        _ => Err(InvalidChoice::Switch),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn languages_are_one_several_or_any() {
+        let parse = |text: &str| text.parse::<Language>();
+        assert_eq!(parse("auto"), Ok(Language::Auto));
+        assert_eq!(parse("de"), Ok(Language::Code("de")));
+        assert_eq!(parse("de,de"), Ok(Language::Code("de")));
+        let some = parse("de, en,yue").unwrap();
+        assert_eq!(some.among(), ["en", "de", "yue"]);
+        assert_eq!((some.code(), some.to_string()), (None, "en,de,yue".into()));
+        for bad in ["", "xx", "EN", "en,", ",en", "en;de", "en,auto", "en\0"] {
+            assert_eq!(parse(bad), Err(InvalidChoice::Language), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_prompt_is_bounded_and_tells_itself_to_nobody() {
+        let prompt: Prompt = " Kowalski, Asterscribe ".parse().unwrap();
+        assert_eq!(prompt.text(), "Kowalski, Asterscribe");
+        let choices = CallChoices {
+            prompt: Some(prompt),
+            ..CallChoices::default()
+        };
+        assert!(!format!("{choices:?}").contains("Kowalski"));
+        for bad in ["", "  ", "a\0b", "a\nb", &"a".repeat(MAX_PROMPT + 1)] {
+            assert_eq!(bad.parse::<Prompt>(), Err(InvalidChoice::Prompt), "{bad:?}");
+        }
+        assert!("ä".repeat(MAX_PROMPT / 2).parse::<Prompt>().is_ok());
+    }
+
+    #[test]
+    fn what_is_said_in_text_is_what_is_said_in_json() {
+        let mut said = CallChoices::default();
+        let texts = ["en,de", "Müller", "off", "Yes", "model"];
+        for (name, text) in CallChoices::NAMES.into_iter().zip(texts) {
+            said.set(name, text).unwrap();
+        }
+        let json = serde_json::json!({
+            "language": "en,de", "prompt": "Müller", "partials": false, "translate": true, "numbers": "model"
+        });
+        assert_eq!(serde_json::to_value(&said).unwrap(), json);
+        assert_eq!(serde_json::from_value::<CallChoices>(json).unwrap(), said);
+        assert_eq!(said.set("partials", "maybe"), Err(InvalidChoice::Switch));
+        assert_eq!(said.set("numbers", "words"), Err(InvalidChoice::Numbers));
+        assert_eq!(said.set("model", "x"), Err(InvalidChoice::Unknown));
+        let weaker = CallChoices {
+            partials: Some(true),
+            ..CallChoices::default()
+        };
+        assert_eq!(said.clone().or(weaker.clone()), said);
+        assert_eq!(CallChoices::default().or(weaker.clone()), weaker);
+    }
+
+    #[test]
+    fn json_is_held_to_the_same() {
+        for bad in [
+            r#"{"language":"xx"}"#,
+            r#"{"language":1}"#,
+            r#"{"prompt":""}"#,
+            r#"{"partials":"on"}"#,
+            r#"{"numbers":"words"}"#,
+            r#"{"colour":"red"}"#,
+        ] {
+            assert!(serde_json::from_str::<CallChoices>(bad).is_err(), "{bad}");
+        }
+        assert!(
+            serde_json::from_str::<CallChoices>("{}")
+                .unwrap()
+                .is_empty()
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_is_too_much(name in ".{0,12}", text in ".{0,40}") {
+            let mut choices = CallChoices::default();
+            let _either = choices.set(&name, &text);
+            for name in CallChoices::NAMES {
+                let _either = choices.set(name, &text);
+            }
+            if let Some(language) = choices.language {
+                prop_assert_eq!(language.to_string().parse(), Ok(language));
+            }
+        }
+    }
+}

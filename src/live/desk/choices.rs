@@ -1,0 +1,243 @@
+//! How a call is recognised, as far as somebody says so: whoever asked for it through the
+//! API, or its channel's variables. The former outweigh the latter, and both the settings.
+
+use std::sync::Arc;
+
+use asterscribe_ari::control::Told;
+
+use super::Desk;
+use crate::call::{CallChoices, CallId, Language, Task};
+use crate::service::ServiceError;
+use crate::session::{Manner, PartialConfig};
+use crate::speech::Choices;
+use crate::speech::model::Model;
+
+/// What the names of channel variables begin with; the rest is a choice's name in capitals.
+const PREFIX: &str = "ASTERSCRIBE_";
+
+/// What holds where a call's choices say nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Defaults {
+    /// What is spoken.
+    pub language: Language,
+    /// Whether sentences are shown that are still being spoken.
+    pub partials: bool,
+}
+
+impl Defaults {
+    /// How a call of those choices is recognised.
+    pub fn manner(self, chosen: &CallChoices) -> Manner {
+        let language = chosen.language.unwrap_or(self.language);
+        let among = language.among().into_iter().map(str::to_owned);
+        let choices = Choices {
+            language: language.code().map(str::to_owned),
+            among: among.collect(),
+            prompt: chosen.prompt.clone(),
+            task: match chosen.translate {
+                Some(true) => Task::Translate,
+                _ => Task::Transcribe,
+            },
+            full_context: false,
+        };
+        let partials = chosen.partials.unwrap_or(self.partials);
+        Manner {
+            choices: Arc::new(choices),
+            partials: partials.then(PartialConfig::default),
+        }
+    }
+}
+
+/// The variables that a channel is asked for.
+pub(super) fn variables() -> Vec<String> {
+    let names = CallChoices::NAMES.iter();
+    let names = names.map(|name| format!("{PREFIX}{}", name.to_ascii_uppercase()));
+    names.collect()
+}
+
+/// What variables say, and what is wrong with them. What cannot be used is as if it were not set.
+fn read(found: Vec<(String, Result<Told, String>)>) -> (CallChoices, Vec<String>) {
+    let (mut chosen, mut notes) = (CallChoices::default(), Vec::new());
+    for (variable, value) in found {
+        let name = variable.strip_prefix(PREFIX).unwrap_or_default();
+        let set = value.and_then(|Told(text)| {
+            let set = chosen.set(&name.to_ascii_lowercase(), &text);
+            set.map_err(|error| error.to_string())
+        });
+        if let Err(why) = set {
+            notes.push(format!("channel variable {variable} is not used: {why}"));
+        }
+    }
+    (chosen, notes)
+}
+
+/// Takes away what a model cannot do; what that was, and why.
+fn fit(model: &Model, chosen: &mut CallChoices) -> Vec<String> {
+    let mut misfits = Vec::new();
+    if !model.header.is_english() {
+        return misfits;
+    }
+    let name = &model.name;
+    if let Some(language) = chosen
+        .language
+        .take_if(|spoken| spoken.code() != Some("en"))
+    {
+        misfits.push(format!(
+            "language {language}: the model {name} knows English only"
+        ));
+    }
+    if chosen.translate.take_if(|translate| *translate).is_some() {
+        misfits.push(format!(
+            "translate: the model {name} knows English only and does not translate"
+        ));
+    }
+    misfits
+}
+
+/// What is taken, but comes to nothing.
+fn in_vain(model: &Model, chosen: &CallChoices) -> Option<String> {
+    let is_in_vain = model.is_demo() && chosen.prompt.is_some();
+    is_in_vain.then(|| {
+        let name = &model.name;
+        format!("the prompt is not used: the demo model {name} writes nonsense after one")
+    })
+}
+
+impl Desk {
+    /// Whether a call can be recognised as somebody asks.
+    pub(super) fn check_choices(&self, chosen: &CallChoices) -> Result<(), ServiceError> {
+        let misfits = fit(&self.recogniser.model(), &mut chosen.clone());
+        if misfits.is_empty() {
+            return Ok(());
+        }
+        Err(ServiceError::Unprocessable(misfits.join("; ")))
+    }
+
+    /// How a call is recognised, if not like every other, and what is to be noted about that.
+    /// The model may be another than when its choices were checked: what it cannot do is taken
+    /// away.
+    pub(super) fn settle_manner(&self, chosen: &mut CallChoices) -> (Option<Manner>, Vec<String>) {
+        if chosen.is_empty() {
+            return (None, Vec::new());
+        }
+        let model = self.recogniser.model();
+        let mut notes = fit(&model, chosen);
+        notes.extend(in_vain(&model, chosen));
+        (Some(self.config.defaults.manner(chosen)), notes)
+    }
+
+    /// A call's channel has told its variables. Whatever they hold, the call goes on.
+    pub(super) fn choose_by_variables(
+        &self,
+        call: &CallId,
+        found: Vec<(String, Result<Told, String>)>,
+    ) {
+        let (mut chosen, mut notes) = read(found);
+        let misfits = fit(&self.recogniser.model(), &mut chosen).into_iter();
+        notes.extend(misfits.map(|why| format!("channel variables are not used: {why}")));
+        let asked = self.book(|book| {
+            book.find(call)
+                .map(|entry| entry.record.recognition.clone())
+        });
+        let Some(asked) = asked else { return };
+        let merged = asked.clone().or(chosen);
+        if merged.prompt != asked.prompt {
+            notes.extend(in_vain(&self.recogniser.model(), &merged));
+        }
+        if merged != asked
+            && let Some((port, media)) = self.running(call)
+        {
+            let manner = self.config.defaults.manner(&merged);
+            if port.choose(media, manner) {
+                self.book(|book| book.choose(call, merged));
+            } else {
+                notes.push("channel variables are not used: the media plane is overloaded".into());
+            }
+        }
+        for note in notes {
+            tracing::warn!(%call, note, "how a call is to be recognised");
+            self.book(|book| book.note(call, note));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(name: &str, value: &str) -> (String, Result<Told, String>) {
+        (format!("{PREFIX}{name}"), Ok(Told(value.to_owned())))
+    }
+
+    #[test]
+    fn a_bad_variable_costs_itself_and_no_other() {
+        let failed = ("ASTERSCRIBE_TRANSLATE".to_owned(), Err("gone".to_owned()));
+        let (chosen, notes) = read(vec![
+            told("LANGUAGE", "klingon"),
+            told("PARTIALS", " off "),
+            told("PROMPT", "Kowalski\u{7}"),
+            failed,
+        ]);
+        let only = CallChoices {
+            partials: Some(false),
+            ..CallChoices::default()
+        };
+        assert_eq!(chosen, only);
+        assert_eq!(notes.len(), 3, "{notes:?}");
+        assert!(notes[0].contains("ASTERSCRIBE_LANGUAGE") && !notes[0].contains("klingon"));
+        assert!(notes.iter().all(|note| !note.contains("Kowalski")));
+        assert!(notes[2].ends_with("gone"));
+    }
+
+    #[test]
+    fn every_choice_has_a_variable() {
+        for variable in variables() {
+            let (_, notes) = read(vec![(variable, Ok(Told("?".repeat(2000))))]);
+            assert!(!notes[0].contains("no such choice"), "{notes:?}");
+        }
+    }
+
+    #[test]
+    fn an_english_model_is_asked_for_english_only() {
+        let model = Model::demo().unwrap();
+        let mut chosen = CallChoices::default();
+        chosen.set("language", "en").unwrap();
+        chosen.set("translate", "off").unwrap();
+        chosen.set("prompt", "hello").unwrap();
+        let before = chosen.clone();
+        assert_eq!(fit(&model, &mut chosen), Vec::<String>::new());
+        assert_eq!(chosen, before);
+        assert!(in_vain(&model, &chosen).is_some());
+        for language in ["de", "auto", "en,de"] {
+            chosen.set("language", language).unwrap();
+            chosen.set("translate", "on").unwrap();
+            let misfits = fit(&model, &mut chosen);
+            assert_eq!(misfits.len(), 2, "{misfits:?}");
+            assert!(misfits[0].starts_with(&format!("language {language}: ")));
+            assert_eq!((chosen.language, chosen.translate), (None, None));
+        }
+    }
+
+    #[test]
+    fn what_a_call_says_outweighs_the_settings() {
+        let defaults = Defaults {
+            language: Language::Code("en"),
+            partials: true,
+        };
+        let plain = defaults.manner(&CallChoices::default());
+        assert_eq!(plain.choices.language.as_deref(), Some("en"));
+        assert!(plain.partials.is_some());
+        let mut chosen = CallChoices::default();
+        for (name, text) in [
+            ("language", "de,en"),
+            ("partials", "no"),
+            ("translate", "1"),
+        ] {
+            chosen.set(name, text).unwrap();
+        }
+        let manner = defaults.manner(&chosen);
+        assert_eq!(manner.choices.language, None);
+        assert_eq!(manner.choices.among, ["en", "de"]);
+        assert_eq!(manner.choices.task, Task::Translate);
+        assert_eq!(manner.partials, None);
+    }
+}
