@@ -409,7 +409,7 @@ pub const SETTINGS: &[Setting] = &[
         "SPOOL_MAX_BYTES",
         preset("1073741824"),
         "a whole number from 65536 to 1099511627776",
-        "Bytes of all speech that waits; beyond it what nobody has time for becomes a gap. A second of speech takes about 11 kB: 1 GiB holds 27 hours of it.",
+        "Bytes of all speech that waits; beyond it what nobody has time for becomes a gap. A second of speech takes about 9 kB: 1 GiB holds 33 hours of it.",
     ),
     secret(
         STORE,

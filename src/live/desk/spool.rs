@@ -39,7 +39,7 @@ impl Desk {
         };
         let id = spool.place();
         let kept = spool.keep(id, speech).await;
-        if !matches!(kept, Err(SpoolError::Full { .. } | SpoolError::Disk(_))) {
+        if matches!(kept, Ok(()) | Err(SpoolError::Slow)) {
             // Also where the disk was only too slow: should it be there after all, the line is known.
             deferred.line.spool = Some(id.0);
         }

@@ -116,9 +116,12 @@ pub enum SpoolError {
     /// The disk does not take it: it is full, or broken.
     #[error("the spool cannot be written: {0}")]
     Disk(StoreError),
-    /// The disk takes too long: it may have been kept, or not.
+    /// The disk takes too long: it may be kept all the same, later.
     #[error("the spool does not keep up")]
     Slow,
+    /// As many wait for the disk as may.
+    #[error("the spool's disk hangs, or its thread has ended")]
+    Hangs,
 }
 
 /// Figures for `/health`.
@@ -200,8 +203,9 @@ impl Spool {
         let was_slow = self.is_slow.load(Ordering::Relaxed);
         let kept = self.try_keep(id, speech, was_slow).await;
         let is_slow = kept == Err(SpoolError::Slow);
-        self.is_slow.store(is_slow, Ordering::Relaxed);
-        if kept.is_err() {
+        let hangs = is_slow || kept == Err(SpoolError::Hangs);
+        self.is_slow.store(hangs, Ordering::Relaxed);
+        if kept.is_err() && !is_slow {
             self.stats.refused.fetch_add(1, Ordering::Relaxed);
         }
         kept
@@ -216,11 +220,11 @@ impl Spool {
         let patience = if was_slow { NO_PATIENCE } else { PATIENCE };
         let (reply, answer) = oneshot::channel();
         let job = Job::Keep(id, Box::new(speech), reply);
-        self.jobs.try_send(job).map_err(|_| SpoolError::Slow)?;
+        self.jobs.try_send(job).map_err(|_| SpoolError::Hangs)?;
         let answered = tokio::time::timeout(patience, answer).await;
         answered
             .map_err(|_| SpoolError::Slow)?
-            .map_err(|_| SpoolError::Slow)?
+            .map_err(|_| SpoolError::Hangs)?
     }
 
     /// The oldest that are kept behind that place: so many are looked at. Blocks, for as long
