@@ -22,11 +22,13 @@ use crate::recognition_faults::faulty_worker;
 /// Each utterance takes a second of the one worker, and what it takes itself.
 const CAPACITY: f64 = 1.0;
 
-/// How often the recorded conversation is said: ten utterances in ten seconds, so ten minutes.
-const TIMES: u32 = 60;
+/// How often the recorded conversation is said: ten utterances in fifteen seconds, so ten minutes.
+const TIMES: u32 = 40;
 
-const SPEED: f64 = 2.4;
-const CALLS: [&str; 2] = ["twice-1", "twice-2"];
+/// Below twice the nominal rate, beyond which a sender is policed.
+const SPEED: f64 = 1.9;
+/// Together they say two utterances a second.
+const CALLS: [&str; 3] = ["twice-1", "twice-2", "twice-3"];
 const BURST: usize = 10;
 
 /// A call that says the same over and over, in one stream.
