@@ -4,7 +4,7 @@
 //! An utterance stays in the spool until the desk has written what was heard in it. So it may
 //! be recognised twice, after a crash or where the store was away; the desk writes it once.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::atomic::Ordering;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -55,6 +55,9 @@ pub enum Handled {
     Unsure(SpoolId),
 }
 
+/// Answers of the desk on their way: more than it can have at hand.
+const HANDLED: usize = 256;
+
 /// The desk's ends of it.
 #[derive(Debug)]
 pub struct DeskEnds {
@@ -79,7 +82,7 @@ impl Backlog {
     pub fn start(spool: Spool, pool: PoolHandle<Ticket>) -> std::io::Result<(Self, DeskEnds)> {
         let (stop, stopped) = bounded(0);
         let (heard, told) = mpsc::channel(AT_ONCE);
-        let (handled, done) = bounded(AT_ONCE);
+        let (handled, done) = bounded(HANDLED);
         // As many as are in the pool: a worker that answers never waits.
         let (reply, answers) = bounded(AT_ONCE);
         let feeder = Feeder {
@@ -89,6 +92,7 @@ impl Backlog {
             heard,
             out: HashMap::new(),
             again: Vec::new(),
+            postponed: HashSet::new(),
             pass: Pass::default(),
         };
         let thread = thread::Builder::new().name("backlog".to_owned());
@@ -123,8 +127,10 @@ struct Feeder {
     heard: mpsc::Sender<Heard>,
     /// In the pool, or with the desk.
     out: HashMap<SpoolId, Out>,
-    /// What the desk could not take in.
+    /// What there was no room to tell.
     again: Vec<Heard>,
+    /// What the desk cannot take in now: it is heard again, after a while.
+    postponed: HashSet<SpoolId>,
     pass: Pass,
 }
 
@@ -175,6 +181,9 @@ impl Feeder {
             if self.is_through() {
                 // Something has come, or there may be something that was left or has grown old.
                 let wait = if self.holds_more() { LOOK } else { LONG };
+                if since(begun) >= LONG {
+                    self.postponed.clear();
+                }
                 if since(begun) >= wait {
                     self.pass = Pass::default();
                     begun = now;
@@ -190,10 +199,11 @@ impl Feeder {
         self.pass.is_at_end && nothing_left && self.out.is_empty()
     }
 
-    /// Whether the spool holds more than could not be read.
+    /// Whether the spool holds more than could not be read or taken in.
     fn holds_more(&self) -> bool {
         let stats = self.spool.stats();
-        stats.waiting.load(Ordering::Relaxed) > stats.unreadable.load(Ordering::Relaxed)
+        let of_no_use = stats.unreadable.load(Ordering::Relaxed) + self.postponed.len() as u64;
+        stats.waiting.load(Ordering::Relaxed) > of_no_use
     }
 
     /// Hands out as much as there is time for.
@@ -236,8 +246,14 @@ impl Feeder {
             let unreadable = &self.spool.stats().unreadable;
             unreadable.store(pass.unreadable, Ordering::Relaxed);
         }
-        pass.next.extend(page.kept);
-        for Outlived { id, call, audio } in page.outlived {
+        let (out, postponed) = (&self.out, &self.postponed);
+        let is_new = |id: &SpoolId| !out.contains_key(id) && !postponed.contains(id);
+        let kept = page.kept.into_iter().filter(|kept| is_new(&kept.id));
+        pass.next.extend(kept);
+        let outlived = page.outlived.into_iter();
+        for Outlived { id, call, audio } in
+            outlived.filter(|old| is_new(&old.id)).collect::<Vec<_>>()
+        {
             let result = Err(GapReason::OverloadShed);
             let found = Found { id, audio, result };
             self.tell(Heard { call, found });
@@ -325,12 +341,16 @@ impl Feeder {
                 Handled::Unsure(id) => {
                     self.out.remove(&id);
                 }
-                Handled::Again(heard) => self.again.push(heard),
+                Handled::Again(heard) => {
+                    self.out.remove(&heard.found.id);
+                    self.postponed.insert(heard.found.id);
+                }
             }
         }
-        if let Err(error) = self.spool.forget(done) {
+        if let Err(error) = self.spool.forget(done.clone()) {
             // What was heard is written: it will be heard again, and change nothing.
             tracing::error!(%error, "what was heard cannot be removed from the spool");
+            self.postponed.extend(done);
         }
     }
 }

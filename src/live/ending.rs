@@ -14,6 +14,7 @@ use crate::recognition::pool::PoolHandle;
 /// How long the end may take: requests under way and, meanwhile, hang-ups at
 /// Asterisk; then last words, then the store. With all of them hanging, 27 s.
 pub(super) const DRAIN_GRACE: Duration = Duration::from_secs(5);
+pub(super) const BACKLOG_GRACE: Duration = Duration::from_secs(1);
 const ARI_GRACE: Duration = Duration::from_secs(12);
 const WORDS_GRACE: Duration = Duration::from_secs(8);
 const EVENTS_GRACE: Duration = Duration::from_secs(1);

@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use super::advertise::advertised;
 use super::backlog::{Backlog, DeskEnds};
 use super::desk::{AriLink, Defaults, Desk, DeskConfig, DeskParts};
-use super::ending::{self, DRAIN_GRACE, LastResort};
+use super::ending::{self, BACKLOG_GRACE, DRAIN_GRACE, LastResort};
 use super::limits::{self, Budget, Demand};
 use super::media::{MediaConfig, MediaPlane, PortPool, Ticket};
 use super::recording::{Followed, Recording};
@@ -278,9 +278,9 @@ impl Running {
         expiry.abort();
         watcher.abort();
         // What it has in hand is still in the spool.
-        let stopped = tokio::task::spawn_blocking(move || drop(self.backlog)).await;
-        if stopped.is_err() {
-            tracing::error!("stopping the backlog failed");
+        let stopped = tokio::task::spawn_blocking(move || drop(self.backlog));
+        if tokio::time::timeout(BACKLOG_GRACE, stopped).await.is_err() {
+            tracing::error!("the spool's disk hangs; its thread is left behind");
         }
         ending::say_the_last(&self.desk, self.last_resort).await;
         ending::stop(&self.desk, self.plane, self.follower, self.captures).await;

@@ -17,7 +17,7 @@ mod registering;
 mod service;
 mod spool;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -45,7 +45,7 @@ use crate::recognition::crew::Recogniser;
 use crate::recognition::pool::PoolStats;
 use crate::service::RtpTarget;
 use crate::session::{Arrival, Expected};
-use crate::store::{Spool, Store, StoreWriter};
+use crate::store::{Spool, SpoolId, Store, StoreWriter};
 
 /// Events of media threads that are looked at together.
 const EVENTS_AT_ONCE: usize = 64;
@@ -86,6 +86,8 @@ pub struct Desk {
     pool: Arc<PoolStats>,
     recogniser: Arc<Recogniser>,
     spool: Option<Spool>,
+    /// Places in the spool whose lines are still to be told.
+    untold: Mutex<HashSet<SpoolId>>,
     switch: Arc<Mutex<Switch>>,
     ari: Option<AriLink>,
     captures: Option<CaptureDesk>,
@@ -160,6 +162,7 @@ impl Desk {
             pool,
             recogniser,
             spool,
+            untold: Mutex::default(),
             switch: Arc::default(),
             ari,
             captures,

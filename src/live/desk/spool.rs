@@ -4,17 +4,17 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crossbeam_channel::Sender;
+use crossbeam_channel::{Sender, TrySendError};
 use tokio::sync::mpsc;
 
-use super::Desk;
 use super::book::Revised;
 use super::health::part;
-use crate::call::{CallId, GapReason};
+use super::{Desk, lock};
+use crate::call::{CallId, GapReason, TranscriptLine};
 use crate::live::backlog::{Handled, Heard};
 use crate::service::{PartHealth, PartState};
 use crate::session::Deferred;
-use crate::store::{SpoolError, Spoolable, StoreError, Unflushed, WriterSettings};
+use crate::store::{SpoolError, SpoolId, Spoolable, StoreError, Unflushed, WriterSettings};
 
 /// How long the store may take for what was heard, before it is done again.
 const WRITTEN_WITHIN: Duration = Duration::from_secs(30);
@@ -38,10 +38,13 @@ impl Desk {
             choices: (*deferred.choices).clone(),
         };
         let id = spool.place();
+        lock(&self.untold).insert(id);
         let kept = spool.keep(id, speech).await;
         if matches!(kept, Ok(()) | Err(SpoolError::Slow)) {
             // Also where the disk was only too slow: should it be there after all, the line is known.
             deferred.line.spool = Some(id.0);
+        } else {
+            lock(&self.untold).remove(&id);
         }
         if let Err(error) = kept {
             tracing::error!(%media, %error, "an utterance has no text: recognition could not keep up");
@@ -52,6 +55,7 @@ impl Desk {
     /// Tells a line of which the words are still to come, or will not come.
     pub(super) fn defer(&self, media: &CallId, deferred: Deferred) {
         let Deferred { line, audio, .. } = deferred;
+        let place = line.spool;
         self.book(|book| {
             if line.gap == Some(GapReason::OverloadShed) {
                 // The media thread has counted on it.
@@ -59,6 +63,9 @@ impl Desk {
             }
             book.line(media, line);
         });
+        if let Some(place) = place {
+            lock(&self.untold).remove(&SpoolId(place));
+        }
     }
 
     /// Takes in what was heard at last, until nobody listens any more.
@@ -72,7 +79,9 @@ impl Desk {
             }
             for handled_now in done.unwrap_or_else(|NotStored { left, .. }| left) {
                 // With nobody there to hear of it, it is heard again after the next start.
-                let _unheard = handled.try_send(handled_now);
+                if let Err(TrySendError::Full(lost)) = handled.try_send(handled_now) {
+                    tracing::error!(?lost, "the backlog does not keep up");
+                }
             }
         }
     }
@@ -108,6 +117,9 @@ impl Desk {
         if self.writer.stats().queued > WriterSettings::default().capacity / 2 {
             return wait("has a store that is far behind");
         }
+        if lock(&self.untold).contains(&found.id) {
+            return wait("is still to be told of it");
+        }
         match self.book(|book| book.revise(call, found, None)) {
             Revised::Done => return Ok(()),
             Revised::NotYet => return wait("may be one that the store knows"),
@@ -116,23 +128,27 @@ impl Desk {
         // What was written of the call a moment ago is what must be built on.
         let flushed = self.writer.flush(WRITTEN_WITHIN).await;
         flushed.map_err(|error| StoreError::Unavailable(error.to_string()))?;
-        let mut lines = self.store.lines(call, 0).await?.into_iter();
-        let Some(line) = lines.find(|line| line.spool == Some(found.id.0)) else {
-            // It was written before, or has outlived its retention.
+        let lines = self.store.lines(call, 0).await?;
+        let record = self.store.call(call).await?;
+        let is_it = |line: &&TranscriptLine| line.spool == Some(found.id.0);
+        let Some(line) = lines.iter().find(is_it) else {
+            // It was written before, perhaps by a process that died over it, or is gone.
             tracing::debug!(%call, id = found.id.0, "no line waits for a spooled utterance");
+            let waits = |line: &&TranscriptLine| line.gap == Some(GapReason::Spooled);
+            let awaited = lines.iter().filter(waits).count() as u64;
+            self.book(|book| book.recount(record, awaited));
             return Ok(());
         };
-        let record = self.store.call(call).await?;
         // What an earlier process left open is settled first, or goes on.
         let is_open = record
             .as_ref()
             .is_some_and(|record| record.status.is_open());
-        self.book(|book| match book.revise(call, found, Some(&line)) {
+        self.book(|book| match book.revise(call, found, Some(line)) {
             Revised::Done => Ok(()),
             Revised::NotYet | Revised::NoSuchLine => wait("may be one that the store knows"),
             Revised::NoSuchCall if is_open => wait("may still go on"),
             Revised::NoSuchCall => {
-                book.revise_stored(call.clone(), record, found.clone(), &line);
+                book.revise_stored(call.clone(), record, found.clone(), line);
                 Ok(())
             }
         })

@@ -96,8 +96,10 @@ impl File {
             [],
             |row| row.get::<_, i64>(0),
         );
-        // There is no such row before the first utterance.
-        last.map_or(1, |last| last.unsigned_abs() + 1)
+        // There is no such row before the first utterance. Not below the time of day either: a
+        // line may have a place at which nothing came to be written.
+        let last = last.map_or(0, i64::unsigned_abs);
+        (last + 1).max(self.now_ms().unsigned_abs())
     }
 
     /// Serves until the last sender is gone.

@@ -64,6 +64,16 @@ impl CallBook {
         }
     }
 
+    /// So many lines of a call wait for their words: what a crash left may say otherwise.
+    pub(crate) fn recount(&mut self, record: Option<CallRecord>, awaited: u64) {
+        let Some(mut record) = record else { return };
+        let is_here = self.find(&record.call_id).is_some();
+        if !is_here && !record.status.is_open() && record.awaited != awaited {
+            record.awaited = awaited;
+            self.writes.push(Write::Call(Box::new(record)));
+        }
+    }
+
     /// So much was to be kept and could not be.
     pub(crate) fn unkept(&mut self, media: &CallId, leg: Leg, audio: u64) {
         if let Some(entry) = self
