@@ -12,12 +12,12 @@ use crate::recognition::crew::Recogniser;
 use crate::recognition::pool::PoolHandle;
 
 /// How long the end may take: requests under way and, meanwhile, hang-ups at
-/// Asterisk; then last words, then the store. With all of them hanging, 27 s.
+/// Asterisk; then last words, then the store. With all of them hanging, 29 s.
 pub(super) const DRAIN_GRACE: Duration = Duration::from_secs(5);
 pub(super) const BACKLOG_GRACE: Duration = Duration::from_secs(1);
 const ARI_GRACE: Duration = Duration::from_secs(12);
 const WORDS_GRACE: Duration = Duration::from_secs(8);
-const EVENTS_GRACE: Duration = Duration::from_secs(1);
+const EVENTS_GRACE: Duration = Duration::from_secs(2);
 const CAPTURE_GRACE: Duration = Duration::from_secs(2);
 const STORE_GRACE: Duration = Duration::from_secs(4);
 

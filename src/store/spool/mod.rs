@@ -31,7 +31,7 @@ use crate::speech::Choices;
 const QUEUE: usize = 256;
 
 /// How long the disk may take for an utterance, before its line is told without it …
-const PATIENCE: Duration = Duration::from_millis(500);
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// … and while it has not caught up since.
 const NO_PATIENCE: Duration = Duration::from_millis(5);
@@ -195,7 +195,7 @@ impl Spool {
     }
 
     /// Keeps an utterance. It is on the disk when this returns. A disk that hangs costs
-    /// whoever asks half a second once, and then next to nothing until it has caught up.
+    /// whoever asks two seconds once, and then next to nothing until it has caught up.
     ///
     /// # Errors
     /// It is not kept; after [`SpoolError::Slow`] it may be all the same.
