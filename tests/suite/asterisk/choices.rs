@@ -110,6 +110,12 @@ fn a_tapped_channel_is_asked_too_and_the_request_outweighs_it() {
         return;
     };
     place(&rig, "tapped-1", "caller", "dial-chosen");
+    // It has its variables once its dialplan has come to dial.
+    let dials = || {
+        let channels = rig.asterisk.cli("core show channels concise");
+        channels.unwrap().contains("Local/callee@kit")
+    };
+    assert!(host::wait_until(host::now() + SOON, dials));
     let path = "/api/call/tapped-1/transcribe";
     let body = serde_json::json!({"recognition": {"partials": true}});
     let tapped = || {
