@@ -147,7 +147,8 @@ struct Pass {
 
 struct Out {
     call: CallId,
-    leg: Leg,
+    /// Whose it is in the pool.
+    leg: Option<Leg>,
     audio: u64,
 }
 
@@ -158,7 +159,7 @@ impl Feeder {
         done: &Receiver<Handled>,
         stop: &Receiver<()>,
     ) {
-        let (mut begun, mut tried) = (clock::now(), clock::now());
+        let (mut begun, mut tried, mut freed) = (clock::now(), clock::now(), clock::now());
         loop {
             select! {
                 recv(answers) -> answer => if let Ok(answer) = answer { self.answered(answer) },
@@ -178,12 +179,14 @@ impl Feeder {
                     self.tell(heard);
                 }
             }
+            // However often the spool is read meanwhile.
+            if since(freed) >= LONG {
+                freed = now;
+                self.postponed.clear();
+            }
             if self.is_through() {
                 // Something has come, or there may be something that was left or has grown old.
                 let wait = if self.holds_more() { LOOK } else { LONG };
-                if since(begun) >= LONG {
-                    self.postponed.clear();
-                }
                 if since(begun) >= wait {
                     self.pass = Pass::default();
                     begun = now;
@@ -251,10 +254,15 @@ impl Feeder {
         let kept = page.kept.into_iter().filter(|kept| is_new(&kept.id));
         pass.next.extend(kept);
         let outlived = page.outlived.into_iter();
-        for Outlived { id, call, audio } in
-            outlived.filter(|old| is_new(&old.id)).collect::<Vec<_>>()
-        {
+        let outlived: Vec<_> = outlived.filter(|old| is_new(&old.id)).collect();
+        for Outlived { id, call, audio } in outlived {
             let result = Err(GapReason::OverloadShed);
+            let out = Out {
+                call: call.clone(),
+                leg: None,
+                audio,
+            };
+            self.out.insert(id, out);
             let found = Found { id, audio, result };
             self.tell(Heard { call, found });
         }
@@ -274,7 +282,7 @@ impl Feeder {
             Ok(()) => {
                 let out = Out {
                     call: speech.call,
-                    leg: speech.leg,
+                    leg: Some(speech.leg),
                     audio: speech.audio,
                 };
                 self.out.insert(id, out);
@@ -290,7 +298,8 @@ impl Feeder {
     /// No live call's: those count from 0, these from the other end, one for each leg that
     /// has something in the pool.
     fn speaker(&self, id: SpoolId, call: &CallId, leg: &Leg) -> Speaker {
-        let of_leg = |(_, out): &(&SpoolId, &Out)| out.call == *call && out.leg == *leg;
+        let of_leg =
+            |(_, out): &(&SpoolId, &Out)| out.call == *call && out.leg.as_ref() == Some(leg);
         let first = self.out.iter().filter(of_leg).map(|(id, _)| *id).min();
         Speaker::new(u64::MAX - first.unwrap_or(id).0, 0)
     }
@@ -346,6 +355,9 @@ impl Feeder {
                     self.postponed.insert(heard.found.id);
                 }
             }
+        }
+        if done.is_empty() {
+            return;
         }
         if let Err(error) = self.spool.forget(done.clone()) {
             // What was heard is written: it will be heard again, and change nothing.
