@@ -183,7 +183,11 @@ pub(crate) fn assert_word_for_word(conversation: &Conversation, transcript: &Val
         let of_leg = lines.iter().filter(|line| line["leg"] == leg);
         let heard: Vec<_> = of_leg.map(|line| line["text"].as_str().unwrap()).collect();
         let errors = WordErrors::between(&said, &heard.join(" "));
-        assert_eq!(errors.total(), 0, "{leg}\n said: {said}\nheard: {heard:?}");
+        assert_eq!(
+            errors.total(),
+            0,
+            "{leg}\n said: {said}\nheard: {heard:?}\nlines: {lines:#?}"
+        );
     }
 }
 

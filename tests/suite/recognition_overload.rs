@@ -197,8 +197,18 @@ fn spooled(server: &Server) -> u64 {
 
 /// Waits until nothing is left; utterances a second.
 fn drained(server: &Server) -> f64 {
-    // What was live has been recognised by then.
-    host::sleep_until(host::now() + Duration::from_secs(20));
+    // What was live comes first.
+    let keeps_up = || {
+        let health = get(server, "/health");
+        !health["model"]["detail"]
+            .as_str()
+            .unwrap()
+            .contains("recognition is")
+    };
+    assert!(host::wait_until(
+        host::now() + Duration::from_secs(60),
+        keeps_up
+    ));
     let (from, left) = (host::now(), spooled(server));
     let patience = Duration::from_secs_f64(2.0 * (left as f64 + 60.0) / CAPACITY);
     let empty = || spooled(server) == 0;

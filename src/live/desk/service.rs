@@ -136,16 +136,11 @@ impl CallService for Desk {
                 .first()
                 .map_or(entry.record.lines, |line| line.seq);
             let wanted = entry.lines().iter().filter(|line| line.seq >= from_seq);
-            let complete = (entry.record.is_complete(), entry.record.revisions);
+            let state = (entry.record.is_complete(), entry.record.revisions);
             let partials = entry.partials().to_vec();
-            Some((
-                first,
-                wanted.cloned().collect::<Vec<_>>(),
-                partials,
-                complete,
-            ))
+            Some((first, wanted.cloned().collect::<Vec<_>>(), partials, state))
         });
-        let Some((first_here, here, partials, (complete, revisions))) = here else {
+        let Some((first_here, here, partials, (is_complete, revisions))) = here else {
             return self.stored_transcript(call, from_seq).await;
         };
         let mut lines: Vec<TranscriptLine> = Vec::new();
@@ -160,7 +155,7 @@ impl CallService for Desk {
         lines.extend(here);
         Ok(TranscriptView {
             call_id,
-            complete,
+            complete: is_complete && !awaits_words(&lines),
             revisions,
             lines,
             partials,
@@ -433,25 +428,29 @@ impl Desk {
         call: &CallId,
         from_seq: u64,
     ) -> Result<TranscriptView, ServiceError> {
+        // Before the lines: what is revised in between is in them, and at most not counted yet.
+        let record = match self.stored(call).await {
+            Ok(record) => Some(record),
+            Err(ServiceError::UnknownCall(_)) => None,
+            Err(error) => return Err(error),
+        };
         let lines = self
             .store
             .lines(call, from_seq)
             .await
             .map_err(unavailable)?;
         // A transcript outlives its call's record.
-        let (complete, revisions) = match self.stored(call).await {
-            Ok(record) => (record.is_complete(), record.revisions),
-            Err(ServiceError::UnknownCall(_)) if !lines.is_empty() => (
-                !lines
-                    .iter()
-                    .any(|line| line.gap == Some(GapReason::Spooled)),
-                lines.iter().map(|line| u64::from(line.revision)).sum(),
-            ),
-            Err(error) => return Err(error),
+        let (is_complete, revisions) = match record {
+            Some(record) => (record.is_complete(), record.revisions),
+            None if lines.is_empty() => return Err(ServiceError::UnknownCall(call.clone())),
+            None => {
+                let revisions = lines.iter().map(|line| u64::from(line.revision));
+                (true, revisions.sum())
+            }
         };
         Ok(TranscriptView {
             call_id: call.clone(),
-            complete,
+            complete: is_complete && !awaits_words(&lines),
             revisions,
             lines,
             partials: Vec::new(),
@@ -469,6 +468,13 @@ impl Desk {
             ServiceError::Conflict(format!("call {call_id} is served by {node}"))
         }
     }
+}
+
+/// Words that are said to be there may not have reached the store.
+fn awaits_words(lines: &[TranscriptLine]) -> bool {
+    lines
+        .iter()
+        .any(|line| line.gap == Some(GapReason::Spooled))
 }
 
 fn unavailable(error: StoreError) -> ServiceError {
