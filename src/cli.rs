@@ -12,10 +12,11 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 use asterscribe::config::Settings;
-use asterscribe::live::server;
+use asterscribe::live::{hearing, server};
 use asterscribe::models::{self, Progress, Pulled, Wanted};
 use asterscribe::recognition::crew::Recogniser;
 use asterscribe::recognition::worker;
+use asterscribe::session::SessionConfig;
 use asterscribe::{clock, replay, telemetry};
 
 use crate::bench::{self, Bench};
@@ -166,11 +167,16 @@ fn runtime() -> Result<tokio::runtime::Runtime> {
 
 fn replay(config: Option<&Path>, file: &Path, format: Format) -> Result<ExitCode> {
     let settings = Settings::from_process(config)?;
-    let model = server::open_model(&settings)?;
+    let model = hearing::open_model(&settings)?;
     let workers = thread::available_parallelism().map_or(1, usize::from);
-    let recogniser = Recogniser::start(server::worker_program(&settings), model, workers)?;
+    let recogniser = Recogniser::start(hearing::worker_program(&settings), model, workers)?;
     let pool = recogniser.pool(workers, None)?;
-    let report = replay::run(file, server::session_config(&settings), &pool, clock::now())?;
+    // What is replayed can be replayed again, by whatever model.
+    let config = SessionConfig {
+        second_pass: None,
+        ..hearing::session_config(&settings)
+    };
+    let report = replay::run(file, config, &pool, clock::now())?;
     let mut out = io::stdout().lock();
     let printed = match format {
         Format::Text => write!(out, "{}", report.to_text()),

@@ -9,6 +9,7 @@ pub mod capture;
 pub mod clock;
 pub mod config;
 pub mod live;
+pub mod metrics;
 pub mod models;
 pub mod play;
 pub mod recognition;

@@ -11,12 +11,15 @@ use crate::call::{
     SoundName, TranscriptLine,
 };
 use crate::capture::{CaptureFile, CapturePart};
+use crate::metrics::Metric;
 
 /// The server as the API sees it. Every method is bounded in time.
 #[async_trait]
 pub trait CallService: Send + Sync {
     /// How the parts are; never fails, never blocks on a part that hangs.
     async fn health(&self) -> Health;
+    /// Figures; never fails, waits for nothing.
+    async fn metrics(&self) -> Vec<Metric>;
     /// Places a call; answers once Asterisk has accepted the request.
     async fn initiate(&self, request: InitiateRequest) -> Result<CallRecord, ServiceError>;
     /// The model that recognises, and how the latest switch to another stands.
@@ -283,6 +286,8 @@ pub struct Health {
     pub media: PartHealth,
     /// What nobody had time for yet, on the disk.
     pub spool: PartHealth,
+    /// Calls that are heard once more when they are over.
+    pub second_pass: PartHealth,
     /// Calls open now.
     pub active_calls: u64,
     /// `MAX_CONCURRENT_CALLS`.

@@ -11,6 +11,7 @@ use super::access::Access;
 use super::error::{Kind, Problem};
 use super::extract::{CallPath, RawBody, query, query_number};
 use crate::call::{CallChoices, CallId, CallRecord};
+use crate::metrics;
 use crate::service::{
     CallStatusView, InitiateRequest, MediaRequest, PartState, TranscribeRequest, TranscriptView,
 };
@@ -34,6 +35,14 @@ pub(super) async fn health(
         })
         .into_response(),
     }
+}
+
+/// `GET /metrics`
+pub(super) async fn metrics(State(state): State<ApiState>) -> Result<Response, Problem> {
+    let text = metrics::text(state.service.metrics().await);
+    let text = text.map_err(|error| Problem::new(Kind::Internal, error.to_string()))?;
+    let media_type = [(header::CONTENT_TYPE, metrics::MEDIA_TYPE)];
+    Ok((media_type, text).into_response())
 }
 
 /// `POST /api/call/initiate`

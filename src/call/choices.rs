@@ -8,6 +8,8 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::SecondPass;
+
 /// Longest prompt, bytes of UTF-8. Whisper looks at its last 223 tokens, of three to four
 /// letters each in English, of fewer elsewhere.
 pub const MAX_PROMPT: usize = 1000;
@@ -42,6 +44,9 @@ pub enum InvalidChoice {
         "must be model: numbers are written as the model writes them, which this server has no means to change"
     )]
     Numbers,
+    /// Neither on nor off nor a name.
+    #[error("must be on, off or the name of a model")]
+    SecondPass,
     /// There is no such choice.
     #[error("there is no such choice")]
     Unknown,
@@ -66,11 +71,21 @@ pub struct CallChoices {
     /// How numbers are written.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub numbers: Option<Numbers>,
+    /// Whether it is heard once more when it is over, and by which model.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub second_pass: Option<SecondPass>,
 }
 
 impl CallChoices {
     /// The choices by their names, which are those of the fields.
-    pub const NAMES: [&'static str; 5] = ["language", "prompt", "partials", "translate", "numbers"];
+    pub const NAMES: [&'static str; 6] = [
+        "language",
+        "prompt",
+        "partials",
+        "translate",
+        "numbers",
+        "second_pass",
+    ];
 
     /// Makes the choice of that name, said in text.
     ///
@@ -84,6 +99,7 @@ impl CallChoices {
             "partials" => self.partials = Some(switch(text)?),
             "translate" => self.translate = Some(switch(text)?),
             "numbers" => self.numbers = Some(text.parse()?),
+            "second_pass" => self.second_pass = Some(text.parse()?),
             _ => return Err(InvalidChoice::Unknown),
         }
         Ok(())
@@ -126,6 +142,7 @@ impl CallChoices {
             partials: self.partials.or(weaker.partials),
             translate: self.translate.or(weaker.translate),
             numbers: self.numbers.or(weaker.numbers),
+            second_pass: self.second_pass.or(weaker.second_pass),
         }
     }
 }
@@ -304,7 +321,7 @@ impl From<Numbers> for String {
 }
 
 /// On or off, in the words that dialplans use.
-fn switch(text: &str) -> Result<bool, InvalidChoice> {
+pub(super) fn switch(text: &str) -> Result<bool, InvalidChoice> {
     match text.to_ascii_lowercase().as_str() {
         "on" | "yes" | "true" | "1" => Ok(true),
         "off" | "no" | "false" | "0" => Ok(false),
@@ -350,12 +367,13 @@ mod tests {
     #[test]
     fn what_is_said_in_text_is_what_is_said_in_json() {
         let mut said = CallChoices::default();
-        let texts = ["en,de", "Müller", "off", "Yes", "model"];
+        let texts = ["en,de", "Müller", "off", "Yes", "model", "medium"];
         for (name, text) in CallChoices::NAMES.into_iter().zip(texts) {
             said.set(name, text).unwrap();
         }
         let json = serde_json::json!({
-            "language": "en,de", "prompt": "Müller", "partials": false, "translate": true, "numbers": "model"
+            "language": "en,de", "prompt": "Müller", "partials": false, "translate": true,
+            "numbers": "model", "second_pass": "medium"
         });
         assert_eq!(serde_json::to_value(&said).unwrap(), json);
         assert_eq!(serde_json::from_value::<CallChoices>(json).unwrap(), said);

@@ -40,6 +40,8 @@ pub enum CallEventKind {
     CaptureStopped,
     /// What a leg speaks was detected, and is taken for granted from now on.
     LanguageLocked,
+    /// Recognition has fallen behind, or is catching up: something is given up, or no longer.
+    RecognitionLoad,
 }
 
 /// Audio that is played to a call, or waits to be.

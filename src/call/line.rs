@@ -39,9 +39,24 @@ pub struct TranscriptLine {
     /// How often it has been replaced by something better since it was first told.
     #[serde(default, skip_serializing_if = "is_first")]
     pub revision: u32,
-    /// With `gap` [`GapReason::Spooled`]: the place of its audio on the disk.
+    /// The place of its audio on the disk: with `gap` [`GapReason::Spooled`] its words are still
+    /// to come, with words of its own it is to be heard once more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spool: Option<u64>,
+    /// What it said before it was heard once more, where that was something else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first: Option<Box<Earlier>>,
+}
+
+/// What a line said in an earlier revision.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Earlier {
+    /// Its text.
+    pub text: String,
+    /// Mean probability of the text's tokens, 0 to 1.
+    pub confidence: f32,
+    /// Name and revision of the model.
+    pub model: String,
 }
 
 /// What Whisper made of what was said.
@@ -83,7 +98,20 @@ impl TranscriptLine {
             model: String::new(),
             revision: 0,
             spool: None,
+            first: None,
         }
+    }
+
+    /// Whether its words are still to come.
+    pub fn awaits_words(&self) -> bool {
+        self.gap == Some(GapReason::Spooled)
+    }
+
+    /// Whether it is to be heard once more. A line that could not be kept in time may yet have
+    /// its first words come: that is none of those.
+    pub fn awaits_second_pass(&self) -> bool {
+        let is_first = matches!(self.gap, Some(GapReason::Spooled | GapReason::OverloadShed));
+        self.spool.is_some() && !is_first
     }
 
     /// Its times, as of a call clock that began so much earlier.

@@ -246,20 +246,24 @@ impl AudioAccount {
         self.span == self.transcribed + self.non_speech + self.pending + self.gaps.total()
     }
 
-    /// So much of what had no text, for that reason, has become something after all. What a
-    /// crashed node had not told of it yet went down as that node's.
-    pub fn recover(&mut self, reason: GapReason, samples: u64, outcome: Outcome) {
+    /// So much has become something else than it was told as. What a crashed node had not told
+    /// of it yet went down as that node's.
+    pub fn recover(&mut self, was: Outcome, samples: u64, outcome: Outcome) {
         // Never below nothing, whatever an older record says.
-        let told = samples.min(self.gaps.of(reason));
-        *self.gaps.slot(reason) -= told;
+        let before = self.place(was);
+        let told = samples.min(*before);
+        *before -= told;
         let untold = (samples - told).min(self.gaps.node_crash);
         self.gaps.node_crash -= untold;
-        let samples = told + untold;
-        *match outcome {
+        *self.place(outcome) += told + untold;
+    }
+
+    fn place(&mut self, outcome: Outcome) -> &mut u64 {
+        match outcome {
             Outcome::Transcribed => &mut self.transcribed,
             Outcome::NoWords => &mut self.non_speech,
             Outcome::Gap(reason) => self.gaps.slot(reason),
-        } += samples;
+        }
     }
 
     /// What is undecided will not be decided any more.
@@ -437,10 +441,10 @@ mod tests {
         account.gaps.node_crash = 5;
         account.span += 5;
         let spooled = GapReason::Spooled;
-        account.recover(spooled, 20, Outcome::Transcribed);
-        account.recover(spooled, 20, Outcome::NoWords);
+        account.recover(Outcome::Gap(spooled), 20, Outcome::Transcribed);
+        account.recover(Outcome::Gap(spooled), 20, Outcome::NoWords);
         let failed = Outcome::Gap(GapReason::RecognitionFailed);
-        account.recover(spooled, 20, failed);
+        account.recover(Outcome::Gap(spooled), 20, failed);
         assert!(account.is_conserved(), "{account:?}");
         assert_eq!((account.transcribed, account.non_speech), (120, 20));
         let gaps = account.gaps;

@@ -10,6 +10,7 @@ mod choices;
 mod event;
 mod line;
 mod media;
+mod second_pass;
 mod sound;
 
 use std::fmt;
@@ -22,10 +23,11 @@ pub use self::choices::{
     CallChoices, InvalidChoice, Language, Languages, MAX_PROMPT, Numbers, Prompt,
 };
 pub use self::event::{CallEvent, CallEventKind, CaptureState, Playback, PlaybackState};
-pub use self::line::{Doubt, PartialLine, Suppressed, Task, TranscriptLine, Word};
+pub use self::line::{Doubt, Earlier, PartialLine, Suppressed, Task, TranscriptLine, Word};
 pub use self::media::{
     AudioAccount, Finding, FindingKind, GapReason, GapTotals, LegStats, MediaQuality, Outcome,
 };
+pub use self::second_pass::{SecondHearing, SecondPass};
 pub use self::sound::{Sound, SoundKind, Sounds};
 
 /// Why a string is no identifier.
@@ -272,6 +274,9 @@ pub struct CallRecord {
     /// How many of them wait for their words.
     #[serde(default, skip_serializing_if = "is_none_yet")]
     pub awaited: u64,
+    /// How far its second pass has come, if it has one.
+    #[serde(default, skip_serializing_if = "SecondHearing::is_none")]
+    pub second_pass: SecondHearing,
     /// Something that went wrong but did not end the call, newest last; bounded.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
@@ -293,7 +298,15 @@ fn is_none_yet(count: &u64) -> bool {
 impl CallRecord {
     /// Whether its transcript stays as it is: the call is over, and nothing of it waits on the disk.
     pub fn is_complete(&self) -> bool {
-        !self.status.is_open() && self.awaited == 0
+        !self.status.is_open() && self.awaited == 0 && self.second_pass.waiting == 0
+    }
+
+    /// Counts anew what of it is still to be heard.
+    pub fn count_awaited(&mut self, lines: &[TranscriptLine]) {
+        let of_them =
+            |is: fn(&TranscriptLine) -> bool| lines.iter().filter(|line| is(line)).count() as u64;
+        self.awaited = of_them(TranscriptLine::awaits_words);
+        self.second_pass.waiting = of_them(TranscriptLine::awaits_second_pass);
     }
 }
 

@@ -91,6 +91,8 @@ pub struct Settings {
     pub redis_url: Option<Secret>,
     /// Where speech waits that nobody had time for, if it may.
     pub spool: Option<SpoolSettings>,
+    /// The model by which calls are heard once more when they are over, if they are.
+    pub second_pass: Option<ModelChoice>,
     /// How long things are kept.
     pub retention: Retention,
     /// How calls are captured, if they may be.
@@ -213,6 +215,8 @@ impl Settings {
         let sqlite_path = reader.value("SQLITE_PATH", parse::path);
         let models_dir = reader.value("WHISPER_MODELS_DIR", parse::path);
         let model = reader.model(&models_dir, language);
+        let spool = reader.spool(&sqlite_path);
+        let second_pass = reader.second_pass(&models_dir, language, spool.is_some());
         Self {
             http_bind,
             api_token,
@@ -244,7 +248,8 @@ impl Settings {
             node_name: reader
                 .optional("NODE_NAME", parse::node_name)
                 .unwrap_or_else(source::host_name),
-            spool: reader.spool(&sqlite_path),
+            spool,
+            second_pass,
             sqlite_path,
             redis_url: reader.optional("REDIS_URL", parse::redis_url),
             retention: Retention {

@@ -210,6 +210,24 @@ impl<'a> Reader<'a> {
         })
     }
 
+    pub(super) fn second_pass(
+        &mut self,
+        dir: &Path,
+        language: Language,
+        is_kept: bool,
+    ) -> Option<ModelChoice> {
+        const NAME: &str = "SECOND_PASS_MODEL";
+        let name = self.optional(NAME, parse::model_name)?;
+        let choice = ModelChoice::in_folder(dir, name);
+        if !is_kept {
+            self.refuse(NAME, "speech is kept for it in SPOOL_PATH, which is off");
+        }
+        if let Err(reason) = choice.check_language(language) {
+            self.refuse(NAME, format!("{reason}, and WHISPER_LANGUAGE is another"));
+        }
+        Some(choice)
+    }
+
     pub(super) fn capture(&mut self) -> Option<CaptureSettings> {
         const MOST: u64 = 1 << 40;
         let bytes = |text: &str| parse::number(text, capture::MIN_BYTES..=MOST);

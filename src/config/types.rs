@@ -168,6 +168,14 @@ impl ModelChoice {
         }
     }
 
+    /// The name that it was chosen by, if it was by one.
+    pub fn name(&self) -> Option<&str> {
+        match self {
+            Self::Named { name, .. } => Some(name),
+            Self::Demo | Self::File { .. } => None,
+        }
+    }
+
     /// The file to load; `None` for the bundled model.
     pub fn path(&self) -> Option<&Path> {
         match self {

@@ -5,16 +5,18 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 
+use super::backlog::Backlog;
 use super::desk::Desk;
 use super::media::{MediaPlane, Ticket};
 use super::recording::Followed;
 use crate::recognition::crew::Recogniser;
+use crate::recognition::occasional::Occasional;
 use crate::recognition::pool::PoolHandle;
 
 /// How long the end may take: requests under way and, meanwhile, hang-ups at
 /// Asterisk; then last words, then the store. With all of them hanging, 29 s.
 pub(super) const DRAIN_GRACE: Duration = Duration::from_secs(5);
-pub(super) const BACKLOG_GRACE: Duration = Duration::from_secs(1);
+const BACKLOG_GRACE: Duration = Duration::from_secs(1);
 const ARI_GRACE: Duration = Duration::from_secs(12);
 const WORDS_GRACE: Duration = Duration::from_secs(8);
 const EVENTS_GRACE: Duration = Duration::from_secs(2);
@@ -34,6 +36,28 @@ pub(super) async fn release_callers(ari_task: Option<JoinHandle<()>>) {
 pub(super) struct LastResort {
     pub(super) pool: PoolHandle<Ticket>,
     pub(super) recogniser: Arc<Recogniser>,
+}
+
+/// Who hears calls once more.
+pub(super) struct SecondPass {
+    pub(super) backlog: Backlog,
+    pub(super) workers: Arc<Occasional>,
+}
+
+/// Nothing is taken from the spool any more. What is in hand is still there.
+pub(super) async fn stop_backlogs(backlog: Option<Backlog>, second_pass: Option<SecondPass>) {
+    let stopped = tokio::task::spawn_blocking(move || {
+        drop(backlog);
+        if let Some(SecondPass { backlog, workers }) = second_pass {
+            workers.stop();
+            drop(backlog);
+        }
+    });
+    if tokio::time::timeout(BACKLOG_GRACE, stopped).await.is_err() {
+        tracing::error!(
+            "the spool's disk hangs, or a model is being loaded: a thread is left behind"
+        );
+    }
 }
 
 /// The calls' last words. Those that nobody has time for by then are kept, where they can be.

@@ -4,6 +4,7 @@ mod advertise;
 pub mod backlog;
 pub mod desk;
 mod ending;
+pub mod hearing;
 mod limits;
 pub mod media;
 mod recording;

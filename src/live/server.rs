@@ -11,34 +11,23 @@ use tokio::task::JoinHandle;
 
 use super::advertise::advertised;
 use super::backlog::{Backlog, DeskEnds};
-use super::desk::{AriLink, Defaults, Desk, DeskConfig, DeskParts};
-use super::ending::{self, BACKLOG_GRACE, DRAIN_GRACE, LastResort};
+use super::desk::{AriLink, Desk, DeskConfig, DeskParts};
+use super::ending::{self, DRAIN_GRACE, LastResort, SecondPass};
+use super::hearing::{defaults, open_spool, session_config, start_second_pass, start_speech};
 use super::limits::{self, Budget, Demand};
 use super::media::{MediaConfig, MediaPlane, PortPool, Ticket};
 use super::recording::{Followed, Recording};
 use crate::api::{self, ApiConfig, ApiLimits, ServeLimits};
-use crate::call::{CallChoices, CallId, Origin};
+use crate::call::{CallId, Origin};
 use crate::clock;
-use crate::config::{Settings, SpoolSettings, VadSettings};
-use crate::recognition::crew::{Program, Recogniser};
+use crate::config::Settings;
 use crate::recognition::pool::Pool;
-use crate::session::{Manner, SessionConfig};
 use crate::speech::TranscribeError;
-use crate::speech::model::{Model, ModelError};
-use crate::speech::segmenter::SegmenterConfig;
-use crate::store::{
-    RedisStore, Spool, SpoolConfig, SqliteStore, Store, StoreError, StoreWriter, WriterSettings,
-};
+use crate::speech::model::ModelError;
+use crate::store::{RedisStore, SqliteStore, Store, StoreError, StoreWriter, WriterSettings};
 
 /// Time between two looks at the media sockets.
 const TICK: Duration = Duration::from_millis(5);
-
-/// How long after it was spoken an utterance is still recognised for a live transcript. What
-/// is older is put on the disk, so that what is said now is not behind by more than that …
-const LIVE_AGE: Duration = Duration::from_secs(15);
-
-/// … or, where there is no spool, given up.
-const MAX_AGE: Duration = Duration::from_secs(50);
 
 /// Events on their way from the media threads to the desk.
 const MEDIA_EVENTS: usize = 8192;
@@ -147,6 +136,7 @@ struct Running {
     follower: JoinHandle<()>,
     captures: Option<Followed>,
     backlog: Option<Backlog>,
+    second_pass: Option<SecondPass>,
     /// Where there is a spool.
     last_resort: Option<LastResort>,
     /// To the API, at once.
@@ -212,6 +202,7 @@ impl Running {
         let historian = tokio::spawn(async move { historian.follow_histories().await });
         let watcher = Arc::clone(&desk);
         let watcher = tokio::spawn(async move { watcher.follow_load().await });
+        let second_pass = start_second_pass(settings, &desk, pool.stats())?;
         let recalled = recall(&desk).await;
         let (stop_ari, ari_stopped) = watch::channel(false);
         let ari_task = ari_task
@@ -228,6 +219,7 @@ impl Running {
             captures: recording.map(|recording| recording.follow(Arc::clone(&desk))),
             desk,
             backlog,
+            second_pass,
             last_resort,
             plane,
             rtp,
@@ -277,82 +269,11 @@ impl Running {
         let [historian, expiry, watcher] = self.chores;
         expiry.abort();
         watcher.abort();
-        // What it has in hand is still in the spool.
-        let stopped = tokio::task::spawn_blocking(move || drop(self.backlog));
-        if tokio::time::timeout(BACKLOG_GRACE, stopped).await.is_err() {
-            tracing::error!("the spool's disk hangs; its thread is left behind");
-        }
+        ending::stop_backlogs(self.backlog, self.second_pass).await;
         ending::say_the_last(&self.desk, self.last_resort).await;
         ending::stop(&self.desk, self.plane, self.follower, self.captures).await;
         historian.abort();
     }
-}
-
-/// How the configured server treats the media of a call.
-pub fn session_config(settings: &Settings) -> SessionConfig {
-    let Manner { choices, partials } = defaults(settings).manner(&CallChoices::default());
-    SessionConfig {
-        choices,
-        partials,
-        segmenter: segmenter_config(&settings.vad),
-        ..SessionConfig::default()
-    }
-}
-
-fn defaults(settings: &Settings) -> Defaults {
-    Defaults {
-        language: settings.language,
-        partials: settings.partial_results,
-    }
-}
-
-fn segmenter_config(vad: &VadSettings) -> SegmenterConfig {
-    SegmenterConfig {
-        enter_score: vad.enter_score,
-        leave_score: vad.leave_score,
-        pre_roll: vad.pre_roll,
-        hang_over: vad.hang_over,
-        post_roll: vad.post_roll,
-        max_utterance: vad.max_utterance,
-        min_voice: vad.min_speech,
-        tell_sounds: vad.sounds,
-        ..SegmenterConfig::default()
-    }
-}
-
-/// What is started as a recognition process.
-pub fn worker_program(settings: &Settings) -> Program {
-    let command = settings.stt_program.as_ref();
-    command.map_or_else(Program::this, |words| Program {
-        command: words.iter().map(Into::into).collect(),
-    })
-}
-
-fn start_speech(settings: &Settings) -> Result<(Arc<Recogniser>, Pool<Ticket>), StartError> {
-    let model = open_model(settings)?;
-    let detail = model.describe();
-    if model.is_demo() {
-        tracing::warn!("{detail}");
-    } else {
-        tracing::info!("{detail}");
-    }
-    let program = worker_program(settings);
-    let recogniser = Recogniser::start(program, model, settings.stt_workers)?;
-    let max_age = settings.spool.as_ref().map_or(MAX_AGE, |_| LIVE_AGE);
-    let pool = recogniser.pool(settings.stt_queue, Some(max_age))?;
-    Ok((recogniser, pool))
-}
-
-/// Opens and checks the configured model.
-///
-/// # Errors
-/// The file is no usable model.
-pub fn open_model(settings: &Settings) -> Result<Model, StartError> {
-    let model = settings.model.path().map_or_else(Model::demo, Model::open);
-    model.map_err(|source| StartError::Model {
-        setting: settings.model.setting(),
-        source,
-    })
 }
 
 async fn open_store(settings: &Settings) -> Result<Arc<dyn Store>, StartError> {
@@ -376,25 +297,6 @@ async fn open_store(settings: &Settings) -> Result<Arc<dyn Store>, StartError> {
         Ok(()) => {}
     }
     Ok(Arc::new(store))
-}
-
-fn open_spool(settings: &Settings) -> Result<Option<Spool>, StartError> {
-    let Some(SpoolSettings {
-        path,
-        max_bytes,
-        key,
-    }) = &settings.spool
-    else {
-        return Ok(None);
-    };
-    let config = SpoolConfig {
-        max_bytes: *max_bytes,
-        // Longer than that no line waits for it.
-        keep: settings.retention.transcript,
-        key: key.clone(),
-    };
-    let spool = Spool::open(path, config, clock::wall);
-    spool.map(Some).map_err(StartError::Spool)
 }
 
 fn no_thread(error: io::Error) -> StartError {

@@ -76,10 +76,7 @@ impl Recogniser {
         max_age: Option<Duration>,
     ) -> Result<Pool<T>, TranscribeError> {
         let recogniser = Arc::clone(self);
-        let factory: EngineFactory = Arc::new(move |number| {
-            let recogniser = Arc::clone(&recogniser);
-            Ok(Box::new(Remote { recogniser, number }))
-        });
+        let factory: EngineFactory = Arc::new(move |number| Ok(recogniser.engine(number)));
         let config = PoolConfig {
             workers: self.workers,
             queue,
@@ -87,6 +84,12 @@ impl Recogniser {
             packs: false,
         };
         Pool::start_for(config, &factory, Arc::clone(&self.packs))
+    }
+
+    /// A way to the process of the worker of that number.
+    pub(super) fn engine(self: &Arc<Self>, number: usize) -> Box<dyn Transcriber> {
+        let recogniser = Arc::clone(self);
+        Box::new(Remote { recogniser, number })
     }
 
     /// Lets processes with another model take over; those with the old one finish what they

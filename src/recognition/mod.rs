@@ -10,6 +10,7 @@
 
 pub mod crew;
 mod ladder;
+pub mod occasional;
 mod pace;
 mod pack;
 pub mod pool;

@@ -35,6 +35,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 pub struct Program {
     /// The program and its arguments.
     pub command: Vec<OsString>,
+    /// Whether it gets only the time that nobody else needs.
+    pub in_background: bool,
 }
 
 impl Program {
@@ -43,6 +45,16 @@ impl Program {
         let command = ["/proc/self/exe", "recognise"].map(OsString::from);
         Self {
             command: command.into(),
+            in_background: false,
+        }
+    }
+
+    /// The same, with only the time that nobody else needs.
+    #[must_use]
+    pub fn in_background(self) -> Self {
+        Self {
+            in_background: true,
+            ..self
         }
     }
 }
@@ -424,6 +436,7 @@ impl Keeper {
             },
             sha256: self.model.sha256.clone(),
             threads: self.threads,
+            in_background: self.program.in_background,
         };
         let greeted = || {
             to.set_write_timeout(Some(WRITE_PATIENCE))?;

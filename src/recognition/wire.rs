@@ -40,6 +40,8 @@ pub struct Start {
     pub sha256: String,
     /// Utterances that it shall recognise at the same time.
     pub threads: usize,
+    /// Whether it gets only the time that nobody else needs.
+    pub in_background: bool,
 }
 
 /// What a worker says.

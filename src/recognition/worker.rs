@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
+use rustix::process::nice;
 
 use super::wire::{self, Order, Report};
 use crate::speech::model::Model;
@@ -24,6 +25,9 @@ pub use super::wire::Start;
 
 /// Where a worker finds the file of its model: the server hands it down open.
 const MODEL_FD: &str = "/proc/self/fd/1";
+
+/// How much nicer than others a worker in the background is: as much as can be.
+const LEAST: i32 = 19;
 
 /// Exit status after a panic.
 const PANICKED: i32 = 70;
@@ -50,6 +54,12 @@ pub fn run_with(load: impl FnOnce(&Start) -> Result<Box<MakeEngine>, String>) ->
     let Some(Order::Start(start)) = wire::read(&mut from)? else {
         return Err(io::Error::other("this is for asterscribe itself to start"));
     };
+    if start.in_background
+        && let Err(error) = nice(LEAST)
+    {
+        // It works all the same, and others have less of the processor.
+        tracing::warn!(%error, "a worker in the background keeps its priority");
+    }
     let (jobs, taken) = bounded(start.threads);
     let started = load(&start).and_then(|make| start_engines(&start, make, &taken, &to));
     match started {

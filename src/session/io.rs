@@ -92,10 +92,19 @@ impl From<GapReason> for Unheard {
     }
 }
 
-/// A line whose words are still to come.
+/// Speech that is to be heard once more, later.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Again {
+    /// Name of the model that shall hear it.
+    pub model: Arc<str>,
+    /// 16 kHz mono PCM.
+    pub samples: Vec<i16>,
+}
+
+/// A line with speech that is to be recognised later: for its words, or for better ones.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Deferred {
-    /// It has the gap [`GapReason::Spooled`].
+    /// With the gap [`GapReason::Spooled`], or with words.
     pub line: TranscriptLine,
     /// How much of it is audio, in 16 kHz samples.
     pub audio: u64,
@@ -103,6 +112,8 @@ pub struct Deferred {
     pub samples: Vec<i16>,
     /// How.
     pub choices: Arc<Choices>,
+    /// The model by which it is heard once more when it has words; `None`: it is not.
+    pub second_pass: Option<Arc<str>>,
 }
 
 /// What a call wants done.
@@ -136,7 +147,7 @@ pub enum Output {
     Partial(PartialLine),
     /// A line of the transcript, in order.
     Line(TranscriptLine),
-    /// The same, of which the words are still to come: keep the samples.
+    /// The same, with speech that is to be recognised later: keep the samples.
     Deferred(Box<Deferred>),
     /// Something happened to a leg's media.
     Event(CallEvent),

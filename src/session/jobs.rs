@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::Unheard;
+use super::{Again, Unheard};
 use crate::call::GapReason;
 use crate::speech::Recognition;
 
@@ -31,6 +31,7 @@ struct Job {
     /// More than one only where they were shed.
     utterances: u64,
     audio: u64,
+    again: Option<Again>,
     result: Option<Result<Recognition, Unheard>>,
 }
 
@@ -43,6 +44,7 @@ pub(super) struct Settled {
     pub(super) utterances: u64,
     /// How much of them is audio, in 16 kHz samples.
     pub(super) audio: u64,
+    pub(super) again: Option<Again>,
     pub(super) result: Result<Recognition, Unheard>,
 }
 
@@ -59,9 +61,9 @@ impl JobLedger {
     pub(super) fn open(
         &mut self,
         leg: usize,
-        start_ms: u64,
-        end_ms: u64,
+        (start_ms, end_ms): (u64, u64),
         audio: u64,
+        again: Option<Again>,
     ) -> Option<JobId> {
         if self.jobs.len() >= self.max_open {
             self.shed(leg, start_ms, end_ms, audio);
@@ -74,6 +76,7 @@ impl JobLedger {
             end_ms,
             utterances: 1,
             audio,
+            again,
             result: None,
         });
         Some(id)
@@ -95,6 +98,7 @@ impl JobLedger {
             end_ms,
             utterances: 1,
             audio,
+            again: None,
             result: Some(Err(Unheard::Gap(GapReason::OverloadShed))),
         });
     }
@@ -129,6 +133,7 @@ impl JobLedger {
             end_ms,
             utterances,
             audio,
+            again,
             result,
         } = self.jobs.pop_front()?;
         self.first += 1;
@@ -138,6 +143,7 @@ impl JobLedger {
             end_ms,
             utterances,
             audio,
+            again,
             result: result?,
         })
     }
@@ -159,10 +165,10 @@ mod tests {
     #[test]
     fn a_stuck_engine_costs_one_entry_a_leg_also_where_the_pool_refuses() {
         let mut ledger = JobLedger::new(4);
-        let stuck = ledger.open(0, 0, 1, 16).expect("the first fits");
+        let stuck = ledger.open(0, (0, 1), 16, None).expect("the first fits");
         for n in 1..10_000 {
             let leg = n as usize % 3;
-            if let Some(id) = ledger.open(leg, n * 10, n * 10 + 5, 80) {
+            if let Some(id) = ledger.open(leg, (n * 10, n * 10 + 5), 80, None) {
                 ledger.answer(id, Err(Unheard::Gap(GapReason::OverloadShed)));
             }
         }
@@ -175,7 +181,9 @@ mod tests {
             10_000
         );
         assert!(ledger.is_empty());
-        let next = ledger.open(1, 0, 1, 16).expect("there is room again");
+        let next = ledger
+            .open(1, (0, 1), 16, None)
+            .expect("there is room again");
         assert!(next > stuck);
     }
 }

@@ -29,6 +29,8 @@ pub struct Manner {
     pub choices: Arc<Choices>,
     /// When partial results are asked for; `None`: never.
     pub partials: Option<PartialConfig>,
+    /// The model by which they are heard once more, later; `None`: they are not.
+    pub second_pass: Option<Arc<str>>,
 }
 
 /// What an utterance was found to be spoken in.
@@ -59,9 +61,14 @@ impl Spoken {
 impl Session {
     /// From now on its speech is recognised like that.
     pub fn choose(&mut self, manner: Manner) {
-        let Manner { choices, partials } = manner;
+        let Manner {
+            choices,
+            partials,
+            second_pass,
+        } = manner;
         self.config.choices = choices;
         self.config.partials = partials;
+        self.config.second_pass = second_pass;
         self.locks.fill(None);
         let drafts = partials.map_or(0, |_| self.legs.len());
         self.drafts.resize_with(drafts, Draft::default);

@@ -39,7 +39,7 @@ use self::audio::Spoken;
 pub use self::doctor::{Arrival, Expected};
 use self::draft::Draft;
 pub use self::draft::PartialConfig;
-pub use self::io::{Deferred, Input, LegIndex, LegSnapshot, Output, Unheard};
+pub use self::io::{Again, Deferred, Input, LegIndex, LegSnapshot, Output, Unheard};
 pub use self::jobs::JobId;
 use self::jobs::JobLedger;
 pub use self::language::Manner;
@@ -55,6 +55,8 @@ pub struct SessionConfig {
     pub choices: Arc<Choices>,
     /// When partial results are asked for; `None`: never.
     pub partials: Option<PartialConfig>,
+    /// The model by which its utterances are heard once more, later; `None`: they are not.
+    pub second_pass: Option<Arc<str>>,
     /// How long a missing packet is waited for.
     pub reorder_wait: Duration,
     /// Where speech is cut.
@@ -87,6 +89,7 @@ impl Default for SessionConfig {
             depth: Depth::Speech,
             choices: Arc::default(),
             partials: None,
+            second_pass: None,
             reorder_wait: Duration::from_millis(120),
             segmenter: SegmenterConfig::default(),
             idle_flush: Duration::from_millis(700),
@@ -385,7 +388,12 @@ impl Session {
             }
             let (start_ms, end_ms) = self.legs[index].call_times(&utterance);
             let Utterance { samples, .. } = utterance;
-            if let Some(job) = self.jobs.open(index, start_ms, end_ms, audio) {
+            let again = self.config.second_pass.as_ref();
+            let again = again.map(|model| Again {
+                model: Arc::clone(model),
+                samples: samples.clone(),
+            });
+            if let Some(job) = self.jobs.open(index, (start_ms, end_ms), audio, again) {
                 self.legs[index].count_speech(samples.len() as u64);
                 self.outputs.push_back(Output::Transcribe {
                     job,

@@ -4,7 +4,7 @@ use super::draft::Drafted;
 use super::jobs::Settled;
 use super::language::Spoken;
 use super::leg::LegMedia;
-use super::{Deferred, LegIndex, Output, Phase, Session, Unheard};
+use super::{Again, Deferred, LegIndex, Output, Phase, Session, Unheard};
 use crate::call::{GapReason, Outcome, PartialLine, TranscriptLine, Word};
 use crate::speech::{Recognition, guard};
 
@@ -17,6 +17,7 @@ impl Session {
             end_ms,
             utterances,
             audio,
+            again,
             result,
         }) = self.jobs.next_settled()
         {
@@ -45,13 +46,17 @@ impl Session {
                 // Whoever has the line drops it.
                 draft.take_shown(end_ms);
             }
-            self.outputs.push_back(match late {
+            let (again, second_pass) = again
+                .map(|Again { model, samples }| (samples, model))
+                .unzip();
+            self.outputs.push_back(match late.or(again) {
                 None => Output::Line(line),
                 Some(samples) => Output::Deferred(Box::new(Deferred {
                     line,
                     audio,
                     samples,
                     choices: self.choices_of(leg),
+                    second_pass,
                 })),
             });
             if let Some(spoken) = spoken.filter(|_| outcome == Outcome::Transcribed) {

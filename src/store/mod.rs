@@ -20,7 +20,8 @@ use crate::call::{CallId, CallRecord, DtmfDigit, TranscriptLine};
 
 pub use self::redis::RedisStore;
 pub use self::spool::{
-    Kept, Outlived, Page, Spool, SpoolConfig, SpoolError, SpoolId, SpoolKey, SpoolStats, Spoolable,
+    Kept, Outlived, Page, Pass, Spool, SpoolConfig, SpoolError, SpoolId, SpoolKey, SpoolStats,
+    Spoolable,
 };
 pub use self::sqlite::SqliteStore;
 pub use self::writer::{

@@ -123,20 +123,11 @@ mod tests {
 
     fn line(seq: u64, confidence: f32) -> Write {
         let line = TranscriptLine {
-            seq,
-            leg: Leg::caller(),
-            start_ms: 0,
             end_ms: 10,
             text: "hello".into(),
             confidence,
             language: "en".into(),
-            task: crate::call::Task::Transcribe,
-            gap: None,
-            words: Vec::new(),
-            suppressed: None,
-            model: String::new(),
-            revision: 0,
-            spool: None,
+            ..TranscriptLine::new(seq, Leg::caller())
         };
         Write::Line {
             call: "1.2".parse().unwrap(),

@@ -2,7 +2,9 @@
 //!
 //! Its argument is a folder. A file `next` in it names the fault that the next job,
 //! whichever process gets it, is answered with; each line is one job's. While there is a
-//! file `slow` in it, every job waits until it is gone, six seconds at most.
+//! file `slow` in it, every job waits until it is gone, six seconds at most; `slow-named` does
+//! the same to jobs of models from a file. While there is a file `mumble`, the bundled model
+//! keeps the last word of what it hears to itself.
 //!
 //! With the argument `slow` every job takes a second longer, with `echo` no model is asked:
 //! what is heard is what the first two samples say.
@@ -27,10 +29,14 @@ fn main() -> io::Result<()> {
             let echo: Box<MakeEngine> = Box::new(|| Ok(Box::new(Echo)));
             return Ok(echo);
         }
-        let make = worker::load(start)?;
+        let (make, is_bundled) = (worker::load(start)?, start.model.is_none());
         let faulty: Box<MakeEngine> = Box::new(move || {
             let (engine, folder) = (make()?, folder.clone());
-            Ok(Box::new(Faulty { engine, folder }))
+            Ok(Box::new(Faulty {
+                engine,
+                folder,
+                is_bundled,
+            }))
         });
         Ok(faulty)
     })
@@ -51,6 +57,7 @@ impl Transcriber for Echo {
 struct Faulty {
     engine: Box<dyn Transcriber>,
     folder: PathBuf,
+    is_bundled: bool,
 }
 
 impl Transcriber for Faulty {
@@ -66,7 +73,13 @@ impl Transcriber for Faulty {
             take_fault(&self.folder)
         };
         match fault.as_deref() {
-            None => self.engine.transcribe(samples, choices),
+            None => {
+                let mut heard = self.engine.transcribe(samples, choices)?;
+                if self.is_bundled && self.folder.join("mumble").exists() {
+                    mumble(&mut heard);
+                }
+                Ok(heard)
+            }
             Some("panic") => panic!("told to"),
             Some("abort") => process::abort(),
             Some("exit") => process::exit(3),
@@ -87,9 +100,21 @@ impl Faulty {
     /// Not as long as it takes to be thought stuck, by the clock, on a busy machine too.
     fn wait_while_slow(&self) {
         let until = clock::now() + Duration::from_secs(6);
-        while self.folder.join("slow").exists() && clock::now() < until {
+        let is_slow = || {
+            let is_there = |file| self.folder.join(file).exists();
+            is_there("slow") || (!self.is_bundled && is_there("slow-named"))
+        };
+        while is_slow() && clock::now() < until {
             thread::sleep(Duration::from_millis(20));
         }
+    }
+}
+
+fn mumble(heard: &mut Recognition) {
+    if heard.words.len() > 1 {
+        heard.words.pop();
+        let words: Vec<_> = heard.words.iter().map(|word| word.text.as_str()).collect();
+        heard.text = words.join(" ");
     }
 }
 

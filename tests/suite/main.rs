@@ -33,6 +33,7 @@ mod replay_formats;
 mod replay_golden;
 mod replay_rig;
 mod rtp_ports;
+mod second_pass;
 mod start_refusals;
 mod store_contract;
 mod store_outage;

@@ -9,9 +9,10 @@ use tokio::sync::Semaphore;
 
 use crate::call::{
     CallChoices, CallId, CallRecord, CallStatus, CaptureState, Leg, Origin, Playback,
-    PlaybackState, TranscriptLine,
+    PlaybackState, SecondHearing, TranscriptLine,
 };
 use crate::capture::{CaptureFile, CapturePart};
+use crate::metrics::{Metric, Values};
 use crate::service::{
     CallService, CallStatusView, CaptureRequest, Health, InitiateRequest, MediaGrant, MediaRequest,
     ModelRequest, ModelView, PartHealth, PartState, PlayRequest, RtpTarget, ServiceError, Sound,
@@ -112,6 +113,7 @@ pub(super) fn record(id: &CallId) -> CallRecord {
         lines: 1,
         revisions: 0,
         awaited: 0,
+        second_pass: SecondHearing::default(),
         notes: Vec::new(),
         events: Vec::new(),
         playing: Vec::new(),
@@ -122,20 +124,12 @@ pub(super) fn record(id: &CallId) -> CallRecord {
 
 fn line(seq: u64) -> TranscriptLine {
     TranscriptLine {
-        seq,
-        leg: Leg::caller(),
         start_ms: seq * 1000,
         end_ms: seq * 1000 + 500,
         text: "good morning".to_owned(),
         confidence: 0.9,
         language: "en".to_owned(),
-        task: crate::call::Task::Transcribe,
-        gap: None,
-        words: Vec::new(),
-        suppressed: None,
-        model: String::new(),
-        revision: 0,
-        spool: None,
+        ..TranscriptLine::new(seq, Leg::caller())
     }
 }
 
@@ -185,10 +179,20 @@ impl CallService for Fake {
             model: part(),
             media: part(),
             spool: part(),
+            second_pass: part(),
             active_calls: 1,
             max_concurrent_calls: 100,
             total_calls_processed: 7,
         }
+    }
+
+    async fn metrics(&self) -> Vec<Metric> {
+        let _outcome = self.ask("metrics".to_owned()).await;
+        vec![Metric {
+            name: "calls_open",
+            help: "Calls open now",
+            values: Values::Gauge(1.0),
+        }]
     }
 
     async fn model(&self) -> Result<ModelView, ServiceError> {

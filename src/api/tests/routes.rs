@@ -9,6 +9,7 @@ use tokio::sync::Semaphore;
 
 use super::fake::{CAPTURE_BYTES, Fake, Mood};
 use super::*;
+use crate::metrics;
 use crate::service::ServiceError;
 
 #[tokio::test]
@@ -25,6 +26,7 @@ async fn every_route_serves_a_good_request_and_asks_the_service_once() {
         let expected = match (&route.method, route.path) {
             (&Method::GET, "/api/call/{id}/capture") => "application/x-pcapng",
             (_, "/api/call/{id}/capture/events") => "application/x-ndjson",
+            (_, "/metrics") => metrics::MEDIA_TYPE,
             _ => "application/json",
         };
         assert_eq!(answer.header("content-type"), expected);
@@ -241,7 +243,9 @@ async fn each_failure_of_the_service_has_its_code() {
     ];
     for (error, status, slug, retry_after) in cases {
         let router = open_router(Fake::new(Mood::Fail(error.clone())));
-        for route in ROUTES.iter().filter(|route| route.path != "/health") {
+        let never_fails = ["/health", "/metrics"];
+        let may_fail = |route: &&Route| !never_fails.contains(&route.path);
+        for route in ROUTES.iter().filter(may_fail) {
             let request = good_request(route);
             let path = request.uri().path().to_owned();
             let answer = send(&router, request).await;

@@ -1,12 +1,14 @@
 //! How a call is recognised, as far as somebody says so: whoever asked for it through the
 //! API, or its channel's variables. The former outweigh the latter, and both the settings.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use asterscribe_ari::control::Told;
 
 use super::Desk;
-use crate::call::{CallChoices, CallId, Language, Task};
+use crate::call::{CallChoices, CallId, Language, SecondPass, Task};
+use crate::config::ModelChoice;
 use crate::service::ServiceError;
 use crate::session::{Manner, PartialConfig};
 use crate::speech::Choices;
@@ -16,17 +18,19 @@ use crate::speech::model::Model;
 const PREFIX: &str = "ASTERSCRIBE_";
 
 /// What holds where a call's choices say nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Defaults {
     /// What is spoken.
     pub language: Language,
     /// Whether sentences are shown that are still being spoken.
     pub partials: bool,
+    /// The model by which a call is heard once more when it is over; `None`: it is not.
+    pub second_pass: Option<Arc<str>>,
 }
 
 impl Defaults {
     /// How a call of those choices is recognised.
-    pub fn manner(self, chosen: &CallChoices) -> Manner {
+    pub fn manner(&self, chosen: &CallChoices) -> Manner {
         let language = chosen.language.unwrap_or(self.language);
         let among = language.among().into_iter().map(str::to_owned);
         let choices = Choices {
@@ -40,9 +44,15 @@ impl Defaults {
             full_context: false,
         };
         let partials = chosen.partials.unwrap_or(self.partials);
+        let second_pass = match &chosen.second_pass {
+            None | Some(SecondPass::On) => self.second_pass.clone(),
+            Some(SecondPass::Off) => None,
+            Some(SecondPass::By(name)) => Some(name.as_str().into()),
+        };
         Manner {
             choices: Arc::new(choices),
             partials: partials.then(PartialConfig::default),
+            second_pass,
         }
     }
 }
@@ -103,9 +113,44 @@ fn in_vain(model: &Model, chosen: &CallChoices) -> Option<String> {
 }
 
 impl Desk {
+    /// Takes away what cannot be done; what that was, and why.
+    fn fit(&self, chosen: &mut CallChoices) -> Vec<String> {
+        let mut misfits = fit(&self.recogniser.model(), chosen);
+        let reason = chosen
+            .second_pass
+            .as_ref()
+            .and_then(|wanted| self.why_no_second(wanted));
+        if let Some(reason) = reason {
+            chosen.second_pass = None;
+            misfits.push(format!("second_pass: {reason}"));
+        }
+        misfits
+    }
+
+    fn why_no_second(&self, wanted: &SecondPass) -> Option<String> {
+        if *wanted != SecondPass::Off && self.spool.is_none() {
+            return Some("the server keeps no speech: its SPOOL_PATH is off".to_owned());
+        }
+        match wanted {
+            SecondPass::Off => None,
+            SecondPass::On => {
+                let is_set = self.config.defaults.second_pass.is_some();
+                (!is_set).then(|| "no SECOND_PASS_MODEL is set: name a model".to_owned())
+            }
+            SecondPass::By(name) => {
+                let model = ModelChoice::named(&self.config.models_dir, name);
+                let is_there = model
+                    .as_ref()
+                    .and_then(ModelChoice::path)
+                    .is_some_and(Path::is_file);
+                (!is_there).then(|| format!("the server has no model {name}"))
+            }
+        }
+    }
+
     /// Whether a call can be recognised as somebody asks.
     pub(super) fn check_choices(&self, chosen: &CallChoices) -> Result<(), ServiceError> {
-        let misfits = fit(&self.recogniser.model(), &mut chosen.clone());
+        let misfits = self.fit(&mut chosen.clone());
         if misfits.is_empty() {
             return Ok(());
         }
@@ -120,7 +165,7 @@ impl Desk {
             return (None, Vec::new());
         }
         let model = self.recogniser.model();
-        let mut notes = fit(&model, chosen);
+        let mut notes = self.fit(chosen);
         notes.extend(in_vain(&model, chosen));
         (Some(self.config.defaults.manner(chosen)), notes)
     }
@@ -132,7 +177,7 @@ impl Desk {
         found: Vec<(String, Result<Told, String>)>,
     ) {
         let (mut chosen, mut notes) = read(found);
-        let misfits = fit(&self.recogniser.model(), &mut chosen).into_iter();
+        let misfits = self.fit(&mut chosen).into_iter();
         notes.extend(misfits.map(|why| format!("channel variables are not used: {why}")));
         let asked = self.book(|book| {
             book.find(call)
@@ -222,15 +267,18 @@ mod tests {
         let defaults = Defaults {
             language: Language::Code("en"),
             partials: true,
+            second_pass: Some("medium".into()),
         };
         let plain = defaults.manner(&CallChoices::default());
         assert_eq!(plain.choices.language.as_deref(), Some("en"));
         assert!(plain.partials.is_some());
+        assert_eq!(plain.second_pass.as_deref(), Some("medium"));
         let mut chosen = CallChoices::default();
         for (name, text) in [
             ("language", "de,en"),
             ("partials", "no"),
             ("translate", "1"),
+            ("second_pass", "large-v3"),
         ] {
             chosen.set(name, text).unwrap();
         }
@@ -239,5 +287,10 @@ mod tests {
         assert_eq!(manner.choices.among, ["en", "de"]);
         assert_eq!(manner.choices.task, Task::Translate);
         assert_eq!(manner.partials, None);
+        assert_eq!(manner.second_pass.as_deref(), Some("large-v3"));
+        for (text, model) in [("off", None), ("on", Some("medium"))] {
+            chosen.set("second_pass", text).unwrap();
+            assert_eq!(defaults.manner(&chosen).second_pass.as_deref(), model);
+        }
     }
 }

@@ -1,11 +1,12 @@
 //! What the store has of calls that come back: after a restart, after an hour,
 //! or under an id that somebody uses again.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::book::History;
 use super::{Desk, lock};
-use crate::call::{CallId, CallStatus, EndReason, GapReason, Origin, TranscriptLine};
+use crate::call::{CallId, CallStatus, EndReason, Origin};
 use crate::clock;
 use crate::store::StoreError;
 
@@ -24,8 +25,10 @@ impl Desk {
         let beyond = self.store.lines(call, known).await?;
         let lines = beyond.last().map_or(known, |line| line.seq + 1);
         if let Some(record) = &mut record {
-            let waits = |line: &&TranscriptLine| line.gap == Some(GapReason::Spooled);
-            record.awaited += beyond.iter().filter(waits).count() as u64;
+            for line in &beyond {
+                record.awaited += u64::from(line.awaits_words());
+                record.second_pass.waiting += u64::from(line.awaits_second_pass());
+            }
         }
         let digits = self.store.dtmf(call).await?;
         let nothing = record.is_none() && lines == 0 && digits.is_empty();
@@ -119,6 +122,7 @@ impl Desk {
             ));
             lock(&self.resumable).insert(call, history);
         }
+        self.is_recalled.store(true, Ordering::Relaxed);
         Ok(resumable)
     }
 

@@ -4,6 +4,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::Desk;
+use crate::call::CallEventKind;
+use crate::clock;
 use crate::recognition::Step;
 use crate::service::ServiceError;
 
@@ -15,8 +17,13 @@ impl Desk {
     pub async fn follow_load(&self) {
         let mut looks = tokio::time::interval(LOOK);
         let mut was_closed = false;
+        let mut step = Step::default();
         loop {
             looks.tick().await;
+            let now = self.pool.step();
+            if std::mem::replace(&mut step, now) != now {
+                self.tell_step();
+            }
             let closed = self.why_closed();
             if closed.is_some() == was_closed {
                 continue;
@@ -30,6 +37,14 @@ impl Desk {
                 ari.admission(closed);
             }
         }
+    }
+
+    /// Whoever reads a call later shall see what it went without.
+    fn tell_step(&self) {
+        let text = self.given_up();
+        let text = text.unwrap_or_else(|| "recognition keeps up".to_owned());
+        let kind = CallEventKind::RecognitionLoad;
+        self.book(|book| book.event_of_all(clock::now(), kind, &text));
     }
 
     /// A call that recognition cannot keep up with is better not begun: those that go on

@@ -9,18 +9,21 @@ mod choices;
 mod health;
 mod history;
 mod load;
+mod metrics;
 mod model;
 mod pending;
 mod play;
 mod ports;
 mod registering;
+mod second;
 mod service;
 mod spool;
 
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -35,6 +38,7 @@ use self::model::Switch;
 use self::pending::Pending;
 use self::play::Sounds;
 use self::ports::Reserved;
+use self::second::SecondDesk;
 use super::media::{
     LegRefused, MediaEvent, MediaEventKind, MediaPort, OpenCall, PortPool, Reservation,
 };
@@ -88,6 +92,8 @@ pub struct Desk {
     spool: Option<Spool>,
     /// Places in the spool whose lines are still to be told.
     untold: Mutex<HashSet<SpoolId>>,
+    /// Who hears calls once more, once that has begun.
+    second: OnceLock<SecondDesk>,
     switch: Arc<Mutex<Switch>>,
     ari: Option<AriLink>,
     captures: Option<CaptureDesk>,
@@ -96,6 +102,8 @@ pub struct Desk {
     pending: Mutex<Pending>,
     /// Calls that an earlier process left open and that may go on.
     resumable: Mutex<HashMap<CallId, History>>,
+    /// Whether those are known.
+    is_recalled: AtomicBool,
     /// There may be a call whose past the store is to be asked for.
     unknown: Notify,
 }
@@ -163,11 +171,13 @@ impl Desk {
             recogniser,
             spool,
             untold: Mutex::default(),
+            second: OnceLock::new(),
             switch: Arc::default(),
             ari,
             captures,
             pending: Mutex::default(),
             resumable: Mutex::default(),
+            is_recalled: AtomicBool::new(false),
             unknown: Notify::new(),
         }
     }
@@ -212,10 +222,15 @@ impl Desk {
             }
             MediaEventKind::Closed(legs) => {
                 self.captured_media_closed(&media);
-                self.book(|book| {
+                let over = self.book(|book| {
+                    let call = book.call_of(&media);
                     book.closed(&media, clock::wall(), legs);
                     self.tell_places(book);
+                    call.filter(|call| book.awaits_second_pass(call))
                 });
+                if let Some(call) = over {
+                    self.hear_again(call);
+                }
             }
         }
     }

@@ -13,12 +13,13 @@ use super::pending::Asked;
 use super::registering::is_registration;
 use super::{Desk, lock};
 use crate::call::{
-    CallChoices, CallId, CallRecord, CallStatus, CaptureState, EndReason, GapReason, Leg, Origin,
-    Playback, TranscriptLine,
+    CallChoices, CallId, CallRecord, CallStatus, CaptureState, EndReason, Leg, Origin, Playback,
+    TranscriptLine,
 };
 use crate::capture::{CaptureFile, CapturePart};
 use crate::clock;
 use crate::live::media::{LegRefused, OwnPort};
+use crate::metrics::Metric;
 use crate::service::{
     CallService, CallStatusView, CaptureRequest, Health, InitiateRequest, MediaGrant, MediaRequest,
     ModelRequest, ModelView, PartState, PlayRequest, RtpTarget, ServiceError, TranscribeRequest,
@@ -36,8 +37,8 @@ impl CallService for Desk {
         let counters = timeout(HEALTH_PATIENCE, self.store.counters()).await;
         let (asterisk, store) = (self.asterisk_health(), self.store_health(&counters));
         let (model, media) = (self.model_health(), self.media_health());
-        let spool = self.spool_health();
-        let troubled = [&asterisk, &store, &model, &media, &spool]
+        let (spool, second_pass) = (self.spool_health(), self.second_pass_health());
+        let troubled = [&asterisk, &store, &model, &media, &spool, &second_pass]
             .iter()
             .any(|part| matches!(part.state, PartState::Degraded | PartState::Down));
         let counters = counters.ok().and_then(Result::ok).unwrap_or_default();
@@ -53,10 +54,15 @@ impl CallService for Desk {
             model,
             media,
             spool,
+            second_pass,
             active_calls: self.book(|book| book.open_count()) as u64,
             max_concurrent_calls: self.config.max_calls as u64,
             total_calls_processed: counters.processed,
         }
+    }
+
+    async fn metrics(&self) -> Vec<Metric> {
+        self.figures()
     }
 
     async fn initiate(&self, request: InitiateRequest) -> Result<CallRecord, ServiceError> {
@@ -472,9 +478,7 @@ impl Desk {
 
 /// Words that are said to be there may not have reached the store.
 fn awaits_words(lines: &[TranscriptLine]) -> bool {
-    lines
-        .iter()
-        .any(|line| line.gap == Some(GapReason::Spooled))
+    lines.iter().any(TranscriptLine::awaits_words)
 }
 
 fn unavailable(error: StoreError) -> ServiceError {

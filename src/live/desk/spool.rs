@@ -7,14 +7,16 @@ use std::time::Duration;
 use crossbeam_channel::{Sender, TrySendError};
 use tokio::sync::mpsc;
 
-use super::book::Revised;
+use super::book::{Found, Revised};
 use super::health::part;
 use super::{Desk, lock};
 use crate::call::{CallId, GapReason, TranscriptLine};
 use crate::live::backlog::{Handled, Heard};
 use crate::service::{PartHealth, PartState};
 use crate::session::Deferred;
-use crate::store::{SpoolError, SpoolId, Spoolable, StoreError, Unflushed, WriterSettings};
+use crate::store::{
+    Pass, Spool, SpoolError, SpoolId, Spoolable, StoreError, Unflushed, WriterSettings,
+};
 
 /// How long the store may take for what was heard, before it is done again.
 const WRITTEN_WITHIN: Duration = Duration::from_secs(30);
@@ -36,19 +38,35 @@ impl Desk {
             audio: deferred.audio,
             samples: std::mem::take(&mut deferred.samples),
             choices: (*deferred.choices).clone(),
+            second_pass: deferred.second_pass.as_deref().map(str::to_owned),
+        };
+        let pass = match deferred.line.awaits_words() {
+            true => Pass::First,
+            false => Pass::Second,
         };
         let id = spool.place();
         lock(&self.untold).insert(id);
-        let kept = spool.keep(id, speech).await;
-        if matches!(kept, Ok(()) | Err(SpoolError::Slow)) {
-            // Also where the disk was only too slow: should it be there after all, the line is known.
+        let kept = spool.keep(id, speech, pass).await;
+        let may_be_kept = match pass {
+            // Where the disk was only too slow it may be there after all, and then the line is known.
+            Pass::First => matches!(kept, Ok(()) | Err(SpoolError::Slow)),
+            Pass::Second => kept.is_ok(),
+        };
+        if may_be_kept {
             deferred.line.spool = Some(id.0);
         } else {
             lock(&self.untold).remove(&id);
         }
-        if let Err(error) = kept {
-            tracing::error!(%media, %error, "an utterance has no text: recognition could not keep up");
-            deferred.line.gap = Some(GapReason::OverloadShed);
+        match (kept, pass) {
+            (Ok(()), _) => {}
+            (Err(error), Pass::First) => {
+                tracing::error!(%media, %error, "an utterance has no text: recognition could not keep up");
+                deferred.line.gap = Some(GapReason::OverloadShed);
+            }
+            (Err(error), Pass::Second) => {
+                tracing::warn!(%media, %error, "an utterance is not kept for a second pass");
+                self.book(|book| book.not_kept_for_second_pass(media));
+            }
         }
     }
 
@@ -91,7 +109,7 @@ impl Desk {
         for heard in batch {
             let id = heard.found.id;
             outcomes.push(match self.take_in(&heard).await {
-                Ok(()) => Handled::Done(id),
+                Ok(again) => Handled::Done { id, again },
                 Err(error) => {
                     tracing::debug!(%error, id = id.0, "a spooled utterance waits on");
                     Handled::Again(heard)
@@ -101,7 +119,7 @@ impl Desk {
         // Not before it is stored is it removed from the spool; until then it is heard again.
         if let Err(error) = self.writer.flush(WRITTEN_WITHIN).await {
             let left = outcomes.into_iter().map(|handled| match handled {
-                Handled::Done(id) => Handled::Unsure(id),
+                Handled::Done { id, .. } => Handled::Unsure(id),
                 other => other,
             });
             let left = left.collect();
@@ -110,9 +128,11 @@ impl Desk {
         Ok(outcomes)
     }
 
-    /// Writes the words into their line, wherever that is.
-    async fn take_in(&self, heard: &Heard) -> Result<(), StoreError> {
+    /// Writes the words into their line, wherever that is. Whether its audio is to be kept on,
+    /// to be heard once more.
+    async fn take_in(&self, heard: &Heard) -> Result<bool, StoreError> {
         let Heard { call, found } = heard;
+        let found = &self.to_be_kept_on(found);
         let wait = |why: &str| Err(StoreError::Unavailable(format!("call {call} {why}")));
         if self.writer.stats().queued > WriterSettings::default().capacity / 2 {
             return wait("has a store that is far behind");
@@ -121,7 +141,7 @@ impl Desk {
             return wait("is still to be told of it");
         }
         match self.book(|book| book.revise(call, found, None)) {
-            Revised::Done => return Ok(()),
+            Revised::Done { again } => return Ok(again),
             Revised::NotYet => return wait("may be one that the store knows"),
             Revised::NoSuchLine | Revised::NoSuchCall => {}
         }
@@ -134,31 +154,42 @@ impl Desk {
         let Some(line) = lines.iter().find(is_it) else {
             // It was written before, perhaps by a process that died over it, or is gone.
             tracing::debug!(%call, id = found.id.0, "no line waits for a spooled utterance");
-            let waits = |line: &&TranscriptLine| line.gap == Some(GapReason::Spooled);
-            let awaited = lines.iter().filter(waits).count() as u64;
-            self.book(|book| book.recount(record, awaited));
-            return Ok(());
+            self.book(|book| book.recount(record, &lines));
+            return Ok(false);
         };
         // What an earlier process left open is settled first, or goes on.
         let is_open = record
             .as_ref()
             .is_some_and(|record| record.status.is_open());
         self.book(|book| match book.revise(call, found, Some(line)) {
-            Revised::Done => Ok(()),
+            Revised::Done { again } => Ok(again),
             Revised::NotYet | Revised::NoSuchLine => wait("may be one that the store knows"),
             Revised::NoSuchCall if is_open => wait("may still go on"),
             Revised::NoSuchCall => {
-                book.revise_stored(call.clone(), record, found.clone(), line);
-                Ok(())
+                Ok(book.revise_stored(call.clone(), record, found.clone(), line))
             }
         })
+    }
+
+    /// What was wanted to be heard once more may find no room for that.
+    fn to_be_kept_on(&self, found: &Found) -> Found {
+        let has_room = self
+            .spool
+            .as_ref()
+            .is_some_and(Spool::has_room_for_second_pass);
+        // What has outlived itself as nobody heard it does so now, too.
+        let is_alive = found.result != Err(GapReason::OverloadShed);
+        Found {
+            again: found.again && has_room && is_alive,
+            ..found.clone()
+        }
     }
 
     pub(super) fn spool_health(&self) -> PartHealth {
         let Some(spool) = &self.spool else {
             return part(PartState::Off, "SPOOL_PATH is off".to_owned());
         };
-        let stats = spool.stats();
+        let stats = spool.stats(Pass::First);
         let figure = |of: &std::sync::atomic::AtomicU64| of.load(Ordering::Relaxed);
         let (waiting, refused) = (figure(&stats.waiting), figure(&stats.refused));
         let mut said = vec![format!(

@@ -10,6 +10,7 @@ fn detecting() -> Manner {
             ..Choices::default()
         }),
         partials: None,
+        second_pass: None,
     }
 }
 
@@ -92,6 +93,7 @@ fn what_was_said_to_be_spoken_is_not_found_out() {
     let mut rig = rig(Manner {
         choices: Arc::new(choices),
         partials: None,
+        second_pass: None,
     });
     let (mut seq, mut time) = (1, 1000);
     utterance(&mut rig, &mut seq, &mut time);

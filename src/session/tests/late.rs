@@ -34,3 +34,35 @@ fn what_nobody_had_time_for_comes_in_its_turn_with_its_samples() {
     );
     assert_eq!(rig.stats().unrecognised, 1);
 }
+
+#[test]
+fn what_is_to_be_heard_once_more_comes_with_its_words_and_its_samples() {
+    let mut rig = Rig::new(SessionConfig {
+        second_pass: Some("large".into()),
+        ..SessionConfig::default()
+    });
+    let (mut seq, mut time) = (1, 1000);
+    for _ in 0..2 {
+        speak(&mut rig, &mut seq, &mut time);
+        rig.pass(Duration::from_secs(2));
+        time += 16_000;
+    }
+    rig.answer(0, "first");
+    rig.input(Input::Recognised {
+        job: rig.jobs[1].0,
+        result: Err(GapReason::RecognitionFailed.into()),
+    });
+    assert_eq!(rig.lines, []);
+    let texts = rig
+        .deferred
+        .iter()
+        .map(|deferred| deferred.line.text.as_str());
+    assert_eq!(texts.collect::<Vec<_>>(), ["first", ""]);
+    for (deferred, (_, length)) in rig.deferred.iter().zip(&rig.jobs) {
+        assert_eq!(deferred.samples.len(), *length);
+        assert_eq!(deferred.second_pass.as_deref(), Some("large"));
+        assert!(deferred.audio > 0);
+    }
+    let gap = rig.deferred[1].line.gap;
+    assert_eq!(gap, Some(GapReason::RecognitionFailed));
+}

@@ -64,6 +64,8 @@ struct Head {
     leg: Leg,
     samples: usize,
     choices: Choices,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    second_pass: Option<String>,
 }
 
 /// The body of a row; `None` where there is no randomness or the head cannot be written.
@@ -72,6 +74,7 @@ pub(super) fn encode(id: SpoolId, speech: &Spoolable, key: Option<&SpoolKey>) ->
         leg: speech.leg.clone(),
         samples: speech.samples.len(),
         choices: speech.choices.clone(),
+        second_pass: speech.second_pass.clone(),
     };
     let mut plain = serde_json::to_vec(&head).ok()?;
     // JSON on one line holds no such byte.
@@ -127,6 +130,7 @@ pub(super) fn decode(
         audio: audio.min(samples.len() as u64),
         samples,
         choices: head.choices,
+        second_pass: head.second_pass,
     })
 }
 

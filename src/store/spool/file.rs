@@ -2,14 +2,15 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use rusqlite::{Connection, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use tokio::sync::{mpsc, oneshot};
 
 use super::body::{self, Unreadable};
-use super::{Kept, Outlived, Page, SpoolConfig, SpoolError, SpoolId, SpoolStats, Spoolable};
+use super::{Figures, Kept, Outlived, Page, Pass, SpoolConfig, SpoolError, SpoolId, Spoolable};
+use crate::call::CallId;
 use crate::store::sqlite::schema::{self, Schema};
 use crate::store::sqlite::worker::classify;
 use crate::store::{StoreError, WallClock, bounded_ms};
@@ -18,7 +19,8 @@ use crate::store::{StoreError, WallClock, bounded_ms};
 const SPOOL: Schema = Schema {
     application_id: 0x4153_4353,
     is_exclusive: true,
-    migrations: &["
+    migrations: &[
+        "
 CREATE TABLE utterance (
     id      INTEGER PRIMARY KEY AUTOINCREMENT, -- never used twice: lines refer to it
     call_id TEXT NOT NULL,
@@ -26,7 +28,12 @@ CREATE TABLE utterance (
     kept_ms INTEGER NOT NULL,
     body    BLOB NOT NULL
 ) STRICT;
-"],
+",
+        "
+ALTER TABLE utterance ADD COLUMN pass INTEGER NOT NULL DEFAULT 1; -- 2: heard, to be heard once more
+CREATE INDEX utterance_pass ON utterance (pass, call_id);
+",
+    ],
 };
 
 /// How long a lock of another process on the file is waited for.
@@ -38,31 +45,52 @@ const GROUP: usize = 64;
 /// What the thread is asked to do.
 #[derive(Debug)]
 pub(super) enum Job {
-    Keep(
-        SpoolId,
-        Box<Spoolable>,
-        oneshot::Sender<Result<(), SpoolError>>,
-    ),
+    Keep(Keep),
     Next(
+        Option<CallId>,
         Option<SpoolId>,
         usize,
         oneshot::Sender<Result<Page, StoreError>>,
     ),
+    SecondCalls(oneshot::Sender<Result<Vec<CallId>, StoreError>>),
+    HearAgain(Vec<SpoolId>, oneshot::Sender<Result<(), StoreError>>),
     Forget(Vec<SpoolId>, oneshot::Sender<Result<(), StoreError>>),
 }
 
-struct Keep {
-    id: SpoolId,
-    speech: Box<Spoolable>,
-    reply: oneshot::Sender<Result<(), SpoolError>>,
+#[derive(Debug)]
+pub(super) struct Keep {
+    pub(super) id: SpoolId,
+    pub(super) speech: Box<Spoolable>,
+    pub(super) pass: Pass,
+    pub(super) reply: oneshot::Sender<Result<(), SpoolError>>,
 }
 
 pub(super) struct File {
     conn: Connection,
     config: SpoolConfig,
     clock: WallClock,
-    stats: Arc<SpoolStats>,
-    bytes: u64,
+    figures: Arc<Figures>,
+    kept: Kinds,
+}
+
+/// Bytes of each pass.
+#[derive(Debug, Clone, Copy, Default)]
+struct Kinds {
+    first: u64,
+    second: u64,
+}
+
+impl Kinds {
+    fn of(&mut self, pass: Pass) -> &mut u64 {
+        match pass {
+            Pass::First => &mut self.first,
+            Pass::Second => &mut self.second,
+        }
+    }
+
+    fn total(self) -> u64 {
+        self.first + self.second
+    }
 }
 
 impl File {
@@ -71,7 +99,7 @@ impl File {
         path: &Path,
         config: SpoolConfig,
         clock: WallClock,
-        stats: Arc<SpoolStats>,
+        figures: Arc<Figures>,
     ) -> Result<Self, String> {
         let conn = schema::open(path, BUSY, &SPOOL)?;
         let text = |error: rusqlite::Error| error.to_string();
@@ -82,8 +110,8 @@ impl File {
             conn,
             config,
             clock,
-            stats,
-            bytes: 0,
+            figures,
+            kept: Kinds::default(),
         };
         file.count().map_err(text)?;
         Ok(file)
@@ -108,15 +136,20 @@ impl File {
         while let Some(job) = held.take().or_else(|| jobs.blocking_recv()) {
             // Whoever gave up waiting made up their mind already, or will ask again.
             match job {
-                Job::Keep(id, speech, reply) => {
-                    let first = Keep { id, speech, reply };
+                Job::Keep(first) => {
                     let (group, next) = gather(first, &mut jobs);
                     held = next;
                     self.keep(group);
                 }
-                Job::Next(behind, limit, reply) => {
-                    let found = self.next(behind, limit);
+                Job::Next(second_of, behind, limit, reply) => {
+                    let found = self.next(second_of.as_ref(), behind, limit);
                     drop(reply.send(found.map_err(classify)));
+                }
+                Job::SecondCalls(reply) => {
+                    drop(reply.send(self.second_calls().map_err(classify)));
+                }
+                Job::HearAgain(ids, reply) => {
+                    drop(reply.send(self.hear_again(&ids).map_err(classify)));
                 }
                 Job::Forget(ids, reply) => {
                     drop(reply.send(self.forget(&ids).map_err(classify)));
@@ -145,50 +178,97 @@ impl File {
 
     fn insert(&mut self, group: &[Keep]) -> rusqlite::Result<Vec<Result<(), SpoolError>>> {
         let now_ms = self.now_ms();
-        let limit = self.config.max_bytes;
-        let (mut bytes, mut kept) = (self.bytes, Vec::with_capacity(group.len()));
+        let (mut bytes, mut kept) = (self.kept, Vec::with_capacity(group.len()));
         let tx = self
             .conn
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
-        for Keep { id, speech, .. } in group {
+        for Keep {
+            id, speech, pass, ..
+        } in group
+        {
             let Some(body) = body::encode(*id, speech, self.config.key.as_ref()) else {
                 let why = "an utterance cannot be sealed".to_owned();
                 kept.push(Err(SpoolError::Disk(StoreError::Broken(why))));
                 continue;
             };
             let size = body.len() as u64;
-            if bytes + size > limit {
+            let (all, of_pass) = (bytes.total(), *bytes.of(*pass));
+            let limits = [
+                (all, self.config.max_bytes),
+                (of_pass, self.config.bytes_for(*pass)),
+            ];
+            let full = limits.iter().find(|(had, limit)| had + size > *limit);
+            if let Some(&(bytes, limit)) = full {
                 kept.push(Err(SpoolError::Full { bytes, limit }));
                 continue;
             }
             tx.execute(
-                "INSERT INTO utterance (id, call_id, audio, kept_ms, body) VALUES (?1, ?2, ?3, ?4, ?5)",
+                "INSERT INTO utterance (id, call_id, audio, kept_ms, body, pass) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
                 params![
                     number(id.0),
                     speech.call.as_str(),
                     number(speech.audio),
                     now_ms,
-                    body
+                    body,
+                    column(*pass)
                 ],
             )?;
-            bytes += size;
+            *bytes.of(*pass) += size;
             kept.push(Ok(()));
         }
         tx.commit()?;
-        self.bytes = bytes;
-        let count = kept.iter().filter(|kept| kept.is_ok()).count() as u64;
-        self.stats.kept.fetch_add(count, Ordering::Relaxed);
-        self.stats.waiting.fetch_add(count, Ordering::Relaxed);
+        self.kept = bytes;
+        for (Keep { pass, .. }, _) in group.iter().zip(&kept).filter(|(_, kept)| kept.is_ok()) {
+            let stats = self.figures.of(*pass);
+            stats.kept.fetch_add(1, Ordering::Relaxed);
+            stats.waiting.fetch_add(1, Ordering::Relaxed);
+        }
         Ok(kept)
     }
 
-    fn next(&self, behind: Option<SpoolId>, limit: usize) -> rusqlite::Result<Page> {
+    fn second_calls(&self) -> rusqlite::Result<Vec<CallId>> {
+        let mut query = self
+            .conn
+            .prepare("SELECT DISTINCT call_id FROM utterance WHERE pass = 2")?;
+        let calls = query.query_map([], |row| row.get::<_, String>(0))?;
+        let calls = calls.collect::<rusqlite::Result<Vec<_>>>()?;
+        // What is damaged has outlived itself some day.
+        Ok(calls.iter().filter_map(|call| call.parse().ok()).collect())
+    }
+
+    fn hear_again(&mut self, ids: &[SpoolId]) -> rusqlite::Result<()> {
+        let moved =
+            "UPDATE utterance SET pass = 2 WHERE id = ?1 AND pass = 1 RETURNING 1, length(body)";
+        for (from, bytes) in self.each(ids, moved)? {
+            self.gone(from, bytes);
+            *self.kept.of(Pass::Second) += bytes;
+            let stats = self.figures.of(Pass::Second);
+            stats.waiting.fetch_add(1, Ordering::Relaxed);
+            stats.kept_on.fetch_add(1, Ordering::Relaxed);
+        }
+        self.tell();
+        Ok(())
+    }
+
+    fn next(
+        &self,
+        second_of: Option<&CallId>,
+        behind: Option<SpoolId>,
+        limit: usize,
+    ) -> rusqlite::Result<Page> {
         let oldest = self.now_ms().saturating_sub(bounded_ms(self.config.keep));
         let mut query = self.conn.prepare(
-            "SELECT id, call_id, audio, kept_ms, body FROM utterance WHERE id > ?1 ORDER BY id LIMIT ?2",
+            "SELECT id, call_id, audio, kept_ms, body FROM utterance
+             WHERE pass = ?1 AND (?2 IS NULL OR call_id = ?2) AND id > ?3 ORDER BY id LIMIT ?4",
         )?;
+        let pass = second_of.map_or(Pass::First, |_| Pass::Second);
         let behind = behind.map_or(0, |id| number(id.0));
-        let mut rows = query.query(params![behind, number(limit as u64)])?;
+        let mut rows = query.query(params![
+            column(pass),
+            second_of.map(CallId::as_str),
+            behind,
+            number(limit as u64)
+        ])?;
         let (mut page, mut seen) = (Page::default(), 0);
         while let Some(row) = rows.next()? {
             seen += 1;
@@ -206,7 +286,8 @@ impl File {
         }
         page.is_last = seen < limit;
         let outlived = page.outlived.len() as u64;
-        self.stats.outlived.fetch_add(outlived, Ordering::Relaxed);
+        let stats = self.figures.of(pass);
+        stats.outlived.fetch_add(outlived, Ordering::Relaxed);
         Ok(page)
     }
 
@@ -229,15 +310,12 @@ impl File {
     }
 
     fn forget(&mut self, ids: &[SpoolId]) -> rusqlite::Result<()> {
-        let tx = self
-            .conn
-            .transaction_with_behavior(TransactionBehavior::Immediate)?;
-        for id in ids {
-            tx.execute("DELETE FROM utterance WHERE id = ?1", [number(id.0)])?;
+        let removed = "DELETE FROM utterance WHERE id = ?1 RETURNING pass, length(body)";
+        for (from, bytes) in self.each(ids, removed)? {
+            self.gone(from, bytes);
         }
-        tx.commit()?;
-        self.count()?;
-        if self.bytes == 0 {
+        self.tell();
+        if self.kept.total() == 0 {
             // Nothing of it is left in the log beside the file either.
             self.conn
                 .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
@@ -245,30 +323,78 @@ impl File {
         Ok(())
     }
 
+    /// Does the same with every place that is still something's; what pass those were of, and
+    /// their bytes.
+    fn each(&mut self, ids: &[SpoolId], change: &str) -> rusqlite::Result<Vec<(Pass, u64)>> {
+        let tx = self
+            .conn
+            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let mut changed = Vec::with_capacity(ids.len());
+        let mut statement = tx.prepare(change)?;
+        for id in ids {
+            let of_row = statement.query_row([number(id.0)], |row| {
+                let pass = match row.get::<_, i64>(0)? {
+                    1 => Pass::First,
+                    _ => Pass::Second,
+                };
+                Ok((pass, row.get::<_, i64>(1)?.unsigned_abs()))
+            });
+            changed.extend(of_row.optional()?);
+        }
+        drop(statement);
+        tx.commit()?;
+        Ok(changed)
+    }
+
+    /// One less of that pass.
+    fn gone(&mut self, pass: Pass, bytes: u64) {
+        let kept = self.kept.of(pass);
+        *kept = kept.saturating_sub(bytes);
+        let stats = self.figures.of(pass);
+        let waiting = stats.waiting.load(Ordering::Relaxed).saturating_sub(1);
+        stats.waiting.store(waiting, Ordering::Relaxed);
+        stats.unreadable.fetch_min(waiting, Ordering::Relaxed);
+    }
+
     /// Learns how much there is.
     fn count(&mut self) -> rusqlite::Result<()> {
-        let (waiting, bytes): (i64, i64) = self.conn.query_row(
-            "SELECT count(*), coalesce(sum(length(body)), 0) FROM utterance",
-            [],
-            |row| Ok((row.get(0)?, row.get(1)?)),
-        )?;
-        self.bytes = bytes.unsigned_abs();
-        set(&self.stats.waiting, waiting.unsigned_abs());
-        self.stats
-            .unreadable
-            .fetch_min(waiting.unsigned_abs(), Ordering::Relaxed);
+        for pass in [Pass::First, Pass::Second] {
+            let (waiting, bytes): (i64, i64) = self.conn.query_row(
+                "SELECT count(*), coalesce(sum(length(body)), 0) FROM utterance WHERE pass = ?1",
+                [column(pass)],
+                |row| Ok((row.get(0)?, row.get(1)?)),
+            )?;
+            *self.kept.of(pass) = bytes.unsigned_abs();
+            let stats = self.figures.of(pass);
+            let waiting = waiting.unsigned_abs();
+            stats.waiting.store(waiting, Ordering::Relaxed);
+        }
         self.tell();
         Ok(())
     }
 
-    fn tell(&self) {
-        set(&self.stats.bytes, self.bytes);
+    fn tell(&mut self) {
+        for pass in [Pass::First, Pass::Second] {
+            let bytes = *self.kept.of(pass);
+            self.figures.of(pass).bytes.store(bytes, Ordering::Relaxed);
+        }
     }
 
     fn now_ms(&self) -> i64 {
         (self.clock)().as_millisecond()
     }
 }
+
+/// A file as the first version made it.
+#[cfg(test)]
+pub(super) const BEFORE_SECOND_PASS: &str = "
+PRAGMA application_id = 0x41534353;
+PRAGMA user_version = 1;
+CREATE TABLE utterance (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, call_id TEXT NOT NULL, audio INTEGER NOT NULL,
+    kept_ms INTEGER NOT NULL, body BLOB NOT NULL
+) STRICT;
+";
 
 enum Row {
     Kept(Kept),
@@ -280,15 +406,18 @@ fn number(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-fn set(figure: &AtomicU64, to: u64) {
-    figure.store(to, Ordering::Relaxed);
+fn column(pass: Pass) -> i64 {
+    match pass {
+        Pass::First => 1,
+        Pass::Second => 2,
+    }
 }
 
 fn gather(first: Keep, jobs: &mut mpsc::Receiver<Job>) -> (Vec<Keep>, Option<Job>) {
     let mut group = vec![first];
     while group.len() < GROUP {
         match jobs.try_recv() {
-            Ok(Job::Keep(id, speech, reply)) => group.push(Keep { id, speech, reply }),
+            Ok(Job::Keep(keep)) => group.push(keep),
             Ok(other) => return (group, Some(other)),
             Err(_) => break,
         }

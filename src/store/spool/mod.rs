@@ -1,5 +1,6 @@
 //! Speech that nobody had time for, on the disk until somebody has: one SQLite file
-//! of its own, beside whatever store keeps the calls, written by one thread.
+//! of its own, beside whatever store keeps the calls, written by one thread. And speech that
+//! is to be heard once more when its call is over, which gets half of the room at most.
 //!
 //! What is acknowledged survives the end of the process and, as every commit is
 //! synchronised, of the machine. Bounded in bytes (what does not fit is refused) and in
@@ -22,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
 pub use self::body::SpoolKey;
-use self::file::{File, Job};
+use self::file::{File, Job, Keep};
 use super::StoreError;
 use crate::call::{CallId, Leg};
 use crate::speech::Choices;
@@ -33,12 +34,24 @@ const QUEUE: usize = 256;
 /// How long the disk may take for an utterance, before its line is told without it …
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// … where the line has its words already …
+const SECOND_PATIENCE: Duration = Duration::from_millis(250);
+
 /// … and while it has not caught up since.
 const NO_PATIENCE: Duration = Duration::from_millis(5);
 
 /// A place in the spool; never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct SpoolId(pub u64);
+
+/// What something is kept for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Pass {
+    /// Nobody has heard it.
+    First,
+    /// It is to be heard once more, when its call is over.
+    Second,
+}
 
 /// What is kept.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,6 +66,8 @@ pub struct Spoolable {
     pub samples: Vec<i16>,
     /// How it is to be recognised.
     pub choices: Choices,
+    /// The model by which it is heard once more when it has words; `None`: it is not.
+    pub second_pass: Option<String>,
 }
 
 /// What is kept, and where.
@@ -101,6 +116,17 @@ pub struct SpoolConfig {
     pub key: Option<SpoolKey>,
 }
 
+impl SpoolConfig {
+    /// Bytes that all of a pass may have together: whatever is to be heard once more, there is
+    /// room for what nobody has heard.
+    fn bytes_for(&self, pass: Pass) -> u64 {
+        match pass {
+            Pass::First => self.max_bytes,
+            Pass::Second => self.max_bytes / 2,
+        }
+    }
+}
+
 /// Why an utterance was not kept.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -124,7 +150,7 @@ pub enum SpoolError {
     Hangs,
 }
 
-/// Figures for `/health`.
+/// Figures of one pass, for `/health`.
 #[derive(Debug, Default)]
 pub struct SpoolStats {
     /// Utterances that are kept now.
@@ -140,13 +166,32 @@ pub struct SpoolStats {
     pub unreadable: AtomicU64,
     /// Given up because they were too old.
     pub outlived: AtomicU64,
+    /// Kept on from the first pass, since the start.
+    pub kept_on: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Figures {
+    first: SpoolStats,
+    second: SpoolStats,
+}
+
+impl Figures {
+    fn of(&self, pass: Pass) -> &SpoolStats {
+        match pass {
+            Pass::First => &self.first,
+            Pass::Second => &self.second,
+        }
+    }
 }
 
 /// A way to the spool; cheap to clone. The thread ends with the last one.
 #[derive(Debug, Clone)]
 pub struct Spool {
     jobs: mpsc::Sender<Job>,
-    stats: Arc<SpoolStats>,
+    figures: Arc<Figures>,
+    /// Bytes that the second pass may have.
+    second_bytes: u64,
     /// The next place.
     next: Arc<AtomicU64>,
     /// Whether the disk was too slow for the last that was to be kept.
@@ -167,8 +212,9 @@ impl Spool {
     ) -> Result<Self, StoreError> {
         let failed =
             |why: String| StoreError::Broken(format!("spool file {}: {why}", path.display()));
-        let stats = Arc::new(SpoolStats::default());
-        let file = File::open(path, config, Arc::new(clock), Arc::clone(&stats));
+        let figures = Arc::new(Figures::default());
+        let second_bytes = config.bytes_for(Pass::Second);
+        let file = File::open(path, config, Arc::new(clock), Arc::clone(&figures));
         let file = file.map_err(failed)?;
         let next = Arc::new(AtomicU64::new(file.next_place()));
         let (jobs, queue) = mpsc::channel(QUEUE);
@@ -178,15 +224,21 @@ impl Spool {
             .map_err(|error| failed(format!("no thread for it: {error}")))?;
         Ok(Self {
             jobs,
-            stats,
+            figures,
+            second_bytes,
             next,
             is_slow: Arc::default(),
         })
     }
 
-    /// Figures.
-    pub fn stats(&self) -> &SpoolStats {
-        &self.stats
+    /// Figures of what is kept for that pass.
+    pub fn stats(&self, pass: Pass) -> &SpoolStats {
+        self.figures.of(pass)
+    }
+
+    /// Whether there is room for more that is to be heard once more.
+    pub fn has_room_for_second_pass(&self) -> bool {
+        self.stats(Pass::Second).bytes.load(Ordering::Relaxed) < self.second_bytes
     }
 
     /// A place for something that is to be kept, whether it then is or not.
@@ -195,31 +247,37 @@ impl Spool {
     }
 
     /// Keeps an utterance. It is on the disk when this returns. A disk that hangs costs
-    /// whoever asks two seconds once, and then next to nothing until it has caught up.
+    /// whoever asks two seconds once (a quarter of one, if it has been heard already), and then
+    /// next to nothing until it has caught up.
     ///
     /// # Errors
     /// It is not kept; after [`SpoolError::Slow`] it may be all the same.
-    pub async fn keep(&self, id: SpoolId, speech: Spoolable) -> Result<(), SpoolError> {
-        let was_slow = self.is_slow.load(Ordering::Relaxed);
-        let kept = self.try_keep(id, speech, was_slow).await;
+    pub async fn keep(&self, id: SpoolId, speech: Spoolable, pass: Pass) -> Result<(), SpoolError> {
+        let kept = self.try_keep(id, speech, pass).await;
         let is_slow = kept == Err(SpoolError::Slow);
         let hangs = is_slow || kept == Err(SpoolError::Hangs);
         self.is_slow.store(hangs, Ordering::Relaxed);
         if kept.is_err() && !is_slow {
-            self.stats.refused.fetch_add(1, Ordering::Relaxed);
+            let refused = &self.stats(pass).refused;
+            refused.fetch_add(1, Ordering::Relaxed);
         }
         kept
     }
 
-    async fn try_keep(
-        &self,
-        id: SpoolId,
-        speech: Spoolable,
-        was_slow: bool,
-    ) -> Result<(), SpoolError> {
-        let patience = if was_slow { NO_PATIENCE } else { PATIENCE };
+    async fn try_keep(&self, id: SpoolId, speech: Spoolable, pass: Pass) -> Result<(), SpoolError> {
+        let patience = match pass {
+            _ if self.is_slow.load(Ordering::Relaxed) => NO_PATIENCE,
+            Pass::First => PATIENCE,
+            Pass::Second => SECOND_PATIENCE,
+        };
         let (reply, answer) = oneshot::channel();
-        let job = Job::Keep(id, Box::new(speech), reply);
+        let speech = Box::new(speech);
+        let job = Job::Keep(Keep {
+            id,
+            speech,
+            pass,
+            reply,
+        });
         self.jobs.try_send(job).map_err(|_| SpoolError::Hangs)?;
         let answered = tokio::time::timeout(patience, answer).await;
         answered
@@ -227,13 +285,34 @@ impl Spool {
             .map_err(|_| SpoolError::Hangs)?
     }
 
-    /// The oldest that are kept behind that place: so many are looked at. Blocks, for as long
-    /// as the disk takes.
+    /// The oldest behind that place that nobody has heard, or, of a call, those that are to be
+    /// heard once more: so many are looked at. Blocks, for as long as the disk takes.
     ///
     /// # Errors
     /// The disk fails.
-    pub fn next(&self, behind: Option<SpoolId>, limit: usize) -> Result<Page, StoreError> {
-        self.ask(|reply| Job::Next(behind, limit, reply))
+    pub fn next(
+        &self,
+        second_of: Option<CallId>,
+        behind: Option<SpoolId>,
+        limit: usize,
+    ) -> Result<Page, StoreError> {
+        self.ask(|reply| Job::Next(second_of, behind, limit, reply))
+    }
+
+    /// The calls that are to be heard once more. Blocks, for as long as the disk takes.
+    ///
+    /// # Errors
+    /// The disk fails.
+    pub fn second_calls(&self) -> Result<Vec<CallId>, StoreError> {
+        self.ask(Job::SecondCalls)
+    }
+
+    /// What has been heard is to be heard once more. Blocks, for as long as the disk takes.
+    ///
+    /// # Errors
+    /// The disk fails; nothing has changed.
+    pub fn hear_again(&self, ids: Vec<SpoolId>) -> Result<(), StoreError> {
+        self.ask(|reply| Job::HearAgain(ids, reply))
     }
 
     /// Removes what is no longer needed. Blocks, for as long as the disk takes.

@@ -16,6 +16,7 @@ fn speech(call: &str, samples: Vec<i16>) -> Spoolable {
             language: Some("de".to_owned()),
             ..Choices::default()
         },
+        second_pass: None,
     }
 }
 
@@ -57,7 +58,9 @@ impl Rig {
 
     fn keep(&self, spool: &Spool, speech: Spoolable) -> Result<SpoolId, SpoolError> {
         let id = spool.place();
-        self.runtime.block_on(spool.keep(id, speech)).map(|()| id)
+        self.runtime
+            .block_on(spool.keep(id, speech, Pass::First))
+            .map(|()| id)
     }
 }
 
@@ -77,16 +80,16 @@ fn what_was_kept_is_there_in_order_also_after_a_restart_until_it_is_forgotten() 
     spool.forget(vec![ids[1]]).unwrap();
     drop(spool);
     let spool = rig.open(config());
-    assert_eq!(figure(&spool.stats().waiting), 4);
-    let first = spool.next(None, 2).unwrap();
+    assert_eq!(figure(&spool.stats(Pass::First).waiting), 4);
+    let first = spool.next(None, None, 2).unwrap();
     assert_eq!(first.kept[0].speech, said[0]);
     assert_eq!((first.upto, first.is_last), (Some(ids[2]), false));
-    let rest = spool.next(first.upto, 9).unwrap();
+    let rest = spool.next(None, first.upto, 9).unwrap();
     assert_eq!((rest.kept.len(), rest.is_last), (2, true));
     assert_eq!(rest.kept[1].speech, said[4]);
     spool.forget(ids.clone()).unwrap();
-    assert_eq!(figure(&spool.stats().waiting), 0);
-    assert_eq!(figure(&spool.stats().bytes), 0);
+    assert_eq!(figure(&spool.stats(Pass::First).waiting), 0);
+    assert_eq!(figure(&spool.stats(Pass::First).bytes), 0);
     let next = rig.keep(&spool, said[0].clone()).unwrap();
     assert!(next > ids[4], "a place is not used twice");
 }
@@ -109,7 +112,7 @@ fn more_than_it_may_hold_is_refused_and_room_is_used_again() {
     };
     assert!(matches!(refused, SpoolError::Full { bytes, .. } if bytes <= max_bytes));
     assert!(!ids.is_empty());
-    assert_eq!(figure(&spool.stats().refused), 1);
+    assert_eq!(figure(&spool.stats(Pass::First).refused), 1);
     spool.forget(ids).unwrap();
     rig.keep(&spool, speech("1.2", loud)).unwrap();
 }
@@ -121,7 +124,7 @@ fn what_is_too_old_is_handed_out_as_that() {
     let old = rig.keep(&spool, speech("1.2", vec![1; 40])).unwrap();
     rig.now_ms.fetch_add(60_001, Ordering::Relaxed);
     rig.keep(&spool, speech("1.3", vec![2; 40])).unwrap();
-    let page = spool.next(None, 9).unwrap();
+    let page = spool.next(None, None, 9).unwrap();
     let outlived = Outlived {
         id: old,
         call: "1.2".parse().unwrap(),
@@ -129,7 +132,7 @@ fn what_is_too_old_is_handed_out_as_that() {
     };
     assert_eq!(page.outlived, [outlived]);
     assert_eq!(page.kept.len(), 1);
-    assert_eq!(figure(&spool.stats().outlived), 1);
+    assert_eq!(figure(&spool.stats(Pass::First).outlived), 1);
 }
 
 #[test]
@@ -164,13 +167,13 @@ fn with_a_key_nothing_of_it_can_be_read_on_the_disk_nor_with_another() {
             key: other,
             ..config()
         });
-        let page = spool.next(None, 9).unwrap();
+        let page = spool.next(None, None, 9).unwrap();
         assert_eq!((page.kept.len(), page.unreadable), (0, 1));
         // It stays: the right key may come back.
-        assert_eq!(figure(&spool.stats().waiting), 1);
+        assert_eq!(figure(&spool.stats(Pass::First).waiting), 1);
     }
     let spool = rig.open(sealed);
-    assert_eq!(spool.next(None, 9).unwrap().kept[0].speech, secret);
+    assert_eq!(spool.next(None, None, 9).unwrap().kept[0].speech, secret);
 }
 
 #[test]
@@ -215,4 +218,84 @@ proptest! {
             prop_assert_eq!(read.samples.len(), 300);
         }
     }
+}
+
+#[test]
+fn what_is_heard_once_more_is_kept_apart_call_by_call() {
+    let rig = Rig::new();
+    let spool = rig.open(config());
+    let keep = |call: &str, pass| {
+        let id = spool.place();
+        let kept = spool.keep(id, speech(call, vec![1; 400]), pass);
+        rig.runtime.block_on(kept).unwrap();
+        id
+    };
+    let first = keep("1.1", Pass::First);
+    let second = keep("1.1", Pass::Second);
+    let other = keep("1.2", Pass::Second);
+    let ids = |page: Page| page.kept.iter().map(|kept| kept.id).collect::<Vec<_>>();
+    let of = |call: &str| ids(spool.next(Some(call.parse().unwrap()), None, 9).unwrap());
+    assert_eq!(ids(spool.next(None, None, 9).unwrap()), [first]);
+    assert_eq!((of("1.1"), of("1.2")), (vec![second], vec![other]));
+    let waiting = || [Pass::First, Pass::Second].map(|pass| figure(&spool.stats(pass).waiting));
+    assert_eq!(waiting(), [1, 2]);
+    // What was heard goes on; one that is gone, or went on before, changes nothing.
+    spool.hear_again(vec![first, second, SpoolId(1)]).unwrap();
+    assert_eq!(ids(spool.next(None, None, 9).unwrap()), []);
+    assert_eq!((of("1.1"), waiting()), (vec![first, second], [0, 3]));
+    spool.forget(vec![first, second, second]).unwrap();
+    assert_eq!(waiting(), [0, 1]);
+    let calls: Vec<CallId> = vec!["1.2".parse().unwrap()];
+    assert_eq!(spool.second_calls().unwrap(), calls);
+    let bytes = figure(&spool.stats(Pass::Second).bytes);
+    drop(spool);
+    let spool = rig.open(config());
+    assert_eq!(figure(&spool.stats(Pass::Second).bytes), bytes);
+    spool.forget(vec![other]).unwrap();
+    assert_eq!(figure(&spool.stats(Pass::Second).bytes), 0);
+}
+
+#[test]
+fn what_is_heard_once_more_leaves_half_of_the_room_to_what_nobody_heard() {
+    let rig = Rig::new();
+    let loud: Vec<i16> = (0..4_000i32)
+        .map(|n| (n * 7_919 % 65_521 - 32_000) as i16)
+        .collect();
+    let spool = rig.open(SpoolConfig {
+        max_bytes: 65_536,
+        ..config()
+    });
+    let fill = |pass| {
+        let mut count = 0;
+        loop {
+            let kept = spool.keep(spool.place(), speech("1.2", loud.clone()), pass);
+            match rig.runtime.block_on(kept) {
+                Ok(()) => count += 1,
+                Err(SpoolError::Full { .. }) => return count,
+                Err(error) => panic!("{error}"),
+            }
+        }
+    };
+    let (second, first) = (fill(Pass::Second), fill(Pass::First));
+    assert!(second > 1 && first >= second, "{second}, {first}");
+    assert!(figure(&spool.stats(Pass::Second).bytes) <= 32_768);
+    assert_eq!(fill(Pass::Second), 0);
+}
+
+#[test]
+fn a_file_of_before_the_second_pass_is_read() {
+    let rig = Rig::new();
+    let said = speech("1.2", vec![3; 400]);
+    let conn = rusqlite::Connection::open(rig.folder.path().join("spool.db")).unwrap();
+    conn.execute_batch(file::BEFORE_SECOND_PASS).unwrap();
+    let body = encode(SpoolId(7), &said, None).unwrap();
+    conn.execute(
+        "INSERT INTO utterance VALUES (7, '1.2', 399, 1000000, ?1)",
+        [body],
+    )
+    .unwrap();
+    drop(conn);
+    let spool = rig.open(config());
+    let page = spool.next(None, None, 9).unwrap();
+    assert_eq!(page.kept[0].speech, said);
 }

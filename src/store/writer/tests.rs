@@ -4,7 +4,9 @@ use async_trait::async_trait;
 use proptest::prelude::*;
 
 use super::*;
-use crate::call::{CallId, CallRecord, CallStatus, DtmfDigit, Leg, Origin, TranscriptLine};
+use crate::call::{
+    CallId, CallRecord, CallStatus, DtmfDigit, Leg, Origin, SecondHearing, TranscriptLine,
+};
 use crate::store::Counters;
 
 /// Answers its first calls by script, then takes everything. It keeps what it
@@ -106,20 +108,12 @@ fn spawn(store: &Arc<Scripted>, capacity: usize) -> StoreWriter {
 
 fn line(call: &str, seq: u64) -> Write {
     let line = TranscriptLine {
-        seq,
-        leg: Leg::caller(),
         start_ms: seq * 1000,
         end_ms: seq * 1000 + 500,
         text: format!("line {seq}"),
         confidence: 0.5,
         language: "en".into(),
-        task: crate::call::Task::Transcribe,
-        gap: None,
-        words: Vec::new(),
-        suppressed: None,
-        model: String::new(),
-        revision: 0,
-        spool: None,
+        ..TranscriptLine::new(seq, Leg::caller())
     };
     Write::Line {
         call: call.parse().unwrap(),
@@ -146,6 +140,7 @@ fn record(call: &str, lines: u64) -> Write {
         lines,
         revisions: 0,
         awaited: 0,
+        second_pass: SecondHearing::default(),
         notes: Vec::new(),
         events: Vec::new(),
         playing: Vec::new(),

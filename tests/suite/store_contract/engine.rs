@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use asterscribe::call::{
     AudioAccount, CallEvent, CallEventKind, CallId, CallRecord, CallStatus, CaptureState,
-    ChannelStateChange, Doubt, DtmfDigit, EndReason, Finding, FindingKind, GapReason, Leg,
-    LegRecord, LegStats, MediaQuality, Origin, Sound, SoundKind, Sounds, Suppressed,
+    ChannelStateChange, Doubt, DtmfDigit, Earlier, EndReason, Finding, FindingKind, GapReason, Leg,
+    LegRecord, LegStats, MediaQuality, Origin, SecondHearing, Sound, SoundKind, Sounds, Suppressed,
     TranscriptLine, Word,
 };
 use asterscribe::store::{RedisStore, Retention, SqliteStore, Store, StoreError, Write};
@@ -170,6 +170,10 @@ pub(crate) fn record(call: &str, second: i64, status: CallStatus) -> CallRecord 
         lines: 2,
         revisions: 3,
         awaited: 1,
+        second_pass: SecondHearing {
+            waiting: 2,
+            ..SecondHearing::default()
+        },
         notes: vec!["a note\nof two lines".into()],
         events: vec![CallEvent {
             at_ms: 8,
@@ -208,6 +212,13 @@ pub(crate) fn line(seq: u64) -> TranscriptLine {
         model: "model@0123abcd".into(),
         revision: u32::from(seq % 7 == 6),
         spool: (seq % 5 == 3).then_some(seq),
+        first: (seq % 6 == 2).then(|| {
+            Box::new(Earlier {
+                text: "first".into(),
+                confidence: 0.25,
+                model: "small@0123abcd".into(),
+            })
+        }),
     }
 }
 

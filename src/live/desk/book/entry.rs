@@ -14,8 +14,8 @@ pub(crate) use self::recovered::Recovered;
 use super::Opening;
 use super::record::{add, leg_record, millis, new_record, push_event, push_note};
 use crate::call::{
-    CallEvent, CallId, CallRecord, CallStatus, ChannelStateChange, DtmfDigit, EndReason, GapReason,
-    Leg, Origin, PartialLine, TranscriptLine,
+    CallEvent, CallEventKind, CallId, CallRecord, CallStatus, ChannelStateChange, DtmfDigit,
+    EndReason, GapReason, Leg, Origin, PartialLine, TranscriptLine,
 };
 use crate::session::LegSnapshot;
 use crate::store::Write;
@@ -187,6 +187,21 @@ impl Entry {
         push_event(&mut self.record, event);
     }
 
+    /// Something happened to the call that its media know nothing of.
+    pub(super) fn event_now(&mut self, now: Instant, kind: CallEventKind, text: String) {
+        let at_ms = self.at_ms(now);
+        let leg = None;
+        push_event(
+            &mut self.record,
+            CallEvent {
+                at_ms,
+                kind,
+                leg,
+                text,
+            },
+        );
+    }
+
     pub(super) fn note(&mut self, note: String) {
         push_note(&mut self.record, note);
     }
@@ -225,7 +240,8 @@ impl Entry {
         line.shift(shift_ms);
         self.drop_partial(&line);
         self.record.lines += 1;
-        self.record.awaited += u64::from(line.gap == Some(GapReason::Spooled));
+        self.record.awaited += u64::from(line.awaits_words());
+        self.record.second_pass.waiting += u64::from(line.awaits_second_pass());
         if self.lines.len() == MAX_LINES {
             // What is no longer here must be in the store, whatever its number there.
             self.release(writes);

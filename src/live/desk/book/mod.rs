@@ -23,8 +23,8 @@ pub use self::entry::Found;
 pub(crate) use self::entry::{Entry, Held, History, Recovered, Stint};
 pub(crate) use self::revising::Revised;
 use crate::call::{
-    CallChoices, CallEvent, CallId, CallStatus, EndReason, GapReason, Leg, Origin, PartialLine,
-    Playback, TranscriptLine,
+    CallChoices, CallEvent, CallEventKind, CallId, CallStatus, EndReason, GapReason, Leg, Origin,
+    PartialLine, Playback, TranscriptLine,
 };
 use crate::play::PlayReport;
 use crate::session::LegSnapshot;
@@ -302,6 +302,18 @@ impl CallBook {
         if let Some(entry) = live.get(media).and_then(|call| open.get_mut(call)) {
             entry.event(media, event);
             entry.write_record(writes);
+        }
+    }
+
+    /// Something happened that concerns every call that goes on.
+    pub(crate) fn event_of_all(&mut self, now: Instant, kind: CallEventKind, text: &str) {
+        let running = self
+            .open
+            .values_mut()
+            .filter(|entry| entry.running().is_some());
+        for entry in running {
+            entry.event_now(now, kind, text.to_owned());
+            entry.write_record(&mut self.writes);
         }
     }
 

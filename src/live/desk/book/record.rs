@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::Opening;
 use crate::call::{
     AudioAccount, CallChoices, CallEvent, CallRecord, CallStatus, GapReason, Leg, LegRecord,
-    LegStats, Sounds,
+    LegStats, SecondHearing, Sounds,
 };
 use crate::session::LegSnapshot;
 
@@ -36,6 +36,7 @@ pub(super) fn new_record(wall: Timestamp, opening: &Opening) -> CallRecord {
         lines: 0,
         revisions: 0,
         awaited: 0,
+        second_pass: SecondHearing::default(),
         notes: Vec::new(),
         events: Vec::new(),
         playing: Vec::new(),

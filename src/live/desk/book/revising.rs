@@ -7,8 +7,8 @@ use crate::store::Write;
 /// What became of the attempt to let a line say more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Revised {
-    /// It is written.
-    Done,
+    /// It is written, now or before; whether its audio is to be kept on, to be heard once more.
+    Done { again: bool },
     /// The lines of the call may still get other numbers.
     NotYet,
     /// The call is here and the line is not.
@@ -40,11 +40,11 @@ impl CallBook {
             return Revised::NotYet;
         }
         let line = entry.spooled_line(found.id).or(stored).cloned();
-        match line {
-            Some(line) => entry.revise(found.clone(), &line, writes),
-            None => return Revised::NoSuchLine,
-        }
-        Revised::Done
+        let Some(line) = line else {
+            return Revised::NoSuchLine;
+        };
+        let again = entry.revise(found.clone(), &line, writes);
+        Revised::Done { again }
     }
 
     /// The same of a call that ended long ago, or with an earlier process.
@@ -54,23 +54,46 @@ impl CallBook {
         record: Option<CallRecord>,
         found: Found,
         line: &TranscriptLine,
-    ) {
-        let (line, recovered) = found.apply(line);
+    ) -> bool {
+        let had = found.had_its_first(line);
+        let Some(applied) = found.apply(line) else {
+            return had;
+        };
+        let line = applied.line.clone();
+        let again = line.spool.is_some();
         self.writes.push(Write::Revise { call, line });
         if let Some(mut record) = record {
-            recovered.revise(&mut record);
-            recovered.correct(&mut record.legs);
+            applied.revise(&mut record);
+            applied.recovered.correct(&mut record.legs);
+            self.writes.push(Write::Call(Box::new(record)));
+        }
+        again
+    }
+
+    /// What of a call is still to be heard, by its lines: what a crash left may say otherwise.
+    pub(crate) fn recount(&mut self, record: Option<CallRecord>, lines: &[TranscriptLine]) {
+        let Some(mut record) = record else { return };
+        if self.find(&record.call_id).is_some() || record.status.is_open() {
+            return;
+        }
+        let told = (record.awaited, record.second_pass.waiting);
+        record.count_awaited(lines);
+        if told != (record.awaited, record.second_pass.waiting) {
             self.writes.push(Write::Call(Box::new(record)));
         }
     }
 
-    /// So many lines of a call wait for their words: what a crash left may say otherwise.
-    pub(crate) fn recount(&mut self, record: Option<CallRecord>, awaited: u64) {
-        let Some(mut record) = record else { return };
-        let is_here = self.find(&record.call_id).is_some();
-        if !is_here && !record.status.is_open() && record.awaited != awaited {
-            record.awaited = awaited;
-            self.writes.push(Write::Call(Box::new(record)));
+    /// Whether a call is over and something of it is to be heard once more.
+    pub(crate) fn awaits_second_pass(&self, call: &CallId) -> bool {
+        let ended = self.find(call).filter(|_| !self.is_open(call));
+        ended.is_some_and(|entry| entry.record.second_pass.waiting > 0)
+    }
+
+    /// An utterance of a call was to be kept, to be heard once more, and is not.
+    pub(crate) fn not_kept_for_second_pass(&mut self, media: &CallId) {
+        let Self { open, live, .. } = self;
+        if let Some(entry) = live.get(media).and_then(|call| open.get_mut(call)) {
+            entry.record.second_pass.not_kept += 1;
         }
     }
 
@@ -83,7 +106,7 @@ impl CallBook {
         {
             entry.recovered(Recovered {
                 leg,
-                was: GapReason::Spooled,
+                was: Outcome::Gap(GapReason::Spooled),
                 outcome: Outcome::Gap(GapReason::OverloadShed),
                 audio,
                 utterances: 1,

@@ -94,20 +94,12 @@ fn opening(call: &str) -> Opening {
 /// As a session says it: its own number and its own clock.
 fn line(start_ms: u64) -> TranscriptLine {
     TranscriptLine {
-        seq: 0,
-        leg: Leg::caller(),
         start_ms,
         end_ms: start_ms + 1,
         text: "hello".to_owned(),
         confidence: 1.0,
         language: "en".to_owned(),
-        task: crate::call::Task::Transcribe,
-        gap: None,
-        words: Vec::new(),
-        suppressed: None,
-        model: String::new(),
-        revision: 0,
-        spool: None,
+        ..TranscriptLine::new(0, Leg::caller())
     }
 }
 

@@ -157,22 +157,7 @@ impl Rig {
 }
 
 pub(in crate::live::media) fn line() -> MediaEventKind {
-    MediaEventKind::Line(TranscriptLine {
-        seq: 0,
-        leg: Leg::caller(),
-        start_ms: 0,
-        end_ms: 0,
-        text: String::new(),
-        confidence: 0.0,
-        language: String::new(),
-        task: crate::call::Task::Transcribe,
-        gap: None,
-        words: Vec::new(),
-        suppressed: None,
-        model: String::new(),
-        revision: 0,
-        spool: None,
-    })
+    MediaEventKind::Line(TranscriptLine::new(0, Leg::caller()))
 }
 
 impl Room {

@@ -46,6 +46,7 @@ impl Entry {
         record.capture = record.capture.take().or_else(|| left_behind(&old));
         record.revisions += old.revisions;
         record.awaited += old.awaited;
+        record.second_pass.add(&old.second_pass);
         record.started_at = old.started_at;
         record.answered_at = old.answered_at.or(record.answered_at);
         if record.origin == Origin::Initiated

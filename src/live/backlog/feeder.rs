@@ -1,0 +1,461 @@
+//! The thread itself.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+use std::{iter, mem};
+
+use crossbeam_channel::{Receiver, Sender, select};
+use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
+
+use super::{AT_ONCE, Found, Handled, Heard, SecondWork};
+use crate::call::{CallId, GapReason, Leg};
+use crate::clock;
+use crate::live::media::Ticket;
+use crate::recognition::occasional::Prepared;
+use crate::recognition::pool::{Answer, PoolHandle, PoolStats, Unrecognised};
+use crate::recognition::{Speaker, Step, Task, Urgency};
+use crate::speech::Recognition;
+use crate::store::{Kept, Outlived, Page, Pass, Spool, SpoolId, Spoolable, StoreError};
+
+/// Time between two looks at whether there is time.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// How long what could not be taken in rests before it is offered again.
+const AGAIN: Duration = Duration::from_secs(5);
+
+/// Time between two looks at what could not be read, or may have grown too old.
+const LONG: Duration = Duration::from_secs(60);
+
+/// How long the workers of the second pass stay without work.
+const IDLE: Duration = Duration::from_secs(30);
+
+pub(super) struct Feeder {
+    pub(super) pass: Pass,
+    /// Utterances in the pool at once.
+    pub(super) at_once: usize,
+    /// How much those have to do whose work comes first.
+    pub(super) load: Arc<PoolStats>,
+    pub(super) spool: Spool,
+    pub(super) pool: PoolHandle<Ticket>,
+    pub(super) reply: Sender<Answer<Ticket>>,
+    pub(super) heard: mpsc::Sender<Heard>,
+    /// In the pool, or with the desk.
+    pub(super) out: HashMap<SpoolId, Out>,
+    /// What there was no room to tell.
+    pub(super) again: Vec<Heard>,
+    /// What the desk cannot take in now: it is heard again, after a while.
+    pub(super) postponed: HashSet<SpoolId>,
+    pub(super) reading: Reading,
+    /// Of the second pass.
+    pub(super) second: Option<Second>,
+}
+
+/// One reading of the spool from its beginning to its end, or of what it has of one call.
+#[derive(Debug, Default)]
+pub(super) struct Reading {
+    /// Read, and not handed out.
+    next: VecDeque<Kept>,
+    /// How far the spool has been read.
+    behind: Option<SpoolId>,
+    is_at_end: bool,
+    unreadable: u64,
+}
+
+pub(super) struct Out {
+    call: CallId,
+    /// Whose it is in the pool.
+    leg: Option<Leg>,
+    audio: u64,
+    /// Whether it is to be heard once more after that.
+    again: bool,
+}
+
+/// When an utterance can be heard.
+enum Ready {
+    Now,
+    /// When those that are being heard have been.
+    Later,
+    LongAfter,
+}
+
+/// What only the second pass needs: it goes call by call.
+pub(super) struct Second {
+    work: SecondWork,
+    /// The call that is read.
+    of: Option<CallId>,
+    /// Calls that have been read and may have more: after a while again.
+    rested: HashSet<CallId>,
+    /// Models that could not be loaded: after a while again.
+    unusable: HashSet<String>,
+    /// Some call has ended since the spool was asked which there are.
+    is_news: bool,
+    /// So much had come from the first pass by then.
+    kept_on: u64,
+    /// Since when there has been nothing to do.
+    idle: Option<Instant>,
+}
+
+impl Second {
+    pub(super) fn new(work: SecondWork) -> Self {
+        Self {
+            work,
+            of: None,
+            rested: HashSet::new(),
+            unusable: HashSet::new(),
+            is_news: true,
+            kept_on: 0,
+            idle: None,
+        }
+    }
+
+    /// The next call that is over and has something to be heard.
+    fn next_call(&mut self, spool: &Spool) -> Result<Option<CallId>, StoreError> {
+        self.is_news = false;
+        let mut calls = spool.second_calls()?.into_iter();
+        Ok(calls.find(|call| !self.rested.contains(call) && (self.work.is_over)(call)))
+    }
+
+    /// More may have come of calls that have been read.
+    fn look(&mut self, spool: &Spool) {
+        let kept_on = spool.stats(Pass::Second).kept_on.load(Ordering::Relaxed);
+        if mem::replace(&mut self.kept_on, kept_on) != kept_on {
+            self.rested.clear();
+            self.is_news = true;
+        }
+    }
+
+    fn begin(&mut self, spool: &Spool) {
+        // Where more came while it was read, that may lie before where the reading was.
+        self.rested.extend(self.of.take().filter(|_| !self.is_news));
+        match self.next_call(spool) {
+            Ok(of) => self.of = of,
+            Err(error) => tracing::error!(%error, "the spool cannot be read"),
+        }
+    }
+
+    /// Lets the workers go home when there has been nothing to do for a while.
+    fn rest(&mut self, now: Instant, is_through: bool) {
+        if !is_through || self.of.is_some() {
+            self.idle = None;
+            return;
+        }
+        let since = *self.idle.get_or_insert(now);
+        if now.saturating_duration_since(since) >= IDLE {
+            self.work.workers.rest();
+        }
+    }
+}
+
+impl Feeder {
+    pub(super) fn run(
+        mut self,
+        answers: &Receiver<Answer<Ticket>>,
+        done: &Receiver<Handled>,
+        stop: &Receiver<()>,
+    ) {
+        let (mut begun, mut tried, mut freed) = (clock::now(), clock::now(), clock::now());
+        loop {
+            select! {
+                recv(answers) -> answer => if let Ok(answer) = answer { self.answered(answer) },
+                recv(done) -> first => match first {
+                    Ok(first) => self.handled(first, done),
+                    // The desk is gone: the program is ending.
+                    Err(_) => return,
+                },
+                recv(stop) -> _ => return,
+                default(LOOK) => {}
+            }
+            let now = clock::now();
+            let since = |then: Instant| now.saturating_duration_since(then);
+            if since(tried) >= AGAIN {
+                tried = now;
+                for heard in mem::take(&mut self.again) {
+                    self.tell(heard);
+                }
+            }
+            // However often the spool is read meanwhile.
+            if since(freed) >= LONG {
+                freed = now;
+                self.postponed.clear();
+                if let Some(second) = &mut self.second {
+                    second.rested.clear();
+                    second.unusable.clear();
+                }
+            }
+            if let Some(second) = &mut self.second {
+                second.look(&self.spool);
+            }
+            let is_through = self.is_through();
+            if is_through && since(begun) >= self.pause() {
+                self.begin();
+                begun = now;
+            }
+            if let Some(second) = &mut self.second {
+                second.rest(now, is_through);
+            }
+            self.feed();
+        }
+    }
+
+    /// Whether all that was read has been done with.
+    fn is_through(&self) -> bool {
+        let nothing_left = self.reading.next.is_empty() && self.again.is_empty();
+        self.reading.is_at_end && nothing_left && self.out.is_empty()
+    }
+
+    /// How long after the beginning of a reading the next one begins: something has come, or
+    /// there may be something that was left or has grown old.
+    fn pause(&self) -> Duration {
+        match &self.second {
+            Some(second) if second.of.is_some() || second.is_news => Duration::ZERO,
+            Some(_) => LONG,
+            None if self.holds_more() => LOOK,
+            None => LONG,
+        }
+    }
+
+    fn begin(&mut self) {
+        self.reading = Reading::default();
+        if let Some(second) = &mut self.second {
+            second.begin(&self.spool);
+        }
+    }
+
+    /// Whether the spool holds more than could not be read or taken in.
+    fn holds_more(&self) -> bool {
+        let stats = self.spool.stats(self.pass);
+        let of_no_use = stats.unreadable.load(Ordering::Relaxed) + self.postponed.len() as u64;
+        stats.waiting.load(Ordering::Relaxed) > of_no_use
+    }
+
+    /// Hands out as much as there is time for.
+    fn feed(&mut self) {
+        while self.out.len() < self.at_once && self.is_time() {
+            let Some(kept) = self.read() else { return };
+            if let Some(kept) = self.hand_out(kept) {
+                self.reading.next.push_front(kept);
+                return;
+            }
+        }
+    }
+
+    /// What is said now comes first, and all of it before anything is heard once more.
+    fn is_time(&self) -> bool {
+        let is_idle = || self.load.waiting.load(Ordering::Relaxed) == 0;
+        self.load.step() == Step::Normal && (self.pass == Pass::First || is_idle())
+    }
+
+    fn read(&mut self) -> Option<Kept> {
+        let waiting = self.spool.stats(self.pass).waiting.load(Ordering::Relaxed);
+        let of = self.second.as_ref().map(|second| second.of.clone());
+        if waiting == 0 || of == Some(None) {
+            self.reading.is_at_end = true;
+        }
+        let may_read = |feeder: &Self| {
+            let reading = &feeder.reading;
+            reading.next.is_empty() && !reading.is_at_end && feeder.again.len() < AT_ONCE
+        };
+        let of = of.flatten();
+        while may_read(self) {
+            match self.spool.next(of.clone(), self.reading.behind, AT_ONCE) {
+                Ok(page) => self.take(page),
+                Err(error) => {
+                    tracing::error!(%error, "the spool cannot be read");
+                    self.reading.is_at_end = true;
+                }
+            }
+        }
+        self.reading.next.pop_front()
+    }
+
+    fn take(&mut self, page: Page) {
+        let reading = &mut self.reading;
+        reading.is_at_end = page.is_last;
+        reading.behind = page.upto.or(reading.behind);
+        reading.unreadable += page.unreadable;
+        if page.is_last {
+            let unreadable = &self.spool.stats(self.pass).unreadable;
+            unreadable.store(reading.unreadable, Ordering::Relaxed);
+        }
+        let (out, postponed) = (&self.out, &self.postponed);
+        let is_new = |id: &SpoolId| !out.contains_key(id) && !postponed.contains(id);
+        let kept = page.kept.into_iter().filter(|kept| is_new(&kept.id));
+        reading.next.extend(kept);
+        let outlived = page.outlived.into_iter();
+        let outlived: Vec<_> = outlived.filter(|old| is_new(&old.id)).collect();
+        for Outlived { id, call, audio } in outlived {
+            let out = Out {
+                call,
+                leg: None,
+                audio,
+                again: false,
+            };
+            self.out.insert(id, out);
+            self.found(id, Err(GapReason::OverloadShed));
+        }
+    }
+
+    /// Gives it back if the pool has no place for it.
+    fn hand_out(&mut self, kept: Kept) -> Option<Kept> {
+        match self.make_ready(&kept) {
+            Ready::Now => {}
+            Ready::Later => return Some(kept),
+            Ready::LongAfter => {
+                self.postponed.insert(kept.id);
+                return None;
+            }
+        }
+        let Kept { id, speech } = kept;
+        let task = Task {
+            samples: speech.samples,
+            choices: speech.choices.clone().into(),
+            urgency: Urgency::Backlog,
+            speaker: self.speaker(id, &speech.call, &speech.leg),
+            spoken: clock::now(),
+        };
+        match self.pool.offer(Ticket::Spooled(id), task, &self.reply) {
+            Ok(()) => {
+                let out = Out {
+                    call: speech.call,
+                    leg: Some(speech.leg),
+                    audio: speech.audio,
+                    again: self.pass == Pass::First && speech.second_pass.is_some(),
+                };
+                self.out.insert(id, out);
+                None
+            }
+            Err((_, samples)) => {
+                let speech = Spoolable { samples, ..speech };
+                Some(Kept { id, speech })
+            }
+        }
+    }
+
+    /// Lets the workers of the second pass have the model that it is to be heard by.
+    fn make_ready(&mut self, kept: &Kept) -> Ready {
+        let Some(second) = &mut self.second else {
+            return Ready::Now;
+        };
+        let model = kept.speech.second_pass.as_deref().unwrap_or_default();
+        if second.unusable.contains(model) {
+            return Ready::LongAfter;
+        }
+        match second.work.workers.prepare(model, self.out.is_empty()) {
+            Ok(Prepared::Ready) => Ready::Now,
+            Ok(Prepared::Busy) => Ready::Later,
+            Err(reason) => {
+                tracing::error!(model, reason, "a second pass waits for its model");
+                second.unusable.insert(model.to_owned());
+                Ready::LongAfter
+            }
+        }
+    }
+
+    /// No live call's: those count from 0, these from the other end, one for each leg that
+    /// has something in the pool.
+    fn speaker(&self, id: SpoolId, call: &CallId, leg: &Leg) -> Speaker {
+        let of_leg =
+            |(_, out): &(&SpoolId, &Out)| out.call == *call && out.leg.as_ref() == Some(leg);
+        let first = self.out.iter().filter(of_leg).map(|(id, _)| *id).min();
+        Speaker::new(u64::MAX - first.unwrap_or(id).0, 0)
+    }
+
+    fn answered(&mut self, answer: Answer<Ticket>) {
+        let Ticket::Spooled(id) = answer.ticket else {
+            return;
+        };
+        let result = match answer.result {
+            Ok(recognition) => Ok(recognition),
+            // Its workers were sent home over it, for the server ends.
+            Err(Unrecognised::Failed(_)) if self.is_stopped() => {
+                self.out.remove(&id);
+                return;
+            }
+            Err(Unrecognised::Failed(error)) => {
+                tracing::warn!(%error, "a spooled utterance could not be recognised");
+                Err(GapReason::RecognitionFailed)
+            }
+            // Live calls came between: its time will come, in the next reading.
+            Err(Unrecognised::TooOld | Unrecognised::Replaced) => {
+                self.out.remove(&id);
+                return;
+            }
+        };
+        self.found(id, result);
+    }
+
+    fn found(&mut self, id: SpoolId, result: Result<Recognition, GapReason>) {
+        let Some(out) = self.out.get(&id) else { return };
+        let found = Found {
+            id,
+            audio: out.audio,
+            pass: self.pass,
+            again: out.again,
+            result,
+        };
+        let call = out.call.clone();
+        self.tell(Heard { call, found });
+    }
+
+    fn is_stopped(&self) -> bool {
+        let second = self.second.as_ref();
+        second.is_some_and(|second| second.work.workers.is_stopped())
+    }
+
+    /// Tells the desk, or keeps it for the next time.
+    fn tell(&mut self, heard: Heard) {
+        match self.heard.try_send(heard) {
+            Ok(()) => {}
+            Err(TrySendError::Full(heard)) => self.again.push(heard),
+            Err(TrySendError::Closed(heard)) => {
+                self.out.remove(&heard.found.id);
+            }
+        }
+    }
+
+    /// Removes what the desk has done with.
+    fn handled(&mut self, first: Handled, more: &Receiver<Handled>) {
+        let (mut done, mut kept_on) = (Vec::new(), Vec::new());
+        for handled in iter::once(first).chain(more.try_iter()) {
+            match handled {
+                Handled::Done { id, again } => {
+                    self.out.remove(&id);
+                    match again {
+                        true => kept_on.push(id),
+                        false => done.push(id),
+                    }
+                }
+                Handled::Unsure(id) => {
+                    self.out.remove(&id);
+                }
+                Handled::Again(heard) => {
+                    self.out.remove(&heard.found.id);
+                    self.postponed.insert(heard.found.id);
+                }
+                Handled::Over(call) => {
+                    if let Some(second) = &mut self.second {
+                        second.rested.remove(&call);
+                        second.is_news = true;
+                    }
+                }
+            }
+        }
+        // Where the disk fails: what was heard is written. It will be heard again, and change
+        // nothing.
+        if !kept_on.is_empty()
+            && let Err(error) = self.spool.hear_again(kept_on.clone())
+        {
+            tracing::error!(%error, "what was heard cannot be kept for a second pass");
+            self.postponed.extend(kept_on);
+        }
+        if !done.is_empty()
+            && let Err(error) = self.spool.forget(done.clone())
+        {
+            tracing::error!(%error, "what was heard cannot be removed from the spool");
+            self.postponed.extend(done);
+        }
+    }
+}

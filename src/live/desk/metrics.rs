@@ -1,0 +1,217 @@
+//! Figures of the server, for those who watch many of them. Nothing here waits for anything.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::Desk;
+use crate::metrics::{Metric, Values};
+use crate::recognition::Step;
+use crate::store::Pass;
+
+impl Desk {
+    pub(super) fn figures(&self) -> Vec<Metric> {
+        let calls = [
+            gauge(
+                "calls_open",
+                "Calls open now",
+                self.book(|book| book.open_count()) as f64,
+            ),
+            gauge(
+                "calls_max",
+                "MAX_CONCURRENT_CALLS, or what open files suffice for",
+                self.config.max_calls as f64,
+            ),
+        ];
+        let mut all = Vec::from(calls);
+        all.extend(self.media_figures());
+        all.extend(self.recognition_figures());
+        all.extend(self.spool_figures());
+        let store = self.writer.stats();
+        all.extend([
+            gauge(
+                "store_writes_waiting",
+                "Changes of calls that the store does not have yet",
+                store.queued as f64,
+            ),
+            counter(
+                "store_writes_refused",
+                "Changes of calls that were not kept",
+                store.refused,
+            ),
+        ]);
+        all
+    }
+
+    fn media_figures(&self) -> Vec<Metric> {
+        let sum = |of: fn(&crate::live::media::MediaCounters) -> u64| -> u64 {
+            self.ports.iter().map(|port| of(port.counters())).sum()
+        };
+        let fates = [
+            ("admitted", sum(|port| port.gate().admitted)),
+            ("unknown_source", sum(|port| port.gate().unknown_source)),
+            ("not_rtp", sum(|port| port.gate().unknown_not_rtp)),
+            ("hold_full", sum(|port| port.gate().hold_full)),
+            ("kernel_dropped", sum(|port| port.kernel_drops())),
+        ];
+        vec![
+            counters(
+                "rtp_datagrams",
+                "Datagrams at the RTP sockets by what became of them",
+                "fate",
+                &fates,
+            ),
+            counter("rtp_sent", "Packets sent", sum(|port| port.sent())),
+            counter(
+                "rtp_unsent",
+                "Packets that the system did not take",
+                sum(|port| port.unsent()),
+            ),
+            counter(
+                "media_events_lost",
+                "Events of the media threads that were lost",
+                sum(|port| port.events_lost()),
+            ),
+            counter(
+                "media_panics",
+                "Panics on the media path, each of which ended a call",
+                sum(|port| port.panics()),
+            ),
+        ]
+    }
+
+    fn recognition_figures(&self) -> Vec<Metric> {
+        let pool = &self.pool;
+        let step = Step::ALL.iter().position(|&step| step == pool.step());
+        let fates = [
+            ("accepted", read(&pool.accepted)),
+            ("refused", read(&pool.refused)),
+            ("too_old", read(&pool.too_old)),
+            ("failed", read(&pool.failed)),
+            ("packed", read(&pool.packed)),
+        ];
+        let (up, _) = self.recogniser.up();
+        let (ended, stuck) = self.recogniser.stats().ends();
+        let ends = [("crashed", ended.saturating_sub(stuck)), ("stuck", stuck)];
+        vec![
+            gauge(
+                "recognition_step",
+                "What is given up: 0 nothing, 1 partial results, 2 utterances are recognised together, 3 new calls",
+                step.unwrap_or_default() as f64,
+            ),
+            gauge(
+                "recognition_oldest_seconds",
+                "How long ago the oldest utterance that waits was spoken",
+                read(&pool.oldest_ms) as f64 / 1000.0,
+            ),
+            gauge(
+                "recognition_waiting",
+                "Utterances that wait",
+                read(&pool.waiting) as f64,
+            ),
+            counters(
+                "recognition_utterances",
+                "Utterances by what became of them; those accepted may fail, wait too long or be packed later",
+                "fate",
+                &fates,
+            ),
+            counter(
+                "recognition_partials",
+                "Partial results",
+                read(&pool.partials),
+            ),
+            gauge(
+                "recognition_processes_up",
+                "Recognition processes that are up",
+                up as f64,
+            ),
+            counters(
+                "recognition_process_ends",
+                "Ends of recognition processes that nobody asked for",
+                "why",
+                &ends,
+            ),
+        ]
+    }
+
+    fn spool_figures(&self) -> Vec<Metric> {
+        let Some(spool) = &self.spool else {
+            return Vec::new();
+        };
+        let by_pass = |of: fn(&crate::store::SpoolStats) -> &AtomicU64| {
+            [("first", Pass::First), ("second", Pass::Second)]
+                .map(|(name, pass)| (name, read(of(spool.stats(pass)))))
+        };
+        vec![
+            gauges(
+                "spool_waiting",
+                "Utterances on the disk by the hearing that they wait for",
+                "pass",
+                &by_pass(|stats| &stats.waiting),
+            ),
+            gauges(
+                "spool_bytes",
+                "Their bytes",
+                "pass",
+                &by_pass(|stats| &stats.bytes),
+            ),
+            gauges(
+                "spool_unreadable",
+                "Those that could not be read",
+                "pass",
+                &by_pass(|stats| &stats.unreadable),
+            ),
+            counters(
+                "spool_kept",
+                "Utterances put on the disk",
+                "pass",
+                &by_pass(|stats| &stats.kept),
+            ),
+            counters(
+                "spool_refused",
+                "Utterances that could not be",
+                "pass",
+                &by_pass(|stats| &stats.refused),
+            ),
+            counters(
+                "spool_outlived",
+                "Utterances given up for their age",
+                "pass",
+                &by_pass(|stats| &stats.outlived),
+            ),
+        ]
+    }
+}
+
+fn read(figure: &AtomicU64) -> u64 {
+    figure.load(Ordering::Relaxed)
+}
+
+fn gauge(name: &'static str, help: &'static str, value: f64) -> Metric {
+    let values = Values::Gauge(value);
+    Metric { name, help, values }
+}
+
+fn gauges(
+    name: &'static str,
+    help: &'static str,
+    label: &'static str,
+    of: &[(&'static str, u64)],
+) -> Metric {
+    let of = of.iter().map(|&(value, count)| (value, count as f64));
+    let values = Values::Gauges(label, of.collect());
+    Metric { name, help, values }
+}
+
+fn counter(name: &'static str, help: &'static str, count: u64) -> Metric {
+    let values = Values::Counter(count);
+    Metric { name, help, values }
+}
+
+fn counters(
+    name: &'static str,
+    help: &'static str,
+    label: &'static str,
+    of: &[(&'static str, u64)],
+) -> Metric {
+    let values = Values::Counters(label, of.to_vec());
+    Metric { name, help, values }
+}

@@ -1,0 +1,121 @@
+//! Calls that are heard once more when they are over.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
+
+use crossbeam_channel::{Sender, TrySendError};
+
+use super::health::part;
+use super::{Desk, lock};
+use crate::call::CallId;
+use crate::live::backlog::{AT_ONCE, Backlog, DeskEnds, Handled, SecondWork};
+use crate::recognition::occasional::Occasional;
+use crate::recognition::pool::PoolStats;
+use crate::service::{PartHealth, PartState};
+use crate::speech::TranscribeError;
+use crate::store::Pass;
+
+/// Who hears calls once more.
+pub(super) struct SecondDesk {
+    /// Learns which calls are over.
+    handled: Sender<Handled>,
+    workers: Arc<Occasional>,
+}
+
+impl Desk {
+    /// Begins to have calls heard once more, where there is a spool, for as long as what this
+    /// returns is there.
+    ///
+    /// # Errors
+    /// The system gives no threads.
+    pub fn start_second_pass(
+        self: &Arc<Self>,
+        workers: &Arc<Occasional>,
+        live: Arc<PoolStats>,
+    ) -> Option<Result<Backlog, TranscribeError>> {
+        let spool = self.spool.clone()?;
+        let begin = || {
+            let desk = Arc::downgrade(self);
+            let work = SecondWork {
+                workers: Arc::clone(workers),
+                pool: workers.pool(AT_ONCE)?,
+                live,
+                is_over: Box::new(move |call| {
+                    Weak::upgrade(&desk).is_some_and(|desk| desk.is_over(call))
+                }),
+            };
+            let started = Backlog::start_second(spool, work);
+            let (backlog, DeskEnds { heard, handled }) = started
+                .map_err(|error| TranscribeError(format!("cannot start a thread: {error}")))?;
+            let desk = SecondDesk {
+                handled: handled.clone(),
+                workers: Arc::clone(workers),
+            };
+            // Nobody else begins it.
+            let _is_first = self.second.set(desk);
+            let ears = Arc::clone(self);
+            tokio::spawn(async move { ears.follow_backlog(heard, handled).await });
+            Ok(backlog)
+        };
+        Some(begin())
+    }
+
+    /// Whether nothing more will be said in a call, as far as is known.
+    fn is_over(&self, call: &CallId) -> bool {
+        self.is_recalled.load(Ordering::Relaxed)
+            && !lock(&self.resumable).contains_key(call)
+            && !self.book(|book| book.is_open(call))
+    }
+
+    /// A call is over, and is to be heard once more.
+    pub(super) fn hear_again(&self, call: CallId) {
+        let Some(second) = self.second.get() else {
+            return;
+        };
+        match second.handled.try_send(Handled::Over(call)) {
+            // What nobody hears of now is found when it is next looked for.
+            Ok(()) | Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {}
+        }
+    }
+
+    pub(super) fn second_pass_health(&self) -> PartHealth {
+        let off = |why: &str| part(PartState::Off, why.to_owned());
+        let (Some(spool), Some(second)) = (&self.spool, self.second.get()) else {
+            return off("SPOOL_PATH is off");
+        };
+        let stats = spool.stats(Pass::Second);
+        let (waiting, kept) = (
+            stats.waiting.load(Ordering::Relaxed),
+            stats.kept.load(Ordering::Relaxed),
+        );
+        let default = self.config.defaults.second_pass.as_deref();
+        let workers = second.workers.describe();
+        if default.is_none() && waiting + kept == 0 && workers.is_none() {
+            return off("SECOND_PASS_MODEL is not set, and no call has asked for one");
+        }
+        let bytes = stats.bytes.load(Ordering::Relaxed);
+        let mut said = vec![format!("{waiting} utterances wait in {bytes} bytes")];
+        said.extend(workers);
+        let troubles = [
+            (&stats.refused, "could not be kept"),
+            (
+                &stats.unreadable,
+                "cannot be read: SPOOL_KEY is another, or they are damaged",
+            ),
+            (&stats.outlived, "were given up for their age"),
+        ];
+        let mut state = if second.workers.is_in_trouble() {
+            PartState::Degraded
+        } else {
+            PartState::Ok
+        };
+        for (count, what) in troubles {
+            let count = count.load(Ordering::Relaxed);
+            if count > 0 {
+                said.push(format!("{count} {what}"));
+                state = PartState::Degraded;
+            }
+        }
+        part(state, said.join("; "))
+    }
+}

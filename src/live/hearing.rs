@@ -1,0 +1,157 @@
+//! Who recognises speech, how, and where it waits: as the settings have it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::desk::{Defaults, Desk};
+use super::ending::SecondPass;
+use super::media::Ticket;
+use super::server::StartError;
+use crate::call::CallChoices;
+use crate::clock;
+use crate::config::{ModelChoice, Settings, SpoolSettings, VadSettings};
+use crate::recognition::crew::{Program, Recogniser};
+use crate::recognition::occasional::Occasional;
+use crate::recognition::pool::{Pool, PoolStats};
+use crate::session::{Manner, SessionConfig};
+use crate::speech::model::{Candidate, Model};
+use crate::speech::segmenter::SegmenterConfig;
+use crate::store::{Spool, SpoolConfig};
+
+/// How long after it was spoken an utterance is still recognised for a live transcript. What
+/// is older is put on the disk, so that what is said now is not behind by more than that …
+const LIVE_AGE: Duration = Duration::from_secs(15);
+
+/// … or, where there is no spool, given up.
+const MAX_AGE: Duration = Duration::from_secs(50);
+
+/// How the configured server treats the media of a call.
+pub fn session_config(settings: &Settings) -> SessionConfig {
+    let Manner {
+        choices,
+        partials,
+        second_pass,
+    } = defaults(settings).manner(&CallChoices::default());
+    SessionConfig {
+        choices,
+        partials,
+        second_pass,
+        segmenter: segmenter_config(&settings.vad),
+        ..SessionConfig::default()
+    }
+}
+
+/// How calls are recognised that say nothing about it.
+pub(super) fn defaults(settings: &Settings) -> Defaults {
+    Defaults {
+        language: settings.language,
+        partials: settings.partial_results,
+        second_pass: settings
+            .second_pass
+            .as_ref()
+            .and_then(ModelChoice::name)
+            .map(Into::into),
+    }
+}
+
+fn segmenter_config(vad: &VadSettings) -> SegmenterConfig {
+    SegmenterConfig {
+        enter_score: vad.enter_score,
+        leave_score: vad.leave_score,
+        pre_roll: vad.pre_roll,
+        hang_over: vad.hang_over,
+        post_roll: vad.post_roll,
+        max_utterance: vad.max_utterance,
+        min_voice: vad.min_speech,
+        tell_sounds: vad.sounds,
+        ..SegmenterConfig::default()
+    }
+}
+
+/// What is started as a recognition process.
+pub fn worker_program(settings: &Settings) -> Program {
+    let command = settings.stt_program.as_ref();
+    command.map_or_else(Program::this, |words| Program {
+        command: words.iter().map(Into::into).collect(),
+        in_background: false,
+    })
+}
+
+/// Starts those who recognise what is said now.
+pub(super) fn start_speech(
+    settings: &Settings,
+) -> Result<(Arc<Recogniser>, Pool<Ticket>), StartError> {
+    let model = open_model(settings)?;
+    let detail = model.describe();
+    if model.is_demo() {
+        tracing::warn!("{detail}");
+    } else {
+        tracing::info!("{detail}");
+    }
+    let program = worker_program(settings);
+    let recogniser = Recogniser::start(program, model, settings.stt_workers)?;
+    let max_age = settings.spool.as_ref().map_or(MAX_AGE, |_| LIVE_AGE);
+    let pool = recogniser.pool(settings.stt_queue, Some(max_age))?;
+    Ok((recogniser, pool))
+}
+
+/// Opens and checks the configured model.
+///
+/// # Errors
+/// The file is no usable model.
+pub fn open_model(settings: &Settings) -> Result<Model, StartError> {
+    let model = settings.model.path().map_or_else(Model::demo, Model::open);
+    model.map_err(|source| StartError::Model {
+        setting: settings.model.setting(),
+        source,
+    })
+}
+
+/// Where what they have no time for is kept, if it is.
+pub(super) fn open_spool(settings: &Settings) -> Result<Option<Spool>, StartError> {
+    let Some(SpoolSettings {
+        path,
+        max_bytes,
+        key,
+    }) = &settings.spool
+    else {
+        return Ok(None);
+    };
+    let config = SpoolConfig {
+        max_bytes: *max_bytes,
+        // Longer than that no line waits for it.
+        keep: settings.retention.transcript,
+        key: key.clone(),
+    };
+    let spool = Spool::open(path, config, clock::wall);
+    spool.map(Some).map_err(StartError::Spool)
+}
+
+/// Has calls heard once more, where there is a spool: a call may ask for a second pass though the settings do not.
+pub(super) fn start_second_pass(
+    settings: &Settings,
+    desk: &Arc<Desk>,
+    live: Arc<PoolStats>,
+) -> Result<Option<SecondPass>, StartError> {
+    if let Some(path) = settings.second_pass.as_ref().and_then(ModelChoice::path) {
+        let refused = |source| StartError::Model {
+            setting: "SECOND_PASS_MODEL",
+            source,
+        };
+        Candidate::open(path).map_err(refused)?;
+    }
+    let dir = settings.models_dir.clone();
+    let open = move |name: &str| {
+        let named = ModelChoice::named(&dir, name);
+        let path = named.as_ref().and_then(ModelChoice::path);
+        let path = path.ok_or_else(|| format!("{name} is no model's name"))?;
+        Model::open(path).map_err(|error| error.to_string())
+    };
+    let program = worker_program(settings).in_background();
+    let workers = Occasional::new(program, Box::new(open));
+    let Some(backlog) = desk.start_second_pass(&workers, live) else {
+        return Ok(None);
+    };
+    let backlog = backlog.map_err(StartError::Speech)?;
+    Ok(Some(SecondPass { backlog, workers }))
+}

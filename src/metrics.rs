@@ -1,0 +1,119 @@
+//! Figures of the server in the text that Prometheus reads (OpenMetrics 1.0). The one home
+//! of `prometheus-client`.
+
+use std::fmt;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Registry;
+
+/// What the text is.
+pub const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// What every name begins with.
+const PREFIX: &str = "asterscribe";
+
+/// One figure, or several that differ in a label.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Metric {
+    /// Its name, without what all begin with and without `_total`.
+    pub name: &'static str,
+    /// What it says.
+    pub help: &'static str,
+    /// The values.
+    pub values: Values,
+}
+
+/// Values of one figure.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Values {
+    /// As it is now.
+    Gauge(f64),
+    /// The same by a label.
+    Gauges(&'static str, Vec<(&'static str, f64)>),
+    /// Since the start.
+    Counter(u64),
+    /// The same by a label.
+    Counters(&'static str, Vec<(&'static str, u64)>),
+}
+
+/// The text.
+///
+/// # Errors
+/// None in fact: it is written into memory.
+pub fn text(metrics: Vec<Metric>) -> Result<String, fmt::Error> {
+    let mut registry = Registry::with_prefix(PREFIX);
+    registry.register_collector(Box::new(Snapshot(metrics)));
+    let mut text = String::new();
+    encode(&mut text, &registry)?;
+    Ok(text)
+}
+
+#[derive(Debug)]
+struct Snapshot(Vec<Metric>);
+
+impl Collector for Snapshot {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        for metric in &self.0 {
+            metric.encode(&mut encoder)?;
+        }
+        Ok(())
+    }
+}
+
+impl Metric {
+    fn encode(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let kind = match self.values {
+            Values::Gauge(_) | Values::Gauges(..) => ConstGauge::new(0.0).metric_type(),
+            Values::Counter(_) | Values::Counters(..) => ConstCounter::new(0u64).metric_type(),
+        };
+        let mut encoder = encoder.encode_descriptor(self.name, self.help, None, kind)?;
+        match &self.values {
+            Values::Gauge(value) => ConstGauge::new(*value).encode(encoder),
+            Values::Counter(value) => ConstCounter::new(*value).encode(encoder),
+            Values::Gauges(label, values) => values.iter().try_for_each(|(of, value)| {
+                let labels = [(*label, *of)];
+                ConstGauge::new(*value).encode(encoder.encode_family(&labels)?)
+            }),
+            Values::Counters(label, values) => values.iter().try_for_each(|(of, value)| {
+                let labels = [(*label, *of)];
+                ConstCounter::new(*value).encode(encoder.encode_family(&labels)?)
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_what_prometheus_reads() {
+        let metrics = vec![
+            Metric {
+                name: "calls_open",
+                help: "Calls open now",
+                values: Values::Gauge(2.0),
+            },
+            Metric {
+                name: "rtp_datagrams",
+                help: "Datagrams",
+                values: Values::Counters("fate", vec![("admitted", 3), ("not_rtp", 1)]),
+            },
+        ];
+        let expected = "\
+# HELP asterscribe_calls_open Calls open now
+# TYPE asterscribe_calls_open gauge
+asterscribe_calls_open 2.0
+# HELP asterscribe_rtp_datagrams Datagrams
+# TYPE asterscribe_rtp_datagrams counter
+asterscribe_rtp_datagrams_total{fate=\"admitted\"} 3
+asterscribe_rtp_datagrams_total{fate=\"not_rtp\"} 1
+# EOF
+";
+        assert_eq!(text(metrics).unwrap(), expected);
+    }
+}
