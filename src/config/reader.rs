@@ -225,6 +225,11 @@ impl<'a> Reader<'a> {
         if let Err(reason) = choice.check_language(language) {
             self.refuse(NAME, format!("{reason}, and WHISPER_LANGUAGE is another"));
         }
+        if is_kept && self.raw("SPOOL_KEY").is_none() {
+            self.warnings.push(format!(
+                "{NAME} is set and SPOOL_KEY is not: all that is said is on the disk, unencrypted, until it has been heard once more"
+            ));
+        }
         Some(choice)
     }
 

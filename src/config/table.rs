@@ -410,7 +410,7 @@ pub const SETTINGS: &[Setting] = &[
         Preset::Words("`SQLITE_PATH` with `-spool` in its name"),
         "path of a file, or off",
         "Where speech waits that nobody had time for within 15 s: it is recognised when there is, also after its call and after a \
-         restart. One server's alone. Without it what waits 50 s becomes a gap.",
+         restart. And where all speech of calls is kept that are heard once more (`SECOND_PASS_MODEL`), until they have been. One server's alone. Without it what waits 50 s becomes a gap.",
     ),
     plain(
         STORE,
@@ -423,7 +423,7 @@ pub const SETTINGS: &[Setting] = &[
         STORE,
         "SPOOL_KEY",
         "64 hexadecimal digits",
-        "Encrypts the speech that waits on the disk (XChaCha20-Poly1305). What was kept with another key waits until that is set again; what was kept without one is recognised all the same.",
+        "Encrypts the speech that is on the disk (XChaCha20-Poly1305). What was kept with another key waits until that is set again; what was kept without one is recognised all the same.",
     ),
     secret(
         STORE,

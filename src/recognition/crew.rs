@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use super::pace::Pace;
 use super::pool::{EngineFactory, Pool, PoolConfig};
+pub use super::process::ProcessStats;
 use super::process::{Lost, Process};
-pub use super::process::{ProcessStats, Program};
+pub use super::program::Program;
 use crate::speech::model::Model;
 use crate::speech::{Choices, Recognition, TranscribeError, Transcriber};
 
@@ -19,6 +20,9 @@ pub const LARGE_MODEL: u64 = 300 << 20;
 
 /// How often a job that a process was lost with is tried again.
 const RETRIES: u32 = 2;
+
+/// How long a worker in the background may take for a job: others may leave it next to no time.
+const BACKGROUND_PATIENCE: Duration = Duration::from_secs(600);
 
 /// How long a job waits for a process to come up, beside what it takes itself: a large model
 /// takes its time.
@@ -42,6 +46,7 @@ struct Crew {
     model: Arc<Model>,
     processes: Vec<Process>,
     pace: Mutex<Pace>,
+    least_patience: Duration,
 }
 
 impl Recogniser {
@@ -163,6 +168,11 @@ impl Crew {
             model,
             processes,
             pace,
+            least_patience: if program.in_background {
+                BACKGROUND_PATIENCE
+            } else {
+                Duration::ZERO
+            },
         })
     }
 
@@ -180,7 +190,7 @@ impl Crew {
         let process = &self.processes[worker % self.processes.len()];
         let mut lost = 0;
         loop {
-            let patience = self.pace().patience();
+            let patience = self.pace().patience().max(self.least_patience);
             match process.recognise(samples, choices, patience, START_PATIENCE, lost > 0) {
                 Ok((result, took)) => {
                     if result.is_ok() {

@@ -15,6 +15,7 @@ mod pace;
 mod pack;
 pub mod pool;
 mod process;
+mod program;
 mod queue;
 mod wire;
 pub mod worker;

@@ -93,26 +93,26 @@ impl Occasional {
         if !may_change {
             return Ok(Prepared::Busy);
         }
-        *here = None;
-        let loaded = self.load(name);
+        let loaded = self.load(name, &mut here);
         *lock(&self.trouble) = loaded.as_ref().err().cloned();
-        let recogniser = loaded?;
-        let name = name.to_owned();
-        *here = Some(Here { name, recogniser });
-        Ok(Prepared::Ready)
+        loaded.map(|()| Prepared::Ready)
     }
 
-    fn load(&self, name: &str) -> Result<Arc<Recogniser>, String> {
+    fn load(&self, name: &str, here: &mut Option<Here>) -> Result<(), String> {
         if self.is_stopped() {
             return Err("the server ends".to_owned());
         }
         let model = (self.open)(name)?;
-        tracing::info!(
-            model = model.describe(),
-            "loading a model for a second pass"
-        );
+        // Not before: where there is no such model, the one that is there is of use.
+        *here = None;
+        let described = model.describe();
+        tracing::info!(model = described, "loading a model for a second pass");
         let recogniser = Recogniser::start(self.program.clone(), model, 1);
-        recogniser.map_err(|error| error.to_string())
+        *here = Some(Here {
+            name: name.to_owned(),
+            recogniser: recogniser.map_err(|error| error.to_string())?,
+        });
+        Ok(())
     }
 
     /// Lets everybody go; what they have at hand is lost with them.

@@ -1,7 +1,6 @@
 //! One worker process: started, listened to, killed when it is stuck, started again.
 
 use std::collections::HashMap;
-use std::ffi::OsString;
 use std::io::{self, BufReader};
 use std::net::Shutdown;
 use std::os::fd::OwnedFd;
@@ -15,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 
+use super::program::Program;
 use super::wire::{self, Order, Report, Start};
 use crate::clock;
 use crate::speech::model::{Model, ModelSource};
@@ -29,35 +29,6 @@ const WRITE_PATIENCE: Duration = Duration::from_secs(10);
 /// Time before the second start in a row that came to nothing, and the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-
-/// What is run as a worker.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Program {
-    /// The program and its arguments.
-    pub command: Vec<OsString>,
-    /// Whether it gets only the time that nobody else needs.
-    pub in_background: bool,
-}
-
-impl Program {
-    /// This very program, also when its file has been replaced meanwhile.
-    pub fn this() -> Self {
-        let command = ["/proc/self/exe", "recognise"].map(OsString::from);
-        Self {
-            command: command.into(),
-            in_background: false,
-        }
-    }
-
-    /// The same, with only the time that nobody else needs.
-    #[must_use]
-    pub fn in_background(self) -> Self {
-        Self {
-            in_background: true,
-            ..self
-        }
-    }
-}
 
 /// Why a job came back without an answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

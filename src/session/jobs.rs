@@ -114,6 +114,10 @@ impl JobLedger {
         else {
             return;
         };
+        if let (Err(Unheard::Late(_)), Some(again)) = (&result, &mut job.again) {
+            // They have come back.
+            again.samples = Vec::new();
+        }
         job.result.get_or_insert(result);
     }
 

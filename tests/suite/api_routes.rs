@@ -167,7 +167,7 @@ fn what_is_wrong_with_a_request_is_told_by_kind() {
         "/api/call",
         "/api/call/x",
         "/api/call/x/status/",
-        "/metrics",
+        "/figures",
     ] {
         assert_problem(&server.get(path).unwrap(), path, 404, "unknown-route");
     }

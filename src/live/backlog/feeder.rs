@@ -10,15 +10,16 @@ use crossbeam_channel::{Receiver, Sender, select};
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
-use super::{AT_ONCE, Found, Handled, Heard, SecondWork};
+use super::second::{Ready, Second};
+use super::{AT_ONCE, Found, Handled, Heard};
 use crate::call::{CallId, GapReason, Leg};
 use crate::clock;
+use crate::live::desk::Again;
 use crate::live::media::Ticket;
-use crate::recognition::occasional::Prepared;
 use crate::recognition::pool::{Answer, PoolHandle, PoolStats, Unrecognised};
 use crate::recognition::{Speaker, Step, Task, Urgency};
 use crate::speech::Recognition;
-use crate::store::{Kept, Outlived, Page, Pass, Spool, SpoolId, Spoolable, StoreError};
+use crate::store::{Kept, Outlived, Page, Pass, Spool, SpoolId, Spoolable};
 
 /// Time between two looks at whether there is time.
 const LOOK: Duration = Duration::from_millis(200);
@@ -28,9 +29,6 @@ const AGAIN: Duration = Duration::from_secs(5);
 
 /// Time between two looks at what could not be read, or may have grown too old.
 const LONG: Duration = Duration::from_secs(60);
-
-/// How long the workers of the second pass stay without work.
-const IDLE: Duration = Duration::from_secs(30);
 
 pub(super) struct Feeder {
     pub(super) pass: Pass,
@@ -70,83 +68,7 @@ pub(super) struct Out {
     leg: Option<Leg>,
     audio: u64,
     /// Whether it is to be heard once more after that.
-    again: bool,
-}
-
-/// When an utterance can be heard.
-enum Ready {
-    Now,
-    /// When those that are being heard have been.
-    Later,
-    LongAfter,
-}
-
-/// What only the second pass needs: it goes call by call.
-pub(super) struct Second {
-    work: SecondWork,
-    /// The call that is read.
-    of: Option<CallId>,
-    /// Calls that have been read and may have more: after a while again.
-    rested: HashSet<CallId>,
-    /// Models that could not be loaded: after a while again.
-    unusable: HashSet<String>,
-    /// Some call has ended since the spool was asked which there are.
-    is_news: bool,
-    /// So much had come from the first pass by then.
-    kept_on: u64,
-    /// Since when there has been nothing to do.
-    idle: Option<Instant>,
-}
-
-impl Second {
-    pub(super) fn new(work: SecondWork) -> Self {
-        Self {
-            work,
-            of: None,
-            rested: HashSet::new(),
-            unusable: HashSet::new(),
-            is_news: true,
-            kept_on: 0,
-            idle: None,
-        }
-    }
-
-    /// The next call that is over and has something to be heard.
-    fn next_call(&mut self, spool: &Spool) -> Result<Option<CallId>, StoreError> {
-        self.is_news = false;
-        let mut calls = spool.second_calls()?.into_iter();
-        Ok(calls.find(|call| !self.rested.contains(call) && (self.work.is_over)(call)))
-    }
-
-    /// More may have come of calls that have been read.
-    fn look(&mut self, spool: &Spool) {
-        let kept_on = spool.stats(Pass::Second).kept_on.load(Ordering::Relaxed);
-        if mem::replace(&mut self.kept_on, kept_on) != kept_on {
-            self.rested.clear();
-            self.is_news = true;
-        }
-    }
-
-    fn begin(&mut self, spool: &Spool) {
-        // Where more came while it was read, that may lie before where the reading was.
-        self.rested.extend(self.of.take().filter(|_| !self.is_news));
-        match self.next_call(spool) {
-            Ok(of) => self.of = of,
-            Err(error) => tracing::error!(%error, "the spool cannot be read"),
-        }
-    }
-
-    /// Lets the workers go home when there has been nothing to do for a while.
-    fn rest(&mut self, now: Instant, is_through: bool) {
-        if !is_through || self.of.is_some() {
-            self.idle = None;
-            return;
-        }
-        let since = *self.idle.get_or_insert(now);
-        if now.saturating_duration_since(since) >= IDLE {
-            self.work.workers.rest();
-        }
-    }
+    again: Again,
 }
 
 impl Feeder {
@@ -260,6 +182,11 @@ impl Feeder {
         };
         let of = of.flatten();
         while may_read(self) {
+            if !self.second.as_ref().is_none_or(Second::may_go_on) {
+                // It has come back: it goes on when it is over again.
+                self.reading.is_at_end = true;
+                break;
+            }
             match self.spool.next(of.clone(), self.reading.behind, AT_ONCE) {
                 Ok(page) => self.take(page),
                 Err(error) => {
@@ -277,8 +204,12 @@ impl Feeder {
         reading.behind = page.upto.or(reading.behind);
         reading.unreadable += page.unreadable;
         if page.is_last {
+            let all = match &mut self.second {
+                None => reading.unreadable,
+                Some(second) => second.unreadable(reading.unreadable),
+            };
             let unreadable = &self.spool.stats(self.pass).unreadable;
-            unreadable.store(reading.unreadable, Ordering::Relaxed);
+            unreadable.store(all, Ordering::Relaxed);
         }
         let (out, postponed) = (&self.out, &self.postponed);
         let is_new = |id: &SpoolId| !out.contains_key(id) && !postponed.contains(id);
@@ -291,7 +222,7 @@ impl Feeder {
                 call,
                 leg: None,
                 audio,
-                again: false,
+                again: Again::No,
             };
             self.out.insert(id, out);
             self.found(id, Err(GapReason::OverloadShed));
@@ -300,7 +231,9 @@ impl Feeder {
 
     /// Gives it back if the pool has no place for it.
     fn hand_out(&mut self, kept: Kept) -> Option<Kept> {
-        match self.make_ready(&kept) {
+        let is_idle = self.out.is_empty();
+        let second = self.second.as_mut();
+        match second.map_or(Ready::Now, |second| second.make_ready(&kept, is_idle)) {
             Ready::Now => {}
             Ready::Later => return Some(kept),
             Ready::LongAfter => {
@@ -322,7 +255,10 @@ impl Feeder {
                     call: speech.call,
                     leg: Some(speech.leg),
                     audio: speech.audio,
-                    again: self.pass == Pass::First && speech.second_pass.is_some(),
+                    again: match (self.pass, &speech.second_pass) {
+                        (Pass::First, Some(_)) => Again::Wanted,
+                        _ => Again::No,
+                    },
                 };
                 self.out.insert(id, out);
                 None
@@ -330,26 +266,6 @@ impl Feeder {
             Err((_, samples)) => {
                 let speech = Spoolable { samples, ..speech };
                 Some(Kept { id, speech })
-            }
-        }
-    }
-
-    /// Lets the workers of the second pass have the model that it is to be heard by.
-    fn make_ready(&mut self, kept: &Kept) -> Ready {
-        let Some(second) = &mut self.second else {
-            return Ready::Now;
-        };
-        let model = kept.speech.second_pass.as_deref().unwrap_or_default();
-        if second.unusable.contains(model) {
-            return Ready::LongAfter;
-        }
-        match second.work.workers.prepare(model, self.out.is_empty()) {
-            Ok(Prepared::Ready) => Ready::Now,
-            Ok(Prepared::Busy) => Ready::Later,
-            Err(reason) => {
-                tracing::error!(model, reason, "a second pass waits for its model");
-                second.unusable.insert(model.to_owned());
-                Ready::LongAfter
             }
         }
     }
@@ -370,8 +286,21 @@ impl Feeder {
         let result = match answer.result {
             Ok(recognition) => Ok(recognition),
             // Its workers were sent home over it, for the server ends.
-            Err(Unrecognised::Failed(_)) if self.is_stopped() => {
+            Err(Unrecognised::Failed(_))
+                if self.second.as_ref().is_some_and(Second::is_stopped) =>
+            {
                 self.out.remove(&id);
+                return;
+            }
+            Err(Unrecognised::Failed(error))
+                if self
+                    .second
+                    .as_mut()
+                    .is_some_and(|second| second.is_worth_another(id)) =>
+            {
+                tracing::warn!(%error, "an utterance could not be heard once more; it is tried again");
+                self.out.remove(&id);
+                self.postponed.insert(id);
                 return;
             }
             Err(Unrecognised::Failed(error)) => {
@@ -400,11 +329,6 @@ impl Feeder {
         self.tell(Heard { call, found });
     }
 
-    fn is_stopped(&self) -> bool {
-        let second = self.second.as_ref();
-        second.is_some_and(|second| second.work.workers.is_stopped())
-    }
-
     /// Tells the desk, or keeps it for the next time.
     fn tell(&mut self, heard: Heard) {
         match self.heard.try_send(heard) {
@@ -423,6 +347,9 @@ impl Feeder {
             match handled {
                 Handled::Done { id, again } => {
                     self.out.remove(&id);
+                    if let Some(second) = &mut self.second {
+                        second.failures.remove(&id);
+                    }
                     match again {
                         true => kept_on.push(id),
                         false => done.push(id),
@@ -434,12 +361,6 @@ impl Feeder {
                 Handled::Again(heard) => {
                     self.out.remove(&heard.found.id);
                     self.postponed.insert(heard.found.id);
-                }
-                Handled::Over(call) => {
-                    if let Some(second) = &mut self.second {
-                        second.rested.remove(&call);
-                        second.is_news = true;
-                    }
                 }
             }
         }

@@ -6,9 +6,11 @@
 //! be recognised twice, after a crash or where the store was away; the desk writes it once.
 
 mod feeder;
+mod second;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::thread::{self, JoinHandle};
 
 use crossbeam_channel::{Sender, bounded};
@@ -52,8 +54,16 @@ pub enum Handled {
     Again(Heard),
     /// It is written and may not be stored yet: it is heard again, and then changes nothing.
     Unsure(SpoolId),
-    /// A call is over: what it has may be heard once more.
-    Over(CallId),
+}
+
+impl Handled {
+    /// The utterance.
+    pub fn id(&self) -> SpoolId {
+        match self {
+            Self::Done { id, .. } | Self::Unsure(id) => *id,
+            Self::Again(heard) => heard.found.id,
+        }
+    }
 }
 
 /// Answers of the desk on their way: more than it can have at hand.
@@ -76,8 +86,10 @@ pub struct SecondWork {
     pub pool: Pool<Ticket>,
     /// How those are doing whose work comes first.
     pub live: Arc<PoolStats>,
-    /// Whether nothing more will be said in a call.
-    pub is_over: Box<dyn Fn(&CallId) -> bool + Send>,
+    /// Whether nothing more will be said in a call, and what is heard of it can be written. May block.
+    pub may_begin: Box<dyn Fn(&CallId) -> bool + Send>,
+    /// Set when a call ends.
+    pub news: Arc<AtomicBool>,
 }
 
 impl std::fmt::Debug for SecondWork {
@@ -138,7 +150,7 @@ impl Backlog {
             again: Vec::new(),
             postponed: HashSet::new(),
             reading: Reading::default(),
-            second: second.map(feeder::Second::new),
+            second: second.map(second::Second::new),
         };
         let thread = thread::Builder::new().name(name.to_owned());
         let thread = thread.spawn(move || feeder.run(&answers, &done, &stopped))?;

@@ -30,7 +30,7 @@ use futures_util::future::join_all;
 use tokio::sync::{Notify, mpsc};
 
 pub use self::ari::AriLink;
-pub use self::book::Found;
+pub use self::book::{Again, Found};
 use self::book::{CallBook, Entry, History, Opened, Opening, Past, Stint};
 pub use self::capture::CaptureDesk;
 pub use self::choices::Defaults;
@@ -92,6 +92,8 @@ pub struct Desk {
     spool: Option<Spool>,
     /// Places in the spool whose lines are still to be told.
     untold: Mutex<HashSet<SpoolId>>,
+    /// Held by whoever changes what the store has of a call that is no longer here.
+    revising: tokio::sync::Mutex<()>,
     /// Who hears calls once more, once that has begun.
     second: OnceLock<SecondDesk>,
     switch: Arc<Mutex<Switch>>,
@@ -171,6 +173,7 @@ impl Desk {
             recogniser,
             spool,
             untold: Mutex::default(),
+            revising: tokio::sync::Mutex::default(),
             second: OnceLock::new(),
             switch: Arc::default(),
             ari,
@@ -222,14 +225,14 @@ impl Desk {
             }
             MediaEventKind::Closed(legs) => {
                 self.captured_media_closed(&media);
-                let over = self.book(|book| {
+                let is_to_be_heard = self.book(|book| {
                     let call = book.call_of(&media);
                     book.closed(&media, clock::wall(), legs);
                     self.tell_places(book);
-                    call.filter(|call| book.awaits_second_pass(call))
+                    call.is_some_and(|call| book.awaits_second_pass(&call))
                 });
-                if let Some(call) = over {
-                    self.hear_again(call);
+                if is_to_be_heard {
+                    self.hear_again();
                 }
             }
         }

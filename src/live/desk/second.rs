@@ -1,14 +1,14 @@
 //! Calls that are heard once more when they are over.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
-use crossbeam_channel::{Sender, TrySendError};
+use tokio::runtime::Handle;
 
 use super::health::part;
 use super::{Desk, lock};
 use crate::call::CallId;
-use crate::live::backlog::{AT_ONCE, Backlog, DeskEnds, Handled, SecondWork};
+use crate::live::backlog::{AT_ONCE, Backlog, DeskEnds, SecondWork};
 use crate::recognition::occasional::Occasional;
 use crate::recognition::pool::PoolStats;
 use crate::service::{PartHealth, PartState};
@@ -17,8 +17,8 @@ use crate::store::Pass;
 
 /// Who hears calls once more.
 pub(super) struct SecondDesk {
-    /// Learns which calls are over.
-    handled: Sender<Handled>,
+    /// Set when a call ends.
+    news: Arc<AtomicBool>,
     workers: Arc<Occasional>,
 }
 
@@ -36,19 +36,23 @@ impl Desk {
         let spool = self.spool.clone()?;
         let begin = || {
             let desk = Arc::downgrade(self);
+            let runtime = Handle::current();
+            let news = Arc::new(AtomicBool::new(false));
             let work = SecondWork {
                 workers: Arc::clone(workers),
                 pool: workers.pool(AT_ONCE)?,
                 live,
-                is_over: Box::new(move |call| {
-                    Weak::upgrade(&desk).is_some_and(|desk| desk.is_over(call))
+                may_begin: Box::new(move |call| {
+                    let desk = Weak::upgrade(&desk);
+                    desk.is_some_and(|desk| runtime.block_on(desk.may_be_heard_again(call)))
                 }),
+                news: Arc::clone(&news),
             };
             let started = Backlog::start_second(spool, work);
             let (backlog, DeskEnds { heard, handled }) = started
                 .map_err(|error| TranscribeError(format!("cannot start a thread: {error}")))?;
             let desk = SecondDesk {
-                handled: handled.clone(),
+                news,
                 workers: Arc::clone(workers),
             };
             // Nobody else begins it.
@@ -60,21 +64,30 @@ impl Desk {
         Some(begin())
     }
 
-    /// Whether nothing more will be said in a call, as far as is known.
-    fn is_over(&self, call: &CallId) -> bool {
-        self.is_recalled.load(Ordering::Relaxed)
-            && !lock(&self.resumable).contains_key(call)
-            && !self.book(|book| book.is_open(call))
+    /// Whether nothing more will be said in a call, as far as is known, and whether what is heard
+    /// of it could be written: else it would be heard for nothing.
+    async fn may_be_heard_again(&self, call: &CallId) -> bool {
+        if !self.is_recalled.load(Ordering::Relaxed)
+            || self.is_far_behind()
+            || lock(&self.resumable).contains_key(call)
+        {
+            return false;
+        }
+        let here = self.book(|book| {
+            let is_settled = book.find(call)?.is_settled();
+            Some(is_settled && !book.is_open(call))
+        });
+        if let Some(may) = here {
+            return may;
+        }
+        let record = self.store.call(call).await;
+        record.is_ok_and(|record| record.is_none_or(|record| !record.status.is_open()))
     }
 
-    /// A call is over, and is to be heard once more.
-    pub(super) fn hear_again(&self, call: CallId) {
-        let Some(second) = self.second.get() else {
-            return;
-        };
-        match second.handled.try_send(Handled::Over(call)) {
-            // What nobody hears of now is found when it is next looked for.
-            Ok(()) | Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {}
+    /// A call is over that is to be heard once more.
+    pub(super) fn hear_again(&self) {
+        if let Some(second) = self.second.get() {
+            second.news.store(true, Ordering::Relaxed);
         }
     }
 

@@ -161,7 +161,7 @@ impl CallService for Desk {
         lines.extend(here);
         Ok(TranscriptView {
             call_id,
-            complete: is_complete && !awaits_words(&lines),
+            complete: is_complete && !awaits_more(&lines),
             revisions,
             lines,
             partials,
@@ -456,7 +456,7 @@ impl Desk {
         };
         Ok(TranscriptView {
             call_id: call.clone(),
-            complete: is_complete && !awaits_words(&lines),
+            complete: is_complete && !awaits_more(&lines),
             revisions,
             lines,
             partials: Vec::new(),
@@ -477,8 +477,9 @@ impl Desk {
 }
 
 /// Words that are said to be there may not have reached the store.
-fn awaits_words(lines: &[TranscriptLine]) -> bool {
-    lines.iter().any(TranscriptLine::awaits_words)
+fn awaits_more(lines: &[TranscriptLine]) -> bool {
+    let awaits = |line: &TranscriptLine| line.awaits_words() || line.awaits_second_pass();
+    lines.iter().any(awaits)
 }
 
 fn unavailable(error: StoreError) -> ServiceError {

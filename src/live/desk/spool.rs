@@ -7,7 +7,7 @@ use std::time::Duration;
 use crossbeam_channel::{Sender, TrySendError};
 use tokio::sync::mpsc;
 
-use super::book::{Found, Revised};
+use super::book::{Again, Found, Revised};
 use super::health::part;
 use super::{Desk, lock};
 use crate::call::{CallId, GapReason, TranscriptLine};
@@ -97,8 +97,9 @@ impl Desk {
             }
             for handled_now in done.unwrap_or_else(|NotStored { left, .. }| left) {
                 // With nobody there to hear of it, it is heard again after the next start.
-                if let Err(TrySendError::Full(lost)) = handled.try_send(handled_now) {
-                    tracing::error!(?lost, "the backlog does not keep up");
+                let id = handled_now.id().0;
+                if let Err(TrySendError::Full(_)) = handled.try_send(handled_now) {
+                    tracing::error!(id, "the backlog does not keep up");
                 }
             }
         }
@@ -134,7 +135,7 @@ impl Desk {
         let Heard { call, found } = heard;
         let found = &self.to_be_kept_on(found);
         let wait = |why: &str| Err(StoreError::Unavailable(format!("call {call} {why}")));
-        if self.writer.stats().queued > WriterSettings::default().capacity / 2 {
+        if self.is_far_behind() {
             return wait("has a store that is far behind");
         }
         if lock(&self.untold).contains(&found.id) {
@@ -145,7 +146,9 @@ impl Desk {
             Revised::NotYet => return wait("may be one that the store knows"),
             Revised::NoSuchLine | Revised::NoSuchCall => {}
         }
-        // What was written of the call a moment ago is what must be built on.
+        // What was written of the call a moment ago is what must be built on, also by the other
+        // pass.
+        let _alone = self.revising.lock().await;
         let flushed = self.writer.flush(WRITTEN_WITHIN).await;
         flushed.map_err(|error| StoreError::Unavailable(error.to_string()))?;
         let lines = self.store.lines(call, 0).await?;
@@ -166,23 +169,30 @@ impl Desk {
             Revised::NotYet | Revised::NoSuchLine => wait("may be one that the store knows"),
             Revised::NoSuchCall if is_open => wait("may still go on"),
             Revised::NoSuchCall => {
-                Ok(book.revise_stored(call.clone(), record, found.clone(), line))
+                Ok(book.revise_stored(record, found.clone(), line, (call, &lines)))
             }
         })
     }
 
     /// What was wanted to be heard once more may find no room for that.
     fn to_be_kept_on(&self, found: &Found) -> Found {
-        let has_room = self
-            .spool
-            .as_ref()
-            .is_some_and(Spool::has_room_for_second_pass);
+        let spool = self.spool.as_ref();
+        let has_room = spool.is_some_and(Spool::has_room_for_second_pass);
         // What has outlived itself as nobody heard it does so now, too.
         let is_alive = found.result != Err(GapReason::OverloadShed);
+        let again = match found.again {
+            Again::Wanted if !has_room || !is_alive => Again::NoRoom,
+            again => again,
+        };
         Found {
-            again: found.again && has_room && is_alive,
+            again,
             ..found.clone()
         }
+    }
+
+    /// Whether more should not be written now than must be.
+    pub(super) fn is_far_behind(&self) -> bool {
+        self.writer.stats().queued > WriterSettings::default().capacity / 2
     }
 
     pub(super) fn spool_health(&self) -> PartHealth {

@@ -31,7 +31,8 @@ CREATE TABLE utterance (
 ",
         "
 ALTER TABLE utterance ADD COLUMN pass INTEGER NOT NULL DEFAULT 1; -- 2: heard, to be heard once more
-CREATE INDEX utterance_pass ON utterance (pass, call_id);
+CREATE INDEX utterance_first ON utterance (pass) WHERE pass = 1;
+CREATE INDEX utterance_second ON utterance (call_id) WHERE pass = 2;
 ",
     ],
 };
@@ -155,6 +156,11 @@ impl File {
                     drop(reply.send(self.forget(&ids).map_err(classify)));
                 }
             }
+            if held.is_none() && jobs.is_empty() {
+                for pass in [Pass::First, Pass::Second] {
+                    self.figures.slow(pass).store(false, Ordering::Relaxed);
+                }
+            }
         }
     }
 
@@ -183,9 +189,17 @@ impl File {
             .conn
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
         for Keep {
-            id, speech, pass, ..
+            id,
+            speech,
+            pass,
+            reply,
         } in group
         {
+            if *pass == Pass::Second && reply.is_closed() {
+                // Its line has been told without it.
+                kept.push(Err(SpoolError::Slow));
+                continue;
+            }
             let Some(body) = body::encode(*id, speech, self.config.key.as_ref()) else {
                 let why = "an utterance cannot be sealed".to_owned();
                 kept.push(Err(SpoolError::Disk(StoreError::Broken(why))));
@@ -227,9 +241,9 @@ impl File {
     }
 
     fn second_calls(&self) -> rusqlite::Result<Vec<CallId>> {
-        let mut query = self
-            .conn
-            .prepare("SELECT DISTINCT call_id FROM utterance WHERE pass = 2")?;
+        let mut query = self.conn.prepare(
+            "SELECT call_id FROM utterance WHERE pass = 2 GROUP BY call_id ORDER BY min(id)",
+        )?;
         let calls = query.query_map([], |row| row.get::<_, String>(0))?;
         let calls = calls.collect::<rusqlite::Result<Vec<_>>>()?;
         // What is damaged has outlived itself some day.
@@ -257,14 +271,17 @@ impl File {
         limit: usize,
     ) -> rusqlite::Result<Page> {
         let oldest = self.now_ms().saturating_sub(bounded_ms(self.config.keep));
-        let mut query = self.conn.prepare(
+        // Spelled out, so that each goes by the index that is made for it.
+        let (pass, of) = match second_of {
+            None => (Pass::First, "pass = 1 AND ?1 IS NULL"),
+            Some(_) => (Pass::Second, "pass = 2 AND call_id = ?1"),
+        };
+        let mut query = self.conn.prepare(&format!(
             "SELECT id, call_id, audio, kept_ms, body FROM utterance
-             WHERE pass = ?1 AND (?2 IS NULL OR call_id = ?2) AND id > ?3 ORDER BY id LIMIT ?4",
-        )?;
-        let pass = second_of.map_or(Pass::First, |_| Pass::Second);
+             WHERE {of} AND id > ?2 ORDER BY id LIMIT ?3"
+        ))?;
         let behind = behind.map_or(0, |id| number(id.0));
         let mut rows = query.query(params![
-            column(pass),
             second_of.map(CallId::as_str),
             behind,
             number(limit as u64)

@@ -174,6 +174,10 @@ pub struct SpoolStats {
 struct Figures {
     first: SpoolStats,
     second: SpoolStats,
+    /// Whether the disk was too slow for something of that pass and has not caught up since:
+    /// whoever has less patience must not cost the other its own.
+    first_slow: AtomicBool,
+    second_slow: AtomicBool,
 }
 
 impl Figures {
@@ -181,6 +185,13 @@ impl Figures {
         match pass {
             Pass::First => &self.first,
             Pass::Second => &self.second,
+        }
+    }
+
+    fn slow(&self, pass: Pass) -> &AtomicBool {
+        match pass {
+            Pass::First => &self.first_slow,
+            Pass::Second => &self.second_slow,
         }
     }
 }
@@ -194,8 +205,6 @@ pub struct Spool {
     second_bytes: u64,
     /// The next place.
     next: Arc<AtomicU64>,
-    /// Whether the disk was too slow for the last that was to be kept.
-    is_slow: Arc<AtomicBool>,
 }
 
 impl Spool {
@@ -227,7 +236,6 @@ impl Spool {
             figures,
             second_bytes,
             next,
-            is_slow: Arc::default(),
         })
     }
 
@@ -255,9 +263,12 @@ impl Spool {
     pub async fn keep(&self, id: SpoolId, speech: Spoolable, pass: Pass) -> Result<(), SpoolError> {
         let kept = self.try_keep(id, speech, pass).await;
         let is_slow = kept == Err(SpoolError::Slow);
-        let hangs = is_slow || kept == Err(SpoolError::Hangs);
-        self.is_slow.store(hangs, Ordering::Relaxed);
-        if kept.is_err() && !is_slow {
+        if is_slow || kept == Err(SpoolError::Hangs) {
+            // Until the thread has caught up.
+            self.figures.slow(pass).store(true, Ordering::Relaxed);
+        }
+        // What nobody has heard may be there all the same.
+        if kept.is_err() && !(is_slow && pass == Pass::First) {
             let refused = &self.stats(pass).refused;
             refused.fetch_add(1, Ordering::Relaxed);
         }
@@ -266,7 +277,7 @@ impl Spool {
 
     async fn try_keep(&self, id: SpoolId, speech: Spoolable, pass: Pass) -> Result<(), SpoolError> {
         let patience = match pass {
-            _ if self.is_slow.load(Ordering::Relaxed) => NO_PATIENCE,
+            _ if self.figures.slow(pass).load(Ordering::Relaxed) => NO_PATIENCE,
             Pass::First => PATIENCE,
             Pass::Second => SECOND_PATIENCE,
         };

@@ -9,8 +9,8 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 
-pub use self::recovered::Found;
 pub(crate) use self::recovered::Recovered;
+pub use self::recovered::{Again, Found};
 use super::Opening;
 use super::record::{add, leg_record, millis, new_record, push_event, push_note};
 use crate::call::{
@@ -19,6 +19,9 @@ use crate::call::{
 };
 use crate::session::LegSnapshot;
 use crate::store::Write;
+
+/// Events of a kind that concerns all calls, in the list of one: the newest.
+const MAX_SAME: usize = 32;
 
 /// Entries of one call's growing lists; what is beyond is noted once.
 pub(super) const MAX_STATES: usize = 256;
@@ -189,17 +192,22 @@ impl Entry {
 
     /// Something happened to the call that its media know nothing of.
     pub(super) fn event_now(&mut self, now: Instant, kind: CallEventKind, text: String) {
-        let at_ms = self.at_ms(now);
-        let leg = None;
-        push_event(
-            &mut self.record,
-            CallEvent {
-                at_ms,
-                kind,
-                leg,
-                text,
-            },
-        );
+        let (at_ms, leg) = (self.at_ms(now), None);
+        let events = &mut self.record.events;
+        let same = |event: &CallEvent| event.kind == kind;
+        // However often that happens, what happened to its media must not be pushed out.
+        if events.iter().filter(|event| same(event)).count() >= MAX_SAME
+            && let Some(oldest) = events.iter().position(same)
+        {
+            events.remove(oldest);
+        }
+        let event = CallEvent {
+            at_ms,
+            kind,
+            leg,
+            text,
+        };
+        push_event(&mut self.record, event);
     }
 
     pub(super) fn note(&mut self, note: String) {

@@ -19,7 +19,7 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 
-pub use self::entry::Found;
+pub use self::entry::{Again, Found};
 pub(crate) use self::entry::{Entry, Held, History, Recovered, Stint};
 pub(crate) use self::revising::Revised;
 use crate::call::{
@@ -312,8 +312,8 @@ impl CallBook {
             .values_mut()
             .filter(|entry| entry.running().is_some());
         for entry in running {
+            // Stored with the next line or the end, as counters are.
             entry.event_now(now, kind, text.to_owned());
-            entry.write_record(&mut self.writes);
         }
     }
 

@@ -50,16 +50,17 @@ impl CallBook {
     /// The same of a call that ended long ago, or with an earlier process.
     pub(crate) fn revise_stored(
         &mut self,
-        call: CallId,
         record: Option<CallRecord>,
         found: Found,
         line: &TranscriptLine,
+        (call, lines): (&CallId, &[TranscriptLine]),
     ) -> bool {
         let had = found.had_its_first(line);
         let Some(applied) = found.apply(line) else {
+            self.recount(record, lines);
             return had;
         };
-        let line = applied.line.clone();
+        let (call, line) = (call.clone(), applied.line.clone());
         let again = line.spool.is_some();
         self.writes.push(Write::Revise { call, line });
         if let Some(mut record) = record {
@@ -112,5 +113,88 @@ impl CallBook {
                 utterances: 1,
             });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::live::desk::book::Again;
+    use crate::speech::Recognition;
+    use crate::store::{Pass, SpoolId};
+
+    fn record() -> CallRecord {
+        let json = serde_json::json!({
+            "call_id": "1.2", "status": "ended", "origin": "media", "started_at": "2026-01-01T00:00:00Z",
+            "legs": [], "lines": 2, "awaited": 1, "second_pass": { "waiting": 1 }
+        });
+        serde_json::from_value(json).unwrap()
+    }
+
+    fn found(pass: Pass, again: Again) -> Found {
+        Found {
+            id: SpoolId(7),
+            audio: 16_000,
+            pass,
+            again,
+            result: Ok(Recognition {
+                text: "hello".to_owned(),
+                peak_dbfs: -10.0,
+                ..Recognition::default()
+            }),
+        }
+    }
+
+    fn line(seq: u64, gap: Option<GapReason>, spool: Option<u64>) -> TranscriptLine {
+        TranscriptLine {
+            end_ms: 1_000,
+            gap,
+            spool,
+            ..TranscriptLine::new(seq, Leg::caller())
+        }
+    }
+
+    fn written(book: &mut CallBook) -> Option<CallRecord> {
+        book.take_writes()
+            .into_iter()
+            .find_map(|write| match write {
+                Write::Call(record) => Some(*record),
+                _ => None,
+            })
+    }
+
+    #[test]
+    fn what_a_crash_left_between_a_line_and_its_record_is_made_good() {
+        let mut book = CallBook::new("one".to_owned());
+        let call: CallId = "1.2".parse().unwrap();
+        // The line has its words and waits to be heard once more; the record knows nothing of it.
+        let lines = [line(0, None, Some(7)), line(1, None, Some(8))];
+        let first = found(Pass::First, Again::Wanted);
+        let again = book.revise_stored(Some(record()), first, &lines[0], (&call, &lines));
+        assert!(again);
+        let now = written(&mut book).unwrap();
+        assert_eq!((now.awaited, now.second_pass.waiting), (0, 2));
+    }
+
+    #[test]
+    fn each_hearing_is_counted_in_the_record() {
+        let mut book = CallBook::new("one".to_owned());
+        let call: CallId = "1.2".parse().unwrap();
+        let mut hear = |found: Found, line: &TranscriptLine| {
+            let lines = [line.clone()];
+            let again = book.revise_stored(Some(record()), found, line, (&call, &lines));
+            let now = written(&mut book).unwrap();
+            (again, now.awaited, now.second_pass)
+        };
+        let waiting = line(0, Some(GapReason::Spooled), Some(7));
+        let (again, awaited, second) = hear(found(Pass::First, Again::Wanted), &waiting);
+        assert_eq!((again, awaited, second.waiting), (true, 0, 2));
+        let (again, awaited, second) = hear(found(Pass::First, Again::NoRoom), &waiting);
+        assert_eq!((again, awaited), (false, 0));
+        assert_eq!((second.waiting, second.not_kept), (1, 1));
+        let told = line(0, None, Some(7));
+        let (again, awaited, second) = hear(found(Pass::Second, Again::No), &told);
+        assert_eq!((again, awaited), (false, 1));
+        assert_eq!((second.waiting, second.changed), (0, 1));
     }
 }

@@ -28,9 +28,20 @@ pub struct Found {
     /// What it was kept for.
     pub pass: Pass,
     /// Whether it is kept on, to be heard once more.
-    pub again: bool,
+    pub again: Again,
     /// The words, or why there are none.
     pub result: Result<Recognition, GapReason>,
+}
+
+/// Whether what has been heard is kept on, to be heard once more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Again {
+    /// Nobody wants that.
+    No,
+    /// It is.
+    Wanted,
+    /// It should have been.
+    NoRoom,
 }
 
 /// What became of a line.
@@ -46,7 +57,7 @@ pub(crate) struct Applied {
 enum Hearing {
     /// It has its words, or will have none; whether it is to be heard once more.
     First {
-        again: bool,
+        again: Again,
     },
     /// It was heard once more.
     Changed,
@@ -76,7 +87,7 @@ impl Found {
         let was = told_as(line);
         let (leg, audio) = (line.leg.clone(), self.audio);
         let revision = line.revision + 1;
-        let spool = self.again.then_some(self.id.0);
+        let spool = (self.again == Again::Wanted).then_some(self.id.0);
         let (outcome, heard) = conclude(bare(line), self.result);
         let (outcome, now, hearing) = match (self.pass, outcome) {
             (Pass::First, outcome) => (outcome, heard, Hearing::First { again: self.again }),
@@ -151,7 +162,8 @@ impl Applied {
             Hearing::First { again } => {
                 let was_awaited = self.recovered.was == Outcome::Gap(GapReason::Spooled);
                 *awaited = awaited.saturating_sub(was_awaited.into());
-                second_pass.waiting += u64::from(again);
+                second_pass.waiting += u64::from(again == Again::Wanted);
+                second_pass.not_kept += u64::from(again == Again::NoRoom);
                 return;
             }
             Hearing::Changed => second_pass.changed += 1,
@@ -188,7 +200,7 @@ impl Entry {
     }
 
     /// Whether its lines have their numbers and are written.
-    pub(in super::super) fn is_settled(&self) -> bool {
+    pub(crate) fn is_settled(&self) -> bool {
         self.held == Held::Nothing
     }
 
@@ -250,7 +262,7 @@ mod tests {
         }
     }
 
-    fn found(pass: Pass, again: bool, result: Result<&str, GapReason>) -> Found {
+    fn found(pass: Pass, again: Again, result: Result<&str, GapReason>) -> Found {
         let heard = |text: &str| Recognition {
             text: text.to_owned(),
             confidence: 0.9,
@@ -270,7 +282,7 @@ mod tests {
     #[test]
     fn what_waits_for_its_words_gets_them_and_may_be_heard_once_more() {
         let waiting = line("", Some(GapReason::Spooled));
-        let applied = found(Pass::First, true, Ok("hello"))
+        let applied = found(Pass::First, Again::Wanted, Ok("hello"))
             .apply(&waiting)
             .unwrap();
         assert_eq!(
@@ -279,10 +291,10 @@ mod tests {
         );
         assert_eq!((applied.line.spool, applied.line.revision), (Some(7), 1));
         // Heard twice, it changes nothing and waits on.
-        let again = found(Pass::First, true, Ok("hullo"));
+        let again = found(Pass::First, Again::Wanted, Ok("hullo"));
         assert!(again.had_its_first(&applied.line));
         assert!(again.apply(&applied.line).is_none());
-        let second = found(Pass::Second, false, Ok("hello there"));
+        let second = found(Pass::Second, Again::No, Ok("hello there"));
         let heard = second.apply(&applied.line).unwrap();
         assert_eq!(heard.line.text, "hello there");
         assert_eq!((heard.line.spool, heard.line.revision), (None, 2));
@@ -299,7 +311,7 @@ mod tests {
             Err(GapReason::RecognitionFailed),
             Err(GapReason::OverloadShed),
         ] {
-            let applied = found(Pass::Second, false, result).apply(&told).unwrap();
+            let applied = found(Pass::Second, Again::No, result).apply(&told).unwrap();
             let kept = TranscriptLine {
                 revision: 1,
                 spool: None,
@@ -319,7 +331,7 @@ mod tests {
                 Outcome::Gap(GapReason::RecognitionFailed),
             ),
         ] {
-            let second = found(Pass::Second, false, Ok("hello"));
+            let second = found(Pass::Second, Again::No, Ok("hello"));
             let applied = second.apply(&line("", gap)).unwrap();
             assert_eq!(applied.line.text, "hello");
             assert_eq!((applied.line.gap, applied.line.first), (None, None));
@@ -330,14 +342,14 @@ mod tests {
     #[test]
     fn nothing_is_heard_for_a_line_that_waits_for_something_else() {
         let waiting = line("", Some(GapReason::Spooled));
-        let second = found(Pass::Second, false, Ok("hello"));
+        let second = found(Pass::Second, Again::No, Ok("hello"));
         assert!(!second.had_its_first(&waiting) && second.apply(&waiting).is_none());
         let other = TranscriptLine {
             spool: Some(8),
             ..waiting
         };
         assert!(
-            found(Pass::First, false, Ok("hello"))
+            found(Pass::First, Again::No, Ok("hello"))
                 .apply(&other)
                 .is_none()
         );

@@ -1,0 +1,32 @@
+//! What a worker process runs.
+
+use std::ffi::OsString;
+
+/// What is run as a worker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Program {
+    /// The program and its arguments.
+    pub command: Vec<OsString>,
+    /// Whether it gets only the time that nobody else needs.
+    pub in_background: bool,
+}
+
+impl Program {
+    /// This very program, also when its file has been replaced meanwhile.
+    pub fn this() -> Self {
+        let command = ["/proc/self/exe", "recognise"].map(OsString::from);
+        Self {
+            command: command.into(),
+            in_background: false,
+        }
+    }
+
+    /// The same, with only the time that nobody else needs.
+    #[must_use]
+    pub fn in_background(self) -> Self {
+        Self {
+            in_background: true,
+            ..self
+        }
+    }
+}
