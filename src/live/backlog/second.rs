@@ -153,3 +153,146 @@ impl Second {
         self.work.workers.is_stopped()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicBool;
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+    use crate::call::Leg;
+    use crate::clock;
+    use crate::recognition::crew::Program;
+    use crate::recognition::occasional::Occasional;
+    use crate::recognition::pool::PoolStats;
+    use crate::speech::Choices;
+    use crate::store::{SpoolConfig, Spoolable};
+
+    struct Rig {
+        _folder: tempfile::TempDir,
+        spool: Spool,
+        open: Arc<Mutex<HashSet<CallId>>>,
+        news: Arc<AtomicBool>,
+        second: Second,
+    }
+
+    fn call(id: &str) -> CallId {
+        id.parse().unwrap()
+    }
+
+    impl Rig {
+        fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let config = SpoolConfig {
+                max_bytes: 1 << 20,
+                keep: Duration::from_secs(60),
+                key: None,
+            };
+            let spool = Spool::open(&folder.path().join("s.db"), config, clock::wall).unwrap();
+            let open_model = |name: &str| Err(format!("{name} is gone"));
+            let workers = Occasional::new(Program::this(), Box::new(open_model));
+            let (open, news) = (Arc::<Mutex<HashSet<CallId>>>::default(), Arc::default());
+            let of_desk = Arc::clone(&open);
+            let work = SecondWork {
+                pool: workers.pool(4).unwrap(),
+                workers,
+                live: Arc::<PoolStats>::default(),
+                may_begin: Box::new(move |call| !of_desk.lock().unwrap().contains(call)),
+                news: Arc::clone(&news),
+            };
+            Self {
+                _folder: folder,
+                spool,
+                open,
+                news,
+                second: Second::new(work),
+            }
+        }
+
+        fn keep(&self, call: &CallId, pass: Pass) -> Kept {
+            let id = self.spool.place();
+            let speech = Spoolable {
+                call: call.clone(),
+                leg: Leg::caller(),
+                audio: 16,
+                samples: vec![1; 16],
+                choices: Choices::default(),
+                second_pass: Some("large".to_owned()),
+            };
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_time()
+                .build()
+                .unwrap();
+            let kept = self.spool.keep(id, speech.clone(), pass);
+            runtime.block_on(kept).unwrap();
+            Kept { id, speech }
+        }
+
+        fn begin(&mut self) -> Option<CallId> {
+            self.second.look(&self.spool);
+            self.second.begin(&self.spool);
+            self.second.of.clone()
+        }
+    }
+
+    #[test]
+    fn calls_are_read_one_after_the_other_once_they_are_over() {
+        let mut rig = Rig::new();
+        let (one, two) = (call("2.1"), call("1.2"));
+        rig.keep(&one, Pass::Second);
+        rig.keep(&two, Pass::Second);
+        rig.open.lock().unwrap().insert(one.clone());
+        assert_eq!(rig.begin(), Some(two.clone()));
+        assert_eq!(rig.begin(), None);
+        assert!(!rig.second.is_news, "nothing is new until a call ends");
+        rig.open.lock().unwrap().clear();
+        rig.news.store(true, Ordering::Relaxed);
+        // The one that came first, whatever the calls are called.
+        assert_eq!(rig.begin(), Some(one.clone()));
+        assert!(rig.second.may_go_on());
+        rig.open.lock().unwrap().insert(one);
+        assert!(!rig.second.may_go_on(), "it has come back");
+    }
+
+    #[test]
+    fn what_comes_of_a_call_while_it_is_read_is_read_after_it() {
+        let mut rig = Rig::new();
+        let one = call("1.1");
+        let first = rig.keep(&one, Pass::First);
+        rig.keep(&one, Pass::Second);
+        assert_eq!(rig.begin(), Some(one.clone()));
+        rig.spool.hear_again(vec![first.id]).unwrap();
+        assert_eq!(rig.begin(), Some(one));
+        assert_eq!(rig.begin(), None);
+    }
+
+    #[test]
+    fn what_fails_is_tried_again_and_a_model_that_is_gone_waited_for() {
+        let mut rig = Rig::new();
+        let kept = rig.keep(&call("1.1"), Pass::Second);
+        for _ in 1..ATTEMPTS {
+            assert!(rig.second.is_worth_another(kept.id));
+        }
+        assert!(!rig.second.is_worth_another(kept.id));
+        assert!(rig.second.is_worth_another(kept.id), "counted anew");
+        for _ in 0..2 {
+            assert!(matches!(
+                rig.second.make_ready(&kept, true),
+                Ready::LongAfter
+            ));
+        }
+        assert!(rig.second.unusable.contains("large"));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_counted_over_all_calls() {
+        let mut rig = Rig::new();
+        for (id, unreadable, all) in [("1.1", 2, 2), ("1.2", 3, 5), ("1.1", 0, 3)] {
+            rig.second.of = Some(call(id));
+            assert_eq!(rig.second.unreadable(unreadable), all);
+        }
+        rig.second.of = None;
+        assert_eq!(rig.begin(), None);
+        assert!(rig.second.unreadable.is_empty(), "it is not there any more");
+    }
+}
