@@ -46,7 +46,7 @@ struct Crew {
     model: Arc<Model>,
     processes: Vec<Process>,
     pace: Mutex<Pace>,
-    least_patience: Duration,
+    in_background: bool,
 }
 
 impl Recogniser {
@@ -168,11 +168,7 @@ impl Crew {
             model,
             processes,
             pace,
-            least_patience: if program.in_background {
-                BACKGROUND_PATIENCE
-            } else {
-                Duration::ZERO
-            },
+            in_background: program.in_background,
         })
     }
 
@@ -188,9 +184,14 @@ impl Crew {
         choices: &Choices,
     ) -> Result<Recognition, TranscribeError> {
         let process = &self.processes[worker % self.processes.len()];
+        // Whoever has work in the background sees for itself when it is tried again.
+        let (retries, least_patience) = match self.in_background {
+            true => (0, BACKGROUND_PATIENCE),
+            false => (RETRIES, Duration::ZERO),
+        };
         let mut lost = 0;
         loop {
-            let patience = self.pace().patience().max(self.least_patience);
+            let patience = self.pace().patience().max(least_patience);
             match process.recognise(samples, choices, patience, START_PATIENCE, lost > 0) {
                 Ok((result, took)) => {
                     if result.is_ok() {
@@ -206,7 +207,7 @@ impl Crew {
                     lost += 1;
                     let samples = samples.len();
                     tracing::warn!(%why, lost, samples, "a recognition job was lost with its worker");
-                    if lost > RETRIES {
+                    if lost > retries {
                         let why = format!("{why}, {lost} times with the same job");
                         return Err(TranscribeError(why));
                     }

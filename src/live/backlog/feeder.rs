@@ -103,8 +103,7 @@ impl Feeder {
                 freed = now;
                 self.postponed.clear();
                 if let Some(second) = &mut self.second {
-                    second.rested.clear();
-                    second.unusable.clear();
+                    second.look_again();
                 }
             }
             if let Some(second) = &mut self.second {
@@ -217,6 +216,8 @@ impl Feeder {
         reading.next.extend(kept);
         let outlived = page.outlived.into_iter();
         let outlived: Vec<_> = outlived.filter(|old| is_new(&old.id)).collect();
+        let count = &self.spool.stats(self.pass).outlived;
+        count.fetch_add(outlived.len() as u64, Ordering::Relaxed);
         for Outlived { id, call, audio } in outlived {
             let out = Out {
                 call,

@@ -78,6 +78,9 @@ pub struct DeskEnds {
     pub handled: Sender<Handled>,
 }
 
+/// Says whether a call may be heard once more.
+pub type MayBegin = dyn Fn(&CallId) -> Option<bool> + Send;
+
 /// Who hears what is to be heard once more, and when.
 pub struct SecondWork {
     /// Those that hear it …
@@ -86,8 +89,9 @@ pub struct SecondWork {
     pub pool: Pool<Ticket>,
     /// How those are doing whose work comes first.
     pub live: Arc<PoolStats>,
-    /// Whether nothing more will be said in a call, and what is heard of it can be written. May block.
-    pub may_begin: Box<dyn Fn(&CallId) -> bool + Send>,
+    /// Whether nothing more will be said in a call, and what is heard of it can be written;
+    /// `None` where nobody can say now, of any call. May block.
+    pub may_begin: Box<MayBegin>,
     /// Set when a call ends.
     pub news: Arc<AtomicBool>,
 }

@@ -11,7 +11,7 @@ use crate::call::CallId;
 use crate::recognition::occasional::Prepared;
 use crate::store::{Kept, Pass, Spool, SpoolId, StoreError};
 
-/// How often the second pass tries what its model fails on, a minute and more apart.
+/// How often the second pass tries what its model fails on, mostly a minute apart.
 const ATTEMPTS: u32 = 3;
 
 /// How long the workers of the second pass stay without work.
@@ -30,15 +30,16 @@ pub(super) struct Second {
     work: SecondWork,
     /// The call that is read.
     pub(super) of: Option<CallId>,
-    /// Calls that have been read and may have more: after a while again.
-    pub(super) rested: HashSet<CallId>,
+    /// Calls that have been read in this round.
+    rested: HashSet<CallId>,
     /// Models that could not be loaded: after a while again.
-    pub(super) unusable: HashSet<String>,
+    unusable: HashSet<String>,
     /// Of calls of which something cannot be read, how much.
     unreadable: HashMap<CallId, u64>,
     /// How often the model failed on an utterance, until it is given up.
     pub(super) failures: HashMap<SpoolId, u32>,
-    /// Some call has ended since the spool was asked which there are.
+    /// Those that have been read may have more by now: they are read once more at the end of
+    /// the round, so that none that has nothing to give keeps others from their turn.
     pub(super) is_news: bool,
     /// So much had come from the first pass by then.
     kept_on: u64,
@@ -61,13 +62,33 @@ impl Second {
         }
     }
 
-    /// The next call that is over and has something to be heard.
+    /// The next call that is over and has something to be heard: in this round, or in the next.
     fn next_call(&mut self, spool: &Spool) -> Result<Option<CallId>, StoreError> {
-        self.is_news = false;
         let calls = spool.second_calls()?;
         self.unreadable.retain(|call, _| calls.contains(call));
-        let mut calls = calls.into_iter();
-        Ok(calls.find(|call| !self.rested.contains(call) && (self.work.may_begin)(call)))
+        if let Some(next) = self.next_of(&calls) {
+            return Ok(Some(next));
+        }
+        if !mem::take(&mut self.is_news) {
+            return Ok(None);
+        }
+        self.rested.clear();
+        Ok(self.next_of(&calls))
+    }
+
+    fn next_of(&self, calls: &[CallId]) -> Option<CallId> {
+        for call in calls.iter().filter(|call| !self.rested.contains(*call)) {
+            match (self.work.may_begin)(call) {
+                Some(true) => return Some(call.clone()),
+                Some(false) => {}
+                // Nobody can say, and will not be able to of the others.
+                None => return None,
+            }
+            if self.is_stopped() {
+                return None;
+            }
+        }
+        None
     }
 
     /// So many of the call's cannot be read; how many of all calls'.
@@ -85,15 +106,17 @@ impl Second {
     pub(super) fn look(&mut self, spool: &Spool) {
         let kept_on = spool.stats(Pass::Second).kept_on.load(Ordering::Relaxed);
         let is_more = mem::replace(&mut self.kept_on, kept_on) != kept_on;
-        if self.work.news.swap(false, Ordering::Relaxed) || is_more {
-            self.rested.clear();
-            self.is_news = true;
-        }
+        self.is_news |= self.work.news.swap(false, Ordering::Relaxed) || is_more;
+    }
+
+    /// A while has passed.
+    pub(super) fn look_again(&mut self) {
+        self.unusable.clear();
+        self.is_news = true;
     }
 
     pub(super) fn begin(&mut self, spool: &Spool) {
-        // Where more came while it was read, that may lie before where the reading was.
-        self.rested.extend(self.of.take().filter(|_| !self.is_news));
+        self.rested.extend(self.of.take());
         match self.next_call(spool) {
             Ok(of) => self.of = of,
             Err(error) => tracing::error!(%error, "the spool cannot be read"),
@@ -115,7 +138,7 @@ impl Second {
     /// Whether the call that is read is still over.
     pub(super) fn may_go_on(&self) -> bool {
         let of = self.of.as_ref();
-        of.is_none_or(|call| (self.work.may_begin)(call))
+        of.is_none_or(|call| (self.work.may_begin)(call) == Some(true))
     }
 
     /// Lets the workers have the model that it is to be heard by; another than they have, if
@@ -197,7 +220,7 @@ mod tests {
                 pool: workers.pool(4).unwrap(),
                 workers,
                 live: Arc::<PoolStats>::default(),
-                may_begin: Box::new(move |call| !of_desk.lock().unwrap().contains(call)),
+                may_begin: Box::new(move |call| Some(!of_desk.lock().unwrap().contains(call))),
                 news: Arc::clone(&news),
             };
             Self {
@@ -243,8 +266,9 @@ mod tests {
         rig.keep(&two, Pass::Second);
         rig.open.lock().unwrap().insert(one.clone());
         assert_eq!(rig.begin(), Some(two.clone()));
+        // Read again only because it is the first round; then nothing is new until a call ends.
+        assert_eq!(rig.begin(), Some(two));
         assert_eq!(rig.begin(), None);
-        assert!(!rig.second.is_news, "nothing is new until a call ends");
         rig.open.lock().unwrap().clear();
         rig.news.store(true, Ordering::Relaxed);
         // The one that came first, whatever the calls are called.
@@ -261,9 +285,26 @@ mod tests {
         let first = rig.keep(&one, Pass::First);
         rig.keep(&one, Pass::Second);
         assert_eq!(rig.begin(), Some(one.clone()));
+        rig.second.is_news = false;
         rig.spool.hear_again(vec![first.id]).unwrap();
         assert_eq!(rig.begin(), Some(one));
         assert_eq!(rig.begin(), None);
+    }
+
+    #[test]
+    fn a_call_that_has_nothing_to_give_keeps_none_from_its_turn() {
+        let mut rig = Rig::new();
+        let calls = ["1.1", "1.2", "1.3"].map(call);
+        for call in &calls {
+            rig.keep(call, Pass::Second);
+        }
+        let mut read = HashSet::new();
+        for _ in &calls {
+            // Calls end all the time.
+            rig.news.store(true, Ordering::Relaxed);
+            read.extend(rig.begin());
+        }
+        assert_eq!(read, HashSet::from(calls));
     }
 
     #[test]

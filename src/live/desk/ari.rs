@@ -422,7 +422,7 @@ impl Desk {
     /// A call is over: one that is open here, or one that an earlier process left.
     pub(super) fn call_over(&self, id: &CallId, reason: EndReason, status: CallStatus) {
         match lock(&self.resumable).remove(id) {
-            Some(left) => self.book(|book| book.settle(left, clock::wall(), reason.text)),
+            Some(left) => self.settle(left, reason.text),
             None => self.end(id, reason, status),
         }
     }

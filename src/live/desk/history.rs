@@ -21,14 +21,11 @@ impl Desk {
     pub(super) async fn history(&self, call: &CallId) -> Result<Option<History>, StoreError> {
         let mut record = self.store.call(call).await?;
         let known = record.as_ref().map_or(0, |record| record.lines);
-        // A line is stored before the record that counts it, and outlives it.
-        let beyond = self.store.lines(call, known).await?;
-        let lines = beyond.last().map_or(known, |line| line.seq + 1);
+        // A line is stored, and revised, before the record that counts it, and outlives it.
+        let all = self.store.lines(call, 0).await?;
+        let lines = all.last().map_or(known, |line| known.max(line.seq + 1));
         if let Some(record) = &mut record {
-            for line in &beyond {
-                record.awaited += u64::from(line.awaits_words());
-                record.second_pass.waiting += u64::from(line.awaits_second_pass());
-            }
+            record.count_awaited(&all);
         }
         let digits = self.store.dtmf(call).await?;
         let nothing = record.is_none() && lines == 0 && digits.is_empty();
@@ -85,6 +82,13 @@ impl Desk {
             tracing::info!(%call, lines, "the call was here before; its transcript goes on");
         }
         self.book(|book| book.learn(call, history));
+        self.hear_again();
+    }
+
+    /// A call that an earlier process left open is no more.
+    pub(super) fn settle(&self, left: History, text: String) {
+        self.book(|book| book.settle(left, clock::wall(), text));
+        self.hear_again();
     }
 
     /// Reads what an earlier process of this node left open in the store.
@@ -106,13 +110,7 @@ impl Desk {
             );
             let history = self.history(&call).await?.unwrap_or_default();
             if !on_asterisk || self.ari.is_none() {
-                self.book(|book| {
-                    book.settle(
-                        history,
-                        clock::wall(),
-                        "the server was restarted".to_owned(),
-                    )
-                });
+                self.settle(history, "the server was restarted".to_owned());
                 continue;
             }
             resumable.push((
@@ -123,6 +121,7 @@ impl Desk {
             lock(&self.resumable).insert(call, history);
         }
         self.is_recalled.store(true, Ordering::Relaxed);
+        self.hear_again();
         Ok(resumable)
     }
 

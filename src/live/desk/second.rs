@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 
@@ -14,6 +15,9 @@ use crate::recognition::pool::PoolStats;
 use crate::service::{PartHealth, PartState};
 use crate::speech::TranscribeError;
 use crate::store::Pass;
+
+/// How long the store may take for what was written of a call before that is heard once more.
+const WRITTEN_WITHIN: Duration = Duration::from_secs(2);
 
 /// Who hears calls once more.
 pub(super) struct SecondDesk {
@@ -44,7 +48,7 @@ impl Desk {
                 live,
                 may_begin: Box::new(move |call| {
                     let desk = Weak::upgrade(&desk);
-                    desk.is_some_and(|desk| runtime.block_on(desk.may_be_heard_again(call)))
+                    desk.and_then(|desk| runtime.block_on(desk.may_be_heard_again(call)))
                 }),
                 news: Arc::clone(&news),
             };
@@ -66,25 +70,27 @@ impl Desk {
 
     /// Whether nothing more will be said in a call, as far as is known, and whether what is heard
     /// of it could be written: else it would be heard for nothing.
-    async fn may_be_heard_again(&self, call: &CallId) -> bool {
-        if !self.is_recalled.load(Ordering::Relaxed)
-            || self.is_far_behind()
-            || lock(&self.resumable).contains_key(call)
-        {
-            return false;
+    async fn may_be_heard_again(&self, call: &CallId) -> Option<bool> {
+        if !self.is_recalled.load(Ordering::Relaxed) || self.is_far_behind() {
+            return None;
+        }
+        if lock(&self.resumable).contains_key(call) {
+            return Some(false);
         }
         let here = self.book(|book| {
             let is_settled = book.find(call)?.is_settled();
             Some(is_settled && !book.is_open(call))
         });
-        if let Some(may) = here {
-            return may;
+        if here.is_some() {
+            return here;
         }
-        let record = self.store.call(call).await;
-        record.is_ok_and(|record| record.is_none_or(|record| !record.status.is_open()))
+        // It may have been settled a moment ago.
+        self.writer.flush(WRITTEN_WITHIN).await.ok()?;
+        let record = self.store.call(call).await.ok()?;
+        Some(record.is_none_or(|record| !record.status.is_open()))
     }
 
-    /// A call is over that is to be heard once more.
+    /// There may be a call that is over and to be heard once more.
     pub(super) fn hear_again(&self) {
         if let Some(second) = self.second.get() {
             second.news.store(true, Ordering::Relaxed);

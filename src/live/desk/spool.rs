@@ -141,14 +141,14 @@ impl Desk {
         if lock(&self.untold).contains(&found.id) {
             return wait("is still to be told of it");
         }
+        // Not beside the other pass, which may be at the same call.
+        let _alone = self.revising.lock().await;
         match self.book(|book| book.revise(call, found, None)) {
             Revised::Done { again } => return Ok(again),
             Revised::NotYet => return wait("may be one that the store knows"),
             Revised::NoSuchLine | Revised::NoSuchCall => {}
         }
-        // What was written of the call a moment ago is what must be built on, also by the other
-        // pass.
-        let _alone = self.revising.lock().await;
+        // What was written of the call a moment ago is what must be built on.
         let flushed = self.writer.flush(WRITTEN_WITHIN).await;
         flushed.map_err(|error| StoreError::Unavailable(error.to_string()))?;
         let lines = self.store.lines(call, 0).await?;
@@ -178,10 +178,8 @@ impl Desk {
     fn to_be_kept_on(&self, found: &Found) -> Found {
         let spool = self.spool.as_ref();
         let has_room = spool.is_some_and(Spool::has_room_for_second_pass);
-        // What has outlived itself as nobody heard it does so now, too.
-        let is_alive = found.result != Err(GapReason::OverloadShed);
         let again = match found.again {
-            Again::Wanted if !has_room || !is_alive => Again::NoRoom,
+            Again::Wanted if !has_room => Again::NoRoom,
             again => again,
         };
         Found {

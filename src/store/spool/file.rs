@@ -272,9 +272,9 @@ impl File {
     ) -> rusqlite::Result<Page> {
         let oldest = self.now_ms().saturating_sub(bounded_ms(self.config.keep));
         // Spelled out, so that each goes by the index that is made for it.
-        let (pass, of) = match second_of {
-            None => (Pass::First, "pass = 1 AND ?1 IS NULL"),
-            Some(_) => (Pass::Second, "pass = 2 AND call_id = ?1"),
+        let of = match second_of {
+            None => "pass = 1 AND ?1 IS NULL",
+            Some(_) => "pass = 2 AND call_id = ?1",
         };
         let mut query = self.conn.prepare(&format!(
             "SELECT id, call_id, audio, kept_ms, body FROM utterance
@@ -302,9 +302,6 @@ impl File {
             }
         }
         page.is_last = seen < limit;
-        let outlived = page.outlived.len() as u64;
-        let stats = self.figures.of(pass);
-        stats.outlived.fetch_add(outlived, Ordering::Relaxed);
         Ok(page)
     }
 

@@ -35,7 +35,7 @@ const QUEUE: usize = 256;
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// … where the line has its words already …
-const SECOND_PATIENCE: Duration = Duration::from_millis(250);
+const SECOND_PATIENCE: Duration = Duration::from_secs(1);
 
 /// … and while it has not caught up since.
 const NO_PATIENCE: Duration = Duration::from_millis(5);
@@ -255,7 +255,7 @@ impl Spool {
     }
 
     /// Keeps an utterance. It is on the disk when this returns. A disk that hangs costs
-    /// whoever asks two seconds once (a quarter of one, if it has been heard already), and then
+    /// whoever asks two seconds once (one, if it has been heard already), and then
     /// next to nothing until it has caught up.
     ///
     /// # Errors
