@@ -33,11 +33,8 @@ struct Rig {
 impl Rig {
     fn start(folder: TempDir, settings: &[(&str, &str)]) -> Self {
         fs::write(folder.path().join("mumble"), "").unwrap();
-        fs::copy(
-            fixture::path("model/asterscribe-demo-q5_0.bin"),
-            model_file(&folder),
-        )
-        .unwrap();
+        let model = fixture::path("model/asterscribe-demo-q5_0.bin");
+        symlink(model, model_file(&folder)).unwrap();
         let path = folder.path().display();
         let program = format!("{} {path}", faulty_worker().display());
         let (spool, dir) = (format!("{path}/spool.db"), path.to_string());
