@@ -203,6 +203,12 @@ impl<'a> Reader<'a> {
         });
         let key = self.optional("SPOOL_KEY", parse::spool_key);
         let path = path.unwrap_or_else(|| beside(sqlite));
+        if path == sqlite {
+            self.refuse(
+                "SPOOL_PATH",
+                "is SQLITE_PATH's file; the spool needs its own",
+            );
+        }
         (path != Path::new("off")).then_some(SpoolSettings {
             path,
             max_bytes,

@@ -315,7 +315,7 @@ pub const SETTINGS: &[Setting] = &[
         SPEECH,
         "SECOND_PASS_MODEL",
         NONE,
-        "as WHISPER_MODEL_SIZE",
+        "a name, as WHISPER_MODEL_SIZE has it: tiny.en, large-v3-turbo-q5_0 …",
         "The model by which a call is heard once more when it is over, where the call says nothing else; none: it is not. Needs `SPOOL_PATH`, of which such \
          speech may take half. It is loaded when there is something for it and nobody waits for live text, works at the lowest priority, and is gone half a minute after.",
     ),
@@ -417,7 +417,7 @@ pub const SETTINGS: &[Setting] = &[
         "SPOOL_MAX_BYTES",
         preset("1073741824"),
         "a whole number from 65536 to 1099511627776",
-        "Bytes of all speech that waits, half of it at most for a second pass; beyond it what nobody has time for becomes a gap. A second of speech takes about 9 kB: 1 GiB holds 33 hours of it.",
+        "Bytes of all speech that waits, half of it at most for a second pass; beyond it what nobody has time for becomes a gap. A second of speech takes 9 to 20 kB, by codec and loudness: 1 GiB holds 15 to 33 hours of it.",
     ),
     secret(
         STORE,

@@ -105,8 +105,7 @@ impl Occasional {
         let model = (self.open)(name)?;
         // Not before: where there is no such model, the one that is there is of use.
         *here = None;
-        let described = model.describe();
-        tracing::info!(model = described, "loading a model for a second pass");
+        tracing::info!(model = model.name, "loading a model for a second pass");
         let recogniser = Recogniser::start(self.program.clone(), model, 1);
         *here = Some(Here {
             name: name.to_owned(),
@@ -146,7 +145,7 @@ impl Occasional {
         match self.here.try_lock() {
             Ok(here) => here
                 .as_ref()
-                .map(|here| format!("{} is loaded", here.recogniser.model().describe())),
+                .map(|here| format!("{} is loaded", here.recogniser.model().name)),
             Err(_) => Some("a model is being loaded".to_owned()),
         }
     }

@@ -1,5 +1,6 @@
 //! What is read, what wins, and how each wrong value is told.
 
+mod compose;
 mod files;
 mod vad;
 mod values;

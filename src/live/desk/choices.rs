@@ -1,8 +1,8 @@
 //! How a call is recognised, as far as somebody says so: whoever asked for it through the
 //! API, or its channel's variables. The former outweigh the latter, and both the settings.
 
-use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use asterscribe_ari::control::Told;
 
@@ -139,11 +139,14 @@ impl Desk {
             }
             SecondPass::By(name) => {
                 let model = ModelChoice::named(&self.config.models_dir, name);
-                let is_there = model
-                    .as_ref()
-                    .and_then(ModelChoice::path)
-                    .is_some_and(Path::is_file);
-                (!is_there).then(|| format!("the server has no model {name}"))
+                let Some(path) = model.as_ref().and_then(ModelChoice::path) else {
+                    return Some(format!(
+                        "{name} is no name that WHISPER_MODEL_SIZE may have"
+                    ));
+                };
+                let file = path.file_name().unwrap_or_default().display();
+                (!path.is_file())
+                    .then(|| format!("{file} is not in the server's WHISPER_MODELS_DIR"))
             }
         }
     }
@@ -167,7 +170,22 @@ impl Desk {
         let model = self.recogniser.model();
         let mut notes = self.fit(chosen);
         notes.extend(in_vain(&model, chosen));
+        self.warn_of_plain_speech(chosen);
         (Some(self.config.defaults.manner(chosen)), notes)
+    }
+
+    /// Of a call that asks for itself for what the settings do not, and then is on the disk.
+    fn warn_of_plain_speech(&self, chosen: &CallChoices) {
+        let asks = matches!(chosen.second_pass, Some(SecondPass::On | SecondPass::By(_)));
+        let is_plain = self
+            .spool
+            .as_ref()
+            .is_some_and(|spool| !spool.is_encrypted());
+        if asks && is_plain && !self.is_warned.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                "a call is to be heard once more and SPOOL_KEY is not set: all that is said in it is on the disk, unencrypted, until then"
+            );
+        }
     }
 
     /// A call's channel has told its variables. Whatever they hold, the call goes on.
@@ -191,6 +209,7 @@ impl Desk {
         if merged != asked
             && let Some((port, media)) = self.running(call)
         {
+            self.warn_of_plain_speech(&merged);
             let manner = self.config.defaults.manner(&merged);
             if port.choose(media, manner) {
                 self.book(|book| book.choose(call, merged));

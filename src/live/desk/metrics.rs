@@ -94,7 +94,7 @@ impl Desk {
         vec![
             gauge(
                 "recognition_step",
-                "What is given up: 0 nothing, 1 partial results, 2 utterances are recognised together, 3 new calls",
+                "What is given up: 0 nothing, 1 partial results, 2 utterances are recognised together, 3 no new calls are taken",
                 step.unwrap_or_default() as f64,
             ),
             gauge(
@@ -149,13 +149,13 @@ impl Desk {
             ),
             gauges(
                 "spool_bytes",
-                "Their bytes",
+                "Bytes of the utterances on the disk",
                 "pass",
                 &by_pass(|stats| &stats.bytes),
             ),
             gauges(
                 "spool_unreadable",
-                "Those that could not be read",
+                "Utterances on the disk that could not be read",
                 "pass",
                 &by_pass(|stats| &stats.unreadable),
             ),
@@ -167,7 +167,7 @@ impl Desk {
             ),
             counters(
                 "spool_refused",
-                "Utterances that could not be",
+                "Utterances that could not be put on the disk",
                 "pass",
                 &by_pass(|stats| &stats.refused),
             ),

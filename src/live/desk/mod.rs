@@ -92,6 +92,8 @@ pub struct Desk {
     spool: Option<Spool>,
     /// Places in the spool whose lines are still to be told.
     untold: Mutex<HashSet<SpoolId>>,
+    /// Whether it has been said that speech is on the disk unencrypted.
+    is_warned: AtomicBool,
     /// Held by whoever changes what the store has of a call that is no longer here.
     revising: tokio::sync::Mutex<()>,
     /// Who hears calls once more, once that has begun.
@@ -173,6 +175,7 @@ impl Desk {
             recogniser,
             spool,
             untold: Mutex::default(),
+            is_warned: AtomicBool::new(false),
             revising: tokio::sync::Mutex::default(),
             second: OnceLock::new(),
             switch: Arc::default(),

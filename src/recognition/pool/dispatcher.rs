@@ -218,7 +218,11 @@ impl<T> Dispatcher<T> {
         self.stats
             .step
             .store(place.unwrap_or_default(), Ordering::Relaxed);
-        tracing::warn!(?step, ?before, ?oldest, "recognition under load");
+        if step > before {
+            tracing::warn!(?step, ?before, ?oldest, "recognition under load");
+        } else {
+            tracing::info!(?step, ?before, ?oldest, "recognition catches up");
+        }
         if step > Step::Normal {
             for ((ticket, reply), task) in self.queue.take_partials() {
                 refuse(ticket, &reply, task, Unrecognised::Replaced);

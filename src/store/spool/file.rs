@@ -213,7 +213,8 @@ impl File {
             ];
             let full = limits.iter().find(|(had, limit)| had + size > *limit);
             if let Some(&(bytes, limit)) = full {
-                kept.push(Err(SpoolError::Full { bytes, limit }));
+                let more = size;
+                kept.push(Err(SpoolError::Full { more, bytes, limit }));
                 continue;
             }
             tx.execute(

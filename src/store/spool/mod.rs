@@ -132,9 +132,11 @@ impl SpoolConfig {
 #[non_exhaustive]
 pub enum SpoolError {
     /// As much is kept as may be.
-    #[error("the spool is full: {bytes} bytes of at most {limit}")]
+    #[error("the spool has no room: {more} bytes more than {bytes} would exceed {limit}")]
     Full {
-        /// Bytes that are kept.
+        /// Its bytes.
+        more: u64,
+        /// Bytes that are kept, of all or, where that is what is full, for its pass.
         bytes: u64,
         /// Bytes that may be.
         limit: u64,
@@ -203,6 +205,7 @@ pub struct Spool {
     figures: Arc<Figures>,
     /// Bytes that the second pass may have.
     second_bytes: u64,
+    is_encrypted: bool,
     /// The next place.
     next: Arc<AtomicU64>,
 }
@@ -223,8 +226,14 @@ impl Spool {
             |why: String| StoreError::Broken(format!("spool file {}: {why}", path.display()));
         let figures = Arc::new(Figures::default());
         let second_bytes = config.bytes_for(Pass::Second);
+        let is_encrypted = config.key.is_some();
         let file = File::open(path, config, Arc::new(clock), Arc::clone(&figures));
-        let file = file.map_err(failed)?;
+        let file = file.map_err(|why| {
+            failed(match why.contains("is locked") {
+                true => format!("{why}: another process has it, or it is SQLITE_PATH's file; each server needs its own"),
+                false => why,
+            })
+        })?;
         let next = Arc::new(AtomicU64::new(file.next_place()));
         let (jobs, queue) = mpsc::channel(QUEUE);
         std::thread::Builder::new()
@@ -235,6 +244,7 @@ impl Spool {
             jobs,
             figures,
             second_bytes,
+            is_encrypted,
             next,
         })
     }
@@ -247,6 +257,11 @@ impl Spool {
     /// Whether there is room for more that is to be heard once more.
     pub fn has_room_for_second_pass(&self) -> bool {
         self.stats(Pass::Second).bytes.load(Ordering::Relaxed) < self.second_bytes
+    }
+
+    /// Whether whoever has the disk cannot hear what is kept.
+    pub fn is_encrypted(&self) -> bool {
+        self.is_encrypted
     }
 
     /// A place for something that is to be kept, whether it then is or not.
