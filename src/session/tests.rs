@@ -145,6 +145,16 @@ fn speak(rig: &mut Rig, seq: &mut u16, time: &mut u32) {
     }
 }
 
+/// So many utterances, with a pause after each.
+fn say_sentences(rig: &mut Rig, count: usize) {
+    let (mut seq, mut time) = (1, 1000);
+    for _ in 0..count {
+        speak(rig, &mut seq, &mut time);
+        rig.pass(Duration::from_secs(2));
+        time += 16_000;
+    }
+}
+
 #[test]
 fn an_utterance_ends_though_the_sender_stops_sending() {
     let mut rig = Rig::new(SessionConfig::default());
@@ -474,12 +484,7 @@ fn speech_beyond_the_bound_makes_one_line_however_long_the_engine_is_stuck() {
         max_jobs: 1,
         ..SessionConfig::default()
     });
-    let (mut seq, mut time) = (1, 1000);
-    for _ in 0..6 {
-        speak(&mut rig, &mut seq, &mut time);
-        rig.pass(Duration::from_secs(2));
-        time += 16_000;
-    }
+    say_sentences(&mut rig, 6);
     rig.answer(0, "first");
     assert_eq!(rig.lines.len(), 2, "{:?}", rig.lines);
     let shed = &rig.lines[1];

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::api_rig::{
-    BINARY, Conversation, assert_problem, assert_word_for_word, await_answer, await_complete,
+    BINARY, Conversation, SOON, assert_problem, assert_word_for_word, await_answer, await_complete,
     await_lines, get, hang_up, lines,
 };
 use crate::recognition_faults::faulty_worker;
@@ -151,17 +151,9 @@ fn a_call_that_is_over_has_the_words_of_the_second_model() {
 
 #[test]
 fn what_waits_to_be_heard_once_more_survives_kill_9() {
-    let folder = folder();
-    let database = folder.path().join("calls.db").display().to_string();
-    let settings = [
-        ("SECOND_PASS_MODEL", "tiny.en"),
-        ("SQLITE_PATH", database.as_str()),
-        (
-            "SPOOL_KEY",
-            "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
-        ),
-    ];
-    let mut rig = Rig::start(folder, &settings);
+    let key = "0123456789abcdef".repeat(4);
+    let settings = [("SECOND_PASS_MODEL", "tiny.en"), ("SPOOL_KEY", &key)];
+    let mut rig = Rig::start(folder(), &settings);
     rig.is_slow(true);
     let conversation = Conversation::register(&rig.server, "c");
     conversation.play();
@@ -171,6 +163,12 @@ fn what_waits_to_be_heard_once_more_survives_kill_9() {
     assert!(status["second_pass"]["waiting"].as_u64().unwrap() > 5);
     let told = get(&rig.server, "/api/call/c/transcript");
     assert_eq!(told["complete"], false, "{told}");
+    // A server that dies loses what its store does not have.
+    let is_stored = || {
+        let figures = rig.server.get("/metrics").unwrap().text;
+        figures.contains("\nasterscribe_store_writes_waiting 0.0\n")
+    };
+    assert!(host::wait_until(host::now() + SOON, is_stored));
     rig.server.kill9().unwrap();
     rig.is_slow(false);
     rig.server.restart().unwrap();
@@ -259,13 +257,7 @@ fn what_finds_no_room_keeps_the_words_it_has_and_says_so() {
 
 #[test]
 fn a_model_that_is_gone_is_waited_for() {
-    let folder = folder();
-    let database = folder.path().join("calls.db").display().to_string();
-    let settings = [
-        ("SECOND_PASS_MODEL", "tiny.en"),
-        ("SQLITE_PATH", database.as_str()),
-    ];
-    let mut rig = Rig::start(folder, &settings);
+    let mut rig = Rig::tiny();
     let (file, away) = (model_file(&rig.folder), rig.folder.path().join("away"));
     fs::rename(&file, &away).unwrap();
     let conversation = Conversation::register(&rig.server, "c");

@@ -171,15 +171,14 @@ impl Feeder {
 
     fn read(&mut self) -> Option<Kept> {
         let waiting = self.spool.stats(self.pass).waiting.load(Ordering::Relaxed);
-        let of = self.second.as_ref().map(|second| second.of.clone());
-        if waiting == 0 || of == Some(None) {
+        let of = self.second.as_ref().and_then(|second| second.of.clone());
+        if waiting == 0 || (self.pass == Pass::Second && of.is_none()) {
             self.reading.is_at_end = true;
         }
         let may_read = |feeder: &Self| {
             let reading = &feeder.reading;
             reading.next.is_empty() && !reading.is_at_end && feeder.again.len() < AT_ONCE
         };
-        let of = of.flatten();
         while may_read(self) {
             if !self.second.as_ref().is_none_or(Second::may_go_on) {
                 // It has come back: it goes on when it is over again.
@@ -286,18 +285,8 @@ impl Feeder {
         };
         let result = match answer.result {
             Ok(recognition) => Ok(recognition),
-            // Its workers were sent home over it, for the server ends.
-            Err(Unrecognised::Failed(_))
-                if self.second.as_ref().is_some_and(Second::is_stopped) =>
-            {
-                self.out.remove(&id);
-                return;
-            }
             Err(Unrecognised::Failed(error))
-                if self
-                    .second
-                    .as_mut()
-                    .is_some_and(|second| second.is_worth_another(id)) =>
+                if (self.second.as_mut()).is_some_and(|second| second.is_worth_another(id)) =>
             {
                 tracing::warn!(%error, "an utterance could not be heard once more; it is tried again");
                 self.out.remove(&id);

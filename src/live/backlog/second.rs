@@ -119,7 +119,11 @@ impl Second {
         self.rested.extend(self.of.take());
         match self.next_call(spool) {
             Ok(of) => self.of = of,
-            Err(error) => tracing::error!(%error, "the spool cannot be read"),
+            Err(error) => {
+                // Not at once: the disk is looked at again after a while.
+                self.is_news = false;
+                tracing::error!(%error, "the spool cannot be read");
+            }
         }
     }
 
@@ -160,8 +164,12 @@ impl Second {
     }
 
     /// What failed may do so because the machine is short of something, as a large model is
-    /// quick to be: it need not be tried at once, for it has words already.
+    /// quick to be, or because the server ends and sends its workers home: it need not be tried
+    /// at once, for it has words already.
     pub(super) fn is_worth_another(&mut self, id: SpoolId) -> bool {
+        if self.is_stopped() {
+            return true;
+        }
         let failures = self.failures.entry(id).or_default();
         *failures += 1;
         let is_worth = *failures < ATTEMPTS;
@@ -172,7 +180,7 @@ impl Second {
     }
 
     /// Whether the workers were sent home for good.
-    pub(super) fn is_stopped(&self) -> bool {
+    fn is_stopped(&self) -> bool {
         self.work.workers.is_stopped()
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 
 use super::health::part;
+use super::spool::troubles;
 use super::{Desk, lock};
 use crate::call::CallId;
 use crate::live::backlog::{AT_ONCE, Backlog, DeskEnds, SecondWork};
@@ -115,26 +116,13 @@ impl Desk {
         let bytes = stats.bytes.load(Ordering::Relaxed);
         let mut said = vec![format!("{waiting} utterances wait in {bytes} bytes")];
         said.extend(workers);
-        let troubles = [
-            (&stats.refused, "could not be kept"),
-            (
-                &stats.unreadable,
-                "cannot be read: SPOOL_KEY is another, or they are damaged",
-            ),
-            (&stats.outlived, "were given up for their age"),
-        ];
-        let mut state = if second.workers.is_in_trouble() {
+        let troubles = troubles(stats);
+        let state = if second.workers.is_in_trouble() || !troubles.is_empty() {
             PartState::Degraded
         } else {
             PartState::Ok
         };
-        for (count, what) in troubles {
-            let count = count.load(Ordering::Relaxed);
-            if count > 0 {
-                said.push(format!("{count} {what}"));
-                state = PartState::Degraded;
-            }
-        }
+        said.extend(troubles);
         part(state, said.join("; "))
     }
 }

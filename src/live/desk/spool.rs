@@ -1,7 +1,7 @@
 //! Speech that nobody had time for: put on the disk before its line is told, and the line
 //! told again once it has words.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crossbeam_channel::{Sender, TrySendError};
@@ -15,7 +15,7 @@ use crate::live::backlog::{Handled, Heard};
 use crate::service::{PartHealth, PartState};
 use crate::session::Deferred;
 use crate::store::{
-    Pass, Spool, SpoolError, SpoolId, Spoolable, StoreError, Unflushed, WriterSettings,
+    Pass, Spool, SpoolError, SpoolId, SpoolStats, Spoolable, StoreError, Unflushed, WriterSettings,
 };
 
 /// How long the store may take for what was heard, before it is done again.
@@ -168,9 +168,7 @@ impl Desk {
             Revised::Done { again } => Ok(again),
             Revised::NotYet | Revised::NoSuchLine => wait("may be one that the store knows"),
             Revised::NoSuchCall if is_open => wait("may still go on"),
-            Revised::NoSuchCall => {
-                Ok(book.revise_stored(record, found.clone(), line, (call, &lines)))
-            }
+            Revised::NoSuchCall => Ok(book.revise_stored(record, found, line, (call, &lines))),
         })
     }
 
@@ -198,33 +196,37 @@ impl Desk {
             return part(PartState::Off, "SPOOL_PATH is off".to_owned());
         };
         let stats = spool.stats(Pass::First);
-        let figure = |of: &std::sync::atomic::AtomicU64| of.load(Ordering::Relaxed);
-        let (waiting, refused) = (figure(&stats.waiting), figure(&stats.refused));
-        let mut said = vec![format!(
+        let figure = |of: &AtomicU64| of.load(Ordering::Relaxed);
+        let waiting = figure(&stats.waiting);
+        let said = format!(
             "{waiting} utterances wait in {} bytes, {} were kept",
             figure(&stats.bytes),
             figure(&stats.kept)
-        )];
-        let troubles = [
-            (refused, "could not be kept"),
-            (
-                figure(&stats.unreadable),
-                "cannot be read: SPOOL_KEY is another, or they are damaged",
-            ),
-            (figure(&stats.outlived), "were given up for their age"),
-        ];
-        let troubles = troubles.into_iter().filter(|(count, _)| *count > 0);
-        let troubles: Vec<_> = troubles
-            .map(|(count, what)| format!("{count} {what}"))
-            .collect();
+        );
+        let troubles = troubles(stats);
         let state = if waiting > 0 || !troubles.is_empty() {
             PartState::Degraded
         } else {
             PartState::Ok
         };
-        said.extend(troubles);
-        part(state, said.join("; "))
+        part(state, [vec![said], troubles].concat().join("; "))
     }
+}
+
+/// What went wrong with what was kept, or to be, for `/health`.
+pub(super) fn troubles(stats: &SpoolStats) -> Vec<String> {
+    let troubles = [
+        (&stats.refused, "could not be kept"),
+        (
+            &stats.unreadable,
+            "cannot be read: SPOOL_KEY is another, or they are damaged",
+        ),
+        (&stats.outlived, "were given up for their age"),
+    ];
+    let counted = troubles.map(|(count, what)| (count.load(Ordering::Relaxed), what));
+    let some = counted.into_iter().filter(|(count, _)| *count > 0);
+    some.map(|(count, what)| format!("{count} {what}"))
+        .collect()
 }
 
 /// The store did not take in time what was heard.

@@ -5,12 +5,7 @@ use super::*;
 #[test]
 fn what_nobody_had_time_for_comes_in_its_turn_with_its_samples() {
     let mut rig = Rig::new(SessionConfig::default());
-    let (mut seq, mut time) = (1, 1000);
-    for _ in 0..2 {
-        speak(&mut rig, &mut seq, &mut time);
-        rig.pass(Duration::from_secs(2));
-        time += 16_000;
-    }
+    say_sentences(&mut rig, 2);
     let (job, length) = rig.jobs[1];
     let samples: Vec<i16> = (0..length).map(|n| n as i16).collect();
     rig.input(Input::Recognised {
@@ -41,12 +36,7 @@ fn what_is_to_be_heard_once_more_comes_with_its_words_and_its_samples() {
         second_pass: Some("large".into()),
         ..SessionConfig::default()
     });
-    let (mut seq, mut time) = (1, 1000);
-    for _ in 0..2 {
-        speak(&mut rig, &mut seq, &mut time);
-        rig.pass(Duration::from_secs(2));
-        time += 16_000;
-    }
+    say_sentences(&mut rig, 2);
     rig.answer(0, "first");
     rig.input(Input::Recognised {
         job: rig.jobs[1].0,

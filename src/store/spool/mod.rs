@@ -228,12 +228,7 @@ impl Spool {
         let second_bytes = config.bytes_for(Pass::Second);
         let is_encrypted = config.key.is_some();
         let file = File::open(path, config, Arc::new(clock), Arc::clone(&figures));
-        let file = file.map_err(|why| {
-            failed(match why.contains("is locked") {
-                true => format!("{why}: another process has it, or it is SQLITE_PATH's file; each server needs its own"),
-                false => why,
-            })
-        })?;
+        let file = file.map_err(failed)?;
         let next = Arc::new(AtomicU64::new(file.next_place()));
         let (jobs, queue) = mpsc::channel(QUEUE);
         std::thread::Builder::new()

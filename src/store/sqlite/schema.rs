@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
 /// What a file of ours is.
 pub(in crate::store) struct Schema {
@@ -164,5 +164,11 @@ fn migrate(conn: &mut Connection, schema: &Schema) -> Result<(), String> {
 }
 
 fn text(error: rusqlite::Error) -> String {
-    error.to_string()
+    let is_locked = error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy);
+    let hint = if is_locked {
+        ": another process has it, or another part of this one"
+    } else {
+        ""
+    };
+    format!("{error}{hint}")
 }

@@ -43,7 +43,7 @@ impl CallBook {
         let Some(line) = line else {
             return Revised::NoSuchLine;
         };
-        let again = entry.revise(found.clone(), &line, writes);
+        let again = entry.revise(found, &line, writes);
         Revised::Done { again }
     }
 
@@ -51,14 +51,13 @@ impl CallBook {
     pub(crate) fn revise_stored(
         &mut self,
         record: Option<CallRecord>,
-        found: Found,
+        found: &Found,
         line: &TranscriptLine,
         (call, lines): (&CallId, &[TranscriptLine]),
     ) -> bool {
-        let had = found.had_its_first(line);
         let Some(applied) = found.apply(line) else {
             self.recount(record, lines);
-            return had;
+            return found.had_its_first(line);
         };
         let (call, line) = (call.clone(), applied.line.clone());
         let again = line.spool.is_some();
@@ -170,7 +169,7 @@ mod tests {
         // The line has its words and waits to be heard once more; the record knows nothing of it.
         let lines = [line(0, None, Some(7)), line(1, None, Some(8))];
         let first = found(Pass::First, Again::Wanted);
-        let again = book.revise_stored(Some(record()), first, &lines[0], (&call, &lines));
+        let again = book.revise_stored(Some(record()), &first, &lines[0], (&call, &lines));
         assert!(again);
         let now = written(&mut book).unwrap();
         assert_eq!((now.awaited, now.second_pass.waiting), (0, 2));
@@ -182,7 +181,7 @@ mod tests {
         let call: CallId = "1.2".parse().unwrap();
         let mut hear = |found: Found, line: &TranscriptLine| {
             let lines = [line.clone()];
-            let again = book.revise_stored(Some(record()), found, line, (&call, &lines));
+            let again = book.revise_stored(Some(record()), &found, line, (&call, &lines));
             let now = written(&mut book).unwrap();
             (again, now.awaited, now.second_pass)
         };

@@ -80,7 +80,7 @@ impl Found {
 
     /// The line as it is now, and what that changes in the counters; `None` if it waits for
     /// something else.
-    pub(crate) fn apply(self, line: &TranscriptLine) -> Option<Applied> {
+    pub(crate) fn apply(&self, line: &TranscriptLine) -> Option<Applied> {
         if !self.is_awaited(line) {
             return None;
         }
@@ -88,7 +88,7 @@ impl Found {
         let (leg, audio) = (line.leg.clone(), self.audio);
         let revision = line.revision + 1;
         let spool = (self.again == Again::Wanted).then_some(self.id.0);
-        let (outcome, heard) = conclude(bare(line), self.result);
+        let (outcome, heard) = conclude(bare(line), self.result.clone());
         let (outcome, now, hearing) = match (self.pass, outcome) {
             (Pass::First, outcome) => (outcome, heard, Hearing::First { again: self.again }),
             (Pass::Second, Outcome::Transcribed) if heard.text == line.text => {
@@ -207,14 +207,13 @@ impl Entry {
     /// A line says more than it did. Whether its audio is to be kept on.
     pub(in super::super) fn revise(
         &mut self,
-        found: Found,
+        found: &Found,
         line: &TranscriptLine,
         writes: &mut Vec<Write>,
     ) -> bool {
         let id = found.id;
-        let had = found.had_its_first(line);
         let Some(applied) = found.apply(line) else {
-            return had;
+            return found.had_its_first(line);
         };
         applied.revise(&mut self.record);
         let Applied {
