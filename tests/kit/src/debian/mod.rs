@@ -49,28 +49,45 @@ pub(crate) struct Unpacked {
 /// A download over a slow line; another process may be busy with the same one.
 const INSTALL_LIMIT: Duration = Duration::from_secs(900);
 /// Raised whenever the way of unpacking changes, so that old caches are replaced.
-const LAYOUT: &str = "1";
+const LAYOUT: &str = "2";
 
 /// Unpacks the bundle, or finds it unpacked by an earlier run.
 pub(crate) fn provide(bundle: &Bundle) -> Result<Unpacked> {
     let home = host::cache_dir().join(bundle.name);
-    fs::create_dir_all(&home).map_err(Error::io(format!("cannot create {}", home.display())))?;
+    let home = once(&home, LAYOUT, |home| {
+        fetch::fetch(bundle, home)?;
+        Unpacked::at(&home.join("root")).map(drop)
+    })?;
+    Unpacked::at(&home.join("root"))
+}
+
+/// Fills a folder once, also when several processes want it at the same time, and again whenever
+/// `layout` has changed since. The folder's path, with no link in it.
+pub(crate) fn once(
+    home: &Path,
+    layout: &str,
+    fill: impl FnOnce(&Path) -> Result<()>,
+) -> Result<PathBuf> {
+    fs::create_dir_all(home).map_err(Error::io(format!("cannot create {}", home.display())))?;
     let home = home
         .canonicalize()
         .map_err(Error::io(format!("cannot resolve {}", home.display())))?;
     let marker = home.join("complete");
     let _lock = lock(&home.join("lock"))?;
-    if fs::read_to_string(&marker).is_ok_and(|text| text.lines().next() == Some(LAYOUT)) {
-        return Unpacked::at(&home.join("root"));
+    if fs::read_to_string(&marker).is_ok_and(|text| text.trim_end() == layout.trim_end()) {
+        return Ok(home);
     }
-    let packages = fetch::fetch(bundle, &home)?;
-    let unpacked = Unpacked::at(&home.join("root"))?;
-    let text = format!("{LAYOUT}\n{}\n", packages.join("\n"));
+    fill(&home)?;
     // Renamed into place: a marker is either whole or absent.
     let draft = home.join("complete.new");
-    fs::write(&draft, text).map_err(Error::io("cannot write the completion marker"))?;
+    fs::write(&draft, layout).map_err(Error::io("cannot write the completion marker"))?;
     fs::rename(&draft, &marker).map_err(Error::io("cannot place the completion marker"))?;
-    Ok(unpacked)
+    Ok(home)
+}
+
+/// Unpacks packages that hold nothing but files for every machine, such as sounds, into `root`.
+pub(crate) fn unpack_files(root: &Path, packages: &[&str]) -> Result<()> {
+    fetch::files(root, packages)
 }
 
 fn lock(path: &Path) -> Result<File> {
