@@ -176,6 +176,10 @@ pub struct ModelView {
     pub demo: bool,
     /// Whether its encoder's context is fitted to the utterance.
     pub fits_audio_ctx: bool,
+    /// The engine that computes it: `whisper.cpp` or `CTranslate2`.
+    pub engine: String,
+    /// Encoder positions behind the utterance, for each try before the whole window.
+    pub context_margins: Vec<u16>,
 }
 
 /// How a switch of the model stands.

@@ -5,6 +5,7 @@
 
 mod account;
 mod calls;
+mod clips;
 mod cpus;
 mod figures;
 mod floor;
@@ -39,6 +40,8 @@ pub(crate) enum Bench {
     Speech(speech::Options),
     /// How many calls this machine holds with lines that come in time.
     Calls(calls::Options),
+    /// Recordings through a speech engine alone: a line of text for each, and what they cost.
+    Clips(clips::Options),
     /// Sends RTP as asked on standard input.
     #[command(hide = true)]
     Generate(generator::Options),
@@ -65,6 +68,7 @@ pub(crate) fn run(what: Bench) -> Result<ExitCode> {
         Bench::Media(options) => media::run(options),
         Bench::Speech(options) => speech::run(options),
         Bench::Calls(options) => calls::run(options),
+        Bench::Clips(options) => clips::run(&options),
         Bench::Hold(options) => calls::server::run(&options).map(|()| ExitCode::SUCCESS),
         Bench::Generate(options) => generator::run(&options).map(|()| ExitCode::SUCCESS),
         Bench::Serve(options) => server::run(&options).map(|()| ExitCode::SUCCESS),

@@ -75,7 +75,6 @@ pub(super) fn run(options: &Options) -> Result<()> {
         workers: 1,
         queue: QUEUE,
         max_age: None,
-        packs: false,
     };
     let pool = Pool::start(config, &factory)?;
     let (tell, events) = mpsc::channel(EVENTS);

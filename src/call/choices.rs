@@ -189,6 +189,11 @@ impl Languages {
     }
 }
 
+/// Whisper's own spelling of a language's code; `None` for any other text.
+pub fn language_code(code: &str) -> Option<&'static str> {
+    place_of(code).ok().map(|place| CODES[place])
+}
+
 fn place_of(code: &str) -> Result<usize, InvalidChoice> {
     let place = CODES.iter().position(|known| *known == code);
     place.ok_or(InvalidChoice::Language)

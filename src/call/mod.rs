@@ -20,7 +20,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use self::choices::{
-    CallChoices, InvalidChoice, Language, Languages, MAX_PROMPT, Numbers, Prompt,
+    CallChoices, InvalidChoice, Language, Languages, MAX_PROMPT, Numbers, Prompt, language_code,
 };
 pub use self::event::{CallEvent, CallEventKind, CaptureState, Playback, PlaybackState};
 pub use self::line::{Doubt, Earlier, PartialLine, Suppressed, Task, TranscriptLine, Word};

@@ -75,6 +75,9 @@ pub struct Settings {
     pub stt_queue: usize,
     /// What is started as a recognition process; `None`: this program.
     pub stt_program: Option<Vec<String>>,
+    /// Encoder positions behind an utterance, for each try before the whole window; `None`: those
+    /// that were measured for the model.
+    pub context_margins: Option<Vec<u16>>,
     /// Whether transcripts show sentences that are still being spoken.
     pub partial_results: bool,
     /// How speech is told from the rest, and where it is cut.
@@ -237,6 +240,7 @@ impl Settings {
                 .unwrap_or_else(default_stt_workers),
             stt_queue: reader.value("STT_QUEUE", |text| parse::number(text, 1..=100_000)),
             stt_program: reader.optional("STT_PROGRAM", parse::words),
+            context_margins: reader.value("WHISPER_CONTEXT", parse::context_margins),
             partial_results: reader.value("PARTIAL_RESULTS", parse::on_off),
             vad: reader.vad(),
             max_concurrent_calls: reader.value("MAX_CONCURRENT_CALLS", |text| {

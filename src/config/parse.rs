@@ -229,6 +229,21 @@ pub(super) fn spool_key(text: &str) -> Parsed<SpoolKey> {
 }
 
 /// A command: words separated by spaces.
+/// `auto`, `whole` or margins of the encoder's context, in positions of 20 ms.
+pub(super) fn context_margins(text: &str) -> Parsed<Option<Vec<u16>>> {
+    let margins = match text {
+        "auto" => return Ok(None),
+        "whole" => return Ok(Some(Vec::new())),
+        numbers => numbers.split(',').map(|text| number(text.trim(), 0..=1500)),
+    };
+    let margins = margins.collect::<Parsed<Vec<u16>>>()?;
+    match margins.len() {
+        ..=4 if margins.is_sorted_by(|a, b| a < b) => Ok(Some(margins)),
+        ..=4 => Err("each number must be above the one before it".to_owned()),
+        _ => Err("more than four numbers".to_owned()),
+    }
+}
+
 pub(super) fn words(text: &str) -> Result<Vec<String>, String> {
     Ok(text.split_whitespace().map(str::to_owned).collect())
 }
@@ -257,19 +272,24 @@ pub(super) fn model_name(text: &str) -> Parsed<String> {
     }
 }
 
-/// The file that a model of that name is.
+/// The ggml file that a model of that name is.
 pub(super) fn model_file_name(name: &str) -> String {
-    let (plain, quantisation) = name
-        .split_once("-q")
-        .map_or((name, None), |(plain, q)| (plain, Some(q)));
-    let plain = match plain {
-        "large" => "large-v3",
-        "turbo" => "large-v3-turbo",
-        other => other,
-    };
-    quantisation.map_or_else(
-        || format!("ggml-{plain}.bin"),
-        |q| format!("ggml-{plain}-q{q}.bin"),
+    format!("ggml-{}.bin", published_name(name))
+}
+
+/// The CTranslate2 folder that a model of that name is.
+pub(super) fn model_folder_name(name: &str) -> String {
+    format!("faster-whisper-{}", published_name(name))
+}
+
+/// A name with what `large` and `turbo` stand for.
+fn published_name(name: &str) -> String {
+    let stands_for = [("large", "large-v3"), ("turbo", "large-v3-turbo")];
+    let plain = name.split("-q").next().unwrap_or(name);
+    let meant = stands_for.iter().find(|(short, _)| *short == plain);
+    meant.map_or_else(
+        || name.to_owned(),
+        |(short, long)| name.replacen(short, long, 1),
     )
 }
 

@@ -258,7 +258,7 @@ pub const SETTINGS: &[Setting] = &[
         NONE,
         "tiny, tiny.en, base, base.en, small, small.en, medium, medium.en, large, large-v1, large-v2, large-v3, \
          large-v3-turbo or turbo, optionally with -q5_0, -q5_1 or -q8_0",
-        "The speech model by name: `ggml-NAME.bin` in `WHISPER_MODELS_DIR`. `large` is `large-v3`, `turbo` is `large-v3-turbo`.",
+        "The speech model by name: the folder `faster-whisper-NAME` in `WHISPER_MODELS_DIR`, for CTranslate2, or else the file `ggml-NAME.bin`, for whisper.cpp. `large` is `large-v3`, `turbo` is `large-v3-turbo`.",
     ),
     plain(
         SPEECH,
@@ -302,6 +302,14 @@ pub const SETTINGS: &[Setting] = &[
         Preset::Words("this program"),
         "a command and its arguments, separated by spaces",
         "What is started as a recognition process, such as `nice -n 5 asterscribe recognise`. It must end in this program's `recognise`.",
+    ),
+    plain(
+        SPEECH,
+        "WHISPER_CONTEXT",
+        preset("auto"),
+        "auto, whole, or up to four numbers from 0 to 1500, rising, separated by commas",
+        "How much of Whisper's window the encoder computes: the utterance and so many positions of 20 ms behind it, then more where the result looks \
+         broken, at last the whole window of 30 s. `auto`: what was measured for the model; `whole`: the whole window at once ([models.md](models.md)).",
     ),
     plain(
         SPEECH,

@@ -121,14 +121,14 @@ pub enum ModelChoice {
     Demo,
     /// `WHISPER_MODEL`.
     File {
-        /// The ggml file.
+        /// A ggml file or a CTranslate2 folder.
         path: PathBuf,
     },
     /// `WHISPER_MODEL_SIZE`.
     Named {
         /// The name as it was given.
         name: String,
-        /// Where its ggml file is expected.
+        /// Its CTranslate2 folder, if there is one, else where its ggml file is expected.
         path: PathBuf,
     },
 }
@@ -142,7 +142,12 @@ impl ModelChoice {
     }
 
     pub(super) fn in_folder(dir: &Path, name: String) -> Self {
-        let path = dir.join(parse::model_file_name(&name));
+        let folder = dir.join(parse::model_folder_name(&name));
+        let path = if folder.is_dir() {
+            folder
+        } else {
+            dir.join(parse::model_file_name(&name))
+        };
         Self::Named { name, path }
     }
 
@@ -176,7 +181,7 @@ impl ModelChoice {
         }
     }
 
-    /// The file to load; `None` for the bundled model.
+    /// The file or folder to load; `None` for the bundled model.
     pub fn path(&self) -> Option<&Path> {
         match self {
             Self::Demo => None,

@@ -14,6 +14,7 @@ use crate::recognition::crew::{Program, Recogniser};
 use crate::recognition::occasional::Occasional;
 use crate::recognition::pool::{Pool, PoolStats};
 use crate::session::{Manner, SessionConfig};
+use crate::speech::ladder::ContextMargins;
 use crate::speech::model::{Candidate, Model};
 use crate::speech::segmenter::SegmenterConfig;
 use crate::store::{Spool, SpoolConfig};
@@ -71,10 +72,13 @@ fn segmenter_config(vad: &VadSettings) -> SegmenterConfig {
 /// What is started as a recognition process.
 pub fn worker_program(settings: &Settings) -> Program {
     let command = settings.stt_program.as_ref();
-    command.map_or_else(Program::this, |words| Program {
-        command: words.iter().map(Into::into).collect(),
-        in_background: false,
-    })
+    let command = command.map(|words| words.iter().map(Into::into).collect());
+    let this = Program::this();
+    Program {
+        command: command.unwrap_or(this.command),
+        margins: settings.context_margins.clone().map(ContextMargins::new),
+        ..this
+    }
 }
 
 /// Starts those who recognise what is said now.

@@ -7,6 +7,7 @@ use std::path::Path;
 use super::catalogue::{PUBLISHED, Published, with_hash};
 use super::part::with_suffix;
 use crate::config::{ModelChoice, Settings};
+use crate::speech::ladder::ContextMargins;
 use crate::speech::model::{AlignmentHeads, Header, Model, ModelError};
 
 /// The published models, which of them are here, and which is configured.
@@ -86,11 +87,12 @@ pub fn check(path: &Path) -> Result<String, ModelError> {
     } else {
         "several languages"
     };
-    let window = if model.fits_audio_ctx() {
-        "audio_ctx fitted to the utterance"
-    } else {
-        "the whole window of 30 s, whatever the utterance"
-    };
+    let margins = ContextMargins::of(&model);
+    let margins: Vec<String> = margins.margins().iter().map(u16::to_string).collect();
+    let window = format!(
+        "context fitted to the utterance and {} positions, then the whole window",
+        margins.join(", ")
+    );
     let words = match model.alignment_heads() {
         AlignmentHeads::Unknown => "without times: nobody has looked for the alignment heads",
         AlignmentHeads::Demo | AlignmentHeads::Published(_) => "with times",
@@ -104,7 +106,8 @@ pub fn check(path: &Path) -> Result<String, ModelError> {
         ("known as", published),
         ("kind", kind),
         ("languages", languages.to_owned()),
-        ("encoder", window.to_owned()),
+        ("encoder", window),
+        ("engine", model.engine().name().to_owned()),
         ("words", words.to_owned()),
         ("revision", model.revision()),
     ] {
@@ -118,7 +121,7 @@ fn kind(model: &Model) -> String {
         n_audio_layer,
         n_audio_state,
         n_text_layer,
-        ftype,
+        precision,
         ..
     } = model.header;
     let size = match model.alignment_heads() {
@@ -126,30 +129,9 @@ fn kind(model: &Model) -> String {
         AlignmentHeads::Demo => "demo",
         AlignmentHeads::Unknown => "unusual",
     };
-    let precision = precision(ftype);
     format!(
         "{size}, {precision}; encoder of {n_audio_layer} layers, {n_audio_state} wide; decoder of {n_text_layer} layers"
     )
-}
-
-/// `ggml_ftype` of `ggml.h`; beyond a thousand the version of the quantisation is added.
-fn precision(ftype: u32) -> String {
-    let name = match ftype % 1000 {
-        0 => "f32",
-        1 => "f16",
-        2 => "q4_0",
-        3 => "q4_1",
-        7 => "q8_0",
-        8 => "q5_0",
-        9 => "q5_1",
-        10 => "q2_k",
-        11 => "q3_k",
-        12 => "q4_k",
-        13 => "q5_k",
-        14 => "q6_k",
-        other => return format!("precision {other}"),
-    };
-    name.to_owned()
 }
 
 /// To the nearest.

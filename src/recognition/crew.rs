@@ -2,17 +2,19 @@
 
 use std::io;
 use std::mem;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::batching::{Batching, SharedBatching};
 use super::pace::Pace;
 use super::pool::{EngineFactory, Pool, PoolConfig};
 pub use super::process::ProcessStats;
 use super::process::{Lost, Process};
 pub use super::program::Program;
+use crate::speech::ladder::ContextMargins;
 use crate::speech::model::Model;
-use crate::speech::{Choices, Recognition, TranscribeError, Transcriber};
+use crate::speech::{Choices, Recognition, TranscribeError, Transcriber, UtteranceRef};
 
 /// A model up to this size is loaded by each worker for itself; of larger ones memory
 /// holds one copy, and the workers are threads of one process.
@@ -34,9 +36,8 @@ pub struct Recogniser {
     program: Program,
     workers: usize,
     stats: Arc<ProcessStats>,
-    /// Whether the model in use takes a whole window for every utterance, so that several
-    /// in one are cheaper.
-    packs: Arc<AtomicBool>,
+    /// By the model in use.
+    batching: SharedBatching,
     crew: Mutex<Arc<Crew>>,
 }
 
@@ -61,12 +62,12 @@ impl Recogniser {
     ) -> Result<Arc<Self>, TranscribeError> {
         let stats = Arc::new(ProcessStats::default());
         let crew = Crew::start(&program, model, workers, &stats)?;
-        let packs = Arc::new(AtomicBool::new(crew.packs()));
+        let batching = SharedBatching::new(Batching::of(&crew.model, program.margins.as_ref()));
         Ok(Arc::new(Self {
             program,
             workers,
             stats,
-            packs,
+            batching,
             crew: Mutex::new(Arc::new(crew)),
         }))
     }
@@ -86,9 +87,8 @@ impl Recogniser {
             workers: self.workers,
             queue,
             max_age,
-            packs: false,
         };
-        Pool::start_for(config, &factory, Arc::clone(&self.packs))
+        Pool::start_for(config, &factory, self.batching.clone())
     }
 
     /// A way to the process of the worker of that number.
@@ -104,10 +104,10 @@ impl Recogniser {
     /// The new model is not taken; the old one stays.
     pub fn switch(&self, model: Model) -> Result<(), TranscribeError> {
         let crew = Crew::start(&self.program, model, self.workers, &self.stats)?;
-        let packs = crew.packs();
+        let batching = Batching::of(&crew.model, self.program.margins.as_ref());
         let mut current = self.crew.lock().unwrap_or_else(PoisonError::into_inner);
         let old = mem::replace(&mut *current, Arc::new(crew));
-        self.packs.store(packs, Ordering::Relaxed);
+        self.batching.set(batching);
         // Without the lock: its processes are waited for.
         drop(current);
         drop(old);
@@ -122,6 +122,12 @@ impl Recogniser {
     /// The model in use.
     pub fn model(&self) -> Arc<Model> {
         Arc::clone(&self.current().model)
+    }
+
+    /// Encoder positions behind an utterance, for each try before the whole window.
+    pub fn margins(&self) -> ContextMargins {
+        let set = self.program.margins.clone();
+        set.unwrap_or_else(|| ContextMargins::of(&self.current().model))
     }
 
     /// Processes that are up, and how many there should be.
@@ -172,28 +178,56 @@ impl Crew {
         })
     }
 
-    fn packs(&self) -> bool {
-        !self.model.fits_audio_ctx()
-    }
-
-    /// Recognises a job at the process of a worker; one that is lost with it is tried again.
+    /// Recognises utterances at the process of a worker. Those that are lost with it are tried
+    /// again one by one, since one of them may be why it was lost.
     fn recognise(
         &self,
         worker: usize,
-        samples: &[i16],
-        choices: &Choices,
-    ) -> Result<Recognition, TranscribeError> {
+        utterances: &[UtteranceRef<'_>],
+    ) -> Vec<Result<Recognition, TranscribeError>> {
         let process = &self.processes[worker % self.processes.len()];
+        if let [utterance] = utterances {
+            return vec![self.recognise_one(process, utterance, 0)];
+        }
+        let patience = self.patience();
+        match process.recognise(utterances, patience, START_PATIENCE, false) {
+            Ok((results, took)) => {
+                self.pace().observe(took);
+                let results = results.into_iter();
+                results
+                    .map(|result| result.map_err(TranscribeError))
+                    .collect()
+            }
+            Err(why @ Lost::NotUp(_)) => {
+                let failed = Err(TranscribeError(why.to_string()));
+                vec![failed; utterances.len()]
+            }
+            Err(why) => {
+                let lost = self.note_loss(&why, utterances.len());
+                let again = utterances.iter();
+                again
+                    .map(|utterance| self.recognise_one(process, utterance, lost))
+                    .collect()
+            }
+        }
+    }
+
+    /// Recognises one utterance that was lost so often before.
+    fn recognise_one(
+        &self,
+        process: &Process,
+        utterance: &UtteranceRef<'_>,
+        mut lost: u32,
+    ) -> Result<Recognition, TranscribeError> {
         // Whoever has work in the background sees for itself when it is tried again.
-        let (retries, least_patience) = match self.in_background {
-            true => (0, BACKGROUND_PATIENCE),
-            false => (RETRIES, Duration::ZERO),
-        };
-        let mut lost = 0;
+        let retries = if self.in_background { 0 } else { RETRIES };
         loop {
-            let patience = self.pace().patience().max(least_patience);
-            match process.recognise(samples, choices, patience, START_PATIENCE, lost > 0) {
-                Ok((result, took)) => {
+            let patience = self.patience();
+            let utterance = std::slice::from_ref(utterance);
+            match process.recognise(utterance, patience, START_PATIENCE, lost > 0) {
+                Ok((results, took)) => {
+                    let result = results.into_iter().next();
+                    let result = result.unwrap_or_else(|| Err("it gave no answer".to_owned()));
                     if result.is_ok() {
                         self.pace().observe(took);
                     }
@@ -201,12 +235,7 @@ impl Crew {
                 }
                 Err(why @ Lost::NotUp(_)) => return Err(TranscribeError(why.to_string())),
                 Err(why) => {
-                    if matches!(why, Lost::Stuck(_)) {
-                        self.pace().was_stuck();
-                    }
-                    lost += 1;
-                    let samples = samples.len();
-                    tracing::warn!(%why, lost, samples, "a recognition job was lost with its worker");
+                    lost += self.note_loss(&why, 1);
                     if lost > retries {
                         let why = format!("{why}, {lost} times with the same job");
                         return Err(TranscribeError(why));
@@ -214,6 +243,25 @@ impl Crew {
                 }
             }
         }
+    }
+
+    /// How long an answer is waited for.
+    fn patience(&self) -> Duration {
+        let least = if self.in_background {
+            BACKGROUND_PATIENCE
+        } else {
+            Duration::ZERO
+        };
+        self.pace().patience().max(least)
+    }
+
+    /// Notes that jobs were lost with their process; how often that counts for each of them.
+    fn note_loss(&self, why: &Lost, jobs: usize) -> u32 {
+        if matches!(why, Lost::Stuck(_)) {
+            self.pace().was_stuck();
+        }
+        tracing::warn!(%why, jobs, "recognition jobs were lost with their worker");
+        1
     }
 
     fn pace(&self) -> MutexGuard<'_, Pace> {
@@ -233,9 +281,19 @@ impl Transcriber for Remote {
         samples: &[i16],
         choices: &Choices,
     ) -> Result<Recognition, TranscribeError> {
-        // The crew of now, for the whole of this job: a switch does not take it away.
+        let utterance = UtteranceRef { samples, choices };
+        let mut results = self.transcribe_together(&[utterance]);
+        let result = results.pop();
+        result.unwrap_or_else(|| Err(TranscribeError("no answer came".to_owned())))
+    }
+
+    fn transcribe_together(
+        &mut self,
+        utterances: &[UtteranceRef<'_>],
+    ) -> Vec<Result<Recognition, TranscribeError>> {
+        // The crew of now, for the whole of these jobs: a switch does not take it away.
         let crew = self.recogniser.current();
-        crew.recognise(self.number, samples, choices)
+        crew.recognise(self.number, utterances)
     }
 }
 

@@ -8,6 +8,7 @@
 //!       └───────────────────────────── Answer ◀────────────────────────────────────┘
 //! ```
 
+pub mod batching;
 pub mod crew;
 mod ladder;
 pub mod occasional;

@@ -74,8 +74,6 @@ impl Occasional {
             workers: 1,
             queue,
             max_age: None,
-            // One utterance at a time: it is for the best text that they are here.
-            packs: false,
         };
         Pool::start(config, &factory)
     }

@@ -18,9 +18,10 @@ use crossbeam_channel::{Sender, TrySendError, bounded};
 
 use self::dispatcher::{Dispatcher, Incoming};
 use self::worker::Worker;
+use super::batching::SharedBatching;
 use super::ladder::Step;
 use super::queue::{Task, Urgency};
-use crate::speech::{Recognition, TranscribeError, Transcriber};
+use crate::speech::{Recognition, TranscribeError, Transcriber, UtteranceRef};
 
 /// Makes the engine of one worker, on that worker's thread; told the worker's number.
 pub type EngineFactory =
@@ -41,8 +42,6 @@ pub struct PoolConfig {
     pub queue: usize,
     /// How old a job may grow, counted from when its audio was spoken; `None`: nothing here is live.
     pub max_age: Option<Duration>,
-    /// Whether several utterances in one window are cheaper than one after the other.
-    pub packs: bool,
 }
 
 /// A piece of work. `T` says whose it is; it comes back with the answer.
@@ -53,8 +52,22 @@ struct Job<T> {
     reply: Sender<Answer<T>>,
 }
 
-/// What a worker gets: one job, or several of one leg for one window.
-type Batch<T> = Vec<Job<T>>;
+impl<T> Job<T> {
+    fn utterance(&self) -> UtteranceRef<'_> {
+        UtteranceRef {
+            samples: &self.task.samples,
+            choices: &self.task.choices,
+        }
+    }
+}
+
+/// What a worker gets at once.
+#[derive(Debug)]
+struct Batch<T> {
+    jobs: Vec<Job<T>>,
+    /// Whether they are of one leg and go into one window; else each has a window of its own.
+    is_packed: bool,
+}
 
 /// What became of a job.
 #[derive(Debug)]
@@ -100,8 +113,10 @@ pub struct PoolStats {
     pub waiting: AtomicU64,
     /// How long ago the oldest final that waits was spoken, milliseconds.
     pub oldest_ms: AtomicU64,
-    /// Utterances that were recognised together with others.
+    /// Utterances that were recognised in one window with others of their leg.
     pub packed: AtomicU64,
+    /// Utterances that were decoded together with others.
+    pub together: AtomicU64,
     /// [`Step`], as its place in [`Step::ALL`].
     step: AtomicU8,
     /// Nothing shall wait any more.
@@ -153,18 +168,18 @@ impl<T: Send + 'static> Pool<T> {
     /// # Errors
     /// Not every worker's engine comes up; those that do end again.
     pub fn start(config: PoolConfig, factory: &EngineFactory) -> Result<Self, TranscribeError> {
-        Self::start_for(config, factory, Arc::new(AtomicBool::new(config.packs)))
+        Self::start_for(config, factory, SharedBatching::default())
     }
 
-    /// The same for engines that change: `packs` says, in the place of [`PoolConfig::packs`],
-    /// how it is with those of now.
+    /// Starts workers whose engines do better with several utterances at once, or will after
+    /// another model has taken the place of the first.
     ///
     /// # Errors
     /// As for [`start`](Self::start).
     pub fn start_for(
         config: PoolConfig,
         factory: &EngineFactory,
-        packs: Arc<AtomicBool>,
+        batching: SharedBatching,
     ) -> Result<Self, TranscribeError> {
         let PoolConfig { workers, queue, .. } = config;
         let stats = Arc::new(PoolStats::default());
@@ -194,7 +209,7 @@ impl<T: Send + 'static> Pool<T> {
             places: taken,
             idle,
         };
-        let dispatcher = Dispatcher::new(config, packs, incoming, desks, Arc::clone(&stats));
+        let dispatcher = Dispatcher::new(config, batching, incoming, desks, Arc::clone(&stats));
         threads.push(spawn("speech-queue".to_owned(), move || dispatcher.run())?);
         let handle = PoolHandle {
             inbox,

@@ -15,10 +15,10 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 
 use super::program::Program;
-use super::wire::{self, Order, Report, Start};
+use super::wire::{self, JobOrder, ModelPlace, Order, Report, Start};
 use crate::clock;
 use crate::speech::model::{Model, ModelSource};
-use crate::speech::{Choices, Recognition};
+use crate::speech::{Recognition, UtteranceRef};
 
 /// How long a model may take to load: gigabytes from a slow disk.
 const LOAD_PATIENCE: Duration = Duration::from_secs(300);
@@ -151,16 +151,16 @@ impl Process {
         self.shared.lock().link.is_some()
     }
 
-    /// Recognises a job; blocks for as long as that takes, and at most for `patience` once a
-    /// process is up, for which it waits for `start_patience`. Answers with the time that it took.
+    /// Recognises utterances together; blocks for as long as that takes, and at most for
+    /// `patience` once a process is up, for which it waits for `start_patience`. Answers with
+    /// what came of each, in their order, and with the time that they took.
     pub(super) fn recognise(
         &self,
-        samples: &[i16],
-        choices: &Choices,
+        utterances: &[UtteranceRef<'_>],
         patience: Duration,
         start_patience: Duration,
         was_lost: bool,
-    ) -> Result<(Result<Recognition, String>, Duration), Lost> {
+    ) -> Result<(Vec<Result<Recognition, String>>, Duration), Lost> {
         let (_shared, _alone);
         if was_lost {
             _alone = self.alone.write().unwrap_or_else(PoisonError::into_inner);
@@ -169,20 +169,29 @@ impl Process {
         }
         let link = self.shared.link(clock::now() + start_patience)?;
         let asked = clock::now();
-        let (answer, answered) = bounded(1);
-        let id = self.ids.fetch_add(1, Ordering::Relaxed);
-        link.expect(id, answer)?;
-        link.send(id, samples, choices);
-        match answered.recv_timeout(patience) {
-            Ok(result) => Ok((result, clock::now().saturating_duration_since(asked))),
-            Err(RecvTimeoutError::Disconnected) => Err(Lost::Ended),
-            Err(RecvTimeoutError::Timeout) => {
-                self.shared.stats.stuck.fetch_add(1, Ordering::Relaxed);
-                link.kill();
-                self.shared.lose(&link);
-                Err(Lost::Stuck(patience))
+        let until = asked + patience;
+        let count = utterances.len() as u64;
+        let first = self.ids.fetch_add(count, Ordering::Relaxed);
+        let expected = (first..first + count).map(|id| {
+            let (answer, answered) = bounded(1);
+            link.expect(id, answer).map(|()| answered)
+        });
+        let expected = expected.collect::<Result<Vec<_>, _>>()?;
+        link.send(first, utterances);
+        let mut results = Vec::with_capacity(utterances.len());
+        for answered in expected {
+            match answered.recv_deadline(until) {
+                Ok(result) => results.push(result),
+                Err(RecvTimeoutError::Disconnected) => return Err(Lost::Ended),
+                Err(RecvTimeoutError::Timeout) => {
+                    self.shared.stats.stuck.fetch_add(1, Ordering::Relaxed);
+                    link.kill();
+                    self.shared.lose(&link);
+                    return Err(Lost::Stuck(patience));
+                }
             }
         }
+        Ok((results, clock::now().saturating_duration_since(asked)))
     }
 }
 
@@ -257,15 +266,17 @@ impl Link {
         Ok(())
     }
 
-    /// Sends a job. A process that does not take it is of no more use.
-    fn send(&self, id: u64, samples: &[i16], choices: &Choices) {
-        let order = Order::Job {
+    /// Sends jobs, numbered from `first`. A process that does not take them is of no more use.
+    fn send(&self, first: u64, utterances: &[UtteranceRef<'_>]) {
+        let jobs = (first..).zip(utterances).map(|(id, utterance)| JobOrder {
             id,
-            samples: samples.len(),
-            choices: choices.clone(),
-        };
+            samples: utterance.samples.len(),
+            choices: utterance.choices.clone(),
+        });
+        let order = Order::Jobs(jobs.collect());
+        let samples: Vec<_> = utterances.iter().map(|one| one.samples).collect();
         let mut to = self.to.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Err(error) = wire::write(&mut *to, &order, samples) {
+        if let Err(error) = wire::write(&mut *to, &order, &samples) {
             tracing::warn!(%error, "a recognition worker takes no work");
             self.kill();
         }
@@ -386,7 +397,7 @@ impl Keeper {
         };
         let model = match &self.model.source {
             ModelSource::File { file, .. } => Stdio::from(file.try_clone()?),
-            ModelSource::BuiltIn(_) => Stdio::null(),
+            ModelSource::Folder(_) | ModelSource::BuiltIn(_) => Stdio::null(),
         };
         Command::new(program)
             .args(arguments)
@@ -401,11 +412,19 @@ impl Keeper {
 
     fn greet(&self, mut to: &UnixStream, from: &mut BufReader<UnixStream>) -> Result<(), String> {
         let start = Start {
-            model: match self.model.source {
-                ModelSource::File { .. } => Some(self.model.name.clone()),
-                ModelSource::BuiltIn(_) => None,
+            model: match &self.model.source {
+                ModelSource::File { .. } => ModelPlace::File {
+                    name: self.model.name.clone(),
+                },
+                ModelSource::Folder(folder) => ModelPlace::Folder {
+                    name: self.model.name.clone(),
+                    path: folder.path.clone(),
+                    files: folder.files.clone(),
+                },
+                ModelSource::BuiltIn(_) => ModelPlace::BuiltIn,
             },
             sha256: self.model.sha256.clone(),
+            margins: self.program.margins.clone(),
             threads: self.threads,
             in_background: self.program.in_background,
         };

@@ -2,6 +2,8 @@
 
 use std::ffi::OsString;
 
+use crate::speech::ladder::ContextMargins;
+
 /// What is run as a worker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Program {
@@ -9,6 +11,8 @@ pub struct Program {
     pub command: Vec<OsString>,
     /// Whether it gets only the time that nobody else needs.
     pub in_background: bool,
+    /// Contexts that it tries; `None`: those that were measured for the model.
+    pub margins: Option<ContextMargins>,
 }
 
 impl Program {
@@ -18,6 +22,7 @@ impl Program {
         Self {
             command: command.into(),
             in_background: false,
+            margins: None,
         }
     }
 

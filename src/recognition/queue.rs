@@ -187,6 +187,44 @@ impl<T> Queue<T> {
         fellows
     }
 
+    /// Takes out up to `most` other jobs that are as urgent as one and alike; in their order.
+    pub(super) fn pop_alike(
+        &mut self,
+        urgency: Urgency,
+        most: usize,
+        is_alike: impl Fn(&Task) -> bool,
+    ) -> Vec<(T, Task)> {
+        let jobs = match urgency {
+            Urgency::Final => &mut self.finals,
+            Urgency::Backlog => &mut self.backlog,
+            Urgency::Partial => return self.pop_alike_partials(most, is_alike),
+        };
+        let alike = jobs.iter().filter(|(_, (_, task))| is_alike(task));
+        let turns: Vec<_> = alike.take(most).map(|(turn, _)| *turn).collect();
+        let popped: Vec<_> = turns.iter().filter_map(|turn| jobs.remove(turn)).collect();
+        if urgency == Urgency::Final {
+            for (_, task) in &popped {
+                self.leave(task.speaker.call);
+            }
+        }
+        popped
+    }
+
+    fn pop_alike_partials(
+        &mut self,
+        most: usize,
+        is_alike: impl Fn(&Task) -> bool,
+    ) -> Vec<(T, Task)> {
+        let alike = self.partials.iter().filter(|(_, job)| is_alike(&job.task));
+        let mut speakers: Vec<_> = alike
+            .map(|(speaker, job)| (job.arrival, *speaker))
+            .collect();
+        speakers.sort_unstable_by_key(|(arrival, _)| *arrival);
+        let taken = speakers.into_iter().take(most);
+        let waiting = taken.filter_map(|(_, speaker)| self.partials.remove(&speaker));
+        waiting.map(|job| (job.ticket, job.task)).collect()
+    }
+
     /// Takes out the finals and the backlog that were spoken before that.
     pub(super) fn take_older(&mut self, than: Instant) -> Vec<(T, Task)> {
         let mut old = Vec::new();

@@ -6,10 +6,13 @@
 //! the worker's buffer, with no copy of ours between.
 
 use std::io::{self, Read, Write};
+use std::path::PathBuf;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::speech::ladder::ContextMargins;
+use crate::speech::model::FileIdentity;
 use crate::speech::{Choices, Recognition};
 
 /// A header is some hundred bytes; one beyond this is no header.
@@ -20,28 +23,55 @@ const MAX_HEADER: usize = 1 << 20;
 pub(super) enum Order {
     /// First of all, and once: become ready.
     Start(Start),
-    /// Recognise the samples that follow.
-    Job {
-        /// Comes back with the answer.
-        id: u64,
-        /// How many samples follow.
-        samples: usize,
-        /// How.
-        choices: Choices,
-    },
+    /// Recognise the utterances whose samples follow, one behind the other.
+    Jobs(Vec<JobOrder>),
+}
+
+/// One utterance of those that are to be recognised together.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct JobOrder {
+    /// Comes back with the answer.
+    pub(super) id: u64,
+    /// How many samples it has.
+    pub(super) samples: usize,
+    /// How.
+    pub(super) choices: Choices,
 }
 
 /// How a worker shall be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Start {
-    /// Name of the model's file, for messages; `None`: the model that is part of the program.
-    pub model: Option<String>,
+    /// Where the model is.
+    pub model: ModelPlace,
     /// SHA-256 of the model, as the server checked it.
     pub sha256: String,
+    /// Contexts to try; `None`: those that were measured for the model.
+    pub margins: Option<ContextMargins>,
     /// Utterances that it shall recognise at the same time.
     pub threads: usize,
     /// Whether it gets only the time that nobody else needs.
     pub in_background: bool,
+}
+
+/// Where a worker finds its model.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ModelPlace {
+    /// In the program.
+    BuiltIn,
+    /// In the file that the worker was handed down open.
+    File {
+        /// Its name, for messages.
+        name: String,
+    },
+    /// In a folder.
+    Folder {
+        /// Its name, for messages.
+        name: String,
+        /// Where it is.
+        path: PathBuf,
+        /// The files that were checked.
+        files: Vec<FileIdentity>,
+    },
 }
 
 /// What a worker says.
@@ -64,7 +94,7 @@ pub(super) enum Report {
 pub(super) fn write(
     to: &mut impl Write,
     message: &impl Serialize,
-    samples: &[i16],
+    samples: &[&[i16]],
 ) -> io::Result<()> {
     let header = serde_json::to_vec(message)?;
     let length = u32::try_from(header.len()).map_err(io::Error::other)?;
@@ -72,7 +102,10 @@ pub(super) fn write(
     head.extend(length.to_ne_bytes());
     head.extend(header);
     to.write_all(&head)?;
-    to.write_all(bytemuck::cast_slice(samples))
+    for samples in samples {
+        to.write_all(bytemuck::cast_slice(samples))?;
+    }
+    Ok(())
 }
 
 /// Hears a header; `None` where the other end has closed.
@@ -118,9 +151,10 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_said_is_heard(id: u64, samples in prop::collection::vec(any::<i16>(), 0..2000)) {
-            let order = Order::Job { id, samples: samples.len(), choices: Choices::default() };
+            let job = JobOrder { id, samples: samples.len(), choices: Choices::default() };
+            let order = Order::Jobs(vec![job]);
             let mut said = Vec::new();
-            write(&mut said, &order, &samples).unwrap();
+            write(&mut said, &order, &[&samples]).unwrap();
             let mut rest = said.as_slice();
             prop_assert_eq!(read::<Order>(&mut rest).unwrap(), Some(order));
             prop_assert_eq!(read_samples(&mut rest, samples.len()).unwrap(), samples);

@@ -16,12 +16,12 @@ use std::thread;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use rustix::process::nice;
 
-use super::wire::{self, Order, Report};
+use super::wire::{self, JobOrder, Order, Report};
+use crate::speech::engine::{EngineConfig, LoadedModel};
 use crate::speech::model::Model;
-use crate::speech::whisper::Whisper;
-use crate::speech::{Choices, TranscribeError, Transcriber};
+use crate::speech::{Choices, TranscribeError, Transcriber, UtteranceRef};
 
-pub use super::wire::Start;
+pub use super::wire::{ModelPlace, Start};
 
 /// Where a worker finds the file of its model: the server hands it down open.
 const MODEL_FD: &str = "/proc/self/fd/1";
@@ -60,13 +60,13 @@ pub fn run_with(load: impl FnOnce(&Start) -> Result<Box<MakeEngine>, String>) ->
         // It works all the same, and others have less of the processor.
         tracing::warn!(%error, "a worker in the background keeps its priority");
     }
-    let (jobs, taken) = bounded(start.threads);
+    let (groups, taken) = bounded(start.threads);
     let started = load(&start).and_then(|make| start_engines(&start, make, &taken, &to));
     match started {
         Ok(()) => say(&to, &Report::Ready)?,
         Err(reason) => return say(&to, &Report::Refused(reason)),
     }
-    take_jobs(&mut from, &jobs)
+    take_jobs(&mut from, &groups)
 }
 
 /// A job that waits for an engine.
@@ -76,33 +76,50 @@ struct Job {
     choices: Choices,
 }
 
+impl Job {
+    fn utterance(&self) -> UtteranceRef<'_> {
+        UtteranceRef {
+            samples: &self.samples,
+            choices: &self.choices,
+        }
+    }
+}
+
 /// Loads the model and makes Whisper engines of it.
 ///
 /// # Errors
 /// It is no usable model.
 pub fn load(start: &Start) -> Result<Box<MakeEngine>, String> {
+    let sha256 = &start.sha256;
     let model = match &start.model {
-        None => Model::demo(),
-        Some(name) => Model::handed_down(Path::new(MODEL_FD), name, &start.sha256),
+        ModelPlace::BuiltIn => Model::demo(),
+        ModelPlace::File { name } => Model::handed_down(Path::new(MODEL_FD), name, sha256),
+        ModelPlace::Folder { name, path, files } => {
+            Model::checked_before(path, files, name, sha256)
+        }
     };
-    let whisper = model
-        .and_then(Whisper::load)
-        .map_err(|error| error.to_string())?;
-    Ok(Box::new(move || Ok(Box::new(whisper.worker()?))))
+    let config = EngineConfig {
+        transcribers: start.threads,
+        margins: start.margins.clone(),
+        ..EngineConfig::default()
+    };
+    let loaded = model.and_then(|model| LoadedModel::load(model, config));
+    let loaded = loaded.map_err(|error| error.to_string())?;
+    Ok(Box::new(move || Ok(Box::new(loaded.transcriber()?))))
 }
 
 fn start_engines(
     start: &Start,
     make: Box<MakeEngine>,
-    jobs: &Receiver<Job>,
+    groups: &Receiver<Vec<Job>>,
     to: &Arc<Mutex<UnixStream>>,
 ) -> Result<(), String> {
     let make = Arc::new(make);
     let (ready, started) = bounded(start.threads);
     for n in 0..start.threads {
-        let (make, jobs, to, ready) = (
+        let (make, groups, to, ready) = (
             Arc::clone(&make),
-            jobs.clone(),
+            groups.clone(),
             Arc::clone(to),
             ready.clone(),
         );
@@ -111,7 +128,7 @@ fn start_engines(
             match engine {
                 Ok(engine) => {
                     let _unheard = ready.send(Ok(()));
-                    recognise(engine, &jobs, &to);
+                    recognise(engine, &groups, &to);
                 }
                 Err(reason) => {
                     let _unheard = ready.send(Err(reason));
@@ -136,39 +153,43 @@ fn crash_on_panic(work: impl FnOnce()) {
     }
 }
 
-fn recognise(mut engine: Box<dyn Transcriber>, jobs: &Receiver<Job>, to: &Mutex<UnixStream>) {
-    for job in jobs {
-        let result = engine.transcribe(&job.samples, &job.choices);
-        let done = Report::Done {
-            id: job.id,
-            result: result.map_err(|error| error.0),
-        };
-        if say(to, &done).is_err() {
-            // Nobody is left to work for.
-            process::exit(0);
+fn recognise(
+    mut engine: Box<dyn Transcriber>,
+    groups: &Receiver<Vec<Job>>,
+    to: &Mutex<UnixStream>,
+) {
+    for group in groups {
+        let utterances: Vec<_> = group.iter().map(Job::utterance).collect();
+        let results = engine.transcribe_together(&utterances);
+        for (job, result) in group.iter().zip(results) {
+            let done = Report::Done {
+                id: job.id,
+                result: result.map_err(|error| error.0),
+            };
+            if say(to, &done).is_err() {
+                // Nobody is left to work for.
+                process::exit(0);
+            }
         }
     }
 }
 
 /// Hands jobs to the engines until the server closes its end; then there is nobody to
 /// finish anything for.
-fn take_jobs(from: &mut impl Read, jobs: &Sender<Job>) -> io::Result<()> {
+fn take_jobs(from: &mut impl Read, groups: &Sender<Vec<Job>>) -> io::Result<()> {
     while let Some(order) = wire::read(from)? {
-        let Order::Job {
-            id,
-            samples,
-            choices,
-        } = order
-        else {
+        let Order::Jobs(orders) = order else {
             return Err(io::Error::other("told to start a second time"));
         };
-        let samples = wire::read_samples(from, samples)?;
-        let job = Job {
-            id,
-            samples,
-            choices,
+        let read = |order: JobOrder| -> io::Result<Job> {
+            Ok(Job {
+                id: order.id,
+                samples: wire::read_samples(from, order.samples)?,
+                choices: order.choices,
+            })
         };
-        jobs.send(job).map_err(io::Error::other)?;
+        let group = orders.into_iter().map(read).collect::<io::Result<_>>()?;
+        groups.send(group).map_err(io::Error::other)?;
     }
     Ok(())
 }

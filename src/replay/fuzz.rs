@@ -90,7 +90,6 @@ fn pool() -> &'static Pool<JobId> {
             workers: 1,
             queue: 8,
             max_age: None,
-            packs: false,
         };
         Pool::start(config, &factory).expect("the stub needs nothing but a thread")
     })

@@ -19,9 +19,6 @@ const REPEATS: usize = 4;
 /// Longest sequence of words that is looked for, in words.
 const LONGEST_PHRASE: usize = 12;
 
-/// Mean log-probability of tokens below which a result is doubted (Whisper's own threshold).
-const LOW_LOGPROB: f32 = -1.0;
-
 /// Whether the words of an utterance of that length can be believed.
 pub fn judge(heard: &Recognition, duration_ms: u64) -> Option<Suppressed> {
     let doubt = |reason, evidence| {
@@ -38,10 +35,11 @@ pub fn judge(heard: &Recognition, duration_ms: u64) -> Option<Suppressed> {
         let evidence = format!("the loudest 100 ms are at {:.0} dBFS", heard.peak_dbfs);
         return doubt(Doubt::NearSilence, evidence);
     }
-    if let Some((phrase, times)) = repetition(&heard.text) {
+    let plain = plain(&heard.text);
+    let words: Vec<&str> = plain.split(' ').collect();
+    if let Some((phrase, times)) = repetition(&words) {
         return doubt(Doubt::Repetition, format!("{times} times \"{phrase}\""));
     }
-    let plain = plain(&heard.text);
     let written = match heard.task {
         Task::Transcribe => heard.language.as_str(),
         Task::Translate => "en",
@@ -59,15 +57,8 @@ pub fn judge(heard: &Recognition, duration_ms: u64) -> Option<Suppressed> {
     None
 }
 
-/// Whether a result looks as if the encoder had been given too little to look at.
-pub(super) fn looks_broken(text: &str, mean_logprob: f32) -> bool {
-    mean_logprob < LOW_LOGPROB || repetition(text).is_some()
-}
-
 /// Words that come several times in a row, and how often.
-fn repetition(text: &str) -> Option<(String, usize)> {
-    let plain = plain(text);
-    let words: Vec<&str> = plain.split(' ').collect();
+pub(super) fn repetition(words: &[&str]) -> Option<(String, usize)> {
     for length in 1..=LONGEST_PHRASE.min(words.len() / REPEATS) {
         // Digits are said again in numbers: a single one may come more often.
         let repeats = if length == 1 { 2 * REPEATS } else { REPEATS };
@@ -89,7 +80,7 @@ fn repetition(text: &str) -> Option<(String, usize)> {
 }
 
 /// Lower case, single spaces, no punctuation.
-fn plain(text: &str) -> String {
+pub(super) fn plain(text: &str) -> String {
     let letters = text
         .chars()
         .map(|c| {
@@ -210,12 +201,5 @@ mod tests {
         let fast = "one two three four five six seven eight nine ten";
         assert_eq!(reason(fast, "en", 900), Some(Doubt::SpeechRate));
         assert_eq!(reason(fast, "en", 2500), None);
-    }
-
-    #[test]
-    fn a_low_probability_or_a_loop_is_worth_a_second_try() {
-        assert!(looks_broken("hello", -1.4));
-        assert!(!looks_broken("hello", -0.4));
-        assert!(looks_broken(&"a b ".repeat(6), -0.1));
     }
 }

@@ -3,16 +3,21 @@
 //! recognises them. Who runs it, and where, is in `recognition`.
 
 pub mod detector;
+pub mod engine;
+mod fourier;
 pub mod guard;
+pub mod ladder;
+mod mel;
 pub mod model;
 pub(crate) mod packed;
 pub mod segmenter;
 pub mod sound;
-pub mod whisper;
+pub mod transcriber;
 mod words;
 
 use serde::{Deserialize, Serialize};
 
+use self::ladder::RetryReason;
 use crate::call::{Prompt, Task, Word};
 
 /// Rate of all audio in this module, Hz: what Whisper takes.
@@ -53,8 +58,7 @@ pub struct Choices {
     /// Text or English text for it; a model that knows English only does not translate.
     #[serde(default)]
     pub task: Task,
-    /// With the encoder's whole window also where the model bears one fitted to the utterance:
-    /// what every other model gets.
+    /// With the encoder's whole window from the start, instead of one fitted to the utterance.
     #[serde(default)]
     pub full_context: bool,
 }
@@ -84,9 +88,12 @@ pub struct Recognition {
     /// Name and revision of the model.
     #[serde(default)]
     pub model: String,
-    /// What it was recognised with a second time, since the first result could not be believed.
+    /// How probable the model found it that nobody speaks, 0 to 1, where the engine tells.
     #[serde(default)]
-    pub retried: bool,
+    pub no_speech_probability: Option<f32>,
+    /// What was wrong with each try before this one.
+    #[serde(default)]
+    pub retries: Vec<RetryReason>,
 }
 
 /// Level of the loudest tenth of a second, dB of full scale; -100 for digital silence.
@@ -105,7 +112,16 @@ pub(crate) fn peak_dbfs(samples: &[i16]) -> f32 {
 #[error("the speech engine failed: {0}")]
 pub struct TranscribeError(pub String);
 
-/// A speech engine bound to one thread. It blocks for as long as it computes.
+/// An utterance and how it shall be recognised.
+#[derive(Debug, Clone, Copy)]
+pub struct UtteranceRef<'a> {
+    /// 16 kHz mono PCM: 1 to 480,000 samples.
+    pub samples: &'a [i16],
+    /// How.
+    pub choices: &'a Choices,
+}
+
+/// A recogniser of speech bound to one thread. It blocks for as long as it computes.
 pub trait Transcriber {
     /// Recognises one utterance: 1 to 480,000 samples of 16 kHz mono PCM.
     ///
@@ -116,4 +132,15 @@ pub trait Transcriber {
         samples: &[i16],
         choices: &Choices,
     ) -> Result<Recognition, TranscribeError>;
+
+    /// Recognises several utterances, in their order; one that fails does not fail the others.
+    fn transcribe_together(
+        &mut self,
+        utterances: &[UtteranceRef<'_>],
+    ) -> Vec<Result<Recognition, TranscribeError>> {
+        utterances
+            .iter()
+            .map(|utterance| self.transcribe(utterance.samples, utterance.choices))
+            .collect()
+    }
 }

@@ -1,11 +1,15 @@
-//! A Whisper model, checked before whisper.cpp sees it.
+//! A Whisper model, checked before an engine sees it: a file for whisper.cpp, or a folder for
+//! CTranslate2.
 //!
 //! whisper.cpp aborts the process, or reads past its buffers, on files that are
-//! cut off or whose header lies. So the whole structure is walked first: header,
-//! mel filters, vocabulary, and every tensor's size against the file's length.
-//! Layout: whisper.cpp `models/convert-pt-to-ggml.py` and `whisper_model_load`.
+//! cut off or whose header lies; CTranslate2 believes much of what its folders say. So the
+//! whole structure is walked first: header, vocabulary, and every tensor's size against the
+//! file's length.
 
-mod walk;
+mod folder;
+mod ggml;
+mod vocabulary;
+mod weights;
 
 use std::fs::{self, File};
 use std::io::{self, BufReader, Cursor, Read, Seek, SeekFrom};
@@ -14,7 +18,9 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use self::walk::{Flaw, Walk};
+pub use self::folder::{FileIdentity, ModelFolder};
+use self::ggml::GgmlWalk;
+pub(crate) use self::vocabulary::Vocabulary;
 
 /// SHA-256 of the bundled demo model.
 const DEMO_SHA256: &str = "fbb9855a88a7038c6adb2a432e291f809f832cb96b464a0c5dfc93f6eaf0d993";
@@ -28,11 +34,11 @@ const DEMO_NAME: &str = "asterscribe-demo-q5_0";
 /// A model that may be handed to the engine.
 #[derive(Debug, Clone)]
 pub struct Model {
-    /// Name for people: the file's.
+    /// Name for people: the file's or the folder's.
     pub name: String,
     /// Where its bytes are.
     pub source: ModelSource,
-    /// SHA-256 of all its bytes, hexadecimal.
+    /// SHA-256 of all its bytes, hexadecimal; of a folder, of the list of its files with theirs.
     pub sha256: String,
     /// What its header says.
     pub header: Header,
@@ -40,11 +46,11 @@ pub struct Model {
     pub bytes: u64,
 }
 
-/// A file that has the structure of a model and is not read yet.
+/// A file or folder that has the structure of a model and is not read yet.
 #[derive(Debug)]
 pub struct Candidate {
-    path: PathBuf,
-    file: Arc<File>,
+    name: String,
+    source: ModelSource,
     header: Header,
     bytes: u64,
 }
@@ -60,8 +66,29 @@ pub enum ModelSource {
         /// The file.
         file: Arc<File>,
     },
+    /// In a folder. Whoever loads it looks whether it is the one that was checked.
+    Folder(ModelFolder),
     /// In this program.
     BuiltIn(&'static [u8]),
+}
+
+/// Which engine loads a model: its form tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EngineKind {
+    /// whisper.cpp, for ggml files.
+    WhisperCpp,
+    /// CTranslate2, for its folders.
+    CTranslate2,
+}
+
+impl EngineKind {
+    /// The engine's own name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::WhisperCpp => "whisper.cpp",
+            Self::CTranslate2 => "CTranslate2",
+        }
+    }
 }
 
 /// Which heads of a decoder's attention follow the speech.
@@ -92,10 +119,55 @@ pub struct Header {
     pub n_text_head: u32,
     pub n_text_layer: u32,
     pub n_mels: u32,
-    pub ftype: u32,
+    /// How the matrices are stored: `f16`, `q8_0`, `float16`, `int8` …
+    pub precision: &'static str,
+}
+
+/// Why something is no model.
+#[derive(Debug)]
+enum Flaw {
+    Io(io::Error),
+    Wrong(String),
+}
+
+impl From<io::Error> for Flaw {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+fn wrong<T>(reason: impl Into<String>) -> Result<T, Flaw> {
+    Err(Flaw::Wrong(reason.into()))
 }
 
 impl Header {
+    /// Bounds well around everything published (large-v3: 51866, 1500, 1280, 20, 32, 448, …, 128).
+    fn check(&self) -> Result<(), Flaw> {
+        let bounds = [
+            ("n_vocab", self.n_vocab, 50_000..=60_000),
+            ("n_audio_ctx", self.n_audio_ctx, 1500..=1500),
+            ("n_audio_state", self.n_audio_state, 32..=4096),
+            ("n_audio_head", self.n_audio_head, 1..=64),
+            ("n_audio_layer", self.n_audio_layer, 1..=128),
+            ("n_text_ctx", self.n_text_ctx, 64..=4096),
+            ("n_text_state", self.n_text_state, 32..=4096),
+            ("n_text_head", self.n_text_head, 1..=64),
+            ("n_text_layer", self.n_text_layer, 1..=128),
+            ("n_mels", self.n_mels, 80..=128),
+        ];
+        for (name, value, allowed) in bounds {
+            if !allowed.contains(&value) {
+                return wrong(format!("its header says {name} = {value}"));
+            }
+        }
+        if !self.n_audio_state.is_multiple_of(self.n_audio_head)
+            || !self.n_text_state.is_multiple_of(self.n_text_head)
+        {
+            return wrong("its heads do not divide its state");
+        }
+        Ok(())
+    }
+
     /// Whether the model knows no language but English.
     pub fn is_english(&self) -> bool {
         self.n_vocab == ENGLISH_VOCABULARY
@@ -114,18 +186,26 @@ pub enum ModelError {
         /// The system's reason.
         source: io::Error,
     },
-    /// It is not in Whisper's ggml format.
-    #[error("{path} is no Whisper model in ggml format: {reason}")]
+    /// It is neither a Whisper model in ggml format nor a CTranslate2 folder of one.
+    #[error("{path} is no Whisper model: {reason}")]
     NotAModel {
-        /// The file.
+        /// The file or folder.
         path: PathBuf,
         /// What is wrong with it.
         reason: String,
     },
+    /// It is not what it was when it was checked.
+    #[error("{path} has changed since it was checked; choose the model again to have it loaded")]
+    Changed {
+        /// The folder.
+        path: PathBuf,
+    },
     /// The engine refused it all the same.
-    #[error("whisper.cpp cannot load {path}: {reason}")]
+    #[error("{engine} cannot load {path}: {reason}")]
     Refused {
-        /// The file.
+        /// Its name.
+        engine: &'static str,
+        /// The file or folder.
         path: PathBuf,
         /// Its reason.
         reason: String,
@@ -142,37 +222,65 @@ impl Model {
     }
 
     /// The demo model: 120 words, synthetic voices, no general recogniser.
+    ///
+    /// # Errors
+    /// None: it is checked in the tests.
     pub fn demo() -> Result<Self, ModelError> {
-        let path = Path::new(DEMO_NAME);
-        let flawed = |flaw| refused(path, flaw);
         let bytes = DEMO.len() as u64;
-        let header = Walk::new(Cursor::new(DEMO), bytes).model();
-        let sha256 = hash(&mut Cursor::new(DEMO)).map_err(Flaw::Io);
-        Ok(Self {
+        let header = GgmlWalk::new(Cursor::new(DEMO), bytes).model();
+        let candidate = Candidate {
             name: DEMO_NAME.to_owned(),
             source: ModelSource::BuiltIn(DEMO),
-            sha256: sha256.map_err(flawed)?,
-            header: header.map_err(flawed)?,
+            header: header.map_err(|flaw| refused(Path::new(DEMO_NAME), flaw))?,
             bytes,
-        })
+        };
+        candidate.hash()
     }
 
     /// A file that was checked before, by whoever hands it down open: its structure is
     /// looked at again, its hash is believed.
+    ///
+    /// # Errors
+    /// It is no usable model.
     pub fn handed_down(path: &Path, name: &str, sha256: &str) -> Result<Self, ModelError> {
-        let flawed = |flaw| refused(Path::new(name), flaw);
-        let unreadable = |error| flawed(Flaw::Io(error));
-        let file = Arc::new(File::open(path).map_err(unreadable)?);
-        let bytes = file.metadata().map_err(unreadable)?.len();
-        let header = Walk::new(buffered(&file), bytes).model().map_err(flawed)?;
-        let path = path.to_owned();
-        Ok(Self {
-            name: name.to_owned(),
-            source: ModelSource::File { path, file },
-            sha256: sha256.to_owned(),
-            header,
-            bytes,
+        let candidate = Candidate::open(path)?;
+        Ok(candidate.named(name, sha256))
+    }
+
+    /// A folder that was checked before, by whoever names it: its structure is looked at again;
+    /// its hash is believed if the files are the same, and computed if they have changed.
+    ///
+    /// # Errors
+    /// It is no usable model, or another one by now.
+    pub fn checked_before(
+        path: &Path,
+        files: &[FileIdentity],
+        name: &str,
+        sha256: &str,
+    ) -> Result<Self, ModelError> {
+        let candidate = Candidate::open(path)?;
+        let is_same = match &candidate.source {
+            ModelSource::Folder(folder) => folder.are(files),
+            ModelSource::File { .. } | ModelSource::BuiltIn(_) => false,
+        };
+        if is_same {
+            return Ok(candidate.named(name, sha256));
+        }
+        let model = candidate.hash()?;
+        if model.sha256 == sha256 {
+            return Ok(model);
+        }
+        Err(ModelError::Changed {
+            path: path.to_owned(),
         })
+    }
+
+    /// Which engine loads it.
+    pub fn engine(&self) -> EngineKind {
+        match self.source {
+            ModelSource::Folder(_) => EngineKind::CTranslate2,
+            ModelSource::File { .. } | ModelSource::BuiltIn(_) => EngineKind::WhisperCpp,
+        }
     }
 
     /// Heads of the decoder whose attention follows the speech.
@@ -225,34 +333,42 @@ impl Model {
     pub fn is_demo(&self) -> bool {
         self.sha256 == DEMO_SHA256
     }
-
-    /// Whether the model was trained to work with an encoder context fitted to
-    /// the utterance. Others lose accuracy with it, up to uselessness, so they
-    /// get their full window.
-    pub fn fits_audio_ctx(&self) -> bool {
-        self.is_demo()
-    }
 }
 
 impl Candidate {
-    /// Reads and checks a file's whole structure. That takes no time to speak of, however
-    /// large it is.
+    /// Reads and checks the whole structure of a file or folder. That takes no time to speak of,
+    /// however large it is.
     ///
     /// # Errors
     /// It is no usable model.
     pub fn open(path: &Path) -> Result<Self, ModelError> {
-        let flawed = |flaw| refused(path, flaw);
-        let unreadable = |error| flawed(Flaw::Io(error));
+        Self::read(path).map_err(|flaw| refused(path, flaw))
+    }
+
+    fn read(path: &Path) -> Result<Self, Flaw> {
+        let name = path.file_name().unwrap_or_default();
+        let name = name.to_string_lossy().into_owned();
         // Looked at before it is opened: a pipe would wait for somebody who writes into it.
-        if !fs::metadata(path).map_err(unreadable)?.is_file() {
-            return Err(unreadable(io::Error::other("not a file")));
+        let metadata = fs::metadata(path)?;
+        if metadata.is_dir() {
+            let (folder, header) = ModelFolder::open(path)?;
+            return Ok(Self {
+                name,
+                bytes: folder.bytes(),
+                source: ModelSource::Folder(folder),
+                header,
+            });
         }
-        let file = File::open(path).map_err(unreadable)?;
-        let bytes = file.metadata().map_err(unreadable)?.len();
-        let header = Walk::new(buffered(&file), bytes).model().map_err(flawed)?;
+        if !metadata.is_file() {
+            return Err(Flaw::Io(io::Error::other("neither a file nor a folder")));
+        }
+        let file = Arc::new(File::open(path)?);
+        let bytes = file.metadata()?.len();
+        let header = GgmlWalk::new(buffered(&file), bytes).model()?;
+        let path = path.to_owned();
         Ok(Self {
-            path: path.to_owned(),
-            file: Arc::new(file),
+            name,
+            source: ModelSource::File { path, file },
             header,
             bytes,
         })
@@ -268,19 +384,24 @@ impl Candidate {
     /// # Errors
     /// It cannot be read.
     pub fn hash(self) -> Result<Model, ModelError> {
-        let sha256 = hash(&mut buffered(&self.file));
-        let sha256 = sha256.map_err(|error| refused(&self.path, Flaw::Io(error)))?;
-        let name = self.path.file_name().unwrap_or_default();
-        Ok(Model {
-            name: name.to_string_lossy().into_owned(),
-            source: ModelSource::File {
-                path: self.path,
-                file: self.file,
-            },
-            sha256,
+        let (path, sha256) = match &self.source {
+            ModelSource::File { path, file } => (path.as_path(), hash(&mut buffered(file))),
+            ModelSource::Folder(folder) => (folder.path.as_path(), folder.sha256()),
+            ModelSource::BuiltIn(bytes) => (Path::new(&self.name), hash(&mut Cursor::new(bytes))),
+        };
+        let sha256 = sha256.map_err(|error| refused(path, Flaw::Io(error)))?;
+        let name = self.name.clone();
+        Ok(self.named(&name, &sha256))
+    }
+
+    fn named(self, name: &str, sha256: &str) -> Model {
+        Model {
+            name: name.to_owned(),
+            source: self.source,
+            sha256: sha256.to_owned(),
             header: self.header,
             bytes: self.bytes,
-        })
+        }
     }
 }
 
@@ -307,11 +428,11 @@ pub(crate) fn hash(file: &mut (impl Read + Seek)) -> io::Result<String> {
             n => hasher.update(&buffer[..n]),
         }
     }
-    Ok(hasher
-        .finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect())
+    Ok(hex(&hasher.finalize()))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use std::thread;
 use std::time::Duration;
 
 use asterscribe::clock;
-use asterscribe::recognition::worker::{self, MakeEngine};
+use asterscribe::recognition::worker::{self, MakeEngine, ModelPlace};
 use asterscribe::speech::{Choices, Recognition, TranscribeError, Transcriber};
 
 fn main() -> io::Result<()> {
@@ -29,7 +29,7 @@ fn main() -> io::Result<()> {
             let echo: Box<MakeEngine> = Box::new(|| Ok(Box::new(Echo)));
             return Ok(echo);
         }
-        let (make, is_bundled) = (worker::load(start)?, start.model.is_none());
+        let (make, is_bundled) = (worker::load(start)?, start.model == ModelPlace::BuiltIn);
         let faulty: Box<MakeEngine> = Box::new(move || {
             let (engine, folder) = (make()?, folder.clone());
             Ok(Box::new(Faulty {

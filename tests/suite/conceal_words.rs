@@ -6,8 +6,8 @@
 
 use std::fs;
 
+use asterscribe::speech::engine::{EngineConfig, LoadedModel};
 use asterscribe::speech::model::Model;
-use asterscribe::speech::whisper::Whisper;
 use asterscribe::speech::{Choices, SAMPLES_PER_MS, Transcriber};
 use asterscribe_codecs::{AudioDecoder, g711};
 use asterscribe_testkit::fixture;
@@ -62,8 +62,8 @@ const CONCEALED: Fill = |decoder, out| {
 
 #[test]
 fn concealment_costs_no_words() {
-    let whisper = Whisper::load(Model::demo().unwrap()).unwrap();
-    let mut worker = whisper.worker().unwrap();
+    let whisper = LoadedModel::load(Model::demo().unwrap(), EngineConfig::default()).unwrap();
+    let mut worker = whisper.transcriber().unwrap();
     let sentences = sentences();
     let mut errors = |lost: &dyn Fn(u64, usize) -> Vec<bool>, fill: Fill| {
         let mut errors = WordErrors::default();

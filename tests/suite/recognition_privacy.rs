@@ -39,6 +39,7 @@ const PEACE: Duration = Duration::from_millis(60);
 fn thousands_of_utterances_come_back_to_their_own_calls_though_workers_are_killed() {
     let program = Program {
         in_background: false,
+        margins: None,
         command: vec![faulty_worker().into(), "echo".into()],
     };
     let recogniser = Recogniser::start(program, Model::demo().unwrap(), 4).unwrap();

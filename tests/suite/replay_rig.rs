@@ -14,22 +14,23 @@ use asterscribe::recognition::pool::{EngineFactory, Pool, PoolConfig};
 use asterscribe::replay::capture::{self, Capture};
 use asterscribe::replay::{self, Report};
 use asterscribe::session::{JobId, SessionConfig};
+use asterscribe::speech::engine::{EngineConfig, LoadedModel};
 use asterscribe::speech::model::Model;
-use asterscribe::speech::whisper::Whisper;
 use asterscribe_testkit::fixture::Fixture;
 use asterscribe_testkit::pcap::{self, Packet};
 use asterscribe_testkit::{account, host};
 
 /// Engines on the demo model, as the program starts them.
 pub(crate) fn engines(workers: usize) -> Pool<JobId> {
-    static MODEL: OnceLock<Arc<Whisper>> = OnceLock::new();
-    let model = MODEL.get_or_init(|| Arc::new(Whisper::load(Model::demo().unwrap()).unwrap()));
-    let factory: EngineFactory = Arc::new(move |_| Ok(Box::new(model.worker()?)));
+    static MODEL: OnceLock<Arc<LoadedModel>> = OnceLock::new();
+    let model = MODEL.get_or_init(|| {
+        Arc::new(LoadedModel::load(Model::demo().unwrap(), EngineConfig::default()).unwrap())
+    });
+    let factory: EngineFactory = Arc::new(move |_| Ok(Box::new(model.transcriber()?)));
     let config = PoolConfig {
         workers,
         queue: workers,
         max_age: None,
-        packs: false,
     };
     Pool::start(config, &factory).unwrap()
 }

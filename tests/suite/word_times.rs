@@ -7,8 +7,8 @@
 use std::collections::BTreeMap;
 use std::fs;
 
+use asterscribe::speech::engine::{EngineConfig, LoadedModel};
 use asterscribe::speech::model::Model;
-use asterscribe::speech::whisper::Whisper;
 use asterscribe::speech::{Choices, SAMPLES_PER_MS, Transcriber};
 use asterscribe_codecs::{AudioDecoder, g711};
 use asterscribe_testkit::wav::Sound;
@@ -64,8 +64,8 @@ impl Errors {
 
 #[test]
 fn words_begin_where_they_were_said() {
-    let whisper = Whisper::load(Model::demo().unwrap()).unwrap();
-    let mut worker = whisper.worker().unwrap();
+    let whisper = LoadedModel::load(Model::demo().unwrap(), EngineConfig::default()).unwrap();
+    let mut worker = whisper.transcriber().unwrap();
     let mut errors = Vec::new();
     for (prompt, said) in truth() {
         let audio = through_a_telephone(&prompt);

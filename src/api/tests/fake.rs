@@ -143,7 +143,9 @@ fn model(state: SwitchState, wanted: Option<String>) -> ModelView {
         sha256: "921e4cf8".to_owned(),
         bytes: 77_704_715,
         demo: false,
-        fits_audio_ctx: false,
+        fits_audio_ctx: true,
+        engine: "whisper.cpp".to_owned(),
+        context_margins: vec![256],
     }
 }
 

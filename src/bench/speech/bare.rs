@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
+use asterscribe::speech::engine::{EngineConfig, LoadedModel};
 use asterscribe::speech::model::Model;
-use asterscribe::speech::whisper::{EngineConfig, Whisper, WhisperWorker};
+use asterscribe::speech::transcriber::WhisperTranscriber;
 use asterscribe::speech::{Choices, SAMPLE_RATE, Transcriber};
 use clap::Args;
 
@@ -39,6 +40,7 @@ pub(in crate::bench) fn run(options: &Options) -> Result<()> {
     let config = EngineConfig {
         threads: options.threads,
         word_times: !options.no_word_times,
+        ..EngineConfig::default()
     };
     let script = Script::new(options.minutes, SEED);
     let clips: Vec<_> = script
@@ -47,7 +49,7 @@ pub(in crate::bench) fn run(options: &Options) -> Result<()> {
         .map(|utterance| utterance.samples)
         .collect();
     let whole: Vec<_> = super::pcm(&script.samples()?);
-    let mut engine = Whisper::load_for(model.clone(), config)?.worker()?;
+    let mut engine = LoadedModel::load(model.clone(), config.clone())?.transcriber()?;
     super::orders::obey(|order| match order {
         Order::Clips {
             count,
@@ -58,13 +60,13 @@ pub(in crate::bench) fn run(options: &Options) -> Result<()> {
             recognise(&mut engine, [clip], false)
         }
         Order::Windows => recognise(&mut engine, whole.chunks(WINDOW), true),
-        Order::Start => load(&model, config),
+        Order::Start => load(&model, &config),
         Order::Live | Order::Backlog => bail!("that takes a service"),
     })
 }
 
 fn recognise(
-    engine: &mut WhisperWorker,
+    engine: &mut WhisperTranscriber,
     pieces: impl IntoIterator<Item = impl AsRef<[i16]>>,
     full_context: bool,
 ) -> Result<Outcome> {
@@ -83,9 +85,9 @@ fn recognise(
     })
 }
 
-fn load(model: &Model, config: EngineConfig) -> Result<Outcome> {
+fn load(model: &Model, config: &EngineConfig) -> Result<Outcome> {
     let meter = Meter::start()?;
-    let engine = Whisper::load_for(model.clone(), config)?.worker()?;
+    let engine = LoadedModel::load(model.clone(), config.clone())?.transcriber()?;
     let outcome = meter.stop()?;
     drop(engine);
     Ok(outcome)

@@ -105,7 +105,7 @@ pub(super) fn run(options: Options) -> Result<ExitCode> {
 }
 
 /// Samples as whisper.cpp's program reads them from a file.
-fn pcm(samples: &[f32]) -> Vec<i16> {
+pub(super) fn pcm(samples: &[f32]) -> Vec<i16> {
     let pcm = samples.iter().map(|&sample| (sample * 32_768.0).round());
     pcm.map(|sample| sample as i16).collect()
 }

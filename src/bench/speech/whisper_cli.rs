@@ -5,7 +5,7 @@ use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::{self, Command, Stdio};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use asterscribe::speech::SAMPLE_RATE;
 use asterscribe::speech::model::{Model, ModelSource};
 use nix::sys::resource::{UsageWho, getrusage};
@@ -64,6 +64,7 @@ impl WhisperCli {
         let folder = Folder::new()?;
         let path = match &model.source {
             ModelSource::File { path, .. } => path.canonicalize()?,
+            ModelSource::Folder(_) => bail!("whisper-cli reads ggml files only"),
             ModelSource::BuiltIn(bytes) => {
                 let path = folder.0.join("model.bin");
                 fs::write(&path, bytes)?;

@@ -48,7 +48,9 @@ impl Desk {
             sha256: model.sha256.clone(),
             bytes: model.bytes,
             demo: model.is_demo(),
-            fits_audio_ctx: model.fits_audio_ctx(),
+            fits_audio_ctx: !self.recogniser.margins().margins().is_empty(),
+            engine: model.engine().name().to_owned(),
+            context_margins: self.recogniser.margins().margins().to_vec(),
         }
     }
 

@@ -38,7 +38,6 @@ impl Rig {
             workers: 1,
             queue: 8,
             max_age: None,
-            packs: false,
         };
         let recognition = Pool::start(config, &factory).unwrap();
         let (sender, events) = mpsc::channel(64);

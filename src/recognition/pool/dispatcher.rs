@@ -1,7 +1,7 @@
 //! The thread that knows what waits, and hands it out.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -9,6 +9,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
 use super::{Answer, Batch, Job, LOOK, PoolConfig, PoolStats, Unrecognised, refuse};
 use crate::clock;
+use crate::recognition::batching::{Batching, MOST_TOGETHER, SharedBatching};
 use crate::recognition::ladder::{Ladder, Step};
 use crate::recognition::queue::{Queue, Task, Urgency};
 
@@ -25,10 +26,13 @@ pub(super) struct Dispatcher<T> {
     on_partial: Vec<Option<Instant>>,
     queue: Queue<(T, Sender<Answer<T>>)>,
     max_age: Option<Duration>,
-    packs: Arc<AtomicBool>,
+    batching: SharedBatching,
     ladder: Ladder,
     stats: Arc<PoolStats>,
 }
+
+/// A job as it waits: whose it is, whom to answer, and what to do.
+type Waiting<T> = ((T, Sender<Answer<T>>), Task);
 
 /// What comes to a dispatcher.
 #[derive(Debug)]
@@ -44,7 +48,7 @@ impl<T> Dispatcher<T> {
     /// One that hands jobs out to so many desks, each a worker's.
     pub(super) fn new(
         config: PoolConfig,
-        packs: Arc<AtomicBool>,
+        batching: SharedBatching,
         incoming: Incoming<T>,
         desks: Vec<Sender<Batch<T>>>,
         stats: Arc<PoolStats>,
@@ -60,7 +64,7 @@ impl<T> Dispatcher<T> {
             on_partial: vec![None; workers],
             queue: Queue::new(workers, config.queue),
             max_age: config.max_age,
-            packs,
+            batching,
             ladder: Ladder::default(),
             stats,
         }
@@ -140,13 +144,13 @@ impl<T> Dispatcher<T> {
             let Some(((ticket, reply), task)) = self.queue.pop(now) else {
                 return;
             };
+            // With this one: they share what waits.
+            let free = self.free.len();
             self.free.pop();
             self.on_partial[worker] = (task.urgency == Urgency::Partial).then_some(now);
             let mut jobs = vec![((ticket, reply), task)];
-            if self.packs(&jobs[0].1) {
-                jobs.extend(self.queue.pop_fellows(&jobs[0].1));
-            }
-            let batch = jobs.into_iter().map(|((ticket, reply), task)| {
+            let is_packed = self.add_others(&mut jobs, free);
+            let jobs = jobs.into_iter().map(|((ticket, reply), task)| {
                 self.give_place_back(&task);
                 Job {
                     ticket,
@@ -154,7 +158,10 @@ impl<T> Dispatcher<T> {
                     reply,
                 }
             });
-            let batch = batch.collect();
+            let batch = Batch {
+                jobs: jobs.collect(),
+                is_packed,
+            };
             // It has room for one, and a worker that said it is free has none.
             if self.desks[worker].send(batch).is_err() {
                 tracing::error!(worker, "a recognition thread is gone");
@@ -162,12 +169,37 @@ impl<T> Dispatcher<T> {
         }
     }
 
-    /// Whether what else waits of the leg shares its window: only where that is cheaper, and
-    /// nobody waits for it anyway.
-    fn packs(&self, task: &Task) -> bool {
-        let is_cheaper = self.packs.load(Ordering::Relaxed) || task.choices.full_context;
+    /// Adds to a job what shall be recognised along with it; whether all are for one window.
+    fn add_others(&mut self, jobs: &mut Vec<Waiting<T>>, free: usize) -> bool {
+        let first = &jobs[0].1;
+        let batching = self.batching.get();
+        let may_pack = matches!(batching, Batching::Packed) || first.choices.full_context;
+        if may_pack && self.is_late(first) {
+            let fellows = self.queue.pop_fellows(first);
+            jobs.extend(fellows);
+            return true;
+        }
+        if let Batching::Together(ladder) = batching
+            && !first.choices.full_context
+        {
+            let context = ladder.first_context(first.samples.len());
+            let is_alike = |task: &Task| {
+                !task.choices.full_context
+                    && task.choices.prompt == first.choices.prompt
+                    && ladder.first_context(task.samples.len()) == context
+            };
+            let share = (self.queue.waiting() + 1).div_ceil(free.max(1));
+            let most = share.clamp(1, MOST_TOGETHER) - 1;
+            let others = self.queue.pop_alike(first.urgency, most, is_alike);
+            jobs.extend(others);
+        }
+        false
+    }
+
+    /// Whether nobody waits for a job's words any more.
+    fn is_late(&self, task: &Task) -> bool {
         let is_late = task.urgency == Urgency::Backlog && self.max_age.is_some();
-        is_cheaper && (is_late || self.stats.step() >= Step::Packing)
+        is_late || self.stats.step() >= Step::Packing
     }
 
     /// How old a job may be now.

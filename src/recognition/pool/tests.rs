@@ -4,7 +4,10 @@ use super::*;
 use crate::call::Word;
 use crate::clock;
 use crate::recognition::Speaker;
+use crate::recognition::batching::{Batching, MOST_TOGETHER};
 use crate::speech::Choices;
+use crate::speech::ladder::{ContextLadder, ContextMargins};
+use crate::speech::model::Model;
 
 /// Says how many samples it got; panics on 13, fails on 14, waits on 15.
 struct Counting(Receiver<()>);
@@ -34,7 +37,6 @@ fn config(workers: usize, queue: usize) -> PoolConfig {
         workers,
         queue,
         max_age: None,
-        packs: false,
     }
 }
 
@@ -258,27 +260,26 @@ impl Transcriber for Spelling {
 
 #[test]
 fn under_load_what_waits_of_a_leg_is_recognised_together_and_comes_back_apart() {
-    assert_eq!(packed_under_load(true, true), 40);
+    assert_eq!(packed_under_load(Batching::Packed, Batching::Packed), 40);
 }
 
 #[test]
 fn whether_that_is_done_follows_the_engines_of_now() {
-    assert_eq!(packed_under_load(false, true), 40);
-    assert_eq!(packed_under_load(true, false), 0);
+    assert_eq!(packed_under_load(Batching::Single, Batching::Packed), 40);
+    assert_eq!(packed_under_load(Batching::Packed, Batching::Single), 0);
 }
 
-/// How many utterances share a window, where at the start that is cheaper or not, and then.
-fn packed_under_load(at_start: bool, then: bool) -> u64 {
+/// How many utterances share a window, by what is cheaper at the start and then.
+fn packed_under_load(at_start: Batching, then: Batching) -> u64 {
     let (release, gate) = bounded(100);
     let factory: EngineFactory = Arc::new(move |_| Ok(Box::new(Spelling(gate.clone()))));
     let config = PoolConfig {
         max_age: Some(Duration::from_secs(600)),
-        packs: !then,
         ..config(1, 100)
     };
-    let packs = Arc::new(AtomicBool::new(at_start));
-    let pool = Pool::start_for(config, &factory, Arc::clone(&packs)).unwrap();
-    packs.store(then, Ordering::Relaxed);
+    let batching = SharedBatching::new(at_start);
+    let pool = Pool::start_for(config, &factory, batching.clone()).unwrap();
+    batching.set(then);
     let (handle, stats) = (pool.handle(), pool.stats());
     let (reply, answers) = bounded(100);
     handle.offer(0, task(15, Urgency::Final), &reply).unwrap();
@@ -317,4 +318,86 @@ fn packed_under_load(at_start: bool, then: bool) -> u64 {
     let said: Vec<_> = (1..=40).map(|n: usize| (n, n.to_string())).collect();
     assert_eq!(heard, said);
     stats.packed.load(Ordering::Relaxed)
+}
+
+/// Says how many utterances it got at once; waits where the first has 15 samples.
+struct Grouping(Receiver<()>);
+
+impl Transcriber for Grouping {
+    fn transcribe(&mut self, _: &[i16], _: &Choices) -> Result<Recognition, TranscribeError> {
+        Err(TranscribeError("asked for one alone".to_owned()))
+    }
+
+    fn transcribe_together(
+        &mut self,
+        utterances: &[UtteranceRef<'_>],
+    ) -> Vec<Result<Recognition, TranscribeError>> {
+        if utterances[0].samples.len() == 15 {
+            self.0.recv().unwrap();
+        }
+        let text = utterances.len().to_string();
+        let heard = || Recognition {
+            text: text.clone(),
+            ..Recognition::default()
+        };
+        utterances.iter().map(|_| Ok(heard())).collect()
+    }
+}
+
+/// How many were with each of some utterances, that wait while the one worker is busy.
+fn company(tasks: Vec<Task>) -> Vec<String> {
+    let (release, gate) = bounded(1);
+    let factory: EngineFactory = Arc::new(move |_| Ok(Box::new(Grouping(gate.clone()))));
+    let ladder = ContextLadder::new(ContextMargins::new(vec![128]), &Model::demo().unwrap());
+    let batching = SharedBatching::new(Batching::Together(ladder));
+    let pool = Pool::start_for(config(1, 100), &factory, batching).unwrap();
+    let (handle, (reply, answers)) = (pool.handle(), bounded(100));
+    handle.offer(99, task(15, Urgency::Final), &reply).unwrap();
+    while !handle.places.is_empty() {
+        thread::yield_now();
+    }
+    let count = tasks.len();
+    for (n, task) in tasks.into_iter().enumerate() {
+        handle.offer(n, task, &reply).unwrap();
+    }
+    release.send(()).unwrap();
+    answers.recv().unwrap();
+    let mut heard: Vec<_> = (0..count)
+        .map(|_| {
+            let answer = answers.recv().unwrap();
+            (answer.ticket, text(answer))
+        })
+        .collect();
+    heard.sort_unstable();
+    heard.into_iter().map(|(_, text)| text).collect()
+}
+
+#[test]
+fn utterances_of_all_calls_that_begin_with_the_same_context_go_together() {
+    let seconds = |n: usize| 16_000 * n;
+    let of = |samples: usize| task(samples, Urgency::Final);
+    let prompted = Task {
+        choices: Arc::new(Choices {
+            prompt: Some("Kowalski".parse().unwrap()),
+            ..Choices::default()
+        }),
+        ..of(seconds(2))
+    };
+    let waiting = vec![
+        of(seconds(2)),
+        of(seconds(5)),
+        of(seconds(2) + 100),
+        prompted,
+        of(seconds(2) - 100),
+    ];
+    assert_eq!(company(waiting), ["3", "1", "3", "1", "3"]);
+}
+
+#[test]
+fn no_more_go_together_than_each_of_them_can_wait_for() {
+    let many: Vec<_> = (0..20).map(|_| task(32_000, Urgency::Final)).collect();
+    let company = company(many);
+    let most = MOST_TOGETHER.to_string();
+    assert_eq!(company.iter().filter(|with| **with == most).count(), 16);
+    assert_eq!(company.iter().filter(|with| *with == "4").count(), 4);
 }

@@ -54,7 +54,7 @@ impl<T> Worker<T> {
         while self.free.send(self.number).is_ok() {
             let Ok(batch) = self.jobs.recv() else { return };
             let results = self.recognise_batch(&mut engine, &batch);
-            for (job, result) in batch.into_iter().zip(results) {
+            for (job, result) in batch.jobs.into_iter().zip(results) {
                 let counter = match (&result, job.task.urgency) {
                     (Ok(_), Urgency::Partial) => Some(&self.stats.partials),
                     (Err(_), Urgency::Final | Urgency::Backlog) => Some(&self.stats.failed),
@@ -81,40 +81,48 @@ impl<T> Worker<T> {
         }
     }
 
-    /// All in one window if that can be taken apart again, else one after the other.
+    /// All in one window if that can be taken apart again, else each in its own.
     fn recognise_batch(
         &self,
         engine: &mut Option<Box<dyn Transcriber>>,
-        batch: &[Job<T>],
+        batch: &Batch<T>,
     ) -> Vec<Result<Recognition, TranscribeError>> {
-        if batch.len() > 1
-            && let Some(parts) = self.recognise_together(engine, batch)
+        let jobs = &batch.jobs;
+        if batch.is_packed
+            && jobs.len() > 1
+            && let Some(parts) = self.recognise_packed(engine, jobs)
         {
             self.stats
                 .packed
-                .fetch_add(batch.len() as u64, Ordering::Relaxed);
+                .fetch_add(jobs.len() as u64, Ordering::Relaxed);
             // A window in which the engine stopped early says nothing of the rest.
-            let parts = parts.into_iter().zip(batch);
+            let parts = parts.into_iter().zip(jobs);
             let parts = parts.map(|(part, job)| match part.text.is_empty() {
                 true => self.recognise(engine, &job.task),
                 false => Ok(part),
             });
             return parts.collect();
         }
-        let one_by_one = batch.iter().map(|job| self.recognise(engine, &job.task));
-        one_by_one.collect()
+        if jobs.len() > 1 {
+            self.stats
+                .together
+                .fetch_add(jobs.len() as u64, Ordering::Relaxed);
+        }
+        let utterances: Vec<_> = jobs.iter().map(Job::utterance).collect();
+        self.with_engine(engine, |engine| engine.transcribe_together(&utterances))
+            .unwrap_or_else(|error| jobs.iter().map(|_| Err(error.clone())).collect())
     }
 
-    fn recognise_together(
+    fn recognise_packed(
         &self,
         engine: &mut Option<Box<dyn Transcriber>>,
-        batch: &[Job<T>],
+        jobs: &[Job<T>],
     ) -> Option<Vec<Recognition>> {
-        let samples = || batch.iter().map(|job| job.task.samples.as_slice());
+        let samples = || jobs.iter().map(|job| job.task.samples.as_slice());
         let window = Task {
             samples: pack::pack(samples()),
-            choices: Arc::clone(&batch[0].task.choices),
-            ..batch[0].task
+            choices: Arc::clone(&jobs[0].task.choices),
+            ..jobs[0].task
         };
         let heard = self.recognise(engine, &window).ok()?;
         let lengths: Vec<_> = samples().map(<[i16]>::len).collect();
@@ -132,22 +140,30 @@ impl<T> Worker<T> {
         })
     }
 
-    /// A panic in the engine costs that job; the next one gets a new engine.
     fn recognise(
         &self,
         engine: &mut Option<Box<dyn Transcriber>>,
         task: &Task,
     ) -> Result<Recognition, TranscribeError> {
+        self.with_engine(engine, |engine| {
+            engine.transcribe(&task.samples, &task.choices)
+        })?
+    }
+
+    /// A panic in the engine costs the jobs at hand; the next ones get a new engine.
+    fn with_engine<R>(
+        &self,
+        engine: &mut Option<Box<dyn Transcriber>>,
+        work: impl FnOnce(&mut dyn Transcriber) -> R,
+    ) -> Result<R, TranscribeError> {
         let mut current = match engine.take() {
             Some(engine) => engine,
             None => self.make_engine()?,
         };
-        match catch_unwind(AssertUnwindSafe(|| {
-            current.transcribe(&task.samples, &task.choices)
-        })) {
+        match catch_unwind(AssertUnwindSafe(|| work(&mut *current))) {
             Ok(result) => {
                 *engine = Some(current);
-                result
+                Ok(result)
             }
             Err(_) => {
                 tracing::error!("the speech engine panicked; it is made anew");

@@ -1,11 +1,8 @@
-//! Power spectra of the last moments of a leg: the only module that uses `realfft`, which
-//! the resampler brings along anyway.
+//! Power spectra of the last moments of a leg, and the lines in them.
 
-use std::f32::consts::TAU;
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 
-use realfft::num_complex::Complex32;
-use realfft::{RealFftPlanner, RealToComplex};
+use crate::speech::fourier::PowerSpectrum;
 
 /// Rate of what is looked at, Hz: all that a telephone passes.
 pub(super) const RATE: f32 = 8_000.0;
@@ -14,53 +11,17 @@ pub(super) const RATE: f32 = 8_000.0;
 pub(super) const SHORT: usize = 256;
 pub(super) const LONG: usize = 1_024;
 
-/// A transform and its Hann window, shared by all legs.
-struct Plan {
-    transform: Arc<dyn RealToComplex<f32>>,
-    window: Vec<f32>,
-}
-
-static SHORT_PLAN: LazyLock<Plan> = LazyLock::new(|| Plan::new(SHORT));
-static LONG_PLAN: LazyLock<Plan> = LazyLock::new(|| Plan::new(LONG));
-
-impl Plan {
-    fn new(length: usize) -> Self {
-        let turn = TAU / length as f32;
-        Self {
-            transform: RealFftPlanner::new().plan_fft_forward(length),
-            window: (0..length)
-                .map(|n| 0.5 - 0.5 * (turn * n as f32).cos())
-                .collect(),
-        }
-    }
-
-    /// The power in each of `BINS` bins; all 0 if the lengths do not fit, which they do.
-    fn powers<const LENGTH: usize, const BINS: usize>(
-        &self,
-        samples: &[i16; LENGTH],
-    ) -> [f32; BINS] {
-        let mut windowed = [0.0; LENGTH];
-        for ((place, sample), window) in windowed.iter_mut().zip(samples).zip(&self.window) {
-            *place = f32::from(*sample) * window;
-        }
-        let mut bins = [Complex32::default(); BINS];
-        let mut scratch = [Complex32::default(); LENGTH];
-        let done = self
-            .transform
-            .process_with_scratch(&mut windowed, &mut bins, &mut scratch);
-        debug_assert!(done.is_ok(), "{done:?}");
-        bins.map(|bin| bin.norm_sqr())
-    }
-}
+static SHORT_SPECTRUM: LazyLock<PowerSpectrum> = LazyLock::new(|| PowerSpectrum::new(SHORT));
+static LONG_SPECTRUM: LazyLock<PowerSpectrum> = LazyLock::new(|| PowerSpectrum::new(LONG));
 
 /// The power in bins of 31.25 Hz.
 pub(super) fn short(samples: &[i16; SHORT]) -> [f32; SHORT / 2 + 1] {
-    SHORT_PLAN.powers(samples)
+    SHORT_SPECTRUM.powers(samples.map(f32::from))
 }
 
 /// The power in bins of 7.8 Hz.
 pub(super) fn long(samples: &[i16; LONG]) -> [f32; LONG / 2 + 1] {
-    LONG_PLAN.powers(samples)
+    LONG_SPECTRUM.powers(samples.map(f32::from))
 }
 
 /// A sinusoid, by its lobe behind the window.
@@ -117,6 +78,8 @@ pub(super) fn strongest(
 
 #[cfg(test)]
 mod tests {
+    use std::f32::consts::TAU;
+
     use super::*;
 
     #[test]

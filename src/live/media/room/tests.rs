@@ -30,7 +30,6 @@ fn pool_config(queue: usize) -> PoolConfig {
         workers: 1,
         queue,
         max_age: None,
-        packs: false,
     }
 }
 

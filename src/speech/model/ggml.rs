@@ -1,35 +1,20 @@
-//! The structure of a model file, walked from front to back.
+//! The structure of a ggml file, walked from front to back. Layout: whisper.cpp
+//! `models/convert-pt-to-ggml.py` and `whisper_model_load`.
 
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{Read, Seek, SeekFrom};
 
-use super::Header;
+use super::{Flaw, Header, wrong};
 
 const GGML_MAGIC: u32 = 0x6767_6d6c;
 
-/// Why it is no model.
-pub(super) enum Flaw {
-    Io(io::Error),
-    Wrong(String),
-}
-
-impl From<io::Error> for Flaw {
-    fn from(error: io::Error) -> Self {
-        Self::Io(error)
-    }
-}
-
-fn wrong<T>(reason: impl Into<String>) -> Result<T, Flaw> {
-    Err(Flaw::Wrong(reason.into()))
-}
-
 /// Reads a model front to back and skips over what it need not look at.
-pub(super) struct Walk<R> {
+pub(super) struct GgmlWalk<R> {
     inner: R,
     at: u64,
     length: u64,
 }
 
-impl<R: Read + Seek> Walk<R> {
+impl<R: Read + Seek> GgmlWalk<R> {
     /// A walk through so many bytes.
     pub(super) fn new(inner: R, length: u64) -> Self {
         Self {
@@ -78,31 +63,9 @@ impl<R: Read + Seek> Walk<R> {
             n_text_head: self.u32()?,
             n_text_layer: self.u32()?,
             n_mels: self.u32()?,
-            ftype: self.u32()?,
+            precision: precision(self.u32()?),
         };
-        // Bounds well around everything published (large-v3: 51866, 1500, 1280, 20, 32, 448, …, 128).
-        let bounds = [
-            ("n_vocab", header.n_vocab, 50_000..=60_000),
-            ("n_audio_ctx", header.n_audio_ctx, 1500..=1500),
-            ("n_audio_state", header.n_audio_state, 32..=4096),
-            ("n_audio_head", header.n_audio_head, 1..=64),
-            ("n_audio_layer", header.n_audio_layer, 1..=128),
-            ("n_text_ctx", header.n_text_ctx, 64..=4096),
-            ("n_text_state", header.n_text_state, 32..=4096),
-            ("n_text_head", header.n_text_head, 1..=64),
-            ("n_text_layer", header.n_text_layer, 1..=128),
-            ("n_mels", header.n_mels, 80..=128),
-        ];
-        for (name, value, allowed) in bounds {
-            if !allowed.contains(&value) {
-                return wrong(format!("its header says {name} = {value}"));
-            }
-        }
-        if !header.n_audio_state.is_multiple_of(header.n_audio_head)
-            || !header.n_text_state.is_multiple_of(header.n_text_head)
-        {
-            return wrong("its heads do not divide its state");
-        }
+        header.check()?;
         Ok(header)
     }
 
@@ -219,4 +182,23 @@ fn block_of(kind: u32) -> Option<(u64, u64)> {
         14 => (256, 210), // Q6_K
         _ => return None,
     })
+}
+
+/// `ggml_ftype` of `ggml.h`; beyond a thousand the version of the quantisation is added.
+fn precision(ftype: u32) -> &'static str {
+    match ftype % 1000 {
+        0 => "f32",
+        1 => "f16",
+        2 => "q4_0",
+        3 => "q4_1",
+        7 => "q8_0",
+        8 => "q5_0",
+        9 => "q5_1",
+        10 => "q2_k",
+        11 => "q3_k",
+        12 => "q4_k",
+        13 => "q5_k",
+        14 => "q6_k",
+        _ => "of an unknown precision",
+    }
 }

@@ -1,0 +1,61 @@
+//! Which utterances that wait are handed to a worker at once, by what is cheaper for the engine.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use crate::speech::ladder::{ContextLadder, ContextMargins};
+use crate::speech::model::{EngineKind, Model};
+
+/// Utterances that are decoded together at most: what more of them save is little, and each
+/// waits for all.
+pub(super) const MOST_TOGETHER: usize = 8;
+
+/// What goes to a worker at once.
+#[derive(Debug, Clone, Default)]
+pub enum Batching {
+    /// One utterance.
+    #[default]
+    Single,
+    /// Under load, several of one leg, in one window of the encoder: they are taken apart again
+    /// by the times of their words.
+    Packed,
+    /// Utterances of whatever calls whose first contexts are equally long: each has a window of
+    /// its own, and the decoder reads the weights once for all.
+    Together(ContextLadder),
+}
+
+impl Batching {
+    /// What is cheapest for a model's engine.
+    pub(super) fn of(model: &Model, margins: Option<&ContextMargins>) -> Self {
+        let margins = margins.cloned();
+        let margins = margins.unwrap_or_else(|| ContextMargins::of(model));
+        match model.engine() {
+            EngineKind::CTranslate2 => Self::Together(ContextLadder::new(margins, model)),
+            EngineKind::WhisperCpp if model.is_demo() => Self::Single,
+            EngineKind::WhisperCpp => Self::Packed,
+        }
+    }
+}
+
+/// A [`Batching`] that changes with the model, shared by a pool and whoever switches models.
+#[derive(Debug, Clone, Default)]
+pub struct SharedBatching(Arc<RwLock<Batching>>);
+
+impl SharedBatching {
+    /// Begins with that.
+    pub fn new(batching: Batching) -> Self {
+        Self(Arc::new(RwLock::new(batching)))
+    }
+
+    /// From now on it is that.
+    pub fn set(&self, batching: Batching) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = batching;
+    }
+
+    /// What it is now.
+    pub fn get(&self) -> Batching {
+        self.0
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+}

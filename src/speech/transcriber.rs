@@ -1,0 +1,314 @@
+//! From utterances to words with any engine: language, prompt, the ladder of contexts, and times
+//! of words.
+//!
+//! Utterances whose first context is equally long are decoded together, which costs less than
+//! one after the other; each further try is made alone. What comes of an utterance does not
+//! depend on those beside it.
+
+use super::engine::{
+    DecodeOrder, Decoding, LanguageProbabilities, SpeechEngine, TokenId, language_named,
+};
+use super::ladder::{ContextLadder, RetryReason, WHOLE_WINDOW, fault, token_cap};
+use super::mel::SAMPLES_PER_POSITION;
+use super::model::Model;
+use super::words::{self, Token};
+use super::{
+    Choices, Recognition, SAMPLE_RATE, TranscribeError, Transcriber, UtteranceRef, peak_dbfs,
+};
+use crate::call::Task;
+
+/// Shorter audio is padded with silence to this, samples (0.5 s): whisper.cpp gives nothing
+/// below 110 ms and reads out of bounds below 201 samples.
+const MIN_SAMPLES: usize = SAMPLE_RATE as usize / 2;
+
+/// Whisper's window, samples (30 s).
+const WINDOW_SAMPLES: usize = WHOLE_WINDOW * SAMPLES_PER_POSITION;
+
+/// A transcriber on one thread, with an engine of its own.
+pub struct WhisperTranscriber {
+    engine: Box<dyn SpeechEngine>,
+    ladder: ContextLadder,
+    /// Name and revision of the model.
+    model: String,
+    /// It was never trained with a prompt, and writes nonsense after one.
+    is_demo: bool,
+}
+
+impl std::fmt::Debug for WhisperTranscriber {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("WhisperTranscriber")
+            .field("model", &self.model)
+            .field("ladder", &self.ladder)
+            .finish_non_exhaustive()
+    }
+}
+
+/// An utterance on its way through the ladder.
+struct Attempted<'a> {
+    samples: &'a [i16],
+    choices: &'a Choices,
+    /// The samples as the engine takes them.
+    audio: Vec<f32>,
+    /// Contexts not tried yet, the next one first.
+    contexts: std::vec::IntoIter<usize>,
+    prompt: Vec<TokenId>,
+    task: Task,
+    /// Once it is known: the language, and how probable it is where it was detected.
+    language: Option<(&'static str, Option<f32>)>,
+    best: Option<Decoding>,
+    /// What was wrong with each try but the last.
+    retries: Vec<RetryReason>,
+}
+
+impl Attempted<'_> {
+    /// Those of the same kind can be decoded together: the next context, and the prompt's length.
+    fn kind(&self) -> (Option<usize>, usize) {
+        let context = self.contexts.as_slice().first().copied();
+        (context, self.prompt.len())
+    }
+
+    /// The order by which it is decoded next.
+    fn order(&self) -> DecodeOrder<'_> {
+        DecodeOrder {
+            language: self.language.map_or("en", |(language, _)| language),
+            task: self.task,
+            prompt: &self.prompt,
+            max_tokens: token_cap(self.samples.len()),
+        }
+    }
+
+    /// Takes the result of a try; whether there shall be another one.
+    fn take(&mut self, decoding: Decoding) -> bool {
+        let fault = fault_of(&decoding);
+        let is_better = self.best.as_ref().is_none_or(|best| {
+            // A text without an end is worse than any other, however sure the model was of it.
+            self.retries.last() != Some(&RetryReason::LowProbability)
+                || decoding.mean_logprob > best.mean_logprob
+        });
+        if is_better {
+            self.best = Some(decoding);
+        }
+        match fault {
+            Some(reason) if self.contexts.len() > 0 => {
+                self.retries.push(reason);
+                true
+            }
+            _ => false,
+        }
+    }
+}
+
+fn fault_of(decoding: &Decoding) -> Option<RetryReason> {
+    fault(
+        &decoding.text(),
+        decoding.mean_logprob,
+        decoding.reached_cap,
+    )
+}
+
+/// Whether a text may stand though there is another try.
+fn may_be_kept(decoding: &Decoding) -> bool {
+    matches!(fault_of(decoding), None | Some(RetryReason::LowProbability))
+}
+
+impl WhisperTranscriber {
+    pub(crate) fn new(engine: Box<dyn SpeechEngine>, ladder: ContextLadder, model: &Model) -> Self {
+        Self {
+            engine,
+            ladder,
+            model: model.revision(),
+            is_demo: model.is_demo(),
+        }
+    }
+
+    fn prepare<'a>(&self, utterance: UtteranceRef<'a>) -> Result<Attempted<'a>, TranscribeError> {
+        let UtteranceRef { samples, choices } = utterance;
+        if samples.is_empty() || samples.len() > WINDOW_SAMPLES {
+            let length = samples.len();
+            return Err(TranscribeError(format!("an utterance of {length} samples")));
+        }
+        let mut audio: Vec<f32> = samples
+            .iter()
+            .map(|&sample| f32::from(sample) / 32768.0)
+            .collect();
+        if audio.len() < MIN_SAMPLES {
+            audio.resize(MIN_SAMPLES, 0.0);
+        }
+        let is_multilingual = self.engine.is_multilingual();
+        let language = match &choices.language {
+            // An English-only model knows no language tokens; asking for another would be ignored.
+            _ if !is_multilingual => Some(("en", None)),
+            Some(code) => Some((language_named(code)?, None)),
+            None => None,
+        };
+        let task = match choices.task {
+            Task::Translate if is_multilingual => Task::Translate,
+            _ => Task::Transcribe,
+        };
+        let prompt = choices.prompt.as_ref().filter(|_| !self.is_demo);
+        let prompt = prompt.map(|prompt| self.engine.prompt_tokens(prompt));
+        let contexts = match choices.full_context {
+            true => vec![WHOLE_WINDOW],
+            false => self.ladder.contexts(audio.len()),
+        };
+        Ok(Attempted {
+            samples,
+            choices,
+            audio,
+            contexts: contexts.into_iter(),
+            prompt: prompt.transpose()?.unwrap_or_default(),
+            task,
+            language,
+            best: None,
+            retries: Vec::new(),
+        })
+    }
+
+    /// Tries utterances with the same context once; what comes back is to be tried alone.
+    fn attempt(
+        &mut self,
+        attempted: &mut [&mut Attempted<'_>],
+        positions: usize,
+    ) -> Result<Vec<bool>, TranscribeError> {
+        let windows: Vec<&[f32]> = attempted.iter().map(|one| one.audio.as_slice()).collect();
+        self.engine.encode(&windows, positions)?;
+        if attempted.iter().any(|one| one.language.is_none()) {
+            let detected = self.engine.detect_languages()?;
+            for (one, probabilities) in attempted.iter_mut().zip(detected) {
+                if one.language.is_none() {
+                    let (language, probability) = most_probable(&probabilities, one.choices)?;
+                    one.language = Some((language, Some(probability)));
+                }
+            }
+        }
+        let orders: Vec<_> = attempted.iter().map(|one| one.order()).collect();
+        let mut decodings = self.engine.decode(&orders)?;
+        // A text without an end is replaced by the next one; then nobody needs its times.
+        let is_last = attempted.iter().all(|one| one.contexts.len() == 0);
+        if is_last || decodings.iter().any(may_be_kept) {
+            self.engine.align(&orders, &mut decodings)?;
+        }
+        drop(orders);
+        let tries = attempted.iter_mut().zip(decodings);
+        Ok(tries.map(|(one, decoding)| one.take(decoding)).collect())
+    }
+
+    fn climb(&mut self, attempted: &mut Attempted<'_>) -> Result<(), TranscribeError> {
+        while let Some(positions) = attempted.contexts.next() {
+            let again = self.attempt(&mut [attempted], positions)?;
+            if !again.contains(&true) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn recognition(&self, attempted: Attempted<'_>) -> Recognition {
+        let samples = attempted.samples;
+        let (language, language_probability) = attempted.language.unwrap_or(("en", None));
+        let decoding = attempted.best;
+        let text = decoding.as_ref().map(Decoding::text).unwrap_or_default();
+        let tokens = decoding.as_ref().map_or(&[][..], |best| &best.tokens);
+        let sum: f32 = tokens.iter().map(|token| token.probability).sum();
+        let tokens = tokens.iter().map(|token| Token {
+            bytes: &token.bytes,
+            probability: token.probability,
+            left_ms: token.left_ms,
+        });
+        Recognition {
+            text,
+            confidence: (sum / tokens.len().max(1) as f32).clamp(0.0, 1.0),
+            language: language.to_owned(),
+            language_probability,
+            no_speech_probability: decoding
+                .as_ref()
+                .and_then(|decoding| decoding.no_speech_probability),
+            task: attempted.task,
+            words: words::words(tokens, samples),
+            peak_dbfs: peak_dbfs(samples),
+            model: self.model.clone(),
+            retries: attempted.retries,
+        }
+    }
+
+    /// Utterances that begin with the same context and have prompts of the same length, together;
+    /// what fails its first try goes on alone.
+    fn recognise_group(
+        &mut self,
+        mut group: Vec<(usize, Attempted<'_>)>,
+    ) -> Vec<(usize, Result<Recognition, TranscribeError>)> {
+        let mut members: Vec<_> = group.iter_mut().map(|(_, one)| one).collect();
+        let contexts = members.iter_mut().map(|one| one.contexts.next());
+        let positions = contexts.fold(None, Option::or).unwrap_or(WHOLE_WINDOW);
+        let again = match self.attempt(&mut members, positions) {
+            Ok(again) => again,
+            Err(error) => {
+                let failed = group.into_iter().map(|(n, _)| (n, Err(error.clone())));
+                return failed.collect();
+            }
+        };
+        let finish = |((n, mut one), again): ((usize, Attempted<'_>), bool)| {
+            let climbed = if again { self.climb(&mut one) } else { Ok(()) };
+            (n, climbed.map(|()| self.recognition(one)))
+        };
+        group.into_iter().zip(again).map(finish).collect()
+    }
+}
+
+impl Transcriber for WhisperTranscriber {
+    fn transcribe(
+        &mut self,
+        samples: &[i16],
+        choices: &Choices,
+    ) -> Result<Recognition, TranscribeError> {
+        let mut attempted = self.prepare(UtteranceRef { samples, choices })?;
+        self.climb(&mut attempted)?;
+        Ok(self.recognition(attempted))
+    }
+
+    fn transcribe_together(
+        &mut self,
+        utterances: &[UtteranceRef<'_>],
+    ) -> Vec<Result<Recognition, TranscribeError>> {
+        let mut outcomes = Vec::with_capacity(utterances.len());
+        let mut waiting = Vec::with_capacity(utterances.len());
+        for (n, &utterance) in utterances.iter().enumerate() {
+            match self.prepare(utterance) {
+                Ok(attempted) => waiting.push((n, attempted)),
+                Err(error) => outcomes.push((n, Err(error))),
+            }
+        }
+        while let Some((_, first)) = waiting.first() {
+            let kind = first.kind();
+            let group = waiting.extract_if(.., |(_, one)| one.kind() == kind);
+            let group = group.collect();
+            outcomes.extend(self.recognise_group(group));
+        }
+        outcomes.sort_unstable_by_key(|(n, _)| *n);
+        outcomes.into_iter().map(|(_, outcome)| outcome).collect()
+    }
+}
+
+/// The most probable of the languages that may be spoken, and how probable it is among them.
+fn most_probable(
+    probabilities: &LanguageProbabilities,
+    choices: &Choices,
+) -> Result<(&'static str, f32), TranscribeError> {
+    let among = choices.among.iter().map(|code| language_named(code));
+    let among = among.collect::<Result<Vec<_>, _>>()?;
+    let is_possible = |code: &str| among.is_empty() || among.contains(&code);
+    // A model that yields no numbers must not yield an answer that is none.
+    let possible = probabilities
+        .iter()
+        .filter(|(code, p)| is_possible(code) && p.is_finite() && *p > 0.0);
+    let mut sum = 0.0f32;
+    let best = possible
+        .inspect(|(_, p)| sum += p)
+        .reduce(|best, next| if next.1 > best.1 { next } else { best });
+    let (code, probability) =
+        best.ok_or_else(|| TranscribeError("the model tells no language apart".to_owned()))?;
+    Ok((code, (probability / sum).clamp(0.0, 1.0)))
+}
+
+#[cfg(test)]
+mod tests;

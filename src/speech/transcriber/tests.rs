@@ -1,0 +1,279 @@
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::call::Prompt;
+use crate::speech::engine::TextToken;
+use crate::speech::ladder::ContextMargins;
+
+/// What the scripted engine was asked to do.
+#[derive(Debug, Default)]
+struct Asked {
+    /// Lengths of the windows and their context.
+    encoded: Vec<(Vec<usize>, usize)>,
+    aligned: usize,
+    detected: usize,
+}
+
+/// An engine that says what the script has for an utterance's length and context.
+struct Scripted {
+    script: HashMap<(usize, usize), Decoding>,
+    asked: Arc<Mutex<Asked>>,
+    windows: Vec<usize>,
+    positions: usize,
+}
+
+fn decoding(text: &str, mean_logprob: f32) -> Decoding {
+    let tokens = text.split(' ').zip(0u32..);
+    Decoding {
+        tokens: tokens
+            .map(|(word, id)| TextToken {
+                id,
+                bytes: format!(" {word}").into_bytes(),
+                probability: 0.5,
+                left_ms: None,
+            })
+            .collect(),
+        mean_logprob,
+        no_speech_probability: Some(0.01),
+        reached_cap: false,
+    }
+}
+
+impl SpeechEngine for Scripted {
+    fn is_multilingual(&self) -> bool {
+        true
+    }
+
+    fn prompt_tokens(&self, prompt: &Prompt) -> Result<Vec<TokenId>, TranscribeError> {
+        Ok(prompt.text().bytes().map(u32::from).collect())
+    }
+
+    fn encode(&mut self, windows: &[&[f32]], positions: usize) -> Result<(), TranscribeError> {
+        self.windows = windows.iter().map(|window| window.len()).collect();
+        self.positions = positions;
+        let mut asked = self.asked.lock().unwrap();
+        asked.encoded.push((self.windows.clone(), positions));
+        match self.windows.contains(&13_000) {
+            true => Err(TranscribeError("scripted".to_owned())),
+            false => Ok(()),
+        }
+    }
+
+    fn detect_languages(&mut self) -> Result<Vec<LanguageProbabilities>, TranscribeError> {
+        self.asked.lock().unwrap().detected += 1;
+        let probabilities = vec![("en", 0.2), ("de", 0.1), ("fr", 0.6), ("nl", 0.1)];
+        Ok(vec![probabilities; self.windows.len()])
+    }
+
+    fn decode(&mut self, orders: &[DecodeOrder<'_>]) -> Result<Vec<Decoding>, TranscribeError> {
+        assert_eq!(orders.len(), self.windows.len());
+        let said = |length: &usize| {
+            let said = self.script.get(&(*length, self.positions)).cloned();
+            said.unwrap_or_else(|| decoding(&format!("{length} samples"), -0.2))
+        };
+        Ok(self.windows.iter().map(said).collect())
+    }
+
+    fn align(
+        &mut self,
+        _orders: &[DecodeOrder<'_>],
+        decodings: &mut [Decoding],
+    ) -> Result<(), TranscribeError> {
+        self.asked.lock().unwrap().aligned += 1;
+        for token in decodings.iter_mut().flat_map(|one| &mut one.tokens) {
+            token.left_ms = Some(100 * u64::from(token.id + 1));
+        }
+        Ok(())
+    }
+}
+
+/// A transcriber that tries margins of 128 and 512 positions, and what its engine was asked.
+fn transcriber(script: &[(usize, usize, Decoding)]) -> (WhisperTranscriber, Arc<Mutex<Asked>>) {
+    let asked = Arc::<Mutex<Asked>>::default();
+    let script = script.iter().cloned();
+    let engine = Scripted {
+        script: script
+            .map(|(length, context, said)| ((length, context), said))
+            .collect(),
+        asked: Arc::clone(&asked),
+        windows: Vec::new(),
+        positions: 0,
+    };
+    let model = Model::demo().unwrap();
+    let ladder = ContextLadder::new(ContextMargins::new(vec![128, 512]), &model);
+    let mut transcriber = WhisperTranscriber::new(Box::new(engine), ladder, &model);
+    transcriber.is_demo = false;
+    (transcriber, asked)
+}
+
+/// 3.6 s, for which the contexts are 320, 704 and 1500.
+const LENGTH: usize = 57_600;
+
+fn english() -> Choices {
+    Choices {
+        language: Some("en".to_owned()),
+        ..Choices::default()
+    }
+}
+
+fn transcribe(transcriber: &mut WhisperTranscriber, length: usize) -> Recognition {
+    transcriber
+        .transcribe(&vec![100; length], &english())
+        .unwrap()
+}
+
+#[test]
+fn a_sound_text_is_tried_once_and_has_its_times() {
+    let (mut transcriber, asked) = transcriber(&[]);
+    let recognition = transcribe(&mut transcriber, LENGTH);
+    assert_eq!(recognition.text, "57600 samples");
+    assert_eq!(recognition.retries, []);
+    assert_eq!(recognition.words[0].end_ms, 100);
+    let asked = asked.lock().unwrap();
+    assert_eq!(asked.encoded, [(vec![LENGTH], 320)]);
+    assert_eq!((asked.aligned, asked.detected), (1, 0));
+}
+
+#[test]
+fn a_text_without_an_end_is_tried_with_more_up_to_the_whole_window() {
+    let again = decoding("please hold the line please hold the", -0.1);
+    let capped = Decoding {
+        reached_cap: true,
+        ..decoding("please hold the line", -0.1)
+    };
+    let (mut transcriber, asked) = transcriber(&[
+        (LENGTH, 320, again),
+        (LENGTH, 704, capped),
+        (LENGTH, 1500, decoding("please hold", -0.9)),
+    ]);
+    let recognition = transcribe(&mut transcriber, LENGTH);
+    assert_eq!(recognition.text, "please hold");
+    let reasons = [RetryReason::BeginsAgain, RetryReason::TokenCap];
+    assert_eq!(recognition.retries, reasons);
+    // Only what stays is aligned.
+    assert_eq!(asked.lock().unwrap().aligned, 1);
+}
+
+#[test]
+fn of_two_unsure_texts_the_surer_one_stays_with_its_times() {
+    let (mut transcriber, _) = transcriber(&[
+        (LENGTH, 320, decoding("mumble", -1.2)),
+        (LENGTH, 704, decoding("rumble", -1.5)),
+        (LENGTH, 1500, decoding("tumble", -1.4)),
+    ]);
+    let recognition = transcribe(&mut transcriber, LENGTH);
+    assert_eq!(recognition.text, "mumble");
+    assert_eq!(recognition.words[0].end_ms, 100);
+    assert_eq!(recognition.retries, [RetryReason::LowProbability; 2]);
+}
+
+#[test]
+fn what_begins_alike_is_decoded_together_and_what_fails_goes_on_alone() {
+    let again = decoding("hold on hold on hold on", -0.1);
+    let (mut transcriber, asked) = transcriber(&[(57_000, 320, again)]);
+    let samples: Vec<Vec<i16>> = [LENGTH, 57_000, 80_000, 57_500].map(|n| vec![9; n]).into();
+    let choices = english();
+    let utterances: Vec<_> = samples
+        .iter()
+        .map(|samples| UtteranceRef {
+            samples,
+            choices: &choices,
+        })
+        .collect();
+    let together = transcriber.transcribe_together(&utterances);
+    let texts: Vec<_> = together.into_iter().map(|one| one.unwrap().text).collect();
+    let expected = [LENGTH, 57_000, 80_000, 57_500].map(|n| format!("{n} samples"));
+    assert_eq!(texts, expected);
+    let encoded = &asked.lock().unwrap().encoded;
+    let alike = vec![LENGTH, 57_000, 57_500];
+    let expected = [(alike, 320), (vec![57_000], 704), (vec![80_000], 384)];
+    assert_eq!(*encoded, expected);
+}
+
+#[test]
+fn one_that_fails_fails_those_that_were_encoded_with_it_and_no_others() {
+    let (mut transcriber, _) = transcriber(&[]);
+    let samples = [vec![1; 13_000], vec![1; LENGTH], Vec::new()];
+    let choices = english();
+    let utterances = samples.each_ref().map(|samples| UtteranceRef {
+        samples,
+        choices: &choices,
+    });
+    let results = transcriber.transcribe_together(&utterances);
+    assert!(results[0].is_err() && results[1].is_ok() && results[2].is_err());
+}
+
+#[test]
+fn a_language_is_detected_once_among_those_that_may_be_spoken() {
+    let again = decoding("hold on hold on hold on", -0.1);
+    let (mut transcriber, asked) = transcriber(&[(LENGTH, 320, again)]);
+    let choices = |among: &[&str]| Choices {
+        among: among.iter().map(|&code| code.to_owned()).collect(),
+        ..Choices::default()
+    };
+    let samples = vec![1; LENGTH];
+    let any = transcriber.transcribe(&samples, &choices(&[])).unwrap();
+    assert_eq!(any.language, "fr");
+    assert_eq!(
+        asked.lock().unwrap().detected,
+        1,
+        "not once more for the second try"
+    );
+    let among = choices(&["en", "de", "nl"]);
+    let among = transcriber.transcribe(&samples, &among).unwrap();
+    assert_eq!(among.language, "en");
+    assert!((among.language_probability.unwrap() - 0.5).abs() < 1e-6);
+    let unknown = choices(&["de", "klingon"]);
+    assert!(transcriber.transcribe(&samples, &unknown).is_err());
+    assert!(transcriber.transcribe(&samples, &choices(&["sw"])).is_err());
+}
+
+#[test]
+fn probabilities_that_are_no_numbers_make_no_language() {
+    let broken = vec![("en", f32::NAN), ("de", 0.0)];
+    assert!(most_probable(&broken, &Choices::default()).is_err());
+}
+
+#[test]
+fn the_whole_window_is_what_is_asked_for() {
+    let (mut transcriber, asked) = transcriber(&[]);
+    let choices = Choices {
+        full_context: true,
+        ..english()
+    };
+    transcriber.transcribe(&[5; 8_000], &choices).unwrap();
+    assert_eq!(asked.lock().unwrap().encoded, [(vec![8_000], 1500)]);
+}
+
+proptest! {
+    #[test]
+    fn what_comes_of_an_utterance_does_not_depend_on_those_beside_it(
+        lengths in prop::collection::vec(1usize..200_000, 1..6),
+        faults in prop::collection::vec((any::<prop::sample::Index>(), any::<bool>()), 0..4),
+    ) {
+        let mut script = Vec::new();
+        for (index, low) in faults {
+            let length = lengths[index.index(lengths.len())].max(8_000);
+            let said = match low {
+                true => decoding("low", -1.7),
+                false => decoding("so it goes so it goes", -0.3),
+            };
+            let (probe, _) = transcriber(&[]);
+            script.push((length, probe.ladder.first_context(length), said));
+        }
+        let samples: Vec<Vec<i16>> = lengths.iter().map(|&n| vec![7; n]).collect();
+        let choices = english();
+        let utterances: Vec<_> = samples
+            .iter()
+            .map(|samples| UtteranceRef { samples, choices: &choices })
+            .collect();
+        let together = transcriber(&script).0.transcribe_together(&utterances);
+        for (together, samples) in together.into_iter().zip(&samples) {
+            let alone = transcriber(&script).0.transcribe(samples, &choices);
+            prop_assert_eq!(together, alone);
+        }
+    }
+}
