@@ -28,7 +28,9 @@ TEST_THREADS ?= 4
 
 test: ## run every test
 	@tools/setup.sh test
-	cargo test --workspace --locked --no-fail-fast -- --test-threads=$(TEST_THREADS)
+	@cargo test --workspace --locked --no-fail-fast -- --test-threads=$(TEST_THREADS); status=$$?; \
+	[ -e "$${ASTERSCRIBE_CACHE:-.cache}/real-speech/complete" ] || printf '\n*** NO TEST HEARD REAL SPEECH: the weights and recordings could not be fetched (make real-speech says why) ***\n\n'; \
+	exit $$status
 
 overload: ## twice the load for ten minutes, ten times for ten seconds (half an hour)
 	@tools/setup.sh test

@@ -203,6 +203,7 @@ impl Running {
         let watcher = Arc::clone(&desk);
         let watcher = tokio::spawn(async move { watcher.follow_load().await });
         let second_pass = start_second_pass(settings, &desk, pool.stats())?;
+        desk.estimate_capacity();
         let recalled = recall(&desk).await;
         let (stop_ari, ari_stopped) = watch::channel(false);
         let ari_task = ari_task

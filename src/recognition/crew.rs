@@ -119,6 +119,16 @@ impl Recogniser {
         self.current().processes.iter().for_each(Process::stop);
     }
 
+    /// How many work at the same time.
+    pub(super) fn workers(&self) -> usize {
+        self.workers
+    }
+
+    /// What goes to a worker at once.
+    pub(super) fn batching(&self) -> Batching {
+        self.batching.get()
+    }
+
     /// The model in use.
     pub fn model(&self) -> Arc<Model> {
         Arc::clone(&self.current().model)

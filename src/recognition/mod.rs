@@ -9,6 +9,7 @@
 //! ```
 
 pub mod batching;
+pub mod capacity;
 pub mod crew;
 mod ladder;
 pub mod occasional;

@@ -21,6 +21,7 @@ use self::worker::Worker;
 use super::batching::SharedBatching;
 use super::ladder::Step;
 use super::queue::{Task, Urgency};
+use crate::speech::ladder::RetryReason;
 use crate::speech::{Recognition, TranscribeError, Transcriber, UtteranceRef};
 
 /// Makes the engine of one worker, on that worker's thread; told the worker's number.
@@ -117,6 +118,8 @@ pub struct PoolStats {
     pub packed: AtomicU64,
     /// Utterances that were decoded together with others.
     pub together: AtomicU64,
+    /// Tries after the first, by [`RetryReason`] as its place in [`RetryReason::ALL`].
+    retries: [AtomicU64; RetryReason::ALL.len()],
     /// [`Step`], as its place in [`Step::ALL`].
     step: AtomicU8,
     /// Nothing shall wait any more.
@@ -126,6 +129,20 @@ pub struct PoolStats {
 impl PoolStats {
     fn is_letting_go(&self) -> bool {
         self.letting_go.load(Ordering::Relaxed)
+    }
+
+    fn count_retries(&self, recognition: &Recognition) {
+        for reason in &recognition.retries {
+            self.retries[*reason as usize].fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Tries after the first, by reason.
+    pub fn retries(&self) -> [(RetryReason, u64); RetryReason::ALL.len()] {
+        RetryReason::ALL.map(|reason| {
+            let count = self.retries[reason as usize].load(Ordering::Relaxed);
+            (reason, count)
+        })
     }
 
     /// What is given up now.

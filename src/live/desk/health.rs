@@ -65,6 +65,12 @@ impl Desk {
         if up == 0 {
             state = PartState::Down;
         }
+        if let Some((told, is_too_little)) = self.capacity_told() {
+            said.push(told);
+            if is_too_little && state == PartState::Ok {
+                state = PartState::Degraded;
+            }
+        }
         if let Some(given_up) = self.given_up() {
             said.push(given_up);
             if state == PartState::Ok {

@@ -87,11 +87,20 @@ impl Desk {
             ("too_old", read(&pool.too_old)),
             ("failed", read(&pool.failed)),
             ("packed", read(&pool.packed)),
+            ("together", read(&pool.together)),
         ];
+        let retries = pool.retries().map(|(why, count)| (why.name(), count));
         let (up, _) = self.recogniser.up();
         let (ended, stuck) = self.recogniser.stats().ends();
         let ends = [("crashed", ended.saturating_sub(stuck)), ("stuck", stuck)];
-        vec![
+        let capacity = self.capacity().map(|capacity| {
+            gauge(
+                "recognition_capacity_calls",
+                "Calls of two parties that this machine holds with the model in use, estimated when it was loaded",
+                capacity.calls(),
+            )
+        });
+        let mut figures = vec![
             gauge(
                 "recognition_step",
                 "What is given up: 0 nothing, 1 partial results, 2 utterances are recognised together, 3 no new calls are taken",
@@ -109,9 +118,15 @@ impl Desk {
             ),
             counters(
                 "recognition_utterances",
-                "Utterances by what became of them; those accepted may fail, wait too long or be packed later",
+                "Utterances by what became of them; those accepted may fail, wait too long, be packed or be decoded together later",
                 "fate",
                 &fates,
+            ),
+            counters(
+                "recognition_retries",
+                "Tries after the first with more of the model's window, by what was wrong with the text before",
+                "why",
+                &retries,
             ),
             counter(
                 "recognition_partials",
@@ -129,7 +144,9 @@ impl Desk {
                 "why",
                 &ends,
             ),
-        ]
+        ];
+        figures.extend(capacity);
+        figures
     }
 
     fn spool_figures(&self) -> Vec<Metric> {

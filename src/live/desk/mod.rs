@@ -3,6 +3,7 @@
 
 mod ari;
 mod book;
+mod capacity;
 mod capture;
 mod channel;
 mod choices;
@@ -32,6 +33,7 @@ use tokio::sync::{Notify, mpsc};
 pub use self::ari::AriLink;
 pub use self::book::{Again, Found};
 use self::book::{CallBook, Entry, History, Opened, Opening, Past, Stint};
+use self::capacity::CapacityBoard;
 pub use self::capture::CaptureDesk;
 pub use self::choices::Defaults;
 use self::model::Switch;
@@ -99,6 +101,7 @@ pub struct Desk {
     /// Who hears calls once more, once that has begun.
     second: OnceLock<SecondDesk>,
     switch: Arc<Mutex<Switch>>,
+    capacity: CapacityBoard,
     ari: Option<AriLink>,
     captures: Option<CaptureDesk>,
     sounds: Sounds,
@@ -179,6 +182,7 @@ impl Desk {
             revising: tokio::sync::Mutex::default(),
             second: OnceLock::new(),
             switch: Arc::default(),
+            capacity: CapacityBoard::default(),
             ari,
             captures,
             pending: Mutex::default(),

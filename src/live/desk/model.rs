@@ -68,9 +68,14 @@ impl Desk {
         let choice = self.choose(&name)?;
         let under_way = UnderWay::begin(&self.switch, name)?;
         let recogniser = Arc::clone(&self.recogniser);
+        let (capacity, max_calls) = (self.capacity.clone(), self.config.max_calls);
         let (tell, told) = oneshot::channel();
         // Goes on when whoever asked does not wait for it.
-        tokio::task::spawn_blocking(move || under_way.run(&recogniser, &choice, tell));
+        tokio::task::spawn_blocking(move || {
+            if under_way.run(&recogniser, &choice, tell) {
+                capacity.update(&recogniser, max_calls);
+            }
+        });
         match told.await {
             Ok(Ok(())) => Ok(self.model_view()),
             Ok(Err(reason)) => Err(ServiceError::Unprocessable(reason)),
@@ -120,13 +125,14 @@ impl UnderWay {
         })
     }
 
-    /// Checks the file's structure, tells of that, and loads it. Takes as long as that takes.
+    /// Checks the model's structure, tells of that, and loads it; whether it is in use now. Takes
+    /// as long as that takes.
     fn run(
         mut self,
         recogniser: &Recogniser,
         choice: &ModelChoice,
         tell: oneshot::Sender<Result<(), String>>,
-    ) {
+    ) -> bool {
         let candidate = choice.path().map(Candidate::open).transpose();
         let candidate = match candidate {
             Ok(candidate) => candidate,
@@ -135,7 +141,7 @@ impl UnderWay {
                 self.outcome = Some(self.before.clone());
                 drop(self);
                 let _unheard = tell.send(Err(error.to_string()));
-                return;
+                return false;
             }
         };
         let name = self.name.clone();
@@ -148,6 +154,7 @@ impl UnderWay {
             let switched = recogniser.switch(model).map_err(|error| error.to_string());
             switched.map(|()| described)
         });
+        let is_another = switched.is_ok();
         self.outcome = Some(match switched {
             Ok(model) => {
                 tracing::info!(model, "the speech model is another from now on");
@@ -158,6 +165,7 @@ impl UnderWay {
                 Switch::Failed { name, reason }
             }
         });
+        is_another
     }
 }
 

@@ -55,6 +55,9 @@ impl<T> Worker<T> {
             let Ok(batch) = self.jobs.recv() else { return };
             let results = self.recognise_batch(&mut engine, &batch);
             for (job, result) in batch.jobs.into_iter().zip(results) {
+                if let Ok(recognition) = &result {
+                    self.stats.count_retries(recognition);
+                }
                 let counter = match (&result, job.task.urgency) {
                     (Ok(_), Urgency::Partial) => Some(&self.stats.partials),
                     (Err(_), Urgency::Final | Urgency::Backlog) => Some(&self.stats.failed),

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! real-speech                         fetch; print the folders
-//! real-speech score LIST HYPOTHESES   word errors of recognised texts: lines of ID TAB TEXT
+//! real-speech score LIST HYPOTHESES   word errors of what `asterscribe bench clips` printed:
+//!                                     lines of ID, language and text, separated by tabs
 //! ```
 
 use std::collections::BTreeMap;
@@ -60,7 +61,11 @@ fn score(list: &str, hypotheses: &Path) -> Result<String> {
     let read = read.map_err(|error| Error::Failed(format!("{}: {error}", hypotheses.display())))?;
     let texts: BTreeMap<&str, &str> = read
         .lines()
-        .filter_map(|line| line.split_once('\t'))
+        .filter_map(|line| {
+            let (id, rest) = line.split_once('\t')?;
+            let (_, text) = rest.split_once('\t')?;
+            Some((id, text))
+        })
         .collect();
     let mut errors = WordErrors::default();
     let mut lines = Vec::new();

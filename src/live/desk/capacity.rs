@@ -1,0 +1,117 @@
+//! How many calls this machine holds with the model in use: found out when a model has been
+//! loaded, and said in the log, in `/health` and in `/metrics`.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use asterscribe_codecs::{AudioDecoder, g711};
+
+use super::Desk;
+use crate::play::wav::Wav;
+use crate::recognition::capacity::Capacity;
+use crate::recognition::crew::Recogniser;
+
+/// Three and a half seconds of speech that every model recognises at the first try.
+const SAMPLE: &[u8] = include_bytes!("../../../fixtures/prompts/support-greeting.wav");
+
+/// Samples of a packet, 20 ms at 8 kHz.
+const PACKET: usize = 160;
+
+/// Payload type of µ-law (RFC 3551).
+const ULAW: u8 = 0;
+
+/// What was found out, by the model's revision.
+#[derive(Debug, Clone, Default)]
+pub(super) struct CapacityBoard(Arc<Mutex<Option<(String, Capacity)>>>);
+
+impl CapacityBoard {
+    /// Finds out how it stands with the model in use, and tells those who read the log. Blocks
+    /// for three utterances; the demo model is not worth it.
+    pub(super) fn update(&self, recogniser: &Arc<Recogniser>, max_calls: usize) {
+        let model = recogniser.model();
+        if model.is_demo() {
+            self.set(None);
+            return;
+        }
+        let measured = sample().and_then(|sample| {
+            let measured = Capacity::measure(recogniser, &sample);
+            measured.map_err(|error| error.to_string())
+        });
+        let capacity = match measured {
+            Ok(capacity) => capacity,
+            Err(error) => {
+                tracing::warn!(error, "how many calls this machine holds is not known");
+                self.set(None);
+                return;
+            }
+        };
+        let told = describe(capacity, &model.name);
+        if capacity.calls() < 1.0 || capacity.calls() < max_calls as f64 {
+            tracing::warn!(
+                max_calls,
+                "{told}; beyond that lines come late, partial results end first"
+            );
+        } else {
+            tracing::info!("{told}");
+        }
+        self.set(Some((model.revision(), capacity)));
+    }
+
+    fn set(&self, known: Option<(String, Capacity)>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = known;
+    }
+
+    fn get(&self, revision: &str) -> Option<Capacity> {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (of, capacity) = known.as_ref()?;
+        (of == revision).then_some(*capacity)
+    }
+}
+
+impl Desk {
+    /// Finds out how many calls the model in use allows, on a thread of its own.
+    pub(crate) fn estimate_capacity(&self) {
+        let (board, recogniser) = (self.capacity.clone(), Arc::clone(&self.recogniser));
+        let max_calls = self.config.max_calls;
+        tokio::task::spawn_blocking(move || board.update(&recogniser, max_calls));
+    }
+
+    /// What was found out about the model in use.
+    pub(super) fn capacity(&self) -> Option<Capacity> {
+        self.capacity.get(&self.recogniser.model().revision())
+    }
+
+    /// The same in words, and whether it is less than one call.
+    pub(super) fn capacity_told(&self) -> Option<(String, bool)> {
+        let capacity = self.capacity()?;
+        let told = describe(capacity, &self.recogniser.model().name);
+        Some((told, capacity.calls() < 1.0))
+    }
+}
+
+fn describe(capacity: Capacity, model: &str) -> String {
+    let calls = capacity.calls();
+    if calls < 1.0 {
+        format!("this machine does not hold one call of two parties with {model}")
+    } else {
+        format!("this machine holds about {calls:.0} calls of two parties with {model}")
+    }
+}
+
+/// The sample as it is behind a telephone.
+fn sample() -> Result<Vec<i16>, String> {
+    let wav = Wav::parse(SAMPLE).map_err(|error| error.to_string())?;
+    let samples = wav.samples().collect::<Result<Vec<_>, _>>();
+    let coded: Vec<u8> = samples
+        .map_err(|error| error.to_string())?
+        .iter()
+        .map(|&sample| g711::encode_ulaw(sample))
+        .collect();
+    let (mut decoder, mut audio) = (AudioDecoder::default(), Vec::new());
+    for packet in coded.chunks(PACKET) {
+        let decoded = decoder.decode(ULAW, packet, &mut audio);
+        decoded.map_err(|error| error.to_string())?;
+    }
+    decoder.flush(&mut audio);
+    let sample = |sample: &f32| (sample * 32_768.0).round() as i16;
+    Ok(audio.iter().map(sample).collect())
+}

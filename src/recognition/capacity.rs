@@ -1,0 +1,108 @@
+//! How many calls this machine holds with the model in use: an estimate from how long its workers
+//! take for an utterance while all of them work.
+
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use super::batching::Batching;
+use super::crew::Recogniser;
+use crate::clock;
+use crate::speech::{Choices, TranscribeError, UtteranceRef};
+
+/// Utterances in a minute of a call of two parties, each of whom speaks 40 % of the time.
+const UTTERANCES_A_MINUTE: f64 = 16.0;
+
+/// Of what the workers could do, so much can be used before lines come late: people do not
+/// speak in turn with other calls.
+const USABLE: f64 = 0.75;
+
+/// Tries for an utterance in the mean: one in eight is tried again, with more of the window.
+const TRIES: f64 = 1.25;
+
+/// Utterances that a worker has at once under load, where it decodes them together.
+const TOGETHER: usize = 4;
+
+/// Times that each worker recognises the sample, after a first one that does not count.
+const ROUNDS: u32 = 2;
+
+/// What the machine does with a model.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Capacity {
+    /// Time between two utterances that are done, all workers together.
+    pub utterance: Duration,
+}
+
+impl Capacity {
+    /// Has every worker recognise a sample of 16 kHz speech, all at the same time. Blocks for as
+    /// long as that takes: three utterances.
+    ///
+    /// # Errors
+    /// A worker failed on it.
+    pub fn measure(recogniser: &Arc<Recogniser>, sample: &[i16]) -> Result<Self, TranscribeError> {
+        let together = match recogniser.batching() {
+            Batching::Together(_) => TOGETHER,
+            Batching::Packed | Batching::Single => 1,
+        };
+        let choices = Choices {
+            language: Some("en".to_owned()),
+            ..Choices::default()
+        };
+        let utterance = UtteranceRef {
+            samples: sample,
+            choices: &choices,
+        };
+        let batch = vec![utterance; together];
+        let took = thread::scope(|scope| {
+            let workers: Vec<_> = (0..recogniser.workers())
+                .map(|number| {
+                    let batch = &batch;
+                    scope.spawn(move || {
+                        let mut engine = recogniser.engine(number);
+                        let mut round = || {
+                            let results = engine.transcribe_together(batch);
+                            results.into_iter().try_for_each(|result| result.map(drop))
+                        };
+                        round()?;
+                        let begun = clock::now();
+                        for _ in 0..ROUNDS {
+                            round()?;
+                        }
+                        Ok(clock::now().saturating_duration_since(begun))
+                    })
+                })
+                .collect();
+            let taken = workers.into_iter().map(|worker| {
+                let joined = worker.join();
+                joined.unwrap_or_else(|_| Err(TranscribeError("a thread panicked".to_owned())))
+            });
+            taken.collect::<Result<Vec<_>, _>>()
+        })?;
+        let done = took.len() as u32 * ROUNDS * together as u32;
+        let slowest = took.into_iter().max().unwrap_or_default();
+        Ok(Self {
+            utterance: slowest / done.max(1),
+        })
+    }
+
+    /// Calls of two parties whose lines come in time.
+    pub fn calls(&self) -> f64 {
+        let an_utterance = self.utterance.as_secs_f64().max(1e-6) * TRIES;
+        USABLE * 60.0 / (an_utterance * UTTERANCES_A_MINUTE)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn calls_follow_from_the_time_of_an_utterance() {
+        let capacity = |ms| Capacity {
+            utterance: Duration::from_millis(ms),
+        };
+        assert!((capacity(50).calls() - 45.0).abs() < 1e-9);
+        assert!((capacity(4500).calls() - 0.5).abs() < 1e-9);
+        assert!(capacity(0).calls().is_finite());
+    }
+}
