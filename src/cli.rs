@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 
 use asterscribe::config::Settings;
 use asterscribe::live::{hearing, server};
-use asterscribe::models::{self, Progress, Pulled, Wanted};
+use asterscribe::models::{self, Order, Progress};
 use asterscribe::recognition::crew::Recogniser;
 use asterscribe::recognition::worker;
 use asterscribe::session::SessionConfig;
@@ -77,12 +77,32 @@ enum Models {
     Pull {
         /// As WHISPER_MODEL_SIZE names it, such as base.en.
         name: String,
+        /// In which form; by default in the one that costs the least on this machine.
+        #[arg(long, value_enum)]
+        format: Option<ModelFormat>,
     },
-    /// Says what a file is, and whether the server can use it.
+    /// Says what a file or folder is, and whether the server can use it.
     Check {
-        /// A model in ggml format.
+        /// A ggml file or a CTranslate2 folder.
         path: PathBuf,
     },
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum ModelFormat {
+    /// A file for whisper.cpp, from MODELS_URL.
+    Ggml,
+    /// A folder for CTranslate2, from MODELS_HUB_URL.
+    Ct2,
+}
+
+impl From<ModelFormat> for models::Format {
+    fn from(format: ModelFormat) -> Self {
+        match format {
+            ModelFormat::Ggml => Self::Ggml,
+            ModelFormat::Ct2 => Self::CTranslate2,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -195,32 +215,28 @@ fn replay(config: Option<&Path>, file: &Path, format: Format) -> Result<ExitCode
 fn models(config: Option<&Path>, what: Models) -> Result<ExitCode> {
     let text = match what {
         Models::List => models::list(&Settings::from_process(config)?),
-        Models::Pull { name } => pull(&Settings::from_process(config)?, &name)?,
+        Models::Pull { name, format } => pull(&Settings::from_process(config)?, &name, format)?,
         Models::Check { path } => models::check(&path)?,
     };
     write!(io::stdout(), "{text}").context("cannot print")?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn pull(settings: &Settings, name: &str) -> Result<String> {
-    let wanted = Wanted::named(name, &settings.models_url, &settings.models_dir);
-    let wanted = wanted.with_context(|| format!("no model is called {name}; see models list"))?;
+fn pull(settings: &Settings, name: &str, format: Option<ModelFormat>) -> Result<String> {
+    let order = Order::new(name, format.map(models::Format::from), settings)?;
     let mut progress = Progress::new(io::stderr(), io::stderr().is_terminal());
-    let pulled = runtime()?.block_on(models::pull(&wanted, &mut |done, total| {
+    let mut show = |done, total| {
         // Whoever closed standard error does not want to know.
         let _unseen = progress.show(done, total);
-    }));
+    };
+    let pulled = runtime()?.block_on(async {
+        match &order {
+            Order::File(wanted) => models::pull(wanted, &mut show).await,
+            Order::Folder(wanted) => models::pull_folder(wanted, &mut show).await,
+        }
+    });
     let _unseen = progress.end();
-    let (model, how) = match pulled? {
-        Pulled::Present(model) => (model, "is here already"),
-        Pulled::Fetched(model) => (model, "was fetched and checked"),
-    };
-    let checked = match wanted.sha256 {
-        Some(_) => "as published",
-        None => "not among the published models: its structure was checked, and nothing else",
-    };
-    let (path, sha256) = (wanted.path.display(), model.sha256);
-    Ok(format!("{path} {how}; SHA-256 {sha256}, {checked}\n"))
+    Ok(models::told(name, &order, &pulled?, settings))
 }
 
 fn healthcheck(config: Option<&Path>, url: Option<String>) -> Result<ExitCode> {

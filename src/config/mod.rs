@@ -65,8 +65,12 @@ pub struct Settings {
     pub model: ModelChoice,
     /// Where models are looked for by name.
     pub models_dir: PathBuf,
-    /// Where they are downloaded from.
+    /// Where their ggml files are downloaded from.
     pub models_url: Url,
+    /// Where ACFT weights are downloaded from.
+    pub models_acft_url: Url,
+    /// The hub from which their CTranslate2 folders are downloaded.
+    pub models_hub_url: Url,
     /// What is spoken.
     pub language: Language,
     /// Recognition threads.
@@ -234,6 +238,8 @@ impl Settings {
             model,
             models_dir,
             models_url: reader.value("MODELS_URL", parse::http_url),
+            models_acft_url: reader.value("MODELS_ACFT_URL", parse::http_url),
+            models_hub_url: reader.value("MODELS_HUB_URL", parse::http_url),
             language,
             stt_workers: reader
                 .optional("STT_WORKERS", |text| parse::number(text, 1..=256))

@@ -255,10 +255,11 @@ pub(super) fn path(text: &str) -> Parsed<PathBuf> {
     Ok(PathBuf::from(text))
 }
 
-/// The models published for whisper.cpp; `large` and `turbo` are the names that
+/// The models published for whisper.cpp, some of them fine-tuned for short contexts; `large` and `turbo` are the names that
 /// Whisper's own tools give to the newest of their kind.
 const MODELS: &str = "tiny tiny.en base base.en small small.en medium medium.en \
-    large large-v1 large-v2 large-v3 large-v3-turbo turbo";
+    large large-v1 large-v2 large-v3 large-v3-turbo turbo \
+    tiny-acft tiny.en-acft base-acft base.en-acft small-acft small.en-acft";
 
 pub(super) fn model_name(text: &str) -> Parsed<String> {
     let plain = ["-q5_0", "-q5_1", "-q8_0"]

@@ -257,7 +257,7 @@ pub const SETTINGS: &[Setting] = &[
         "WHISPER_MODEL_SIZE",
         NONE,
         "tiny, tiny.en, base, base.en, small, small.en, medium, medium.en, large, large-v1, large-v2, large-v3, \
-         large-v3-turbo or turbo, optionally with -q5_0, -q5_1 or -q8_0",
+         large-v3-turbo or turbo, of the first six also with -acft; optionally with -q5_0, -q5_1 or -q8_0",
         "The speech model by name: the folder `faster-whisper-NAME` in `WHISPER_MODELS_DIR`, for CTranslate2, or else the file `ggml-NAME.bin`, for whisper.cpp. `large` is `large-v3`, `turbo` is `large-v3-turbo`.",
     ),
     plain(
@@ -273,6 +273,20 @@ pub const SETTINGS: &[Setting] = &[
         preset("https://huggingface.co/ggerganov/whisper.cpp/resolve/main"),
         "an http or https URL without user, password or query",
         "The folder from which `asterscribe models pull` downloads `ggml-NAME.bin`. The server itself downloads nothing.",
+    ),
+    plain(
+        SPEECH,
+        "MODELS_HUB_URL",
+        preset("https://huggingface.co"),
+        "an http or https URL without user, password or query",
+        "The hub from which `asterscribe models pull` downloads the folders `faster-whisper-NAME`: Hugging Face's, or a mirror with its API.",
+    ),
+    plain(
+        SPEECH,
+        "MODELS_ACFT_URL",
+        preset("https://voiceinput.futo.org/VoiceInput"),
+        "an http or https URL without user, password or query",
+        "The folder from which `asterscribe models pull` downloads the models with `-acft` in their names.",
     ),
     plain(
         SPEECH,

@@ -151,6 +151,20 @@ impl ModelChoice {
         Self::Named { name, path }
     }
 
+    /// Where the ggml file of a model of that name is, or would be; `None` where
+    /// `WHISPER_MODEL_SIZE` knows no such name.
+    pub fn ggml_file(dir: &Path, name: &str) -> Option<PathBuf> {
+        let name = parse::model_name(name).ok()?;
+        Some(dir.join(parse::model_file_name(&name)))
+    }
+
+    /// Where the CTranslate2 folder of a model of that name is, or would be; `None` where
+    /// `WHISPER_MODEL_SIZE` knows no such name.
+    pub fn ctranslate2_folder(dir: &Path, name: &str) -> Option<PathBuf> {
+        let name = parse::model_name(name).ok()?;
+        Some(dir.join(parse::model_folder_name(&name)))
+    }
+
     /// Whether what is spoken can be recognised by it, as far as its name tells.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
-//! What is published for whisper.cpp.
+//! What is published, for whisper.cpp and for CTranslate2.
 
-/// A model that is published.
+/// A model that is published as a ggml file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Published {
     /// As `WHISPER_MODEL_SIZE` names it.
@@ -11,12 +11,37 @@ pub struct Published {
     pub sha256: &'static str,
 }
 
-/// The published model of that name.
+/// A model that is published as a CTranslate2 folder. Sizes and hashes of its files are the
+/// hub's to say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PublishedFolder {
+    /// As `WHISPER_MODEL_SIZE` names it.
+    pub name: &'static str,
+    /// Its repository on the hub.
+    pub repository: &'static str,
+}
+
+/// A model that FUTO fine-tuned for short contexts (ACFT) and publishes as a ggml file of 8 bits.
+/// Neither size nor hash of it is known here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PublishedAcft {
+    /// As `WHISPER_MODEL_SIZE` names it.
+    pub name: &'static str,
+    /// Its file's name where it is published.
+    pub file: &'static str,
+}
+
+/// The published ggml file of that name.
 pub fn published(name: &str) -> Option<&'static Published> {
     PUBLISHED.iter().find(|model| model.name == name)
 }
 
-/// The published model with that hash.
+/// The published folder of that name.
+pub fn published_folder(name: &str) -> Option<&'static PublishedFolder> {
+    FOLDERS.iter().find(|folder| folder.name == name)
+}
+
+/// The published ggml file with that hash.
 pub(super) fn with_hash(sha256: &str) -> Option<&'static Published> {
     PUBLISHED.iter().find(|model| model.sha256 == sha256)
 }
@@ -29,7 +54,7 @@ const fn model(name: &'static str, bytes: u64, sha256: &'static str) -> Publishe
     }
 }
 
-/// All of them: names, sizes and hashes as the folder lists them that `MODELS_URL` names by default.
+/// All ggml files: names, sizes and hashes as the folder lists them that `MODELS_URL` names by default.
 #[rustfmt::skip]
 pub const PUBLISHED: &[Published] = &[
     model("tiny", 77_691_713, "be07e048e1e599ad46341c8d2a135645097a538221678b7acdd1b1919c6e1b21"),
@@ -65,4 +90,41 @@ pub const PUBLISHED: &[Published] = &[
     model("large-v3-turbo", 1_624_555_275, "1fc70f774d38eb169993ac391eea357ef47c88757ef72ee5943879b7e8e2bc69"),
     model("large-v3-turbo-q5_0", 574_041_195, "394221709cd5ad1f40c46e6031ca61bce88931e6e088c188294c6d5a55ffa7e2"),
     model("large-v3-turbo-q8_0", 874_188_075, "317eb69c11673c9de1e1f0d459b253999804ec71ac4c23c17ecf5fbe24e259a1"),
+];
+
+const fn acft(name: &'static str, file: &'static str) -> PublishedAcft {
+    PublishedAcft { name, file }
+}
+
+/// All ACFT models: names as FUTO's list of models has them.
+pub const ACFT: &[PublishedAcft] = &[
+    acft("tiny-acft", "tiny_acft_q8_0.bin"),
+    acft("tiny.en-acft", "tiny_en_acft_q8_0.bin"),
+    acft("base-acft", "base_acft_q8_0.bin"),
+    acft("base.en-acft", "base_en_acft_q8_0.bin"),
+    acft("small-acft", "small_acft_q8_0.bin"),
+    acft("small.en-acft", "small_en_acft_q8_0.bin"),
+];
+
+const fn folder(name: &'static str, repository: &'static str) -> PublishedFolder {
+    PublishedFolder { name, repository }
+}
+
+/// All folders: in the repositories that faster-whisper itself takes them from.
+pub const FOLDERS: &[PublishedFolder] = &[
+    folder("tiny", "Systran/faster-whisper-tiny"),
+    folder("tiny.en", "Systran/faster-whisper-tiny.en"),
+    folder("base", "Systran/faster-whisper-base"),
+    folder("base.en", "Systran/faster-whisper-base.en"),
+    folder("small", "Systran/faster-whisper-small"),
+    folder("small.en", "Systran/faster-whisper-small.en"),
+    folder("medium", "Systran/faster-whisper-medium"),
+    folder("medium.en", "Systran/faster-whisper-medium.en"),
+    folder("large-v1", "Systran/faster-whisper-large-v1"),
+    folder("large-v2", "Systran/faster-whisper-large-v2"),
+    folder("large-v3", "Systran/faster-whisper-large-v3"),
+    folder(
+        "large-v3-turbo",
+        "mobiuslabsgmbh/faster-whisper-large-v3-turbo",
+    ),
 ];

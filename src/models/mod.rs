@@ -1,16 +1,32 @@
-//! The files of models: which there are, how they are fetched, and what one is.
+//! Models on the disk: which are published, how they are fetched, and what one is.
 //!
 //! The server itself downloads nothing; whoever runs it does, with `asterscribe models pull`.
 
 mod catalogue;
+mod check;
+mod error;
+mod fetch;
+mod folder;
+mod hash;
+mod hub;
+mod list;
+mod order;
+mod outcome;
 mod part;
 mod progress;
 mod pull;
-mod report;
 #[cfg(test)]
 mod tests;
 
-pub use self::catalogue::{PUBLISHED, Published, published};
+pub use self::catalogue::{
+    ACFT, FOLDERS, PUBLISHED, Published, PublishedAcft, PublishedFolder, published,
+    published_folder,
+};
+pub use self::check::check;
+pub use self::error::PullError;
+pub use self::folder::{WantedFolder, pull_folder};
+pub use self::list::list;
+pub use self::order::{Format, Order, OrderError};
+pub use self::outcome::told;
 pub use self::progress::Progress;
-pub use self::pull::{PullError, Pulled, Wanted, pull};
-pub use self::report::{check, list};
+pub use self::pull::{Pulled, Wanted, pull};

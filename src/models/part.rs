@@ -9,7 +9,7 @@ use std::io::{self, Seek, SeekFrom, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::pull::PullError;
+use super::error::{PullError, disk};
 
 /// The file under its preliminary name, and nobody else's meanwhile.
 #[derive(Debug)]
@@ -92,12 +92,7 @@ impl Part {
         self.file.sync_all().map_err(disk(&self.path))?;
         fs::rename(&self.path, path).map_err(disk(path))?;
         remove(&self.tag_path)?;
-        let folder = path.parent().filter(|folder| *folder != Path::new(""));
-        let folder = folder.unwrap_or_else(|| Path::new("."));
-        let opened = File::open(folder);
-        opened
-            .and_then(|folder| folder.sync_all())
-            .map_err(disk(folder))
+        sync_parent(path)
     }
 
     /// It is wrong, and no more of it will make it right.
@@ -125,24 +120,29 @@ fn is_tag(text: &str) -> bool {
     inner.is_some_and(|inner| inner.bytes().all(|byte| byte.is_ascii_graphic()))
 }
 
-/// Whether the file has that name still: another process may just have finished it.
-fn is_still(file: &File, path: &Path) -> bool {
+/// Whether the file or folder has that name still: another process may just have finished it.
+pub(super) fn is_still(file: &File, path: &Path) -> bool {
     let (Ok(ours), Ok(named)) = (file.metadata(), fs::metadata(path)) else {
         return false;
     };
     (ours.dev(), ours.ino()) == (named.dev(), named.ino())
 }
 
-fn remove(path: &Path) -> Result<(), PullError> {
+/// Writes a change of that name to the disk for good.
+pub(super) fn sync_parent(path: &Path) -> Result<(), PullError> {
+    let folder = path.parent().filter(|folder| *folder != Path::new(""));
+    let folder = folder.unwrap_or_else(|| Path::new("."));
+    let opened = File::open(folder);
+    opened
+        .and_then(|folder| folder.sync_all())
+        .map_err(disk(folder))
+}
+
+pub(super) fn remove(path: &Path) -> Result<(), PullError> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(disk(path)(error)),
         _ => Ok(()),
     }
-}
-
-fn disk(path: &Path) -> impl FnOnce(io::Error) -> PullError {
-    let path = path.to_owned();
-    move |source| PullError::Disk { path, source }
 }
 
 pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {

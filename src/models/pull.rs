@@ -1,31 +1,19 @@
-//! Fetches a file of a model, going on where an earlier attempt broke off.
+//! Fetches a ggml file, going on where an earlier attempt broke off.
 
-use std::error::Error;
-use std::fs::File;
-use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use reqwest::header::{CONTENT_RANGE, ETAG, IF_RANGE, RANGE};
-use reqwest::{Client, Response, StatusCode, redirect};
-use url::{Host, Url};
+use reqwest::Client;
+use url::Url;
 
-use super::catalogue::published;
+use super::catalogue::{ACFT, published};
+use super::error::PullError;
+use super::fetch::{self, Listener, client};
+use super::hash::FileHash;
 use super::part::Part;
 use crate::config::ModelChoice;
-use crate::speech::model::{self, Candidate, Model, ModelError};
+use crate::speech::model::{Candidate, Model};
 
-/// Time for a connection to come up, and between two pieces of the file.
-const CONNECT_PATIENCE: Duration = Duration::from_secs(30);
-const READ_PATIENCE: Duration = Duration::from_secs(60);
-
-/// Redirects from one place to the next.
-const MAX_REDIRECTS: usize = 10;
-
-/// A file whose size nobody knows is not followed further than this.
-const MOST: u64 = 16 << 30;
-
-/// What is to be fetched.
+/// A ggml file that is to be fetched.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wanted {
     /// From where.
@@ -38,92 +26,19 @@ pub struct Wanted {
     pub sha256: Option<String>,
 }
 
-/// What became of it.
+/// What became of a model that was wanted.
 #[derive(Debug)]
 pub enum Pulled {
     /// It was here already.
     Present(Model),
     /// It was fetched.
     Fetched(Model),
-}
-
-/// Why it is not here.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum PullError {
-    /// Another file has its name.
-    #[error("{path} is there and is not the published file: {reason}; move it away first")]
-    InTheWay {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// Somebody else is fetching it.
-    #[error("{0} is in use: another download of the same model runs")]
-    Busy(PathBuf),
-    /// The server cannot be asked.
-    #[error("cannot fetch {url}: {reason}")]
-    Request {
-        /// From where.
-        url: Url,
-        /// Why.
-        reason: String,
-    },
-    /// The server does not have it, or does not give it.
-    #[error("{url} answers {status}")]
-    Refused {
-        /// From where.
-        url: Url,
-        /// What it said.
-        status: StatusCode,
-    },
-    /// It is not what is published.
-    #[error("{url} has {announced} bytes, where the published model has {wanted}")]
-    Size {
-        /// From where.
-        url: Url,
-        /// So many bytes, by the server's account.
-        announced: u64,
-        /// So many there should be.
-        wanted: u64,
-    },
-    /// The server sent more than it said.
-    #[error("{url} sent more than the {total} bytes that there should be")]
-    TooLong {
-        /// From where.
-        url: Url,
-        /// So many there should be.
-        total: u64,
-    },
-    /// The connection broke off.
-    #[error(
-        "the download broke off after {done} bytes: {reason}; the same command goes on from there"
-    )]
-    BrokenOff {
-        /// So many bytes are here.
-        done: u64,
-        /// Why.
-        reason: String,
-    },
-    /// It came whole, and is not what is published.
-    #[error("what came has the SHA-256 {found}, the published model has {wanted}; it was removed")]
-    Hash {
-        /// Of what came.
-        found: String,
-        /// As published.
-        wanted: String,
-    },
-    /// It came whole, and is no model.
-    #[error("what came is of no use and was removed: {0}")]
-    NoModel(ModelError),
-    /// It cannot be kept.
-    #[error("cannot write {path}: {source}")]
-    Disk {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
+    /// It was fetched from a repository of the hub.
+    FetchedFrom {
+        /// The folder.
+        model: Model,
+        /// The commit that all its files belong to.
+        commit: String,
     },
 }
 
@@ -131,20 +46,34 @@ impl Wanted {
     /// The model that `WHISPER_MODEL_SIZE` may name so, from the folder `base`; `None` for
     /// any other name.
     pub fn named(name: &str, base: &Url, folder: &Path) -> Option<Self> {
-        let path = ModelChoice::named(folder, name)?.path()?.to_owned();
+        let path = ModelChoice::ggml_file(folder, name)?;
         let file = path.file_name()?.to_str()?;
         let known = published(stem(file)?);
-        let mut url = base.clone();
-        let mut segments = url.path_segments_mut().ok()?;
-        segments.pop_if_empty().push(file);
-        drop(segments);
         Some(Self {
-            url,
+            url: below(base, file)?,
             bytes: known.map(|known| known.bytes),
             sha256: known.map(|known| known.sha256.to_owned()),
             path,
         })
     }
+
+    /// The ACFT model that `WHISPER_MODEL_SIZE` may name so, from FUTO's folder `base`; `None` for
+    /// any other name.
+    pub fn acft(name: &str, base: &Url, folder: &Path) -> Option<Self> {
+        let model = ACFT.iter().find(|model| model.name == name)?;
+        Some(Self {
+            url: below(base, model.file)?,
+            path: ModelChoice::ggml_file(folder, name)?,
+            bytes: None,
+            sha256: None,
+        })
+    }
+}
+
+fn below(base: &Url, file: &str) -> Option<Url> {
+    let mut url = base.clone();
+    url.path_segments_mut().ok()?.pop_if_empty().push(file);
+    Some(url)
 }
 
 /// The NAME in `ggml-NAME.bin`.
@@ -156,23 +85,20 @@ pub(super) fn stem(file: &str) -> Option<&str> {
 ///
 /// # Errors
 /// It is not here. What came of it is kept for the next attempt, unless it is wrong.
-pub async fn pull(
-    wanted: &Wanted,
-    progress: &mut (dyn FnMut(u64, Option<u64>) + Send),
-) -> Result<Pulled, PullError> {
+pub async fn pull(wanted: &Wanted, progress: Listener<'_>) -> Result<Pulled, PullError> {
     if let Some(model) = present(wanted)? {
         return Ok(Pulled::Present(model));
     }
-    let mut part = Part::open(&wanted.path)?;
-    if let Err(error) = fetch(wanted, &mut part, progress).await {
-        if part.length() == 0 {
-            part.discard()?;
-        }
-        return Err(error);
-    }
-    if let Err(wrong) = verify(wanted, part.path()) {
+    let (client, part) = (client(&wanted.url)?, Part::open(&wanted.path)?);
+    let file = PublishedFile {
+        url: &wanted.url,
+        bytes: wanted.bytes,
+        hash: wanted.sha256.clone().map(FileHash::Sha256),
+    };
+    let part = file.complete(&client, part, progress).await?;
+    if let Err(error) = Candidate::open(part.path()) {
         part.discard()?;
-        return Err(wrong);
+        return Err(PullError::NoModel(error));
     }
     part.finish(&wanted.path)?;
     let model = Model::open(&wanted.path).map_err(PullError::NoModel)?;
@@ -197,193 +123,38 @@ fn present(wanted: &Wanted) -> Result<Option<Model>, PullError> {
     }
 }
 
-/// Whether what came is right: the hash first, which says more than the structure.
-fn verify(wanted: &Wanted, path: &Path) -> Result<(), PullError> {
-    if let Some(sha256) = &wanted.sha256 {
-        let found = File::open(path).and_then(|mut file| model::hash(&mut file));
-        let found = found.map_err(|source| PullError::Disk {
-            path: path.to_owned(),
-            source,
-        })?;
-        if found != *sha256 {
-            return Err(PullError::Hash {
-                found,
-                wanted: sha256.clone(),
-            });
-        }
-    }
-    Candidate::open(path).map_err(PullError::NoModel)?;
-    Ok(())
+/// One file as a server publishes it.
+#[derive(Debug)]
+pub(super) struct PublishedFile<'a> {
+    pub(super) url: &'a Url,
+    pub(super) bytes: Option<u64>,
+    pub(super) hash: Option<FileHash>,
 }
 
-async fn fetch(
-    wanted: &Wanted,
-    part: &mut Part,
-    progress: &mut (dyn FnMut(u64, Option<u64>) + Send),
-) -> Result<(), PullError> {
-    if part.length() > 0 && Some(part.length()) == wanted.bytes {
-        return Ok(());
-    }
-    let client = client(&wanted.url).map_err(|error| unanswered(wanted, &error))?;
-    let (mut response, total) = match begin(&client, wanted, part).await? {
-        Some(begun) => begun,
-        // What is here is of no use to this server: all of it, then.
-        None => {
-            part.begin(None)?;
-            begin(&client, wanted, part)
-                .await?
-                .ok_or_else(|| PullError::Request {
-                    url: wanted.url.clone(),
-                    reason: "it answers with a part that was not asked for".to_owned(),
-                })?
-        }
-    };
-    let most = total.unwrap_or(MOST);
-    progress(part.length(), total);
-    let broken_off = |done, reason| PullError::BrokenOff { done, reason };
-    loop {
-        let chunk = response.chunk().await;
-        let chunk = chunk.map_err(|error| broken_off(part.length(), causes(&error)))?;
-        let Some(chunk) = chunk else { break };
-        if part.length() + chunk.len() as u64 > most {
-            part.begin(None)?;
-            return Err(PullError::TooLong {
-                url: wanted.url.clone(),
-                total: most,
-            });
-        }
-        part.append(&chunk)?;
-        progress(part.length(), total);
-    }
-    match total {
-        Some(total) if part.length() < total => Err(broken_off(
-            part.length(),
-            format!("the server ended it, where {total} bytes were to come"),
-        )),
-        _ => Ok(()),
-    }
-}
-
-/// Asks for what is missing; the answer, and how long the whole file will be. `None` if the
-/// answer does not continue what is here.
-async fn begin(
-    client: &Client,
-    wanted: &Wanted,
-    part: &mut Part,
-) -> Result<Option<(Response, Option<u64>)>, PullError> {
-    let mut request = client.get(wanted.url.clone());
-    let tag = part.tag().filter(|_| part.length() > 0).map(str::to_owned);
-    if let Some(tag) = &tag {
-        request = request
-            .header(RANGE, format!("bytes={}-", part.length()))
-            .header(IF_RANGE, tag);
-    }
-    let response = request.send().await;
-    let response = response.map_err(|error| unanswered(wanted, &error))?;
-    let total = match response.status() {
-        StatusCode::OK => {
-            part.begin(strong_tag(&response).as_deref())?;
-            response.content_length().or(wanted.bytes)
-        }
-        StatusCode::PARTIAL_CONTENT if tag.is_some() => {
-            let same = strong_tag(&response).is_none_or(|now| Some(now) == tag);
-            match content_range(&response) {
-                Some((first, total)) if same && first == part.length() => Some(total),
-                _ => return Ok(None),
+impl PublishedFile<'_> {
+    /// Fetches what is missing of the file; it is whole then, and what is published.
+    ///
+    /// # Errors
+    /// It is neither. What is right so far stays, what is wrong is removed.
+    pub(super) async fn complete(
+        &self,
+        client: &Client,
+        mut part: Part,
+        progress: Listener<'_>,
+    ) -> Result<Part, PullError> {
+        let fetched = fetch::fetch(client, self.url, self.bytes, &mut part, progress).await;
+        let right = fetched.and_then(|()| match &self.hash {
+            Some(hash) => hash.check(part.path(), self.url),
+            None => Ok(()),
+        });
+        match right {
+            Ok(()) => Ok(part),
+            Err(error) => {
+                if part.length() == 0 || matches!(error, PullError::Hash { .. }) {
+                    part.discard()?;
+                }
+                Err(error)
             }
         }
-        // It has no more than what is here.
-        StatusCode::RANGE_NOT_SATISFIABLE if tag.is_some() => return Ok(None),
-        status => {
-            return Err(PullError::Refused {
-                url: wanted.url.clone(),
-                status,
-            });
-        }
-    };
-    match (total, wanted.bytes) {
-        (Some(announced), Some(size)) if announced != size => Err(PullError::Size {
-            url: wanted.url.clone(),
-            announced,
-            wanted: size,
-        }),
-        _ => Ok(Some((response, total))),
-    }
-}
-
-/// The tag of the version that is sent, if it stands for every byte (RFC 9110 section 8.8.1).
-fn strong_tag(response: &Response) -> Option<String> {
-    let tag = response.headers().get(ETAG)?.to_str().ok()?;
-    tag.starts_with('"').then(|| tag.to_owned())
-}
-
-/// Where a part begins, and how long the whole is (RFC 9110 section 14.4).
-fn content_range(response: &Response) -> Option<(u64, u64)> {
-    let text = response.headers().get(CONTENT_RANGE)?.to_str().ok()?;
-    let (range, total) = text.strip_prefix("bytes ")?.split_once('/')?;
-    let (first, _) = range.split_once('-')?;
-    Some((first.parse().ok()?, total.parse().ok()?))
-}
-
-fn client(url: &Url) -> Result<Client, reqwest::Error> {
-    let follow =
-        redirect::Policy::custom(
-            |attempt| match may_follow(attempt.previous(), attempt.url()) {
-                Ok(()) => attempt.follow(),
-                Err(reason) => attempt.error(reason),
-            },
-        );
-    let mut builder = Client::builder()
-        .user_agent(concat!("asterscribe/", env!("CARGO_PKG_VERSION")))
-        .connect_timeout(CONNECT_PATIENCE)
-        .read_timeout(READ_PATIENCE)
-        .redirect(follow);
-    let is_here = match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(ip)) => ip.is_loopback(),
-        Some(Host::Ipv6(ip)) => ip.is_loopback(),
-        None => false,
-    };
-    if is_here {
-        // No proxy leads to this machine.
-        builder = builder.no_proxy();
-    }
-    builder.build()
-}
-
-/// Whether a redirect is followed: not out of https, and not for ever.
-pub(super) fn may_follow(previous: &[Url], next: &Url) -> Result<(), String> {
-    let was_secret = previous.iter().any(|url| url.scheme() == "https");
-    if was_secret && next.scheme() != "https" {
-        return Err(format!("it redirects from https to {next}"));
-    }
-    if previous.len() > MAX_REDIRECTS {
-        return Err(format!("it redirects more than {MAX_REDIRECTS} times"));
-    }
-    Ok(())
-}
-
-fn unanswered(wanted: &Wanted, error: &reqwest::Error) -> PullError {
-    PullError::Request {
-        url: wanted.url.clone(),
-        reason: causes(error),
-    }
-}
-
-/// An error and what is behind it; the outermost alone says little.
-fn causes(error: &reqwest::Error) -> String {
-    let mut text = String::new();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        if !text.is_empty() {
-            text.push_str(": ");
-        }
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    if text.is_empty() {
-        error.to_string()
-    } else {
-        text
     }
 }

@@ -1,8 +1,11 @@
+use std::collections::HashMap;
+use std::path::Path;
+
 use url::Url;
 
-use super::pull::may_follow;
+use super::fetch::may_follow;
 use super::*;
-use crate::config::ModelChoice;
+use crate::config::{ModelChoice, Settings};
 
 fn url(text: &str) -> Url {
     text.parse().unwrap()
@@ -11,7 +14,7 @@ fn url(text: &str) -> Url {
 #[test]
 fn every_published_model_has_a_name_that_the_settings_know_and_a_whole_hash() {
     for model in PUBLISHED {
-        let folder = std::path::Path::new("m");
+        let folder = Path::new("m");
         let choice = ModelChoice::named(folder, model.name).expect(model.name);
         let file = format!("ggml-{}.bin", model.name);
         assert_eq!(choice.path(), Some(folder.join(file).as_path()));
@@ -26,8 +29,89 @@ fn every_published_model_has_a_name_that_the_settings_know_and_a_whole_hash() {
 }
 
 #[test]
+fn every_published_folder_has_a_name_that_the_settings_know_and_a_repository() {
+    for model in FOLDERS {
+        let path = ModelChoice::ctranslate2_folder(Path::new("m"), model.name);
+        let folder = format!("m/faster-whisper-{}", model.name);
+        assert_eq!(path.as_deref(), Some(Path::new(&folder)));
+        let (_, name) = model.repository.split_once('/').unwrap();
+        assert_eq!(name, &folder[2..]);
+        assert_eq!(published_folder(model.name), Some(model));
+        assert!(published(model.name).is_some());
+    }
+    let plain = PUBLISHED.iter().filter(|model| !model.name.contains("-q"));
+    assert_eq!(plain.count(), FOLDERS.len());
+}
+
+fn settings(models: &Path) -> Settings {
+    let models = models.to_str().unwrap();
+    let map = HashMap::from([
+        ("WHISPER_MODELS_DIR", models),
+        ("MODELS_URL", "http://mirror/ggml"),
+        ("MODELS_HUB_URL", "http://mirror/hub"),
+        ("MODELS_ACFT_URL", "http://mirror/acft/"),
+    ]);
+    Settings::load(&[&map]).unwrap()
+}
+
+#[test]
+fn a_name_is_fetched_in_the_form_that_is_asked_for_or_costs_the_least() {
+    let here = tempfile::tempdir().unwrap();
+    let settings = settings(here.path());
+    let order = |name: &str, format| Order::new(name, format, &settings);
+    let file = |name: &str| Wanted::named(name, &settings.models_url, here.path()).unwrap();
+    let folder = |name: &str, repository: &str| WantedFolder {
+        hub: url("http://mirror/hub"),
+        repository: repository.to_owned(),
+        path: here.path().join(format!("faster-whisper-{name}")),
+    };
+    // Whether a folder is there already changes nothing.
+    for _ in 0..2 {
+        let (ggml, ct2) = (Some(Format::Ggml), Some(Format::CTranslate2));
+        assert_eq!(order("base.en", ggml), Ok(Order::File(file("base.en"))));
+        let base = folder("base.en", "Systran/faster-whisper-base.en");
+        assert_eq!(order("base.en", ct2), Ok(Order::Folder(base.clone())));
+        let turbo = folder(
+            "large-v3-turbo",
+            "mobiuslabsgmbh/faster-whisper-large-v3-turbo",
+        );
+        assert_eq!(order("turbo", ct2), Ok(Order::Folder(turbo)));
+        let large = folder("large-v3", "Systran/faster-whisper-large-v3");
+        assert_eq!(order("large", ct2), Ok(Order::Folder(large)));
+        let cheapest = match Format::cheapest_here() {
+            Format::CTranslate2 => Order::Folder(base),
+            Format::Ggml => Order::File(file("base.en")),
+        };
+        assert_eq!(order("base.en", None), Ok(cheapest));
+        // What has one form only is fetched in that one.
+        assert_eq!(order("base-q8_0", None), Ok(Order::File(file("base-q8_0"))));
+        assert_eq!(
+            order("base-q8_0", ct2),
+            Err(OrderError::NoFolder("base-q8_0".to_owned()))
+        );
+        for model in ACFT {
+            let Ok(Order::File(wanted)) = order(model.name, None) else {
+                panic!("{}", model.name);
+            };
+            let file = format!("ggml-{}.bin", model.name);
+            assert_eq!(wanted.path, here.path().join(file));
+            let place = format!("http://mirror/acft/{}", model.file);
+            assert_eq!((wanted.url.as_str(), wanted.sha256), (&*place, None));
+            assert!(order(model.name, ct2).is_err());
+        }
+        for name in ["../base", "huge", "", "faster-whisper-base", "base.en/"] {
+            for format in [None, ggml, ct2] {
+                let unknown = OrderError::UnknownName(name.to_owned());
+                assert_eq!(order(name, format), Err(unknown));
+            }
+        }
+        std::fs::create_dir_all(here.path().join("faster-whisper-base.en")).unwrap();
+    }
+}
+
+#[test]
 fn a_name_becomes_an_address_and_a_file() {
-    let folder = std::path::Path::new("/m");
+    let folder = Path::new("/m");
     for base in ["http://mirror/a/b", "http://mirror/a/b/"] {
         let wanted = Wanted::named("turbo-q5_0", &url(base), folder).unwrap();
         assert_eq!(
@@ -86,4 +170,23 @@ fn progress_is_a_bar_on_a_terminal_and_eleven_lines_elsewhere() {
         unknown.show(done << 20, None).unwrap();
     }
     assert_eq!(out, b"0 MiB\n16 MiB\n32 MiB\n");
+}
+
+#[test]
+fn what_was_fetched_and_is_not_loaded_is_said() {
+    let here = tempfile::tempdir().unwrap();
+    let settings = settings(here.path());
+    let order = Order::new("tiny.en", Some(Format::Ggml), &settings).unwrap();
+    let pulled = Pulled::Present(crate::speech::model::Model::demo().unwrap());
+    let plain = told("tiny.en", &order, &pulled, &settings);
+    assert_eq!(plain.lines().count(), 1, "{plain}");
+    assert!(plain.contains("ggml-tiny.en.bin is here already; SHA-256 fbb9855a"));
+    let folder = here.path().join("faster-whisper-tiny.en");
+    std::fs::create_dir(&folder).unwrap();
+    let warned = told("tiny.en", &order, &pulled, &settings);
+    let (first, second) = warned.split_once('\n').unwrap();
+    assert_eq!(plain.trim_end(), first);
+    let instead = format!("But tiny.en is loaded from {}, ", folder.display());
+    assert!(second.starts_with(&instead), "{second}");
+    assert!(second.contains("set WHISPER_MODEL="), "{second}");
 }

@@ -19,6 +19,7 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 pub use self::folder::{FileIdentity, ModelFolder};
+pub(crate) use self::folder::{MAX_TEXT, REQUIRED_FILES, VOCABULARIES, WEIGHTS};
 use self::ggml::GgmlWalk;
 pub(crate) use self::vocabulary::Vocabulary;
 
@@ -377,6 +378,11 @@ impl Candidate {
     /// What its header says.
     pub fn header(&self) -> Header {
         self.header
+    }
+
+    /// Its size.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     /// Reads all of it: seconds for a gigabyte.

@@ -71,6 +71,7 @@ const HOMES: &[(&str, &[&str])] = &[
         &["src/store/sqlite/", "src/store/spool/file.rs"],
     ),
     ("chacha20poly1305", &["src/store/spool/body.rs"]),
+    ("sha1", &["src/models/hash.rs"]),
     ("redis", &["src/store/redis/"]),
     ("hound", &["src/play/wav"]),
     ("pcap_parser", &["src/replay/capture.rs"]),

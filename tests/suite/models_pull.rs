@@ -5,12 +5,9 @@
 )]
 
 use std::fs::{self, File};
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
-use std::thread;
 
 use asterscribe::models::{PullError, Pulled, Wanted, pull};
 use asterscribe_testkit::fixture;
@@ -18,94 +15,17 @@ use asterscribe_testkit::server::Server;
 use tempfile::TempDir;
 
 use crate::api_rig::{BINARY, SOON};
+use crate::models_rig::{Mirror, answer, chunked, cut, rest, whole};
 
-/// Sends an answer to a request and closes.
-type Answer = Box<dyn FnOnce(&mut TcpStream) + Send>;
-
-/// A web server that gives each request the next of its answers.
-struct Mirror {
-    address: SocketAddr,
-    asked: Arc<Mutex<Vec<String>>>,
-}
-
-impl Mirror {
-    fn with(answers: Vec<Answer>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let asked = Arc::new(Mutex::new(Vec::new()));
-        let heads = Arc::clone(&asked);
-        thread::spawn(move || {
-            for answer in answers {
-                let (mut stream, _) = listener.accept().unwrap();
-                heads.lock().unwrap().push(head(&mut stream));
-                answer(&mut stream);
-            }
-        });
-        Self { address, asked }
+fn wanted_from(mirror: &Mirror, folder: &TempDir) -> Wanted {
+    Wanted {
+        url: format!("http://{}/ggml-x.bin", mirror.address)
+            .parse()
+            .unwrap(),
+        path: folder.path().join("models/ggml-x.bin"),
+        bytes: None,
+        sha256: None,
     }
-
-    /// The heads of the requests so far.
-    fn asked(&self) -> Vec<String> {
-        self.asked.lock().unwrap().clone()
-    }
-
-    fn wanted(&self, folder: &TempDir) -> Wanted {
-        Wanted {
-            url: format!("http://{}/ggml-x.bin", self.address)
-                .parse()
-                .unwrap(),
-            path: folder.path().join("models/ggml-x.bin"),
-            bytes: None,
-            sha256: None,
-        }
-    }
-}
-
-fn head(stream: &mut TcpStream) -> String {
-    let (mut head, mut byte) = (Vec::new(), [0]);
-    while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).unwrap() > 0 {
-        head.push(byte[0]);
-    }
-    String::from_utf8(head).unwrap().to_ascii_lowercase()
-}
-
-/// A status and headers, then these bytes, then the end of the connection.
-fn answer(head: impl Into<String>, body: &[u8]) -> Answer {
-    let (head, body) = (head.into(), body.to_vec());
-    Box::new(move |stream| {
-        // Whoever has heard enough may have closed.
-        let _unheard = write!(stream, "HTTP/1.1 {head}\r\nConnection: close\r\n\r\n");
-        let _unheard = stream.write_all(&body);
-    })
-}
-
-fn whole(body: &[u8], tag: &str) -> Answer {
-    let length = body.len();
-    let head = format!("200 OK\r\nContent-Length: {length}\r\nETag: \"{tag}\"");
-    answer(head, body)
-}
-
-/// Only the first half of what is announced.
-fn cut(body: &[u8], tag: &str) -> Answer {
-    let length = body.len();
-    let head = format!("200 OK\r\nContent-Length: {length}\r\nETag: \"{tag}\"");
-    answer(head, &body[..length / 2])
-}
-
-fn rest(body: &[u8], from: usize, tag: &str) -> Answer {
-    let (length, last) = (body.len() - from, body.len() - 1);
-    let total = body.len();
-    let head = format!(
-        "206 Partial Content\r\nContent-Length: {length}\r\nContent-Range: bytes {from}-{last}/{total}\r\nETag: \"{tag}\""
-    );
-    answer(head, &body[from..])
-}
-
-fn chunked(body: &[u8]) -> Answer {
-    let mut framed = format!("{:x}\r\n", body.len()).into_bytes();
-    framed.extend(body);
-    framed.extend(b"\r\n0\r\n\r\n");
-    answer("200 OK\r\nTransfer-Encoding: chunked", &framed)
 }
 
 fn demo() -> Vec<u8> {
@@ -154,7 +74,7 @@ fn a_download_that_broke_off_goes_on_where_it_was() {
     let (folder, demo) = (tempfile::tempdir().unwrap(), demo());
     let half = demo.len() / 2;
     let mirror = Mirror::with(vec![cut(&demo, "v1"), rest(&demo, half, "v1")]);
-    let wanted = mirror.wanted(&folder);
+    let wanted = wanted_from(&mirror, &folder);
     let told = refused(&wanted);
     assert!(
         told.contains(&format!("broke off after {half} bytes")),
@@ -177,6 +97,26 @@ fn a_download_that_broke_off_goes_on_where_it_was() {
 }
 
 #[test]
+fn another_page_in_its_place_costs_nothing_of_what_is_here() {
+    let (folder, demo) = (tempfile::tempdir().unwrap(), demo());
+    let half = demo.len() / 2;
+    let mirror = Mirror::with(vec![
+        cut(&demo, "v1"),
+        whole(b"<html>Pay for the network first.</html>", "v1"),
+        rest(&demo, half, "v1"),
+    ]);
+    let wanted = Wanted {
+        bytes: Some(demo.len() as u64),
+        ..wanted_from(&mirror, &folder)
+    };
+    refused(&wanted);
+    let told = refused(&wanted);
+    assert!(told.contains("has 39 bytes"), "{told}");
+    assert!(fs::read(part(&wanted)).unwrap() == demo[..half]);
+    assert_fetched(&wanted, &demo);
+}
+
+#[test]
 fn it_goes_on_behind_a_redirect_too() {
     let (folder, demo) = (tempfile::tempdir().unwrap(), demo());
     let half = demo.len() / 2;
@@ -190,7 +130,7 @@ fn it_goes_on_behind_a_redirect_too() {
         )
     };
     let front = Mirror::with(vec![to_store(), to_store()]);
-    let wanted = front.wanted(&folder);
+    let wanted = wanted_from(&front, &folder);
     refused(&wanted);
     assert_fetched(&wanted, &demo);
     let asked = store.asked();
@@ -205,7 +145,7 @@ fn a_tag_that_is_none_is_not_said() {
     for tag in ["", "\"", "\"v1", "\"v\n1\"", "W/\"v1\""] {
         let folder = tempfile::tempdir().unwrap();
         let mirror = Mirror::with(vec![whole(&demo, "v1")]);
-        let wanted = mirror.wanted(&folder);
+        let wanted = wanted_from(&mirror, &folder);
         fs::create_dir(wanted.path.parent().unwrap()).unwrap();
         fs::write(part(&wanted), &demo[..1000]).unwrap();
         fs::write(format!("{}.part.etag", wanted.path.display()), tag).unwrap();
@@ -231,7 +171,7 @@ fn a_file_that_changed_meanwhile_is_fetched_anew() {
         let requests = 1 + after.len();
         let answers = [cut(&old, "v1")].into_iter().chain(after);
         let mirror = Mirror::with(answers.collect());
-        let wanted = mirror.wanted(&folder);
+        let wanted = wanted_from(&mirror, &folder);
         refused(&wanted);
         assert_fetched(&wanted, &demo);
         let asked = mirror.asked();
@@ -247,7 +187,7 @@ fn what_has_no_tag_is_not_continued() {
         let head = format!("200 OK\r\nContent-Length: {}\r\n{tag}", demo.len());
         let half = answer(head, &demo[..1000]);
         let mirror = Mirror::with(vec![half, whole(&demo, "v2")]);
-        let wanted = mirror.wanted(&folder);
+        let wanted = wanted_from(&mirror, &folder);
         refused(&wanted);
         assert_fetched(&wanted, &demo);
         assert!(!mirror.asked()[1].contains("range"));
@@ -262,7 +202,7 @@ fn a_wrong_hash_and_what_is_no_model_are_refused_and_removed() {
         whole(&demo, "v1"),
         whole(&demo[..demo.len() / 2], "v1"),
     ]);
-    let wanted = mirror.wanted(&folder);
+    let wanted = wanted_from(&mirror, &folder);
     let hashed = Wanted {
         sha256: Some("0".repeat(64)),
         ..wanted.clone()
@@ -282,7 +222,7 @@ fn refusals_and_servers_that_are_not_there_leave_nothing() {
     let moved = "302 Found\r\nLocation: /ggml-x.bin\r\nContent-Length: 0";
     let moved = (0..12).map(|_| answer(moved, &[]));
     let mirror = Mirror::with([answer(gone, b"gone")].into_iter().chain(moved).collect());
-    let wanted = mirror.wanted(&folder);
+    let wanted = wanted_from(&mirror, &folder);
     let told = refused(&wanted);
     assert!(
         told.contains("404 Not Found") && told.contains("ggml-x.bin"),
@@ -320,7 +260,7 @@ fn lengths_that_are_no_lengths() {
         let folder = tempfile::tempdir().unwrap();
         let wanted = Wanted {
             bytes: Some(size),
-            ..Mirror::with(vec![answer]).wanted(&folder)
+            ..wanted_from(&Mirror::with(vec![answer]), &folder)
         };
         let told = refused(&wanted);
         assert!(told.contains(said), "{said}: {told}");
@@ -329,7 +269,7 @@ fn lengths_that_are_no_lengths() {
     // Where nobody knows how long it should be, its structure does.
     let folder = tempfile::tempdir().unwrap();
     let mirror = Mirror::with(vec![answer(announced(1000), &demo), chunked(&demo)]);
-    let wanted = mirror.wanted(&folder);
+    let wanted = wanted_from(&mirror, &folder);
     assert!(refused(&wanted).contains("cut off"));
     assert_fetched(&wanted, &demo);
 }
@@ -338,7 +278,7 @@ fn lengths_that_are_no_lengths() {
 fn a_full_disk_is_said() {
     let (folder, demo) = (tempfile::tempdir().unwrap(), demo());
     let mirror = Mirror::with(vec![whole(&demo, "v1")]);
-    let wanted = mirror.wanted(&folder);
+    let wanted = wanted_from(&mirror, &folder);
     fs::create_dir(wanted.path.parent().unwrap()).unwrap();
     symlink("/dev/full", part(&wanted)).unwrap();
     let told = refused(&wanted);
@@ -349,7 +289,7 @@ fn a_full_disk_is_said() {
 #[test]
 fn two_at_once_and_a_file_in_the_way_are_refused() {
     let folder = tempfile::tempdir().unwrap();
-    let wanted = Mirror::with(Vec::new()).wanted(&folder);
+    let wanted = wanted_from(&Mirror::with(Vec::new()), &folder);
     fs::create_dir(wanted.path.parent().unwrap()).unwrap();
     let first = File::create(part(&wanted)).unwrap();
     first.lock().unwrap();
@@ -421,7 +361,7 @@ fn the_command_line_lists_fetches_and_checks() {
         "demo model",
         "q5_0",
         "English only",
-        "audio_ctx fitted",
+        "context fitted",
     ] {
         assert!(said.contains(part), "{part}\n{said}");
     }

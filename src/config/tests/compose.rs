@@ -3,8 +3,10 @@
 use super::*;
 
 /// Settings that a compose file has for itself, or that mean nothing in a container.
-const NOT_PASSED: [&str; 7] = [
+const NOT_PASSED: [&str; 9] = [
     "ASTERISK_APP",
+    "MODELS_ACFT_URL",
+    "MODELS_HUB_URL",
     "MODELS_URL",
     "REDIS_URL",
     "RTP_THREADS",

@@ -61,6 +61,8 @@ fn everything_set_is_taken() {
         ("WHISPER_MODEL_SIZE", "turbo-q5_0"),
         ("WHISPER_MODELS_DIR", "/models"),
         ("MODELS_URL", "http://mirror:8080/whisper/"),
+        ("MODELS_HUB_URL", "http://mirror:8080/hub"),
+        ("MODELS_ACFT_URL", "http://mirror:8080/acft"),
         ("WHISPER_LANGUAGE", "auto"),
         ("STT_WORKERS", "3"),
         ("STT_QUEUE", "5"),
@@ -96,6 +98,8 @@ fn everything_set_is_taken() {
     );
     assert_eq!(settings.models_dir, Path::new("/models"));
     assert_eq!(settings.models_url.as_str(), "http://mirror:8080/whisper/");
+    assert_eq!(settings.models_hub_url.as_str(), "http://mirror:8080/hub");
+    assert_eq!(settings.models_acft_url.as_str(), "http://mirror:8080/acft");
     assert_eq!(
         (settings.language, settings.media_format.name()),
         (Language::Auto, "slin16")
@@ -203,11 +207,23 @@ fn each_wrong_value_is_told_with_its_name() {
         ),
         (
             "WHISPER_MODEL_SIZE",
-            &["huge", "base.de", "../../etc/passwd", "tiny-q4_0", "Base"],
+            &[
+                "huge",
+                "base.de",
+                "../../etc/passwd",
+                "tiny-q4_0",
+                "Base",
+                "medium-acft",
+            ],
         ),
         (
             "MODELS_URL",
             &["ftp://a/b", "a", "https://u:p@a/", "https://a/?b"],
+        ),
+        ("MODELS_ACFT_URL", &["a", "https://u:p@a/"]),
+        (
+            "MODELS_HUB_URL",
+            &["ssh://a/b", "huggingface.co", "http://u@a/", "https://a/#b"],
         ),
         ("WHISPER_LANGUAGE", &["english", "EN", "xx", "en-US"]),
         ("STT_WORKERS", &["0", "257"]),

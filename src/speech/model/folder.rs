@@ -14,13 +14,18 @@ use super::vocabulary::Vocabulary;
 use super::weights::WeightsWalk;
 use super::{Flaw, Header, buffered, hash, hex, wrong};
 
-const WEIGHTS: &str = "model.bin";
+pub(crate) const WEIGHTS: &str = "model.bin";
 const CONFIG: &str = "config.json";
 const TOKENIZER: &str = "tokenizer.json";
-const VOCABULARIES: [&str; 2] = ["vocabulary.json", "vocabulary.txt"];
+
+/// Files of a folder that are read, and have no other name.
+pub(crate) const REQUIRED_FILES: [&str; 3] = [CONFIG, WEIGHTS, TOKENIZER];
+
+/// Names of its vocabulary; the first that is there is read.
+pub(crate) const VOCABULARIES: [&str; 2] = ["vocabulary.json", "vocabulary.txt"];
 
 /// A text file of a model is some megabytes; one beyond this is none.
-const MAX_TEXT: u64 = 64 << 20;
+pub(crate) const MAX_TEXT: u64 = 64 << 20;
 
 /// Which file it was: enough to notice that it has been replaced or written to since.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,11 +82,8 @@ impl ModelFolder {
             )),
             identity => identity.map_err(Flaw::Io),
         };
-        let names = [CONFIG, WEIGHTS, TOKENIZER, vocabulary_file];
-        let files = names
-            .into_iter()
-            .map(identity)
-            .collect::<Result<Vec<_>, _>>()?;
+        let names = REQUIRED_FILES.into_iter().chain([vocabulary_file]);
+        let files = names.map(identity).collect::<Result<Vec<_>, _>>()?;
         let weights = File::open(path.join(WEIGHTS))?;
         let bytes = weights.metadata()?.len();
         let header = WeightsWalk::new(buffered(&weights), bytes).header()?;

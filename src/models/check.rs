@@ -1,0 +1,80 @@
+//! What a model is, in words.
+
+use std::path::Path;
+
+use super::catalogue::with_hash;
+use super::list::{mib, push};
+use super::order::Format;
+use crate::speech::ladder::ContextMargins;
+use crate::speech::model::{AlignmentHeads, Header, Model, ModelError};
+
+/// What a file or folder is, and whether the server can use it.
+///
+/// # Errors
+/// It cannot.
+pub fn check(path: &Path) -> Result<String, ModelError> {
+    let model = Model::open(path)?;
+    let mut text = String::new();
+    let format = Format::of(model.engine());
+    let published = match with_hash(&model.sha256) {
+        Some(published) => format!("the published {}", published.name),
+        None if model.is_demo() => {
+            "the demo model of this program: 120 words, no general recogniser".to_owned()
+        }
+        None if format == Format::CTranslate2 => {
+            "a folder, whose hashes only the hub knows; `models pull` compares them".to_owned()
+        }
+        None => "none of the published files".to_owned(),
+    };
+    let languages = if model.header.is_english() {
+        "English only"
+    } else {
+        "several languages"
+    };
+    let margins = ContextMargins::of(&model);
+    let margins: Vec<String> = margins.margins().iter().map(u16::to_string).collect();
+    let window = format!(
+        "context fitted to the utterance and {} positions, then the whole window",
+        margins.join(", ")
+    );
+    let words = match model.alignment_heads() {
+        AlignmentHeads::Unknown => "without times: nobody has looked for the alignment heads",
+        AlignmentHeads::Demo | AlignmentHeads::Published(_) => "with times",
+    };
+    let (size, kind) = (model.bytes, kind(&model));
+    for (name, value) in [
+        ("path", path.display().to_string()),
+        ("form", format.to_string()),
+        ("structure", "whole".to_owned()),
+        ("size", format!("{size} bytes ({} MiB)", mib(size))),
+        ("SHA-256", model.sha256.clone()),
+        ("known as", published),
+        ("kind", kind),
+        ("precision", model.header.precision.to_owned()),
+        ("languages", languages.to_owned()),
+        ("encoder", window),
+        ("engine", model.engine().name().to_owned()),
+        ("words", words.to_owned()),
+        ("revision", model.revision()),
+    ] {
+        push(&mut text, format_args!("{name:<10} {value}\n"));
+    }
+    Ok(text)
+}
+
+fn kind(model: &Model) -> String {
+    let Header {
+        n_audio_layer,
+        n_audio_state,
+        n_text_layer,
+        ..
+    } = model.header;
+    let size = match model.alignment_heads() {
+        AlignmentHeads::Published(name) => name.trim_end_matches(".en"),
+        AlignmentHeads::Demo => "demo",
+        AlignmentHeads::Unknown => "unusual",
+    };
+    format!(
+        "{size}; encoder of {n_audio_layer} layers, {n_audio_state} wide; decoder of {n_text_layer} layers"
+    )
+}

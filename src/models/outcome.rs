@@ -1,0 +1,51 @@
+//! What became of an order, in words.
+
+use std::path::Path;
+
+use super::order::Order;
+use super::pull::Pulled;
+use crate::config::{ModelChoice, Settings};
+
+/// What was fetched, and how far that was checked.
+pub fn told(name: &str, order: &Order, pulled: &Pulled, settings: &Settings) -> String {
+    let path = match order {
+        Order::File(wanted) => &wanted.path,
+        Order::Folder(wanted) => &wanted.path,
+    };
+    let (model, how) = match pulled {
+        Pulled::Present(model) => (model, "is here already"),
+        Pulled::Fetched(model) | Pulled::FetchedFrom { model, .. } => {
+            (model, "was fetched and checked")
+        }
+    };
+    let checked = match (order, pulled) {
+        (Order::Folder(wanted), Pulled::FetchedFrom { commit, .. }) => {
+            let repository = &wanted.repository;
+            format!("each of its files as {repository} has it at {commit}")
+        }
+        (Order::Folder(_), _) => {
+            "its structure was checked, its files were not compared with the hub's".to_owned()
+        }
+        (Order::File(wanted), _) if wanted.sha256.is_some() => "as published".to_owned(),
+        (Order::File(_), _) => {
+            "no hash of it is known here: its structure was checked, and nothing else".to_owned()
+        }
+    };
+    let (shown, sha256) = (path.display(), &model.sha256);
+    let mut text = format!("{shown} {how}; SHA-256 {sha256}, {checked}\n");
+    if let Some(first) = loaded_instead(name, path, settings) {
+        text.push_str(&first);
+    }
+    text
+}
+
+/// A word about the other form of a model, if that is what its name loads.
+fn loaded_instead(name: &str, path: &Path, settings: &Settings) -> Option<String> {
+    let choice = ModelChoice::named(&settings.models_dir, name)?;
+    let loaded = choice.path().filter(|loaded| *loaded != path)?;
+    Some(format!(
+        "But {name} is loaded from {}, which comes first; move it away, or set WHISPER_MODEL={}\n",
+        loaded.display(),
+        path.display()
+    ))
+}
