@@ -87,7 +87,7 @@ pub enum PullError {
     )]
     Hash {
         /// From where.
-        url: Url,
+        url: Box<Url>,
         /// Which hash.
         kind: &'static str,
         /// Of what came.

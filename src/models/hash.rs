@@ -37,7 +37,7 @@ impl FileHash {
             return Ok(());
         }
         Err(PullError::Hash {
-            url: url.clone(),
+            url: Box::new(url.clone()),
             kind,
             found,
             wanted: wanted.clone(),

@@ -1,9 +1,5 @@
 //! Folders of CTranslate2 are fetched whole and right, or not at all, whatever the hub and the
 //! disk do.
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test that cannot be set up has failed"
-)]
 
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;

@@ -1,8 +1,4 @@
 //! A hub that lies, or is none, gets nothing in among the models.
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test that cannot be set up has failed"
-)]
 
 use std::fs;
 use std::os::unix::fs::symlink;
