@@ -3,7 +3,7 @@
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::model::Channel;
+use crate::model::{Bridge, Channel};
 
 /// Something that happened in Asterisk.
 #[derive(Debug, Clone, PartialEq)]
@@ -52,6 +52,35 @@ pub enum Event {
         digit: char,
         /// How long it was held, milliseconds.
         duration_ms: u64,
+    },
+    /// A channel's device put whom it talks to on hold.
+    ChannelHold {
+        /// The channel.
+        channel: Box<Channel>,
+    },
+    /// A channel's device took whom it talks to off hold.
+    ChannelUnhold {
+        /// The channel.
+        channel: Box<Channel>,
+    },
+    /// A channel was told whom it is connected to.
+    ChannelConnectedLine {
+        /// The channel.
+        channel: Box<Channel>,
+    },
+    /// A channel entered a bridge.
+    ChannelEnteredBridge {
+        /// The channel.
+        channel: Box<Channel>,
+        /// Id of the bridge; empty if not told.
+        bridge: String,
+    },
+    /// A transfer came about.
+    Transfer {
+        /// `BridgeBlindTransfer` or `BridgeAttendedTransfer`.
+        kind: &'static str,
+        /// Ids of the channels that are told to have part in it.
+        channels: Vec<String>,
     },
     /// Another websocket took our application over; this one stays open but mute.
     ApplicationReplaced {
@@ -121,6 +150,25 @@ impl Event {
                 channel: channel("ChannelStateChange", &raw)?,
             },
             "ChannelDtmfReceived" => dtmf(&raw)?,
+            "ChannelHold" => Self::ChannelHold {
+                channel: channel("ChannelHold", &raw)?,
+            },
+            "ChannelUnhold" => Self::ChannelUnhold {
+                channel: channel("ChannelUnhold", &raw)?,
+            },
+            "ChannelConnectedLine" => Self::ChannelConnectedLine {
+                channel: channel("ChannelConnectedLine", &raw)?,
+            },
+            "ChannelEnteredBridge" => match channel("ChannelEnteredBridge", &raw) {
+                Ok(channel) => Self::ChannelEnteredBridge {
+                    channel,
+                    bridge: field::<Bridge>(&raw, "bridge").unwrap_or_default().id,
+                },
+                // ARI does not promise a channel here.
+                Err(_) => Self::Other { kind, raw },
+            },
+            "BridgeBlindTransfer" => transfer("BridgeBlindTransfer", raw),
+            "BridgeAttendedTransfer" => transfer("BridgeAttendedTransfer", raw),
             "ApplicationReplaced" => Self::ApplicationReplaced {
                 application: field(&raw, "application").unwrap_or_default(),
             },
@@ -137,6 +185,11 @@ impl Event {
             Self::ChannelHangupRequest { .. } => "ChannelHangupRequest",
             Self::ChannelStateChange { .. } => "ChannelStateChange",
             Self::ChannelDtmfReceived { .. } => "ChannelDtmfReceived",
+            Self::ChannelHold { .. } => "ChannelHold",
+            Self::ChannelUnhold { .. } => "ChannelUnhold",
+            Self::ChannelConnectedLine { .. } => "ChannelConnectedLine",
+            Self::ChannelEnteredBridge { .. } => "ChannelEnteredBridge",
+            Self::Transfer { kind, .. } => kind,
             Self::ApplicationReplaced { .. } => "ApplicationReplaced",
             Self::Other { kind, .. } => kind,
         }
@@ -160,6 +213,34 @@ fn dtmf(raw: &Value) -> Result<Event, EventError> {
         digit: digit.to_ascii_uppercase(),
         duration_ms: field(raw, "duration_ms").unwrap_or_default(),
     })
+}
+
+/// Fields of the transfer events that are channels.
+const IN_TRANSFER: [&str; 8] = [
+    "channel",
+    "transferee",
+    "transferer_first_leg",
+    "transferer_second_leg",
+    "transfer_target",
+    "replace_channel",
+    "destination_link_first_leg",
+    "destination_link_second_leg",
+];
+
+/// A transfer, or what is none because it failed.
+fn transfer(kind: &'static str, raw: Value) -> Event {
+    let result: Option<String> = field(&raw, "result");
+    if result.is_some_and(|result| result != "Success") {
+        let kind = kind.to_owned();
+        return Event::Other { kind, raw };
+    }
+    let named = IN_TRANSFER.iter();
+    let named = named.filter_map(|name| field::<Channel>(&raw, name));
+    let channels = named.map(|channel| channel.id).filter(|id| !id.is_empty());
+    Event::Transfer {
+        kind,
+        channels: channels.collect(),
+    }
 }
 
 fn channel(kind: &'static str, raw: &Value) -> Result<Box<Channel>, EventError> {
@@ -221,6 +302,34 @@ mod tests {
                 ..
             })
         ));
+    }
+
+    #[test]
+    fn hold_and_transfers_are_read() {
+        for kind in ["ChannelHold", "ChannelUnhold", "ChannelConnectedLine"] {
+            let text =
+                format!(r#"{{"type":"{kind}","musicclass":"default","channel":{{"id":"c"}}}}"#);
+            assert_eq!(Event::parse(&text).unwrap().kind(), kind);
+            let text = format!(r#"{{"type":"{kind}"}}"#);
+            assert!(Event::parse(&text).is_err(), "{kind}");
+        }
+        let entered = r#"{"type":"ChannelEnteredBridge","bridge":{"id":"b"},"channel":{"id":"c"}}"#;
+        assert!(matches!(
+            Event::parse(entered).unwrap(),
+            Event::ChannelEnteredBridge { channel, bridge } if channel.id == "c" && bridge == "b"
+        ));
+        let nobody = r#"{"type":"ChannelEnteredBridge","bridge":{"id":"b"}}"#;
+        assert!(matches!(Event::parse(nobody), Ok(Event::Other { .. })));
+        let attended = r#"{"type":"BridgeAttendedTransfer","result":"Success","transferee":{"id":"c"},
+            "transferer_first_leg":{"id":"a"},"transferer_second_leg":{"id":"b"},"transfer_target":{"id":""}}"#;
+        assert!(matches!(
+            Event::parse(attended).unwrap(),
+            Event::Transfer { kind: "BridgeAttendedTransfer", channels } if channels == ["c", "a", "b"]
+        ));
+        let failed = r#"{"type":"BridgeBlindTransfer","result":"Fail","channel":{"id":"c"}}"#;
+        assert!(
+            matches!(Event::parse(failed), Ok(Event::Other { kind, .. }) if kind == "BridgeBlindTransfer")
+        );
     }
 
     #[test]

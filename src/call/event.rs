@@ -40,6 +40,8 @@ pub enum CallEventKind {
     CaptureStopped,
     /// What a leg speaks was detected, and is taken for granted from now on.
     LanguageLocked,
+    /// The language of a leg is not taken for granted any more, and detected again.
+    LanguageReopened,
     /// Recognition has fallen behind, or is catching up: something is given up, or no longer.
     RecognitionLoad,
 }

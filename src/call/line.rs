@@ -30,7 +30,8 @@ pub struct TranscriptLine {
     /// The words one by one, on the call's clock.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub words: Vec<Word>,
-    /// Text that was probably not spoken and is therefore not in `text`.
+    /// Text that was probably not spoken and is therefore not in `text`: all that the engine
+    /// said, or, beside words that stand, the annotations among them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suppressed: Option<Suppressed>,
     /// Name and revision of the model.
@@ -180,4 +181,49 @@ pub enum Doubt {
     PhantomPhrase,
     /// More words than anybody can say in that time.
     SpeechRate,
+    /// A description of sound, such as `[Music]`, or a lyric, and no words of a party.
+    Annotation,
+    /// The call's own prompt, from audio that does not hold so many words.
+    PromptEcho,
+    /// The model finds that nobody speaks, and is not sure of its words.
+    NoSpeech,
+}
+
+impl Doubt {
+    /// Every reason.
+    pub const ALL: [Self; 7] = [
+        Self::NearSilence,
+        Self::Repetition,
+        Self::PhantomPhrase,
+        Self::SpeechRate,
+        Self::Annotation,
+        Self::PromptEcho,
+        Self::NoSpeech,
+    ];
+
+    /// The reason's name, as JSON has it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::NearSilence => "near_silence",
+            Self::Repetition => "repetition",
+            Self::PhantomPhrase => "phantom_phrase",
+            Self::SpeechRate => "speech_rate",
+            Self::Annotation => "annotation",
+            Self::PromptEcho => "prompt_echo",
+            Self::NoSpeech => "no_speech",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_doubt_has_one_name_in_figures_and_json() {
+        for doubt in Doubt::ALL {
+            let json = serde_json::to_value(doubt).unwrap();
+            assert_eq!(json, doubt.name());
+        }
+    }
 }

@@ -81,6 +81,8 @@ fn part(heard: &Recognition, words: Vec<Word>) -> Recognition {
     Recognition {
         text: texts.join(if spaced { " " } else { "" }),
         confidence: sum / words.len().max(1) as f32,
+        // The window's, which says little of one utterance.
+        mean_logprob: None,
         words,
         ..heard.clone()
     }

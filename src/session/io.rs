@@ -73,6 +73,14 @@ pub enum Input<'a> {
         /// The words.
         result: Option<Recognition>,
     },
+    /// Somebody else may speak on a leg from now on, after hold or a transfer: a language that
+    /// was detected is not taken for granted any more.
+    PartyMayDiffer {
+        /// The leg; `None`: any of them. One that the session does not have is ignored.
+        leg: Option<LegIndex>,
+        /// Why, in words.
+        why: &'a str,
+    },
     /// The call is over: no datagram will follow.
     Hangup,
 }

@@ -1,14 +1,18 @@
 //! How a call is recognised, and what its parties speak: where that is to be detected, the
-//! first result that leaves no doubt settles it for its leg.
+//! first result that leaves no doubt settles it for its leg, until something speaks against it.
 //!
 //! Whisper decides for each utterance anew, and on a short one, a name or a number, often
-//! wrongly; its text is then in another language from one line to the next.
+//! wrongly; its text is then in another language from one line to the next. But an announcement
+//! may settle it for a party who then speaks another language, and hold, a transfer or another
+//! party may change it: then the language is detected again.
 
+use std::mem;
 use std::sync::Arc;
 
-use super::{Draft, PartialConfig, Session};
-use crate::call::{CallEvent, CallEventKind};
+use super::{Draft, LegIndex, PartialConfig, Session};
+use crate::call::{CallEvent, CallEventKind, Doubt, TranscriptLine};
 use crate::session::Output;
+use crate::speech::guard::Judged;
 use crate::speech::{Choices, Recognition};
 
 /// How probable a language must be among those that are possible. Whisper is nearly always
@@ -22,6 +26,21 @@ const MIN_CONFIDENCE: f32 = 0.6;
 /// Length of an utterance, milliseconds: less is a yes, a no or a name.
 const MIN_LENGTH_MS: u64 = 1500;
 
+/// Confidence below which an utterance speaks against the language that it was recognised in.
+/// Of telephone prompts (base) 60 % of the Spanish and 95 % of the French and Italian ones are
+/// below it as English; in their own language none of the English ones and a sixth of the Spanish.
+const DOUBTFUL_CONFIDENCE: f32 = 0.7;
+
+/// Utterances in a row that speak against a language before it is detected again.
+const DOUBTFUL_UTTERANCES: u8 = 2;
+
+/// Time after a detection for doubt, milliseconds, in which doubt causes no other; it doubles
+/// each time that the same language is found again, for then the party is only hard to hear.
+const REST_MS: u64 = 120_000;
+
+/// Doublings at most: the rest then is 64 minutes.
+const MOST_DOUBLINGS: u32 = 5;
+
 /// How a call's speech is recognised.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Manner {
@@ -33,28 +52,118 @@ pub struct Manner {
     pub second_pass: Option<Arc<str>>,
 }
 
-/// What an utterance was found to be spoken in.
+/// The language that an utterance was recognised in.
 #[derive(Debug)]
 pub(super) struct Spoken {
     language: String,
-    probability: f32,
+    /// Only where the language was to be found out.
+    probability: Option<f32>,
     confidence: f32,
 }
 
+/// Evidence of an utterance about the language of its leg.
+#[derive(Debug)]
+pub(super) enum Evidence {
+    /// The language was to be found out, and this is it.
+    Detected(Spoken),
+    /// The language was given, and its words fit.
+    Fits(Spoken),
+    /// The language was given, and its words do not fit.
+    Doubtful(Spoken),
+    /// Nothing.
+    Nothing,
+}
+
 impl Spoken {
-    /// If it was to be found out.
-    pub(super) fn detected(heard: &Recognition) -> Option<Self> {
-        Some(Self {
+    /// The language of a result, before anything is held back of its text.
+    pub(super) fn of(heard: &Recognition) -> Self {
+        Self {
             language: heard.language.clone(),
-            probability: heard.language_probability?,
+            probability: heard.language_probability,
             confidence: heard.confidence,
-        })
+        }
     }
 
-    fn is_certain(&self, length_ms: u64) -> bool {
-        self.probability >= MIN_PROBABILITY
-            && self.confidence >= MIN_CONFIDENCE
-            && length_ms >= MIN_LENGTH_MS
+    /// The evidence of a result, with the line that was made of it.
+    pub(super) fn evidence(self, line: &TranscriptLine) -> Evidence {
+        let has_words = !line.text.is_empty();
+        let doubt = line.suppressed.as_ref();
+        if self.probability.is_some() {
+            return match has_words {
+                true => Evidence::Detected(self),
+                false => Evidence::Nothing,
+            };
+        }
+        // Speech of another language may become a loop, or be described instead of written.
+        let is_strange = doubt.is_some_and(|held| {
+            held.reason == Doubt::Repetition || Judged::names_foreign_speech(held)
+        });
+        match (is_strange, has_words) {
+            (true, _) => Evidence::Doubtful(self),
+            (false, false) => Evidence::Nothing,
+            (false, true) if self.confidence < DOUBTFUL_CONFIDENCE => Evidence::Doubtful(self),
+            (false, true) => Evidence::Fits(self),
+        }
+    }
+
+    fn is_probable(&self) -> bool {
+        self.probability.is_some_and(|p| p >= MIN_PROBABILITY)
+    }
+}
+
+/// The language that a leg is taken to speak.
+#[derive(Debug, Default)]
+pub(super) struct LegLanguage {
+    /// How it is recognised since its language was detected.
+    lock: Option<Arc<Choices>>,
+    /// Utterances in a row that spoke against that language.
+    doubtful: u8,
+    /// The language that was given up for such doubt, until one is found.
+    doubted: Option<String>,
+    /// No doubt counts before this time of the call's clock, milliseconds.
+    rests_until_ms: u64,
+    /// How often in a row the language that was doubted was found again.
+    confirmed: u32,
+}
+
+impl LegLanguage {
+    fn language(&self) -> Option<&str> {
+        self.lock.as_ref()?.language.as_deref()
+    }
+
+    /// Whether what was detected settles the language: without a doubt, or because it is what
+    /// was given up for a low confidence, which it is then no reason for.
+    fn is_settled_by(&self, spoken: &Spoken) -> bool {
+        let is_found_again = self.doubted.as_ref() == Some(&spoken.language);
+        spoken.is_probable() && (is_found_again || spoken.confidence >= MIN_CONFIDENCE)
+    }
+
+    fn settle(&mut self, choices: Arc<Choices>, at_ms: u64) {
+        let is_found_again = self.doubted.is_some() && self.doubted == choices.language;
+        if is_found_again {
+            let rest_ms = REST_MS << self.confirmed.min(MOST_DOUBLINGS);
+            self.confirmed = self.confirmed.saturating_add(1);
+            self.rests_until_ms = at_ms.saturating_add(rest_ms);
+        } else {
+            self.confirmed = 0;
+            self.rests_until_ms = 0;
+        }
+        self.doubted = None;
+        self.doubtful = 0;
+        self.lock = Some(choices);
+    }
+
+    /// Takes note of an utterance in the language that is locked; whether there are now enough
+    /// that speak against it.
+    fn is_doubted_by(&mut self, evidence: &Evidence, at_ms: u64) -> bool {
+        match evidence {
+            Evidence::Fits(_) => self.doubtful = 0,
+            Evidence::Doubtful(_) if at_ms >= self.rests_until_ms => {
+                self.doubtful = self.doubtful.saturating_add(1);
+            }
+            Evidence::Doubtful(_) | Evidence::Detected(_) | Evidence::Nothing => {}
+        }
+        self.doubtful >= DOUBTFUL_UTTERANCES
     }
 }
 
@@ -69,48 +178,110 @@ impl Session {
         self.config.choices = choices;
         self.config.partials = partials;
         self.config.second_pass = second_pass;
-        self.locks.fill(None);
+        self.languages.fill_with(LegLanguage::default);
         let drafts = partials.map_or(0, |_| self.legs.len());
         self.drafts.resize_with(drafts, Draft::default);
     }
 
     /// How a leg's speech is recognised now.
     pub(super) fn choices_of(&self, leg: usize) -> Arc<Choices> {
-        let locked = self.locks.get(leg).and_then(Option::as_ref);
+        let language = self.languages.get(leg);
+        let locked = language.and_then(|language| language.lock.as_ref());
         Arc::clone(locked.unwrap_or(&self.config.choices))
     }
 
     /// What a leg is taken to speak since that was detected.
     pub(super) fn locked(&self, leg: usize) -> Option<&str> {
-        let locked = self.locks.get(leg)?.as_ref()?;
-        locked.language.as_deref()
+        self.languages.get(leg)?.language()
     }
 
-    /// Takes a leg to speak what an utterance of it, between those times, was found to be
-    /// spoken in, if that is certain and still open.
-    pub(super) fn lock_language(&mut self, leg: usize, spoken: &Spoken, between_ms: (u64, u64)) {
-        let (start_ms, end_ms) = between_ms;
+    /// Learns from an utterance of a leg, between those times, what the leg speaks: settles it
+    /// if that is open and certain, opens it if that is settled and doubtful.
+    pub(super) fn weigh_language(
+        &mut self,
+        leg: usize,
+        evidence: Evidence,
+        (start_ms, end_ms): (u64, u64),
+    ) {
         let length_ms = end_ms.saturating_sub(start_ms);
         let is_open = self.choices_of(leg).language.is_none();
-        let Some(lock) = self.locks.get_mut(leg) else {
+        let Some(language) = self.languages.get_mut(leg) else {
             return;
         };
-        if !is_open || !spoken.is_certain(length_ms) {
+        if length_ms < MIN_LENGTH_MS {
             return;
         }
-        *lock = Some(Arc::new(Choices {
+        match &evidence {
+            Evidence::Detected(spoken) => {
+                if is_open && language.is_settled_by(spoken) {
+                    self.lock_language(leg, spoken, length_ms, end_ms);
+                }
+            }
+            Evidence::Fits(spoken) | Evidence::Doubtful(spoken) => {
+                // Of an earlier lock its last utterances may still come.
+                let is_current = language.language() == Some(spoken.language.as_str());
+                if is_current && language.is_doubted_by(&evidence, end_ms) {
+                    let text = format!(
+                        "{DOUBTFUL_UTTERANCES} utterances that do not fit, the last with confidence {:.2}",
+                        spoken.confidence
+                    );
+                    let doubted = LegLanguage {
+                        doubted: Some(spoken.language.clone()),
+                        confirmed: language.confirmed,
+                        ..LegLanguage::default()
+                    };
+                    self.open_language(leg, doubted, &text, end_ms);
+                }
+            }
+            Evidence::Nothing => {}
+        }
+    }
+
+    fn lock_language(&mut self, leg: usize, spoken: &Spoken, length_ms: u64, at_ms: u64) {
+        let choices = Choices {
             language: Some(spoken.language.clone()),
             among: Vec::new(),
             ..(*self.config.choices).clone()
-        }));
-        self.news = true;
+        };
+        self.languages[leg].settle(Arc::new(choices), at_ms);
         let text = format!(
             "{}: probability {:.2}, confidence {:.2}, {length_ms} ms",
-            spoken.language, spoken.probability, spoken.confidence
+            spoken.language,
+            spoken.probability.unwrap_or_default(),
+            spoken.confidence
         );
+        self.tell_language(leg, CallEventKind::LanguageLocked, text, at_ms);
+    }
+
+    /// Detects anew what a leg, or every leg, speaks: for that reason somebody else may be
+    /// speaking. Without a language that was detected nothing changes.
+    pub(super) fn reopen_language(&mut self, leg: Option<LegIndex>, why: &str, at_ms: u64) {
+        let concerned = match leg {
+            Some(leg) => leg.place()..leg.place().saturating_add(1),
+            None => 0..self.legs.len(),
+        };
+        for leg in concerned {
+            self.open_language(leg, LegLanguage::default(), why, at_ms);
+        }
+    }
+
+    fn open_language(&mut self, leg: usize, open: LegLanguage, why: &str, at_ms: u64) {
+        let Some(language) = self.languages.get_mut(leg) else {
+            return;
+        };
+        let Some(lock) = mem::replace(language, open).lock else {
+            return;
+        };
+        let before = lock.language.as_deref().unwrap_or_default();
+        let text = format!("{before} no longer taken for granted: {why}");
+        self.tell_language(leg, CallEventKind::LanguageReopened, text, at_ms);
+    }
+
+    fn tell_language(&mut self, leg: usize, kind: CallEventKind, text: String, at_ms: u64) {
+        self.news = true;
         self.outputs.push_back(Output::Event(CallEvent {
-            at_ms: end_ms,
-            kind: CallEventKind::LanguageLocked,
+            at_ms,
+            kind,
             leg: Some(self.legs[leg].leg().clone()),
             text,
         }));

@@ -42,6 +42,7 @@ pub use self::draft::PartialConfig;
 pub use self::io::{Again, Deferred, Input, LegIndex, LegSnapshot, Output, Unheard};
 pub use self::jobs::JobId;
 use self::jobs::JobLedger;
+use self::language::LegLanguage;
 pub use self::language::Manner;
 use self::leg::LegMedia;
 pub use self::text::conclude;
@@ -108,8 +109,8 @@ pub struct Session {
     legs: Vec<LegMedia>,
     /// Of each leg; none at all where there are no partial results.
     drafts: Vec<Draft>,
-    /// Of each leg: how it is recognised once its language is known.
-    locks: Vec<Option<Arc<Choices>>>,
+    /// Of each leg: what it is taken to speak.
+    languages: Vec<LegLanguage>,
     jobs: JobLedger,
     outputs: VecDeque<Output>,
     next_line: u64,
@@ -139,7 +140,7 @@ impl Session {
             opened: now,
             legs: Vec::new(),
             drafts: Vec::new(),
-            locks: Vec::new(),
+            languages: Vec::new(),
             jobs,
             outputs: VecDeque::new(),
             next_line: 0,
@@ -162,7 +163,8 @@ impl Session {
         self.legs
             .push(LegMedia::new(leg, &self.config, self.opened));
         self.told.push(LegStats::default());
-        self.locks.push(None);
+        self.languages.reserve_exact(1);
+        self.languages.push(LegLanguage::default());
         if self.config.partials.is_some() {
             self.drafts.push(Draft::default());
         }
@@ -256,6 +258,11 @@ impl Session {
                 revision,
                 result,
             } => self.drafted(leg.0, revision, result),
+            Input::PartyMayDiffer { leg, why } if self.phase == Phase::Open => {
+                let at = now.saturating_duration_since(self.opened);
+                self.reopen_language(leg, why, millis(at));
+            }
+            Input::PartyMayDiffer { .. } => {}
             Input::Hangup => self.hang_up(now),
         }
         self.tell_news();

@@ -5,8 +5,9 @@ use super::jobs::Settled;
 use super::language::Spoken;
 use super::leg::LegMedia;
 use super::{Again, Deferred, LegIndex, Output, Phase, Session, Unheard};
-use crate::call::{GapReason, Outcome, PartialLine, TranscriptLine, Word};
-use crate::speech::{Recognition, guard};
+use crate::call::{GapReason, Outcome, PartialLine, Prompt, TranscriptLine, Word};
+use crate::speech::Recognition;
+use crate::speech::guard::{self, Judged};
 
 impl Session {
     /// Gives out what is settled, in the order of the jobs.
@@ -34,8 +35,8 @@ impl Session {
             };
             // The engine heard no words: that is an answer, not a line.
             let is_silent = heard.as_ref().is_ok_and(|heard| heard.text.is_empty());
-            let spoken = heard.as_ref().ok().and_then(Spoken::detected);
-            let (outcome, line) = conclude(line, heard);
+            let spoken = heard.as_ref().ok().map(Spoken::of);
+            let (outcome, line) = conclude(line, heard, self.config.choices.prompt.as_ref());
             media.count_settled(outcome, utterances, audio);
             if is_silent {
                 self.take_draft_back(leg, end_ms);
@@ -49,6 +50,7 @@ impl Session {
             let (again, second_pass) = again
                 .map(|Again { model, samples }| (samples, model))
                 .unzip();
+            let evidence = spoken.map(|spoken| spoken.evidence(&line));
             self.outputs.push_back(match late.or(again) {
                 None => Output::Line(line),
                 Some(samples) => Output::Deferred(Box::new(Deferred {
@@ -59,8 +61,8 @@ impl Session {
                     second_pass,
                 })),
             });
-            if let Some(spoken) = spoken.filter(|_| outcome == Outcome::Transcribed) {
-                self.lock_language(leg, &spoken, (start_ms, end_ms));
+            if let Some(evidence) = evidence {
+                self.weigh_language(leg, evidence, (start_ms, end_ms));
             }
         }
         if matches!(self.phase, Phase::Closing(_)) && self.jobs.is_empty() {
@@ -117,14 +119,16 @@ impl Session {
         }
         let start_ms = leg.call_ms(start);
         let end_ms = heard.words.last().map_or(0, |word| word.end_ms);
-        if guard::judge(&heard, end_ms).is_some() {
+        let prompt = self.config.choices.prompt.as_ref();
+        let Judged { believed, .. } = guard::judge(heard, end_ms, prompt);
+        if believed.text.is_empty() {
             return;
         }
         let Drafted {
             revision,
             text,
             stable_words,
-        } = draft.join(start_ms, &heard.words);
+        } = draft.join(start_ms, &believed.words);
         self.outputs.push_back(Output::Partial(PartialLine {
             leg: leg.leg().clone(),
             start_ms,
@@ -159,10 +163,11 @@ fn nothing_of(leg: &LegMedia) -> PartialLine {
 }
 
 /// A line with what was heard in its audio, or why there is nothing; and what that makes of the
-/// audio. `line` has its number, its leg and its times.
+/// audio. `line` has its number, its leg and its times; `prompt` is what it was recognised with.
 pub fn conclude(
     line: TranscriptLine,
     heard: Result<Recognition, GapReason>,
+    prompt: Option<&Prompt>,
 ) -> (Outcome, TranscriptLine) {
     let heard = match heard {
         Ok(heard) => heard,
@@ -172,28 +177,30 @@ pub fn conclude(
         }
     };
     let start_ms = line.start_ms;
-    let doubt = guard::judge(&heard, line.end_ms.saturating_sub(start_ms));
-    let line = TranscriptLine {
-        confidence: heard.confidence,
-        language: heard.language,
-        task: heard.task,
-        model: heard.model,
-        gap: None,
-        ..line
-    };
-    if doubt.is_some() || heard.text.is_empty() {
-        let suppressed = doubt;
-        return (Outcome::NoWords, TranscriptLine { suppressed, ..line });
-    }
+    let length_ms = line.end_ms.saturating_sub(start_ms);
+    let Judged {
+        believed,
+        suppressed,
+    } = guard::judge(heard, length_ms, prompt);
     let on_call_clock = |word: Word| Word {
         start_ms: word.start_ms + start_ms,
         end_ms: word.end_ms + start_ms,
         ..word
     };
+    let outcome = match believed.text.is_empty() {
+        true => Outcome::NoWords,
+        false => Outcome::Transcribed,
+    };
     let line = TranscriptLine {
-        text: heard.text,
-        words: heard.words.into_iter().map(on_call_clock).collect(),
+        text: believed.text,
+        words: believed.words.into_iter().map(on_call_clock).collect(),
+        confidence: believed.confidence,
+        language: believed.language,
+        task: believed.task,
+        model: believed.model,
+        gap: None,
+        suppressed,
         ..line
     };
-    (Outcome::Transcribed, line)
+    (outcome, line)
 }

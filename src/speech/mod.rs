@@ -91,6 +91,10 @@ pub struct Recognition {
     /// How probable the model found it that nobody speaks, 0 to 1, where the engine tells.
     #[serde(default)]
     pub no_speech_probability: Option<f32>,
+    /// Mean log-probability of the text's tokens, as they were written behind the prompt, where it
+    /// is that of this text alone. `confidence` may be what the tokens have without the prompt.
+    #[serde(default)]
+    pub mean_logprob: Option<f32>,
     /// What was wrong with each try before this one.
     #[serde(default)]
     pub retries: Vec<RetryReason>,

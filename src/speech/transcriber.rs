@@ -223,6 +223,7 @@ impl WhisperTranscriber {
             no_speech_probability: decoding
                 .as_ref()
                 .and_then(|decoding| decoding.no_speech_probability),
+            mean_logprob: decoding.as_ref().map(|decoding| decoding.mean_logprob),
             task: attempted.task,
             words: words::words(tokens, samples),
             peak_dbfs: peak_dbfs(samples),

@@ -77,7 +77,7 @@ fn group<'a>(tokens: impl Iterator<Item = Token<'a>>) -> Vec<Spelled> {
             None => true,
             Some(last) => {
                 token.bytes.first() == Some(&b' ')
-                    || std::str::from_utf8(&last.bytes).is_ok_and(is_unspaced)
+                    || std::str::from_utf8(&last.bytes).is_ok_and(ends_unspaced)
                         && !token.bytes.iter().all(u8::is_ascii_punctuation)
             }
         };
@@ -94,13 +94,16 @@ fn group<'a>(tokens: impl Iterator<Item = Token<'a>>) -> Vec<Spelled> {
     words
 }
 
-/// Whether it ends in a script that puts no spaces between words: Chinese, Japanese, Thai,
+/// Whether it ends in a script that puts no spaces between words.
+fn ends_unspaced(text: &str) -> bool {
+    text.chars().next_back().is_some_and(is_unspaced)
+}
+
+/// Whether a character is of a script that puts no spaces between words: Chinese, Japanese, Thai,
 /// Lao, Burmese, Khmer.
-fn is_unspaced(text: &str) -> bool {
-    text.chars().next_back().is_some_and(|c| {
-        matches!(c, '\u{0e00}'..='\u{0eff}' | '\u{1000}'..='\u{109f}' | '\u{1780}'..='\u{17ff}'
-            | '\u{3040}'..='\u{30ff}' | '\u{3400}'..='\u{9fff}' | '\u{f900}'..='\u{faff}')
-    })
+pub(super) fn is_unspaced(c: char) -> bool {
+    matches!(c, '\u{0e00}'..='\u{0eff}' | '\u{1000}'..='\u{109f}' | '\u{1780}'..='\u{17ff}'
+        | '\u{3040}'..='\u{30ff}' | '\u{3400}'..='\u{9fff}' | '\u{f900}'..='\u{faff}')
 }
 
 /// Where each word ends, in order and within the utterance; where the engine gives no time,

@@ -7,7 +7,7 @@ use super::config::CallKind;
 use super::ports::Entry;
 use super::removal::{Action, Object, Rank};
 use super::variables::Variables;
-use crate::model::Channel;
+use crate::model::{Channel, Party};
 use crate::request::Spy;
 
 /// A call of ours.
@@ -19,6 +19,8 @@ pub(super) struct Call {
     pub(super) epoch: u64,
     pub(super) stage: Stage,
     pub(super) answered: bool,
+    /// Whom its channel was last told to be connected to.
+    pub(super) connected: Party,
     /// Its channel has been in our application.
     pub(super) in_stasis: bool,
     pub(super) legs: Vec<Leg>,

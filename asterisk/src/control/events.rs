@@ -6,7 +6,7 @@ use tracing::debug;
 
 use super::call::{Owner, Stage};
 use super::config::CallKind;
-use super::io::Notice;
+use super::io::{Notice, PartyChange};
 use super::removal::{Action, Object, Rank, Removal};
 use super::{Control, Link};
 use crate::event::Event;
@@ -61,6 +61,15 @@ impl Control {
                     });
                 }
             }
+            Event::ChannelHold { channel } => self.party_changed(&channel.id, PartyChange::Hold),
+            Event::ChannelUnhold { channel } => {
+                self.party_changed(&channel.id, PartyChange::Unhold);
+            }
+            Event::ChannelConnectedLine { channel } => self.on_connected_line(*channel),
+            Event::ChannelEnteredBridge { channel, bridge } => {
+                self.on_entered_bridge(&channel.id, &bridge);
+            }
+            Event::Transfer { channels, .. } => self.on_transfer(&channels),
             Event::ApplicationReplaced { .. } => {}
             Event::Other { kind, .. } => {
                 debug!(kind, "not ours to handle");
@@ -173,7 +182,7 @@ impl Control {
     }
 
     /// The call whose own channel this is, if it has been told of.
-    fn told_party(&self, channel: &str) -> Option<String> {
+    pub(super) fn told_party(&self, channel: &str) -> Option<String> {
         let Some(Owner::Party { call }) = self.owners.get(channel) else {
             return None;
         };

@@ -166,6 +166,34 @@ impl fmt::Debug for Told {
     }
 }
 
+/// Why somebody else may speak on a leg.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PartyChange {
+    /// One party put the other on hold: an announcement may follow.
+    Hold,
+    /// The parties talk again.
+    Unhold,
+    /// The channel was told another name or number that it is connected to.
+    Connected,
+    /// The channel entered a bridge.
+    Bridged,
+    /// The call was transferred.
+    Transferred,
+}
+
+impl PartyChange {
+    /// The change in words.
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Hold => "the call was put on hold",
+            Self::Unhold => "the call was taken off hold",
+            Self::Connected => "the channel is connected to another party",
+            Self::Bridged => "the channel entered another bridge",
+            Self::Transferred => "the call was transferred",
+        }
+    }
+}
+
 /// News for whoever keeps the calls. Each call gets exactly one `CallOpened`, and exactly
 /// one of `CallEnded` and `CallFailed` after it; nothing about it follows that, except a
 /// new `CallOpened` should the same channel come back. Only a call that was to be
@@ -272,6 +300,15 @@ pub enum Notice {
         digit: char,
         /// How long it was held, milliseconds.
         duration_ms: u64,
+    },
+    /// Somebody else may speak on a leg from now on.
+    PartyMayDiffer {
+        /// The call.
+        call: String,
+        /// The leg; `None`: any of the call's.
+        leg: Option<&'static str>,
+        /// The reason.
+        change: PartyChange,
     },
     /// A call is over; for one that was to be recovered it may be all that is told.
     CallEnded {

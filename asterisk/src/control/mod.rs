@@ -23,6 +23,7 @@ mod io;
 mod legs;
 mod listing;
 mod opening;
+mod party;
 mod ports;
 mod removal;
 mod replies;
@@ -42,7 +43,8 @@ use tracing::debug;
 use self::call::{Call, Owner, Stage};
 pub use self::config::{CallKind, Config, ConfigError, RecoverCall};
 pub use self::io::{
-    Command, CommandKind, Input, Notice, ObjectKind, Output, RequestFailure, RequestId, Stats, Told,
+    Command, CommandKind, Input, Notice, ObjectKind, Output, PartyChange, RequestFailure,
+    RequestId, Stats, Told,
 };
 use self::listing::Listing;
 use self::removal::{Object, Removal};

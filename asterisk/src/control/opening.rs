@@ -13,7 +13,7 @@ use super::ports::Entry;
 use super::removal::{Action, Object, Rank, Removal};
 use super::replies::read;
 use super::{Control, Purpose};
-use crate::model::Channel;
+use crate::model::{Channel, Party};
 use crate::request::{Originate, Request};
 
 /// Removals beyond what the calls themselves can cause; callers that find no place here,
@@ -270,6 +270,7 @@ impl Control {
             epoch: self.epoch,
             stage,
             answered: false,
+            connected: Party::default(),
             in_stasis: false,
             legs: Vec::new(),
             ports: Vec::new(),

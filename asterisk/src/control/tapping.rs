@@ -110,6 +110,7 @@ impl Control {
         };
         let (channel, resumed) = (std::mem::take(channel), *resumed);
         call.stage = Stage::Active;
+        call.connected = channel.connected.clone();
         call.epoch = self.epoch;
         let held = call.hold.is_some();
         self.tell_opened(id, &channel, resumed);

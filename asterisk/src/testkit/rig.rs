@@ -239,6 +239,7 @@ impl Rig {
                 | Notice::LegFailed { call, .. }
                 | Notice::CallAnswered { call }
                 | Notice::StateChange { call, .. }
+                | Notice::PartyMayDiffer { call, .. }
                 | Notice::Dtmf { call, .. } => {
                     assert_eq!(
                         open.get(call.as_str()),

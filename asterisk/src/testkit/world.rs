@@ -30,6 +30,8 @@ pub struct World {
 pub(super) struct WorldChannel {
     pub(super) name: String,
     pub(super) state: &'static str,
+    /// Number of whom it is connected to.
+    pub(super) connected: String,
     pub(super) in_app: bool,
     pub(super) bridge: Option<String>,
     pub(super) spies_on: Option<String>,
@@ -141,6 +143,40 @@ impl World {
             "ChannelDtmfReceived",
             json!({ "digit": digit, "duration_ms": 100 }),
         );
+    }
+
+    /// A party's device puts the other one on hold, or takes it off.
+    pub fn hold(&mut self, id: &str, is_held: bool) {
+        let kind = if is_held {
+            "ChannelHold"
+        } else {
+            "ChannelUnhold"
+        };
+        self.tell(id, kind, json!({}));
+    }
+
+    /// A channel is told whom it is connected to.
+    pub fn connect_to(&mut self, id: &str, number: &str) {
+        if let Some(channel) = self.channels.get_mut(id) {
+            number.clone_into(&mut channel.connected);
+        }
+        self.tell(id, "ChannelConnectedLine", json!({}));
+    }
+
+    /// A channel enters a bridge that others made.
+    pub fn enter_bridge(&mut self, id: &str, bridge: &str) {
+        self.tell(
+            id,
+            "ChannelEnteredBridge",
+            json!({ "bridge": { "id": bridge } }),
+        );
+    }
+
+    /// The party that a channel talks to transfers the call to somebody else.
+    pub fn transfer(&mut self, id: &str) {
+        let transferee = self.describe(id);
+        let event = json!({ "result": "Success", "transferee": transferee });
+        self.tell(id, "BridgeBlindTransfer", event);
     }
 
     /// A channel dies of itself, as media channels sometimes do.
@@ -299,7 +335,8 @@ impl World {
         };
         json!({
             "id": id, "name": channel.name, "state": channel.state, "language": "en",
-            "caller": { "name": "", "number": "100" }, "dialplan": { "app_name": app, "exten": "9999" },
+            "caller": { "name": "", "number": "100" }, "connected": { "name": "", "number": channel.connected },
+            "dialplan": { "app_name": app, "exten": "9999" },
         })
     }
 

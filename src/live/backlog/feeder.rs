@@ -12,7 +12,7 @@ use tokio::sync::mpsc::error::TrySendError;
 
 use super::second::{Ready, Second};
 use super::{AT_ONCE, Found, Handled, Heard};
-use crate::call::{CallId, GapReason, Leg};
+use crate::call::{CallId, GapReason, Leg, Prompt};
 use crate::clock;
 use crate::live::desk::Again;
 use crate::live::media::Ticket;
@@ -69,6 +69,7 @@ pub(super) struct Out {
     audio: u64,
     /// Whether it is to be heard once more after that.
     again: Again,
+    prompt: Option<Prompt>,
 }
 
 impl Feeder {
@@ -223,6 +224,7 @@ impl Feeder {
                 leg: None,
                 audio,
                 again: Again::No,
+                prompt: None,
             };
             self.out.insert(id, out);
             self.found(id, Err(GapReason::OverloadShed));
@@ -259,6 +261,7 @@ impl Feeder {
                         (Pass::First, Some(_)) => Again::Wanted,
                         _ => Again::No,
                     },
+                    prompt: speech.choices.prompt,
                 };
                 self.out.insert(id, out);
                 None
@@ -313,6 +316,7 @@ impl Feeder {
             audio: out.audio,
             pass: self.pass,
             again: out.again,
+            prompt: out.prompt.clone(),
             result,
         };
         let call = out.call.clone();

@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use super::book::{Opening, Past};
-use super::channel;
+use super::channel::{self, non_empty};
 use super::choices;
 use super::pending::{Asked, Outcome};
 use super::{Desk, lock};
@@ -336,6 +336,9 @@ impl Desk {
                     self.book(|book| book.digit(&call, clock::now(), digit, duration_ms, leg));
                 }
             }
+            Notice::PartyMayDiffer { call, leg, change } => {
+                self.party_may_differ(&channel::call_id(&call), leg, change);
+            }
             Notice::CallEnded { call, cause, text } => {
                 let reason = EndReason { cause, text };
                 self.call_over(&channel::call_id(&call), reason, CallStatus::Ended);
@@ -476,10 +479,6 @@ fn kind(command: &Command) -> CommandKind {
         | Command::Admission { .. }
         | Command::Ports { .. } => CommandKind::Hangup,
     }
-}
-
-fn non_empty(text: &str) -> Option<String> {
-    (!text.is_empty()).then(|| text.to_owned())
 }
 
 fn refusal(

@@ -42,6 +42,11 @@ pub(super) fn of_record(record: &CallRecord) -> String {
     own.map_or_else(|| record.call_id.to_string(), |state| state.channel.clone())
 }
 
+/// A text of Asterisk's that is empty where it has none.
+pub(super) fn non_empty(text: &str) -> Option<String> {
+    (!text.is_empty()).then(|| text.to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -90,6 +90,12 @@ impl Desk {
             ("together", read(&pool.together)),
         ];
         let retries = pool.retries().map(|(why, count)| (why.name(), count));
+        let suppressed: Vec<_> = self.book(|book| {
+            let counts = book.suppressed();
+            counts
+                .map(|(reason, count)| (reason.name(), count))
+                .collect()
+        });
         let (up, _) = self.recogniser.up();
         let (ended, stuck) = self.recogniser.stats().ends();
         let ends = [("crashed", ended.saturating_sub(stuck)), ("stuck", stuck)];
@@ -127,6 +133,12 @@ impl Desk {
                 "Tries after the first with more of the model's window, by what was wrong with the text before",
                 "why",
                 &retries,
+            ),
+            counters(
+                "recognition_suppressed",
+                "Lines with text that was probably not spoken, by the reason",
+                "reason",
+                &suppressed,
             ),
             counter(
                 "recognition_partials",

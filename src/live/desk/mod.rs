@@ -12,6 +12,7 @@ mod history;
 mod load;
 mod metrics;
 mod model;
+mod party;
 mod pending;
 mod play;
 mod ports;

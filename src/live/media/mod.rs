@@ -152,6 +152,12 @@ pub(super) enum Command {
         call: CallId,
         manner: Manner,
     },
+    PartyMayDiffer {
+        call: CallId,
+        /// The leg; `None`: any.
+        leg: Option<Leg>,
+        why: &'static str,
+    },
     Capture {
         call: CallId,
         tap: Tap,
@@ -241,6 +247,14 @@ impl MediaPort {
     #[must_use]
     pub fn choose(&self, call: CallId, manner: Manner) -> bool {
         self.order(Command::Choose { call, manner }).is_ok()
+    }
+
+    /// Somebody else may speak on a leg of a call, or on any; `false` if the thread's queue of
+    /// orders is full.
+    #[must_use]
+    pub fn party_may_differ(&self, call: CallId, leg: Option<Leg>, why: &'static str) -> bool {
+        let order = Command::PartyMayDiffer { call, leg, why };
+        self.order(order).is_ok()
     }
 
     /// Adds a leg that is spoken for by `source`, heard at a port of its `own`

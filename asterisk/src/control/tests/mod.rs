@@ -4,6 +4,7 @@ mod concern;
 mod ending;
 mod faults;
 mod originate;
+mod party;
 mod ports;
 mod random;
 mod relisting;

@@ -23,8 +23,8 @@ pub use self::entry::{Again, Found};
 pub(crate) use self::entry::{Entry, Held, History, Recovered, Stint};
 pub(crate) use self::revising::Revised;
 use crate::call::{
-    CallChoices, CallEvent, CallEventKind, CallId, CallStatus, EndReason, GapReason, Leg, Origin,
-    PartialLine, Playback, TranscriptLine,
+    CallChoices, CallEvent, CallEventKind, CallId, CallStatus, Doubt, EndReason, GapReason, Leg,
+    Origin, PartialLine, Playback, TranscriptLine,
 };
 use crate::play::PlayReport;
 use crate::session::LegSnapshot;
@@ -86,6 +86,9 @@ pub(crate) enum Phase {
     Over,
 }
 
+/// Lines by the reason of their suppressed text, in the order of [`Doubt::ALL`].
+type SuppressedCounts = [u64; Doubt::ALL.len()];
+
 /// All calls of this process.
 #[derive(Debug)]
 pub(crate) struct CallBook {
@@ -95,6 +98,8 @@ pub(crate) struct CallBook {
     /// The calls of the stints that are on media threads, by what those call them.
     live: HashMap<CallId, CallId>,
     writes: Vec<Write>,
+    /// Since the start.
+    suppressed: SuppressedCounts,
 }
 
 impl CallBook {
@@ -105,6 +110,7 @@ impl CallBook {
             recent: VecDeque::new(),
             live: HashMap::new(),
             writes: Vec::new(),
+            suppressed: [0; Doubt::ALL.len()],
         }
     }
 
@@ -276,11 +282,21 @@ impl CallBook {
     /// A line of a stint, under whatever number.
     pub(crate) fn line(&mut self, media: &CallId, line: TranscriptLine) {
         let Self {
-            open, live, writes, ..
+            open,
+            live,
+            writes,
+            suppressed,
+            ..
         } = self;
+        count_suppressed(suppressed, &line);
         if let Some(entry) = live.get(media).and_then(|call| open.get_mut(call)) {
             entry.line(media, line, writes);
         }
+    }
+
+    /// Lines with suppressed text since the start, by its reason.
+    pub(crate) fn suppressed(&self) -> impl Iterator<Item = (Doubt, u64)> {
+        Doubt::ALL.into_iter().zip(self.suppressed)
     }
 
     /// What a party has said so far.
@@ -446,5 +462,12 @@ impl CallBook {
             change(entry);
             entry.write_record(&mut self.writes);
         }
+    }
+}
+
+fn count_suppressed(counts: &mut SuppressedCounts, line: &TranscriptLine) {
+    let Some(held) = &line.suppressed else { return };
+    for (reason, count) in Doubt::ALL.iter().zip(counts) {
+        *count += u64::from(*reason == held.reason);
     }
 }

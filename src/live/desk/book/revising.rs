@@ -1,8 +1,8 @@
 //! Lines that say more than when they were told.
 
-use super::{CallBook, Found, Recovered};
+use super::{CallBook, Found, Recovered, count_suppressed};
 use crate::call::{CallId, CallRecord, GapReason, Leg, Outcome, TranscriptLine};
-use crate::store::Write;
+use crate::store::{Pass, Write};
 
 /// What became of the attempt to let a line say more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +29,7 @@ impl CallBook {
             open,
             recent,
             writes,
+            suppressed,
             ..
         } = self;
         let mut recent = recent.iter_mut();
@@ -43,7 +44,14 @@ impl CallBook {
         let Some(line) = line else {
             return Revised::NoSuchLine;
         };
-        let again = entry.revise(found, &line, writes);
+        let Some(applied) = found.apply(&line) else {
+            let again = found.had_its_first(&line);
+            return Revised::Done { again };
+        };
+        if found.pass == Pass::First {
+            count_suppressed(suppressed, &applied.line);
+        }
+        let again = entry.revise(found.id, applied, writes);
         Revised::Done { again }
     }
 
@@ -59,6 +67,9 @@ impl CallBook {
             self.recount(record, lines);
             return found.had_its_first(line);
         };
+        if found.pass == Pass::First {
+            count_suppressed(&mut self.suppressed, &applied.line);
+        }
         let (call, line) = (call.clone(), applied.line.clone());
         let again = line.spool.is_some();
         self.writes.push(Write::Revise { call, line });
@@ -136,12 +147,39 @@ mod tests {
             audio: 16_000,
             pass,
             again,
+            prompt: None,
             result: Ok(Recognition {
                 text: "hello".to_owned(),
                 peak_dbfs: -10.0,
                 ..Recognition::default()
             }),
         }
+    }
+
+    #[test]
+    fn text_held_back_is_counted_when_its_line_gets_words_and_not_again() {
+        let mut book = CallBook::new("one".to_owned());
+        let call: CallId = "1.2".parse().unwrap();
+        let waiting = line(0, Some(GapReason::Spooled), Some(7));
+        let annotation = Ok(Recognition {
+            text: "[Music]".to_owned(),
+            ..Recognition::default()
+        });
+        let first = Found {
+            result: annotation,
+            ..found(Pass::First, Again::Wanted)
+        };
+        let now = [first.apply(&waiting).unwrap().line];
+        book.revise_stored(Some(record()), &first, &waiting, (&call, &now));
+        book.revise_stored(Some(record()), &first, &now[0], (&call, &now));
+        let second = Found {
+            pass: Pass::Second,
+            again: Again::No,
+            ..first
+        };
+        book.revise_stored(Some(record()), &second, &now[0], (&call, &now));
+        let counted: u64 = book.suppressed().map(|(_, count)| count).sum();
+        assert_eq!(counted, 1);
     }
 
     fn line(seq: u64, gap: Option<GapReason>, spool: Option<u64>) -> TranscriptLine {

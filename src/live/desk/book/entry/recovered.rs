@@ -1,7 +1,9 @@
 //! What became of speech after its line was told.
 
 use super::{Entry, Held};
-use crate::call::{CallRecord, Earlier, GapReason, Leg, LegRecord, Outcome, TranscriptLine};
+use crate::call::{
+    CallRecord, Earlier, GapReason, Leg, LegRecord, Outcome, Prompt, TranscriptLine,
+};
 use crate::session::conclude;
 use crate::speech::Recognition;
 use crate::store::{Pass, SpoolId, Write};
@@ -29,6 +31,8 @@ pub struct Found {
     pub pass: Pass,
     /// Whether it is kept on, to be heard once more.
     pub again: Again,
+    /// The prompt that it was recognised with.
+    pub prompt: Option<Prompt>,
     /// The words, or why there are none.
     pub result: Result<Recognition, GapReason>,
 }
@@ -88,7 +92,7 @@ impl Found {
         let (leg, audio) = (line.leg.clone(), self.audio);
         let revision = line.revision + 1;
         let spool = (self.again == Again::Wanted).then_some(self.id.0);
-        let (outcome, heard) = conclude(bare(line), self.result.clone());
+        let (outcome, heard) = conclude(bare(line), self.result.clone(), self.prompt.as_ref());
         let (outcome, now, hearing) = match (self.pass, outcome) {
             (Pass::First, outcome) => (outcome, heard, Hearing::First { again: self.again }),
             (Pass::Second, Outcome::Transcribed) if heard.text == line.text => {
@@ -207,14 +211,10 @@ impl Entry {
     /// A line says more than it did. Whether its audio is to be kept on.
     pub(in super::super) fn revise(
         &mut self,
-        found: &Found,
-        line: &TranscriptLine,
+        id: SpoolId,
+        applied: Applied,
         writes: &mut Vec<Write>,
     ) -> bool {
-        let id = found.id;
-        let Some(applied) = found.apply(line) else {
-            return found.had_its_first(line);
-        };
         applied.revise(&mut self.record);
         let Applied {
             line, recovered, ..
@@ -274,6 +274,7 @@ mod tests {
             audio: 32_000,
             pass,
             again,
+            prompt: None,
             result: result.map(heard),
         }
     }

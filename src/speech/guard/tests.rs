@@ -1,0 +1,249 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::call::Word;
+
+fn heard(text: &str, language: &str) -> Recognition {
+    Recognition {
+        text: text.to_owned(),
+        language: language.to_owned(),
+        peak_dbfs: -20.0,
+        confidence: 0.9,
+        ..Recognition::default()
+    }
+}
+
+fn judge_alone(heard: Recognition, ms: u64) -> Option<Suppressed> {
+    judge(heard, ms, None).suppressed
+}
+
+fn reason(text: &str, language: &str, ms: u64) -> Option<Doubt> {
+    judge_alone(heard(text, language), ms).map(|held| held.reason)
+}
+
+#[test]
+fn what_callers_say_is_believed() {
+    for text in [
+        "hello my account number is one one one one two two two",
+        "yes yes yes",
+        "no no no no no no no",
+        "thank you",
+        "Thank you for watching the house while we were away.",
+        "I'll call you back, I'll call you back tomorrow.",
+        "",
+    ] {
+        assert_eq!(reason(text, "en", 4000), None, "{text}");
+    }
+    assert_eq!(reason("hi", "en", 90), None);
+}
+
+#[test]
+fn what_subtitles_say_is_not() {
+    let phantom = Some(Doubt::PhantomPhrase);
+    assert_eq!(reason("Thanks for watching!", "en", 2000), phantom);
+    assert_eq!(
+        reason(" Untertitel im Auftrag des ZDF.", "de", 2000),
+        phantom
+    );
+    assert_eq!(reason("Thanks for watching!", "de", 2000), None);
+    let translated = Recognition {
+        task: Task::Translate,
+        ..heard("Thanks for watching!", "de")
+    };
+    assert_eq!(
+        judge_alone(translated, 2000).map(|held| held.reason),
+        phantom
+    );
+}
+
+#[test]
+fn loops_are_told_by_phrase_and_number() {
+    let text = "so I said ".to_owned() + &"you know what I mean ".repeat(5);
+    let held = judge_alone(heard(&text, "en"), 20_000).unwrap();
+    assert_eq!(held.reason, Doubt::Repetition);
+    assert!(held.evidence.starts_with("4 times"), "{}", held.evidence);
+    assert_eq!(held.text, text);
+    assert_eq!(
+        reason(&"the ".repeat(30), "en", 20_000),
+        Some(Doubt::Repetition)
+    );
+}
+
+#[test]
+fn text_on_silence_and_faster_than_speech_is_held_back() {
+    let quiet = Recognition {
+        peak_dbfs: -71.0,
+        ..heard("goodbye", "en")
+    };
+    assert_eq!(judge_alone(quiet, 1000).unwrap().reason, Doubt::NearSilence);
+    let fast = "one two three four five six seven eight nine ten";
+    assert_eq!(reason(fast, "en", 900), Some(Doubt::SpeechRate));
+    assert_eq!(reason(fast, "en", 2500), None);
+}
+
+fn words(text: &str) -> Vec<Word> {
+    let word = |(text, n): (&str, u64)| Word {
+        text: text.to_owned(),
+        start_ms: 100 * n,
+        end_ms: 100 * n + 90,
+        probability: if text.contains(['[', ']', '(', ')']) {
+            0.1
+        } else {
+            0.8
+        },
+    };
+    text.split_whitespace().zip(0..).map(word).collect()
+}
+
+#[test]
+fn an_annotation_beside_words_is_taken_from_them_and_kept_apart() {
+    let text = "[Music] Hello. (upbeat music) My name is Ann.";
+    let judged = judge(
+        Recognition {
+            words: words(text),
+            confidence: 0.5,
+            ..heard(text, "en")
+        },
+        5000,
+        None,
+    );
+    assert_eq!(judged.believed.text, "Hello. My name is Ann.");
+    let times = judged.believed.words.iter();
+    let times: Vec<_> = times
+        .map(|word| (word.text.as_str(), word.start_ms))
+        .collect();
+    let expected = [
+        ("Hello.", 100),
+        ("My", 400),
+        ("name", 500),
+        ("is", 600),
+        ("Ann.", 700),
+    ];
+    assert_eq!(times, expected);
+    assert!((judged.believed.confidence - 0.8).abs() < 1e-6);
+    let suppressed = judged.suppressed.unwrap();
+    assert_eq!(suppressed.reason, Doubt::Annotation);
+    assert_eq!(suppressed.text, "[Music] (upbeat music)");
+}
+
+#[test]
+fn what_is_left_beside_an_annotation_is_judged_too() {
+    let judged = judge(heard("[Music] Thanks for watching!", "en"), 2000, None);
+    let suppressed = judged.suppressed.unwrap();
+    assert_eq!(suppressed.reason, Doubt::PhantomPhrase);
+    assert_eq!(suppressed.text, "[Music] Thanks for watching!");
+    assert_eq!(
+        (judged.believed.text.as_str(), judged.believed.words.len()),
+        ("", 0)
+    );
+    for text in [
+        "[BLANK_AUDIO]",
+        "[BLANK_AUDIO] [BLANK_AUDIO] [BLANK_AUDIO] [BLANK_AUDIO]",
+        "...",
+        "- [Music]",
+    ] {
+        assert_eq!(reason(text, "en", 2000), Some(Doubt::Annotation), "{text}");
+    }
+}
+
+#[test]
+fn only_an_annotation_names_foreign_speech() {
+    for (text, names) in [
+        ("(speaking in foreign language)", true),
+        ("[Speaking Spanish]", true),
+        ("[FOREIGN]", true),
+        ("(upbeat music)", false),
+    ] {
+        let suppressed = judge(heard(text, "en"), 2000, None).suppressed.unwrap();
+        assert_eq!(Judged::names_foreign_speech(&suppressed), names, "{text}");
+    }
+    let phantom = Suppressed {
+        reason: Doubt::Repetition,
+        evidence: String::new(),
+        text: "speaking speaking".to_owned(),
+    };
+    assert!(!Judged::names_foreign_speech(&phantom));
+}
+
+#[test]
+fn text_of_a_model_that_hears_nobody_and_is_not_sure_is_held_back() {
+    let text = "I'm going to go to the next station.";
+    for (confidence, no_speech, is_held) in [
+        (0.24, Some(0.9), true),
+        (0.29, Some(0.49), true),
+        (0.18, Some(0.42), true),
+        (0.57, Some(0.42), false),
+        (0.43, Some(0.41), false),
+        (0.21, Some(0.01), false),
+        // Sure of its words it is believed, as on a bad line.
+        (0.6, Some(0.9), false),
+        // Whisper.cpp does not tell.
+        (0.2, None, false),
+    ] {
+        let heard = Recognition {
+            confidence,
+            no_speech_probability: no_speech,
+            ..heard(text, "en")
+        };
+        let held = judge_alone(heard, 3000).map(|held| held.reason);
+        assert_eq!(
+            held,
+            is_held.then_some(Doubt::NoSpeech),
+            "{confidence} {no_speech:?}"
+        );
+    }
+    let named = Recognition {
+        confidence: 0.02,
+        no_speech_probability: Some(0.45),
+        mean_logprob: Some(-0.3),
+        ..heard("Zielinski", "en")
+    };
+    assert_eq!(judge_alone(named, 900), None);
+}
+
+#[test]
+fn the_prompt_is_known_by_its_words_and_audio_that_cannot_hold_them() {
+    let prompt: Prompt = "Kowalski, Asterscribe, Zielinski, Nowak".parse().unwrap();
+    let echo = |ms| {
+        judge(
+            heard("Kowalski, Asterscribe, Zielinski, Nowak.", "en"),
+            ms,
+            Some(&prompt),
+        )
+    };
+    let reason = echo(500).suppressed.map(|held| held.reason);
+    assert_eq!(reason, Some(Doubt::PromptEcho));
+    assert_eq!(echo(2500).suppressed, None);
+    let none = judge_alone(heard("Kowalski, Asterscribe, Zielinski, Nowak.", "en"), 400);
+    assert_eq!(
+        none.map(|held| held.reason),
+        Some(Doubt::SpeechRate),
+        "without a prompt"
+    );
+}
+
+proptest! {
+    #[test]
+    fn no_text_upsets_it_and_nothing_is_lost(
+        text in "[\\[\\](（）)*♪【】 .,aB1音]{0,40}",
+        confidence in 0.0f32..1.0,
+        ms in 0u64..30_000,
+    ) {
+        let prompt: Prompt = "a B a 音".parse().unwrap();
+        let heard = Recognition { words: words(&text), confidence, ..heard(&text, "en") };
+        let Judged { believed, suppressed } = judge(heard.clone(), ms, Some(&prompt));
+        match suppressed {
+            None => prop_assert_eq!(believed, heard),
+            Some(suppressed) if believed.text.is_empty() => {
+                prop_assert_eq!(suppressed.text, text);
+                prop_assert!(believed.words.is_empty());
+            }
+            Some(suppressed) => {
+                let letters = |text: &str| text.chars().filter(|c| c.is_alphanumeric()).count();
+                prop_assert_eq!(letters(&suppressed.text) + letters(&believed.text), letters(&text));
+                let spoken: usize = believed.words.iter().map(|word| letters(&word.text)).sum();
+                prop_assert_eq!(spoken, letters(&believed.text));
+            }
+        }
+    }
+}
