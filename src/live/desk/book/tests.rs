@@ -1,5 +1,7 @@
 //! What a book promises, whatever comes in whatever order.
 
+mod suppressed;
+
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -7,7 +9,7 @@ use jiff::Timestamp;
 use super::entry::{MAX_DIGITS, MAX_LINES, MAX_STATES};
 use super::record::MAX_NOTES;
 use super::*;
-use crate::call::{Doubt, DtmfDigit, LegStats, Suppressed};
+use crate::call::{DtmfDigit, LegStats};
 use crate::clock;
 
 struct Rig {
@@ -152,34 +154,6 @@ fn a_call_ends_for_readers_only_when_its_last_line_is_out() {
     let record = &rig.book.find(&id("1.1")).unwrap().record;
     assert_eq!((record.status, record.lines), (CallStatus::Ended, 1));
     assert_eq!(rig.book.open_count(), 0);
-}
-
-#[test]
-fn lines_are_counted_by_why_their_text_is_held_back() {
-    let mut rig = Rig::new();
-    let stint = rig.open("1.1", Past::New);
-    let held = |reason| TranscriptLine {
-        suppressed: Some(Suppressed {
-            reason,
-            evidence: String::new(),
-            text: "[Music]".to_owned(),
-        }),
-        ..line(0)
-    };
-    for line in [
-        line(0),
-        held(Doubt::Annotation),
-        held(Doubt::NoSpeech),
-        held(Doubt::Annotation),
-    ] {
-        rig.book.line(&stint.media, line);
-    }
-    let counted: Vec<_> = rig
-        .book
-        .suppressed()
-        .filter(|(_, count)| *count > 0)
-        .collect();
-    assert_eq!(counted, [(Doubt::Annotation, 2), (Doubt::NoSpeech, 1)]);
 }
 
 #[test]

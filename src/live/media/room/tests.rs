@@ -1,10 +1,11 @@
 mod capture;
+mod party;
 mod playing;
 
 use crossbeam_channel::{Receiver, bounded};
 
 use super::*;
-use crate::call::{CallEventKind, Leg, TranscriptLine};
+use crate::call::{Leg, TranscriptLine};
 use crate::clock;
 use crate::recognition::pool::{EngineFactory, Pool, PoolConfig};
 
@@ -233,48 +234,6 @@ fn a_call_that_has_been_hung_up_takes_no_source() {
     let answer = rig.answers.recv().unwrap();
     rig.room.answer(rig.now, answer);
     assert_eq!(rig.closed().len(), 1);
-}
-
-#[test]
-fn a_detected_language_is_opened_on_the_leg_where_somebody_else_may_speak() {
-    let mut rig = Rig::new();
-    rig.open("c");
-    rig.place("c", "caller", A).unwrap();
-    rig.place("c", "callee", B).unwrap();
-    rig.speak(A, 0);
-    rig.pass(MS * 2_000);
-    let answer = rig.answers.recv().unwrap();
-    rig.room.answer(rig.now, answer);
-    for leg in ["callee", "nobody", "caller", "caller"] {
-        let order = Command::PartyMayDiffer {
-            call: "c".parse().unwrap(),
-            leg: Some(leg.parse().unwrap()),
-            why: "the call was transferred",
-        };
-        rig.room.command(rig.now, order);
-    }
-    let order = Command::PartyMayDiffer {
-        call: "gone".parse().unwrap(),
-        leg: None,
-        why: "",
-    };
-    rig.room.command(rig.now, order);
-    let events = rig.room.take_events().into_iter();
-    let told: Vec<_> = events
-        .filter_map(|event| match event.kind {
-            MediaEventKind::Event(told) => Some(told),
-            _ => None,
-        })
-        .filter(|told| told.text.starts_with("en"))
-        .collect();
-    let [locked, opened] = told.as_slice() else {
-        panic!("{told:?}");
-    };
-    assert_eq!(locked.kind, CallEventKind::LanguageLocked);
-    assert_eq!(opened.kind, CallEventKind::LanguageReopened);
-    assert_eq!(opened.leg, Some(Leg::caller()));
-    assert!(opened.text.ends_with("the call was transferred"));
-    assert!(opened.at_ms > locked.at_ms);
 }
 
 #[test]
