@@ -12,6 +12,7 @@ pub mod batching;
 pub mod capacity;
 pub mod crew;
 mod ladder;
+mod link;
 pub mod occasional;
 mod pace;
 mod pack;

@@ -1,6 +1,5 @@
 //! One worker process: started, listened to, killed when it is stuck, started again.
 
-use std::collections::HashMap;
 use std::io::{self, BufReader};
 use std::net::Shutdown;
 use std::os::fd::OwnedFd;
@@ -12,10 +11,11 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
+use crossbeam_channel::{RecvTimeoutError, bounded};
 
+use super::link::Link;
 use super::program::Program;
-use super::wire::{self, JobOrder, ModelPlace, Order, Report, Start};
+use super::wire::{self, ModelPlace, Order, Report, Start};
 use crate::clock;
 use crate::speech::model::{Model, ModelSource};
 use crate::speech::{Recognition, UtteranceRef};
@@ -84,18 +84,6 @@ struct State {
     /// Of a process that loads its model: to cut it off by.
     loading: Option<UnixStream>,
     is_over: bool,
-}
-
-type Answers = HashMap<u64, Sender<Result<Recognition, String>>>;
-
-/// A process that is up.
-#[derive(Debug)]
-struct Link {
-    to: Mutex<UnixStream>,
-    child: Mutex<Child>,
-    /// `None` once it has ended.
-    waiting: Mutex<Option<Answers>>,
-    done: AtomicU64,
 }
 
 impl Process {
@@ -258,55 +246,6 @@ impl Shared {
     }
 }
 
-impl Link {
-    fn expect(&self, id: u64, answer: Sender<Result<Recognition, String>>) -> Result<(), Lost> {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        let waiting = waiting.as_mut().ok_or(Lost::Ended)?;
-        waiting.insert(id, answer);
-        Ok(())
-    }
-
-    /// Sends jobs, numbered from `first`. A process that does not take them is of no more use.
-    fn send(&self, first: u64, utterances: &[UtteranceRef<'_>]) {
-        let jobs = (first..).zip(utterances).map(|(id, utterance)| JobOrder {
-            id,
-            samples: utterance.samples.len(),
-            choices: utterance.choices.clone(),
-        });
-        let order = Order::Jobs(jobs.collect());
-        let samples: Vec<_> = utterances.iter().map(|one| one.samples).collect();
-        let mut to = self.to.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Err(error) = wire::write(&mut *to, &order, &samples) {
-            tracing::warn!(%error, "a recognition worker takes no work");
-            self.kill();
-        }
-    }
-
-    fn kill(&self) {
-        let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Err(error) = child.kill() {
-            tracing::error!(%error, "a recognition worker could not be killed");
-        }
-    }
-
-    /// Hands answers on until the process ends.
-    fn listen(&self, from: &mut BufReader<UnixStream>) -> io::Result<()> {
-        while let Some(report) = wire::read(from)? {
-            let Report::Done { id, result } = report else {
-                return Err(io::Error::other("it said that it is ready a second time"));
-            };
-            self.done.fetch_add(1, Ordering::Relaxed);
-            let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-            let asker = waiting.as_mut().and_then(|waiting| waiting.remove(&id));
-            if let Some(asker) = asker {
-                // It may have lost its patience meanwhile.
-                let _unheard = asker.send(result);
-            }
-        }
-        Ok(())
-    }
-}
-
 /// Starts the process, listens to it, and starts it again.
 struct Keeper {
     shared: Arc<Shared>,
@@ -331,7 +270,7 @@ impl Keeper {
                     });
                     let heard = link.listen(&mut from);
                     self.clear_away(&link, heard);
-                    failures = match link.done.load(Ordering::Relaxed) {
+                    failures = match link.done() {
                         0 => failures + 1,
                         _ => 0,
                     };
@@ -372,13 +311,8 @@ impl Keeper {
         let greeted = self.greet(&ours, &mut from);
         self.loading(None)?;
         greeted?;
-        let link = Link {
-            to: Mutex::new(ours),
-            child: Mutex::new(child.0.take().ok_or("it is gone")?),
-            waiting: Mutex::new(Some(HashMap::new())),
-            done: AtomicU64::new(0),
-        };
-        Ok((link, from))
+        let child = child.0.take().ok_or("it is gone")?;
+        Ok((Link::new(ours, child), from))
     }
 
     /// By what it can be cut off while it loads; an error once it is over.
@@ -447,11 +381,7 @@ impl Keeper {
     /// The process has ended, or must.
     fn clear_away(&self, link: &Link, heard: io::Result<()>) {
         link.kill();
-        let status = link
-            .child
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .wait();
+        let status = link.wait();
         let status = status.map_or_else(|error| error.to_string(), |status| status.to_string());
         let why = match heard {
             Ok(()) => status,
@@ -465,8 +395,7 @@ impl Keeper {
                 tracing::error!(why, "a recognition worker ended; it is started again");
             }
         });
-        // Those who wait learn of it by this.
-        *link.waiting.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        link.end();
     }
 
     fn pause(&self, failures: u32) {

@@ -4,6 +4,10 @@
 //! time warping over its cross-attention tells for each token where the attention left it
 //! (`whisper_exp_compute_token_level_timestamps_dtw`). So a word ends where its last token
 //! is left, and begins where the word before it ended or, after a pause, where it is loud again.
+//! The attention may leave a word early or late: where that would put a clear pause inside a word,
+//! the pause is the border.
+
+use std::ops::Range;
 
 use super::SAMPLES_PER_MS;
 use crate::call::Word;
@@ -24,6 +28,10 @@ const FRAME_MS: u64 = 10;
 /// Shorter silence is part of a word: the closure before a stop lasts less.
 const PAUSE_FRAMES: usize = 8;
 
+/// A pause that no word has inside it, and how far off the attention may be, frames.
+const CLEAR_PAUSE: usize = 15;
+const FARTHEST: usize = 40;
+
 /// Below the loudest frame by so much it is a pause, amplitude: 26 dB.
 const PAUSE_BELOW_PEAK: f32 = 0.05;
 
@@ -31,8 +39,9 @@ const PAUSE_BELOW_PEAK: f32 = 0.05;
 pub(super) fn words<'a>(tokens: impl Iterator<Item = Token<'a>>, audio: &[i16]) -> Vec<Word> {
     let spoken = group(tokens);
     let length_ms = audio.len() as u64 / SAMPLES_PER_MS;
-    let ends = ends(&spoken, length_ms);
     let loudness = Loudness::of(audio);
+    let mut ends = ends(&spoken, length_ms);
+    loudness.move_into_pauses(&mut ends);
     let mut before = 0;
     spoken
         .into_iter()
@@ -149,6 +158,45 @@ impl Loudness {
         let peak = levels.iter().copied().fold(0.0, f32::max);
         let loud = levels.iter().map(|&level| level > PAUSE_BELOW_PEAK * peak);
         Self(loud.collect())
+    }
+
+    /// Moves borders between words that lie in a voice to its end, if a clear pause and more of
+    /// the later word follow, or to its beginning, if a clear pause and more of the earlier word
+    /// are before; the nearer of the two.
+    fn move_into_pauses(&self, ends: &mut [u64]) {
+        let frame = |ms: u64| usize::try_from(ms / FRAME_MS).unwrap_or(usize::MAX);
+        for n in 1..ends.len() {
+            let before = if n > 1 { frame(ends[n - 2]) } else { 0 };
+            let (border, after) = (frame(ends[n - 1]), frame(ends[n]).min(self.0.len()));
+            if border >= after || before >= border || !self.0[border] || !self.0[border - 1] {
+                continue;
+            }
+            let later = self.pause_in(border..after).map(|pause| pause.start);
+            let earlier = self.pause_in(before..border).map(|pause| pause.end);
+            let near = |place: &usize| place.abs_diff(border) <= FARTHEST;
+            let places = [later, earlier].into_iter().flatten().filter(near);
+            if let Some(place) = places.min_by_key(|place| place.abs_diff(border)) {
+                ends[n - 1] = place as u64 * FRAME_MS;
+            }
+        }
+    }
+
+    /// The clear pause next to the border, with a voice on both sides of it within a word.
+    fn pause_in(&self, word: Range<usize>) -> Option<Range<usize>> {
+        let frames = &self.0[word.clone()];
+        let mut pauses = frames
+            .chunk_by(|one, next| one == next)
+            .scan(word.start, |at, run| {
+                let from = *at;
+                *at += run.len();
+                Some((from..*at, run[0]))
+            })
+            .filter(|(run, loud)| !loud && run.len() >= CLEAR_PAUSE)
+            .map(|(run, _)| run)
+            .filter(|run| run.start > word.start && run.end < word.end);
+        // One alone: with several it is not told which of them is the border.
+        let pause = pauses.next()?;
+        pauses.next().is_none().then_some(pause)
     }
 
     /// Takes the pauses off the ends of a word.

@@ -138,7 +138,7 @@ fn weights_that_lie_are_refused() {
             .unwrap()
     };
     put(place(b"WhisperSpec"), b"MarianSpec\0");
-    folder.refused("WhisperSpec");
+    folder.refused("holds a MarianSpec");
     put(place(b"WhisperSpec"), b"WhisperSpec");
     put(0, &[99, 0, 0, 0]);
     folder.refused("version");

@@ -166,7 +166,7 @@ fn what_is_no_model_is_refused_at_once_and_the_old_one_goes_on() {
         }
         fs::remove_file(rig.file("tiny.en")).unwrap();
         fs::create_dir(rig.file("tiny.en")).unwrap();
-        refused("tiny.en", "not a file");
+        refused("tiny.en", "the folder has no vocabulary");
         // Nobody will ever write into it.
         let pipe = Command::new("mkfifo").arg(rig.file("small")).status();
         assert!(pipe.unwrap().success());

@@ -30,8 +30,10 @@ const CALLS: usize = 4;
 const PROMPTS: usize = 3;
 
 /// Somebody who says some prompts, a second and a half between them.
+#[derive(Debug)]
 struct Speaker {
     call: String,
+    leg: &'static str,
     said: Vec<Said>,
 }
 
@@ -45,6 +47,7 @@ impl Speaker {
         (0..calls)
             .map(|n| Self {
                 call: format!("call-{n}"),
+                leg: "caller",
                 said: long.by_ref().take(PROMPTS).collect(),
             })
             .collect()
@@ -95,7 +98,7 @@ fn converse(server: &Server, speakers: &[Speaker], meanwhile: impl FnOnce(&dyn F
     let sender = Sender::new(&packets).unwrap();
     let register = |flow: &asterscribe_testkit::rtp::Flow| -> SocketAddr {
         let speaker = &speakers[usize::from(flow.recorded_source.port())];
-        let answer = register_leg(server, &speaker.call, "caller", flow.source);
+        let answer = register_leg(server, &speaker.call, speaker.leg, flow.source);
         assert_eq!(answer.status, 201, "{}", answer.text);
         let to = answer.json()["send_to"].clone();
         let to = format!("{}:{}", to["host"].as_str().unwrap(), to["port"]);
@@ -182,20 +185,30 @@ fn each_call_has_its_own_words_though_they_are_decoded_together_and_workers_are_
 fn engines_take_over_from_each_other_within_a_call() {
     let Some(material) = material() else { return };
     let server = start(&material, "tiny.en", &[]);
-    let speakers = Speaker::some(&material, 1);
-    let call = &speakers[0].call;
-    converse(&server, &speakers, |_| {
-        await_lines(&server, call, 1);
-        let body = json!({"name": "tiny.en-q8_0"});
-        assert_eq!(server.post("/api/model", &body).unwrap().status, 202);
-        let view = await_answer(&server, "/api/model", |model| model["state"] != "loading");
-        assert_eq!(
-            (&view["state"], &view["engine"]),
-            (&json!("ready"), &json!("whisper.cpp"))
-        );
+    // Two parties of one call, of whom one speaks before and the other one after.
+    let [first, second] = <[Speaker; 2]>::try_from(Speaker::some(&material, 2)).unwrap();
+    let second = Speaker {
+        call: first.call.clone(),
+        leg: "callee",
+        ..second
+    };
+    converse(&server, std::slice::from_ref(&first), |_| {
+        await_lines(&server, &first.call, 1);
     });
-    let transcripts = finish(&server, &speakers);
-    assert_own_words(&speakers, &transcripts);
+    let body = json!({"name": "tiny.en-q8_0"});
+    assert_eq!(server.post("/api/model", &body).unwrap().status, 202);
+    let view = await_answer(&server, "/api/model", |model| model["state"] != "loading");
+    assert_eq!(
+        (&view["state"], &view["engine"]),
+        (&json!("ready"), &json!("whisper.cpp"))
+    );
+    converse(&server, std::slice::from_ref(&second), |_| {});
+    let transcripts = finish(&server, std::slice::from_ref(&first));
+    let both = Speaker {
+        said: [first.said, second.said].concat(),
+        ..first
+    };
+    assert_own_words(&[both], &transcripts);
     let models: Vec<_> = lines(&transcripts[0])
         .iter()
         .map(|line| line["model"].as_str().unwrap_or_default())
@@ -254,6 +267,7 @@ fn what_is_being_said_is_told_meanwhile() {
         .unwrap();
     let speakers = [Speaker {
         call: "talker".to_owned(),
+        leg: "caller",
         said: vec![long],
     }];
     let mut partial = None;

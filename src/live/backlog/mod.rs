@@ -51,7 +51,7 @@ pub enum Handled {
         again: bool,
     },
     /// It cannot be taken in now.
-    Again(Heard),
+    Again(Box<Heard>),
     /// It is written and may not be stored yet: it is heard again, and then changes nothing.
     Unsure(SpoolId),
 }

@@ -113,7 +113,7 @@ impl Desk {
                 Ok(again) => Handled::Done { id, again },
                 Err(error) => {
                     tracing::debug!(%error, id = id.0, "a spooled utterance waits on");
-                    Handled::Again(heard)
+                    Handled::Again(Box::new(heard))
                 }
             });
         }

@@ -50,6 +50,36 @@ fn pauses_belong_to_no_word() {
     assert_eq!(times(&words), [("one", 240, 540), ("two", 940, 1200)]);
 }
 
+/// Two sounds of 400 ms with a pause of 260 ms between them.
+fn two_sounds() -> Vec<i16> {
+    let mut audio = tone(400);
+    audio.extend(vec![0; 260 * SAMPLES_PER_MS as usize]);
+    audio.extend(tone(400));
+    audio
+}
+
+#[test]
+fn a_word_that_was_left_early_or_late_ends_at_the_pause() {
+    for left_ms in [160, 400, 500, 660, 900] {
+        let tokens = [token(" five", left_ms), token(" three", 1060)];
+        let words = words(tokens.into_iter(), &two_sounds());
+        let expected = [("five", 0, 400), ("three", 660, 1060)];
+        assert_eq!(times(&words), expected, "{left_ms}");
+    }
+}
+
+#[test]
+fn a_border_in_a_voice_without_a_clear_pause_stays() {
+    let tokens = [
+        token(" for", 160),
+        token(" you", 400),
+        token(" three", 1060),
+    ];
+    let words = words(tokens.into_iter(), &two_sounds());
+    let expected = [("for", 0, 160), ("you", 160, 400), ("three", 660, 1060)];
+    assert_eq!(times(&words), expected);
+}
+
 #[test]
 fn without_times_letters_share_what_there_is() {
     let tokens = [token(" ab", None), token(" abcdef", None), token(" x", 800)];
