@@ -18,6 +18,17 @@ use crate::speech::{SAMPLE_RATE, SAMPLES_PER_MS, Utterance};
 /// stays one word; longer ones end the utterance.
 const MAX_FILL: Duration = Duration::from_millis(400);
 
+/// How much longer the rest of a word is waited for, where the audio breaks off in one. A sender
+/// that sends nothing in pauses may as well have ended its sentence.
+const WORD_WAIT: Duration = Duration::from_millis(1_300);
+
+/// The same for a sender that sends silence too: as much as may come at once when a network that
+/// stood still goes on (`asterscribe_rtp::RateConfig`).
+const FREEZE_WAIT: Duration = Duration::from_secs(8);
+
+/// Silence that was sent, after which a sender is one that sends it.
+const SENT_SILENCE: Duration = Duration::from_millis(500);
+
 /// Longest pause within a sound that comes and goes: that of ringback is up to 5 s (ITU-T E.180).
 const SAME_SOUND: Duration = Duration::from_millis(5_200);
 
@@ -48,8 +59,22 @@ pub(super) struct Audio {
     opened: Instant,
     idle_flush: Duration,
     heard: Option<Heard>,
-    /// Whether the decoder may hold samples back.
-    has_tail: bool,
+    /// Whether the rest of a word is waited for: the sentence would have ended else.
+    waits_for_word: bool,
+    pauses: Pauses,
+}
+
+/// What the sender does in pauses of speech, as far as it is known. Where audio breaks off within
+/// a word, one that sends silence has not paused: the network or the sender stands still, and the
+/// rest of the word follows. Of its two halves each would be taken for the word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pauses {
+    /// It has not paused; how much silence it has sent in a row, 16 kHz samples.
+    Unknown(u64),
+    /// It goes on sending.
+    Sent,
+    /// It sends nothing, or says so by comfort noise.
+    NotSent,
 }
 
 /// An utterance, and how much of it is audio that arrived.
@@ -117,7 +142,8 @@ impl Audio {
             opened,
             idle_flush: config.idle_flush,
             heard: None,
-            has_tail: false,
+            waits_for_word: false,
+            pauses: Pauses::Unknown(0),
         }
     }
 
@@ -161,11 +187,37 @@ impl Audio {
         self.segmenter.so_far()
     }
 
-    /// When the open sentence ends unless audio comes.
+    /// When [`Self::idle`] is due unless audio comes.
     pub(super) fn falls_idle(&self) -> Option<Instant> {
-        let is_open = self.has_tail || self.segmenter.is_speaking();
-        let heard = self.heard.filter(|_| is_open)?;
-        Some(heard.last + self.idle_flush)
+        let heard = self.heard.filter(|_| self.segmenter.is_speaking())?;
+        let longer = match (self.waits_for_word, self.pauses) {
+            (false, _) => Duration::ZERO,
+            (true, Pauses::Sent) => FREEZE_WAIT,
+            (true, Pauses::Unknown(_) | Pauses::NotSent) => WORD_WAIT,
+        };
+        Some(heard.last + self.idle_flush + longer)
+    }
+
+    /// Nothing has come for so long that the open sentence ends, unless it broke off in a word.
+    pub(super) fn idle(&mut self) {
+        self.waits_for_word = !self.waits_for_word && self.segmenter.is_in_word();
+        if !self.waits_for_word {
+            self.flush();
+        }
+    }
+
+    /// Learns from audio of that length what the sender does in pauses.
+    fn learn(&mut self, length: u64) {
+        let Pauses::Unknown(silence) = &mut self.pauses else {
+            return;
+        };
+        *silence = match self.segmenter.is_speaking() {
+            true => 0,
+            false => *silence + length,
+        };
+        if *silence >= to_samples(SENT_SILENCE) {
+            self.pauses = Pauses::Sent;
+        }
     }
 
     /// A packet in its order.
@@ -184,6 +236,7 @@ impl Audio {
             return;
         };
         self.hear(arrived);
+        self.waits_for_word = false;
         let length = self.stretch.take(codec.sample_rate(), count as u64);
         let (clock, units) = (codec.rtp_clock_rate(), codec.rtp_ticks(count));
         self.doctor.packet(Examined {
@@ -215,7 +268,6 @@ impl Audio {
                 self.stats.decoded += 1;
                 self.stats.audio += length;
                 self.ledger.audio(length);
-                self.has_tail = true;
             }
             Err(_) => {
                 self.stats.decode_errors += 1;
@@ -223,6 +275,7 @@ impl Audio {
             }
         }
         self.segment();
+        self.learn(length);
     }
 
     /// A packet that holds no audio, or none that anybody decodes, in its order.
@@ -233,6 +286,9 @@ impl Audio {
             self.missing.unknown += 1;
         } else {
             self.stats.not_audio += 1;
+            if matches!(payload, Payload::ComfortNoise) {
+                self.pauses = Pauses::NotSent;
+            }
         }
     }
 
@@ -248,7 +304,7 @@ impl Audio {
             .reclassify(GapReason::NetLoss, GapReason::Late, self.last_length);
     }
 
-    /// The party has stopped: gives out the resampler's tail and the open utterance.
+    /// Nothing more is waited for: gives out the resampler's tail and the open utterance.
     pub(super) fn flush(&mut self) {
         if self.depth == Depth::Ordered {
             return;
@@ -305,6 +361,9 @@ impl Audio {
             for (reason, part) in parts {
                 self.ledger.gap(reason, part);
             }
+            if parts[4] == (GapReason::SenderSilence, samples) {
+                self.pauses = Pauses::NotSent;
+            }
             let mut ended = Vec::new();
             self.segmenter.gap(samples, &mut ended);
             self.note(ended);
@@ -327,7 +386,6 @@ impl Audio {
 
     /// Gives out what the resampler held back. The timeline then stands where the samples do.
     fn flush_decoder(&mut self) {
-        self.has_tail = false;
         self.stretch = Stretch::default();
         self.decoder.flush(&mut self.samples);
         self.segment();

@@ -252,7 +252,7 @@ impl LegMedia {
                 .falls_idle()
                 .is_some_and(|idle| idle <= now)
             {
-                self.stream.audio.flush();
+                self.stream.audio.idle();
             }
             self.stream.audio.doctor.tick(now);
             self.reschedule();

@@ -62,7 +62,8 @@ pub struct SessionConfig {
     pub reorder_wait: Duration,
     /// Where speech is cut.
     pub segmenter: SegmenterConfig,
-    /// A leg from which nothing came for this long has ended its sentence.
+    /// A leg from which nothing came for this long has ended its sentence, unless its audio
+    /// broke off within a word.
     pub idle_flush: Duration,
     /// Statistics are given out no more often than this.
     pub stats_interval: Duration,

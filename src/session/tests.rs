@@ -1,5 +1,6 @@
 mod diagnosis;
 mod drafts;
+mod freezes;
 mod language;
 mod late;
 mod properties;

@@ -6,6 +6,7 @@ pub mod detector;
 pub mod engine;
 mod fourier;
 pub mod guard;
+pub(crate) mod high_pass;
 pub mod ladder;
 mod mel;
 pub mod model;
@@ -17,6 +18,7 @@ mod words;
 
 use serde::{Deserialize, Serialize};
 
+use self::high_pass::HighPass;
 use self::ladder::RetryReason;
 use crate::call::{Prompt, Task, Word};
 
@@ -82,7 +84,7 @@ pub struct Recognition {
     /// The words one by one.
     #[serde(default)]
     pub words: Vec<Word>,
-    /// Level of the loudest tenth of a second, dB of full scale.
+    /// Level of the loudest tenth of a second, dB of full scale, without hum and offset.
     #[serde(default)]
     pub peak_dbfs: f32,
     /// Name and revision of the model.
@@ -100,12 +102,11 @@ pub struct Recognition {
     pub retries: Vec<RetryReason>,
 }
 
-/// Level of the loudest tenth of a second, dB of full scale; -100 for digital silence.
+/// Level of the loudest tenth of a second, dB of full scale, without hum and offset (as
+/// [`high_pass`] has it); -100 for digital silence.
 pub(crate) fn peak_dbfs(samples: &[i16]) -> f32 {
-    let power = |part: &[i16]| {
-        let energy: f32 = part.iter().map(|&s| f32::from(s) * f32::from(s)).sum();
-        energy / part.len() as f32
-    };
+    let mut filter = HighPass::before(samples);
+    let power = |part: &[i16]| filter.energy(part) / part.len() as f32;
     let loudest = samples.chunks(SAMPLE_RATE as usize / 10).map(power);
     let loudest = loudest.fold(0.0, f32::max) / (32768.0 * 32768.0);
     (10.0 * loudest.log10()).max(-100.0)
@@ -146,5 +147,30 @@ pub trait Transcriber {
             .iter()
             .map(|utterance| self.transcribe(utterance.samples, utterance.choices))
             .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hum_and_offset_do_not_make_silence_loud() {
+        let hum = |n: u32| 0.1 * (std::f32::consts::TAU * 50.0 * n as f32 / 16_000.0 + 1.0).sin();
+        let samples = |quiet: f32| -> Vec<i16> {
+            let tone = |n: u32| quiet * (n as f32).sin();
+            let sum = |n: u32| (32_768.0 * (hum(n) + tone(n) + 0.2)) as i16;
+            (0..16_000).map(sum).collect()
+        };
+        assert!(
+            peak_dbfs(&samples(0.0)) < -70.0,
+            "{}",
+            peak_dbfs(&samples(0.0))
+        );
+        // A sinusoid of that amplitude.
+        let heard = peak_dbfs(&samples(0.01));
+        assert!((heard + 43.0).abs() < 0.5, "{heard}");
+        assert_eq!(peak_dbfs(&[0; 800]), -100.0);
+        assert_eq!(peak_dbfs(&[-9_000; 800]), -100.0);
     }
 }

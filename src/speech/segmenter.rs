@@ -8,6 +8,7 @@
 mod held;
 mod level;
 mod part;
+mod speech;
 
 use std::mem;
 use std::time::Duration;
@@ -15,8 +16,10 @@ use std::time::Duration;
 use self::held::Held;
 use self::level::Level;
 use self::part::{Frame, Rule};
+use self::speech::Speech;
 use super::detector::{Detector, FRAME};
-use super::sound::{Mark, Sounds};
+use super::high_pass::{HighPass, RESIDUE};
+use super::sound::Sounds;
 use super::{SAMPLES_PER_MS, Utterance};
 use crate::call::SoundKind;
 
@@ -81,6 +84,8 @@ pub struct Segmenter {
     /// Position on the timeline of the first sample of `held`.
     held_start: u64,
     state: State,
+    /// What the detector is given as it comes, and all others without hum and offset.
+    filter: HighPass,
     level: Level,
     /// Which of the last frames were voiced, newest in bit 0.
     recent: u8,
@@ -105,20 +110,6 @@ pub struct SoundSpan {
 enum State {
     Silence,
     Speech(Box<Speech>),
-}
-
-/// An open utterance.
-#[derive(Debug)]
-struct Speech {
-    /// Frames since the last voiced one.
-    quiet_frames: usize,
-    /// The whole frames in `held`.
-    frames: Vec<Frame>,
-    /// Frames of the utterance that are held no longer, having been cut off.
-    gone: u64,
-    /// Of `frames`, those up to the last that is another sound.
-    sound: usize,
-    sounds: Option<Sounds>,
 }
 
 /// The configuration in frames and samples.
@@ -147,6 +138,7 @@ impl Segmenter {
             held: Held::new(),
             held_start: 0,
             state: State::Silence,
+            filter: HighPass::new(),
             level: Level::new(),
             recent: 0,
             music: 0.0,
@@ -233,6 +225,15 @@ impl Segmenter {
         self.held_start += samples;
     }
 
+    /// Whether the audio stands in an utterance and not in a pause of it, nor in another sound: it
+    /// may be within a word.
+    pub fn is_in_word(&self) -> bool {
+        match &self.state {
+            State::Silence => false,
+            State::Speech(speech) => speech.is_in_word(self.limits.noise_gate),
+        }
+    }
+
     /// Ends an open utterance where the timeline stands.
     pub fn end(&mut self, done: &mut Vec<Utterance>) {
         let rest = mem::take(&mut self.partial);
@@ -240,6 +241,7 @@ impl Segmenter {
         self.close(done);
         self.skip_held();
         self.detector.reset();
+        self.filter = HighPass::new();
         self.recent = 0;
     }
 
@@ -249,7 +251,11 @@ impl Segmenter {
         self.partial.clear();
         self.held.extend(&frame);
         let score = self.detector.score(&frame);
-        let is_audible = self.level.is_audible(energy(&frame)) || !self.limits.noise_gate;
+        let swing = swing(&frame);
+        let frame = self.filter.frame(&frame);
+        let energy = energy(&frame);
+        let is_hum = energy <= RESIDUE * swing;
+        let is_audible = self.level.is_audible(energy) && !is_hum || !self.limits.noise_gate;
         match &mut self.state {
             State::Silence => self.listen(is_audible && score >= self.limits.enter_score),
             State::Speech(speech) => {
@@ -295,13 +301,17 @@ impl Segmenter {
         let count = held.len() / FRAME;
         let mut speech = Speech {
             quiet_frames: 0,
+            is_heard: true,
             frames: Vec::new(),
             gone: 0,
             sound: 0,
             sounds: self.limits.tell_sounds.then(|| Sounds::new(self.music)),
         };
-        let (frames, _) = held[held.len() - count * FRAME..].as_chunks::<FRAME>();
+        let held = &held[held.len() - count * FRAME..];
+        let mut filter = HighPass::before(held);
+        let (frames, _) = held.as_chunks::<FRAME>();
         for (age, frame) in (0..count).rev().zip(frames) {
+            let frame = &filter.frame(frame);
             let is_voiced = age < ONSET_WINDOW && self.recent >> age & 1 == 1;
             // Tones begin before the detector hears them. Its scores are gone: none speaks for music.
             speech.push(frame, 1.0, is_voiced, true);
@@ -339,13 +349,16 @@ impl Segmenter {
         let samples = self.held.take();
         let offset = samples.len() - speech.frames.len() * FRAME;
         // Counted from the end: what is held may begin within a frame.
-        let frames = samples.rchunks_exact(FRAME).take(speech.frames.len());
-        let quietest = frames
-            .take(self.limits.cut_frames)
-            .map(energy)
+        let sought = speech.frames.len().min(self.limits.cut_frames);
+        let recent = &samples[samples.len() - sought * FRAME..];
+        let mut filter = HighPass::before(recent);
+        let (frames, _) = recent.as_chunks::<FRAME>();
+        let energies = frames.iter().map(|frame| energy(&filter.frame(frame)));
+        // Of those that are equally quiet the newest.
+        let quietest = energies
             .enumerate()
-            .min_by(|(_, a), (_, b)| a.total_cmp(b));
-        let behind = quietest.map_or(0, |(age, _)| age);
+            .min_by(|(m, a), (n, b)| a.total_cmp(b).then(n.cmp(m)));
+        let behind = quietest.map_or(0, |(place, _)| sought - 1 - place);
         let gone = speech.cut(behind);
         let count = samples.len() - behind * FRAME;
         self.emit(samples, count, &gone, offset, done);
@@ -394,49 +407,6 @@ impl Segmenter {
     }
 }
 
-impl Speech {
-    /// Takes the next frame.
-    fn take(&mut self, frame: &[i16; FRAME], score: f32, leave_score: f32, is_audible: bool) {
-        // A steady tone is soon no louder than the line, but there all the same.
-        let is_heard = is_audible || self.sounds.as_ref().is_some_and(Sounds::lasts);
-        self.push(frame, score, is_heard && score >= leave_score, is_heard);
-    }
-
-    fn push(&mut self, frame: &[i16; FRAME], score: f32, is_voiced: bool, is_heard: bool) {
-        self.quiet_frames = if is_voiced { 0 } else { self.quiet_frames + 1 };
-        self.frames.push(if is_voiced {
-            Frame::Voice
-        } else {
-            Frame::Quiet
-        });
-        let Self {
-            frames,
-            gone,
-            sound,
-            sounds,
-            ..
-        } = self;
-        let Some(sounds) = sounds else { return };
-        sounds.frame(frame, score, is_heard, |Mark { from, until, kind }| {
-            let place = |number: u64| {
-                let place = usize::try_from(number.saturating_sub(*gone));
-                place.map_or(frames.len(), |place| place.min(frames.len()))
-            };
-            let (from, until) = (place(from), place(until));
-            frames[from..until].fill(Frame::Sound(kind));
-            *sound = (*sound).max(until);
-        });
-    }
-
-    /// Keeps the last frames only; the others.
-    fn cut(&mut self, keep: usize) -> Vec<Frame> {
-        let count = self.frames.len() - keep;
-        self.gone += count as u64;
-        self.sound = self.sound.saturating_sub(count);
-        self.frames.drain(..count).collect()
-    }
-}
-
 impl Limits {
     fn new(config: &SegmenterConfig) -> Self {
         let samples = |d: Duration| {
@@ -470,6 +440,12 @@ fn energy(frame: &[i16]) -> f32 {
         .iter()
         .map(|&s| i64::from(i32::from(s) * i32::from(s)));
     squares.sum::<i64>() as f32
+}
+
+/// The energy without a constant offset.
+fn swing(frame: &[i16; FRAME]) -> f32 {
+    let sum: i64 = frame.iter().map(|&s| i64::from(s)).sum();
+    energy(frame) - (sum * sum) as f32 / FRAME as f32
 }
 
 /// Rounds half away from zero, as `f32::round` does, but without a call for each

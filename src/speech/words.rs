@@ -10,6 +10,7 @@
 use std::ops::Range;
 
 use super::SAMPLES_PER_MS;
+use super::high_pass::HighPass;
 use crate::call::Word;
 
 /// A token of text, as the engine gives it.
@@ -147,9 +148,11 @@ struct Loudness(Vec<bool>);
 
 impl Loudness {
     fn of(audio: &[i16]) -> Self {
+        // In a hum no pause is quiet; and the filter rings where a loud word ends at once.
+        let mut filter = HighPass::before(audio);
         let level = |frame: &[i16]| {
             let energy: f32 = frame.iter().map(|&s| f32::from(s) * f32::from(s)).sum();
-            (energy / frame.len() as f32).sqrt()
+            (energy.min(filter.energy(frame)) / frame.len() as f32).sqrt()
         };
         let levels: Vec<f32> = audio
             .chunks((FRAME_MS * SAMPLES_PER_MS) as usize)

@@ -10,6 +10,7 @@ use super::predictor;
 use super::tuner::Tuner;
 use crate::call::FindingKind;
 use crate::speech::SAMPLE_RATE;
+use crate::speech::high_pass::HighPass;
 
 /// Samples in one look, 20 ms.
 const LOOK: usize = 320;
@@ -19,9 +20,15 @@ pub(super) const LOOK_TIME: Duration = Duration::from_millis(20);
 /// Samples from one look to the next, 100 ms.
 const EVERY: usize = 1600;
 
+/// Samples before a look in which its filter settles, 20 ms.
+const RUN_IN: usize = 320;
+
 /// Time that one look stands for.
 const LOOK_MS: u32 = 100;
 pub(super) const LOOK_EVERY: Duration = Duration::from_millis(LOOK_MS as u64);
+
+/// Where in the round it begins to.
+const SETTLING: usize = EVERY - RUN_IN;
 
 /// Mean square above which somebody may be speaking: -45 dB of full scale.
 const AUDIBLE: f32 = 3.2e-5;
@@ -49,7 +56,9 @@ pub(super) struct Ear {
     /// Samples since the last look began.
     phase: usize,
     odd: Option<f32>,
-    /// The look at half the rate.
+    /// Neither hum nor an offset is anybody's voice, and none is silent for having one.
+    filter: HighPass,
+    /// The look, filtered, at half the rate.
     look: [f32; LOOK / 2],
     filled: usize,
     full: u32,
@@ -89,6 +98,7 @@ impl Ear {
             at: Duration::ZERO,
             phase: 0,
             odd: None,
+            filter: HighPass::new(),
             look: [0.0; LOOK / 2],
             filled: 0,
             full: 0,
@@ -114,11 +124,17 @@ impl Ear {
         }
         while !samples.is_empty() {
             let is_look = self.phase < LOOK;
-            let room = if is_look { LOOK } else { EVERY } - self.phase;
-            let (part, rest) = samples.split_at(room.min(samples.len()));
+            let until = match self.phase {
+                ..LOOK => LOOK,
+                LOOK..SETTLING => SETTLING,
+                _ => EVERY,
+            };
+            let (part, rest) = samples.split_at((until - self.phase).min(samples.len()));
             samples = rest;
             if is_look {
                 self.take(part);
+            } else if until == EVERY {
+                self.settle(part);
             }
             self.phase = (self.phase + part.len()) % EVERY;
             self.at += duration(part.len());
@@ -160,6 +176,7 @@ impl Ear {
         self.at = at;
         self.phase = 0;
         self.odd = None;
+        self.filter = HighPass::new();
         self.filled = 0;
         self.full = 0;
         self.unpaused = 0;
@@ -168,10 +185,24 @@ impl Ear {
         }
     }
 
+    /// What comes right before a look.
+    fn settle(&mut self, part: &[f32]) {
+        if self.phase == SETTLING {
+            self.filter = HighPass::new();
+        }
+        for sample in part {
+            self.filter.next(f64::from(*sample));
+        }
+    }
+
     fn take(&mut self, part: &[f32]) {
         self.full += part.iter().map(|x| u32::from(x.abs() >= FULL)).sum::<u32>();
         let (look, filled) = (&mut self.look, &mut self.filled);
-        halve(part, &mut self.odd, |sample| {
+        let mut filtered = [0.0; LOOK];
+        for (place, sample) in filtered.iter_mut().zip(part) {
+            *place = self.filter.next(f64::from(*sample)) as f32;
+        }
+        halve(&filtered[..part.len()], &mut self.odd, |sample| {
             if let Some(place) = look.get_mut(*filled) {
                 *place = sample;
                 *filled += 1;

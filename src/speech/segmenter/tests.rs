@@ -1,3 +1,5 @@
+mod hum;
+
 use super::*;
 
 fn seconds(n: f64) -> usize {

@@ -330,3 +330,21 @@ proptest! {
         prop_assert!(all.iter().all(|(_, end)| *end <= audio.len() as u64 * 2 + 64));
     }
 }
+
+#[test]
+fn tones_over_hum_are_told_as_without() {
+    let hum = tones(&[50.0], 12_000, 0.2);
+    for (name, rings, kind) in [
+        (
+            "ringback",
+            cadence(&[440.0, 480.0], 2_000, 4_000, 2),
+            SoundKind::Ringback,
+        ),
+        ("busy", cadence(&[425.0], 500, 500, 12), SoundKind::Busy),
+    ] {
+        for offset in [-0.1, 0.0, 0.1] {
+            let mixed = rings.iter().zip(&hum).map(|(a, b)| a + b + offset);
+            is_all(name, &mixed.collect::<Vec<_>>(), kind);
+        }
+    }
+}

@@ -81,6 +81,30 @@ fn a_border_in_a_voice_without_a_clear_pause_stays() {
 }
 
 #[test]
+fn pauses_are_found_in_hum() {
+    let mut audio = vec![0; 240 * SAMPLES_PER_MS as usize];
+    audio.extend(tone(300));
+    audio.extend(vec![0; 400 * SAMPLES_PER_MS as usize]);
+    audio.extend(tone(260));
+    for (n, sample) in audio.iter_mut().enumerate() {
+        let hum = 12_000.0 * (std::f32::consts::TAU * 50.0 * n as f32 / 16_000.0).sin();
+        *sample += hum as i16 - 2_000;
+    }
+    let tokens = [token(" one", 700), token(" two", 1200)];
+    let words = words(tokens.into_iter(), &audio);
+    let near = |a: u64, b: u64| a.abs_diff(b) <= 20;
+    let (one, two) = (&words[0], &words[1]);
+    assert!(
+        near(one.start_ms, 240) && near(one.end_ms, 540),
+        "{words:?}"
+    );
+    assert!(
+        near(two.start_ms, 940) && near(two.end_ms, 1200),
+        "{words:?}"
+    );
+}
+
+#[test]
 fn without_times_letters_share_what_there_is() {
     let tokens = [token(" ab", None), token(" abcdef", None), token(" x", 800)];
     let words = words(tokens.into_iter(), &tone(1000));

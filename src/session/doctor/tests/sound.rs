@@ -294,3 +294,32 @@ fn who_speaks_is_told_to_the_others_and_machines_are_not() {
     assert_eq!(spoken(&sound(10.0, |t| 0.001 * (t * 3000.0).sin())), 0);
     assert!(spoken(&tones(10.0, &[1000.0], 0.2)) < 1_500);
 }
+
+#[test]
+fn hum_and_an_offset_are_nobodys_voice() {
+    for (name, samples) in [
+        ("50 Hz", tones(20.0, &[50.0], 0.3)),
+        ("60 Hz", tones(20.0, &[60.0], 0.3)),
+        ("100 Hz", tones(20.0, &[100.0], 0.1)),
+        ("an offset", sound(20.0, |_| -0.2)),
+    ] {
+        let mut patient = Patient::any();
+        patient.hear(&samples);
+        // A look at its very beginning, where the filter settles.
+        assert!(patient.doctor.take_spoken_ms() <= 100, "{name}");
+        patient.assert_healthy(name);
+    }
+    // Whoever has no microphone, but a bad earth, is mute.
+    let mut patient = Patient::any();
+    for _ in 0..20 {
+        patient.hear(&tones(1.0, &[50.0], 0.1));
+        patient.doctor.other_leg_spoke(patient.now, 700);
+    }
+    assert_eq!(patient.lasting(), [FindingKind::OneLegSilent]);
+    let speech = speech();
+    let hum = tones(30.0, &[50.0], 0.2);
+    let mut patient = Patient::any();
+    patient.hear(&mixed(&[&speech, &hum]));
+    let spoken = patient.doctor.take_spoken_ms();
+    assert!(spoken > speech.len() as u32 / 8 / 2, "{spoken}");
+}
