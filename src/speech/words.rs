@@ -148,16 +148,20 @@ struct Loudness(Vec<bool>);
 
 impl Loudness {
     fn of(audio: &[i16]) -> Self {
-        // In a hum no pause is quiet; and the filter rings where a loud word ends at once.
+        let energy = |frame: &[i16]| frame.iter().map(|&s| f32::from(s) * f32::from(s)).sum();
+        let as_it_is = Self::above_pauses(audio, energy);
+        if as_it_is.0.contains(&false) {
+            return as_it_is;
+        }
+        // No pause, not even before the first word: there is a hum, or an offset.
         let mut filter = HighPass::before(audio);
-        let level = |frame: &[i16]| {
-            let energy: f32 = frame.iter().map(|&s| f32::from(s) * f32::from(s)).sum();
-            (energy.min(filter.energy(frame)) / frame.len() as f32).sqrt()
-        };
-        let levels: Vec<f32> = audio
-            .chunks((FRAME_MS * SAMPLES_PER_MS) as usize)
-            .map(level)
-            .collect();
+        Self::above_pauses(audio, |frame| filter.energy(frame))
+    }
+
+    fn above_pauses(audio: &[i16], mut energy: impl FnMut(&[i16]) -> f32) -> Self {
+        let frames = audio.chunks((FRAME_MS * SAMPLES_PER_MS) as usize);
+        let level = |frame: &[i16]| (energy(frame) / frame.len() as f32).sqrt();
+        let levels: Vec<f32> = frames.map(level).collect();
         let peak = levels.iter().copied().fold(0.0, f32::max);
         let loud = levels.iter().map(|&level| level > PAUSE_BELOW_PEAK * peak);
         Self(loud.collect())

@@ -261,7 +261,9 @@ fn words_begin_when_they_were_said() {
         sound.extend([0; 8 * 260]);
     }
     let audio = through_a_telephone(&sound);
-    for form in forms(&material) {
+    // whisper.cpp aligns multilingual models without the token of the task: docs/words.md.
+    let all = forms(&material).into_iter();
+    for form in all.filter(|form| form.is_ctranslate2() || !form.is_multilingual()) {
         let heard = form.transcriber().transcribe(&audio, &english()).unwrap();
         let texts: Vec<_> = heard
             .words

@@ -170,7 +170,7 @@ fn what_is_no_model_is_refused_at_once_and_the_old_one_goes_on() {
         // Nobody will ever write into it.
         let pipe = Command::new("mkfifo").arg(rig.file("small")).status();
         assert!(pipe.unwrap().success());
-        refused("small", "not a file");
+        refused("small", "neither a file nor a folder");
         let path = rig.file("base").display().to_string();
         rig.put("base", &whole);
         for name in [
