@@ -2,6 +2,7 @@
 //! exactly what it sent. It ends by itself, in count and in time.
 
 use std::net::{Ipv4Addr, UdpSocket};
+use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -43,6 +44,9 @@ pub(crate) struct Options {
     /// What they carry.
     #[arg(long, value_enum)]
     payload: Payload,
+    /// What is said in a call: lines of NAME, seconds, 8 kHz WAV file and text, separated by tabs.
+    #[arg(long)]
+    prompts: Option<PathBuf>,
 }
 
 /// Sends it.
@@ -60,7 +64,7 @@ pub(super) fn run(options: &Options) -> Result<()> {
     for (flow, target) in flows.iter().zip(targets.iter().cycle()) {
         flow.connect((Ipv4Addr::LOCALHOST, *target))?;
     }
-    let sent = Sender::new(options, flows).run()?;
+    let sent = Sender::new(options, flows)?.run()?;
     wire::say(&Message::Sent(sent))
 }
 
@@ -89,11 +93,11 @@ struct Sender {
 }
 
 impl Sender {
-    fn new(options: &Options, flows: Vec<UdpSocket>) -> Self {
+    fn new(options: &Options, flows: Vec<UdpSocket>) -> Result<Self> {
         let of_all = |packets: u32| u64::from(packets) * u64::from(options.flows);
-        Self {
+        Ok(Self {
             flows,
-            audio: options.payload.packets(),
+            audio: options.payload.packets_of(options.prompts.as_deref())?,
             total: of_all(options.packets),
             marks: options.marks.iter().map(|&mark| of_all(mark)).collect(),
             pace: PACE * options.slower,
@@ -101,7 +105,7 @@ impl Sender {
                 flows: options.flows.into(),
                 ..Sent::default()
             },
-        }
+        })
     }
 
     fn run(mut self) -> Result<Sent> {
@@ -175,13 +179,14 @@ mod tests {
             marks: Vec::new(),
             slower: 1,
             payload: Payload::Silence,
+            prompts: None,
         };
         let sockets = (0..flows).map(|_| {
             let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
             socket.connect(target.local_addr().unwrap()).unwrap();
             socket
         });
-        Sender::new(&options, sockets.collect())
+        Sender::new(&options, sockets.collect()).unwrap()
     }
 
     #[test]

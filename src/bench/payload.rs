@@ -1,10 +1,13 @@
 //! What the flows carry.
 
+use std::path::Path;
+
+use anyhow::Result;
 use asterscribe_codecs::g711::encode_ulaw;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
-use super::script::Script;
+use super::script::{Prompts, Script};
 
 /// Samples, and bytes, of a 20 ms packet of µ-law.
 pub(super) const PACKET: usize = 160;
@@ -46,6 +49,16 @@ pub(super) enum Payload {
 }
 
 impl Payload {
+    /// The audio, to be repeated for ever: packets of µ-law; of a call, with the prompts of a
+    /// list.
+    pub(super) fn packets_of(self, list: Option<&Path>) -> Result<Vec<[u8; PACKET]>> {
+        let Some(list) = list.filter(|_| self == Self::Call) else {
+            return Ok(self.packets());
+        };
+        let prompts = Prompts::listed(list)?;
+        Ok(Script::of(&prompts, CALL_MINUTES, CALL_SEED).packets())
+    }
+
     /// The audio, to be repeated for ever: packets of µ-law.
     pub(super) fn packets(self) -> Vec<[u8; PACKET]> {
         let spoken = PROMPTS.map(samples);

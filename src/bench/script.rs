@@ -1,7 +1,9 @@
-//! A party's side of a telephone call, made from the recorded prompts at a fixed
-//! seed: some 40 % speech, some 8 utterances of 1 to 8 s a minute, line noise between.
+//! A party's side of a telephone call, made from recorded prompts at a fixed seed: some 40 % speech, some 8 utterances of 1 to 8 s a minute, line noise between.
 
-use anyhow::{Context, Result};
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
 use asterscribe::speech::segmenter::{Segmenter, SegmenterConfig};
 use asterscribe::speech::{SAMPLES_PER_MS, Utterance};
 use asterscribe_codecs::AudioDecoder;
@@ -10,6 +12,10 @@ use super::payload::{self, PACKET};
 
 /// A prompt: 8 kHz, 16 bits, and what is said in it.
 type Prompt = (&'static [u8], &'static str);
+
+/// What a party may say.
+#[derive(Debug, Clone)]
+pub(super) struct Prompts(Vec<(Vec<[i16; PACKET]>, String)>);
 
 macro_rules! prompt {
     ($name:literal) => {
@@ -34,6 +40,34 @@ const PROMPTS: [Prompt; 12] = [
     prompt!("thanks-for-help"),
     prompt!("what-number"),
 ];
+
+impl Prompts {
+    /// Those of the fixtures: synthetic voices.
+    pub(super) fn synthetic() -> Self {
+        let prompt = |(wav, text): Prompt| (payload::samples(wav), text.trim().to_owned());
+        Self(PROMPTS.map(prompt).to_vec())
+    }
+
+    /// Recordings that a list names, less those that are too long for an utterance: lines of
+    /// NAME, seconds, 8 kHz WAV file and text, separated by tabs.
+    pub(super) fn listed(list: &Path) -> Result<Self> {
+        let text = fs::read_to_string(list);
+        let text = text.with_context(|| format!("cannot read {}", list.display()))?;
+        let prompts = text.lines().map(|line| {
+            let mut fields = line.split('\t').skip(2);
+            let path = fields
+                .next()
+                .with_context(|| format!("no sound file in {line:?}"))?;
+            let words = fields.next().unwrap_or_default().to_owned();
+            let wav = fs::read(path).with_context(|| format!("cannot read {path}"))?;
+            Ok((payload::samples(&wav), words))
+        });
+        let mut prompts = prompts.collect::<Result<Vec<_>>>()?;
+        prompts.retain(|(packets, _)| packets.len() <= LONGEST);
+        ensure!(!prompts.is_empty(), "{} has no prompt", list.display());
+        Ok(Self(prompts))
+    }
+}
 
 /// Packets of a second, and of a minute.
 const SECOND: usize = 50;
@@ -75,8 +109,13 @@ pub(super) struct Script {
 }
 
 impl Script {
-    /// A side of so many minutes.
+    /// A side of so many minutes, of synthetic voices.
     pub(super) fn new(minutes: u32, seed: u64) -> Self {
+        Self::of(&Prompts::synthetic(), minutes, seed)
+    }
+
+    /// A side of so many minutes.
+    pub(super) fn of(prompts: &Prompts, minutes: u32, seed: u64) -> Self {
         let mut chance = Chance(seed);
         let length = minutes as usize * MINUTE;
         let mut script = Self {
@@ -85,7 +124,7 @@ impl Script {
         };
         script.pause(SECOND, &mut chance);
         loop {
-            let (utterance, words) = utterance(&mut chance);
+            let (utterance, words) = utterance(prompts, &mut chance);
             if script.pcm.len() + utterance.len() + SHORTEST_PAUSE > length {
                 break;
             }
@@ -173,12 +212,11 @@ impl Script {
     }
 }
 
-fn utterance(chance: &mut Chance) -> (Vec<[i16; PACKET]>, String) {
+fn utterance(Prompts(prompts): &Prompts, chance: &mut Chance) -> (Vec<[i16; PACKET]>, String) {
     let sentences = SENTENCES[chance.between(0, SENTENCES.len() - 1)];
-    let (mut audio, mut words) = (Vec::new(), Vec::new());
+    let (mut audio, mut words) = (Vec::new(), Vec::<&str>::new());
     for _ in 0..sentences {
-        let (wav, text) = PROMPTS[chance.between(0, PROMPTS.len() - 1)];
-        let sentence = payload::samples(wav);
+        let (sentence, text) = &prompts[chance.between(0, prompts.len() - 1)];
         if audio.len() + BREATH + sentence.len() > LONGEST {
             break;
         }
@@ -186,7 +224,7 @@ fn utterance(chance: &mut Chance) -> (Vec<[i16; PACKET]>, String) {
             audio.extend((0..BREATH).map(|_| chance.noise()));
         }
         audio.extend(sentence);
-        words.push(text.trim());
+        words.push(text);
     }
     (audio, words.join(" "))
 }

@@ -6,7 +6,7 @@ use super::catalogue::with_hash;
 use super::list::{mib, push};
 use super::order::Format;
 use crate::speech::ladder::ContextMargins;
-use crate::speech::model::{AlignmentHeads, Header, Model, ModelError};
+use crate::speech::model::{AlignmentHeads, Header, Model, ModelError, ModelSource};
 
 /// What a file or folder is, and whether the server can use it.
 ///
@@ -37,9 +37,11 @@ pub fn check(path: &Path) -> Result<String, ModelError> {
         "context fitted to the utterance and {} positions, then the whole window",
         margins.join(", ")
     );
-    let words = match model.alignment_heads() {
-        AlignmentHeads::Unknown => "without times: nobody has looked for the alignment heads",
-        AlignmentHeads::Demo | AlignmentHeads::Published(_) => "with times",
+    let words = match &model.source {
+        ModelSource::Folder(folder) if !folder.has_alignment_heads() => {
+            "without times: config.json names no alignment heads"
+        }
+        ModelSource::Folder(_) | ModelSource::File { .. } | ModelSource::BuiltIn(_) => "with times",
     };
     let (size, kind) = (model.bytes, kind(&model));
     for (name, value) in [

@@ -21,7 +21,7 @@ const USABLE: f64 = 0.75;
 const TRIES: f64 = 1.25;
 
 /// Utterances that a worker has at once under load, where it decodes them together.
-const TOGETHER: usize = 4;
+const TOGETHER: usize = 2;
 
 /// Times that each worker recognises the sample, after a first one that does not count.
 const ROUNDS: u32 = 2;
@@ -35,7 +35,7 @@ pub struct Capacity {
 
 impl Capacity {
     /// Has every worker recognise a sample of 16 kHz speech, all at the same time. Blocks for as
-    /// long as that takes: three utterances.
+    /// long as that takes: three rounds of one utterance, or of two that are decoded together.
     ///
     /// # Errors
     /// A worker failed on it.

@@ -199,10 +199,11 @@ impl Crew {
         if let [utterance] = utterances {
             return vec![self.recognise_one(process, utterance, 0)];
         }
-        let patience = self.patience();
+        let count = u32::try_from(utterances.len()).unwrap_or(u32::MAX).max(1);
+        let patience = self.patience() * count;
         match process.recognise(utterances, patience, START_PATIENCE, false) {
             Ok((results, took)) => {
-                self.pace().observe(took);
+                self.pace().observe(took / count);
                 let results = results.into_iter();
                 results
                     .map(|result| result.map_err(TranscribeError))

@@ -81,8 +81,10 @@ fn part(heard: &Recognition, words: Vec<Word>) -> Recognition {
     Recognition {
         text: texts.join(if spaced { " " } else { "" }),
         confidence: sum / words.len().max(1) as f32,
-        // The window's, which says little of one utterance.
+        // The window's, which say little of one utterance.
         mean_logprob: None,
+        no_speech_probability: None,
+        retries: Vec::new(),
         words,
         ..heard.clone()
     }

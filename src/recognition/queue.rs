@@ -188,6 +188,7 @@ impl<T> Queue<T> {
     }
 
     /// Takes out up to `most` other jobs that are as urgent as one and alike; in their order.
+    /// Partials stay: one is taken only where nothing else waits, and is wanted at once.
     pub(super) fn pop_alike(
         &mut self,
         urgency: Urgency,
@@ -197,7 +198,7 @@ impl<T> Queue<T> {
         let jobs = match urgency {
             Urgency::Final => &mut self.finals,
             Urgency::Backlog => &mut self.backlog,
-            Urgency::Partial => return self.pop_alike_partials(most, is_alike),
+            Urgency::Partial => return Vec::new(),
         };
         let alike = jobs.iter().filter(|(_, (_, task))| is_alike(task));
         let turns: Vec<_> = alike.take(most).map(|(turn, _)| *turn).collect();
@@ -208,21 +209,6 @@ impl<T> Queue<T> {
             }
         }
         popped
-    }
-
-    fn pop_alike_partials(
-        &mut self,
-        most: usize,
-        is_alike: impl Fn(&Task) -> bool,
-    ) -> Vec<(T, Task)> {
-        let alike = self.partials.iter().filter(|(_, job)| is_alike(&job.task));
-        let mut speakers: Vec<_> = alike
-            .map(|(speaker, job)| (job.arrival, *speaker))
-            .collect();
-        speakers.sort_unstable_by_key(|(arrival, _)| *arrival);
-        let taken = speakers.into_iter().take(most);
-        let waiting = taken.filter_map(|(_, speaker)| self.partials.remove(&speaker));
-        waiting.map(|job| (job.ticket, job.task)).collect()
     }
 
     /// Takes out the finals and the backlog that were spoken before that.

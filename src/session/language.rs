@@ -124,6 +124,9 @@ pub(super) struct LegLanguage {
     rests_until_ms: u64,
     /// How often in a row the language that was doubted was found again.
     confirmed: u32,
+    /// What began before this time of the call's clock, milliseconds, may have been said by
+    /// somebody else.
+    since_ms: u64,
 }
 
 impl LegLanguage {
@@ -208,7 +211,7 @@ impl Session {
         let Some(language) = self.languages.get_mut(leg) else {
             return;
         };
-        if length_ms < MIN_LENGTH_MS {
+        if length_ms < MIN_LENGTH_MS || start_ms < language.since_ms {
             return;
         }
         match &evidence {
@@ -261,7 +264,11 @@ impl Session {
             None => 0..self.legs.len(),
         };
         for leg in concerned {
-            self.open_language(leg, LegLanguage::default(), why, at_ms);
+            let open = LegLanguage {
+                since_ms: at_ms,
+                ..LegLanguage::default()
+            };
+            self.open_language(leg, open, why, at_ms);
         }
     }
 

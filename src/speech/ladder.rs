@@ -25,10 +25,28 @@ const ROUNDING: usize = 32;
 const SHORT: usize = SAMPLE_RATE as usize * 3 / 2;
 const SHORT_CONTEXT: usize = 512;
 
-/// Tokens that a text may have: so many, and so many for each second of audio. Fast speakers come
-/// to 5 a second; a loop without a cap costs 220.
+/// Tokens that a text may have in a fitted context: so many, and so many for each second of
+/// audio. Fast speakers come to 5 a second in English; a loop without a cap costs 220.
 const TOKENS_AT_LEAST: usize = 8;
-const TOKENS_PER_SECOND: usize = 7;
+const ENGLISH_TOKENS_PER_SECOND: usize = 7;
+
+/// As many for languages whose words the vocabulary has in few pieces …
+const FEW_TOKENS_PER_SECOND: usize = 14;
+const IN_FEW_PIECES: [&str; 20] = [
+    "es", "fr", "de", "it", "pt", "nl", "ru", "pl", "sv", "da", "no", "id", "tr", "ca", "gl", "uk",
+    "cs", "zh", "ja", "ko",
+];
+
+/// … and for those that it has letter by letter, or byte by byte: a sentence of 3 s that takes 8
+/// tokens in English takes 42 in Hindi and 99 in Georgian.
+const MANY_TOKENS_PER_SECOND: usize = 45;
+
+/// Tokens of any text: half of the decoder's context, less the marks around the text.
+pub(crate) const MOST_TOKENS: usize = 220;
+
+/// Encoder positions that a context has at least. CTranslate2 takes an encoder's output of as many
+/// positions as the model has mel bands, 80 or 128, for a spectrogram.
+const LEAST_CONTEXT: usize = 160;
 
 /// Mean log-probability of tokens below which a result is doubted (Whisper's own threshold).
 const LOW_LOGPROB: f32 = -1.0;
@@ -130,10 +148,10 @@ impl ContextLadder {
     /// window.
     pub fn contexts(&self, samples: usize) -> Vec<usize> {
         let spoken = samples.div_ceil(SAMPLES_PER_POSITION);
-        let least = if samples < SHORT {
-            self.short_context
-        } else {
-            0
+        let least = match self.short_context {
+            0 => 0,
+            short if samples < SHORT => short,
+            _ => LEAST_CONTEXT,
         };
         let fitted = |margin: &u16| {
             let positions = (spoken + usize::from(*margin)).max(least);
@@ -147,9 +165,18 @@ impl ContextLadder {
     }
 }
 
-/// Tokens that the text of an utterance of so many samples may have.
-pub(crate) fn token_cap(samples: usize) -> usize {
-    TOKENS_AT_LEAST + TOKENS_PER_SECOND * samples / SAMPLE_RATE as usize
+/// Tokens that the text of an utterance of so many samples may have, written in that language; with
+/// the whole window, after which nothing else is tried, as many as there can be.
+pub(crate) fn token_cap(samples: usize, positions: usize, written_in: &str) -> usize {
+    if positions >= WHOLE_WINDOW {
+        return MOST_TOKENS;
+    }
+    let each_second = match written_in {
+        "en" => ENGLISH_TOKENS_PER_SECOND,
+        code if IN_FEW_PIECES.contains(&code) => FEW_TOKENS_PER_SECOND,
+        _ => MANY_TOKENS_PER_SECOND,
+    };
+    (TOKENS_AT_LEAST + each_second * samples / SAMPLE_RATE as usize).min(MOST_TOKENS)
 }
 
 /// What is wrong with a text that was decoded with a fitted context, if anything is.
@@ -251,6 +278,24 @@ mod tests {
         let low = fault("hello there", -1.2, false);
         assert_eq!(low, Some(RetryReason::LowProbability));
         assert_eq!(fault("", -3.0, true), None);
+    }
+
+    #[test]
+    fn languages_that_take_many_tokens_may_have_them_and_the_whole_window_any_number() {
+        // Counted with the vocabulary of base, for a sentence of 3 s.
+        for (code, tokens) in [("en", 8), ("th", 32), ("hi", 42), ("ka", 99)] {
+            assert!(token_cap(48_000, 320, code) > tokens, "{code}");
+        }
+        assert_eq!(token_cap(48_000, 320, "en"), 29);
+        assert_eq!(token_cap(48_000, WHOLE_WINDOW, "en"), MOST_TOKENS);
+        assert_eq!(token_cap(480_000, 1400, "ka"), MOST_TOKENS);
+        let unknown = IN_FEW_PIECES.map(|code| crate::call::language_code(code).is_none());
+        assert!(!unknown.contains(&true));
+    }
+
+    #[test]
+    fn no_context_is_taken_for_a_spectrogram() {
+        assert_eq!(ladder(&[16]).contexts(32_000), [160, 1500]);
     }
 
     proptest! {

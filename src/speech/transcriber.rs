@@ -49,8 +49,9 @@ struct Attempted<'a> {
     choices: &'a Choices,
     /// The samples as the engine takes them.
     audio: Vec<f32>,
-    /// Contexts not tried yet, the next one first.
-    contexts: std::vec::IntoIter<usize>,
+    /// Contexts to try, in their order, and how many of them were.
+    contexts: Vec<usize>,
+    tried: usize,
     prompt: Vec<TokenId>,
     task: Task,
     /// Once it is known: the language, and how probable it is where it was detected.
@@ -63,33 +64,47 @@ struct Attempted<'a> {
 impl Attempted<'_> {
     /// Those of the same kind can be decoded together: the next context, and the prompt's length.
     fn kind(&self) -> (Option<usize>, usize) {
-        let context = self.contexts.as_slice().first().copied();
-        (context, self.prompt.len())
+        (self.next_context(), self.prompt.len())
+    }
+
+    fn next_context(&self) -> Option<usize> {
+        self.contexts.get(self.tried).copied()
     }
 
     /// The order by which it is decoded next.
-    fn order(&self) -> DecodeOrder<'_> {
+    fn order(&self, positions: usize) -> DecodeOrder<'_> {
+        let language = self.language.map_or("en", |(language, _)| language);
+        let written_in = match self.task {
+            Task::Transcribe => language,
+            Task::Translate => "en",
+        };
         DecodeOrder {
-            language: self.language.map_or("en", |(language, _)| language),
+            language,
             task: self.task,
             prompt: &self.prompt,
-            max_tokens: token_cap(self.samples.len()),
+            max_tokens: token_cap(self.samples.len(), positions, written_in),
         }
     }
 
     /// Takes the result of a try; whether there shall be another one.
     fn take(&mut self, decoding: Decoding) -> bool {
         let fault = fault_of(&decoding);
-        let is_better = self.best.as_ref().is_none_or(|best| {
-            // A text without an end is worse than any other, however sure the model was of it.
-            self.retries.last() != Some(&RetryReason::LowProbability)
-                || decoding.mean_logprob > best.mean_logprob
-        });
+        self.tried += 1;
+        let is_better = match &self.best {
+            // Words that the model was not sure of are better than none and than a loop, however
+            // sure it is of that.
+            Some(best) if may_be_kept(best) => {
+                may_be_kept(&decoding)
+                    && !decoding.tokens.is_empty()
+                    && decoding.mean_logprob > best.mean_logprob
+            }
+            _ => true,
+        };
         if is_better {
             self.best = Some(decoding);
         }
         match fault {
-            Some(reason) if self.contexts.len() > 0 => {
+            Some(reason) if self.tried < self.contexts.len() => {
                 self.retries.push(reason);
                 true
             }
@@ -138,6 +153,11 @@ impl WhisperTranscriber {
         let language = match &choices.language {
             // An English-only model knows no language tokens; asking for another would be ignored.
             _ if !is_multilingual => Some(("en", None)),
+            Some(code) if !self.engine.knows_language(code) => {
+                return Err(TranscribeError(format!(
+                    "the model knows no language {code:?}"
+                )));
+            }
             Some(code) => Some((language_named(code)?, None)),
             None => None,
         };
@@ -155,7 +175,8 @@ impl WhisperTranscriber {
             samples,
             choices,
             audio,
-            contexts: contexts.into_iter(),
+            contexts,
+            tried: 0,
             prompt: prompt.transpose()?.unwrap_or_default(),
             task,
             language,
@@ -181,10 +202,12 @@ impl WhisperTranscriber {
                 }
             }
         }
-        let orders: Vec<_> = attempted.iter().map(|one| one.order()).collect();
+        let orders: Vec<_> = attempted.iter().map(|one| one.order(positions)).collect();
         let mut decodings = self.engine.decode(&orders)?;
         // A text without an end is replaced by the next one; then nobody needs its times.
-        let is_last = attempted.iter().all(|one| one.contexts.len() == 0);
+        let is_last = attempted
+            .iter()
+            .all(|one| one.tried + 1 >= one.contexts.len());
         if is_last || decodings.iter().any(may_be_kept) {
             self.engine.align(&orders, &mut decodings)?;
         }
@@ -194,7 +217,7 @@ impl WhisperTranscriber {
     }
 
     fn climb(&mut self, attempted: &mut Attempted<'_>) -> Result<(), TranscribeError> {
-        while let Some(positions) = attempted.contexts.next() {
+        while let Some(positions) = attempted.next_context() {
             let again = self.attempt(&mut [attempted], positions)?;
             if !again.contains(&true) {
                 break;
@@ -239,10 +262,12 @@ impl WhisperTranscriber {
         mut group: Vec<(usize, Attempted<'_>)>,
     ) -> Vec<(usize, Result<Recognition, TranscribeError>)> {
         let mut members: Vec<_> = group.iter_mut().map(|(_, one)| one).collect();
-        let contexts = members.iter_mut().map(|one| one.contexts.next());
+        let contexts = members.iter().map(|one| one.next_context());
         let positions = contexts.fold(None, Option::or).unwrap_or(WHOLE_WINDOW);
+        // One that fails must not take the others along: then each is tried alone.
         let again = match self.attempt(&mut members, positions) {
             Ok(again) => again,
+            Err(_) if members.len() > 1 => vec![true; members.len()],
             Err(error) => {
                 let failed = group.into_iter().map(|(n, _)| (n, Err(error.clone())));
                 return failed.collect();

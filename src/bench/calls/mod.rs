@@ -35,6 +35,10 @@ pub(crate) struct Options {
     /// A model; by default the demo model.
     #[arg(long)]
     model: Option<PathBuf>,
+    /// What people say in the calls, English: lines of NAME, seconds, 8 kHz WAV file and text,
+    /// separated by tabs; by default synthetic voices.
+    #[arg(long)]
+    prompts: Option<PathBuf>,
     #[command(flatten)]
     place: Place,
 }
@@ -77,6 +81,7 @@ pub(super) fn run(options: Options) -> Result<ExitCode> {
         bound: search.bound,
         processors: workers,
         model: speech::model(options.model.as_deref())?.name,
+        is_people: options.prompts.is_some(),
         place: options.place,
         probes: search.probes,
         held,
@@ -136,7 +141,8 @@ impl Search<'_> {
 
     fn probe(&mut self, calls: u32, length: Duration) -> Result<Probe> {
         let model = self.options.model.as_deref();
-        let probe = probe::run(calls, length, self.workers, model)?;
+        let prompts = self.options.prompts.as_deref();
+        let probe = probe::run(calls, length, self.workers, model, prompts)?;
         self.probes.push(probe.clone());
         Ok(probe)
     }
@@ -148,6 +154,7 @@ struct Report {
     bound: Duration,
     processors: usize,
     model: String,
+    is_people: bool,
     place: Place,
     probes: Vec<Probe>,
     held: Option<Probe>,
@@ -177,7 +184,14 @@ impl Report {
                 proc::load(),
                 self.model
             ),
-            "Server, its workers and the generator of RTP share the processors. Each party speaks 40 % of the time, some 8 utterances a minute.".to_owned(),
+            format!(
+                "Server, its workers and the generator of RTP share the processors. Each party speaks 40 % of the time, some 8 utterances a minute; the voices are {}.",
+                if self.is_people {
+                    "those of people"
+                } else {
+                    "synthetic"
+                }
+            ),
         ];
         if self.quick {
             head.push("A quick run: it shows that all works and judges nothing.".to_owned());
@@ -267,6 +281,7 @@ impl Report {
             "kernel": proc::kernel(),
             "place": self.place,
             "model": self.model,
+            "voices_of_people": self.is_people,
             "quick": self.quick,
             "bound_ms": self.bound.as_secs_f64() * 1e3,
             "held": self.held,
@@ -288,6 +303,7 @@ mod tests {
             bound: Duration::from_secs(2),
             processors: 2,
             model: "a model".to_owned(),
+            is_people: false,
             place: Place::default(),
             probes: Vec::new(),
             held,

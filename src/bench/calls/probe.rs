@@ -72,9 +72,10 @@ pub(super) fn run(
     length: Duration,
     workers: usize,
     model: Option<&Path>,
+    prompts: Option<&Path>,
 ) -> Result<Probe> {
     let packets = (length.as_millis() / PACE.as_millis()) as u32;
-    let mut generator = Part::start("generator", generator(calls, packets)?, None)?;
+    let mut generator = Part::start("generator", generator(calls, packets, prompts)?, None)?;
     let Message::Sources(sources) = generator.hear(PATIENCE)? else {
         bail!("expected the generator's ports");
     };
@@ -139,13 +140,16 @@ fn probe(
     }
 }
 
-fn generator(calls: u32, packets: u32) -> Result<Command> {
+fn generator(calls: u32, packets: u32, prompts: Option<&Path>) -> Result<Command> {
     let mut command = Command::new(env::current_exe()?);
     command
         .args(["bench", "generate", "--payload", "call"])
         .args(["--flows", &(2 * calls).to_string()])
         .args(["--packets", &packets.to_string()])
         .args(["--marks", &packets.saturating_sub(1).to_string()]);
+    if let Some(prompts) = prompts {
+        command.arg("--prompts").arg(prompts);
+    }
     Ok(command)
 }
 

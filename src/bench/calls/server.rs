@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,7 @@ use asterscribe::live::media::{
 };
 use asterscribe::recognition::crew::{Program, Recogniser};
 use asterscribe::session::{Depth, Expected, LegSnapshot, SessionConfig};
+use asterscribe::speech::Choices;
 use asterscribe::speech::segmenter::SegmenterConfig;
 use clap::Args;
 use futures_util::future::try_join_all;
@@ -58,7 +60,13 @@ pub(in crate::bench) fn run(options: &Options) -> Result<()> {
         threads: 1,
         tick: TICK,
         own_ports: false,
-        session: SessionConfig::default(),
+        session: SessionConfig {
+            choices: Arc::new(Choices {
+                language: Some("en".to_owned()),
+                ..Choices::default()
+            }),
+            ..SessionConfig::default()
+        },
         keeps_late: false,
     };
     let plane = MediaPlane::start(&config, &pool, &tell)?;

@@ -25,7 +25,7 @@ pub(super) struct CapacityBoard(Arc<Mutex<Option<(String, Capacity)>>>);
 
 impl CapacityBoard {
     /// Finds out how it stands with the model in use, and tells those who read the log. Blocks
-    /// for three utterances; the demo model is not worth it.
+    /// for some utterances of each worker; the demo model is not worth it.
     pub(super) fn update(&self, recogniser: &Arc<Recogniser>, max_calls: usize) {
         let model = recogniser.model();
         if model.is_demo() {
@@ -44,6 +44,10 @@ impl CapacityBoard {
                 return;
             }
         };
+        // Another model may have taken over meanwhile, and will be measured itself.
+        if recogniser.model().revision() != model.revision() {
+            return;
+        }
         let told = describe(capacity, &model.name);
         if capacity.calls() < 1.0 || capacity.calls() < max_calls as f64 {
             tracing::warn!(
@@ -54,6 +58,13 @@ impl CapacityBoard {
             tracing::info!("{told}");
         }
         self.set(Some((model.revision(), capacity)));
+    }
+
+    /// A model took over while there were calls: measuring would hold them up, and they would
+    /// be measured along with it.
+    pub(super) fn leave_unknown(&self) {
+        tracing::info!("how many calls this machine holds is not measured while there are calls");
+        self.set(None);
     }
 
     fn set(&self, known: Option<(String, Capacity)>) {

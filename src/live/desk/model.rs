@@ -69,12 +69,13 @@ impl Desk {
         let under_way = UnderWay::begin(&self.switch, name)?;
         let recogniser = Arc::clone(&self.recogniser);
         let (capacity, max_calls) = (self.capacity.clone(), self.config.max_calls);
+        let has_calls = self.book(|book| book.open_count()) > 0;
         let (tell, told) = oneshot::channel();
         // Goes on when whoever asked does not wait for it.
-        tokio::task::spawn_blocking(move || {
-            if under_way.run(&recogniser, &choice, tell) {
-                capacity.update(&recogniser, max_calls);
-            }
+        tokio::task::spawn_blocking(move || match under_way.run(&recogniser, &choice, tell) {
+            true if has_calls => capacity.leave_unknown(),
+            true => capacity.update(&recogniser, max_calls),
+            false => {}
         });
         match told.await {
             Ok(Ok(())) => Ok(self.model_view()),

@@ -296,6 +296,20 @@ fn hold_and_another_party_open_it_at_once() {
 }
 
 #[test]
+fn what_was_said_before_another_party_came_settles_nothing_for_that_party() {
+    let mut rig = rig(detecting());
+    let (mut seq, mut time) = (1, 1000);
+    utterance(&mut rig, &mut seq, &mut time);
+    let why = "transferred".into();
+    rig.input(Input::PartyMayDiffer { leg: None, why });
+    hear(&mut rig, "meine Nummer ist vier", "de", Some(0.97), 0.9);
+    assert_eq!(locked(&rig), Vec::<&str>::new());
+    utterance(&mut rig, &mut seq, &mut time);
+    hear(&mut rig, "my number is four", "en", Some(0.97), 0.9);
+    assert_eq!(locked(&rig).len(), 1);
+}
+
+#[test]
 fn a_language_that_somebody_chose_is_never_opened() {
     let choices = Choices {
         language: Some("en".to_owned()),

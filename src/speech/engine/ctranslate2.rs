@@ -229,6 +229,10 @@ impl SpeechEngine for CTranslate2Engine {
         self.shared.marks.is_multilingual
     }
 
+    fn knows_language(&self, code: &str) -> bool {
+        self.shared.vocabulary.id(&format!("<|{code}|>")).is_some()
+    }
+
     fn prompt_tokens(&self, prompt: &Prompt) -> Result<Vec<TokenId>, TranscribeError> {
         let text = format!(" {}", prompt.text());
         let mut tokens = self.shared.vocabulary.encode(&text);
@@ -289,16 +293,24 @@ impl SpeechEngine for CTranslate2Engine {
         let decoding = decoded.map(|(result, order)| {
             let ids = result.sequences_ids.first().map_or(&[][..], Vec::as_slice);
             let reached_cap = ids.len() >= order.max_tokens;
+            // Its sum is over the tokens of the text and its end, its divisor their number without
+            // the end.
+            let score = result.scores.first().copied().unwrap_or(0.0);
+            let sure = if self.shared.has_word_times {
+                0.0
+            } else {
+                // Nothing will tell of each token.
+                score.exp().clamp(0.0, 1.0)
+            };
             let text = ids.iter().take(order.max_tokens).filter_map(|&id| {
                 let id = u32::try_from(id).ok()?;
                 Some(TextToken {
                     id,
                     bytes: self.shared.vocabulary.bytes(id)?.to_vec(),
-                    probability: 0.0,
+                    probability: sure,
                     left_ms: None,
                 })
             });
-            let score = result.scores.first().copied().unwrap_or(0.0);
             Decoding {
                 tokens: text.collect(),
                 // A model that yields no numbers must not yield an answer that is none.

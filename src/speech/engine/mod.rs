@@ -105,6 +105,10 @@ pub(crate) trait SpeechEngine {
     /// Whether the model knows more languages than English.
     fn is_multilingual(&self) -> bool;
 
+    /// Whether the model has a token for the language of that code: the newest ones alone have one
+    /// for Cantonese.
+    fn knows_language(&self, code: &str) -> bool;
+
     /// The last tokens of a text, at most [`MAX_PROMPT_TOKENS`].
     fn prompt_tokens(&self, prompt: &Prompt) -> Result<Vec<TokenId>, TranscribeError>;
 

@@ -85,6 +85,7 @@ impl Weights {
             params: HashMap::new(),
             threads: config.threads.into(),
             is_multilingual: self.0.is_multilingual(),
+            languages: self.0.n_vocab() - TOKENS_BUT_LANGUAGES,
             first_mark: self.0.token_eot(),
             windows: Vec::new(),
             positions: 0,
@@ -109,6 +110,9 @@ fn failed(error: WhisperError) -> TranscribeError {
     TranscribeError(error.to_string())
 }
 
+/// Tokens of a multilingual vocabulary beside those of its languages (`num_languages` in whisper.cpp).
+const TOKENS_BUT_LANGUAGES: i32 = 51_766;
+
 /// One thread's engine.
 pub(crate) struct WhisperCppEngine {
     state: WhisperState,
@@ -117,6 +121,8 @@ pub(crate) struct WhisperCppEngine {
     params: HashMap<&'static str, FullParams<'static, 'static>>,
     threads: i32,
     is_multilingual: bool,
+    /// Those that it has a token for: the first so many of whisper.cpp's list.
+    languages: i32,
     /// Tokens from here on are no text.
     first_mark: i32,
     /// What is to be decoded. whisper.cpp encodes and decodes in one step.
@@ -199,6 +205,11 @@ impl WhisperCppEngine {
 impl SpeechEngine for WhisperCppEngine {
     fn is_multilingual(&self) -> bool {
         self.is_multilingual
+    }
+
+    fn knows_language(&self, code: &str) -> bool {
+        let id = whisper_rs::get_lang_id(code);
+        id.is_some_and(|id| (0..self.languages).contains(&id))
     }
 
     fn prompt_tokens(&self, prompt: &Prompt) -> Result<Vec<TokenId>, TranscribeError> {

@@ -92,11 +92,11 @@ const CREDITS: Phrases = &[
     ("nl", &["ondertiteld door", "ondertiteling door", "ondertitels ingediend door", "ondertitels door"]),
     ("pl", &["napisy stworzone przez", "napisy wykonane przez", "zdjęcia i napisy stworzone przez", "tłumaczenie i napisy stworzone przez"]),
     ("cs", &["titulky vytvořil", "titulky vytvořila"]),
-    ("sv", &["undertexter från", "undertexter av", "undertexter", "textning", "översatt av"]),
-    ("da", &["danske tekster af", "danske tekster", "undertekster af", "tekster af", "tekstet af", "redaktør"]),
-    ("no", &["teksting av", "undertekster av", "undertekster", "tekstet av"]),
-    ("nn", &["teksting av", "undertekster av", "undertekster", "tekstet av"]),
-    ("tr", &["altyazı"]),
+    ("sv", &["undertexter från", "undertexter av", "textning av", "översatt av"]),
+    ("da", &["danske tekster af", "undertekster af", "tekster af", "tekstet af"]),
+    ("no", &["teksting av", "undertekster av", "tekstet av"]),
+    ("nn", &["teksting av", "undertekster av", "tekstet av"]),
+    ("tr", &["altyazı m k"]),
     ("ru", &["субтитры сделал", "субтитры создавал", "субтитры создал", "субтитры добавил", "субтитры делал", "субтитры подготовлены", "субтитры подогнал", "субтитры от", "редактор субтитров"]),
     ("uk", &["субтитри зробив", "субтитри створено", "субтитрувальниця", "редактор субтитрів"]),
     ("hu", &["feliratok az amara"]),
@@ -109,10 +109,10 @@ const CREDITS: Phrases = &[
 /// Phrases over silence in subtitles, which no caller says and nothing else.
 #[rustfmt::skip]
 const PHANTOMS: Phrases = &[
-    ("en", &["thanks for watching", "thank you for watching", "thank you so much for watching", "thanks for watching and i'll see you in the next video", "thanks for watching and i'll see you next time", "i'll see you in the next video", "see you in the next video", "please subscribe", "please subscribe to my channel", "please like and subscribe", "don't forget to like and subscribe", "don't forget to subscribe", "like and subscribe", "for more information visit www fema gov", "to be continued"]),
+    ("en", &["thanks for watching", "thank you for watching", "thank you so much for watching", "thanks for watching and i'll see you in the next video", "thanks for watching and i'll see you next time", "i'll see you in the next video", "see you in the next video", "please subscribe", "please subscribe to my channel", "please like and subscribe", "don't forget to like and subscribe", "don't forget to subscribe", "like and subscribe", "for more information visit www fema gov"]),
     ("de", &["vielen dank fürs zuschauen", "danke fürs zuschauen", "bis zum nächsten video"]),
     ("fr", &["merci d'avoir regardé cette vidéo", "abonnez vous", "n'oubliez pas de vous abonner", "à bientôt pour une nouvelle vidéo", "par soustitreur com"]),
-    ("es", &["gracias por ver el video", "gracias por ver el vídeo", "suscríbete al canal", "suscríbete", "no olvides suscribirte"]),
+    ("es", &["gracias por ver el video", "gracias por ver el vídeo", "suscríbete al canal", "no olvides suscribirte"]),
     ("it", &["grazie per aver guardato il video", "grazie per la visione", "iscrivetevi al canale"]),
     ("pt", &["obrigado por assistir", "obrigada por assistir", "inscreva se no canal", "se inscreva no canal"]),
     ("nl", &["bedankt voor het kijken", "tv gelderland 2021", "tot de volgende video"]),
@@ -128,7 +128,7 @@ const PHANTOMS: Phrases = &[
     ("uk", &["дякую за перегляд", "підписуйтесь на канал"]),
     ("ro", &["vă mulțumim pentru vizionare", "nu uitați să vă abonați la canal"]),
     ("hu", &["köszönöm hogy megnézted", "köszönöm a figyelmet és iratkozz fel"]),
-    ("ja", &["ご視聴ありがとうございました", "ご視聴ありがとうございます", "最後までご視聴いただきありがとうございました", "最後までご視聴頂きありがとうございました", "最後まで視聴してくださってありがとうございました", "チャンネル登録お願いします", "チャンネル登録よろしくお願いします", "高評価", "次の動画でお会いしましょう"]),
+    ("ja", &["ご視聴ありがとうございました", "ご視聴ありがとうございます", "最後までご視聴いただきありがとうございました", "最後までご視聴頂きありがとうございました", "最後まで視聴してくださってありがとうございました", "チャンネル登録お願いします", "チャンネル登録よろしくお願いします", "次の動画でお会いしましょう"]),
     ("zh", &["请不吝点赞 订阅 转发 打赏支持明镜与点点栏目", "請不吝點贊 訂閱 轉發 打賞支持明鏡與點點欄目", "谢谢观看", "謝謝觀看", "感谢观看", "感謝觀看", "谢谢大家观看", "謝謝大家收看", "我们下期再见", "我們下期再見"]),
     ("ko", &["시청해주셔서 감사합니다", "시청해 주셔서 감사합니다", "구독과 좋아요 부탁드립니다", "다음 영상에서 만나요", "mbc 뉴스 이덕영입니다", "mbc 뉴스 김성현입니다"]),
     ("ar", &["اشتركوا في القناة", "شكرا للمشاهدة"]),
@@ -136,11 +136,11 @@ const PHANTOMS: Phrases = &[
     ("vi", &["hãy subscribe cho kênh ghiền mì gõ để không bỏ lỡ những video hấp dẫn", "cảm ơn các bạn đã theo dõi và hẹn gặp lại"]),
 ];
 
-/// Phrases that Whisper writes on noise, and callers say as well. A yes and a no are not among them: too
-/// much may hang on one.
+/// Phrases that Whisper writes on noise, and callers say as well. Yes and no, in whatever words (okay,
+/// mm hmm), are not among them: too much may hang on one.
 #[rustfmt::skip]
 const SAID_BY_CALLERS: Phrases = &[
-    ("en", &["thank you", "thank you very much", "thank you so much", "thanks", "you", "bye", "bye bye", "goodbye", "okay", "ok", "oh", "uh", "um", "hmm", "mm", "mm hmm", "ah", "yeah", "so", "the", "i'm sorry", "see you next time", "good night", "amen"]),
+    ("en", &["thank you", "thank you very much", "thank you so much", "thanks", "you", "bye", "bye bye", "goodbye", "oh", "uh", "um", "hmm", "ah", "so", "the", "i'm sorry", "see you next time", "good night", "amen"]),
     ("de", &["vielen dank", "danke", "danke schön", "tschüss", "bis zum nächsten mal", "amen", "hm"]),
     ("fr", &["merci", "merci beaucoup", "au revoir", "à bientôt", "amen"]),
     ("es", &["gracias", "muchas gracias", "adiós", "hasta luego", "hasta la próxima", "amén"]),
@@ -155,12 +155,12 @@ const SAID_BY_CALLERS: Phrases = &[
     ("nn", &["takk", "ha det"]),
     ("fi", &["kiitos"]),
     ("tr", &["teşekkürler", "teşekkür ederim"]),
-    ("ru", &["спасибо", "спасибо за внимание", "до свидания", "пока", "ну", "ага"]),
+    ("ru", &["спасибо", "спасибо за внимание", "до свидания", "пока", "ну"]),
     ("uk", &["дякую", "до побачення"]),
     ("ro", &["mulțumesc", "la revedere"]),
     ("hu", &["köszönöm", "köszönöm szépen", "viszlát"]),
-    ("ja", &["ありがとうございました", "ありがとうございます", "おやすみなさい", "うん", "ん", "あ", "お疲れ様でした"]),
-    ("zh", &["谢谢", "謝謝", "谢谢大家", "謝謝大家", "再见", "再見", "嗯"]),
+    ("ja", &["ありがとうございました", "ありがとうございます", "おやすみなさい", "ん", "あ", "お疲れ様でした"]),
+    ("zh", &["谢谢", "謝謝", "谢谢大家", "謝謝大家", "再见", "再見"]),
     ("ko", &["감사합니다", "고맙습니다"]),
     ("ar", &["شكرا", "شكرا لكم"]),
     ("id", &["terima kasih"]),
@@ -267,7 +267,7 @@ mod tests {
             ("Thank you.", "en"),
             ("you", "en"),
             ("Bye. Bye.", "en"),
-            ("Okay. Thank you.", "en"),
+            ("Bye. Thank you.", "en"),
             ("Vielen Dank.", "de"),
             ("ありがとうございました", "ja"),
         ];
@@ -290,6 +290,28 @@ mod tests {
         }
         for text in ["No.", "Yes.", "Thank you, Anna."] {
             assert!(!is_phantom(&heard(text, 0.1, Some(0.9)), "en"), "{text}");
+        }
+    }
+
+    #[test]
+    fn yes_and_no_and_what_callers_say_with_a_name_are_no_phantoms() {
+        for (text, language) in [
+            ("Yeah.", "en"),
+            ("Okay.", "en"),
+            ("Mm-hmm.", "en"),
+            ("うん", "ja"),
+            ("嗯", "zh"),
+            ("Ага.", "ru"),
+            ("Ja.", "de"),
+            ("Redaktør Jensen, hvad kan jeg hjælpe med?", "da"),
+            ("Undertexter saknas på min tv.", "sv"),
+            ("Altyazı yok.", "tr"),
+            ("Suscríbete.", "es"),
+        ] {
+            assert!(
+                !is_phantom(&heard(text, 0.1, Some(0.5)), language),
+                "{text}"
+            );
         }
     }
 }

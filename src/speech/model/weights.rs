@@ -262,8 +262,26 @@ impl<R: Read + Seek> WeightsWalk<R> {
             return wrong(format!("{name} has the shape {found:?}, not {shape:?}"));
         }
         let is_quantised = matches!(variable.element, ElementType::Int8 | ElementType::Int16);
-        if is_quantised && !self.variables.contains_key(&format!("{name}_scale")) {
+        if is_quantised {
+            self.expect_scale(name, shape)?;
+        }
+        Ok(())
+    }
+
+    /// Whole numbers need a factor for each row, or one for all: CTranslate2 reads as many as
+    /// there are rows.
+    fn expect_scale(&self, name: &str, shape: &[u64]) -> Result<(), Flaw> {
+        let Some(scale) = self.variables.get(&format!("{name}_scale")) else {
             return wrong(format!("{name} is quantised and {name}_scale is missing"));
+        };
+        let rows = shape.first().copied().unwrap_or(1);
+        let is_one = scale.shape.iter().all(|&length| length == 1);
+        let is_each = scale.shape.iter().product::<u64>() == rows;
+        if scale.element != ElementType::Float32 || !(is_one || is_each) {
+            let (element, found) = (scale.element.name(), &scale.shape);
+            return wrong(format!(
+                "{name}_scale is {element} of the shape {found:?}, not a float32 for each of {rows} rows"
+            ));
         }
         Ok(())
     }
