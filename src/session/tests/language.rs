@@ -300,7 +300,7 @@ fn what_was_said_before_another_party_came_settles_nothing_for_that_party() {
     let mut rig = rig(detecting());
     let (mut seq, mut time) = (1, 1000);
     utterance(&mut rig, &mut seq, &mut time);
-    let why = "transferred".into();
+    let why = "transferred";
     rig.input(Input::PartyMayDiffer { leg: None, why });
     hear(&mut rig, "meine Nummer ist vier", "de", Some(0.97), 0.9);
     assert_eq!(locked(&rig), Vec::<&str>::new());
