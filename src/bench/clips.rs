@@ -11,13 +11,12 @@ use asterscribe::speech::engine::{EngineConfig, LoadedModel};
 use asterscribe::speech::ladder::{ContextMargins, RetryReason};
 use asterscribe::speech::transcriber::WhisperTranscriber;
 use asterscribe::speech::{Choices, SAMPLE_RATE, Transcriber, UtteranceRef};
-use asterscribe_codecs::AudioDecoder;
 use clap::Args;
 
 use super::meter::Meter;
 use super::payload;
 
-/// What is heard, and how.
+/// Recordings to recognise, and the engine and contexts to do it with.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     /// A ggml file or a CTranslate2 folder; by default the demo model.
@@ -149,12 +148,7 @@ fn clips(list: &Path, first: usize) -> Result<Vec<Clip>> {
 /// An 8 kHz recording as the service has it behind µ-law.
 fn through_a_telephone(path: &Path) -> Result<Vec<i16>> {
     let wav = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let (mut decoder, mut samples) = (AudioDecoder::default(), Vec::new());
-    for packet in payload::samples(&wav) {
-        decoder
-            .decode(0, &payload::encode(&packet), &mut samples)
-            .context("a payload of our own was refused")?;
-    }
-    decoder.flush(&mut samples);
+    let packets = payload::samples(&wav).into_iter();
+    let samples = payload::decoded(packets.map(|packet| payload::encode(&packet)))?;
     Ok(super::speech::pcm(&samples))
 }

@@ -44,7 +44,7 @@ pub(crate) struct Options {
     /// What they carry.
     #[arg(long, value_enum)]
     payload: Payload,
-    /// What is said in a call: lines of NAME, seconds, 8 kHz WAV file and text, separated by tabs.
+    /// A list of what is said in a call: lines of NAME, seconds, 8 kHz WAV file and text, separated by tabs.
     #[arg(long)]
     prompts: Option<PathBuf>,
 }

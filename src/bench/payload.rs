@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use asterscribe_codecs::AudioDecoder;
 use asterscribe_codecs::g711::encode_ulaw;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
@@ -103,6 +104,18 @@ fn noise() -> impl Iterator<Item = [i16; PACKET]> {
 /// As µ-law.
 pub(super) fn encode(samples: &[i16; PACKET]) -> [u8; PACKET] {
     samples.map(encode_ulaw)
+}
+
+/// Packets of µ-law as the service hears them: 16 kHz.
+pub(super) fn decoded(packets: impl IntoIterator<Item = [u8; PACKET]>) -> Result<Vec<f32>> {
+    let (mut decoder, mut samples) = (AudioDecoder::default(), Vec::new());
+    for packet in packets {
+        decoder
+            .decode(0, &packet, &mut samples)
+            .context("a payload of our own was refused")?;
+    }
+    decoder.flush(&mut samples);
+    Ok(samples)
 }
 
 /// Whether there is a voice in it.

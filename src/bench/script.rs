@@ -6,14 +6,13 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use asterscribe::speech::segmenter::{Segmenter, SegmenterConfig};
 use asterscribe::speech::{SAMPLES_PER_MS, Utterance};
-use asterscribe_codecs::AudioDecoder;
 
 use super::payload::{self, PACKET};
 
 /// A prompt: 8 kHz, 16 bits, and what is said in it.
 type Prompt = (&'static [u8], &'static str);
 
-/// What a party may say.
+/// Recordings that a party may say.
 #[derive(Debug, Clone)]
 pub(super) struct Prompts(Vec<(Vec<[i16; PACKET]>, String)>);
 
@@ -152,15 +151,7 @@ impl Script {
 
     /// The same as the service hears it: 16 kHz.
     pub(super) fn samples(&self) -> Result<Vec<f32>> {
-        let mut decoder = AudioDecoder::default();
-        let mut samples = Vec::new();
-        for packet in self.packets() {
-            decoder
-                .decode(0, &packet, &mut samples)
-                .context("a payload of our own was refused")?;
-        }
-        decoder.flush(&mut samples);
-        Ok(samples)
+        payload::decoded(self.packets())
     }
 
     /// What the segmenter makes of it.

@@ -26,10 +26,11 @@ pub enum Batching {
 impl Batching {
     /// What is cheapest for a model's engine.
     pub(super) fn of(model: &Model, margins: Option<&ContextMargins>) -> Self {
-        let margins = margins.cloned();
-        let margins = margins.unwrap_or_else(|| ContextMargins::of(model));
         match model.engine() {
-            EngineKind::CTranslate2 => Self::Together(ContextLadder::new(margins, model)),
+            EngineKind::CTranslate2 => {
+                let margins = ContextMargins::chosen(margins, model);
+                Self::Together(ContextLadder::new(margins, model))
+            }
             EngineKind::WhisperCpp if model.is_demo() => Self::Single,
             EngineKind::WhisperCpp => Self::Packed,
         }

@@ -136,8 +136,7 @@ impl Recogniser {
 
     /// Encoder positions behind an utterance, for each try before the whole window.
     pub fn margins(&self) -> ContextMargins {
-        let set = self.program.margins.clone();
-        set.unwrap_or_else(|| ContextMargins::of(&self.current().model))
+        ContextMargins::chosen(self.program.margins.as_ref(), &self.current().model)
     }
 
     /// Processes that are up, and how many there should be.

@@ -42,7 +42,7 @@ const IN_FEW_PIECES: [&str; 20] = [
 const MANY_TOKENS_PER_SECOND: usize = 45;
 
 /// Tokens of any text: half of the decoder's context, less the marks around the text.
-pub(crate) const MOST_TOKENS: usize = 220;
+const MOST_TOKENS: usize = 220;
 
 /// Encoder positions that a context has at least. CTranslate2 takes an encoder's output of as many
 /// positions as the model has mel bands, 80 or 128, for a spectrogram.
@@ -111,6 +111,11 @@ impl ContextMargins {
             AlignmentHeads::Published("base") => vec![128, 512],
             AlignmentHeads::Published(_) | AlignmentHeads::Unknown => vec![512],
         })
+    }
+
+    /// Margins that somebody has set, else those of the model.
+    pub fn chosen(set: Option<&Self>, model: &Model) -> Self {
+        set.cloned().unwrap_or_else(|| Self::of(model))
     }
 
     /// The margins, first try first.

@@ -9,17 +9,12 @@ use std::fs;
 
 use asterscribe::speech::engine::{EngineConfig, LoadedModel};
 use asterscribe::speech::model::Model;
-use asterscribe::speech::{Choices, SAMPLES_PER_MS, Transcriber};
-use asterscribe_codecs::{AudioDecoder, g711};
+use asterscribe::speech::{Choices, Transcriber};
 use asterscribe_testkit::wav::Sound;
 use asterscribe_testkit::{fixture, page};
 use serde_json::Value;
 
-/// Octets of µ-law in a packet, 20 ms.
-const PACKET: usize = 160;
-
-/// Silence around a sentence, as the segmenter leaves some.
-const MARGIN_MS: u64 = 240;
+use crate::people_rig::{self, MARGIN_MS};
 
 /// How far off the begin of a word may be.
 const NEAR_MS: i64 = 150;
@@ -101,20 +96,5 @@ fn words_begin_where_they_were_said() {
 /// A prompt with silence around it, as it is after µ-law at 8 kHz.
 fn through_a_telephone(prompt: &str) -> Vec<i16> {
     let sound = Sound::read(&fixture::path(&format!("prompts/{prompt}.wav"))).unwrap();
-    let coded: Vec<u8> = sound
-        .samples
-        .iter()
-        .map(|&s| g711::encode_ulaw(s))
-        .collect();
-    let margin = usize::try_from(MARGIN_MS * SAMPLES_PER_MS).unwrap();
-    let (mut decoder, mut audio) = (AudioDecoder::new(), vec![0.0; margin]);
-    for packet in coded.chunks(PACKET) {
-        decoder.decode(0, packet, &mut audio).unwrap();
-    }
-    decoder.flush(&mut audio);
-    audio.resize(audio.len() + margin, 0.0);
-    audio
-        .iter()
-        .map(|sample| (sample * 32768.0) as i16)
-        .collect()
+    people_rig::through_a_telephone(&sound.samples)
 }

@@ -35,7 +35,7 @@ pub(crate) struct Options {
     /// A model; by default the demo model.
     #[arg(long)]
     model: Option<PathBuf>,
-    /// What people say in the calls, English: lines of NAME, seconds, 8 kHz WAV file and text,
+    /// A list of what people say in the calls, English: lines of NAME, seconds, 8 kHz WAV file and text,
     /// separated by tabs; by default synthetic voices.
     #[arg(long)]
     prompts: Option<PathBuf>,

@@ -179,8 +179,7 @@ impl LoadedModel {
             Weights::WhisperCpp(weights) => Box::new(weights.engine(&self.config)?),
             Weights::CTranslate2(weights) => Box::new(weights.engine()),
         };
-        let margins = self.config.margins.clone();
-        let margins = margins.unwrap_or_else(|| ContextMargins::of(&self.model));
+        let margins = ContextMargins::chosen(self.config.margins.as_ref(), &self.model);
         let ladder = ContextLadder::new(margins, &self.model);
         Ok(WhisperTranscriber::new(engine, ladder, &self.model))
     }
