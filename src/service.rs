@@ -178,7 +178,9 @@ pub struct ModelView {
     pub fits_audio_ctx: bool,
     /// The engine that computes it: `whisper.cpp` or `CTranslate2`.
     pub engine: String,
-    /// Encoder positions behind the utterance, for each try before the whole window.
+    /// Encoder positions behind the sentinel, where the first try at English speech has one.
+    pub sentinel_margin: Option<u16>,
+    /// Encoder positions behind the utterance alone, for each try before the whole window.
     pub context_margins: Vec<u16>,
 }
 

@@ -34,6 +34,7 @@ pub use self::types::{
 pub use crate::call::Language;
 
 use self::reader::Reader;
+use crate::speech::ladder::ContextMargins;
 use crate::store::{Retention, SpoolKey};
 
 /// Everything that can be set, checked.
@@ -79,9 +80,9 @@ pub struct Settings {
     pub stt_queue: usize,
     /// What is started as a recognition process; `None`: this program.
     pub stt_program: Option<Vec<String>>,
-    /// Encoder positions behind an utterance, for each try before the whole window; `None`: those
-    /// that were measured for the model.
-    pub context_margins: Option<Vec<u16>>,
+    /// How much of the encoder's window each try at an utterance has; `None`: what was measured for
+    /// the model.
+    pub context_margins: Option<ContextMargins>,
     /// Whether transcripts show sentences that are still being spoken.
     pub partial_results: bool,
     /// How speech is told from the rest, and where it is cut.

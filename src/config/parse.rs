@@ -16,6 +16,7 @@ use super::types::{
     Advertise, CaptureRule, CorsOrigins, EndpointTemplate, LogFormat, PortRange, RtpMode, Secret,
 };
 use crate::call::{self, Language};
+use crate::speech::ladder::ContextMargins;
 use crate::store::SpoolKey;
 
 type Parsed<T> = Result<T, String>;
@@ -229,18 +230,11 @@ pub(super) fn spool_key(text: &str) -> Parsed<SpoolKey> {
 }
 
 /// A command: words separated by spaces.
-/// `auto`, `whole` or margins of the encoder's context, in positions of 20 ms.
-pub(super) fn context_margins(text: &str) -> Parsed<Option<Vec<u16>>> {
-    let margins = match text {
-        "auto" => return Ok(None),
-        "whole" => return Ok(Some(Vec::new())),
-        numbers => numbers.split(',').map(|text| number(text.trim(), 0..=1500)),
-    };
-    let margins = margins.collect::<Parsed<Vec<u16>>>()?;
-    match margins.len() {
-        ..=4 if margins.is_sorted_by(|a, b| a < b) => Ok(Some(margins)),
-        ..=4 => Err("each number must be above the one before it".to_owned()),
-        _ => Err("more than four numbers".to_owned()),
+/// `auto`, or margins of the encoder's context.
+pub(super) fn context_margins(text: &str) -> Parsed<Option<ContextMargins>> {
+    match text {
+        "auto" => Ok(None),
+        margins => margins.parse().map(Some),
     }
 }
 

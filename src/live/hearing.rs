@@ -1,9 +1,10 @@
 //! Who recognises speech, how, and where it waits: as the settings have it.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::desk::{Defaults, Desk};
+use super::desk::{Defaults, Desk, capacity};
 use super::ending::SecondPass;
 use super::media::Ticket;
 use super::server::StartError;
@@ -14,7 +15,6 @@ use crate::recognition::crew::{Program, Recogniser};
 use crate::recognition::occasional::Occasional;
 use crate::recognition::pool::{Pool, PoolStats};
 use crate::session::{Manner, SessionConfig};
-use crate::speech::ladder::ContextMargins;
 use crate::speech::model::{Candidate, Model};
 use crate::speech::segmenter::SegmenterConfig;
 use crate::store::{Spool, SpoolConfig};
@@ -76,7 +76,7 @@ pub fn worker_program(settings: &Settings) -> Program {
     let this = Program::this();
     Program {
         command: command.unwrap_or(this.command),
-        margins: settings.context_margins.clone().map(ContextMargins::new),
+        margins: settings.context_margins.clone(),
         ..this
     }
 }
@@ -97,6 +97,19 @@ pub(super) fn start_speech(
     let max_age = settings.spool.as_ref().map_or(MAX_AGE, |_| LIVE_AGE);
     let pool = recogniser.pool(settings.stt_queue, Some(max_age))?;
     Ok((recogniser, pool))
+}
+
+/// How many calls of two parties this machine holds with a model, by the estimate that a server
+/// makes when it starts. Blocks while workers load the model and recognise some utterances.
+///
+/// # Errors
+/// It is no usable model, or a worker failed, in words.
+pub fn calls_held(settings: &Settings, model: &Path) -> Result<f64, String> {
+    let model = Model::open(model).map_err(|error| error.to_string())?;
+    let program = worker_program(settings);
+    let recogniser = Recogniser::start(program, model, settings.stt_workers);
+    let capacity = capacity::measure(&recogniser.map_err(|error| error.to_string())?)?;
+    Ok(capacity.calls())
 }
 
 /// Opens and checks the configured model.

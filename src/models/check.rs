@@ -32,11 +32,8 @@ pub fn check(path: &Path) -> Result<String, ModelError> {
         "several languages"
     };
     let margins = ContextMargins::of(&model);
-    let margins: Vec<String> = margins.margins().iter().map(u16::to_string).collect();
-    let window = format!(
-        "context fitted to the utterance and {} positions, then the whole window",
-        margins.join(", ")
-    );
+    let window =
+        format!("context fitted to the utterance and {margins} positions, then the whole window");
     let words = match &model.source {
         ModelSource::Folder(folder) if !folder.has_alignment_heads() => {
             "without times: config.json names no alignment heads"

@@ -18,7 +18,7 @@ pub enum Batching {
     /// Under load, several of one leg, in one window of the encoder: they are taken apart again
     /// by the times of their words.
     Packed,
-    /// Utterances of whatever calls whose first contexts are equally long: each has a window of
+    /// Utterances of whatever calls whose first windows are alike: each has a window of
     /// its own, and the decoder reads the weights once for all.
     Together(ContextLadder),
 }

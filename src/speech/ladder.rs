@@ -5,13 +5,20 @@
 //! as for thirty. With a context fitted to the utterance the words stay the same; what breaks is
 //! the end: with little silence behind the speech the decoder may find no end and write the
 //! sentence again. Such texts are told by their shape, and the utterance is tried once more with
-//! a longer context, at last with the whole window. docs/models.md has the figures.
+//! a longer context, at last with the whole window. Where the language is known to be English, the
+//! first try has a [sentinel](super::sentinel) behind it, with which there is nearly always an end.
+//! docs/models.md has the figures.
+
+mod margins;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::margins::ContextMargins;
+
 use super::mel::SAMPLES_PER_POSITION;
 use super::model::{AlignmentHeads, Model};
-use super::{SAMPLE_RATE, guard};
+use super::{Choices, SAMPLE_RATE, guard, sentinel};
+use crate::call::Task;
 
 /// Encoder positions of the whole window; each covers 20 ms.
 pub const WHOLE_WINDOW: usize = 1500;
@@ -51,6 +58,14 @@ const LEAST_CONTEXT: usize = 160;
 /// Mean log-probability of tokens below which a result is doubted (Whisper's own threshold).
 const LOW_LOGPROB: f32 = -1.0;
 
+/// As much for utterances of less than [`SHORT`]: models are seldom sure of a single word. Of the
+/// shortest English prompts a fifth are below the other, and trying them again gains nothing.
+const SHORT_LOGPROB: f32 = -1.5;
+
+/// As much for `base` before the sentinel: 6 in 100 of the English prompts are below it, and a third
+/// of the words that the tight context mishears are in those.
+const UNSURE_LOGPROB: f32 = -0.4;
+
 /// Words of its own beginning that a text must end with to count as begun again.
 const BEGUN_AGAIN: usize = 3;
 
@@ -66,15 +81,18 @@ pub enum RetryReason {
     Repetition,
     /// The model is not sure of its words.
     LowProbability,
+    /// The text was nothing but the sentinel's word: in noise and music its time says nothing.
+    SentinelAlone,
 }
 
 impl RetryReason {
     /// Every reason.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
         Self::BeginsAgain,
         Self::TokenCap,
         Self::Repetition,
         Self::LowProbability,
+        Self::SentinelAlone,
     ];
 
     /// The name in figures and documents.
@@ -84,96 +102,136 @@ impl RetryReason {
             Self::TokenCap => "token_cap",
             Self::Repetition => "repetition",
             Self::LowProbability => "low_probability",
+            Self::SentinelAlone => "sentinel_alone",
         }
     }
 }
 
-/// Positions of silence that the encoder gets behind an utterance, first try first; after the
-/// last of them comes the whole window. None at all: the whole window at once.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ContextMargins(Vec<u16>);
-
-impl ContextMargins {
-    /// The whole window for every utterance.
-    pub const WHOLE: Self = Self(Vec::new());
-
-    /// Margins in the order in which they are tried; the encoder has 1,500 positions.
-    pub fn new(margins: Vec<u16>) -> Self {
-        Self(margins)
-    }
-
-    /// Margins that were measured for a model, or, where nobody has measured, wide ones.
-    pub fn of(model: &Model) -> Self {
-        Self(match model.alignment_heads() {
-            // Trained for it.
-            AlignmentHeads::Demo => vec![10],
-            AlignmentHeads::Published("tiny.en") => vec![256],
-            AlignmentHeads::Published("base") => vec![128, 512],
-            AlignmentHeads::Published(_) | AlignmentHeads::Unknown => vec![512],
-        })
-    }
-
-    /// Margins that somebody has set, else those of the model.
-    pub fn chosen(set: Option<&Self>, model: &Model) -> Self {
-        set.cloned().unwrap_or_else(|| Self::of(model))
-    }
-
-    /// The margins, first try first.
-    pub fn margins(&self) -> &[u16] {
-        &self.0
-    }
+/// What the encoder gets in one try at an utterance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Window {
+    /// Its positions, each of 20 ms.
+    pub positions: usize,
+    /// Whether the sentinel is spoken behind the utterance.
+    pub has_sentinel: bool,
 }
 
-/// Contexts that an utterance is tried with, one after the other.
-#[derive(Debug, Clone, PartialEq, Eq)]
+impl Window {
+    /// All that Whisper was trained with.
+    pub const WHOLE: Self = Self {
+        positions: WHOLE_WINDOW,
+        has_sentinel: false,
+    };
+}
+
+/// Windows that an utterance is tried with, one after the other.
+#[derive(Debug, Clone, PartialEq)]
 pub struct ContextLadder {
     margins: ContextMargins,
     /// The least for short utterances; the demo model knows no difference.
     short_context: usize,
+    /// The model knows nothing but English.
+    is_english: bool,
+    /// Mean log-probability below which a text before the sentinel is doubted.
+    sentinel_logprob: f32,
 }
 
 impl ContextLadder {
-    /// Contexts for a model with these margins.
+    /// Windows for a model with these margins.
     pub fn new(margins: ContextMargins, model: &Model) -> Self {
         let short_context = if model.is_demo() { 0 } else { SHORT_CONTEXT };
         Self {
             margins,
             short_context,
+            is_english: model.header.is_english(),
+            sentinel_logprob: match model.alignment_heads() {
+                AlignmentHeads::Published("base") => UNSURE_LOGPROB,
+                _ => LOW_LOGPROB,
+            },
         }
     }
 
-    /// Encoder positions for the first try at an utterance of so many samples: those that begin
-    /// alike can be decoded together.
-    pub fn first_context(&self, samples: usize) -> usize {
-        let contexts = self.contexts(samples);
-        contexts.first().copied().unwrap_or(WHOLE_WINDOW)
+    /// What is wrong with a text that came of so many samples in a window, if anything is.
+    pub(crate) fn fault(
+        &self,
+        samples: usize,
+        window: Window,
+        text: &str,
+        mean_logprob: f32,
+        reached_cap: bool,
+    ) -> Option<RetryReason> {
+        let least = match () {
+            () if self.is_short(samples) => SHORT_LOGPROB,
+            () if window.has_sentinel => self.sentinel_logprob,
+            () => LOW_LOGPROB,
+        };
+        if window.has_sentinel && sentinel::is_alone(text) {
+            return Some(RetryReason::SentinelAlone);
+        }
+        let is_unsure = mean_logprob < least && !text.is_empty();
+        let unsure = is_unsure.then_some(RetryReason::LowProbability);
+        endless(text, reached_cap).or(unsure)
     }
 
-    /// Encoder positions for each try at an utterance of so many samples; the last is the whole
-    /// window.
-    pub fn contexts(&self, samples: usize) -> Vec<usize> {
-        let spoken = samples.div_ceil(SAMPLES_PER_POSITION);
-        let least = match self.short_context {
-            0 => 0,
-            short if samples < SHORT => short,
-            _ => LEAST_CONTEXT,
-        };
-        let fitted = |margin: &u16| {
-            let positions = (spoken + usize::from(*margin)).max(least);
+    /// Whether an utterance has one or two words at most.
+    fn is_short(&self, samples: usize) -> bool {
+        self.short_context > 0 && samples < SHORT
+    }
+
+    /// The window of the first try at an utterance of so many samples: those that begin alike can
+    /// be decoded together.
+    pub fn first_window(&self, samples: usize, choices: &Choices) -> Window {
+        let windows = self.windows(samples, choices);
+        windows.first().copied().unwrap_or(Window::WHOLE)
+    }
+
+    /// Windows for each try at an utterance of so many samples, in their order; the last is the
+    /// whole one.
+    pub fn windows(&self, samples: usize, choices: &Choices) -> Vec<Window> {
+        if choices.full_context {
+            return vec![Window::WHOLE];
+        }
+        let fitted = |samples: usize, margin: u16, least: usize| {
+            let spoken = samples.div_ceil(SAMPLES_PER_POSITION);
+            let positions = (spoken + usize::from(margin)).max(least);
             positions.next_multiple_of(ROUNDING)
         };
-        let mut contexts: Vec<_> = self.margins.0.iter().map(fitted).collect();
-        contexts.retain(|&positions| positions < WHOLE_WINDOW);
-        contexts.dedup();
-        contexts.push(WHOLE_WINDOW);
-        contexts
+        let sentinel = self.margins.sentinel.filter(|_| self.is_english(choices));
+        let sentinel = sentinel.map(|margin| Window {
+            positions: fitted(samples + sentinel::samples(), margin, LEAST_CONTEXT),
+            has_sentinel: true,
+        });
+        let least = match () {
+            () if self.is_short(samples) => self.short_context,
+            () if self.short_context > 0 => LEAST_CONTEXT,
+            () => 0,
+        };
+        // What fails with the sentinel is seldom mended by a little more.
+        let widest = self.margins.alone.len().saturating_sub(1);
+        let skipped = if sentinel.is_some() { widest } else { 0 };
+        let alone = self.margins.alone[skipped..].iter();
+        let alone = alone.map(|&margin| Window {
+            positions: fitted(samples, margin, least),
+            has_sentinel: false,
+        });
+        let mut windows: Vec<_> = sentinel.into_iter().chain(alone).collect();
+        windows.retain(|window| window.positions < WHOLE_WINDOW);
+        windows.dedup();
+        windows.push(Window::WHOLE);
+        windows
+    }
+
+    /// Whether an utterance is known to be in the sentinel's language, and to be written in it.
+    fn is_english(&self, choices: &Choices) -> bool {
+        let is_spoken = choices.language.as_deref() == Some(sentinel::LANGUAGE);
+        self.is_english || is_spoken && choices.task == Task::Transcribe
     }
 }
 
 /// Tokens that the text of an utterance of so many samples may have, written in that language; with
 /// the whole window, after which nothing else is tried, as many as there can be.
-pub(crate) fn token_cap(samples: usize, positions: usize, written_in: &str) -> usize {
-    if positions >= WHOLE_WINDOW {
+pub(crate) fn token_cap(samples: usize, window: Window, written_in: &str) -> usize {
+    if window == Window::WHOLE {
         return MOST_TOKENS;
     }
     let each_second = match written_in {
@@ -181,24 +239,26 @@ pub(crate) fn token_cap(samples: usize, positions: usize, written_in: &str) -> u
         code if IN_FEW_PIECES.contains(&code) => FEW_TOKENS_PER_SECOND,
         _ => MANY_TOKENS_PER_SECOND,
     };
-    (TOKENS_AT_LEAST + each_second * samples / SAMPLE_RATE as usize).min(MOST_TOKENS)
+    let sentinel = if window.has_sentinel {
+        sentinel::TOKENS
+    } else {
+        0
+    };
+    (TOKENS_AT_LEAST + sentinel + each_second * samples / SAMPLE_RATE as usize).min(MOST_TOKENS)
 }
 
-/// What is wrong with a text that was decoded with a fitted context, if anything is.
-pub(crate) fn fault(text: &str, mean_logprob: f32, reached_cap: bool) -> Option<RetryReason> {
-    if text.is_empty() {
-        return None;
-    }
+/// What shows that a text has no end, if anything does.
+pub(crate) fn endless(text: &str, reached_cap: bool) -> Option<RetryReason> {
     let words = guard::plain(text);
     let words: Vec<&str> = words.split(' ').collect();
-    if begins_again(&words) || is_said_twice(&words) {
+    if text.is_empty() {
+        None
+    } else if begins_again(&words) || is_said_twice(&words) {
         Some(RetryReason::BeginsAgain)
     } else if reached_cap {
         Some(RetryReason::TokenCap)
-    } else if guard::repetition(&words).is_some() {
-        Some(RetryReason::Repetition)
     } else {
-        (mean_logprob < LOW_LOGPROB).then_some(RetryReason::LowProbability)
+        guard::repetition(&words).map(|_| RetryReason::Repetition)
     }
 }
 
@@ -227,25 +287,71 @@ mod tests {
         ContextLadder {
             margins: ContextMargins::new(margins.to_vec()),
             short_context: SHORT_CONTEXT,
+            is_english: false,
+            sentinel_logprob: UNSURE_LOGPROB,
         }
+    }
+
+    /// Positions of each window, all without a sentinel.
+    fn contexts(ladder: &ContextLadder, samples: usize) -> Vec<usize> {
+        let windows = ladder.windows(samples, &Choices::default());
+        assert!(windows.iter().all(|window| !window.has_sentinel));
+        windows.iter().map(|window| window.positions).collect()
     }
 
     #[test]
     fn contexts_grow_with_the_utterance_up_to_the_whole_window() {
         let two_steps = ladder(&[128, 512]);
         // 3.6 s are 180 positions.
-        assert_eq!(two_steps.contexts(57_600), [320, 704, 1500]);
-        assert_eq!(two_steps.contexts(16_000), [512, 576, 1500]);
-        assert_eq!(two_steps.contexts(480_000), [1500]);
-        assert_eq!(ladder(&[]).contexts(16_000), [1500]);
-        assert_eq!(ladder(&[256]).contexts(24_000), [352, 1500]);
+        assert_eq!(contexts(&two_steps, 57_600), [320, 704, 1500]);
+        assert_eq!(contexts(&two_steps, 16_000), [512, 576, 1500]);
+        assert_eq!(contexts(&two_steps, 480_000), [1500]);
+        assert_eq!(contexts(&ladder(&[]), 16_000), [1500]);
+        assert_eq!(contexts(&ladder(&[256]), 24_000), [352, 1500]);
+    }
+
+    #[test]
+    fn the_sentinel_is_tried_first_where_english_is_spoken_and_written() {
+        let mut ladder = ladder(&[256]);
+        ladder.margins.sentinel = Some(64);
+        let spoken = |language: Option<&str>, task| Choices {
+            language: language.map(str::to_owned),
+            task,
+            ..Choices::default()
+        };
+        let has = |ladder: &ContextLadder, choices: &Choices| {
+            let windows = ladder.windows(57_600, choices);
+            assert_eq!(windows.last(), Some(&Window::WHOLE));
+            windows[0].has_sentinel
+        };
+        let (write, translate) = (Task::Transcribe, Task::Translate);
+        assert!(has(&ladder, &spoken(Some("en"), write)));
+        assert!(!has(&ladder, &spoken(Some("en"), translate)));
+        assert!(!has(&ladder, &spoken(Some("es"), write)));
+        assert!(!has(&ladder, &spoken(None, write)));
+        ladder.is_english = true;
+        assert!(has(&ladder, &spoken(None, write)));
+        // 180 positions, 42 of the sentinel and 64; short ones need no more.
+        let first = |samples| ladder.first_window(samples, &Choices::default()).positions;
+        assert_eq!((first(57_600), first(1_600)), (288, 160));
+        let whole = Choices {
+            full_context: true,
+            ..Choices::default()
+        };
+        assert_eq!(ladder.windows(57_600, &whole), [Window::WHOLE]);
+        ladder.margins.alone = vec![256, 512];
+        let contexts: Vec<_> = ladder.windows(57_600, &Choices::default());
+        let positions: Vec<_> = contexts.iter().map(|window| window.positions).collect();
+        assert_eq!(positions, [288, 704, 1500]);
+        ladder.margins.sentinel = Some(1_500);
+        assert!(!has(&ladder, &Choices::default()));
     }
 
     #[test]
     fn the_demo_model_gets_no_more_than_it_was_trained_with() {
         let model = Model::demo().unwrap();
         let ladder = ContextLadder::new(ContextMargins::of(&model), &model);
-        assert_eq!(ladder.contexts(16_000), [64, 1500]);
+        assert_eq!(contexts(&ladder, 16_000), [64, 1500]);
     }
 
     #[test]
@@ -259,7 +365,7 @@ mod tests {
             "Sunday. Sunday.",
             "thank you thank you",
         ] {
-            assert_eq!(fault(text, -0.1, false), begins_again, "{text}");
+            assert_eq!(endless(text, false), begins_again, "{text}");
         }
         for text in [
             "no no",
@@ -270,37 +376,76 @@ mod tests {
             "",
         ] {
             let said = (text == "no no").then_some(RetryReason::BeginsAgain);
-            assert_eq!(fault(text, -0.1, false), said, "{text}");
+            assert_eq!(endless(text, false), said, "{text}");
         }
     }
 
     #[test]
     fn the_cap_and_a_low_probability_are_faults_of_a_text_only() {
-        assert_eq!(
-            fault("hello there", -0.2, true),
-            Some(RetryReason::TokenCap)
-        );
-        let low = fault("hello there", -1.2, false);
-        assert_eq!(low, Some(RetryReason::LowProbability));
+        let ladder = ladder(&[256]);
+        let fault = |text, logprob, cap| ladder.fault(SHORT, Window::WHOLE, text, logprob, cap);
+        let (cap, low) = (RetryReason::TokenCap, RetryReason::LowProbability);
+        assert_eq!(fault("hello there", -0.2, true), Some(cap));
+        assert_eq!(fault("hello there", -1.2, false), Some(low));
+        assert_eq!(fault("hello there", -0.9, false), None);
+        let short = |logprob| ladder.fault(SHORT - 1, Window::WHOLE, "yes", logprob, false);
+        assert_eq!((short(-1.4), short(-1.6)), (None, Some(low)));
         assert_eq!(fault("", -3.0, true), None);
     }
 
     #[test]
     fn languages_that_take_many_tokens_may_have_them_and_the_whole_window_any_number() {
+        let fitted = |has_sentinel| Window {
+            positions: 320,
+            has_sentinel,
+        };
         // Counted with the vocabulary of base, for a sentence of 3 s.
         for (code, tokens) in [("en", 8), ("th", 32), ("hi", 42), ("ka", 99)] {
-            assert!(token_cap(48_000, 320, code) > tokens, "{code}");
+            assert!(token_cap(48_000, fitted(false), code) > tokens, "{code}");
         }
-        assert_eq!(token_cap(48_000, 320, "en"), 29);
-        assert_eq!(token_cap(48_000, WHOLE_WINDOW, "en"), MOST_TOKENS);
-        assert_eq!(token_cap(480_000, 1400, "ka"), MOST_TOKENS);
+        assert_eq!(token_cap(48_000, fitted(false), "en"), 29);
+        assert_eq!(token_cap(48_000, fitted(true), "en"), 33);
+        assert_eq!(token_cap(48_000, Window::WHOLE, "en"), MOST_TOKENS);
+        assert_eq!(token_cap(480_000, fitted(false), "ka"), MOST_TOKENS);
         let unknown = IN_FEW_PIECES.map(|code| crate::call::language_code(code).is_none());
         assert!(!unknown.contains(&true));
     }
 
     #[test]
     fn no_context_is_taken_for_a_spectrogram() {
-        assert_eq!(ladder(&[16]).contexts(32_000), [160, 1500]);
+        assert_eq!(contexts(&ladder(&[16]), 32_000), [160, 1500]);
+    }
+
+    #[test]
+    fn a_text_before_the_sentinel_is_doubted_sooner() {
+        let ladder = ladder(&[256]);
+        let judged = |has_sentinel, logprob| {
+            let window = Window {
+                positions: 320,
+                has_sentinel,
+            };
+            ladder.fault(SHORT, window, "follow buttertown key", logprob, false)
+        };
+        let low = Some(RetryReason::LowProbability);
+        assert_eq!((judged(true, -0.5), judged(false, -0.5)), (low, None));
+        assert_eq!((judged(true, -0.3), judged(false, -1.1)), (None, low));
+    }
+
+    #[test]
+    fn nothing_but_the_sentinels_word_is_not_believed_of_the_sentinel() {
+        let ladder = ladder(&[256]);
+        let judged = |has_sentinel, text| {
+            let window = Window {
+                positions: 320,
+                has_sentinel,
+            };
+            ladder.fault(SHORT, window, text, -0.2, false)
+        };
+        let alone = Some(RetryReason::SentinelAlone);
+        assert_eq!(judged(true, "Goodbye. Good-bye! Bye."), alone);
+        assert_eq!(judged(true, "Okay, goodbye."), None);
+        assert_eq!(judged(true, ""), None);
+        assert_eq!(judged(false, "Goodbye."), None);
     }
 
     proptest! {
@@ -311,7 +456,7 @@ mod tests {
         ) {
             let mut sorted = margins;
             sorted.sort_unstable();
-            let contexts = ladder(&sorted).contexts(samples);
+            let contexts = contexts(&ladder(&sorted), samples);
             prop_assert!(contexts.windows(2).all(|pair| pair[0] < pair[1]));
             prop_assert_eq!(contexts.last(), Some(&WHOLE_WINDOW));
             prop_assert!(contexts[0] * SAMPLES_PER_POSITION >= samples);
@@ -319,7 +464,7 @@ mod tests {
 
         #[test]
         fn no_text_upsets_the_judgement(text in "\\PC{0,60}", logprob in -5.0f32..0.0, cap: bool) {
-            let _any = fault(&text, logprob, cap);
+            let _any = ladder(&[128]).fault(SHORT, Window::WHOLE, &text, logprob, cap);
         }
     }
 }

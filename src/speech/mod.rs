@@ -12,6 +12,7 @@ mod mel;
 pub mod model;
 pub(crate) mod packed;
 pub mod segmenter;
+mod sentinel;
 pub mod sound;
 pub mod transcriber;
 mod words;

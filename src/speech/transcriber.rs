@@ -1,19 +1,22 @@
 //! From utterances to words with any engine: language, prompt, the ladder of contexts, and times
 //! of words.
 //!
-//! Utterances whose first context is equally long are decoded together, which costs less than
-//! one after the other; each further try is made alone. What comes of an utterance does not
+//! Utterances whose first windows are alike are decoded together, which costs less than one after
+//! the other; each further try is made alone. What comes of an utterance does not
 //! depend on those beside it.
+
+use std::borrow::Cow;
 
 use super::engine::{
     DecodeOrder, Decoding, LanguageProbabilities, SpeechEngine, TokenId, language_named,
 };
-use super::ladder::{ContextLadder, RetryReason, WHOLE_WINDOW, fault, token_cap};
+use super::ladder::{ContextLadder, RetryReason, WHOLE_WINDOW, Window, endless, token_cap};
 use super::mel::SAMPLES_PER_POSITION;
 use super::model::Model;
 use super::words::{self, Token};
 use super::{
     Choices, Recognition, SAMPLE_RATE, TranscribeError, Transcriber, UtteranceRef, peak_dbfs,
+    sentinel,
 };
 use crate::call::Task;
 
@@ -49,8 +52,8 @@ struct Attempted<'a> {
     choices: &'a Choices,
     /// The samples as the engine takes them.
     audio: Vec<f32>,
-    /// Contexts to try, in their order, and how many of them were.
-    contexts: Vec<usize>,
+    /// Windows to try, in their order, and how many of them were.
+    windows: Vec<Window>,
     tried: usize,
     prompt: Vec<TokenId>,
     task: Task,
@@ -62,17 +65,25 @@ struct Attempted<'a> {
 }
 
 impl Attempted<'_> {
-    /// Those of the same kind can be decoded together: the next context, and the prompt's length.
-    fn kind(&self) -> (Option<usize>, usize) {
-        (self.next_context(), self.prompt.len())
+    /// Those of the same kind can be decoded together: the next window, and the prompt's length.
+    fn kind(&self) -> (Option<Window>, usize) {
+        (self.next_window(), self.prompt.len())
     }
 
-    fn next_context(&self) -> Option<usize> {
-        self.contexts.get(self.tried).copied()
+    fn next_window(&self) -> Option<Window> {
+        self.windows.get(self.tried).copied()
+    }
+
+    /// What the encoder gets.
+    fn audio_in(&self, window: Window) -> Cow<'_, [f32]> {
+        match window.has_sentinel {
+            true => Cow::Owned(sentinel::behind(&self.audio)),
+            false => Cow::Borrowed(&self.audio),
+        }
     }
 
     /// The order by which it is decoded next.
-    fn order(&self, positions: usize) -> DecodeOrder<'_> {
+    fn order(&self, window: Window) -> DecodeOrder<'_> {
         let language = self.language.map_or("en", |(language, _)| language);
         let written_in = match self.task {
             Task::Transcribe => language,
@@ -82,29 +93,30 @@ impl Attempted<'_> {
             language,
             task: self.task,
             prompt: &self.prompt,
-            max_tokens: token_cap(self.samples.len(), positions, written_in),
+            max_tokens: token_cap(self.samples.len(), window, written_in),
         }
     }
 
-    /// Takes the result of a try; whether there shall be another one.
-    fn take(&mut self, decoding: Decoding) -> bool {
-        let fault = fault_of(&decoding);
+    /// Takes the result of a try, and what is wrong with it; whether there shall be another one.
+    fn take(&mut self, decoding: Decoding, fault: Option<RetryReason>) -> bool {
         self.tried += 1;
         let is_better = match &self.best {
             // Words that the model was not sure of are better than none and than a loop, however
             // sure it is of that.
-            Some(best) if may_be_kept(best) => {
-                may_be_kept(&decoding)
+            Some(best) if has_end(best) => {
+                has_end(&decoding)
                     && !decoding.tokens.is_empty()
                     && decoding.mean_logprob > best.mean_logprob
             }
             _ => true,
         };
         if is_better {
-            self.best = Some(decoding);
+            // Of the sentinel's word nothing shall be left but what another try hears.
+            let is_own = fault != Some(RetryReason::SentinelAlone);
+            self.best = Some(decoding).filter(|_| is_own);
         }
         match fault {
-            Some(reason) if self.tried < self.contexts.len() => {
+            Some(reason) if self.tried < self.windows.len() => {
                 self.retries.push(reason);
                 true
             }
@@ -113,17 +125,9 @@ impl Attempted<'_> {
     }
 }
 
-fn fault_of(decoding: &Decoding) -> Option<RetryReason> {
-    fault(
-        &decoding.text(),
-        decoding.mean_logprob,
-        decoding.reached_cap,
-    )
-}
-
 /// Whether a text may stand though there is another try.
-fn may_be_kept(decoding: &Decoding) -> bool {
-    matches!(fault_of(decoding), None | Some(RetryReason::LowProbability))
+fn has_end(decoding: &Decoding) -> bool {
+    endless(&decoding.text(), decoding.reached_cap).is_none()
 }
 
 impl WhisperTranscriber {
@@ -167,15 +171,12 @@ impl WhisperTranscriber {
         };
         let prompt = choices.prompt.as_ref().filter(|_| !self.is_demo);
         let prompt = prompt.map(|prompt| self.engine.prompt_tokens(prompt));
-        let contexts = match choices.full_context {
-            true => vec![WHOLE_WINDOW],
-            false => self.ladder.contexts(audio.len()),
-        };
+        let windows = self.ladder.windows(samples.len(), choices);
         Ok(Attempted {
             samples,
             choices,
             audio,
-            contexts,
+            windows,
             tried: 0,
             prompt: prompt.transpose()?.unwrap_or_default(),
             task,
@@ -185,14 +186,15 @@ impl WhisperTranscriber {
         })
     }
 
-    /// Tries utterances with the same context once; what comes back is to be tried alone.
+    /// Tries utterances with the same window once; what comes back is to be tried alone.
     fn attempt(
         &mut self,
         attempted: &mut [&mut Attempted<'_>],
-        positions: usize,
+        window: Window,
     ) -> Result<Vec<bool>, TranscribeError> {
-        let windows: Vec<&[f32]> = attempted.iter().map(|one| one.audio.as_slice()).collect();
-        self.engine.encode(&windows, positions)?;
+        let audio: Vec<_> = attempted.iter().map(|one| one.audio_in(window)).collect();
+        let audio: Vec<&[f32]> = audio.iter().map(Cow::as_ref).collect();
+        self.engine.encode(&audio, window.positions)?;
         if attempted.iter().any(|one| one.language.is_none()) {
             let detected = self.engine.detect_languages()?;
             for (one, probabilities) in attempted.iter_mut().zip(detected) {
@@ -202,23 +204,38 @@ impl WhisperTranscriber {
                 }
             }
         }
-        let orders: Vec<_> = attempted.iter().map(|one| one.order(positions)).collect();
+        let orders: Vec<_> = attempted.iter().map(|one| one.order(window)).collect();
         let mut decodings = self.engine.decode(&orders)?;
+        if window.has_sentinel {
+            decodings.iter_mut().for_each(sentinel::shorten);
+        }
         // A text without an end is replaced by the next one; then nobody needs its times.
         let is_last = attempted
             .iter()
-            .all(|one| one.tried + 1 >= one.contexts.len());
-        if is_last || decodings.iter().any(may_be_kept) {
+            .all(|one| one.tried + 1 >= one.windows.len());
+        if is_last || window.has_sentinel || decodings.iter().any(has_end) {
             self.engine.align(&orders, &mut decodings)?;
         }
         drop(orders);
-        let tries = attempted.iter_mut().zip(decodings);
-        Ok(tries.map(|(one, decoding)| one.take(decoding)).collect())
+        if window.has_sentinel {
+            for (decoding, one) in decodings.iter_mut().zip(attempted.iter()) {
+                sentinel::take_off(decoding, one.audio.len());
+            }
+        }
+        let tries = attempted.iter_mut().zip(decodings).map(|(one, decoding)| {
+            let (text, logprob) = (decoding.text(), decoding.mean_logprob);
+            let cap = decoding.reached_cap;
+            let fault = self
+                .ladder
+                .fault(one.samples.len(), window, &text, logprob, cap);
+            one.take(decoding, fault)
+        });
+        Ok(tries.collect())
     }
 
     fn climb(&mut self, attempted: &mut Attempted<'_>) -> Result<(), TranscribeError> {
-        while let Some(positions) = attempted.next_context() {
-            let again = self.attempt(&mut [attempted], positions)?;
+        while let Some(window) = attempted.next_window() {
+            let again = self.attempt(&mut [attempted], window)?;
             if !again.contains(&true) {
                 break;
             }
@@ -255,17 +272,17 @@ impl WhisperTranscriber {
         }
     }
 
-    /// Utterances that begin with the same context and have prompts of the same length, together;
+    /// Utterances that begin with the same window and have prompts of the same length, together;
     /// what fails its first try goes on alone.
     fn recognise_group(
         &mut self,
         mut group: Vec<(usize, Attempted<'_>)>,
     ) -> Vec<(usize, Result<Recognition, TranscribeError>)> {
         let mut members: Vec<_> = group.iter_mut().map(|(_, one)| one).collect();
-        let contexts = members.iter().map(|one| one.next_context());
-        let positions = contexts.fold(None, Option::or).unwrap_or(WHOLE_WINDOW);
+        let windows = members.iter().map(|one| one.next_window());
+        let window = windows.fold(None, Option::or).unwrap_or(Window::WHOLE);
         // One that fails must not take the others along: then each is tried alone.
-        let again = match self.attempt(&mut members, positions) {
+        let again = match self.attempt(&mut members, window) {
             Ok(again) => again,
             Err(_) if members.len() > 1 => vec![true; members.len()],
             Err(error) => {

@@ -145,6 +145,7 @@ fn model(state: SwitchState, wanted: Option<String>) -> ModelView {
         demo: false,
         fits_audio_ctx: true,
         engine: "whisper.cpp".to_owned(),
+        sentinel_margin: None,
         context_margins: vec![256],
     }
 }

@@ -158,7 +158,8 @@ async fn the_model_is_shown_and_another_is_asked_for_by_name() {
     let shown = get(&router, "/api/model").await;
     let expected = json!({
         "state": "ready", "name": "ggml-tiny.en.bin", "revision": "ggml-tiny.en.bin@921e4cf8",
-        "sha256": "921e4cf8", "bytes": 77_704_715, "demo": false, "fits_audio_ctx": true, "engine": "whisper.cpp", "context_margins": [256],
+        "sha256": "921e4cf8", "bytes": 77_704_715, "demo": false, "fits_audio_ctx": true, "engine": "whisper.cpp", "sentinel_margin": null,
+        "context_margins": [256],
     });
     assert_eq!(shown.json(), expected);
     let begun = post_json(&router, "/api/model", r#"{"name":"base.en"}"#).await;

@@ -8,6 +8,7 @@ use super::Desk;
 use crate::config::ModelChoice;
 use crate::recognition::crew::Recogniser;
 use crate::service::{ModelRequest, ModelView, ServiceError, SwitchState};
+use crate::speech::ladder::ContextMargins;
 use crate::speech::model::{Candidate, Model};
 
 /// The name of the model that is part of the program.
@@ -39,6 +40,7 @@ impl Desk {
             Switch::Failed { name, reason } => (SwitchState::Failed, Some(name), Some(reason)),
         };
         let model = self.recogniser.model();
+        let margins = self.recogniser.margins();
         ModelView {
             state,
             wanted,
@@ -48,9 +50,10 @@ impl Desk {
             sha256: model.sha256.clone(),
             bytes: model.bytes,
             demo: model.is_demo(),
-            fits_audio_ctx: !self.recogniser.margins().margins().is_empty(),
+            fits_audio_ctx: margins != ContextMargins::WHOLE,
             engine: model.engine().name().to_owned(),
-            context_margins: self.recogniser.margins().margins().to_vec(),
+            sentinel_margin: margins.sentinel,
+            context_margins: margins.alone,
         }
     }
 

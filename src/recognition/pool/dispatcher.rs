@@ -182,11 +182,12 @@ impl<T> Dispatcher<T> {
         if let Batching::Together(ladder) = batching
             && !first.choices.full_context
         {
-            let context = ladder.first_context(first.samples.len());
+            let window_of = |task: &Task| ladder.first_window(task.samples.len(), &task.choices);
+            let window = window_of(first);
             let is_alike = |task: &Task| {
                 !task.choices.full_context
                     && task.choices.prompt == first.choices.prompt
-                    && ladder.first_context(task.samples.len()) == context
+                    && window_of(task) == window
             };
             let share = (self.queue.waiting() + 1).div_ceil(free.max(1));
             let most = share.clamp(1, MOST_TOGETHER) - 1;

@@ -81,6 +81,29 @@ fn text_on_silence_and_faster_than_speech_is_held_back() {
     assert_eq!(reason(fast, "en", 2500), None);
 }
 
+#[test]
+fn a_word_in_many_seconds_is_not_believed_where_the_model_is_not_sure() {
+    let rate = |text, language, confidence, ms| {
+        let unsure = Recognition {
+            confidence,
+            ..heard(text, language)
+        };
+        judge_alone(unsure, ms).map(|held| held.reason)
+    };
+    let sparse = Some(Doubt::SpeechRate);
+    // Of music on hold, with tiny.en and base.
+    let next = "I'm going to go to the next one.";
+    assert_eq!(rate(next, "en", 0.26, 28_000), sparse);
+    assert_eq!(rate("I'm", "en", 0.09, 24_700), sparse);
+    assert_eq!(rate("I'm", "en", 0.09, 4_000), None);
+    assert_eq!(rate(next, "en", 0.26, 14_000), None);
+    assert_eq!(rate("I'm", "en", 0.6, 24_700), None);
+    assert_eq!(
+        rate("もしもし、お電話ありがとうございます", "ja", 0.3, 8_000),
+        None
+    );
+}
+
 fn words(text: &str) -> Vec<Word> {
     let word = |(text, n): (&str, u64)| Word {
         text: text.to_owned(),

@@ -88,7 +88,8 @@ impl SpeechEngine for Scripted {
     ) -> Result<(), TranscribeError> {
         self.asked.lock().unwrap().aligned += 1;
         for token in decodings.iter_mut().flat_map(|one| &mut one.tokens) {
-            token.left_ms = Some(100 * u64::from(token.id + 1));
+            let left = 100 * u64::from(token.id + 1);
+            token.left_ms = token.left_ms.or(Some(left));
         }
         Ok(())
     }
@@ -172,6 +173,44 @@ fn of_two_unsure_texts_the_surer_one_stays_with_its_times() {
     assert_eq!(recognition.text, "mumble");
     assert_eq!(recognition.words[0].end_ms, 100);
     assert_eq!(recognition.retries, [RetryReason::LowProbability; 2]);
+}
+
+/// A transcriber that tries the sentinel first.
+fn with_sentinel(script: &[(usize, usize, Decoding)]) -> (WhisperTranscriber, Arc<Mutex<Asked>>) {
+    let (mut transcriber, asked) = transcriber(script);
+    let margins = ContextMargins {
+        sentinel: Some(64),
+        alone: vec![128, 512],
+    };
+    transcriber.ladder = ContextLadder::new(margins, &Model::demo().unwrap());
+    (transcriber, asked)
+}
+
+#[test]
+fn the_sentinel_is_heard_behind_the_utterance_and_taken_off() {
+    let with = LENGTH + sentinel::samples();
+    let mut heard = decoding("please hold goodbye goodbye", -0.1);
+    heard.reached_cap = true;
+    heard.tokens[2].left_ms = Some(4_400);
+    let (mut transcriber, asked) = with_sentinel(&[(with, 288, heard)]);
+    let recognition = transcribe(&mut transcriber, LENGTH);
+    assert_eq!(recognition.text, "please hold");
+    assert_eq!(recognition.words.len(), 2);
+    assert_eq!(recognition.retries, []);
+    assert_eq!(asked.lock().unwrap().encoded, [(vec![with], 288)]);
+}
+
+#[test]
+fn a_text_that_the_sentinel_does_not_end_is_tried_without_it() {
+    let with = LENGTH + sentinel::samples();
+    let again = decoding("please hold the line please hold the line", -0.1);
+    let (mut transcriber, asked) = with_sentinel(&[(with, 288, again)]);
+    let recognition = transcribe(&mut transcriber, LENGTH);
+    assert_eq!(recognition.text, format!("{LENGTH} samples"));
+    assert_eq!(recognition.retries, [RetryReason::BeginsAgain]);
+    // With the widest margin at once.
+    let encoded = &asked.lock().unwrap().encoded;
+    assert_eq!(*encoded, [(vec![with], 288), (vec![LENGTH], 704)]);
 }
 
 #[test]
@@ -302,7 +341,8 @@ proptest! {
                 false => decoding("so it goes so it goes", -0.3),
             };
             let (probe, _) = transcriber(&[]);
-            script.push((length, probe.ladder.first_context(length), said));
+            let first = probe.ladder.first_window(length, &english());
+            script.push((length, first.positions, said));
         }
         let samples: Vec<Vec<i16>> = lengths.iter().map(|&n| vec![7; n]).collect();
         let choices = english();
