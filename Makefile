@@ -6,7 +6,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 PYTHON ?= /usr/bin/python3
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo demo-asterisk test overload lint bench bench-media bench-speech bench-table bench-speech-table deny fixtures accuracy real-speech
+.PHONY: help build demo demo-asterisk test overload lint bench bench-media bench-speech bench-table bench-speech-table deny fixtures accuracy real-speech bench-people
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -15,13 +15,15 @@ build: ## build the server (target/release/asterscribe)
 	@tools/setup.sh build
 	cargo build --release --locked
 
-demo: build ## transcribe a bundled call, no Asterisk needed
-	$(TARGET)/release/asterscribe demo
+demo: ## transcribe a call of two parties, no Asterisk needed
+	@tools/setup.sh build
+	cargo build --release --locked -p asterscribe -p asterscribe-testkit
+	@tools/demo.sh $(TARGET)/release
 
 demo-asterisk: ## the same with a real Asterisk 22 placing the call
 	@tools/setup.sh test
 	cargo build --release --locked -p asterscribe -p asterscribe-testkit
-	$(TARGET)/release/demo-asterisk
+	@tools/demo.sh $(TARGET)/release asterisk
 
 # Most of the slow tests wait for calls that last as long as calls do.
 TEST_THREADS ?= 4
@@ -80,6 +82,11 @@ accuracy: ## words wrong by voice, through a real Asterisk, with and without los
 real-speech: ## fetch real Whisper weights and recordings of people into .cache (250 MB)
 	@tools/setup.sh test
 	cargo run --quiet --locked -p asterscribe-testkit --bin real-speech
+
+bench-people: ## words and CPU of real models on recordings of people, beside other programs, into docs/people.md (40 minutes)
+	@tools/setup.sh bench
+	cargo build --release --locked -p asterscribe -p asterscribe-testkit
+	$(TARGET)/release/people $(TARGET)/release/asterscribe docs/people.md
 
 deny: ## licences, sources, bans and advisories of the dependencies
 	@tools/setup.sh build

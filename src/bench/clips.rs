@@ -1,20 +1,24 @@
 //! `asterscribe bench clips`: recordings of people through a speech engine alone, one line of
 //! text for each, to set engines, models and contexts beside each other.
 
-use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::{fmt, fs};
 
 use anyhow::{Context, Result, ensure};
 use asterscribe::speech::engine::{EngineConfig, LoadedModel};
 use asterscribe::speech::ladder::{ContextMargins, RetryReason};
 use asterscribe::speech::transcriber::WhisperTranscriber;
-use asterscribe::speech::{Choices, SAMPLE_RATE, Transcriber, UtteranceRef};
+use asterscribe::speech::{
+    Choices, Recognition, SAMPLE_RATE, SAMPLES_PER_MS, Transcriber, UtteranceRef,
+};
 use clap::Args;
+use serde::Serialize;
+use serde_json::json;
 
 use super::meter::Meter;
-use super::payload;
+use super::{payload, proc};
 
 /// Recordings to recognise, and the engine and contexts to do it with.
 #[derive(Debug, Args)]
@@ -28,19 +32,22 @@ pub(crate) struct Options {
     /// Whisper's code of what is spoken; `auto`: it is detected.
     #[arg(long, default_value = "en")]
     language: String,
-    /// Encoder positions behind the utterance for each try, such as 128,512; by default those
-    /// measured for the model.
-    #[arg(long, value_delimiter = ',')]
-    margins: Option<Vec<u16>>,
-    /// The whole window for every clip.
-    #[arg(long, conflicts_with = "margins")]
-    whole: bool,
+    /// Encoder positions for each try, as in `WHISPER_CONTEXT`; by default those measured for the
+    /// model.
+    #[arg(long)]
+    context: Option<ContextMargins>,
     /// So many clips are handed to the engine at once.
     #[arg(long, default_value_t = 1)]
     together: usize,
     /// Only the first so many clips.
     #[arg(long, default_value_t = usize::MAX)]
     first: usize,
+    /// Only every so-manieth clip.
+    #[arg(long, default_value_t = 1)]
+    step: usize,
+    /// One JSON document instead of lines.
+    #[arg(long)]
+    json: bool,
 }
 
 /// A recording as a telephone brings it.
@@ -52,23 +59,19 @@ struct Clip {
 /// Recognises the clips; prints a line for each and, on standard error, what they cost.
 pub(super) fn run(options: &Options) -> Result<ExitCode> {
     let model = super::speech::model(options.model.as_deref())?;
-    let margins = match options.whole {
-        true => Some(ContextMargins::WHOLE),
-        false => options.margins.clone().map(ContextMargins::new),
-    };
     let config = EngineConfig {
-        margins,
+        margins: options.context.clone(),
         ..EngineConfig::default()
     };
     let choices = Choices {
         language: Some(options.language.clone()).filter(|code| code != "auto"),
         ..Choices::default()
     };
-    let clips = clips(&options.list, options.first)?;
+    let clips = clips(options)?;
     let mut transcriber = LoadedModel::load(model, config)?.transcriber()?;
     // The first use of everything costs more.
     transcribe(&mut transcriber, &clips[..1], &choices)?;
-    let mut totals = Totals::default();
+    let (mut totals, mut all) = (Totals::default(), Vec::new());
     let mut out = io::stdout().lock();
     for group in clips.chunks(options.together.max(1)) {
         let meter = Meter::start()?;
@@ -76,24 +79,74 @@ pub(super) fn run(options: &Options) -> Result<ExitCode> {
         let cpu_ns = meter.stop()?.own_ns;
         totals.cpu_ns += cpu_ns;
         for (clip, recognition) in group.iter().zip(recognitions) {
-            totals.samples += clip.samples.len();
-            for reason in &recognition.retries {
-                totals.retries[*reason as usize] += 1;
+            totals.add(clip, &recognition);
+            let heard = Heard::new(clip, recognition);
+            match options.json {
+                true => all.push(heard),
+                false => writeln!(out, "{heard}").context("cannot print")?,
             }
-            let (name, language) = (&clip.name, &recognition.language);
-            let text = &recognition.text;
-            writeln!(out, "{name}\t{language}\t{text}").context("cannot print")?;
         }
     }
-    writeln!(io::stderr(), "{}", totals.describe(clips.len())).context("cannot print")?;
+    if options.json {
+        let peak_memory = proc::peak_memory()?;
+        let told = json!({
+            "clips": all, "cpu_ms": totals.cpu_ns / 1_000_000,
+            "audio_ms": totals.samples as u64 / SAMPLES_PER_MS, "peak_memory": peak_memory,
+        });
+        writeln!(out, "{told}").context("cannot print")?;
+    } else {
+        let told = totals.describe(clips.len());
+        writeln!(io::stderr(), "{told}").context("cannot print")?;
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What came of a clip.
+#[derive(Debug, Serialize)]
+struct Heard {
+    name: String,
+    language: String,
+    mean_logprob: f32,
+    /// What was wrong with each try but the last.
+    retries: Vec<&'static str>,
+    text: String,
+}
+
+impl Heard {
+    fn new(clip: &Clip, recognition: Recognition) -> Self {
+        let retries = recognition.retries.iter().map(|why| why.name());
+        Self {
+            name: clip.name.clone(),
+            language: recognition.language,
+            mean_logprob: recognition.mean_logprob.unwrap_or_default(),
+            retries: retries.collect(),
+            text: recognition.text,
+        }
+    }
+}
+
+impl fmt::Display for Heard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            name,
+            language,
+            mean_logprob,
+            retries,
+            text,
+        } = self;
+        let retries = retries.join(",");
+        write!(
+            f,
+            "{name}\t{language}\t{mean_logprob:.2}\t{retries}\t{text}"
+        )
+    }
 }
 
 fn transcribe(
     transcriber: &mut WhisperTranscriber,
     clips: &[Clip],
     choices: &Choices,
-) -> Result<Vec<asterscribe::speech::Recognition>> {
+) -> Result<Vec<Recognition>> {
     let utterances: Vec<_> = clips
         .iter()
         .map(|clip| UtteranceRef {
@@ -114,6 +167,13 @@ struct Totals {
 }
 
 impl Totals {
+    fn add(&mut self, clip: &Clip, recognition: &Recognition) {
+        self.samples += clip.samples.len();
+        for reason in &recognition.retries {
+            self.retries[*reason as usize] += 1;
+        }
+    }
+
     fn describe(&self, clips: usize) -> String {
         let seconds = self.cpu_ns as f64 / 1e9;
         let minutes = self.samples as f64 / f64::from(SAMPLE_RATE) / 60.0;
@@ -128,10 +188,15 @@ impl Totals {
     }
 }
 
-fn clips(list: &Path, first: usize) -> Result<Vec<Clip>> {
+fn clips(options: &Options) -> Result<Vec<Clip>> {
+    let list = &options.list;
     let text = fs::read_to_string(list);
     let text = text.with_context(|| format!("cannot read {}", list.display()))?;
-    let clips = text.lines().take(first).map(|line| {
+    let lines = text
+        .lines()
+        .step_by(options.step.max(1))
+        .take(options.first);
+    let clips = lines.map(|line| {
         let mut fields = line.split('\t');
         let name = fields.next().unwrap_or_default().to_owned();
         let path = fields

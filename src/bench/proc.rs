@@ -117,6 +117,12 @@ pub(super) fn memory(pid: u32) -> Result<Memory> {
     status(&text).context("no VmRSS in a process's status")
 }
 
+/// The most memory that this process has had, octets.
+pub(super) fn peak_memory() -> Result<u64> {
+    let text = fs::read_to_string("/proc/self/status")?;
+    kib(&text, "VmHWM:").context("no VmHWM in a process's status")
+}
+
 /// Every UDP socket (IPv4) of this network namespace by its local port.
 pub(super) fn sockets() -> Result<BTreeMap<u16, Socket>> {
     Ok(socket_table(&fs::read_to_string("/proc/net/udp")?))
@@ -182,16 +188,15 @@ fn stat(text: &str) -> Option<u64> {
 }
 
 fn status(text: &str) -> Option<Memory> {
-    let kib: u64 = text
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))?
-        .trim()
-        .strip_suffix(" kB")?
-        .parse()
-        .ok()?;
-    Some(Memory {
-        resident: kib * 1024,
-    })
+    let resident = kib(text, "VmRSS:")?;
+    Some(Memory { resident })
+}
+
+/// A figure of a process's status, octets.
+fn kib(text: &str, name: &str) -> Option<u64> {
+    let figure = text.lines().find_map(|line| line.strip_prefix(name))?;
+    let kib: u64 = figure.trim().strip_suffix(" kB")?.parse().ok()?;
+    Some(kib * 1024)
 }
 
 fn socket_table(text: &str) -> BTreeMap<u16, Socket> {
@@ -263,6 +268,7 @@ mod tests {
     fn resident_memory_is_in_kib() {
         let text = "Name:\tasterscribe\nVmHWM:\t    9000 kB\nVmRSS:\t    8212 kB\n";
         assert_eq!(status(text).unwrap().resident, 8_212 * 1024);
+        assert_eq!(kib(text, "VmHWM:"), Some(9_000 * 1024));
         assert_eq!(status("Name:\tkthreadd\n"), None);
     }
 

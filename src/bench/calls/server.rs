@@ -86,6 +86,7 @@ pub(in crate::bench) fn run(options: &Options) -> Result<()> {
     };
     let spent = meter.stop()?;
     await_all(&sent, || port.counters().datagrams());
+    let cut_off = clock::now().saturating_duration_since(opened);
     for call in &calls {
         ensure!(port.hang_up(call.clone()), "a call could not be hung up");
     }
@@ -99,7 +100,7 @@ pub(in crate::bench) fn run(options: &Options) -> Result<()> {
         faults.push(format!("and {more} more"));
     }
     wire::say(&Message::Held(Held {
-        latencies_ms: held.latencies_ms,
+        latencies_ms: held.latencies_ms(cut_off),
         spent,
         faults,
     }))
@@ -149,10 +150,19 @@ fn flaws(calls: &[CallId], ended: &BTreeMap<CallId, Vec<LegSnapshot>>, sent: &Se
     calls.iter().enumerate().flat_map(check).collect()
 }
 
+/// A line by the clock of its call.
+#[derive(Debug, Clone, Copy)]
+struct Timed {
+    /// When its last word ended.
+    spoken: Duration,
+    /// When it came.
+    came: Duration,
+}
+
 /// What the calls gave.
 #[derive(Debug, Default)]
 struct Heard {
-    latencies_ms: Vec<f64>,
+    lines: Vec<Timed>,
     faults: Vec<String>,
     ended: BTreeMap<CallId, Vec<LegSnapshot>>,
 }
@@ -165,9 +175,19 @@ impl Heard {
         }
         // What is kept of the silence behind the voice is part of the utterance.
         let post_roll = SegmenterConfig::default().post_roll;
-        let end = Duration::from_millis(line.end_ms).saturating_sub(post_roll);
-        let latency = since_opened.saturating_sub(end);
-        self.latencies_ms.push(latency.as_secs_f64() * 1e3);
+        self.lines.push(Timed {
+            spoken: Duration::from_millis(line.end_ms).saturating_sub(post_roll),
+            came: since_opened,
+        });
+    }
+
+    /// Times from the end of speech to the line. Calls do not all end at the same time, as they do
+    /// here: the utterances that this cuts off, of two parties in five, are not counted.
+    fn latencies_ms(&self, cut_off: Duration) -> Vec<f64> {
+        let whole = cut_off.saturating_sub(SegmenterConfig::default().hang_over);
+        let lines = self.lines.iter().filter(|line| line.spoken < whole);
+        let latency = |line: &Timed| line.came.saturating_sub(line.spoken).as_secs_f64() * 1e3;
+        lines.map(latency).collect()
     }
 }
 

@@ -3,7 +3,7 @@
 //! ```text
 //! real-speech                         fetch; print the folders
 //! real-speech score LIST HYPOTHESES   word errors of what `asterscribe bench clips` printed:
-//!                                     lines of ID, language and text, separated by tabs
+//!                                     lines that begin with ID and end with the text, separated by tabs
 //! ```
 
 use std::collections::BTreeMap;
@@ -63,7 +63,7 @@ fn score(list: &str, hypotheses: &Path) -> Result<String> {
         .lines()
         .filter_map(|line| {
             let (id, rest) = line.split_once('\t')?;
-            let (_, text) = rest.split_once('\t')?;
+            let (_, text) = rest.rsplit_once('\t')?;
             Some((id, text))
         })
         .collect();

@@ -1,0 +1,154 @@
+//! Runs of programs over the recordings.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use asterscribe_testkit::real_speech::{List, RealSpeech};
+use asterscribe_testkit::words::WordErrors;
+use asterscribe_testkit::{Error, Result, spoken, whisper};
+use serde::Deserialize;
+
+use crate::page::Row;
+
+/// What the page says it measured; pip checks nothing but the version.
+const FASTER_WHISPER: &str = "faster-whisper==1.2.1";
+
+/// The program that is measured, and what with.
+pub(crate) struct Bench<'a> {
+    pub(crate) program: &'a Path,
+    pub(crate) material: &'a RealSpeech,
+}
+
+/// Another program, with a model.
+pub(crate) enum Peer<'a> {
+    WhisperCli(&'a Path),
+    FasterWhisper(&'a Path),
+}
+
+impl Peer<'_> {
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::WhisperCli(_) => "whisper-cli (Debian)",
+            Self::FasterWhisper(_) => FASTER_WHISPER,
+        }
+    }
+}
+
+/// What a run prints.
+#[derive(Debug, Deserialize)]
+struct Printed {
+    clips: Vec<Clip>,
+    cpu_ms: u64,
+    audio_ms: u64,
+    peak_memory: Option<u64>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Clip {
+    name: String,
+    text: String,
+    #[serde(default)]
+    retries: Vec<String>,
+}
+
+impl Bench<'_> {
+    /// Our engines, by `asterscribe bench clips`.
+    pub(crate) fn clips(
+        &self,
+        name: &str,
+        model: &Path,
+        list: List,
+        context: Option<&str>,
+        step: usize,
+    ) -> Result<Row> {
+        let mut command = Command::new(self.program);
+        command.args(["bench", "clips", "--json", "--model"]);
+        command.arg(model).arg("--list").arg(self.list(list));
+        command.args(["--language", list.language, "--step", &step.to_string()]);
+        if let Some(context) = context {
+            command.args(["--context", context]);
+        }
+        let engine = if model.is_dir() {
+            "CTranslate2"
+        } else {
+            "whisper.cpp"
+        };
+        let window = context.unwrap_or("as by default");
+        self.row([engine, name, window], list, command)
+    }
+
+    /// Another program on the English prompts.
+    pub(crate) fn peer(&self, name: &str, peer: &Peer<'_>, step: usize) -> Result<Row> {
+        let mut command = Command::new("/usr/bin/python3");
+        command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tools/real-speech/peers.py"));
+        match peer {
+            Peer::WhisperCli(model) => {
+                command.arg("whisper-cli").arg(whisper::cli()?).arg(model);
+            }
+            Peer::FasterWhisper(folder) => {
+                command.env("PYTHONPATH", self.installed()?);
+                command.arg("faster-whisper").arg(folder);
+            }
+        }
+        command.arg(self.list(List::ENGLISH)).arg(step.to_string());
+        self.row([peer.name(), name, "whole"], List::ENGLISH, command)
+    }
+
+    fn list(&self, list: List) -> PathBuf {
+        let lists = self.material.models().with_file_name("lists");
+        lists.join(format!("{}.tsv", list.name()))
+    }
+
+    /// Where faster-whisper is, fetched if need be.
+    fn installed(&self) -> Result<PathBuf> {
+        let folder = self.material.models().with_file_name("faster-whisper");
+        if !folder.join("faster_whisper").is_dir() {
+            let mut pip = Command::new("/usr/bin/python3");
+            pip.args(["-m", "pip", "install", "--quiet", "--target"]);
+            output(pip.arg(&folder).arg(FASTER_WHISPER))?;
+        }
+        Ok(folder)
+    }
+
+    fn row(&self, what: [&str; 3], list: List, mut command: Command) -> Result<Row> {
+        let printed = output(&mut command)?;
+        let printed: Printed = serde_json::from_slice(&printed)
+            .map_err(|error| Error::Failed(format!("{what:?} printed no result: {error}")))?;
+        let prompts = self.material.prompts(list)?.into_iter();
+        let said: BTreeMap<_, _> = prompts.map(|prompt| (prompt.id, prompt.text)).collect();
+        let errors = printed.clips.iter().map(|clip| {
+            let said = said.get(&clip.name).map_or("", String::as_str);
+            spoken::word_errors(list.language, said, &clip.text)
+        });
+        let retried = printed.clips.iter().filter(|clip| !clip.retries.is_empty());
+        Ok(Row {
+            engine: what[0].to_owned(),
+            model: what[1].to_owned(),
+            window: what[2].to_owned(),
+            list: list.name(),
+            errors: errors.fold(WordErrors::default(), WordErrors::plus),
+            prompts: printed.clips.len(),
+            retried: retried.count(),
+            cpu_ms: printed.cpu_ms,
+            audio_ms: printed.audio_ms,
+            peak_memory: printed.peak_memory,
+        })
+    }
+}
+
+/// What a program prints.
+fn output(command: &mut Command) -> Result<Vec<u8>> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let output = command.env("OMP_NUM_THREADS", "1").output();
+    let output = output.map_err(|error| Error::Failed(format!("{program}: {error}")))?;
+    if output.status.success() {
+        return Ok(output.stdout);
+    }
+    let told = String::from_utf8_lossy(&output.stderr);
+    let last = told.lines().last().unwrap_or_default();
+    Err(Error::Failed(format!(
+        "{program}: {}: {last}",
+        output.status
+    )))
+}
