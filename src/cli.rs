@@ -45,8 +45,8 @@ enum Command {
         #[arg(long, value_enum, default_value_t = Format::Text)]
         format: Format,
     },
-    /// Shows the whole path on this machine alone: a captured call becomes a transcript.
-    Demo,
+    /// Shows the whole path on this machine alone: a call of two parties becomes a transcript.
+    Demo(demo::Options),
     /// Measures what this program costs on this machine.
     Bench {
         /// What to measure.
@@ -72,7 +72,11 @@ enum Command {
 #[derive(Debug, Subcommand)]
 enum Models {
     /// Lists the published models, and which of them are here.
-    List,
+    List {
+        /// Finds out how many calls this machine holds with each that is here.
+        #[arg(long)]
+        cost: bool,
+    },
     /// Fetches one into WHISPER_MODELS_DIR; goes on where an earlier attempt broke off.
     Pull {
         /// As WHISPER_MODEL_SIZE names it, such as base.en.
@@ -122,7 +126,7 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode> {
     match cli.command {
         Command::Serve => serve(cli.config.as_deref()),
         Command::Replay { file, format } => replay(cli.config.as_deref(), &file, format),
-        Command::Demo => runtime()?.block_on(demo::run()),
+        Command::Demo(options) => runtime()?.block_on(demo::run(&options)),
         Command::Bench { what } => bench::run(what),
         Command::Models { what } => models(cli.config.as_deref(), what),
         Command::Recognise => worker::run()
@@ -214,7 +218,11 @@ fn replay(config: Option<&Path>, file: &Path, format: Format) -> Result<ExitCode
 
 fn models(config: Option<&Path>, what: Models) -> Result<ExitCode> {
     let text = match what {
-        Models::List => models::list(&Settings::from_process(config)?),
+        Models::List { cost } => {
+            let settings = Settings::from_process(config)?;
+            let calls_held = |model: &Path| hearing::calls_held(&settings, model);
+            models::list(&settings, cost.then_some(&calls_held))
+        }
         Models::Pull { name, format } => pull(&Settings::from_process(config)?, &name, format)?,
         Models::Check { path } => models::check(&path)?,
     };

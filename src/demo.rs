@@ -1,12 +1,15 @@
 //! `asterscribe demo`: the main job, end to end, on this machine alone. A
-//! server is started as a user would start it, a capture of real Asterisk RTP
-//! is sent to it over loopback in real time, and the transcript is fetched
-//! through the REST API while it grows.
+//! server is started as a user would start it, a call of two parties is sent to it
+//! over loopback in real time, and the transcript is fetched through the REST API
+//! while it grows. With a real model people speak in it, with the demo model its
+//! synthetic voices, as Asterisk sent them.
+
+mod conversation;
 
 use std::fs;
 use std::io::{self, Write};
 use std::net::{SocketAddr, UdpSocket};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{ExitCode, Stdio};
 use std::time::Duration;
 
@@ -14,19 +17,12 @@ use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::timeout;
 
-use asterscribe::call::TranscriptLine;
-use asterscribe::clock;
-use asterscribe::replay::capture::{self, CapturedDatagram};
 use asterscribe::replay::line_to_text;
 use asterscribe::service::{MediaGrant, TranscriptView};
 
-/// A two-party call through Asterisk 22, each party's audio in a flow of its own.
-const CAPTURE: &[u8] = include_bytes!("../fixtures/asterisk22_ulaw_snoop_pair.pcap");
-
-/// What is said in it.
-const SPOKEN: &str = include_str!("../fixtures/asterisk22_ulaw_snoop_pair.words.json");
+use self::conversation::Conversation;
 
 /// How long the server may take to come up, and to answer.
 const START_PATIENCE: Duration = Duration::from_secs(30);
@@ -37,34 +33,49 @@ const CLOSE_PATIENCE: Duration = Duration::from_secs(30);
 /// Time between two looks at the transcript.
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 
+/// A real model, and recordings of what people say in the call.
+#[derive(Debug, Default, clap::Args)]
+pub(crate) struct Options {
+    /// A ggml file or a CTranslate2 folder; by default the demo model.
+    #[arg(long, requires = "prompts")]
+    model: Option<PathBuf>,
+    /// Asterisk's English prompts: lines of NAME, seconds, 8 kHz WAV file and text, separated by tabs.
+    #[arg(long, requires = "model")]
+    prompts: Option<PathBuf>,
+}
+
 /// Runs the demonstration; fails if the words are not the spoken ones.
-pub(crate) async fn run() -> Result<ExitCode> {
-    let flows = Flows::load()?;
+pub(crate) async fn run(options: &Options) -> Result<ExitCode> {
+    let call = match &options.prompts {
+        Some(prompts) => Conversation::of_people(prompts)?,
+        None => Conversation::bundled()?,
+    };
     let mut out = io::stdout();
-    let server = Server::start().await?;
+    let server = Server::start(options.model.as_deref()).await?;
     writeln!(out, "asterscribe is up at {}\n", server.base)?;
     writeln!(out, "  {}\n", server.model().await?)?;
     let mut senders = Vec::new();
-    for flow in &flows.legs {
+    for leg in call.legs() {
         let socket = UdpSocket::bind("127.0.0.1:0")?;
-        let body = json!({"source": socket.local_addr()?, "leg": flow.leg, "format": "ulaw"});
+        let body = json!({"source": socket.local_addr()?, "leg": leg, "format": "ulaw"});
         let grant: MediaGrant = server.post("/api/call/demo/media", Some(body)).await?;
         socket.connect(SocketAddr::new(grant.send_to.host, grant.send_to.port))?;
         writeln!(
             out,
             "POST /api/call/demo/media: {} sends to {}",
-            flow.leg,
+            leg,
             socket.peer_addr()?
         )?;
         senders.push(socket);
     }
     writeln!(
         out,
-        "\nSending {} s of a real Asterisk call; GET /api/call/demo/transcript says:\n",
-        flows.seconds()
+        "\nSending {} s of {}; GET /api/call/demo/transcript says:\n",
+        call.length().as_secs(),
+        call.what
     )?;
     let mut shown = 0;
-    let sending = flows.send(&senders);
+    let sending = call.send(&senders);
     tokio::pin!(sending);
     let mut look = tokio::time::interval(LOOK_INTERVAL);
     loop {
@@ -88,7 +99,7 @@ pub(crate) async fn run() -> Result<ExitCode> {
         .await
         .context("the transcript was not completed in time")??;
     let heard = server.transcript(0).await?;
-    flows.judge(&heard.lines, &mut out)?;
+    call.judge(&heard.lines, &mut out)?;
     server.stop().await?;
     writeln!(out, "{NEXT}")?;
     Ok(ExitCode::SUCCESS)
@@ -101,110 +112,6 @@ What to try next:
   deploy/asterisk/README.md                                   beside your own Asterisk or FreePBX
   WHISPER_MODEL=/path/to/ggml-base.en.bin asterscribe serve   with a model that knows more than 120 words";
 
-/// The capture's flows and what is said in each.
-struct Flows {
-    legs: Vec<FlowLeg>,
-    datagrams: Vec<CapturedDatagram>,
-}
-
-struct FlowLeg {
-    leg: String,
-    from_port: u16,
-    sentences: Vec<String>,
-}
-
-impl Flows {
-    fn load() -> Result<Self> {
-        let datagrams = capture::from_bytes(CAPTURE)?.datagrams;
-        let spoken: Value = serde_json::from_str(SPOKEN)?;
-        let legs = spoken["flows"]
-            .as_array()
-            .context("no flows")?
-            .iter()
-            .map(|flow| {
-                Some(FlowLeg {
-                    leg: flow["leg"].as_str()?.to_owned(),
-                    from_port: u16::try_from(flow["source_port"].as_u64()?).ok()?,
-                    sentences: flow["sentences"]
-                        .as_array()?
-                        .iter()
-                        .filter_map(|sentence| Some(sentence["text"].as_str()?.to_owned()))
-                        .collect(),
-                })
-            });
-        let legs = legs
-            .collect::<Option<Vec<_>>>()
-            .context("the list of spoken words is damaged")?;
-        Ok(Self { legs, datagrams })
-    }
-
-    fn seconds(&self) -> u64 {
-        match (self.datagrams.first(), self.datagrams.last()) {
-            (Some(first), Some(last)) => last.at.saturating_sub(first.at).as_secs(),
-            _ => 0,
-        }
-    }
-
-    /// Sends every packet at the moment at which Asterisk sent it.
-    async fn send(&self, sockets: &[UdpSocket]) -> Result<()> {
-        let Some(first) = self.datagrams.first() else {
-            return Ok(());
-        };
-        let start = Instant::from_std(clock::now());
-        for datagram in &self.datagrams {
-            let Some(n) = self
-                .legs
-                .iter()
-                .position(|leg| leg.from_port == datagram.from.port())
-            else {
-                continue;
-            };
-            sleep_until(start + datagram.at.saturating_sub(first.at)).await;
-            sockets[n]
-                .send(&datagram.payload)
-                .context("cannot send RTP")?;
-        }
-        Ok(())
-    }
-
-    /// Compares each leg's words with what was said.
-    fn judge(&self, lines: &[TranscriptLine], out: &mut impl Write) -> Result<()> {
-        writeln!(out)?;
-        let mut wrong = 0;
-        for flow in &self.legs {
-            let heard: Vec<&str> = lines
-                .iter()
-                .filter(|line| line.leg.as_str() == flow.leg)
-                .map(|line| line.text.as_str())
-                .collect();
-            let spoken = flow.sentences.join(" ");
-            let heard = heard.join(" ");
-            let verdict = if heard == spoken {
-                "every word as spoken"
-            } else {
-                "not as spoken"
-            };
-            writeln!(
-                out,
-                "{}: {} words, {verdict}",
-                flow.leg,
-                heard.split_whitespace().count()
-            )?;
-            if heard != spoken {
-                writeln!(out, "  spoken: {spoken}\n  heard:  {heard}")?;
-                wrong += 1;
-            }
-        }
-        if wrong > 0 {
-            bail!(
-                "{wrong} of {} legs were not transcribed word for word",
-                self.legs.len()
-            );
-        }
-        Ok(())
-    }
-}
-
 /// The server under demonstration, a process of its own.
 struct Server {
     child: Child,
@@ -214,9 +121,10 @@ struct Server {
 }
 
 impl Server {
-    async fn start() -> Result<Self> {
+    async fn start(model: Option<&Path>) -> Result<Self> {
         let folder = Folder::create()?;
-        let mut child = Command::new(std::env::current_exe()?)
+        let mut command = Command::new(std::env::current_exe()?);
+        command
             .arg("serve")
             .current_dir(&folder.0)
             // Embedded defaults, whatever this shell has set.
@@ -227,9 +135,12 @@ impl Server {
             .env("LOG_FORMAT", "json")
             .stdin(Stdio::null())
             .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .context("cannot start the server")?;
+            .kill_on_drop(true);
+        if let Some(model) = model {
+            let model = fs::canonicalize(model);
+            command.env("WHISPER_MODEL", model.context("cannot find the model")?);
+        }
+        let mut child = command.spawn().context("cannot start the server")?;
         let stderr = child.stderr.take().context("the server has no log")?;
         let http = timeout(START_PATIENCE, ready(stderr))
             .await

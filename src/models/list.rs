@@ -12,15 +12,19 @@ use super::pull::stem;
 use crate::config::{ModelChoice, Settings};
 use crate::speech::model::Candidate;
 
-/// The models that are here, those that are published, and which is configured.
-pub fn list(settings: &Settings) -> String {
+/// Finds out how many calls of two parties this machine holds with a model, or why that is not known.
+pub type CallsHeld<'a> = &'a dyn Fn(&Path) -> Result<f64, String>;
+
+/// The models that are here, those that are published, and which is configured; with what each costs,
+/// where that is to be found out.
+pub fn list(settings: &Settings, calls_held: Option<CallsHeld<'_>>) -> String {
     let mut text = format!("{}\n", configured(&settings.model));
     let folder = settings.models_dir.display();
     push(&mut text, format_args!("\nModels in {folder}:\n\n"));
-    match here(settings) {
+    match here(settings, calls_held) {
         Ok(models) if models.is_empty() => text.push_str("  none\n"),
         Ok(models) => {
-            text.push_str("  NAME                 FORM                  MiB  PRECISION\n");
+            text.push_str("  NAME                 FORM                  MiB  CALLS  PRECISION\n");
             text.extend(models);
         }
         Err(error) => push(&mut text, format_args!("  cannot be read: {error}\n")),
@@ -71,7 +75,8 @@ pub fn list(settings: &Settings) -> String {
     push(
         &mut text,
         format_args!(
-            "\nlarge is large-v3, turbo is large-v3-turbo. `models pull NAME` fetches one, by default as a\n\
+            "\nCALLS of two parties are what this machine holds with a model; `models list --cost` finds that out, a few\n\
+             seconds a model, minutes with the largest. large is large-v3, turbo is large-v3-turbo. `models pull NAME` fetches one, by default as a\n\
              {cheapest}: that costs the least here. Where a name has both, the folder is loaded.\n"
         ),
     );
@@ -79,7 +84,7 @@ pub fn list(settings: &Settings) -> String {
 }
 
 /// A line for each model of the folder that has a name which the settings know.
-fn here(settings: &Settings) -> io::Result<Vec<String>> {
+fn here(settings: &Settings, calls_held: Option<CallsHeld<'_>>) -> io::Result<Vec<String>> {
     let entries = match fs::read_dir(&settings.models_dir) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries?,
@@ -98,21 +103,40 @@ fn here(settings: &Settings) -> io::Result<Vec<String>> {
         }
     }
     models.sort_by(|one, other| (&one.0, &one.2).cmp(&(&other.0, &other.2)));
-    let line = |(name, form, path): &(String, Format, PathBuf)| line(settings, name, *form, path);
+    let line = |(name, form, path): &(String, Format, PathBuf)| {
+        line(settings, name, *form, path, calls_held)
+    };
     Ok(models.iter().map(line).collect())
 }
 
-fn line(settings: &Settings, name: &str, form: Format, path: &Path) -> String {
+fn line(
+    settings: &Settings,
+    name: &str,
+    form: Format,
+    path: &Path,
+    calls_held: Option<CallsHeld<'_>>,
+) -> String {
     let mark = mark(settings, path);
-    let (size, precision) = match Candidate::open(path) {
-        Ok(model) => (
-            mib(model.bytes()).to_string(),
-            model.header().precision.to_owned(),
+    let (size, calls, precision) = match Candidate::open(path) {
+        Ok(model) => {
+            let precision = model.header().precision.to_owned();
+            let (calls, why) = match calls_held.map(|calls_held| calls_held(path)) {
+                None => ("-".to_owned(), String::new()),
+                // Fewer than one is told as such.
+                Some(Ok(calls)) if calls < 1.0 => (format!("{calls:.1}"), String::new()),
+                Some(Ok(calls)) => (format!("{calls:.0}"), String::new()),
+                Some(Err(error)) => ("?".to_owned(), format!(", {error}")),
+            };
+            (mib(model.bytes()).to_string(), calls, precision + &why)
+        }
+        Err(error) => (
+            "?".to_owned(),
+            "-".to_owned(),
+            format!("of no use: {error}"),
         ),
-        Err(error) => ("?".to_owned(), format!("of no use: {error}")),
     };
     let form = form.to_string();
-    format!("{mark} {name:<20} {form:<18} {size:>6}  {precision}\n")
+    format!("{mark} {name:<20} {form:<18} {size:>6} {calls:>6}  {precision}\n")
 }
 
 fn mark(settings: &Settings, path: &Path) -> char {

@@ -25,7 +25,7 @@ pub use self::catalogue::{
 pub use self::check::check;
 pub use self::error::PullError;
 pub use self::folder::{WantedFolder, pull_folder};
-pub use self::list::list;
+pub use self::list::{CallsHeld, list};
 pub use self::order::{Format, Order, OrderError};
 pub use self::outcome::told;
 pub use self::progress::Progress;

@@ -353,6 +353,11 @@ fn the_command_line_lists_fetches_and_checks() {
     ] {
         assert!(said.contains(line), "{line}\n{said}");
     }
+    let (fine, said) = run(&["list", "--cost"]);
+    let cost = said.lines().find(|line| line.starts_with("  tiny-q5_0 "));
+    let calls = cost.and_then(|line| line.split_whitespace().rev().nth(1));
+    let calls: f64 = calls.and_then(|calls| calls.parse().ok()).unwrap_or(0.0);
+    assert!(fine && calls > 0.0, "{said}");
     let file = folder.path().join("ggml-tiny-q5_0.bin");
     let (fine, said) = run(&["check", file.to_str().unwrap()]);
     assert!(fine, "{said}");

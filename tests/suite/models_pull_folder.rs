@@ -247,7 +247,7 @@ fn the_command_line_fetches_the_form_that_it_is_told() {
         &["was fetched and checked", REPOSITORY, &commit, "100 %, "],
     );
     assert_said(&pull, true, &["is here already", "not compared"]);
-    let listed = "* tiny.en              CTranslate2 folder      4  float16\n";
+    let listed = "* tiny.en              CTranslate2 folder      4      -  float16\n";
     assert_said(
         &["list"],
         true,

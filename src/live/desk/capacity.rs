@@ -32,11 +32,7 @@ impl CapacityBoard {
             self.set(None);
             return;
         }
-        let measured = sample().and_then(|sample| {
-            let measured = Capacity::measure(recogniser, &sample);
-            measured.map_err(|error| error.to_string())
-        });
-        let capacity = match measured {
+        let capacity = match measure(recogniser) {
             Ok(capacity) => capacity,
             Err(error) => {
                 tracing::warn!(error, "how many calls this machine holds is not known");
@@ -97,6 +93,15 @@ impl Desk {
         let told = describe(capacity, &self.recogniser.model().name);
         Some((told, capacity.calls() < 1.0))
     }
+}
+
+/// How many calls the workers hold. Blocks for some utterances of each.
+///
+/// # Errors
+/// A worker failed.
+pub(crate) fn measure(recogniser: &Arc<Recogniser>) -> Result<Capacity, String> {
+    let measured = Capacity::measure(recogniser, &sample()?);
+    measured.map_err(|error| error.to_string())
 }
 
 fn describe(capacity: Capacity, model: &str) -> String {

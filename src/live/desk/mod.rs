@@ -3,7 +3,7 @@
 
 mod ari;
 mod book;
-mod capacity;
+pub(crate) mod capacity;
 mod capture;
 mod channel;
 mod choices;

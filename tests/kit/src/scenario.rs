@@ -2,17 +2,20 @@
 //! Asterisk say it. The fixtures are recordings of these, and the integration
 //! tests place the same calls live.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::wav::Sound;
 use crate::{Error, Result, host};
+
+/// The folder of `fixtures/prompts`, as the dialplan knows it.
+const PROMPTS: &str = "${PROMPTS}";
 
 /// One utterance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Turn {
     /// Label of the party that speaks: `caller` or `callee`.
     pub leg: &'static str,
-    /// Name of the prompt in `fixtures/prompts`.
+    /// Name of the prompt in its folder, `fixtures/prompts` if not said otherwise.
     pub prompt: &'static str,
     /// Silence since the end of the turn before, milliseconds; negative: it is cut short by this one.
     pub gap_ms: i64,
@@ -127,14 +130,50 @@ pub fn dialplan() -> String {
     };
     [
         "[kit]\n".to_owned(),
-        extension("talk", &monologue, "caller", "Hangup()"),
-        extension("hold", &monologue, "caller", "Wait(3600)"),
-        extension("caller", &conversation, "caller", "Hangup()"),
-        // The caller hangs up; the callee only waits for it.
-        extension("callee", &conversation, "callee", "Wait(3600)"),
-        "exten => dial-callee,1,Dial(Local/callee@kit/n,30)\n same => n,Hangup()\n".to_owned(),
+        extension("talk", &monologue, PROMPTS, "caller", "Hangup()"),
+        extension("hold", &monologue, PROMPTS, "caller", "Wait(3600)"),
+        parties(&conversation, PROMPTS),
         "exten => stasis,1,Answer()\n same => n,Stasis(asterscribe)\n same => n,Hangup()\n"
             .to_owned(),
+    ]
+    .concat()
+}
+
+/// Extensions `caller`, `callee` and `dial-callee` of context `kit` for a call of people, whose
+/// recordings lie in that folder.
+///
+/// # Errors
+/// A recording cannot be read.
+pub fn people_dialplan(turns: &[Turn], folder: &Path) -> Result<String> {
+    let length = |prompt: &str| {
+        let sound = Sound::read(&folder.join(format!("{prompt}.wav")))?;
+        Ok(sound.duration_ms())
+    };
+    let placed = place(turns, length)?;
+    let folder = folder.to_string_lossy();
+    Ok(format!("[kit]\n{}", parties(&placed, &folder)))
+}
+
+/// What people say to each other: prompts of Asterisk's English voice that make a conversation.
+pub fn people_call() -> Vec<Turn> {
+    let lines = include_str!("../../../fixtures/people-call.txt").lines();
+    let turns = lines.filter_map(|line| line.split_once(' ')).enumerate();
+    let turn = |(n, (leg, prompt))| Turn {
+        leg,
+        prompt,
+        // Until the tap is there nobody speaks.
+        gap_ms: if n == 0 { 3_000 } else { 800 },
+    };
+    turns.map(turn).collect()
+}
+
+/// Both parts of a call, and the extension that connects them.
+fn parties(placed: &[Placed], folder: &str) -> String {
+    [
+        extension("caller", placed, folder, "caller", "Hangup()"),
+        // The caller hangs up; the callee only waits for it.
+        extension("callee", placed, folder, "callee", "Wait(3600)"),
+        "exten => dial-callee,1,Dial(Local/callee@kit/n,30)\n same => n,Hangup()\n".to_owned(),
     ]
     .concat()
 }
@@ -183,15 +222,13 @@ pub fn prompt_file(name: &str, suffix: &str) -> PathBuf {
 }
 
 /// The part of one leg: it waits while others speak.
-fn extension(name: &str, all: &[Placed], leg: &str, last: &str) -> String {
+/// One party's part of a call, its prompts in that folder.
+fn extension(name: &str, all: &[Placed], folder: &str, leg: &str, last: &str) -> String {
     let mut text = format!("exten => {name},1,Answer()\n");
     let mut spent = 0;
     for turn in all.iter().filter(|turn| turn.leg == leg) {
         text.push_str(&wait(turn.start_ms - spent));
-        text.push_str(&format!(
-            " same => n,Playback(${{PROMPTS}}/{})\n",
-            turn.prompt
-        ));
+        text.push_str(&format!(" same => n,Playback({folder}/{})\n", turn.prompt));
         spent = turn.end_ms;
     }
     let end = all.iter().map(|turn| turn.end_ms).max().unwrap_or_default();
@@ -238,7 +275,7 @@ mod tests {
             .collect();
         assert_eq!(times, [(1000, 3000), (2750, 3050), (3550, 5550)]);
         assert_eq!(
-            extension("e", &placed, "b", "Hangup()"),
+            extension("e", &placed, PROMPTS, "b", "Hangup()"),
             "exten => e,1,Answer()\n same => n,Wait(2.750)\n same => n,Playback(${PROMPTS}/y)\n same => n,Wait(4.000)\n same => n,Hangup()\n"
         );
     }
