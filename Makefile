@@ -6,7 +6,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 PYTHON ?= /usr/bin/python3
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo demo-asterisk test overload lint bench bench-media bench-speech bench-table bench-speech-table deny fixtures accuracy real-speech bench-people
+.PHONY: help build demo demo-asterisk test overload lint bench bench-media bench-speech bench-table bench-speech-table deny fixtures accuracy accuracy-people real-speech bench-people
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -16,7 +16,7 @@ build: ## build the server (target/release/asterscribe)
 	cargo build --release --locked
 
 demo: ## transcribe a call of two parties, no Asterisk needed
-	@tools/setup.sh build
+	@tools/setup.sh demo
 	cargo build --release --locked -p asterscribe -p asterscribe-testkit
 	@tools/demo.sh $(TARGET)/release
 
@@ -78,6 +78,11 @@ accuracy: ## words wrong by voice, through a real Asterisk, with and without los
 	cargo build --release --locked -p asterscribe -p asterscribe-testkit
 	cd tools/demo-model && $(PYTHON) -m demomodel.callers $(abspath $(TARGET))/callers
 	$(TARGET)/release/accuracy $(TARGET)/callers docs/accuracy.md
+
+accuracy-people: ## the same with real models and people's voices, into docs/accuracy-people.md (10 minutes)
+	@tools/setup.sh accuracy
+	cargo build --release --locked -p asterscribe -p asterscribe-testkit
+	$(TARGET)/release/accuracy --people docs/accuracy-people.md
 
 real-speech: ## fetch real Whisper weights and recordings of people into .cache (250 MB)
 	@tools/setup.sh test

@@ -110,7 +110,7 @@ What to try next:
   asterscribe replay fixtures/asterisk22_ulaw_stasis.pcap     the transcript of a capture file
   make demo-asterisk                                          the same with a real Asterisk placing the call
   deploy/asterisk/README.md                                   beside your own Asterisk or FreePBX
-  WHISPER_MODEL=/path/to/ggml-base.en.bin asterscribe serve   with a model that knows more than 120 words";
+  asterscribe models pull base                                a model for many languages; docs/models.md";
 
 /// The server under demonstration, a process of its own.
 struct Server {

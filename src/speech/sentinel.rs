@@ -7,15 +7,17 @@
 //!
 //! Callers say the word, too. The times of the alignment tell whose it is: the sentinel's is left
 //! 0.5 to 0.8 s behind the utterance, a caller's own at most 0.12 s behind (measured with `tiny.en`
-//! and `base`, 120 utterances each with and without). Where nobody speaks the times are of no use:
-//! a text of nothing else is tried again without the sentinel.
+//! and `base`, 120 utterances each with and without). Where nobody speaks the times are of no use,
+//! and the model's view of whether somebody does is spoilt: a text of nothing but phrases that noise
+//! makes as well, and one with words behind the utterance, is tried again without the sentinel.
+
+use std::ops::Range;
 
 use super::SAMPLES_PER_MS;
 use super::engine::{Decoding, TextToken};
 
-/// The word, and what it is heard as; longer ones first.
-const WORD: &str = "goodbye";
-const HEARD_AS: [&str; 5] = [WORD, "good bye", "good-bye", "then bye", "bye"];
+/// What the word "goodbye" is heard as.
+const HEARD_AS: [&str; 5] = ["goodbye", "good bye", "good-bye", "then bye", "bye"];
 
 /// The language in which the word is spoken.
 pub(super) const LANGUAGE: &str = "en";
@@ -34,7 +36,7 @@ const OWN_UNTIL_MS: u64 = 300;
 
 /// Words that are looked at where the decoder writes the sentinel again and again: more of them
 /// would cost time to align.
-const MOST_HEARD: usize = 3;
+const MOST_HEARD: usize = 8;
 
 /// Samples that the sentinel adds to an utterance.
 pub(super) fn samples() -> usize {
@@ -66,7 +68,7 @@ pub(super) fn behind(audio: &[f32]) -> Vec<f32> {
 /// Takes what was written behind the first few sentinels off a text that is to be aligned.
 pub(super) fn shorten(decoding: &mut Decoding) {
     let heard = heard(&decoding.tokens);
-    if let Some(&next) = heard.get(MOST_HEARD) {
+    if let Some(next) = heard.get(MOST_HEARD).map(|word| word.start) {
         // As if of what is taken off the decoder had been sure.
         let written = decoding.tokens.len() as f32;
         decoding.mean_logprob *= written / next as f32;
@@ -75,28 +77,43 @@ pub(super) fn shorten(decoding: &mut Decoding) {
     }
 }
 
-/// Takes the sentinel off the text of an utterance of so many samples, once it is aligned.
-pub(super) fn take_off(decoding: &mut Decoding, samples: usize) {
+/// Takes the sentinel, and whatever follows it, off the text of an utterance of so many samples, once
+/// it is aligned. Whether what is left is the utterance's: nothing of it was spoken behind that.
+pub(super) fn take_off(decoding: &mut Decoding, samples: usize) -> bool {
+    // It had speech in its window in any case.
+    decoding.no_speech_probability = None;
     let own_until = samples as u64 / SAMPLES_PER_MS + OWN_UNTIL_MS;
-    let heard = heard(&decoding.tokens);
-    let ends = heard.iter().skip(1).copied();
-    let ends = ends.chain([decoding.tokens.len()]);
-    let sentinel = heard.iter().zip(ends).find(|&(&begin, end)| {
-        let letters = |token: &&TextToken| token.bytes.iter().any(u8::is_ascii_alphabetic);
-        let word = decoding.tokens[begin..end].iter().rev().find(letters);
-        // The last token of a text may never be left.
-        let left = word.and_then(|token| token.left_ms);
-        left.is_none_or(|left| left > own_until)
+    // The last token of a text may never be left.
+    let is_behind = |token: &TextToken| token.left_ms.is_none_or(|left| left > own_until);
+    let letters = |token: &&TextToken| token.bytes.iter().any(u8::is_ascii_alphabetic);
+    let sentinel = heard(&decoding.tokens).into_iter().find(|word| {
+        let last = decoding.tokens[word.clone()].iter().rev().find(letters);
+        last.is_none_or(is_behind)
     });
-    let Some((&begin, _)) = sentinel else { return };
-    // Its own probability would speak for the words before it. Those were written behind the prompt,
-    // which the alignment does not know, so that their sum is what is left of the decoder's.
+    if let Some(mut word) = sentinel {
+        // "See you then" and a sentinel that was heard as "bye".
+        let of_word = &decoding.tokens[word.clone()];
+        word.start += of_word.iter().position(is_behind).unwrap_or(0);
+        cut(decoding, word.start);
+    }
+    let begins = decoding.tokens.iter().map(|token| token.left_ms);
+    !begins
+        .take(decoding.tokens.len().saturating_sub(1))
+        .any(|left| left.is_some_and(|left| left > own_until))
+}
+
+/// Leaves so many tokens of a text.
+fn cut(decoding: &mut Decoding, begin: usize) {
+    // The sentinel's probability would speak for the words before it. Those were written behind the
+    // prompt, which the alignment does not know, so that their sum is what is left of the decoder's;
+    // of that the sentinel has its share at most.
     let written = decoding.tokens.len() as f32;
     let log = |token: &TextToken| token.probability.max(f32::MIN_POSITIVE).ln();
     let sentinel: f32 = decoding.tokens[begin..].iter().map(log).sum();
     if begin > 0 {
-        let words = decoding.mean_logprob * written - sentinel;
-        decoding.mean_logprob = (words / begin as f32).min(0.0);
+        let share = decoding.mean_logprob * (written - begin as f32);
+        let words = decoding.mean_logprob * written - sentinel.max(share);
+        decoding.mean_logprob = words / begin as f32;
     }
     decoding.tokens.truncate(begin);
     let is_pause = |token: &TextToken| matches!(token.bytes.trim_ascii(), b"," | b"-" | b"...");
@@ -106,64 +123,37 @@ pub(super) fn take_off(decoding: &mut Decoding, samples: usize) {
     decoding.reached_cap = false;
 }
 
-/// Whether a text is nothing but the sentinel's word, once or several times.
-pub(super) fn is_alone(text: &str) -> bool {
-    let text = text.to_ascii_lowercase();
-    let mut rest = text.as_bytes();
-    let mut count = 0;
-    while let Some(before) = before_sentinel(rest) {
-        rest = before;
-        count += 1;
-    }
-    count > 0 && trimmed(rest).is_empty()
-}
-
-/// The tokens with which the sentinels at the end of a text begin, in their order; nothing follows
-/// them but, at the end of a text that was cut off, the beginning of one more.
-fn heard(tokens: &[TextToken]) -> Vec<usize> {
+/// The tokens of each word of a text that may be the sentinel, in their order.
+fn heard(tokens: &[TextToken]) -> Vec<Range<usize>> {
     let mut text = Vec::new();
     let mut owners = Vec::new();
     for (n, token) in tokens.iter().enumerate() {
         text.extend(token.bytes.iter().map(u8::to_ascii_lowercase));
         owners.resize(text.len(), n);
     }
-    let mut rest = text.as_slice();
-    // A text that was cut off may end within one more.
-    let fragment = last_word(rest);
-    if fragment.len() < WORD.len() && WORD.as_bytes().starts_with(fragment) {
-        let without = &rest[..trimmed(rest).len() - fragment.len()];
-        if before_sentinel(without).is_some() {
-            rest = without;
+    let mut heard = Vec::new();
+    let mut at = 0;
+    while at < text.len() {
+        let begins = at == 0 || !is_of_word(text[at - 1]);
+        let length = if begins { form_at(&text[at..]) } else { None };
+        match length {
+            Some(length) => {
+                heard.push(owners[at]..owners[at + length - 1] + 1);
+                at += length;
+            }
+            None => at += 1,
         }
     }
-    let mut heard = Vec::new();
-    while let Some(before) = before_sentinel(rest) {
-        heard.push(owners[before.len()]);
-        rest = before;
-    }
-    heard.reverse();
     heard
 }
 
-/// What stands before the sentinel that a text ends with.
-fn before_sentinel(text: &[u8]) -> Option<&[u8]> {
-    let text = trimmed(text);
-    let mut forms = HEARD_AS.iter();
-    let before = forms.find_map(|form| text.strip_suffix(form.as_bytes()))?;
-    let begins_word = before.last().is_none_or(|byte| !is_of_word(*byte));
-    begins_word.then_some(before)
-}
-
-/// The letters that a text ends with, but for what is no part of a word.
-fn last_word(text: &[u8]) -> &[u8] {
-    let text = trimmed(text);
-    let begin = text.iter().rposition(|byte| !is_of_word(*byte));
-    &text[begin.map_or(0, |at| at + 1)..]
-}
-
-fn trimmed(text: &[u8]) -> &[u8] {
-    let end = text.iter().rposition(|byte| is_of_word(*byte));
-    &text[..end.map_or(0, |at| at + 1)]
+/// The length of the form of the sentinel that a text begins with.
+fn form_at(text: &[u8]) -> Option<usize> {
+    let is_whole = |form: &&&str| {
+        let rest = text.strip_prefix(form.as_bytes());
+        rest.is_some_and(|rest| rest.first().is_none_or(|byte| !is_of_word(*byte)))
+    };
+    HEARD_AS.iter().find(is_whole).map(|form| form.len())
 }
 
 /// Letters and digits, and whatever is not ASCII.
@@ -201,6 +191,7 @@ mod tests {
         let mut decoding = decoding(tokens);
         shorten(&mut decoding);
         take_off(&mut decoding, SAMPLES);
+        assert_eq!(decoding.no_speech_probability, None);
         (decoding.text(), decoding.reached_cap)
     }
 
@@ -215,6 +206,18 @@ mod tests {
             &[(" good", 1_500), ("-", 1_550), ("bye", 1_700)],
             &[(" then", 1_500), (" bye", 1_700), (".", 0)],
             &[(" Goodbye", 1_600), (".", 1_650), (" Good", 1_900)],
+            &[
+                (" Goodbye", 1_600),
+                (".", 1_650),
+                (" Please", 1_900),
+                (" hold", 2_000),
+            ],
+            &[
+                (" Goodbye", 1_600),
+                (".", 1_650),
+                (" Thank", 1_900),
+                (" you", 0),
+            ],
         ] {
             assert_eq!(
                 rest(&with(more)),
@@ -254,6 +257,19 @@ mod tests {
             (" Goodbye", 1_700),
         ];
         assert_eq!(rest(&bye).0, "Bye bye.");
+        let then = [
+            (" See", 300),
+            (" you", 600),
+            (" then", 1_050),
+            (" bye", 1_700),
+        ];
+        assert_eq!(rest(&then).0, "See you then");
+        let four = [
+            &[(" Okay", 300)][..],
+            &[(" bye", 1_000); 4],
+            &[(" Goodbye", 1_700)],
+        ];
+        assert_eq!(rest(&four.concat()).0, "Okay bye bye bye bye");
         let alone = [(" Goodbye", 900), (".", 1_000), (" Goodbye", 1_700)];
         assert_eq!(rest(&alone).0, "Goodbye.");
     }
@@ -261,10 +277,10 @@ mod tests {
     #[test]
     fn a_text_without_the_sentinel_at_its_end_is_left_as_it_is() {
         for text in [
-            "Goodbye is a word",
+            "goodbyes are words",
             "hello",
             "say good",
-            "motherboard by ee",
+            "motherboard byé bye1",
             "",
         ] {
             let words = text.split_inclusive(' ').map(|word| (word, 2_000));
@@ -274,29 +290,42 @@ mod tests {
     }
 
     #[test]
+    fn words_behind_the_utterance_are_not_its_own() {
+        let is_own = |tokens: &[(&str, u64)]| take_off(&mut decoding(tokens), SAMPLES);
+        assert!(is_own(&[
+            (" Please", 400),
+            (" hold", 900),
+            (" Goodbye", 1_700)
+        ]));
+        assert!(is_own(&[(" Please", 400), (" hold", 1_600)]));
+        assert!(is_own(&[]));
+        assert!(!is_own(&[
+            (" Please", 400),
+            (" Good", 1_600),
+            (" boy", 1_800)
+        ]));
+    }
+
+    #[test]
     fn the_words_before_it_are_judged_by_what_the_decoder_found_them() {
-        // Two tokens with a sum of -1.2, of which the sentinel has a half's.
-        let mut unsure = decoding(&[(" Zielinski", 900), (" Goodbye", 1_700)]);
-        unsure.mean_logprob = -0.6;
-        take_off(&mut unsure, SAMPLES);
-        let words = -1.2 - 0.5f32.ln();
-        assert!(
-            (unsure.mean_logprob - words).abs() < 1e-6,
-            "{}",
+        let judged = |probability: f32, mean: f32, tokens: &[(&str, u64)]| {
+            let mut unsure = decoding(tokens);
+            unsure.mean_logprob = mean;
+            for token in &mut unsure.tokens {
+                token.probability = probability;
+            }
+            shorten(&mut unsure);
+            take_off(&mut unsure, SAMPLES);
             unsure.mean_logprob
-        );
-        // Of twelve tokens nine are as good as sure.
-        let loops = [(" Goodbye", 1_700)].repeat(11);
-        let mut unsure = decoding(&[&[(" Zielinski", 900)][..], &loops].concat());
-        unsure.mean_logprob = -0.3;
-        shorten(&mut unsure);
-        take_off(&mut unsure, SAMPLES);
-        let words = -3.6 - 3.0 * 0.5f32.ln();
-        assert!(
-            (unsure.mean_logprob - words).abs() < 1e-5,
-            "{}",
-            unsure.mean_logprob
-        );
+        };
+        let one = [(" Zielinski", 900), (" Goodbye", 1_700)];
+        // A sum of -1.2, of which the sentinel has what it is improbable.
+        assert!((judged(0.9, -0.6, &one) - (-1.2 - 0.9f32.ln())).abs() < 1e-6);
+        // However improbable, no more than its share.
+        assert!((judged(0.0, -0.6, &one) + 0.6).abs() < 1e-6);
+        // Of many the last are as good as sure.
+        let loops = [&one[..1], &[(" Goodbye", 1_700); 15]].concat();
+        assert!((judged(1.0, -0.3, &loops) + 4.8).abs() < 1e-5);
     }
 
     #[test]

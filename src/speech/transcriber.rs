@@ -65,9 +65,12 @@ struct Attempted<'a> {
 }
 
 impl Attempted<'_> {
-    /// Those of the same kind can be decoded together: the next window, and the prompt's length.
-    fn kind(&self) -> (Option<Window>, usize) {
-        (self.next_window(), self.prompt.len())
+    /// Those of the same kind can be decoded together: the next window, the prompt's length, and how
+    /// long the text may be, since the decoder's figures are of all that it writes.
+    fn kind(&self) -> (Option<Window>, usize, usize) {
+        let window = self.next_window();
+        let cap = window.map_or(0, |window| self.order(window).max_tokens);
+        (window, self.prompt.len(), cap)
     }
 
     fn next_window(&self) -> Option<Window> {
@@ -112,7 +115,7 @@ impl Attempted<'_> {
         };
         if is_better {
             // Of the sentinel's word nothing shall be left but what another try hears.
-            let is_own = fault != Some(RetryReason::SentinelAlone);
+            let is_own = fault != Some(RetryReason::Sentinel);
             self.best = Some(decoding).filter(|_| is_own);
         }
         match fault {
@@ -133,8 +136,9 @@ fn has_end(decoding: &Decoding) -> bool {
 impl WhisperTranscriber {
     pub(crate) fn new(engine: Box<dyn SpeechEngine>, ladder: ContextLadder, model: &Model) -> Self {
         Self {
+            // Without times nobody can tell the sentinel from the caller's own word.
+            ladder: ladder.with_sentinel(engine.tells_times()),
             engine,
-            ladder,
             model: model.revision(),
             is_demo: model.is_demo(),
         }
@@ -217,19 +221,22 @@ impl WhisperTranscriber {
             self.engine.align(&orders, &mut decodings)?;
         }
         drop(orders);
-        if window.has_sentinel {
-            for (decoding, one) in decodings.iter_mut().zip(attempted.iter()) {
-                sentinel::take_off(decoding, one.audio.len());
-            }
-        }
-        let tries = attempted.iter_mut().zip(decodings).map(|(one, decoding)| {
-            let (text, logprob) = (decoding.text(), decoding.mean_logprob);
-            let cap = decoding.reached_cap;
-            let fault = self
-                .ladder
-                .fault(one.samples.len(), window, &text, logprob, cap);
-            one.take(decoding, fault)
-        });
+        let tries = attempted
+            .iter_mut()
+            .zip(decodings)
+            .map(|(one, mut decoding)| {
+                let is_own =
+                    !window.has_sentinel || sentinel::take_off(&mut decoding, one.audio.len());
+                let (text, logprob) = (decoding.text(), decoding.mean_logprob);
+                let cap = decoding.reached_cap;
+                let fault = match is_own {
+                    true => self
+                        .ladder
+                        .fault(one.samples.len(), window, &text, logprob, cap),
+                    false => Some(RetryReason::Sentinel),
+                };
+                one.take(decoding, fault)
+            });
         Ok(tries.collect())
     }
 

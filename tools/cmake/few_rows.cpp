@@ -78,7 +78,7 @@ extern "C" dnnl_status_t asterscribe_gemm_u8s8s32(char transa, char transb, char
     dnnl_dim_t ldb, int8_t bo, float beta, int32_t *c, dnnl_dim_t ldc, const int32_t *co) {
     const bool is_plain = transa == 'N' && transb == 'T' && offsetc == 'R' && alpha == 1.0f && beta == 0.0f
                        && ao == 0 && bo == 0;
-    const bool is_few = m == 1 || (m <= MOST_ROWS && n * k > CACHED);
+    const bool is_few = k > 0 && (m == 1 || (m > 1 && m <= MOST_ROWS && n * k > CACHED));
     if (!is_plain || !is_few || n < COLUMNS || !has_vnni())
         return dnnl_gemm_u8s8s32(
             transa, transb, offsetc, m, n, k, alpha, a, lda, ao, b, ldb, bo, beta, c, ldc, co);

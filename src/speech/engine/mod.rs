@@ -105,6 +105,9 @@ pub(crate) trait SpeechEngine {
     /// Whether the model knows more languages than English.
     fn is_multilingual(&self) -> bool;
 
+    /// Whether tokens get times that are near enough to tell what was said when.
+    fn tells_times(&self) -> bool;
+
     /// Whether the model has a token for the language of that code: the newest ones alone have one
     /// for Cantonese.
     fn knows_language(&self, code: &str) -> bool;

@@ -40,6 +40,11 @@ pub(super) fn seen_by(heard: &Recognition, words: &[&str], language: &str) -> Op
     is_doubted.then(|| format!("nothing but \"{phrase}\", confidence {confidence:.2}{silence}"))
 }
 
+/// Whether a text is nothing but phrases that may be phantoms.
+pub(super) fn is_made_of_phrases(words: &[&str], language: &str) -> bool {
+    made_of(words, language, &[PHANTOMS, SAID_BY_CALLERS]).is_some()
+}
+
 /// The first phrase, if the words are such phrases from the first to the last.
 fn made_of(words: &[&str], language: &str, lists: &[Phrases]) -> Option<&'static str> {
     let phrases = || lists.iter().flat_map(|list| phrases_of(list, language));
@@ -140,7 +145,7 @@ const PHANTOMS: Phrases = &[
 /// mm hmm), are not among them: too much may hang on one.
 #[rustfmt::skip]
 const SAID_BY_CALLERS: Phrases = &[
-    ("en", &["thank you", "thank you very much", "thank you so much", "thanks", "you", "bye", "bye bye", "goodbye", "oh", "uh", "um", "hmm", "ah", "so", "the", "i'm sorry", "see you next time", "good night", "amen"]),
+    ("en", &["thank you", "thank you very much", "thank you so much", "thanks", "you", "bye", "bye bye", "goodbye", "good bye", "oh", "uh", "um", "hmm", "ah", "so", "the", "i'm sorry", "see you next time", "good night", "amen"]),
     ("de", &["vielen dank", "danke", "danke schön", "tschüss", "bis zum nächsten mal", "amen", "hm"]),
     ("fr", &["merci", "merci beaucoup", "au revoir", "à bientôt", "amen"]),
     ("es", &["gracias", "muchas gracias", "adiós", "hasta luego", "hasta la próxima", "amén"]),

@@ -10,7 +10,7 @@ use asterscribe_testkit::server::Server;
 use asterscribe_testkit::{Error, Response, Result, host};
 use serde_json::Value;
 
-use crate::{Caller, failed, loss};
+use crate::{failed, loss};
 
 /// Packets lost of a hundred, where some are.
 pub(crate) const LOSS: u64 = 3;
@@ -36,25 +36,29 @@ pub(crate) struct Heard {
     pub(crate) dropped: u64,
 }
 
-/// Has all callers call, the server asking for `format`.
+/// A setting of the server, beside those that connect it with Asterisk.
+pub(crate) type Setting<'a> = (&'a str, &'a str);
+
+/// Has so many callers call, whose sounds lie in that folder by number, the server asking for `format`.
 pub(crate) fn hear(
     root: &Root,
     folder: &Path,
-    callers: &[Caller],
+    callers: usize,
     format: &str,
+    settings: &[Setting<'_>],
 ) -> Result<Vec<Heard>> {
     let options = Options {
-        extensions: dialplan(folder, callers.len()),
+        extensions: dialplan(folder, callers),
         ..Options::default()
     };
     let asterisk = Instance::start(root, &options)?;
     let captures = tempfile::tempdir().map_err(failed(Path::new("a folder for captures")))?;
-    let server = start(&asterisk, captures.path(), format)?;
-    for number in 0..callers.len() {
+    let server = start(&asterisk, captures.path(), format, settings)?;
+    for number in 0..callers {
         place(&asterisk, number, format)?;
     }
-    (0..callers.len())
-        .map(|number| await_call(&server, captures.path(), number))
+    (0..callers)
+        .map(|number| await_call(&server, captures.path(), number, settings))
         .collect()
 }
 
@@ -73,19 +77,23 @@ fn dialplan(folder: &Path, callers: usize) -> String {
     )
 }
 
-fn start(asterisk: &Instance, captures: &Path, format: &str) -> Result<Server> {
-    let server = Server::start(
-        binary()?,
-        &[
-            ("ASTERISK_ARI_URL", &asterisk.base_url()),
-            ("ASTERISK_ARI_USER", asterisk.user()),
-            ("ASTERISK_ARI_PASSWORD", asterisk.password()),
-            ("MEDIA_FORMAT", format),
-            ("CAPTURE_RULE", "stasis"),
-            ("CAPTURE_DIR", &captures.display().to_string()),
-            ("CAPTURE_MAX_BYTES", CAPTURE),
-        ],
-    )?;
+fn start(
+    asterisk: &Instance,
+    captures: &Path,
+    format: &str,
+    settings: &[Setting<'_>],
+) -> Result<Server> {
+    let (url, captures) = (asterisk.base_url(), captures.display().to_string());
+    let own = [
+        ("ASTERISK_ARI_URL", url.as_str()),
+        ("ASTERISK_ARI_USER", asterisk.user()),
+        ("ASTERISK_ARI_PASSWORD", asterisk.password()),
+        ("MEDIA_FORMAT", format),
+        ("CAPTURE_RULE", "stasis"),
+        ("CAPTURE_DIR", captures.as_str()),
+        ("CAPTURE_MAX_BYTES", CAPTURE),
+    ];
+    let server = Server::start(binary()?, &[&own, settings].concat())?;
     await_json(&server, "/health", SETUP, |health| {
         health["asterisk"]["state"] == "ok"
     })?;
@@ -93,7 +101,7 @@ fn start(asterisk: &Instance, captures: &Path, format: &str) -> Result<Server> {
 }
 
 /// The server, built beside this program.
-fn binary() -> Result<PathBuf> {
+pub(crate) fn binary() -> Result<PathBuf> {
     let here = std::env::current_exe().map_err(failed(Path::new("this program")))?;
     let path = here.with_file_name("asterscribe");
     if path.exists() {
@@ -116,7 +124,12 @@ fn place(asterisk: &Instance, number: usize, format: &str) -> Result<()> {
     asterisk.ari_ok("POST", "/channels", &query, None).map(drop)
 }
 
-fn await_call(server: &Server, folder: &Path, number: usize) -> Result<Heard> {
+fn await_call(
+    server: &Server,
+    folder: &Path,
+    number: usize,
+    settings: &[Setting<'_>],
+) -> Result<Heard> {
     let path = format!("/api/call/{}", id(number));
     let transcript = await_json(server, &format!("{path}/transcript"), CALL, |transcript| {
         transcript["complete"] == true
@@ -130,7 +143,8 @@ fn await_call(server: &Server, folder: &Path, number: usize) -> Result<Heard> {
     let capture = ok(server.get(&format!("{path}/capture"))?)?;
     // The seed is the caller's number, so that each loses others.
     let thinned = loss::thin(&capture.bytes, LOSS, number as u64)?;
-    let report = replay(&folder.join(format!("{number}.pcapng")), &thinned)?;
+    let file = folder.join(format!("{number}.pcapng"));
+    let report = replay(&file, &thinned, settings)?;
     let stats = &status["legs"][0]["stats"];
     let count = |stats: &Value, name: &str| {
         stats[name]
@@ -147,12 +161,13 @@ fn await_call(server: &Server, folder: &Path, number: usize) -> Result<Heard> {
 }
 
 /// What `asterscribe replay` reports of a capture.
-fn replay(file: &Path, capture: &[u8]) -> Result<Value> {
+fn replay(file: &Path, capture: &[u8], settings: &[Setting<'_>]) -> Result<Value> {
     fs::write(file, capture).map_err(failed(file))?;
     let binary = binary()?;
     let output = Command::new(&binary)
         .args(["replay", "--format", "json"])
         .arg(file)
+        .envs(settings.iter().copied())
         .output()
         .map_err(failed(&binary))?;
     if !output.status.success() {

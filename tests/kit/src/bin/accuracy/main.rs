@@ -3,11 +3,13 @@
 //! with packets lost and without.
 //!
 //! ```text
-//! accuracy FOLDER [PAGE]    callers made by tools/demo-model; the page is written with the result
+//! accuracy FOLDER [PAGE]           callers made by tools/demo-model; the page is written with the result
+//! accuracy --people PAGE [STEP]    real models on Asterisk's English prompts, every how-manieth (1)
 //! ```
 
 mod calls;
 mod loss;
+mod people;
 mod table;
 
 use std::fs;
@@ -26,9 +28,11 @@ use crate::table::Row;
 /// What externalMedia is asked for, and how the caller's channel speaks itself.
 const FORMATS: [&str; 2] = ["ulaw", "slin16"];
 
+const USAGE: &str = "usage: accuracy FOLDER [PAGE], or accuracy --people PAGE [STEP]";
+
 /// A caller: what one voice says.
 #[derive(Debug, Deserialize)]
-pub(crate) struct Caller {
+struct Caller {
     voice: String,
     /// Whether the model was trained on this voice (never on what it says here).
     seen: bool,
@@ -47,10 +51,15 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &[String]) -> Result<()> {
+    if let Some((first, rest)) = arguments.split_first()
+        && first == "--people"
+    {
+        return people::run(rest);
+    }
     let (folder, page) = match arguments {
         [folder] => (Path::new(folder), None),
         [folder, page] => (Path::new(folder), Some(Path::new(page))),
-        _ => return Err(Error::Failed("usage: accuracy FOLDER [PAGE]".to_owned())),
+        _ => return Err(Error::Failed(USAGE.to_owned())),
     };
     let folder = fs::canonicalize(folder).map_err(failed(folder))?;
     let callers = callers(&folder)?;
@@ -58,7 +67,7 @@ fn run(arguments: &[String]) -> Result<()> {
     let mut heard = Vec::new();
     for format in FORMATS {
         say(&format!("{} callers in {format} …", callers.len()));
-        heard.push(calls::hear(&root, &folder, &callers, format)?);
+        heard.push(calls::hear(&root, &folder, callers.len(), format, &[])?);
     }
     let text = table::page(&root.version()?, &rows(&callers, &heard), &heard);
     match page {

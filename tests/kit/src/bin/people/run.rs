@@ -1,6 +1,7 @@
 //! Runs of programs over the recordings.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -103,10 +104,13 @@ impl Bench<'_> {
     /// Where faster-whisper is, fetched if need be.
     fn installed(&self) -> Result<PathBuf> {
         let folder = self.material.models().with_file_name("faster-whisper");
-        if !folder.join("faster_whisper").is_dir() {
+        if !folder.is_dir() {
+            let part = folder.with_extension("part");
             let mut pip = Command::new("/usr/bin/python3");
-            pip.args(["-m", "pip", "install", "--quiet", "--target"]);
-            output(pip.arg(&folder).arg(FASTER_WHISPER))?;
+            pip.args(["-m", "pip", "install", "--quiet", "--upgrade", "--target"]);
+            output(pip.arg(&part).arg(FASTER_WHISPER))?;
+            let failed = |error| Error::Failed(format!("{}: {error}", folder.display()));
+            fs::rename(&part, &folder).map_err(failed)?;
         }
         Ok(folder)
     }
