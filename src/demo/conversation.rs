@@ -13,6 +13,7 @@ use asterscribe::clock;
 use asterscribe::play::{Budget, Clip};
 use asterscribe::replay::capture;
 use asterscribe_codecs::SendFormat;
+use asterscribe_rtp::{Outgoing, PayloadType, RtpTime, SeqNo, Ssrc, StreamStart};
 use serde_json::Value;
 use tokio::time::{Instant, sleep_until};
 
@@ -132,17 +133,20 @@ impl Conversation {
                 payloads.resize(length, vec![SILENCE; SAMPLES as usize]);
             }
         }
-        let packets = (0..payloads[0].len()).flat_map(|n| {
-            let packet = |party| Packet {
-                at: PACKET * u32::try_from(n).unwrap_or(u32::MAX),
+        let mut packets = Vec::with_capacity(2 * payloads[0].len());
+        for (party, payloads) in payloads.iter().enumerate() {
+            let moments = (0..).map(|n| PACKET * n);
+            let datagrams = datagrams(party, payloads)?.into_iter().zip(moments);
+            packets.extend(datagrams.map(|(datagram, at)| Packet {
+                at,
                 party,
-                datagram: datagram(party, n, &payloads[party][n]),
-            };
-            [packet(0), packet(1)]
-        });
+                datagram,
+            }));
+        }
+        packets.sort_by_key(|packet| packet.at);
         Ok(Self {
             what: "people's voices",
-            packets: packets.collect(),
+            packets,
             parties,
             tolerated: Some(TOLERATED),
         })
@@ -178,10 +182,8 @@ impl Conversation {
             let of_leg = lines.iter().filter(|line| line.leg.as_str() == leg);
             let heard: Vec<_> = of_leg.map(|line| line.text.as_str()).collect();
             let (spoken, heard) = (sentences.join(" "), heard.join(" "));
-            let (said, got) = match self.tolerated {
-                None => (in_words(&spoken, false), in_words(&heard, false)),
-                Some(_) => (in_words(&spoken, true), in_words(&heard, true)),
-            };
+            let is_loose = self.tolerated.is_some();
+            let (said, got) = (in_words(&spoken, is_loose), in_words(&heard, is_loose));
             let wrong = differences(&said, &got);
             let verdict = match wrong {
                 0 => "every word as spoken".to_owned(),
@@ -218,18 +220,21 @@ fn prompts(list: &Path) -> Result<BTreeMap<String, (PathBuf, String)>> {
     Ok(prompts)
 }
 
-/// An RTP packet of µ-law (RFC 3550, section 5.1).
-fn datagram(party: usize, number: usize, payload: &[u8]) -> Vec<u8> {
-    let number = u32::try_from(number).unwrap_or(u32::MAX);
-    let sequence = number as u16;
-    let timestamp = number.wrapping_mul(SAMPLES);
-    let ssrc = 0x6465_6d6f ^ u32::from(party == 1);
-    let mut datagram = vec![0x80, 0];
-    datagram.extend(sequence.to_be_bytes());
-    datagram.extend(timestamp.to_be_bytes());
-    datagram.extend(ssrc.to_be_bytes());
-    datagram.extend(payload);
-    datagram
+/// A party's payloads of µ-law as a stream of RTP.
+fn datagrams(party: usize, payloads: &[Vec<u8>]) -> Result<Vec<Vec<u8>>> {
+    let payload_type = PayloadType::new(SendFormat::Ulaw.payload_type());
+    let payload_type = payload_type.context("a payload type that is none")?;
+    let mut stream = Outgoing::new(StreamStart {
+        ssrc: Ssrc(u32::try_from(party)?),
+        seq: SeqNo(0),
+        time: RtpTime(0),
+    });
+    let datagrams = payloads.iter().map(|payload| {
+        let mut datagram = Vec::new();
+        stream.packet(payload_type, false, payload, SAMPLES, &mut datagram);
+        datagram
+    });
+    Ok(datagrams.collect())
 }
 
 /// The words of a text; letters and digits in lower case alone, where punctuation does not count.

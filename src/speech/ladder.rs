@@ -58,12 +58,13 @@ const LEAST_CONTEXT: usize = 160;
 /// Mean log-probability of tokens below which a result is doubted (Whisper's own threshold).
 const LOW_LOGPROB: f32 = -1.0;
 
-/// As much for utterances of less than [`SHORT`]: models are seldom sure of a single word, and trying
-/// it again with more of the window gains nothing (172 English prompts).
+/// Mean log-probability below which the result of an utterance of less than [`SHORT`] is doubted: models
+/// are seldom sure of a single word, and trying it again with more of the window gains nothing (172
+/// English prompts).
 const SHORT_LOGPROB: f32 = -2.0;
 
-/// As much for `base` before the sentinel: one in twelve of the English prompts is below it, and half of
-/// the words that the tight context mishears are in those.
+/// Mean log-probability below which a text of `base` before the sentinel is doubted: one in twelve of the
+/// English prompts is below it, and half of the words that the tight context mishears are in those.
 const UNSURE_LOGPROB: f32 = -0.5;
 
 /// Words of its own beginning that a text must end with to count as begun again.
@@ -152,7 +153,7 @@ impl ContextLadder {
         }
     }
 
-    /// The same, but for the sentinel where there shall be none.
+    /// Windows without a sentinel, where there shall be none.
     pub(crate) fn with_sentinel(mut self, may_be: bool) -> Self {
         self.margins.sentinel = self.margins.sentinel.filter(|_| may_be);
         self

@@ -16,7 +16,7 @@ const MOST_MARGINS: usize = 4;
 
 /// Positions of silence that the encoder gets behind an utterance, first try first; after the
 /// last of them comes the whole window. None at all: the whole window at once.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ContextMargins {
     /// Behind the sentinel, for a first try at what is said in its language.
     pub sentinel: Option<u16>,

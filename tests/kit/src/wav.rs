@@ -26,6 +26,28 @@ impl Sound {
         })
     }
 
+    /// The file that [`read`](Self::read) reads.
+    ///
+    /// # Errors
+    /// It would be longer than a file of this kind can be (4 GiB).
+    pub fn to_file(&self) -> Result<Vec<u8>> {
+        let data: Vec<u8> = self.samples.iter().flat_map(|s| s.to_le_bytes()).collect();
+        let length = u32::try_from(36 + data.len());
+        let length = length.map_err(|_| Error::Failed("too long a sound".to_owned()))?;
+        let mut file = b"RIFF".to_vec();
+        file.extend(length.to_le_bytes());
+        file.extend(b"WAVEfmt ");
+        // 16 octets of format: linear, mono, samples and octets a second, octets and bits of a sample.
+        file.extend(16u32.to_le_bytes());
+        file.extend([1u16, 1].map(u16::to_le_bytes).concat());
+        file.extend([self.rate, 2 * self.rate].map(u32::to_le_bytes).concat());
+        file.extend([2u16, 16].map(u16::to_le_bytes).concat());
+        file.extend(b"data");
+        file.extend((length - 36).to_le_bytes());
+        file.extend(data);
+        Ok(file)
+    }
+
     /// Length in milliseconds.
     pub fn duration_ms(&self) -> u64 {
         self.samples.len() as u64 * 1000 / u64::from(self.rate)
@@ -88,6 +110,12 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn what_is_written_is_read(rate in 1u32..200_000, samples: Vec<i16>) {
+            let sound = Sound { rate, samples };
+            prop_assert_eq!(Sound::parse(&sound.to_file().unwrap()), Some(sound));
+        }
+
         #[test]
         fn no_file_upsets_the_parser(at in 0usize..60, byte: u8, cut in 0usize..70) {
             let mut bytes = file();

@@ -8,6 +8,7 @@ use std::process::Command;
 
 use asterscribe_testkit::asterisk::{self, Release};
 use asterscribe_testkit::real_speech::{List, Prompt, RealSpeech, Weights};
+use asterscribe_testkit::wav::Sound;
 use asterscribe_testkit::words::WordErrors;
 use asterscribe_testkit::{Error, Result, spoken};
 use serde_json::Value;
@@ -81,25 +82,11 @@ fn write_sound(path: &Path, prompts: &[&Prompt]) -> Result<()> {
         samples.extend(prompt.sound()?.samples);
         samples.resize(samples.len() + PAUSE, 0);
     }
-    let data: Vec<u8> = samples
-        .iter()
-        .flat_map(|sample| sample.to_le_bytes())
-        .collect();
-    let length =
-        u32::try_from(data.len()).map_err(|_| Error::Failed("too much to say".to_owned()))?;
-    let mut wav = Vec::with_capacity(44 + data.len());
-    wav.extend(b"RIFF");
-    wav.extend((36 + length).to_le_bytes());
-    wav.extend(b"WAVEfmt ");
-    // 16 octets of format: linear, mono, samples and octets a second, octets and bits of a sample.
-    wav.extend(16u32.to_le_bytes());
-    wav.extend([1u16, 1].map(u16::to_le_bytes).concat());
-    wav.extend([8_000u32, 16_000].map(u32::to_le_bytes).concat());
-    wav.extend([2u16, 16].map(u16::to_le_bytes).concat());
-    wav.extend(b"data");
-    wav.extend(length.to_le_bytes());
-    wav.extend(data);
-    fs::write(path, wav).map_err(failed(path))
+    let sound = Sound {
+        rate: 8_000,
+        samples,
+    };
+    fs::write(path, sound.to_file()?).map_err(failed(path))
 }
 
 fn errors<'a>(callers: &[Vec<&Prompt>], heard: impl Iterator<Item = &'a str>) -> WordErrors {
