@@ -6,7 +6,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 PYTHON ?= /usr/bin/python3
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo demo-asterisk test overload lint bench bench-media bench-speech bench-table bench-speech-table deny fixtures accuracy accuracy-people real-speech bench-people
+.PHONY: help build demo demo-asterisk test overload lint bench bench-media bench-speech bench-table bench-speech-table deny fixtures accuracy accuracy-people real-speech bench-people bench-segmentation
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -92,6 +92,11 @@ bench-people: ## words and CPU of real models on recordings of people, beside ot
 	@tools/setup.sh bench
 	cargo build --release --locked -p asterscribe -p asterscribe-testkit
 	$(TARGET)/release/people $(TARGET)/release/asterscribe docs/people.md
+
+bench-segmentation: ## how people's speech is cut, by setting and noise, and half an hour without any, into docs/segmentation-people.md (20 minutes)
+	@tools/setup.sh bench
+	cargo build --release --locked -p asterscribe -p asterscribe-testkit
+	$(TARGET)/release/segmentation docs/segmentation-people.md
 
 deny: ## licences, sources, bans and advisories of the dependencies
 	@tools/setup.sh build

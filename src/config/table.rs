@@ -324,7 +324,7 @@ pub const SETTINGS: &[Setting] = &[
         "auto, whole, or up to four numbers from 0 to 1500, rising, separated by commas; before them, sentinel+ and a number",
         "How much of Whisper's window the encoder computes: the utterance and so many positions of 20 ms behind it, then more where the result looks \
          broken, at last the whole window of 30 s. `sentinel+64`: in English the first try has a spoken word behind the utterance, and 64 positions behind \
-         that. `auto`: what was measured for the model; `whole`: the whole window at once ([models.md](models.md)).",
+         that; not with whisper.cpp. `auto`: what was measured for the model; `whole`: the whole window at once ([models.md](models.md)).",
     ),
     plain(
         SPEECH,

@@ -35,7 +35,7 @@ pub fn check(path: &Path) -> Result<String, ModelError> {
     let window =
         format!("context fitted to the utterance and {margins} positions, then the whole window");
     let words = match &model.source {
-        ModelSource::Folder(folder) if !folder.has_alignment_heads() => {
+        ModelSource::Folder(_) if !model.times_words_closely() => {
             "without times: config.json names no alignment heads"
         }
         ModelSource::Folder(_) | ModelSource::File { .. } | ModelSource::BuiltIn(_) => "with times",

@@ -6,7 +6,7 @@
 //! the end: with little silence behind the speech the decoder may find no end and write the
 //! sentence again. Such texts are told by their shape, and the utterance is tried once more with
 //! a longer context, at last with the whole window. Where the language is known to be English, the
-//! first try has a [sentinel](super::sentinel) behind it, with which there is nearly always an end.
+//! first try has a sentinel behind it, with which there is nearly always an end.
 //! docs/models.md has the figures.
 
 mod margins;
@@ -151,12 +151,6 @@ impl ContextLadder {
                 _ => LOW_LOGPROB,
             },
         }
-    }
-
-    /// Windows without a sentinel, where there shall be none.
-    pub(crate) fn with_sentinel(mut self, may_be: bool) -> Self {
-        self.margins.sentinel = self.margins.sentinel.filter(|_| may_be);
-        self
     }
 
     /// What is wrong with a text that came of so many samples in a window, if anything is.

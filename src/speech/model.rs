@@ -284,6 +284,15 @@ impl Model {
         }
     }
 
+    /// Whether words get times that are near enough to tell what was said before a moment.
+    /// whisper.cpp's are off by half a second with `base` (docs/words.md).
+    pub fn times_words_closely(&self) -> bool {
+        match &self.source {
+            ModelSource::Folder(folder) => folder.has_alignment_heads(),
+            ModelSource::File { .. } | ModelSource::BuiltIn(_) => false,
+        }
+    }
+
     /// Heads of the decoder whose attention follows the speech.
     pub fn alignment_heads(&self) -> AlignmentHeads {
         if self.is_demo() {

@@ -136,8 +136,7 @@ fn has_end(decoding: &Decoding) -> bool {
 impl WhisperTranscriber {
     pub(crate) fn new(engine: Box<dyn SpeechEngine>, ladder: ContextLadder, model: &Model) -> Self {
         Self {
-            // Without times nobody can tell the sentinel from the caller's own word.
-            ladder: ladder.with_sentinel(engine.tells_times()),
+            ladder,
             engine,
             model: model.revision(),
             is_demo: model.is_demo(),

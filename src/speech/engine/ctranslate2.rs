@@ -229,10 +229,6 @@ impl SpeechEngine for CTranslate2Engine {
         self.shared.marks.is_multilingual
     }
 
-    fn tells_times(&self) -> bool {
-        self.shared.has_word_times
-    }
-
     fn knows_language(&self, code: &str) -> bool {
         self.shared.vocabulary.id(&format!("<|{code}|>")).is_some()
     }

@@ -105,9 +105,6 @@ pub(crate) trait SpeechEngine {
     /// Whether the model knows more languages than English.
     fn is_multilingual(&self) -> bool;
 
-    /// Whether tokens get times that are near enough to tell what was said when.
-    fn tells_times(&self) -> bool;
-
     /// Whether the model has a token for the language of that code: the newest ones alone have one
     /// for Cantonese.
     fn knows_language(&self, code: &str) -> bool;
@@ -182,7 +179,9 @@ impl LoadedModel {
             Weights::WhisperCpp(weights) => Box::new(weights.engine(&self.config)?),
             Weights::CTranslate2(weights) => Box::new(weights.engine()),
         };
-        let margins = ContextMargins::chosen(self.config.margins.as_ref(), &self.model);
+        let mut margins = ContextMargins::chosen(self.config.margins.as_ref(), &self.model);
+        // Without times nobody can tell the sentinel from the caller's own word.
+        margins.sentinel = margins.sentinel.filter(|_| self.config.word_times);
         let ladder = ContextLadder::new(margins, &self.model);
         Ok(WhisperTranscriber::new(engine, ladder, &self.model))
     }

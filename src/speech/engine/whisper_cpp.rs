@@ -207,11 +207,6 @@ impl SpeechEngine for WhisperCppEngine {
         self.is_multilingual
     }
 
-    fn tells_times(&self) -> bool {
-        // Of multilingual models they are off by half a second (docs/words.md).
-        false
-    }
-
     fn knows_language(&self, code: &str) -> bool {
         let id = whisper_rs::get_lang_id(code);
         id.is_some_and(|id| (0..self.languages).contains(&id))

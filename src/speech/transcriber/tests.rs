@@ -47,10 +47,6 @@ impl SpeechEngine for Scripted {
         true
     }
 
-    fn tells_times(&self) -> bool {
-        true
-    }
-
     fn knows_language(&self, code: &str) -> bool {
         code != "yue"
     }

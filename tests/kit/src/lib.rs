@@ -8,6 +8,7 @@
 
 pub mod account;
 pub mod asterisk;
+pub mod chance;
 pub mod children;
 mod debian;
 mod error;
@@ -18,6 +19,7 @@ pub mod page;
 pub mod pcap;
 pub mod ports;
 mod process;
+pub mod program;
 pub mod real_speech;
 pub mod redis;
 pub mod rtp;

@@ -221,8 +221,7 @@ pub fn prompt_file(name: &str, suffix: &str) -> PathBuf {
         .join(format!("{name}.{suffix}"))
 }
 
-/// The part of one leg: it waits while others speak.
-/// One party's part of a call, its prompts in that folder.
+/// One party's part of a call, its prompts in that folder: it waits while others speak.
 fn extension(name: &str, all: &[Placed], folder: &str, leg: &str, last: &str) -> String {
     let mut text = format!("exten => {name},1,Answer()\n");
     let mut spent = 0;

@@ -1,13 +1,11 @@
 //! The calls: all callers at once, each into the server, which captures its packets.
 
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 use std::time::Duration;
 
 use asterscribe_testkit::asterisk::{Instance, Options, Root};
 use asterscribe_testkit::server::Server;
-use asterscribe_testkit::{Error, Response, Result, host};
+use asterscribe_testkit::{Error, Response, Result, host, program};
 use serde_json::Value;
 
 use crate::{failed, loss};
@@ -93,22 +91,11 @@ fn start(
         ("CAPTURE_DIR", captures.as_str()),
         ("CAPTURE_MAX_BYTES", CAPTURE),
     ];
-    let server = Server::start(binary()?, &[&own, settings].concat())?;
+    let server = Server::start(program::built()?, &[&own, settings].concat())?;
     await_json(&server, "/health", SETUP, |health| {
         health["asterisk"]["state"] == "ok"
     })?;
     Ok(server)
-}
-
-/// The server, built beside this program.
-pub(crate) fn binary() -> Result<PathBuf> {
-    let here = std::env::current_exe().map_err(failed(Path::new("this program")))?;
-    let path = here.with_file_name("asterscribe");
-    if path.exists() {
-        return Ok(path);
-    }
-    let path = path.display();
-    Err(Error::Failed(format!("{path} is not built")))
 }
 
 fn place(asterisk: &Instance, number: usize, format: &str) -> Result<()> {
@@ -144,7 +131,7 @@ fn await_call(
     // The seed is the caller's number, so that each loses others.
     let thinned = loss::thin(&capture.bytes, LOSS, number as u64)?;
     let file = folder.join(format!("{number}.pcapng"));
-    let report = replay(&file, &thinned, settings)?;
+    let report = program::replay(&file, &thinned, settings)?;
     let stats = &status["legs"][0]["stats"];
     let count = |stats: &Value, name: &str| {
         stats[name]
@@ -158,24 +145,6 @@ fn await_call(
         lost: count(stats, "lost")?,
         dropped: count(&report["flows"][0]["stats"], "lost")?,
     })
-}
-
-/// What `asterscribe replay` reports of a capture.
-fn replay(file: &Path, capture: &[u8], settings: &[Setting<'_>]) -> Result<Value> {
-    fs::write(file, capture).map_err(failed(file))?;
-    let binary = binary()?;
-    let output = Command::new(&binary)
-        .args(["replay", "--format", "json"])
-        .arg(file)
-        .envs(settings.iter().copied())
-        .output()
-        .map_err(failed(&binary))?;
-    if !output.status.success() {
-        let told = String::from_utf8_lossy(&output.stderr);
-        return Err(Error::Failed(format!("the replay failed: {told}")));
-    }
-    serde_json::from_slice(&output.stdout)
-        .map_err(|error| Error::Failed(format!("the replay's report: {error}")))
 }
 
 /// All lines, in order.

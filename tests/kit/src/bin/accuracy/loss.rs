@@ -1,5 +1,6 @@
 //! Packets lost by a seed: those that a real Asterisk sent, some left out of the server's own capture of them.
 
+use asterscribe_testkit::chance::Chance;
 use asterscribe_testkit::{Error, Result};
 
 /// Block type of pcapng's "enhanced packet".
@@ -12,7 +13,7 @@ pub(crate) fn thin(capture: &[u8], percent: u64, seed: u64) -> Result<Vec<u8>> {
     while !rest.is_empty() {
         let (block, after) =
             split(rest).ok_or_else(|| Error::Failed("the capture is cut off".to_owned()))?;
-        if word(block) != Some(PACKET) || chance.next() % 100 >= percent {
+        if word(block) != Some(PACKET) || chance.next_u64() % 100 >= percent {
             kept.extend_from_slice(block);
         }
         rest = after;
@@ -29,19 +30,6 @@ fn split(rest: &[u8]) -> Option<(&[u8], &[u8])> {
 
 fn word(bytes: &[u8]) -> Option<u32> {
     bytes.first_chunk().map(|word| u32::from_le_bytes(*word))
-}
-
-/// Chance that depends on its seed only (SplitMix64).
-struct Chance(u64);
-
-impl Chance {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        mixed ^ (mixed >> 31)
-    }
 }
 
 #[cfg(test)]

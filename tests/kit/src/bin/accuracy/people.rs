@@ -10,7 +10,7 @@ use asterscribe_testkit::asterisk::{self, Release};
 use asterscribe_testkit::real_speech::{List, Prompt, RealSpeech, Weights};
 use asterscribe_testkit::wav::Sound;
 use asterscribe_testkit::words::WordErrors;
-use asterscribe_testkit::{Error, Result, spoken};
+use asterscribe_testkit::{Error, Result, program, spoken};
 use serde_json::Value;
 
 use crate::calls::{self, Heard, LOSS};
@@ -99,7 +99,7 @@ fn errors<'a>(callers: &[Vec<&Prompt>], heard: impl Iterator<Item = &'a str>) ->
 
 /// The same prompts by `asterscribe bench clips`, each by itself.
 fn alone(model: &str, material: &RealSpeech, step: usize) -> Result<WordErrors> {
-    let binary = calls::binary()?;
+    let binary = program::built()?;
     let list = material.models().with_file_name("lists").join("en.tsv");
     let mut command = Command::new(&binary);
     command.args(["bench", "clips", "--json", "--model", model, "--step"]);

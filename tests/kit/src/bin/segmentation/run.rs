@@ -1,0 +1,222 @@
+//! Replays of captures, and what their lines are beside what was said.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use asterscribe_testkit::real_speech::{RealSpeech, Weights};
+use asterscribe_testkit::words::WordErrors;
+use asterscribe_testkit::{Error, Result, program, spoken};
+use serde::Deserialize;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::failed;
+use crate::party::{self, Party};
+use crate::quiet::Quiet;
+
+/// A line and a prompt have that much in common if they have anything, milliseconds.
+const OVERLAP_MS: u64 = 100;
+
+/// What can be heard beside the voices, and the voices.
+pub(crate) struct Condition {
+    pub(crate) name: &'static str,
+    parties: Vec<Party>,
+}
+
+impl Condition {
+    pub(crate) fn new(name: &'static str, parties: Vec<Party>) -> Self {
+        Self { name, parties }
+    }
+}
+
+/// What came of a setting in a condition.
+#[derive(Default)]
+pub(crate) struct Cell {
+    pub(crate) errors: WordErrors,
+    pub(crate) lines: usize,
+    /// Borders of lines within prompts.
+    pub(crate) torn: usize,
+    /// Lines with more than one prompt.
+    pub(crate) joined: usize,
+}
+
+/// Lines where nobody speaks.
+pub(crate) struct Lines {
+    /// Those with words that are believed.
+    pub(crate) believed: usize,
+    /// Those that were held back.
+    pub(crate) suppressed: usize,
+}
+
+/// A line of a replay.
+#[derive(Debug, Deserialize)]
+struct Line {
+    leg: String,
+    start_ms: u64,
+    end_ms: u64,
+    text: String,
+    suppressed: Option<Value>,
+}
+
+pub(crate) struct Bench<'a> {
+    material: &'a RealSpeech,
+    conditions: &'a [Condition],
+    captures: Vec<Vec<u8>>,
+    folder: TempDir,
+}
+
+impl<'a> Bench<'a> {
+    pub(crate) fn new(material: &'a RealSpeech, conditions: &'a [Condition]) -> Result<Self> {
+        let captures = conditions
+            .iter()
+            .map(|condition| party::capture(&condition.parties));
+        Ok(Self {
+            material,
+            conditions,
+            captures: captures.collect::<Result<_>>()?,
+            folder: tempfile::tempdir().map_err(failed(Path::new("a folder for captures")))?,
+        })
+    }
+
+    /// Every condition with a setting; as many at once as there are.
+    pub(crate) fn cells(
+        &self,
+        weights: Weights,
+        setting: Option<(&str, &str)>,
+    ) -> Result<Vec<Cell>> {
+        std::thread::scope(|scope| {
+            let numbered = self.conditions.iter().zip(&self.captures).enumerate();
+            let running: Vec<_> = numbered
+                .map(|(number, (condition, capture))| {
+                    scope.spawn(move || {
+                        let name = format!("{number}.pcap");
+                        let report = self.replay(&name, capture, weights, setting)?;
+                        cell(&condition.parties, &report)
+                    })
+                })
+                .collect();
+            let joined = running.into_iter().map(|running| {
+                running
+                    .join()
+                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            });
+            joined.collect()
+        })
+    }
+
+    pub(crate) fn lines_of(&self, weights: Weights, quiet: &Quiet) -> Result<Lines> {
+        let capture = party::capture(std::slice::from_ref(&quiet.party))?;
+        let report = self.replay("quiet.pcap", &capture, weights, None)?;
+        let lines = lines(&report)?;
+        let is_believed = |line: &&Line| line.suppressed.is_none() && !line.text.is_empty();
+        let believed = lines.iter().filter(is_believed).count();
+        Ok(Lines {
+            believed,
+            suppressed: lines.len() - believed,
+        })
+    }
+
+    fn replay(
+        &self,
+        name: &str,
+        capture: &[u8],
+        weights: Weights,
+        setting: Option<(&str, &str)>,
+    ) -> Result<Value> {
+        let model = self.material.ctranslate2(weights);
+        let model = model.display().to_string();
+        let own = [
+            ("WHISPER_MODEL", model.as_str()),
+            ("WHISPER_LANGUAGE", "en"),
+        ];
+        let settings: Vec<_> = own.into_iter().chain(setting).collect();
+        program::replay(&self.folder.path().join(name), capture, &settings)
+    }
+}
+
+fn lines(report: &Value) -> Result<Vec<Line>> {
+    let lines = Deserialize::deserialize(&report["lines"]);
+    lines.map_err(|error| Error::Failed(format!("the replay's lines: {error}")))
+}
+
+fn cell(parties: &[Party], report: &Value) -> Result<Cell> {
+    let lines = lines(report)?;
+    let flows = report["flows"].as_array().into_iter().flatten();
+    let legs: BTreeMap<&str, &str> = flows
+        .filter_map(|flow| Some((flow["from"].as_str()?, flow["leg"].as_str()?)))
+        .collect();
+    let mut cell = Cell::default();
+    for (party, port) in parties.iter().zip(10_000..) {
+        let from = format!("127.0.0.1:{port}");
+        let leg = legs.get(from.as_str());
+        let leg =
+            leg.ok_or_else(|| Error::Failed(format!("the replay has no flow from {from}")))?;
+        let own: Vec<_> = lines.iter().filter(|line| line.leg == **leg).collect();
+        add(&mut cell, party, &own);
+    }
+    Ok(cell)
+}
+
+fn add(cell: &mut Cell, party: &Party, lines: &[&Line]) {
+    let said: Vec<_> = party.spoken.iter().map(|said| said.text.as_str()).collect();
+    let heard: Vec<_> = lines.iter().map(|line| line.text.as_str()).collect();
+    let errors = spoken::word_errors("en", &said.join(" "), &heard.join(" "));
+    cell.errors = cell.errors.plus(errors);
+    cell.lines += lines.len();
+    let meet = |line: &Line, from: u64, to: u64| {
+        line.end_ms.min(to) > line.start_ms.max(from) + OVERLAP_MS
+    };
+    for said in &party.spoken {
+        let pieces = lines
+            .iter()
+            .filter(|line| meet(line, said.from_ms, said.to_ms));
+        cell.torn += pieces.count().saturating_sub(1);
+    }
+    let holds_several = |line: &&&Line| {
+        let within = party
+            .spoken
+            .iter()
+            .filter(|said| meet(line, said.from_ms, said.to_ms));
+        within.count() > 1
+    };
+    cell.joined += lines.iter().filter(holds_several).count();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::party::Spoken;
+
+    #[test]
+    fn lines_that_tear_and_join_are_counted() {
+        let said = |from_ms, to_ms, text: &str| Spoken {
+            from_ms,
+            to_ms,
+            text: text.to_owned(),
+        };
+        let party = Party {
+            samples: Vec::new(),
+            spoken: vec![
+                said(0, 1_000, "one two"),
+                said(1_200, 2_000, "three"),
+                said(4_000, 5_000, "four"),
+            ],
+        };
+        let line = |start_ms, end_ms, text: &str| Line {
+            leg: "a".to_owned(),
+            start_ms,
+            end_ms,
+            text: text.to_owned(),
+            suppressed: None,
+        };
+        let lines = [
+            line(0, 2_050, "one two three"),
+            line(3_950, 4_400, "for"),
+            line(4_400, 5_050, ""),
+        ];
+        let mut cell = Cell::default();
+        add(&mut cell, &party, &lines.iter().collect::<Vec<_>>());
+        assert_eq!((cell.lines, cell.torn, cell.joined), (3, 1, 1));
+        assert_eq!((cell.errors.total(), cell.errors.reference), (1, 4));
+    }
+}
