@@ -34,6 +34,15 @@ pub fn sleep_until(moment: Instant) {
     thread::sleep(moment.saturating_duration_since(now()));
 }
 
+/// The wall clock, to compare with times that a server tells.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the kit drives real processes in real time; this is its one look at the wall clock"
+)]
+pub fn wall_now() -> jiff::Timestamp {
+    jiff::Timestamp::now()
+}
+
 /// The monotonic clock.
 #[expect(
     clippy::disallowed_methods,

@@ -10,6 +10,7 @@ pub mod account;
 pub mod asterisk;
 pub mod chance;
 pub mod children;
+pub mod clips;
 mod debian;
 mod error;
 pub mod fixture;

@@ -29,16 +29,26 @@ pub fn built() -> Result<PathBuf> {
 pub fn replay(file: &Path, capture: &[u8], settings: &[(&str, &str)]) -> Result<Value> {
     let written = fs::write(file, capture);
     written.map_err(Error::io(format!("cannot write {}", file.display())))?;
-    let output = Command::new(built()?)
-        .args(["replay", "--format", "json"])
-        .arg(file)
-        .envs(settings.iter().copied())
-        .output()
-        .map_err(Error::io("cannot start the replay"))?;
-    if !output.status.success() {
-        let told = String::from_utf8_lossy(&output.stderr);
-        return Err(Error::Failed(format!("the replay failed: {told}")));
-    }
-    serde_json::from_slice(&output.stdout)
+    let mut command = Command::new(built()?);
+    command.args(["replay", "--format", "json"]).arg(file);
+    let printed = output(command.envs(settings.iter().copied()))?;
+    serde_json::from_slice(&printed)
         .map_err(|error| Error::Failed(format!("the replay's report: {error}")))
+}
+
+/// What a program prints.
+///
+/// # Errors
+/// It cannot be started, or fails: then with the last line that it wrote to standard error.
+pub fn output(command: &mut Command) -> Result<Vec<u8>> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let output = command.output();
+    let output = output.map_err(Error::io(format!("cannot start {program}")))?;
+    if output.status.success() {
+        return Ok(output.stdout);
+    }
+    let told = String::from_utf8_lossy(&output.stderr);
+    let last = told.lines().last().unwrap_or_default();
+    let status = output.status;
+    Err(Error::Failed(format!("{program}: {status}: {last}")))
 }

@@ -8,6 +8,7 @@ use asterscribe_testkit::server::Server;
 use asterscribe_testkit::{Error, Response, Result, host, program};
 use serde_json::Value;
 
+use crate::delay::{Delays, Watch};
 use crate::{failed, loss};
 
 /// Packets lost of a hundred, where some are.
@@ -58,6 +59,28 @@ pub(crate) fn hear(
     (0..callers)
         .map(|number| await_call(&server, captures.path(), number, settings))
         .collect()
+}
+
+/// Has one caller call, alone, and tells how late its text could be read.
+pub(crate) fn time(root: &Root, folder: &Path, settings: &[Setting<'_>]) -> Result<Delays> {
+    let options = Options {
+        extensions: dialplan(folder, 1),
+        ..Options::default()
+    };
+    let asterisk = Instance::start(root, &options)?;
+    let captures = tempfile::tempdir().map_err(failed(Path::new("a folder for captures")))?;
+    let server = start(&asterisk, captures.path(), "ulaw", settings)?;
+    place(&asterisk, 0, "ulaw")?;
+    let path = format!("/api/call/{}", id(0));
+    let status = await_json(&server, &format!("{path}/status"), SETUP, |status| {
+        status["started_at"].is_string()
+    })?;
+    let mut watch = Watch::new(&status)?;
+    await_json(&server, &format!("{path}/transcript"), CALL, |transcript| {
+        watch.look(transcript, host::wall_now());
+        transcript["complete"] == true
+    })?;
+    Ok(watch.delays())
 }
 
 /// `voice-N` plays the sounds of caller N; the channel's format decides which of them.
@@ -172,7 +195,7 @@ fn await_json(
     server: &Server,
     path: &str,
     limit: Duration,
-    wanted: impl Fn(&Value) -> bool,
+    mut wanted: impl FnMut(&Value) -> bool,
 ) -> Result<Value> {
     let look = || {
         let answer = server.get(path).ok()?.json();

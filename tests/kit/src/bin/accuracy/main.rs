@@ -8,6 +8,7 @@
 //! ```
 
 mod calls;
+mod delay;
 mod loss;
 mod people;
 mod table;

@@ -1,16 +1,13 @@
 //! Runs of programs over the recordings.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use asterscribe_testkit::real_speech::{List, RealSpeech};
-use asterscribe_testkit::words::WordErrors;
-use asterscribe_testkit::{Error, Result, spoken, whisper};
-use serde::Deserialize;
-
 use crate::page::Row;
+use asterscribe_testkit::clips::Clips;
+use asterscribe_testkit::real_speech::{List, RealSpeech};
+use asterscribe_testkit::{Error, Result, program, whisper};
 
 /// What the page says it measured; pip checks nothing but the version.
 const FASTER_WHISPER: &str = "faster-whisper==1.2.1";
@@ -34,23 +31,6 @@ impl Peer<'_> {
             Self::FasterWhisper(_) => FASTER_WHISPER,
         }
     }
-}
-
-/// What a run prints.
-#[derive(Debug, Deserialize)]
-struct Printed {
-    clips: Vec<Clip>,
-    cpu_ms: u64,
-    audio_ms: u64,
-    peak_memory: Option<u64>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Clip {
-    name: String,
-    text: String,
-    #[serde(default)]
-    retries: Vec<String>,
 }
 
 impl Bench<'_> {
@@ -108,7 +88,7 @@ impl Bench<'_> {
             let part = folder.with_extension("part");
             let mut pip = Command::new("/usr/bin/python3");
             pip.args(["-m", "pip", "install", "--quiet", "--upgrade", "--target"]);
-            output(pip.arg(&part).arg(FASTER_WHISPER))?;
+            program::output(pip.arg(&part).arg(FASTER_WHISPER))?;
             let failed = |error| Error::Failed(format!("{}: {error}", folder.display()));
             fs::rename(&part, &folder).map_err(failed)?;
         }
@@ -116,22 +96,15 @@ impl Bench<'_> {
     }
 
     fn row(&self, what: [&str; 3], list: List, mut command: Command) -> Result<Row> {
-        let printed = output(&mut command)?;
-        let printed: Printed = serde_json::from_slice(&printed)
-            .map_err(|error| Error::Failed(format!("{what:?} printed no result: {error}")))?;
-        let prompts = self.material.prompts(list)?.into_iter();
-        let said: BTreeMap<_, _> = prompts.map(|prompt| (prompt.id, prompt.text)).collect();
-        let errors = printed.clips.iter().map(|clip| {
-            let said = said.get(&clip.name).map_or("", String::as_str);
-            spoken::word_errors(list.language, said, &clip.text)
-        });
+        let printed = Clips::by(&mut command)?;
+        let prompts = self.material.prompts(list)?;
         let retried = printed.clips.iter().filter(|clip| !clip.retries.is_empty());
         Ok(Row {
             engine: what[0].to_owned(),
             model: what[1].to_owned(),
             window: what[2].to_owned(),
             list: list.name(),
-            errors: errors.fold(WordErrors::default(), WordErrors::plus),
+            errors: printed.errors(list.language, &prompts),
             prompts: printed.clips.len(),
             retried: retried.count(),
             cpu_ms: printed.cpu_ms,
@@ -139,20 +112,4 @@ impl Bench<'_> {
             peak_memory: printed.peak_memory,
         })
     }
-}
-
-/// What a program prints.
-fn output(command: &mut Command) -> Result<Vec<u8>> {
-    let program = command.get_program().to_string_lossy().into_owned();
-    let output = command.env("OMP_NUM_THREADS", "1").output();
-    let output = output.map_err(|error| Error::Failed(format!("{program}: {error}")))?;
-    if output.status.success() {
-        return Ok(output.stdout);
-    }
-    let told = String::from_utf8_lossy(&output.stderr);
-    let last = told.lines().last().unwrap_or_default();
-    Err(Error::Failed(format!(
-        "{program}: {}: {last}",
-        output.status
-    )))
 }

@@ -27,7 +27,7 @@ const PARTIES: usize = 12;
 
 /// What is changed, one at a time.
 const SETTINGS: [(&str, &[&str]); 5] = [
-    ("VAD_ENTER_SCORE", &["0.3", "0.4", "0.6", "0.7"]),
+    ("VAD_ENTER_SCORE", &["0.35", "0.4", "0.6", "0.7"]),
     ("VAD_LEAVE_SCORE", &["0.2", "0.5"]),
     ("VAD_PRE_ROLL_MS", &["60", "120", "400"]),
     ("VAD_HANG_OVER_MS", &["300", "400", "700", "1000"]),
@@ -75,6 +75,10 @@ fn run(arguments: &[String]) -> Result<()> {
         rows.push(Row {
             name,
             cells: bench.cells(weights, None)?,
+        });
+        rows.push(Row {
+            name: format!("each prompt by itself, `{}`", weights.name()),
+            cells: bench.cut_by_truth(weights)?,
         });
     }
     for (setting, values) in SETTINGS {

@@ -27,8 +27,8 @@ pub(crate) fn page(
         "# How people's speech is cut\n\n\
          Written by `make bench-segmentation`: {prompts} English prompts of Asterisk (`make real-speech`), each cut to its voice, joined into one-sided calls \
          with pauses of 0.2, 0.4, 0.7, 1, 1.5 and 2 s, as µ-law, replayed with CTranslate2 of 8 bits and `WHISPER_LANGUAGE=en`. \
-         One setting is changed at a time, `tiny.en` where nothing else is said; [settings.md](settings.md) has the defaults.\n\n\
-         In each cell: words wrong, of {words}; lines / borders of lines within a prompt / lines with more than one prompt. \
+         One setting is changed at a time, `tiny.en` where nothing else is said; [settings.md](settings.md) has the defaults. *Each prompt by itself*: cut where it is known to be, with 240 ms before and 300 ms behind it, by the engine alone.\n\n\
+         In each cell: words wrong, of {words} (how many are missing); lines / borders of lines within a prompt / lines with more than one prompt. \
          Noise is white, below the power of the voice. A shorter hang-over makes each line come earlier by as much.\n\n\
          | | {heads} |\n|{rules}\n",
         words = rows
@@ -43,8 +43,8 @@ pub(crate) fn page(
     let minutes: f64 = silences.iter().map(|silence| silence.minutes).sum();
     text += &format!(
         "\n## {minutes:.0} minutes in which nobody speaks\n\n\
-         The same replays. *Held back*: what the model wrote and no line says (`suppressed`).\n\n\
-         | | minutes | `base`: lines | held back | `tiny.en`: lines | held back |\n|---|---|---|---|---|---|\n"
+         The same replays with the defaults. *Without text*: utterances that the model was given, and whose lines say nothing.\n\n\
+         | | minutes | `base`: lines with text | without text | `tiny.en`: with text | without text |\n|---|---|---|---|---|---|\n"
     );
     for silence in silences {
         let Silence {
@@ -54,7 +54,7 @@ pub(crate) fn page(
         } = silence;
         text += &format!(
             "| {name} | {minutes:.1} | {} | {} | {} | {} |\n",
-            base.believed, base.suppressed, tiny.believed, tiny.suppressed
+            base.with_text, base.without_text, tiny.with_text, tiny.without_text
         );
     }
     text
@@ -68,5 +68,6 @@ fn cell(cell: &Cell) -> String {
         joined,
     } = cell;
     let percent = 100.0 * errors.rate();
-    format!("{percent:.2} %; {lines} / {torn} / {joined}")
+    let lost = errors.deletions;
+    format!("{percent:.2} % ({lost}); {lines} / {torn} / {joined}")
 }

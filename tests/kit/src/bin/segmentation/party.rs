@@ -8,6 +8,7 @@ use asterscribe_testkit::Result;
 use asterscribe_testkit::chance::Chance;
 use asterscribe_testkit::pcap::{self, Packet};
 use asterscribe_testkit::real_speech::Prompt;
+use asterscribe_testkit::wav::Sound;
 
 /// Samples of a millisecond.
 pub(crate) const MS: usize = 8;
@@ -88,6 +89,19 @@ impl Party {
             *sample += gain * other;
         }
         self
+    }
+
+    /// Each prompt with so much of the line before and behind it, milliseconds.
+    pub(crate) fn cut(&self, before_ms: u64, behind_ms: u64) -> impl Iterator<Item = Sound> {
+        self.spoken.iter().map(move |said| {
+            let sample = |ms: u64| (ms as usize * MS).min(self.samples.len());
+            let from = sample(said.from_ms.saturating_sub(before_ms));
+            let part = &self.samples[from..sample(said.to_ms + behind_ms)];
+            Sound {
+                rate: 1_000 * MS as u32,
+                samples: part.iter().map(|&sample| sample as i16).collect(),
+            }
+        })
     }
 
     /// RTP in µ-law, as a capture from a port of its own.

@@ -1,8 +1,10 @@
 //! Replays of captures, and what their lines are beside what was said.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::path::Path;
 
+use asterscribe_testkit::clips::Clips;
 use asterscribe_testkit::real_speech::{RealSpeech, Weights};
 use asterscribe_testkit::words::WordErrors;
 use asterscribe_testkit::{Error, Result, program, spoken};
@@ -16,6 +18,10 @@ use crate::quiet::Quiet;
 
 /// A line and a prompt have that much in common if they have anything, milliseconds.
 const OVERLAP_MS: u64 = 100;
+
+/// Silence that the segmenter leaves before and behind a voice by default, milliseconds.
+const PRE_ROLL_MS: u64 = 240;
+const POST_ROLL_MS: u64 = 300;
 
 /// What can be heard beside the voices, and the voices.
 pub(crate) struct Condition {
@@ -42,10 +48,8 @@ pub(crate) struct Cell {
 
 /// Lines where nobody speaks.
 pub(crate) struct Lines {
-    /// Those with words that are believed.
-    pub(crate) believed: usize,
-    /// Those that were held back.
-    pub(crate) suppressed: usize,
+    pub(crate) with_text: usize,
+    pub(crate) without_text: usize,
 }
 
 /// A line of a replay.
@@ -55,7 +59,6 @@ struct Line {
     start_ms: u64,
     end_ms: u64,
     text: String,
-    suppressed: Option<Value>,
 }
 
 pub(crate) struct Bench<'a> {
@@ -104,15 +107,42 @@ impl<'a> Bench<'a> {
         })
     }
 
+    /// Every condition, each prompt cut where it is known to be: what better cuts could win.
+    pub(crate) fn cut_by_truth(&self, weights: Weights) -> Result<Vec<Cell>> {
+        let cut = self.conditions.iter().map(|condition| {
+            let mut list = String::new();
+            let mut said = Vec::new();
+            for (party, number) in condition.parties.iter().zip(0..) {
+                let sounds = party.cut(PRE_ROLL_MS, POST_ROLL_MS);
+                for (n, (sound, spoken)) in sounds.zip(&party.spoken).enumerate() {
+                    let path = self.folder.path().join(format!("{number}-{n}.wav"));
+                    fs::write(&path, sound.to_file()?).map_err(failed(&path))?;
+                    list += &format!("{number}-{n}\t0\t{}\t-\n", path.display());
+                    said.push(spoken.text.as_str());
+                }
+            }
+            let path = self.folder.path().join("cut.tsv");
+            fs::write(&path, list).map_err(failed(&path))?;
+            let heard = Clips::by_engine(&self.material.ctranslate2(weights), &path, &[])?;
+            let pairs = said.iter().zip(&heard.clips);
+            let errors = pairs.map(|(said, clip)| spoken::word_errors("en", said, &clip.text));
+            Ok(Cell {
+                errors: errors.fold(WordErrors::default(), WordErrors::plus),
+                lines: heard.clips.len(),
+                ..Cell::default()
+            })
+        });
+        cut.collect()
+    }
+
     pub(crate) fn lines_of(&self, weights: Weights, quiet: &Quiet) -> Result<Lines> {
         let capture = party::capture(std::slice::from_ref(&quiet.party))?;
         let report = self.replay("quiet.pcap", &capture, weights, None)?;
         let lines = lines(&report)?;
-        let is_believed = |line: &&Line| line.suppressed.is_none() && !line.text.is_empty();
-        let believed = lines.iter().filter(is_believed).count();
+        let with_text = lines.iter().filter(|line| !line.text.is_empty()).count();
         Ok(Lines {
-            believed,
-            suppressed: lines.len() - believed,
+            with_text,
+            without_text: lines.len() - with_text,
         })
     }
 
@@ -207,7 +237,6 @@ mod tests {
             start_ms,
             end_ms,
             text: text.to_owned(),
-            suppressed: None,
         };
         let lines = [
             line(0, 2_050, "one two three"),
