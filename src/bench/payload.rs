@@ -31,6 +31,8 @@ const QUIET: u64 = 200;
 
 /// The call that is repeated: how long, and by what chance.
 const CALL_MINUTES: u32 = 3;
+/// With people's prompts, of which there are many more.
+const PEOPLE_MINUTES: u32 = 12;
 const CALL_SEED: u64 = 1;
 
 /// Kinds of audio.
@@ -57,7 +59,7 @@ impl Payload {
             return Ok(self.packets());
         };
         let prompts = Prompts::listed(list)?;
-        Ok(Script::of(&prompts, CALL_MINUTES, CALL_SEED).packets())
+        Ok(Script::of(&prompts, PEOPLE_MINUTES, CALL_SEED).packets())
     }
 
     /// The audio, to be repeated for ever: packets of µ-law.

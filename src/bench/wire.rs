@@ -33,6 +33,8 @@ pub(super) enum Message {
 /// What calls with recognition gave.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Held {
+    /// Calls that it would hold, by the estimate that a server makes when it starts.
+    pub(super) estimate: f64,
     /// From the end of speech to the line, milliseconds, each line.
     pub(super) latencies_ms: Vec<f64>,
     /// What the server and its workers spent while packets came.

@@ -108,8 +108,15 @@ pub fn calls_held(settings: &Settings, model: &Path) -> Result<f64, String> {
     let model = Model::open(model).map_err(|error| error.to_string())?;
     let program = worker_program(settings);
     let recogniser = Recogniser::start(program, model, settings.stt_workers);
-    let capacity = capacity::measure(&recogniser.map_err(|error| error.to_string())?)?;
-    Ok(capacity.calls())
+    calls_held_by(&recogniser.map_err(|error| error.to_string())?)
+}
+
+/// How many calls of two parties these workers hold, by the same estimate.
+///
+/// # Errors
+/// A worker failed, in words.
+pub fn calls_held_by(recogniser: &Arc<Recogniser>) -> Result<f64, String> {
+    Ok(capacity::measure(recogniser)?.calls())
 }
 
 /// Opens and checks the configured model.

@@ -60,8 +60,8 @@ const MAX_STEPS_BACK: usize = 4;
 const MAX_OTHERS: f64 = 0.05;
 
 /// How long loads are tried, and the one that is reported.
-const TRIED: Duration = Duration::from_secs(12);
-const CONFIRMED: Duration = Duration::from_secs(30);
+const TRIED: Duration = Duration::from_secs(20);
+const CONFIRMED: Duration = Duration::from_secs(60);
 const QUICK: Duration = Duration::from_secs(8);
 
 /// Runs it and prints what came of it.
@@ -238,6 +238,13 @@ impl Report {
                     let busy: f64 = probe.busy.iter().sum();
                     f64::from(probe.calls) * self.processors as f64 / busy
                 }),
+                None,
+            ),
+            figure(
+                "",
+                "calls, by the estimate that a server makes when it starts".to_owned(),
+                Unit::Calls,
+                held(&|probe| probe.estimate),
                 None,
             ),
             figure(

@@ -31,6 +31,8 @@ pub(super) struct Probe {
     pub(super) latency_ms: [f64; 3],
     /// Processors that were busy with it: the server, its workers, the generator.
     pub(super) busy: [f64; 3],
+    /// Calls that the server would hold, by its own estimate.
+    pub(super) estimate: f64,
     /// Processors that were busy with what is none of ours.
     pub(super) others: f64,
     /// Why it cannot be held, latency apart.
@@ -134,6 +136,7 @@ fn probe(
         seconds: length.as_secs_f64(),
         lines: latencies.len(),
         latency_ms: [0.5, 0.95, 0.99].map(most),
+        estimate: held.estimate,
         others: (worked_ns as f64 / wall - busy.iter().sum::<f64>()).max(0.0),
         busy,
         faults,
@@ -172,6 +175,7 @@ pub(super) mod tests {
     /// One that was borne with such latencies.
     pub(in crate::bench) fn of(calls: u32, latencies_ms: Vec<f64>) -> Probe {
         let held = Held {
+            estimate: 0.0,
             latencies_ms,
             spent: Outcome {
                 wall_ns: 1_000,

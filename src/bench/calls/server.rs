@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, anyhow, bail, ensure};
 use asterscribe::call::{CallId, Leg, TranscriptLine};
 use asterscribe::clock;
+use asterscribe::live::hearing;
 use asterscribe::live::media::{
     MediaConfig, MediaEvent, MediaEventKind, MediaPlane, MediaPort, OpenCall,
 };
@@ -35,6 +36,9 @@ const MAX_AGE: Duration = Duration::from_secs(50);
 /// How long the last lines of the calls may take.
 const PATIENCE: Duration = Duration::from_secs(70);
 
+/// What is being said in it was being said before, too.
+const BEGINNING: Duration = Duration::from_millis(300);
+
 /// Faults that are told in full.
 const TOLD: usize = 2;
 
@@ -53,6 +57,8 @@ pub(crate) struct Options {
 pub(in crate::bench) fn run(options: &Options) -> Result<()> {
     let model = model(options.model.as_deref())?;
     let recogniser = Recogniser::start(Program::this(), model, options.workers)?;
+    // As a server does; the first use of everything costs more.
+    let estimate = hearing::calls_held_by(&recogniser).map_err(|error| anyhow!(error))?;
     let pool = recogniser.pool(QUEUE, Some(MAX_AGE))?;
     let (tell, events) = mpsc::channel(EVENTS);
     let config = MediaConfig {
@@ -100,6 +106,7 @@ pub(in crate::bench) fn run(options: &Options) -> Result<()> {
         faults.push(format!("and {more} more"));
     }
     wire::say(&Message::Held(Held {
+        estimate,
         latencies_ms: held.latencies_ms(cut_off),
         spent,
         faults,
@@ -153,6 +160,8 @@ fn flaws(calls: &[CallId], ended: &BTreeMap<CallId, Vec<LegSnapshot>>, sent: &Se
 /// A line by the clock of its call.
 #[derive(Debug, Clone, Copy)]
 struct Timed {
+    /// When its utterance began, pre-roll and all.
+    began: Duration,
     /// When its last word ended.
     spoken: Duration,
     /// When it came.
@@ -176,16 +185,19 @@ impl Heard {
         // What is kept of the silence behind the voice is part of the utterance.
         let post_roll = SegmenterConfig::default().post_roll;
         self.lines.push(Timed {
+            began: Duration::from_millis(line.start_ms),
             spoken: Duration::from_millis(line.end_ms).saturating_sub(post_roll),
             came: since_opened,
         });
     }
 
-    /// Times from the end of speech to the line. Calls do not all end at the same time, as they do
-    /// here: the utterances that this cuts off, of two parties in five, are not counted.
+    /// Times from the end of speech to the line. Calls do not all begin and end at the same time in
+    /// mid-word, as they do here: the utterances that this cuts off, of two parties in five at
+    /// either end, are not counted.
     fn latencies_ms(&self, cut_off: Duration) -> Vec<f64> {
-        let whole = cut_off.saturating_sub(SegmenterConfig::default().hang_over);
-        let lines = self.lines.iter().filter(|line| line.spoken < whole);
+        let whole = BEGINNING..cut_off.saturating_sub(SegmenterConfig::default().hang_over);
+        let is_whole = |line: &&Timed| line.began >= whole.start && line.spoken < whole.end;
+        let lines = self.lines.iter().filter(is_whole);
         let latency = |line: &Timed| line.came.saturating_sub(line.spoken).as_secs_f64() * 1e3;
         lines.map(latency).collect()
     }
