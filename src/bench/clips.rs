@@ -2,12 +2,13 @@
 //! text for each, to set engines, models and contexts beside each other.
 
 use std::io::{self, Write};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
-use std::{fmt, fs};
+use std::process::{Command, ExitCode};
+use std::{env, fmt, fs};
 
 use anyhow::{Context, Result, ensure};
-use asterscribe::speech::engine::{EngineConfig, LoadedModel};
+use asterscribe::speech::engine::{self, EngineConfig, LoadedModel};
 use asterscribe::speech::ladder::{ContextMargins, RetryReason};
 use asterscribe::speech::transcriber::WhisperTranscriber;
 use asterscribe::speech::{
@@ -48,6 +49,9 @@ pub(crate) struct Options {
     /// One JSON document instead of lines.
     #[arg(long)]
     json: bool,
+    /// This process was started as a recognition process is; set by the program itself.
+    #[arg(long, hide = true)]
+    as_worker: bool,
 }
 
 /// A recording as a telephone brings it.
@@ -58,6 +62,12 @@ struct Clip {
 
 /// Recognises the clips; prints a line for each and, on standard error, what they cost.
 pub(super) fn run(options: &Options) -> Result<ExitCode> {
+    if !options.as_worker {
+        let mut again = Command::new(env::current_exe()?);
+        again.args(env::args_os().skip(1)).arg("--as-worker");
+        let failed = again.envs(engine::process_environment()).exec();
+        return Err(failed).context("cannot start this program again");
+    }
     let model = super::speech::model(options.model.as_deref())?;
     let config = EngineConfig {
         margins: options.context.clone(),

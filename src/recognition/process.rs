@@ -17,6 +17,7 @@ use super::link::Link;
 use super::program::Program;
 use super::wire::{self, ModelPlace, Order, Report, Start};
 use crate::clock;
+use crate::speech::engine;
 use crate::speech::model::{Model, ModelSource};
 use crate::speech::{Recognition, UtteranceRef};
 
@@ -335,11 +336,7 @@ impl Keeper {
         };
         Command::new(program)
             .args(arguments)
-            // Each engine computes on the one thread that it has.
-            .env("OMP_THREAD_LIMIT", "1")
-            // oneDNN would use AMX where there is any, which takes a fifth longer for products as
-            // thin as a decoder's.
-            .env("ONEDNN_MAX_CPU_ISA", "AVX512_CORE_VNNI")
+            .envs(engine::process_environment())
             .stdin(OwnedFd::from(theirs))
             .stdout(model)
             // Not in our group: an interrupt from the keyboard is for the server to act on.

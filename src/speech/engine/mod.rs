@@ -19,6 +19,15 @@ pub(crate) type TokenId = u32;
 /// Tokens of a prompt that Whisper looks at: half of its text context, less the mark before them.
 pub(crate) const MAX_PROMPT_TOKENS: usize = 223;
 
+/// Variables that a process which holds an engine is started with: the libraries read them once,
+/// before anything else.
+pub fn process_environment() -> Vec<(&'static str, &'static str)> {
+    // Each engine computes on the one thread that it has.
+    let mut variables = vec![("OMP_THREAD_LIMIT", "1")];
+    variables.extend(ctranslate2::instructions());
+    variables
+}
+
 /// How an engine computes. The service runs with the default; anything else is there to be
 /// measured beside it.
 #[derive(Debug, Clone, PartialEq, Eq)]

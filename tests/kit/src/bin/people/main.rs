@@ -21,7 +21,7 @@ use crate::run::{Bench, Peer};
 
 /// Of the prompts in other languages only so many are taken, and of the English ones for engines that
 /// take long: every so-manieth.
-const OTHERS: usize = 6;
+const OTHERS: usize = 10;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -71,7 +71,7 @@ fn english(bench: &Bench<'_>, step: usize) -> Result<Vec<[Row; 2]>> {
     let mut rows = Vec::new();
     for weights in Weights::ALL {
         let model = bench.material.ctranslate2(weights);
-        for context in [Some("whole"), Some("512"), Some("256,512"), None] {
+        for context in [Some("whole"), Some("256,512"), None] {
             let on = |list| {
                 say(&format!("{weights:?}, {context:?}, {list:?} …"));
                 bench.clips(weights.name(), &model, list, context, step)
