@@ -54,7 +54,12 @@ fn run(arguments: &[String]) -> Result<()> {
     let english = english(&bench, step)?;
     let languages = languages(&bench, step)?;
     let peers = peers(&bench, step)?;
-    let text = page::page(&english, &languages, &peers);
+    let mut calls = Vec::new();
+    for weights in Weights::ALL {
+        say(&format!("calls with {} …", weights.name()));
+        calls.push(bench.calls(&material.ctranslate2(weights))?);
+    }
+    let text = page::page(&english, &languages, &peers, &calls);
     fs::write(page, text).map_err(|error| Error::Failed(format!("cannot write {page}: {error}")))
 }
 

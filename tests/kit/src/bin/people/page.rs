@@ -42,7 +42,12 @@ impl Row {
 }
 
 /// The page in Markdown.
-pub(crate) fn page(english: &[[Row; 2]], languages: &[[Row; 2]], peers: &[Row]) -> String {
+pub(crate) fn page(
+    english: &[[Row; 2]],
+    languages: &[[Row; 2]],
+    peers: &[Row],
+    calls: &[String],
+) -> String {
     let mut text = format!(
         "# Real models on recordings of people\n\n\
          Written by `make bench-people`: Asterisk's prompts (`make real-speech`), at 8 kHz, for our engines through µ-law, one after the other \
@@ -104,6 +109,10 @@ pub(crate) fn page(english: &[[Row; 2]], languages: &[[Row; 2]], peers: &[Row]) 
             row.cpu_a_minute(),
         );
     }
+    text += "\n## Calls that are held\n";
+    for held in calls {
+        text += &format!("\n`asterscribe bench calls`: {held}");
+    }
     text
 }
 
@@ -152,10 +161,11 @@ mod tests {
         ];
         let pair = [peers[0].clone(), peers[1].clone()];
         let pairs = [pair];
-        let page = page(&pairs, &pairs, &peers);
+        let page = page(&pairs, &pairs, &peers, &["5 calls\n".to_owned()]);
         let other = "| 10 | other | base | whole | 2.50 % (1 of 40) | 800 | 16.00 | 0.25x |";
         assert!(page.contains(other), "{page}");
         let english = "| base | whole | 2.50 % (1 of 40) | 2 of 10 | 800 | 16.00 | 200 | 2.50 % (1 of 40) | 2 of 10 | 200 |";
         assert!(page.contains(english), "{page}");
+        assert!(page.ends_with(": 5 calls\n"), "{page}");
     }
 }

@@ -76,6 +76,18 @@ impl Bench<'_> {
         self.row([peer.name(), name, "whole"], List::ENGLISH, command)
     }
 
+    /// How many calls are held, in Markdown.
+    pub(crate) fn calls(&self, model: &Path) -> Result<String> {
+        let mut command = Command::new(self.program);
+        command.args(["bench", "calls", "--format", "markdown", "--model"]);
+        command
+            .arg(model)
+            .arg("--prompts")
+            .arg(self.list(List::ENGLISH));
+        let printed = program::output(&mut command)?;
+        Ok(String::from_utf8_lossy(&printed).into_owned())
+    }
+
     fn list(&self, list: List) -> PathBuf {
         let lists = self.material.models().with_file_name("lists");
         lists.join(format!("{}.tsv", list.name()))
