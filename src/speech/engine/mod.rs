@@ -24,6 +24,9 @@ pub(crate) const MAX_PROMPT_TOKENS: usize = 223;
 pub fn process_environment() -> Vec<(&'static str, &'static str)> {
     // Each engine computes on the one thread that it has.
     let mut variables = vec![("OMP_THREAD_LIMIT", "1")];
+    // Of glibc's pools for threads each keeps what others could use: a worker with `base` has a
+    // quarter less memory with one, and is no slower.
+    variables.push(("MALLOC_ARENA_MAX", "1"));
     variables.extend(ctranslate2::instructions());
     variables
 }
