@@ -36,7 +36,7 @@ const MAX_AGE: Duration = Duration::from_secs(50);
 /// How long the last lines of the calls may take.
 const PATIENCE: Duration = Duration::from_secs(70);
 
-/// What is being said in it was being said before, too.
+/// Utterances that begin within it are the rest of longer ones: all parties begin in mid-script.
 const BEGINNING: Duration = Duration::from_millis(300);
 
 /// Faults that are told in full.

@@ -11,7 +11,7 @@ use crate::real_speech::Prompt;
 use crate::words::WordErrors;
 use crate::{Error, Result, program, spoken};
 
-/// What came of a list of recordings.
+/// Texts of a list of recordings, and their cost.
 #[derive(Debug, Deserialize)]
 pub struct Clips {
     /// Each recording's text.
@@ -24,7 +24,7 @@ pub struct Clips {
     pub peak_memory: Option<u64>,
 }
 
-/// What came of a recording.
+/// The text of a recording.
 #[derive(Debug, Deserialize)]
 pub struct Clip {
     /// The recording's name in the list.
@@ -37,12 +37,17 @@ pub struct Clip {
 }
 
 impl Clips {
-    /// Runs our engine over a list, with further arguments of `bench clips`.
+    /// Runs the engine of `asterscribe` over a list, with further arguments of `bench clips`.
     ///
     /// # Errors
     /// The program fails, or prints something else.
-    pub fn by_engine(model: &Path, list: &Path, arguments: &[&str]) -> Result<Self> {
-        let mut command = Command::new(program::built()?);
+    pub fn by_engine(
+        program: &Path,
+        model: &Path,
+        list: &Path,
+        arguments: &[&str],
+    ) -> Result<Self> {
+        let mut command = Command::new(program);
         command.args(["bench", "clips", "--json", "--model"]);
         command.arg(model).arg("--list").arg(list).args(arguments);
         Self::by(&mut command)

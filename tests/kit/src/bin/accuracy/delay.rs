@@ -1,12 +1,12 @@
 //! How long after it was spoken a text can be read.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use asterscribe_testkit::{Error, Result};
 use jiff::Timestamp;
 use serde_json::Value;
 
-/// Milliseconds, ascending.
+/// Delays of a call's texts: milliseconds, ascending.
 pub(crate) struct Delays {
     /// From the end of an utterance's last word until its line can be read.
     pub(crate) lines: Vec<i64>,
@@ -24,10 +24,11 @@ impl Delays {
     }
 }
 
-/// A look at a transcript, again and again.
+/// An observer of a transcript that is polled: when each of its texts was first seen.
 pub(crate) struct Watch {
     started_at: Timestamp,
-    lines: BTreeMap<u64, i64>,
+    /// Numbers of the lines that were seen.
+    lines: BTreeSet<u64>,
     /// When a partial with words was first seen, by where its utterance begins.
     partials: BTreeMap<u64, i64>,
     delays: Vec<i64>,
@@ -35,10 +36,10 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    /// Of a call with that status.
+    /// An observer of a call with that status.
     ///
     /// # Errors
-    /// It has no time of its start.
+    /// The status has no `started_at`.
     pub(crate) fn new(status: &Value) -> Result<Self> {
         let started_at = status["started_at"]
             .as_str()
@@ -46,14 +47,14 @@ impl Watch {
         let none = || Error::Failed(format!("a call without a start: {status}"));
         Ok(Self {
             started_at: started_at.ok_or_else(none)?,
-            lines: BTreeMap::new(),
+            lines: BTreeSet::new(),
             partials: BTreeMap::new(),
             delays: Vec::new(),
             partial_delays: Vec::new(),
         })
     }
 
-    /// What can be read now.
+    /// Notes what a transcript holds at a moment.
     pub(crate) fn look(&mut self, transcript: &Value, now: Timestamp) {
         let now_ms = now.as_millisecond() - self.started_at.as_millisecond();
         let list = |name: &str| transcript[name].as_array().into_iter().flatten();
@@ -74,7 +75,7 @@ impl Watch {
             else {
                 continue;
             };
-            if self.lines.insert(seq, now_ms).is_some() {
+            if !self.lines.insert(seq) {
                 continue;
             }
             self.delays.push(now_ms - ends);

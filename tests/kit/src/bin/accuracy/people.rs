@@ -1,4 +1,4 @@
-//! Real models on recordings of people: Asterisk plays its English prompts into calls, and what the
+//! Real models on recordings of people: Asterisk plays its prompts in five languages into calls, and what the
 //! transcripts say is set beside what the engine says of the same prompts alone.
 
 use std::fs;
@@ -9,7 +9,7 @@ use asterscribe_testkit::clips::Clips;
 use asterscribe_testkit::real_speech::{List, Prompt, RealSpeech, Weights};
 use asterscribe_testkit::wav::Sound;
 use asterscribe_testkit::words::WordErrors;
-use asterscribe_testkit::{Error, Result, spoken};
+use asterscribe_testkit::{Error, Result, program, spoken};
 
 use crate::calls::{self, Heard, LOSS};
 use crate::delay::Delays;
@@ -24,10 +24,11 @@ const PAUSE: usize = 12_000;
 /// Of the prompts in other languages only so many are taken: every so-manieth.
 const OTHERS: usize = 4;
 
-/// What came of a model and a language.
+/// Figures of a model and a language.
 struct Row {
     model: &'static str,
     list: List,
+    prompts: usize,
     /// The prompts alone, through the engine.
     alone: WordErrors,
     live: WordErrors,
@@ -37,7 +38,7 @@ struct Row {
     delays: Delays,
 }
 
-/// What is measured with.
+/// The recordings and the Asterisk that plays them.
 struct Bench {
     material: RealSpeech,
     root: Root,
@@ -98,10 +99,11 @@ impl Bench {
         let lists = self.material.models().with_file_name("lists");
         let file = lists.join(format!("{}.tsv", list.name()));
         let alone = ["--language", list.language, "--step", &step.to_string()];
-        let alone = Clips::by_engine(&model, &file, &alone)?;
+        let alone = Clips::by_engine(&program::built()?, &model, &file, &alone)?;
         Ok(Row {
             model: weights.name(),
             list,
+            prompts: taken.len(),
             alone: alone.errors(list.language, &prompts),
             live: of(|heard| &heard.whole),
             thinned: of(|heard| &heard.thinned),
@@ -140,11 +142,11 @@ fn errors<'a>(
 fn table(asterisk: &str, rows: &[Row]) -> String {
     let mut text = format!(
         "# Real models on people's voices, through a real Asterisk\n\n\
-         Written by `make accuracy-people`: Asterisk {asterisk} plays its prompts (`make real-speech`; of other languages than English every {OTHERS}th) \
+         Written by `make accuracy-people`: Asterisk {asterisk} plays so many of its prompts (`make real-speech`) \
          into {CALLS} calls at once, with 1.5 s of pause between; the server takes each through `Stasis` and external media (µ-law), CTranslate2 with 8 bits, \
          the language set. The last column is the server's own captures of the same calls, replayed with {LOSS} % of the packets left out. \
          Beside them the prompts alone, each through µ-law and the engine, without the service.\n\n\
-         | model | language | prompts alone | live calls | packets lost in them | with {LOSS} % lost |\n|---|---|---|---|---|---|\n"
+         | model | language | prompts | alone | live calls | packets lost in them | with {LOSS} % lost |\n|---|---|---|---|---|---|---|\n"
     );
     for row in rows {
         let cell = |errors: &WordErrors| {
@@ -152,9 +154,10 @@ fn table(asterisk: &str, rows: &[Row]) -> String {
             format!("{:.2} % ({wrong} of {of})", 100.0 * errors.rate())
         };
         text += &format!(
-            "| `{}` | {} | {} | {} | {} | {} |\n",
+            "| `{}` | {} | {} | {} | {} | {} | {} |\n",
             row.model,
             row.list.language,
+            row.prompts,
             cell(&row.alone),
             cell(&row.live),
             row.packets_lost,

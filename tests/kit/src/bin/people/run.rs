@@ -43,20 +43,21 @@ impl Bench<'_> {
         context: Option<&str>,
         step: usize,
     ) -> Result<Row> {
-        let mut command = Command::new(self.program);
-        command.args(["bench", "clips", "--json", "--model"]);
-        command.arg(model).arg("--list").arg(self.list(list));
-        command.args(["--language", list.language, "--step", &step.to_string()]);
-        if let Some(context) = context {
-            command.args(["--context", context]);
-        }
+        let step = step.to_string();
+        let mut arguments = vec!["--language", list.language, "--step", &step];
+        arguments.extend(
+            context
+                .into_iter()
+                .flat_map(|context| ["--context", context]),
+        );
+        let printed = Clips::by_engine(self.program, model, &self.list(list), &arguments)?;
         let engine = if model.is_dir() {
             "CTranslate2"
         } else {
             "whisper.cpp"
         };
         let window = context.unwrap_or("as by default");
-        self.row([engine, name, window], list, command)
+        self.row([engine, name, window], list, &printed)
     }
 
     /// Another program on the English prompts.
@@ -73,7 +74,8 @@ impl Bench<'_> {
             }
         }
         command.arg(self.list(List::ENGLISH)).arg(step.to_string());
-        self.row([peer.name(), name, "whole"], List::ENGLISH, command)
+        let printed = Clips::by(&mut command)?;
+        self.row([peer.name(), name, "whole"], List::ENGLISH, &printed)
     }
 
     /// How many calls are held, in Markdown.
@@ -107,8 +109,7 @@ impl Bench<'_> {
         Ok(folder)
     }
 
-    fn row(&self, what: [&str; 3], list: List, mut command: Command) -> Result<Row> {
-        let printed = Clips::by(&mut command)?;
+    fn row(&self, what: [&str; 3], list: List, printed: &Clips) -> Result<Row> {
         let prompts = self.material.prompts(list)?;
         let retried = printed.clips.iter().filter(|clip| !clip.retries.is_empty());
         Ok(Row {

@@ -53,8 +53,8 @@ pub(crate) fn kinds(material: &RealSpeech) -> Result<Vec<Quiet>> {
         quiet("hum, 50 Hz and harmonics", hum(50.0)),
         quiet("hum, 60 Hz and harmonics", hum(60.0)),
         quiet("keys", keys()),
-        quiet("ringback, 440 and 480 Hz", tone([440.0, 480.0], 2, 6)),
-        quiet("ringback, 425 Hz", tone([425.0, 425.0], 1, 5)),
+        quiet("ringback, 440 and 480 Hz", tone([440.0, 480.0], 4, 12)),
+        quiet("ringback, 425 Hz", tone([425.0, 425.0], 2, 10)),
         quiet("busy, 480 and 620 Hz", tone([480.0, 620.0], 1, 2)),
         quiet("music on hold", music),
     ])
@@ -116,11 +116,9 @@ fn keys() -> Vec<f64> {
     (0..2 * MINUTE).map(sample).collect()
 }
 
-/// Two minutes of a tone of two frequencies that sounds for `on` seconds of each `period`.
+/// Two minutes of a tone of two frequencies that sounds for `on` of each `period` half seconds.
 fn tone(hertz: [f64; 2], on: usize, period: usize) -> Vec<f64> {
-    // A busy tone is on for half a second of one: its numbers are half seconds.
-    let unit = if period == 2 { SECOND / 2 } else { SECOND };
-    let sample = |at: usize| match at / unit % period < on {
+    let sample = |at: usize| match at / (SECOND / 2) % period < on {
         true => amplitude(-19.0) * (wave(hertz[0], at) + wave(hertz[1], at)),
         false => 0.0,
     };

@@ -23,7 +23,7 @@ const OVERLAP_MS: u64 = 100;
 const PRE_ROLL_MS: u64 = 240;
 const POST_ROLL_MS: u64 = 300;
 
-/// What can be heard beside the voices, and the voices.
+/// Parties, and the name of what can be heard beside their voices.
 pub(crate) struct Condition {
     pub(crate) name: &'static str,
     parties: Vec<Party>,
@@ -35,7 +35,7 @@ impl Condition {
     }
 }
 
-/// What came of a setting in a condition.
+/// Figures of a setting in a condition.
 #[derive(Default)]
 pub(crate) struct Cell {
     pub(crate) errors: WordErrors,
@@ -59,6 +59,8 @@ struct Line {
     start_ms: u64,
     end_ms: u64,
     text: String,
+    /// Why it was not recognised.
+    gap: Option<String>,
 }
 
 pub(crate) struct Bench<'a> {
@@ -123,7 +125,12 @@ impl<'a> Bench<'a> {
             }
             let path = self.folder.path().join("cut.tsv");
             fs::write(&path, list).map_err(failed(&path))?;
-            let heard = Clips::by_engine(&self.material.ctranslate2(weights), &path, &[])?;
+            let heard = Clips::by_engine(
+                &program::built()?,
+                &self.material.ctranslate2(weights),
+                &path,
+                &[],
+            )?;
             let pairs = said.iter().zip(&heard.clips);
             let errors = pairs.map(|(said, clip)| spoken::word_errors("en", said, &clip.text));
             Ok(Cell {
@@ -165,8 +172,13 @@ impl<'a> Bench<'a> {
 }
 
 fn lines(report: &Value) -> Result<Vec<Line>> {
-    let lines = Deserialize::deserialize(&report["lines"]);
-    lines.map_err(|error| Error::Failed(format!("the replay's lines: {error}")))
+    let lines = Vec::<Line>::deserialize(&report["lines"]);
+    let lines = lines.map_err(|error| Error::Failed(format!("the replay's lines: {error}")))?;
+    // A line without text must not pass for quiet because nobody listened.
+    match lines.iter().find_map(|line| line.gap.as_deref()) {
+        Some(gap) => Err(Error::Failed(format!("a line was not recognised: {gap}"))),
+        None => Ok(lines),
+    }
 }
 
 fn cell(parties: &[Party], report: &Value) -> Result<Cell> {
@@ -237,6 +249,7 @@ mod tests {
             start_ms,
             end_ms,
             text: text.to_owned(),
+            gap: None,
         };
         let lines = [
             line(0, 2_050, "one two three"),
