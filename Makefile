@@ -6,7 +6,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 PYTHON ?= /usr/bin/python3
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo demo-asterisk test overload lint bench bench-media bench-speech bench-table bench-speech-table deny fixtures accuracy accuracy-people real-speech bench-people bench-segmentation
+.PHONY: help build demo demo-asterisk test overload lint bench bench-media bench-speech bench-table bench-speech-table deny fixtures accuracy accuracy-people real-speech bench-people bench-segmentation soak soak-trouble
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,16 @@ test: ## run every test
 overload: ## twice the load for ten minutes, ten times for ten seconds (half an hour)
 	@tools/setup.sh test
 	cargo test --workspace --locked -- overload --ignored --nocapture
+
+soak: ## 3,000 calls by SIP through a real Asterisk in each RTP_MODE: media, records, nothing left (12 minutes)
+	@tools/setup.sh test
+	cargo build --release --locked -p asterscribe -p asterscribe-testkit
+	$(TARGET)/release/soak 3000 10
+
+soak-trouble: ## 10,000 in each while channels are hung up by others and server and Asterisk are killed (35 minutes)
+	@tools/setup.sh test
+	cargo build --release --locked -p asterscribe -p asterscribe-testkit
+	$(TARGET)/release/soak 10000 10 trouble
 
 lint: ## formatting, clippy and docs, warnings are errors
 	@tools/setup.sh ci

@@ -62,7 +62,8 @@ impl Error {
         matches!(self, Self::Unavailable(_))
     }
 
-    pub(crate) fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+    /// The error of a file or a stream, with what was not possible.
+    pub fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let what = what.into();
         move |source| Self::Io { what, source }
     }

@@ -26,6 +26,7 @@ pub mod redis;
 pub mod rtp;
 pub mod scenario;
 pub mod server;
+pub mod sipp;
 pub mod spoken;
 pub mod wav;
 pub mod whisper;

@@ -1,12 +1,30 @@
-//! The server's program, built beside those that measure it.
+//! What the kit's own programs share, and the server's program, built beside them.
 
 use std::fs;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, ExitCode};
 
 use serde_json::Value;
 
 use crate::{Error, Result};
+
+/// The whole of a program's `main`: runs it with its arguments, and says what went wrong under its name.
+pub fn main(name: &str, run: impl FnOnce(&[String]) -> Result<()>) -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match run(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say(&format!("{name}: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Progress, on standard error; with that gone there is nobody to tell.
+pub fn say(text: &str) {
+    let _untold = writeln!(io::stderr(), "{text}");
+}
 
 /// `asterscribe` in the folder of the program that asks.
 ///

@@ -19,6 +19,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use asterscribe_testkit::asterisk::{self, Release};
+use asterscribe_testkit::program::{self, say};
 use asterscribe_testkit::words::WordErrors;
 use asterscribe_testkit::{Error, Result};
 use serde::Deserialize;
@@ -41,14 +42,7 @@ struct Caller {
 }
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    match run(&arguments) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            say(&format!("accuracy: {error}"));
-            ExitCode::FAILURE
-        }
-    }
+    program::main("accuracy", run)
 }
 
 fn run(arguments: &[String]) -> Result<()> {
@@ -105,9 +99,4 @@ fn rows(callers: &[Caller], heard: &[Vec<Heard>]) -> Vec<Row> {
 /// What went wrong with a file.
 fn failed(path: &Path) -> impl Fn(io::Error) -> Error {
     move |error| Error::Failed(format!("{}: {error}", path.display()))
-}
-
-fn say(text: &str) {
-    // Nowhere to say so if standard error is closed.
-    drop(writeln!(io::stderr(), "{text}"));
 }

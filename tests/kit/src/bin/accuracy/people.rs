@@ -6,14 +6,15 @@ use std::path::Path;
 
 use asterscribe_testkit::asterisk::{self, Release, Root};
 use asterscribe_testkit::clips::Clips;
+use asterscribe_testkit::program::{self, say};
 use asterscribe_testkit::real_speech::{List, Prompt, RealSpeech, Weights};
 use asterscribe_testkit::wav::Sound;
 use asterscribe_testkit::words::WordErrors;
-use asterscribe_testkit::{Error, Result, program, spoken};
+use asterscribe_testkit::{Error, Result, spoken};
 
 use crate::calls::{self, Heard, LOSS};
 use crate::delay::Delays;
-use crate::{USAGE, failed, say};
+use crate::{USAGE, failed};
 
 /// Calls at once: of the server's captures no more have room.
 const CALLS: usize = 14;

@@ -12,10 +12,11 @@ mod describe;
 mod prompts;
 
 use std::fs::{self, File};
-use std::io::{BufWriter, Write};
+use std::io::BufWriter;
 use std::process::ExitCode;
 
 use asterscribe_testkit::asterisk::{self, Instance, Options, Release};
+use asterscribe_testkit::program::{self, say};
 use asterscribe_testkit::scenario::{CONVERSATION, MONOLOGUE, Turn};
 use asterscribe_testkit::{Error, Result, fixture, pcap};
 
@@ -56,14 +57,7 @@ const RECIPES: [Recipe; 6] = [
 ];
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    match run(&arguments) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            say(&format!("capture: {error}"));
-            ExitCode::FAILURE
-        }
-    }
+    program::main("capture", run)
 }
 
 fn run(arguments: &[String]) -> Result<()> {
@@ -128,9 +122,4 @@ fn record(recipe: &Recipe) -> Result<()> {
         ));
     }
     Ok(())
-}
-
-fn say(text: &str) {
-    // Nowhere to say so if standard error is closed.
-    drop(writeln!(std::io::stderr(), "{text}"));
 }

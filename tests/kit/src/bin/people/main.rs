@@ -9,10 +9,10 @@ mod page;
 mod run;
 
 use std::fs;
-use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
+use asterscribe_testkit::program::{self, say};
 use asterscribe_testkit::real_speech::{List, Precision, RealSpeech, Weights};
 use asterscribe_testkit::{Error, Result};
 
@@ -24,19 +24,7 @@ use crate::run::{Bench, Peer};
 const OTHERS: usize = 10;
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    match run(&arguments) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            say(&format!("people: {error}"));
-            ExitCode::FAILURE
-        }
-    }
-}
-
-/// Progress; with standard error gone there is nobody to tell.
-fn say(text: &str) {
-    let _untold = writeln!(io::stderr(), "{text}");
+    program::main("people", run)
 }
 
 fn run(arguments: &[String]) -> Result<()> {

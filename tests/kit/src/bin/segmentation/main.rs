@@ -11,10 +11,11 @@ mod quiet;
 mod run;
 
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 
+use asterscribe_testkit::program::{self, say};
 use asterscribe_testkit::real_speech::{List, Prompt, RealSpeech, Weights};
 use asterscribe_testkit::{Error, Result};
 
@@ -35,19 +36,7 @@ const SETTINGS: [(&str, &[&str]); 5] = [
 ];
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    match run(&arguments) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            say(&format!("segmentation: {error}"));
-            ExitCode::FAILURE
-        }
-    }
-}
-
-/// Progress; with standard error gone there is nobody to tell.
-fn say(text: &str) {
-    let _untold = writeln!(io::stderr(), "{text}");
+    program::main("segmentation", run)
 }
 
 /// What went wrong with a file.
