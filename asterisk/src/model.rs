@@ -51,7 +51,32 @@ impl Channel {
 
     /// Whether it is one of the channels that applications make for media, ours or another's.
     pub fn is_media(&self) -> bool {
-        self.name.starts_with("UnicastRTP/") || self.name.starts_with("Snoop/")
+        self.is_external_media() || self.is_snoop()
+    }
+
+    /// Whether it sends and receives RTP for an application.
+    pub fn is_external_media(&self) -> bool {
+        self.name.starts_with("UnicastRTP/")
+    }
+
+    /// Whether it spies on another channel for an application.
+    pub fn is_snoop(&self) -> bool {
+        self.name.starts_with("Snoop/")
+    }
+
+    /// The channel that it spies on: `Snoop/ID-NUMBER`.
+    pub fn spied_on(&self) -> Option<&str> {
+        let (spied, _) = self.name.strip_prefix("Snoop/")?.rsplit_once('-')?;
+        Some(spied)
+    }
+
+    /// The application whose `Stasis()` it is executing, where that is told.
+    pub fn stasis_app(&self) -> Option<&str> {
+        let Dialplan {
+            app_name, app_data, ..
+        } = &self.dialplan;
+        let app = app_data.split(',').next()?;
+        (app_name == "Stasis" && !app.is_empty()).then_some(app)
     }
 
     /// Whether it is executing `Stasis()` as far as its description tells. An application is
@@ -113,6 +138,9 @@ pub struct Bridge {
     /// `simple_bridge`, `softmix`, …
     #[serde(deserialize_with = "lenient")]
     pub technology: String,
+    /// Who made it: `Stasis` for all applications; empty if not told.
+    #[serde(deserialize_with = "lenient")]
+    pub creator: String,
     /// Ids of the channels in it.
     #[serde(deserialize_with = "lenient")]
     pub channels: Vec<String>,

@@ -12,7 +12,8 @@ use super::call::{Stage, Step};
 use super::config::{CallKind, RecoverCall};
 use super::io::Notice;
 use super::ports::Entry;
-use super::removal::{Action, Object, Rank, Removal};
+use super::removal::Object;
+use super::stray::Stray;
 use crate::model::{Bridge, Channel};
 
 /// Complete lists.
@@ -39,16 +40,33 @@ impl Control {
         // What is taken up is set up only when everything the predecessor made is gone.
         let group = self.next_serial();
         self.recover_calls(lists, group, now);
-        self.reap_orphans(lists, group);
+        self.take_taps(lists, group, now);
+        for bridge in lists.bridges.values() {
+            if self.is_stray_bridge(bridge) {
+                self.reap_bridge(&bridge.id, group);
+            }
+        }
         for channel in lists.channels.values() {
-            let unknown = !self.owners.contains_key(&channel.id)
-                && !self
-                    .removals
-                    .contains_key(&Object::Channel(channel.id.clone()))
-                && !channel.id.starts_with(&self.prefix)
-                && !channel.is_media();
-            if unknown && lists.in_stasis(channel) {
-                self.open_stasis(channel.clone(), false, Some(group), now);
+            self.compare_channel(channel, lists, group, now);
+        }
+    }
+
+    /// Brings a channel that may be nobody's into line.
+    fn compare_channel(&mut self, channel: &Channel, lists: &Lists, group: u64, now: Instant) {
+        let object = Object::Channel(channel.id.clone());
+        if self.owners.contains_key(&channel.id)
+            || self.removals.contains_key(&object)
+            || self.is_other_half(&channel.id)
+        {
+            return;
+        }
+        match self.stray(channel, lists.heard.contains(&channel.id)) {
+            Stray::Orphan(rank) => self.reap_channel(&channel.id, rank, group),
+            Stray::Placed => self.take_placed(channel.clone(), Some(group), now),
+            Stray::NotOurs | Stray::Returned => {
+                if !channel.is_media() && lists.in_stasis(channel) {
+                    self.open_stasis(channel.clone(), false, Some(group), now);
+                }
             }
         }
     }
@@ -116,24 +134,6 @@ impl Control {
         }
         for generation in broken {
             self.renew_leg(id, generation, now);
-        }
-    }
-
-    /// Whatever bears our prefix and belongs to no call goes.
-    fn reap_orphans(&mut self, lists: &Lists, group: u64) {
-        for channel in lists.channels.values() {
-            let ours = channel.id.starts_with(&self.prefix)
-                && !self.owners.contains_key(&channel.id)
-                && !self.is_other_half(&channel.id);
-            if ours {
-                self.reap_channel_in(channel, group);
-            }
-        }
-        for bridge in lists.bridges.keys() {
-            if bridge.starts_with(&self.prefix) && !self.owners.contains_key(bridge) {
-                let removal = Removal::new(Action::Delete, Rank::Bridge, group).orphan();
-                self.remove(Object::Bridge(bridge.clone()), removal);
-            }
         }
     }
 

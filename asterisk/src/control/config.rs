@@ -3,13 +3,15 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::naming::Naming;
+
 /// Settings of a [`Control`](super::Control).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
-    /// Name of the Stasis application; what we create is called `{app}-…`.
+    /// Name of the Stasis application, with which the ids of all that we create begin: [`Naming`].
     pub app: String,
-    /// Unique per start of the process and part of every id we choose, so that none
-    /// collides with what a predecessor left behind.
+    /// Ten hexadecimal digits, unique per start of the process and part of every id we choose, so
+    /// that none collides with what a predecessor left behind.
     pub nonce: String,
     /// RTP addresses as Asterisk reaches them; calls are spread over them in turn.
     pub targets: Vec<SocketAddr>,
@@ -61,10 +63,9 @@ impl Config {
         }
     }
 
-    /// What every id of ours begins with. An originated call whose id begins with it, too,
-    /// is removed should it turn up when nobody knows it any more.
-    pub fn prefix(&self) -> String {
-        format!("{}-", self.app)
+    /// How ours is named.
+    pub fn naming(&self) -> Naming {
+        Naming::new(self.app.as_str(), self.nonce.as_str())
     }
 
     /// # Errors
@@ -79,7 +80,7 @@ impl Config {
         if !is_word(&self.app) {
             return Err(ConfigError::App(self.app.clone()));
         }
-        if !is_word(&self.nonce) {
+        if !Naming::is_nonce(&self.nonce) {
             return Err(ConfigError::Nonce(self.nonce.clone()));
         }
         if self.targets.is_empty() {
@@ -107,7 +108,7 @@ pub enum ConfigError {
     #[error("application name {0:?} must be 1 to 40 characters out of A-Z a-z 0-9 _ -")]
     App(String),
     /// Part of ids.
-    #[error("nonce {0:?} must be 1 to 40 characters out of A-Z a-z 0-9 _ -")]
+    #[error("nonce {0:?} must be 10 characters out of 0-9 a-f")]
     Nonce(String),
     /// Nowhere to send media to.
     #[error("no RTP address to give to Asterisk")]

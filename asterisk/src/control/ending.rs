@@ -13,6 +13,8 @@ use super::{Control, Purpose};
 
 /// How long the events of a hang-up that we asked for may take.
 const HANGUP_GRACE: Duration = Duration::from_secs(2);
+/// Calls that we placed and that left our application, remembered.
+const MAX_DEPARTED: usize = 1024;
 
 impl Control {
     /// A first or further sign that the call's channel is going.
@@ -126,8 +128,20 @@ impl Control {
             Stage::Ending(ending) => (ending.known_cause(), ending.text(fallback)),
             _ => (None, fallback.to_owned()),
         };
+        let has_left = call.kind == CallKind::Initiated && call.in_stasis && cause.is_none();
+        if has_left {
+            self.remember_departed(id);
+        }
         self.take_down(id, None);
         self.tell_ended(id, cause, text);
+    }
+
+    /// Its channel may come back, and is then a caller's like any other.
+    fn remember_departed(&mut self, id: &str) {
+        if self.departed.len() >= MAX_DEPARTED {
+            self.departed.pop_front();
+        }
+        self.departed.push_back(id.to_owned());
     }
 
     fn tell_ended(&mut self, id: &str, cause: Option<u16>, text: String) {

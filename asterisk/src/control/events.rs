@@ -7,7 +7,8 @@ use tracing::debug;
 use super::call::{Owner, Stage};
 use super::config::CallKind;
 use super::io::{Notice, PartyChange};
-use super::removal::{Action, Object, Rank, Removal};
+use super::removal::Object;
+use super::stray::Stray;
 use super::{Control, Link};
 use crate::event::Event;
 use crate::model::Channel;
@@ -91,14 +92,23 @@ impl Control {
             Some(Owner::Party { call }) => self.party_entered(&call, channel, now),
             Some(Owner::Bridge) => {}
             None if self.is_other_half(&channel.id) => self.send_on(&channel.id),
-            None if channel.id.starts_with(&self.prefix) => self.reap_channel(&channel),
-            None if channel.is_media() => {
-                debug!(channel = channel.id, "another's media; left alone")
+            None => self.on_unknown_entered(channel, now),
+        }
+    }
+
+    fn on_unknown_entered(&mut self, channel: Channel, now: Instant) {
+        let resumed = self.was_open(&channel.id);
+        match self.stray(&channel, true) {
+            _ if resumed => self.open_stasis(channel, true, None, now),
+            Stray::Orphan(rank) => {
+                let group = self.next_serial();
+                self.reap_channel(&channel.id, rank, group);
             }
-            None => {
-                let resumed = self.was_open(&channel.id);
-                self.open_stasis(channel, resumed, None, now);
+            Stray::Placed => self.take_placed(channel, None, now),
+            Stray::NotOurs | Stray::Returned if channel.is_media() => {
+                debug!(channel = channel.id, "another's media; left alone");
             }
+            Stray::NotOurs | Stray::Returned => self.open_stasis(channel, false, None, now),
         }
     }
 
@@ -200,23 +210,5 @@ impl Control {
                     .get(id)
                     .is_some_and(|call| call.kind == CallKind::Initiated)
             })
-    }
-
-    /// Removes a channel of ours that belongs to no call.
-    pub(super) fn reap_channel(&mut self, channel: &Channel) {
-        let group = self.next_serial();
-        self.reap_channel_in(channel, group);
-    }
-
-    pub(super) fn reap_channel_in(&mut self, channel: &Channel, group: u64) {
-        let rank = if channel.name.starts_with("UnicastRTP/") {
-            Rank::Media
-        } else if channel.name.starts_with("Snoop/") {
-            Rank::Snoop
-        } else {
-            Rank::Party
-        };
-        let removal = Removal::new(Action::Delete, rank, group).orphan();
-        self.remove(Object::Channel(channel.id.clone()), removal);
     }
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::call::{Leg, Owner, Part, Step};
 use super::config::CallKind;
 use super::io::{Notice, RequestFailure};
-use super::{Control, Purpose};
+use super::{Control, OwnKind, Purpose};
 use crate::model::Channel;
 use crate::request::{Request, Spy};
 use serde_json::Value;
@@ -60,7 +60,7 @@ impl Control {
     ) {
         let generation = self.next_serial();
         let at = self.calls.get_mut(id).and_then(|call| call.ports.pop());
-        let name = |what: &str| format!("{}{}-{generation}-{what}", self.prefix, self.config.nonce);
+        let name = |kind| self.naming.part(generation, kind);
         let leg = Leg {
             label,
             generation,
@@ -68,9 +68,9 @@ impl Control {
             told: false,
             former,
             spy,
-            bridge: Part::new(name("bridge")),
-            media: Part::new(name("media")),
-            snoop: spy.map(|_| Part::new(name("snoop"))),
+            bridge: Part::new(name(OwnKind::Bridge)),
+            media: Part::new(name(OwnKind::Media)),
+            snoop: spy.map(|_| Part::new(name(OwnKind::Snoop))),
             step: Step::Idle,
             deadline: now + self.config.setup_timeout,
             joins: 0,

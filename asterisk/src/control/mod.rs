@@ -10,7 +10,8 @@
 //! - A channel is bridged only after its own `StasisStart`.
 //! - What we made stays up for ever unless we delete it, and events missed while not
 //!   connected are lost: after every connection the lists of channels, bridges and of our
-//!   application are what counts, and whatever bears our prefix and belongs to no call goes.
+//!   application are what counts, and what we made and belongs to no call goes. What anybody
+//!   else made is never touched.
 //! - Every request has a time-out, every state a deadline, every retry a limit.
 
 mod call;
@@ -22,11 +23,13 @@ mod events;
 mod io;
 mod legs;
 mod listing;
+mod naming;
 mod opening;
 mod party;
 mod ports;
 mod removal;
 mod replies;
+mod stray;
 mod tapping;
 #[cfg(test)]
 mod tests;
@@ -47,6 +50,7 @@ pub use self::io::{
     RequestId, Stats, Told,
 };
 use self::listing::Listing;
+pub use self::naming::{Maker, Naming, OwnId, OwnKind};
 use self::removal::{Object, Removal};
 use crate::request::{Originate, Request};
 
@@ -54,7 +58,7 @@ use crate::request::{Originate, Request};
 #[derive(Debug)]
 pub struct Control {
     config: Config,
-    prefix: String,
+    naming: Naming,
     link: Link,
     /// Number of listings begun.
     epoch: u64,
@@ -66,6 +70,8 @@ pub struct Control {
     next_target: usize,
     calls: BTreeMap<String, Call>,
     owners: BTreeMap<String, Owner>,
+    /// Calls that we placed and that left our application while their channel lived on.
+    departed: VecDeque<String>,
     removals: BTreeMap<Object, Removal>,
     pending: BTreeMap<RequestId, Pending>,
     out: VecDeque<Output>,
@@ -139,7 +145,7 @@ impl Control {
     pub fn new(config: Config, _now: Instant) -> Result<Self, ConfigError> {
         config.check()?;
         Ok(Self {
-            prefix: config.prefix(),
+            naming: config.naming(),
             recover: config.recover.clone(),
             config,
             link: Link::Down,
@@ -151,6 +157,7 @@ impl Control {
             next_target: 0,
             calls: BTreeMap::new(),
             owners: BTreeMap::new(),
+            departed: VecDeque::new(),
             removals: BTreeMap::new(),
             pending: BTreeMap::new(),
             out: VecDeque::new(),

@@ -43,7 +43,7 @@ impl Control {
     }
 
     /// Why no call can be taken, if none can. One that was ours before is not a new one.
-    fn refusal(&self, resumed: bool) -> Option<String> {
+    pub(super) fn refusal(&self, resumed: bool) -> Option<String> {
         if self.stopping {
             Some("the server is shutting down".to_owned())
         } else if self.is_full() {

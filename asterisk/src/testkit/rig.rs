@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::{Ports, World};
-use crate::control::{Command, Config, Control, Input, Notice, Output, RequestFailure, RequestId};
+use crate::control::{
+    Command, Config, Control, Input, Naming, Notice, Output, RequestFailure, RequestId,
+};
 use crate::request::Request;
 
 /// What becomes of a request.
@@ -54,7 +56,7 @@ pub struct Rig {
     /// RTP addresses of legs, where they have their own.
     pub ports: Ports,
     own_ports: bool,
-    prefix: String,
+    naming: Naming,
     faults: FaultRule,
     replies: VecDeque<(RequestId, Result<Value, RequestFailure>)>,
     late: Vec<Request>,
@@ -66,7 +68,7 @@ impl Rig {
     /// # Panics
     /// If the settings cannot work.
     pub fn new(config: Config, world: World, now: Instant) -> Self {
-        let (prefix, own_ports) = (config.prefix(), config.own_ports);
+        let (naming, own_ports) = (config.naming(), config.own_ports);
         let control = Control::new(config, now).expect("the rig is given settings that work");
         Self {
             control,
@@ -77,7 +79,7 @@ impl Rig {
             requests: Vec::new(),
             ports: Ports::default(),
             own_ports,
-            prefix,
+            naming,
             faults: Box::new(|_| Fault::None),
             replies: VecDeque::new(),
             late: Vec::new(),
@@ -199,7 +201,9 @@ impl Rig {
 
     /// Objects of ours in the world.
     pub fn ours(&self) -> Vec<String> {
-        self.world.objects(&self.prefix)
+        let mut ours = self.world.objects("");
+        ours.retain(|id| self.naming.read(id).is_some());
+        ours
     }
 
     /// Asserts that nothing is left on either side.

@@ -38,6 +38,8 @@ pub(super) struct WorldChannel {
     pub(super) port: Option<u16>,
     /// Sent back to its dialplan by `continue`.
     pub(super) continued: bool,
+    /// Another application that it is in.
+    pub(super) elsewhere: Option<&'static str>,
 }
 
 impl World {
@@ -98,6 +100,11 @@ impl World {
         self.enter(id);
     }
 
+    /// A channel enters the application from its dialplan.
+    pub fn enter_again(&mut self, id: &str) {
+        self.enter(id);
+    }
+
     /// A call between two parties that is not ours: `id` is one of its channels.
     pub fn foreign_call(&mut self, id: &str) {
         let channel = WorldChannel {
@@ -106,6 +113,22 @@ impl World {
             ..WorldChannel::default()
         };
         self.channels.insert(id.to_owned(), channel);
+    }
+
+    /// A channel that somebody else made, in an application of theirs if they have one.
+    pub fn foreign_channel(&mut self, id: &str, name: &str, app: Option<&'static str>) {
+        let channel = WorldChannel {
+            name: name.to_owned(),
+            state: "Up",
+            elsewhere: app,
+            ..WorldChannel::default()
+        };
+        self.channels.insert(id.to_owned(), channel);
+    }
+
+    /// A bridge that somebody else made.
+    pub fn foreign_bridge(&mut self, id: &str) {
+        self.bridges.entry(id.to_owned()).or_default();
     }
 
     /// An originated channel is answered at the other end.
@@ -326,17 +349,19 @@ impl World {
         let Some(channel) = self.channels.get(id) else {
             return json!({ "id": id, "name": "gone", "state": "Down" });
         };
-        let app = if channel.in_app {
+        let app = if channel.in_app || channel.elsewhere.is_some() {
             "Stasis"
         } else if channel.state == "Ringing" {
             "AppDial2"
         } else {
             "Dial"
         };
+        let own = channel.in_app.then_some(self.app.as_str());
+        let data = channel.elsewhere.or(own).unwrap_or_default();
         json!({
             "id": id, "name": channel.name, "state": channel.state, "language": "en",
             "caller": { "name": "", "number": "100" }, "connected": { "name": "", "number": channel.connected },
-            "dialplan": { "app_name": app, "exten": "9999" },
+            "dialplan": { "app_name": app, "app_data": data, "exten": "9999" },
         })
     }
 

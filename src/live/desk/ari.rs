@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use asterscribe_ari::client::{Client, ClientConfig, ConnectionState, Driver, fresh_nonce};
 use asterscribe_ari::control::{
-    CallKind, Command, CommandKind, Config, Control, Notice, RecoverCall, RequestId,
+    CallKind, Command, CommandKind, Config, Control, Naming, Notice, RecoverCall, RequestId,
 };
 use asterscribe_ari::model::Channel;
 use tokio::sync::mpsc::error::TrySendError;
@@ -45,7 +45,7 @@ pub struct AriLink {
     commands: mpsc::Sender<Command>,
     state: watch::Receiver<ConnectionState>,
     url: String,
-    prefix: String,
+    naming: Naming,
 }
 
 /// The other end, to be started once the desk is there.
@@ -85,7 +85,7 @@ impl AriLink {
             commands,
             state: seen,
             url: ari.url.to_string(),
-            prefix: config.prefix(),
+            naming: config.naming(),
         };
         (
             Some(link),
@@ -137,12 +137,12 @@ impl AriLink {
         }
     }
 
-    /// An id for a call that we place. Its prefix marks the channel as ours, so
+    /// An id for a call that we place. Its form marks the channel as ours, so
     /// that one which nobody knows any more is removed.
     pub(super) fn fresh_call_id(&self) -> CallId {
-        let id = format!("{}call-{}", self.prefix, Uuid::new_v4());
+        let id = self.naming.call(Uuid::new_v4().as_u128());
         id.parse()
-            .expect("an application's name, letters, digits and dashes, 74 at most")
+            .expect("an application's name, letters, digits and dashes, 76 at most")
     }
 
     pub(super) fn originate(

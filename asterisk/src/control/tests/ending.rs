@@ -172,12 +172,12 @@ fn a_stop_lets_callers_go_on_hangs_up_what_we_placed_and_leaves_tapped_channels_
     let mut rig = rig_in_call(Order::RepliesFirst);
     rig.world.foreign_call("t1");
     rig.command(Command::Tap { call: "t1".into() });
-    rig.command(originate("asterscribe-o1"));
+    rig.command(originate(O1));
     rig.settle();
-    rig.world.answered_at_far_end("asterscribe-o1");
-    rig.command(originate("asterscribe-o2"));
+    rig.world.answered_at_far_end(O1);
+    rig.command(originate(O2));
     rig.settle();
-    rig.command(originate("asterscribe-o3"));
+    rig.command(originate(O3));
     rig.command(Command::Shutdown);
     rig.world.incoming("c9");
     rig.settle();

@@ -38,9 +38,9 @@ fn begin(rig: &mut Rig, way: usize) {
             rig.settle();
         }
         _ => {
-            rig.command(originate("asterscribe-o1"));
+            rig.command(originate(O1));
             rig.settle();
-            rig.world.answered_at_far_end("asterscribe-o1");
+            rig.world.answered_at_far_end(O1);
             rig.settle();
         }
     }

@@ -3,6 +3,7 @@
 mod concern;
 mod ending;
 mod faults;
+mod foreign;
 mod originate;
 mod party;
 mod ports;
@@ -18,10 +19,14 @@ use super::{CallKind, Command, CommandKind, Config, Notice, RecoverCall, Told};
 use crate::testkit::{Order, Ports, Rig, World, t0};
 
 const APP: &str = "asterscribe";
+/// Calls that the API placed.
+const O1: &str = "asterscribe-00000000a1-00000000000000000000000000000001";
+const O2: &str = "asterscribe-00000000a1-00000000000000000000000000000002";
+const O3: &str = "asterscribe-00000000a1-00000000000000000000000000000003";
 
 fn config() -> Config {
     Config::new(
-        "n1",
+        "00000000a1",
         vec![
             "127.0.0.1:4000".parse().unwrap(),
             "127.0.0.1:4002".parse().unwrap(),

@@ -8,7 +8,7 @@ use crate::testkit::Fault;
 
 fn placed() -> Rig {
     let mut rig = rig();
-    rig.command(originate("asterscribe-o1"));
+    rig.command(originate(O1));
     rig.settle();
     assert!(is_accepted(&rig, CommandKind::Originate));
     assert!(matches!(
@@ -24,9 +24,9 @@ fn placed() -> Rig {
 #[test]
 fn an_answered_call_gets_media() {
     let mut rig = placed();
-    rig.world.answered_at_far_end("asterscribe-o1");
+    rig.world.answered_at_far_end(O1);
     rig.settle();
-    assert!(is_up(&rig, "asterscribe-o1", "caller"));
+    assert!(is_up(&rig, O1, "caller"));
     assert_eq!(count(&rig, |n| matches!(n, Notice::CallAnswered { .. })), 1);
     assert!(
         !rig.requests
@@ -39,10 +39,10 @@ fn an_answered_call_gets_media() {
 #[test]
 fn a_busy_line_ends_it_with_its_cause() {
     let mut rig = placed();
-    rig.world.hang_up("asterscribe-o1", 17);
+    rig.world.hang_up(O1, 17);
     rig.settle();
     assert_eq!(
-        end_of(&rig, "asterscribe-o1").unwrap(),
+        end_of(&rig, O1).unwrap(),
         (Some(17), "told at the end".into())
     );
     rig.assert_nothing_left();
@@ -52,11 +52,11 @@ fn a_busy_line_ends_it_with_its_cause() {
 fn an_end_that_overtakes_the_reply_is_told_in_turn() {
     let mut rig = rig();
     rig.order = Order::EventsFirst;
-    rig.command(originate("asterscribe-o1"));
-    rig.world.hang_up("asterscribe-o1", 21);
+    rig.command(originate(O1));
+    rig.world.hang_up(O1, 21);
     rig.settle();
     assert!(is_accepted(&rig, CommandKind::Originate));
-    assert_eq!(end_of(&rig, "asterscribe-o1").unwrap().0, Some(21));
+    assert_eq!(end_of(&rig, O1).unwrap().0, Some(21));
     assert!(rig.assert_calls_told_in_turn().is_empty());
     rig.assert_nothing_left();
 }
@@ -65,11 +65,11 @@ fn an_end_that_overtakes_the_reply_is_told_in_turn() {
 fn nobody_answers() {
     let mut rig = placed();
     rig.advance(ms(59_000));
-    assert!(rig.world.exists("asterscribe-o1"));
+    assert!(rig.world.exists(O1));
     rig.advance(ms(3_000));
-    assert!(!rig.world.exists("asterscribe-o1"));
+    assert!(!rig.world.exists(O1));
     assert_eq!(
-        end_of(&rig, "asterscribe-o1").unwrap(),
+        end_of(&rig, O1).unwrap(),
         (Some(16), "no answer within 60 s".into())
     );
     rig.assert_nothing_left();
@@ -85,7 +85,7 @@ fn asterisk_refuses() {
             Fault::None
         }
     });
-    rig.command(originate("asterscribe-o1"));
+    rig.command(originate(O1));
     rig.settle();
     assert_eq!(
         refusal_of(&rig, CommandKind::Originate).unwrap().0,
@@ -110,7 +110,7 @@ fn an_unanswered_request_is_refused_and_cleaned_up_however_late_it_is_carried_ou
                 Fault::None
             }
         });
-        rig.command(originate("asterscribe-o1"));
+        rig.command(originate(O1));
         rig.advance(ms(6_000));
         assert_eq!(
             refusal_of(&rig, CommandKind::Originate).unwrap(),
@@ -125,14 +125,14 @@ fn an_unanswered_request_is_refused_and_cleaned_up_however_late_it_is_carried_ou
 #[test]
 fn the_far_half_of_a_local_channel_is_neither_reaped_nor_a_call() {
     let mut rig = placed();
-    rig.world.foreign_call("asterscribe-o1;2");
+    rig.world.foreign_call(&format!("{O1};2"));
     rig.input(Input::Connected);
     rig.settle();
-    assert!(rig.world.exists("asterscribe-o1;2"));
-    rig.world.incoming("asterscribe-o1;2");
+    assert!(rig.world.exists(&format!("{O1};2")));
+    rig.world.incoming(&format!("{O1};2"));
     rig.settle();
-    assert!(rig.world.is_continued("asterscribe-o1;2"));
-    assert_eq!(rig.assert_calls_told_in_turn(), ["asterscribe-o1"]);
+    assert!(rig.world.is_continued(&format!("{O1};2")));
+    assert_eq!(rig.assert_calls_told_in_turn(), [O1]);
 }
 
 #[test]
@@ -144,13 +144,13 @@ fn commands_are_refused_while_not_connected_twice_or_beyond_the_limit() {
         },
         World::new(APP),
     );
-    rig.command(originate("asterscribe-o1"));
+    rig.command(originate(O1));
     assert_eq!(refusal_of(&rig, CommandKind::Originate).unwrap().0, None);
     rig.connect();
     rig.settle();
-    rig.command(originate("asterscribe-o1"));
+    rig.command(originate(O1));
     rig.settle();
-    for (call, status) in [("asterscribe-o1", 409), ("asterscribe-o2", 503), ("", 422)] {
+    for (call, status) in [(O1, 409), (O2, 503), ("", 422)] {
         rig.notices.clear();
         rig.command(originate(call));
         assert_eq!(
@@ -169,7 +169,7 @@ fn commands_are_refused_while_not_connected_twice_or_beyond_the_limit() {
 #[test]
 fn local_channels_are_given_a_format() {
     let mut rig = rig();
-    let mut command = originate("asterscribe-o1");
+    let mut command = originate(O1);
     if let Command::Originate { endpoint, .. } = &mut command {
         *endpoint = "Local/talk@default/n".into();
     }

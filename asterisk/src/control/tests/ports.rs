@@ -87,7 +87,7 @@ fn a_command_for_which_there_is_none_is_refused_and_asks_nothing_of_asterisk() {
     rig.command(Command::Tap { call: "t1".into() });
     rig.settle();
     rig.ports = Ports::new(0);
-    rig.command(originate("asterscribe-o1"));
+    rig.command(originate(O1));
     rig.settle();
     let lacking = |n: &Notice| matches!(n, Notice::CommandLacksPort { .. });
     assert_eq!(count(&rig, lacking), 2);
@@ -202,7 +202,7 @@ fn a_connection_that_breaks_meanwhile_costs_no_call() {
     let kinds = [
         ("c2", CallKind::Stasis),
         ("t1", CallKind::Tap),
-        ("asterscribe-o1", CallKind::Initiated),
+        (O1, CallKind::Initiated),
     ];
     let config = Config {
         own_ports: true,
@@ -215,7 +215,7 @@ fn a_connection_that_breaks_meanwhile_costs_no_call() {
     rig.world.incoming("c1");
     rig.world.incoming("c2");
     rig.world.foreign_call("t1");
-    let Command::Originate { call, endpoint, .. } = originate("asterscribe-o1") else {
+    let Command::Originate { call, endpoint, .. } = originate(O1) else {
         panic!("it is one");
     };
     let mut placed = crate::request::Originate {
@@ -231,7 +231,7 @@ fn a_connection_that_breaks_meanwhile_costs_no_call() {
         .execute(&Request::Originate(placed.clone()))
         .unwrap();
     placed.channel.clear();
-    rig.world.answered_at_far_end("asterscribe-o1");
+    rig.world.answered_at_far_end(O1);
     while rig.world.next_event().is_some() {}
     rig.connect();
     while rig.deliver_reply(0) {}
@@ -248,7 +248,7 @@ fn a_connection_that_breaks_meanwhile_costs_no_call() {
     rig.connect();
     rig.advance(ms(1000));
     let open = rig.assert_calls_told_in_turn();
-    assert_eq!(open, ["asterscribe-o1", "c1", "c2", "t1"]);
+    assert_eq!(open, [O1, "c1", "c2", "t1"]);
     let resumed = |n: &Notice| matches!(n, Notice::CallOpened { resumed: true, .. });
     assert_eq!(count(&rig, resumed), 3);
     assert_eq!(count(&rig, |n| matches!(n, Notice::MediaUp { .. })), 5);

@@ -70,7 +70,7 @@ fn id(n: u8) -> String {
     match n {
         0..=2 => format!("c{n}"),
         3 | 4 => format!("t{n}"),
-        _ => format!("asterscribe-o{n}"),
+        _ => config().naming().call(u128::from(n)),
     }
 }
 

@@ -58,7 +58,7 @@ fn a_caller_who_went_on_unheard_is_ended_too() {
 fn a_restart_of_asterisk_ends_every_call_once() {
     let mut rig = rig_tapping();
     rig.world.incoming("c1");
-    rig.command(originate("asterscribe-o1"));
+    rig.command(originate(O1));
     rig.settle();
     rig.world.restart();
     rig.disconnect();
@@ -204,16 +204,19 @@ fn a_listing_that_fails_is_tried_again_with_growing_pauses() {
     assert_eq!(count(&rig, |n| matches!(n, Notice::Synced)), 1);
 }
 
+/// A call that a predecessor placed.
+const OLD1: &str = "asterscribe-00000000b0-00000000000000000000000000000001";
+
 /// A predecessor with a Stasis call, a tap and a ringing call dies; the world goes on.
 fn orphaned() -> World {
     let mut old = connected(Config {
-        nonce: "old".into(),
+        nonce: "00000000b0".into(),
         ..config()
     });
     old.world.incoming("c1");
     old.world.foreign_call("t1");
     old.command(Command::Tap { call: "t1".into() });
-    old.command(originate("asterscribe-o1"));
+    old.command(originate(OLD1));
     old.settle();
     assert_eq!(old.ours().len(), 2 + 6 + 1);
     old.world.disconnect();
@@ -226,7 +229,7 @@ fn a_successor_takes_up_what_it_is_told_of() {
         recover: vec![
             recover("c1", CallKind::Stasis),
             recover("t1", CallKind::Tap),
-            recover("asterscribe-o1", CallKind::Initiated),
+            recover(OLD1, CallKind::Initiated),
             recover("gone", CallKind::Stasis),
         ],
         ..config()
@@ -240,10 +243,7 @@ fn a_successor_takes_up_what_it_is_told_of() {
     );
     rig.notices
         .retain(|n| !matches!(n, Notice::CallEnded { call, .. } if call == "gone"));
-    assert_eq!(
-        rig.assert_calls_told_in_turn(),
-        ["asterscribe-o1", "c1", "t1"]
-    );
+    assert_eq!(rig.assert_calls_told_in_turn(), [OLD1, "c1", "t1"]);
     assert_eq!(
         count(&rig, |n| matches!(
             n,
@@ -293,46 +293,54 @@ fn a_predecessors_objects_go_before_new_ones_come() {
     assert!(
         rig.ours()
             .iter()
-            .all(|id| id.starts_with("asterscribe-n1-"))
+            .all(|id| id == OLD1 || id.starts_with("asterscribe-00000000a1-"))
     );
     assert!(rig.world.exists("t1"), "a tapped channel is no orphan");
 }
 
 #[test]
-fn a_successor_that_is_told_of_nothing_opens_the_callers_and_reaps_the_rest() {
+fn a_successor_that_is_told_of_nothing_takes_up_who_talks_and_reaps_the_rest() {
     let mut rig = rig_with(config(), orphaned());
     rig.connect();
     rig.settle();
-    assert_eq!(rig.assert_calls_told_in_turn(), ["c1"]);
-    assert!(rig.world.exists("t1") && !rig.world.exists("asterscribe-o1"));
-    assert_eq!(rig.ours().len(), 2);
+    assert_eq!(rig.assert_calls_told_in_turn(), [OLD1, "c1", "t1"]);
+    assert!(rig.world.exists("t1") && rig.world.exists(OLD1));
+    assert_eq!(rig.ours().len(), 2 + 6 + 1);
+    assert!(
+        rig.ours()
+            .iter()
+            .all(|id| id == OLD1 || id.contains("-00000000a1-"))
+    );
+    rig.world.answered_at_far_end(OLD1);
+    rig.settle();
+    assert!(is_up(&rig, OLD1, "caller"));
 }
 
 #[test]
 fn a_ringing_call_that_was_recovered_is_answered_later() {
     let config = Config {
-        recover: vec![recover("asterscribe-o1", CallKind::Initiated)],
+        recover: vec![recover(OLD1, CallKind::Initiated)],
         ..config()
     };
     let mut rig = rig_with(config, orphaned());
     rig.connect();
     rig.settle();
-    assert!(!is_up(&rig, "asterscribe-o1", "caller"));
-    rig.world.answered_at_far_end("asterscribe-o1");
+    assert!(!is_up(&rig, OLD1, "caller"));
+    rig.world.answered_at_far_end(OLD1);
     rig.settle();
-    assert!(is_up(&rig, "asterscribe-o1", "caller"));
+    assert!(is_up(&rig, OLD1, "caller"));
 }
 
 #[test]
 fn an_answer_that_was_missed_is_seen_in_the_list() {
     let mut rig = rig();
-    rig.command(originate("asterscribe-o1"));
+    rig.command(originate(O1));
     rig.settle();
-    rig.world.answered_at_far_end("asterscribe-o1");
+    rig.world.answered_at_far_end(O1);
     while rig.world.next_event().is_some() {}
     rig.input(Input::Connected);
     rig.settle();
-    assert!(is_up(&rig, "asterscribe-o1", "caller"));
+    assert!(is_up(&rig, O1, "caller"));
     assert_eq!(count(&rig, |n| matches!(n, Notice::CallAnswered { .. })), 1);
 }
 

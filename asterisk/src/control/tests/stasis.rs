@@ -27,7 +27,7 @@ fn a_caller_is_answered_and_bridged_with_media_in_either_order() {
         );
         let bridges = rig.world.bridge_ids();
         assert_eq!(bridges.len(), 1);
-        assert!(bridges[0].starts_with("asterscribe-n1-"));
+        assert!(bridges[0].starts_with("asterscribe-00000000a1-"));
         let members = rig.world.bridged(&bridges[0]);
         assert_eq!(members.len(), 2);
         assert!(members.contains(&"c1".to_owned()));
@@ -187,12 +187,18 @@ fn while_admission_is_closed_callers_go_on_and_calls_too() {
 #[test]
 fn media_channels_never_open_a_call() {
     let mut rig = rig();
-    rig.world.incoming("asterscribe-old-7-media");
+    let orphan = Request::ExternalMedia {
+        channel: "asterscribe-00000000b0-7-media".into(),
+        app: APP.into(),
+        external_host: "127.0.0.1:4000".into(),
+        format: "ulaw".into(),
+    };
+    rig.world.execute(&orphan).unwrap();
     rig.settle();
     assert_eq!(rig.assert_calls_told_in_turn(), Vec::<String>::new());
     assert!(
-        !rig.world.exists("asterscribe-old-7-media"),
-        "what bears our prefix and belongs to no call is removed"
+        !rig.world.exists("asterscribe-00000000b0-7-media"),
+        "what we made and belongs to no call is removed"
     );
     assert_eq!(rig.control.stats().reaped, 1);
 

@@ -1,0 +1,128 @@
+//! Objects that have ids of ours and belong to no call: what a predecessor left goes, and who
+//! talks on a call that it placed is taken up.
+//!
+//! An id alone proves little, for anybody may choose one. A channel must also be of the kind
+//! that its id says, and, where Asterisk tells what it executes, be in our application.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use tracing::info;
+
+use super::Control;
+use super::comparing::Lists;
+use super::naming::{Maker, OwnId, OwnKind};
+use super::ports::Entry;
+use super::removal::{Action, Object, Rank, Removal};
+use crate::model::{Bridge, Channel};
+
+/// What a channel that belongs to no call is to us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stray {
+    /// We did not make it, or it has gone on elsewhere: it is left alone.
+    NotOurs,
+    /// Ours, and nobody has it: it goes.
+    Orphan(Rank),
+    /// Somebody talks, or will, on a call that another process of ours placed.
+    Placed,
+    /// One that we placed ourselves had left, and has come back.
+    Returned,
+}
+
+impl Control {
+    /// What a channel is that no call has. `heard` says whether our application gets its events.
+    pub(super) fn stray(&self, channel: &Channel, heard: bool) -> Stray {
+        let Some(OwnId { kind, maker }) = self.naming.read(&channel.id) else {
+            return Stray::NotOurs;
+        };
+        let is_elsewhere = channel
+            .stasis_app()
+            .is_some_and(|app| app != self.config.app);
+        match kind {
+            _ if is_elsewhere => Stray::NotOurs,
+            OwnKind::Media if channel.is_external_media() => Stray::Orphan(Rank::Media),
+            OwnKind::Snoop if channel.is_snoop() => Stray::Orphan(Rank::Snoop),
+            OwnKind::Call if heard && !channel.is_media() => self.stray_call(channel, maker),
+            _ => Stray::NotOurs,
+        }
+    }
+
+    fn stray_call(&self, channel: &Channel, maker: Maker) -> Stray {
+        let is_ours = channel.seems_in_stasis();
+        match maker {
+            // Who was answered and is not in our application was sent elsewhere by somebody.
+            _ if channel.is_up() && !is_ours => Stray::NotOurs,
+            Maker::Us if self.departed.contains(&channel.id) => Stray::Returned,
+            // Whoever asked for it was told that it did not come about.
+            Maker::Us => Stray::Orphan(Rank::Party),
+            Maker::Another => Stray::Placed,
+            Maker::Unknown if channel.is_up() => Stray::Placed,
+            Maker::Unknown => Stray::Orphan(Rank::Party),
+        }
+    }
+
+    /// Whether a bridge has an id of ours and no call.
+    pub(super) fn is_stray_bridge(&self, bridge: &Bridge) -> bool {
+        let is_named = self
+            .naming
+            .read(&bridge.id)
+            .is_some_and(|own| own.kind == OwnKind::Bridge);
+        // What applications make has this creator, where it is told.
+        let is_made = matches!(bridge.creator.as_str(), "" | "Stasis");
+        is_named && is_made && !self.owners.contains_key(&bridge.id)
+    }
+
+    /// Takes a call up that another process of ours placed.
+    pub(super) fn take_placed(&mut self, channel: Channel, hold: Option<u64>, now: Instant) {
+        let answered = channel.seems_in_stasis();
+        if answered && let Some(refusal) = self.refusal(true) {
+            self.turn_away(channel, refusal, now);
+            return;
+        }
+        if self.refusal(true).is_some() {
+            return;
+        }
+        let id = channel.id.clone();
+        let hold = hold.filter(|_| answered);
+        let entry = Entry::ResumedInitiated { channel, answered };
+        self.enter(&id, entry, hold, now);
+    }
+
+    /// Takes up the taps of another process of ours: both of a call's sides are spied on.
+    pub(super) fn take_taps(&mut self, lists: &Lists, group: u64, now: Instant) {
+        let mut sides: BTreeMap<&str, usize> = BTreeMap::new();
+        for channel in lists.channels.values() {
+            let maker = self.naming.read(&channel.id).map(|own| own.maker);
+            let is_lost = self.stray(channel, true) == Stray::Orphan(Rank::Snoop);
+            if is_lost
+                && maker != Some(Maker::Us)
+                && let Some(spied) = channel.spied_on()
+            {
+                *sides.entry(spied).or_default() += 1;
+            }
+        }
+        for (tapped, sides) in sides {
+            let Some(channel) = lists.channels.get(tapped).filter(|_| sides > 1) else {
+                continue;
+            };
+            let is_taken = self.owners.contains_key(tapped) || channel.is_media();
+            if !is_taken && self.refusal(true).is_none() {
+                info!(channel = tapped, "a tap of another process is taken up");
+                let entry = Entry::ResumedTap(channel.clone());
+                self.enter(tapped, entry, Some(group), now);
+            }
+        }
+    }
+
+    /// Removes a channel of ours that belongs to no call.
+    pub(super) fn reap_channel(&mut self, id: &str, rank: Rank, group: u64) {
+        let removal = Removal::new(Action::Delete, rank, group).orphan();
+        self.remove(Object::Channel(id.to_owned()), removal);
+    }
+
+    /// The same for a bridge.
+    pub(super) fn reap_bridge(&mut self, id: &str, group: u64) {
+        let removal = Removal::new(Action::Delete, Rank::Bridge, group).orphan();
+        self.remove(Object::Bridge(id.to_owned()), removal);
+    }
+}
