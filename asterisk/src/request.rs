@@ -38,6 +38,11 @@ pub enum Request {
         /// Channel id.
         channel: String,
     },
+    /// One bridge.
+    GetBridge {
+        /// Bridge id.
+        bridge: String,
+    },
     /// A variable of a channel.
     GetVariable {
         /// Channel id.
@@ -149,6 +154,7 @@ impl Request {
             | Self::ListChannels
             | Self::ListBridges
             | Self::GetChannel { .. }
+            | Self::GetBridge { .. }
             | Self::GetVariable { .. }
             | Self::GetApplication { .. } => Method::Get,
             Self::Subscribe { .. }
@@ -180,9 +186,9 @@ impl Request {
                 join(&["applications", app, "subscription"])
             }
             Self::Answer { channel } => join(&["channels", channel, "answer"]),
-            Self::CreateBridge { bridge } | Self::DeleteBridge { bridge } => {
-                join(&["bridges", bridge])
-            }
+            Self::GetBridge { bridge }
+            | Self::CreateBridge { bridge }
+            | Self::DeleteBridge { bridge } => join(&["bridges", bridge]),
             Self::ExternalMedia { .. } => "/channels/externalMedia".to_owned(),
             Self::AddChannel { bridge, .. } => join(&["bridges", bridge, "addChannel"]),
             Self::Snoop { channel, snoop, .. } => join(&["channels", channel, "snoop", snoop]),

@@ -204,6 +204,57 @@ async fn a_full_queue_of_notices_delays_but_loses_nothing() {
 }
 
 #[tokio::test]
+async fn a_request_whose_connection_is_closed_under_it_is_asked_again() {
+    for what in [
+        "externalMedia",
+        "/bridges/",
+        "/answer",
+        "addChannel",
+        "GET /ari/channels ",
+    ] {
+        let server = Server::start().await;
+        server.break_off(what);
+        let mut running = start(&server.url(), "secret", 64);
+        running
+            .wait_for("in agreement", |n| *n == Notice::Synced)
+            .await;
+        server.with_world(|world| world.incoming("c1"));
+        running
+            .wait_for("media", |n| matches!(n, Notice::MediaUp { .. }))
+            .await;
+        drop(running.stop);
+        assert_eq!(running.task.await.unwrap(), Stopped::Clean, "{what}");
+    }
+}
+
+#[tokio::test]
+async fn fifty_callers_at_once_take_few_connections() {
+    let server = Server::start().await;
+    let mut running = start(&server.url(), "secret", 1024);
+    running
+        .wait_for("in agreement", |n| *n == Notice::Synced)
+        .await;
+    server.with_world(|world| {
+        for call in 0..50 {
+            world.incoming(&format!("c{call}"));
+        }
+    });
+    for _ in 0..50 {
+        running
+            .wait_for("media", |n| matches!(n, Notice::MediaUp { .. }))
+            .await;
+    }
+    // And the one of the events.
+    assert!(
+        server.most_connections() <= 9,
+        "{}",
+        server.most_connections()
+    );
+    drop(running.stop);
+    assert_eq!(running.task.await.unwrap(), Stopped::Clean);
+}
+
+#[tokio::test]
 async fn a_wrong_password_is_said_plainly_and_tried_slowly() {
     let server = Server::start().await;
     let mut running = start(&server.url(), "wrong", 8);

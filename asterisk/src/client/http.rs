@@ -1,14 +1,23 @@
 //! Requests over HTTP.
 
 use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
 
 use reqwest::{Response, Url, redirect};
 use serde_json::Value;
+use tokio::sync::Semaphore;
 
 use super::{ClientConfig, ClientError, Password, base_url};
 use crate::control::RequestFailure;
 use crate::request::{Method, Request};
 
+/// Requests under way at once, and so connections: Asterisk turns away whoever comes when it has
+/// 100 of them, and is not ours alone.
+pub(super) const MAX_REQUESTS: usize = 8;
+/// How long a connection is kept without a request: below the 15 s after which Asterisk closes
+/// it, for a request that is on its way at that moment breaks off.
+const IDLE: Duration = Duration::from_secs(10);
 /// Longest reply that is read, bytes: some thousand channels.
 const MAX_REPLY: usize = 8 << 20;
 /// Longest reason that is passed on, characters.
@@ -18,6 +27,7 @@ const MAX_REASON: usize = 300;
 #[derive(Clone)]
 pub struct Client {
     http: reqwest::Client,
+    places: Arc<Semaphore>,
     base: Url,
     user: String,
     password: Password,
@@ -35,11 +45,14 @@ impl Client {
             .timeout(config.request_timeout)
             // A redirection would carry the password elsewhere, and so would a proxy.
             .redirect(redirect::Policy::none())
+            .pool_idle_timeout(IDLE)
+            .pool_max_idle_per_host(MAX_REQUESTS)
             .no_proxy()
             .build()
             .map_err(|error| ClientError::Http(error.to_string()))?;
         Ok(Self {
             http,
+            places: Arc::new(Semaphore::new(MAX_REQUESTS)),
             base: base_url(&config.url)?,
             user: config.user.clone(),
             password: config.password.clone(),
@@ -66,9 +79,11 @@ impl Client {
         if let Some(body) = request.body() {
             builder = builder.json(&body);
         }
+        let place = self.places.acquire().await;
         let mut response = builder.send().await.map_err(failure)?;
         let status = response.status().as_u16();
         let body = read_capped(&mut response).await?;
+        drop(place);
         if !response.status().is_success() {
             return Err(RequestFailure::Refused {
                 status,

@@ -13,14 +13,12 @@ use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
 use super::ConnectionState;
-use super::http::Client;
+use super::http::{Client, MAX_REQUESTS};
 use super::link::{Heard, keep};
 use crate::control::{Command, Control, Input, Notice, Output, RequestFailure, RequestId};
 use crate::event::Event;
 use crate::request::Request;
 
-/// Requests under way at once.
-const MAX_REQUESTS: usize = 64;
 /// Events read ahead.
 const MAX_EVENTS: usize = 1024;
 /// How long taking everything down may take when we are told to stop.

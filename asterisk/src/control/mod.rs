@@ -14,6 +14,7 @@
 //!   else made is never touched.
 //! - Every request has a time-out, every state a deadline, every retry a limit.
 
+mod again;
 mod call;
 mod comparing;
 mod concern;
@@ -40,9 +41,9 @@ mod variables;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
-use serde_json::Value;
 use tracing::debug;
 
+use self::again::Pending;
 use self::call::{Call, Owner, Stage};
 pub use self::config::{CallKind, Config, ConfigError, RecoverCall};
 pub use self::io::{
@@ -52,7 +53,7 @@ pub use self::io::{
 use self::listing::Listing;
 pub use self::naming::{Maker, Naming, OwnId, OwnKind};
 use self::removal::{Object, Removal};
-use crate::request::{Originate, Request};
+use crate::request::Originate;
 
 /// The state machine. See the [module](self) for the contract.
 #[derive(Debug)]
@@ -93,12 +94,6 @@ enum Link {
     /// Up; lists are being fetched and events wait for them.
     Listing(Box<Listing>),
     Up,
-}
-
-#[derive(Debug)]
-struct Pending {
-    purpose: Purpose,
-    deadline: Instant,
 }
 
 /// What a request is for.
@@ -249,14 +244,6 @@ impl Control {
         self.suspend_removals();
     }
 
-    fn on_reply(&mut self, id: RequestId, result: Result<Value, RequestFailure>, now: Instant) {
-        let Some(Pending { purpose, .. }) = self.pending.remove(&id) else {
-            debug!(?id, "answer that nobody waits for");
-            return;
-        };
-        self.settle_reply(purpose, result, now);
-    }
-
     fn on_command(&mut self, command: Command, now: Instant) {
         match command {
             Command::Originate {
@@ -290,22 +277,6 @@ impl Control {
     /// Whether every place for a call is taken.
     fn is_full(&self) -> bool {
         self.open_calls().saturating_add(self.taken_elsewhere) >= self.config.max_calls
-    }
-
-    fn send(&mut self, request: Request, purpose: Purpose, now: Instant) {
-        let id = self.await_answer(purpose, now);
-        self.stats.requests += 1;
-        debug!(?id, ?request, "asked");
-        self.out.push_back(Output::Send { id, request });
-    }
-
-    /// Enters a request; its answer, or its time-out, is to be given back with this id.
-    fn await_answer(&mut self, purpose: Purpose, now: Instant) -> RequestId {
-        self.requests += 1;
-        let id = RequestId(self.requests);
-        let deadline = now + self.config.request_timeout;
-        self.pending.insert(id, Pending { purpose, deadline });
-        id
     }
 
     fn notice(&mut self, notice: Notice) {

@@ -42,12 +42,12 @@ impl Control {
             _ if is_elsewhere => Stray::NotOurs,
             OwnKind::Media if channel.is_external_media() => Stray::Orphan(Rank::Media),
             OwnKind::Snoop if channel.is_snoop() => Stray::Orphan(Rank::Snoop),
-            OwnKind::Call if heard && !channel.is_media() => self.stray_call(channel, maker),
+            OwnKind::Call if !channel.is_media() => self.stray_call(channel, maker, heard),
             _ => Stray::NotOurs,
         }
     }
 
-    fn stray_call(&self, channel: &Channel, maker: Maker) -> Stray {
+    fn stray_call(&self, channel: &Channel, maker: Maker, heard: bool) -> Stray {
         let is_ours = channel.seems_in_stasis();
         match maker {
             // Who was answered and is not in our application was sent elsewhere by somebody.
@@ -55,6 +55,7 @@ impl Control {
             Maker::Us if self.departed.contains(&channel.id) => Stray::Returned,
             // Whoever asked for it was told that it did not come about.
             Maker::Us => Stray::Orphan(Rank::Party),
+            _ if !heard => Stray::NotOurs,
             Maker::Another => Stray::Placed,
             Maker::Unknown if channel.is_up() => Stray::Placed,
             Maker::Unknown => Stray::Orphan(Rank::Party),

@@ -13,6 +13,7 @@ impl Control {
     /// Does everything that is due. Runs after every input, whatever it was.
     pub(super) fn tick(&mut self, now: Instant) {
         self.expire_requests(now);
+        self.repeat_requests(now);
         self.expire_calls(now);
         self.expire_legs(now);
         if self.listing_at.is_some_and(|at| at <= now) {
@@ -29,7 +30,9 @@ impl Control {
 
     /// The earliest deadline there is.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
-        let requests = self.pending.values().map(|pending| pending.deadline);
+        let requests = self.pending.values();
+        let requests = requests.flat_map(|pending| [Some(pending.deadline), pending.due()]);
+        let requests = requests.flatten();
         let calls = self.calls.values().filter_map(|call| match &call.stage {
             Stage::Ringing { until } => Some(*until),
             Stage::Ending(ending) => Some(ending.until),

@@ -12,8 +12,8 @@ pub struct Ports {
     free: BTreeSet<SocketAddr>,
     /// Given to the machine, which has not said what became of them.
     given: BTreeSet<SocketAddr>,
-    /// Of those, the ones that Asterisk was asked to send to.
-    used: BTreeSet<SocketAddr>,
+    /// Of those, the ones that Asterisk was asked to send to, and by which channel.
+    used: BTreeMap<SocketAddr, String>,
     /// Where legs are heard.
     placed: BTreeMap<(String, &'static str), SocketAddr>,
     wanted: VecDeque<(RequestId, usize)>,
@@ -85,7 +85,10 @@ impl Ports {
                     return;
                 }
                 assert!(self.given.remove(port), "{port} was not given");
-                assert!(self.used.remove(port), "nothing was sent to {port}");
+                assert!(
+                    self.used.remove(port).is_some(),
+                    "nothing was sent to {port}"
+                );
                 let former = self.placed.insert(key, *port);
                 self.free.extend(former);
             }
@@ -106,7 +109,12 @@ impl Ports {
     /// # Panics
     /// If media is asked to be sent to an address that is not one leg's alone.
     pub(super) fn check(&mut self, request: &Request) {
-        let Request::ExternalMedia { external_host, .. } = request else {
+        let Request::ExternalMedia {
+            channel,
+            external_host,
+            ..
+        } = request
+        else {
             return;
         };
         let port = external_host.parse().expect("an address");
@@ -114,6 +122,11 @@ impl Ports {
             return;
         }
         assert!(self.given.contains(&port), "{port} is nobody's");
-        assert!(self.used.insert(port), "{port} was used twice");
+        let before = self.used.insert(port, channel.clone());
+        // A request that broke off is asked again.
+        assert!(
+            before.is_none_or(|before| before == *channel),
+            "{port} was used twice"
+        );
     }
 }

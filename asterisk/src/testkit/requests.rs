@@ -25,6 +25,10 @@ impl World {
                 self.must_exist(channel)?;
                 Ok(self.describe(channel))
             }
+            Request::GetBridge { bridge } => match self.bridges.get(bridge) {
+                Some(channels) => Ok(json!({ "id": bridge, "channels": channels })),
+                None => refuse(404, "Bridge not found"),
+            },
             Request::GetVariable { channel, variable } => self.variable(channel, variable),
             Request::Subscribe { channel, .. } => {
                 self.must_exist(channel)?;

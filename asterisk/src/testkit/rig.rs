@@ -20,6 +20,8 @@ pub enum Fault {
     Refused(u16),
     /// It does not arrive.
     Unreachable,
+    /// It is carried out, but the connection breaks before the answer.
+    BrokenOff,
     /// It does not arrive, and nobody says so.
     Swallowed,
     /// It is carried out, but the answer is lost.
@@ -285,6 +287,10 @@ impl Rig {
                 message: "as scripted".to_owned(),
             }),
             Fault::Unreachable => Err(RequestFailure::Unreachable("as scripted".to_owned())),
+            Fault::BrokenOff => {
+                drop(self.world.execute(&request));
+                Err(RequestFailure::Unreachable("as scripted".to_owned()))
+            }
             Fault::Swallowed => return,
             Fault::Unanswered => {
                 drop(self.world.execute(&request));

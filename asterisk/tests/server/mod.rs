@@ -27,6 +27,9 @@ struct Shared {
     dropped: Notify,
     handshakes: AtomicUsize,
     canned: Mutex<Option<String>>,
+    breaks: Mutex<Option<&'static str>>,
+    open: AtomicUsize,
+    most: AtomicUsize,
 }
 
 impl Server {
@@ -39,6 +42,9 @@ impl Server {
             dropped: Notify::new(),
             handshakes: AtomicUsize::new(0),
             canned: Mutex::new(None),
+            breaks: Mutex::new(None),
+            open: AtomicUsize::new(0),
+            most: AtomicUsize::new(0),
         });
         let serving = shared.clone();
         tokio::spawn(async move {
@@ -67,13 +73,30 @@ impl Server {
         self.shared.handshakes.load(Ordering::SeqCst)
     }
 
+    /// Closes the connection of the next request whose line contains this, unanswered.
+    pub(crate) fn break_off(&self, what: &'static str) {
+        *self.shared.breaks.lock().unwrap() = Some(what);
+    }
+
+    /// Connections of requests that were open at once, at most.
+    pub(crate) fn most_connections(&self) -> usize {
+        self.shared.most.load(Ordering::SeqCst)
+    }
+
     /// Gives these bytes to the next request.
     pub(crate) fn answer_with(&self, bytes: &str) {
         *self.shared.canned.lock().unwrap() = Some(bytes.to_owned());
     }
 }
 
-async fn serve(mut stream: TcpStream, shared: Arc<Shared>) {
+async fn serve(stream: TcpStream, shared: Arc<Shared>) {
+    let open = shared.open.fetch_add(1, Ordering::SeqCst) + 1;
+    shared.most.fetch_max(open, Ordering::SeqCst);
+    serve_one(stream, shared.clone()).await;
+    shared.open.fetch_sub(1, Ordering::SeqCst);
+}
+
+async fn serve_one(mut stream: TcpStream, shared: Arc<Shared>) {
     let mut head = vec![0u8; 8192];
     let text = loop {
         let read = stream.peek(&mut head).await.unwrap_or(0);
@@ -95,6 +118,15 @@ async fn serve(mut stream: TcpStream, shared: Arc<Shared>) {
     }
     let mut taken = vec![0u8; text.find("\r\n\r\n").unwrap() + 4];
     stream.read_exact(&mut taken).await.unwrap();
+    let line = text.lines().next().unwrap_or_default();
+    let breaks = shared
+        .breaks
+        .lock()
+        .unwrap()
+        .take_if(|what| line.contains(*what));
+    if breaks.is_some() {
+        return;
+    }
     let canned = shared.canned.lock().unwrap().take();
     let answer = match canned {
         Some(bytes) => bytes,

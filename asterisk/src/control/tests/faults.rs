@@ -4,10 +4,11 @@ use super::*;
 use crate::request::Request;
 use crate::testkit::Fault;
 
-const FAULTS: [Fault; 6] = [
+const FAULTS: [Fault; 7] = [
     Fault::Refused(500),
     Fault::Refused(404),
     Fault::Unreachable,
+    Fault::BrokenOff,
     Fault::Swallowed,
     Fault::Unanswered,
     Fault::Late,

@@ -1,5 +1,6 @@
 //! The choreography against a world made of maps.
 
+mod again;
 mod concern;
 mod ending;
 mod faults;

@@ -1,0 +1,222 @@
+//! Requests under way, and what becomes of one whose connection breaks under it.
+//!
+//! Asterisk closes idle connections and turns connections away beyond its limit, so a request
+//! may break off at any time, carried out or not. It is asked again, which does no harm: the ids
+//! are ours. Where the second attempt to make something is refused, it is looked whether the
+//! first one made it.
+
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tracing::debug;
+
+use super::io::{Output, RequestFailure, RequestId};
+use super::{Control, Purpose};
+use crate::request::Request;
+
+/// Attempts at a request.
+const ATTEMPTS: u32 = 4;
+/// Pause before the second repetition, doubling; the first comes at once, for a connection that
+/// was closed as idle says nothing about the next.
+const PAUSE: Duration = Duration::from_millis(150);
+
+/// A request until its outcome is known.
+#[derive(Debug)]
+pub(super) struct Pending {
+    pub(super) purpose: Purpose,
+    pub(super) deadline: Instant,
+    /// What is asked of Asterisk; nothing where somebody else answers.
+    request: Option<Request>,
+    attempt: Attempt,
+}
+
+#[derive(Debug)]
+enum Attempt {
+    /// It is on its way, after so many that broke off.
+    Asked { broken: u32 },
+    /// So many broke off; the next is due.
+    Due { broken: u32, at: Instant },
+    /// It was refused, like this, after one that broke off; it is looked, so many times so far,
+    /// whether that one made it.
+    Checking { refusal: RequestFailure, looks: u32 },
+}
+
+impl Pending {
+    fn new(purpose: Purpose, deadline: Instant, request: Option<Request>) -> Self {
+        let attempt = Attempt::Asked { broken: 0 };
+        Self {
+            purpose,
+            deadline,
+            request,
+            attempt,
+        }
+    }
+
+    /// When it is to be asked again.
+    pub(super) fn due(&self) -> Option<Instant> {
+        match self.attempt {
+            Attempt::Due { at, .. } => Some(at),
+            Attempt::Asked { .. } | Attempt::Checking { .. } => None,
+        }
+    }
+}
+
+impl Control {
+    pub(super) fn send(&mut self, request: Request, purpose: Purpose, now: Instant) {
+        let id = self.enter_pending(purpose, Some(request.clone()), now);
+        self.put(id, request);
+    }
+
+    /// Enters a question to somebody else than Asterisk; its answer, or its time-out, is to be
+    /// given back with this id.
+    pub(super) fn await_answer(&mut self, purpose: Purpose, now: Instant) -> RequestId {
+        self.enter_pending(purpose, None, now)
+    }
+
+    fn enter_pending(
+        &mut self,
+        purpose: Purpose,
+        request: Option<Request>,
+        now: Instant,
+    ) -> RequestId {
+        self.requests += 1;
+        let id = RequestId(self.requests);
+        let deadline = now + self.config.request_timeout;
+        let pending = Pending::new(purpose, deadline, request);
+        self.pending.insert(id, pending);
+        id
+    }
+
+    fn put(&mut self, id: RequestId, request: Request) {
+        self.stats.requests += 1;
+        debug!(?id, ?request, "asked");
+        self.out.push_back(Output::Send { id, request });
+    }
+
+    pub(super) fn on_reply(
+        &mut self,
+        id: RequestId,
+        result: Result<Value, RequestFailure>,
+        now: Instant,
+    ) {
+        let Some(pending) = self.pending.remove(&id) else {
+            debug!(?id, "answer that nobody waits for");
+            return;
+        };
+        let is_wanted = !matches!(pending.purpose, Purpose::Settle(_));
+        let request = pending.request.clone().filter(|_| is_wanted);
+        let result = match (&pending.attempt, result) {
+            (Attempt::Asked { broken }, Err(RequestFailure::Unreachable(text))) => {
+                let broken = broken + 1;
+                match request.filter(|_| broken < ATTEMPTS && self.is_connected()) {
+                    Some(request) => {
+                        debug!(?id, text, broken, "broke off; asked again");
+                        self.stats.retries += 1;
+                        return self.repeat(id, pending, request, broken, now);
+                    }
+                    None => Err(RequestFailure::Unreachable(text)),
+                }
+            }
+            (Attempt::Asked { broken: 1.. }, Err(refusal)) => {
+                let look = request.and_then(|request| look_for(&request, &refusal));
+                match look {
+                    Some(look) => return self.check(id, pending, look, refusal, 1),
+                    None => Err(refusal),
+                }
+            }
+            (Attempt::Checking { refusal, looks }, Err(failure)) => {
+                let (refusal, looks) = (refusal.clone(), looks + 1);
+                let broke = matches!(failure, RequestFailure::Unreachable(_)) && looks <= ATTEMPTS;
+                let look = request.and_then(|request| look_for(&request, &refusal));
+                match look.filter(|_| broke && self.is_connected()) {
+                    Some(look) => return self.check(id, pending, look, refusal, looks),
+                    None => Err(refusal),
+                }
+            }
+            (_, result) => result,
+        };
+        self.settle_reply(pending.purpose, result, now);
+    }
+
+    fn check(
+        &mut self,
+        id: RequestId,
+        mut pending: Pending,
+        look: Request,
+        refusal: RequestFailure,
+        looks: u32,
+    ) {
+        pending.attempt = Attempt::Checking { refusal, looks };
+        self.pending.insert(id, pending);
+        self.put(id, look);
+    }
+
+    fn repeat(
+        &mut self,
+        id: RequestId,
+        mut pending: Pending,
+        request: Request,
+        broken: u32,
+        now: Instant,
+    ) {
+        if broken == 1 {
+            pending.attempt = Attempt::Asked { broken };
+            self.pending.insert(id, pending);
+            self.put(id, request);
+        } else {
+            let at = now + PAUSE * 2u32.saturating_pow(broken - 2);
+            pending.attempt = Attempt::Due { broken, at };
+            self.pending.insert(id, pending);
+        }
+    }
+
+    /// Asks again what is due.
+    pub(super) fn repeat_requests(&mut self, now: Instant) {
+        let due: Vec<RequestId> = self
+            .pending
+            .iter()
+            .filter(|(_, pending)| pending.due().is_some_and(|at| at <= now))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in due {
+            let Some(pending) = self.pending.get_mut(&id) else {
+                continue;
+            };
+            let is_wanted = !matches!(pending.purpose, Purpose::Settle(_));
+            match (&pending.attempt, pending.request.clone()) {
+                (Attempt::Due { broken, .. }, Some(request)) if is_wanted => {
+                    let broken = *broken;
+                    pending.attempt = Attempt::Asked { broken };
+                    self.put(id, request);
+                }
+                // Nobody wants it any more, and nothing is on its way.
+                _ => {
+                    let broke = RequestFailure::Unreachable("it broke off".to_owned());
+                    if let Some(Pending { purpose, .. }) = self.pending.remove(&id) {
+                        self.settle_reply(purpose, Err(broke), now);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// How to see whether something was made, after the second attempt was refused like this.
+fn look_for(request: &Request, refusal: &RequestFailure) -> Option<Request> {
+    // Releases differ in how they say that there is one of that name.
+    if !matches!(refusal.status()?, 400 | 409 | 422 | 500) {
+        return None;
+    }
+    let channel = match request {
+        Request::ExternalMedia { channel, .. } => channel,
+        Request::Snoop { snoop, .. } => snoop,
+        Request::Originate(originate) => &originate.channel,
+        Request::CreateBridge { bridge } => {
+            let bridge = bridge.clone();
+            return Some(Request::GetBridge { bridge });
+        }
+        _ => return None,
+    };
+    let channel = channel.clone();
+    Some(Request::GetChannel { channel })
+}
