@@ -22,6 +22,9 @@ pub trait CallService: Send + Sync {
     async fn metrics(&self) -> Vec<Metric>;
     /// Places a call; answers once Asterisk has accepted the request.
     async fn initiate(&self, request: InitiateRequest) -> Result<CallRecord, ServiceError>;
+    /// Takes Asterisk's application back from another server that took it over; answers how the
+    /// connection is before that.
+    async fn take_back(&self) -> Result<PartHealth, ServiceError>;
     /// The model that recognises, and how the latest switch to another stands.
     async fn model(&self) -> Result<ModelView, ServiceError>;
     /// Begins to load another model; calls go on with the old one until it is there.

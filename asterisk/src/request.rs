@@ -29,6 +29,12 @@ pub enum Spy {
 pub enum Request {
     /// Proof of life and of the password.
     Ping,
+    /// Proof that the user may write: a variable of a channel that there is none of. It changes
+    /// nothing, and is answered with 404 where it would be allowed.
+    TryWrite {
+        /// An id that nothing has.
+        channel: String,
+    },
     /// Every channel there is.
     ListChannels,
     /// Every bridge there is.
@@ -157,7 +163,8 @@ impl Request {
             | Self::GetBridge { .. }
             | Self::GetVariable { .. }
             | Self::GetApplication { .. } => Method::Get,
-            Self::Subscribe { .. }
+            Self::TryWrite { .. }
+            | Self::Subscribe { .. }
             | Self::Answer { .. }
             | Self::CreateBridge { .. }
             | Self::ExternalMedia { .. }
@@ -180,7 +187,9 @@ impl Request {
             Self::GetChannel { channel } | Self::DeleteChannel { channel } => {
                 join(&["channels", channel])
             }
-            Self::GetVariable { channel, .. } => join(&["channels", channel, "variable"]),
+            Self::GetVariable { channel, .. } | Self::TryWrite { channel } => {
+                join(&["channels", channel, "variable"])
+            }
             Self::GetApplication { app } => join(&["applications", app]),
             Self::Subscribe { app, .. } | Self::Unsubscribe { app, .. } => {
                 join(&["applications", app, "subscription"])
@@ -200,6 +209,7 @@ impl Request {
     pub fn query(&self) -> Vec<(&'static str, String)> {
         match self {
             Self::GetVariable { variable, .. } => vec![("variable", variable.clone())],
+            Self::TryWrite { .. } => vec![("variable", "ASTERSCRIBE".to_owned())],
             Self::Subscribe { channel, .. } | Self::Unsubscribe { channel, .. } => {
                 vec![("eventSource", format!("channel:{channel}"))]
             }

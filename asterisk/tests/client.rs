@@ -4,6 +4,7 @@
 
 mod server;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use asterscribe_ari::client::{
@@ -11,8 +12,8 @@ use asterscribe_ari::client::{
 };
 use asterscribe_ari::control::{CallKind, Command, Config, Control, Notice, RequestFailure};
 use asterscribe_ari::request::Request;
-use server::Server;
-use tokio::sync::{mpsc, oneshot, watch};
+use server::{Denial, Server};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -31,6 +32,7 @@ struct Running {
     notices: mpsc::Receiver<Notice>,
     state: watch::Receiver<ConnectionState>,
     stop: oneshot::Sender<()>,
+    take_back: Arc<Notify>,
     task: JoinHandle<Stopped>,
 }
 
@@ -41,6 +43,7 @@ fn start(url: &str, password: &str, capacity: usize) -> Running {
     let (notices_in, notices) = mpsc::channel(capacity);
     let (state_in, state) = watch::channel(ConnectionState::Connecting);
     let (stop, stopped) = oneshot::channel();
+    let take_back = Arc::new(Notify::new());
     let driver = Driver {
         client,
         app: config.app.clone(),
@@ -48,6 +51,7 @@ fn start(url: &str, password: &str, capacity: usize) -> Running {
         commands: commands_out,
         notices: notices_in,
         state: state_in,
+        take_back: take_back.clone(),
         tap: None,
         clock,
     };
@@ -60,6 +64,7 @@ fn start(url: &str, password: &str, capacity: usize) -> Running {
         notices,
         state,
         stop,
+        take_back,
         task,
     }
 }
@@ -276,7 +281,133 @@ async fn a_wrong_password_is_said_plainly_and_tried_slowly() {
     );
     drop(running.stop);
     assert_eq!(running.task.await.unwrap(), Stopped::Clean);
-    assert_eq!(server.handshakes(), 1, "no tight loop");
+    assert_eq!(server.handshakes(), 0, "nothing is registered in vain");
+}
+
+#[tokio::test]
+async fn a_user_that_may_only_read_is_said_plainly_and_no_caller_comes_to_us() {
+    let server = Server::start().await;
+    server.deny(Denial::ReadOnly);
+    let mut running = start(&server.url(), "secret", 8);
+    let state = running
+        .wait_for_state(|state| matches!(state, ConnectionState::Failed(_)))
+        .await;
+    assert!(
+        matches!(&state, ConnectionState::Failed(text) if text.contains("may only read")),
+        "{state:?}"
+    );
+    assert_eq!(server.handshakes(), 0, "Stasis() answers FAILED");
+    drop(running.stop);
+    assert_eq!(running.task.await.unwrap(), Stopped::Clean);
+}
+
+#[tokio::test]
+async fn rights_that_are_taken_away_close_the_websocket() {
+    for (denial, said) in [
+        (Denial::ReadOnly, "may only read"),
+        (Denial::Password, "refuses the ARI user or password"),
+    ] {
+        let server = Server::start().await;
+        let mut running = start(&server.url(), "secret", 64);
+        running
+            .wait_for("in agreement", |n| *n == Notice::Synced)
+            .await;
+        server.deny(denial);
+        server.with_world(|world| world.incoming("c1"));
+        let state = running
+            .wait_for_state(|state| matches!(state, ConnectionState::Failed(_)))
+            .await;
+        assert!(
+            matches!(&state, ConnectionState::Failed(text) if text.contains(said)),
+            "{state:?}"
+        );
+        assert_eq!(server.handshakes(), 1);
+        timeout(PATIENCE, async {
+            while server.with_world(|world| world.connected) {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await
+        .expect("the websocket is closed");
+        running.task.abort();
+    }
+}
+
+/// Two servers of one application: the second takes over from the first, in whose hands a call was.
+async fn overlap(server: &Server) -> (Running, Running) {
+    let mut first = start(&server.url(), "secret", 256);
+    first
+        .wait_for("in agreement", |n| *n == Notice::Synced)
+        .await;
+    server.with_world(|world| world.incoming("c1"));
+    first
+        .wait_for("media", |n| matches!(n, Notice::MediaUp { .. }))
+        .await;
+    let mut second = start(&server.url(), "secret", 256);
+    second
+        .wait_for("media", |n| matches!(n, Notice::MediaUp { .. }))
+        .await;
+    let ended = first
+        .wait_for("given up", |n| matches!(n, Notice::CallEnded { .. }))
+        .await;
+    assert!(
+        matches!(&ended, Notice::CallEnded { text, .. } if text == "another server has taken the application over")
+    );
+    first
+        .wait_for_state(|state| *state == ConnectionState::Replaced)
+        .await;
+    (first, second)
+}
+
+#[tokio::test]
+async fn the_replaced_server_stops_without_touching_the_calls_of_the_other() {
+    let server = Server::start().await;
+    let (first, mut second) = overlap(&server).await;
+    let before = server.with_world(|world| world.objects("asterscribe-"));
+    assert_eq!(before.len(), 2, "{before:?}");
+    drop(first.stop);
+    assert_eq!(first.task.await.unwrap(), Stopped::Clean);
+    server.with_world(|world| {
+        assert_eq!(world.objects("asterscribe-"), before);
+        assert_eq!(world.in_app().len(), 2);
+        world.hang_up("c1", 16);
+    });
+    second
+        .wait_for("ended", |n| matches!(n, Notice::CallEnded { .. }))
+        .await;
+    assert_eq!(*second.state.borrow(), ConnectionState::Connected);
+    assert_eq!(server.handshakes(), 2, "nobody fought back");
+    drop(second.stop);
+    assert_eq!(second.task.await.unwrap(), Stopped::Clean);
+}
+
+#[tokio::test]
+async fn the_replaced_server_comes_back_once_the_other_is_gone() {
+    let server = Server::start().await;
+    let (mut first, second) = overlap(&server).await;
+    drop(second.stop);
+    assert_eq!(second.task.await.unwrap(), Stopped::Clean);
+    first
+        .wait_for_state(|state| *state == ConnectionState::Connected)
+        .await;
+    drop(first.stop);
+    assert_eq!(first.task.await.unwrap(), Stopped::Clean);
+}
+
+#[tokio::test]
+async fn the_application_is_taken_back_on_request() {
+    let server = Server::start().await;
+    let (mut first, mut second) = overlap(&server).await;
+    first.take_back.notify_one();
+    first
+        .wait_for("media", |n| matches!(n, Notice::MediaUp { .. }))
+        .await;
+    second
+        .wait_for_state(|state| *state == ConnectionState::Replaced)
+        .await;
+    drop((first.stop, second.stop));
+    assert_eq!(first.task.await.unwrap(), Stopped::Clean);
+    assert_eq!(second.task.await.unwrap(), Stopped::Clean);
 }
 
 #[tokio::test]

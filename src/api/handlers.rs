@@ -45,6 +45,12 @@ pub(super) async fn metrics(State(state): State<ApiState>) -> Result<Response, P
     Ok((media_type, text).into_response())
 }
 
+/// `POST /api/asterisk/take-back`
+pub(super) async fn take_back(State(state): State<ApiState>) -> Result<Response, Problem> {
+    let health = state.service.take_back().await?;
+    Ok((StatusCode::ACCEPTED, Json(health)).into_response())
+}
+
 /// `POST /api/call/initiate`
 pub(super) async fn initiate(
     State(state): State<ApiState>,

@@ -128,6 +128,9 @@ const fn open(method: Method, path: &'static str, build: Build) -> Route {
 pub(crate) const ROUTES: &[Route] = &[
     open(Method::GET, "/health", |m| on(m, handlers::health)),
     closed(Method::GET, "/metrics", |m| on(m, handlers::metrics)),
+    closed(Method::POST, "/api/asterisk/take-back", |m| {
+        on(m, handlers::take_back)
+    }),
     closed(Method::GET, "/api/model", |m| on(m, model::show)),
     closed(Method::POST, "/api/model", |m| on(m, model::switch)),
     closed(Method::POST, "/api/call/initiate", |m| {

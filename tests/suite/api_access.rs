@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::api_rig::{BINARY, assert_problem, get, raw};
 
 const TOKEN: &str = "kT7-a-token-of-some-length-9Qx";
-const ROUTES: [(&str, &str); 13] = [
+const ROUTES: [(&str, &str); 14] = [
     ("GET", "/api/model"),
     ("POST", "/api/model"),
     ("POST", "/api/call/initiate"),
@@ -15,6 +15,7 @@ const ROUTES: [(&str, &str); 13] = [
     ("GET", "/api/call/x/transcript"),
     ("POST", "/api/call/x/transcribe"),
     ("POST", "/api/call/x/hangup"),
+    ("POST", "/api/asterisk/take-back"),
     ("POST", "/api/call/x/media"),
     ("POST", "/api/call/x/capture"),
     ("DELETE", "/api/call/x/capture"),

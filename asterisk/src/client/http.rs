@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use reqwest::{Response, Url, redirect};
 use serde_json::Value;
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 
 use super::{ClientConfig, ClientError, Password, base_url};
 use crate::control::RequestFailure;
@@ -28,6 +28,7 @@ const MAX_REASON: usize = 300;
 pub struct Client {
     http: reqwest::Client,
     places: Arc<Semaphore>,
+    denied: Arc<Notify>,
     base: Url,
     user: String,
     password: Password,
@@ -53,6 +54,7 @@ impl Client {
         Ok(Self {
             http,
             places: Arc::new(Semaphore::new(MAX_REQUESTS)),
+            denied: Arc::default(),
             base: base_url(&config.url)?,
             user: config.user.clone(),
             password: config.password.clone(),
@@ -65,6 +67,23 @@ impl Client {
     /// # Errors
     /// [`RequestFailure`]: refused, not reached or not in time.
     pub async fn execute(&self, request: &Request) -> Result<Value, RequestFailure> {
+        let result = self.probe(request).await;
+        if let Err(RequestFailure::Refused {
+            status: 401 | 403, ..
+        }) = &result
+        {
+            self.denied.notify_one();
+        }
+        result
+    }
+
+    /// Waits until a request is refused because of who asks.
+    pub(super) async fn denied(&self) {
+        self.denied.notified().await;
+    }
+
+    /// The same as [`execute`](Self::execute), without telling whether it was denied.
+    pub(super) async fn probe(&self, request: &Request) -> Result<Value, RequestFailure> {
         let url = Url::parse(&format!("{}{}", self.base, request.target()))
             .map_err(|_| RequestFailure::Unreachable("the request makes no address".to_owned()))?;
         let method = match request.method() {

@@ -1,15 +1,18 @@
 //! Keeps an events websocket: connects, listens, pauses, connects again.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tracing::{info, warn};
 
 use super::ConnectionState;
 use super::backoff::Backoff;
 use super::http::Client;
 use super::socket::{ConnectError, EventSocket};
+use crate::control::{Naming, RequestFailure};
 use crate::event::Event;
+use crate::request::Request;
 
 /// A connection that lived this long was a good one.
 const GOOD: Duration = Duration::from_secs(30);
@@ -23,87 +26,168 @@ pub(super) enum Heard {
     Disconnected,
 }
 
-/// Runs until nobody listens any more. When `out` is full nothing is read, until Asterisk
-/// gives the connection up: then everything is listed anew.
-pub(super) async fn keep(
-    client: Client,
-    app: String,
-    out: mpsc::Sender<Heard>,
-    state: watch::Sender<ConnectionState>,
-    clock: fn() -> Instant,
-) {
-    let mut backoff = Backoff::new();
-    loop {
-        let pause = match EventSocket::connect(&client, &app, clock).await {
-            Ok(socket) => {
-                info!(app, "connected to Asterisk");
-                state.send_replace(ConnectionState::Connected);
-                let since = clock();
-                let Some(end) = listen(socket, &app, &out).await else {
-                    return;
-                };
-                if clock().saturating_duration_since(since) >= GOOD {
-                    backoff.reset();
+/// Who keeps the websocket, and for whom.
+pub(super) struct Keeper {
+    pub(super) client: Client,
+    pub(super) app: String,
+    pub(super) naming: Naming,
+    pub(super) out: mpsc::Sender<Heard>,
+    pub(super) state: watch::Sender<ConnectionState>,
+    /// Somebody asks for the application that another process took over.
+    pub(super) take_back: Arc<Notify>,
+    pub(super) clock: fn() -> Instant,
+}
+
+impl Keeper {
+    /// Runs until nobody listens any more. When `out` is full nothing is read, until Asterisk
+    /// gives the connection up: then everything is listed anew.
+    pub(super) async fn keep(self) {
+        let mut backoff = Backoff::new();
+        loop {
+            let pause = match self.connect().await {
+                Ok(socket) => match self.attend(socket, &mut backoff).await {
+                    Some(End::Replaced) => {
+                        if !self.wait_for_vacancy().await {
+                            return;
+                        }
+                        continue;
+                    }
+                    Some(End::Denied(_)) => backoff.long_pause(),
+                    Some(End::Broken(_)) => backoff.pause(),
+                    None => return,
+                },
+                Err(error) => {
+                    self.fail(&error.to_string(), "cannot connect to Asterisk");
+                    match error {
+                        // Only a person can mend these.
+                        ConnectError::Unauthorized
+                        | ConnectError::ReadOnly
+                        | ConnectError::Refused(_) => backoff.long_pause(),
+                        ConnectError::Unreachable(_) => backoff.pause(),
+                    }
                 }
-                warn!(reason = end.reason(), "the connection to Asterisk broke");
-                state.send_replace(ConnectionState::Failed(end.reason().to_owned()));
-                match end {
-                    End::Replaced => backoff.long_pause(),
-                    End::Broken(_) => backoff.pause(),
-                }
+            };
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = self.out.closed() => return,
             }
-            Err(error) => {
-                warn!(%error, "Asterisk is not to be had");
-                state.send_replace(ConnectionState::Failed(error.to_string()));
-                match error {
-                    // Only a person can mend these.
-                    ConnectError::Unauthorized | ConnectError::Refused(_) => backoff.long_pause(),
-                    ConnectError::Unreachable(_) => backoff.pause(),
+        }
+    }
+
+    /// A websocket, once it is known that calls could be served: while there is none, Asterisk
+    /// lets callers go on in their dialplan.
+    async fn connect(&self) -> Result<EventSocket, ConnectError> {
+        self.try_write().await?;
+        EventSocket::connect(&self.client, &self.app, self.clock).await
+    }
+
+    /// Whether what calls need would be granted now.
+    async fn try_write(&self) -> Result<(), ConnectError> {
+        let channel = self.naming.nothing();
+        match self.client.probe(&Request::TryWrite { channel }).await {
+            Ok(_) => Ok(()),
+            Err(RequestFailure::Refused { status: 401, .. }) => Err(ConnectError::Unauthorized),
+            Err(RequestFailure::Refused { status: 403, .. }) => Err(ConnectError::ReadOnly),
+            // There is no such channel, and that is all that speaks against it.
+            Err(RequestFailure::Refused { .. }) => Ok(()),
+            Err(failure) => Err(ConnectError::Unreachable(failure.to_string())),
+        }
+    }
+
+    /// Listens as long as it goes; why it ended, or `None` if nobody listens any more.
+    async fn attend(&self, socket: EventSocket, backoff: &mut Backoff) -> Option<End> {
+        info!(app = self.app, "connected to Asterisk");
+        self.state.send_replace(ConnectionState::Connected);
+        let since = (self.clock)();
+        let end = self.listen(socket).await?;
+        if (self.clock)().saturating_duration_since(since) >= GOOD {
+            backoff.reset();
+        }
+        match &end {
+            End::Replaced => {
+                self.state.send_replace(ConnectionState::Replaced);
+            }
+            End::Denied(error) => self.fail(&error.to_string(), "Asterisk grants nothing any more"),
+            End::Broken(reason) => self.fail(reason, "the connection to Asterisk broke"),
+        }
+        Some(end)
+    }
+
+    fn fail(&self, reason: &str, what: &str) {
+        let failed = ConnectionState::Failed(reason.to_owned());
+        let is_news = self.state.send_if_modified(|state| {
+            let is_news = *state != failed;
+            *state = failed;
+            is_news
+        });
+        if is_news {
+            warn!(reason, "{what}");
+        }
+    }
+
+    /// Passes events on until the connection ends; `None` if nobody takes them.
+    async fn listen(&self, mut socket: EventSocket) -> Option<End> {
+        self.out.send(Heard::Connected).await.ok()?;
+        let end = loop {
+            let text = tokio::select! {
+                text = socket.next() => text,
+                () = self.client.denied() => match self.try_write().await {
+                    Err(error @ (ConnectError::Unauthorized | ConnectError::ReadOnly)) => {
+                        socket.close().await;
+                        break End::Denied(error);
+                    }
+                    _ => continue,
+                },
+            };
+            let text = match text {
+                Ok(text) => text,
+                Err(reason) => break End::Broken(reason),
+            };
+            match Event::parse(&text) {
+                Ok(event) => {
+                    let replaced = matches!(&event, Event::ApplicationReplaced { application } if *application == self.app);
+                    self.out.send(Heard::Event(event, text)).await.ok()?;
+                    if replaced {
+                        break End::Replaced;
+                    }
+                }
+                Err(error) => {
+                    warn!(%error, bytes = text.len(), "Asterisk said something that is no event")
                 }
             }
         };
-        tokio::select! {
-            () = tokio::time::sleep(pause) => {}
-            () = out.closed() => return,
+        self.out.send(Heard::Disconnected).await.ok()?;
+        Some(end)
+    }
+
+    /// Waits until nobody has the application any more, or it is to be taken back; `false` if
+    /// nobody listens any more. To connect would take the calls from whoever has it.
+    async fn wait_for_vacancy(&self) -> bool {
+        let mut backoff = Backoff::new();
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(backoff.pause()) => {}
+                () = self.take_back.notified() => {
+                    info!(app = self.app, "the application is taken back on request");
+                    return true;
+                }
+                () = self.out.closed() => return false,
+            }
+            let app = self.app.clone();
+            let found = self.client.probe(&Request::GetApplication { app }).await;
+            if matches!(found, Err(RequestFailure::Refused { status: 404, .. })) {
+                info!(
+                    app = self.app,
+                    "whoever had taken the application over is gone"
+                );
+                return true;
+            }
         }
     }
 }
 
 enum End {
     Replaced,
+    Denied(ConnectError),
     Broken(String),
-}
-
-impl End {
-    fn reason(&self) -> &str {
-        match self {
-            Self::Replaced => "another process listens to the same application",
-            Self::Broken(reason) => reason,
-        }
-    }
-}
-
-/// Passes events on until the connection ends; `None` if nobody takes them.
-async fn listen(mut socket: EventSocket, app: &str, out: &mpsc::Sender<Heard>) -> Option<End> {
-    out.send(Heard::Connected).await.ok()?;
-    let end = loop {
-        let text = match socket.next().await {
-            Ok(text) => text,
-            Err(reason) => break End::Broken(reason),
-        };
-        match Event::parse(&text) {
-            Ok(event) => {
-                let replaced = matches!(&event, Event::ApplicationReplaced { application } if application == app);
-                out.send(Heard::Event(event, text)).await.ok()?;
-                if replaced {
-                    break End::Replaced;
-                }
-            }
-            Err(error) => {
-                warn!(%error, bytes = text.len(), "Asterisk said something that is no event")
-            }
-        }
-    };
-    out.send(Heard::Disconnected).await.ok()?;
-    Some(end)
 }

@@ -84,6 +84,9 @@ pub enum ConnectionState {
     Connecting,
     /// Events are heard.
     Connected,
+    /// Another process has taken our application over. It is left to that one until it is gone,
+    /// or somebody asks to take it back.
+    Replaced,
     /// Not to be had now, and why; tried again after a pause.
     Failed(String),
 }

@@ -8,13 +8,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
 use super::ConnectionState;
 use super::http::{Client, MAX_REQUESTS};
-use super::link::{Heard, keep};
+use super::link::{Heard, Keeper};
 use crate::control::{Command, Control, Input, Notice, Output, RequestFailure, RequestId};
 use crate::event::Event;
 use crate::request::Request;
@@ -39,6 +39,8 @@ pub struct Driver {
     pub notices: mpsc::Sender<Notice>,
     /// How the connection is.
     pub state: watch::Sender<ConnectionState>,
+    /// Asks for the application, should another process have taken it over.
+    pub take_back: Arc<Notify>,
     /// Hears of the events as they came, if anybody wants to.
     pub tap: Option<Arc<dyn EventTap>>,
     /// The monotonic clock.
@@ -70,13 +72,16 @@ impl Driver {
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send) -> Stopped {
         let (heard_in, heard) = mpsc::channel(MAX_EVENTS);
         let mut tasks = JoinSet::new();
-        tasks.spawn(keep(
-            self.client.clone(),
-            self.app.clone(),
-            heard_in,
-            self.state,
-            self.clock,
-        ));
+        let keeper = Keeper {
+            client: self.client.clone(),
+            app: self.app,
+            naming: self.control.naming().clone(),
+            out: heard_in,
+            state: self.state,
+            take_back: self.take_back,
+            clock: self.clock,
+        };
+        tasks.spawn(keeper.keep());
         let running = Running {
             client: self.client,
             control: self.control,
@@ -173,7 +178,13 @@ impl Running {
             Woken::Room => {}
             Woken::Replied(id, result) => self.input(Input::Reply { id, result }),
             Woken::Heard(Some(Heard::Connected)) => self.input(Input::Connected),
-            Woken::Heard(Some(Heard::Event(event, text))) => self.event(event, &text),
+            Woken::Heard(Some(Heard::Event(event, text))) => {
+                self.event(event, &text);
+                if self.control.is_replaced() {
+                    // Whoever has the application now would be harmed.
+                    self.queue.clear();
+                }
+            }
             Woken::Heard(Some(Heard::Disconnected)) => {
                 // The machine has given these up, and Asterisk would make what nobody hears of.
                 self.queue.clear();

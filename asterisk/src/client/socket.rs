@@ -20,12 +20,20 @@ const PING_EVERY: Duration = Duration::from_secs(10);
 /// Silence after which the connection counts as dead.
 const DEAD_AFTER: Duration = Duration::from_secs(25);
 
+/// How long a farewell may take.
+const CLOSE_WITHIN: Duration = Duration::from_secs(1);
+
 /// Why there is no events websocket.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum ConnectError {
     /// 401.
     #[error("Asterisk refuses the ARI user or password")]
     Unauthorized,
+    /// 403.
+    #[error(
+        "the ARI user may only read, so no call can be served: take read_only out of its section in ari.conf"
+    )]
+    ReadOnly,
     /// Another HTTP status.
     #[error("Asterisk refuses the events websocket with status {0}")]
     Refused(u16),
@@ -87,6 +95,12 @@ impl EventSocket {
             heard: now,
             pinged: now,
         })
+    }
+
+    /// Closes it, so that Asterisk knows at once that nobody listens.
+    pub(super) async fn close(&mut self) {
+        // Whether it hears of it or not: the connection is dropped next.
+        let _heard = timeout(CLOSE_WITHIN, self.stream.close(None)).await;
     }
 
     /// The next text message, or why there will be none. Pings meanwhile.

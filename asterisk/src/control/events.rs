@@ -18,7 +18,7 @@ impl Control {
         self.stats.events += 1;
         if let Event::ApplicationReplaced { application } = &event {
             if *application == self.config.app {
-                self.notice(Notice::Replaced);
+                self.give_up();
             }
             return;
         }
@@ -30,6 +30,8 @@ impl Control {
                 }
             }
             Link::Up | Link::Down => self.apply_event(event, now),
+            // They are for whoever has the application now.
+            Link::Replaced => {}
         }
     }
 

@@ -370,7 +370,8 @@ pub enum Notice {
     },
     /// The lists have been compared and both sides agree again.
     Synced,
-    /// Another process took our application over; nothing will be heard until the next connection.
+    /// Another process took our application over, and goes on with the calls, which have been told
+    /// to be over here; nothing will be heard or done until the next connection.
     Replaced,
     /// Counters, some time after they changed.
     Stats(Stats),

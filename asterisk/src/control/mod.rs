@@ -21,6 +21,7 @@ mod concern;
 mod config;
 mod ending;
 mod events;
+mod giving_up;
 mod io;
 mod legs;
 mod listing;
@@ -94,6 +95,9 @@ enum Link {
     /// Up; lists are being fetched and events wait for them.
     Listing(Box<Listing>),
     Up,
+    /// Another process has our application; nothing is asked of Asterisk until we are
+    /// connected anew.
+    Replaced,
 }
 
 /// What a request is for.
@@ -195,6 +199,16 @@ impl Control {
         }
     }
 
+    /// How ours is named.
+    pub fn naming(&self) -> &Naming {
+        &self.naming
+    }
+
+    /// Whether another process has our application, as far as Asterisk told.
+    pub fn is_replaced(&self) -> bool {
+        matches!(self.link, Link::Replaced)
+    }
+
     /// Whether there is neither a call, nor an unanswered request, nor anything to remove.
     pub fn is_idle(&self) -> bool {
         self.calls.is_empty() && self.removals.is_empty() && self.pending.is_empty()
@@ -210,6 +224,9 @@ impl Control {
 
     fn on_disconnected(&mut self) {
         debug!("disconnected");
+        if matches!(self.link, Link::Replaced) {
+            return;
+        }
         self.forget_requests();
         self.link = Link::Down;
         self.listing_at = None;
@@ -298,6 +315,6 @@ impl Control {
     }
 
     fn is_connected(&self) -> bool {
-        !matches!(self.link, Link::Down)
+        matches!(self.link, Link::Listing(_) | Link::Up)
     }
 }

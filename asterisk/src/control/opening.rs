@@ -240,6 +240,8 @@ impl Control {
         let no = |status: u16, message: &str| Err((Some(status), message.to_owned()));
         if self.stopping {
             no(503, "the server is shutting down")
+        } else if self.is_replaced() {
+            no(503, "another server has taken the application over")
         } else if !self.is_connected() {
             Err((None, "Asterisk is not connected".to_owned()))
         } else if call.is_empty() || call.len() > MAX_ID {

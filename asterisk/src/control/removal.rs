@@ -56,7 +56,7 @@ pub(super) struct Removal {
     /// It belonged to nobody; its end is told.
     orphan: bool,
     /// The call whose `Hangup` command waits for this.
-    hangup: Option<String>,
+    pub(super) hangup: Option<String>,
     /// It turned up (again) while its removal was under way.
     again: bool,
 }

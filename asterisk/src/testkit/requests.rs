@@ -14,13 +14,23 @@ impl World {
     pub fn execute(&mut self, request: &Request) -> Result<Value, RequestFailure> {
         match request {
             Request::Ping => Ok(json!({ "ping": "pong" })),
+            Request::TryWrite { channel } => {
+                self.must_exist(channel)?;
+                Ok(Value::Null)
+            }
             Request::ListChannels => Ok(self.channels.keys().map(|id| self.describe(id)).collect()),
             Request::ListBridges => Ok(self
                 .bridges
                 .iter()
                 .map(|(id, channels)| json!({ "id": id, "technology": "simple_bridge", "channels": channels }))
                 .collect()),
-            Request::GetApplication { .. } => Ok(self.application()),
+            Request::GetApplication { .. } => {
+                if self.connected || !self.in_app().is_empty() || !self.subscriptions.is_empty() {
+                    Ok(self.application())
+                } else {
+                    refuse(404, "Application not found")
+                }
+            }
             Request::GetChannel { channel } => {
                 self.must_exist(channel)?;
                 Ok(self.describe(channel))

@@ -16,6 +16,15 @@ use tokio_tungstenite::tungstenite::Message;
 /// `user:secret`
 const AUTHORIZATION: &str = "authorization: basic dxnlcjpzzwnyzxq=";
 
+/// What a user is denied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Denial {
+    /// To write.
+    ReadOnly,
+    /// Everything, but events that are heard already.
+    Password,
+}
+
 pub(crate) struct Server {
     address: SocketAddr,
     shared: Arc<Shared>,
@@ -26,8 +35,11 @@ struct Shared {
     changed: Notify,
     dropped: Notify,
     handshakes: AtomicUsize,
+    /// Websockets so far.
+    sockets: AtomicUsize,
     canned: Mutex<Option<String>>,
     breaks: Mutex<Option<&'static str>>,
+    denies: Mutex<Option<Denial>>,
     open: AtomicUsize,
     most: AtomicUsize,
 }
@@ -41,8 +53,10 @@ impl Server {
             changed: Notify::new(),
             dropped: Notify::new(),
             handshakes: AtomicUsize::new(0),
+            sockets: AtomicUsize::new(0),
             canned: Mutex::new(None),
             breaks: Mutex::new(None),
+            denies: Mutex::new(None),
             open: AtomicUsize::new(0),
             most: AtomicUsize::new(0),
         });
@@ -61,6 +75,7 @@ impl Server {
 
     pub(crate) fn with_world<T>(&self, act: impl FnOnce(&mut World) -> T) -> T {
         let outcome = act(&mut self.shared.world.lock().unwrap());
+        self.shared.changed.notify_waiters();
         self.shared.changed.notify_one();
         outcome
     }
@@ -71,6 +86,11 @@ impl Server {
 
     pub(crate) fn handshakes(&self) -> usize {
         self.shared.handshakes.load(Ordering::SeqCst)
+    }
+
+    /// Denies the user something from now on.
+    pub(crate) fn deny(&self, denial: Denial) {
+        *self.shared.denies.lock().unwrap() = Some(denial);
     }
 
     /// Closes the connection of the next request whose line contains this, unanswered.
@@ -109,7 +129,9 @@ async fn serve_one(mut stream: TcpStream, shared: Arc<Shared>) {
         }
         tokio::task::yield_now().await;
     };
-    let authorized = text.to_ascii_lowercase().contains(AUTHORIZATION);
+    let denial = *shared.denies.lock().unwrap();
+    let authorized =
+        text.to_ascii_lowercase().contains(AUTHORIZATION) && denial != Some(Denial::Password);
     if text.starts_with("GET /ari/events?app=asterscribe&subscribeAll=false ") {
         shared.handshakes.fetch_add(1, Ordering::SeqCst);
         if authorized {
@@ -131,6 +153,9 @@ async fn serve_one(mut stream: TcpStream, shared: Arc<Shared>) {
     let answer = match canned {
         Some(bytes) => bytes,
         None if !authorized => http(401, "{}"),
+        None if denial == Some(Denial::ReadOnly) && !text.starts_with("GET ") => {
+            http(403, r#"{"message":"Write access denied"}"#)
+        }
         None => carry_out(&text, &shared),
     };
     // The other side may have gone meanwhile.
@@ -148,6 +173,7 @@ fn carry_out(head: &str, shared: &Shared) -> String {
         "{target}"
     );
     let result = shared.world.lock().unwrap().execute(&request);
+    shared.changed.notify_waiters();
     shared.changed.notify_one();
     match result {
         Ok(value) if value.is_null() => http(204, ""),
@@ -169,9 +195,18 @@ fn http(status: u16, body: &str) -> String {
 async fn events(stream: TcpStream, shared: Arc<Shared>) {
     let mut socket = tokio_tungstenite::accept_async(stream).await.unwrap();
     shared.world.lock().unwrap().connected = true;
+    let number = shared.sockets.fetch_add(1, Ordering::SeqCst) + 1;
+    shared.changed.notify_waiters();
     let dropped = shared.dropped.notified();
     let mut dropped = std::pin::pin!(dropped);
     loop {
+        // Asterisk tells the former listener, and then nothing more.
+        if shared.sockets.load(Ordering::SeqCst) > number {
+            let replaced = r#"{"type":"ApplicationReplaced","application":"asterscribe"}"#;
+            drop(socket.send(Message::text(replaced)).await);
+            while let Some(Ok(_)) = socket.next().await {}
+            return;
+        }
         while let Some(text) = { shared.world.lock().unwrap().next_event_text() } {
             if socket.send(Message::text(text)).await.is_err() {
                 return;
@@ -181,8 +216,14 @@ async fn events(stream: TcpStream, shared: Arc<Shared>) {
             () = shared.changed.notified() => {}
             () = &mut dropped => return,
             message = socket.next() => match message {
+                Some(Ok(Message::Close(_)) | Err(_)) | None => {
+                    let mut world = shared.world.lock().unwrap();
+                    if shared.sockets.load(Ordering::SeqCst) == number {
+                        world.disconnect();
+                    }
+                    return;
+                }
                 Some(Ok(_)) => {}
-                _ => return,
             },
         }
     }
@@ -221,6 +262,12 @@ fn parse(method: &str, target: &str) -> Option<Request> {
         ("GET", ["channels"]) => Request::ListChannels,
         ("GET", ["bridges"]) => Request::ListBridges,
         ("GET", ["applications", app]) => Request::GetApplication { app: (*app).into() },
+        ("POST", ["channels", id, "variable"]) => Request::TryWrite {
+            channel: (*id).into(),
+        },
+        ("GET", ["bridges", id]) => Request::GetBridge {
+            bridge: (*id).into(),
+        },
         ("GET", ["channels", id]) => Request::GetChannel {
             channel: (*id).into(),
         },

@@ -198,6 +198,15 @@ impl CallService for Fake {
         }]
     }
 
+    async fn take_back(&self) -> Result<PartHealth, ServiceError> {
+        self.ask("take back".to_owned()).await?;
+        let detail = "replaced".to_owned();
+        Ok(PartHealth {
+            state: PartState::Down,
+            detail,
+        })
+    }
+
     async fn model(&self) -> Result<ModelView, ServiceError> {
         self.ask("model".to_owned()).await?;
         Ok(model(SwitchState::Ready, None))

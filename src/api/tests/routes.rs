@@ -86,6 +86,11 @@ async fn what_was_asked_reaches_the_service_as_it_was_meant() {
     let lines = get(&router, "/api/call/a.b/transcript?from_seq=5").await;
     get(&router, "/api/call/a.b/transcript").await;
     post(&router, "/api/call/a.b/hangup").await;
+    let back = post(&router, "/api/asterisk/take-back").await;
+    assert_eq!(
+        (back.status.as_u16(), &back.json()["state"]),
+        (202, &json!("down"))
+    );
     let asked = [
         "initiate +49301 9999",
         "calls 100",
@@ -94,6 +99,7 @@ async fn what_was_asked_reaches_the_service_as_it_was_meant() {
         "transcript a.b 5",
         "transcript a.b 0",
         "hangup a.b",
+        "take back",
     ];
     assert_eq!(service.asked(), asked);
     assert_eq!(lines.json()["lines"][0]["seq"], 5);

@@ -2,7 +2,7 @@
 //! `asterscribe-ari`'s.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use asterscribe_ari::client::{Client, ClientConfig, ConnectionState, Driver, fresh_nonce};
@@ -11,7 +11,7 @@ use asterscribe_ari::control::{
 };
 use asterscribe_ari::model::Channel;
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
@@ -43,9 +43,12 @@ const COMMAND_PATIENCE: Duration = Duration::from_secs(12);
 #[derive(Debug)]
 pub struct AriLink {
     commands: mpsc::Sender<Command>,
-    state: watch::Receiver<ConnectionState>,
-    url: String,
+    pub(super) state: watch::Receiver<ConnectionState>,
+    pub(super) url: String,
     naming: Naming,
+    pub(super) take_back: Arc<Notify>,
+    /// What is amiss though it is connected.
+    pub(super) trouble: Mutex<Option<String>>,
 }
 
 /// The other end, to be started once the desk is there.
@@ -55,6 +58,7 @@ pub struct AriTask {
     config: Config,
     commands: mpsc::Receiver<Command>,
     state: watch::Sender<ConnectionState>,
+    take_back: Arc<Notify>,
 }
 
 impl AriLink {
@@ -86,7 +90,10 @@ impl AriLink {
             state: seen,
             url: ari.url.to_string(),
             naming: config.naming(),
+            take_back: Arc::default(),
+            trouble: Mutex::default(),
         };
+        let take_back = Arc::clone(&link.take_back);
         (
             Some(link),
             Some(AriTask {
@@ -94,25 +101,9 @@ impl AriLink {
                 config,
                 commands: orders,
                 state,
+                take_back,
             }),
         )
-    }
-
-    pub(super) fn health(&self) -> PartHealth {
-        match &*self.state.borrow() {
-            ConnectionState::Connected => PartHealth {
-                state: PartState::Ok,
-                detail: self.url.clone(),
-            },
-            ConnectionState::Connecting => PartHealth {
-                state: PartState::Down,
-                detail: format!("connecting to {}", self.url),
-            },
-            ConnectionState::Failed(reason) => PartHealth {
-                state: PartState::Down,
-                detail: format!("{}: {reason}", self.url),
-            },
-        }
     }
 
     /// Registered calls count towards the limit of Asterisk's side too.
@@ -208,6 +199,7 @@ impl AriTask {
             mut config,
             commands,
             state,
+            take_back,
         } = self;
         config.recover = recalled.into_iter().filter_map(recoverable).collect();
         let reach = ClientConfig::new(settings.url, settings.user, settings.password.expose());
@@ -222,6 +214,7 @@ impl AriTask {
             commands,
             notices,
             state,
+            take_back,
             tap: desk.event_tap(),
             clock: clock::now,
         };

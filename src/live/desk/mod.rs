@@ -16,6 +16,7 @@ mod party;
 mod pending;
 mod play;
 mod ports;
+mod reach;
 mod registering;
 mod second;
 mod service;

@@ -22,8 +22,8 @@ use crate::live::media::{LegRefused, OwnPort};
 use crate::metrics::Metric;
 use crate::service::{
     CallService, CallStatusView, CaptureRequest, Health, InitiateRequest, MediaGrant, MediaRequest,
-    ModelRequest, ModelView, PartState, PlayRequest, RtpTarget, ServiceError, TranscribeRequest,
-    TranscriptView,
+    ModelRequest, ModelView, PartHealth, PartState, PlayRequest, RtpTarget, ServiceError,
+    TranscribeRequest, TranscriptView,
 };
 use crate::session::{Arrival, Expected};
 use crate::store::StoreError;
@@ -75,6 +75,10 @@ impl CallService for Desk {
         let asked = Asked::Initiate(request);
         self.command(&call, command, Some(asked)).await?;
         self.record(&call).await
+    }
+
+    async fn take_back(&self) -> Result<PartHealth, ServiceError> {
+        self.take_asterisk_back()
     }
 
     async fn model(&self) -> Result<ModelView, ServiceError> {

@@ -11,6 +11,7 @@ mod ports;
 mod random;
 mod relisting;
 mod stasis;
+mod takeover;
 mod tap;
 mod variables;
 

@@ -1,0 +1,54 @@
+//! Another process has taken our application over.
+//!
+//! Asterisk tells its events to that one now, which takes the calls up as it finds them. What we
+//! still did would be done to its calls: so everything is given up where it stands, nothing in
+//! Asterisk is touched any more, and the next connection begins anew.
+
+use tracing::warn;
+
+use super::call::Stage;
+use super::io::{CommandKind, Notice, RequestFailure};
+use super::{Control, Link};
+
+/// The end of a call that another process goes on with.
+const TAKEN_OVER: &str = "another server has taken the application over";
+
+impl Control {
+    pub(super) fn give_up(&mut self) {
+        if matches!(self.link, Link::Replaced) {
+            return;
+        }
+        warn!(
+            app = self.config.app,
+            calls = self.calls.len(),
+            "{TAKEN_OVER}"
+        );
+        self.link = Link::Replaced;
+        self.listing_at = None;
+        let ids: Vec<String> = self.calls.keys().cloned().collect();
+        for id in ids {
+            self.give_up_call(&id);
+        }
+        let removals = std::mem::take(&mut self.removals);
+        for call in removals.into_values().filter_map(|removal| removal.hangup) {
+            let message = TAKEN_OVER.to_owned();
+            self.refuse(CommandKind::Hangup, call, Some(503), message);
+        }
+        self.pending.clear();
+        self.notice(Notice::Replaced);
+    }
+
+    fn give_up_call(&mut self, id: &str) {
+        // A refusal by Asterisk leaves nothing to be removed.
+        let refusal = RequestFailure::Refused {
+            status: 503,
+            message: TAKEN_OVER.to_owned(),
+        };
+        match self.calls.get(id).map(|call| &call.stage) {
+            Some(Stage::Asking(_)) => self.refuse_asking(id, &refusal),
+            Some(Stage::Ending(_)) => self.close(id),
+            Some(Stage::Ringing { .. } | Stage::Active) => self.close_for(id, TAKEN_OVER),
+            None => {}
+        }
+    }
+}
