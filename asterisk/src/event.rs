@@ -82,6 +82,11 @@ pub enum Event {
         /// Ids of the channels that are told to have part in it.
         channels: Vec<String>,
     },
+    /// `StasisBroadcast()` offers a channel to whichever application claims it first.
+    CallBroadcast {
+        /// The channel.
+        channel: Box<Channel>,
+    },
     /// Another websocket took our application over; this one stays open but mute.
     ApplicationReplaced {
         /// The application.
@@ -167,6 +172,9 @@ impl Event {
                 // ARI does not promise a channel here.
                 Err(_) => Self::Other { kind, raw },
             },
+            "CallBroadcast" => Self::CallBroadcast {
+                channel: channel("CallBroadcast", &raw)?,
+            },
             "BridgeBlindTransfer" => transfer("BridgeBlindTransfer", raw),
             "BridgeAttendedTransfer" => transfer("BridgeAttendedTransfer", raw),
             "ApplicationReplaced" => Self::ApplicationReplaced {
@@ -190,6 +198,7 @@ impl Event {
             Self::ChannelConnectedLine { .. } => "ChannelConnectedLine",
             Self::ChannelEnteredBridge { .. } => "ChannelEnteredBridge",
             Self::Transfer { kind, .. } => kind,
+            Self::CallBroadcast { .. } => "CallBroadcast",
             Self::ApplicationReplaced { .. } => "ApplicationReplaced",
             Self::Other { kind, .. } => kind,
         }

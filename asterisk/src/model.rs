@@ -79,13 +79,13 @@ impl Channel {
         (app_name == "Stasis" && !app.is_empty()).then_some(app)
     }
 
-    /// Whether it is executing `Stasis()` as far as its description tells. An application is
+    /// Whether it is executing `Stasis()`, or `StasisBroadcast()` after a claim, as far as its description tells. An application is
     /// also subscribed to channels that are elsewhere (tapped, or still ringing out), so its
     /// list of channels alone does not say. Old Asterisks do not name the running application;
     /// there an answered or incoming channel passes.
     pub fn seems_in_stasis(&self) -> bool {
         match self.dialplan.app_name.as_str() {
-            "Stasis" => true,
+            "Stasis" | "StasisBroadcast" => true,
             "" => matches!(self.state.as_str(), "Up" | "Ring"),
             _ => false,
         }

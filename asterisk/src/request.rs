@@ -96,6 +96,13 @@ pub enum Request {
         /// Exactly one of Asterisk's format names.
         format: String,
     },
+    /// Claim a channel that `StasisBroadcast()` offers; 409 if another application was first.
+    Claim {
+        /// Application.
+        app: String,
+        /// Channel id.
+        channel: String,
+    },
     /// Put channels into a bridge.
     AddChannel {
         /// Bridge id.
@@ -168,6 +175,7 @@ impl Request {
             | Self::Answer { .. }
             | Self::CreateBridge { .. }
             | Self::ExternalMedia { .. }
+            | Self::Claim { .. }
             | Self::AddChannel { .. }
             | Self::Snoop { .. }
             | Self::Continue { .. }
@@ -199,6 +207,7 @@ impl Request {
             | Self::CreateBridge { bridge }
             | Self::DeleteBridge { bridge } => join(&["bridges", bridge]),
             Self::ExternalMedia { .. } => "/channels/externalMedia".to_owned(),
+            Self::Claim { .. } => "/events/claim".to_owned(),
             Self::AddChannel { bridge, .. } => join(&["bridges", bridge, "addChannel"]),
             Self::Snoop { channel, snoop, .. } => join(&["channels", channel, "snoop", snoop]),
             Self::Continue { channel } => join(&["channels", channel, "continue"]),
@@ -229,6 +238,9 @@ impl Request {
                 ("connection_type", "client".to_owned()),
                 ("direction", "both".to_owned()),
             ],
+            Self::Claim { app, channel } => {
+                vec![("channelId", channel.clone()), ("application", app.clone())]
+            }
             Self::AddChannel { channels, .. } => vec![("channel", channels.join(","))],
             Self::Snoop { app, spy, .. } => {
                 let side = match spy {

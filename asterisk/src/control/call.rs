@@ -34,6 +34,19 @@ pub(super) struct Call {
     pub(super) hold: Option<u64>,
     /// Everything made for it has been handed to the removals.
     pub(super) taken_down: bool,
+    /// How we hear of its channel beyond its stay in our application.
+    pub(super) following: Following,
+}
+
+/// Whether events of a call's channel are heard after it left our application: its end, above
+/// all, which alone tells the cause.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Following {
+    No,
+    /// Asked for, and so to be undone.
+    Yes,
+    /// The channel is gone, and with it the subscription.
+    Over,
 }
 
 /// Where a call stands.
@@ -76,9 +89,54 @@ pub(super) struct Ending {
     pub(super) reason: Option<String>,
     /// Asterisk's words for the cause.
     pub(super) cause_text: Option<String>,
+    /// Somebody hung it up; it did not just leave our application.
+    pub(super) hung_up: bool,
 }
 
+/// A sign that a call's channel is going.
+#[derive(Debug)]
+pub(super) enum Sign {
+    /// It left our application, or cannot be found.
+    Left,
+    /// It is hung up.
+    HungUp {
+        cause: Option<u16>,
+        /// Asterisk's words for it.
+        text: Option<String>,
+    },
+}
+
+/// Q.850 cause of a call that was hung up without another.
+const NORMAL_CLEARING: u16 = 16;
+
 impl Ending {
+    pub(super) fn new(until: Instant, reason: Option<String>) -> Self {
+        Self {
+            until,
+            cause: None,
+            reason,
+            cause_text: None,
+            hung_up: false,
+        }
+    }
+
+    /// Takes a sign for what it says.
+    pub(super) fn take(&mut self, sign: Sign) {
+        if let Sign::HungUp { cause, text } = sign {
+            self.hung_up = true;
+            self.learn(cause, text);
+        }
+    }
+
+    /// Nothing better will come. A call that was under way and was hung up without a cause, as
+    /// by a BYE without a Reason header, was cleared normally.
+    pub(super) fn conclude(&mut self, was_under_way: bool) {
+        if self.hung_up && was_under_way && self.known_cause().is_none() {
+            self.cause = Some(NORMAL_CLEARING);
+            self.cause_text = None;
+        }
+    }
+
     /// Takes a cause if it says more than the one known: 0 means "not defined".
     pub(super) fn learn(&mut self, cause: Option<u16>, text: Option<String>) {
         let says_more = match (self.cause, cause) {
@@ -139,6 +197,8 @@ pub(super) struct Leg {
     pub(super) at: Option<SocketAddr>,
     /// Its media source has been told, and with it whose the address is now.
     pub(super) told: bool,
+    /// The source that was told.
+    pub(super) source: Option<SocketAddr>,
     /// Where it was heard before its media had to be made anew: still its own until another
     /// source is told for it.
     pub(super) former: Option<SocketAddr>,
@@ -275,11 +335,50 @@ mod tests {
     use super::*;
 
     fn ending(now: Instant) -> Ending {
-        Ending {
-            until: now,
-            cause: None,
-            reason: None,
-            cause_text: None,
+        Ending::new(now, None)
+    }
+
+    #[test]
+    fn a_hang_up_without_a_cause_is_a_normal_one_where_there_was_a_call() {
+        for (sign, was_under_way, cause) in [
+            (Sign::Left, true, None),
+            (
+                Sign::HungUp {
+                    cause: None,
+                    text: None,
+                },
+                true,
+                Some(16),
+            ),
+            (
+                Sign::HungUp {
+                    cause: Some(0),
+                    text: Some("Unknown".into()),
+                },
+                true,
+                Some(16),
+            ),
+            (
+                Sign::HungUp {
+                    cause: Some(17),
+                    text: None,
+                },
+                true,
+                Some(17),
+            ),
+            (
+                Sign::HungUp {
+                    cause: Some(0),
+                    text: Some("Unknown".into()),
+                },
+                false,
+                None,
+            ),
+        ] {
+            let mut e = ending(crate::testkit::t0());
+            e.take(sign);
+            e.conclude(was_under_way);
+            assert_eq!(e.known_cause(), cause);
         }
     }
 

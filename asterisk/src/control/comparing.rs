@@ -8,7 +8,7 @@ use std::time::Instant;
 use tracing::info;
 
 use super::Control;
-use super::call::{Stage, Step};
+use super::call::{Following, Stage, Step};
 use super::config::{CallKind, RecoverCall};
 use super::io::Notice;
 use super::ports::Entry;
@@ -21,13 +21,17 @@ pub(super) struct Lists {
     pub(super) channels: BTreeMap<String, Channel>,
     pub(super) bridges: BTreeMap<String, Bridge>,
     pub(super) heard: BTreeSet<String>,
+    /// Objects that are there and cannot be described.
+    pub(super) unseen: BTreeSet<String>,
     /// Channels whose end is among the kept events, which know its cause.
     pub(super) ending: BTreeSet<String>,
 }
 
 impl Lists {
     fn in_stasis(&self, channel: &Channel) -> bool {
-        self.heard.contains(&channel.id) && channel.seems_in_stasis()
+        // Our application hears of few others than those that are in it.
+        self.heard.contains(&channel.id)
+            && (channel.seems_in_stasis() || self.unseen.contains(&channel.id))
     }
 }
 
@@ -64,7 +68,9 @@ impl Control {
             Stray::Orphan(rank) => self.reap_channel(&channel.id, rank, group),
             Stray::Placed => self.take_placed(channel.clone(), Some(group), now),
             Stray::NotOurs | Stray::Returned => {
-                if !channel.is_media() && lists.in_stasis(channel) {
+                let is_unseen_own =
+                    channel.name.is_empty() && self.naming.read(&channel.id).is_some();
+                if !channel.is_media() && !is_unseen_own && lists.in_stasis(channel) {
                     self.open_stasis(channel.clone(), false, Some(group), now);
                 }
             }
@@ -89,11 +95,18 @@ impl Control {
             return;
         };
         let ringing = matches!(call.stage, Stage::Ringing { .. });
-        if call.in_stasis && !lists.heard.contains(id) {
+        // A caller's channel is heard beyond its stay.
+        let is_followed = call.following == Following::Yes;
+        let is_here = if is_followed {
+            lists.in_stasis(channel)
+        } else {
+            lists.heard.contains(id)
+        };
+        if call.in_stasis && !is_here {
             self.close_for(id, "left the application while Asterisk was not heard");
             return;
         }
-        if ringing && lists.in_stasis(channel) {
+        if ringing && lists.in_stasis(channel) && !lists.unseen.contains(id) {
             self.party_entered(id, channel.clone(), now);
             return;
         }
@@ -122,8 +135,9 @@ impl Control {
             let whole = lists.channels.contains_key(&leg.media.id)
                 && lists.channels.contains_key(party)
                 && lists.bridges.get(&leg.bridge.id).is_some_and(|bridge| {
-                    bridge.channels.contains(&leg.media.id)
-                        && bridge.channels.iter().any(|c| c == party)
+                    lists.unseen.contains(&bridge.id)
+                        || bridge.channels.contains(&leg.media.id)
+                            && bridge.channels.iter().any(|c| c == party)
                 });
             if !whole {
                 broken.push(leg.generation);
@@ -133,7 +147,7 @@ impl Control {
             self.replace_leg(id, generation, now);
         }
         for generation in broken {
-            self.renew_leg(id, generation, now);
+            self.renew_leg(id, generation, "its media was lost too often", now);
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
 
-use super::call::{Asking, Call, Ending, Leg, Stage};
+use super::call::{Asking, Call, Ending, Following, Leg, Sign, Stage};
 use super::config::CallKind;
 use super::io::{CommandKind, Notice, RequestFailure};
 use super::removal::{Action, Object, Rank, Removal};
@@ -18,29 +18,18 @@ const MAX_DEPARTED: usize = 1024;
 
 impl Control {
     /// A first or further sign that the call's channel is going.
-    pub(super) fn begin_end(
-        &mut self,
-        id: &str,
-        cause: Option<u16>,
-        text: Option<String>,
-        now: Instant,
-    ) {
+    pub(super) fn begin_end(&mut self, id: &str, sign: Sign, now: Instant) {
         let until = now + self.config.cause_grace;
         let Some(call) = self.calls.get_mut(id) else {
             return;
         };
         if let Stage::Ending(ending) = &mut call.stage {
-            ending.learn(cause, text);
+            ending.take(sign);
             ending.until = ending.until.min(until);
             return;
         }
-        let mut ending = Ending {
-            until,
-            cause: None,
-            reason: None,
-            cause_text: None,
-        };
-        ending.learn(cause, text);
+        let mut ending = Ending::new(until, None);
+        ending.take(sign);
         call.stage = Stage::Ending(ending);
         self.take_down(id, None);
     }
@@ -95,12 +84,7 @@ impl Control {
             return;
         };
         let until = now + HANGUP_GRACE;
-        call.stage = Stage::Ending(Ending {
-            until,
-            cause: None,
-            reason: Some(reason),
-            cause_text: None,
-        });
+        call.stage = Stage::Ending(Ending::new(until, Some(reason)));
         let mut party = Removal::new(Action::Delete, Rank::Party, 0);
         if let Some(call) = command {
             party = party.for_hangup(call);
@@ -116,7 +100,7 @@ impl Control {
 
     /// Ends a call at once with all that is known.
     pub(super) fn close(&mut self, id: &str) {
-        let Some(call) = self.calls.get(id) else {
+        let Some(call) = self.calls.get_mut(id) else {
             return;
         };
         let fallback = match call.kind {
@@ -124,8 +108,12 @@ impl Control {
             CallKind::Initiated if !call.in_stasis => "the call did not come about",
             CallKind::Stasis | CallKind::Initiated => "left the application",
         };
-        let (cause, text) = match &call.stage {
-            Stage::Ending(ending) => (ending.known_cause(), ending.text(fallback)),
+        let was_under_way = call.answered || call.kind == CallKind::Stasis;
+        let (cause, text) = match &mut call.stage {
+            Stage::Ending(ending) => {
+                ending.conclude(was_under_way);
+                (ending.known_cause(), ending.text(fallback))
+            }
             _ => (None, fallback.to_owned()),
         };
         let has_left = call.kind == CallKind::Initiated && call.in_stasis && cause.is_none();
@@ -292,6 +280,10 @@ impl Control {
         self.owners.remove(id);
         let mut call = self.calls.remove(id)?;
         self.ports_unused(std::mem::take(&mut call.ports));
+        if call.following == Following::Yes {
+            let group = self.next_serial();
+            self.unsubscribe(id, group);
+        }
         // The channel may come back as another call, which these answers are not about.
         self.pending.retain(|_, pending| match &pending.purpose {
             Purpose::TapLook { call } | Purpose::TapSubscribe { call } => call != id,

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use tracing::debug;
 
-use super::call::{Owner, Stage};
+use super::call::{Following, Owner, Sign, Stage};
 use super::config::CallKind;
 use super::io::{Notice, PartyChange};
 use super::removal::Object;
@@ -20,6 +20,11 @@ impl Control {
             if *application == self.config.app {
                 self.give_up();
             }
+            return;
+        }
+        if let Event::CallBroadcast { channel } = &event {
+            // Whatever else goes on: the offer lasts half a second.
+            self.claim(&channel.id, now);
             return;
         }
         match &mut self.link {
@@ -73,7 +78,7 @@ impl Control {
                 self.on_entered_bridge(&channel.id, &bridge);
             }
             Event::Transfer { channels, .. } => self.on_transfer(&channels),
-            Event::ApplicationReplaced { .. } => {}
+            Event::CallBroadcast { .. } | Event::ApplicationReplaced { .. } => {}
             Event::Other { kind, .. } => {
                 debug!(kind, "not ours to handle");
                 self.stats.other_events += 1;
@@ -117,12 +122,12 @@ impl Control {
     fn on_left(&mut self, channel: &str, now: Instant) {
         match self.owners.get(channel).cloned() {
             Some(Owner::Media { call, generation }) => self.media_gone(&call, generation, now),
-            Some(Owner::Snoop { call, .. }) => self.begin_end(&call, None, None, now),
+            Some(Owner::Snoop { call, generation }) => self.snoop_gone(&call, generation, now),
             Some(Owner::Party { call }) if self.is_waiting_caller(&call) => self.refuse_gone(&call),
             Some(Owner::Party { call }) => {
                 // A tapped channel may come and go in other applications.
                 if self.calls.get(&call).is_some_and(|call| call.in_stasis) {
-                    self.begin_end(&call, None, None, now);
+                    self.begin_end(&call, Sign::Left, now);
                 }
             }
             Some(Owner::Bridge) | None => {}
@@ -132,6 +137,9 @@ impl Control {
     fn on_destroyed(&mut self, channel: &Channel, cause: Option<u16>, text: String, now: Instant) {
         match self.owners.get(&channel.id).cloned() {
             Some(Owner::Party { call }) => {
+                if let Some(call) = self.calls.get_mut(&call) {
+                    call.following = Following::Over;
+                }
                 self.end_party(&call, channel, cause, Some(text), now);
                 // Nothing better can follow.
                 self.close(&call);
@@ -164,7 +172,7 @@ impl Control {
             self.refuse_gone(id);
             return;
         }
-        self.begin_end(id, cause, text, now);
+        self.begin_end(id, Sign::HungUp { cause, text }, now);
     }
 
     fn refuse_gone(&mut self, id: &str) {

@@ -115,6 +115,19 @@ pub enum Command {
         /// for a leg that must keep it when its media is made anew.
         ports: Result<Vec<SocketAddr>, String>,
     },
+    /// The source that [`Notice::MediaSource`] told cannot be heard for that leg: its media is made
+    /// anew, and when that does not help its call fails for this reason. The leg's own RTP
+    /// address, if it has one, is free again.
+    Misplaced {
+        /// The call.
+        call: String,
+        /// The leg.
+        leg: String,
+        /// The source.
+        source: SocketAddr,
+        /// Why.
+        text: String,
+    },
     /// Take everything of ours down. Stasis callers go on in the dialplan, originated calls
     /// are hung up, tapped channels are left alone. [`Notice::ShutdownComplete`] follows.
     Shutdown,
@@ -368,6 +381,9 @@ pub enum Notice {
         /// Its id.
         id: String,
     },
+    /// Something is amiss in what Asterisk can be asked, and calls go on all the same; `None`: it
+    /// no longer is.
+    Trouble(Option<String>),
     /// The lists have been compared and both sides agree again.
     Synced,
     /// Another process took our application over, and goes on with the calls, which have been told

@@ -7,7 +7,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use super::call::{Leg, Owner, Part, Step};
+use super::call::{Leg, Owner, Part, Sign, Step};
 use super::config::CallKind;
 use super::io::{Notice, RequestFailure};
 use super::{Control, OwnKind, Purpose};
@@ -66,6 +66,7 @@ impl Control {
             generation,
             at,
             told: false,
+            source: None,
             former,
             spy,
             bridge: Part::new(name(OwnKind::Bridge)),
@@ -276,10 +277,10 @@ impl Control {
             }
             // The channel left between its event and our request; its own events say why.
             Step::Answer if matches!(failure.status(), Some(404 | 409 | 412)) => {
-                return self.begin_end(id, None, None, now);
+                return self.begin_end(id, Sign::Left, now);
             }
             Step::Snoop if failure.status() == Some(404) => {
-                return self.begin_end(id, None, None, now);
+                return self.begin_end(id, Sign::Left, now);
             }
             // 422 is the race with the channel's way into Stasis; bridging twice does no harm.
             Step::Join if leg.joins < JOINS => {
@@ -303,6 +304,7 @@ impl Control {
     fn tell_source(&mut self, id: &str, generation: u64, source: SocketAddr) -> Step {
         if let Some(leg) = self.leg_mut(id, generation) {
             leg.told = true;
+            leg.source = Some(source);
             let (leg, at) = (leg.label, leg.at);
             self.notice(Notice::MediaSource {
                 call: id.to_owned(),

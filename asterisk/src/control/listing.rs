@@ -3,13 +3,14 @@
 //! and of our application are compared with what we believe. Events that arrive while the
 //! lists are on their way are kept, and judged after them in their order.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use tracing::{debug, warn};
 
 use super::comparing::Lists;
 use super::io::{Notice, RequestFailure};
+use super::one_by_one::{Part, cannot_be_listed};
 use super::{Control, Link, Purpose};
 use crate::event::Event;
 use crate::model::{Application, Bridge, Channel};
@@ -24,13 +25,56 @@ const LISTING_PAUSE: Duration = Duration::from_secs(1);
 /// Lists on their way.
 #[derive(Debug, Default)]
 pub(super) struct Listing {
-    pub(super) channels: Option<Vec<Channel>>,
-    pub(super) bridges: Option<Vec<Bridge>>,
+    pub(super) channels: Part<Channel>,
+    pub(super) bridges: Part<Bridge>,
     pub(super) application: Option<Application>,
+    /// Objects that are there and cannot be described.
+    pub(super) unseen: BTreeSet<String>,
+    /// Why a list cannot be had as a whole.
+    trouble: Option<String>,
     kept: VecDeque<Event>,
 }
 
 impl Listing {
+    fn is_complete(&self) -> bool {
+        self.channels.is_complete() && self.bridges.is_complete() && self.application.is_some()
+    }
+
+    pub(super) fn take_channels(
+        &mut self,
+        list: Result<Vec<Channel>, RequestFailure>,
+    ) -> Result<(), RequestFailure> {
+        self.channels = self.part(list, "channels")?;
+        Ok(())
+    }
+
+    pub(super) fn take_bridges(
+        &mut self,
+        list: Result<Vec<Bridge>, RequestFailure>,
+    ) -> Result<(), RequestFailure> {
+        self.bridges = self.part(list, "bridges")?;
+        Ok(())
+    }
+
+    /// A list came, or cannot be had as a whole.
+    fn part<T>(
+        &mut self,
+        list: Result<Vec<T>, RequestFailure>,
+        what: &str,
+    ) -> Result<Part<T>, RequestFailure> {
+        match list {
+            Ok(list) => Ok(Part::Whole(list)),
+            Err(failure) if cannot_be_listed(&failure) => {
+                let text = format!(
+                    "GET /{what} is answered with {failure}, for one of them cannot be described; ours are looked for one by one"
+                );
+                self.trouble.get_or_insert(text);
+                Ok(Part::Refused)
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+
     /// Keeps an event; whether there was room.
     pub(super) fn keep(&mut self, event: Event) -> bool {
         let room = self.kept.len() < MAX_KEPT;
@@ -98,8 +142,8 @@ impl Control {
             self.fail_listing(&failure, now);
             return;
         }
-        if listing.channels.is_none() || listing.bridges.is_none() || listing.application.is_none()
-        {
+        self.ask_one_by_one(now);
+        if !matches!(&self.link, Link::Listing(listing) if listing.is_complete()) {
             return;
         }
         let Link::Listing(listing) = std::mem::replace(&mut self.link, Link::Up) else {
@@ -109,16 +153,19 @@ impl Control {
             channels,
             bridges,
             application,
+            unseen,
+            trouble,
             kept,
         } = *listing;
         let lists = Lists {
+            unseen,
             channels: channels
-                .unwrap_or_default()
+                .into_found()
                 .into_iter()
                 .map(|c| (c.id.clone(), c))
                 .collect(),
             bridges: bridges
-                .unwrap_or_default()
+                .into_found()
                 .into_iter()
                 .map(|b| (b.id.clone(), b))
                 .collect(),
@@ -137,6 +184,7 @@ impl Control {
         self.stats.listings += 1;
         self.list_within(self.config.audit_interval, now);
         self.compare(&lists, now);
+        self.tell_trouble(trouble);
         self.notice(Notice::Synced);
         for event in kept {
             self.apply_event(event, now);
@@ -144,7 +192,7 @@ impl Control {
     }
 
     fn fail_listing(&mut self, failure: &RequestFailure, now: Instant) {
-        warn!(%failure, "no list to be had");
+        self.tell_trouble(Some(format!("Asterisk's lists cannot be had: {failure}")));
         self.drop_list_requests();
         let pause = LISTING_PAUSE * 2u32.saturating_pow(self.listing_failures).min(30);
         self.listing_failures += 1;
@@ -156,11 +204,27 @@ impl Control {
         }
     }
 
+    /// Tells what is amiss, or that nothing is any more, when it has changed.
+    fn tell_trouble(&mut self, trouble: Option<String>) {
+        if self.trouble == trouble {
+            return;
+        }
+        if let Some(text) = &trouble {
+            warn!(text, "not all of Asterisk can be seen");
+        }
+        self.trouble.clone_from(&trouble);
+        self.notice(Notice::Trouble(trouble));
+    }
+
     fn drop_list_requests(&mut self) {
         self.pending.retain(|_, pending| {
             !matches!(
                 pending.purpose,
-                Purpose::Channels | Purpose::Bridges | Purpose::Application
+                Purpose::Channels
+                    | Purpose::Bridges
+                    | Purpose::Application
+                    | Purpose::OneChannel(_)
+                    | Purpose::OneBridge(_)
             )
         });
     }

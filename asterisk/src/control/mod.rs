@@ -26,6 +26,7 @@ mod io;
 mod legs;
 mod listing;
 mod naming;
+mod one_by_one;
 mod opening;
 mod party;
 mod ports;
@@ -66,6 +67,8 @@ pub struct Control {
     epoch: u64,
     listing_at: Option<Instant>,
     listing_failures: u32,
+    /// What was last told to be amiss with the lists.
+    trouble: Option<String>,
     recover: Vec<RecoverCall>,
     serial: u64,
     requests: u64,
@@ -128,12 +131,26 @@ enum Purpose {
     TapSubscribe {
         call: String,
     },
+    /// For a channel that is offered to several applications.
+    Claim,
+    /// To hear of a caller's channel; the call goes on without.
+    Follow {
+        call: String,
+    },
+    /// Whether a tapped channel is still there, of which a Snoop is gone.
+    Tapped {
+        call: String,
+        generation: u64,
+    },
     /// Its creator lost interest; the removal waits for the answer.
     Settle(Object),
     Remove(Object),
     Channels,
     Bridges,
     Application,
+    /// One of a list that cannot be had as a whole.
+    OneChannel(String),
+    OneBridge(String),
 }
 
 impl Control {
@@ -151,6 +168,7 @@ impl Control {
             epoch: 0,
             listing_at: None,
             listing_failures: 0,
+            trouble: None,
             serial: 0,
             requests: 0,
             next_target: 0,
@@ -251,10 +269,15 @@ impl Control {
                     self.refuse_asking(&call, &failure);
                 }
                 Purpose::Settle(_)
+                | Purpose::Claim
+                | Purpose::Follow { .. }
+                | Purpose::Tapped { .. }
                 | Purpose::Remove(_)
                 | Purpose::Channels
                 | Purpose::Bridges
-                | Purpose::Application => {}
+                | Purpose::Application
+                | Purpose::OneChannel(_)
+                | Purpose::OneBridge(_) => {}
             }
         }
         self.lose_unfinished_legs();
@@ -287,6 +310,12 @@ impl Control {
             Command::TakenElsewhere { calls } => self.taken_elsewhere = calls,
             Command::Admission { closed } => self.closed = closed,
             Command::Ports { id, ports } => self.on_ports(id, ports, now),
+            Command::Misplaced {
+                call,
+                leg,
+                source,
+                text,
+            } => self.misplaced(&call, &leg, source, &text, now),
             Command::Shutdown => self.shut_down(),
         }
     }

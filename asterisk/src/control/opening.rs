@@ -6,7 +6,7 @@ use std::time::Instant;
 use serde_json::Value;
 use tracing::info;
 
-use super::call::{Asking, Call, Owner, Stage};
+use super::call::{Asking, Call, Following, Owner, Stage};
 use super::config::CallKind;
 use super::io::{CommandKind, Notice, RequestFailure};
 use super::ports::Entry;
@@ -51,6 +51,19 @@ impl Control {
         } else {
             self.closed.clone().filter(|_| !resumed)
         }
+    }
+
+    /// Claims a channel that is offered to several applications, if there is room for one more.
+    pub(super) fn claim(&mut self, channel: &str, now: Instant) {
+        let claims = self.pending.values();
+        let claims = claims.filter(|pending| matches!(pending.purpose, Purpose::Claim));
+        let taken = self.open_calls() + self.taken_elsewhere + claims.count();
+        if !self.is_connected() || self.refusal(false).is_some() || taken >= self.config.max_calls {
+            return;
+        }
+        let app = self.config.app.clone();
+        let channel = channel.to_owned();
+        self.send(Request::Claim { app, channel }, Purpose::Claim, now);
     }
 
     /// Lets a caller go on in the dialplan: the call is not harmed by our being full.
@@ -280,6 +293,7 @@ impl Control {
             renewals: 0,
             hold: None,
             taken_down: false,
+            following: Following::No,
         };
         self.owners.insert(
             id.to_owned(),

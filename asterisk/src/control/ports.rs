@@ -193,6 +193,7 @@ impl Control {
             Entry::Stasis { channel, resumed } => {
                 call.in_stasis = true;
                 self.tell_opened(id, &channel, resumed);
+                self.follow(id, now);
                 if !held {
                     self.open_legs(id, now);
                 }

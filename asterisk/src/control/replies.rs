@@ -32,20 +32,24 @@ impl Control {
             Purpose::Originate { call } => self.on_originated(&call, result, now),
             Purpose::TapLook { call } => self.on_tap_looked(&call, result, now),
             Purpose::TapSubscribe { call } => self.on_tap_subscribed(&call, result, now),
+            // Whoever was first has it; if that is us, its StasisStart follows.
+            Purpose::Claim => {}
+            Purpose::Follow { call } => self.on_followed(&call, &result),
+            Purpose::Tapped { call, generation } => {
+                self.on_tapped_looked(&call, generation, &result, now);
+            }
             Purpose::Settle(object) => self.removal_settled(&object),
             Purpose::Remove(object) => self.on_removal_reply(&object, result.map(|_| ()), now),
             Purpose::Channels => {
                 let channels = read(result);
-                self.on_listed(now, |listing| {
-                    channels.map(|channels| listing.channels = Some(channels))
-                });
+                self.on_listed(now, |listing| listing.take_channels(channels));
             }
             Purpose::Bridges => {
                 let bridges = read(result);
-                self.on_listed(now, |listing| {
-                    bridges.map(|bridges| listing.bridges = Some(bridges))
-                });
+                self.on_listed(now, |listing| listing.take_bridges(bridges));
             }
+            Purpose::OneChannel(id) => self.on_one_channel(id, result, now),
+            Purpose::OneBridge(id) => self.on_one_bridge(id, result, now),
             Purpose::Application => {
                 let application = read(result);
                 self.on_listed(now, |listing| {
@@ -58,8 +62,14 @@ impl Control {
     fn count(&mut self, purpose: &Purpose, result: &Result<Value, RequestFailure>) {
         let Err(failure) = result else { return };
         debug!(?purpose, %failure, "not granted");
-        // Most channels have none.
-        if matches!(purpose, Purpose::Variable { .. }) && failure.status() == Some(404) {
+        let is_usual = match purpose {
+            // Most channels have none.
+            Purpose::Variable { .. } => failure.status() == Some(404),
+            // Another was faster, or nobody was fast enough.
+            Purpose::Claim => matches!(failure.status(), Some(404 | 409)),
+            _ => false,
+        };
+        if is_usual {
             return;
         }
         match failure {

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use serde_json::Value;
 
-use super::call::{Asking, Stage};
+use super::call::{Asking, Following, Stage};
 use super::io::{CommandKind, Notice, RequestFailure};
 use super::ports::Entry;
 use super::removal::Object;
@@ -35,6 +35,35 @@ impl Control {
             return;
         }
         self.enter(&call, Entry::Tap, None, now);
+    }
+
+    /// Asks to hear of a caller's channel beyond its stay in our application, which ends before
+    /// the channel does: only then is it told why.
+    pub(super) fn follow(&mut self, id: &str, now: Instant) {
+        let subscription = Object::Subscription(id.to_owned());
+        if self.removals.contains_key(&subscription) {
+            return;
+        }
+        let Some(call) = self.calls.get_mut(id) else {
+            return;
+        };
+        call.following = Following::Yes;
+        let request = Request::Subscribe {
+            app: self.config.app.clone(),
+            channel: id.to_owned(),
+        };
+        let call = id.to_owned();
+        self.send(request, Purpose::Follow { call }, now);
+    }
+
+    pub(super) fn on_followed(&mut self, id: &str, result: &Result<Value, RequestFailure>) {
+        // Silence proves nothing; a refusal leaves nothing to be undone.
+        if matches!(result, Err(RequestFailure::Refused { .. }))
+            && let Some(call) = self.calls.get_mut(id)
+            && call.following == Following::Yes
+        {
+            call.following = Following::No;
+        }
     }
 
     /// Asks what the channel to be tapped is.

@@ -1,13 +1,16 @@
 //! What befalls a leg besides its set-up: lost media is made anew, what cannot be had is
 //! given up, and a broken connection leaves the decision to the next listing.
 
+use std::net::SocketAddr;
 use std::time::Instant;
 
+use serde_json::Value;
 use tracing::{debug, warn};
 
-use super::Control;
-use super::call::{Stage, Step};
-use super::io::Notice;
+use super::call::{Sign, Stage, Step};
+use super::io::{Notice, RequestFailure};
+use super::{Control, Purpose};
+use crate::request::Request;
 
 /// How often a call's lost media is made anew.
 const RENEWALS: u32 = 5;
@@ -16,7 +19,7 @@ impl Control {
     /// A media channel ended while its call goes on.
     pub(super) fn media_gone(&mut self, id: &str, generation: u64, now: Instant) {
         match self.leg(id, generation).map(|leg| leg.step) {
-            Some(Step::Up) => self.renew_leg(id, generation, now),
+            Some(Step::Up) => self.renew_leg(id, generation, "its media was lost too often", now),
             Some(Step::Lost) | None => {}
             Some(_) => self.fail_leg(
                 id,
@@ -27,13 +30,65 @@ impl Control {
         }
     }
 
-    /// Makes a leg's objects anew and removes the old ones.
-    pub(super) fn renew_leg(&mut self, id: &str, generation: u64, now: Instant) {
+    /// A Snoop ended. It does so with the channel that it spies on, and when somebody hangs it up.
+    pub(super) fn snoop_gone(&mut self, id: &str, generation: u64, now: Instant) {
+        let is_looked = self.pending.values().any(|pending| {
+            matches!(&pending.purpose, Purpose::Tapped { generation: g, .. } if *g == generation)
+        });
+        let step = self.leg(id, generation).map(|leg| leg.step);
+        if is_looked || matches!(step, Some(Step::Lost) | None) {
+            return;
+        }
+        let (channel, call) = (id.to_owned(), id.to_owned());
+        let purpose = Purpose::Tapped { call, generation };
+        self.send(Request::GetChannel { channel }, purpose, now);
+    }
+
+    pub(super) fn on_tapped_looked(
+        &mut self,
+        id: &str,
+        generation: u64,
+        found: &Result<Value, RequestFailure>,
+        now: Instant,
+    ) {
+        match found {
+            Err(failure) if failure.status() == Some(404) => self.begin_end(id, Sign::Left, now),
+            _ => self.renew_leg(id, generation, "its Snoop was hung up too often", now),
+        }
+    }
+
+    /// The media plane cannot hear a leg where Asterisk sends from.
+    pub(super) fn misplaced(
+        &mut self,
+        id: &str,
+        label: &str,
+        source: SocketAddr,
+        text: &str,
+        now: Instant,
+    ) {
+        let legs = self.calls.get_mut(id).map(|call| call.legs.iter_mut());
+        let mut legs = legs.into_iter().flatten();
+        let leg = legs.find(|leg| leg.label == label && leg.source == Some(source));
+        let Some(leg) = leg else {
+            // Its call is over, or its media has been made anew already.
+            return;
+        };
+        // Whatever was opened for it there is closed; where it was heard before, it still is.
+        leg.at = None;
+        leg.told = false;
+        let generation = leg.generation;
+        let text = format!("its media could not be placed: {text}");
+        self.renew_leg(id, generation, &text, now);
+    }
+
+    /// Makes a leg's objects anew and removes the old ones; once that was done too often, the
+    /// leg is given up for this reason.
+    pub(super) fn renew_leg(&mut self, id: &str, generation: u64, reason: &str, now: Instant) {
         let Some(call) = self.calls.get_mut(id) else {
             return;
         };
         if call.renewals >= RENEWALS {
-            self.fail_leg(id, generation, "its media was lost too often", now);
+            self.fail_leg(id, generation, reason, now);
             return;
         }
         call.renewals += 1;

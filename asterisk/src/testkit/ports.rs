@@ -60,6 +60,12 @@ impl Ports {
         Some(Command::Ports { id, ports })
     }
 
+    /// A leg could not be placed: its address is closed.
+    pub fn give_back(&mut self, call: &str, leg: &'static str) {
+        let placed = self.placed.remove(&(call.to_owned(), leg));
+        self.free.extend(placed);
+    }
+
     /// Forgets the oldest question: it is never answered.
     pub fn ignore(&mut self) {
         self.wanted.pop_front();

@@ -18,6 +18,7 @@ impl World {
                 self.must_exist(channel)?;
                 Ok(Value::Null)
             }
+            Request::ListChannels if self.cannot_list() => refuse(500, "Allocation failed"),
             Request::ListChannels => Ok(self.channels.keys().map(|id| self.describe(id)).collect()),
             Request::ListBridges => Ok(self
                 .bridges
@@ -33,6 +34,9 @@ impl World {
             }
             Request::GetChannel { channel } => {
                 self.must_exist(channel)?;
+                if self.undescribable.contains(channel) {
+                    return refuse(500, "Allocation failed");
+                }
                 Ok(self.describe(channel))
             }
             Request::GetBridge { bridge } => match self.bridges.get(bridge) {
@@ -54,6 +58,7 @@ impl World {
                 Ok(json!({ "id": bridge }))
             }
             Request::ExternalMedia { channel, external_host, .. } => self.external_media(channel, external_host),
+            Request::Claim { channel, .. } => self.claim(channel),
             Request::AddChannel { bridge, channels } => self.add_channels(bridge, channels),
             Request::Snoop { channel, snoop, spy, .. } => self.snoop(channel, snoop, *spy),
             Request::DeleteChannel { channel } => {
@@ -141,6 +146,24 @@ impl World {
         );
         self.enter(snoop);
         Ok(json!({ "id": snoop, "name": name, "state": "Up" }))
+    }
+
+    fn cannot_list(&self) -> bool {
+        self.undescribable
+            .iter()
+            .any(|id| self.channels.contains_key(id))
+    }
+
+    fn claim(&mut self, id: &str) -> Result<Value, RequestFailure> {
+        match self.offers.get(id) {
+            None => refuse(404, "Channel not found or not in broadcast"),
+            Some(false) => refuse(409, "Channel already claimed"),
+            Some(true) => {
+                self.offers.insert(id.to_owned(), false);
+                self.enter(id);
+                Ok(Value::Null)
+            }
+        }
     }
 
     fn add_channels(&mut self, bridge: &str, ids: &[String]) -> Result<Value, RequestFailure> {

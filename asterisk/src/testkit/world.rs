@@ -17,11 +17,15 @@ pub struct World {
     pub tells_source: bool,
     /// Refuse this many bridgings with 422, as happens when they come too early.
     pub early_joins: u32,
+    /// Channels that cannot be described: they, and the list of all, are answered with 500.
+    pub undescribable: BTreeSet<String>,
     pub(super) channels: BTreeMap<String, WorldChannel>,
     pub(super) bridges: BTreeMap<String, BTreeSet<String>>,
     pub(super) subscriptions: BTreeSet<String>,
     pub(super) events: VecDeque<String>,
     pub(super) ports: u16,
+    /// Channels that are offered to several applications, and whether they are to be had.
+    pub(super) offers: BTreeMap<String, bool>,
     /// By channel and name.
     pub(super) variables: BTreeMap<(String, String), String>,
 }
@@ -100,6 +104,28 @@ impl World {
         self.enter(id);
     }
 
+    /// A caller's channel is offered to every application.
+    pub fn broadcast(&mut self, id: &str) {
+        let channel = WorldChannel {
+            name: format!("PJSIP/{id}"),
+            state: "Ring",
+            ..WorldChannel::default()
+        };
+        self.channels.insert(id.to_owned(), channel);
+        self.offers.insert(id.to_owned(), true);
+        if self.connected {
+            let mut event = json!({ "type": "CallBroadcast", "caller": "100", "called": "200" });
+            event["application"] = json!(self.app);
+            event["channel"] = self.describe(id);
+            self.events.push_back(event.to_string());
+        }
+    }
+
+    /// Another application claims it.
+    pub fn claimed_by_another(&mut self, id: &str) {
+        self.offers.insert(id.to_owned(), false);
+    }
+
     /// A channel enters the application from its dialplan.
     pub fn enter_again(&mut self, id: &str) {
         self.enter(id);
@@ -144,18 +170,26 @@ impl World {
         }
     }
 
-    /// A party hangs up. A Stasis caller's BYE is not followed by `ChannelDestroyed`.
+    /// A party hangs up. A Stasis caller's BYE is followed by `ChannelDestroyed` only for who
+    /// subscribed to the channel.
     pub fn hang_up(&mut self, id: &str, cause: u16) {
-        let in_app = self.channels.get(id).is_some_and(|channel| channel.in_app);
         self.tell(id, "ChannelHangupRequest", json!({ "cause": cause }));
+        self.end_channel(id, cause);
+    }
+
+    /// The same by a BYE without a Reason header: no cause is told when it is asked for.
+    pub fn hang_up_without_reason(&mut self, id: &str, cause: u16) {
+        self.tell(id, "ChannelHangupRequest", json!({ "soft": true }));
+        self.end_channel(id, cause);
+    }
+
+    fn end_channel(&mut self, id: &str, cause: u16) {
         self.leave(id);
-        if !in_app {
-            self.tell(
-                id,
-                "ChannelDestroyed",
-                json!({ "cause": cause, "cause_txt": "told at the end" }),
-            );
-        }
+        self.tell(
+            id,
+            "ChannelDestroyed",
+            json!({ "cause": cause, "cause_txt": "told at the end" }),
+        );
         self.drop_channel(id);
     }
 

@@ -298,6 +298,10 @@ fn parse(method: &str, target: &str) -> Option<Request> {
             external_host: value("external_host")?,
             format: value("format")?,
         },
+        ("POST", ["events", "claim"]) => Request::Claim {
+            app: value("application")?,
+            channel: value("channelId")?,
+        },
         ("POST", ["channels", id, "answer"]) => Request::Answer {
             channel: (*id).into(),
         },

@@ -304,6 +304,7 @@ impl Desk {
                 legs,
             } => self.ports_wanted(id, &call, target, legs).await,
             Notice::PortsUnused { ports } => self.ports_unused(&ports),
+            Notice::Trouble(trouble) => self.asterisk_trouble(trouble),
             Notice::CallVariables { call, found } => {
                 self.choose_by_variables(&channel::call_id(&call), found);
             }
@@ -465,11 +466,12 @@ fn kind(command: &Command) -> CommandKind {
     match command {
         Command::Originate { .. } => CommandKind::Originate,
         Command::Tap { .. } => CommandKind::Tap,
-        // The last three are never waited for.
+        // The last are never waited for.
         Command::Hangup { .. }
         | Command::Shutdown
         | Command::TakenElsewhere { .. }
         | Command::Admission { .. }
+        | Command::Misplaced { .. }
         | Command::Ports { .. } => CommandKind::Hangup,
     }
 }

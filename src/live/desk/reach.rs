@@ -36,6 +36,13 @@ impl AriLink {
 }
 
 impl Desk {
+    /// Something is amiss in Asterisk, or no longer is; calls go on.
+    pub(super) fn asterisk_trouble(&self, trouble: Option<String>) {
+        if let Some(ari) = &self.ari {
+            *lock(&ari.trouble) = trouble;
+        }
+    }
+
     /// Takes the Stasis application back from the server that took it over.
     pub(super) fn take_asterisk_back(&self) -> Result<PartHealth, ServiceError> {
         let none = || ServiceError::AsteriskUnavailable("not configured".to_owned());

@@ -21,7 +21,15 @@ fn removals(rig: &Rig) -> Vec<String> {
 #[test]
 fn a_byes_cause_is_told_once_after_the_grace() {
     for order in [Order::RepliesFirst, Order::EventsFirst] {
-        let mut rig = rig_in_call(order);
+        let mut rig = rig();
+        rig.order = order;
+        rig.set_faults(|r| match r {
+            Request::Subscribe { .. } => Fault::Refused(500),
+            _ => Fault::None,
+        });
+        rig.world.incoming("c1");
+        rig.settle();
+        rig.clear_faults();
         rig.world.hang_up("c1", 16);
         rig.settle();
         assert_eq!(end_of(&rig, "c1"), None, "a better cause may still come");
@@ -35,6 +43,57 @@ fn a_byes_cause_is_told_once_after_the_grace() {
         assert!(rig.assert_calls_told_in_turn().is_empty());
         assert_eq!(removals(&rig), ["media", "bridge"]);
     }
+}
+
+#[test]
+fn the_end_of_a_callers_channel_tells_the_cause() {
+    for order in [Order::RepliesFirst, Order::EventsFirst] {
+        for (cause, told) in [
+            (16, "told at the end"),
+            (38, "told at the end"),
+            (0, "Normal Clearing"),
+        ] {
+            let mut rig = rig_in_call(order);
+            assert!(rig.world.is_subscribed("c1"));
+            rig.world.hang_up_without_reason("c1", cause);
+            rig.settle();
+            let expected = if cause == 0 { 16 } else { cause };
+            assert_eq!(end_of(&rig, "c1").unwrap(), (Some(expected), told.into()));
+            rig.assert_nothing_left();
+            assert_eq!(
+                removals(&rig),
+                ["media", "bridge"],
+                "the subscription went with the channel"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_hang_up_is_one_though_its_cause_is_never_told() {
+    let mut rig = rig();
+    rig.set_faults(|r| match r {
+        Request::Subscribe { .. } => Fault::Refused(500),
+        _ => Fault::None,
+    });
+    rig.world.incoming("c1");
+    rig.settle();
+    rig.world.hang_up_without_reason("c1", 0);
+    rig.advance(ms(250));
+    assert_eq!(
+        end_of(&rig, "c1").unwrap(),
+        (Some(16), "Normal Clearing".into())
+    );
+}
+
+#[test]
+fn a_caller_who_goes_on_in_the_dialplan_is_listened_to_no_more() {
+    let mut rig = rig_in_call(Order::RepliesFirst);
+    let channel = "c1".to_owned();
+    rig.world.execute(&Request::Continue { channel }).unwrap();
+    rig.advance(ms(250));
+    assert!(!rig.world.is_subscribed("c1"));
+    rig.assert_nothing_left();
 }
 
 #[test]

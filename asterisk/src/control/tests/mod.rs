@@ -1,10 +1,13 @@
 //! The choreography against a world made of maps.
 
 mod again;
+mod broadcast;
 mod concern;
 mod ending;
 mod faults;
 mod foreign;
+mod misplaced;
+mod one_by_one;
 mod originate;
 mod party;
 mod ports;

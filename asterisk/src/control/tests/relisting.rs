@@ -156,7 +156,7 @@ fn a_hang_up_heard_during_a_listing_keeps_its_cause() {
     rig.advance(ms(1_000));
     assert_eq!(
         end_of(&rig, "c1").unwrap(),
-        (Some(16), "Normal Clearing".into())
+        (Some(16), "told at the end".into())
     );
 }
 

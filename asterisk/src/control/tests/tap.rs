@@ -147,7 +147,84 @@ fn the_tapped_channels_hang_up_ends_the_tap_with_its_cause() {
 }
 
 #[test]
-fn a_snoop_that_ends_ends_the_tap() {
+fn a_snoop_that_somebody_hangs_up_is_made_anew() {
+    for order in [Order::RepliesFirst, Order::EventsFirst] {
+        let mut rig = rig_tapping();
+        rig.order = order;
+        for round in 1..=4 {
+            let snoop = rig
+                .ours()
+                .into_iter()
+                .find(|id| id.ends_with("snoop"))
+                .unwrap();
+            rig.world.kill(&snoop);
+            rig.advance(ms(1_000));
+            assert_eq!(end_of(&rig, "t1"), None);
+            assert!(!rig.world.exists(&snoop));
+            assert_eq!(rig.ours().len(), 6, "{:?}", rig.ours());
+            assert_eq!(
+                count(&rig, |n| matches!(n, Notice::MediaUp { .. })),
+                2 + round
+            );
+        }
+        rig.world.hang_up("t1", 17);
+        rig.advance(ms(1_000));
+        assert_eq!(
+            end_of(&rig, "t1").unwrap(),
+            (Some(17), "told at the end".into())
+        );
+        rig.assert_nothing_left();
+    }
+}
+
+#[test]
+fn a_snoop_hung_up_at_any_moment_of_the_set_up_is_made_anew() {
+    for deliveries in 1..40 {
+        let mut rig = rig();
+        rig.world.foreign_call("t1");
+        rig.command(Command::Tap { call: "t1".into() });
+        for _ in 0..deliveries {
+            if !rig.deliver_event() {
+                rig.deliver_reply(0);
+            }
+        }
+        let snoop = rig.ours().into_iter().find(|id| id.ends_with("snoop"));
+        let Some(snoop) = snoop else { continue };
+        rig.world.kill(&snoop);
+        rig.advance(ms(5_000));
+        assert!(
+            is_up(&rig, "t1", "caller") && is_up(&rig, "t1", "callee"),
+            "after {deliveries}: {:?}",
+            rig.notices
+        );
+        assert_eq!(rig.ours().len(), 6, "after {deliveries}");
+    }
+}
+
+#[test]
+fn a_snoop_hung_up_again_and_again_costs_its_leg_and_says_so() {
+    let mut rig = rig_tapping();
+    for _ in 0..20 {
+        let snoop = rig.ours().into_iter().find(|id| id.ends_with("snoop"));
+        let Some(snoop) = snoop else { break };
+        rig.world.kill(&snoop);
+        rig.advance(ms(1_000));
+    }
+    let text = "its Snoop was hung up too often";
+    assert!(
+        rig.notices
+            .iter()
+            .any(|n| matches!(n, Notice::CallFailed { text: t, .. } if t == text)),
+        "{:?}",
+        rig.notices
+    );
+    rig.advance(ms(60_000));
+    rig.assert_nothing_left();
+    assert!(rig.world.exists("t1"));
+}
+
+#[test]
+fn a_snoop_that_ends_with_its_channel_ends_the_tap_once_whichever_is_told_first() {
     let mut rig = rig_tapping();
     let snoop = rig
         .ours()
@@ -155,15 +232,15 @@ fn a_snoop_that_ends_ends_the_tap() {
         .find(|id| id.ends_with("snoop"))
         .unwrap();
     rig.world.kill(&snoop);
-    rig.settle();
-    assert_eq!(end_of(&rig, "t1"), None, "a cause may still come");
-    rig.advance(ms(300));
+    while rig.deliver_event() {}
+    // The answer that it is still there is overtaken by its end.
+    rig.world.hang_up("t1", 16);
+    rig.advance(ms(1_000));
     assert_eq!(
         end_of(&rig, "t1").unwrap(),
-        (None, "the tapped channel ended".into())
+        (Some(16), "told at the end".into())
     );
     rig.assert_nothing_left();
-    assert!(rig.world.exists("t1"));
 }
 
 #[test]
