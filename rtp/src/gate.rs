@@ -86,6 +86,25 @@ pub struct HeldDatagram {
 #[error("RTP from {0} already belongs to another leg")]
 pub struct SourceTaken(pub SocketAddr);
 
+/// How a name of a source holds against another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Claim {
+    /// Until it is revoked nobody else gets the source.
+    Lasting,
+    /// Whoever names gives a source to one key at a time, as Asterisk does with its ports, and
+    /// may give it to the next before the first is revoked: the latest word counts.
+    Latest,
+}
+
+/// A source has been named.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admitted<K> {
+    /// What was held of it, oldest first; to be handed to the leg before anything newer.
+    pub held: Vec<HeldDatagram>,
+    /// Who has lost it.
+    pub former: Option<K>,
+}
+
 /// The gate of one media thread. `K` names a leg.
 #[derive(Debug)]
 pub struct Gate<K> {
@@ -103,6 +122,7 @@ pub struct Gate<K> {
 #[derive(Debug)]
 struct Named<K> {
     key: K,
+    claim: Claim,
     /// Of the newest RTP packet.
     ssrc: Option<Ssrc>,
     /// Rare, and every packet comes by here: apart, so that the table stays small.
@@ -234,28 +254,37 @@ impl<K: Copy + Eq> Gate<K> {
         Route::Held
     }
 
-    /// Names a source. Returns what was held of it, oldest first; the caller
-    /// hands it to the leg before anything newer.
+    /// Names a source.
     ///
     /// Had the source another name a moment ago, the stream that came under it is
     /// refused by its SSRC: for good once another stream comes, and otherwise for
     /// [`GateConfig::hold`], after which it must be the one that is meant.
     ///
     /// # Errors
-    /// The source is named for another key; nothing has changed.
+    /// The source is named for another key, and one of the two claims is
+    /// [lasting](Claim::Lasting); nothing has changed.
     pub fn admit(
         &mut self,
         now: Instant,
         source: SocketAddr,
         key: K,
-    ) -> Result<Vec<HeldDatagram>, SourceTaken> {
+        claim: Claim,
+    ) -> Result<Admitted<K>, SourceTaken> {
         let source = canonical(source);
-        match self.named.get(&source) {
-            Some(named) if named.key != key => return Err(SourceTaken(source)),
-            Some(_) => {}
+        let mut former = None;
+        if let Some(named) = self.named.get(&source).filter(|named| named.key != key) {
+            if (named.claim, claim) != (Claim::Latest, Claim::Latest) {
+                return Err(SourceTaken(source));
+            }
+            let loser = named.key;
+            self.revoke(now, source, loser);
+            former = Some(loser);
+        }
+        match self.named.get_mut(&source) {
+            Some(named) => named.claim = claim,
             None => {
-                let former = self.revoked.remove(&source);
-                let ssrc = former.filter(|former| former.key != key);
+                let before = self.revoked.remove(&source);
+                let ssrc = before.filter(|before| before.key != key);
                 let former = ssrc.and_then(|former| former.ssrc).map(|ssrc| {
                     Box::new(Former {
                         ssrc,
@@ -264,22 +293,32 @@ impl<K: Copy + Eq> Gate<K> {
                     })
                 });
                 let ssrc = None;
-                self.named.insert(source, Named { key, ssrc, former });
+                let named = Named {
+                    key,
+                    claim,
+                    ssrc,
+                    former,
+                };
+                self.named.insert(source, named);
             }
         }
         self.expire(now);
         let held: Vec<_> = self.held.remove(&source).unwrap_or_default().into();
         self.stats.holding -= held.len() as u64;
         self.stats.admitted += held.len() as u64;
-        Ok(held)
+        Ok(Admitted { held, former })
     }
 
-    /// Takes a source's name away. What still comes from it is refused, not held
+    /// Takes a source's name away from its key; one that has lost it already loses nothing.
+    /// What still comes from it is refused, not held
     /// like a stranger's: the end of one call must not be the beginning of the
     /// next one that gets the same port.
-    pub fn revoke(&mut self, now: Instant, source: SocketAddr) {
+    pub fn revoke(&mut self, now: Instant, source: SocketAddr, key: K) {
         let source = canonical(source);
-        let Some(Named { key, ssrc, former }) = self.named.remove(&source) else {
+        if self.named.get(&source).is_none_or(|named| named.key != key) {
+            return;
+        }
+        let Some(Named { ssrc, former, .. }) = self.named.remove(&source) else {
             return;
         };
         if self.revoked.len() >= MAX_REVOKED {

@@ -208,7 +208,8 @@ fn spray() -> Row {
     for (at, from, index, bytes) in all {
         if !named && at >= named_at {
             named = true;
-            for held in gate.admit(origin() + at, friend, 1).unwrap() {
+            let claim = asterscribe_rtp::gate::Claim::Lasting;
+            for held in gate.admit(origin() + at, friend, 1, claim).unwrap().held {
                 let early = admitted.len();
                 admitted.push(Arrival {
                     at: held.arrived.duration_since(origin()),

@@ -4,6 +4,15 @@ use crate::testkit::origin;
 const MS: Duration = Duration::from_millis(1);
 const RTP: [u8; 14] = [0x80, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 9, 1, 2];
 
+const LASTING: Claim = Claim::Lasting;
+
+fn nothing() -> Admitted<u32> {
+    Admitted {
+        held: Vec::new(),
+        former: None,
+    }
+}
+
 fn address(text: &str) -> SocketAddr {
     text.parse().unwrap()
 }
@@ -21,7 +30,7 @@ fn packets_that_overtake_the_naming_come_back_in_order() {
         );
     }
     assert_eq!(gate.strangers().collect::<Vec<_>>(), [(source, 3)]);
-    let held = gate.admit(t0 + MS * 3, source, 7).unwrap();
+    let held = gate.admit(t0 + MS * 3, source, 7, LASTING).unwrap().held;
     assert_eq!(gate.strangers().count(), 0);
     assert_eq!(
         held.iter().map(|h| h.bytes[3]).collect::<Vec<_>>(),
@@ -43,7 +52,10 @@ fn what_nobody_names_in_time_is_refused_and_counted() {
     let source = address("127.0.0.1:4000");
     gate.route(t0, source, &RTP);
     gate.route(t0, source, b"OPTIONS sip:x SIP/2.0");
-    assert_eq!(gate.admit(t0 + MS * 501, source, 7).unwrap(), []);
+    assert_eq!(
+        gate.admit(t0 + MS * 501, source, 7, LASTING).unwrap().held,
+        []
+    );
     let stats = gate.stats();
     assert_eq!(
         (stats.unknown_source, stats.unknown_not_rtp, stats.holding),
@@ -69,9 +81,9 @@ fn a_spray_of_sources_cannot_grow_the_gate() {
 fn a_source_has_one_owner_and_its_port_counts() {
     let (mut gate, t0) = (Gate::<u32>::new(GateConfig::default()), origin());
     let source = address("127.0.0.1:4000");
-    gate.admit(t0, source, 1).unwrap();
-    assert_eq!(gate.admit(t0, source, 2), Err(SourceTaken(source)));
-    assert_eq!(gate.admit(t0, source, 1), Ok(vec![]));
+    gate.admit(t0, source, 1, LASTING).unwrap();
+    assert_eq!(gate.admit(t0, source, 2, LASTING), Err(SourceTaken(source)));
+    assert_eq!(gate.admit(t0, source, 1, LASTING), Ok(nothing()));
     assert_ne!(
         gate.route(t0, address("127.0.0.1:4001"), &RTP),
         Route::To(1)
@@ -84,7 +96,7 @@ fn a_source_has_one_owner_and_its_port_counts() {
         gate.route(t0, address("[::ffff:127.0.0.1]:4000"), &RTP),
         Route::To(1)
     );
-    gate.revoke(t0, source);
+    gate.revoke(t0, source, 1);
     assert_ne!(gate.route(t0, source, &RTP), Route::To(1));
 }
 
@@ -92,8 +104,8 @@ fn a_source_has_one_owner_and_its_port_counts() {
 fn the_end_of_one_call_is_not_the_beginning_of_the_next() {
     let (mut gate, t0) = (Gate::<u32>::new(GateConfig::default()), origin());
     let source = address("127.0.0.1:4000");
-    gate.admit(t0, source, 1).unwrap();
-    gate.revoke(t0, source);
+    gate.admit(t0, source, 1, LASTING).unwrap();
+    gate.revoke(t0, source, 1);
     assert_eq!(gate.route(t0 + MS * 500, source, &RTP), Route::Refused);
     assert_eq!(gate.stats().unknown_source, 1);
     // It goes on for long: still no stranger, whose words would be kept for whoever comes.
@@ -101,8 +113,8 @@ fn the_end_of_one_call_is_not_the_beginning_of_the_next() {
         assert_eq!(gate.route(t0 + MS * 500 * n, source, &RTP), Route::Refused);
     }
     let t1 = t0 + MS * 500 * 99;
-    gate.admit(t1, source, 2).unwrap();
-    gate.revoke(t1, source);
+    gate.admit(t1, source, 2, LASTING).unwrap();
+    gate.revoke(t1, source, 2);
     // Some time after its last word it is a stranger like any other.
     assert_eq!(gate.route(t1 + MS * 501, source, &RTP), Route::Held);
     assert!(gate.revoked.is_empty());
@@ -118,10 +130,10 @@ fn rtp_of(ssrc: u8) -> [u8; 14] {
 fn the_last_words_of_one_call_are_not_in_the_next_that_has_its_source() {
     let (mut gate, t0) = (Gate::<u32>::new(GateConfig::default()), origin());
     let source = address("127.0.0.1:4000");
-    gate.admit(t0, source, 1).unwrap();
+    gate.admit(t0, source, 1, LASTING).unwrap();
     assert_eq!(gate.route(t0, source, &rtp_of(1)), Route::To(1));
-    gate.revoke(t0 + MS, source);
-    assert_eq!(gate.admit(t0 + MS * 2, source, 2), Ok(vec![]));
+    gate.revoke(t0 + MS, source, 1);
+    assert_eq!(gate.admit(t0 + MS * 2, source, 2, LASTING), Ok(nothing()));
     assert_eq!(gate.route(t0 + MS * 3, source, &rtp_of(1)), Route::Refused);
     assert_eq!(gate.route(t0 + MS * 4, source, &rtp_of(2)), Route::To(2));
     // However long the old one goes on beside the new one.
@@ -137,15 +149,15 @@ fn the_last_words_of_one_call_are_not_in_the_next_that_has_its_source() {
 fn a_stream_that_alone_goes_on_is_the_one_that_was_named_anew() {
     let (mut gate, t0) = (Gate::<u32>::new(GateConfig::default()), origin());
     let source = address("127.0.0.1:4000");
-    gate.admit(t0, source, 1).unwrap();
+    gate.admit(t0, source, 1, LASTING).unwrap();
     gate.route(t0, source, &RTP);
-    gate.revoke(t0, source);
-    gate.admit(t0, source, 2).unwrap();
+    gate.revoke(t0, source, 1);
+    gate.admit(t0, source, 2, LASTING).unwrap();
     assert_eq!(gate.route(t0 + MS * 499, source, &RTP), Route::Refused);
     assert_eq!(gate.route(t0 + MS * 500, source, &RTP), Route::To(2));
     // The same leg again: nothing of it is foreign.
-    gate.revoke(t0 + MS * 501, source);
-    gate.admit(t0 + MS * 501, source, 2).unwrap();
+    gate.revoke(t0 + MS * 501, source, 2);
+    gate.admit(t0 + MS * 501, source, 2, LASTING).unwrap();
     assert_eq!(gate.route(t0 + MS * 501, source, &RTP), Route::To(2));
 }
 
@@ -153,8 +165,8 @@ fn a_stream_that_alone_goes_on_is_the_one_that_was_named_anew() {
 fn a_port_of_one_leg_hears_no_other_leg() {
     let (mut gate, t0) = (Gate::<u32>::new(GateConfig::default()), origin());
     let (one, two) = (address("127.0.0.1:4000"), address("127.0.0.1:4002"));
-    gate.admit(t0, one, 1).unwrap();
-    gate.admit(t0, two, 2).unwrap();
+    gate.admit(t0, one, 1, LASTING).unwrap();
+    gate.admit(t0, two, 2, LASTING).unwrap();
     assert_eq!(gate.route_own(t0, one, &RTP, 1), Route::To(1));
     assert_eq!(gate.route_own(t0, two, &RTP, 1), Route::Refused);
     assert_eq!(gate.stats().unknown_source, 1);
@@ -165,8 +177,51 @@ fn sources_that_lost_their_name_cannot_grow_the_gate() {
     let (mut gate, t0) = (Gate::<u32>::new(GateConfig::default()), origin());
     for port in 1..5000 {
         let source = SocketAddr::new([127, 0, 0, 9].into(), port);
-        gate.admit(t0, source, 1).unwrap();
-        gate.revoke(t0, source);
+        gate.admit(t0, source, 1, LASTING).unwrap();
+        gate.revoke(t0, source, 1);
     }
     assert_eq!(gate.revoked.len(), MAX_REVOKED);
+}
+
+#[test]
+fn the_latest_word_of_who_gives_a_source_to_one_at_a_time_counts() {
+    let (mut gate, t0) = (Gate::<u32>::new(GateConfig::default()), origin());
+    let source = address("127.0.0.1:4000");
+    gate.admit(t0, source, 1, Claim::Latest).unwrap();
+    assert_eq!(gate.route(t0, source, &rtp_of(1)), Route::To(1));
+    // Asterisk gives the port out again before the first call is told to be over.
+    let taken = gate.admit(t0 + MS * 9, source, 2, Claim::Latest).unwrap();
+    assert_eq!((taken.held, taken.former), (vec![], Some(1)));
+    assert_eq!(gate.route(t0 + MS * 10, source, &rtp_of(1)), Route::Refused);
+    assert_eq!(gate.route(t0 + MS * 11, source, &rtp_of(2)), Route::To(2));
+    // The end of the first takes nothing from the second.
+    gate.revoke(t0 + MS * 250, source, 1);
+    assert_eq!(gate.route(t0 + MS * 260, source, &rtp_of(2)), Route::To(2));
+    assert_eq!(
+        gate.route(t0 + MS * 900, source, &rtp_of(1)),
+        Route::Refused
+    );
+    // Nor does the third's beginning depend on the second's end.
+    let taken = gate.admit(t0 + MS * 901, source, 3, Claim::Latest).unwrap();
+    assert_eq!(taken.former, Some(2));
+    assert_eq!(gate.route(t0 + MS * 902, source, &rtp_of(3)), Route::To(3));
+    assert_eq!(gate.stats().admitted, 4);
+}
+
+#[test]
+fn a_lasting_claim_neither_takes_nor_loses_a_source() {
+    let (mut gate, t0) = (Gate::<u32>::new(GateConfig::default()), origin());
+    for (n, first, second) in [
+        (0, Claim::Lasting, Claim::Latest),
+        (2, Claim::Latest, Claim::Lasting),
+        (4, Claim::Lasting, Claim::Lasting),
+    ] {
+        let source = address(&format!("127.0.0.1:{}", 4000 + n));
+        gate.admit(t0, source, 1, first).unwrap();
+        assert_eq!(gate.admit(t0, source, 2, second), Err(SourceTaken(source)));
+        assert_eq!(gate.route(t0, source, &RTP), Route::To(1));
+        // Once it is revoked it is free for any claim.
+        gate.revoke(t0, source, 1);
+        assert_eq!(gate.admit(t0, source, 2, second), Ok(nothing()));
+    }
 }

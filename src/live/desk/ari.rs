@@ -23,8 +23,7 @@ use super::{Desk, lock};
 use crate::call::{CallId, CallStatus, EndReason, Leg, Origin};
 use crate::clock;
 use crate::config::{AriSettings, Settings};
-use crate::live::media::Reservation;
-use crate::service::{InitiateRequest, PartHealth, PartState, RtpTarget, ServiceError};
+use crate::service::{InitiateRequest, RtpTarget, ServiceError};
 
 /// Commands that wait for the driver; the API says 503 beyond it.
 const COMMANDS: usize = 256;
@@ -167,15 +166,20 @@ impl AriLink {
         id: RequestId,
         ports: Result<Vec<SocketAddr>, String>,
     ) -> bool {
-        let said = self.commands.send(Command::Ports { id, ports });
+        self.answer(Command::Ports { id, ports }).await
+    }
+
+    /// Answers a notice; `false` if it could not be said.
+    pub(super) async fn answer(&self, answer: Command) -> bool {
+        let said = self.commands.send(answer);
         // Without a limit each side might wait for the other to hear it.
         let said = tokio::time::timeout(ANSWER_PATIENCE, said).await;
         said.is_ok_and(|said| said.is_ok())
     }
 
     fn order(&self, command: Command) -> Result<(), ServiceError> {
-        if let ConnectionState::Failed(reason) = &*self.state.borrow() {
-            return Err(ServiceError::AsteriskUnavailable(reason.clone()));
+        if let Some(reason) = self.unavailable() {
+            return Err(ServiceError::AsteriskUnavailable(reason));
         }
         self.commands.try_send(command).map_err(|error| {
             ServiceError::AsteriskUnavailable(match error {
@@ -294,8 +298,7 @@ impl Desk {
                 at,
             } => {
                 let at = at.and_then(|at| lock(&self.reserved).take(at));
-                self.media_source(&channel::call_id(&call), leg, source, format, at)
-                    .await;
+                self.media_source(&call, leg, source, format, at).await;
             }
             Notice::PortsWanted {
                 id,
@@ -421,22 +424,6 @@ impl Desk {
         match lock(&self.resumable).remove(id) {
             Some(left) => self.settle(left, reason.text),
             None => self.end(id, reason, status),
-        }
-    }
-
-    async fn media_source(
-        &self,
-        id: &CallId,
-        leg: &str,
-        source: SocketAddr,
-        format: String,
-        at: Option<Reservation>,
-    ) {
-        let Ok(leg) = leg.parse::<Leg>() else { return };
-        let placed = self.place_leg(id, leg.clone(), source, Some(format), at);
-        if let Err(refused) = placed.await {
-            tracing::error!(call = %id, %leg, %source, %refused, "a leg's media cannot be taken");
-            self.book(|book| book.note(id, format!("leg {leg}: {refused}")));
         }
     }
 }

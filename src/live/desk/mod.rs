@@ -14,6 +14,7 @@ mod metrics;
 mod model;
 mod party;
 mod pending;
+mod placing;
 mod play;
 mod ports;
 mod reach;

@@ -15,7 +15,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use asterscribe_rtp::gate::{self, Gate, GateConfig, HeldDatagram, Route};
+use asterscribe_rtp::gate::{self, Admitted, Claim, Gate, GateConfig, HeldDatagram, Route};
 use crossbeam_channel::Sender;
 
 use super::capture::Recorder;
@@ -356,10 +356,20 @@ impl Room {
             session: key,
             leg: index,
         };
-        let held = self
+        // Only Asterisk lets a leg move, and only it may give a port out again.
+        let claim = if *may_exist {
+            Claim::Latest
+        } else {
+            Claim::Lasting
+        };
+        let Admitted { held, former } = self
             .gate
-            .admit(now, source, place)
+            .admit(now, source, place, claim)
             .map_err(|taken| LegRefused::SourceTaken(taken.0))?;
+        if let Some(former) = former {
+            self.lose_source(former, source);
+        }
+        let resident = self.residents.get_mut(key).ok_or(LegRefused::NotOpen)?;
         if let Some(recorder) = &mut resident.recorder {
             recorder.leg(index, leg, source);
         }
@@ -370,7 +380,7 @@ impl Room {
         resident.sources.retain(|&(owner, old)| {
             let moved = owner == index && old != source;
             if moved {
-                self.gate.revoke(now, old);
+                self.gate.revoke(now, old, place);
             }
             !moved && (owner, old) != (index, source)
         });
@@ -385,14 +395,23 @@ impl Room {
         Ok(place)
     }
 
+    /// A leg's source is another leg's now: nothing is sent there for it any more.
+    fn lose_source(&mut self, loser: LegKey, source: SocketAddr) {
+        if let Some(resident) = self.residents.get_mut(loser.session) {
+            resident.sources.retain(|own| *own != (loser.leg, source));
+            let call = &resident.call;
+            tracing::debug!(%call, %source, "its source was given to another leg");
+        }
+    }
+
     fn hang_up(&mut self, now: Instant, call: &CallId) {
         let Some(key) = self.residents.key(call) else {
             return;
         };
         self.silence(now, key);
         if let Some(resident) = self.residents.get_mut(key) {
-            for (_, source) in resident.sources.drain(..) {
-                self.gate.revoke(now, source);
+            for (leg, source) in resident.sources.drain(..) {
+                self.gate.revoke(now, source, LegKey { session: key, leg });
             }
             resident.idle = None;
             if let Some(recorder) = resident.recorder.take() {
@@ -448,8 +467,8 @@ impl Room {
         };
         tracing::error!(call = %resident.call, "the call's media panicked; the call ends");
         self.deaf.push(key);
-        for (_, source) in resident.sources {
-            self.gate.revoke(now, source);
+        for (leg, source) in resident.sources {
+            self.gate.revoke(now, source, LegKey { session: key, leg });
         }
         // Its counters are no more to be trusted than the rest of it.
         self.events.push(closed_without_stats(resident.call));

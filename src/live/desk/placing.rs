@@ -1,0 +1,52 @@
+//! Legs of Asterisk's calls, and where they are heard.
+
+use std::net::SocketAddr;
+
+use asterscribe_ari::control::Command;
+
+use super::{Desk, channel};
+use crate::call::Leg;
+use crate::live::media::{LegRefused, Reservation};
+
+impl Desk {
+    /// Asterisk sends a leg's audio from `source`.
+    pub(super) async fn media_source(
+        &self,
+        channel: &str,
+        leg: &str,
+        source: SocketAddr,
+        format: String,
+        at: Option<Reservation>,
+    ) {
+        let Ok(leg) = leg.parse::<Leg>() else { return };
+        let id = &channel::call_id(channel);
+        let placed = self.place_leg(id, leg.clone(), source, Some(format), at);
+        if let Err(refused) = placed.await {
+            tracing::error!(call = %id, %leg, %source, %refused, "a leg's media cannot be taken");
+            self.book(|book| book.note(id, format!("leg {leg}: {refused}")));
+            // A call that is over, or was never opened, gets no other media.
+            if refused != LegRefused::NotOpen {
+                self.misplaced(channel, &leg, source, refused.to_string())
+                    .await;
+            }
+        }
+    }
+
+    /// A leg cannot be heard where Asterisk sends from: it gets other media, or its call fails.
+    async fn misplaced(&self, channel: &str, leg: &Leg, source: SocketAddr, text: String) {
+        let Some(ari) = &self.ari else { return };
+        let (call, leg) = (channel.to_owned(), leg.to_string());
+        let misplaced = Command::Misplaced {
+            call,
+            leg,
+            source,
+            text,
+        };
+        if !ari.answer(misplaced).await {
+            tracing::error!(
+                channel,
+                "Asterisk's side is not told that a leg has no media"
+            );
+        }
+    }
+}
