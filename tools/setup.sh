@@ -51,6 +51,7 @@ need_build() {
 
 need_test() {
     need_command redis-server redis-server
+    need_command openssl openssl
     need_people
 }
 

@@ -152,6 +152,8 @@ pub struct AriSettings {
     pub password: Secret,
     /// Name of the Stasis application.
     pub app: String,
+    /// Certificates of CAs that are believed beside the system's, for `https`.
+    pub ca_file: Option<PathBuf>,
 }
 
 impl Settings {

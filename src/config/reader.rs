@@ -176,6 +176,7 @@ impl<'a> Reader<'a> {
         let user = self.optional("ASTERISK_ARI_USER", parse::ari_user);
         let password = self.optional("ASTERISK_ARI_PASSWORD", |text| Ok(Secret::new(text)));
         let app = self.value("ASTERISK_APP", parse::app_name);
+        let ca_file = self.optional("ASTERISK_CA_FILE", parse::path);
         let url = url?;
         for (name, missing) in [
             ("ASTERISK_ARI_USER", user.is_none()),
@@ -193,6 +194,7 @@ impl<'a> Reader<'a> {
             user: user?,
             password: password?,
             app,
+            ca_file,
         })
     }
 

@@ -226,6 +226,14 @@ pub const SETTINGS: &[Setting] = &[
     ),
     plain(
         ASTERISK,
+        "ASTERISK_CA_FILE",
+        NONE,
+        "path of a file of certificates in PEM",
+        "CAs that are believed for an `https` `ASTERISK_ARI_URL`, beside the system's. Asterisk's own script makes certificates of version 1, which nobody \
+         checks any more: [how to make one](../deploy/asterisk/README.md#tls).",
+    ),
+    plain(
+        ASTERISK,
         "ASTERISK_APP",
         preset("asterscribe"),
         "1 to 32 of A-Z a-z 0-9 _ -",

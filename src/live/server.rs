@@ -91,7 +91,7 @@ pub enum StartError {
         open: usize,
     },
     /// Asterisk cannot be spoken to as configured.
-    #[error("ASTERISK_ARI_URL: {0}")]
+    #[error("{0}")]
     Asterisk(String),
     /// Captures cannot be kept there.
     #[error("CAPTURE_DIR: {0}")]

@@ -4,10 +4,11 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::{Response, Url, redirect};
+use reqwest::{Response, Url, header, redirect};
 use serde_json::Value;
 use tokio::sync::{Notify, Semaphore};
 
+use super::tls::{self, explained};
 use super::{ClientConfig, ClientError, Password, base_url};
 use crate::control::RequestFailure;
 use crate::request::{Method, Request};
@@ -27,6 +28,8 @@ const MAX_REASON: usize = 300;
 #[derive(Clone)]
 pub struct Client {
     http: reqwest::Client,
+    /// The same for the events, which have no end.
+    events: reqwest::Client,
     places: Arc<Semaphore>,
     denied: Arc<Notify>,
     base: Url,
@@ -41,18 +44,29 @@ impl Client {
     /// # Errors
     /// [`ClientError`] for settings that make none.
     pub fn new(config: &ClientConfig) -> Result<Self, ClientError> {
-        let http = reqwest::Client::builder()
-            .connect_timeout(config.connect_timeout)
-            .timeout(config.request_timeout)
-            // A redirection would carry the password elsewhere, and so would a proxy.
-            .redirect(redirect::Policy::none())
-            .pool_idle_timeout(IDLE)
-            .pool_max_idle_per_host(MAX_REQUESTS)
-            .no_proxy()
-            .build()
-            .map_err(|error| ClientError::Http(error.to_string()))?;
+        let authorities = config.authorities.as_deref();
+        let authorities = authorities.map(tls::authorities).transpose()?;
+        let build = |limit: Option<Duration>| {
+            let builder = reqwest::Client::builder()
+                .connect_timeout(config.connect_timeout)
+                .tls_certs_merge(authorities.clone().unwrap_or_default())
+                .http1_only()
+                // A redirection would carry the password elsewhere, and so would a proxy.
+                .redirect(redirect::Policy::none())
+                .pool_idle_timeout(IDLE)
+                .pool_max_idle_per_host(MAX_REQUESTS)
+                .no_proxy();
+            let builder = match limit {
+                Some(limit) => builder.timeout(limit),
+                None => builder,
+            };
+            builder
+                .build()
+                .map_err(|error| ClientError::Http(error.to_string()))
+        };
         Ok(Self {
-            http,
+            http: build(Some(config.request_timeout))?,
+            events: build(None)?,
             places: Arc::new(Semaphore::new(MAX_REQUESTS)),
             denied: Arc::default(),
             base: base_url(&config.url)?,
@@ -118,24 +132,31 @@ impl Client {
         })
     }
 
-    /// Address of the events websocket.
-    pub(super) fn events_url(&self, app: &str) -> String {
+    /// Asks for the events websocket, as RFC 6455 section 4.1 has it.
+    pub(super) async fn ask_events(
+        &self,
+        app: &str,
+        key: &str,
+    ) -> Result<Response, RequestFailure> {
+        let asked = self
+            .events
+            .get(self.events_url(app))
+            .basic_auth(&self.user, Some(self.password.reveal()))
+            .header(header::CONNECTION, "Upgrade")
+            .header(header::UPGRADE, "websocket")
+            .header(header::SEC_WEBSOCKET_VERSION, "13")
+            .header(header::SEC_WEBSOCKET_KEY, key);
+        asked.send().await.map_err(failure)
+    }
+
+    fn events_url(&self, app: &str) -> Url {
         let mut url = self.base.clone();
         let path = format!("{}/events", url.path());
         url.set_path(&path);
         url.query_pairs_mut()
             .append_pair("app", app)
             .append_pair("subscribeAll", "false");
-        // `http` becomes `ws` and `https` becomes `wss`.
-        url.as_str().replacen("http", "ws", 1)
-    }
-
-    /// The value of the `Authorization` header (RFC 7617).
-    pub(super) fn authorization(&self) -> String {
-        format!(
-            "Basic {}",
-            base64(format!("{}:{}", self.user, self.password.reveal()).as_bytes())
-        )
+        url
     }
 }
 
@@ -173,7 +194,7 @@ fn failure(error: reqwest::Error) -> RequestFailure {
         text = inner.to_string();
         cause = inner.source();
     }
-    RequestFailure::Unreachable(text)
+    RequestFailure::Unreachable(explained(text))
 }
 
 /// ARI explains itself as `{"message": …}`, sometimes `{"error": …}`.
@@ -194,55 +215,17 @@ fn reason(status: u16, body: &[u8]) -> String {
     }
 }
 
-/// RFC 4648 section 4.
-fn base64(data: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::with_capacity(data.len().div_ceil(3) * 4);
-    for chunk in data.chunks(3) {
-        let byte = |index: usize| u32::from(chunk.get(index).copied().unwrap_or(0));
-        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
-        for (index, shift) in [18, 12, 6, 0].into_iter().enumerate() {
-            let sextet = usize::try_from(bits >> shift & 63).expect("six bits");
-            text.push(if index <= chunk.len() {
-                char::from(ALPHABET[sextet])
-            } else {
-                '='
-            });
-        }
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn base64_is_that_of_the_rfc() {
-        for (plain, text) in [
-            ("", ""),
-            ("f", "Zg=="),
-            ("fo", "Zm8="),
-            ("foo", "Zm9v"),
-            ("foob", "Zm9vYg=="),
-            ("foobar", "Zm9vYmFy"),
-        ] {
-            assert_eq!(base64(plain.as_bytes()), text);
-        }
-        assert_eq!(base64(&[0xff, 0xfe, 0xfd]), "//79");
-    }
 
     #[test]
     fn the_events_address_carries_no_secret() {
         let client =
             Client::new(&ClientConfig::new("https://pbx:8089/ari/", "u", "secret")).unwrap();
         assert_eq!(
-            client.events_url("my app"),
-            "wss://pbx:8089/ari/events?app=my+app&subscribeAll=false"
-        );
-        assert_eq!(
-            client.authorization(),
-            format!("Basic {}", base64(b"u:secret"))
+            client.events_url("my app").as_str(),
+            "https://pbx:8089/ari/events?app=my+app&subscribeAll=false"
         );
     }
 

@@ -6,6 +6,7 @@ mod http;
 mod link;
 mod run;
 mod socket;
+mod tls;
 
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
@@ -25,6 +26,8 @@ pub struct ClientConfig {
     pub user: String,
     /// Its password.
     pub password: Password,
+    /// Certificates of CAs that are believed beside the system's, in PEM: for `https`.
+    pub authorities: Option<Vec<u8>>,
     /// How long a connection may take.
     pub connect_timeout: Duration,
     /// How long a request may take altogether.
@@ -42,6 +45,7 @@ impl ClientConfig {
             url: url.into(),
             user: user.into(),
             password: Password(password.into()),
+            authorities: None,
             connect_timeout: Duration::from_secs(3),
             request_timeout: Duration::from_secs(5),
         }
@@ -72,6 +76,9 @@ pub enum ClientError {
     /// The address is none.
     #[error("the ARI address must look like http://127.0.0.1:8088: {0}")]
     Url(&'static str),
+    /// The CA's certificate cannot be read.
+    #[error("no certificate of a CA in PEM: {0}")]
+    Authority(String),
     /// The HTTP client cannot be built.
     #[error("no HTTP client can be had: {0}")]
     Http(String),

@@ -3,13 +3,13 @@
 use std::time::{Duration, Instant};
 
 use futures_util::{SinkExt as _, StreamExt as _};
-use tokio::net::TcpStream;
+use reqwest::{Upgraded, header};
 use tokio::time::{sleep_until, timeout};
-use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
-use tokio_tungstenite::tungstenite::http::{HeaderValue, header};
-use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
-use tokio_tungstenite::tungstenite::{Error as WsError, Message};
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::handshake::client::generate_key;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
 use super::http::Client;
 
@@ -44,7 +44,7 @@ pub(super) enum ConnectError {
 
 /// An open events websocket.
 pub(super) struct EventSocket {
-    stream: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    stream: WebSocketStream<Upgraded>,
     clock: fn() -> Instant,
     heard: Instant,
     pinged: Instant,
@@ -56,38 +56,32 @@ impl EventSocket {
         app: &str,
         clock: fn() -> Instant,
     ) -> Result<Self, ConnectError> {
-        let unreachable = |error: WsError| ConnectError::Unreachable(error.to_string());
-        let mut request = client
-            .events_url(app)
-            .into_client_request()
-            .map_err(unreachable)?;
-        let mut authorization = HeaderValue::from_str(&client.authorization())
-            .map_err(|_| ConnectError::Unreachable("the password makes no header".to_owned()))?;
-        authorization.set_sensitive(true);
-        request
-            .headers_mut()
-            .insert(header::AUTHORIZATION, authorization);
+        let key = generate_key();
+        let limit = client.config.connect_timeout;
+        let asked = timeout(limit, client.ask_events(app, &key)).await;
+        let late = || {
+            let text = format!("no connection within {} s", limit.as_secs());
+            ConnectError::Unreachable(text)
+        };
+        let unreachable = |text: String| ConnectError::Unreachable(text);
+        let asked = asked.map_err(|_| late())?;
+        let answer = asked.map_err(|failure| unreachable(failure.to_string()))?;
+        match answer.status().as_u16() {
+            101 => {}
+            401 => return Err(ConnectError::Unauthorized),
+            status => return Err(ConnectError::Refused(status)),
+        }
+        let accepted = answer.headers().get(header::SEC_WEBSOCKET_ACCEPT);
+        if accepted.is_none_or(|accept| *accept != derive_accept_key(key.as_bytes())) {
+            let text = "what answers is no websocket; is this ARI?".to_owned();
+            return Err(unreachable(text));
+        }
+        let upgraded = answer.upgrade().await;
+        let upgraded = upgraded.map_err(|error| unreachable(error.to_string()))?;
         let config = WebSocketConfig::default()
             .max_message_size(Some(MAX_MESSAGE))
             .max_frame_size(Some(MAX_MESSAGE));
-        let limit = client.config.connect_timeout;
-        let connecting = connect_async_with_config(request, Some(config), true);
-        let (stream, _) = match timeout(limit, connecting).await {
-            Err(_) => {
-                return Err(ConnectError::Unreachable(format!(
-                    "no connection within {} s",
-                    limit.as_secs()
-                )));
-            }
-            Ok(Err(WsError::Http(response))) if response.status() == 401 => {
-                return Err(ConnectError::Unauthorized);
-            }
-            Ok(Err(WsError::Http(response))) => {
-                return Err(ConnectError::Refused(response.status().as_u16()));
-            }
-            Ok(Err(error)) => return Err(unreachable(error)),
-            Ok(Ok(connected)) => connected,
-        };
+        let stream = WebSocketStream::from_raw_socket(upgraded, Role::Client, Some(config)).await;
         let now = clock();
         Ok(Self {
             stream,

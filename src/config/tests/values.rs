@@ -56,6 +56,7 @@ fn everything_set_is_taken() {
         ("ASTERISK_ARI_USER", "u"),
         ("ASTERISK_ARI_PASSWORD", "p w"),
         ("ASTERISK_APP", "a-1_B"),
+        ("ASTERISK_CA_FILE", "/etc/pki/pbx.crt"),
         ("MEDIA_FORMAT", "slin16"),
         ("ORIGINATE_ENDPOINT", "PJSIP/{destination}@trunk"),
         ("WHISPER_MODEL_SIZE", "turbo-q5_0"),

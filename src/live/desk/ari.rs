@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use asterscribe_ari::client::{Client, ClientConfig, ConnectionState, Driver, fresh_nonce};
+use asterscribe_ari::client::{
+    Client, ClientConfig, ClientError, ConnectionState, Driver, fresh_nonce,
+};
 use asterscribe_ari::control::{
     CallKind, Command, CommandKind, Config, Control, Naming, Notice, RecoverCall, RequestId,
 };
@@ -20,7 +22,7 @@ use super::channel::{self, non_empty};
 use super::choices;
 use super::pending::{Asked, Outcome};
 use super::{Desk, lock};
-use crate::call::{CallId, CallStatus, EndReason, Leg, Origin};
+use crate::call::{CallId, CallStatus, EndReason, Origin};
 use crate::clock;
 use crate::config::{AriSettings, Settings};
 use crate::service::{InitiateRequest, RtpTarget, ServiceError};
@@ -206,10 +208,10 @@ impl AriTask {
             take_back,
         } = self;
         config.recover = recalled.into_iter().filter_map(recoverable).collect();
-        let reach = ClientConfig::new(settings.url, settings.user, settings.password.expose());
-        let client = Client::new(&reach).map_err(|error| error.to_string())?;
+        let client = client(settings)?;
         let app = config.app.clone();
-        let control = Control::new(config, clock::now()).map_err(|error| error.to_string())?;
+        let control = Control::new(config, clock::now())
+            .map_err(|error| format!("ASTERISK_ARI_URL: {error}"))?;
         let (notices, mut heard) = mpsc::channel(NOTICES);
         let driver = Driver {
             client,
@@ -237,6 +239,19 @@ impl AriTask {
             desk.forget_reserved();
         }))
     }
+}
+
+fn client(settings: AriSettings) -> Result<Client, String> {
+    let mut reach = ClientConfig::new(settings.url, settings.user, settings.password.expose());
+    if let Some(file) = settings.ca_file {
+        let unreadable = |error| format!("ASTERISK_CA_FILE: {}: {error}", file.display());
+        reach.authorities = Some(std::fs::read(&file).map_err(unreadable)?);
+    }
+    let named = |error| match error {
+        ClientError::Authority(_) => format!("ASTERISK_CA_FILE: {error}"),
+        error => format!("ASTERISK_ARI_URL: {error}"),
+    };
+    Client::new(&reach).map_err(named)
 }
 
 fn recoverable((_, channel, origin): (CallId, String, Origin)) -> Option<RecoverCall> {
