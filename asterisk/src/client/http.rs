@@ -13,9 +13,9 @@ use super::{ClientConfig, ClientError, Password, base_url};
 use crate::control::RequestFailure;
 use crate::request::{Method, Request};
 
-/// Requests under way at once, and so connections: Asterisk turns away whoever comes when it has
-/// 100 of them, and is not ours alone.
-pub(super) const MAX_REQUESTS: usize = 8;
+/// Requests under way at once; with the websocket's these are eight connections. Asterisk turns
+/// away whoever comes when it has 100 of them, and is not ours alone.
+pub(super) const MAX_REQUESTS: usize = 7;
 /// How long a connection is kept without a request: below the 15 s after which Asterisk closes
 /// it, for a request that is on its way at that moment breaks off.
 const IDLE: Duration = Duration::from_secs(10);

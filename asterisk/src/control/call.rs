@@ -15,6 +15,9 @@ use crate::request::Spy;
 pub(super) struct Call {
     pub(super) kind: CallKind,
     pub(super) target: usize,
+    /// When its channel was created, as Asterisk writes it; empty if not told. Whoever dials may use
+    /// a channel's id again, and that is another call.
+    pub(super) born: String,
     /// Number of the listing that was under way or last done when its channel was last known.
     pub(super) epoch: u64,
     pub(super) stage: Stage,

@@ -94,6 +94,14 @@ impl Control {
             self.close_for(id, "ended while Asterisk was not heard");
             return;
         };
+        if self.is_another(channel) {
+            // Who has its id now is looked at with the channels that nobody has.
+            self.close_for(id, "ended while Asterisk was not heard");
+            return;
+        }
+        let Some(call) = self.calls.get(id) else {
+            return;
+        };
         let ringing = matches!(call.stage, Stage::Ringing { .. });
         // A caller's channel is heard beyond its stay.
         let is_followed = call.following == Following::Yes;
@@ -112,6 +120,16 @@ impl Control {
         }
         if channel.is_up() {
             self.mark_answered(id);
+        }
+        let is_ours = channel.stasis_app() == Some(self.config.app.as_str());
+        if is_ours
+            && self
+                .calls
+                .get(id)
+                .is_some_and(|call| call.kind == CallKind::Tap)
+        {
+            // Its dialplan had sent it to us, too; it is listened to already.
+            self.send_on(id);
         }
         if !self.ask_again(id, now) {
             self.compare_legs(id, lists, now);
@@ -161,6 +179,7 @@ impl Control {
                 Some(channel) if self.resume(&entry, channel.clone(), lists, group, now) => {
                     info!(call = entry.call, "taken up again");
                 }
+                _ if !self.recalled.remove(&entry.channel) => {}
                 _ => {
                     self.stats.ended += 1;
                     let text = "ended while the server was away".to_owned();

@@ -9,12 +9,11 @@ use super::call::{Asking, Call, Ending, Following, Leg, Sign, Stage};
 use super::config::CallKind;
 use super::io::{CommandKind, Notice, RequestFailure};
 use super::removal::{Action, Object, Rank, Removal};
+use super::stray::Departure;
 use super::{Control, Purpose};
 
 /// How long the events of a hang-up that we asked for may take.
 const HANGUP_GRACE: Duration = Duration::from_secs(2);
-/// Calls that we placed and that left our application, remembered.
-const MAX_DEPARTED: usize = 1024;
 
 impl Control {
     /// A first or further sign that the call's channel is going.
@@ -118,18 +117,10 @@ impl Control {
         };
         let has_left = call.kind == CallKind::Initiated && call.in_stasis && cause.is_none();
         if has_left {
-            self.remember_departed(id);
+            self.remember_departed(id, Departure::WentOn);
         }
         self.take_down(id, None);
         self.tell_ended(id, cause, text);
-    }
-
-    /// Its channel may come back, and is then a caller's like any other.
-    fn remember_departed(&mut self, id: &str) {
-        if self.departed.len() >= MAX_DEPARTED {
-            self.departed.pop_front();
-        }
-        self.departed.push_back(id.to_owned());
     }
 
     fn tell_ended(&mut self, id: &str, cause: Option<u16>, text: String) {

@@ -7,7 +7,9 @@
 use tracing::warn;
 
 use super::call::Stage;
+use super::config::CallKind;
 use super::io::{CommandKind, Notice, RequestFailure};
+use super::stray::Departure;
 use super::{Control, Link};
 
 /// The end of a call that another process goes on with.
@@ -44,6 +46,13 @@ impl Control {
             status: 503,
             message: TAKEN_OVER.to_owned(),
         };
+        if self
+            .calls
+            .get(id)
+            .is_some_and(|call| call.kind == CallKind::Initiated)
+        {
+            self.remember_departed(id, Departure::TakenOver);
+        }
         match self.calls.get(id).map(|call| &call.stage) {
             Some(Stage::Asking(_)) => self.refuse_asking(id, &refusal),
             Some(Stage::Ending(_)) => self.close(id),

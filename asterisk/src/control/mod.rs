@@ -40,7 +40,7 @@ mod timers;
 mod upkeep;
 mod variables;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Instant;
 
 use tracing::debug;
@@ -55,6 +55,7 @@ pub use self::io::{
 use self::listing::Listing;
 pub use self::naming::{Maker, Naming, OwnId, OwnKind};
 use self::removal::{Object, Removal};
+use self::stray::Departure;
 use crate::request::Originate;
 
 /// The state machine. See the [module](self) for the contract.
@@ -70,13 +71,16 @@ pub struct Control {
     /// What was last told to be amiss with the lists.
     trouble: Option<String>,
     recover: Vec<RecoverCall>,
+    /// Channels of calls that an earlier process told of and that are to be told of again: opened,
+    /// or at least ended.
+    recalled: BTreeSet<String>,
     serial: u64,
     requests: u64,
     next_target: usize,
     calls: BTreeMap<String, Call>,
     owners: BTreeMap<String, Owner>,
-    /// Calls that we placed and that left our application while their channel lived on.
-    departed: VecDeque<String>,
+    /// Calls that we placed and no longer have, while their channel lived on.
+    departed: VecDeque<(String, Departure)>,
     removals: BTreeMap<Object, Removal>,
     pending: BTreeMap<RequestId, Pending>,
     out: VecDeque<Output>,
@@ -163,6 +167,9 @@ impl Control {
         Ok(Self {
             naming: config.naming(),
             recover: config.recover.clone(),
+            recalled: (config.recover.iter())
+                .map(|entry| entry.channel.clone())
+                .collect(),
             config,
             link: Link::Down,
             epoch: 0,

@@ -145,6 +145,12 @@ impl Control {
 
     /// The channel of a call that is known entered our application.
     pub(super) fn party_entered(&mut self, id: &str, channel: Channel, now: Instant) {
+        if self.is_another(&channel) {
+            // The end of the one before was missed.
+            self.close(id);
+            self.open_stasis(channel, false, None, now);
+            return;
+        }
         self.ensure_opened(id, &channel, now);
         let Some(call) = self.calls.get_mut(id) else {
             return;
@@ -211,8 +217,12 @@ impl Control {
         }
     }
 
-    /// A call of an earlier process is not taken up again.
+    /// A call of an earlier process is not taken up again. One that we found by ourselves is none
+    /// that anybody knows.
     pub(super) fn tell_not_resumed(&mut self, id: &str, failure: &RequestFailure) {
+        if !self.recalled.remove(id) {
+            return;
+        }
         self.stats.ended += 1;
         self.notice(Notice::CallEnded {
             call: id.to_owned(),
@@ -282,6 +292,7 @@ impl Control {
         let call = Call {
             kind,
             target,
+            born: String::new(),
             epoch: self.epoch,
             stage,
             answered: false,
@@ -309,6 +320,8 @@ impl Control {
             return;
         };
         let (kind, target) = (call.kind, call.target);
+        self.mark_born(id, channel);
+        self.recalled.remove(id);
         info!(call = id, ?kind, resumed, "call opened");
         self.stats.opened += 1;
         let channel_box = Box::new(channel.clone());
@@ -322,6 +335,18 @@ impl Control {
         if channel.is_up() {
             self.mark_answered(id);
         }
+    }
+
+    fn mark_born(&mut self, id: &str, channel: &Channel) {
+        if let Some(call) = self.calls.get_mut(id) {
+            call.born.clone_from(&channel.creationtime);
+        }
+    }
+
+    /// Whether this is not the channel that the call of its id was opened with.
+    pub(super) fn is_another(&self, channel: &Channel) -> bool {
+        let born = self.calls.get(&channel.id).map_or("", |call| &call.born);
+        !born.is_empty() && !channel.creationtime.is_empty() && born != channel.creationtime
     }
 
     pub(super) fn mark_answered(&mut self, id: &str) {

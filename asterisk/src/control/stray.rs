@@ -29,7 +29,32 @@ pub(super) enum Stray {
     Returned,
 }
 
+/// How a call that we placed went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Departure {
+    /// It left our application; should it come back, it is a caller's like any other.
+    WentOn,
+    /// Another process took our application over; should we have it again, it is as it was.
+    TakenOver,
+}
+
+/// Calls that are remembered like that.
+const MAX_DEPARTED: usize = 1024;
+
 impl Control {
+    pub(super) fn remember_departed(&mut self, id: &str, how: Departure) {
+        self.departed.retain(|(departed, _)| departed != id);
+        if self.departed.len() >= MAX_DEPARTED {
+            self.departed.pop_front();
+        }
+        self.departed.push_back((id.to_owned(), how));
+    }
+
+    fn departure(&self, id: &str) -> Option<Departure> {
+        let mut departed = self.departed.iter();
+        departed.find(|(d, _)| d == id).map(|(_, how)| *how)
+    }
+
     /// What a channel is that no call has. `heard` says whether our application gets its events.
     pub(super) fn stray(&self, channel: &Channel, heard: bool) -> Stray {
         let Some(OwnId { kind, maker }) = self.naming.read(&channel.id) else {
@@ -52,9 +77,12 @@ impl Control {
         match maker {
             // Who was answered and is not in our application was sent elsewhere by somebody.
             _ if channel.is_up() && !is_ours => Stray::NotOurs,
-            Maker::Us if self.departed.contains(&channel.id) => Stray::Returned,
-            // Whoever asked for it was told that it did not come about.
-            Maker::Us => Stray::Orphan(Rank::Party),
+            Maker::Us => match self.departure(&channel.id) {
+                Some(Departure::WentOn) if channel.is_up() => Stray::Returned,
+                Some(Departure::TakenOver) => Stray::Placed,
+                // Whoever asked for it was told that it did not come about.
+                Some(Departure::WentOn) | None => Stray::Orphan(Rank::Party),
+            },
             _ if !heard => Stray::NotOurs,
             Maker::Another => Stray::Placed,
             Maker::Unknown if channel.is_up() => Stray::Placed,

@@ -18,7 +18,10 @@ impl Control {
     /// Begins to tap a channel.
     pub(super) fn tap(&mut self, call: String, now: Instant) {
         let admitted = self.admit(&call).and_then(|()| {
-            if self
+            if self.naming.read(&call).is_some() {
+                // Whoever made it, it is taken up or removed with the next listing.
+                Err((Some(409), "this channel is one of our own".to_owned()))
+            } else if self
                 .removals
                 .contains_key(&Object::Subscription(call.clone()))
             {

@@ -106,13 +106,13 @@ impl World {
         if self.channels.contains_key(id) {
             return refuse(500, "Allocation failed");
         }
-        self.ports = self.ports.checked_add(2).unwrap_or(20_000);
-        let port = Some(self.ports);
-        let name = format!("UnicastRTP/{host}-0x{:x}", self.ports);
+        let number = self.next_port();
+        let port = Some(number);
+        let name = format!("UnicastRTP/{host}-0x{number:x}");
         let mut description = json!({ "id": id, "name": name, "state": "Down" });
         if self.tells_source {
             description["channelvars"] = json!({
-                "UNICASTRTP_LOCAL_PORT": self.ports.to_string(), "UNICASTRTP_LOCAL_ADDRESS": "127.0.0.1",
+                "UNICASTRTP_LOCAL_PORT": number.to_string(), "UNICASTRTP_LOCAL_ADDRESS": "127.0.0.1",
             });
         }
         self.make(

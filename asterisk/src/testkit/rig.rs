@@ -9,6 +9,7 @@ use super::{Ports, World};
 use crate::control::{
     Command, Config, Control, Input, Naming, Notice, Output, RequestFailure, RequestId,
 };
+use crate::event::Event;
 use crate::request::Request;
 
 /// What becomes of a request.
@@ -108,6 +109,17 @@ impl Rig {
     pub fn disconnect(&mut self) {
         self.world.disconnect();
         self.replies.clear();
+        self.input(Input::Disconnected);
+    }
+
+    /// Another server takes the application over, and this websocket falls silent.
+    pub fn take_over(&mut self) {
+        self.world.disconnect();
+        self.replies.clear();
+        let app = self.world.app();
+        let text = format!(r#"{{"type":"ApplicationReplaced","application":"{app}"}}"#);
+        let replaced = Event::parse(&text).expect("an event");
+        self.input(Input::Event(replaced));
         self.input(Input::Disconnected);
     }
 
@@ -276,6 +288,10 @@ impl Rig {
     }
 
     fn carry_out(&mut self, id: RequestId, request: Request) {
+        assert!(
+            !self.control.is_replaced(),
+            "another server is harmed by {request:?}"
+        );
         if self.own_ports {
             self.ports.check(&request);
         }

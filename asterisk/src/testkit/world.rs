@@ -23,7 +23,10 @@ pub struct World {
     pub(super) bridges: BTreeMap<String, BTreeSet<String>>,
     pub(super) subscriptions: BTreeSet<String>,
     pub(super) events: VecDeque<String>,
+    /// Whether RTP ports are given out again as soon as they are free.
+    pub reuses_ports: bool,
     pub(super) ports: u16,
+    born: u64,
     /// Channels that are offered to several applications, and whether they are to be had.
     pub(super) offers: BTreeMap<String, bool>,
     /// By channel and name.
@@ -44,6 +47,8 @@ pub(super) struct WorldChannel {
     pub(super) continued: bool,
     /// Another application that it is in.
     pub(super) elsewhere: Option<&'static str>,
+    /// Tells it from all others that had its id.
+    pub(super) born: u64,
 }
 
 impl World {
@@ -55,6 +60,11 @@ impl World {
             ports: 20_000,
             ..Self::default()
         }
+    }
+
+    /// The application.
+    pub fn app(&self) -> &str {
+        &self.app
     }
 
     /// The next event, in its order.
@@ -100,7 +110,7 @@ impl World {
             state: "Ring",
             ..WorldChannel::default()
         };
-        self.channels.insert(id.to_owned(), channel);
+        self.insert(id, channel);
         self.enter(id);
     }
 
@@ -111,7 +121,7 @@ impl World {
             state: "Ring",
             ..WorldChannel::default()
         };
-        self.channels.insert(id.to_owned(), channel);
+        self.insert(id, channel);
         self.offers.insert(id.to_owned(), true);
         if self.connected {
             let mut event = json!({ "type": "CallBroadcast", "caller": "100", "called": "200" });
@@ -131,6 +141,38 @@ impl World {
         self.enter(id);
     }
 
+    /// A party is transferred by REFER, in its own name: its channel talks to somebody else.
+    pub fn refer(&mut self, id: &str, number: &str) {
+        self.transfer(id);
+        self.connect_to(id, number);
+    }
+
+    /// An attended transfer puts a party into another call.
+    pub fn attended_transfer(&mut self, id: &str, bridge: &str) {
+        let transferee = self.describe(id);
+        let event = json!({ "result": "Success", "transferee": transferee });
+        self.tell(id, "BridgeAttendedTransfer", event);
+        self.enter_bridge(id, bridge);
+    }
+
+    /// A party is parked: it is alone in a bridge with music.
+    pub fn park(&mut self, id: &str) {
+        self.hold(id, true);
+        self.enter_bridge(id, "parking-lot");
+    }
+
+    /// Somebody picks a call up, and takes the place of the channel that rang.
+    pub fn pick_up(&mut self, id: &str, number: &str) {
+        self.connect_to(id, number);
+        self.enter_bridge(id, "pickup");
+    }
+
+    /// When a channel was created; empty if there is none.
+    pub fn creation_of(&self, id: &str) -> String {
+        let channel = self.channels.get(id);
+        channel.map_or_else(String::new, |channel| creation_time(channel.born))
+    }
+
     /// A call between two parties that is not ours: `id` is one of its channels.
     pub fn foreign_call(&mut self, id: &str) {
         let channel = WorldChannel {
@@ -138,7 +180,7 @@ impl World {
             state: "Up",
             ..WorldChannel::default()
         };
-        self.channels.insert(id.to_owned(), channel);
+        self.insert(id, channel);
     }
 
     /// A channel that somebody else made, in an application of theirs if they have one.
@@ -149,7 +191,7 @@ impl World {
             elsewhere: app,
             ..WorldChannel::default()
         };
-        self.channels.insert(id.to_owned(), channel);
+        self.insert(id, channel);
     }
 
     /// A bridge that somebody else made.
@@ -300,8 +342,25 @@ impl World {
     /// Without a listener Asterisk answers 200, and the channel vanishes.
     pub(super) fn make(&mut self, id: &str, channel: WorldChannel) {
         if self.connected {
-            self.channels.insert(id.to_owned(), channel);
+            self.insert(id, channel);
         }
+    }
+
+    fn insert(&mut self, id: &str, mut channel: WorldChannel) {
+        self.born += 1;
+        channel.born = self.born;
+        self.channels.insert(id.to_owned(), channel);
+    }
+
+    /// The next RTP port: a new one, or the lowest that no channel has.
+    pub(super) fn next_port(&mut self) -> u16 {
+        if self.reuses_ports {
+            let taken: BTreeSet<u16> = self.channels.values().filter_map(|c| c.port).collect();
+            let free = (20_002..).step_by(2).find(|port| !taken.contains(port));
+            return free.expect("fewer channels than ports");
+        }
+        self.ports = self.ports.checked_add(2).unwrap_or(20_002);
+        self.ports
     }
 
     pub(super) fn enter(&mut self, id: &str) {
@@ -393,6 +452,7 @@ impl World {
         let own = channel.in_app.then_some(self.app.as_str());
         let data = channel.elsewhere.or(own).unwrap_or_default();
         json!({
+            "creationtime": creation_time(channel.born),
             "id": id, "name": channel.name, "state": channel.state, "language": "en",
             "caller": { "name": "", "number": "100" }, "connected": { "name": "", "number": channel.connected },
             "dialplan": { "app_name": app, "app_data": data, "exten": "9999" },
@@ -407,4 +467,8 @@ impl World {
             .collect();
         json!({ "name": self.app, "channel_ids": ids, "bridge_ids": [] })
     }
+}
+
+fn creation_time(born: u64) -> String {
+    format!("2026-01-12T09:30:00.{born:03}+0000")
 }

@@ -6,7 +6,7 @@ use asterscribe_ari::control::Command;
 
 use super::{Desk, channel};
 use crate::call::Leg;
-use crate::live::media::{LegRefused, Reservation};
+use crate::live::media::Reservation;
 
 impl Desk {
     /// Asterisk sends a leg's audio from `source`.
@@ -24,11 +24,8 @@ impl Desk {
         if let Err(refused) = placed.await {
             tracing::error!(call = %id, %leg, %source, %refused, "a leg's media cannot be taken");
             self.book(|book| book.note(id, format!("leg {leg}: {refused}")));
-            // A call that is over, or was never opened, gets no other media.
-            if refused != LegRefused::NotOpen {
-                self.misplaced(channel, &leg, source, refused.to_string())
-                    .await;
-            }
+            self.misplaced(channel, &leg, source, refused.to_string())
+                .await;
         }
     }
 

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::control::Input;
 use crate::event::Event;
+use crate::request::{Method, Request};
 use crate::testkit::Fault;
 
 #[derive(Debug, Clone)]
@@ -34,6 +35,14 @@ enum Op {
     Stray(u8, u8),
     Ports,
     NoAnswerOnPorts,
+    Replaced,
+    ReadOnly,
+    Odd(u8),
+    Broadcast(u8),
+    ClaimedByAnother(u8),
+    PartyChanges(u8, u8),
+    Misplaced(u8),
+    Reused(u8),
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -62,6 +71,14 @@ fn op() -> impl Strategy<Value = Op> {
         1 => (0u8..6, 0u8..6).prop_map(|(kind, id)| Op::Stray(kind, id)),
         8 => Just(Op::Ports),
         1 => Just(Op::NoAnswerOnPorts),
+        1 => Just(Op::Replaced),
+        1 => Just(Op::ReadOnly),
+        1 => (0u8..6).prop_map(Op::Odd),
+        2 => (0u8..3).prop_map(Op::Broadcast),
+        1 => (0u8..3).prop_map(Op::ClaimedByAnother),
+        2 => (0u8..7, 0u8..6).prop_map(|(what, id)| Op::PartyChanges(what, id)),
+        2 => any::<u8>().prop_map(Op::Misplaced),
+        2 => (0u8..3).prop_map(Op::Reused),
     ]
 }
 
@@ -101,7 +118,8 @@ fn apply(rig: &mut Rig, op: Op) {
         Op::Answered(n) => rig.world.answered_at_far_end(&id(n)),
         Op::Press(n) => rig.world.press(&id(n), '1'),
         Op::Kill(n) => {
-            let all = rig.ours();
+            let mut all = rig.ours();
+            all.retain(|id| !is_foreign(id));
             if !all.is_empty() {
                 rig.world.kill(&all[usize::from(n) % all.len()].clone());
             }
@@ -116,6 +134,7 @@ fn apply(rig: &mut Rig, op: Op) {
         Op::ConnectAgain => {}
         Op::Restart => {
             rig.world.restart();
+            add_foreign(rig);
             rig.disconnect();
         }
         Op::Reply(n) => {
@@ -154,7 +173,113 @@ fn apply(rig: &mut Rig, op: Op) {
         }
         Op::NoAnswerOnPorts => rig.ports.ignore(),
         Op::Stray(kind, n) => rig.input(Input::Event(stray(kind, n))),
+        Op::Replaced if rig.world.connected => rig.take_over(),
+        Op::Replaced => {}
+        Op::ReadOnly => rig.set_faults(|request| match request.method() {
+            Method::Get => Fault::None,
+            Method::Post | Method::Delete => Fault::Refused(403),
+        }),
+        Op::Odd(n) => {
+            rig.world.undescribable.insert(id(n));
+        }
+        Op::Broadcast(n) if !rig.world.exists(&id(n)) => rig.world.broadcast(&id(n)),
+        Op::Broadcast(_) => {}
+        Op::ClaimedByAnother(n) => rig.world.claimed_by_another(&id(n)),
+        Op::PartyChanges(what, n) => party_changes(rig, what, &id(n)),
+        Op::Misplaced(n) => misplace(rig, n),
+        Op::Reused(n) => {
+            // Whoever dials uses the id again at once.
+            if rig.world.exists(&id(n)) {
+                rig.world.hang_up_without_reason(&id(n), 16);
+            }
+            rig.world.incoming(&id(n));
+        }
     }
+}
+
+fn party_changes(rig: &mut Rig, what: u8, id: &str) {
+    match what {
+        0 => rig.world.hold(id, true),
+        1 => rig.world.hold(id, false),
+        2 => rig.world.transfer(id),
+        3 => rig.world.attended_transfer(id, "theirs"),
+        4 => rig.world.refer(id, "300"),
+        5 => rig.world.park(id),
+        _ => rig.world.pick_up(id, "400"),
+    }
+}
+
+/// One of the sources told so far cannot be heard.
+fn misplace(rig: &mut Rig, n: u8) {
+    let told = rig.notices.iter().filter_map(|notice| match notice {
+        Notice::MediaSource {
+            call, leg, source, ..
+        } => Some((call.clone(), *leg, *source)),
+        _ => None,
+    });
+    let told: Vec<_> = told.collect();
+    let Some((call, leg, source)) = told
+        .len()
+        .checked_sub(1 + usize::from(n % 4))
+        .map(|at| told[at].clone())
+    else {
+        return;
+    };
+    let latest = told.iter().rev().find(|(c, l, _)| *c == call && *l == leg);
+    let is_open = rig.assert_calls_told_in_turn().contains(&call);
+    if is_open && latest.is_some_and(|(.., latest)| *latest == source) {
+        rig.ports.give_back(&call, leg);
+    }
+    let text = "it cannot be heard".to_owned();
+    let leg = leg.to_owned();
+    rig.command(Command::Misplaced {
+        call,
+        leg,
+        source,
+        text,
+    });
+}
+
+/// Names like ours, and whose they are.
+const FOREIGN: [(&str, &str); 4] = [
+    (
+        "asterscribe-test-0123456789-3-media",
+        "UnicastRTP/192.0.2.9:40000-0x7f",
+    ),
+    (
+        "asterscribe-test-0123456789-00000000000000000000000000000007",
+        "PJSIP/200-00000004",
+    ),
+    ("asterscribe-desk-1", "PJSIP/desk-00000001"),
+    ("asterscribe-0123456789-5-media", "PJSIP/desk-00000003"),
+];
+
+fn add_foreign(rig: &mut Rig) {
+    for (id, name) in FOREIGN {
+        rig.world.foreign_channel(id, name, None);
+    }
+    rig.world
+        .foreign_bridge("asterscribe-test-0123456789-3-bridge");
+}
+
+fn is_foreign(id: &str) -> bool {
+    FOREIGN.iter().any(|(foreign, _)| *foreign == id)
+}
+
+fn names_foreign(request: &Request) -> bool {
+    request.method() != Method::Get && FOREIGN.iter().any(|(id, _)| request.target().contains(id))
+}
+
+/// The creation of the channel that the latest opening of each call was about.
+fn opened_with(rig: &Rig, call: &str) -> String {
+    let openings = rig.notices.iter().rev();
+    let created = openings.filter_map(|notice| match notice {
+        Notice::CallOpened {
+            call: c, channel, ..
+        } if c == call => Some(channel.creationtime.clone()),
+        _ => None,
+    });
+    created.into_iter().next().unwrap_or_default()
 }
 
 /// Whether the call's latest opening was a tap.
@@ -170,9 +295,11 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 1000, max_shrink_iters: 4000, ..ProptestConfig::default() })]
 
     #[test]
-    fn nothing_is_left_whatever_happened(ops in proptest::collection::vec(op(), 0..120), events_first in any::<bool>(), ports in proptest::option::of(0u16..8), asks in any::<bool>()) {
+    fn nothing_is_left_whatever_happened(ops in proptest::collection::vec(op(), 0..120), events_first in any::<bool>(), ports in proptest::option::of(0u16..8), asks in any::<bool>(), reuses in any::<bool>()) {
         let variables = if asks { vec!["A".to_owned(), "B".to_owned()] } else { Vec::new() };
         let mut rig = connected(Config { own_ports: ports.is_some(), variables, ..config() });
+        add_foreign(&mut rig);
+        rig.world.reuses_ports = reuses;
         rig.ports = Ports::new(ports.unwrap_or_default());
         rig.world.set_variable("c1", "A", "1");
         rig.order = if events_first { Order::EventsFirst } else { Order::RepliesFirst };
@@ -183,6 +310,7 @@ proptest! {
         rig.clear_faults();
         rig.carry_out_late();
         rig.world.early_joins = 0;
+        rig.world.undescribable.clear();
         rig.disconnect();
         rig.connect();
         rig.advance(ms(200_000));
@@ -191,9 +319,17 @@ proptest! {
         // Every caller in the application has a call, and every call its media.
         for caller in rig.world.in_app().iter().filter(|id| !id.starts_with("asterscribe-")) {
             prop_assert!(open.contains(caller), "{} is in the application without a call", caller);
+            // Nobody waits in silence: whoever is here is heard.
+            let is_heard = rig.world.bridge_ids().iter().any(|bridge| rig.world.bridged(bridge).contains(caller));
+            prop_assert!(is_heard, "{} is heard by nobody", caller);
+        }
+        // A record is one channel's, whoever had its id before.
+        for call in &open {
+            let (told, is) = (opened_with(&rig, call), rig.world.creation_of(call));
+            prop_assert!(told.is_empty() || told == is, "{} was opened with {} and is {}", call, told, is);
         }
         let taps = open.iter().filter(|call| is_tap(&rig, call)).count();
-        let bridges = rig.world.bridge_ids().len();
+        let bridges = rig.ours().iter().filter(|id| id.ends_with("bridge")).count();
         prop_assert!(bridges <= open.len() + taps, "{bridges} bridges for {open:?}");
 
         // Every RTP address is free, or a leg of an open call is heard there.
@@ -209,13 +345,18 @@ proptest! {
         rig.advance(ms(60_000));
         // Who had left and come back was a caller like any other, and went on.
         let mut left = rig.ours();
-        left.retain(|id| !rig.world.is_continued(id));
+        left.retain(|id| !rig.world.is_continued(id) && !is_foreign(id));
         prop_assert_eq!(left, Vec::<String>::new());
         prop_assert!(rig.control.is_idle());
         prop_assert!(rig.assert_calls_told_in_turn().is_empty());
         prop_assert_eq!(rig.world.in_app(), Vec::<String>::new());
         prop_assert!(rig.notices.contains(&Notice::ShutdownComplete));
         prop_assert_eq!(rig.ports.free(), usize::from(ports.unwrap_or_default()));
+        for (id, _) in FOREIGN {
+            prop_assert!(rig.world.exists(id), "{} was removed", id);
+        }
+        let touched: Vec<_> = rig.requests.iter().filter(|request| names_foreign(request)).collect();
+        prop_assert!(touched.is_empty(), "{:?}", touched);
         let stats = rig.control.stats();
         prop_assert_eq!(stats.opened, stats.ended + stats.failed);
     }

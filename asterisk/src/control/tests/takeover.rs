@@ -120,6 +120,24 @@ fn a_tap_of_the_predecessor_is_gone_on_with() {
 }
 
 #[test]
+fn a_placed_call_is_gone_on_with_when_the_application_comes_back() {
+    let mut rig = rig();
+    for call in [O1, O2] {
+        rig.command(originate(call));
+        rig.settle();
+    }
+    rig.world.answered_at_far_end(O1);
+    rig.settle();
+    rig.input(replaced());
+    rig.disconnect();
+    rig.connect();
+    rig.advance(ms(5_000));
+    assert_eq!(rig.assert_calls_told_in_turn(), [O1, O2]);
+    assert!(rig.world.exists(O1) && rig.world.exists(O2));
+    assert_eq!(count(&rig, |n| matches!(n, Notice::MediaUp { .. })), 2);
+}
+
+#[test]
 fn who_connects_again_begins_anew() {
     let mut rig = rig_in_call(Order::RepliesFirst);
     rig.input(replaced());

@@ -246,7 +246,7 @@ fn a_snoop_that_ends_with_its_channel_ends_the_tap_once_whichever_is_told_first(
 #[test]
 fn a_tapped_channel_that_enters_our_application_goes_on() {
     let mut rig = rig_tapping();
-    rig.world.incoming("t1");
+    rig.world.enter_again("t1");
     rig.settle();
     assert!(rig.world.is_continued("t1"));
     assert_eq!(rig.assert_calls_told_in_turn(), ["t1"]);
