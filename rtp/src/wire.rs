@@ -1,8 +1,9 @@
 //! A datagram as an RTP packet (RFC 3550 section 5.1), or the reason why not.
 //!
 //! The only module that touches the `rtp` and `webrtc-util` crates. Their
-//! parser panics when an extension element runs past the datagram, so nothing
-//! reaches it before our own checks have walked every length in it.
+//! parser panics when an element of a header extension runs past the datagram,
+//! so it is given the fixed header alone. Nothing here needs an extension, and
+//! whatever its elements are, the packet is taken (RFC 8285 section 4.2).
 
 use std::ops::Range;
 
@@ -29,15 +30,15 @@ pub struct Packet<'a> {
 }
 
 impl<'a> Packet<'a> {
-    /// Validates the whole datagram once. CSRCs and header extensions are
-    /// checked and skipped.
+    /// Validates the whole datagram once. CSRCs and the header extension are
+    /// skipped by their lengths; what is in them is not looked at.
     ///
     /// # Errors
     /// [`Malformed`] with the first thing that is wrong.
     pub fn parse(datagram: &'a [u8]) -> Result<Self, Malformed> {
         let payload = payload_range(datagram)?;
-        let mut unread = &datagram[..payload.start];
-        let header = Header::unmarshal(&mut unread).map_err(|_| Malformed::Header)?;
+        let mut fixed = *datagram.first_chunk().ok_or(Malformed::TooShort)?;
+        let header = fixed_header(&mut fixed)?;
         let payload_type = PayloadType::new(header.payload_type).ok_or(Malformed::Header)?;
         Ok(Self {
             ssrc: Ssrc(header.ssrc),
@@ -65,13 +66,6 @@ pub enum Malformed {
     /// The header extension runs past the end.
     #[error("the header extension runs past the end")]
     ExtensionOverrun,
-    /// An element runs past the end of its header extension (RFC 8285 section 4).
-    #[error("an element runs past the end of its header extension")]
-    ElementOverrun,
-    /// One-byte element id 15 (RFC 8285 section 4.2): what follows it has no defined
-    /// meaning, and the parser behind us misreads it.
-    #[error("a header extension uses the reserved element id 15")]
-    ReservedElement,
     /// The padding bit is set, but nothing follows the header.
     #[error("padding is announced, but there is none")]
     PaddingMissing,
@@ -94,8 +88,6 @@ impl Malformed {
             Self::TooShort => "too_short",
             Self::CsrcOverrun => "csrc_overrun",
             Self::ExtensionOverrun => "extension_overrun",
-            Self::ElementOverrun => "element_overrun",
-            Self::ReservedElement => "reserved_element",
             Self::PaddingMissing => "padding_missing",
             Self::PaddingZero => "padding_zero",
             Self::PaddingOverrun => "padding_overrun",
@@ -160,9 +152,16 @@ pub const fn classify(datagram: &[u8]) -> Class {
 }
 
 const FIXED_HEADER: usize = 12;
+const VERSION_BITS: u8 = 0xC0;
 const PADDING_BIT: u8 = 0x20;
 const EXTENSION_BIT: u8 = 0x10;
 const CSRC_COUNT: u8 = 0x0F;
+
+/// The fixed header, read as that of a packet that has nothing but it.
+fn fixed_header(bytes: &mut [u8; FIXED_HEADER]) -> Result<Header, Malformed> {
+    bytes[0] &= VERSION_BITS;
+    Header::unmarshal(&mut &bytes[..]).map_err(|_| Malformed::Header)
+}
 
 /// Where the payload lies, after checking every length in the datagram.
 fn payload_range(datagram: &[u8]) -> Result<Range<usize>, Malformed> {
@@ -188,47 +187,17 @@ fn payload_range(datagram: &[u8]) -> Result<Range<usize>, Malformed> {
 }
 
 /// Length of the header extension at the start of `rest`, its 4-byte header
-/// included (RFC 3550 section 5.3.1).
+/// included (RFC 3550 section 5.3.1). Its profile and what is in it are not
+/// looked at: a receiver that does not know them skips it.
 fn extension_len(rest: &[u8]) -> Result<usize, Malformed> {
-    let [p0, p1, l0, l1, body @ ..] = rest else {
+    let [_, _, l0, l1, body @ ..] = rest else {
         return Err(Malformed::ExtensionOverrun);
     };
     let len = 4 * usize::from(u16::from_be_bytes([*l0, *l1]));
-    let body = body.get(..len).ok_or(Malformed::ExtensionOverrun)?;
-    match u16::from_be_bytes([*p0, *p1]) {
-        0xBEDE => check_one_byte_elements(body)?,
-        0x1000 => check_two_byte_elements(body)?,
-        _ => {}
+    if body.len() < len {
+        return Err(Malformed::ExtensionOverrun);
     }
     Ok(4 + len)
-}
-
-/// RFC 8285 section 4.2: id and length - 1 share a byte; 0 is padding.
-fn check_one_byte_elements(mut body: &[u8]) -> Result<(), Malformed> {
-    while let [head, rest @ ..] = body {
-        body = match head {
-            0 => rest,
-            0xF0.. => return Err(Malformed::ReservedElement),
-            _ => rest
-                .get(usize::from(head & 0x0F) + 1..)
-                .ok_or(Malformed::ElementOverrun)?,
-        };
-    }
-    Ok(())
-}
-
-/// RFC 8285 section 4.3: id, length, data; id 0 is padding and has no length.
-fn check_two_byte_elements(mut body: &[u8]) -> Result<(), Malformed> {
-    while let [id, rest @ ..] = body {
-        body = match (id, rest) {
-            (0, _) => rest,
-            (_, [len, data @ ..]) => data
-                .get(usize::from(*len)..)
-                .ok_or(Malformed::ElementOverrun)?,
-            (_, []) => return Err(Malformed::ElementOverrun),
-        };
-    }
-    Ok(())
 }
 
 /// Length of the padding at the end of `rest`; its last byte counts itself

@@ -16,10 +16,10 @@ const BURST: usize = 24;
 const BURSTS: usize = 1000;
 const PACE: Duration = Duration::from_millis(10);
 
-/// Well-formed but for its extension: an element of 16 bytes where 3 are left.
-/// Parsers in wide use panic on it.
-const ELEMENT_OVERRUN: [u8; 20] = [
-    0x90, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1, 0xbe, 0xde, 0, 1, 0x1f, 0, 0, 0,
+/// Well-formed but for its extension, of 8 bytes where 4 are left, and in it an
+/// element of 16. Parsers in wide use panic on the like.
+const EXTENSION_OVERRUN: [u8; 20] = [
+    0x90, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1, 0xbe, 0xde, 0, 2, 0x1f, 0, 0, 0,
 ];
 
 /// What a leg counts a datagram as.
@@ -46,7 +46,7 @@ fn malformed() -> Vec<(Kind, Vec<u8>)> {
     let mut dtls = vec![22, 0xfe, 0xfd];
     dtls.extend([0; 22]);
     vec![
-        (Malformed, ELEMENT_OVERRUN.to_vec()),
+        (Malformed, EXTENSION_OVERRUN.to_vec()),
         (Malformed, rtp_like(0x8f, 0, &[0; 59])),
         (
             Malformed,
@@ -54,11 +54,11 @@ fn malformed() -> Vec<(Kind, Vec<u8>)> {
         ),
         (
             Malformed,
-            rtp_like(0x90, 0, &[0x10, 0x00, 0, 1, 1, 200, 0, 0]),
+            rtp_like(0x90, 0, &[0x10, 0x00, 0, 2, 1, 200, 0, 0]),
         ),
         (
             Malformed,
-            rtp_like(0x90, 0, &[0xbe, 0xde, 0, 1, 0xf0, 0, 0, 0]),
+            rtp_like(0x90, 0, &[0xbe, 0xde, 0, 3, 0xf0, 0, 0, 0]),
         ),
         (Malformed, rtp_like(0x90, 0, &[0xbe])),
         (Malformed, rtp_like(0xa0, 0, &[])),
@@ -176,7 +176,7 @@ impl Attack {
                     0 | 1 => impersonation(valid, &mut noise),
                     2 => valid.clone(),
                     3 => valid[..(burst * 3 + n / 8) % valid.len()].to_vec(),
-                    4 => ELEMENT_OVERRUN.to_vec(),
+                    4 => EXTENSION_OVERRUN.to_vec(),
                     5 => junk[(burst + n) % junk.len()].1.clone(),
                     6 if burst % 100 == 0 => vec![0x80; 65_507],
                     6 => rtp_like(0x80, 0, &noise.bytes(160)),

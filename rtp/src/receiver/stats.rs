@@ -62,10 +62,6 @@ pub struct MalformedCounts {
     pub csrc_overrun: u64,
     /// Header extension past the end.
     pub extension_overrun: u64,
-    /// Extension element past the end of its extension.
-    pub element_overrun: u64,
-    /// Extension element of the reserved id 15.
-    pub reserved_element: u64,
     /// Padding announced, none there.
     pub padding_missing: u64,
     /// Padding of length 0.
@@ -101,7 +97,7 @@ impl ReceiverStats {
     }
 
     /// Every reason of refusal by its stable name, with its count.
-    pub fn refusals(&self) -> [(&'static str, u64); 23] {
+    pub fn refusals(&self) -> [(&'static str, u64); 21] {
         REFUSALS.map(|refusal| {
             let mut copy = *self;
             (refusal.name(), *copy.slot(refusal))
@@ -131,8 +127,6 @@ impl ReceiverStats {
             Malformed::TooShort => &mut self.malformed.too_short,
             Malformed::CsrcOverrun => &mut self.malformed.csrc_overrun,
             Malformed::ExtensionOverrun => &mut self.malformed.extension_overrun,
-            Malformed::ElementOverrun => &mut self.malformed.element_overrun,
-            Malformed::ReservedElement => &mut self.malformed.reserved_element,
             Malformed::PaddingMissing => &mut self.malformed.padding_missing,
             Malformed::PaddingZero => &mut self.malformed.padding_zero,
             Malformed::PaddingOverrun => &mut self.malformed.padding_overrun,
@@ -153,8 +147,6 @@ impl MalformedCounts {
         self.too_short
             + self.csrc_overrun
             + self.extension_overrun
-            + self.element_overrun
-            + self.reserved_element
             + self.padding_missing
             + self.padding_zero
             + self.padding_overrun
@@ -169,7 +161,7 @@ impl OtherCounts {
     }
 }
 
-const REFUSALS: [Refusal; 23] = [
+const REFUSALS: [Refusal; 21] = [
     Refusal::Late,
     Refusal::TooOld,
     Refusal::Duplicate,
@@ -181,8 +173,6 @@ const REFUSALS: [Refusal; 23] = [
     Refusal::Malformed(Malformed::TooShort),
     Refusal::Malformed(Malformed::CsrcOverrun),
     Refusal::Malformed(Malformed::ExtensionOverrun),
-    Refusal::Malformed(Malformed::ElementOverrun),
-    Refusal::Malformed(Malformed::ReservedElement),
     Refusal::Malformed(Malformed::PaddingMissing),
     Refusal::Malformed(Malformed::PaddingZero),
     Refusal::Malformed(Malformed::PaddingOverrun),
