@@ -38,7 +38,10 @@ pub fn wire(datagram: &[u8]) {
 pub fn rtcp(datagram: &[u8]) {
     let now = testkit::origin();
     let mut receiver = Receiver::new(ReceiverConfig::default());
-    let ours = |seq: u16| build::packet(seq).time(u32::from(seq) * 160).bytes();
+    let ours = |seq: u16| {
+        let packet = build::packet(seq).time(u32::from(seq) * 160);
+        packet.payload(b"sound").bytes()
+    };
     let first = ours(0);
     assert!(matches!(receiver.receive(now, &first), Verdict::InOrder(_)));
     let verdict = receiver.receive(now, datagram);
@@ -130,6 +133,7 @@ pub fn receiver_ops(script: &[u8]) {
     assert_eq!((stats.held, stats.on_probation), (0, 0));
     let heard = &world.heard;
     assert_eq!((stats.lost, stats.shed), (heard.lost, heard.shed));
+    assert_eq!(stats.skipped, heard.skipped);
     assert!(stats.shed <= stats.over_rate);
     assert_eq!(world.receiver.deadline(), None);
 }
@@ -139,6 +143,8 @@ struct World {
     capacity: usize,
     now: Instant,
     seqs: [u16; 3],
+    /// Timestamps of those that count time and not their numbers.
+    times: [u32; 3],
     handed_in: u64,
     heard: Heard,
 }
@@ -148,6 +154,7 @@ struct World {
 struct Heard {
     lost: u64,
     shed: u64,
+    skipped: u64,
     expected: Option<ExtSeq>,
 }
 
@@ -155,6 +162,7 @@ impl Heard {
     fn note(&mut self, released: Released<'_>) {
         match released {
             Released::Packet(Placed { seq, payload, .. }) => {
+                assert!(!payload.is_empty());
                 let in_order = self.expected.is_none_or(|expected| expected == seq);
                 assert!(in_order, "out of order");
                 if let Ok(sent) = payload.try_into() {
@@ -166,6 +174,11 @@ impl Heard {
                 assert!(count > 0 && shed <= count);
                 self.lost += count;
                 self.shed += shed;
+                self.expected = self.expected.map(|expected| ExtSeq(expected.0 + count));
+            }
+            Released::Skipped { count } => {
+                assert!(count > 0);
+                self.skipped += count;
                 self.expected = self.expected.map(|expected| ExtSeq(expected.0 + count));
             }
             Released::Restart { .. } => self.expected = None,
@@ -193,19 +206,19 @@ impl World {
             capacity: capacity.max(1),
             now: testkit::origin(),
             seqs: [0xFFF0, 5, 0x8000],
+            times: [0, u32::MAX - 800, 1 << 31],
             handed_in: 0,
             heard: Heard::default(),
         }
     }
 
     fn step(&mut self, op: u8, argument: u8) {
-        let source = usize::from(op >> 6) % 3;
         match op & 0x07 {
             // The next packet, with or without a step, ahead or back.
-            0 | 1 => self.send(source, 1),
-            2 => self.send(source, u16::from(argument % 8)),
-            3 => self.send(source, 0_u16.wrapping_sub(u16::from(argument))),
-            4 => self.send(source, u16::from(argument) << 8),
+            0 | 1 => self.send(op, 1),
+            2 => self.send(op, u16::from(argument % 8)),
+            3 => self.send(op, 0_u16.wrapping_sub(u16::from(argument))),
+            4 => self.send(op, u16::from(argument) << 8),
             // Time passes, with a timer kept on the way or none.
             5 => {
                 self.now += Duration::from_millis(u64::from(argument));
@@ -214,21 +227,35 @@ impl World {
                 }
             }
             // A flood.
-            6 if op & 0x30 == 0 => (0..argument).for_each(|_| self.send(source, 1)),
+            6 if op & 0x30 == 0 => (0..argument).for_each(|_| self.send(op, 1)),
             6 => self.raw(&[argument; 16][..usize::from(op >> 4)]),
             _ if argument == 0 => self.receiver.close(),
             _ => self.drain(),
         }
     }
 
-    fn send(&mut self, source: usize, step: u16) {
+    /// A packet of the source that `op` names, so many numbers behind its last. Its
+    /// timestamp goes with its number, or with the packets that were sent; it has no
+    /// payload, and then may leave its number to the next.
+    fn send(&mut self, op: u8, step: u16) {
+        let source = usize::from(op >> 6) % 3;
+        let (counts_time, is_empty, is_shared) = (op & 0x10 != 0, op & 0x20 != 0, op & 0x08 != 0);
         let seq = self.seqs[source].wrapping_add(step);
-        self.seqs[source] = seq;
-        let time = u32::from(seq).wrapping_mul(0x0101_0101);
+        if !(is_empty && is_shared) {
+            self.seqs[source] = seq;
+        }
+        let time = if counts_time {
+            self.times[source] = self.times[source].wrapping_add(160);
+            self.times[source]
+        } else {
+            u32::from(seq).wrapping_mul(0x0101_0101)
+        };
+        let payload = seq.to_be_bytes();
         let datagram = build::packet(seq)
             .ssrc(source as u32)
             .time(time)
-            .payload(&seq.to_be_bytes())
+            .padding(u8::from(is_empty && counts_time))
+            .payload(if is_empty { &[] } else { &payload })
             .bytes();
         self.raw(&datagram);
     }

@@ -7,7 +7,11 @@
 //! as well, and so does a step within reach that comes sooner than the packets
 //! which it passes over could have been sent. What comes before that is held
 //! meanwhile, so a real change loses nothing; if the present source speaks on, it
-//! was foreign.
+//! was foreign. Two in sequence also prove that the sender counts from elsewhere
+//! though its numbers are near: those were here before, with other packets.
+//!
+//! A packet without a payload says nothing of the stream and takes no number of it:
+//! some senders keep a path alive with one that bears the number of the next packet.
 //!
 //! Time decides at the moments it names, whether anybody polls then or not: the
 //! same arrivals always give the same result.
@@ -22,11 +26,11 @@ mod verdict;
 use std::time::{Duration, Instant};
 
 use crate::ids::{ClockRate, ExtRtpTime, ExtSeq, Ssrc};
-use crate::reorder::{Placed, Released, Reorder, ReorderConfig, RestartReason};
+use crate::reorder::{Place, Placed, Rejected, Released, Reorder, ReorderConfig, RestartReason};
 use crate::rtcp::RtcpLog;
 use crate::wire::{Malformed, Packet, Protocol};
 
-use candidate::Candidate;
+use candidate::{Candidate, Claim};
 use jitter::Jitter;
 use police::Police;
 use timeline::Timeline;
@@ -132,6 +136,7 @@ impl Receiver {
                 self.stats.lost += count;
                 self.stats.shed += shed;
             }
+            Some(Released::Skipped { count }) => self.stats.skipped += count,
             Some(Released::Restart { .. }) | None => {}
         }
         released
@@ -207,34 +212,61 @@ impl Receiver {
         }
         self.settle_candidate(now);
         self.reorder.settle(now);
+        if packet.payload.is_empty() {
+            return self.note_empty(now, &packet);
+        }
         let timeline = self
             .timeline
             .get_or_insert_with(|| Timeline::first(&packet, now));
         if packet.ssrc != timeline.ssrc {
-            return self.probe(now, packet, RestartReason::SsrcChange);
+            return self.probe(now, packet, Claim::Source);
         }
         let Some(seq) = timeline.place(packet.seq, self.reorder.floor()) else {
-            return self.probe(now, packet, RestartReason::SequenceJump);
+            return self.probe(now, packet, Claim::Elsewhere);
         };
         if timeline.is_leap(now, seq, self.police.lasting()) {
-            return self.probe(now, packet, RestartReason::SequenceJump);
+            return self.probe(now, packet, Claim::Elsewhere);
+        }
+        let candidate = self.candidate.as_ref();
+        let follows = match candidate.and_then(|candidate| candidate.leads_to(&packet)) {
+            // In sequence, but behind the second use of a number.
+            Some(Claim::UsedNumber) => true,
+            // Far ahead as well, but late enough for it.
+            Some(Claim::Elsewhere) => seq.0 > timeline.newest.0.saturating_add(1),
+            Some(Claim::Source) | None => false,
+        };
+        if follows {
+            return self.probe(now, packet, Claim::Elsewhere);
         }
         let time = timeline.newest_time.extend(packet.time);
-        self.accept(now, placed(&packet, seq, time, now))
+        let placed = placed(&packet, seq, time, now);
+        match self.reorder.find(now, &placed) {
+            Ok(place) => self.accept(now, place, placed),
+            Err(Rejected::Reused) => self.probe(now, packet, Claim::UsedNumber),
+            Err(rejected) => Verdict::Refused(rejected.into()),
+        }
+    }
+
+    /// A packet without a payload.
+    fn note_empty<'d>(&mut self, now: Instant, packet: &Packet<'_>) -> Verdict<'d> {
+        let timeline = self.timeline.as_ref();
+        let seq = timeline
+            .filter(|timeline| timeline.ssrc == packet.ssrc)
+            .and_then(|timeline| timeline.place(packet.seq, self.reorder.floor()));
+        if let Some(seq) = seq {
+            self.reorder.note_empty(now, seq);
+        }
+        Verdict::Refused(Refusal::Empty)
     }
 
     /// A packet of the present timeline.
-    fn accept<'d>(&mut self, now: Instant, packet: Placed<'d>) -> Verdict<'d> {
-        let place = match self.reorder.find(now, packet.seq) {
-            Ok(place) => place,
-            Err(rejected) => return Verdict::Refused(rejected.into()),
-        };
+    fn accept<'d>(&mut self, now: Instant, place: Place, packet: Placed<'d>) -> Verdict<'d> {
         let newer = self
             .timeline
             .as_mut()
             .is_none_or(|timeline| timeline.advance(now, packet.seq, packet.time));
         if newer {
-            self.police.observe(self.clock_rate, &packet);
+            self.observe(&packet);
             // The present source speaks on, so another one on probation is foreign.
             let present = self.ssrc();
             if self
@@ -251,20 +283,23 @@ impl Receiver {
         }
         self.stats.reordered += u64::from(!newer);
         self.jitter.update(now, packet.time, packet.payload_type);
-        if self.reorder.pass(packet.seq) {
+        if self.reorder.pass(&packet) {
             return Verdict::InOrder(packet);
         }
         self.reorder.put(now, place, packet);
         Verdict::Accepted
     }
 
+    /// Learns how long packets last.
+    fn observe(&mut self, packet: &Placed<'_>) {
+        if self.police.observe(self.clock_rate, packet) {
+            self.reorder.set_lasting(self.police.lasting());
+        }
+    }
+
     /// A packet of another SSRC or from elsewhere in the sequence.
-    fn probe<'d>(
-        &mut self,
-        now: Instant,
-        packet: Packet<'_>,
-        reason: RestartReason,
-    ) -> Verdict<'d> {
+    fn probe<'d>(&mut self, now: Instant, packet: Packet<'_>, claim: Claim) -> Verdict<'d> {
+        let reason = claim.reason();
         let is_jump = reason == RestartReason::SequenceJump;
         if is_jump && !self.police.admits(now) {
             return Verdict::Refused(Refusal::OverRate);
@@ -280,7 +315,7 @@ impl Receiver {
         let candidate = self
             .candidate
             .get_or_insert_with(|| Box::new(Candidate::new(reason, packet.ssrc)));
-        let Some(dropped) = candidate.hold(now, &packet) else {
+        let Some(dropped) = candidate.hold(now, &packet, claim) else {
             return Verdict::Refused(Refusal::Duplicate);
         };
         self.stats.count(not_believed(reason), dropped);
@@ -313,9 +348,13 @@ impl Receiver {
             return false;
         };
         let (reason, ssrc) = (candidate.reason, candidate.ssrc);
-        let floor = self.reorder.floor();
-        let is_here = |seq| timeline.place(seq, floor).is_some();
-        if ssrc == timeline.ssrc && candidate.proof().is_some_and(is_here) {
+        let is_here = candidate.proof().is_some_and(|held| {
+            let seq = timeline.place(held.seq, self.reorder.floor());
+            let seq = seq.filter(|seq| self.reorder.floor() <= Some(*seq));
+            let time = timeline.newest_time.extend(held.time);
+            seq.is_some_and(|seq| self.reorder.find(now, &held.placed(seq, time)).is_ok())
+        });
+        if ssrc == timeline.ssrc && is_here {
             self.go_on(now, *candidate);
             return true;
         }
@@ -335,7 +374,9 @@ impl Receiver {
                 newest_time: packet.time,
                 spoke,
             };
-            self.police.observe(self.clock_rate, &packet);
+            if self.police.observe(self.clock_rate, &packet) {
+                self.reorder.set_lasting(self.police.lasting());
+            }
             self.jitter
                 .update(packet.arrived, packet.time, packet.payload_type);
         }
@@ -355,7 +396,7 @@ impl Receiver {
             candidate.believe(|seq, time| (newest.extend(seq), newest_time.extend(time)));
         self.stats.count(Refusal::SequenceJump, believed.strays);
         for packet in believed.packets() {
-            let place = match self.reorder.find(now, packet.seq) {
+            let place = match self.reorder.find(now, &packet) {
                 Ok(place) => place,
                 Err(rejected) => {
                     self.stats.count(rejected.into(), 1);
@@ -363,7 +404,9 @@ impl Receiver {
                 }
             };
             if timeline.advance(packet.arrived, packet.seq, packet.time) {
-                self.police.observe(self.clock_rate, &packet);
+                if self.police.observe(self.clock_rate, &packet) {
+                    self.reorder.set_lasting(self.police.lasting());
+                }
             } else {
                 self.stats.reordered += 1;
             }

@@ -8,14 +8,23 @@
 //! What is due depends on time alone, not on how often anybody polls: every
 //! operation first settles what its `now` decides ([`Reorder::settle`]).
 
-mod shed;
+mod released;
+mod room;
+mod runs;
+mod seen;
+mod slot;
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use crate::ids::{ExtRtpTime, ExtSeq, PayloadType};
+use crate::ids::ExtSeq;
 
-use shed::Shed;
+use room::{Moment, Pace};
+use runs::Runs;
+use seen::{Known, Seen, mark};
+use slot::{Gap, Slot};
+
+pub use released::{Placed, Rejected, Released, RestartReason};
 
 /// The bounds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,65 +47,6 @@ impl Default for ReorderConfig {
     }
 }
 
-/// A packet and its place.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Placed<'a> {
-    /// Its number; within a timeline one more than the one before, plus what was lost.
-    pub seq: ExtSeq,
-    /// Its timestamp on its timeline.
-    pub time: ExtRtpTime,
-    /// Its payload type.
-    pub payload_type: PayloadType,
-    /// Its marker bit.
-    pub marker: bool,
-    /// Its payload.
-    pub payload: &'a [u8],
-    /// When it came in.
-    pub arrived: Instant,
-}
-
-/// What comes out, in order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Released<'a> {
-    /// The next packet.
-    Packet(Placed<'a>),
-    /// Packets that never arrived, or not in time, or were shed.
-    Lost {
-        /// How many, at least 1.
-        count: u64,
-        /// How many of them did arrive and were refused for the leg's rate.
-        shed: u64,
-    },
-    /// A new timeline begins with the next packet: sequence numbers go up by an
-    /// unspecified amount, timestamps begin anew.
-    Restart {
-        /// What made it one.
-        reason: RestartReason,
-    },
-}
-
-/// Why a timeline ended and another began.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum RestartReason {
-    /// Another source took over after the former fell silent.
-    SsrcChange,
-    /// The same source went on elsewhere in its sequence.
-    SequenceJump,
-}
-
-/// Why a packet was not put in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Rejected {
-    /// Its place has been given up, and it is among those said to be lost.
-    Late,
-    /// It is before its timeline, or so old that nothing is known of its place.
-    TooOld,
-    /// It is here, or has been.
-    Duplicate,
-    /// The buffer is full of packets that nobody polled for.
-    Overflow,
-}
-
 /// The buffer. See the module for what it does.
 #[derive(Debug)]
 pub struct Reorder {
@@ -111,10 +61,14 @@ pub struct Reorder {
     next: Option<ExtSeq>,
     /// Where the timeline begins.
     start: ExtSeq,
-    /// Bit n: number `next - 1 - n` has been here.
-    seen: u128,
+    seen: Seen,
+    /// The last packet before `next`; `None` before the first of the timeline.
+    last: Option<Moment>,
+    pace: Pace,
     /// Numbers wanted still that came in and were refused.
-    shed: Shed,
+    shed: Runs,
+    /// Numbers wanted still with which a packet without a payload came.
+    empty: Runs,
     /// Given up behind the last packet that is due.
     gap: Gap,
     closed: bool,
@@ -123,30 +77,9 @@ pub struct Reorder {
     spare: Vec<Vec<u8>>,
 }
 
-/// Numbers given up.
-#[derive(Debug, Clone, Copy, Default)]
-struct Gap {
-    count: u64,
-    shed: u64,
-}
-
 /// A free place for a packet, until the next change of the buffer.
 #[derive(Debug)]
 pub struct Place(usize);
-
-#[derive(Debug)]
-struct Slot {
-    seq: ExtSeq,
-    time: ExtRtpTime,
-    arrived: Instant,
-    payload: Vec<u8>,
-    payload_type: PayloadType,
-    marker: bool,
-    /// Given up before it, once it is due.
-    gap: Gap,
-    /// This is the first packet of a new timeline.
-    restart: Option<RestartReason>,
-}
 
 /// Packets that are due and may wait to be polled for; with so many, newer ones are refused.
 pub const MAX_DUE: usize = 128;
@@ -167,8 +100,11 @@ impl Reorder {
             ready: 0,
             next: None,
             start: ExtSeq(0),
-            seen: 0,
-            shed: Shed::default(),
+            seen: Seen::new(),
+            last: None,
+            pace: Pace::new(),
+            shed: Runs::default(),
+            empty: Runs::default(),
             gap: Gap::default(),
             closed: false,
             lent: Vec::new(),
@@ -181,39 +117,45 @@ impl Reorder {
     ///
     /// # Errors
     /// [`Rejected`], with nothing changed but the memory of having seen it.
-    pub fn find(&mut self, now: Instant, seq: ExtSeq) -> Result<Place, Rejected> {
+    pub fn find(&mut self, now: Instant, packet: &Placed<'_>) -> Result<Place, Rejected> {
         self.settle(now);
+        let seq = packet.seq;
         let next = match self.next {
             Some(next) => next,
             None => self.begin(seq),
         };
         if seq < next {
-            return Err(self.judge_old(next, seq));
+            return Err(self.judge_old(next, packet));
         }
         // Those that are due have numbers below `next`.
         let found = self.queue.binary_search_by_key(&seq, |slot| slot.seq);
         match found {
+            Ok(place) if self.queue[place].mark() != mark(packet) => Err(Rejected::Reused),
             Ok(_) => Err(Rejected::Duplicate),
             Err(_) if self.shed.contains(seq) => Err(Rejected::Duplicate),
+            Err(place) if self.is_newer(packet, place) => Err(Rejected::Reused),
             Err(_) if self.is_full() => Err(Rejected::Overflow),
             Err(place) => Ok(Place(place)),
         }
     }
 
-    /// Releases the packet with this number past the buffer, if it is the one
-    /// wanted next and nothing is before it. `false`: nothing has changed.
-    pub fn pass(&mut self, seq: ExtSeq) -> bool {
-        let passes = self.next == Some(seq) && self.queue.is_empty() && self.gap.count == 0;
+    /// Releases the packet past the buffer, if it is the one wanted next and
+    /// nothing is before it. `false`: nothing has changed.
+    pub fn pass(&mut self, packet: &Placed<'_>) -> bool {
+        let passes = self.next == Some(packet.seq) && self.queue.is_empty() && self.gap.is_empty();
         if passes {
-            self.next = Some(ExtSeq(seq.0.saturating_add(1)));
-            self.seen = self.seen << 1 | 1;
+            let moment = Moment {
+                time: packet.time,
+                arrived: packet.arrived,
+            };
+            self.goes_on(packet.seq, moment, mark(packet), true);
         }
         passes
     }
 
     /// Puts a packet in its place. Poll until `None` afterwards.
     pub fn put(&mut self, now: Instant, place: Place, packet: Placed<'_>) {
-        let slot = self.fill_slot(packet, None);
+        let slot = Slot::new(packet, None, self.spare.pop());
         self.queue.insert(place.0, slot);
         self.settle(now);
     }
@@ -222,6 +164,23 @@ impl Reorder {
     pub fn shed(&mut self, now: Instant, seq: ExtSeq) {
         self.shed.insert(seq);
         self.settle(now);
+    }
+
+    /// A packet without a payload came with this number: should nothing else come
+    /// with it, nothing is lost. Of no consequence for a number that is not wanted.
+    pub fn note_empty(&mut self, now: Instant, seq: ExtSeq) {
+        self.settle(now);
+        let Some(next) = self.next else { return };
+        // What has come after all.
+        while self.empty.take_below(next).is_some() {}
+        if seq >= next {
+            self.empty.insert(seq);
+        }
+    }
+
+    /// What a packet lasts, as far as is known.
+    pub fn set_lasting(&mut self, lasting: Duration) {
+        self.pace.set_lasting(lasting);
     }
 
     /// Begins a new timeline with its first packets, in order and numbered
@@ -244,7 +203,7 @@ impl Reorder {
                 self.begin(packet.seq);
             }
             debug_assert!(self.queue.back().is_none_or(|last| last.seq < packet.seq));
-            let slot = self.fill_slot(packet, reason.take());
+            let slot = Slot::new(packet, reason.take(), self.spare.pop());
             self.queue.push_back(slot);
             self.settle(now);
         }
@@ -286,21 +245,21 @@ impl Reorder {
     pub(crate) fn glance(&self) -> u64 {
         let next = self.next.map_or(0, |next| next.0);
         let held = self.queue.len() + self.ready;
-        next ^ held as u64 ^ self.gap.count ^ (self.seen & 1) as u64 ^ self.shed.glance()
+        next ^ held as u64 ^ self.gap.lost ^ self.seen.glance(next) ^ self.shed.glance()
     }
 
     /// The next thing to release, if it is time for it.
     pub fn poll(&mut self, now: Instant) -> Option<Released<'_>> {
         self.settle(now);
         if self.closed && self.queue.is_empty() {
-            return released_gap(&mut self.gap);
+            return self.gap.release();
         }
         if self.ready == 0 {
             return None;
         }
         let front = self.queue.front_mut()?;
-        if front.gap.count > 0 {
-            return released_gap(&mut front.gap);
+        if !front.gap.is_empty() {
+            return front.gap.release();
         }
         if let Some(reason) = front.restart.take() {
             return Some(Released::Restart { reason });
@@ -341,26 +300,43 @@ impl Reorder {
     fn begin(&mut self, first: ExtSeq) -> ExtSeq {
         self.start = first;
         self.next = Some(first);
-        self.seen = 0;
+        self.seen.clear();
+        self.last = None;
+        self.empty = Runs::default();
         first
     }
 
     /// A number that is no longer wanted: seen before, late, or too old to tell?
-    fn judge_old(&mut self, next: ExtSeq, seq: ExtSeq) -> Rejected {
+    fn judge_old(&mut self, next: ExtSeq, packet: &Placed<'_>) -> Rejected {
+        let (seq, mark) = (packet.seq, mark(packet));
         let age = next.0 - 1 - seq.0;
-        let Some(bit) = (age < 128).then(|| 1_u128 << age) else {
-            return Rejected::TooOld;
-        };
-        if self.seen & bit != 0 {
-            return Rejected::Duplicate;
+        // What is late was sent before those that came in its stead.
+        let is_newer = self.last.is_some_and(|last| packet.time > last.time);
+        match self.seen.look(age, seq, mark) {
+            Known::Copy => return Rejected::Duplicate,
+            Known::Reused => return Rejected::Reused,
+            _ if is_newer => return Rejected::Reused,
+            Known::Used => return Rejected::Duplicate,
+            Known::Forgotten => return Rejected::TooOld,
+            Known::New => {}
         }
         // A second copy of it is a duplicate.
-        self.seen |= bit;
+        self.seen.note_late(age, seq, mark);
         if seq < self.start {
             Rejected::TooOld
         } else {
             Rejected::Late
         }
+    }
+
+    /// Whether a packet that would fill a gap was sent after the one behind it: both go on
+    /// from the last that was released, by their timestamps in the other order.
+    fn is_newer(&self, packet: &Placed<'_>, place: usize) -> bool {
+        let Some((behind, last)) = self.queue.get(place).zip(self.last) else {
+            return false;
+        };
+        let times = [last.time, behind.time, packet.time];
+        behind.payload_type == packet.payload_type && times.is_sorted_by(|a, b| a < b)
     }
 
     fn must_give_up(&self, now: Instant) -> bool {
@@ -385,10 +361,43 @@ impl Reorder {
             return;
         };
         self.pass_over(seq);
-        self.queue[self.ready].gap = std::mem::take(&mut self.gap);
-        self.next = Some(ExtSeq(seq.0.saturating_add(1)));
-        self.seen = self.seen << 1 | 1;
+        let gap = std::mem::take(&mut self.gap);
+        let gap = self.bounded(gap);
+        let slot = &mut self.queue[self.ready];
+        slot.gap = gap;
+        let (moment, mark) = (slot.moment(), slot.mark());
+        self.goes_on(seq, moment, mark, gap.is_empty());
         self.ready += 1;
+    }
+
+    /// The packet wanted next has come; `follows`: with nothing between it and the last.
+    fn goes_on(&mut self, seq: ExtSeq, moment: Moment, mark: u16, follows: bool) {
+        self.next = Some(ExtSeq(seq.0.saturating_add(1)));
+        self.seen.push(seq, mark);
+        let last = self.last.replace(moment);
+        if let Some(last) = last.filter(|_| follows) {
+            self.pace.observe(moment.time.since(last.time));
+        }
+    }
+
+    /// Loses no more packets than the time before the one that is due has room for.
+    fn bounded(&self, gap: Gap) -> Gap {
+        let (Some(last), Some(due)) = (self.last, self.queue.get(self.ready)) else {
+            return gap;
+        };
+        if gap.lost == gap.shed {
+            return gap;
+        }
+        let next = self.queue.get(self.ready + 1);
+        let next = next.filter(|next| next.seq.0 == due.seq.0.wrapping_add(1));
+        let next = next.map(Slot::moment);
+        let sent = self.pace.sent_between(last, due.moment(), next, gap.lost);
+        let lost = sent.max(gap.shed);
+        Gap {
+            lost,
+            skipped: gap.skipped + gap.lost - lost,
+            ..gap
+        }
     }
 
     /// What was shed behind the last packet is over as well.
@@ -400,18 +409,28 @@ impl Reorder {
 
     /// Wants nothing before `to` any more.
     fn pass_over(&mut self, to: ExtSeq) {
-        let count = to.0 - self.next.map_or(to.0, |next| next.0);
+        let next = self.next.unwrap_or(to);
+        let count = to.0 - next.0;
         if count == 0 {
             return;
         }
         self.next = Some(to);
-        self.seen = shifted(self.seen, count);
-        self.gap.count += count;
+        self.seen.pass_over(count);
+        self.gap.lost += count;
+        while let Some((first, end)) = self.empty.take_below(to) {
+            for seq in (first.max(next.0)..end).map(ExtSeq) {
+                if !self.shed.contains(seq) {
+                    self.gap.lost -= 1;
+                    self.gap.skipped += 1;
+                    self.seen.note_used(to.0 - 1 - seq.0);
+                }
+            }
+        }
         while let Some((first, end)) = self.shed.take_below(to) {
             self.gap.shed += end - first;
             // A copy of what was shed is a duplicate, not late.
             for age in (to.0 - end..to.0 - first).take_while(|age| *age < 128) {
-                self.seen |= 1 << age;
+                self.seen.note_used(age);
             }
         }
     }
@@ -435,34 +454,6 @@ impl Reorder {
             arrived: slot.arrived,
         }))
     }
-
-    fn fill_slot(&mut self, packet: Placed<'_>, restart: Option<RestartReason>) -> Slot {
-        let mut payload = self.spare.pop().unwrap_or_default();
-        payload.clear();
-        payload.extend_from_slice(packet.payload);
-        Slot {
-            seq: packet.seq,
-            time: packet.time,
-            arrived: packet.arrived,
-            payload,
-            payload_type: packet.payload_type,
-            marker: packet.marker,
-            gap: Gap::default(),
-            restart,
-        }
-    }
-}
-
-fn released_gap(gap: &mut Gap) -> Option<Released<'static>> {
-    let Gap { count, shed } = std::mem::take(gap);
-    (count > 0).then_some(Released::Lost { count, shed })
-}
-
-fn shifted(seen: u128, by: u64) -> u128 {
-    u32::try_from(by)
-        .ok()
-        .and_then(|by| seen.checked_shl(by))
-        .unwrap_or(0)
 }
 
 #[cfg(test)]

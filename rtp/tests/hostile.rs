@@ -80,7 +80,7 @@ fn drain(receiver: &mut Receiver, now: Instant) -> (u64, u64) {
         match released {
             Released::Packet(_) => packets += 1,
             Released::Lost { count, .. } => lost += count,
-            Released::Restart { .. } => {}
+            Released::Skipped { .. } | Released::Restart { .. } => {}
         }
     }
     (packets, lost)

@@ -73,6 +73,7 @@ fn drain(receiver: &mut Receiver, now: Instant, out: &mut Vec<Out>) {
         out.push(match released {
             Released::Packet(packet) => packet_of(packet),
             Released::Lost { count, .. } => Out::Lost(count),
+            Released::Skipped { count } => panic!("skipped: {count}"),
             Released::Restart { reason } => panic!("restarted: {reason:?}"),
         });
     }

@@ -25,6 +25,7 @@ enum Polling {
 enum Out {
     Packet(u64, u64, Vec<u8>),
     Lost(u64, u64),
+    Skipped(u64),
     Restart(RestartReason),
 }
 
@@ -71,6 +72,7 @@ fn out(released: Released<'_>) -> Out {
             seq, time, payload, ..
         }) => Out::Packet(seq.0, time.0, payload.to_vec()),
         Released::Lost { count, shed } => Out::Lost(count, shed),
+        Released::Skipped { count } => Out::Skipped(count),
         Released::Restart { reason } => Out::Restart(reason),
     }
 }

@@ -43,7 +43,7 @@ pub struct LegStats {
     pub foreign_ssrc: u64,
     /// Changes of SSRC or restarts of the sequence that were followed.
     pub restarts: u64,
-    /// Comfort noise and telephone events: understood, not audio.
+    /// Comfort noise, telephone events and packets without a payload: understood, not audio.
     pub not_audio: u64,
     /// Payload types that no decoder serves.
     pub unknown_payload: u64,

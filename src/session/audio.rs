@@ -292,6 +292,12 @@ impl Audio {
         }
     }
 
+    /// A packet without a payload, by which some senders keep the path alive.
+    pub(super) fn empty(&mut self) {
+        self.doctor.refused();
+        self.stats.not_audio += 1;
+    }
+
     /// The sender's numbering begins anew with the next packet.
     pub(super) fn restart(&mut self) {
         self.doctor.restarted();

@@ -57,6 +57,7 @@ impl LegMedia {
             Verdict::InOrder(packet) => self.stream.packet(packet),
             Verdict::Refused(Refusal::Late) => self.stream.audio.came_late(),
             Verdict::Refused(Refusal::Malformed(_)) => self.stream.audio.doctor.refused(),
+            Verdict::Refused(Refusal::Empty) => self.stream.audio.empty(),
             Verdict::Refused(_) | Verdict::OnProbation | Verdict::Accepted => {}
         }
         self.drain(now);
@@ -274,6 +275,8 @@ impl LegMedia {
             match released {
                 Released::Packet(packet) => self.stream.packet(packet),
                 Released::Lost { count, shed } => self.stream.lost(count, shed),
+                // Nothing is missing.
+                Released::Skipped { .. } => {}
                 Released::Restart { .. } => self.stream.restart(),
             }
         }

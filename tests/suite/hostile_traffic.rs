@@ -113,7 +113,7 @@ pub(crate) fn spoil(packets: &[Packet]) -> Spoilt {
             }
             _ => {
                 // A valid packet that has been there already, if not as long.
-                add(&packet.payload[..12 + n % (packet.payload.len() - 12)]);
+                add(&packet.payload[..13 + n % (packet.payload.len() - 13)]);
                 spoilt.copies += 1;
             }
         }

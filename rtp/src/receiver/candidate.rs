@@ -14,6 +14,26 @@ const MAX_HELD: usize = 32;
 /// Payload bytes held at most: 200 ms of the widest linear audio fit thrice.
 const MAX_BYTES: usize = 64 * 1024;
 
+/// What a packet on probation would mean.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Claim {
+    /// Another source.
+    Source,
+    /// The same, elsewhere in the sequence.
+    Elsewhere,
+    /// The same, which has begun to count from a number that it used before.
+    UsedNumber,
+}
+
+impl Claim {
+    pub(super) fn reason(self) -> RestartReason {
+        match self {
+            Self::Source => RestartReason::SsrcChange,
+            Self::Elsewhere | Self::UsedNumber => RestartReason::SequenceJump,
+        }
+    }
+}
+
 /// What may turn out to begin a new timeline. Believed once two of its packets
 /// follow each other; then all that are held count.
 #[derive(Debug)]
@@ -28,9 +48,10 @@ pub(super) struct Candidate {
 }
 
 #[derive(Debug)]
-struct Held {
-    seq: SeqNo,
-    time: RtpTime,
+pub(super) struct Held {
+    claim: Claim,
+    pub(super) seq: SeqNo,
+    pub(super) time: RtpTime,
     payload_type: PayloadType,
     marker: bool,
     payload: Box<[u8]>,
@@ -57,7 +78,7 @@ impl Candidate {
     }
 
     /// Keeps a packet and says how many older ones had to go for it; `None` for a copy.
-    pub(super) fn hold(&mut self, now: Instant, packet: &Packet<'_>) -> Option<u64> {
+    pub(super) fn hold(&mut self, now: Instant, packet: &Packet<'_>, claim: Claim) -> Option<u64> {
         if self.has(packet.seq) {
             return None;
         }
@@ -71,6 +92,7 @@ impl Candidate {
         }
         self.bytes += length;
         self.held.push_back(Held {
+            claim,
             seq: packet.seq,
             time: packet.time,
             payload_type: packet.payload_type,
@@ -82,6 +104,17 @@ impl Candidate {
             self.pair = self.pair_with(packet.seq);
         }
         Some(dropped)
+    }
+
+    /// What the packet is held for that this one follows, if it is here.
+    pub(super) fn leads_to(&self, packet: &Packet<'_>) -> Option<Claim> {
+        let leads = |held: &&Held| {
+            let later = packet.time.0.wrapping_sub(held.time.0).cast_signed();
+            held.seq.next() == packet.seq && later > 0
+        };
+        let own = self.ssrc == packet.ssrc;
+        let before = self.held.iter().filter(|_| own).find(leads)?;
+        Some(before.claim)
     }
 
     /// Lets go of what has been held longer than `limit`, and says how many those were.
@@ -113,8 +146,9 @@ impl Candidate {
     }
 
     /// The former of two that follow each other.
-    pub(super) fn proof(&self) -> Option<SeqNo> {
-        self.pair
+    pub(super) fn proof(&self) -> Option<&Held> {
+        let pair = self.pair?;
+        self.held.iter().find(|held| held.seq == pair)
     }
 
     /// All that belongs together, in order; `first` numbers the first of it. Nothing while unproven.
@@ -181,16 +215,25 @@ impl Candidate {
     }
 }
 
+impl Held {
+    /// It with its number and time on a timeline.
+    pub(super) fn placed(&self, seq: ExtSeq, time: ExtRtpTime) -> Placed<'_> {
+        Placed {
+            seq,
+            time,
+            payload_type: self.payload_type,
+            marker: self.marker,
+            payload: &self.payload,
+            arrived: self.arrived,
+        }
+    }
+}
+
 impl Believed {
     /// The packets, in order.
     pub(super) fn packets(&self) -> impl Iterator<Item = Placed<'_>> {
-        self.held.iter().map(|(seq, time, held)| Placed {
-            seq: *seq,
-            time: *time,
-            payload_type: held.payload_type,
-            marker: held.marker,
-            payload: &held.payload,
-            arrived: held.arrived,
-        })
+        self.held
+            .iter()
+            .map(|(seq, time, held)| held.placed(*seq, *time))
     }
 }

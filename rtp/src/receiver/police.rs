@@ -78,11 +78,14 @@ impl Police {
         last ^ u64::from(self.packet_time.repeated) ^ u64::from(self.paid.is_some())
     }
 
-    /// Takes notice of a packet of the present timeline.
-    pub(super) fn observe(&mut self, clock: Option<ClockRate>, packet: &Placed<'_>) {
-        if self.packet_time.observe(clock, packet) {
+    /// Takes notice of a packet of the present timeline; `true` if what a packet
+    /// lasts may have changed by it.
+    pub(super) fn observe(&mut self, clock: Option<ClockRate>, packet: &Placed<'_>) -> bool {
+        let changed = self.packet_time.observe(clock, packet);
+        if changed {
             self.cost = self.lasting() / self.factor;
         }
+        changed
     }
 
     /// Whether one more packet is within the rate; it is paid for then.

@@ -8,7 +8,7 @@ use crate::wire::{Malformed, Protocol};
 ///
 /// `datagrams = received + malformed + rtcp + other`, and
 /// `received = released + held + on_probation + late + too_old + duplicate +
-/// overflow + over_rate + foreign_ssrc + sequence_jump + closed`.
+/// overflow + over_rate + foreign_ssrc + sequence_jump + empty + closed`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ReceiverStats {
     /// Everything that was handed in.
@@ -33,8 +33,11 @@ pub struct ReceiverStats {
     pub over_rate: u64,
     /// Refused: of another SSRC while the leg's own spoke, or of one that did not go on.
     pub foreign_ssrc: u64,
-    /// Refused: far from the sequence, and nothing followed there.
+    /// Refused: far from the sequence, or with a number that another packet had, and
+    /// nothing followed there.
     pub sequence_jump: u64,
+    /// Refused: without a payload, as some senders keep a path alive.
+    pub empty: u64,
     /// Refused: after the end of the leg.
     pub closed: u64,
     /// Among the accepted: came after a packet with a higher number.
@@ -43,6 +46,9 @@ pub struct ReceiverStats {
     pub lost: u64,
     /// Among `lost`: came in and were refused for the leg's rate.
     pub shed: u64,
+    /// Numbers passed over that no packet can have had, by the time between their
+    /// neighbours, or that packets without a payload had; not part of `lost`.
+    pub skipped: u64,
     /// Timelines that replaced another.
     pub restarts: u64,
     /// Broken RTP.
@@ -97,7 +103,7 @@ impl ReceiverStats {
     }
 
     /// Every reason of refusal by its stable name, with its count.
-    pub fn refusals(&self) -> [(&'static str, u64); 21] {
+    pub fn refusals(&self) -> [(&'static str, u64); 22] {
         REFUSALS.map(|refusal| {
             let mut copy = *self;
             (refusal.name(), *copy.slot(refusal))
@@ -117,6 +123,7 @@ impl ReceiverStats {
             Refusal::OverRate => &mut self.over_rate,
             Refusal::ForeignSsrc => &mut self.foreign_ssrc,
             Refusal::SequenceJump => &mut self.sequence_jump,
+            Refusal::Empty => &mut self.empty,
             Refusal::Closed => &mut self.closed,
             Refusal::Malformed(malformed) => self.malformed_slot(malformed),
         }
@@ -161,7 +168,7 @@ impl OtherCounts {
     }
 }
 
-const REFUSALS: [Refusal; 21] = [
+const REFUSALS: [Refusal; 22] = [
     Refusal::Late,
     Refusal::TooOld,
     Refusal::Duplicate,
@@ -169,6 +176,7 @@ const REFUSALS: [Refusal; 21] = [
     Refusal::OverRate,
     Refusal::ForeignSsrc,
     Refusal::SequenceJump,
+    Refusal::Empty,
     Refusal::Closed,
     Refusal::Malformed(Malformed::TooShort),
     Refusal::Malformed(Malformed::CsrcOverrun),

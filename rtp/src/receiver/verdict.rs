@@ -45,8 +45,11 @@ pub enum Refusal {
     OverRate,
     /// Another SSRC while the leg's own spoke, or one that did not go on.
     ForeignSsrc,
-    /// Far from the sequence, and nothing followed it there.
+    /// Far from the sequence, or with a number that another packet had, and nothing
+    /// followed it there.
     SequenceJump,
+    /// It has no payload.
+    Empty,
     /// Came after [`Receiver::close`](crate::Receiver::close).
     Closed,
 }
@@ -63,6 +66,7 @@ impl Refusal {
             Self::OverRate => "over_rate",
             Self::ForeignSsrc => "foreign_ssrc",
             Self::SequenceJump => "sequence_jump",
+            Self::Empty => "empty",
             Self::Closed => "closed",
         }
     }
@@ -74,6 +78,7 @@ impl From<Rejected> for Refusal {
             Rejected::Late => Self::Late,
             Rejected::TooOld => Self::TooOld,
             Rejected::Duplicate => Self::Duplicate,
+            Rejected::Reused => Self::SequenceJump,
             Rejected::Overflow => Self::Overflow,
         }
     }

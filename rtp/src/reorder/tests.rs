@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::ids::{RtpTime, SeqNo};
+use crate::ids::{ExtRtpTime, PayloadType, RtpTime, SeqNo};
 use crate::testkit;
 
 const START: u64 = 70_000;
@@ -13,9 +13,10 @@ enum Out {
     Lost(u64),
     /// How many, and how many of them for their rate.
     Shed(u64, u64),
+    Skipped(u64),
     Restart(RestartReason),
 }
-use Out::{Lost, Packet, Shed};
+use Out::{Lost, Packet, Shed, Skipped};
 
 fn at(ms: u64) -> Instant {
     testkit::origin() + Duration::from_millis(ms)
@@ -24,7 +25,7 @@ fn at(ms: u64) -> Instant {
 fn placed(seq: u64, arrived: Instant, payload: &[u8]) -> Placed<'_> {
     Placed {
         seq: ExtSeq(START + seq),
-        time: ExtRtpTime::first(RtpTime(seq as u32)),
+        time: ExtRtpTime::first(RtpTime(160 * seq as u32)),
         payload_type: PayloadType::new(8).unwrap(),
         marker: seq == 0,
         payload,
@@ -37,7 +38,7 @@ fn put(reorder: &mut Reorder, seq: u64, ms: u64) -> Result<(), Rejected> {
 }
 
 fn insert(reorder: &mut Reorder, packet: Placed<'_>) -> Result<(), Rejected> {
-    let place = reorder.find(packet.arrived, packet.seq)?;
+    let place = reorder.find(packet.arrived, &packet)?;
     reorder.put(packet.arrived, place, packet);
     Ok(())
 }
@@ -56,12 +57,13 @@ fn drain(reorder: &mut Reorder, ms: u64) -> Vec<Out> {
             }) => {
                 let number = seq.0 - START;
                 assert_eq!(payload, number.to_be_bytes());
-                assert_eq!(time.wire(), RtpTime(number as u32));
+                assert_eq!(time.wire(), RtpTime(160 * number as u32));
                 assert_eq!((payload_type.get(), marker), (8, number == 0));
                 Packet(number)
             }
             Released::Lost { count, shed: 0 } => Lost(count),
             Released::Lost { count, shed } => Shed(count, shed),
+            Released::Skipped { count } => Skipped(count),
             Released::Restart { reason } => Out::Restart(reason),
         });
     }
@@ -210,9 +212,10 @@ fn what_was_shed_before_a_restart_is_said_before_it() {
 fn only_what_nothing_waits_before_passes_by() {
     let mut reorder = buffer();
     let pass = |reorder: &mut Reorder, seq: u64, ms: u64| {
-        let seq = ExtSeq(START + seq);
-        reorder.find(at(ms), seq).unwrap();
-        reorder.pass(seq)
+        let payload = seq.to_be_bytes();
+        let packet = placed(seq, at(ms), &payload);
+        reorder.find(at(ms), &packet).unwrap();
+        reorder.pass(&packet)
     };
     assert!(pass(&mut reorder, 0, 0));
     assert!(!pass(&mut reorder, 2, 0));

@@ -18,6 +18,7 @@ use asterscribe_rtp::{
 pub(crate) enum Out {
     Packet(Heard),
     Lost(u64),
+    Skipped(u64),
     Restart(RestartReason),
 }
 
@@ -193,11 +194,13 @@ impl Player {
                     })
                 }
                 Some(Released::Lost { count, shed }) => Released::Lost { count, shed },
+                Some(Released::Skipped { count }) => Released::Skipped { count },
                 Some(Released::Restart { reason }) => Released::Restart { reason },
             };
             match released {
                 Released::Packet(packet) => self.packet(now, packet),
                 Released::Lost { count, .. } => self.out.push(Out::Lost(count)),
+                Released::Skipped { count } => self.out.push(Out::Skipped(count)),
                 Released::Restart { reason } => self.out.push(Out::Restart(reason)),
             }
         }
@@ -222,8 +225,8 @@ impl Player {
 }
 
 /// Packets come out in the order of sending and as they were sent, every number
-/// between the first and the last of a timeline is a packet or said to be lost,
-/// and there are just these restarts.
+/// between the first and the last of a timeline is a packet or said to be lost or
+/// skipped, and there are just these restarts.
 pub(crate) fn check(script: &Script, run: &Run, restarts: &[RestartReason]) {
     let mut last: Option<(usize, ExtSeq)> = None;
     let mut lost = 0;
@@ -239,7 +242,7 @@ pub(crate) fn check(script: &Script, run: &Run, restarts: &[RestartReason]) {
                 last = Some((heard.index, heard.seq));
                 lost = 0;
             }
-            Out::Lost(count) => lost += count,
+            Out::Lost(count) | Out::Skipped(count) => lost += count,
             Out::Restart(reason) => {
                 assert_eq!(lost, 0, "said to be lost, though nothing followed it");
                 seen.push(*reason);

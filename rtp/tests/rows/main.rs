@@ -184,7 +184,7 @@ fn n4_and_n11_a_second_source_beside_the_first_is_refused() {
             let seq = (index * 50 + n) as u16;
             netem.inject(
                 *at + MS / 10 * n as u32,
-                &build::packet(seq).ssrc(66).bytes(),
+                &build::packet(seq).ssrc(66).payload(b"sound").bytes(),
             );
         }
     }

@@ -305,8 +305,9 @@ fn a_smaller_step_is_loss_not_a_jump() {
     leg.steady(1, [0]);
     leg.ms += 2_999 * 10;
     leg.steady(1, [2_999]);
+    let first = 0_u32.wrapping_sub(99);
     assert_eq!(
-        leg.rtp(1, 65_536_u32.wrapping_sub(99) as u16),
+        leg.rtp_at(1, first as u16, first.wrapping_mul(160)),
         Verdict::Refused(Refusal::TooOld)
     );
     let (out, stats) = leg.end();

@@ -1,12 +1,13 @@
-//! Numbers that came in and were refused for the leg's rate: missing, but by our will.
+//! Numbers that are missing for a reason: refused for the leg's rate, or of packets
+//! without a payload.
 
 use std::collections::VecDeque;
 
 use crate::ids::ExtSeq;
 
-/// Runs of numbers, in order and apart from each other.
+/// A set of numbers: runs, in order and apart from each other.
 #[derive(Debug, Default)]
-pub(super) struct Shed {
+pub(super) struct Runs {
     /// First number and the one behind the last.
     runs: VecDeque<(u64, u64)>,
 }
@@ -15,7 +16,7 @@ pub(super) struct Shed {
 /// what is missing. A number beyond is lost like any other.
 const MAX_RUNS: usize = 128;
 
-impl Shed {
+impl Runs {
     /// Notes a number.
     pub(super) fn insert(&mut self, seq: ExtSeq) {
         let seq = seq.0;
@@ -102,20 +103,20 @@ mod tests {
     proptest! {
         #[test]
         fn it_is_a_set(numbers in prop::collection::vec(0_u64..100, 0..200), limits in prop::collection::vec(0_u64..110, 0..5)) {
-            let (mut shed, mut set) = (Shed::default(), BTreeSet::new());
+            let (mut runs, mut set) = (Runs::default(), BTreeSet::new());
             for number in numbers {
-                shed.insert(ExtSeq(number));
+                runs.insert(ExtSeq(number));
                 set.insert(number);
-                prop_assert!(shed.runs.iter().all(|(first, end)| first < end));
-                prop_assert!(shed.runs.iter().zip(shed.runs.iter().skip(1)).all(|(a, b)| a.1 < b.0));
+                prop_assert!(runs.runs.iter().all(|(first, end)| first < end));
+                prop_assert!(runs.runs.iter().zip(runs.runs.iter().skip(1)).all(|(a, b)| a.1 < b.0));
             }
             for number in 0..110 {
-                prop_assert_eq!(shed.contains(ExtSeq(number)), set.contains(&number));
+                prop_assert_eq!(runs.contains(ExtSeq(number)), set.contains(&number));
             }
-            prop_assert_eq!(shed.end().map(|end| end.0 - 1), set.last().copied());
+            prop_assert_eq!(runs.end().map(|end| end.0 - 1), set.last().copied());
             for limit in limits {
                 let mut taken = Vec::new();
-                while let Some((first, end)) = shed.take_below(ExtSeq(limit)) {
+                while let Some((first, end)) = runs.take_below(ExtSeq(limit)) {
                     taken.extend(first..end);
                 }
                 let above = set.split_off(&limit);
@@ -127,11 +128,11 @@ mod tests {
 
     #[test]
     fn runs_are_bounded() {
-        let mut shed = Shed::default();
+        let mut runs = Runs::default();
         for n in 0..1_000 {
-            shed.insert(ExtSeq(2 * n));
+            runs.insert(ExtSeq(2 * n));
         }
-        assert_eq!(shed.runs.len(), MAX_RUNS);
-        assert!(!shed.contains(ExtSeq(1_998)));
+        assert_eq!(runs.runs.len(), MAX_RUNS);
+        assert!(!runs.contains(ExtSeq(1_998)));
     }
 }

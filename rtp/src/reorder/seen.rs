@@ -1,0 +1,121 @@
+//! Which numbers have been here, and with what, so that a copy is told from a
+//! packet that bears a used number.
+
+use crate::ids::ExtSeq;
+
+use super::Placed;
+
+/// How many numbers are remembered, counted from the one wanted next.
+const REMEMBERED: u64 = 128;
+
+/// The memory.
+#[derive(Debug)]
+pub(super) struct Seen {
+    /// Bit n: number `next - 1 - n` has been here.
+    here: u128,
+    /// The same, and its mark is known.
+    marked: u128,
+    /// By the low bits of the number.
+    marks: [u16; REMEMBERED as usize],
+}
+
+/// What is known of a number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Known {
+    /// It has not been here.
+    New,
+    /// This packet has been here.
+    Copy,
+    /// It has been here with another packet.
+    Reused,
+    /// It has been here, with what is not known.
+    Used,
+    /// It is too old to tell.
+    Forgotten,
+}
+
+impl Seen {
+    pub(super) fn new() -> Self {
+        Self {
+            here: 0,
+            marked: 0,
+            marks: [0; REMEMBERED as usize],
+        }
+    }
+
+    /// Nothing has been here.
+    pub(super) fn clear(&mut self) {
+        (self.here, self.marked) = (0, 0);
+    }
+
+    /// The number wanted next has come, with this mark; the one behind it is wanted.
+    pub(super) fn push(&mut self, seq: ExtSeq, mark: u16) {
+        self.here = self.here << 1 | 1;
+        self.marked = self.marked << 1 | 1;
+        self.marks[place(seq)] = mark;
+    }
+
+    /// So many numbers are not wanted any more.
+    pub(super) fn pass_over(&mut self, count: u64) {
+        self.here = shifted(self.here, count);
+        self.marked = shifted(self.marked, count);
+    }
+
+    /// The number `age` before the newest has been here, whatever it was.
+    pub(super) fn note_used(&mut self, age: u64) {
+        self.here |= bit(age).unwrap_or(0);
+    }
+
+    /// The number `age` before the newest has come after all.
+    pub(super) fn note_late(&mut self, age: u64, seq: ExtSeq, mark: u16) {
+        if let Some(bit) = bit(age) {
+            self.here |= bit;
+            self.marked |= bit;
+            self.marks[place(seq)] = mark;
+        }
+    }
+
+    /// What is known of the number `age` before the newest.
+    pub(super) fn look(&self, age: u64, seq: ExtSeq, mark: u16) -> Known {
+        let Some(bit) = bit(age) else {
+            return Known::Forgotten;
+        };
+        if self.here & bit == 0 {
+            Known::New
+        } else if self.marked & bit == 0 {
+            Known::Used
+        } else if self.marks[place(seq)] == mark {
+            Known::Copy
+        } else {
+            Known::Reused
+        }
+    }
+
+    /// See [`Receiver::glance`](crate::Receiver::glance).
+    pub(super) fn glance(&self, next: u64) -> u64 {
+        (self.here & 1) as u64 ^ u64::from(self.marks[place(ExtSeq(next))])
+    }
+}
+
+/// What tells two packets of the same number apart: timestamp and payload type.
+/// Two that differ have the same mark once in 65,536 times.
+pub(super) fn mark(packet: &Placed<'_>) -> u16 {
+    let what = packet.time.wire().0 ^ u32::from(packet.payload_type.get()) << 24;
+    // Fibonacci hashing, so that steady steps of the timestamps spread.
+    (what.wrapping_mul(0x9E37_79B1) >> 16) as u16
+}
+
+fn place(seq: ExtSeq) -> usize {
+    (seq.0 % REMEMBERED) as usize
+}
+
+fn bit(age: u64) -> Option<u128> {
+    (age < REMEMBERED).then(|| 1_u128 << age)
+}
+
+fn shifted(bits: u128, by: u64) -> u128 {
+    u32::try_from(by)
+        .ok()
+        .and_then(|by| bits.checked_shl(by))
+        .unwrap_or(0)
+}

@@ -1,0 +1,92 @@
+//! A packet that waits in the buffer, and the gap before it.
+
+use std::time::Instant;
+
+use crate::ids::{ExtRtpTime, ExtSeq, PayloadType};
+
+use super::room::Moment;
+use super::seen::mark;
+use super::{Placed, Released, RestartReason};
+
+/// A packet with a copy of its payload.
+#[derive(Debug)]
+pub(super) struct Slot {
+    pub(super) seq: ExtSeq,
+    pub(super) time: ExtRtpTime,
+    pub(super) arrived: Instant,
+    pub(super) payload: Vec<u8>,
+    pub(super) payload_type: PayloadType,
+    pub(super) marker: bool,
+    /// Given up before it, once it is due.
+    pub(super) gap: Gap,
+    /// This is the first packet of a new timeline.
+    pub(super) restart: Option<RestartReason>,
+}
+
+/// Numbers given up.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Gap {
+    pub(super) lost: u64,
+    /// Among them.
+    pub(super) shed: u64,
+    /// Beside them.
+    pub(super) skipped: u64,
+}
+
+impl Slot {
+    /// `buffer` is one that may be used again.
+    pub(super) fn new(
+        packet: Placed<'_>,
+        restart: Option<RestartReason>,
+        buffer: Option<Vec<u8>>,
+    ) -> Self {
+        let mut payload = buffer.unwrap_or_default();
+        payload.clear();
+        payload.extend_from_slice(packet.payload);
+        Self {
+            seq: packet.seq,
+            time: packet.time,
+            arrived: packet.arrived,
+            payload,
+            payload_type: packet.payload_type,
+            marker: packet.marker,
+            gap: Gap::default(),
+            restart,
+        }
+    }
+
+    pub(super) fn moment(&self) -> Moment {
+        Moment {
+            time: self.time,
+            arrived: self.arrived,
+        }
+    }
+
+    pub(super) fn mark(&self) -> u16 {
+        mark(&Placed {
+            seq: self.seq,
+            time: self.time,
+            payload_type: self.payload_type,
+            marker: self.marker,
+            payload: &self.payload,
+            arrived: self.arrived,
+        })
+    }
+}
+
+impl Gap {
+    pub(super) fn is_empty(&self) -> bool {
+        self.lost == 0 && self.skipped == 0
+    }
+
+    /// What is to be said of it next.
+    pub(super) fn release(&mut self) -> Option<Released<'static>> {
+        let Self { lost, shed, .. } = *self;
+        if lost > 0 {
+            (self.lost, self.shed) = (0, 0);
+            return Some(Released::Lost { count: lost, shed });
+        }
+        let count = std::mem::take(&mut self.skipped);
+        (count > 0).then_some(Released::Skipped { count })
+    }
+}
