@@ -6,7 +6,9 @@ use crate::Codec;
 ///
 /// The numbers are Asterisk's own for external media, where nothing is
 /// negotiated. They differ from the static assignments of RFC 3551, table 4, in
-/// one place: 10 and 11 are 8 kHz mono here, not 44.1 kHz.
+/// one place: 10 and 11 are 8 kHz mono here, not 44.1 kHz. A sender that is not
+/// Asterisk may use any dynamic number for telephone events: whoever has its
+/// packets tells those by their content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Payload {
     /// Audio that [`Codec::decoder`] takes.

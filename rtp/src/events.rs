@@ -8,11 +8,14 @@
 
 mod cisco;
 mod rfc4733;
+mod types;
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::ids::{ClockRate, ExtRtpTime};
+
+pub use types::{Content, EventTypes, HeldEvent};
 
 /// A key of which nothing more came for so long is over. Senders repeat it every
 /// 50 ms or oftener (RFC 4733 section 2.5.1.2): eight of those in a row are lost.
@@ -26,7 +29,8 @@ const MAX_UNPOLLED: usize = 64;
 pub struct KeyPress {
     /// `0` to `9`, `*`, `#`, `A` to `D`.
     pub digit: char,
-    /// Where it begins on the leg's timeline.
+    /// Where it begins on the leg's timeline; of a key that bears the timestamp of the one
+    /// before it, where that one ends.
     pub start: ExtRtpTime,
     /// When the first packet of it came in.
     pub began: Instant,
@@ -81,6 +85,8 @@ pub struct EventReceiver {
     open: Option<Open>,
     /// Events that are over, so that what still comes of them is known.
     closed: VecDeque<Closed>,
+    /// What the timestamps of its keys did so far.
+    habit: Stamps,
     /// The newest of Cisco's packets.
     cisco: Option<cisco::Last>,
     out: VecDeque<KeyPress>,
@@ -96,8 +102,14 @@ struct Open {
     format: EventFormat,
     code: u8,
     start: ExtRtpTime,
-    /// Where its present segment begins (RFC 4733 section 2.5.1.3).
+    /// Timestamp of the first packet that was heard of it.
+    stamp: ExtRtpTime,
+    /// That of the last, where its present segment begins (RFC 4733 section 2.5.1.3).
     segment: ExtRtpTime,
+    /// Duration in the first packet and in the last, ticks.
+    first: u64,
+    told: u64,
+    stamps: Stamps,
     /// Its length so far, in ticks.
     ticks: u64,
     clock: ClockRate,
@@ -106,12 +118,28 @@ struct Open {
     heard: Instant,
 }
 
+/// The timestamps of an event's packets.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Stamps {
+    #[default]
+    Unknown,
+    /// All the same, but for segments.
+    Constant,
+    /// They go on with the duration, against RFC 4733 section 2.2.
+    Moving,
+}
+
 /// What is remembered of an event that is over.
 #[derive(Debug, Clone, Copy)]
 struct Closed {
     code: u8,
-    start: ExtRtpTime,
+    stamp: ExtRtpTime,
     segment: ExtRtpTime,
+    end: ExtRtpTime,
+    first: u64,
+    told: u64,
+    stamps: Stamps,
+    heard: Instant,
     end_seen: bool,
 }
 
@@ -152,6 +180,7 @@ impl EventReceiver {
     pub fn restart(&mut self) {
         self.close(false);
         self.closed.clear();
+        self.habit = Stamps::Unknown;
         self.cisco = None;
     }
 
@@ -180,13 +209,21 @@ impl EventReceiver {
     }
 
     fn say(&mut self, event: Open, end_seen: bool) {
+        if event.stamps != Stamps::Unknown {
+            self.habit = event.stamps;
+        }
         if self.closed.len() >= MEMORY {
             self.closed.pop_front();
         }
         self.closed.push_back(Closed {
             code: event.code,
-            start: event.start,
+            stamp: event.stamp,
             segment: event.segment,
+            end: ExtRtpTime(event.start.0.saturating_add(event.ticks)),
+            first: event.first,
+            told: event.told,
+            stamps: event.stamps,
+            heard: event.heard,
             end_seen,
         });
         let Some(digit) = digit(event.code) else {
@@ -213,6 +250,11 @@ fn digit(code: u8) -> Option<char> {
     b"0123456789*#ABCD"
         .get(usize::from(code))
         .map(|&byte| char::from(byte))
+}
+
+fn ticks(duration: Duration, clock: ClockRate) -> u64 {
+    let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    millis.saturating_mul(u64::from(clock.hertz())) / 1_000
 }
 
 #[cfg(test)]

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use rtp_types::RtpPacket;
 
-use crate::events::{EventFormat, EventPacket, EventReceiver};
-use crate::ids::{ClockRate, ExtRtpTime, ExtSeq, RtpTime, SeqNo};
+use crate::events::{Content, EventFormat, EventPacket, EventReceiver, EventTypes};
+use crate::ids::{ClockRate, ExtRtpTime, ExtSeq, PayloadType, RtpTime, SeqNo};
 use crate::receiver::{RateConfig, Receiver, ReceiverConfig, Verdict};
 use crate::reorder::{MAX_DUE, Placed, Released, ReorderConfig};
 use crate::rtcp::packets;
@@ -70,7 +70,7 @@ pub fn rtcp(datagram: &[u8]) {
 /// Interprets `script` as packets of telephone events and checks that every one
 /// is counted and that no key is said that none of them tells of.
 pub fn events(script: &[u8]) {
-    let mut events = EventReceiver::new();
+    let (mut events, mut types) = (EventReceiver::new(), EventTypes::default());
     let (mut now, mut time) = (
         testkit::origin(),
         ExtRtpTime::first(RtpTime(u32::MAX - 999)),
@@ -104,6 +104,17 @@ pub fn events(script: &[u8]) {
             marker: head & 0x40 != 0,
             clock: ClockRate::new(8_000).expect("not 0"),
         };
+        let placed = Placed {
+            seq: ExtSeq(handed_in),
+            time,
+            payload_type: PayloadType::new(96 + step % 32).expect("below 128"),
+            marker: packet.marker,
+            payload,
+            arrived: now,
+        };
+        if let Content::EventAfter(held) = types.judge(&placed) {
+            assert!((1..=8).contains(&held.len()));
+        }
         events.receive(now, packet);
         handed_in += 1;
         blocks += payload.len() / 2 + 1;

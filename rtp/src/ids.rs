@@ -98,7 +98,7 @@ pub struct RtpTime(pub u32);
 
 /// Timestamp that does not wrap, in ticks of the payload's [`ClockRate`]. Its
 /// low 32 bits are the [`RtpTime`]. Only differences within one timeline mean
-/// anything; a restart begins anew.
+/// anything; another source begins anew.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ExtRtpTime(pub u64);
 

@@ -359,9 +359,13 @@ impl Receiver {
             return true;
         }
         let spoke = candidate.spoke().unwrap_or(now);
-        let newest = timeline.newest;
-        let believed =
-            candidate.believe(|seq, time| (newest.restart(seq), ExtRtpTime::first(time)));
+        let (newest, newest_time) = (timeline.newest, timeline.newest_time);
+        // The numbers are others; its clock may be what it was.
+        let first_time = |time| match reason {
+            RestartReason::SequenceJump => newest_time.extend(time),
+            RestartReason::SsrcChange => ExtRtpTime::first(time),
+        };
+        let believed = candidate.believe(|seq, time| (newest.restart(seq), first_time(time)));
         self.stats.count(not_believed(reason), believed.strays);
         self.jitter.restart();
         self.police.restart();

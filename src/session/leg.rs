@@ -277,7 +277,7 @@ impl LegMedia {
                 Released::Lost { count, shed } => self.stream.lost(count, shed),
                 // Nothing is missing.
                 Released::Skipped { .. } => {}
-                Released::Restart { .. } => self.stream.restart(),
+                Released::Restart { reason } => self.stream.restart(reason),
             }
         }
         self.receiver.set_clock_rate(self.stream.clock());

@@ -4,9 +4,11 @@
 use std::time::{Duration, Instant};
 
 use asterscribe_codecs::{Codec, Payload};
-use asterscribe_rtp::events::{EventFormat, EventPacket, EventReceiver, KeyPress};
+use asterscribe_rtp::events::{
+    Content, EventFormat, EventPacket, EventReceiver, EventTypes, KeyPress,
+};
 use asterscribe_rtp::quality::{self, ClockDrift, DriftPacket, Impairment, LossBursts};
-use asterscribe_rtp::{ClockRate, Placed};
+use asterscribe_rtp::{ClockRate, Placed, RestartReason};
 
 use super::audio::Audio;
 use super::{SessionConfig, sum};
@@ -19,12 +21,16 @@ const QUALITY_INTERVAL: Duration = Duration::from_secs(1);
 /// band telephony, which Asterisk uses for them always.
 const EVENT_CLOCK: ClockRate = ClockRate::new(8_000).unwrap();
 
+/// Asterisk's payload type for telephone events, by which those of others go too.
+const EVENT_TYPE: u8 = 101;
+
 /// What lies behind the receiver; apart from it, since a released packet borrows from the receiver.
 #[derive(Debug)]
 pub(super) struct Stream {
     pub(super) audio: Audio,
     /// Most legs never have any.
     keys: Option<Box<EventReceiver>>,
+    types: EventTypes,
     bursts: LossBursts,
     drift: ClockDrift,
     codec: Option<Codec>,
@@ -38,6 +44,7 @@ impl Stream {
         Self {
             audio: Audio::new(config, opened),
             keys: None,
+            types: EventTypes::default(),
             bursts: LossBursts::default(),
             drift: ClockDrift::new(),
             codec: None,
@@ -65,9 +72,13 @@ impl Stream {
 
     /// The next packet in order.
     pub(super) fn packet(&mut self, packet: Placed<'_>) {
-        let (pt, arrived) = (packet.payload_type.get(), packet.arrived);
+        let arrived = packet.arrived;
         self.bursts.packet();
-        let payload = Payload::classify(pt);
+        let Some((payload, pt)) = self.payload(&packet) else {
+            // Nothing that is heard, or missed.
+            let event = Payload::TelephoneEvent;
+            return self.audio.not_audio(event, EVENT_TYPE, arrived);
+        };
         match payload {
             Payload::Audio(codec) => {
                 self.measure(codec, &packet);
@@ -83,6 +94,28 @@ impl Stream {
         }
     }
 
+    /// What the packet carries, and by which number that goes; nothing while it may turn
+    /// out to be of a key.
+    fn payload(&mut self, packet: &Placed<'_>) -> Option<(Payload, u8)> {
+        let pt = packet.payload_type.get();
+        let numbered = Payload::classify(pt);
+        if numbered == Payload::TelephoneEvent {
+            return Some((numbered, pt));
+        }
+        match self.types.judge(packet) {
+            Content::AsNumbered => return Some((numbered, pt)),
+            Content::Undecided => return None,
+            Content::Event => {}
+            Content::EventAfter(held) => {
+                let keys = self.keys.get_or_insert_default();
+                for event in &held {
+                    keys.receive(event.arrived, event.packet(EVENT_CLOCK));
+                }
+            }
+        }
+        Some((Payload::TelephoneEvent, EVENT_TYPE))
+    }
+
     /// Packets were given up, `shed` of them because they were too many.
     pub(super) fn lost(&mut self, count: u64, shed: u64) {
         let lost = count - shed;
@@ -93,10 +126,14 @@ impl Stream {
     }
 
     /// The sender's numbering begins anew with the next packet.
-    pub(super) fn restart(&mut self) {
+    pub(super) fn restart(&mut self, reason: RestartReason) {
         self.drift.restart();
-        if let Some(keys) = &mut self.keys {
-            keys.restart();
+        // A key goes on if its sender only counts from elsewhere.
+        if reason == RestartReason::SsrcChange {
+            self.types.restart();
+            if let Some(keys) = &mut self.keys {
+                keys.restart();
+            }
         }
         self.audio.restart();
     }

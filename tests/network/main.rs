@@ -11,6 +11,7 @@ mod oracle;
 mod order;
 mod payloads;
 mod rig;
+mod senders;
 mod strangers;
 mod table;
 
@@ -27,6 +28,7 @@ fn the_page_in_the_docs_is_what_the_cases_give() {
         numbers::rows(),
         payloads::rows(),
         strangers::rows(),
+        senders::rows(),
     ]
     .concat();
     let page = table::markdown(&rows);

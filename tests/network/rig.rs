@@ -228,6 +228,9 @@ pub(crate) struct Heard {
     pub(crate) lines: Vec<TranscriptLine>,
     /// Keys, with how long each was held, milliseconds.
     pub(crate) keys: Vec<(char, u64)>,
+    /// Share of the packets lost, and the mean opinion score that goes with it.
+    pub(crate) loss: f32,
+    pub(crate) mos: f32,
 }
 
 /// How often a server looks at its timers.
@@ -359,7 +362,10 @@ impl Ear {
                 *place = Some(sample);
             }
         }
+        let quality = leg.quality.expect("there was audio");
         Heard {
+            loss: quality.loss,
+            mos: quality.mos,
             samples: timeline,
             audio: leg.audio,
             stats: leg.stats,

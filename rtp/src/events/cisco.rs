@@ -5,8 +5,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::{EventFormat, EventPacket, EventReceiver, Open, TIMEOUT};
-use crate::ids::{ClockRate, ExtRtpTime};
+use super::{EventFormat, EventPacket, EventReceiver, Open, Stamps, TIMEOUT, ticks};
+use crate::ids::ExtRtpTime;
 
 /// The newest packet.
 #[derive(Debug, Clone, Copy)]
@@ -62,17 +62,22 @@ impl EventReceiver {
             .take_while(|[power, older]| *power > 0 && older & 0x1F == code);
         let before = missed.count() as u64 * ticks(STEP, packet.clock);
         let start = ExtRtpTime(packet.time.0.saturating_sub(before));
+        let own = if power == 0 {
+            0
+        } else {
+            ticks(STEP, packet.clock)
+        };
+        let length = before + own;
         self.open = Some(Open {
             format: EventFormat::Cisco,
             code,
             start,
+            stamp: start,
             segment: start,
-            ticks: before
-                + if power == 0 {
-                    0
-                } else {
-                    ticks(STEP, packet.clock)
-                },
+            first: length,
+            told: length,
+            stamps: Stamps::Unknown,
+            ticks: length,
             clock: packet.clock,
             began: now,
             heard: now,
@@ -95,9 +100,4 @@ impl EventReceiver {
             self.close(true);
         }
     }
-}
-
-fn ticks(duration: Duration, clock: ClockRate) -> u64 {
-    let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-    millis.saturating_mul(u64::from(clock.hertz())) / 1_000
 }

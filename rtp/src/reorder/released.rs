@@ -40,7 +40,8 @@ pub enum Released<'a> {
         count: u64,
     },
     /// A new timeline begins with the next packet: sequence numbers go up by an
-    /// unspecified amount, timestamps begin anew.
+    /// unspecified amount. Timestamps begin anew if it is another source's; those of the
+    /// same are told as if they went on, and perhaps do not.
     Restart {
         /// What made it one.
         reason: RestartReason,
