@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use crate::call::{
-    CallChoices, CallId, CallRecord, CaptureState, DtmfDigit, Leg, PartialLine, Playback,
+    CallChoices, CallId, CallKey, CallRecord, CaptureState, DtmfDigit, Leg, PartialLine, Playback,
     SoundName, TranscriptLine,
 };
 use crate::capture::{CaptureFile, CapturePart};
@@ -30,7 +30,7 @@ pub trait CallService: Send + Sync {
     /// Begins to load another model; calls go on with the old one until it is there.
     async fn switch_model(&self, request: ModelRequest) -> Result<ModelView, ServiceError>;
     /// Open calls and the most recent ended ones, newest first.
-    async fn calls(&self, limit: usize) -> Result<Vec<CallRecord>, ServiceError>;
+    async fn calls(&self, request: CallsRequest) -> Result<CallsView, ServiceError>;
     /// One call's record and digits.
     async fn status(&self, call: &CallId) -> Result<CallStatusView, ServiceError>;
     /// The lines so far, from `from_seq` on.
@@ -47,6 +47,8 @@ pub trait CallService: Send + Sync {
     ) -> Result<CallRecord, ServiceError>;
     /// Hangs up a call of ours, or ends a tap or registration without touching the call behind it.
     async fn hangup(&self, call: &CallId) -> Result<CallRecord, ServiceError>;
+    /// Removes all that is kept of a call that is over.
+    async fn erase(&self, call: &CallId) -> Result<(), ServiceError>;
     /// Admits an RTP source that somebody else created.
     async fn register_media(
         &self,
@@ -71,6 +73,36 @@ pub trait CallService: Send + Sync {
         call: &CallId,
         id: Option<u64>,
     ) -> Result<Vec<Playback>, ServiceError>;
+}
+
+/// What `GET /api/calls` asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CallsRequest {
+    /// So many at most.
+    pub limit: usize,
+    /// Those behind this one.
+    pub before: Option<CallKey>,
+}
+
+/// Body of `GET /api/calls`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CallsView {
+    /// The calls, newest first.
+    pub calls: Vec<CallRecord>,
+    /// Whether some may be missing: the store does not answer.
+    #[serde(default, rename = "partial", skip_serializing_if = "is_false")]
+    pub is_partial: bool,
+    /// Where the list goes on, as `before` of the next request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
+fn is_false(is: &bool) -> bool {
+    !is
 }
 
 /// What `POST /api/call/{id}/play` asks for.
@@ -243,8 +275,12 @@ pub struct CallStatusView {
 pub struct TranscriptView {
     /// The call.
     pub call_id: CallId,
-    /// Whether it stays as it is: no line will follow, and none is still to get its words.
+    /// Whether it stays as it is: no line will follow, none is still to get its words, and none
+    /// is missing.
     pub complete: bool,
+    /// Lines of the call that the store has lost, or that cannot be read.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub missing: u64,
     /// How often a line was replaced by something better: who sees it grow asks for all again.
     #[serde(default)]
     pub revisions: u64,

@@ -181,14 +181,24 @@ pub(super) fn query(
     Ok(found)
 }
 
-/// One number of a query.
+/// The one number that a query may have.
 pub(super) fn query_number(
     uri: &Uri,
     name: &'static str,
     allowed: RangeInclusive<u64>,
     default: u64,
 ) -> Result<u64, Problem> {
-    let Some(text) = query(uri, &[name])?.remove(name) else {
+    number(&query(uri, &[name])?, name, allowed, default)
+}
+
+/// One number among the parameters of a query.
+pub(super) fn number(
+    query: &BTreeMap<&'static str, String>,
+    name: &'static str,
+    allowed: RangeInclusive<u64>,
+    default: u64,
+) -> Result<u64, Problem> {
+    let Some(text) = query.get(name) else {
         return Ok(default);
     };
     text.parse()

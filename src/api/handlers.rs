@@ -9,11 +9,12 @@ use serde::Serialize;
 use super::ApiState;
 use super::access::Access;
 use super::error::{Kind, Problem};
-use super::extract::{CallPath, RawBody, query, query_number};
-use crate::call::{CallChoices, CallId, CallRecord};
+use super::extract::{CallPath, RawBody, number, query, query_number};
+use crate::call::{CallChoices, CallId, CallRecord, InvalidKey};
 use crate::metrics;
 use crate::service::{
-    CallStatusView, InitiateRequest, MediaRequest, PartState, TranscribeRequest, TranscriptView,
+    CallStatusView, CallsRequest, CallsView, InitiateRequest, MediaRequest, PartState,
+    TranscribeRequest, TranscriptView,
 };
 
 /// `GET /health`
@@ -65,18 +66,43 @@ pub(super) async fn initiate(
 }
 
 /// `GET /api/calls`
-pub(super) async fn calls(State(state): State<ApiState>, uri: Uri) -> Result<Json<Calls>, Problem> {
-    let limit = query_number(&uri, "limit", 1..=1000, 100)?;
+pub(super) async fn calls(
+    State(state): State<ApiState>,
+    uri: Uri,
+) -> Result<Json<CallsView>, Problem> {
+    let mut query = query(&uri, &["limit", "before"])?;
+    let before = query.remove("before").map(|before| before.parse());
+    let before = before.transpose().map_err(|error: InvalidKey| {
+        Problem::new(Kind::MalformedQuery, format!("before: {error}"))
+    })?;
+    let limit = number(&query, "limit", 1..=1000, 100)?;
     let limit = usize::try_from(limit).expect("1000 fits");
-    Ok(Json(Calls {
-        calls: state.service.calls(limit).await?,
+    let request = CallsRequest { limit, before };
+    Ok(Json(state.service.calls(request).await?))
+}
+
+/// `DELETE /api/call/{id}`
+pub(super) async fn erase(
+    State(state): State<ApiState>,
+    CallPath(id): CallPath,
+) -> Result<Json<Erased>, Problem> {
+    state.service.erase(&id).await?;
+    Ok(Json(Erased {
+        call_id: id,
+        erased: true,
     }))
 }
 
-/// Body of `GET /api/calls`.
+/// `DELETE /api/call/`, which lacks the id.
+pub(super) async fn no_id() -> Problem {
+    Problem::new(Kind::MalformedId, "the id is missing")
+}
+
+/// Body of `DELETE /api/call/{id}`.
 #[derive(Serialize)]
-pub(super) struct Calls {
-    calls: Vec<CallRecord>,
+pub(super) struct Erased {
+    call_id: CallId,
+    erased: bool,
 }
 
 /// `GET /api/call/{id}/status`

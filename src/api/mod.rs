@@ -137,6 +137,7 @@ pub(crate) const ROUTES: &[Route] = &[
         on(m, handlers::initiate)
     }),
     closed(Method::GET, "/api/calls", |m| on(m, handlers::calls)),
+    closed(Method::DELETE, "/api/call/{id}", |m| on(m, handlers::erase)),
     closed(Method::GET, "/api/call/{id}/status", |m| {
         on(m, handlers::status)
     }),
@@ -195,6 +196,8 @@ pub fn router(service: Arc<dyn CallService>, config: &ApiConfig) -> Router {
         router = router.route(route.path, (route.build)(method));
     }
     router = router
+        // An empty id at the end of a path is none that the router finds.
+        .route("/api/call/", on(MethodFilter::DELETE, handlers::no_id))
         .fallback(handlers::unknown_route)
         .layer(DefaultBodyLimit::max(config.limits.body))
         .layer(from_fn_with_state(state.clone(), limits::in_time))

@@ -271,6 +271,16 @@ impl AudioAccount {
         *self.gaps.slot(reason) += std::mem::take(&mut self.pending);
     }
 
+    /// Lasts until `end` on the call's clock, in samples; what that adds has `reason`. A leg of
+    /// which nothing was ever heard has no span.
+    pub fn last_until(&mut self, end: u64, reason: GapReason) {
+        if self.span > 0 {
+            let more = end.saturating_sub(self.start + self.span);
+            self.span += more;
+            *self.gaps.slot(reason) += more;
+        }
+    }
+
     /// Goes on with a later stretch of the same leg; the time between the two has `reason`.
     pub fn go_on(&mut self, later: &Self, reason: GapReason) {
         if later.span == 0 {

@@ -8,6 +8,7 @@
 
 mod choices;
 mod event;
+mod key;
 mod line;
 mod media;
 mod second_pass;
@@ -23,6 +24,7 @@ pub use self::choices::{
     CallChoices, InvalidChoice, Language, Languages, MAX_PROMPT, Numbers, Prompt, language_code,
 };
 pub use self::event::{CallEvent, CallEventKind, CaptureState, Playback, PlaybackState};
+pub use self::key::{CallKey, InvalidKey};
 pub use self::line::{Doubt, Earlier, PartialLine, Suppressed, Task, TranscriptLine, Word};
 pub use self::media::{
     AudioAccount, Finding, FindingKind, GapReason, GapTotals, LegStats, MediaQuality, Outcome,

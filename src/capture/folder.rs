@@ -134,18 +134,21 @@ impl Folder {
         Ok(pieces)
     }
 
-    /// Removes all files of a capture.
-    pub(super) fn remove_capture(&self, call: &CallId, stored: &Stored) {
+    /// Removes all files of a capture, or as many as can be.
+    pub(super) fn remove_capture(&self, call: &CallId, stored: &Stored) -> io::Result<()> {
         let packets = stored.packets.iter().map(|number| (number, PACKETS));
         let events = stored.events.iter().map(|number| (number, EVENTS));
+        let mut outcome = Ok(());
         for (number, extension) in packets.chain(events) {
             let name = segment_name(call.as_str(), *number, extension);
             if let Err(error) = self.remove(&name)
                 && error.kind() != io::ErrorKind::NotFound
             {
                 tracing::error!(%error, name, "an old capture cannot be removed");
+                outcome = Err(error);
             }
         }
+        outcome
     }
 }
 
@@ -317,7 +320,7 @@ mod tests {
             [&head[..], &[6, 0, 0, 9, 6, 0, 0, 10], b"tail"].concat()
         );
 
-        folder.remove_capture(call, stored);
+        folder.remove_capture(call, stored).unwrap();
         assert!(folder.scan().unwrap().is_empty());
         assert!(dir.path().join("notes.txt").exists());
     }

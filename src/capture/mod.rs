@@ -344,6 +344,26 @@ impl Captures {
         answer.await.unwrap_or(Err(CaptureRefused::Busy))
     }
 
+    /// Removes all that there is of a call's capture; whether there was any.
+    ///
+    /// # Errors
+    /// [`CaptureRefused::Busy`], [`CaptureRefused::Folder`].
+    pub async fn erase(&self, call: &CallId) -> Result<bool, CaptureRefused> {
+        if let Some(recent) = &self.recent {
+            // What was kept for a capture that might have begun.
+            drop(lock(recent).of(call));
+        }
+        let (reply, answer) = oneshot::channel();
+        let order = Order::Erase {
+            call: call.clone(),
+            reply,
+        };
+        self.orders
+            .try_send(order)
+            .map_err(|_| CaptureRefused::Busy)?;
+        answer.await.unwrap_or(Err(CaptureRefused::Busy))
+    }
+
     /// Removes captures that were written last before that time.
     pub fn expire(&self, before: Timestamp) {
         // Another turn comes.

@@ -41,6 +41,11 @@ pub(super) enum Order {
         part: CapturePart,
         reply: oneshot::Sender<Result<Option<CaptureFile>, CaptureRefused>>,
     },
+    /// Removes a call's capture, ending it first.
+    Erase {
+        call: CallId,
+        reply: oneshot::Sender<Result<bool, CaptureRefused>>,
+    },
     Expire {
         before: Timestamp,
     },
@@ -168,6 +173,9 @@ impl Writer {
             Order::Read { call, part, reply } => {
                 let _unheard = reply.send(self.read(&call, part));
             }
+            Order::Erase { call, reply } => {
+                let _unheard = reply.send(self.erase(&call));
+            }
             Order::Expire { before } => self.expire(before),
             Order::Stop => {
                 for id in self.running.keys().copied().collect::<Vec<_>>() {
@@ -201,12 +209,28 @@ impl Writer {
         self.running.values_mut().for_each(Running::flush);
     }
 
-    fn start(&mut self, capture: &Arc<Shared>) -> Result<(), CaptureRefused> {
-        let call = &capture.start.call;
+    fn erase(&mut self, call: &CallId) -> Result<bool, CaptureRefused> {
+        self.finish_call(call);
+        let Some(stored) = self.stored.remove(call) else {
+            return Ok(false);
+        };
+        if let Err(error) = self.folder.remove_capture(call, &stored) {
+            self.stored.insert(call.clone(), stored);
+            return Err(CaptureRefused::Folder(error.to_string()));
+        }
+        Ok(true)
+    }
+
+    fn finish_call(&mut self, call: &CallId) {
         let same = |running: &&Running| running.shared.start.call == *call;
         if let Some(id) = self.running.values().find(same).map(|r| r.shared.id) {
             self.finish(id);
         }
+    }
+
+    fn start(&mut self, capture: &Arc<Shared>) -> Result<(), CaptureRefused> {
+        let call = &capture.start.call;
+        self.finish_call(call);
         self.remove(call);
         if !self.make_room(capture.start.max_bytes) {
             return Err(CaptureRefused::NoRoom(self.total_bytes));
@@ -312,7 +336,8 @@ impl Writer {
 
     fn remove(&mut self, call: &CallId) {
         if let Some(stored) = self.stored.remove(call) {
-            self.folder.remove_capture(call, &stored);
+            // Each file that could not be removed is in the log.
+            let _told = self.folder.remove_capture(call, &stored);
         }
     }
 }

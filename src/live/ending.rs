@@ -14,7 +14,7 @@ use crate::recognition::occasional::Occasional;
 use crate::recognition::pool::PoolHandle;
 
 /// How long the end may take: requests under way and, meanwhile, hang-ups at
-/// Asterisk; then last words, then the store. With all of them hanging, 29 s.
+/// Asterisk; then last words, then the store. With all of them hanging, 29 s, and 5 s more for its files.
 pub(super) const DRAIN_GRACE: Duration = Duration::from_secs(5);
 const BACKLOG_GRACE: Duration = Duration::from_secs(1);
 const ARI_GRACE: Duration = Duration::from_secs(12);
@@ -99,4 +99,5 @@ pub(super) async fn stop(
         captures.stop(CAPTURE_GRACE).await;
     }
     desk.finish(STORE_GRACE).await;
+    desk.close_files().await;
 }

@@ -36,7 +36,7 @@ const MEDIA_EVENTS: usize = 8192;
 const RECALL_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Time between two clean-ups of the store.
-const EXPIRY_INTERVAL: Duration = Duration::from_secs(600);
+const EXPIRY_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Why the server does not come up. Each names the setting that is concerned.
 #[derive(Debug, thiserror::Error)]
@@ -142,7 +142,7 @@ struct Running {
     /// To the API, at once.
     connections: usize,
     /// Tasks that may be cut off at the end.
-    chores: [JoinHandle<()>; 3],
+    chores: [JoinHandle<()>; 4],
 }
 
 impl Running {
@@ -173,6 +173,7 @@ impl Running {
             node: settings.node_name.clone(),
             max_calls: budget.calls,
             media_idle: settings.media_idle,
+            retention: settings.retention,
             endpoint: settings.originate_endpoint.clone(),
             targets,
             models_dir: settings.models_dir.clone(),
@@ -202,6 +203,8 @@ impl Running {
         let historian = tokio::spawn(async move { historian.follow_histories().await });
         let watcher = Arc::clone(&desk);
         let watcher = tokio::spawn(async move { watcher.follow_load().await });
+        let keeper = Arc::clone(&desk);
+        let keeper = tokio::spawn(async move { keeper.follow_store().await });
         let second_pass = start_second_pass(settings, &desk, pool.stats())?;
         desk.estimate_capacity();
         let recalled = recall(&desk).await;
@@ -228,7 +231,7 @@ impl Running {
             stop_ari,
             follower,
             connections: budget.connections,
-            chores: [historian, expiry, watcher],
+            chores: [historian, expiry, watcher, keeper],
         })
     }
 
@@ -267,9 +270,10 @@ impl Running {
             ending::release_callers(self.ari_task).await;
         };
         tokio::join!(api::serve(listener, router, limits, told), without_asterisk);
-        let [historian, expiry, watcher] = self.chores;
+        let [historian, expiry, watcher, keeper] = self.chores;
         expiry.abort();
         watcher.abort();
+        keeper.abort();
         ending::stop_backlogs(self.backlog, self.second_pass).await;
         ending::say_the_last(&self.desk, self.last_resort).await;
         ending::stop(&self.desk, self.plane, self.follower, self.captures).await;
@@ -291,9 +295,11 @@ async fn open_store(settings: &Settings) -> Result<Arc<dyn Store>, StartError> {
         source,
     };
     let store = RedisStore::new(url.expose(), settings.retention).map_err(refused)?;
-    match store.ping().await {
-        // A wrong password does not mend itself, and every write would be refused for good.
-        Err(broken @ StoreError::Broken(_)) => return Err(refused(broken)),
+    match store.try_write().await {
+        // A wrong password, or a user that may not write, is best mended now, and by whoever starts us.
+        Err(broken @ (StoreError::Broken(_) | StoreError::Denied(_))) => {
+            return Err(refused(broken));
+        }
         Err(away) => tracing::warn!(%away, "Redis is away; calls are served and it will catch up"),
         Ok(()) => {}
     }

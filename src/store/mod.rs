@@ -8,15 +8,17 @@ mod redis;
 mod row;
 mod spool;
 mod sqlite;
+mod unreadable;
 mod writer;
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use crate::call::{CallId, CallRecord, DtmfDigit, TranscriptLine};
+use crate::call::{CallId, CallKey, CallRecord, DtmfDigit, TranscriptLine};
 
 pub use self::redis::RedisStore;
 pub use self::spool::{
@@ -27,6 +29,9 @@ pub use self::sqlite::SqliteStore;
 pub use self::writer::{
     Backoff, Refused, StoreWriter, Unflushed, WriterSettings, WriterState, WriterStats,
 };
+
+/// Calls that a store is asked for at once.
+const PAGE: usize = 500;
 
 /// A keeper of calls. Every method is bounded in time and answers
 /// [`StoreError::Unavailable`] where the bound is reached.
@@ -41,6 +46,9 @@ pub trait Store: Send + Sync {
     /// Cheap proof of life.
     async fn ping(&self) -> Result<(), StoreError>;
 
+    /// Proof that writes are taken: all that [`Self::apply`] does, done to nothing.
+    async fn try_write(&self) -> Result<(), StoreError>;
+
     /// Applies the writes in order, in one transaction or one round trip. After
     /// an error any of them may have been applied, but none without those before
     /// it; repeating them all is safe.
@@ -49,19 +57,54 @@ pub trait Store: Send + Sync {
     /// One record.
     async fn call(&self, call: &CallId) -> Result<Option<CallRecord>, StoreError>;
 
-    /// Records, newest first.
-    async fn calls(&self, limit: usize) -> Result<Vec<CallRecord>, StoreError>;
+    /// Calls newest first, those behind `before`: so many, or all that there are. Some may
+    /// have no record any more.
+    async fn keys(
+        &self,
+        before: Option<&CallKey>,
+        limit: usize,
+    ) -> Result<Vec<CallKey>, StoreError>;
+
+    /// The records of those calls, in their order; `None` where there is none, or one that
+    /// cannot be read.
+    async fn records(&self, calls: &[CallId]) -> Result<Vec<Option<CallRecord>>, StoreError>;
+
+    /// Records, newest first. One that cannot be read is left out.
+    async fn calls(&self, limit: usize) -> Result<Vec<CallRecord>, StoreError> {
+        let mut found = Vec::new();
+        let mut before = None;
+        while found.len() < limit {
+            let wanted = (limit - found.len()).min(PAGE);
+            let keys = self.keys(before.as_ref(), wanted).await?;
+            let ids: Vec<CallId> = keys.iter().map(|key| key.call.clone()).collect();
+            found.extend(self.records(&ids).await?.into_iter().flatten());
+            if keys.len() < wanted {
+                break;
+            }
+            before = keys.into_iter().last();
+        }
+        Ok(found)
+    }
 
     /// Records in an open state, whoever wrote them, newest first: what a
-    /// restart must settle, by putting each back as ended.
+    /// restart must settle, by putting each back as ended. One that cannot be read is left out.
     async fn open_calls(&self) -> Result<Vec<CallRecord>, StoreError>;
 
-    /// Lines from `from_seq` on, in order; empty for an unknown call. A hole in
-    /// their numbers means that a line never arrived, or that the store lost it.
+    /// Lines from `from_seq` on, in order; empty for an unknown call. A hole in their numbers
+    /// means that a line never arrived, that the store lost it, or that it cannot be read.
     async fn lines(&self, call: &CallId, from_seq: u64) -> Result<Vec<TranscriptLine>, StoreError>;
 
-    /// Digits in order.
+    /// How many lines the call has whose number is below `seq`: as many as that, or some are lost.
+    async fn lines_below(&self, call: &CallId, seq: u64) -> Result<u64, StoreError>;
+
+    /// Digits in order. One that cannot be read is left out.
     async fn dtmf(&self, call: &CallId) -> Result<Vec<DtmfDigit>, StoreError>;
+
+    /// Those of the calls of which it lacks something that it was given.
+    async fn lacking(&self, given: &[Given]) -> Result<Vec<CallId>, StoreError>;
+
+    /// Records, lines and digits that could not be read since the start, each counted once.
+    fn unreadable(&self) -> u64;
 
     /// `active_calls_count` and `total_calls_processed`.
     async fn counters(&self) -> Result<Counters, StoreError>;
@@ -70,6 +113,12 @@ pub trait Store: Send + Sync {
     /// itself; how many calls went. A call that expired while open (its process
     /// died and nobody settled it) stops counting as active.
     async fn expire(&self) -> Result<u64, StoreError>;
+
+    /// Ends it cleanly: nothing that was removed is left in a log beside a file. It is
+    /// unavailable from then on.
+    async fn close(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
 
     /// Applies [`Write::Call`].
     async fn put_call(&self, call: &CallRecord) -> Result<(), StoreError> {
@@ -133,6 +182,15 @@ pub enum Write {
         /// The digit.
         digit: DtmfDigit,
     },
+    /// All digits of the call so far, of which the store may have lost some.
+    Digits {
+        /// The call they belong to.
+        call: CallId,
+        /// The digits, from the first on.
+        digits: Vec<DtmfDigit>,
+    },
+    /// Removes all that there is of the call, for good.
+    Erase(CallId),
 }
 
 impl Write {
@@ -140,9 +198,24 @@ impl Write {
     pub fn call_id(&self) -> &CallId {
         match self {
             Self::Call(record) => &record.call_id,
-            Self::Line { call, .. } | Self::Revise { call, .. } | Self::Dtmf { call, .. } => call,
+            Self::Line { call, .. }
+            | Self::Revise { call, .. }
+            | Self::Dtmf { call, .. }
+            | Self::Digits { call, .. }
+            | Self::Erase(call) => call,
         }
     }
+}
+
+/// What a store was given of a call and must have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Given {
+    /// The call; its record was given.
+    pub call: CallId,
+    /// Numbers of the lines that it was given, as far as they are looked for.
+    pub lines: Range<u64>,
+    /// How many digits it was given.
+    pub digits: u64,
 }
 
 /// A store failed. The caller decides whether to retry.
@@ -152,6 +225,10 @@ pub enum StoreError {
     /// It cannot be reached, or did not answer in time: try again later.
     #[error("{0}")]
     Unavailable(String),
+    /// It lets us not in, or not do this: somebody must mend its rights or our password, and
+    /// then nothing is lost.
+    #[error("{0}")]
+    Denied(String),
     /// It answered, but not with what was stored, or it refuses the write for good.
     #[error("{0}")]
     Broken(String),

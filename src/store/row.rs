@@ -25,6 +25,10 @@ pub(super) enum Row {
         /// Whether it takes the place of what is there.
         revises: bool,
     },
+    /// All digits of a call, of which some may not be there.
+    Digits { id: String, all: Vec<String> },
+    /// All that there is of a call is to go.
+    Erase { id: String },
 }
 
 /// The lists of a call; the name is the last part of the Redis key.
@@ -85,6 +89,14 @@ fn row(write: &Write) -> Result<Row, StoreError> {
                 id,
             })
         }
+        Write::Digits { digits, .. } => {
+            let all = digits.iter().map(|digit| json("digit", &id, digit));
+            Ok(Row::Digits {
+                all: all.collect::<Result<_, _>>()?,
+                id,
+            })
+        }
+        Write::Erase(_) => Ok(Row::Erase { id }),
     }
 }
 
@@ -107,9 +119,9 @@ fn json<T: Serialize>(what: &str, id: &str, value: &T) -> Result<String, StoreEr
 pub(super) fn decode<T: DeserializeOwned>(
     what: &str,
     id: &str,
-    json: &str,
+    json: &[u8],
 ) -> Result<T, StoreError> {
-    serde_json::from_str(json).map_err(|e| {
+    serde_json::from_slice(json).map_err(|e| {
         StoreError::Broken(format!(
             "{what} of call {id} as stored is not readable: {e}"
         ))
@@ -154,7 +166,7 @@ mod tests {
 
     #[test]
     fn unreadable_json_names_the_call() {
-        let error = decode::<CallId>("record", "7.1", "{").unwrap_err();
+        let error = decode::<CallId>("record", "7.1", b"{").unwrap_err();
         assert!(
             matches!(error, StoreError::Broken(ref text) if text.contains("record of call 7.1"))
         );

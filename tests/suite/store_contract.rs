@@ -5,4 +5,5 @@
 mod contract;
 mod engine;
 mod redis;
+mod redis_trouble;
 mod sqlite;

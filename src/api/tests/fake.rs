@@ -8,15 +8,15 @@ use async_trait::async_trait;
 use tokio::sync::Semaphore;
 
 use crate::call::{
-    CallChoices, CallId, CallRecord, CallStatus, CaptureState, Leg, Origin, Playback,
+    CallChoices, CallId, CallKey, CallRecord, CallStatus, CaptureState, Leg, Origin, Playback,
     PlaybackState, SecondHearing, TranscriptLine,
 };
 use crate::capture::{CaptureFile, CapturePart};
 use crate::metrics::{Metric, Values};
 use crate::service::{
-    CallService, CallStatusView, CaptureRequest, Health, InitiateRequest, MediaGrant, MediaRequest,
-    ModelRequest, ModelView, PartHealth, PartState, PlayRequest, RtpTarget, ServiceError, Sound,
-    SwitchState, TranscribeRequest, TranscriptView,
+    CallService, CallStatusView, CallsRequest, CallsView, CaptureRequest, Health, InitiateRequest,
+    MediaGrant, MediaRequest, ModelRequest, ModelView, PartHealth, PartState, PlayRequest,
+    RtpTarget, ServiceError, Sound, SwitchState, TranscribeRequest, TranscriptView,
 };
 
 pub(super) struct Fake {
@@ -228,9 +228,21 @@ impl CallService for Fake {
         Ok(record(&new_id()))
     }
 
-    async fn calls(&self, limit: usize) -> Result<Vec<CallRecord>, ServiceError> {
-        self.ask(format!("calls {limit}")).await?;
-        Ok(vec![record(&new_id())])
+    async fn calls(&self, request: CallsRequest) -> Result<CallsView, ServiceError> {
+        let CallsRequest { limit, before } = request;
+        let behind = before.map(|key| format!(" behind {key}"));
+        self.ask(format!("calls {limit}{}", behind.unwrap_or_default()))
+            .await?;
+        let calls = vec![record(&new_id())];
+        Ok(CallsView {
+            next: (limit == 1).then(|| CallKey::of(&calls[0]).to_string()),
+            is_partial: limit == 2,
+            calls,
+        })
+    }
+
+    async fn erase(&self, call: &CallId) -> Result<(), ServiceError> {
+        self.ask(format!("erase {call}")).await
     }
 
     async fn status(&self, call: &CallId) -> Result<CallStatusView, ServiceError> {
@@ -258,6 +270,7 @@ impl CallService for Fake {
         Ok(TranscriptView {
             call_id: call.clone(),
             complete: false,
+            missing: 0,
             revisions: 0,
             lines,
             partials: Vec::new(),

@@ -110,6 +110,44 @@ async fn what_was_asked_reaches_the_service_as_it_was_meant() {
 }
 
 #[tokio::test]
+async fn a_list_says_where_it_goes_on_and_whether_something_may_be_missing() {
+    let service = Arc::new(Fake::well());
+    let router = router(service.clone(), &config());
+    let first = get(&router, "/api/calls?limit=1").await.json();
+    assert_eq!(first["next"], "0_em-1");
+    assert!(first.get("partial").is_none(), "{first}");
+    get(&router, "/api/calls?before=0_em-1&limit=1").await;
+    let second = get(&router, "/api/calls?limit=2").await.json();
+    assert_eq!(second["partial"], true);
+    assert!(second.get("next").is_none(), "{second}");
+    for bad in [
+        "",
+        "em-1",
+        "_em-1",
+        "1_",
+        "1_%2e%2e",
+        "1.5_a",
+        "1_a&before=1_a",
+    ] {
+        get(&router, &format!("/api/calls?before={bad}"))
+            .await
+            .is_problem(400, "malformed-query");
+    }
+    let asked = ["calls 1", "calls 1 behind 0_em-1", "calls 2"];
+    assert_eq!(service.asked(), asked);
+}
+
+#[tokio::test]
+async fn a_call_that_is_erased_is_said_to_be() {
+    let service = Arc::new(Fake::well());
+    let router = router(service.clone(), &config());
+    let answer = send(&router, request(Method::DELETE, "/api/call/a.b")).await;
+    assert_eq!(answer.status.as_u16(), 200, "{}", answer.text);
+    assert_eq!(answer.json(), json!({"call_id": "a.b", "erased": true}));
+    assert_eq!(service.asked(), ["erase a.b"]);
+}
+
+#[tokio::test]
 async fn a_capture_is_begun_downloaded_in_pieces_and_ended() {
     let service = Arc::new(Fake::well());
     let router = router(service.clone(), &config());

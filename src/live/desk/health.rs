@@ -4,8 +4,8 @@ use std::sync::atomic::Ordering;
 
 use tokio::time::error::Elapsed;
 
-use super::Desk;
 use super::model::Switch;
+use super::{Desk, lock};
 use crate::clock;
 use crate::live::media::{self, MediaPort, PortUse};
 use crate::service::{PartHealth, PartState};
@@ -22,10 +22,21 @@ impl Desk {
         asked: &Result<Result<Counters, StoreError>, Elapsed>,
     ) -> PartHealth {
         let name = self.store.name();
-        let refused = match self.writer.stats().refused {
+        let stats = self.writer.stats();
+        let mut lost = String::new();
+        for (count, what) in [
+            (stats.refused, "writes were not kept"),
+            (stats.broken, "writes were given up: the store refused them"),
+        ] {
+            if count > 0 {
+                lost.push_str(&format!("; {count} {what}"));
+            }
+        }
+        let unread = match self.store.unreadable() {
             0 => String::new(),
-            refused => format!("; {refused} writes were not kept"),
+            count => format!("; {count} of its records and lines cannot be read and are left out"),
         };
+        let refusal = lock(&self.store_refusal).clone();
         match (&*self.writer.state().borrow(), asked) {
             (
                 WriterState::Behind {
@@ -36,12 +47,18 @@ impl Desk {
                 _,
             ) => part(
                 PartState::Down,
-                format!("{name}: {queued} writes wait since {since}: {reason}{refused}"),
+                format!("{name}: {queued} writes wait since {since}: {reason}{lost}{unread}"),
             ),
-            (WriterState::Ok, Ok(Ok(_))) if !refused.is_empty() => {
-                part(PartState::Degraded, format!("{name}{refused}"))
-            }
-            (WriterState::Ok, Ok(Ok(_))) => part(PartState::Ok, name.to_owned()),
+            (WriterState::Ok, Ok(Ok(_))) => match refusal {
+                Some(reason) => part(
+                    PartState::Down,
+                    format!("{name} takes no writes: {reason}{lost}{unread}"),
+                ),
+                None if !lost.is_empty() => {
+                    part(PartState::Degraded, format!("{name}{lost}{unread}"))
+                }
+                None => part(PartState::Ok, format!("{name}{unread}")),
+            },
             (WriterState::Ok, Ok(Err(error))) => part(PartState::Down, format!("{name}: {error}")),
             (WriterState::Ok, Err(_)) => part(PartState::Down, format!("{name} does not answer")),
         }

@@ -54,7 +54,7 @@ impl Desk {
                     tracing::error!(%call, reason, "what the store has of this call is not readable; it is numbered anew");
                     self.learn(&call, None);
                 }
-                Err(StoreError::Unavailable(reason)) => {
+                Err(StoreError::Unavailable(reason) | StoreError::Denied(reason)) => {
                     if !std::mem::replace(&mut told, true) {
                         tracing::warn!(%call, reason, "the store cannot say whether it knows this call; asking again");
                     }
@@ -108,7 +108,20 @@ impl Desk {
                 record.origin,
                 Origin::Stasis | Origin::Initiated | Origin::Tap
             );
-            let history = self.history(&call).await?.unwrap_or_default();
+            let history = match self.history(&call).await {
+                Ok(history) => history.unwrap_or_default(),
+                // The others are not to suffer for it.
+                Err(StoreError::Broken(reason)) => {
+                    tracing::error!(%call, reason, "what the store has of this call is not readable; it is settled by its record");
+                    let lines = record.lines;
+                    History {
+                        record: Some(record.clone()),
+                        lines,
+                        ..History::default()
+                    }
+                }
+                Err(away) => return Err(away),
+            };
             if !on_asterisk || self.ari.is_none() {
                 self.settle(history, "the server was restarted".to_owned());
                 continue;

@@ -37,6 +37,21 @@ impl Desk {
                 "Changes of calls that were not kept",
                 store.refused,
             ),
+            counter(
+                "store_writes_given_up",
+                "Changes of calls that the store refused while it took others",
+                store.broken,
+            ),
+            counter(
+                "store_unreadable",
+                "Records, lines and digits in the store that cannot be read and are left out",
+                self.store.unreadable(),
+            ),
+            counter(
+                "store_calls_restored",
+                "Calls of which the store had lost something and was given it again",
+                read(&self.restored),
+            ),
         ]);
         all
     }

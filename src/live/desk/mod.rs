@@ -9,6 +9,8 @@ mod channel;
 mod choices;
 mod health;
 mod history;
+mod keeping;
+mod list;
 mod load;
 mod metrics;
 mod model;
@@ -22,11 +24,12 @@ mod registering;
 mod second;
 mod service;
 mod spool;
+mod transcript;
 
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -35,7 +38,7 @@ use tokio::sync::{Notify, mpsc};
 
 pub use self::ari::AriLink;
 pub use self::book::{Again, Found};
-use self::book::{CallBook, Entry, History, Opened, Opening, Past, Stint};
+use self::book::{CallBook, Entry, History, Opened, Opening, Past, Phase, Stint};
 use self::capacity::CapacityBoard;
 pub use self::capture::CaptureDesk;
 pub use self::choices::Defaults;
@@ -54,7 +57,7 @@ use crate::recognition::crew::Recogniser;
 use crate::recognition::pool::PoolStats;
 use crate::service::RtpTarget;
 use crate::session::{Arrival, Expected};
-use crate::store::{Spool, SpoolId, Store, StoreWriter};
+use crate::store::{Retention, Spool, SpoolId, Store, StoreWriter, WriterState};
 
 /// Events of media threads that are looked at together.
 const EVENTS_AT_ONCE: usize = 64;
@@ -68,6 +71,8 @@ pub struct DeskConfig {
     pub max_calls: usize,
     /// A registered call from which nothing comes for this long is over.
     pub media_idle: Duration,
+    /// How long calls are kept, here as in the store.
+    pub retention: Retention,
     /// How a destination becomes an endpoint.
     pub endpoint: EndpointTemplate,
     /// Where to send RTP, one address for each media thread.
@@ -92,6 +97,10 @@ pub struct Desk {
     reserved: Mutex<Reserved>,
     store: Arc<dyn Store>,
     writer: StoreWriter,
+    /// Why it took nothing when that was last tried.
+    store_refusal: Mutex<Option<String>>,
+    /// Calls that it had lost and was given again.
+    restored: AtomicU64,
     pool: Arc<PoolStats>,
     recogniser: Arc<Recogniser>,
     spool: Option<Spool>,
@@ -177,6 +186,8 @@ impl Desk {
             reserved: Mutex::default(),
             store,
             writer,
+            store_refusal: Mutex::default(),
+            restored: AtomicU64::new(0),
             pool,
             recogniser,
             spool,
@@ -279,7 +290,14 @@ impl Desk {
         if left > 0 {
             tracing::warn!(left, "calls end without their last words");
         }
-        if let Err(error) = self.writer.flush(deadline).await {
+        let begun = clock::now();
+        if *self.writer.state().borrow() == WriterState::Ok {
+            // It may have come back empty a moment ago. If it hangs, the flush will say so.
+            let mut hopeless = HashSet::new();
+            let _late = tokio::time::timeout(deadline / 2, self.restore(&mut hopeless)).await;
+        }
+        let left = deadline.saturating_sub(clock::now().saturating_duration_since(begun));
+        if let Err(error) = self.writer.flush(left).await {
             tracing::error!(%error, "the store is behind at the end");
         }
     }

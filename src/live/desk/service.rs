@@ -1,6 +1,5 @@
 //! The desk answers the REST API.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -8,20 +7,16 @@ use asterscribe_codecs::MediaFormat;
 use async_trait::async_trait;
 use tokio::time::timeout;
 
-use super::book::{CallBook, Opening, Past, Phase};
+use super::book::{CallBook, Phase};
 use super::pending::Asked;
-use super::registering::is_registration;
 use super::{Desk, lock};
-use crate::call::{
-    CallChoices, CallId, CallRecord, CallStatus, CaptureState, EndReason, Leg, Origin, Playback,
-    TranscriptLine,
-};
+use crate::call::{CallId, CallRecord, CallStatus, CaptureState, EndReason, Leg, Origin, Playback};
 use crate::capture::{CaptureFile, CapturePart};
 use crate::clock;
 use crate::live::media::{LegRefused, OwnPort};
 use crate::metrics::Metric;
 use crate::service::{
-    CallService, CallStatusView, CaptureRequest, Health, InitiateRequest, MediaGrant, MediaRequest,
+    CallService, CallStatusView, CallsRequest, CallsView, CaptureRequest, Health, InitiateRequest, MediaGrant, MediaRequest,
     ModelRequest, ModelView, PartHealth, PartState, PlayRequest, RtpTarget, ServiceError,
     TranscribeRequest, TranscriptView,
 };
@@ -89,31 +84,12 @@ impl CallService for Desk {
         self.begin_switch(request).await
     }
 
-    async fn calls(&self, limit: usize) -> Result<Vec<CallRecord>, ServiceError> {
-        // A store that is away must not hide the calls that are here.
-        let stored = self.store.calls(limit).await.unwrap_or_else(|error| {
-            tracing::warn!(%error, "listing only the calls of this process");
-            Vec::new()
-        });
-        let mut calls: BTreeMap<CallId, CallRecord> = stored
-            .into_iter()
-            .map(|record| (record.call_id.clone(), record))
-            .collect();
-        self.book(|book| {
-            self.show_captures(book);
-            calls.extend(
-                book.iter()
-                    .map(|entry| (entry.record.call_id.clone(), entry.record.clone())),
-            );
-        });
-        let mut calls: Vec<_> = calls.into_values().collect();
-        calls.sort_by(|a, b| {
-            b.started_at
-                .cmp(&a.started_at)
-                .then_with(|| b.call_id.cmp(&a.call_id))
-        });
-        calls.truncate(limit);
-        Ok(calls)
+    async fn calls(&self, request: CallsRequest) -> Result<CallsView, ServiceError> {
+        Ok(self.list(request).await)
+    }
+
+    async fn erase(&self, call: &CallId) -> Result<(), ServiceError> {
+        self.erase_call(call).await
     }
 
     async fn status(&self, call: &CallId) -> Result<CallStatusView, ServiceError> {
@@ -138,38 +114,7 @@ impl CallService for Desk {
         call: &CallId,
         from_seq: u64,
     ) -> Result<TranscriptView, ServiceError> {
-        let call_id = call.clone();
-        let here = self.book(|book| {
-            let entry = book.find(call)?;
-            let first = entry
-                .lines()
-                .first()
-                .map_or(entry.record.lines, |line| line.seq);
-            let wanted = entry.lines().iter().filter(|line| line.seq >= from_seq);
-            let state = (entry.record.is_complete(), entry.record.revisions);
-            let partials = entry.partials().to_vec();
-            Some((first, wanted.cloned().collect::<Vec<_>>(), partials, state))
-        });
-        let Some((first_here, here, partials, (is_complete, revisions))) = here else {
-            return self.stored_transcript(call, from_seq).await;
-        };
-        let mut lines: Vec<TranscriptLine> = Vec::new();
-        if from_seq < first_here {
-            lines = self
-                .store
-                .lines(call, from_seq)
-                .await
-                .map_err(unavailable)?;
-            lines.retain(|line| line.seq < first_here);
-        }
-        lines.extend(here);
-        Ok(TranscriptView {
-            call_id,
-            complete: is_complete && !awaits_more(&lines),
-            revisions,
-            lines,
-            partials,
-        })
+        self.view_transcript(call, from_seq).await
     }
 
     async fn transcribe(
@@ -241,8 +186,8 @@ impl CallService for Desk {
         let placed = self
             .add_registered_leg(call, leg.clone(), source, format, own)
             .await;
-        if let Some(known) = fresh {
-            self.conclude_admission(call, known, &placed);
+        if let Some(admission) = fresh {
+            self.conclude_admission(call, admission, &placed);
         }
         let port = placed.map_err(|refused| match refused {
             LegRefused::Overloaded => self.at_capacity(),
@@ -300,7 +245,7 @@ impl Desk {
     }
 
     /// Calls of every origin count, and commands under way that will open one.
-    fn check_capacity_in(&self, book: &CallBook) -> Result<(), ServiceError> {
+    pub(super) fn check_capacity_in(&self, book: &CallBook) -> Result<(), ServiceError> {
         let known = |call: &CallId| book.is_open(call);
         let asked = lock(&self.pending).places(clock::now(), known);
         if book.open_count() + asked >= self.config.max_calls {
@@ -309,7 +254,7 @@ impl Desk {
         self.check_load()
     }
 
-    fn at_capacity(&self) -> ServiceError {
+    pub(super) fn at_capacity(&self) -> ServiceError {
         ServiceError::AtCapacity {
             max: self.config.max_calls as u64,
         }
@@ -321,69 +266,6 @@ impl Desk {
         let leased = self.own_ports.as_ref().map(|pool| pool.lease(clock::now()));
         let leased = leased.transpose();
         leased.map_err(|none| ServiceError::NoRtpPort(none.to_string()))
-    }
-
-    /// Opens a registered call if there is none. If it did: whether the store
-    /// could be asked, and has nothing of that call.
-    async fn admit_media(
-        &self,
-        call: &CallId,
-        chosen: &CallChoices,
-    ) -> Result<Option<bool>, ServiceError> {
-        if self.book(|book| is_registration(book, call, chosen))? {
-            return Ok(None);
-        }
-        let history = self.history(call).await;
-        if let Ok(Some(history)) = &history {
-            let open = history
-                .record
-                .as_ref()
-                .filter(|record| record.status.is_open());
-            let over = || ServiceError::Conflict(format!("call {call} is over"));
-            // Unless its other leg has opened it while the store was asked.
-            if !self.book(|book| is_registration(book, call, chosen))? {
-                return Err(open.map_or_else(over, |record| self.elsewhere(record)));
-            }
-        }
-        let opening = Opening {
-            call: call.clone(),
-            channel: call.to_string(),
-            origin: Origin::Media,
-            port: self.least_busy_port(),
-            caller_number: None,
-            destination: None,
-            channel_name: None,
-            recognition: chosen.clone(),
-            past: Past::Unadmitted,
-        };
-        self.book(|book| {
-            if is_registration(book, call, chosen)? {
-                return Ok(None);
-            }
-            self.check_capacity_in(book)?;
-            let opened = self.open_in(book, opening, Some(self.config.media_idle));
-            self.tell_places(book);
-            if opened {
-                Ok(Some(history.is_ok()))
-            } else {
-                Err(self.at_capacity())
-            }
-        })
-    }
-
-    /// A call that was opened for its first leg is one if it got one.
-    fn conclude_admission(&self, call: &CallId, known: bool, placed: &Result<usize, LegRefused>) {
-        self.book(|book| match placed {
-            Ok(_) => book.admit(call, known),
-            Err(refused) => {
-                if let Some(stint) = book.refuse(call, clock::wall(), refused.to_string()) {
-                    self.hang_up_media(book, &stint);
-                }
-            }
-        });
-        if !known {
-            self.unknown.notify_one();
-        }
     }
 
     /// Returns the media thread that the leg is on.
@@ -408,7 +290,7 @@ impl Desk {
         Ok(stint.port)
     }
 
-    fn least_busy_port(&self) -> usize {
+    pub(super) fn least_busy_port(&self) -> usize {
         let mut load = vec![0usize; self.ports.len()];
         self.book(|book| {
             for stint in book.open_calls().filter_map(|entry| entry.running()) {
@@ -433,40 +315,6 @@ impl Desk {
         found.ok_or_else(|| ServiceError::UnknownCall(call.clone()))
     }
 
-    async fn stored_transcript(
-        &self,
-        call: &CallId,
-        from_seq: u64,
-    ) -> Result<TranscriptView, ServiceError> {
-        // Before the lines: what is revised in between is in them, and at most not counted yet.
-        let record = match self.stored(call).await {
-            Ok(record) => Some(record),
-            Err(ServiceError::UnknownCall(_)) => None,
-            Err(error) => return Err(error),
-        };
-        let lines = self
-            .store
-            .lines(call, from_seq)
-            .await
-            .map_err(unavailable)?;
-        // A transcript outlives its call's record.
-        let (is_complete, revisions) = match record {
-            Some(record) => (record.is_complete(), record.revisions),
-            None if lines.is_empty() => return Err(ServiceError::UnknownCall(call.clone())),
-            None => {
-                let revisions = lines.iter().map(|line| u64::from(line.revision));
-                (true, revisions.sum())
-            }
-        };
-        Ok(TranscriptView {
-            call_id: call.clone(),
-            complete: is_complete && !awaits_more(&lines),
-            revisions,
-            lines,
-            partials: Vec::new(),
-        })
-    }
-
     /// The store has it open, and this process does not.
     pub(super) fn elsewhere(&self, record: &CallRecord) -> ServiceError {
         let CallRecord { call_id, node, .. } = record;
@@ -480,12 +328,6 @@ impl Desk {
     }
 }
 
-/// Words that are said to be there may not have reached the store.
-fn awaits_more(lines: &[TranscriptLine]) -> bool {
-    let awaits = |line: &TranscriptLine| line.awaits_words() || line.awaits_second_pass();
-    lines.iter().any(awaits)
-}
-
-fn unavailable(error: StoreError) -> ServiceError {
+pub(super) fn unavailable(error: StoreError) -> ServiceError {
     ServiceError::StoreUnavailable(error.to_string())
 }

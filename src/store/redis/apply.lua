@@ -4,6 +4,8 @@
 -- ARGV: ms to keep a record, ms to keep a transcript, then five per write:
 --   'call', id, '1' if open, started (ms since 1970), JSON
 --   'transcript' | 'dtmf', id, position, '1' if it takes the place of what is there, JSON
+--   'digits', id, '', '', all of them as a JSON list of strings
+--   'erase', id, '', '', ''
 -- Returns how many elements were appended beyond the next position, which shows
 -- that this Redis has lost some.
 local call_ms, transcript_ms = ARGV[1], ARGV[2]
@@ -31,31 +33,51 @@ local function put_call(id, open, started, json)
   redis.call('SET', 'active_calls_count', redis.call('SCARD', 'calls:open'))
 end
 
--- Where this line lies in a list that has holes, or nil; element i then has a seq
--- of i to i + holes.
+-- The number of a stored line; nil if it cannot be read, which must not stop the call.
+local function seq_of(json)
+  local is_read, line = pcall(cjson.decode, json)
+  return is_read and type(line) == 'table' and tonumber(line.seq) or nil
+end
+
+-- The number of the last line that can be read, as if those behind it followed it.
+local function last_seq(list, length)
+  for at = length - 1, 0, -1 do
+    local seq = seq_of(redis.call('LINDEX', list, at))
+    if seq then return seq + length - 1 - at end
+  end
+  return length - 1
+end
+
+-- Where this line lies in a list that has holes; or else the first one that comes after it.
+-- Element i has a seq of i to i + holes.
 local function place(list, seq, holes)
   local from = math.max(0, seq - holes)
   for n, json in ipairs(redis.call('LRANGE', list, from, seq)) do
-    if cjson.decode(json).seq == seq then return from + n - 1 end
+    local found = seq_of(json)
+    if found == seq then return from + n - 1, nil end
+    if found and found > seq then return nil, json end
   end
-  return nil
+  return nil, nil
 end
 
 local function append_line(list, seq, json, revises)
   local length = redis.call('LLEN', list)
-  local last = -1
-  if length > 0 then last = cjson.decode(redis.call('LINDEX', list, -1)).seq end
+  local last = last_seq(list, length)
   if seq > last then
     if seq > last + 1 then beyond = beyond + 1 end
     redis.call('RPUSH', list, json)
     return
   end
   if last < length and not revises then return end
-  local at = place(list, seq, last + 1 - length)
-  if not at then
+  local at, behind = place(list, seq, last + 1 - length)
+  if at then
+    if revises then redis.call('LSET', list, at, json) end
+  elseif behind then
+    -- It had been lost, and is given again.
+    redis.call('LINSERT', list, 'BEFORE', behind, json)
+  else
     return redis.error_reply('LATE line ' .. seq .. ' comes after line ' .. last .. ' of ' .. list)
   end
-  if revises then redis.call('LSET', list, at, json) end
 end
 
 -- A digit does not bear its index, so after a loss it is known by its content,
@@ -70,10 +92,33 @@ local function append_digit(list, index, json)
   redis.call('RPUSH', list, json)
 end
 
+-- All of them, of which some had been lost.
+local function put_digits(list, all)
+  local digits = cjson.decode(all)
+  if redis.call('LLEN', list) >= #digits then return end
+  redis.call('DEL', list)
+  for _, digit in ipairs(digits) do redis.call('RPUSH', list, digit) end
+end
+
+local function erase(id)
+  local call = 'call:' .. id
+  redis.call('DEL', call, call .. ':transcript', call .. ':dtmf')
+  redis.call('ZREM', 'calls:index', id)
+  redis.call('ZREM', 'calls:counted', id)
+  redis.call('SREM', 'calls:open', id)
+  redis.call('SET', 'active_calls_count', redis.call('SCARD', 'calls:open'))
+end
+
 for i = 3, #ARGV, 5 do
   local kind, id = ARGV[i], ARGV[i + 1]
   if kind == 'call' then
     put_call(id, ARGV[i + 2], ARGV[i + 3], ARGV[i + 4])
+  elseif kind == 'erase' then
+    erase(id)
+  elseif kind == 'digits' then
+    local list = 'call:' .. id .. ':dtmf'
+    put_digits(list, ARGV[i + 4])
+    redis.call('PEXPIRE', list, call_ms)
   else
     local list, position, failed = 'call:' .. id .. ':' .. kind, tonumber(ARGV[i + 2]), nil
     if kind == 'transcript' then

@@ -18,35 +18,77 @@ const PASSING: &[&str] = &[
     "TRYAGAIN",
     "UNKILLABLE",
 ];
-/// The same in a sentence: as Redis before 7 reports an error from inside a
-/// script, and the one refusal that has no code of its own.
-const PASSING_TEXT: &[&str] = &[
-    "-OOM ",
-    "-MISCONF ",
-    "-READONLY ",
-    "max number of clients reached",
+/// Answers that mean "not you": a password that was changed, rights that were taken.
+const DENIED: &[&str] = &["NOAUTH", "WRONGPASS", "NOPERM", "DENIED"];
+/// The same in a sentence, as Redis before 7 reports an error from inside a script, and for
+/// refusals that have no code of their own.
+const PASSING_TEXT: &[&str] = &["max number of clients reached"];
+const DENIED_TEXT: &[&str] = &[
+    "ACL failure in script",
+    "The user executing the script can't",
+    "invalid password",
+    "invalid username-password pair",
+    "operation not permitted",
 ];
 
-pub(super) fn classify(address: &str, error: &RedisError) -> StoreError {
+/// What was asked when it failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// To be let in, on a new connection.
+    Setup,
+    /// Something else.
+    Commands,
+}
+
+/// What a server that answered means by its refusal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Refusal {
+    ForNow,
+    OfUs,
+    OfThis,
+}
+
+pub(super) fn classify(address: &str, stage: Stage, error: &RedisError) -> StoreError {
     let text = format!("Redis at {address}: {error}");
-    if error.is_io_error() || refused_for_now(error) {
-        StoreError::Unavailable(text)
-    } else {
-        StoreError::Broken(text)
+    if error.is_io_error() {
+        return StoreError::Unavailable(text);
+    }
+    match refusal(error) {
+        Some(Refusal::ForNow) => StoreError::Unavailable(text),
+        Some(Refusal::OfUs) => StoreError::Denied(text),
+        // Whatever it says: it is nothing that was to be written.
+        Some(Refusal::OfThis) if stage == Stage::Setup => StoreError::Denied(text),
+        Some(Refusal::OfThis) | None => StoreError::Broken(text),
     }
 }
 
-fn refused_for_now(error: &RedisError) -> bool {
+/// Whether another connection may be answered better: the name may lead to another server by
+/// now, and whoever has changed our password changes nothing for connections that are open.
+pub(super) fn ends_connection(error: &RedisError) -> bool {
+    matches!(refusal(error), Some(Refusal::ForNow | Refusal::OfUs))
+}
+
+fn refusal(error: &RedisError) -> Option<Refusal> {
     // Of several commands in one round trip, the first refusal decides.
-    let first = error
+    let refusal = error
         .clone()
         .into_server_errors()
-        .and_then(|errors| errors.first().map(|(_, e)| e.clone()));
-    let Some(refusal) = first else {
-        return false;
+        .and_then(|errors| errors.first().map(|(_, e)| e.clone()))?;
+    let (code, details) = (refusal.code(), refusal.details().unwrap_or_default());
+    let says = |codes: &[&str], texts: &[&str]| {
+        codes.contains(&code)
+            || codes
+                .iter()
+                .any(|code| details.contains(&format!("-{code} ")))
+            || texts.iter().any(|text| details.contains(text))
     };
-    let details = refusal.details().unwrap_or_default();
-    PASSING.contains(&refusal.code()) || PASSING_TEXT.iter().any(|text| details.contains(text))
+    Some(if says(PASSING, PASSING_TEXT) {
+        Refusal::ForNow
+    } else if says(DENIED, DENIED_TEXT) {
+        Refusal::OfUs
+    } else {
+        Refusal::OfThis
+    })
 }
 
 #[cfg(test)]
@@ -56,54 +98,85 @@ mod tests {
 
     use super::*;
 
+    fn told(code: &str, details: &str) -> RedisError {
+        make_extension_error(code.to_owned(), Some(details.into()))
+    }
+
+    fn classified(error: &RedisError) -> StoreError {
+        classify("here:1", Stage::Commands, error)
+    }
+
     fn is_passing(error: &RedisError) -> bool {
-        matches!(classify("here:1", error), StoreError::Unavailable(_))
+        matches!(classified(error), StoreError::Unavailable(_))
+    }
+
+    fn is_denied(error: &RedisError) -> bool {
+        matches!(classified(error), StoreError::Denied(_))
     }
 
     #[test]
     fn what_passes_is_unavailable_and_what_stays_is_broken() {
         for code in PASSING {
+            assert!(is_passing(&told(code, "later")), "{code}");
+            let old =
+                format!("Error running script (call to f_1): @user_script:3: -{code} not now");
+            assert!(is_passing(&told("ERR", &old)), "{old}");
+        }
+        for code in ["WRONGTYPE", "LATE", "CROSSSLOT", "ERR"] {
+            let error = told(code, "no");
+            let answer = classified(&error);
             assert!(
-                is_passing(&make_extension_error(
-                    (*code).to_owned(),
-                    Some("later".into())
-                )),
-                "{code}"
+                matches!(answer, StoreError::Broken(_)),
+                "{code}: {answer:?}"
+            );
+            assert!(!ends_connection(&error), "{code}");
+            // Of a server that does not let us in, it is nothing about a write.
+            let answer = classify("here:1", Stage::Setup, &error);
+            assert!(
+                matches!(answer, StoreError::Denied(_)),
+                "{code}: {answer:?}"
             );
         }
-        for code in [
-            "WRONGTYPE",
-            "NOAUTH",
-            "WRONGPASS",
-            "NOPERM",
-            "LATE",
-            "CROSSSLOT",
+        assert!(is_passing(&told("ERR", "max number of clients reached")));
+        for kind in [
+            std::io::ErrorKind::ConnectionRefused,
+            std::io::ErrorKind::TimedOut,
         ] {
-            assert!(
-                !is_passing(&make_extension_error(code.to_owned(), Some("no".into()))),
-                "{code}"
-            );
+            let error = std::io::Error::from(kind).into();
+            assert!(is_passing(&error));
+            assert!(!ends_connection(&error));
         }
-        let old_oom =
-            "Error running script (call to f_1): @user_script:3: -OOM command not allowed";
-        assert!(is_passing(&make_extension_error(
-            "ERR".into(),
-            Some(old_oom.into())
-        )));
-        assert!(is_passing(&make_extension_error(
-            "ERR".into(),
-            Some("max number of clients reached".into())
-        )));
-        assert!(!is_passing(&make_extension_error(
-            "ERR".into(),
-            Some("unknown command".into())
-        )));
-        assert!(is_passing(
-            &std::io::Error::from(std::io::ErrorKind::ConnectionRefused).into()
-        ));
-        assert!(is_passing(
-            &std::io::Error::from(std::io::ErrorKind::TimedOut).into()
-        ));
         assert!(!is_passing(&(ErrorKind::Parse, "not RESP").into()));
+    }
+
+    #[test]
+    fn who_is_not_let_in_or_may_not_write_can_be_let_in_later() {
+        for code in DENIED {
+            assert!(is_denied(&told(code, "no")), "{code}");
+        }
+        for text in [
+            "The user executing the script can't run this command or subcommand script: 1",
+            "ACL failure in script: User app has no permissions to run the 'set' command script: 1",
+            "Error running script (call to f_1): @user_script:3: -NOPERM this user has no permissions",
+            "invalid password",
+            "invalid username-password pair or user is disabled.",
+        ] {
+            let error = told("ERR", text);
+            assert!(is_denied(&error), "{text}");
+            assert!(ends_connection(&error), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_server_that_is_not_the_one_to_write_to_is_left() {
+        for code in [
+            "READONLY",
+            "MASTERDOWN",
+            "LOADING",
+            "CLUSTERDOWN",
+            "MISCONF",
+        ] {
+            assert!(ends_connection(&told(code, "no")), "{code}");
+        }
     }
 }

@@ -5,7 +5,6 @@
 //! refuses ("max number of clients reached") stays its answer for good.
 
 use std::fmt;
-use std::future::Future;
 use std::time::Duration;
 
 use ::redis::aio::MultiplexedConnection;
@@ -17,7 +16,7 @@ use ::redis::{
 use tokio::sync::Mutex;
 
 use super::super::StoreError;
-use super::error::classify;
+use super::error::{Stage, classify, ends_connection};
 
 /// Connecting, with the handshake; and each answer.
 const STEP: Duration = Duration::from_secs(1);
@@ -77,29 +76,37 @@ impl Link {
         })
     }
 
-    /// Sends the commands in one round trip and reads their answers. A
-    /// connection found dead is replaced once: what is sent here is safe to repeat.
+    /// Sends the commands in one round trip and reads their answers. A connection that is found
+    /// dead, or that leads to a server which is not to be written to any more, is replaced once:
+    /// what is sent here is safe to repeat.
     pub(super) async fn send<T: FromRedisValue>(
         &self,
         commands: &Pipeline,
     ) -> Result<T, StoreError> {
         let attempts = async {
             match self.attempt(commands).await {
-                Err(error) if lost(&error) => self.attempt(commands).await,
+                Err((Stage::Commands, error)) if lost(&error) || ends_connection(&error) => {
+                    self.attempt(commands).await
+                }
                 result => result,
             }
         };
-        bounded(attempts).await.map_err(|error| match error {
-            Some(error) => classify(&self.address, &error),
-            None => StoreError::Unavailable(format!(
+        let answered = tokio::time::timeout(CALL, attempts).await;
+        let answered = answered.map_err(|_| {
+            StoreError::Unavailable(format!(
                 "Redis at {}: no answer within {CALL:?}",
                 self.address
-            )),
-        })
+            ))
+        })?;
+        answered.map_err(|(stage, error)| classify(&self.address, stage, &error))
     }
 
-    async fn attempt<T: FromRedisValue>(&self, commands: &Pipeline) -> RedisResult<T> {
-        let (generation, mut connection) = self.connection().await?;
+    async fn attempt<T: FromRedisValue>(
+        &self,
+        commands: &Pipeline,
+    ) -> Result<T, (Stage, RedisError)> {
+        let connected = self.connection().await;
+        let (generation, mut connection) = connected.map_err(|error| (Stage::Setup, error))?;
         let result = commands.query_async(&mut connection).await;
         if result.as_ref().is_err_and(unusable) {
             let mut slot = self.slot.lock().await;
@@ -107,7 +114,7 @@ impl Link {
                 slot.connection = None;
             }
         }
-        result
+        result.map_err(|error| (Stage::Commands, error))
     }
 
     async fn connection(&self) -> RedisResult<(u64, MultiplexedConnection)> {
@@ -140,13 +147,6 @@ impl fmt::Debug for Link {
     }
 }
 
-async fn bounded<T>(work: impl Future<Output = RedisResult<T>>) -> Result<T, Option<RedisError>> {
-    tokio::time::timeout(CALL, work)
-        .await
-        .map_err(|_| None)?
-        .map_err(Some)
-}
-
 /// The connection is gone; the server may be there all the same.
 fn lost(error: &RedisError) -> bool {
     error.is_io_error() && !error.is_timeout()
@@ -156,7 +156,7 @@ fn lost(error: &RedisError) -> bool {
 /// kept: what was sent on it will still be executed, and a second connection
 /// could overtake it with newer writes.
 fn unusable(error: &RedisError) -> bool {
-    lost(error) || error.kind() == ErrorKind::Parse
+    lost(error) || error.kind() == ErrorKind::Parse || ends_connection(error)
 }
 
 fn tcp_settings() -> TcpSettings {

@@ -18,22 +18,27 @@
 mod error;
 mod link;
 
+use std::cmp::Reverse;
 use std::fmt;
 
 use ::redis::{Cmd, FromRedisValue, Pipeline, cmd, pipe};
 use async_trait::async_trait;
 
 use self::link::Link;
-use super::row::{self, List, Row, decode};
-use super::{Counters, Retention, Store, StoreError, Write};
-use crate::call::{CallId, CallRecord, DtmfDigit, TranscriptLine};
+use super::row::{self, List, Row};
+use super::unreadable::Unreadable;
+use super::{Counters, Given, PAGE, Retention, Store, StoreError, Write};
+use crate::call::{CallId, CallKey, CallRecord, DtmfDigit, TranscriptLine};
 
 const APPLY: &str = include_str!("apply.lua");
 const LINES: &str = include_str!("lines.lua");
 const EXPIRE: &str = include_str!("expire.lua");
+const PROBE: &str = include_str!("probe.lua");
+const BELOW: &str = include_str!("below.lua");
+const LACKING: &str = include_str!("lacking.lua");
 
-/// Ids asked for at once when the index is read.
-const PAGE: usize = 500;
+/// Calls that are looked at by one script at most: it holds up everybody else.
+const LOOKED_AT: usize = 200;
 
 /// Calls and transcripts in Redis.
 ///
@@ -42,10 +47,12 @@ const PAGE: usize = 500;
 pub struct RedisStore {
     link: Link,
     retention: Retention,
+    unreadable: Unreadable,
 }
 
 impl RedisStore {
-    /// Reads the URL, `redis://[user][:password@]host[:port][/db]`. Connects to
+    /// Reads the URL, `redis://[user][:password@]host[:port][/db]`, or `rediss://…` for TLS,
+    /// which trusts the system's certificates or those of `SSL_CERT_FILE`. Connects to
     /// nothing: whether Redis is there is for [`Store::ping`] to find out.
     ///
     /// # Errors
@@ -54,6 +61,7 @@ impl RedisStore {
         Ok(Self {
             link: Link::new(url)?,
             retention,
+            unreadable: Unreadable::default(),
         })
     }
 
@@ -62,26 +70,6 @@ impl RedisStore {
         pipeline.add_command(command);
         let (answer,) = self.link.send(&pipeline).await?;
         Ok(answer)
-    }
-
-    /// The records of `ids`, in their order, without those that have expired.
-    async fn records(&self, ids: &[String]) -> Result<Vec<CallRecord>, StoreError> {
-        let mut records = Vec::with_capacity(ids.len());
-        for page in ids.chunks(PAGE) {
-            let mut get = cmd("MGET");
-            get.arg(
-                page.iter()
-                    .map(|id| format!("call:{id}"))
-                    .collect::<Vec<_>>(),
-            );
-            let found: Vec<Option<String>> = self.one(get).await?;
-            for (id, json) in page.iter().zip(found) {
-                if let Some(json) = json {
-                    records.push(decode("record", id, &json)?);
-                }
-            }
-        }
-        Ok(records)
     }
 }
 
@@ -103,6 +91,11 @@ impl Store for RedisStore {
 
     async fn ping(&self) -> Result<(), StoreError> {
         self.one(cmd("PING")).await
+    }
+
+    async fn try_write(&self) -> Result<(), StoreError> {
+        let _done: i64 = self.one(script(PROBE)).await?;
+        Ok(())
     }
 
     async fn apply(&self, writes: &[Write]) -> Result<(), StoreError> {
@@ -137,6 +130,13 @@ impl Store for RedisStore {
                     .arg(position)
                     .arg(u8::from(revises))
                     .arg(json),
+                Row::Digits { id, all } => {
+                    let all = serde_json::to_string(&all).map_err(|error| {
+                        StoreError::Broken(format!("digits of call {id}: {error}"))
+                    })?;
+                    eval.arg("digits").arg(id).arg("").arg("").arg(all)
+                }
+                Row::Erase { id } => eval.arg("erase").arg(id).arg("").arg("").arg(""),
             };
         }
         let beyond: u64 = self.one(eval).await?;
@@ -152,53 +152,85 @@ impl Store for RedisStore {
     async fn call(&self, call: &CallId) -> Result<Option<CallRecord>, StoreError> {
         let mut get = cmd("GET");
         get.arg(format!("call:{call}"));
-        let json: Option<String> = self.one(get).await?;
-        json.map(|json| decode("record", call.as_str(), &json))
+        let json: Option<Vec<u8>> = self.one(get).await?;
+        json.map(|json| row::decode("record", call.as_str(), &json))
             .transpose()
     }
 
-    async fn calls(&self, limit: usize) -> Result<Vec<CallRecord>, StoreError> {
-        let mut records = Vec::new();
-        let mut rank = 0;
-        // The index may still name calls that have expired; they are passed over.
-        while records.len() < limit {
-            let mut range = cmd("ZREVRANGE");
-            range.arg("calls:index").arg(rank).arg(rank + PAGE - 1);
-            let ids: Vec<String> = self.one(range).await?;
-            if ids.is_empty() {
+    async fn keys(
+        &self,
+        before: Option<&CallKey>,
+        limit: usize,
+    ) -> Result<Vec<CallKey>, StoreError> {
+        let mut keys = Vec::new();
+        let mut seen = 0;
+        while keys.len() < limit {
+            let wanted = (limit - keys.len()).min(PAGE);
+            let mut range = cmd("ZREVRANGEBYSCORE");
+            range.arg("calls:index");
+            match before {
+                Some(key) => range.arg(key.started_ms),
+                None => range.arg("+inf"),
+            };
+            range.arg("-inf").arg("WITHSCORES");
+            range.arg("LIMIT").arg(seen).arg(wanted);
+            let found: Vec<(Vec<u8>, f64)> = self.one(range).await?;
+            seen += found.len();
+            let is_last = found.len() < wanted;
+            keys.extend(found.into_iter().filter_map(|(id, score)| {
+                let key = CallKey {
+                    // A whole number of milliseconds, far below 2^53.
+                    started_ms: score as i64,
+                    call: self.unreadable.id(&id)?,
+                };
+                // Others may have begun in the same millisecond.
+                before.is_none_or(|before| key < *before).then_some(key)
+            }));
+            if is_last {
                 break;
             }
-            rank += ids.len();
-            records.extend(self.records(&ids).await?);
         }
-        records.truncate(limit);
+        Ok(keys)
+    }
+
+    /// Without those that have expired.
+    async fn records(&self, calls: &[CallId]) -> Result<Vec<Option<CallRecord>>, StoreError> {
+        let mut records = Vec::with_capacity(calls.len());
+        for page in calls.chunks(PAGE) {
+            let keys = page.iter().map(|id| format!("call:{id}"));
+            let mut get = cmd("MGET");
+            get.arg(keys.collect::<Vec<_>>());
+            let found: Vec<Option<Vec<u8>>> = self.one(get).await?;
+            let read = page.iter().zip(found);
+            records.extend(read.map(|(id, json)| self.unreadable.record(id.as_str(), &json?)));
+        }
         Ok(records)
     }
 
     async fn open_calls(&self) -> Result<Vec<CallRecord>, StoreError> {
         let mut members = cmd("SMEMBERS");
         members.arg("calls:open");
-        let ids: Vec<String> = self.one(members).await?;
-        let mut records = self.records(&ids).await?;
-        records.sort_by(|a, b| {
-            (b.started_at.as_millisecond(), &b.call_id)
-                .cmp(&(a.started_at.as_millisecond(), &a.call_id))
-        });
+        let ids: Vec<Vec<u8>> = self.one(members).await?;
+        let ids: Vec<CallId> = ids.iter().filter_map(|id| self.unreadable.id(id)).collect();
+        let mut records: Vec<_> = self.records(&ids).await?.into_iter().flatten().collect();
+        records.sort_by_key(|record| Reverse(CallKey::of(record)));
         Ok(records)
     }
 
     async fn lines(&self, call: &CallId, from_seq: u64) -> Result<Vec<TranscriptLine>, StoreError> {
         let mut eval = script(LINES);
         eval.arg(call.as_str()).arg(from_seq.min(row::MAX_POSITION));
-        let found: Vec<String> = self.one(eval).await?;
-        let lines: Vec<TranscriptLine> = found
+        let found: Vec<Vec<u8>> = self.one(eval).await?;
+        let read = found
             .iter()
-            .map(|json| decode("line", call.as_str(), json))
-            .collect::<Result<_, _>>()?;
-        Ok(lines
-            .into_iter()
-            .filter(|line| line.seq >= from_seq)
-            .collect())
+            .filter_map(|json| self.unreadable.item::<TranscriptLine>("line", call, json));
+        Ok(read.filter(|line| line.seq >= from_seq).collect())
+    }
+
+    async fn lines_below(&self, call: &CallId, seq: u64) -> Result<u64, StoreError> {
+        let mut eval = script(BELOW);
+        eval.arg(call.as_str()).arg(seq.min(row::MAX_POSITION));
+        self.one(eval).await
     }
 
     async fn dtmf(&self, call: &CallId) -> Result<Vec<DtmfDigit>, StoreError> {
@@ -207,11 +239,37 @@ impl Store for RedisStore {
             .arg(format!("call:{call}:{}", List::Dtmf.name()))
             .arg(0)
             .arg(-1);
-        let found: Vec<String> = self.one(range).await?;
-        found
+        let found: Vec<Vec<u8>> = self.one(range).await?;
+        let read = found
             .iter()
-            .map(|json| decode("digit", call.as_str(), json))
-            .collect()
+            .filter_map(|json| self.unreadable.item("digit", call, json));
+        Ok(read.collect())
+    }
+
+    async fn lacking(&self, given: &[Given]) -> Result<Vec<CallId>, StoreError> {
+        let mut lacking = Vec::new();
+        for some in given.chunks(LOOKED_AT) {
+            let mut eval = script(LACKING);
+            for Given {
+                call,
+                lines,
+                digits,
+            } in some
+            {
+                eval.arg(call.as_str())
+                    .arg(lines.start)
+                    .arg(lines.end)
+                    .arg(*digits);
+            }
+            let places: Vec<usize> = self.one(eval).await?;
+            let found = places.into_iter().filter_map(|place| some.get(place));
+            lacking.extend(found.map(|given| given.call.clone()));
+        }
+        Ok(lacking)
+    }
+
+    fn unreadable(&self) -> u64 {
+        self.unreadable.count()
     }
 
     async fn counters(&self) -> Result<Counters, StoreError> {

@@ -21,12 +21,19 @@ fn a_malformed_url_is_refused_without_repeating_it() {
         "redis://:sesame@0.0.0.0",
         "redis://u:%ffsesame@127.0.0.1",
         "redis://:sesame@127.0.0.1/?protocol=7",
-        "rediss://:sesame@127.0.0.1",
+        "rediss://:sesame@",
     ] {
         let error = RedisStore::new(url, Retention::default()).expect_err(url);
         assert!(matches!(error, StoreError::Broken(_)), "{url}: {error:?}");
         assert!(!text(&error).contains("sesame"), "{url}: {error}");
     }
+}
+
+#[test]
+fn tls_is_built_in() {
+    let url = "rediss://user:sesame@redis.example:6380/2";
+    let store = RedisStore::new(url, Retention::default()).unwrap();
+    assert!(!format!("{store:?}").contains("sesame"));
 }
 
 #[tokio::test]

@@ -19,6 +19,7 @@ use crate::store::{StoreError, WallClock, bounded_ms};
 const SPOOL: Schema = Schema {
     application_id: 0x4153_4353,
     is_exclusive: true,
+    clean_since: 0,
     migrations: &[
         "
 CREATE TABLE utterance (
@@ -56,6 +57,9 @@ pub(super) enum Job {
     SecondCalls(oneshot::Sender<Result<Vec<CallId>, StoreError>>),
     HearAgain(Vec<SpoolId>, oneshot::Sender<Result<(), StoreError>>),
     Forget(Vec<SpoolId>, oneshot::Sender<Result<(), StoreError>>),
+    Erase(CallId, oneshot::Sender<Result<u64, StoreError>>),
+    /// Closes the file, and ends the thread.
+    Close(oneshot::Sender<Result<(), StoreError>>),
 }
 
 #[derive(Debug)]
@@ -104,9 +108,6 @@ impl File {
     ) -> Result<Self, String> {
         let conn = schema::open(path, BUSY, &SPOOL)?;
         let text = |error: rusqlite::Error| error.to_string();
-        // What is removed was somebody's words.
-        conn.pragma_update(None, "secure_delete", "on")
-            .map_err(text)?;
         let mut file = Self {
             conn,
             config,
@@ -154,6 +155,14 @@ impl File {
                 }
                 Job::Forget(ids, reply) => {
                     drop(reply.send(self.forget(&ids).map_err(classify)));
+                }
+                Job::Erase(call, reply) => {
+                    drop(reply.send(self.erase(&call).map_err(classify)));
+                }
+                Job::Close(reply) => {
+                    let closed = self.conn.close().map_err(|(_, error)| classify(error));
+                    drop(reply.send(closed));
+                    return;
                 }
             }
             if held.is_none() && jobs.is_empty() {
@@ -332,10 +341,23 @@ impl File {
         self.tell();
         if self.kept.total() == 0 {
             // Nothing of it is left in the log beside the file either.
-            self.conn
-                .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+            schema::fold_log_in(&self.conn)?;
         }
         Ok(())
+    }
+
+    /// Removes all that there is of a call, from the log too; how many utterances that was.
+    fn erase(&mut self, call: &CallId) -> rusqlite::Result<u64> {
+        let mut query = self
+            .conn
+            .prepare("SELECT id FROM utterance WHERE call_id = ?1")?;
+        let ids = query.query_map([call.as_str()], |row| row.get::<_, i64>(0))?;
+        let ids = ids.map(|id| id.map(|id| SpoolId(id.unsigned_abs())));
+        let ids = ids.collect::<rusqlite::Result<Vec<_>>>()?;
+        drop(query);
+        self.forget(&ids)?;
+        schema::fold_log_in(&self.conn)?;
+        Ok(ids.len() as u64)
     }
 
     /// Does the same with every place that is still something's; what pass those were of, and

@@ -344,6 +344,23 @@ impl Spool {
         self.ask(|reply| Job::Forget(ids, reply))
     }
 
+    /// Removes all that is kept of a call, from the file and the log beside it; how many
+    /// utterances that was. Blocks, for as long as the disk takes.
+    ///
+    /// # Errors
+    /// The disk fails; some of it may still be there.
+    pub fn erase(&self, call: CallId) -> Result<u64, StoreError> {
+        self.ask(|reply| Job::Erase(call, reply))
+    }
+
+    /// Closes the file; nothing is kept from then on. Blocks, for as long as the disk takes.
+    ///
+    /// # Errors
+    /// The disk fails.
+    pub fn close(&self) -> Result<(), StoreError> {
+        self.ask(Job::Close)
+    }
+
     fn ask<T>(
         &self,
         job: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> Job,

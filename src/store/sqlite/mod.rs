@@ -2,6 +2,7 @@
 
 mod queries;
 pub(super) mod schema;
+mod watched;
 pub(super) mod worker;
 
 use std::future::Future;
@@ -14,10 +15,12 @@ use jiff::Timestamp;
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
+use self::watched::Watched;
 use self::worker::{Job, Reply, Worker, WriteJob, answer, classify};
-use super::row::{self, List, decode};
-use super::{Counters, Retention, Store, StoreError, WallClock, Write};
-use crate::call::{CallId, CallRecord, DtmfDigit, TranscriptLine};
+use super::row::{self, List};
+use super::unreadable::Unreadable;
+use super::{Counters, Given, Retention, Store, StoreError, WallClock, Write};
+use crate::call::{CallId, CallKey, CallRecord, DtmfDigit, TranscriptLine};
 
 /// Requests that may wait for the thread; a full queue makes callers wait, up to their time-out.
 const QUEUE: usize = 256;
@@ -36,13 +39,19 @@ const LIMITS: Limits = Limits {
     busy: Duration::from_secs(1),
 };
 
-/// Calls and transcripts in one SQLite file, owned by one thread.
+/// Calls and transcripts in one SQLite file: one thread writes, another reads, so that
+/// neither waits for the other.
 ///
-/// Dropping it ends the thread after the requests that already wait.
+/// Dropping it ends the threads after the requests that already wait.
 #[derive(Debug, Clone)]
 pub struct SqliteStore {
+    /// To whoever writes.
     jobs: mpsc::Sender<Job>,
+    /// To whoever only reads.
+    reads: mpsc::Sender<Job>,
     limits: Limits,
+    watched: Arc<Watched>,
+    unreadable: Arc<Unreadable>,
 }
 
 impl SqliteStore {
@@ -71,43 +80,73 @@ impl SqliteStore {
         let failed =
             |why: String| StoreError::Broken(format!("SQLite file {}: {why}", path.display()));
         let conn = schema::open(path, limits.busy, &schema::CALLS).map_err(failed)?;
-        let (jobs, queue) = mpsc::channel(QUEUE);
-        let worker = Worker {
-            conn,
-            retention,
-            clock,
+        let reader = schema::open_reader(path, limits.busy).map_err(failed)?;
+        let watched = Arc::new(Watched::new(path));
+        let start = |name: &str, conn| -> Result<mpsc::Sender<Job>, StoreError> {
+            let (jobs, queue) = mpsc::channel(QUEUE);
+            let worker = Worker {
+                conn,
+                retention,
+                clock: Arc::clone(&clock),
+            };
+            std::thread::Builder::new()
+                .name(name.to_owned())
+                .spawn(move || worker.run(queue))
+                .map_err(|e| failed(format!("no thread for it: {e}")))?;
+            Ok(jobs)
         };
-        std::thread::Builder::new()
-            .name("sqlite".to_owned())
-            .spawn(move || worker.run(queue))
-            .map_err(|e| failed(format!("no thread for it: {e}")))?;
-        Ok(Self { jobs, limits })
+        Ok(Self {
+            jobs: start("sqlite", conn)?,
+            reads: start("sqlite-reader", reader)?,
+            limits,
+            watched,
+            unreadable: Arc::default(),
+        })
     }
 
-    /// Runs a query on the thread.
+    /// Runs a query on the thread that reads.
     async fn query<T: Send + 'static>(
         &self,
         query: impl FnOnce(&mut Connection, i64) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
-        self.ask(|reply: Reply<T>| {
-            Job::Task(Box::new(move |conn, now_ms| {
-                if !reply.is_closed() {
-                    answer(reply, query(conn, now_ms).map_err(classify));
-                }
-            }))
-        })
-        .await
+        let query = |conn: &mut Connection, now_ms| query(conn, now_ms).map_err(classify);
+        self.ask(&self.reads, task(query)).await
     }
 
-    async fn ask<T>(&self, job: impl FnOnce(Reply<T>) -> Job) -> Result<T, StoreError> {
+    /// Does something on the thread that writes.
+    async fn change<T: Send + 'static>(
+        &self,
+        change: impl FnOnce(&mut Connection, i64) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let change = |conn: &mut Connection, now_ms| change(conn, now_ms).map_err(classify);
+        self.ask(&self.jobs, task(change)).await
+    }
+
+    async fn ask<T>(
+        &self,
+        thread: &mpsc::Sender<Job>,
+        job: impl FnOnce(Reply<T>) -> Job,
+    ) -> Result<T, StoreError> {
         let (reply, answer) = oneshot::channel();
         let job = job(reply);
         let asked = async {
             let gone = || StoreError::Unavailable("SQLite: its thread has ended".to_owned());
-            self.jobs.send(job).await.map_err(|_| gone())?;
+            thread.send(job).await.map_err(|_| gone())?;
             answer.await.map_err(|_| gone())?
         };
         within(self.limits.call, asked).await
+    }
+}
+
+fn task<T: Send + 'static>(
+    work: impl FnOnce(&mut Connection, i64) -> Result<T, StoreError> + Send + 'static,
+) -> impl FnOnce(Reply<T>) -> Job {
+    |reply| {
+        Job::Task(Box::new(move |conn, now_ms| {
+            if !reply.is_closed() {
+                answer(reply, work(conn, now_ms));
+            }
+        }))
     }
 }
 
@@ -129,43 +168,89 @@ impl Store for SqliteStore {
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
-        self.query(|conn, _| conn.query_row("SELECT 1 FROM counter LIMIT 1", [], |_| Ok(())))
-            .await
+        let watched = Arc::clone(&self.watched);
+        let look = move |conn: &mut Connection, _| {
+            let alive = conn.query_row("SELECT 1 FROM counter LIMIT 1", [], |_| Ok(()));
+            alive.map_err(classify)?;
+            watched.check()
+        };
+        self.ask(&self.jobs, task(look)).await
+    }
+
+    async fn try_write(&self) -> Result<(), StoreError> {
+        self.change(|conn, _| queries::try_write(conn)).await
     }
 
     async fn apply(&self, writes: &[Write]) -> Result<(), StoreError> {
         let rows = row::encode(writes)?;
-        self.ask(|reply| Job::Write(WriteJob { rows, reply })).await
+        self.ask(&self.jobs, |reply| Job::Write(WriteJob { rows, reply }))
+            .await
     }
 
     async fn call(&self, call: &CallId) -> Result<Option<CallRecord>, StoreError> {
-        let id = call.as_str().to_owned();
-        let json = self
-            .query(move |conn, now_ms| queries::call(conn, &id, now_ms))
+        let ids = [call.clone()];
+        let found = self
+            .query(move |conn, now_ms| queries::records(conn, &ids, now_ms))
             .await?;
-        json.map(|json| decode("record", call.as_str(), &json))
+        let json = found.into_iter().next().flatten();
+        json.map(|json| row::decode("record", call.as_str(), &json))
             .transpose()
     }
 
-    async fn calls(&self, limit: usize) -> Result<Vec<CallRecord>, StoreError> {
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    async fn keys(
+        &self,
+        before: Option<&CallKey>,
+        limit: usize,
+    ) -> Result<Vec<CallKey>, StoreError> {
+        let mut keys = Vec::new();
+        let mut behind = before.map(|key| (key.started_ms, key.call.as_str().as_bytes().to_vec()));
+        while keys.len() < limit {
+            let wanted = limit - keys.len();
+            let count = i64::try_from(wanted).unwrap_or(i64::MAX);
+            let from = behind.take();
+            let found = self
+                .query(move |conn, now_ms| {
+                    let from = from.as_ref().map(|(ms, id)| (*ms, id.as_slice()));
+                    queries::keys(conn, from, count, now_ms)
+                })
+                .await?;
+            let is_last = found.len() < wanted;
+            keys.extend(found.iter().filter_map(|(started_ms, id)| {
+                Some(CallKey {
+                    started_ms: *started_ms,
+                    call: self.unreadable.id(id)?,
+                })
+            }));
+            behind = found.into_iter().last();
+            if is_last {
+                break;
+            }
+        }
+        Ok(keys)
+    }
+
+    async fn records(&self, calls: &[CallId]) -> Result<Vec<Option<CallRecord>>, StoreError> {
+        if calls.is_empty() {
+            return Ok(Vec::new());
+        }
+        let ids = calls.to_vec();
         let found = self
-            .query(move |conn, now_ms| queries::calls(conn, limit, now_ms))
+            .query(move |conn, now_ms| queries::records(conn, &ids, now_ms))
             .await?;
-        found
-            .iter()
-            .map(|(id, json)| decode("record", id, json))
-            .collect()
+        let read = calls.iter().zip(found);
+        let read = read.map(|(id, json)| self.unreadable.record(id.as_str(), &json?));
+        Ok(read.collect())
     }
 
     async fn open_calls(&self) -> Result<Vec<CallRecord>, StoreError> {
         let found = self
             .query(|conn, now_ms| queries::open_calls(conn, now_ms))
             .await?;
-        found
-            .iter()
-            .map(|(id, json)| decode("record", id, json))
-            .collect()
+        let read = found.iter().filter_map(|(id, json)| {
+            let id = self.unreadable.id(id)?;
+            self.unreadable.record(id.as_str(), json)
+        });
+        Ok(read.collect())
     }
 
     async fn lines(&self, call: &CallId, from_seq: u64) -> Result<Vec<TranscriptLine>, StoreError> {
@@ -174,10 +259,21 @@ impl Store for SqliteStore {
         let found = self
             .query(move |conn, now_ms| queries::items(conn, &id, List::Transcript, from, now_ms))
             .await?;
-        found
+        let read = found
             .iter()
-            .map(|json| decode("line", call.as_str(), json))
-            .collect()
+            .filter_map(|json| self.unreadable.item("line", call, json));
+        Ok(read.collect())
+    }
+
+    async fn lines_below(&self, call: &CallId, seq: u64) -> Result<u64, StoreError> {
+        let id = call.as_str().to_owned();
+        let below = i64::try_from(seq).unwrap_or(i64::MAX);
+        let count = self
+            .query(move |conn, now_ms| {
+                queries::items_below(conn, &id, List::Transcript, below, now_ms)
+            })
+            .await?;
+        Ok(count.unsigned_abs())
     }
 
     async fn dtmf(&self, call: &CallId) -> Result<Vec<DtmfDigit>, StoreError> {
@@ -185,26 +281,52 @@ impl Store for SqliteStore {
         let found = self
             .query(move |conn, now_ms| queries::items(conn, &id, List::Dtmf, 0, now_ms))
             .await?;
-        found
+        let read = found
             .iter()
-            .map(|json| decode("digit", call.as_str(), json))
-            .collect()
+            .filter_map(|json| self.unreadable.item("digit", call, json));
+        Ok(read.collect())
+    }
+
+    async fn lacking(&self, _given: &[Given]) -> Result<Vec<CallId>, StoreError> {
+        // What is committed is there, until the file itself is gone.
+        Ok(Vec::new())
+    }
+
+    fn unreadable(&self) -> u64 {
+        self.unreadable.count()
     }
 
     async fn counters(&self) -> Result<Counters, StoreError> {
-        self.query(|conn, _| queries::counters(conn)).await
+        let watched = Arc::clone(&self.watched);
+        let count = move |conn: &mut Connection, _| {
+            watched.check()?;
+            queries::counters(conn).map_err(classify)
+        };
+        self.ask(&self.reads, task(count)).await
     }
 
     async fn expire(&self) -> Result<u64, StoreError> {
-        let mut calls = 0;
+        let (mut calls, mut lists) = (0, 0);
         loop {
             // A chunk at a time, so that others get their turn on the thread.
-            let (gone, all) = self.query(queries::expire_chunk).await?;
-            calls += gone;
-            if all {
-                return Ok(calls);
+            let gone = self.change(queries::expire_chunk).await?;
+            calls += gone.calls;
+            lists += gone.lists;
+            if gone.is_all {
+                break;
             }
         }
+        if calls + lists > 0 {
+            // Where somebody reads the file, another turn comes.
+            self.change(|conn, _| schema::fold_log_in(conn)).await?;
+        }
+        Ok(calls)
+    }
+
+    async fn close(&self) -> Result<(), StoreError> {
+        // The log goes with the last connection.
+        self.ask(&self.reads, Job::Close).await?;
+        self.ask(&self.jobs, Job::Close).await
     }
 }
 

@@ -5,6 +5,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 use super::super::row::{List, Row};
 use super::super::{Counters, Retention};
+use crate::call::CallId;
 
 /// How many calls and lists one transaction of `expire` deletes at most.
 const EXPIRE_CHUNK: i64 = 200;
@@ -49,8 +50,35 @@ pub(super) fn write(
                 keep_ms,
             )?;
         }
+        Row::Digits { id, all } => {
+            for (position, json) in (0i64..).zip(all) {
+                let kind = List::Dtmf.name();
+                append(
+                    tx,
+                    (id, kind),
+                    (position, json, false),
+                    now_ms,
+                    keep.call_ms(),
+                )?;
+            }
+        }
+        Row::Erase { id } => erase(tx, id)?,
     }
     Ok(())
+}
+
+fn erase(tx: &Transaction<'_>, id: &str) -> rusqlite::Result<()> {
+    for table in ["call", "list", "item"] {
+        tx.execute(&format!("DELETE FROM {table} WHERE call_id = ?1"), [id])?;
+    }
+    Ok(())
+}
+
+/// Changes nothing, as a write would.
+pub(super) fn try_write(conn: &mut Connection) -> rusqlite::Result<()> {
+    let tx = conn.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    count_processed(&tx, 0)?;
+    tx.commit()
 }
 
 fn put_call(
@@ -119,40 +147,63 @@ fn count_processed(tx: &Transaction<'_>, by: usize) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// The record of one call, as JSON.
-pub(super) fn call(conn: &Connection, id: &str, now_ms: i64) -> rusqlite::Result<Option<String>> {
-    conn.query_row(
-        "SELECT record FROM call WHERE call_id = ?1 AND expires_ms > ?2",
-        params![id, now_ms],
-        |row| row.get(0),
-    )
-    .optional()
+/// What is stored as text; it may have been put there by anybody.
+fn bytes(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<Vec<u8>> {
+    Ok(row.get_ref(column)?.as_bytes()?.to_owned())
 }
 
-/// Ids and records, newest first.
-pub(super) fn calls(
+/// The records of calls, as JSON, in their order.
+pub(super) fn records(
     conn: &Connection,
+    ids: &[CallId],
+    now_ms: i64,
+) -> rusqlite::Result<Vec<Option<Vec<u8>>>> {
+    let mut query =
+        conn.prepare("SELECT record FROM call WHERE call_id = ?1 AND expires_ms > ?2")?;
+    let mut record = |id: &CallId| {
+        let found = query.query_row(params![id.as_str(), now_ms], |row| bytes(row, 0));
+        found.optional()
+    };
+    ids.iter().map(&mut record).collect()
+}
+
+// By this index and no other: that of the expiry would have all calls sorted each time.
+pub(super) const NEWEST: &str = "SELECT started_ms, call_id FROM call INDEXED BY call_newest
+    WHERE expires_ms > ?1 ORDER BY started_ms DESC, call_id DESC LIMIT ?2";
+pub(super) const NEWEST_BEHIND: &str = "SELECT started_ms, call_id FROM call INDEXED BY call_newest
+    WHERE expires_ms > ?1 AND (started_ms, call_id) < (?3, CAST(?4 AS TEXT))
+    ORDER BY started_ms DESC, call_id DESC LIMIT ?2";
+
+/// When calls began, and their ids, newest first, behind that place.
+pub(super) fn keys(
+    conn: &Connection,
+    before: Option<(i64, &[u8])>,
     limit: i64,
     now_ms: i64,
-) -> rusqlite::Result<Vec<(String, String)>> {
-    conn.prepare(
-        "SELECT call_id, record FROM call WHERE expires_ms > ?1
-         ORDER BY started_ms DESC, call_id DESC LIMIT ?2",
-    )?
-    .query_map([now_ms, limit], |row| Ok((row.get(0)?, row.get(1)?)))?
-    .collect()
+) -> rusqlite::Result<Vec<(i64, Vec<u8>)>> {
+    let key = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, bytes(row, 1)?));
+    match before {
+        None => conn
+            .prepare(NEWEST)?
+            .query_map([now_ms, limit], key)?
+            .collect(),
+        Some((started_ms, id)) => conn
+            .prepare(NEWEST_BEHIND)?
+            .query_map(params![now_ms, limit, started_ms, id], key)?
+            .collect(),
+    }
 }
 
 /// Ids and records of open calls, newest first.
 pub(super) fn open_calls(
     conn: &Connection,
     now_ms: i64,
-) -> rusqlite::Result<Vec<(String, String)>> {
+) -> rusqlite::Result<Vec<(Vec<u8>, Vec<u8>)>> {
     conn.prepare(
         "SELECT call_id, record FROM call WHERE is_open = 1 AND expires_ms > ?1
          ORDER BY started_ms DESC, call_id DESC",
     )?
-    .query_map([now_ms], |row| Ok((row.get(0)?, row.get(1)?)))?
+    .query_map([now_ms], |row| Ok((bytes(row, 0)?, bytes(row, 1)?)))?
     .collect()
 }
 
@@ -163,14 +214,29 @@ pub(super) fn items(
     list: List,
     from: i64,
     now_ms: i64,
-) -> rusqlite::Result<Vec<String>> {
+) -> rusqlite::Result<Vec<Vec<u8>>> {
     conn.prepare(
         "SELECT json FROM item WHERE call_id = ?1 AND kind = ?2 AND position >= ?3 AND EXISTS
              (SELECT 1 FROM list WHERE call_id = ?1 AND kind = ?2 AND expires_ms > ?4)
          ORDER BY position",
     )?
-    .query_map(params![id, list.name(), from, now_ms], |row| row.get(0))?
+    .query_map(params![id, list.name(), from, now_ms], |row| bytes(row, 0))?
     .collect()
+}
+
+/// How many elements a list has below position `below`.
+pub(super) fn items_below(
+    conn: &Connection,
+    id: &str,
+    list: List,
+    below: i64,
+    now_ms: i64,
+) -> rusqlite::Result<i64> {
+    conn.prepare(
+        "SELECT count(*) FROM item WHERE call_id = ?1 AND kind = ?2 AND position < ?3 AND EXISTS
+             (SELECT 1 FROM list WHERE call_id = ?1 AND kind = ?2 AND expires_ms > ?4)",
+    )?
+    .query_row(params![id, list.name(), below, now_ms], |row| row.get(0))
 }
 
 /// `active` is counted, not kept: it cannot drift from the records.
@@ -189,8 +255,19 @@ pub(super) fn counters(conn: &Connection) -> rusqlite::Result<Counters> {
     })
 }
 
-/// Deletes one chunk of what has expired. How many calls went, and whether that was all.
-pub(super) fn expire_chunk(conn: &mut Connection, now_ms: i64) -> rusqlite::Result<(u64, bool)> {
+/// What one chunk of the expiry did.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Expired {
+    /// Calls that went.
+    pub(super) calls: u64,
+    /// Transcripts and lists of digits that went.
+    pub(super) lists: u64,
+    /// Whether that was all.
+    pub(super) is_all: bool,
+}
+
+/// Deletes one chunk of what has expired.
+pub(super) fn expire_chunk(conn: &mut Connection, now_ms: i64) -> rusqlite::Result<Expired> {
     let tx = conn.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
     let gone: Vec<i64> = tx
         .prepare(
@@ -215,6 +292,9 @@ pub(super) fn expire_chunk(conn: &mut Connection, now_ms: i64) -> rusqlite::Resu
     }
     tx.commit()?;
     let chunk = usize::try_from(EXPIRE_CHUNK).expect("a small positive constant");
-    let calls = u64::try_from(gone.len()).expect("a length");
-    Ok((calls, gone.len() < chunk && lists.len() < chunk))
+    Ok(Expired {
+        calls: gone.len() as u64,
+        lists: lists.len() as u64,
+        is_all: gone.len() < chunk && lists.len() < chunk,
+    })
 }

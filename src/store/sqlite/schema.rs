@@ -11,6 +11,9 @@ pub(in crate::store) struct Schema {
     pub(in crate::store) application_id: i32,
     /// Whether no other process may have it open.
     pub(in crate::store) is_exclusive: bool,
+    /// The version since which what is removed leaves nothing in the file: an older one is
+    /// written anew once.
+    pub(in crate::store) clean_since: i64,
     /// Step n brings a file from `user_version` n to n + 1. Never edit one that was
     /// released; add the next.
     pub(in crate::store) migrations: &'static [&'static str],
@@ -20,10 +23,12 @@ pub(in crate::store) struct Schema {
 pub(super) const CALLS: Schema = Schema {
     application_id: 0x4153_4342,
     is_exclusive: false,
+    clean_since: 2,
     migrations: MIGRATIONS,
 };
 
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[
+    "
 CREATE TABLE call (
     call_id    TEXT PRIMARY KEY,
     started_ms INTEGER NOT NULL,
@@ -59,7 +64,13 @@ CREATE TABLE counter (
     value INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 INSERT INTO counter VALUES ('processed', 0);
-"];
+",
+    // A list of calls is read from this index alone, whatever is in the records.
+    "
+DROP INDEX call_newest;
+CREATE INDEX call_newest ON call (started_ms DESC, call_id DESC, expires_ms);
+",
+];
 
 /// Opens or creates the file. The error is a sentence without the path.
 pub(in crate::store) fn open(
@@ -72,6 +83,22 @@ pub(in crate::store) fn open(
     let mut conn = Connection::open_with_flags(path, flags).map_err(text)?;
     prepare(&mut conn, busy_timeout, schema)?;
     Ok(conn)
+}
+
+/// Another connection to a file that is open, for what must not wait for its writer.
+pub(super) fn open_reader(path: &Path, busy_timeout: Duration) -> Result<Connection, String> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let conn = Connection::open_with_flags(path, flags).map_err(text)?;
+    conn.busy_timeout(busy_timeout).map_err(text)?;
+    conn.pragma_update(None, "query_only", "on").map_err(text)?;
+    Ok(conn)
+}
+
+/// Puts what is in the log into the file and leaves the log empty; `false` if somebody reads.
+pub(in crate::store) fn fold_log_in(conn: &Connection) -> rusqlite::Result<bool> {
+    conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| {
+        row.get::<_, i64>(0).map(|busy| busy == 0)
+    })
 }
 
 /// Transcripts are private: a new file is its owner's alone, and SQLite gives
@@ -109,13 +136,24 @@ fn prepare(conn: &mut Connection, busy_timeout: Duration, schema: &Schema) -> Re
     // thread puts everything that waits into one transaction.
     conn.pragma_update(None, "synchronous", "full")
         .map_err(text)?;
+    // What is removed was somebody's words: it is overwritten, and not only forgotten.
+    conn.pragma_update(None, "secure_delete", "on")
+        .map_err(text)?;
     let check: String = conn
         .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
         .map_err(text)?;
     if check != "ok" {
         return Err(format!("the file is corrupt: {check}"));
     }
-    migrate(conn, schema)
+    let version = migrate(conn, schema)?;
+    if (1..schema.clean_since).contains(&version)
+        && let Err(error) = conn
+            .execute_batch("VACUUM")
+            .and_then(|()| fold_log_in(conn))
+    {
+        tracing::warn!(%error, "what an older version removed may still be in the file: it cannot be written anew");
+    }
+    Ok(())
 }
 
 fn refuse_foreign(conn: &Connection, schema: &Schema) -> Result<(), String> {
@@ -131,7 +169,8 @@ fn refuse_foreign(conn: &Connection, schema: &Schema) -> Result<(), String> {
     Err("it is a database of another program".to_owned())
 }
 
-fn migrate(conn: &mut Connection, schema: &Schema) -> Result<(), String> {
+/// Returns the version that the file had.
+fn migrate(conn: &mut Connection, schema: &Schema) -> Result<i64, String> {
     // Immediate: of two processes that start at once, one migrates and the other sees the result.
     let tx = conn
         .transaction_with_behavior(TransactionBehavior::Immediate)
@@ -160,7 +199,8 @@ fn migrate(conn: &mut Connection, schema: &Schema) -> Result<(), String> {
         i64::try_from(known).expect("a handful of steps"),
     )
     .map_err(text)?;
-    tx.commit().map_err(text)
+    tx.commit().map_err(text)?;
+    Ok(version)
 }
 
 fn text(error: rusqlite::Error) -> String {

@@ -203,3 +203,32 @@ fn one_bad_write_does_not_spoil_those_that_share_its_transaction() {
         "{six:?}"
     );
 }
+
+#[test]
+fn a_list_is_read_from_its_index_and_sorts_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let conn = schema::open(&dir.path().join("calls.db"), LIMITS.busy, &schema::CALLS).unwrap();
+    for query in [queries::NEWEST, queries::NEWEST_BEHIND] {
+        let mut explain = conn
+            .prepare(&format!("EXPLAIN QUERY PLAN {query}"))
+            .unwrap();
+        let any = rusqlite::params_from_iter(vec![0; explain.parameter_count()]);
+        let plan = explain.query_map(any, |row| row.get(3)).unwrap();
+        let plan: Vec<String> = plan.collect::<rusqlite::Result<_>>().unwrap();
+        let plan = plan.join("; ");
+        assert!(plan.contains("COVERING INDEX call_newest"), "{plan}");
+        assert!(!plan.contains("TEMP B-TREE"), "{plan}");
+    }
+}
+
+#[tokio::test]
+async fn readers_do_not_wait_for_whoever_writes() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&dir.path().join("calls.db")).unwrap();
+    let (release, held) = std::sync::mpsc::channel::<()>();
+    let hang = Job::Task(Box::new(move |_, _| held.recv().unwrap()));
+    store.jobs.send(hang).await.unwrap();
+    assert_eq!(store.calls(1).await.unwrap(), []);
+    assert_eq!(store.counters().await.unwrap(), Counters::default());
+    release.send(()).unwrap();
+}

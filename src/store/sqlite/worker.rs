@@ -6,7 +6,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::super::row::Row;
 use super::super::{Retention, StoreError, WallClock};
-use super::queries;
+use super::{queries, schema};
 
 /// Writes that share one transaction at most: bounds how long a reader waits behind them.
 const GROUP: usize = 64;
@@ -22,6 +22,8 @@ pub(super) enum Job {
     Write(WriteJob),
     /// Anything else.
     Task(Task),
+    /// Closes the file, and ends the thread.
+    Close(Reply<()>),
 }
 
 pub(super) struct WriteJob {
@@ -50,27 +52,63 @@ impl Worker {
                     held = next;
                     self.write(group);
                 }
+                Job::Close(reply) => return self.close(reply),
             }
         }
     }
 
-    fn write(&mut self, mut group: Vec<WriteJob>) {
+    /// The log is folded into the file and removed, unless another process has it open.
+    fn close(self, reply: Reply<()>) {
+        let folded = schema::fold_log_in(&self.conn).map(drop);
+        let closed = self.conn.close().map_err(|(_, error)| error);
+        answer(reply, folded.and(closed).map_err(classify));
+    }
+
+    fn write(&mut self, group: Vec<WriteJob>) {
+        let mut rows = group.iter().flat_map(|job| &job.rows);
+        let erases = rows.any(|row| matches!(row, Row::Erase { .. }));
+        let answers = self.store(group);
+        // Before anybody hears that it is gone.
+        if erases {
+            self.clear_log();
+        }
+        for (reply, result) in answers {
+            answer(reply, result);
+        }
+    }
+
+    fn clear_log(&self) {
+        match schema::fold_log_in(&self.conn) {
+            Ok(true) => {}
+            Ok(false) => tracing::warn!(
+                "somebody reads the SQLite file: what was erased stays in the log beside it for now"
+            ),
+            Err(error) => {
+                tracing::warn!(%error, "what was erased stays in the log beside the SQLite file");
+            }
+        }
+    }
+
+    fn store(&mut self, mut group: Vec<WriteJob>) -> Vec<(Reply<()>, Result<(), StoreError>)> {
         // Whoever gave up waiting will come again with the same writes.
         group.retain(|job| !job.reply.is_closed());
         if group.is_empty() {
-            return;
+            return Vec::new();
         }
-        match self.commit(group.iter().flat_map(|job| &job.rows)) {
+        let jobs = group.iter().flat_map(|job| &job.rows);
+        match self.commit(jobs) {
             // Only one of them need be at fault; the others are not to suffer for it.
             Err(StoreError::Broken(_)) if group.len() > 1 => {
-                for job in group {
+                let alone = group.into_iter().map(|job| {
                     let result = self.commit(&job.rows);
-                    answer(job.reply, result);
-                }
+                    (job.reply, result)
+                });
+                alone.collect()
             }
-            result => group
-                .into_iter()
-                .for_each(|job| answer(job.reply, result.clone())),
+            result => {
+                let same = group.into_iter().map(|job| (job.reply, result.clone()));
+                same.collect()
+            }
         }
     }
 

@@ -278,21 +278,28 @@ impl Drain {
         }
     }
 
-    /// Repeats until the store takes the writes or refuses them for good.
+    /// Repeats until the store takes the writes, or takes others and refuses these: only then
+    /// it is they that are at fault.
     async fn persist(&self, writes: &[Write]) -> Result<(), StoreError> {
         let mut waits = self.backoff.waits();
         loop {
-            match self.store.apply(writes).await {
-                Err(StoreError::Unavailable(reason)) => {
-                    self.behind(reason);
-                    let wait = waits.next().expect("the waits never end");
-                    tokio::time::sleep(wait).await;
-                }
-                answered => {
+            let reason = match self.store.apply(writes).await {
+                Err(StoreError::Unavailable(reason) | StoreError::Denied(reason)) => reason,
+                Err(refused) => match self.store.try_write().await {
+                    Ok(()) => {
+                        self.caught_up();
+                        return Err(refused);
+                    }
+                    Err(error) => error.to_string(),
+                },
+                Ok(()) => {
                     self.caught_up();
-                    return answered;
+                    return Ok(());
                 }
-            }
+            };
+            self.behind(reason);
+            let wait = waits.next().expect("the waits never end");
+            tokio::time::sleep(wait).await;
         }
     }
 

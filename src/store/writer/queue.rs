@@ -63,8 +63,8 @@ impl Queue {
                 self.merge.insert(record.call_id.clone(), number);
             }
             // A record must not overtake this: it may say that the call is over.
-            Write::Line { call, .. } | Write::Revise { call, .. } | Write::Dtmf { call, .. } => {
-                self.merge.remove(call);
+            _ => {
+                self.merge.remove(write.call_id());
             }
         }
         self.waiting.push_back(write);

@@ -5,9 +5,9 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::call::{
-    CallId, CallRecord, CallStatus, DtmfDigit, Leg, Origin, SecondHearing, TranscriptLine,
+    CallId, CallKey, CallRecord, CallStatus, DtmfDigit, Leg, Origin, SecondHearing, TranscriptLine,
 };
-use crate::store::Counters;
+use crate::store::{Counters, Given};
 
 /// Answers its first calls by script, then takes everything. It keeps what it
 /// took in order, and what of it was new.
@@ -16,6 +16,8 @@ struct Scripted {
     script: Mutex<VecDeque<StoreError>>,
     /// Refused for good, whenever it comes.
     poison: Option<Write>,
+    /// What the first tries to write anything at all are answered.
+    probes: Mutex<VecDeque<StoreError>>,
     /// While closed, `apply` does not return.
     gate: Option<tokio::sync::Semaphore>,
     kept: Mutex<Vec<Write>>,
@@ -70,10 +72,16 @@ impl Store for Scripted {
     async fn ping(&self) -> Result<(), StoreError> {
         unreachable!("the writer only writes")
     }
+    async fn try_write(&self) -> Result<(), StoreError> {
+        self.probes.lock().unwrap().pop_front().map_or(Ok(()), Err)
+    }
     async fn call(&self, _: &CallId) -> Result<Option<CallRecord>, StoreError> {
         unreachable!("the writer only writes")
     }
-    async fn calls(&self, _: usize) -> Result<Vec<CallRecord>, StoreError> {
+    async fn keys(&self, _: Option<&CallKey>, _: usize) -> Result<Vec<CallKey>, StoreError> {
+        unreachable!("the writer only writes")
+    }
+    async fn records(&self, _: &[CallId]) -> Result<Vec<Option<CallRecord>>, StoreError> {
         unreachable!("the writer only writes")
     }
     async fn open_calls(&self) -> Result<Vec<CallRecord>, StoreError> {
@@ -82,8 +90,17 @@ impl Store for Scripted {
     async fn lines(&self, _: &CallId, _: u64) -> Result<Vec<TranscriptLine>, StoreError> {
         unreachable!("the writer only writes")
     }
+    async fn lines_below(&self, _: &CallId, _: u64) -> Result<u64, StoreError> {
+        unreachable!("the writer only writes")
+    }
     async fn dtmf(&self, _: &CallId) -> Result<Vec<DtmfDigit>, StoreError> {
         unreachable!("the writer only writes")
+    }
+    async fn lacking(&self, _: &[Given]) -> Result<Vec<CallId>, StoreError> {
+        unreachable!("the writer only writes")
+    }
+    fn unreadable(&self) -> u64 {
+        0
     }
     async fn counters(&self) -> Result<Counters, StoreError> {
         unreachable!("the writer only writes")
@@ -209,6 +226,27 @@ async fn what_the_store_refuses_for_good_is_given_up_alone() {
 }
 
 #[tokio::test]
+async fn what_is_refused_by_a_store_that_takes_nothing_is_not_given_up() {
+    // Whatever it says: a password was changed, a right was taken, its file is damaged.
+    let broken = |text: &str| StoreError::Broken(text.to_owned());
+    let denied = StoreError::Denied("NOAUTH".to_owned());
+    let store = Arc::new(Scripted {
+        script: Mutex::new([denied, broken("no"), broken("never")].into()),
+        probes: Mutex::new([broken("not even this"), broken("nor this")].into()),
+        ..Scripted::default()
+    });
+    let writer = spawn(&store, 1000);
+    let all: Vec<Write> = (0..3).map(|seq| line("1.1", seq)).collect();
+    for write in &all {
+        writer.write(write.clone()).unwrap();
+    }
+    writer.flush(HANG).await.unwrap();
+    assert_eq!(store.kept(), all);
+    let stats = writer.stats();
+    assert_eq!((stats.stored, stats.broken, stats.retries), (3, 0, 3));
+}
+
+#[tokio::test]
 async fn a_full_queue_refuses_the_newest_and_says_so() {
     let store = Arc::new(Scripted::gated());
     let writer = spawn(&store, 3);
@@ -283,6 +321,16 @@ fn a_record_takes_the_place_of_its_predecessor_only_if_nothing_of_the_call_lies_
     queue.done(3);
     assert_eq!(queue.take(9), [record("1.1", 4), record("1.2", 5)]);
     assert_eq!(queue.take(9), []);
+}
+
+#[test]
+fn a_record_does_not_overtake_the_erasure_of_its_predecessor() {
+    let mut queue = Queue::new(100);
+    let erase = Write::Erase("1.1".parse().unwrap());
+    assert_eq!(queue.push(record("1.1", 0)), Pushed::Queued);
+    assert_eq!(queue.push(erase.clone()), Pushed::Queued);
+    assert_eq!(queue.push(record("1.1", 1)), Pushed::Queued);
+    assert_eq!(queue.take(9), [record("1.1", 0), erase, record("1.1", 1)]);
 }
 
 #[test]

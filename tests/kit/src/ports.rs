@@ -54,6 +54,11 @@ impl PortBlock {
         self.base
     }
 
+    /// A port for what the same service listens at beside it.
+    pub(crate) fn second_tcp(&self) -> u16 {
+        self.base + 1
+    }
+
     /// The UDP ports for media; begins with an even port.
     pub fn media(&self) -> RangeInclusive<u16> {
         self.base + 2..=self.base + BLOCK - 1

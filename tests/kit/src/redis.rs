@@ -31,9 +31,19 @@ pub struct UnpackedRedis(Unpacked);
 pub struct Instance {
     program: Program,
     persistent: bool,
+    tls: Option<Tls>,
     process: Option<Process>,
     dir: TempDir,
     ports: PortBlock,
+}
+
+/// What a Redis shows of itself by TLS: files, PEM.
+#[derive(Debug, Clone)]
+pub struct Tls {
+    /// Its certificate.
+    pub certificate: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
 }
 
 const START_LIMIT: Duration = Duration::from_secs(30);
@@ -75,6 +85,15 @@ impl Instance {
     /// Starts an empty Redis; a persistent one keeps every acknowledged write
     /// over [`Instance::kill9`] and [`Instance::restart`].
     pub fn start_with(program: Program, persistent: bool) -> Result<Self> {
+        Self::start_as(program, persistent, None)
+    }
+
+    /// Starts an empty Redis that speaks TLS, too, at [`Instance::tls_address`].
+    pub fn start_tls(program: Program, tls: Tls) -> Result<Self> {
+        Self::start_as(program, false, Some(tls))
+    }
+
+    fn start_as(program: Program, persistent: bool, tls: Option<Tls>) -> Result<Self> {
         let dir = tempfile::Builder::new()
             .prefix("redis-")
             .tempdir()
@@ -82,6 +101,7 @@ impl Instance {
         let mut instance = Self {
             program,
             persistent,
+            tls,
             process: None,
             dir,
             ports: PortBlock::claim()?,
@@ -115,6 +135,12 @@ impl Instance {
             "--daemonize",
             "no",
         ]);
+        if let Some(Tls { certificate, key }) = &self.tls {
+            let port = self.tls_address().port().to_string();
+            command.args(["--tls-port", &port, "--tls-auth-clients", "no"]);
+            command.arg("--tls-cert-file").arg(certificate);
+            command.arg("--tls-key-file").arg(key);
+        }
         command
             .arg("--dir")
             .arg(self.dir.path())
@@ -181,6 +207,11 @@ impl Instance {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         (Ipv4Addr::LOCALHOST, self.ports.tcp()).into()
+    }
+
+    /// Where it speaks TLS, if it does.
+    pub fn tls_address(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.ports.second_tcp()).into()
     }
 
     /// `redis://address:port/`.

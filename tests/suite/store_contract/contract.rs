@@ -1,7 +1,7 @@
 //! What holds for every store, each on an empty one.
 
 use asterscribe::call::CallStatus::{Active, Ended, Failed, Initiated};
-use asterscribe::call::{CallRecord, CallStatus, TranscriptLine};
+use asterscribe::call::{CallId, CallKey, CallRecord, CallStatus, TranscriptLine};
 use asterscribe::store::{Counters, Retention, Store, StoreError, Write};
 
 use super::engine::{Redis, Sqlite, digit, digits, id, line, line_of, lines, record};
@@ -30,6 +30,11 @@ contract!(
     an_empty_store_knows_nothing,
     counters_follow_the_records_however_often_they_are_put,
     calls_come_newest_first_up_to_a_limit,
+    a_list_goes_on_where_it_ended_whatever_came_meanwhile,
+    what_is_erased_is_gone_and_only_that,
+    lines_are_counted_up_to_a_number_without_those_that_are_lost,
+    digits_that_were_lost_are_put_in_their_places,
+    a_try_to_write_changes_nothing,
     open_calls_are_those_that_a_restart_must_settle,
     a_line_is_kept_once_and_in_order,
     after_a_lost_line_the_call_goes_on,
@@ -153,6 +158,120 @@ async fn calls_come_newest_first_up_to_a_limit(store: &dyn Store) {
         store.calls(usize::MAX).await.unwrap().last(),
         Some(&record("call-000", 0, Failed))
     );
+}
+
+async fn a_list_goes_on_where_it_ended_whatever_came_meanwhile(store: &dyn Store) {
+    // Seven in each millisecond.
+    let name = |n: i64| format!("call-{n:03}");
+    for n in 0..70 {
+        store
+            .put_call(&record(&name(n), n / 7, Ended))
+            .await
+            .unwrap();
+    }
+    let mut seen = Vec::new();
+    let mut before = None;
+    for page in 0.. {
+        let keys = store.keys(before.as_ref(), 9).await.unwrap();
+        let ids: Vec<CallId> = keys.iter().map(|key| key.call.clone()).collect();
+        let records = store.records(&ids).await.unwrap();
+        for (key, record) in keys.iter().zip(records) {
+            assert_eq!(*key, CallKey::of(&record.unwrap()));
+        }
+        let is_last = keys.len() < 9;
+        before = keys.last().cloned().or(before);
+        seen.extend(ids);
+        if is_last {
+            break;
+        }
+        // Newer ones come meanwhile.
+        store
+            .put_call(&record(&format!("new-{page}"), 100 + page, Active))
+            .await
+            .unwrap();
+    }
+    let expected: Vec<CallId> = (0..70).rev().map(|n| id(&name(n))).collect();
+    assert_eq!(seen, expected);
+    assert_eq!(store.keys(None, 0).await.unwrap(), []);
+    let some = [id("call-001"), id("nobody"), id("call-000")];
+    let found = store.records(&some).await.unwrap();
+    let found: Vec<bool> = found.iter().map(Option::is_some).collect();
+    assert_eq!(found, [true, false, true]);
+}
+
+async fn what_is_erased_is_gone_and_only_that(store: &dyn Store) {
+    for call in ["1.1", "1.11"] {
+        store.put_call(&record(call, 0, Ended)).await.unwrap();
+        store.append_line(&id(call), &line(0)).await.unwrap();
+        store.append_dtmf(&id(call), 0, &digit(0)).await.unwrap();
+    }
+    store.put_call(&record("open", 1, Active)).await.unwrap();
+    // Also of one that nobody knows.
+    for call in ["1.1", "1.1", "nobody", "open"] {
+        store.apply(&[Write::Erase(id(call))]).await.unwrap();
+    }
+    let gone = id("1.1");
+    assert_eq!(store.call(&gone).await.unwrap(), None);
+    assert_eq!(store.lines(&gone, 0).await.unwrap(), []);
+    assert_eq!(store.dtmf(&gone).await.unwrap(), []);
+    assert_eq!(store.open_calls().await.unwrap(), []);
+    assert_eq!(store.calls(9).await.unwrap(), [record("1.11", 0, Ended)]);
+    assert_eq!(store.lines(&id("1.11"), 0).await.unwrap(), lines(0..1));
+    assert_eq!(store.dtmf(&id("1.11")).await.unwrap(), digits(0..1));
+    let counters = store.counters().await.unwrap();
+    assert_eq!((counters.active, counters.processed), (0, 2));
+}
+
+async fn lines_are_counted_up_to_a_number_without_those_that_are_lost(store: &dyn Store) {
+    let call = id("1.1");
+    assert_eq!(store.lines_below(&call, u64::MAX).await.unwrap(), 0);
+    for seq in 0..4 {
+        store.append_line(&call, &line(seq)).await.unwrap();
+    }
+    for (below, count) in [(0, 0), (3, 3), (4, 4), (9, 4), (u64::MAX, 4)] {
+        assert_eq!(store.lines_below(&call, below).await.unwrap(), count);
+    }
+    store.append_line(&call, &line(7)).await.unwrap();
+    for (below, count) in [(4, 4), (7, 4), (8, 5)] {
+        assert_eq!(store.lines_below(&call, below).await.unwrap(), count);
+    }
+}
+
+async fn digits_that_were_lost_are_put_in_their_places(store: &dyn Store) {
+    let call = id("1.1");
+    for index in 3..5 {
+        store
+            .append_dtmf(&call, index, &digit(index))
+            .await
+            .unwrap();
+    }
+    let all = Write::Digits {
+        call: call.clone(),
+        digits: digits(0..5),
+    };
+    for _ in 0..2 {
+        store.apply(std::slice::from_ref(&all)).await.unwrap();
+        assert_eq!(store.dtmf(&call).await.unwrap(), digits(0..5));
+    }
+    store.append_dtmf(&call, 5, &digit(5)).await.unwrap();
+    store.apply(&[all]).await.unwrap();
+    assert_eq!(store.dtmf(&call).await.unwrap(), digits(0..6));
+}
+
+async fn a_try_to_write_changes_nothing(store: &dyn Store) {
+    store.try_write().await.unwrap();
+    assert_eq!(store.calls(9).await.unwrap(), []);
+    assert_eq!(store.counters().await.unwrap(), Counters::default());
+    store.put_call(&record("a", 0, Active)).await.unwrap();
+    store.put_call(&record("b", 0, Ended)).await.unwrap();
+    store.try_write().await.unwrap();
+    let expected = Counters {
+        active: 1,
+        processed: 1,
+    };
+    assert_eq!(store.counters().await.unwrap(), expected);
+    assert_eq!(store.calls(9).await.unwrap().len(), 2);
+    assert_eq!(store.unreadable(), 0);
 }
 
 async fn open_calls_are_those_that_a_restart_must_settle(store: &dyn Store) {

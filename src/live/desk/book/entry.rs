@@ -1,5 +1,6 @@
 //! One call as the desk holds it.
 
+mod again;
 mod drafting;
 mod past;
 mod playing;

@@ -8,12 +8,14 @@
 
 mod capture;
 mod entry;
+mod keeping;
+mod listing;
 mod record;
 mod revising;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::mem;
 use std::time::Instant;
 
@@ -21,9 +23,11 @@ use jiff::Timestamp;
 
 pub use self::entry::{Again, Found};
 pub(crate) use self::entry::{Entry, Held, History, Recovered, Stint};
+pub(crate) use self::keeping::Erased;
+pub(crate) use self::listing::Listed;
 pub(crate) use self::revising::Revised;
 use crate::call::{
-    CallChoices, CallEvent, CallEventKind, CallId, CallStatus, Doubt, EndReason, GapReason, Leg,
+    CallChoices, CallEvent, CallEventKind, CallId, CallKey, CallStatus, Doubt, EndReason, Leg,
     Origin, PartialLine, Playback, TranscriptLine,
 };
 use crate::play::PlayReport;
@@ -95,6 +99,8 @@ pub(crate) struct CallBook {
     node: String,
     open: HashMap<CallId, Entry>,
     recent: VecDeque<Entry>,
+    /// All of them, in the order in which they are listed.
+    order: BTreeSet<CallKey>,
     /// The calls of the stints that are on media threads, by what those call them.
     live: HashMap<CallId, CallId>,
     writes: Vec<Write>,
@@ -108,6 +114,7 @@ impl CallBook {
             node,
             open: HashMap::new(),
             recent: VecDeque::new(),
+            order: BTreeSet::new(),
             live: HashMap::new(),
             writes: Vec::new(),
             suppressed: [0; Doubt::ALL.len()],
@@ -163,7 +170,10 @@ impl CallBook {
         let port = opening.port;
         let (mut entry, is_new) = match self.open.remove(&call).or_else(|| self.take_recent(&call))
         {
-            Some(entry) => (entry, false),
+            Some(entry) => {
+                self.order.remove(&CallKey::of(&entry.record));
+                (entry, false)
+            }
             None => (Entry::new(now, wall, &opening), true),
         };
         let replaced = entry.running().cloned();
@@ -179,6 +189,7 @@ impl CallBook {
         let stint = entry.begin(media.clone(), port);
         self.live.insert(media, call.clone());
         entry.write_record(&mut self.writes);
+        self.order.insert(CallKey::of(&entry.record));
         self.open.insert(call, entry);
         Opened { stint, replaced }
     }
@@ -199,6 +210,7 @@ impl CallBook {
         let mut recent = self.recent.iter();
         let place = recent.position(|entry| entry.record.call_id == *call)?;
         let entry = self.recent.remove(place)?;
+        self.order.remove(&CallKey::of(&entry.record));
         // One that was never admitted was no call.
         (entry.held != Held::Admission).then_some(entry)
     }
@@ -215,6 +227,7 @@ impl CallBook {
         let Self {
             open,
             recent,
+            order,
             writes,
             ..
         } = self;
@@ -224,7 +237,9 @@ impl CallBook {
         if let Some(entry) = open.get_mut(call).or(ended)
             && entry.held == Held::History
         {
+            order.remove(&CallKey::of(&entry.record));
             entry.learn(history);
+            order.insert(CallKey::of(&entry.record));
             entry.release(writes);
         }
     }
@@ -328,19 +343,20 @@ impl CallBook {
             .values_mut()
             .filter(|entry| entry.running().is_some());
         for entry in running {
-            // Stored with the next line or the end, as counters are.
+            // Stored with the next counters.
             entry.event_now(now, kind, text.to_owned());
         }
     }
 
-    /// Counters are stored with the next line or the end, not every second.
+    /// Counters are stored as they come, every second: what was told of a call must not be more
+    /// than is known after a crash.
     pub(crate) fn stats(&mut self, media: &CallId, legs: Vec<LegSnapshot>) {
-        if let Some(entry) = self
-            .live
-            .get(media)
-            .and_then(|call| self.open.get_mut(call))
-        {
+        let Self {
+            open, live, writes, ..
+        } = self;
+        if let Some(entry) = live.get(media).and_then(|call| open.get_mut(call)) {
             entry.stats(media, legs);
+            entry.write_record(writes);
         }
     }
 
@@ -361,23 +377,6 @@ impl CallBook {
             && entry.played(report)
         {
             entry.write_record(writes);
-        }
-    }
-
-    /// A call that an earlier process left open and that is no more.
-    pub(crate) fn settle(&mut self, history: History, wall: Timestamp, text: String) {
-        let History { record, lines, .. } = history;
-        if let Some(mut record) = record {
-            record.status = CallStatus::Failed;
-            record.ended_at = Some(wall);
-            record.end_reason = Some(EndReason { cause: None, text });
-            record.lines = lines;
-            record.capture = capture::left_behind(&record);
-            record.playing.clear();
-            for leg in &mut record.legs {
-                leg.audio.give_up(GapReason::NodeCrash);
-            }
-            self.writes.push(Write::Call(Box::new(record)));
         }
     }
 
@@ -439,6 +438,7 @@ impl CallBook {
             && let Some(mut oldest) = self.recent.pop_front()
         {
             lines -= oldest.lines().len();
+            self.order.remove(&CallKey::of(&oldest.record));
             // The store could not be asked for so long that this one's past stays unknown.
             oldest.release(&mut self.writes);
         }

@@ -1,5 +1,6 @@
 //! What a book promises, whatever comes in whatever order.
 
+mod keeping;
 mod suppressed;
 
 use std::time::{Duration, Instant};

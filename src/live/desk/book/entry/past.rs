@@ -8,6 +8,9 @@ use super::{Entry, History};
 use crate::call::{CallRecord, CallStatus, GapReason, Origin};
 use crate::session::LegSnapshot;
 
+/// Samples of an account in a millisecond.
+const SAMPLES_PER_MS: u64 = 16;
+
 impl Entry {
     /// Puts what the store has in front of what is here.
     pub(in super::super) fn learn(&mut self, history: Option<History>) {
@@ -73,6 +76,8 @@ impl Entry {
         for mut old in old.legs {
             // What was undecided went down with the process that had it.
             old.audio.give_up(GapReason::NodeCrash);
+            old.audio
+                .last_until(shift_ms * SAMPLES_PER_MS, GapReason::NodeCrash);
             for finding in &mut old.findings {
                 finding.until_ms.get_or_insert(shift_ms);
             }

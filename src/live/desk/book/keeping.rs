@@ -1,0 +1,114 @@
+//! What the store must have of the calls that are here, how it gets it again, and how all of a
+//! call goes.
+
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+
+use super::{CallBook, Entry, Held, History, capture};
+use crate::call::{CallId, CallStatus, EndReason, GapReason};
+use crate::store::{Given, Retention, Write};
+
+/// Samples of an account in a millisecond.
+const SAMPLES_PER_MS: u64 = 16;
+
+/// How an attempt to remove a call from the book went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Erased {
+    /// It is gone.
+    Gone,
+    /// It was not here.
+    NotHere,
+    /// It goes on, or its last words are under way.
+    Open,
+}
+
+impl CallBook {
+    /// A call that an earlier process left open and that is no more.
+    pub(crate) fn settle(&mut self, history: History, wall: Timestamp, text: String) {
+        let History { record, lines, .. } = history;
+        let Some(mut record) = record else { return };
+        if self.find(&record.call_id).is_some() {
+            // It was taken up again while the store was asked.
+            return;
+        }
+        record.status = CallStatus::Failed;
+        record.ended_at = Some(wall);
+        record.end_reason = Some(EndReason { cause: None, text });
+        record.lines = lines;
+        record.capture = capture::left_behind(&record);
+        record.playing.clear();
+        let age = wall.as_millisecond() - record.started_at.as_millisecond();
+        let end = u64::try_from(age).unwrap_or(0) * SAMPLES_PER_MS;
+        for leg in &mut record.legs {
+            leg.audio.give_up(GapReason::NodeCrash);
+            leg.audio.last_until(end, GapReason::NodeCrash);
+        }
+        self.writes.push(Write::Call(Box::new(record)));
+    }
+
+    /// What the store was given of the calls that are here and must have, unless it has expired.
+    pub(crate) fn given(&self, now: Instant, keep: Retention) -> Vec<Given> {
+        let written = self.iter().filter(|entry| entry.held == Held::Nothing);
+        written.map(|entry| entry.given(now, keep)).collect()
+    }
+
+    /// Writes again what is here of a call, lines from `from` on: so many at a time. The number
+    /// of the next, if that was not all; its record comes last.
+    pub(crate) fn write_again(&mut self, call: &CallId, from: u64, count: usize) -> Option<u64> {
+        let Self {
+            open,
+            recent,
+            writes,
+            ..
+        } = self;
+        let mut recent = recent.iter();
+        let ended = recent.find(|entry| entry.record.call_id == *call);
+        let entry = open.get(call).or(ended)?;
+        if entry.held != Held::Nothing {
+            return None;
+        }
+        entry.write_again(from, count, writes)
+    }
+
+    /// Removes what is known of a call that is over.
+    pub(crate) fn erase(&mut self, call: &CallId) -> Erased {
+        if self.open.contains_key(call) {
+            return Erased::Open;
+        }
+        match self.take_recent(call) {
+            Some(_) => Erased::Gone,
+            None => Erased::NotHere,
+        }
+    }
+
+    /// All that there is of a call is to go from the store.
+    pub(crate) fn write_erasure(&mut self, call: &CallId) {
+        self.writes.push(Write::Erase(call.clone()));
+    }
+
+    /// Forgets calls that have been over for so long that the store has, too.
+    pub(crate) fn forget(&mut self, wall: Timestamp, keep: Retention) {
+        let keep = keep.call.min(keep.transcript);
+        let is_old = |entry: &Entry| {
+            let age = entry
+                .record
+                .ended_at
+                .map(|ended| wall.duration_since(ended));
+            age.and_then(|age| Duration::try_from(age).ok())
+                .is_some_and(|age| age >= keep)
+        };
+        let old: Vec<CallId> = self
+            .recent
+            .iter()
+            .filter(|entry| is_old(entry))
+            .map(|entry| entry.record.call_id.clone())
+            .collect();
+        for call in old {
+            if let Some(mut entry) = self.take_recent(&call) {
+                // The store could not be asked for all that time.
+                entry.release(&mut self.writes);
+            }
+        }
+    }
+}

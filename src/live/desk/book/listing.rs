@@ -1,0 +1,50 @@
+//! Which calls are here, newest first. What a page costs does not depend on how many there are.
+
+use std::collections::HashMap;
+use std::ops::Bound;
+
+use super::{CallBook, Entry};
+use crate::call::{CallId, CallKey, CallRecord};
+
+impl CallBook {
+    /// So many of the calls that are here, newest first, those behind `before`.
+    pub(crate) fn newest(&self, before: Option<&CallKey>, limit: usize) -> Vec<CallKey> {
+        let behind = match before {
+            Some(before) => Bound::Excluded(before),
+            None => Bound::Unbounded,
+        };
+        let range = self.order.range::<CallKey, _>((Bound::Unbounded, behind));
+        range.rev().take(limit).cloned().collect()
+    }
+
+    /// The records of those that are here, under just these keys.
+    pub(crate) fn records(&self, keys: &[CallKey]) -> Vec<Listed> {
+        let mut ended: HashMap<&CallId, &Entry> = HashMap::new();
+        if keys.iter().any(|key| !self.open.contains_key(&key.call)) {
+            let recent = self.recent.iter();
+            ended.extend(recent.map(|entry| (&entry.record.call_id, entry)));
+        }
+        let listed = keys.iter().map(|key| {
+            let here = self.open.get(&key.call);
+            match here.or_else(|| ended.get(&key.call).copied()) {
+                None => Listed::NotHere,
+                Some(entry) if CallKey::of(&entry.record) == *key => {
+                    Listed::Here(Box::new(entry.record.clone()))
+                }
+                Some(_) => Listed::Elsewhere,
+            }
+        });
+        listed.collect()
+    }
+}
+
+/// What the book has of a key.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Listed {
+    /// The call.
+    Here(Box<CallRecord>),
+    /// Nothing.
+    NotHere,
+    /// The call, which has another place in the list by now.
+    Elsewhere,
+}

@@ -1,0 +1,203 @@
+//! What the store must have, what is to be had no longer, and whether the store takes anything.
+
+use std::collections::HashSet;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::book::Erased;
+use super::{Desk, Phase, lock};
+use crate::call::CallId;
+use crate::clock;
+use crate::service::ServiceError;
+use crate::store::{Given, StoreError, WriterState};
+
+/// Time between two looks at what is to be had no longer.
+const FORGET_EVERY: Duration = Duration::from_secs(1);
+
+/// Time between two looks at the store.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+/// How long the store may take to get what was written before it is asked.
+const WRITTEN_WITHIN: Duration = Duration::from_secs(5);
+
+/// Lines that are written again at a time, before the store is waited for.
+const AT_ONCE: usize = 256;
+
+/// How long the spool's disk may take to close its file.
+const CLOSED_WITHIN: Duration = Duration::from_secs(1);
+
+impl Desk {
+    /// Forgets in time what the store forgets, and sees to it that the store takes what it is
+    /// given, and has it.
+    pub async fn follow_store(&self) {
+        let mut forget = tokio::time::interval(FORGET_EVERY);
+        let mut look = tokio::time::interval(LOOK_EVERY);
+        let mut hopeless = HashSet::new();
+        loop {
+            tokio::select! {
+                _ = forget.tick() => {
+                    let keep = self.config.retention;
+                    self.book(|book| book.forget(clock::wall(), keep));
+                }
+                _ = look.tick() => {
+                    self.try_store().await;
+                    self.restore(&mut hopeless).await;
+                }
+            }
+        }
+    }
+
+    /// Whether the store would take a write, also while there is none.
+    async fn try_store(&self) {
+        if *self.writer.state().borrow() != WriterState::Ok {
+            // It is tried all the time.
+            return;
+        }
+        let refusal = self.store.try_write().await.err().map(|e| e.to_string());
+        let mut known = lock(&self.store_refusal);
+        if let Some(reason) = refusal.as_ref().filter(|_| known.is_none()) {
+            tracing::warn!(
+                reason,
+                store = self.store.name(),
+                "the store takes no writes"
+            );
+        }
+        *known = refusal;
+    }
+
+    /// Writes again what the store has lost and is still here: it may have come back empty, or
+    /// older than it was. Once for each call: `hopeless` are those for which it did not help.
+    pub(super) async fn restore(&self, hopeless: &mut HashSet<CallId>) {
+        let given = self.given(|_| true);
+        hopeless.retain(|call| given.iter().any(|given| given.call == *call));
+        for call in self.lacking(&given).await {
+            if hopeless.contains(&call) {
+                continue;
+            }
+            tracing::warn!(%call, "the store has lost something of this call; what is here is written again");
+            let mut from = Some(0);
+            while let Some(next) = from {
+                from = self.book(|book| book.write_again(&call, next, AT_ONCE));
+                if self.writer.flush(WRITTEN_WITHIN).await.is_err() {
+                    return;
+                }
+            }
+            self.restored.fetch_add(1, Ordering::Relaxed);
+            let now = self.given(|given| given.call == call);
+            if !self.lacking(&now).await.is_empty() {
+                tracing::error!(%call, "the store does not take what it has lost of this call");
+                hopeless.insert(call);
+            }
+        }
+    }
+
+    fn given(&self, which: impl Fn(&Given) -> bool) -> Vec<Given> {
+        let keep = self.config.retention;
+        let mut given = self.book(|book| book.given(clock::now(), keep));
+        given.retain(which);
+        given
+    }
+
+    /// Of which calls the store lacks something; none while it cannot say.
+    async fn lacking(&self, given: &[Given]) -> Vec<CallId> {
+        if given.is_empty() || self.writer.flush(WRITTEN_WITHIN).await.is_err() {
+            return Vec::new();
+        }
+        let lacking = self.store.lacking(given).await;
+        lacking.unwrap_or_else(|error| {
+            tracing::debug!(%error, "the store cannot say what it has");
+            Vec::new()
+        })
+    }
+
+    /// Removes all that there is of a call: here, in the store, in the spool and as a capture.
+    pub(super) async fn erase_call(&self, call: &CallId) -> Result<(), ServiceError> {
+        // Nobody else writes about a call that is over.
+        let _alone = self.revising.lock().await;
+        let goes_on = || ServiceError::Conflict(format!("call {call} goes on: hang it up first"));
+        let here = self.book(|book| book.phase(call));
+        if let Some((Phase::Open | Phase::Ending, _)) = here {
+            return Err(goes_on());
+        }
+        let is_stored = self.is_stored(call).await?;
+        let was_captured = self.erase_capture(call).await?;
+        let was_spooled = self.erase_spooled(call).await?;
+        if !is_stored && here.is_none() && !was_captured && !was_spooled {
+            return Err(ServiceError::UnknownCall(call.clone()));
+        }
+        let erased = self.book(|book| {
+            let erased = book.erase(call);
+            if erased != Erased::Open {
+                book.write_erasure(call);
+            }
+            erased
+        });
+        if erased == Erased::Open {
+            return Err(goes_on());
+        }
+        let not_yet = |error: String| {
+            ServiceError::StoreUnavailable(format!("call {call} is not erased yet: {error}"))
+        };
+        let flushed = self.writer.flush(WRITTEN_WITHIN).await;
+        flushed.map_err(|error| not_yet(error.to_string()))?;
+        if self.is_stored(call).await? {
+            return Err(not_yet("the store still has something of it".to_owned()));
+        }
+        tracing::info!(%call, "erased");
+        Ok(())
+    }
+
+    /// Whether the store has anything of a call that is not open.
+    async fn is_stored(&self, call: &CallId) -> Result<bool, ServiceError> {
+        // What cannot be read can be erased all the same.
+        let known = |asked: Result<bool, StoreError>| match asked {
+            Err(StoreError::Broken(_)) => Ok(true),
+            other => other.map_err(|error| ServiceError::StoreUnavailable(error.to_string())),
+        };
+        match self.store.call(call).await {
+            Ok(Some(record)) if record.status.is_open() => return Err(self.elsewhere(&record)),
+            Ok(None) => {}
+            found => return known(found.map(|_| true)),
+        }
+        let lines = self.store.lines_below(call, u64::MAX).await;
+        let digits = self.store.dtmf(call).await;
+        Ok(known(lines.map(|count| count > 0))? || known(digits.map(|all| !all.is_empty()))?)
+    }
+
+    async fn erase_capture(&self, call: &CallId) -> Result<bool, ServiceError> {
+        let Some(desk) = &self.captures else {
+            return Ok(false);
+        };
+        let erased = desk.captures.erase(call).await;
+        erased.map_err(|refused| ServiceError::Busy(refused.to_string()))
+    }
+
+    async fn erase_spooled(&self, call: &CallId) -> Result<bool, ServiceError> {
+        let Some(spool) = self.spool.clone() else {
+            return Ok(false);
+        };
+        let of = call.clone();
+        let erased = tokio::task::spawn_blocking(move || spool.erase(of)).await;
+        let gone = StoreError::Unavailable("the spool's thread has ended".to_owned());
+        match erased.unwrap_or(Err(gone)) {
+            Ok(count) => Ok(count > 0),
+            Err(error) => Err(ServiceError::Busy(format!("the spool: {error}"))),
+        }
+    }
+
+    /// Closes the files: nothing that was removed is left in a log beside them.
+    pub async fn close_files(&self) {
+        if let Err(error) = self.store.close().await {
+            tracing::error!(%error, "the store could not be closed");
+        }
+        let Some(spool) = self.spool.clone() else {
+            return;
+        };
+        let closed = tokio::task::spawn_blocking(move || spool.close());
+        match tokio::time::timeout(CLOSED_WITHIN, closed).await {
+            Ok(Ok(Ok(()))) => {}
+            Ok(Ok(Err(error))) => tracing::error!(%error, "the spool could not be closed"),
+            Ok(Err(_)) | Err(_) => tracing::error!("the spool's disk hangs"),
+        }
+    }
+}

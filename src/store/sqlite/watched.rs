@@ -1,0 +1,65 @@
+//! Whether the file that is written is still the one under its name: removed or replaced by
+//! somebody, it goes on working, and all that is written is gone when the process ends.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use super::super::StoreError;
+
+/// The file and the log beside it, as they were when they were opened.
+#[derive(Debug)]
+pub(super) struct Watched {
+    files: [(PathBuf, Option<Identity>); 2],
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Identity {
+    device: u64,
+    inode: u64,
+}
+
+impl Watched {
+    /// Takes note of them, while they are open.
+    pub(super) fn new(path: &Path) -> Self {
+        let mut log: OsString = path.as_os_str().to_owned();
+        log.push("-wal");
+        let files = [path.to_owned(), log.into()];
+        Self {
+            files: files.map(|file| {
+                let identity = identity(&file).ok().flatten();
+                (file, identity)
+            }),
+        }
+    }
+
+    /// Looks whether they are still there.
+    pub(super) fn check(&self) -> Result<(), StoreError> {
+        for (file, opened) in &self.files {
+            // One that cannot be looked at tells nothing.
+            let Ok(now) = identity(file) else { continue };
+            if opened.is_some() && now != *opened {
+                return Err(StoreError::Broken(format!(
+                    "SQLite: {} was deleted or replaced while the server uses it: \
+                     what is written now is lost when the server ends",
+                    file.display()
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// `None`: there is no such file.
+fn identity(file: &Path) -> io::Result<Option<Identity>> {
+    match fs::metadata(file) {
+        Ok(about) => Ok(Some(Identity {
+            device: about.dev(),
+            inode: about.ino(),
+        })),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
