@@ -15,6 +15,7 @@ mod ports;
 mod stasis;
 mod stop;
 mod tap;
+mod two_servers;
 
 use std::time::Duration;
 

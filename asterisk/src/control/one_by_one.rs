@@ -22,9 +22,10 @@ use crate::request::Request;
 const AT_ONCE: usize = 4;
 
 /// A list on its way.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) enum Part<T> {
     /// Asked for.
+    #[default]
     Asked,
     /// It cannot be had as a whole; what is to be asked for is known only once our application is.
     Refused,
@@ -36,12 +37,6 @@ pub(super) enum Part<T> {
     },
     /// Here.
     Whole(Vec<T>),
-}
-
-impl<T> Default for Part<T> {
-    fn default() -> Self {
-        Self::Asked
-    }
 }
 
 impl<T> Part<T> {

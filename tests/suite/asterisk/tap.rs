@@ -2,6 +2,7 @@
 //! carries its own party's words and no other's, and the call does not notice.
 
 use asterscribe_testkit::asterisk::Release;
+use asterscribe_testkit::host;
 use asterscribe_testkit::scenario::{CONVERSATION, prompt_text};
 use serde_json::Value;
 
@@ -45,6 +46,52 @@ fn on_asterisk_22() {
 #[test]
 fn on_asterisk_16() {
     each_leg_of_a_tapped_call_carries_its_own_party(Release::V16);
+}
+
+#[test]
+fn a_snoop_that_somebody_hangs_up_costs_no_tap() {
+    let Some(rig) = Rig::start(Release::V22) else {
+        return;
+    };
+    rig.call_between_parties("pair-3");
+    let path = "/api/call/pair-3/transcribe";
+    assert_eq!(rig.server.post(path, &Value::Null).unwrap().status, 202);
+    let snoops = || {
+        let ids = rig.asterisk.channels().unwrap().into_iter();
+        ids.filter(|id| id.ends_with("-snoop")).collect::<Vec<_>>()
+    };
+    let path = "/api/call/pair-3/status";
+    let heard = |status: &Value| {
+        let legs = status["legs"].as_array();
+        legs.is_some_and(|legs| {
+            legs.len() == 2
+                && legs
+                    .iter()
+                    .all(|leg| leg["stats"]["decoded"].as_u64() > Some(0))
+        })
+    };
+    rig.await_answer(path, SOON, heard);
+    let before = snoops();
+    for snoop in &before {
+        let delete = format!("/channels/{snoop}");
+        rig.asterisk.ari_ok("DELETE", &delete, &[], None).unwrap();
+    }
+    let renewed = || {
+        let now = snoops();
+        now.len() == 2 && now.iter().all(|snoop| !before.contains(snoop))
+    };
+    assert!(
+        host::wait_until(host::now() + SOON, renewed),
+        "{:?}",
+        snoops()
+    );
+    let status = rig.get(path);
+    assert_eq!(status["status"], "active", "{status}");
+    rig.asterisk
+        .ari_ok("DELETE", "/channels/pair-3", &[], None)
+        .unwrap();
+    rig.await_answer(path, SOON, |status| status["status"] == "ended");
+    rig.assert_nothing_left();
 }
 
 #[test]
