@@ -123,7 +123,7 @@ impl Scene {
                 self.arrivals[last - 1].0 = earlier;
             }
             Op::Copy => {
-                let (at, datagram) = self.arrivals.last().unwrap().clone();
+                let (at, datagram) = self.arrivals.last().expect("it has talked").clone();
                 self.copies += 1;
                 self.arrivals.push((at + 3, datagram));
             }
@@ -210,8 +210,9 @@ struct Heard {
 impl Heard {
     fn packet(&mut self, payload: &[u8]) {
         self.bursts.packet();
-        self.ids
-            .push(u32::from_be_bytes(payload.try_into().unwrap()));
+        self.ids.push(u32::from_be_bytes(
+            payload.try_into().expect("four bytes were sent"),
+        ));
     }
 
     fn drain(&mut self, receiver: &mut Receiver, now: Instant) {
