@@ -16,9 +16,9 @@ use crate::clock;
 use crate::live::media::{LegRefused, OwnPort};
 use crate::metrics::Metric;
 use crate::service::{
-    CallService, CallStatusView, CallsRequest, CallsView, CaptureRequest, Health, InitiateRequest, MediaGrant, MediaRequest,
-    ModelRequest, ModelView, PartHealth, PartState, PlayRequest, RtpTarget, ServiceError,
-    TranscribeRequest, TranscriptView,
+    CallService, CallStatusView, CallsRequest, CallsView, CaptureRequest, Health, InitiateRequest,
+    MediaGrant, MediaRequest, ModelRequest, ModelView, PartHealth, PartState, PlayRequest,
+    RtpTarget, ServiceError, TranscribeRequest, TranscriptView,
 };
 use crate::session::{Arrival, Expected};
 use crate::store::StoreError;
