@@ -1,9 +1,16 @@
 //! The log: one line per event on standard error, for people or as JSON.
 
+mod repeated;
+
 use std::io::{self, IsTerminal};
 
+use tracing::{Level, Metadata};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
+use self::repeated::Unrepeated;
 use crate::config::{LogFormat, Settings};
 
 /// Starts logging as the settings say. Done once, before anything else runs.
@@ -14,8 +21,23 @@ pub fn start(settings: &Settings) {
         .with_env_filter(filter)
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal());
+    let without_secrets = filter_fn(holds_no_secret);
     match settings.log_format {
-        LogFormat::Text => builder.init(),
-        LogFormat::Json => builder.json().init(),
+        LogFormat::Text => builder
+            .map_event_format(Unrepeated::new)
+            .finish()
+            .with(without_secrets)
+            .init(),
+        LogFormat::Json => builder
+            .json()
+            .map_event_format(Unrepeated::new)
+            .finish()
+            .with(without_secrets)
+            .init(),
     }
+}
+
+/// At `trace`, libraries write what they send, passwords and tokens among it; ours do not.
+fn holds_no_secret(metadata: &Metadata<'_>) -> bool {
+    *metadata.level() <= Level::DEBUG || metadata.target().starts_with("asterscribe")
 }

@@ -21,6 +21,7 @@ use super::book::{Opening, Past};
 use super::channel::{self, non_empty};
 use super::choices;
 use super::pending::{Asked, Outcome};
+use super::remarks::Step;
 use super::{Desk, lock};
 use crate::call::{CallId, CallStatus, EndReason, Origin};
 use crate::clock;
@@ -50,6 +51,7 @@ pub struct AriLink {
     pub(super) take_back: Arc<Notify>,
     /// What is amiss though it is connected.
     pub(super) trouble: Mutex<Option<String>>,
+    pub(super) step: Step,
 }
 
 /// The other end, to be started once the desk is there.
@@ -88,6 +90,7 @@ impl AriLink {
         let (state, seen) = watch::channel(ConnectionState::Connecting);
         let link = Self {
             commands,
+            step: Step::new(seen.clone()),
             state: seen,
             url: ari.url.to_string(),
             naming: config.naming(),
@@ -380,7 +383,7 @@ impl Desk {
                 let refusal = ServiceError::NoRtpPort(message);
                 lock(&self.pending).settle(&channel::call_id(&call), command, Err(refusal));
             }
-            of_no_call => remark(&of_no_call),
+            of_no_call => self.remark(&of_no_call),
         }
     }
 
@@ -440,27 +443,6 @@ impl Desk {
             Some(left) => self.settle(left, reason.text),
             None => self.end(id, reason, status),
         }
-    }
-}
-
-/// Puts into the log what changes no record.
-fn remark(notice: &Notice) {
-    match notice {
-        Notice::CallTurnedAway { channel, text } => tracing::warn!(
-            channel = channel.id,
-            text,
-            "a caller goes on in the dialplan without being transcribed"
-        ),
-        Notice::Reaped { kind, id } => tracing::info!(
-            ?kind,
-            id,
-            "removed what an earlier process left in Asterisk"
-        ),
-        Notice::Synced => tracing::info!("in step with Asterisk"),
-        Notice::Replaced => {
-            tracing::error!("another program has taken over our Stasis application");
-        }
-        other => tracing::trace!(?other, "nothing to keep of it"),
     }
 }
 

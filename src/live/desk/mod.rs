@@ -21,6 +21,7 @@ mod play;
 mod ports;
 mod reach;
 mod registering;
+mod remarks;
 mod second;
 mod service;
 mod spool;

@@ -432,6 +432,10 @@ impl CallBook {
         };
         entry.finish(wall);
         entry.write_record(&mut self.writes);
+        // What never got a leg never was a call.
+        if entry.held != Held::Admission {
+            record::tell_end(&entry.record);
+        }
         self.recent.push_back(entry);
         let mut lines: usize = self.recent.iter().map(|entry| entry.lines().len()).sum();
         while (self.recent.len() > RECENT || lines > RECENT_LINES)

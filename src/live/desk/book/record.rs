@@ -105,3 +105,26 @@ pub(super) fn push_note(record: &mut CallRecord, note: String) {
     }
     record.notes.push(note);
 }
+
+/// One line of the log for a call that is over, with what an operator asks for first.
+pub(super) fn tell_end(record: &CallRecord) {
+    let ended = record.ended_at.unwrap_or(record.started_at);
+    let seconds = ended.as_second() - record.started_at.as_second();
+    let qualities = record.legs.iter().filter_map(|leg| leg.quality.as_ref());
+    let worst = qualities
+        .map(|quality| f64::from(quality.mos))
+        .reduce(f64::min);
+    let reason = record.end_reason.as_ref();
+    tracing::info!(
+        call = %record.call_id,
+        caller = record.caller_number,
+        destination = record.destination,
+        seconds,
+        lines = record.lines,
+        mos = worst.map(|mos| (mos * 100.0).round() / 100.0),
+        cause = reason.and_then(|reason| reason.cause),
+        reason = reason.map(|reason| reason.text.as_str()),
+        status = ?record.status,
+        "a call has ended"
+    );
+}

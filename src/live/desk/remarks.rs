@@ -1,0 +1,73 @@
+//! What is heard of Asterisk that changes no record: it goes into the log.
+
+use std::sync::Mutex;
+
+use asterscribe_ari::client::ConnectionState;
+use asterscribe_ari::control::Notice;
+use tokio::sync::watch;
+
+use super::{Desk, lock};
+
+/// Whether there is something new in being in step with Asterisk: it is looked at every minute.
+#[derive(Debug)]
+pub(super) struct Step(Mutex<watch::Receiver<ConnectionState>>);
+
+impl Step {
+    pub(super) fn new(connection: watch::Receiver<ConnectionState>) -> Self {
+        Self(Mutex::new(connection))
+    }
+
+    /// The connection is another than when this was last asked.
+    fn is_new(&self) -> bool {
+        let mut connection = lock(&self.0);
+        // Nobody to say so any more: the server stops.
+        let is_new = connection.has_changed().unwrap_or(false);
+        connection.mark_unchanged();
+        is_new
+    }
+}
+
+impl Desk {
+    /// Puts into the log what changes no record.
+    pub(super) fn remark(&self, notice: &Notice) {
+        match notice {
+            Notice::CallTurnedAway { channel, text } => tracing::warn!(
+                channel = channel.id,
+                text,
+                "a caller goes on in the dialplan without being transcribed"
+            ),
+            Notice::Reaped { kind, id } => tracing::info!(
+                ?kind,
+                id,
+                "removed what an earlier process left in Asterisk"
+            ),
+            Notice::Synced if self.ari.as_ref().is_some_and(|ari| ari.step.is_new()) => {
+                tracing::info!("in step with Asterisk");
+            }
+            Notice::Synced => tracing::debug!("still in step with Asterisk"),
+            Notice::Replaced => {
+                tracing::error!("another program has taken over our Stasis application");
+            }
+            other => tracing::trace!(?other, "nothing to keep of it"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn being_in_step_is_news_once_for_each_connection() {
+        let (state, seen) = watch::channel(ConnectionState::Connecting);
+        let step = Step::new(seen);
+        state.send_replace(ConnectionState::Connected);
+        let looks: Vec<_> = (0..3).map(|_| step.is_new()).collect();
+        assert_eq!(looks, [true, false, false]);
+        state.send_replace(ConnectionState::Failed("it broke".to_owned()));
+        state.send_replace(ConnectionState::Connected);
+        assert!(step.is_new() && !step.is_new());
+        drop(state);
+        assert!(!step.is_new());
+    }
+}
