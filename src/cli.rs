@@ -2,14 +2,12 @@
 
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
-use std::process::{self, ExitCode};
+use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand, ValueEnum};
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
 
 use asterscribe::config::Settings;
 use asterscribe::live::{hearing, server};
@@ -21,6 +19,7 @@ use asterscribe::{clock, replay, telemetry};
 
 use crate::bench::{self, Bench};
 use crate::demo;
+use crate::signals::Signals;
 
 /// A live, searchable transcript for every call on an Asterisk PBX.
 #[derive(Debug, Parser)]
@@ -141,43 +140,13 @@ fn serve(config: Option<&Path>) -> Result<ExitCode> {
     telemetry::start(&settings);
     let runtime = runtime()?;
     let served = runtime.block_on(async {
-        let mut told = told_to_stop()?;
-        let stop = async move {
-            told.recv().await;
-            // Who asks twice does not want to wait for anything.
-            tokio::spawn(async move {
-                told.recv().await;
-                tracing::error!(
-                    "told to stop again: ending at once, what is not stored yet is lost"
-                );
-                process::exit(1);
-            });
-        };
-        server::run(settings, stop).await?;
+        let signals = Signals::hear()?;
+        server::run(settings, signals.told_to_stop()).await?;
         anyhow::Ok(())
     });
     // A name that is still being resolved must not hold up the end.
     runtime.shutdown_timeout(END_PATIENCE);
     served.map(|()| ExitCode::SUCCESS)
-}
-
-/// Hears of every SIGINT and SIGTERM from now on.
-fn told_to_stop() -> Result<mpsc::Receiver<()>> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let (tell, told) = mpsc::channel(1);
-    tokio::spawn(async move {
-        loop {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
-            if tell.send(()).await.is_err() {
-                return;
-            }
-        }
-    });
-    Ok(told)
 }
 
 /// ARI, HTTP and stores; the media path has threads of its own.

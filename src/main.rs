@@ -3,6 +3,7 @@
 mod bench;
 mod cli;
 mod demo;
+mod signals;
 
 use std::io::{self, Write};
 use std::process::ExitCode;

@@ -52,26 +52,65 @@ fn a_store_that_hangs_does_not_keep_the_server_from_ending() {
     assert_eq!(get(&server, "/health")["active_calls"], 0);
 }
 
+fn signal(server: &Server, name: &str) {
+    let pid = server.id().unwrap().to_string();
+    let sent = Command::new("kill").args([name, &pid]).status().unwrap();
+    assert!(sent.success());
+}
+
+fn says(server: &Server, text: &str) -> bool {
+    let said = |line: &serde_json::Value| {
+        let message = line["fields"]["message"].as_str();
+        message.is_some_and(|message| message.contains(text))
+    };
+    server.log().iter().any(said)
+}
+
 #[test]
-fn who_tells_it_to_stop_twice_does_not_wait() {
+fn who_tells_it_to_stop_again_after_a_while_does_not_wait() {
     let Some((_redis, mut server)) = stuck() else {
         return;
     };
-    let pid = server.id().unwrap().to_string();
-    assert!(
-        Command::new("kill")
-            .args(["-TERM", &pid])
-            .status()
-            .unwrap()
-            .success()
-    );
-    let began = || {
-        server
-            .log()
-            .iter()
-            .any(|line| line["fields"]["message"] == "shutting down")
+    signal(&server, "-TERM");
+    assert!(host::wait_until(host::now() + SOON, || says(
+        &server,
+        "shutting down"
+    )));
+    // Each of these comes a moment after the one before it: at first they are the same wish.
+    let ended = || {
+        signal(&server, "-TERM");
+        says(&server, "ending at once")
     };
-    assert!(host::wait_until(host::now() + SOON, began));
+    assert!(host::wait_until(host::now() + SOON, ended));
     let status = server.terminate().unwrap().expect("it ran");
-    assert_eq!(status.code(), Some(1), "the second signal ended it");
+    assert_eq!(status.code(), Some(1), "{status}");
+    assert!(says(&server, "it is stopping"));
+}
+
+#[test]
+fn signals_to_stop_that_come_together_leave_it_its_time() {
+    for signals in [["-TERM", "-TERM"], ["-INT", "-TERM"], ["-TERM", "-HUP"]] {
+        let mut server = Server::start(BINARY, &[]).unwrap();
+        let source = "127.0.0.1:5000".parse().unwrap();
+        assert_eq!(register_leg(&server, "one", "a", source).status, 201);
+        for name in signals {
+            signal(&server, name);
+        }
+        let status = server.terminate().unwrap().expect("it ran");
+        assert!(status.success(), "{signals:?}: {status}");
+        assert!(says(&server, "a call has ended"));
+    }
+}
+
+#[test]
+fn a_hang_up_changes_nothing_and_that_is_said() {
+    let mut server = Server::start(BINARY, &[]).unwrap();
+    for _ in 0..3 {
+        signal(&server, "-HUP");
+    }
+    assert!(host::wait_until(host::now() + SOON, || says(
+        &server, "SIGHUP"
+    )));
+    assert_eq!(get(&server, "/health")["active_calls"], 0);
+    assert!(server.terminate().unwrap().unwrap().success());
 }
