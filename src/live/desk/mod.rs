@@ -11,6 +11,7 @@ mod health;
 mod history;
 mod keeping;
 mod list;
+mod lately;
 mod load;
 mod metrics;
 mod model;
@@ -43,6 +44,7 @@ use self::book::{CallBook, Entry, History, Opened, Opening, Past, Phase, Stint};
 use self::capacity::CapacityBoard;
 pub use self::capture::CaptureDesk;
 pub use self::choices::Defaults;
+use self::lately::Troubles;
 use self::model::Switch;
 use self::pending::Pending;
 use self::play::Sounds;
@@ -107,6 +109,8 @@ pub struct Desk {
     spool: Option<Spool>,
     /// Places in the spool whose lines are still to be told.
     untold: Mutex<HashSet<SpoolId>>,
+    /// What went wrong with it, by the pass.
+    troubles: Mutex<[Troubles; 2]>,
     /// Whether it has been said that speech is on the disk unencrypted.
     is_warned: AtomicBool,
     /// Held by whoever changes what the store has of a call that is no longer here.
@@ -193,6 +197,7 @@ impl Desk {
             recogniser,
             spool,
             untold: Mutex::default(),
+            troubles: Mutex::default(),
             is_warned: AtomicBool::new(false),
             revising: tokio::sync::Mutex::default(),
             second: OnceLock::new(),

@@ -7,7 +7,6 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 
 use super::health::part;
-use super::spool::troubles;
 use super::{Desk, lock};
 use crate::call::CallId;
 use crate::live::backlog::{AT_ONCE, Backlog, DeskEnds, SecondWork};
@@ -116,8 +115,8 @@ impl Desk {
         let bytes = stats.bytes.load(Ordering::Relaxed);
         let mut said = vec![format!("{waiting} utterances wait in {bytes} bytes")];
         said.extend(workers);
-        let troubles = troubles(stats);
-        let state = if second.workers.is_in_trouble() || !troubles.is_empty() {
+        let (troubles, is_in_trouble) = self.troubles(Pass::Second, stats);
+        let state = if second.workers.is_in_trouble() || is_in_trouble {
             PartState::Degraded
         } else {
             PartState::Ok

@@ -11,6 +11,7 @@ use super::book::{Again, Found, Revised};
 use super::health::part;
 use super::{Desk, lock};
 use crate::call::{CallId, GapReason, TranscriptLine};
+use crate::clock;
 use crate::live::backlog::{Handled, Heard};
 use crate::service::{PartHealth, PartState};
 use crate::session::Deferred;
@@ -203,30 +204,25 @@ impl Desk {
             figure(&stats.bytes),
             figure(&stats.kept)
         );
-        let troubles = troubles(stats);
-        let state = if waiting > 0 || !troubles.is_empty() {
+        let (troubles, is_in_trouble) = self.troubles(Pass::First, stats);
+        let state = if waiting > 0 || is_in_trouble {
             PartState::Degraded
         } else {
             PartState::Ok
         };
         part(state, [vec![said], troubles].concat().join("; "))
     }
-}
 
-/// What went wrong with what was kept, or to be, for `/health`.
-pub(super) fn troubles(stats: &SpoolStats) -> Vec<String> {
-    let troubles = [
-        (&stats.refused, "could not be kept"),
-        (
-            &stats.unreadable,
-            "cannot be read: SPOOL_KEY is another, or they are damaged",
-        ),
-        (&stats.outlived, "were given up for their age"),
-    ];
-    let counted = troubles.map(|(count, what)| (count.load(Ordering::Relaxed), what));
-    let some = counted.into_iter().filter(|(count, _)| *count > 0);
-    some.map(|(count, what)| format!("{count} {what}"))
-        .collect()
+    /// What went wrong with what was kept, or to be, for `/health`, and whether it still does.
+    pub(super) fn troubles(&self, pass: Pass, stats: &SpoolStats) -> (Vec<String>, bool) {
+        let mut troubles = lock(&self.troubles);
+        let [first, second] = &mut *troubles;
+        let of_pass = match pass {
+            Pass::First => first,
+            Pass::Second => second,
+        };
+        of_pass.look(stats, clock::now())
+    }
 }
 
 /// The store did not take in time what was heard.
