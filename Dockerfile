@@ -1,7 +1,8 @@
 # Asterscribe. Builds with the classic builder and with BuildKit.
 #
 #   docker build -t asterscribe .
-#   docker run --network host -e API_AUTH_TOKEN=... -e ASTERISK_ARI_URL=... asterscribe
+#   docker run --network host -e API_AUTH_TOKEN=... -e ASTERISK_ARI_URL=http://127.0.0.1:8088 \
+#     -e ASTERISK_ARI_USER=asterscribe -e ASTERISK_ARI_PASSWORD=... asterscribe
 #
 # Settings are environment variables; .env.example explains each. HTTP_BIND is
 # 127.0.0.1:8000 unless set: a server that listens beyond loopback, as it must

@@ -11,6 +11,7 @@
 mod parse;
 mod problem;
 mod reader;
+mod slips;
 mod source;
 mod table;
 #[cfg(test)]
@@ -28,8 +29,8 @@ pub use self::problem::{Problem, SettingsError};
 pub use self::source::{Layer, Source};
 pub use self::table::{Preset, SETTINGS, Setting, settings_markdown};
 pub use self::types::{
-    Advertise, CaptureRule, CorsOrigins, EndpointTemplate, LogFormat, ModelChoice, PortRange,
-    RtpMode, Secret, VadSettings,
+    Advertise, CaptureRule, CorsOrigins, EndpointTemplate, LogFormat, ModelChoice, Networks,
+    PortRange, RateLimits, RtpMode, Secret, VadSettings,
 };
 pub use crate::call::Language;
 
@@ -47,6 +48,10 @@ pub struct Settings {
     pub api_token: Option<Secret>,
     /// Web pages that may use the API from a browser.
     pub cors: CorsOrigins,
+    /// What each client may ask.
+    pub http_rates: RateLimits,
+    /// Connections of one address.
+    pub http_connections_per_address: usize,
     /// First RTP socket; thread `k` uses this port plus `k`.
     pub rtp_bind: SocketAddr,
     /// What peers are told to send RTP to. `None`: [`Self::rtp_bind`], or, if
@@ -109,6 +114,8 @@ pub struct Settings {
     pub play_dir: Option<PathBuf>,
     /// How large a sound file may be, bytes.
     pub play_max_bytes: usize,
+    /// Where sounds may be sent beside loopback and Asterisk.
+    pub play_targets: Networks,
     /// Shape of the log.
     pub log_format: LogFormat,
     /// `tracing` filter directives.
@@ -182,8 +189,13 @@ impl Settings {
             sources.push(layer);
         }
 
+        let mut slips = slips::misspelt(&dotenv, ".env");
+        slips.extend(slips::misspelt(&source::environment_names(), "environment"));
         match Self::load(&sources) {
-            Ok(settings) if problems.is_empty() => Ok(settings),
+            Ok(mut settings) if problems.is_empty() => {
+                settings.warnings.extend(slips);
+                Ok(settings)
+            }
             Ok(_) => Err(SettingsError::new(problems)),
             Err(error) => Err(SettingsError::new(
                 problems.into_iter().chain(error.problems).collect(),
@@ -231,6 +243,10 @@ impl Settings {
             http_bind,
             api_token,
             cors,
+            http_rates: reader.http_rates(),
+            http_connections_per_address: reader.value("HTTP_CONNECTIONS_PER_ADDRESS", |text| {
+                parse::number(text, 1..=100_000)
+            }),
             rtp_bind,
             rtp_advertise,
             rtp_threads,
@@ -273,8 +289,9 @@ impl Settings {
             play_dir: reader.optional("PLAY_DIR", parse::path),
             play_max_bytes: reader
                 .value("PLAY_MAX_BYTES", |text| parse::number(text, 1024..=1 << 30)),
+            play_targets: reader.value("PLAY_TARGETS", parse::networks),
             log_format: reader.value("LOG_FORMAT", parse::log_format),
-            log_filter: reader.value("RUST_LOG", parse::log_filter),
+            log_filter: reader.log_filter(),
             warnings: Vec::new(),
         }
     }

@@ -12,8 +12,10 @@ use tracing_subscriber::EnvFilter;
 use url::{Origin, Url};
 
 use super::problem::shown;
+use super::slips;
 use super::types::{
-    Advertise, CaptureRule, CorsOrigins, EndpointTemplate, LogFormat, PortRange, RtpMode, Secret,
+    Advertise, CaptureRule, CorsOrigins, EndpointTemplate, LogFormat, Network, Networks, PortRange,
+    RtpMode, Secret,
 };
 use crate::call::{self, Language};
 use crate::speech::ladder::ContextMargins;
@@ -96,6 +98,14 @@ pub(super) fn token(text: &str) -> Parsed<Secret> {
     if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err("has spaces or characters beyond ASCII".to_owned());
     }
+    password(text)
+}
+
+/// A secret that has been thought of.
+pub(super) fn password(text: &str) -> Parsed<Secret> {
+    if slips::is_placeholder(text) {
+        return Err("a placeholder, not a secret: make one with openssl rand -hex 24".to_owned());
+    }
     Ok(Secret::new(text))
 }
 
@@ -130,6 +140,32 @@ fn origin(text: &str) -> Parsed<String> {
         }
         _ => Err(format!("{} is not just scheme, host and port", shown(text))),
     }
+}
+
+/// Addresses and networks.
+pub(super) fn networks(text: &str) -> Parsed<Networks> {
+    let entries = text.split(',').map(str::trim);
+    let entries: Vec<_> = entries.filter(|entry| !entry.is_empty()).collect();
+    if entries.len() > 256 {
+        return Err("more than 256 of them".to_owned());
+    }
+    let networks = entries.into_iter().map(network);
+    networks.collect::<Parsed<_>>().map(Networks)
+}
+
+fn network(text: &str) -> Parsed<Network> {
+    let none = || format!("{} is neither IP nor IP/BITS", shown(text));
+    let (ip, bits) = match text.split_once('/') {
+        Some((ip, bits)) => (ip, Some(bits)),
+        None => (text, None),
+    };
+    let ip: IpAddr = ip.parse().map_err(|_| none())?;
+    let most = if ip.is_ipv4() { 32 } else { 128 };
+    let bits = bits.map_or(Ok(most), |bits| number(bits, 0..=most));
+    Ok(Network {
+        ip,
+        bits: bits.map_err(|_| none())?,
+    })
 }
 
 pub(super) fn http_url(text: &str) -> Parsed<Url> {
@@ -173,6 +209,10 @@ pub(super) fn redis_url(text: &str) -> Parsed<Secret> {
     }
     if url.host_str().is_none_or(str::is_empty) {
         return Err("names no host".to_owned());
+    }
+    if let Some(text) = url.password() {
+        // The URL has what is no ASCII in hexadecimal.
+        password(&text.replace("%E2%80%A6", "…"))?;
     }
     Ok(Secret::new(text))
 }

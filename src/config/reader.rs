@@ -3,21 +3,29 @@
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::parse;
 use super::problem::{Problem, SettingsError, shown};
+use super::slips;
 use super::source::Source;
 use super::table::{self, Preset, Setting};
-use super::types::{CorsOrigins, ModelChoice, PortRange, Secret, VadSettings};
+use super::types::{CorsOrigins, ModelChoice, PortRange, RateLimits, Secret, VadSettings};
 use super::{AriSettings, CaptureSettings, Settings, SpoolSettings};
 use crate::call::Language;
 use crate::capture;
 
 /// A token shorter than this can be guessed over a network in reasonable time.
 const MIN_TOKEN_CHARS: usize = 16;
+
+const MIN_RATE: NonZeroU32 = NonZeroU32::MIN;
+const MAX_RATE: NonZeroU32 = match NonZeroU32::new(1_000_000) {
+    Some(rate) => rate,
+    None => MIN_RATE,
+};
 
 pub(super) struct Reader<'a> {
     sources: &'a [&'a dyn Source],
@@ -171,10 +179,31 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// A filter that would silence the log by mistake is made one that does not.
+    pub(super) fn log_filter(&mut self) -> String {
+        let given = self.value("RUST_LOG", parse::log_filter);
+        match slips::log_filter(&given) {
+            None => given,
+            Some((filter, told)) => {
+                self.warnings.push(told);
+                filter
+            }
+        }
+    }
+
+    pub(super) fn http_rates(&mut self) -> RateLimits {
+        let mut rate = |name| self.value(name, |text| parse::number(text, MIN_RATE..=MAX_RATE));
+        RateLimits {
+            per_token: rate("HTTP_RATE"),
+            per_stranger: rate("HTTP_STRANGER_RATE"),
+            wrong_tokens: rate("HTTP_WRONG_TOKENS"),
+        }
+    }
+
     pub(super) fn ari(&mut self) -> Option<AriSettings> {
         let url = self.optional("ASTERISK_ARI_URL", parse::http_url);
         let user = self.optional("ASTERISK_ARI_USER", parse::ari_user);
-        let password = self.optional("ASTERISK_ARI_PASSWORD", |text| Ok(Secret::new(text)));
+        let password = self.optional("ASTERISK_ARI_PASSWORD", parse::password);
         let app = self.value("ASTERISK_APP", parse::app_name);
         let ca_file = self.optional("ASTERISK_CA_FILE", parse::path);
         let url = url?;

@@ -31,6 +31,15 @@ impl Layer {
             values,
         }
     }
+
+    /// The names that have a value.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        let set = |(_, value): &(&String, &String)| !value.trim().is_empty();
+        self.values
+            .iter()
+            .filter(set)
+            .map(|(name, _)| name.as_str())
+    }
 }
 
 impl Source for Layer {
@@ -218,8 +227,15 @@ fn unknown_key(key: &str) -> String {
     }
 }
 
+/// The names in the process environment, of whatever programs.
+pub(super) fn environment_names() -> Layer {
+    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    let names = names.map(|name| (name, "set".to_owned()));
+    Layer::new("environment", names.collect())
+}
+
 /// Levenshtein's distance. `b` comes from a file: only its first 64 characters count.
-fn edit_distance(a: &str, b: &str) -> usize {
+pub(super) fn edit_distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().take(64).collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();
     for (i, from) in a.chars().enumerate() {

@@ -167,6 +167,36 @@ pub const SETTINGS: &[Setting] = &[
          token: without one, any page open on this machine could read every call. Cookies are never used.",
     ),
     plain(
+        HTTP,
+        "HTTP_RATE",
+        preset("10000"),
+        "a whole number from 1 to 1000000",
+        "Requests a second that are answered to whoever has the token; without one, to each address. More get 429 with `Retry-After`.",
+    ),
+    plain(
+        HTTP,
+        "HTTP_STRANGER_RATE",
+        preset("100"),
+        "a whole number from 1 to 1000000",
+        "Requests a second that are looked at from an address that does not have the right token, `GET /health` among them. Behind a reverse proxy all \
+         such clients have its address; who has the token is not held back by them.",
+    ),
+    plain(
+        HTTP,
+        "HTTP_WRONG_TOKENS",
+        preset("120"),
+        "a whole number from 1 to 1000000",
+        "Wrong tokens a minute from an address; more get 429.",
+    ),
+    plain(
+        HTTP,
+        "HTTP_CONNECTIONS_PER_ADDRESS",
+        preset("512"),
+        "a whole number from 1 to 100000",
+        "Connections of one address, an IPv6 network of 64 bits being one. For one more, that one of them is put out which keeps the server waiting for the \
+         longest; all addresses together have 1,024.",
+    ),
+    plain(
         RTP,
         "RTP_BIND",
         preset("127.0.0.1:40000"),
@@ -519,6 +549,14 @@ pub const SETTINGS: &[Setting] = &[
         preset("10485760"),
         "a whole number from 1024 to 1073741824",
         "How large a sound file may be, sent along or named.",
+    ),
+    plain(
+        PLAY,
+        "PLAY_TARGETS",
+        preset(""),
+        "addresses such as 192.0.2.7 or networks such as 10.0.0.0/8, separated by commas",
+        "To which sources of `POST /api/call/{id}/media` sounds may be sent, beside loopback and the hosts of `ASTERISK_ARI_URL`. \
+         What Asterisk itself names as a source may always be; a port of this server never.",
     ),
     plain(
         OTHER,

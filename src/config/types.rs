@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -94,6 +95,57 @@ impl CorsOrigins {
     }
 }
 
+/// What each client of the REST API may ask; never 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RateLimits {
+    /// Requests a second with the token; without one, from an address that may ask everything.
+    pub per_token: NonZeroU32,
+    /// Requests a second from an address without the right token.
+    pub per_stranger: NonZeroU32,
+    /// Wrong tokens a minute from an address.
+    pub wrong_tokens: NonZeroU32,
+}
+
+impl Default for RateLimits {
+    fn default() -> Self {
+        let some = |count| NonZeroU32::new(count).expect("none of these is 0");
+        Self {
+            per_token: some(10_000),
+            per_stranger: some(100),
+            wrong_tokens: some(120),
+        }
+    }
+}
+
+/// Addresses, by networks.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Networks(pub(super) Vec<Network>);
+
+/// An address, or all that agree with it in the first bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Network {
+    pub(super) ip: IpAddr,
+    pub(super) bits: u32,
+}
+
+impl Networks {
+    /// Whether an address is in one of them.
+    pub fn contains(&self, ip: IpAddr) -> bool {
+        let ip = ip.to_canonical();
+        self.0.iter().any(|network| match (network.ip, ip) {
+            (IpAddr::V4(of), IpAddr::V4(ip)) => {
+                let differ = u32::from(of) ^ u32::from(ip);
+                differ.leading_zeros() >= network.bits
+            }
+            (IpAddr::V6(of), IpAddr::V6(ip)) => {
+                let differ = u128::from(of) ^ u128::from(ip);
+                differ.leading_zeros() >= network.bits
+            }
+            _ => false,
+        })
+    }
+}
+
 /// The endpoint that `POST /api/call/initiate` dials, with a place for the destination.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EndpointTemplate(pub(super) String);
@@ -176,6 +228,19 @@ impl ModelChoice {
             }
             _ => Ok(()),
         }
+    }
+
+    /// The name by which it can be fetched: the one that it was chosen by, or the one in its path.
+    pub fn published_name(&self) -> Option<String> {
+        if let Self::Named { name, .. } = self {
+            return Some(name.clone());
+        }
+        let file = self.path()?.file_name()?.to_str()?;
+        let of_file = file
+            .strip_prefix("ggml-")
+            .and_then(|rest| rest.strip_suffix(".bin"));
+        let name = of_file.or_else(|| file.strip_prefix("faster-whisper-"))?;
+        parse::model_name(name).ok()
     }
 
     /// The setting that chose it, for messages.

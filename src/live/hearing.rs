@@ -1,5 +1,6 @@
 //! Who recognises speech, how, and where it waits: as the settings have it.
 
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use crate::recognition::crew::{Program, Recogniser};
 use crate::recognition::occasional::Occasional;
 use crate::recognition::pool::{Pool, PoolStats};
 use crate::session::{Manner, SessionConfig};
-use crate::speech::model::{Candidate, Model};
+use crate::speech::model::{Candidate, Model, ModelError};
 use crate::speech::segmenter::SegmenterConfig;
 use crate::store::{Spool, SpoolConfig};
 
@@ -122,13 +123,39 @@ pub fn calls_held_by(recogniser: &Arc<Recogniser>) -> Result<f64, String> {
 /// Opens and checks the configured model.
 ///
 /// # Errors
-/// The file is no usable model.
+/// The file is no usable model, or one that cannot recognise what is spoken.
 pub fn open_model(settings: &Settings) -> Result<Model, StartError> {
-    let model = settings.model.path().map_or_else(Model::demo, Model::open);
-    model.map_err(|source| StartError::Model {
-        setting: settings.model.setting(),
-        source,
-    })
+    let choice = &settings.model;
+    let model = choice.path().map_or_else(Model::demo, Model::open);
+    let model = model.map_err(|source| no_model(choice, choice.setting(), source))?;
+    let language = settings.language;
+    if model.header.is_english() && language.code() != Some("en") {
+        // The demo model is for trying things out, whatever else is set.
+        if !model.is_demo() {
+            let model = model.name.clone();
+            return Err(StartError::Language { language, model });
+        }
+        tracing::warn!(
+            %language,
+            "the demo model knows English only: what is said in another language becomes nonsense; \
+             set WHISPER_MODEL_SIZE to a model without .en in its name"
+        );
+    }
+    Ok(model)
+}
+
+/// Why a chosen model cannot be used, and what would help.
+fn no_model(choice: &ModelChoice, setting: &'static str, source: ModelError) -> StartError {
+    let is_missing = matches!(&source, ModelError::Unreadable { source, .. } if source.kind() == io::ErrorKind::NotFound);
+    let published = choice.published_name().filter(|_| is_missing);
+    match (published, choice.path()) {
+        (Some(name), Some(path)) => StartError::NoModel {
+            setting,
+            path: path.to_owned(),
+            name,
+        },
+        _ => StartError::Model { setting, source },
+    }
 }
 
 /// Where what they have no time for is kept, if it is.
@@ -157,11 +184,10 @@ pub(super) fn start_second_pass(
     desk: &Arc<Desk>,
     live: Arc<PoolStats>,
 ) -> Result<Option<SecondPass>, StartError> {
-    if let Some(path) = settings.second_pass.as_ref().and_then(ModelChoice::path) {
-        let refused = |source| StartError::Model {
-            setting: "SECOND_PASS_MODEL",
-            source,
-        };
+    if let Some(choice) = &settings.second_pass
+        && let Some(path) = choice.path()
+    {
+        let refused = |source| no_model(choice, "SECOND_PASS_MODEL", source);
         Candidate::open(path).map_err(refused)?;
     }
     let dir = settings.models_dir.clone();

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ use super::recording::{Followed, Recording};
 use crate::api::{self, ApiConfig, ApiLimits, ServeLimits};
 use crate::call::{CallId, Origin};
 use crate::clock;
-use crate::config::Settings;
+use crate::config::{Language, Settings};
 use crate::recognition::pool::Pool;
 use crate::speech::TranscribeError;
 use crate::speech::model::ModelError;
@@ -70,6 +71,34 @@ pub enum StartError {
         setting: &'static str,
         /// Why.
         source: ModelError,
+    },
+    /// The model is missing, and can be had.
+    #[error("{setting}: there is no {path}: `asterscribe models pull {name}` fetches it", path = path.display())]
+    NoModel {
+        /// The setting that chose it.
+        setting: &'static str,
+        /// Where it would be.
+        path: PathBuf,
+        /// What to ask for.
+        name: String,
+    },
+    /// The model knows another language than is spoken.
+    #[error(
+        "WHISPER_LANGUAGE={language}: the model {model} knows English only; take one without .en in its name, or set WHISPER_LANGUAGE=en"
+    )]
+    Language {
+        /// What is spoken.
+        language: Language,
+        /// The model's name.
+        model: String,
+    },
+    /// There is no such folder of sounds.
+    #[error("PLAY_DIR: {path} cannot be read as a folder: {source}", path = path.display())]
+    PlayDir {
+        /// The path.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
     },
     /// The model's workers do not start.
     #[error(transparent)]
@@ -147,6 +176,7 @@ struct Running {
 
 impl Running {
     async fn start(settings: &Settings) -> Result<Self, StartError> {
+        check_play_dir(settings)?;
         let (recogniser, pool) = start_speech(settings)?;
         let store = open_store(settings).await?;
         let (media_events, media_heard) = mpsc::channel(MEDIA_EVENTS);
@@ -304,6 +334,17 @@ async fn open_store(settings: &Settings) -> Result<Arc<dyn Store>, StartError> {
         Ok(()) => {}
     }
     Ok(Arc::new(store))
+}
+
+/// A folder that is not there now is a slip: without it every request to play a file would fail.
+fn check_play_dir(settings: &Settings) -> Result<(), StartError> {
+    let Some(path) = &settings.play_dir else {
+        return Ok(());
+    };
+    std::fs::read_dir(path).map(drop).map_err(|source| {
+        let path = path.clone();
+        StartError::PlayDir { path, source }
+    })
 }
 
 fn no_thread(error: io::Error) -> StartError {

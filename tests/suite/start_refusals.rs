@@ -121,6 +121,87 @@ fn models_that_are_none() {
 }
 
 #[test]
+fn models_that_are_missing_are_told_with_the_command_that_fetches_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().display().to_string();
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    let pull = |name: &str| format!("`asterscribe models pull {name}`");
+    for name in ["base.en", "large-v3-turbo-q5_0"] {
+        let by_name = [
+            ("WHISPER_MODELS_DIR", folder.as_str()),
+            ("WHISPER_MODEL_SIZE", name),
+        ];
+        let told = refused(&by_name, "WHISPER_MODEL_SIZE: ");
+        assert!(told.contains(&pull(name)), "{told}");
+        let second = [
+            ("WHISPER_MODELS_DIR", folder.as_str()),
+            ("SECOND_PASS_MODEL", name),
+        ];
+        let spool = path("spool.db");
+        let key = "00".repeat(32);
+        let second = [&second[..], &[("SPOOL_PATH", &spool), ("SPOOL_KEY", &key)]].concat();
+        let told = refused(&second, "SECOND_PASS_MODEL: ");
+        assert!(told.contains(&pull(name)), "{told}");
+    }
+    for (file, name) in [
+        ("ggml-small.bin", "small"),
+        ("faster-whisper-tiny.en", "tiny.en"),
+    ] {
+        let told = refused(&[("WHISPER_MODEL", &path(file))], "WHISPER_MODEL: ");
+        assert!(told.contains(&pull(name)), "{told}");
+    }
+    // One of nobody's publishing cannot be fetched.
+    let told = refused(&[("WHISPER_MODEL", &path("ours.bin"))], "WHISPER_MODEL: ");
+    assert!(!told.contains("pull"), "{told}");
+}
+
+#[test]
+fn a_model_that_knows_english_only_where_another_language_is_spoken() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut model = fs::read(fixture::path("model/asterscribe-demo-q5_0.bin")).unwrap();
+    // Another weight, so that it is not the demo model any more.
+    *model.last_mut().unwrap() ^= 1;
+    let path = file(&dir, "ours.bin", &model);
+    for language in ["de", "auto", "en,de"] {
+        let settings = [
+            ("WHISPER_MODEL", path.as_str()),
+            ("WHISPER_LANGUAGE", language),
+        ];
+        let told = refused(&settings, "WHISPER_LANGUAGE=");
+        assert!(
+            told.contains("English only") && told.contains(language),
+            "{told}"
+        );
+    }
+}
+
+#[test]
+fn a_folder_of_sounds_that_is_none() {
+    let dir = tempfile::tempdir().unwrap();
+    let nowhere = dir.path().join("nope").display().to_string();
+    let text = file(&dir, "a.wav", b"RIFF");
+    for path in [nowhere, text] {
+        let told = refused(&[("PLAY_DIR", &path)], "PLAY_DIR: ");
+        assert!(told.contains(&path), "{told}");
+    }
+}
+
+#[test]
+fn placeholders_in_the_place_of_secrets() {
+    let ari = [
+        ("ASTERISK_ARI_URL", "http://127.0.0.1:9"),
+        ("ASTERISK_ARI_USER", "someone"),
+    ];
+    for blank in ["…", "...", "<password>", "changeme"] {
+        let settings = [&ari[..], &[("ASTERISK_ARI_PASSWORD", blank)]].concat();
+        let told = refused(&settings, "ASTERISK_ARI_PASSWORD ");
+        assert!(told.contains("placeholder"), "{told}");
+    }
+    refused(&[("API_AUTH_TOKEN", "................")], "API_AUTH_TOKEN ");
+    refused(&[("REDIS_URL", "redis://:…@127.0.0.1:9/0")], "REDIS_URL ");
+}
+
+#[test]
 fn values_that_are_none() {
     for (name, value) in [
         ("STT_QUEUE", "many"),
