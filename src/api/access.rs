@@ -16,7 +16,9 @@ use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
+use super::door::Visit;
 use super::error::{Kind, Problem};
+use super::rates::Client;
 use super::{ApiState, ROUTES};
 use crate::config::{CorsOrigins, Secret};
 
@@ -54,6 +56,11 @@ pub(super) async fn check(
         Some(token) => with_token(token, &request),
         None => without_token(&state.cors, &request),
     };
+    if let Some(visit) = request.extensions().get::<Visit>()
+        && let Err(too_many) = in_bounds(&state, visit, &judged, &request)
+    {
+        return too_many.into_response();
+    }
     match judged {
         Ok(access) => {
             request.extensions_mut().insert(access);
@@ -62,6 +69,45 @@ pub(super) async fn check(
         Err(problem) if problem.kind == Kind::Unauthorized => challenge(problem, &request),
         Err(problem) => problem.into_response(),
     }
+}
+
+/// Whether the client may ask so much. Whoever has the right token is not held back by others of
+/// its address that have not.
+fn in_bounds(
+    state: &ApiState,
+    visit: &Visit,
+    judged: &Result<Access, Problem>,
+    request: &Request,
+) -> Result<(), Problem> {
+    let address = visit.party();
+    if let Ok(Access::Full) = judged {
+        visit.is_known();
+        let client = match &state.token {
+            Some(_) => Client::Token,
+            None => Client::Address(address),
+        };
+        let known = state.rates.known(client);
+        return known
+            .map_err(|wait| Problem::too_many(wait, "more requests a second than HTTP_RATE"));
+    }
+    let presented = judged.is_err() && state.token.is_some() && presents_token(request);
+    if presented {
+        let wrong = state.rates.wrong_token(address);
+        wrong.map_err(|wait| {
+            Problem::too_many(wait, "more wrong tokens a minute than HTTP_WRONG_TOKENS")
+        })?;
+    }
+    let stranger = state.rates.stranger(address);
+    stranger.map_err(|wait| {
+        Problem::too_many(
+            wait,
+            "more requests a second without the token than HTTP_STRANGER_RATE",
+        )
+    })
+}
+
+fn presents_token(request: &Request) -> bool {
+    request.headers().contains_key(header::AUTHORIZATION) || has_query_token(request.uri())
 }
 
 fn with_token(token: &TokenDigest, request: &Request) -> Result<Access, Problem> {
@@ -84,9 +130,7 @@ fn with_token(token: &TokenDigest, request: &Request) -> Result<Access, Problem>
 
 /// RFC 6750 §3: the challenge names an error only if a token was presented.
 fn challenge(problem: Problem, request: &Request) -> Response {
-    let presented =
-        request.headers().contains_key(header::AUTHORIZATION) || has_query_token(request.uri());
-    let challenge = match presented {
+    let challenge = match presents_token(request) {
         true => "Bearer realm=\"asterscribe\", error=\"invalid_token\"",
         false => "Bearer realm=\"asterscribe\"",
     };

@@ -1,6 +1,7 @@
 //! Errors as RFC 9457 problem documents.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -74,6 +75,8 @@ kinds! {
     BodyTimeout: REQUEST_TIMEOUT, "body-timeout", "Body not received in time";
     /// The state of the call, or of the server, does not allow it.
     Conflict: CONFLICT, "conflict", "Conflict with the present state";
+    /// More than a client may ask.
+    TooManyRequests: TOO_MANY_REQUESTS, "too-many-requests", "Too many requests";
     /// The body is too big.
     BodyTooLarge: PAYLOAD_TOO_LARGE, "body-too-large", "Body too large";
     /// The request target is too long.
@@ -112,6 +115,8 @@ pub struct Problem {
     pub kind: Kind,
     /// What happened, for people.
     pub detail: Cow<'static, str>,
+    /// Seconds until it is worth trying again, where that is not the same for all of the kind.
+    wait: Option<u64>,
 }
 
 /// The document itself.
@@ -138,7 +143,17 @@ impl Problem {
             detail.to_mut().truncate(cut);
             detail.to_mut().push('…');
         }
-        Self { kind, detail }
+        let wait = None;
+        Self { kind, detail, wait }
+    }
+
+    /// A client has asked for more than it may, and may go on after that time.
+    pub(super) fn too_many(wait: Duration, detail: &'static str) -> Self {
+        let seconds = wait.as_millis().div_ceil(1000).max(1);
+        Self {
+            wait: Some(u64::try_from(seconds).unwrap_or(u64::MAX)),
+            ..Self::new(Kind::TooManyRequests, detail)
+        }
     }
 
     /// For a response that some library made by itself.
@@ -175,15 +190,15 @@ impl Problem {
         Response::from_parts(parts, Json(document).into_response().into_body())
     }
 
-    fn retry_after(&self) -> Option<&'static str> {
-        match self.kind {
+    fn retry_after(&self) -> Option<u64> {
+        self.wait.or(match self.kind {
             // A call lasts minutes; a reconnection is tried every few seconds.
-            Kind::AtCapacity => Some("30"),
+            Kind::AtCapacity => Some(30),
             // Ports that were given back rest for 10 s.
-            Kind::NoRtpPort => Some("10"),
-            Kind::AsteriskUnavailable | Kind::StoreUnavailable | Kind::Busy => Some("5"),
+            Kind::NoRtpPort => Some(10),
+            Kind::AsteriskUnavailable | Kind::StoreUnavailable | Kind::Busy => Some(5),
             _ => None,
-        }
+        })
     }
 }
 
@@ -192,7 +207,7 @@ impl IntoResponse for Problem {
         let mut response = self.kind.status().into_response();
         let headers = response.headers_mut();
         if let Some(seconds) = self.retry_after() {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static(seconds));
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         if matches!(self.kind, Kind::BodyTimeout | Kind::BodyTooLarge) {
             // The rest of the body is not read, so nothing can follow on this connection.

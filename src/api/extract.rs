@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 use serde_json::error::Category;
 
 use super::ApiState;
+use super::door::Visit;
 use super::error::{Kind, Problem};
 use super::limits::body_too_large;
 use crate::call::CallId;
@@ -66,9 +67,14 @@ impl RawBody {
     ) -> Result<Self, Problem> {
         DefaultBodyLimit::max(limit).apply(&mut request);
         let headers = request.headers().clone();
+        let visit = request.extensions().get::<Visit>().cloned();
+        // Until it is here, the connection keeps us waiting.
+        visit.iter().for_each(Visit::waits);
         let read =
             tokio::time::timeout(state.limits.body_time, Bytes::from_request(request, state));
-        match read.await {
+        let read = read.await;
+        visit.iter().for_each(Visit::goes_on);
+        match read {
             Ok(Ok(bytes)) => Ok(Self { headers, bytes }),
             Ok(Err(rejection)) => Err(unreadable(&rejection, limit)),
             Err(_) => {

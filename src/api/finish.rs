@@ -3,7 +3,7 @@
 
 use std::panic::AssertUnwindSafe;
 
-use axum::extract::{MatchedPath, Request};
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -11,10 +11,14 @@ use futures_util::FutureExt;
 use tracing::Instrument;
 use uuid::Uuid;
 
-use super::REQUEST_ID;
 use super::error::{Kind, Problem};
+use super::{ApiState, REQUEST_ID};
 
-pub(super) async fn finish(request: Request, next: Next) -> Response {
+pub(super) async fn finish(
+    State(state): State<ApiState>,
+    request: Request,
+    next: Next,
+) -> Response {
     let id = request_id(request.headers());
     let instance = request.uri().path().to_owned();
     // The route's pattern, not the path: a path is the client's text, of any
@@ -25,10 +29,18 @@ pub(super) async fn finish(request: Request, next: Next) -> Response {
         .map_or("none", MatchedPath::as_str)
         .to_owned();
     let span = tracing::info_span!("request", id = %id, method = known(request.method()), route);
-    answer(request, next, id, instance).instrument(span).await
+    answer(&state, request, next, id, instance)
+        .instrument(span)
+        .await
 }
 
-async fn answer(request: Request, next: Next, id: String, instance: String) -> Response {
+async fn answer(
+    state: &ApiState,
+    request: Request,
+    next: Next,
+    id: String,
+    instance: String,
+) -> Response {
     let response = match AssertUnwindSafe(next.run(request)).catch_unwind().await {
         Ok(response) => response,
         Err(_) => {
@@ -36,7 +48,7 @@ async fn answer(request: Request, next: Next, id: String, instance: String) -> R
             Problem::new(Kind::Internal, "the server failed on this request").into_response()
         }
     };
-    let mut response = with_problem_body(response, &instance, &id);
+    let mut response = with_problem_body(state, response, &instance, &id);
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(
@@ -50,17 +62,24 @@ async fn answer(request: Request, next: Next, id: String, instance: String) -> R
     response
 }
 
-fn with_problem_body(mut response: Response, instance: &str, id: &str) -> Response {
+fn with_problem_body(
+    state: &ApiState,
+    mut response: Response,
+    instance: &str,
+    id: &str,
+) -> Response {
     let status = response.status();
     let problem = response.extensions_mut().remove::<Problem>();
     let is_error = status.is_client_error() || status.is_server_error();
     match problem.or_else(|| is_error.then(|| Problem::from_status(status))) {
         Some(problem) => {
-            tracing::info!(
-                status = problem.kind.status().as_u16(),
-                problem = problem.kind.slug(),
-                "refused"
-            );
+            if state.refusals.count(problem.kind as usize) {
+                tracing::info!(
+                    status = problem.kind.status().as_u16(),
+                    problem = problem.kind.slug(),
+                    "refused"
+                );
+            }
             problem.write(response, instance, id)
         }
         None => response,

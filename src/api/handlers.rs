@@ -8,10 +8,11 @@ use serde::Serialize;
 
 use super::ApiState;
 use super::access::Access;
+use super::door::Visit;
 use super::error::{Kind, Problem};
 use super::extract::{CallPath, RawBody, number, query, query_number};
 use crate::call::{CallChoices, CallId, CallRecord, InvalidKey};
-use crate::metrics;
+use crate::metrics::{self, Metric, Values};
 use crate::service::{
     CallStatusView, CallsRequest, CallsView, InitiateRequest, MediaRequest, PartState,
     TranscribeRequest, TranscriptView,
@@ -39,8 +40,18 @@ pub(super) async fn health(
 }
 
 /// `GET /metrics`
-pub(super) async fn metrics(State(state): State<ApiState>) -> Result<Response, Problem> {
-    let text = metrics::text(state.service.metrics().await);
+pub(super) async fn metrics(
+    State(state): State<ApiState>,
+    visit: Option<Extension<Visit>>,
+) -> Result<Response, Problem> {
+    let mut figures = state.service.metrics().await;
+    figures.push(Metric {
+        name: "http_refusals",
+        help: "Requests that were refused, by the problem",
+        values: Values::Counters("problem", state.refusals.counts()),
+    });
+    figures.extend(visit.iter().flat_map(|visit| visit.door().figures()));
+    let text = metrics::text(figures);
     let text = text.map_err(|error| Problem::new(Kind::Internal, error.to_string()))?;
     let media_type = [(header::CONTENT_TYPE, metrics::MEDIA_TYPE)];
     Ok((media_type, text).into_response())

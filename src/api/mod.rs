@@ -1,12 +1,16 @@
 //! The REST API: an axum router over [`CallService`], and the loop that serves it.
 //!
 //! A request passes, from the outside in: `finish` (request id, span, and the
-//! one place that writes error bodies), `limits`, CORS, `access` (token, or the
-//! rules for a server without one), the time limit, the handler. Whatever
-//! fails, the client sees an RFC 9457 problem document.
+//! one place that writes error bodies), `answers` (the memory that answers take),
+//! `limits`, CORS, `access` (token, or the rules for a server without one, and how
+//! much a client may ask), the time limit, the handler. Whatever
+//! fails, the client sees an RFC 9457 problem document. Connections come in through
+//! `door`.
 
 mod access;
+mod answers;
 mod capture;
+mod door;
 mod error;
 mod extract;
 mod finish;
@@ -14,7 +18,10 @@ mod handlers;
 mod limits;
 mod model;
 mod play;
+mod rates;
+mod register;
 mod serve;
+mod tally;
 #[cfg(test)]
 mod tests;
 
@@ -24,16 +31,19 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderName, HeaderValue, Method, header};
-use axum::middleware::{from_fn, from_fn_with_state};
+use axum::middleware::from_fn_with_state;
 use axum::routing::{MethodFilter, MethodRouter, on};
 use tokio::sync::Semaphore;
 use tower_http::cors::{AllowOrigin, Any, CorsLayer};
 
 pub use self::error::{Kind, Problem};
-pub use self::serve::{ServeLimits, serve};
+pub use self::serve::{ServeLimits, listen, serve};
 
 use self::access::TokenDigest;
-use crate::config::{CorsOrigins, Secret};
+use self::answers::Answers;
+use self::rates::{Rates, Reading};
+use self::tally::Tally;
+use crate::config::{CorsOrigins, RateLimits, Secret};
 use crate::service::CallService;
 
 /// How the API is set up.
@@ -64,6 +74,8 @@ pub struct ApiLimits {
     pub body_time: Duration,
     /// Time for the whole answer; beyond it 504.
     pub request_time: Duration,
+    /// How many of them a client may send; beyond it 429.
+    pub rates: RateLimits,
 }
 
 impl Default for ApiLimits {
@@ -76,6 +88,7 @@ impl Default for ApiLimits {
             headers: 32 * 1024,
             body_time: Duration::from_secs(15),
             request_time: Duration::from_secs(30),
+            rates: RateLimits::default(),
         }
     }
 }
@@ -178,6 +191,10 @@ pub(crate) struct ApiState {
     limits: ApiLimits,
     /// A permit for each file on its way in.
     uploads: Arc<Semaphore>,
+    rates: Arc<Rates>,
+    /// By kind, in the order of [`Kind::ALL`].
+    refusals: Arc<Tally>,
+    answers: Arc<Answers>,
 }
 
 /// The API over `service`.
@@ -188,6 +205,9 @@ pub fn router(service: Arc<dyn CallService>, config: &ApiConfig) -> Router {
         cors: Arc::new(config.cors.clone()),
         limits: config.limits,
         uploads: Arc::new(Semaphore::new(config.limits.uploads)),
+        rates: Arc::new(Rates::new(&config.limits.rates, Reading)),
+        refusals: Tally::new("refused", Kind::ALL.iter().map(|kind| kind.slug())),
+        answers: Arc::default(),
     };
     let mut router = Router::new();
     for route in ROUTES {
@@ -207,7 +227,8 @@ pub fn router(service: Arc<dyn CallService>, config: &ApiConfig) -> Router {
     }
     router
         .layer(from_fn_with_state(state.clone(), limits::in_size))
-        .layer(from_fn(finish::finish))
+        .layer(from_fn_with_state(state.clone(), answers::in_bounds))
+        .layer(from_fn_with_state(state.clone(), finish::finish))
         .with_state(state)
 }
 

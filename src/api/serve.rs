@@ -1,11 +1,11 @@
 //! The accept loop. `axum::serve` has no time-out for headers and no bound on
-//! connections; this one has both, and closes slow readers too.
+//! connections; this one has both, closes slow readers too, and puts out for a newcomer whoever
+//! only keeps a place.
 
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -14,18 +14,36 @@ use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::Sleep;
 use tracing::Instrument;
 
+use super::door::{Attended, Door, Entry, Presence, Visit};
+use super::register::Bounds;
+
+/// A connection is not put out before it has waited for so long.
+const GRACE: Duration = Duration::from_millis(50);
+
+/// What has arrived is looked at before a connection is put out.
+const LAST_LOOK: Duration = Duration::from_millis(2);
+
+/// Connections that wait to be accepted, as far as the system lets them.
+const BACKLOG: u32 = 4096;
+
+/// Bytes of an answer that the system keeps for a client; it takes twice that.
+const SEND_BUFFER: u32 = 128 << 10;
+
+/// For those of whose address too many are being served.
+const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+
 /// Bounds on connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ServeLimits {
-    /// Connections open at the same time; more wait in the system's backlog.
+    /// Connections open at the same time; for more, those are put out that keep the server waiting.
     pub connections: usize,
+    /// The same for those of one address.
+    pub per_address: usize,
     /// Time for a request's head to arrive, and for an idle connection to stay.
     pub header_time: Duration,
     /// Time for the client to take more of an answer.
@@ -40,12 +58,29 @@ impl Default for ServeLimits {
     fn default() -> Self {
         Self {
             connections: 1024,
+            per_address: 512,
             header_time: Duration::from_secs(10),
             write_time: Duration::from_secs(30),
             drain_time: Duration::from_secs(10),
             head_bytes: 64 * 1024,
         }
     }
+}
+
+/// Listens for connections: many may arrive at once, and what the system keeps of an answer is bounded.
+///
+/// # Errors
+/// The address cannot be had.
+pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    socket.set_reuseaddr(true)?;
+    // Connections have it from their listener.
+    socket.set_send_buffer_size(SEND_BUFFER)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// Serves `router` until `shutdown` ends; then takes no more connections, lets
@@ -56,23 +91,47 @@ pub async fn serve(
     limits: ServeLimits,
     shutdown: impl Future<Output = ()>,
 ) {
-    let slots = Arc::new(Semaphore::new(limits.connections));
+    let door = Door::new(Bounds {
+        connections: limits.connections,
+        per_address: limits.per_address.min(limits.connections),
+        grace: GRACE,
+    });
     let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
     let mut backoff = Backoff::default();
+    // Accepted, and not let in yet.
+    let mut newcomer: Option<(TcpStream, SocketAddr)> = None;
+    let mut wait = None;
     let mut shutdown = std::pin::pin!(shutdown);
     loop {
         tokio::select! {
             () = &mut shutdown => break,
             Some(ended) = connections.join_next() => report(ended),
-            (stream, peer, slot) = accept(&listener, &slots, &mut backoff) => {
-                let connection = graceful.watch(connection(stream, router.clone(), &limits));
-                let span = tracing::info_span!("connection", %peer);
-                connections.spawn(run(connection, slot).instrument(span));
+            accepted = accept(&listener, &mut backoff), if newcomer.is_none() => {
+                newcomer = Some(accepted);
             }
+            () = door.changes(wait), if newcomer.is_some() => {}
+        }
+        let Some((stream, peer)) = newcomer.take() else {
+            continue;
+        };
+        match door.enter(peer.ip()) {
+            Entry::In(presence) => {
+                let service = Attended::new(router.clone(), presence.visit.clone());
+                let connection = connection(stream, service, &limits);
+                let connection = graceful.watch(connection);
+                let span = tracing::info_span!("connection", %peer);
+                connections.spawn(run(connection, presence).instrument(span));
+            }
+            Entry::Wait(at_most) => {
+                newcomer = Some((stream, peer));
+                wait = at_most;
+            }
+            // Nobody waits for what it says, or for whether it is heard.
+            Entry::Refused => drop(stream.try_write(FULL)),
         }
     }
-    drop(listener);
+    drop((listener, newcomer));
 
     if tokio::time::timeout(limits.drain_time, graceful.shutdown())
         .await
@@ -89,28 +148,50 @@ pub async fn serve(
     }
 }
 
-type Connection = http1::Connection<WriteDeadline<TokioIo<TcpStream>>, TowerToHyperService<Router>>;
+type Connection = http1::Connection<WriteDeadline<TokioIo<TcpStream>>, Attended>;
 
-fn connection(stream: TcpStream, router: Router, limits: &ServeLimits) -> Connection {
+fn connection(stream: TcpStream, service: Attended, limits: &ServeLimits) -> Connection {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY cannot be set");
     }
+    let visit = service.visit().clone();
     http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_time)
         .max_header_size(limits.head_bytes)
+        // Also of what is to be written: a client that does not read holds no more than that.
+        .max_buf_size(limits.head_bytes.max(8192))
         .serve_connection(
-            WriteDeadline::new(TokioIo::new(stream), limits.write_time),
-            TowerToHyperService::new(router),
+            WriteDeadline::new(TokioIo::new(stream), limits.write_time, visit),
+            service,
         )
 }
 
-/// One connection, from the first byte to the last; holds its slot meanwhile.
-async fn run(connection: impl Future<Output = hyper::Result<()>>, slot: OwnedSemaphorePermit) {
-    if let Err(error) = connection.await {
+/// One connection, from the first byte to the last; holds its place meanwhile.
+async fn run(connection: impl Future<Output = hyper::Result<()>>, presence: Presence) {
+    let mut connection = std::pin::pin!(connection);
+    loop {
+        tokio::select! {
+            biased;
+            ended = &mut connection => return told(ended),
+            () = presence.is_told_to_go() => {}
+        }
+        // What it has sent may be here, and not have been looked at yet: on a busy machine it is us who are slow.
+        tokio::select! {
+            biased;
+            ended = &mut connection => return told(ended),
+            () = tokio::time::sleep(LAST_LOOK) => {}
+        }
+        if presence.has_to_go() {
+            return;
+        }
+    }
+}
+
+fn told(ended: hyper::Result<()>) {
+    if let Err(error) = ended {
         tracing::debug!(%error, "a connection ended early");
     }
-    drop(slot);
 }
 
 fn report(ended: Result<(), JoinError>) {
@@ -121,21 +202,13 @@ fn report(ended: Result<(), JoinError>) {
     }
 }
 
-/// The next connection, once there is a slot for it. May be dropped at any await.
-async fn accept(
-    listener: &TcpListener,
-    slots: &Arc<Semaphore>,
-    backoff: &mut Backoff,
-) -> (TcpStream, SocketAddr, OwnedSemaphorePermit) {
-    let slot = Arc::clone(slots)
-        .acquire_owned()
-        .await
-        .expect("the semaphore is never closed");
+/// The next connection. May be dropped at any await.
+async fn accept(listener: &TcpListener, backoff: &mut Backoff) -> (TcpStream, SocketAddr) {
     loop {
         match listener.accept().await {
-            Ok((stream, peer)) => {
+            Ok(accepted) => {
                 *backoff = Backoff::default();
-                return (stream, peer, slot);
+                return accepted;
             }
             Err(error) if concerns_one_connection(&error) => {
                 tracing::debug!(%error, "a connection was lost")
@@ -177,15 +250,18 @@ impl Backoff {
 struct WriteDeadline<T> {
     io: T,
     patience: Duration,
+    /// Is told when a write is stuck, and when it is not any more.
+    visit: Visit,
     /// Runs while the last write is stuck.
     stuck: Option<Pin<Box<Sleep>>>,
 }
 
 impl<T> WriteDeadline<T> {
-    fn new(io: T, patience: Duration) -> Self {
+    fn new(io: T, patience: Duration, visit: Visit) -> Self {
         Self {
             io,
             patience,
+            visit,
             stuck: None,
         }
     }
@@ -196,13 +272,21 @@ impl<T> WriteDeadline<T> {
         outcome: Poll<io::Result<R>>,
     ) -> Poll<io::Result<R>> {
         if outcome.is_ready() {
-            self.stuck = None;
+            if self.stuck.take().is_some() {
+                self.visit.goes_on();
+            }
             return outcome;
         }
-        let patience = self.patience;
-        let stuck = self
-            .stuck
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
+        let Self {
+            patience,
+            visit,
+            stuck,
+            ..
+        } = self;
+        let stuck = stuck.get_or_insert_with(|| {
+            visit.waits();
+            Box::pin(tokio::time::sleep(*patience))
+        });
         match stuck.as_mut().poll(cx) {
             Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
             Poll::Pending => Poll::Pending,

@@ -143,9 +143,7 @@ pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> Resu
         address: settings.http_bind,
         source,
     };
-    let listener = TcpListener::bind(settings.http_bind)
-        .await
-        .map_err(no_http)?;
+    let listener = api::listen(settings.http_bind).map_err(no_http)?;
     let http = listener.local_addr().map_err(no_http)?;
     let running = Running::start(&settings).await?;
     let rtp = running.rtp.map(|rtp| rtp.to_string()).unwrap_or_default();
@@ -277,11 +275,13 @@ impl Running {
             cors: settings.cors.clone(),
             limits: ApiLimits {
                 upload: settings.play_max_bytes,
+                rates: settings.http_rates,
                 ..ApiLimits::default()
             },
         };
         let limits = ServeLimits {
             connections: self.connections,
+            per_address: settings.http_connections_per_address,
             drain_time: DRAIN_GRACE,
             ..ServeLimits::default()
         };

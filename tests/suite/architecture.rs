@@ -99,6 +99,7 @@ const HOMES: &[(&str, &[&str])] = &[
         ],
     ),
     ("tokio_tungstenite", &["asterisk/src/client/"]),
+    ("governor", &["src/api/rates.rs"]),
 ];
 
 /// Crates and modules of ours that a session may know; beside them the standard library.

@@ -22,6 +22,7 @@ mod desk_list;
 mod desk_stop;
 mod engine_contract;
 mod forwarder;
+mod front_door;
 mod hostile_traffic;
 mod hostile_udp;
 mod media_doctor;

@@ -11,7 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinHandle;
 
-use super::super::{ServeLimits, serve};
+use super::super::{ServeLimits, listen, serve};
 use super::fake::{Fake, Mood};
 use super::*;
 
@@ -29,6 +29,10 @@ struct Running {
 
 async fn start(mood: Mood, limits: ServeLimits) -> Running {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    start_at(listener, mood, limits)
+}
+
+fn start_at(listener: TcpListener, mood: Mood, limits: ServeLimits) -> Running {
     let address = listener.local_addr().unwrap();
     let service = Arc::new(Fake::new(mood));
     let router = router(service.clone(), &config());
@@ -160,6 +164,51 @@ async fn a_client_that_does_not_read_loses_its_slot() {
     let honest = ask(server.address, HEALTH).await;
     assert!(honest.starts_with("HTTP/1.1 200 OK"), "{honest}");
     server.stop().await;
+}
+
+#[tokio::test]
+async fn many_who_do_not_read_leave_room_for_one_who_does() {
+    // Some 2.6 MB each, 60 of them: much more than answers may hold together.
+    let server = start_at(
+        listen(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap(),
+        Mood::Verbose(20_000),
+        ServeLimits::default(),
+    );
+    let mut not_reading = Vec::new();
+    let ask =
+        b"GET /api/call/a/transcript HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    for _ in 0..60 {
+        not_reading.push(connect(server.address, ask).await);
+    }
+    let honest = async {
+        loop {
+            let answer = rest(connect(server.address, ask).await).await;
+            if answer.ends_with("]}") || answer.contains("\"partials\":[]") {
+                return answer;
+            }
+            assert!(
+                answer.contains("503") && answer.contains("urn:asterscribe:problem:busy"),
+                "{answer}"
+            );
+        }
+    };
+    let answer = in_time(honest).await;
+    assert!(answer.contains("\"seq\":19999,"));
+    let figures = ask_metrics(server.address).await;
+    assert!(figures.contains("{reason=\"memory_needed\"} "), "{figures}");
+    assert!(
+        !figures.contains("{reason=\"memory_needed\"} 0\n"),
+        "{figures}"
+    );
+    server.stop().await;
+}
+
+async fn ask_metrics(address: SocketAddr) -> String {
+    ask(
+        address,
+        b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+    )
+    .await
 }
 
 #[tokio::test]
