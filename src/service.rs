@@ -357,6 +357,9 @@ pub enum ServiceError {
     /// 404: nothing of that number is played to the call.
     #[error("playback {0} is neither playing nor waiting")]
     UnknownPlayback(u64),
+    /// 403: the server does not send to that address; says what to set.
+    #[error("{0}")]
+    TargetNotAllowed(String),
     /// 409: the call, or the server, is in a state that does not allow it.
     #[error("{0}")]
     Conflict(String),

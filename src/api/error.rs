@@ -57,6 +57,8 @@ kinds! {
     Unauthorized: UNAUTHORIZED, "unauthorized", "Token required";
     /// A web page that the server does not serve.
     OriginNotAllowed: FORBIDDEN, "origin-not-allowed", "Origin not allowed";
+    /// An address that the server does not send to.
+    TargetNotAllowed: FORBIDDEN, "target-not-allowed", "Target not allowed";
     /// A host name that a server without a token does not answer to.
     HostNotAllowed: FORBIDDEN, "host-not-allowed", "Host not allowed";
     /// No call, or no channel, of that id.
@@ -227,6 +229,7 @@ impl From<ServiceError> for Problem {
             ServiceError::UnknownPlayback(_) => Kind::UnknownPlayback,
             ServiceError::Busy(_) => Kind::Busy,
             ServiceError::Conflict(_) => Kind::Conflict,
+            ServiceError::TargetNotAllowed(_) => Kind::TargetNotAllowed,
             ServiceError::Unprocessable(_) => Kind::Unprocessable,
             ServiceError::AtCapacity { .. } => Kind::AtCapacity,
             ServiceError::NoRtpPort(_) => Kind::NoRtpPort,

@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 
 use super::advertise::advertised;
 use super::backlog::{Backlog, DeskEnds};
-use super::desk::{AriLink, Desk, DeskConfig, DeskParts};
+use super::desk::{AriLink, Desk, DeskConfig, DeskParts, PlayTargets};
 use super::ending::{self, DRAIN_GRACE, LastResort, SecondPass};
 use super::hearing::{defaults, open_spool, session_config, start_second_pass, start_speech};
 use super::limits::{self, Budget, Demand};
@@ -208,6 +208,10 @@ impl Running {
             defaults: defaults(settings),
             play_dir: settings.play_dir.clone(),
             play_max_bytes: settings.play_max_bytes,
+            play_targets: PlayTargets {
+                networks: settings.play_targets.clone(),
+                asterisk: settings.ari.as_ref().map(|ari| ari.url.clone()),
+            },
         };
         let last_resort = spool.as_ref().map(|_| LastResort {
             pool: pool.handle(),

@@ -445,3 +445,52 @@ fn a_leg_with_a_port_of_its_own_hears_from_that_port() {
         }
     }
 }
+
+#[test]
+fn nothing_is_sent_to_addresses_that_nobody_allowed_or_to_the_server_itself() {
+    let server = Server::start(BINARY, &[]).unwrap();
+    for (call, address) in [
+        ("a", "192.0.2.7:5000"),
+        ("b", "203.0.113.7:40000"),
+        ("c", "198.51.100.9:53"),
+    ] {
+        let source: SocketAddr = address.parse().unwrap();
+        // It may speak from there.
+        assert_eq!(register_leg(&server, call, "caller", source).status, 201);
+        let refused = server.upload(&path(call), "audio/wav", &prompt()).unwrap();
+        assert_problem(&refused, &path(call), 403, "target-not-allowed");
+        let detail = refused.json()["detail"].as_str().unwrap().to_owned();
+        let setting = format!("PLAY_TARGETS={}", source.ip());
+        assert!(detail.contains(&setting), "{detail}");
+    }
+    let own = server.rtp();
+    for source in [
+        own,
+        SocketAddr::new("::ffff:127.0.0.1".parse().unwrap(), own.port()),
+    ] {
+        let refused = register_leg(&server, "d", "caller", source);
+        assert_problem(&refused, "/api/call/d/media", 403, "target-not-allowed");
+    }
+    let status = "/api/call/d/status";
+    assert_problem(&server.get(status).unwrap(), status, 404, "unknown-call");
+    assert!(
+        get(&server, "/health")["media"]["detail"]
+            .as_str()
+            .unwrap()
+            .contains(" 0 sent")
+    );
+}
+
+#[test]
+fn a_port_that_a_leg_has_to_itself_is_the_servers_own_too() {
+    let server = rtp_ports::server(4);
+    let ear = Ear::new();
+    let granted = register_leg(&server, "c", "caller", ear.address()).json();
+    let port = granted["send_to"]["port"].as_u64().unwrap();
+    let source = SocketAddr::from(([127, 0, 0, 1], u16::try_from(port).unwrap()));
+    let refused = register_leg(&server, "d", "caller", source);
+    assert_problem(&refused, "/api/call/d/media", 403, "target-not-allowed");
+    // What another program sends from is not, though it is of the range.
+    let other = SocketAddr::from(([127, 0, 0, 1], source.port() + 1));
+    assert_eq!(register_leg(&server, "d", "caller", other).status, 201);
+}

@@ -26,6 +26,7 @@ mod remarks;
 mod second;
 mod service;
 mod spool;
+mod targets;
 mod transcript;
 
 use std::collections::{HashMap, HashSet};
@@ -50,6 +51,7 @@ use self::pending::Pending;
 use self::play::Sounds;
 use self::ports::Reserved;
 use self::second::SecondDesk;
+pub use self::targets::PlayTargets;
 use super::media::{
     LegRefused, MediaEvent, MediaEventKind, MediaPort, OpenCall, PortPool, Reservation,
 };
@@ -88,6 +90,8 @@ pub struct DeskConfig {
     pub play_dir: Option<PathBuf>,
     /// How large a sound file may be, bytes.
     pub play_max_bytes: usize,
+    /// Where sounds may be sent.
+    pub play_targets: PlayTargets,
 }
 
 /// The desk of a running server.

@@ -177,6 +177,7 @@ impl CallService for Desk {
             recognition,
         } = request;
         self.check_choices(&recognition)?;
+        self.check_source(source)?;
         let format: MediaFormat = format
             .parse()
             .map_err(|error| ServiceError::Unprocessable(format!("{error}")))?;

@@ -2,7 +2,7 @@
 //! call that it will belong to, is admitted, given back when nothing holds them
 //! any more.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -59,7 +59,7 @@ struct Ports {
     free: VecDeque<u16>,
     /// When each was given back, oldest first.
     resting: VecDeque<(Instant, u16)>,
-    leased: usize,
+    leased: HashSet<u16>,
     /// Times that too few were free.
     exhausted: u64,
     /// Leases that the system refused.
@@ -112,7 +112,7 @@ impl PortPool {
         let ports = Ports {
             free: range.even().collect(),
             resting: VecDeque::new(),
-            leased: 0,
+            leased: HashSet::new(),
             exhausted: 0,
             failed: 0,
         };
@@ -138,7 +138,7 @@ impl PortPool {
             let address = SocketAddr::new(self.0.host, port);
             match RtpSocket::bind(address, RECEIVE_BUFFER) {
                 Ok(socket) => {
-                    ports.leased += 1;
+                    ports.leased.insert(port);
                     let pool = self.clone();
                     return Ok(OwnPort { socket, port, pool });
                 }
@@ -156,7 +156,7 @@ impl PortPool {
         }
         ports.failed += u64::from(refusal.is_some());
         Err(refusal.unwrap_or(NoPort::Taken {
-            leased: ports.leased,
+            leased: ports.leased.len(),
             resting: ports.resting.len(),
         }))
     }
@@ -177,15 +177,20 @@ impl PortPool {
         PortUse {
             free: ports.free.len(),
             resting: ports.resting.len(),
-            leased: ports.leased,
+            leased: ports.leased.len(),
             exhausted: ports.exhausted,
             failed: ports.failed,
         }
     }
 
+    /// Whether a leg has that port to itself.
+    pub fn is_leased(&self, port: u16) -> bool {
+        self.lock().leased.contains(&port)
+    }
+
     fn give_back(&self, now: Instant, port: u16) {
         let mut ports = self.lock();
-        ports.leased -= 1;
+        ports.leased.remove(&port);
         ports.resting.push_back((now, port));
     }
 
@@ -199,14 +204,14 @@ impl Ports {
     /// Whether that many more can be had, as far as is known before they are bound.
     fn check(&mut self, now: Instant, legs: usize, max_leased: usize) -> Result<(), NoPort> {
         self.wake(now);
-        if self.leased + legs > max_leased {
+        if self.leased.len() + legs > max_leased {
             self.failed += 1;
             return Err(NoPort::Files(max_leased));
         }
         if self.free.len() < legs {
             self.exhausted += 1;
             return Err(NoPort::Taken {
-                leased: self.leased,
+                leased: self.leased.len(),
                 resting: self.resting.len(),
             });
         }

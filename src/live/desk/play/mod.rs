@@ -2,6 +2,7 @@
 
 mod folder;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -99,10 +100,17 @@ impl Desk {
     ) -> Result<Playback, ServiceError> {
         let PlayRequest { sound, leg, format } = request;
         let found = self.book(|book| listener(book, call, leg));
-        let (leg, own) = match found {
+        let Listener {
+            leg,
+            format: own,
+            registered,
+        } = match found {
             Some(found) => found?,
             None => return Err(self.not_here(call).await),
         };
+        if let Some(target) = registered {
+            self.check_target(target).await?;
+        }
         let format = match format {
             Some(name) => name
                 .parse()
@@ -195,12 +203,21 @@ impl Desk {
     }
 }
 
-/// The leg that shall hear it and what that leg sends; `None` if the call does not go on here.
+/// Who shall hear a sound.
+struct Listener {
+    leg: Leg,
+    /// What it sends.
+    format: Option<MediaFormat>,
+    /// Where it is, if it was not Asterisk who said so.
+    registered: Option<SocketAddr>,
+}
+
+/// The leg that shall hear it; `None` if the call does not go on here.
 fn listener(
     book: &CallBook,
     call: &CallId,
     wanted: Option<Leg>,
-) -> Option<Result<(Leg, Option<MediaFormat>), ServiceError>> {
+) -> Option<Result<Listener, ServiceError>> {
     let (Phase::Open, origin) = book.phase(call)? else {
         return None;
     };
@@ -233,7 +250,11 @@ fn listener(
         }
     };
     Some(found.map(|leg| {
-        let format = leg.format.as_deref().and_then(|name| name.parse().ok());
-        (leg.leg.clone(), format)
+        let source = leg.source.as_deref().filter(|_| origin == Origin::Media);
+        Listener {
+            leg: leg.leg.clone(),
+            format: leg.format.as_deref().and_then(|name| name.parse().ok()),
+            registered: source.and_then(|source| source.parse().ok()),
+        }
     }))
 }
