@@ -456,7 +456,7 @@ pub const SETTINGS: &[Setting] = &[
         "NODE_NAME",
         Preset::Words("the host's name"),
         "1 to 64 characters out of A-Z a-z 0-9 . _ -",
-        "Name of this server in the records, where several share a store. Keep it over restarts: a server settles what it left open under its own name.",
+        "Name of this server in the records, where several share a store. Keep it over restarts: a server settles what it left open under its own name. Of two that run at the same time each needs its own; with one name neither settles anything, and `/health` says so.",
     ),
     plain(
         STORE,

@@ -5,6 +5,7 @@ pub mod backlog;
 pub mod desk;
 mod ending;
 pub mod hearing;
+mod instance;
 mod limits;
 pub mod media;
 mod recording;

@@ -15,6 +15,7 @@ use super::backlog::{Backlog, DeskEnds};
 use super::desk::{AriLink, Desk, DeskConfig, DeskParts, PlayTargets};
 use super::ending::{self, DRAIN_GRACE, LastResort, SecondPass};
 use super::hearing::{defaults, open_spool, session_config, start_second_pass, start_speech};
+use super::instance::Instance;
 use super::limits::{self, Budget, Demand};
 use super::media::{MediaConfig, MediaPlane, PortPool, Ticket};
 use super::recording::{Followed, Recording};
@@ -169,7 +170,8 @@ struct Running {
     /// To the API, at once.
     connections: usize,
     /// Tasks that may be cut off at the end.
-    chores: [JoinHandle<()>; 4],
+    chores: [JoinHandle<()>; 5],
+    instance: Arc<Instance>,
 }
 
 impl Running {
@@ -239,7 +241,8 @@ impl Running {
         let keeper = tokio::spawn(async move { keeper.follow_store().await });
         let second_pass = start_second_pass(settings, &desk, pool.stats())?;
         desk.estimate_capacity();
-        let recalled = recall(&desk).await;
+        let instance = Arc::new(Instance::new(settings, Arc::clone(&store)));
+        let (recalled, claim) = recall(&desk, &instance).await;
         let (stop_ari, ari_stopped) = watch::channel(false);
         let ari_task = ari_task
             .map(|task| task.spawn(Arc::clone(&desk), recalled, ari_stopped))
@@ -263,7 +266,8 @@ impl Running {
             stop_ari,
             follower,
             connections: budget.connections,
-            chores: [historian, expiry, watcher, keeper],
+            chores: [historian, expiry, watcher, keeper, claim],
+            instance,
         })
     }
 
@@ -304,7 +308,7 @@ impl Running {
             ending::release_callers(self.ari_task).await;
         };
         tokio::join!(api::serve(listener, router, limits, told), without_asterisk);
-        let [historian, expiry, watcher, keeper] = self.chores;
+        let [historian, expiry, watcher, keeper, claim] = self.chores;
         expiry.abort();
         watcher.abort();
         keeper.abort();
@@ -312,6 +316,8 @@ impl Running {
         ending::say_the_last(&self.desk, self.last_resort).await;
         ending::stop(&self.desk, self.plane, self.follower, self.captures).await;
         historian.abort();
+        claim.abort();
+        self.instance.release().await;
     }
 }
 
@@ -397,20 +403,34 @@ fn budget(settings: &Settings) -> Result<Budget, StartError> {
     Ok(budget)
 }
 
-/// Learns what a predecessor left; a store that is away is asked again later.
-async fn recall(desk: &Arc<Desk>) -> Vec<(CallId, String, Origin)> {
-    match tokio::time::timeout(RECALL_PATIENCE, desk.recall()).await {
-        Ok(Ok(calls)) => return calls,
-        Ok(Err(error)) => {
-            tracing::warn!(%error, "the store cannot say what was left open; asking again later")
+/// Learns what a predecessor left, if no other server has our name; a store that is away is asked again
+/// later, by the task that keeps the name from now on.
+async fn recall(
+    desk: &Arc<Desk>,
+    instance: &Arc<Instance>,
+) -> (Vec<(CallId, String, Origin)>, JoinHandle<()>) {
+    let claimed = instance.claim_at_start().await;
+    let asked = async {
+        match claimed {
+            Ok(true) => desk.recall().await.map(Some),
+            // Who has it settles what is left.
+            Ok(false) => Ok(None),
+            Err(away) => Err(away),
         }
-        Err(_) => tracing::warn!("the store does not say what was left open; asking again later"),
-    }
-    tokio::spawn({
-        let desk = Arc::clone(desk);
-        async move { desk.settle_later().await }
-    });
-    Vec::new()
+    };
+    let recalled = match tokio::time::timeout(RECALL_PATIENCE, asked).await {
+        Ok(Ok(recalled)) => recalled,
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "the store cannot say what was left open; asking again later");
+            None
+        }
+        Err(_) => {
+            tracing::warn!("the store does not say what was left open; asking again later");
+            None
+        }
+    };
+    let keeping = Arc::clone(instance).keep(Arc::clone(desk), recalled.is_some());
+    (recalled.unwrap_or_default(), tokio::spawn(keeping))
 }
 
 async fn expire_forever(store: Arc<dyn Store>, desk: Arc<Desk>, captures: Duration) {

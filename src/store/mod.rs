@@ -120,6 +120,19 @@ pub trait Store: Send + Sync {
         Ok(())
     }
 
+    /// Claims a node's name for the running server of that mark, for that long, also in the place of the
+    /// server whose mark is given. The mark of another server that has it, if one has.
+    async fn claim(
+        &self,
+        node: &str,
+        mark: &str,
+        in_place_of: Option<&str>,
+        lease: Duration,
+    ) -> Result<Option<String>, StoreError> {
+        let (_, _, _, _) = (node, mark, in_place_of, lease);
+        Ok(None)
+    }
+
     /// Applies [`Write::Call`].
     async fn put_call(&self, call: &CallRecord) -> Result<(), StoreError> {
         self.apply(&[Write::Call(Box::new(call.clone()))]).await

@@ -33,6 +33,7 @@ mod models_pull_folder;
 mod models_pull_hostile;
 mod models_rig;
 mod models_switch;
+mod node_names;
 mod people_live;
 mod people_quiet;
 mod people_rig;

@@ -8,6 +8,7 @@ use super::book::History;
 use super::{Desk, lock};
 use crate::call::{CallId, CallStatus, EndReason, Origin};
 use crate::clock;
+use crate::service::{PartHealth, PartState};
 use crate::store::StoreError;
 
 /// How long the store may take to get what was written before it is asked.
@@ -15,6 +16,12 @@ const WRITTEN_WITHIN: Duration = Duration::from_secs(5);
 
 /// Time between two attempts while the store is away.
 const AGAIN: Duration = Duration::from_secs(1);
+
+fn rival(node: &str) -> String {
+    format!(
+        "another server that runs on this store has NODE_NAME={node}, too: nothing that an earlier one left open is settled; give each a name of its own"
+    )
+}
 
 impl Desk {
     /// What the store has of a call, if anything.
@@ -136,6 +143,31 @@ impl Desk {
         self.is_recalled.store(true, Ordering::Relaxed);
         self.hear_again();
         Ok(resumable)
+    }
+
+    /// Whether another server that runs on this store has our name.
+    pub fn has_rival(&self, has: bool) {
+        let had = self.has_rival.swap(has, Ordering::Relaxed);
+        let node = &self.config.node;
+        match (had, has) {
+            (false, true) => tracing::error!(node, "{}", rival(node)),
+            (true, false) => tracing::info!(node, "no other server uses this NODE_NAME any more"),
+            _ => {}
+        }
+    }
+
+    /// The part of the store, and what is wrong with our name in it.
+    pub(super) fn with_rival(&self, store: PartHealth) -> PartHealth {
+        if !self.has_rival.load(Ordering::Relaxed) {
+            return store;
+        }
+        PartHealth {
+            state: match store.state {
+                PartState::Ok => PartState::Degraded,
+                worse => worse,
+            },
+            detail: format!("{}; {}", store.detail, rival(&self.config.node)),
+        }
     }
 
     /// Settles what an earlier process left, once a store that was away at start is back.

@@ -132,6 +132,8 @@ pub struct Desk {
     resumable: Mutex<HashMap<CallId, History>>,
     /// Whether those are known.
     is_recalled: AtomicBool,
+    /// Whether another server of our name runs on the same store.
+    has_rival: AtomicBool,
     /// There may be a call whose past the store is to be asked for.
     unknown: Notify,
 }
@@ -212,6 +214,7 @@ impl Desk {
             pending: Mutex::default(),
             resumable: Mutex::default(),
             is_recalled: AtomicBool::new(false),
+            has_rival: AtomicBool::new(false),
             unknown: Notify::new(),
         }
     }

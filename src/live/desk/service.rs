@@ -30,7 +30,8 @@ const HEALTH_PATIENCE: Duration = Duration::from_millis(500);
 impl CallService for Desk {
     async fn health(&self) -> Health {
         let counters = timeout(HEALTH_PATIENCE, self.store.counters()).await;
-        let (asterisk, store) = (self.asterisk_health(), self.store_health(&counters));
+        let asterisk = self.asterisk_health();
+        let store = self.with_rival(self.store_health(&counters));
         let (model, media) = (self.model_health(), self.media_health());
         let (spool, second_pass) = (self.spool_health(), self.second_pass_health());
         let troubled = [&asterisk, &store, &model, &media, &spool, &second_pass]

@@ -9,6 +9,7 @@
 //! | `total_calls_processed` | integer | calls that have ended | never |
 //! | `calls:index` | sorted set | ids by `started_at` (ms since 1970) | by [`Store::expire`] |
 //! | `calls:open` | set | ids of calls in an open state | by being put as ended, or [`Store::expire`] |
+//! | `node:{name}` | string | which running server has the name | 6 s after it was last renewed |
 //! | `calls:counted` | sorted set | ids of calls in `total_calls_processed`, by their `started_at` | by [`Store::expire`] |
 //!
 //! The first five are the predecessor's. An id holds no `:`, so no key can be
@@ -20,6 +21,7 @@ mod link;
 
 use std::cmp::Reverse;
 use std::fmt;
+use std::time::Duration;
 
 use ::redis::{Cmd, FromRedisValue, Pipeline, cmd, pipe};
 use async_trait::async_trait;
@@ -32,6 +34,7 @@ use crate::call::{CallId, CallKey, CallRecord, DtmfDigit, TranscriptLine};
 
 const APPLY: &str = include_str!("apply.lua");
 const LINES: &str = include_str!("lines.lua");
+const CLAIM: &str = include_str!("claim.lua");
 const EXPIRE: &str = include_str!("expire.lua");
 const PROBE: &str = include_str!("probe.lua");
 const BELOW: &str = include_str!("below.lua");
@@ -284,6 +287,22 @@ impl Store for RedisStore {
             active: count(active),
             processed: count(processed),
         })
+    }
+
+    async fn claim(
+        &self,
+        node: &str,
+        mark: &str,
+        in_place_of: Option<&str>,
+        lease: Duration,
+    ) -> Result<Option<String>, StoreError> {
+        let mut eval = script(CLAIM);
+        let millis = u64::try_from(lease.as_millis()).unwrap_or(u64::MAX);
+        eval.arg(node)
+            .arg(mark)
+            .arg(millis)
+            .arg(in_place_of.unwrap_or_default());
+        self.one(eval).await
     }
 
     async fn expire(&self) -> Result<u64, StoreError> {

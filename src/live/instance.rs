@@ -1,0 +1,245 @@
+//! One running server for each `NODE_NAME` on a store. What an earlier process left open is settled by the
+//! next one of its name; two that run at the same time under one name would settle each other's calls. So a
+//! server claims its name in the store, and settles nothing while another has it.
+
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::desk::Desk;
+use crate::clock;
+use crate::config::Settings;
+use crate::store::{Store, StoreError};
+
+/// How long a claim holds that is not renewed: that of a server of which nobody can tell whether it still runs.
+const LEASE: Duration = Duration::from_secs(6);
+
+/// A claim that runs out at once.
+const NOTHING: Duration = Duration::from_millis(1);
+
+/// Between two renewals, and between two attempts.
+const AGAIN: Duration = Duration::from_secs(2);
+
+/// How long the store may take to hear that the name is free again.
+const RELEASED_WITHIN: Duration = Duration::from_millis(500);
+
+/// This server's claim to its name.
+pub(super) struct Instance {
+    store: Arc<dyn Store>,
+    node: String,
+    /// What tells this process from every other.
+    mark: String,
+    /// Beside an SQLite file, of which all users are on this machine.
+    lock: Option<Lock>,
+}
+
+/// Whose the name is.
+#[derive(Debug, PartialEq, Eq)]
+enum Owner {
+    /// Ours.
+    Us,
+    /// Another server's, that surely runs or may still run.
+    Other { surely: bool },
+}
+
+impl Instance {
+    pub(super) fn new(settings: &Settings, store: Arc<dyn Store>) -> Self {
+        let node = settings.node_name.clone();
+        let is_file = settings.redis_url.is_none();
+        let lock = is_file.then(|| Lock::beside(&settings.sqlite_path, &node));
+        Self {
+            store,
+            node,
+            mark: mark(),
+            lock,
+        }
+    }
+
+    /// Tries once.
+    async fn claim(&self) -> Result<Owner, StoreError> {
+        if let Some(lock) = &self.lock {
+            return Ok(lock.take());
+        }
+        match self.claim_in_store().await {
+            Err(StoreError::Broken(reason)) => {
+                // It refuses for good; without a claim is how servers did before.
+                tracing::warn!(reason, "NODE_NAME cannot be claimed in the store");
+                Ok(Owner::Us)
+            }
+            claimed => claimed,
+        }
+    }
+
+    async fn claim_in_store(&self) -> Result<Owner, StoreError> {
+        let claim = |in_place_of| self.store.claim(&self.node, &self.mark, in_place_of, LEASE);
+        let Some(other) = claim(None).await? else {
+            return Ok(Owner::Us);
+        };
+        let runs = still_runs(&other);
+        if runs == Some(false) && claim(Some(other.as_str())).await?.is_none() {
+            return Ok(Owner::Us);
+        }
+        let surely = runs == Some(true);
+        Ok(Owner::Other { surely })
+    }
+
+    /// Claims the name at start: whether it is ours. Waits for the claim of a server to run out that may be dead.
+    ///
+    /// # Errors
+    /// The store does not answer.
+    pub(super) async fn claim_at_start(&self) -> Result<bool, StoreError> {
+        let deadline = clock::now() + LEASE + AGAIN;
+        loop {
+            match self.claim().await? {
+                Owner::Us => return Ok(true),
+                Owner::Other { surely: true } => return Ok(false),
+                Owner::Other { surely: false } if clock::now() > deadline => return Ok(false),
+                Owner::Other { surely: false } => tokio::time::sleep(AGAIN / 4).await,
+            }
+        }
+    }
+
+    /// Keeps the claim, or tries to get it; what an earlier process left is settled once the name is ours.
+    pub(super) async fn keep(self: Arc<Self>, desk: Arc<Desk>, mut is_settled: bool) {
+        loop {
+            // While the store is away nobody else can claim it either.
+            if let Ok(owner) = self.claim().await {
+                let is_ours = owner == Owner::Us;
+                desk.has_rival(!is_ours);
+                if is_ours && !is_settled {
+                    is_settled = true;
+                    let desk = Arc::clone(&desk);
+                    tokio::spawn(async move { desk.settle_later().await });
+                }
+            }
+            tokio::time::sleep(AGAIN).await;
+        }
+    }
+
+    /// Gives the name back, so that the next server of that name need not wait.
+    pub(super) async fn release(&self) {
+        if self.lock.is_some() {
+            return;
+        }
+        let released = self.store.claim(&self.node, &self.mark, None, NOTHING);
+        // It runs out by itself.
+        let _late = tokio::time::timeout(RELEASED_WITHIN, released).await;
+    }
+}
+
+/// A file that is locked for as long as this process has it open.
+struct Lock {
+    path: PathBuf,
+    held: Mutex<Option<File>>,
+}
+
+impl Lock {
+    fn beside(file: &Path, node: &str) -> Self {
+        let mut path = file.to_owned().into_os_string();
+        path.push(format!("-{node}.lock"));
+        Self {
+            path: path.into(),
+            held: Mutex::default(),
+        }
+    }
+
+    fn take(&self) -> Owner {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        if held.is_some() {
+            return Owner::Us;
+        }
+        let mut options = File::options();
+        let opened = options.create(true).append(true).open(&self.path);
+        let locked = opened.map(|file| (file.try_lock(), file));
+        match locked {
+            Ok((Ok(()), file)) => {
+                *held = Some(file);
+                Owner::Us
+            }
+            Ok((Err(TryLockError::WouldBlock), _)) => Owner::Other { surely: true },
+            // Where nothing can be locked is how servers did before.
+            Ok((Err(TryLockError::Error(error)), _)) | Err(error) => {
+                tracing::warn!(%error, path = %self.path.display(), "NODE_NAME cannot be claimed");
+                Owner::Us
+            }
+        }
+    }
+}
+
+/// Machine, process namespace, process, its start, and this use of it.
+fn mark() -> String {
+    let here = here().unwrap_or_else(|_| "- -".to_owned());
+    let process = std::process::id();
+    let started = started(process).unwrap_or_else(|| "-".to_owned());
+    format!("{here} {process} {started} {}", Uuid::new_v4())
+}
+
+/// What the processes have in common that can see each other.
+fn here() -> io::Result<String> {
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
+    let namespace = fs::read_link("/proc/self/ns/pid")?;
+    Ok(format!("{} {}", boot.trim(), namespace.display()))
+}
+
+/// When a process was started, in the system's words.
+fn started(process: u32) -> Option<String> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    // Behind its name, which may hold anything: field 3, and field 22 is the start.
+    let (_, rest) = stat.rsplit_once(')')?;
+    rest.split_whitespace().nth(19).map(str::to_owned)
+}
+
+/// Whether the process of a mark still runs, if that can be told from here.
+fn still_runs(mark: &str) -> Option<bool> {
+    let words: Vec<_> = mark.split(' ').collect();
+    let [boot, namespace, process, start, _] = words.as_slice() else {
+        return None;
+    };
+    if here().ok()? != format!("{boot} {namespace}") {
+        return None;
+    }
+    Some(started(process.parse().ok()?).as_deref() == Some(*start))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mark_tells_whether_its_process_still_runs() {
+        let ours = mark();
+        assert_eq!(still_runs(&ours), Some(true));
+        assert_ne!(ours, mark(), "each is another");
+        let words: Vec<_> = ours.split(' ').collect();
+        let with = |n: usize, word: &str| {
+            let mut words = words.clone();
+            words[n] = word;
+            words.join(" ")
+        };
+        // Another process has its number by now, or none has.
+        assert_eq!(still_runs(&with(3, "1")), Some(false));
+        assert_eq!(still_runs(&with(2, "4194305")), Some(false));
+        // Another machine, or another container.
+        assert_eq!(still_runs(&with(0, "another")), None);
+        assert_eq!(still_runs(&with(1, "pid:[1]")), None);
+        assert_eq!(still_runs("what nobody wrote"), None);
+    }
+
+    #[test]
+    fn a_name_beside_a_file_is_one_servers_at_a_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("calls.db");
+        let of = |node: &str| Lock::beside(&file, node);
+        let (first, second) = (of("one"), of("one"));
+        assert_eq!(first.take(), Owner::Us);
+        assert_eq!(first.take(), Owner::Us, "it stays so");
+        assert_eq!(second.take(), Owner::Other { surely: true });
+        assert_eq!(of("two").take(), Owner::Us, "another name is another's");
+        drop(first);
+        assert_eq!(second.take(), Owner::Us);
+    }
+}
