@@ -411,7 +411,7 @@ mod tests {
         register.begins(second);
         register.begins(third);
         assert_eq!(register.admit(from(1), later), Admission::Refused);
-        assert!(register.begins(other), "others have nothing to do with it");
+        assert!(!register.leaves(other), "others have nothing to do with it");
         register.waits(third, later);
         let ripe = Admission::NotBefore(later + GRACE);
         assert_eq!(register.admit(from(1), later), ripe);
