@@ -140,6 +140,7 @@ struct Last {
     time: ExtRtpTime,
     payload_type: PayloadType,
     clock: ClockRate,
+    arrived: Instant,
 }
 
 impl PacketTime {
@@ -151,6 +152,7 @@ impl PacketTime {
             time: packet.time,
             payload_type: packet.payload_type,
             clock,
+            arrived: packet.arrived,
         });
         let follows = |last: &Last| {
             packet.seq.0 == last.seq.0.wrapping_add(1)
@@ -158,9 +160,15 @@ impl PacketTime {
                 && clock == last.clock
         };
         let Some(last) = last.filter(follows) else {
+            self.watched = None;
             return false;
         };
         let ticks = packet.time.since(last.time);
+        let waited = packet.arrived.saturating_duration_since(last.arrived);
+        if ticks != self.ticks || waited > *PLAUSIBLE.end() {
+            // Over a pause arrival would bear out anything.
+            self.watched = None;
+        }
         if ticks == self.ticks && self.repeated >= STEPS {
             return self.lasts > UNPROVEN && !self.proven && self.watch(packet.arrived);
         }

@@ -100,6 +100,20 @@ fn a_wrong_clock_or_stuck_timestamps_do_not_make_a_leg_too_fast() {
 }
 
 #[test]
+fn a_pause_does_not_bear_out_a_wrong_clock() {
+    for ticks in [320, 640, 800, 960, 1_280] {
+        let mut leg = Leg::new(8_000);
+        // With the step that the pause takes by that clock, and with none.
+        for paused in [150 * ticks, ticks] {
+            assert_eq!(leg.admitted(60, ticks, 20 * MS), 60, "{ticks}");
+            leg.now += 3_000 * MS;
+            assert!(leg.packet(paused), "{ticks}");
+        }
+        assert_eq!(leg.admitted(3_000, ticks, 20 * MS), 3_000, "{ticks}");
+    }
+}
+
+#[test]
 fn no_timestamps_raise_the_ceiling() {
     // 1 ms a packet, none at all, and no clock: 200 packets a second each.
     for (clock, ticks) in [(8_000, 8), (8_000, 0), (0, 160)] {
