@@ -47,7 +47,7 @@ pub struct LegStats {
     pub not_audio: u64,
     /// Payload types that no decoder serves.
     pub unknown_payload: u64,
-    /// Payloads that their decoder refused.
+    /// Payloads that their decoder refused, or that are encrypted.
     pub decode_errors: u64,
     /// Audio decoded, milliseconds.
     pub audio_ms: u64,
@@ -132,7 +132,8 @@ pub enum GapReason {
     NetLoss,
     /// Packets arrived after their place had been given up.
     Late,
-    /// The sender sent nothing, by its own numbering: silence suppression, DTX, hold, keys pressed.
+    /// The sender sent nothing, by its own timestamps or, where they do not count it, by arrival:
+    /// silence suppression, DTX, hold, keys pressed.
     SenderSilence,
     /// Packets of a payload type that no decoder serves.
     UnknownPayload,
@@ -372,6 +373,10 @@ pub enum FindingKind {
     Clipping,
     /// The sender's clock runs off.
     ClockDrift,
+    /// The timestamps count at another rate than the audio has.
+    ClockRate,
+    /// Payloads that nobody can decode without a key.
+    Encrypted,
     /// Packets come in bursts, or their lengths vary.
     PacketTiming,
     /// The kernel dropped packets because we were too slow.
@@ -380,7 +385,7 @@ pub enum FindingKind {
 
 impl FindingKind {
     /// Every kind.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::NoRtp,
         Self::UnexpectedSource,
         Self::ByteOrder,
@@ -391,6 +396,8 @@ impl FindingKind {
         Self::Music,
         Self::Clipping,
         Self::ClockDrift,
+        Self::ClockRate,
+        Self::Encrypted,
         Self::PacketTiming,
         Self::KernelDrops,
     ];
@@ -408,6 +415,8 @@ impl FindingKind {
             Self::Music => "music",
             Self::Clipping => "clipping",
             Self::ClockDrift => "clock_drift",
+            Self::ClockRate => "clock_rate",
+            Self::Encrypted => "encrypted",
             Self::PacketTiming => "packet_timing",
             Self::KernelDrops => "kernel_drops",
         }

@@ -1,22 +1,27 @@
 //! One party's audio: ordered packets → samples → utterances, and the account of
 //! every moment between the first and the last of them.
 
+mod gaps;
+mod secret;
+mod stretch;
+mod unusable;
+
 use std::mem;
 use std::time::{Duration, Instant};
 
-use asterscribe_codecs::{AudioDecoder, Codec, Payload, SampleRate};
+use asterscribe_codecs::{AudioDecoder, Codec, Payload};
 
+use self::gaps::Bridge;
+use self::stretch::{Stretch, alone};
+use super::cipher::Cipher;
 use super::doctor::{Doctor, Heard as Examined};
+use super::hold::{self, Held, Hold};
 use super::ledger::Ledger;
-use super::timeline::{Placement, Timeline, to_samples};
+use super::timeline::{Placement, Span, Timeline, to_samples};
 use super::{Depth, SessionConfig, sum};
-use crate::call::{GapReason, Sound, Sounds};
+use crate::call::{AudioAccount, GapReason, Sound, Sounds};
 use crate::speech::segmenter::{Segmenter, SoundSpan};
-use crate::speech::{SAMPLE_RATE, SAMPLES_PER_MS, Utterance};
-
-/// Breaks up to this long are filled, so that a word with a lost packet in it
-/// stays one word; longer ones end the utterance.
-const MAX_FILL: Duration = Duration::from_millis(400);
+use crate::speech::{SAMPLES_PER_MS, Utterance};
 
 /// How much longer the rest of a word is waited for, where the audio breaks off in one. A sender
 /// that sends nothing in pauses may as well have ended its sentence.
@@ -41,7 +46,9 @@ const KEPT_SAMPLES: usize = 320;
 pub(super) struct Audio {
     pub(super) ledger: Ledger,
     pub(super) stats: AudioStats,
-    pub(super) missing: Missing,
+    missing: Missing,
+    /// Packets that were booked as refused before their turn came.
+    shed_ahead: u64,
     pub(super) done: Vec<Spoken>,
     pub(super) doctor: Doctor,
     pub(super) sounds: Sounds,
@@ -54,8 +61,11 @@ pub(super) struct Audio {
     segmenter: Segmenter,
     stretch: Stretch,
     samples: Vec<f32>,
-    /// The last packet's length, in 16 kHz samples.
-    last_length: u64,
+    /// Gaps that are booked and that whoever hears the audio is yet to be told of.
+    bridge: Bridge,
+    /// Packets after a break of which it is not clear yet what it is.
+    hold: Option<Box<Hold>>,
+    cipher: Cipher,
     opened: Instant,
     idle_flush: Duration,
     heard: Option<Heard>,
@@ -84,21 +94,25 @@ pub(super) struct Spoken {
     pub(super) audio: u64,
 }
 
-/// Packets since the last one that held audio, by what became of them.
-#[derive(Debug, Default)]
+/// Numbers since the last packet that held audio, by what became of them.
+#[derive(Debug, Default, Clone, Copy)]
 pub(super) struct Missing {
     /// Given up.
-    pub(super) lost: u64,
-    /// Refused because the sender exceeded its rate.
-    pub(super) shed: u64,
-    /// Of a payload type that nobody decodes.
-    unknown: u64,
-    /// Refused by their decoder.
-    refused: u64,
+    lost: u64,
+    /// Refused because the sender exceeded its rate, and not booked yet.
+    shed: u64,
+    /// Signalling and comfort noise.
+    other: u64,
+}
+
+impl Missing {
+    fn count(self) -> u64 {
+        self.lost + self.shed + self.other
+    }
 }
 
 /// Arrival of packets that held audio. Signalling does not count: it neither
-/// begins the timeline nor keeps a sentence open.
+/// begins the timeline nor keeps a sentence open; what nobody can decode begins it.
 #[derive(Debug, Clone, Copy)]
 struct Heard {
     /// Here is the timeline's sample 0.
@@ -127,6 +141,7 @@ impl Audio {
             ledger: Ledger::default(),
             stats: AudioStats::default(),
             missing: Missing::default(),
+            shed_ahead: 0,
             done: Vec::new(),
             doctor: Doctor::new(opened),
             sounds: Sounds::default(),
@@ -138,7 +153,9 @@ impl Audio {
             segmenter: Segmenter::new(&config.segmenter),
             stretch: Stretch::default(),
             samples: Vec::new(),
-            last_length: 0,
+            bridge: Bridge::default(),
+            hold: None,
+            cipher: Cipher::default(),
             opened,
             idle_flush: config.idle_flush,
             heard: None,
@@ -155,8 +172,9 @@ impl Audio {
             self.doctor.glance(),
             self.stats.audio,
             self.missing.lost,
-            self.stretch.taken,
-            self.last_length,
+            self.stretch.glance(),
+            self.bridge.total() + u64::from(self.hold.is_some()),
+            self.cipher.glance(),
             self.done.len() as u64,
             self.samples.len() as u64,
             self.segmenter.undecided(),
@@ -229,15 +247,17 @@ impl Audio {
         payload: &[u8],
         arrived: Instant,
     ) {
-        let Ok(count) = codec.sample_count(payload) else {
+        let count = codec.sample_count(payload);
+        self.look_for_cipher(codec, time, payload, &count, arrived);
+        let Some(count) = count.ok().filter(|_| !self.cipher.is_encrypted()) else {
             self.doctor.packet(Examined::without_audio(pt, arrived));
             self.stats.decode_errors += 1;
-            self.missing.refused += 1;
+            let clock = Some(codec.rtp_clock_rate());
+            self.unusable(GapReason::DecodeError, time, clock, arrived);
             return;
         };
         self.hear(arrived);
         self.waits_for_word = false;
-        let length = self.stretch.take(codec.sample_rate(), count as u64);
         let (clock, units) = (codec.rtp_clock_rate(), codec.rtp_ticks(count));
         self.doctor.packet(Examined {
             arrived,
@@ -246,49 +266,81 @@ impl Audio {
             pace: Some((time, units, clock.hz())),
         });
         let missing = mem::take(&mut self.missing);
-        self.last_length = length;
-        match self.timeline.place(time, time + units, clock, arrived) {
-            Placement::Contiguous => {}
-            Placement::After(gap) => {
-                self.pass(gap, &missing, GapReason::SenderSilence, (pt, payload));
-            }
-            Placement::Discontinuity(gap) => {
-                self.pass(gap, &missing, GapReason::Discontinuity, (pt, payload));
-            }
+        let span = Span {
+            begin: time,
+            end: time.saturating_add(units),
+            clock,
+        };
+        let placement = self.timeline.place(span, arrived, missing.count());
+        if let Some(pace) = self.timeline.take_pace() {
+            self.doctor.clock_rate(arrived, codec, pace);
         }
+        if self.holds(arrived) {
+            let payload = payload.to_vec();
+            let held = Held {
+                codec,
+                payload_type: pt,
+                payload,
+                count,
+                placement,
+                missing,
+            };
+            self.keep(held, arrived);
+            return;
+        }
+        self.make_good();
+        self.take((codec, pt, payload), count, placement, missing);
+    }
+
+    /// Hears a packet that has its place.
+    fn take(
+        &mut self,
+        (codec, pt, payload): (Codec, u8, &[u8]),
+        count: usize,
+        placement: Placement,
+        missing: Missing,
+    ) {
+        self.pass(placement, missing);
+        let rate = codec.sample_rate();
+        let alone = alone(rate, count);
         if self.depth == Depth::Ordered {
+            let length = self.stretch.take(rate, count as u64);
             self.stats.audio += length;
             self.ledger.audio(length);
             // Nobody will hear words in it.
             self.ledger.silence_until(u64::MAX);
             return;
         }
+        self.bridge((pt, payload));
         match self.decoder.decode(pt, payload, &mut self.samples) {
             Ok(_) => {
+                let length = self.stretch.take(rate, count as u64);
                 self.stats.decoded += 1;
                 self.stats.audio += length;
                 self.ledger.audio(length);
             }
             Err(_) => {
                 self.stats.decode_errors += 1;
-                self.fill(GapReason::DecodeError, length, None);
+                self.ledger.gap(GapReason::DecodeError, alone);
+                self.fill(GapReason::DecodeError, alone, None);
             }
         }
         self.segment();
-        self.learn(length);
+        self.learn(alone);
     }
 
     /// A packet that holds no audio, or none that anybody decodes, in its order.
-    pub(super) fn not_audio(&mut self, payload: Payload, pt: u8, arrived: Instant) {
+    pub(super) fn not_audio(&mut self, payload: Payload, pt: u8, time: u64, arrived: Instant) {
         self.doctor.packet(Examined::without_audio(pt, arrived));
         if matches!(payload, Payload::Unknown(_)) {
             self.stats.unknown_payload += 1;
-            self.missing.unknown += 1;
-        } else {
-            self.stats.not_audio += 1;
-            if matches!(payload, Payload::ComfortNoise) {
-                self.pauses = Pauses::NotSent;
-            }
+            self.unusable(GapReason::UnknownPayload, time, None, arrived);
+            return;
+        }
+        self.stats.not_audio += 1;
+        self.missing.other += 1;
+        if matches!(payload, Payload::ComfortNoise) {
+            self.pauses = Pauses::NotSent;
         }
     }
 
@@ -300,18 +352,29 @@ impl Audio {
 
     /// The sender's numbering begins anew with the next packet.
     pub(super) fn restart(&mut self) {
+        self.settle_hold(true);
         self.doctor.restarted();
         self.timeline.restart();
+        self.cipher.restart();
+        self.missing = Missing::default();
+        self.shed_ahead = 0;
     }
 
     /// A packet came whose place had been given up.
     pub(super) fn came_late(&mut self) {
         self.ledger
-            .reclassify(GapReason::NetLoss, GapReason::Late, self.last_length);
+            .reclassify(GapReason::NetLoss, GapReason::Late, self.timeline.length());
+    }
+
+    /// No packet will follow.
+    pub(super) fn close(&mut self, now: Instant) {
+        self.settle_hold(true);
+        self.book_rest(now);
+        self.flush();
     }
 
     /// Nothing more is waited for: gives out the resampler's tail and the open utterance.
-    pub(super) fn flush(&mut self) {
+    fn flush(&mut self) {
         if self.depth == Depth::Ordered {
             return;
         }
@@ -321,9 +384,27 @@ impl Audio {
         self.note(ended);
     }
 
+    /// Where every moment went, as the books stand.
+    pub(super) fn account(&self) -> AudioAccount {
+        let held = self.hold.as_ref().map_or(0, |hold| hold.samples());
+        let account = self.ledger.account();
+        AudioAccount {
+            span: account.span + held,
+            pending: account.pending + held,
+            ..account
+        }
+    }
+
     fn hear(&mut self, arrived: Instant) {
+        self.begin(arrived);
         if let Some(heard) = &mut self.heard {
             heard.last = heard.last.max(arrived);
+        }
+    }
+
+    /// The timeline begins, if it has not.
+    fn begin(&mut self, arrived: Instant) {
+        if self.heard.is_some() {
             return;
         }
         self.heard = Some(Heard {
@@ -331,71 +412,6 @@ impl Audio {
             last: arrived,
         });
         self.ledger.begin(self.origin());
-    }
-
-    /// Lets `samples` of the timeline pass without audio. As a rule a packet
-    /// holds as much as its neighbours; what `missing` does not explain has the
-    /// reason `rest`.
-    fn pass(&mut self, samples: u64, missing: &Missing, rest: GapReason, next: (u8, &[u8])) {
-        let mut left = samples;
-        let parts = [
-            (GapReason::UnknownPayload, missing.unknown),
-            (GapReason::DecodeError, missing.refused),
-            (GapReason::OverloadShed, missing.shed),
-            (GapReason::NetLoss, missing.lost),
-            (rest, u64::MAX),
-        ]
-        .map(|(reason, packets)| {
-            let part = packets.saturating_mul(self.last_length).min(left);
-            left -= part;
-            (reason, part)
-        });
-        let lost = parts[3].1;
-        self.stats.lost += lost;
-        self.stats.silent += samples - lost;
-        if self.depth == Depth::Ordered {
-            for (reason, part) in parts {
-                self.ledger.gap(reason, part);
-            }
-        } else if samples <= to_samples(MAX_FILL) {
-            for (reason, part) in parts {
-                self.fill(reason, part, Some(next));
-            }
-            self.segment();
-        } else {
-            self.flush_decoder();
-            for (reason, part) in parts {
-                self.ledger.gap(reason, part);
-            }
-            if parts[4] == (GapReason::SenderSilence, samples) {
-                self.pauses = Pauses::NotSent;
-            }
-            let mut ended = Vec::new();
-            self.segmenter.gap(samples, &mut ended);
-            self.note(ended);
-        }
-    }
-
-    /// A short break within the audio: made up if it was lost, silence if it was
-    /// never sent. `next` is the packet behind it.
-    fn fill(&mut self, reason: GapReason, samples: u64, next: Option<(u8, &[u8])>) {
-        self.ledger.gap(reason, samples);
-        // At most `MAX_FILL`, or a packet.
-        let count = samples as usize;
-        if reason == GapReason::SenderSilence {
-            self.decoder.silence(count, &mut self.samples);
-        } else {
-            let made_up = self.decoder.conceal(count, next, &mut self.samples);
-            self.stats.concealed += made_up as u64;
-        }
-    }
-
-    /// Gives out what the resampler held back. The timeline then stands where the samples do.
-    fn flush_decoder(&mut self) {
-        self.stretch = Stretch::default();
-        self.decoder.flush(&mut self.samples);
-        self.segment();
-        self.ledger.align(self.segmenter.position());
     }
 
     fn segment(&mut self) {
@@ -444,32 +460,5 @@ impl Audio {
                 end_ms,
             }),
         }
-    }
-}
-
-/// Audio since the resampler was last empty, so that packets whose length is no
-/// whole number of 16 kHz samples add up.
-#[derive(Debug, Default)]
-struct Stretch {
-    rate: u64,
-    /// Samples at `rate`.
-    taken: u64,
-    /// Samples of 16 kHz that they were taken for.
-    given: u64,
-}
-
-impl Stretch {
-    /// How many 16 kHz samples the next `count` samples are.
-    fn take(&mut self, rate: SampleRate, count: u64) -> u64 {
-        let rate = u64::from(rate.hz());
-        if rate != self.rate {
-            *self = Self {
-                rate,
-                ..Self::default()
-            };
-        }
-        self.taken += count;
-        let due = self.taken * u64::from(SAMPLE_RATE) / rate;
-        due - mem::replace(&mut self.given, due)
     }
 }

@@ -65,14 +65,9 @@ impl Ledger {
         *self.account.gaps.slot(to) += samples;
     }
 
-    /// The resampler's rounding, at most a sample in each stretch of audio: the
-    /// timeline ends at `position`.
-    pub(super) fn align(&mut self, position: u64) {
-        debug_assert!(
-            position.abs_diff(self.account.span) <= 1,
-            "off by more than rounding"
-        );
-        self.account.span = position.max(self.decided);
+    /// How long the timeline is so far.
+    pub(super) fn span(&self) -> u64 {
+        self.account.span
     }
 
     /// No speech can begin before `position` any more.

@@ -58,6 +58,10 @@ impl LegMedia {
             Verdict::Refused(Refusal::Late) => self.stream.audio.came_late(),
             Verdict::Refused(Refusal::Malformed(_)) => self.stream.audio.doctor.refused(),
             Verdict::Refused(Refusal::Empty) => self.stream.audio.empty(),
+            // One that waits is before it, and told of first.
+            Verdict::Refused(Refusal::OverRate) if self.receiver.stats().held == 0 => {
+                self.stream.audio.shed(now);
+            }
             Verdict::Refused(_) | Verdict::OnProbation | Verdict::Accepted => {}
         }
         self.drain(now);
@@ -130,7 +134,9 @@ impl LegMedia {
         let audio = self.stream.audio.falls_idle();
         let doctor = self.stream.audio.doctor.deadline();
         let key = self.stream.key_deadline();
-        [waiting, audio, doctor, key].into_iter().flatten().min()
+        let held = self.stream.audio.hold_due();
+        let dues = [waiting, audio, doctor, key, held];
+        dues.into_iter().flatten().min()
     }
 
     pub(super) fn on_timer(&mut self, now: Instant) {
@@ -146,7 +152,7 @@ impl LegMedia {
         let now = self.advance(now);
         self.receiver.close();
         self.drain(now);
-        self.stream.close();
+        self.stream.close(now);
         self.stream.audio.doctor.close(now);
         self.reschedule();
     }
@@ -203,7 +209,7 @@ impl LegMedia {
     pub(super) fn snapshot(&self) -> LegSnapshot {
         LegSnapshot {
             stats: self.stats(),
-            audio: self.stream.audio.ledger.account(),
+            audio: self.stream.audio.account(),
             quality: self.stream.quality(self.receiver.jitter()),
             findings: self.stream.audio.doctor.findings().to_vec(),
             sounds: self.stream.audio.sounds.clone(),
@@ -247,6 +253,10 @@ impl LegMedia {
         while let Some(due) = self.deadline().filter(|&due| due <= until) {
             let now = self.advance(due);
             self.drain(now);
+            let held = self.stream.audio.hold_due();
+            if held.is_some_and(|held| held <= now) {
+                self.stream.audio.settle_hold(false);
+            }
             if self
                 .stream
                 .audio

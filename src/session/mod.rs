@@ -13,8 +13,11 @@
 //!    so the transcript does not depend on how fast the engine was.
 
 mod audio;
+mod cipher;
 mod doctor;
 mod draft;
+pub mod fuzz;
+mod hold;
 mod io;
 mod jobs;
 mod language;

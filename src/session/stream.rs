@@ -90,7 +90,7 @@ impl Stream {
             Payload::ComfortNoise | Payload::Unknown(_) => {}
         }
         if !matches!(payload, Payload::Audio(_)) {
-            self.audio.not_audio(payload, pt, arrived);
+            self.audio.not_audio(payload, pt, packet.time.0, arrived);
         }
     }
 
@@ -121,8 +121,7 @@ impl Stream {
         let lost = count - shed;
         self.bursts.lost(lost);
         self.missing += count;
-        self.audio.missing.lost += lost;
-        self.audio.missing.shed += shed;
+        self.audio.missed(count, shed);
     }
 
     /// The sender's numbering begins anew with the next packet.
@@ -139,11 +138,11 @@ impl Stream {
     }
 
     /// No packet will follow.
-    pub(super) fn close(&mut self) {
+    pub(super) fn close(&mut self, now: Instant) {
         if let Some(keys) = &mut self.keys {
             keys.end();
         }
-        self.audio.flush();
+        self.audio.close(now);
     }
 
     /// The next key that was pressed, once that is certain.

@@ -1,10 +1,13 @@
 mod diagnosis;
 mod drafts;
+mod encrypted;
 mod freezes;
 mod language;
 mod late;
 mod properties;
 mod sounds;
+mod time;
+mod unusable;
 
 use std::time::{Duration, Instant};
 

@@ -1,43 +1,65 @@
 //! Where a leg's packets belong on its timeline.
 //!
 //! RTP timestamps count the sender's sampling clock (RFC 3550 §5.1); Asterisk's
-//! jump by the wall-clock gap after a pause. A jump is believed only as far as
-//! arrival times bear it out, so a broken or hostile sender can neither run the
-//! timeline backwards nor stretch it beyond real time.
+//! jump by the wall-clock gap after a pause. Numbers say what is missing, arrival
+//! says how much time there was: a jump is believed only as far as one of the two
+//! bears it out. So a clock that counts too fast, a broken or a hostile one can
+//! neither run the timeline backwards nor stretch it beyond real time; and what
+//! lags behind arrival for longer than jitter lasts is time that passed, whatever
+//! the timestamps say.
+
+mod guess;
+mod lag;
+mod rate;
+#[cfg(test)]
+mod tests;
 
 use std::mem;
 use std::time::{Duration, Instant};
 
 use asterscribe_codecs::RtpClockRate;
 
+use self::guess::Guess;
+use self::lag::Lag;
+pub(super) use self::rate::Pace;
+use self::rate::{Rate, Usual};
 use super::sum;
 use crate::speech::SAMPLE_RATE;
 
-/// How far a leg's audio may run ahead of its arrival before a jump of the
-/// timestamps is not believed: well above a live network's jitter and bursts.
-const MAX_LEAD_NS: i128 = 1_000_000_000;
+/// How far a gap may bring the timeline ahead of arrival.
+const MAX_LEAD: i64 = 1_000_000_000;
 
-/// How far it may lag: a frozen network that then delivers everything at once.
-const MAX_LAG_NS: i128 = 30_000_000_000;
-
-/// A sender's clock may for ever be faster than ours by one part in this many.
+/// A sender that sends more audio than time passes is not refused the gaps that its numbers
+/// tell, up to one part in this many.
 const DRIFT: u64 = 100;
 
 /// Steps smaller than this are a clock's rounding, not a break.
-const STEP_TOLERANCE_NS: i128 = 5_000_000;
+const STEP_TOLERANCE: i64 = 5_000_000;
 
-/// A new numbering is placed by arrival; pauses up to this are jitter.
-const RESTART_TOLERANCE_NS: i128 = 60_000_000;
+/// A packet shorter than a 16 kHz sample says nothing of its neighbours.
+const SHORTEST: i64 = 1_000_000_000 / SAMPLE_RATE as i64;
+
+/// Jitter of the packet before a pause, and of the one behind it.
+const JITTER: i64 = 60_000_000;
+
+/// Beyond this many times what arrival tells, and a second, a jump counts nothing.
+const MAX_RATIO: i64 = 5;
+
+/// What a packet of audio covers, in extended timestamps of its clock.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Span {
+    pub(super) begin: u64,
+    pub(super) end: u64,
+    pub(super) clock: RtpClockRate,
+}
 
 /// Relation of one packet to what came before it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Placement {
-    /// It continues the audio without a break.
-    Contiguous,
-    /// Time passed between, in 16 kHz samples.
-    After(u64),
-    /// Its timestamp cannot be believed; time passed by arrival, in 16 kHz samples.
-    Discontinuity(u64),
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Placement {
+    /// Time that passed between, in 16 kHz samples.
+    pub(super) gap: u64,
+    /// Whether its timestamp cannot be believed: the time that passed is known by arrival only.
+    pub(super) is_broken: bool,
 }
 
 /// The timestamps' state of one leg.
@@ -45,8 +67,12 @@ pub(super) enum Placement {
 pub(super) struct Timeline {
     last: Option<Last>,
     restarted: bool,
+    rate: Rate,
+    /// Of packets whose length nobody can tell; most legs have none.
+    guess: Option<Box<Guess>>,
 }
 
+/// Times in nanoseconds.
 #[derive(Debug, Clone, Copy)]
 struct Last {
     /// Extended RTP timestamp one past the audio placed so far.
@@ -54,68 +80,182 @@ struct Last {
     clock: RtpClockRate,
     /// Latest arrival of any packet so far.
     arrived: Instant,
-    /// Audio placed so far minus time passed, nanoseconds.
-    lead: i128,
+    /// Time placed so far minus time passed.
+    lead: i64,
+    /// How much of it is written off, as the drift of a sender's clock.
+    drift: i64,
+    /// The lead at the packet that was the least late of those without a break before them.
+    best: i64,
+    /// How long the last packet is that holds audio.
+    length: i64,
+    usual: Usual,
+    lag: Lag,
 }
 
 impl Timeline {
-    /// Places a packet whose audio spans `begin..end` in extended timestamps of
-    /// `clock`, and notes it as the last one.
-    pub(super) fn place(
-        &mut self,
-        begin: u64,
-        end: u64,
-        clock: RtpClockRate,
-        arrived: Instant,
-    ) -> Placement {
-        let length = nanos(i128::from(end) - i128::from(begin), clock);
+    /// Places a packet of audio, `numbered` packets behind the last one by the sender's count,
+    /// and notes it as the last one.
+    pub(super) fn place(&mut self, span: Span, arrived: Instant, numbered: u64) -> Placement {
+        let ticks = span.end.saturating_sub(span.begin);
+        let length = nanos(i128::from(ticks), span.clock);
         let restarted = mem::take(&mut self.restarted);
-        let Some(last) = self.last else {
-            self.last = Some(Last {
-                end,
-                clock,
-                arrived,
-                lead: 0,
-            });
-            return Placement::Contiguous;
+        if let Some(guess) = &mut self.guess {
+            guess.interrupt();
+        }
+        let Some(last) = &mut self.last else {
+            self.last = Some(Last::first(span.end, span.clock, arrived, length));
+            return Placement::default();
         };
-        // A packet put back in its place came in after the one behind it.
-        let arrived = arrived.max(last.arrived);
-        let lead = last.lead_at(arrived);
-        let jump = nanos(i128::from(begin) - i128::from(last.end), clock);
-        let (placement, gap, end) = if restarted {
-            by_arrival(lead + length, RESTART_TOLERANCE_NS, end)
-        } else if last.clock != clock {
+        let waited = last.advance(arrived);
+        let (gap, is_broken) = if restarted {
+            last.usual = Usual::default();
+            self.rate.restart();
+            (last.borne_out(length, JITTER), true)
+        } else if last.clock != span.clock {
             // Another clock counts in other units: only arrival is comparable.
-            by_arrival(lead + length, MAX_LEAD_NS, end)
-        } else if jump.abs() <= STEP_TOLERANCE_NS {
-            // Small steps forward are counted from where the audio is, lest many go
-            // unnoticed. After one backward (Asterisk's on a short frame) what
-            // follows is counted from the packet's own time.
-            let end = if jump > 0 {
-                last.end + (end - begin)
-            } else {
-                end
-            };
-            (Placement::Contiguous, 0, end)
-        } else if jump > 0 && lead + jump <= MAX_LEAD_NS {
-            (Placement::After(samples(jump)), jump, end)
+            last.usual = Usual::default();
+            self.rate.restart();
+            (last.borne_out(length, MAX_LEAD), true)
         } else {
-            by_arrival(lead + length, MAX_LEAD_NS, end)
+            let jump = i128::from(span.begin) - i128::from(last.end);
+            if numbered == 0 {
+                let step = nanos(jump, span.clock);
+                self.rate.pair(step, last.length, waited);
+            }
+            let claim = nanos(last.usual.claim(jump, ticks, numbered), span.clock);
+            if claim.abs() <= STEP_TOLERANCE {
+                last.best = last.best.max(last.lead.saturating_add(length));
+            }
+            last.believe(claim, length, numbered)
         };
-        self.last = Some(Last {
-            end,
-            clock,
-            arrived,
-            lead: (lead + gap + length).clamp(-MAX_LAG_NS, MAX_LEAD_NS),
-        });
-        placement
+        last.end = span.end;
+        last.clock = span.clock;
+        if length >= SHORTEST {
+            last.length = length;
+        }
+        last.go_on(gap, length);
+        Placement {
+            gap: samples(gap),
+            is_broken,
+        }
+    }
+
+    /// Places a packet that nobody can decode: what passed before it, and how long it is, which
+    /// its neighbours, its timestamps and arrival tell. `clock` is known of some.
+    pub(super) fn place_unusable(
+        &mut self,
+        time: u64,
+        clock: Option<RtpClockRate>,
+        arrived: Instant,
+        numbered: u64,
+    ) -> (Placement, u64) {
+        let known = self.last.map(|last| last.clock);
+        let clock = clock.or(known).unwrap_or(RtpClockRate::HZ_8000);
+        let usual = self.last.map_or(guess::USUAL, |last| last.length);
+        let guess = self.guess.get_or_insert_default();
+        let (length, more) = guess.length(time, clock, arrived, numbered, usual);
+        let more = more.filter(|more| more.abs() <= guess::LONGEST);
+        let usual = length;
+        let restarted = mem::take(&mut self.restarted);
+        let end = time.saturating_add(ticks(length, clock));
+        let Some(last) = &mut self.last else {
+            self.last = Some(Last::first(end, clock, arrived, length));
+            return (Placement::default(), samples(length));
+        };
+        last.advance(arrived);
+        self.rate.restart();
+        let is_comparable = !restarted && last.clock == clock;
+        let claim = i128::from(time) - i128::from(last.end);
+        let claim = nanos(if is_comparable { claim } else { 0 }, clock);
+        let (gap, is_broken, more) = match more {
+            // The one before was longer than was thought, or shorter.
+            Some(more) if is_comparable => (0, false, more),
+            _ if is_comparable => {
+                let (gap, is_broken) = last.believe(claim, length, numbered);
+                // Of two that claim the same time one has it.
+                (gap, is_broken, claim.clamp(-guess::LONGEST, 0))
+            }
+            _ => (last.borne_out(length, JITTER), true, 0),
+        };
+        // Nor does it last longer than arrival allows.
+        let room = last.room(gap).saturating_add(STEP_TOLERANCE);
+        let length = (length + more).min(room).max(0);
+        // One that counts by another clock says nothing of the audio behind it.
+        let is_near = !is_comparable || claim.abs() <= MAX_LEAD;
+        last.end = if is_near {
+            end.max(last.end)
+        } else {
+            last.end.saturating_add(ticks(gap + length, clock))
+        };
+        last.clock = clock;
+        last.length = usual;
+        last.usual = Usual::default();
+        last.go_on(gap, length);
+        let placement = Placement {
+            gap: samples(gap),
+            is_broken,
+        };
+        (placement, samples(length))
+    }
+
+    /// Packets came and were refused unread: how long they are, in 16 kHz samples, as far as
+    /// time has passed for them.
+    pub(super) fn place_refused(&mut self, packets: u64, arrived: Instant) -> u64 {
+        let Some(last) = &mut self.last else {
+            return 0;
+        };
+        last.advance(arrived);
+        let packets = i64::try_from(packets).unwrap_or(i64::MAX);
+        let length = last.length.saturating_mul(packets);
+        last.end = last.end.saturating_add(ticks(length, last.clock));
+        let placed = length.min(last.room(0).max(0));
+        last.go_on(0, placed);
+        samples(placed)
+    }
+
+    /// How long the last packet is, in 16 kHz samples; as a rule its neighbours are as long.
+    pub(super) fn length(&self) -> u64 {
+        self.last.map_or(0, |last| samples(last.length))
+    }
+
+    /// How far it lags behind arrival, nanoseconds, by its least late packet of all; and by how
+    /// much more than at the packet before.
+    pub(super) fn lag(&self) -> (i64, i64) {
+        self.last
+            .map_or((0, 0), |last| (last.behind(), last.lag.fell))
+    }
+
+    /// Time has passed before the last packet that its timestamp does not tell: so much of it is
+    /// made good, in 16 kHz samples.
+    pub(super) fn make_good(&mut self, lag: i64) -> u64 {
+        let Some(last) = &mut self.last else {
+            return 0;
+        };
+        let gap = lag.min(last.behind());
+        if gap <= 0 {
+            return 0;
+        }
+        last.lead += gap;
+        last.lag.made_good();
+        samples(gap)
+    }
+
+    /// What has been lagging for so long that it is no jitter, nanoseconds.
+    pub(super) fn owed(&self) -> i64 {
+        self.last.map_or(0, |last| last.lag.owed)
+    }
+
+    /// What has become known of the clock of the timestamps.
+    pub(super) fn take_pace(&mut self) -> Option<Pace> {
+        self.rate.take()
     }
 
     /// See [`super::Session::glance`].
     pub(super) fn glance(&self) -> u64 {
-        let last = self.last.map_or(0, |last| last.end ^ last.lead as u64);
-        sum([last, self.restarted.into()])
+        let last = self
+            .last
+            .map_or(0, |last| last.end ^ last.lead as u64 ^ last.lag.glance());
+        sum([last, self.restarted.into(), self.rate.glance()])
     }
 
     /// A new numbering begins with the next packet: it is placed by arrival alone.
@@ -125,178 +265,120 @@ impl Timeline {
 }
 
 impl Last {
-    /// The lead at a later time. Only what is ahead is written off as drift: a
-    /// lag must stay as long as it is, since a break of the timestamps fills it in.
-    fn lead_at(&self, now: Instant) -> i128 {
-        let elapsed = now.saturating_duration_since(self.arrived).as_nanos();
-        // Not reached: 2⁶⁴ ns are 584 years.
-        let elapsed = u64::try_from(elapsed).unwrap_or(u64::MAX);
-        let drift = i128::from(elapsed / DRIFT).min(self.lead.max(0));
-        self.lead - drift - i128::from(elapsed)
+    fn first(end: u64, clock: RtpClockRate, arrived: Instant, length: i64) -> Self {
+        Self {
+            end,
+            clock,
+            arrived,
+            lead: 0,
+            drift: 0,
+            best: 0,
+            length: if length < SHORTEST {
+                guess::USUAL
+            } else {
+                length
+            },
+            usual: Usual::default(),
+            lag: Lag::starting(arrived),
+        }
+    }
+
+    /// Time passes; how much.
+    fn advance(&mut self, arrived: Instant) -> i64 {
+        // A packet put back in its place came in after the one behind it.
+        let waited = arrived.saturating_duration_since(self.arrived).as_nanos();
+        // Not reached: a quarter of 2⁶³ ns are 73 years.
+        let waited = i64::try_from(waited).unwrap_or(i64::MAX).min(i64::MAX / 4);
+        self.arrived = self.arrived.max(arrived);
+        self.lag.before = self.lead;
+        let ahead = (self.lead - self.drift).max(0);
+        self.lead = self.lead.saturating_sub(waited).max(i64::MIN / 4);
+        self.drift += (waited / DRIFT as i64).min(ahead);
+        self.drift = self.drift.min(self.lead.max(0));
+        waited
+    }
+
+    /// How much of `claim`, the time that passed by the timestamps, is believed before a packet
+    /// of that length; and whether the timestamps broke off.
+    fn believe(&mut self, claim: i64, length: i64, numbered: u64) -> (i64, bool) {
+        if claim.abs() <= STEP_TOLERANCE {
+            return (0, false);
+        }
+        if claim < 0 {
+            let gap = self.borne_out(length, MAX_LEAD);
+            return (gap, claim < -MAX_LEAD || gap > 0);
+        }
+        // Numbers that are missing took their time.
+        let numbered = i64::try_from(numbered).unwrap_or(i64::MAX);
+        let missing = self.length.saturating_mul(numbered).min(claim);
+        let room = MAX_LEAD - (self.lead - self.drift + length);
+        let missing = missing.min(room).max(0);
+        let rest = claim - missing;
+        let room = self.target() - (self.lead + length + missing);
+        if rest <= STEP_TOLERANCE {
+            return (missing, false);
+        }
+        let limit = self.best.saturating_add(JITTER.min(rest / 2)).min(MAX_LEAD);
+        if self.lead + length + missing + rest <= limit {
+            return (missing + rest, false);
+        }
+        let rest = if room >= JITTER { room.min(rest) } else { 0 };
+        let is_nonsense = claim > rest.saturating_mul(MAX_RATIO).saturating_add(MAX_LEAD);
+        (missing + rest, is_nonsense)
+    }
+
+    /// By how much a packet of that length lags behind arrival, if that is more than `tolerance`.
+    fn borne_out(&self, length: i64, tolerance: i64) -> i64 {
+        let room = self.room(length);
+        if room > tolerance { room } else { 0 }
+    }
+
+    /// Where the timeline is to stand: as far ahead as the least late packet was.
+    fn target(&self) -> i64 {
+        self.best.min(MAX_LEAD)
+    }
+
+    /// Time that can be placed behind so much more.
+    fn room(&self, more: i64) -> i64 {
+        self.target().saturating_sub(self.lead).saturating_sub(more)
+    }
+
+    /// How far the timeline lags behind.
+    fn behind(&self) -> i64 {
+        self.room(0)
+    }
+
+    fn go_on(&mut self, gap: i64, length: i64) {
+        self.lead = self.lead.saturating_add(gap).saturating_add(length);
+        let target = self.target();
+        self.lag.packet(self.arrived, self.lead, target);
     }
 }
 
-/// How far the audio lags behind arrival is the time to fill in; jitter is not.
-fn by_arrival(lead: i128, tolerance: i128, end: u64) -> (Placement, i128, u64) {
-    let gap = if -lead > tolerance { -lead } else { 0 };
-    (Placement::Discontinuity(samples(gap)), gap, end)
-}
-
-fn nanos(units: i128, clock: RtpClockRate) -> i128 {
+fn nanos(units: i128, clock: RtpClockRate) -> i64 {
     // The clock of nearly every packet; a division of this width is dear.
-    if clock == RtpClockRate::HZ_8000 {
-        return units * 125_000;
-    }
-    units * 1_000_000_000 / i128::from(clock.hz())
+    let nanos = match units {
+        0 => 0,
+        units if clock == RtpClockRate::HZ_8000 => units.saturating_mul(125_000),
+        units => units.saturating_mul(1_000_000_000) / i128::from(clock.hz()),
+    };
+    const MOST: i128 = i64::MAX as i128 / 4;
+    i64::try_from(nanos.clamp(-MOST, MOST)).unwrap_or_default()
+}
+
+/// `nanos` in units of `clock`; none for a negative time.
+fn ticks(nanos: i64, clock: RtpClockRate) -> u64 {
+    let ticks = i128::from(nanos.max(0)) * i128::from(clock.hz()) / 1_000_000_000;
+    u64::try_from(ticks).unwrap_or(u64::MAX)
 }
 
 /// `nanos` in 16 kHz samples; none for a negative time.
-fn samples(nanos: i128) -> u64 {
-    u64::try_from(nanos.max(0) * i128::from(SAMPLE_RATE) / 1_000_000_000).unwrap_or(u64::MAX)
+fn samples(nanos: i64) -> u64 {
+    let samples = i128::from(nanos.max(0)) * i128::from(SAMPLE_RATE) / 1_000_000_000;
+    u64::try_from(samples).unwrap_or(u64::MAX)
 }
 
 /// `duration` in 16 kHz samples.
 pub(super) fn to_samples(duration: Duration) -> u64 {
-    // Widening: no duration has more than 95 bits of nanoseconds.
-    samples(duration.as_nanos() as i128)
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::clock;
-
-    const CLOCK: RtpClockRate = RtpClockRate::HZ_8000;
-    const HOUR_OF_PACKETS: u64 = 180_000;
-    /// Where extended timestamps begin.
-    const BASE: u64 = 1 << 48;
-
-    struct Sender {
-        timeline: Timeline,
-        now: Instant,
-        time: u64,
-    }
-
-    impl Sender {
-        fn new() -> Self {
-            Self {
-                timeline: Timeline::default(),
-                now: clock::now(),
-                time: BASE,
-            }
-        }
-
-        /// One packet of 20 ms, this long after the one before.
-        fn packet(&mut self, after: Duration) -> Placement {
-            self.now += after;
-            let begin = self.time;
-            self.time += 160;
-            self.timeline.place(begin, self.time, CLOCK, self.now)
-        }
-
-        fn flow(&mut self, packets: u64, step: Duration) {
-            for _ in 0..packets {
-                assert_eq!(self.packet(step), Placement::Contiguous);
-            }
-        }
-    }
-
-    const STEP: Duration = Duration::from_millis(20);
-
-    #[test]
-    fn a_pause_after_hours_with_a_fast_sender_is_believed() {
-        let mut sender = Sender::new();
-        sender.flow(2 * HOUR_OF_PACKETS, Duration::from_micros(19_900));
-        sender.time += 8_000 * 60;
-        let pause = sender.packet(Duration::from_secs(60));
-        assert_eq!(pause, Placement::After(60 * 16_000));
-    }
-
-    #[test]
-    fn what_a_slow_sender_lags_behind_is_filled_in_at_a_break_and_no_more() {
-        for (step, expected) in [(20_002, 36), (20_000, 0), (19_998, 0)] {
-            let mut sender = Sender::new();
-            sender.flow(100 * HOUR_OF_PACKETS, Duration::from_micros(step));
-            sender.time += 1 << 30;
-            let Placement::Discontinuity(gap) = sender.packet(STEP) else {
-                panic!("a leap of days is not believed");
-            };
-            // Of 36 s the timeline remembers at most 30 s.
-            let expected = (expected * 16_000).min(30 * 16_000);
-            assert!(gap.abs_diff(expected) <= 16, "{step} µs: {gap}");
-        }
-    }
-
-    #[test]
-    fn small_steps_of_the_timestamps_add_up() {
-        let mut sender = Sender::new();
-        let mut passed = 0;
-        for _ in 0..500 {
-            if let Placement::After(samples) = sender.packet(Duration::from_millis(24)) {
-                passed += samples;
-            }
-            sender.time += 32;
-        }
-        // 4 ms in each of them.
-        assert!((499 * 64u64).abs_diff(passed) <= 64, "{passed}");
-    }
-
-    #[test]
-    fn a_short_frame_at_the_end_of_a_prompt_leaves_the_pause_as_long_as_it_was() {
-        // As recorded: the frame of 16 ms claims to overlap the one before it by 4 ms.
-        let mut sender = Sender::new();
-        sender.flow(100, STEP);
-        sender.time -= 32;
-        let (begin, end) = (sender.time, sender.time + 128);
-        sender.now += STEP;
-        let short = sender.timeline.place(begin, end, CLOCK, sender.now);
-        assert_eq!(short, Placement::Contiguous);
-        sender.time = end + 8 * 1801;
-        let pause = sender.packet(Duration::from_millis(1817));
-        assert_eq!(pause, Placement::After(1801 * 16));
-    }
-
-    #[test]
-    fn a_restart_is_placed_by_arrival_and_what_was_ahead_or_behind_stays_so() {
-        for (pause, expected) in [(20, 0), (40, 0), (420, 400), (10_020, 10_000)] {
-            let mut sender = Sender::new();
-            sender.flow(1_000, STEP);
-            sender.timeline.restart();
-            sender.time = BASE + 77;
-            let placement = sender.packet(Duration::from_millis(pause));
-            assert_eq!(placement, Placement::Discontinuity(expected * 16));
-            assert_eq!(sender.packet(STEP), Placement::Contiguous);
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn nothing_stretches_the_timeline_beyond_real_time(
-            packets in prop::collection::vec((any::<u32>(), 0..5_000u64, any::<bool>(), 0..20u8), 1..300),
-        ) {
-            let mut timeline = Timeline::default();
-            let start = clock::now();
-            let (mut now, mut audio, mut passed, mut time) = (start, 0u64, 0u64, BASE);
-            for (jump, after_ms, forward, dice) in packets {
-                now += Duration::from_millis(after_ms);
-                time = if forward { time + u64::from(jump) } else { time - u64::from(jump) };
-                let clock = if dice == 0 { RtpClockRate::HZ_16000 } else { CLOCK };
-                if dice == 1 {
-                    timeline.restart();
-                }
-                // Some come in before those that are placed ahead of them.
-                let arrived = if dice == 2 { now.checked_sub(STEP).unwrap_or(now) } else { now };
-                match timeline.place(time, time + 160, clock, arrived) {
-                    Placement::Contiguous => {}
-                    Placement::After(gap) | Placement::Discontinuity(gap) => passed += gap,
-                }
-                time += 160;
-                audio += 320;
-            }
-            let elapsed = to_samples(now.duration_since(start));
-            prop_assert!(passed <= elapsed + elapsed / 100 + 17_000, "{passed} of {elapsed} ({audio} audio)");
-        }
-    }
+    samples(i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX))
 }

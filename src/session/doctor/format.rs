@@ -6,6 +6,7 @@ use asterscribe_codecs::{Codec, MediaFormat, Payload};
 
 use super::chart::Chart;
 use crate::call::FindingKind;
+use crate::session::timeline::Pace;
 
 /// Packets in a row of another type than expected that are no strays.
 const WRONG_IN_A_ROW: u32 = 10;
@@ -34,6 +35,38 @@ ask for ulaw, alaw or slin16 (MEDIA_FORMAT, or `format` of the registration).";
 
 const OTHER_FIX: &str = "Decoding follows the payload type, so the audio is not lost. Let the sender and what was asked of it agree (MEDIA_FORMAT, or `format` of the \
 registration).";
+
+const CLOCK_FIX: &str = "The sender counts its timestamps by another clock than the codec has (RFC 3551; G.722 counts 8,000 a second though it samples 16,000, Opus 48,000). \
+Nothing is lost by it: the audio is placed by what it lasts and by arrival. Mend it where the packets are made; other receivers will stretch or break up the audio.";
+
+const CIPHER_FIX: &str = "This is SRTP, or encrypted otherwise, and the key is not here: nothing of it is recognised. Let Asterisk decrypt it and send plain RTP to \
+external media (what ARI sets up is plain), or capture behind what terminates the encryption and not on the encrypted trunk.";
+
+/// What the timeline found of the clock that the timestamps count.
+pub(super) fn clock_rate(at: Duration, codec: Codec, pace: Pace, chart: &mut Chart) {
+    let kind = FindingKind::ClockRate;
+    let Pace::Off(ratio) = pace else {
+        chart.end(kind, at);
+        return;
+    };
+    let (name, clock) = (codec.name(), codec.rtp_clock_rate().hz());
+    let counted = f64::from(clock) * ratio;
+    let evidence = format!(
+        "the timestamps run {ratio:.2} times as fast as the audio of {name} and its arrival: some {counted:.0} a second instead of {clock}"
+    );
+    if chart.lasts(kind) {
+        chart.amend(kind, evidence, CLOCK_FIX);
+    } else {
+        // It is told after 2 s of it.
+        let since = at.saturating_sub(Duration::from_secs(2));
+        chart.begin(kind, since, evidence, CLOCK_FIX);
+    }
+}
+
+/// Payloads are found to be encrypted.
+pub(super) fn encrypted(at: Duration, evidence: String, chart: &mut Chart) {
+    chart.begin(FindingKind::Encrypted, at, evidence, CIPHER_FIX);
+}
 
 #[derive(Debug, Default)]
 pub(super) struct Format {

@@ -3,7 +3,8 @@
 //!
 //! It is told of every packet and all audio of one leg, looks at a fifth of
 //! them, and allocates only while something is suspicious. It decides nothing:
-//! whatever it finds, the audio takes its way.
+//! whatever it finds, the audio takes its way. What the timeline and the
+//! watch for ciphers find is told to it, and told on by it.
 
 mod arrival;
 mod chart;
@@ -22,15 +23,16 @@ mod tuner;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use asterscribe_codecs::MediaFormat;
+use asterscribe_codecs::{Codec, MediaFormat};
 
 use self::arrival::Arrivals;
 use self::chart::Chart;
 use self::ear::Ear;
 use self::format::Format;
 use self::timing::{Pace, Timing};
-use crate::call::{CallEvent, Finding, MediaQuality};
+use crate::call::{CallEvent, Finding, FindingKind, MediaQuality};
 use crate::session::sum;
+use crate::session::timeline::Pace as Rate;
 
 /// What whoever named a leg's source said would come from it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -137,6 +139,24 @@ impl Doctor {
             };
             self.timing.packet(pace, &mut self.chart);
         }
+    }
+
+    /// What the timeline has found of the clock of the timestamps.
+    pub(super) fn clock_rate(&mut self, now: Instant, codec: Codec, rate: Rate) {
+        let at = self.advance(now);
+        format::clock_rate(at, codec, rate, &mut self.chart);
+    }
+
+    /// The payloads are encrypted, by this evidence.
+    pub(super) fn encrypted(&mut self, now: Instant, evidence: String) {
+        let at = self.advance(now);
+        format::encrypted(at, evidence, &mut self.chart);
+    }
+
+    /// They are not, or not any more.
+    pub(super) fn plain(&mut self, now: Instant) {
+        let at = self.advance(now);
+        self.chart.end(FindingKind::Encrypted, at);
     }
 
     /// The numbering of the stream begins anew.

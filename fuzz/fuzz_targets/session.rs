@@ -1,0 +1,4 @@
+#![no_main]
+//! A call's media: whatever two senders do, every moment is in the account, at every moment.
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| asterscribe::session::fuzz::session(data));

@@ -1,0 +1,58 @@
+//! Payloads that are encrypted: nothing of them is heard.
+
+use std::time::Instant;
+
+use asterscribe_codecs::{Codec, DecodeError};
+
+use super::Audio;
+use crate::call::{GapReason, Outcome};
+use crate::session::Depth;
+use crate::session::cipher::{News, Payload};
+
+impl Audio {
+    /// Watches whether payloads are encrypted.
+    pub(super) fn look_for_cipher(
+        &mut self,
+        codec: Codec,
+        time: u64,
+        bytes: &[u8],
+        count: &Result<usize, DecodeError>,
+        arrived: Instant,
+    ) {
+        if self.depth == Depth::Ordered {
+            return;
+        }
+        let ticks = count.as_ref().ok().map(|&count| codec.rtp_ticks(count));
+        let news = self.cipher.packet(Payload {
+            codec,
+            bytes,
+            time,
+            ticks,
+            follows: self.missing.count() == 0,
+        });
+        match news {
+            None => {}
+            Some(News::Plain) => self.doctor.plain(arrived),
+            Some(News::Encrypted(evidence)) => {
+                self.doctor.encrypted(arrived, evidence);
+                self.discard();
+            }
+        }
+    }
+
+    /// What was heard lately and is undecided was no audio.
+    fn discard(&mut self) {
+        self.settle_hold(false);
+        self.flush_decoder();
+        let mut ended = Vec::new();
+        self.segmenter.end(&mut ended);
+        for utterance in ended {
+            let audio = self.ledger.utterance(utterance.start, utterance.end());
+            let outcome = Outcome::Gap(GapReason::DecodeError);
+            self.ledger.settle(audio, outcome);
+        }
+        // Neither was what sounded like tones.
+        self.segmenter.take_sounds();
+        self.ledger.silence_until(self.segmenter.undecided());
+    }
+}

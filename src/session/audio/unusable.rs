@@ -1,0 +1,64 @@
+//! What came and is of no use: nobody can decode it, or it was too much.
+
+use std::mem;
+use std::time::Instant;
+
+use asterscribe_codecs::RtpClockRate;
+
+use super::{Audio, Missing};
+use crate::call::GapReason;
+
+impl Audio {
+    /// A packet that nobody can decode; `clock` counts its timestamps, where that is known.
+    pub(super) fn unusable(
+        &mut self,
+        reason: GapReason,
+        time: u64,
+        clock: Option<RtpClockRate>,
+        arrived: Instant,
+    ) {
+        self.settle_hold(false);
+        self.begin(arrived);
+        let missing = mem::take(&mut self.missing);
+        let (placement, length) =
+            self.timeline
+                .place_unusable(time, clock, arrived, missing.count());
+        self.pass(placement, missing);
+        self.book(reason, length);
+        let owed = self.timeline.owed();
+        if owed > 0 {
+            let samples = self.timeline.make_good(owed);
+            self.book(reason, samples);
+        }
+    }
+
+    /// Packets were given up, `shed` of them because they were too many.
+    pub(in crate::session) fn missed(&mut self, count: u64, shed: u64) {
+        let booked = shed.min(self.shed_ahead);
+        self.shed_ahead -= booked;
+        self.missing.lost += count - shed;
+        self.missing.shed += shed - booked;
+    }
+
+    /// A packet came that was too many; nothing that came before waits for its turn.
+    pub(in crate::session) fn shed(&mut self, arrived: Instant) {
+        self.settle_hold(false);
+        self.shed_ahead += 1;
+        let samples = self.timeline.place_refused(1, arrived);
+        self.book(GapReason::OverloadShed, samples);
+    }
+
+    /// Nothing follows that would tell when the packets were that are missing.
+    pub(super) fn book_rest(&mut self, now: Instant) {
+        let missing: Missing = mem::take(&mut self.missing);
+        for (reason, packets) in [
+            (GapReason::NetLoss, missing.lost),
+            (GapReason::OverloadShed, missing.shed),
+        ] {
+            if packets > 0 {
+                let samples = self.timeline.place_refused(packets, now);
+                self.book(reason, samples);
+            }
+        }
+    }
+}

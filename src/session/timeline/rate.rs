@@ -1,0 +1,148 @@
+//! How fast the clock of the timestamps runs, against the audio between them.
+
+use crate::session::sum;
+
+/// Steps that are equal before they are the clock's and no pause's.
+const REPEATED: u8 = 3;
+
+/// A larger step is a pause, unless the packets are that long.
+const PAUSE: i64 = 400_000_000;
+
+/// Audio, or time, after which the clock is judged.
+const JUDGED: i64 = 2_000_000_000;
+
+/// After so much nothing is wrong.
+const FORGOTTEN: i64 = 30_000_000_000;
+
+/// What the clock must be off by in all, and that is one part in how many at least.
+const OFF: i64 = 100_000_000;
+const OFF_SHARE: i64 = 200;
+
+/// It is right again if it is off by less than one part in this many.
+const RIGHT_SHARE: i64 = 1_000;
+
+/// Jitter at both ends.
+const JITTER: i64 = 40_000_000;
+
+/// A ratio that differs from the one told by less than one part in this many is the same.
+const SAME: f64 = 20.0;
+
+/// What the timestamps count from one packet to the next, beyond its audio, where that is
+/// always the same: a clock of another rate, and no pause.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Usual {
+    /// Ticks that a packet lasts and, so far, what its timestamp skips each time.
+    known: Option<(u64, i128)>,
+    last: (u64, i128),
+    repeated: u8,
+}
+
+impl Usual {
+    /// What of a jump before a packet of so many ticks is no matter of the clock's rate, in ticks
+    /// of the right one.
+    pub(super) fn claim(&mut self, jump: i128, ticks: u64, numbered: u64) -> i128 {
+        if jump == 0 && self.known.is_none() {
+            self.repeated = 0;
+            return 0;
+        }
+        if numbered == 0 {
+            self.note(jump, ticks);
+        }
+        match self.known {
+            Some((length, skip)) if length == ticks => {
+                let length = i128::from(length);
+                (jump + length) * length / (length + skip) - length
+            }
+            _ => jump,
+        }
+    }
+
+    fn note(&mut self, jump: i128, ticks: u64) {
+        let (length, skip) = self.last;
+        let is_same = self.repeated > 0 && length == ticks && (skip - jump).abs() <= 1;
+        self.last = (ticks, jump);
+        self.repeated = if is_same {
+            self.repeated.saturating_add(1)
+        } else {
+            1
+        };
+        if self.repeated >= REPEATED {
+            let runs = jump != 0 && i128::from(ticks) + jump > 0;
+            self.known = runs.then_some((ticks, jump));
+        }
+    }
+}
+
+/// What has become known of the clock.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(in crate::session) enum Pace {
+    /// It counts so many times as fast as the audio goes, and arrival agrees with the audio.
+    Off(f64),
+    /// It counts what the audio lasts.
+    Right,
+}
+
+/// Sums over neighbours, nanoseconds.
+#[derive(Debug, Default)]
+pub(super) struct Rate {
+    audio: i64,
+    /// What timestamps count beyond it.
+    off: i64,
+    waited: i64,
+    told: Option<f64>,
+    news: Option<Pace>,
+}
+
+impl Rate {
+    /// Two packets in a row: what the timestamps skip between them, how long the first one is,
+    /// and how long the second took to come.
+    pub(super) fn pair(&mut self, skipped: i64, length: i64, waited: i64) {
+        if skipped.abs() > PAUSE.max(5 * length) || waited > PAUSE.max(5 * length) {
+            return;
+        }
+        self.audio += length;
+        self.off += skipped;
+        self.waited += waited;
+        if self.audio.max(self.waited) >= JUDGED {
+            self.judge();
+        }
+    }
+
+    /// Nothing is known of the numbers to come.
+    pub(super) fn restart(&mut self) {
+        (self.audio, self.off, self.waited) = (0, 0, 0);
+    }
+
+    pub(super) fn take(&mut self) -> Option<Pace> {
+        self.news.take()
+    }
+
+    pub(super) fn glance(&self) -> u64 {
+        sum([self.audio as u64, self.news.is_some().into()])
+    }
+
+    fn judge(&mut self) {
+        let claimed = self.audio + self.off;
+        let by_time = (claimed - self.waited).abs();
+        let by_audio = (self.audio - self.waited).abs();
+        let off = self.off.abs();
+        if off > OFF && off > self.audio / OFF_SHARE && by_time > 2 * by_audio + JITTER {
+            let ratio = claimed as f64 / self.audio.max(1) as f64;
+            let told = self.told.replace(ratio);
+            if told.is_none_or(|told| (told - ratio).abs() * SAME > told.abs()) {
+                self.news = Some(Pace::Off(ratio));
+            } else {
+                self.told = told;
+            }
+            self.restart();
+        } else if self.told.is_some() {
+            if off < self.audio / RIGHT_SHARE {
+                self.told = None;
+                self.news = Some(Pace::Right);
+            }
+            self.restart();
+        } else if self.audio > FORGOTTEN {
+            self.restart();
+        }
+    }
+}
