@@ -77,7 +77,9 @@ impl Stream {
         let Some((payload, pt)) = self.payload(&packet) else {
             // Nothing that is heard, or missed.
             let event = Payload::TelephoneEvent;
-            return self.audio.not_audio(event, EVENT_TYPE, arrived);
+            return self
+                .audio
+                .not_audio(event, EVENT_TYPE, packet.time.0, arrived);
         };
         match payload {
             Payload::Audio(codec) => {
