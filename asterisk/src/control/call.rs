@@ -190,6 +190,13 @@ fn cause_name(cause: u16) -> String {
     }
 }
 
+/// Where a leg with an RTP address of its own is heard, and whom.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) at: SocketAddr,
+    pub(super) source: SocketAddr,
+}
+
 /// One party's media.
 #[derive(Debug)]
 pub(super) struct Leg {
@@ -204,7 +211,7 @@ pub(super) struct Leg {
     pub(super) source: Option<SocketAddr>,
     /// Where it was heard before its media had to be made anew: still its own until another
     /// source is told for it.
-    pub(super) former: Option<SocketAddr>,
+    pub(super) former: Option<Place>,
     /// What it spies on; `None` where the call's own channel is bridged.
     pub(super) spy: Option<Spy>,
     pub(super) bridge: Part,
@@ -219,8 +226,14 @@ pub(super) struct Leg {
 
 impl Leg {
     /// Where the party is heard until this leg's media is made anew.
-    pub(super) fn heard_at(&self) -> Option<SocketAddr> {
-        if self.told { self.at } else { self.former }
+    pub(super) fn heard_at(&self) -> Option<Place> {
+        if !self.told {
+            return self.former;
+        }
+        let place = self.at.zip(self.source);
+        let place = place.map(|(at, source)| Place { at, source });
+        // It keeps its former address, and its new source is still to be told.
+        place.or(self.former.filter(|former| Some(former.at) == self.at))
     }
 
     /// What its set-up begins with once it has its address.

@@ -7,7 +7,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use super::call::{Leg, Owner, Part, Sign, Step};
+use super::call::{Leg, Owner, Part, Place, Sign, Step};
 use super::config::CallKind;
 use super::io::{Notice, RequestFailure};
 use super::{Control, OwnKind, Purpose};
@@ -55,7 +55,7 @@ impl Control {
         id: &str,
         label: &'static str,
         spy: Option<Spy>,
-        former: Option<SocketAddr>,
+        former: Option<Place>,
         now: Instant,
     ) {
         let generation = self.next_serial();

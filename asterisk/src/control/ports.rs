@@ -164,7 +164,7 @@ impl Control {
     pub(super) fn leg_keeps_port(&mut self, id: &str, generation: u64, now: Instant) {
         let answered = self.calls.get(id).is_some_and(|call| call.answered);
         if let Some(leg) = self.leg_mut(id, generation) {
-            leg.at = leg.former;
+            leg.at = leg.former.map(|former| former.at);
             leg.told = true;
             let step = leg.first_step(answered);
             self.take_step(id, generation, step, now);

@@ -108,10 +108,16 @@ impl Control {
             self.turn_away(channel, refusal, now);
             return;
         }
-        if self.refusal(true).is_some() {
+        let id = channel.id.clone();
+        if self.stopping {
+            // It rings for nobody.
+            let group = self.next_serial();
+            return self.reap_channel(&id, Rank::Party, group);
+        }
+        if self.is_full() {
+            // There may be room once it is answered.
             return;
         }
-        let id = channel.id.clone();
         let hold = hold.filter(|_| answered);
         let entry = Entry::ResumedInitiated { channel, answered };
         self.enter(&id, entry, hold, now);

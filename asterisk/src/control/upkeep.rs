@@ -7,7 +7,7 @@ use std::time::Instant;
 use serde_json::Value;
 use tracing::{debug, warn};
 
-use super::call::{Sign, Stage, Step};
+use super::call::{Place, Sign, Stage, Step};
 use super::io::{Notice, RequestFailure};
 use super::{Control, Purpose};
 use crate::request::Request;
@@ -68,11 +68,20 @@ impl Control {
     ) {
         let legs = self.calls.get_mut(id).map(|call| call.legs.iter_mut());
         let mut legs = legs.into_iter().flatten();
-        let leg = legs.find(|leg| leg.label == label && leg.source == Some(source));
-        let Some(leg) = leg else {
-            // Its call is over, or its media has been made anew already.
+        // Its call may be over.
+        let Some(leg) = legs.find(|leg| leg.label == label) else {
             return;
         };
+        if leg.source != Some(source) {
+            // Its media has been made anew already: perhaps to be heard where nothing is open.
+            let was_there = |former: &mut Place| former.source == source;
+            let Some(closed) = leg.former.take_if(was_there) else {
+                return;
+            };
+            if leg.at != Some(closed.at) {
+                return;
+            }
+        }
         // Whatever was opened for it there is closed; where it was heard before, it still is.
         leg.at = None;
         leg.told = false;

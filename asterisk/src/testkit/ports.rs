@@ -16,6 +16,8 @@ pub struct Ports {
     used: BTreeMap<SocketAddr, String>,
     /// Where legs are heard.
     placed: BTreeMap<(String, &'static str), SocketAddr>,
+    /// Legs whose media was made anew where they were.
+    kept: BTreeSet<(String, &'static str)>,
     wanted: VecDeque<(RequestId, usize)>,
 }
 
@@ -62,8 +64,11 @@ impl Ports {
 
     /// A leg could not be placed: its address is closed.
     pub fn give_back(&mut self, call: &str, leg: &'static str) {
-        let placed = self.placed.remove(&(call.to_owned(), leg));
-        self.free.extend(placed);
+        let key = (call.to_owned(), leg);
+        // Nothing new was opened for one that kept its address.
+        if !self.kept.remove(&key) {
+            self.free.extend(self.placed.remove(&key));
+        }
     }
 
     /// Forgets the oldest question: it is never answered.
@@ -88,6 +93,7 @@ impl Ports {
                 let key = (call.clone(), *leg);
                 if self.placed.get(&key) == Some(port) {
                     // Made anew where it was, for want of another.
+                    self.kept.insert(key);
                     return;
                 }
                 assert!(self.given.remove(port), "{port} was not given");
@@ -95,6 +101,7 @@ impl Ports {
                     self.used.remove(port).is_some(),
                     "nothing was sent to {port}"
                 );
+                self.kept.remove(&key);
                 let former = self.placed.insert(key, *port);
                 self.free.extend(former);
             }

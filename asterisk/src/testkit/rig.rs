@@ -1,6 +1,6 @@
 //! Plays a machine against the world, in virtual time.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -58,6 +58,8 @@ pub struct Rig {
     pub requests: Vec<Request>,
     /// RTP addresses of legs, where they have their own.
     pub ports: Ports,
+    /// Sources that were said to be heard by nobody, by the place of their notice.
+    pub misplaced: BTreeSet<usize>,
     own_ports: bool,
     naming: Naming,
     faults: FaultRule,
@@ -81,6 +83,7 @@ impl Rig {
             notices: Vec::new(),
             requests: Vec::new(),
             ports: Ports::default(),
+            misplaced: BTreeSet::new(),
             own_ports,
             naming,
             faults: Box::new(|_| Fault::None),

@@ -209,25 +209,31 @@ fn party_changes(rig: &mut Rig, what: u8, id: &str) {
     }
 }
 
-/// One of the sources told so far cannot be heard.
+/// One of the sources told so far cannot be heard, which is said once of each.
 fn misplace(rig: &mut Rig, n: u8) {
-    let told = rig.notices.iter().filter_map(|notice| match notice {
+    let told = rig.notices.iter().enumerate();
+    let told = told.filter_map(|(at, notice)| match notice {
         Notice::MediaSource {
             call, leg, source, ..
-        } => Some((call.clone(), *leg, *source)),
+        } => Some((at, call.clone(), *leg, *source)),
         _ => None,
     });
     let told: Vec<_> = told.collect();
-    let Some((call, leg, source)) = told
-        .len()
-        .checked_sub(1 + usize::from(n % 4))
-        .map(|at| told[at].clone())
-    else {
+    let Some(place) = told.len().checked_sub(1 + usize::from(n % 4)) else {
         return;
     };
-    let latest = told.iter().rev().find(|(c, l, _)| *c == call && *l == leg);
+    let (at, call, leg, source) = told[place].clone();
+    if !rig.misplaced.insert(at) {
+        return;
+    }
+    // By its source, which may have been given out again, it is the latest that is meant.
+    let of_leg = |c: &String, l: &str| *c == call && l == leg;
+    let latest = told.iter().rev().find(|(_, c, l, _)| of_leg(c, l));
+    let latest = latest.filter(|(.., latest)| *latest == source);
     let is_open = rig.assert_calls_told_in_turn().contains(&call);
-    if is_open && latest.is_some_and(|(.., latest)| *latest == source) {
+    if let Some((latest, ..)) = latest.filter(|_| is_open)
+        && (*latest == at || rig.misplaced.insert(*latest))
+    {
         rig.ports.give_back(&call, leg);
     }
     let text = "it cannot be heard".to_owned();
