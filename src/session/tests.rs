@@ -394,7 +394,7 @@ fn what_is_no_rtp_is_counted_and_changes_nothing() {
     let mut rig = Rig::new(SessionConfig::default());
     rig.send(b"OPTIONS sip:nobody SIP/2.0\r\n\r\n");
     rig.send(&[
-        0x90, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1, 0xbe, 0xde, 0, 1, 0x1f, 0, 0, 0,
+        0x90, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1, 0xbe, 0xde, 0, 2, 0x1f, 0, 0, 0,
     ]);
     rig.send(&[]);
     let stats = rig.stats();

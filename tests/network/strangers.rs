@@ -314,6 +314,7 @@ fn truncations() -> Row {
                 + stats.not_rtp
                 + stats.foreign_ssrc
                 + stats.sequence_jump
+                + stats.not_audio
         ),
     )
 }
