@@ -388,13 +388,6 @@ mod tests {
         }
         let gone = register.admit(from(1), late);
         assert_eq!(gone, Admission::After(vec![ids[0]]), "one at a time");
-        for id in &ids[..1] {
-            register.left(*id);
-        }
-        let crowd: Vec<_> = (0..1)
-            .map(|_| enters(&mut register, from(1), late))
-            .collect();
-        assert_eq!(crowd.len(), 1);
     }
 
     #[test]
