@@ -51,9 +51,10 @@ fn what_status_told_is_known_after_a_kill_and_the_rest_has_a_class() {
         assert!(received(after) + 50 >= received(before), "{before} {after}");
         let crashed = after["audio"]["gaps"]["node_crash"].as_u64().unwrap();
         assert!(crashed > 0, "{after}");
+        // Sent faster than it was spoken, its audio may reach beyond the end.
         let end = after["audio"]["start"].as_u64().unwrap() + span(&settled, leg);
         let over = u64::try_from(ms(&settled)).unwrap() * SECOND / 1000;
-        assert!(end.abs_diff(over) <= SECOND / 50, "{end} {over} {after}");
+        assert!(end + SECOND / 50 >= over, "{end} {over} {after}");
     }
 }
 
@@ -66,6 +67,12 @@ fn a_registration_goes_on_after_a_kill() {
     let early = await_lines(&server, call, 1);
     let status = format!("/api/call/{call}/status");
     let before = get(&server, &status);
+    let stored = || {
+        let file = rusqlite::Connection::open(server.dir().join("calls.db")).unwrap();
+        let count = file.query_row("SELECT count(*) FROM item", [], |row| row.get::<_, i64>(0));
+        count.is_ok_and(|count| count.unsigned_abs() >= early.len() as u64)
+    };
+    assert!(host::wait_until(host::now() + SOON, stored));
     server.kill9().unwrap();
     server.restart().unwrap();
     await_answer(&server, &status, |status| status["status"] == "failed");

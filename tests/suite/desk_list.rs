@@ -25,7 +25,7 @@ fn pages_follow_each_other_through_memory_and_store() {
     let mut server = Server::start(BINARY, &[]).unwrap();
     let mut expected = Vec::new();
     for n in 0..12 {
-        let call = format!("page-{n}");
+        let call = format!("page-{n:02}");
         assert_eq!(
             register_leg(&server, &call, "a", ([192, 0, 2, 7], 5000 + n).into()).status,
             201

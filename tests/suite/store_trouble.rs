@@ -222,8 +222,8 @@ fn settings(url: &str) -> [(&str, &str); 3] {
 fn a_record_that_cannot_be_read_hides_no_other_and_keeps_nothing_open() {
     let Some(redis) = start() else { return };
     let mut server = Server::start(BINARY, &[("REDIS_URL", &redis.url())]).unwrap();
-    for call in ["good-1", "good-2"] {
-        assert_eq!(register_leg(&server, call, "a", source(5000)).status, 201);
+    for (port, call) in [(5000, "good-1"), (5002, "good-2")] {
+        assert_eq!(register_leg(&server, call, "a", source(port)).status, 201);
         assert!(has(&redis, &format!("call:{call}")));
     }
     hang_up(&server, "good-1");

@@ -7,8 +7,14 @@ local function seq_of(json)
   return is_read and type(line) == 'table' and tonumber(line.seq) or nil
 end
 
+-- Whether a key is a list, or free for one: what somebody has put there instead stays lost.
+local function is_listlike(key)
+  local kind = redis.call('TYPE', key)['ok']
+  return kind == 'list' or kind == 'none'
+end
+
 local function lines_are_there(list, first, behind)
-  if behind <= first then return true end
+  if behind <= first or not is_listlike(list) then return true end
   local json = redis.call('LINDEX', list, -1)
   if not json then return false end
   -- Later ones may have come meanwhile. What cannot be read cannot be mended either.
@@ -23,8 +29,9 @@ end
 local lacking = {}
 for i = 1, #ARGV, 4 do
   local call = 'call:' .. ARGV[i]
+  local digits = call .. ':dtmf'
   local is_there = redis.call('EXISTS', call) == 1
-    and redis.call('LLEN', call .. ':dtmf') >= tonumber(ARGV[i + 3])
+    and (not is_listlike(digits) or redis.call('LLEN', digits) >= tonumber(ARGV[i + 3]))
     and lines_are_there(call .. ':transcript', tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2]))
   if not is_there then table.insert(lacking, (i - 1) / 4) end
 end

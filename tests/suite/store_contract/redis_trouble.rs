@@ -78,6 +78,11 @@ async fn it_says_of_which_calls_it_has_lost_something() {
         given("d", 0..6, 0),
     ];
     assert_eq!(redis.store.lacking(&some).await.unwrap(), []);
+    // A key that somebody has taken for something else hides no other.
+    let () = redis.ask("DEL call:a:transcript");
+    let () = redis.ask("SET call:a:transcript mine");
+    let lacking = redis.store.lacking(&all).await.unwrap();
+    assert_eq!(lacking, ["b", "c", "d"].map(id));
     let () = redis.ask("FLUSHALL");
     assert_eq!(redis.store.lacking(&all).await.unwrap().len(), 5);
 }
