@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use crate::call::{
-    CallChoices, CallId, CallKey, CallRecord, CaptureState, DtmfDigit, Leg, PartialLine, Playback,
-    SoundName, TranscriptLine,
+    CallChoices, CallId, CallKey, CallRecord, CaptureState, ChannelRef, DtmfDigit, Leg,
+    PartialLine, Playback, Sides, SoundName, TranscriptLine,
 };
 use crate::capture::{CaptureFile, CapturePart};
 use crate::metrics::Metric;
@@ -39,10 +39,10 @@ pub trait CallService: Send + Sync {
         call: &CallId,
         from_seq: u64,
     ) -> Result<TranscriptView, ServiceError>;
-    /// Taps an existing channel; both parties become legs.
+    /// Taps an existing channel, by its id or its name; both parties become legs.
     async fn transcribe(
         &self,
-        channel: &CallId,
+        channel: &ChannelRef,
         request: TranscribeRequest,
     ) -> Result<CallRecord, ServiceError>;
     /// Hangs up a call of ours, or ends a tap or registration without touching the call behind it.
@@ -138,6 +138,9 @@ pub struct InitiateRequest {
     pub caller_number: String,
     /// What to call; put into the endpoint template.
     pub destination: String,
+    /// What the called party is called as a leg; `callee` if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leg: Option<Leg>,
     /// How the call shall be recognised, where that is not as the settings have it.
     #[serde(
         default,
@@ -151,6 +154,9 @@ pub struct InitiateRequest {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TranscribeRequest {
+    /// What the parties are called, where not `caller` and `callee` by who called.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub legs: Option<Sides>,
     /// How the call shall be recognised, where that is not as the settings have it.
     #[serde(
         default,
@@ -348,6 +354,9 @@ pub enum ServiceError {
     /// 404: no call, or no channel, of that id.
     #[error("no call {0} is known")]
     UnknownCall(CallId),
+    /// 404: no channel of that id or name.
+    #[error("no channel {0} is known")]
+    UnknownChannel(String),
     /// 404: the call has no capture, or none any more.
     #[error("call {0} has no capture")]
     NoCapture(CallId),

@@ -1,9 +1,10 @@
 //! Messages of the events websocket.
 
+use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::model::{Bridge, Channel};
+use crate::model::{Bridge, Channel, wall_time};
 
 /// Something that happened in Asterisk.
 #[derive(Debug, Clone, PartialEq)]
@@ -15,6 +16,8 @@ pub enum Event {
         channel: Box<Channel>,
         /// Arguments of `Stasis()`, or `appArgs`/`data` of the request that made the channel.
         args: Vec<String>,
+        /// When, by Asterisk's clock.
+        timestamp: Option<Timestamp>,
     },
     /// A channel left our application.
     StasisEnd {
@@ -43,6 +46,8 @@ pub enum Event {
     ChannelStateChange {
         /// The channel in its new state.
         channel: Box<Channel>,
+        /// When, by Asterisk's clock.
+        timestamp: Option<Timestamp>,
     },
     /// A key was pressed and released.
     ChannelDtmfReceived {
@@ -52,16 +57,22 @@ pub enum Event {
         digit: char,
         /// How long it was held, milliseconds.
         duration_ms: u64,
+        /// When it was released, by Asterisk's clock.
+        timestamp: Option<Timestamp>,
     },
     /// A channel's device put whom it talks to on hold.
     ChannelHold {
         /// The channel.
         channel: Box<Channel>,
+        /// When, by Asterisk's clock.
+        timestamp: Option<Timestamp>,
     },
     /// A channel's device took whom it talks to off hold.
     ChannelUnhold {
         /// The channel.
         channel: Box<Channel>,
+        /// When, by Asterisk's clock.
+        timestamp: Option<Timestamp>,
     },
     /// A channel was told whom it is connected to.
     ChannelConnectedLine {
@@ -74,6 +85,8 @@ pub enum Event {
         channel: Box<Channel>,
         /// Id of the bridge; empty if not told.
         bridge: String,
+        /// Ids of the channels that are in it now.
+        members: Vec<String>,
     },
     /// A transfer came about.
     Transfer {
@@ -137,6 +150,7 @@ impl Event {
             "StasisStart" => Self::StasisStart {
                 channel: channel("StasisStart", &raw)?,
                 args: field(&raw, "args").unwrap_or_default(),
+                timestamp: timestamp(&raw),
             },
             "StasisEnd" => Self::StasisEnd {
                 channel: channel("StasisEnd", &raw)?,
@@ -153,22 +167,29 @@ impl Event {
             },
             "ChannelStateChange" => Self::ChannelStateChange {
                 channel: channel("ChannelStateChange", &raw)?,
+                timestamp: timestamp(&raw),
             },
             "ChannelDtmfReceived" => dtmf(&raw)?,
             "ChannelHold" => Self::ChannelHold {
                 channel: channel("ChannelHold", &raw)?,
+                timestamp: timestamp(&raw),
             },
             "ChannelUnhold" => Self::ChannelUnhold {
                 channel: channel("ChannelUnhold", &raw)?,
+                timestamp: timestamp(&raw),
             },
             "ChannelConnectedLine" => Self::ChannelConnectedLine {
                 channel: channel("ChannelConnectedLine", &raw)?,
             },
             "ChannelEnteredBridge" => match channel("ChannelEnteredBridge", &raw) {
-                Ok(channel) => Self::ChannelEnteredBridge {
-                    channel,
-                    bridge: field::<Bridge>(&raw, "bridge").unwrap_or_default().id,
-                },
+                Ok(channel) => {
+                    let Bridge { id, channels, .. } = field(&raw, "bridge").unwrap_or_default();
+                    Self::ChannelEnteredBridge {
+                        channel,
+                        bridge: id,
+                        members: channels,
+                    }
+                }
                 // ARI does not promise a channel here.
                 Err(_) => Self::Other { kind, raw },
             },
@@ -182,6 +203,38 @@ impl Event {
             },
             _ => Self::Other { kind, raw },
         })
+    }
+
+    /// The one channel that it is about, if it is about one.
+    pub fn channel(&self) -> Option<&Channel> {
+        match self {
+            Self::StasisStart { channel, .. }
+            | Self::StasisEnd { channel }
+            | Self::ChannelDestroyed { channel, .. }
+            | Self::ChannelHangupRequest { channel, .. }
+            | Self::ChannelStateChange { channel, .. }
+            | Self::ChannelDtmfReceived { channel, .. }
+            | Self::ChannelHold { channel, .. }
+            | Self::ChannelUnhold { channel, .. }
+            | Self::ChannelConnectedLine { channel, .. }
+            | Self::ChannelEnteredBridge { channel, .. } => Some(channel),
+            Self::Transfer { .. }
+            | Self::CallBroadcast { .. }
+            | Self::ApplicationReplaced { .. }
+            | Self::Other { .. } => None,
+        }
+    }
+
+    /// When it happened by Asterisk's clock, of those events of which that is kept.
+    pub fn timestamp(&self) -> Option<Timestamp> {
+        match self {
+            Self::StasisStart { timestamp, .. }
+            | Self::ChannelStateChange { timestamp, .. }
+            | Self::ChannelDtmfReceived { timestamp, .. }
+            | Self::ChannelHold { timestamp, .. }
+            | Self::ChannelUnhold { timestamp, .. } => *timestamp,
+            _ => None,
+        }
     }
 
     /// The event's type as ARI names it.
@@ -221,6 +274,7 @@ fn dtmf(raw: &Value) -> Result<Event, EventError> {
         channel,
         digit: digit.to_ascii_uppercase(),
         duration_ms: field(raw, "duration_ms").unwrap_or_default(),
+        timestamp: timestamp(raw),
     })
 }
 
@@ -261,6 +315,10 @@ fn channel(kind: &'static str, raw: &Value) -> Result<Box<Channel>, EventError> 
         })
 }
 
+fn timestamp(raw: &Value) -> Option<Timestamp> {
+    wall_time(raw.get("timestamp")?.as_str()?)
+}
+
 fn field<T: DeserializeOwned>(raw: &Value, name: &str) -> Option<T> {
     T::deserialize(raw.get(name)?).ok()
 }
@@ -274,7 +332,7 @@ mod tests {
         let start = Event::parse(
             r#"{"type":"StasisStart","args":["tok123"],"channel":{"id":"em-1","name":"UnicastRTP/x","state":"Up"},"application":"lab"}"#,
         );
-        let Ok(Event::StasisStart { channel, args }) = start else {
+        let Ok(Event::StasisStart { channel, args, .. }) = start else {
             panic!("{start:?}")
         };
         assert_eq!(
@@ -322,10 +380,11 @@ mod tests {
             let text = format!(r#"{{"type":"{kind}"}}"#);
             assert!(Event::parse(&text).is_err(), "{kind}");
         }
-        let entered = r#"{"type":"ChannelEnteredBridge","bridge":{"id":"b"},"channel":{"id":"c"}}"#;
+        let entered = r#"{"type":"ChannelEnteredBridge","bridge":{"id":"b","channels":["c","d"]},"channel":{"id":"c"}}"#;
         assert!(matches!(
             Event::parse(entered).unwrap(),
-            Event::ChannelEnteredBridge { channel, bridge } if channel.id == "c" && bridge == "b"
+            Event::ChannelEnteredBridge { channel, bridge, members }
+                if channel.id == "c" && bridge == "b" && members == ["c", "d"]
         ));
         let nobody = r#"{"type":"ChannelEnteredBridge","bridge":{"id":"b"}}"#;
         assert!(matches!(Event::parse(nobody), Ok(Event::Other { .. })));
@@ -339,6 +398,22 @@ mod tests {
         assert!(
             matches!(Event::parse(failed), Ok(Event::Other { kind, .. }) if kind == "BridgeBlindTransfer")
         );
+    }
+
+    #[test]
+    fn the_time_of_an_event_is_read_where_it_can_be() {
+        let at = |timestamp: Value| {
+            let event = serde_json::json!({
+                "type": "ChannelDtmfReceived", "digit": "5", "timestamp": timestamp, "channel": { "id": "c" }
+            });
+            Event::parse(&event.to_string()).unwrap().timestamp()
+        };
+        let expected: Timestamp = "2026-01-12T09:30:00.25Z".parse().unwrap();
+        assert_eq!(at("2026-01-12T10:30:00.250+0100".into()), Some(expected));
+        let odd = ["", "soon", "2026-02-30T10:30:00.250+0100"].map(Value::from);
+        for odd in odd.into_iter().chain([Value::Null, 5.into()]) {
+            assert_eq!(at(odd.clone()), None, "{odd}");
+        }
     }
 
     #[test]

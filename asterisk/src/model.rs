@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
@@ -41,12 +42,27 @@ pub struct Channel {
     /// Variables that the answer of `externalMedia` carries; empty elsewhere.
     #[serde(deserialize_with = "text_map")]
     pub channelvars: BTreeMap<String, String>,
+    /// Arguments with which it entered our application; empty where that is not told.
+    #[serde(skip)]
+    pub args: Vec<String>,
 }
 
 impl Channel {
     /// Whether it has been answered.
     pub fn is_up(&self) -> bool {
         self.state == "Up"
+    }
+
+    /// When it was created, if that can be read.
+    pub fn created_at(&self) -> Option<Timestamp> {
+        wall_time(&self.creationtime)
+    }
+
+    /// Whether it is another channel than the one of its id that was created then: whoever
+    /// originates chooses ids, and may choose one again. Where a time is not known, it is not.
+    pub fn is_another(&self, created_at: Option<Timestamp>) -> bool {
+        let own = self.created_at();
+        own.is_some() && created_at.is_some() && own != created_at
     }
 
     /// Whether it is one of the channels that applications make for media, ours or another's.
@@ -161,6 +177,12 @@ pub struct Application {
     pub bridge_ids: Vec<String>,
 }
 
+/// A time as Asterisk writes it: `2026-01-12T09:30:00.000+0000`.
+pub(crate) fn wall_time(text: &str) -> Option<Timestamp> {
+    let read = Timestamp::strptime("%Y-%m-%dT%H:%M:%S%.f%z", text);
+    read.ok().or_else(|| text.parse().ok())
+}
+
 /// Reads what fits and takes the default for what does not.
 fn lenient<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
@@ -198,6 +220,26 @@ mod tests {
         assert_eq!(channel.dialplan.exten, "9999");
         assert_eq!(channel.channelvars.len(), 1);
         assert_eq!(channel.channelvars["A"], "b");
+    }
+
+    #[test]
+    fn another_channel_of_an_id_is_told_by_when_it_was_created() {
+        let channel = |time: &str| Channel {
+            creationtime: time.into(),
+            ..Channel::default()
+        };
+        let one = channel("2026-01-12T10:30:00.250+0100");
+        assert_eq!(
+            one.created_at().unwrap().to_string(),
+            "2026-01-12T09:30:00.25Z"
+        );
+        assert!(!channel("2026-01-12T09:30:00.250+0000").is_another(one.created_at()));
+        assert!(!channel("2026-01-12T05:30:00.25-04:00").is_another(one.created_at()));
+        assert!(channel("2026-01-12T09:30:00.251+0000").is_another(one.created_at()));
+        for odd in ["", "yesterday", "2026-13-40T99:99:99.000+0000"] {
+            assert_eq!(channel(odd).created_at(), None, "{odd}");
+            assert!(!channel(odd).is_another(one.created_at()) && !one.is_another(None));
+        }
     }
 
     #[test]

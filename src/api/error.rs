@@ -223,7 +223,7 @@ impl IntoResponse for Problem {
 impl From<ServiceError> for Problem {
     fn from(error: ServiceError) -> Self {
         let kind = match &error {
-            ServiceError::UnknownCall(_) => Kind::UnknownCall,
+            ServiceError::UnknownCall(_) | ServiceError::UnknownChannel(_) => Kind::UnknownCall,
             ServiceError::NoCapture(_) => Kind::NoCapture,
             ServiceError::UnknownFile(_) => Kind::UnknownFile,
             ServiceError::UnknownPlayback(_) => Kind::UnknownPlayback,

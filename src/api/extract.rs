@@ -15,7 +15,7 @@ use super::ApiState;
 use super::door::Visit;
 use super::error::{Kind, Problem};
 use super::limits::body_too_large;
-use crate::call::CallId;
+use crate::call::{CallId, ChannelRef};
 
 /// The `{id}` of a path.
 pub(super) struct CallPath(pub(super) CallId);
@@ -24,14 +24,34 @@ impl FromRequestParts<ApiState> for CallPath {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, Problem> {
-        let text = Path::<String>::from_request_parts(parts, state).await;
-        let Path(text) =
-            text.map_err(|_| Problem::new(Kind::MalformedId, "the id is not UTF-8"))?;
-        let id = text
+        let id = path_text(parts, state)
+            .await?
             .parse()
             .map_err(|error| Problem::new(Kind::MalformedId, format!("{error}")))?;
         Ok(Self(id))
     }
+}
+
+/// The `{id}` of a path that is a channel's: any id or name that Asterisk may have for it,
+/// percent-encoded.
+pub(super) struct ChannelPath(pub(super) ChannelRef);
+
+impl FromRequestParts<ApiState> for ChannelPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, Problem> {
+        let text = path_text(parts, state).await?;
+        let channel = text.parse();
+        let channel =
+            channel.map_err(|error| Problem::new(Kind::MalformedId, format!("{error}")))?;
+        Ok(Self(channel))
+    }
+}
+
+async fn path_text(parts: &mut Parts, state: &ApiState) -> Result<String, Problem> {
+    let text = Path::<String>::from_request_parts(parts, state).await;
+    let Path(text) = text.map_err(|_| Problem::new(Kind::MalformedId, "the id is not UTF-8"))?;
+    Ok(text)
 }
 
 /// A whole body, bounded in size and time, with what its headers say about it.

@@ -4,14 +4,14 @@ use axum::extract::State;
 use axum::http::{StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::ApiState;
 use super::access::Access;
 use super::door::Visit;
 use super::error::{Kind, Problem};
-use super::extract::{CallPath, RawBody, number, query, query_number};
-use crate::call::{CallChoices, CallId, CallRecord, InvalidKey};
+use super::extract::{CallPath, ChannelPath, RawBody, number, query, query_number};
+use crate::call::{CallChoices, CallId, CallRecord, ChannelRef, InvalidKey, Sides};
 use crate::metrics::{self, Metric, Values};
 use crate::service::{
     CallStatusView, CallsRequest, CallsView, InitiateRequest, MediaRequest, PartState,
@@ -138,7 +138,7 @@ pub(super) async fn transcript(
 /// `POST /api/call/{id}/transcribe`
 pub(super) async fn transcribe(
     State(state): State<ApiState>,
-    CallPath(id): CallPath,
+    ChannelPath(channel): ChannelPath,
     body: RawBody,
 ) -> Result<Response, Problem> {
     let request: TranscribeRequest = if body.says_nothing() {
@@ -146,7 +146,33 @@ pub(super) async fn transcribe(
     } else {
         body.json()?
     };
-    let call = state.service.transcribe(&id, request).await?;
+    let call = state.service.transcribe(&channel, request).await?;
+    Ok(accepted(StatusCode::ACCEPTED, &call.call_id.clone(), call))
+}
+
+/// `POST /api/call/transcribe`
+pub(super) async fn transcribe_named(
+    State(state): State<ApiState>,
+    body: RawBody,
+) -> Result<Response, Problem> {
+    /// The channel, which elsewhere the path names, and all that can be said there.
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Named {
+        channel: ChannelRef,
+        #[serde(default)]
+        legs: Option<Sides>,
+        #[serde(default, deserialize_with = "CallChoices::from_object")]
+        recognition: CallChoices,
+    }
+
+    let Named {
+        channel,
+        legs,
+        recognition,
+    } = body.json()?;
+    let request = TranscribeRequest { legs, recognition };
+    let call = state.service.transcribe(&channel, request).await?;
     Ok(accepted(StatusCode::ACCEPTED, &call.call_id.clone(), call))
 }
 
@@ -206,6 +232,7 @@ fn initiate_request(uri: &Uri, body: &RawBody) -> Result<InitiateRequest, Proble
             Ok(InitiateRequest {
                 caller_number: take("caller_number")?,
                 destination: take("destination")?,
+                leg: None,
                 recognition: CallChoices::default(),
             })
         }

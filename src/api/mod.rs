@@ -149,6 +149,9 @@ pub(crate) const ROUTES: &[Route] = &[
     closed(Method::POST, "/api/call/initiate", |m| {
         on(m, handlers::initiate)
     }),
+    closed(Method::POST, "/api/call/transcribe", |m| {
+        on(m, handlers::transcribe_named)
+    }),
     closed(Method::GET, "/api/calls", |m| on(m, handlers::calls)),
     closed(Method::DELETE, "/api/call/{id}", |m| on(m, handlers::erase)),
     closed(Method::GET, "/api/call/{id}/status", |m| {

@@ -42,6 +42,12 @@ pub enum CallEventKind {
     LanguageLocked,
     /// The language of a leg is not taken for granted any more, and detected again.
     LanguageReopened,
+    /// A party put the other on hold: what comes from it is not recognised.
+    Hold,
+    /// It took the other off hold, or is not known to hold it any more.
+    Unhold,
+    /// The other party is another, by transfer or as the channel was told.
+    PartyChanged,
     /// Recognition has fallen behind, or is catching up: something is given up, or no longer.
     RecognitionLoad,
 }

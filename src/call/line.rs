@@ -19,6 +19,9 @@ pub struct TranscriptLine {
     pub text: String,
     /// Mean probability of the text's tokens, 0 to 1.
     pub confidence: f32,
+    /// Whether it was said before the call was answered: an announcement, or whoever waits.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub early_media: bool,
     /// Language that was spoken, ISO 639-1; that of the text, too, unless it was translated.
     pub language: String,
     /// What was done: the text is what was said, or English for it.
@@ -91,6 +94,7 @@ impl TranscriptLine {
             end_ms: 0,
             text: String::new(),
             confidence: 0.0,
+            early_media: false,
             language: "und".to_owned(),
             task: Task::Transcribe,
             gap: None,

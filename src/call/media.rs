@@ -149,11 +149,13 @@ pub enum GapReason {
     NodeCrash,
     /// The sender's numbering broke off; the time that passed is known by arrival only.
     Discontinuity,
+    /// The party had put the other on hold: music, or nothing that was meant for anybody.
+    OnHold,
 }
 
 impl GapReason {
     /// Every reason.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::NetLoss,
         Self::Late,
         Self::SenderSilence,
@@ -164,6 +166,7 @@ impl GapReason {
         Self::RecognitionFailed,
         Self::NodeCrash,
         Self::Discontinuity,
+        Self::OnHold,
     ];
 }
 
@@ -191,6 +194,17 @@ pub struct GapTotals {
     pub node_crash: u64,
     /// [`GapReason::Discontinuity`].
     pub discontinuity: u64,
+    /// [`GapReason::OnHold`]; left out where there is none.
+    #[serde(skip_serializing_if = "is_nothing")]
+    pub on_hold: u64,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde hands over a reference"
+)]
+fn is_nothing(samples: &u64) -> bool {
+    *samples == 0
 }
 
 impl GapTotals {
@@ -212,6 +226,7 @@ impl GapTotals {
             GapReason::RecognitionFailed => &mut self.recognition_failed,
             GapReason::NodeCrash => &mut self.node_crash,
             GapReason::Discontinuity => &mut self.discontinuity,
+            GapReason::OnHold => &mut self.on_hold,
         }
     }
 
@@ -480,6 +495,6 @@ mod tests {
         for (n, reason) in (1..).zip(GapReason::ALL) {
             assert_eq!(totals.of(reason), n);
         }
-        assert_eq!(totals.total(), 55);
+        assert_eq!(totals.total(), 66);
     }
 }

@@ -8,6 +8,7 @@
 
 mod choices;
 mod event;
+mod identity;
 mod key;
 mod line;
 mod media;
@@ -24,6 +25,7 @@ pub use self::choices::{
     CallChoices, InvalidChoice, Language, Languages, MAX_PROMPT, Numbers, Prompt, language_code,
 };
 pub use self::event::{CallEvent, CallEventKind, CaptureState, Playback, PlaybackState};
+pub use self::identity::{ChannelRef, Identity, InvalidChannel, Sides};
 pub use self::key::{CallKey, InvalidKey};
 pub use self::line::{Doubt, Earlier, PartialLine, Suppressed, Task, TranscriptLine, Word};
 pub use self::media::{
@@ -100,8 +102,9 @@ macro_rules! name_type {
 }
 
 name_type!(
-    /// A call: Asterisk's channel id (`${UNIQUEID}`) where a channel began it,
-    /// else one made here. Safe in a URL path, a Redis key and a file name.
+    /// A call: Asterisk's channel id (`${UNIQUEID}`) where a channel began it and
+    /// no other channel of that id did so before, else one made here. Safe in a
+    /// URL path, a Redis key and a file name.
     CallId, "a call id", 80
 );
 name_type!(
@@ -141,6 +144,13 @@ pub enum Origin {
     Media,
     /// Read from a capture file.
     Replay,
+}
+
+impl Origin {
+    /// Whether the call has a channel of Asterisk's.
+    pub fn is_on_asterisk(self) -> bool {
+        matches!(self, Self::Stasis | Self::Initiated | Self::Tap)
+    }
 }
 
 /// Where the call stands.
@@ -249,6 +259,9 @@ pub struct CallRecord {
     /// Asterisk's name of the channel that began it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub channel_name: Option<String>,
+    /// That channel, and the parties.
+    #[serde(flatten)]
+    pub identity: Identity,
     /// When it was opened here.
     pub started_at: Timestamp,
     /// When it was answered.

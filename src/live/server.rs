@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 
 use super::advertise::advertised;
 use super::backlog::{Backlog, DeskEnds};
-use super::desk::{AriLink, Desk, DeskConfig, DeskParts, PlayTargets};
+use super::desk::{AriLink, Desk, DeskConfig, DeskParts, PlayTargets, Recalled};
 use super::ending::{self, DRAIN_GRACE, LastResort, SecondPass};
 use super::hearing::{defaults, open_spool, session_config, start_second_pass, start_speech};
 use super::instance::Instance;
@@ -20,7 +20,6 @@ use super::limits::{self, Budget, Demand};
 use super::media::{MediaConfig, MediaPlane, PortPool, Ticket};
 use super::recording::{Followed, Recording};
 use crate::api::{self, ApiConfig, ApiLimits, ServeLimits};
-use crate::call::{CallId, Origin};
 use crate::clock;
 use crate::config::{Language, Settings};
 use crate::recognition::pool::Pool;
@@ -405,10 +404,7 @@ fn budget(settings: &Settings) -> Result<Budget, StartError> {
 
 /// Learns what a predecessor left, if no other server has our name; a store that is away is asked again
 /// later, by the task that keeps the name from now on.
-async fn recall(
-    desk: &Arc<Desk>,
-    instance: &Arc<Instance>,
-) -> (Vec<(CallId, String, Origin)>, JoinHandle<()>) {
+async fn recall(desk: &Arc<Desk>, instance: &Arc<Instance>) -> (Vec<Recalled>, JoinHandle<()>) {
     let claimed = instance.claim_at_start().await;
     let asked = async {
         match claimed {

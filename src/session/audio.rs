@@ -2,6 +2,7 @@
 //! every moment between the first and the last of them.
 
 mod gaps;
+mod on_hold;
 mod secret;
 mod stretch;
 mod unusable;
@@ -72,6 +73,8 @@ pub(super) struct Audio {
     /// Whether the rest of a word is waited for: the sentence would have ended else.
     waits_for_word: bool,
     pauses: Pauses,
+    /// Whether the party has put the other on hold.
+    on_hold: bool,
 }
 
 /// What the sender does in pauses of speech, as far as it is known. Where audio breaks off within
@@ -161,6 +164,7 @@ impl Audio {
             heard: None,
             waits_for_word: false,
             pauses: Pauses::Unknown(0),
+            on_hold: false,
         }
     }
 
@@ -310,6 +314,9 @@ impl Audio {
             // Nobody will hear words in it.
             self.ledger.silence_until(u64::MAX);
             return;
+        }
+        if self.on_hold {
+            return self.pass_over(pt, payload, alone);
         }
         self.bridge((pt, payload));
         match self.decoder.decode(pt, payload, &mut self.samples) {

@@ -81,6 +81,14 @@ pub enum Input<'a> {
         /// Why, in words.
         why: &'a str,
     },
+    /// The party of a leg has put the other on hold, or taken it off: what comes from it
+    /// meanwhile is accounted for and not recognised.
+    Hold {
+        /// The leg; one that the session does not have is ignored.
+        leg: LegIndex,
+        /// On, or off.
+        is_on: bool,
+    },
     /// The call is over: no datagram will follow.
     Hangup,
 }

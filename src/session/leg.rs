@@ -88,6 +88,12 @@ impl LegMedia {
         self.reschedule();
     }
 
+    /// Its party has put the other on hold, or taken it off.
+    pub(super) fn hold(&mut self, is_on: bool) {
+        self.stream.audio.hold(is_on);
+        self.reschedule();
+    }
+
     /// Speech of the leg since this was last asked, milliseconds.
     pub(super) fn take_spoken_ms(&mut self) -> u32 {
         self.stream.audio.doctor.take_spoken_ms()

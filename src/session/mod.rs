@@ -267,6 +267,16 @@ impl Session {
                 self.reopen_language(leg, why, millis(at));
             }
             Input::PartyMayDiffer { .. } => {}
+            Input::Hold { leg, is_on } if self.phase == Phase::Open => {
+                self.run_due(now);
+                if let Some(media) = self.legs.get_mut(leg.0) {
+                    media.hold(is_on);
+                    self.news = true;
+                    self.collect(leg.0);
+                    self.draft(leg.0);
+                }
+            }
+            Input::Hold { .. } => {}
             Input::Hangup => self.hang_up(now),
         }
         self.tell_news();

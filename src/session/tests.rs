@@ -2,6 +2,7 @@ mod diagnosis;
 mod drafts;
 mod encrypted;
 mod freezes;
+mod hold;
 mod language;
 mod late;
 mod properties;

@@ -135,6 +135,7 @@ fn calls_are_listed_newest_first_and_no_more_than_asked_for() {
 fn what_is_wrong_with_a_request_is_told_by_kind() {
     let server = Server::start(BINARY, &[]).unwrap();
     let long_id = "a".repeat(81);
+    let long_channel = "a".repeat(151);
     for path in [
         "/api/calls?limit=0",
         "/api/calls?limit=1001",
@@ -151,10 +152,13 @@ fn what_is_wrong_with_a_request_is_told_by_kind() {
             let path = format!("/api/call/{id}/{route}");
             assert_problem(&server.get(&path).unwrap(), &path, 400, "malformed-id");
         }
-        for route in ["transcribe", "hangup"] {
-            let path = format!("/api/call/{id}/{route}");
-            assert_problem(&command(&server, &path), &path, 400, "malformed-id");
-        }
+        let path = format!("/api/call/{id}/hangup");
+        assert_problem(&command(&server, &path), &path, 400, "malformed-id");
+    }
+    // Any text may be a channel's id, but Asterisk has none that are longer.
+    for id in ["%FF", "%00", long_channel.as_str()] {
+        let path = format!("/api/call/{id}/transcribe");
+        assert_problem(&command(&server, &path), &path, 400, "malformed-id");
     }
     for path in ["/api/call/nobody/status", "/api/call/nobody/transcript"] {
         assert_problem(&server.get(path).unwrap(), path, 404, "unknown-call");

@@ -10,6 +10,7 @@ mod formats;
 mod lifecycle;
 mod limit;
 mod live_text;
+mod parties;
 mod play;
 mod ports;
 mod stasis;

@@ -123,6 +123,90 @@ fn a_tap_that_is_set_up_again_after_a_restart_goes_on_behind_the_first() {
     rig.assert_nothing_left();
 }
 
+/// Ids of the calls of a channel's id, the oldest first, and none of anybody else.
+fn calls_of(rig: &Rig, channel: &str) -> Vec<String> {
+    let calls = rig.get("/api/calls");
+    let calls = calls["calls"].as_array().unwrap().iter().rev();
+    let of_it = calls.filter(|call| call["channel_id"] == channel);
+    of_it
+        .map(|call| call["call_id"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+/// Whoever is on the channel of that id speaks, and hangs up. Returns the call's id.
+fn speak_and_hang_up(rig: &Rig, channel: &str, calls_before: usize) -> String {
+    begin(rig, channel, "stasis");
+    let newest = || calls_of(rig, channel).get(calls_before).cloned();
+    let call = host::poll_until(host::now() + SOON, newest).unwrap();
+    await_lines(rig, &call, 1);
+    rig.asterisk
+        .ari_ok("DELETE", &format!("/channels/{channel}"), &[], None)
+        .unwrap();
+    rig.await_complete(&call);
+    call
+}
+
+#[test]
+fn an_id_that_a_dialer_uses_again_is_another_call_here_and_after_a_restart() {
+    let Some(mut rig) = rig() else { return };
+    let first = speak_and_hang_up(&rig, "lead-42", 0);
+    assert_eq!(first, "lead-42");
+    let said = rig.get("/api/call/lead-42/transcript");
+    let second = speak_and_hang_up(&rig, "lead-42", 1);
+    // Only the store knows the two now.
+    rig.server.restart().unwrap();
+    rig.await_connected();
+    let third = speak_and_hang_up(&rig, "lead-42", 2);
+    assert_eq!(calls_of(&rig, "lead-42"), [&*first, &*second, &*third]);
+    assert!(
+        second != third
+            && [&second, &third]
+                .iter()
+                .all(|id| id.starts_with("lead-42-"))
+    );
+    assert_eq!(
+        rig.get("/api/call/lead-42/transcript"),
+        said,
+        "nobody else's words are in it"
+    );
+    for call in [second, third] {
+        let transcript = rig.get(&format!("/api/call/{call}/transcript"));
+        assert_eq!(lines(&transcript)[0]["seq"], 0, "{transcript}");
+    }
+    rig.assert_nothing_left();
+}
+
+#[test]
+fn an_id_that_is_used_again_while_the_store_is_away_gets_out_of_the_first_calls_way() {
+    let Some(program) = available(find()) else {
+        return;
+    };
+    let mut redis = Redis::start_with(program, true).unwrap();
+    let Some(mut rig) = rig_with(&[("REDIS_URL", redis.url().leak())]) else {
+        return;
+    };
+    speak_and_hang_up(&rig, "lead-7", 0);
+    let said = rig.get("/api/call/lead-7/transcript");
+    rig.server.restart().unwrap();
+    assert_eq!(rig.get("/api/call/lead-7/transcript"), said);
+    redis.kill9().unwrap();
+    rig.server.restart().unwrap();
+    rig.await_connected();
+    begin(&rig, "lead-7", "stasis");
+    await_lines(&rig, "lead-7", 1);
+    redis.restart().unwrap();
+    let both = || (calls_of(&rig, "lead-7").len() == 2).then_some(());
+    host::poll_until(host::now() + SOON, both).unwrap();
+    let second = calls_of(&rig, "lead-7").remove(1);
+    assert_eq!(rig.get("/api/call/lead-7/transcript"), said);
+    rig.asterisk
+        .ari_ok("DELETE", "/channels/lead-7", &[], None)
+        .unwrap();
+    rig.await_complete(&second);
+    assert_eq!(rig.get("/api/call/lead-7/transcript"), said);
+    rig.assert_nothing_left();
+}
+
 #[test]
 fn a_channel_whose_id_is_no_call_id_is_served_all_the_same() {
     let Some(rig) = rig() else { return };

@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
+use jiff::Timestamp;
+
 use super::config::CallKind;
 use super::ports::Entry;
 use super::removal::{Action, Object, Rank};
@@ -15,15 +17,23 @@ use crate::request::Spy;
 pub(super) struct Call {
     pub(super) kind: CallKind,
     pub(super) target: usize,
-    /// When its channel was created, as Asterisk writes it; empty if not told. Whoever dials may use
-    /// a channel's id again, and that is another call.
-    pub(super) born: String,
     /// Number of the listing that was under way or last done when its channel was last known.
     pub(super) epoch: u64,
     pub(super) stage: Stage,
     pub(super) answered: bool,
+    /// When its channel was created, once that is told. Whoever dials may use a channel's id
+    /// again, and that is another call.
+    pub(super) created_at: Option<Timestamp>,
+    /// Whether it was told that its channel is gone.
+    pub(super) gone: bool,
     /// Whom its channel was last told to be connected to.
     pub(super) connected: Party,
+    /// The bridge that its channel was last known to be in, of a tapped one; empty if in none.
+    pub(super) bridge: String,
+    /// The channel that it shares it with, and of which we hear.
+    pub(super) peer: Option<String>,
+    /// Sides whose device has put the other one on hold.
+    pub(super) on_hold: Vec<&'static str>,
     /// Its channel has been in our application.
     pub(super) in_stasis: bool,
     pub(super) legs: Vec<Leg>,

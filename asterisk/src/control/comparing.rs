@@ -70,7 +70,11 @@ impl Control {
             Stray::NotOurs | Stray::Returned => {
                 let is_unseen_own =
                     channel.name.is_empty() && self.naming.read(&channel.id).is_some();
-                if !channel.is_media() && !is_unseen_own && lists.in_stasis(channel) {
+                // Heard of as somebody's peer, it may be in another application.
+                let is_peer = channel.stasis_app() != Some(self.config.app.as_str())
+                    && !self.calls_with_peer(&channel.id).is_empty();
+                let is_own = channel.is_media() || is_unseen_own;
+                if !is_own && !is_peer && lists.in_stasis(channel) {
                     self.open_stasis(channel.clone(), false, Some(group), now);
                 }
             }
@@ -90,15 +94,14 @@ impl Control {
         if !judged {
             return;
         }
-        let Some(channel) = lists.channels.get(id) else {
+        let created_at = call.created_at;
+        let channel = lists.channels.get(id);
+        // Who else has its id now is looked at with the channels that nobody has.
+        let Some(channel) = channel.filter(|channel| !channel.is_another(created_at)) else {
+            self.tell_gone(id);
             self.close_for(id, "ended while Asterisk was not heard");
             return;
         };
-        if self.is_another(channel) {
-            // Who has its id now is looked at with the channels that nobody has.
-            self.close_for(id, "ended while Asterisk was not heard");
-            return;
-        }
         let Some(call) = self.calls.get(id) else {
             return;
         };
@@ -172,10 +175,18 @@ impl Control {
     /// Settles what an earlier process left open; once, with the first lists.
     fn recover_calls(&mut self, lists: &Lists, group: u64, now: Instant) {
         for entry in std::mem::take(&mut self.recover) {
-            if self.calls.contains_key(&entry.channel) {
+            if let Some(call) = self.calls.get(&entry.channel) {
+                let (theirs, ours) = (entry.created_at, call.created_at);
+                if theirs.is_some() && ours.is_some() && theirs != ours {
+                    self.stats.ended += 1;
+                    let text = "ended while the server was away".to_owned();
+                    let call = entry.call;
+                    self.notice(Notice::NotResumed { call, text });
+                }
                 continue;
             }
-            match lists.channels.get(&entry.channel) {
+            let channel = lists.channels.get(&entry.channel);
+            match channel.filter(|channel| !channel.is_another(entry.created_at)) {
                 Some(channel) if self.resume(&entry, channel.clone(), lists, group, now) => {
                     info!(call = entry.call, "taken up again");
                 }
@@ -184,7 +195,7 @@ impl Control {
                     self.stats.ended += 1;
                     let text = "ended while the server was away".to_owned();
                     self.notice(Notice::CallEnded {
-                        call: entry.call,
+                        call: entry.channel,
                         cause: None,
                         text,
                     });
@@ -241,9 +252,10 @@ impl Control {
     }
 
     /// Whether an earlier process had this channel's call open; asked once.
-    pub(super) fn was_open(&mut self, channel: &str) -> bool {
+    pub(super) fn was_open(&mut self, channel: &Channel) -> bool {
         let before = self.recover.len();
-        self.recover.retain(|entry| entry.channel != channel);
+        self.recover
+            .retain(|entry| entry.channel != channel.id || channel.is_another(entry.created_at));
         self.recover.len() < before
     }
 }

@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use super::naming::Naming;
 
 /// Settings of a [`Control`](super::Control).
@@ -135,10 +137,12 @@ pub enum CallKind {
 /// A call that an earlier process left open.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecoverCall {
-    /// Its id.
+    /// Its id, for whoever keeps the calls.
     pub call: String,
-    /// Its channel's id; the same as the call's for every call that `Control` opened.
+    /// Its channel's id: what it is called in every notice once it is open again.
     pub channel: String,
+    /// When that channel was created, where that is known.
+    pub created_at: Option<Timestamp>,
     /// How it came.
     pub kind: CallKind,
 }

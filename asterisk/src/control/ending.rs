@@ -219,6 +219,7 @@ impl Control {
         let was_tapped = call.kind == CallKind::Tap && !call.taken_down;
         call.taken_down = true;
         call.hold = None;
+        let peer = call.peer.take();
         if let Some(party) = party {
             self.remove(Object::Channel(id.to_owned()), party.in_group(group));
         }
@@ -227,6 +228,9 @@ impl Control {
         }
         if was_tapped {
             self.unsubscribe(id, group);
+        }
+        if let Some(peer) = peer {
+            self.unsubscribe(&peer, group);
         }
     }
 

@@ -6,7 +6,7 @@ use tracing::debug;
 
 use super::call::{Following, Owner, Sign, Stage};
 use super::config::CallKind;
-use super::io::{Notice, PartyChange};
+use super::io::Notice;
 use super::removal::Object;
 use super::stray::Stray;
 use super::{Control, Link};
@@ -16,6 +16,9 @@ use crate::model::Channel;
 impl Control {
     pub(super) fn on_event(&mut self, event: Event, now: Instant) {
         self.stats.events += 1;
+        if let Some(told) = event.timestamp() {
+            self.event_time.hear(told, now);
+        }
         if let Event::ApplicationReplaced { application } = &event {
             if *application == self.config.app {
                 self.give_up();
@@ -41,8 +44,16 @@ impl Control {
     }
 
     pub(super) fn apply_event(&mut self, event: Event, now: Instant) {
+        if self.is_of_another_life(&event) {
+            return;
+        }
         match event {
-            Event::StasisStart { channel, .. } => self.on_entered(*channel, now),
+            Event::StasisStart {
+                mut channel, args, ..
+            } => {
+                channel.args = args;
+                self.on_entered(*channel, now);
+            }
             Event::StasisEnd { channel } => self.on_left(&channel.id, now),
             Event::ChannelDestroyed {
                 channel,
@@ -54,30 +65,41 @@ impl Control {
             Event::ChannelHangupRequest { channel, cause, .. } => {
                 self.on_hangup_request(&channel, cause, now)
             }
-            Event::ChannelStateChange { channel } => self.on_state(*channel),
+            Event::ChannelStateChange { channel, .. } => self.on_state(*channel),
             Event::ChannelDtmfReceived {
                 channel,
                 digit,
                 duration_ms,
+                timestamp,
             } => {
-                if let Some(call) = self.told_party(&channel.id) {
+                let at = self.event_time.of(timestamp, now);
+                for (call, leg) in self.parts_of(&channel.id) {
                     self.notice(Notice::Dtmf {
                         call,
-                        leg: "caller",
+                        leg,
                         digit,
                         duration_ms,
+                        at,
                     });
                 }
             }
-            Event::ChannelHold { channel } => self.party_changed(&channel.id, PartyChange::Hold),
-            Event::ChannelUnhold { channel } => {
-                self.party_changed(&channel.id, PartyChange::Unhold);
+            Event::ChannelHold { channel, timestamp } => {
+                let at = self.event_time.of(timestamp, now);
+                self.on_hold(&channel.id, true, at);
             }
-            Event::ChannelConnectedLine { channel } => self.on_connected_line(*channel),
-            Event::ChannelEnteredBridge { channel, bridge } => {
-                self.on_entered_bridge(&channel.id, &bridge);
+            Event::ChannelUnhold { channel, timestamp } => {
+                let at = self.event_time.of(timestamp, now);
+                self.on_hold(&channel.id, false, at);
             }
-            Event::Transfer { channels, .. } => self.on_transfer(&channels),
+            Event::ChannelConnectedLine { channel } => self.on_connected_line(*channel, now),
+            Event::ChannelEnteredBridge {
+                channel,
+                bridge,
+                members,
+            } => {
+                self.on_entered_bridge(&channel.id, &bridge, &members, now);
+            }
+            Event::Transfer { channels, .. } => self.on_transfer(&channels, now),
             Event::CallBroadcast { .. } | Event::ApplicationReplaced { .. } => {}
             Event::Other { kind, .. } => {
                 debug!(kind, "not ours to handle");
@@ -104,7 +126,7 @@ impl Control {
     }
 
     fn on_unknown_entered(&mut self, channel: Channel, now: Instant) {
-        let resumed = self.was_open(&channel.id);
+        let resumed = self.was_open(&channel);
         match self.stray(&channel, true) {
             _ if resumed => self.open_stasis(channel, true, None, now),
             Stray::Orphan(rank) => {
@@ -147,6 +169,7 @@ impl Control {
             Some(_) => self.on_left(&channel.id, now),
             None => {}
         }
+        self.forget_peer(&channel.id, now);
     }
 
     fn on_hangup_request(&mut self, channel: &Channel, cause: Option<u16>, now: Instant) {
@@ -172,6 +195,7 @@ impl Control {
             self.refuse_gone(id);
             return;
         }
+        self.tell_gone(id);
         self.begin_end(id, Sign::HungUp { cause, text }, now);
     }
 

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::config::CallKind;
 use crate::event::Event;
-use crate::model::Channel;
+use crate::model::{Channel, Party};
 use crate::request::Request;
 
 /// Names a request until its reply.
@@ -90,6 +90,11 @@ pub enum Command {
         /// Its id, which becomes the call's.
         call: String,
     },
+    /// Find the channel of a name; [`Notice::ChannelFound`] follows.
+    Find {
+        /// As Asterisk names it: `PJSIP/100-00000001`.
+        name: String,
+    },
     /// End a call of ours; a tap ends without touching the channel.
     Hangup {
         /// The call.
@@ -140,6 +145,8 @@ pub enum CommandKind {
     Originate,
     /// [`Command::Tap`].
     Tap,
+    /// [`Command::Find`].
+    Find,
     /// [`Command::Hangup`].
     Hangup,
 }
@@ -186,9 +193,13 @@ pub enum PartyChange {
     Hold,
     /// The parties talk again.
     Unhold,
+    /// Whether they do was not heard: Asterisk was away, or who had put the other on hold left.
+    HoldOver,
     /// The channel was told another name or number that it is connected to.
     Connected,
-    /// The channel entered a bridge.
+    /// The channel entered a bridge, and was in none as far as is known.
+    Joined,
+    /// The channel entered another bridge than it was in.
     Bridged,
     /// The call was transferred.
     Transferred,
@@ -200,16 +211,19 @@ impl PartyChange {
         match self {
             Self::Hold => "the call was put on hold",
             Self::Unhold => "the call was taken off hold",
+            Self::HoldOver => "the call is not known to be on hold any more",
             Self::Connected => "the channel is connected to another party",
+            Self::Joined => "the channel entered a bridge",
             Self::Bridged => "the channel entered another bridge",
             Self::Transferred => "the call was transferred",
         }
     }
 }
 
-/// News for whoever keeps the calls. Each call gets exactly one `CallOpened`, and exactly
+/// News for whoever keeps the calls. A leg is named by its side of the call's channel, whoever
+/// called whom: `caller` is who is on that channel, `callee` whom it talks to. Each call gets exactly one `CallOpened`, and exactly
 /// one of `CallEnded` and `CallFailed` after it; nothing about it follows that, except a
-/// new `CallOpened` should the same channel come back. Only a call that was to be
+/// new `CallOpened` should the same channel come back, or another one of the same id. Only a call that was to be
 /// recovered and is gone gets a `CallEnded` alone.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Notice {
@@ -313,6 +327,8 @@ pub enum Notice {
         digit: char,
         /// How long it was held, milliseconds.
         duration_ms: u64,
+        /// When that was told to us, or before, by the event's own time.
+        at: Instant,
     },
     /// Somebody else may speak on a leg from now on.
     PartyMayDiffer {
@@ -322,6 +338,33 @@ pub enum Notice {
         leg: Option<&'static str>,
         /// The reason.
         change: PartyChange,
+        /// The leg whose device asked for it, where one did: to put the other on hold, or to
+        /// take it off. What comes from there meanwhile is no party's speech.
+        by: Option<&'static str>,
+        /// Whom the channel is connected to now, where that is told.
+        connected: Option<Party>,
+        /// When it happened.
+        at: Instant,
+    },
+    /// The channel of a name was found.
+    ChannelFound {
+        /// As it was asked for.
+        name: String,
+        /// Its id.
+        channel: String,
+    },
+    /// The call's channel itself is gone: what comes under its id from now on is another
+    /// channel. The call's end follows.
+    ChannelGone {
+        /// The call.
+        call: String,
+    },
+    /// A call that was to be recovered is gone, and its channel's id is another call's by now.
+    NotResumed {
+        /// As [`RecoverCall::call`](super::RecoverCall::call) names it.
+        call: String,
+        /// Why.
+        text: String,
     },
     /// A call is over; for one that was to be recovered it may be all that is told.
     CallEnded {

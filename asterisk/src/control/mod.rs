@@ -20,15 +20,19 @@ mod comparing;
 mod concern;
 mod config;
 mod ending;
+mod event_time;
 mod events;
+mod finding;
 mod giving_up;
 mod io;
 mod legs;
 mod listing;
+mod lives;
 mod naming;
 mod one_by_one;
 mod opening;
 mod party;
+mod peer;
 mod ports;
 mod removal;
 mod replies;
@@ -48,6 +52,7 @@ use tracing::debug;
 use self::again::Pending;
 use self::call::{Call, Owner, Stage};
 pub use self::config::{CallKind, Config, ConfigError, RecoverCall};
+use self::event_time::EventTime;
 pub use self::io::{
     Command, CommandKind, Input, Notice, ObjectKind, Output, PartyChange, RequestFailure,
     RequestId, Stats, Told,
@@ -64,6 +69,7 @@ pub struct Control {
     config: Config,
     naming: Naming,
     link: Link,
+    event_time: EventTime,
     /// Number of listings begun.
     epoch: u64,
     listing_at: Option<Instant>,
@@ -129,6 +135,18 @@ enum Purpose {
     Originate {
         call: String,
     },
+    /// The channel of a name.
+    Find {
+        name: String,
+    },
+    /// Whom a tapped channel talks to.
+    PeerLook {
+        call: String,
+    },
+    PeerSubscribe {
+        call: String,
+        peer: String,
+    },
     TapLook {
         call: String,
     },
@@ -172,6 +190,7 @@ impl Control {
                 .collect(),
             config,
             link: Link::Down,
+            event_time: EventTime::default(),
             epoch: 0,
             listing_at: None,
             listing_failures: 0,
@@ -244,6 +263,7 @@ impl Control {
         self.forget_requests();
         self.link = Link::Up;
         self.listing_failures = 0;
+        self.forget_holds(now);
         self.begin_listing(now);
     }
 
@@ -275,11 +295,18 @@ impl Control {
                         RequestFailure::Unreachable("the connection to Asterisk broke".to_owned());
                     self.refuse_asking(&call, &failure);
                 }
+                Purpose::Find { name } => {
+                    let failure =
+                        RequestFailure::Unreachable("the connection to Asterisk broke".to_owned());
+                    self.refuse_for(CommandKind::Find, &name, &failure);
+                }
                 Purpose::Settle(_)
                 | Purpose::Claim
                 | Purpose::Follow { .. }
                 | Purpose::Tapped { .. }
                 | Purpose::Remove(_)
+                | Purpose::PeerLook { .. }
+                | Purpose::PeerSubscribe { .. }
                 | Purpose::Channels
                 | Purpose::Bridges
                 | Purpose::Application
@@ -313,6 +340,7 @@ impl Control {
                 self.originate(originate, now);
             }
             Command::Tap { call } => self.tap(call, now),
+            Command::Find { name } => self.find(name, now),
             Command::Hangup { call } => self.hang_up(&call, now),
             Command::TakenElsewhere { calls } => self.taken_elsewhere = calls,
             Command::Admission { closed } => self.closed = closed,

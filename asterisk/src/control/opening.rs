@@ -206,7 +206,9 @@ impl Control {
                         Removal::new(Action::Delete, Rank::Party, group),
                     );
                 }
-                CommandKind::Tap | CommandKind::Hangup => self.unsubscribe(id, group),
+                CommandKind::Tap | CommandKind::Find | CommandKind::Hangup => {
+                    self.unsubscribe(id, group);
+                }
             }
         }
         self.forget_call(id);
@@ -292,11 +294,15 @@ impl Control {
         let call = Call {
             kind,
             target,
-            born: String::new(),
             epoch: self.epoch,
             stage,
             answered: false,
+            created_at: None,
+            gone: false,
             connected: Party::default(),
+            bridge: String::new(),
+            peer: None,
+            on_hold: Vec::new(),
             in_stasis: false,
             legs: Vec::new(),
             ports: Vec::new(),
@@ -316,11 +322,11 @@ impl Control {
     }
 
     pub(super) fn tell_opened(&mut self, id: &str, channel: &Channel, resumed: bool) {
-        let Some(call) = self.calls.get(id) else {
+        let Some(call) = self.calls.get_mut(id) else {
             return;
         };
+        call.created_at = channel.created_at();
         let (kind, target) = (call.kind, call.target);
-        self.mark_born(id, channel);
         self.recalled.remove(id);
         info!(call = id, ?kind, resumed, "call opened");
         self.stats.opened += 1;
@@ -337,16 +343,10 @@ impl Control {
         }
     }
 
-    fn mark_born(&mut self, id: &str, channel: &Channel) {
-        if let Some(call) = self.calls.get_mut(id) {
-            call.born.clone_from(&channel.creationtime);
-        }
-    }
-
     /// Whether this is not the channel that the call of its id was opened with.
     pub(super) fn is_another(&self, channel: &Channel) -> bool {
-        let born = self.calls.get(&channel.id).map_or("", |call| &call.born);
-        !born.is_empty() && !channel.creationtime.is_empty() && born != channel.creationtime
+        let call = self.calls.get(&channel.id);
+        call.is_some_and(|call| channel.is_another(call.created_at))
     }
 
     pub(super) fn mark_answered(&mut self, id: &str) {

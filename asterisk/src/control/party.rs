@@ -1,22 +1,47 @@
 //! Events after which somebody else may speak on a leg: hold, transfers, another party.
 
+use std::time::Instant;
+
 use super::Control;
 use super::call::Owner;
 use super::config::CallKind;
 use super::io::{Notice, PartyChange};
-use crate::model::Channel;
+use super::peer::OTHER;
+use crate::model::{Channel, Party};
 
 impl Control {
-    /// Something happened to a channel that concerns whoever speaks on any leg of its call.
-    pub(super) fn party_changed(&mut self, channel: &str, change: PartyChange) {
-        if let Some(call) = self.told_party(channel) {
-            let leg = None;
-            self.notice(Notice::PartyMayDiffer { call, leg, change });
+    /// A channel's device put whom it talks to on hold, or took it off.
+    pub(super) fn on_hold(&mut self, channel: &str, is_on: bool, at: Instant) {
+        for (id, side) in self.parts_of(channel) {
+            let Some(call) = self.calls.get_mut(&id) else {
+                continue;
+            };
+            call.on_hold.retain(|held| *held != side);
+            if is_on {
+                call.on_hold.push(side);
+            }
+            let change = match is_on {
+                true => PartyChange::Hold,
+                false => PartyChange::Unhold,
+            };
+            self.tell_hold(&id, side, change, at);
+        }
+    }
+
+    /// What was not heard while the connection was down may have ended any hold: what is said
+    /// must not be taken for music.
+    pub(super) fn forget_holds(&mut self, now: Instant) {
+        let held = self.calls.iter().flat_map(|(id, call)| {
+            let sides = call.on_hold.iter();
+            sides.map(|side| (id.clone(), *side))
+        });
+        for (id, side) in held.collect::<Vec<_>>() {
+            self.take_off_hold(&id, side, now);
         }
     }
 
     /// The channel was told whom it is connected to: that is often what it knew.
-    pub(super) fn on_connected_line(&mut self, channel: Channel) {
+    pub(super) fn on_connected_line(&mut self, channel: Channel, now: Instant) {
         let Some(id) = self.told_party(&channel.id) else {
             return;
         };
@@ -24,19 +49,42 @@ impl Control {
             return;
         };
         if call.connected != channel.connected {
-            call.connected = channel.connected;
-            self.partner_changed(id, PartyChange::Connected);
+            call.connected = channel.connected.clone();
+            let connected = Some(channel.connected);
+            self.partner_changed(id, PartyChange::Connected, connected, now);
         }
     }
 
-    pub(super) fn on_entered_bridge(&mut self, channel: &str, bridge: &str) {
-        let is_ours = self.owners.get(bridge) == Some(&Owner::Bridge);
-        if let Some(call) = self.told_party(channel).filter(|_| !is_ours) {
-            self.partner_changed(call, PartyChange::Bridged);
+    pub(super) fn on_entered_bridge(
+        &mut self,
+        channel: &str,
+        bridge: &str,
+        members: &[String],
+        now: Instant,
+    ) {
+        if self.owners.get(bridge) == Some(&Owner::Bridge) {
+            return;
+        }
+        if let Some(call) = self.told_party(channel) {
+            let before = self.calls.get(&call).map(|call| call.bridge.as_str());
+            let change = match before {
+                Some(before) if !before.is_empty() && before != bridge => PartyChange::Bridged,
+                _ => PartyChange::Joined,
+            };
+            self.partner_changed(call.clone(), change, None, now);
+            self.bridged_with(&call, bridge, members, now);
+        }
+        // Whoever entered may be whom a tapped channel there talks to from now on.
+        let there = self.calls.iter().filter(|(id, call)| {
+            call.kind == CallKind::Tap && call.bridge == bridge && *id != channel
+        });
+        let there: Vec<String> = there.map(|(id, _)| id.clone()).collect();
+        for call in there {
+            self.bridged_with(&call, bridge, members, now);
         }
     }
 
-    pub(super) fn on_transfer(&mut self, channels: &[String]) {
+    pub(super) fn on_transfer(&mut self, channels: &[String], now: Instant) {
         let mut calls: Vec<String> = channels
             .iter()
             .filter_map(|channel| self.told_party(channel))
@@ -44,16 +92,32 @@ impl Control {
         calls.sort_unstable();
         calls.dedup();
         for call in calls {
-            self.partner_changed(call, PartyChange::Transferred);
+            self.partner_changed(call, PartyChange::Transferred, None, now);
         }
     }
 
     /// Whom the channel talks to is another: a leg only where the call is tapped.
-    fn partner_changed(&mut self, call: String, change: PartyChange) {
+    fn partner_changed(
+        &mut self,
+        call: String,
+        change: PartyChange,
+        connected: Option<Party>,
+        at: Instant,
+    ) {
         let is_tap = |call: &super::Call| call.kind == CallKind::Tap;
         if self.calls.get(&call).is_some_and(is_tap) {
-            let leg = Some("callee");
-            self.notice(Notice::PartyMayDiffer { call, leg, change });
+            // It may share its bridge with another channel now, of which nobody tells us.
+            if matches!(change, PartyChange::Connected | PartyChange::Transferred) {
+                self.look_for_peer(&call, at);
+            }
+            self.notice(Notice::PartyMayDiffer {
+                call,
+                leg: Some(OTHER),
+                change,
+                by: None,
+                connected,
+                at,
+            });
         }
     }
 }

@@ -8,6 +8,8 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
+use jiff::Timestamp;
+
 use super::call::{Asking, Stage, Step};
 use super::config::{CallKind, RecoverCall};
 use super::io::{CommandKind, Notice, RequestFailure, RequestId};
@@ -39,6 +41,16 @@ impl Entry {
             Self::Stasis { .. } => CallKind::Stasis,
             Self::Originate(_) | Self::ResumedInitiated { .. } => CallKind::Initiated,
             Self::Tap | Self::ResumedTap(_) => CallKind::Tap,
+        }
+    }
+
+    /// When its channel was created, where that is known.
+    fn created_at(&self) -> Option<Timestamp> {
+        match self {
+            Self::Stasis { channel, .. }
+            | Self::ResumedTap(channel)
+            | Self::ResumedInitiated { channel, .. } => channel.created_at(),
+            Self::Originate(_) | Self::Tap => None,
         }
     }
 
@@ -257,6 +269,7 @@ impl Control {
             return;
         };
         let kind = entry.kind();
+        let created_at = entry.created_at();
         match entry {
             Entry::Stasis { resumed: false, .. } => {}
             Entry::Originate(_) => self.refuse_for(CommandKind::Originate, id, &broke()),
@@ -266,6 +279,7 @@ impl Control {
             | Entry::ResumedInitiated { .. } => self.recover.push(RecoverCall {
                 call: id.to_owned(),
                 channel: id.to_owned(),
+                created_at,
                 kind,
             }),
         }

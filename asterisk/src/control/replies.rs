@@ -30,6 +30,9 @@ impl Control {
                 }
             }
             Purpose::Originate { call } => self.on_originated(&call, result, now),
+            Purpose::Find { name } => self.on_found(name, result),
+            Purpose::PeerLook { call } => self.on_peer_looked(&call, result, now),
+            Purpose::PeerSubscribe { call, peer } => self.on_peer_subscribed(&call, peer, &result),
             Purpose::TapLook { call } => self.on_tap_looked(&call, result, now),
             Purpose::TapSubscribe { call } => self.on_tap_subscribed(&call, result, now),
             // Whoever was first has it; if that is us, its StasisStart follows.

@@ -86,7 +86,12 @@ impl Control {
             Ok(channel) => channel,
             Err(failure) => return self.refuse_asking(id, &failure),
         };
-        if channel.is_media() || channel.id != id {
+        if channel.id != id {
+            // Some Asterisks take names for ids here; for what follows they do not.
+            let (status, message) = (404, "no channel has this id".to_owned());
+            return self.refuse_asking(id, &RequestFailure::Refused { status, message });
+        }
+        if channel.is_media() {
             let message = "this channel carries an application's media, not a party".to_owned();
             return self.refuse_asking(
                 id,
@@ -155,5 +160,6 @@ impl Control {
         if !held {
             self.open_legs(id, now);
         }
+        self.look_for_peer(id, now);
     }
 }

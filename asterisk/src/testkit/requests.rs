@@ -23,6 +23,7 @@ impl World {
             Request::ListBridges => Ok(self
                 .bridges
                 .iter()
+                .chain(&self.theirs)
                 .map(|(id, channels)| json!({ "id": id, "technology": "simple_bridge", "channels": channels }))
                 .collect()),
             Request::GetApplication { .. } => {

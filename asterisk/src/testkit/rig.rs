@@ -259,6 +259,7 @@ impl Rig {
                 | Notice::MediaUp { call, .. }
                 | Notice::LegFailed { call, .. }
                 | Notice::CallAnswered { call }
+                | Notice::ChannelGone { call }
                 | Notice::StateChange { call, .. }
                 | Notice::PartyMayDiffer { call, .. }
                 | Notice::Dtmf { call, .. } => {

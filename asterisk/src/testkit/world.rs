@@ -21,6 +21,8 @@ pub struct World {
     pub undescribable: BTreeSet<String>,
     pub(super) channels: BTreeMap<String, WorldChannel>,
     pub(super) bridges: BTreeMap<String, BTreeSet<String>>,
+    /// Bridges that others made, with the channels in them.
+    pub(super) theirs: BTreeMap<String, BTreeSet<String>>,
     pub(super) subscriptions: BTreeSet<String>,
     pub(super) events: VecDeque<String>,
     /// Whether RTP ports are given out again as soon as they are free.
@@ -199,6 +201,12 @@ impl World {
         self.bridges.entry(id.to_owned()).or_default();
     }
 
+    /// A channel ends and nobody hears of it.
+    pub fn vanish(&mut self, id: &str) {
+        self.channels.remove(id);
+        self.subscriptions.remove(id);
+    }
+
     /// An originated channel is answered at the other end.
     pub fn answered_at_far_end(&mut self, id: &str) {
         if let Some(channel) = self
@@ -264,11 +272,17 @@ impl World {
 
     /// A channel enters a bridge that others made.
     pub fn enter_bridge(&mut self, id: &str, bridge: &str) {
-        self.tell(
-            id,
-            "ChannelEnteredBridge",
-            json!({ "bridge": { "id": bridge } }),
-        );
+        let theirs = self.theirs.entry(bridge.to_owned()).or_default();
+        theirs.insert(id.to_owned());
+        let bridge = json!({ "id": bridge, "channels": theirs });
+        self.tell(id, "ChannelEnteredBridge", json!({ "bridge": bridge }));
+    }
+
+    /// A channel leaves a bridge that others made; nobody is told.
+    pub fn leave_bridge(&mut self, id: &str, bridge: &str) {
+        if let Some(theirs) = self.theirs.get_mut(bridge) {
+            theirs.remove(id);
+        }
     }
 
     /// The party that a channel talks to transfers the call to somebody else.

@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use tokio::sync::Semaphore;
 
 use crate::call::{
-    CallChoices, CallId, CallKey, CallRecord, CallStatus, CaptureState, Leg, Origin, Playback,
-    PlaybackState, SecondHearing, TranscriptLine,
+    CallChoices, CallId, CallKey, CallRecord, CallStatus, CaptureState, ChannelRef, Identity, Leg,
+    Origin, Playback, PlaybackState, SecondHearing, TranscriptLine,
 };
 use crate::capture::{CaptureFile, CapturePart};
 use crate::metrics::{Metric, Values};
@@ -103,6 +103,7 @@ pub(super) fn record(id: &CallId) -> CallRecord {
         caller_number: Some("100".to_owned()),
         destination: Some("200".to_owned()),
         channel_name: None,
+        identity: Identity::default(),
         started_at: jiff::Timestamp::UNIX_EPOCH,
         answered_at: None,
         ended_at: None,
@@ -279,13 +280,21 @@ impl CallService for Fake {
 
     async fn transcribe(
         &self,
-        channel: &CallId,
+        channel: &ChannelRef,
         request: TranscribeRequest,
     ) -> Result<CallRecord, ServiceError> {
-        let TranscribeRequest { recognition } = request;
-        self.ask(format!("transcribe {channel}{}", shown(&recognition)))
-            .await?;
-        Ok(record(channel))
+        let TranscribeRequest { legs, recognition } = request;
+        let legs = legs.map(|legs| format!(" {} and {}", legs.channel, legs.peer));
+        self.ask(format!(
+            "transcribe {channel}{}{}",
+            legs.unwrap_or_default(),
+            shown(&recognition)
+        ))
+        .await?;
+        let call = channel.as_str().parse();
+        Ok(record(
+            &call.unwrap_or_else(|_| "made-from-it".parse().unwrap()),
+        ))
     }
 
     async fn hangup(&self, call: &CallId) -> Result<CallRecord, ServiceError> {

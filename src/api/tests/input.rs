@@ -112,7 +112,10 @@ async fn ids_that_are_none_never_reach_the_service() {
         "%e2%80%ae",
         &long,
     ];
-    for route in ROUTES.iter().filter(|route| route.path.contains("{id}")) {
+    // Any text is a channel's id: see below.
+    let tap = "/api/call/{id}/transcribe";
+    let with_id = ROUTES.iter().filter(|route| route.path.contains("{id}"));
+    for route in with_id.filter(|route| route.path != tap) {
         for id in bad {
             let path = route.path.replace("{id}", id);
             let answer = send(&router, request(route.method.clone(), &path)).await;

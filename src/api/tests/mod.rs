@@ -1,6 +1,7 @@
 //! The API against a service that is not there: what each route accepts,
 //! answers and refuses.
 
+mod channels;
 mod cors;
 mod docs;
 mod fake;
@@ -135,6 +136,7 @@ fn good_request(route: &Route) -> Request<Body> {
     let uri = route.path.replace("{id}", "1764000000.12");
     let body = match route.path {
         "/api/call/initiate" => r#"{"caller_number":"100","destination":"200"}"#,
+        "/api/call/transcribe" => r#"{"channel":"1764000000.12"}"#,
         "/api/model" if route.method == Method::POST => r#"{"name":"tiny.en"}"#,
         "/api/call/{id}/media" => r#"{"source":"192.0.2.7:4000","leg":"caller","format":"ulaw"}"#,
         "/api/call/{id}/play" if route.method == Method::POST => r#"{"file":"hello.wav"}"#,

@@ -11,18 +11,16 @@ use asterscribe_ari::client::{
 use asterscribe_ari::control::{
     CallKind, Command, CommandKind, Config, Control, Naming, Notice, RecoverCall, RequestId,
 };
-use asterscribe_ari::model::Channel;
+use jiff::Timestamp;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
-use super::book::{Opening, Past};
-use super::channel::{self, non_empty};
-use super::choices;
+use super::opening::CallOpened;
 use super::pending::{Asked, Outcome};
 use super::remarks::Step;
-use super::{Desk, lock};
+use super::{Desk, choices, lock, roles};
 use crate::call::{CallId, CallStatus, EndReason, Origin};
 use crate::clock;
 use crate::config::{AriSettings, Settings};
@@ -83,7 +81,10 @@ impl AriLink {
             format: settings.media_format.to_string(),
             own_ports: settings.rtp_own_ports.is_some(),
             max_calls,
-            variables: choices::variables(),
+            variables: roles::variables()
+                .into_iter()
+                .chain(choices::variables())
+                .collect(),
             ..Config::new(fresh_nonce(), targets)
         };
         let (commands, orders) = mpsc::channel(COMMANDS);
@@ -155,9 +156,15 @@ impl AriLink {
         }
     }
 
-    pub(super) fn tap(&self, channel: &CallId) -> Command {
+    pub(super) fn tap(&self, channel: &str) -> Command {
         Command::Tap {
-            call: channel.to_string(),
+            call: channel.to_owned(),
+        }
+    }
+
+    pub(super) fn find(&self, name: &str) -> Command {
+        Command::Find {
+            name: name.to_owned(),
         }
     }
 
@@ -200,7 +207,7 @@ impl AriTask {
     pub fn spawn(
         self,
         desk: Arc<Desk>,
-        recalled: Vec<(CallId, String, Origin)>,
+        recalled: Vec<Recalled>,
         mut stopped: watch::Receiver<bool>,
     ) -> Result<JoinHandle<()>, String> {
         let Self {
@@ -257,16 +264,30 @@ fn client(settings: AriSettings) -> Result<Client, String> {
     Client::new(&reach).map_err(named)
 }
 
-fn recoverable((_, channel, origin): (CallId, String, Origin)) -> Option<RecoverCall> {
-    let kind = match origin {
+/// A call that an earlier process left open.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recalled {
+    /// Its id.
+    pub call: CallId,
+    /// Asterisk's id of its channel.
+    pub channel: String,
+    /// When that was created.
+    pub created_at: Option<Timestamp>,
+    /// How the call came.
+    pub origin: Origin,
+}
+
+fn recoverable(recalled: Recalled) -> Option<RecoverCall> {
+    let kind = match recalled.origin {
         Origin::Stasis => CallKind::Stasis,
         Origin::Initiated => CallKind::Initiated,
         Origin::Tap => CallKind::Tap,
         Origin::Media | Origin::Replay => return None,
     };
     Some(RecoverCall {
-        call: channel.clone(),
-        channel,
+        call: recalled.call.to_string(),
+        channel: recalled.channel,
+        created_at: recalled.created_at,
         kind,
     })
 }
@@ -276,18 +297,18 @@ impl Desk {
     /// waiting does not undo it.
     pub(super) async fn command(
         &self,
-        call: &CallId,
+        channel: &str,
         command: Command,
         asked: Option<Asked>,
     ) -> Outcome {
         let none = || ServiceError::AsteriskUnavailable("not configured".to_owned());
         let ari = self.ari.as_ref().ok_or_else(none)?;
         let kind = kind(&command);
-        let answer = lock(&self.pending).begin(clock::now(), call, kind, asked);
-        let busy = || ServiceError::Conflict(format!("call {call} is being worked on"));
+        let answer = lock(&self.pending).begin(clock::now(), channel, kind, asked);
+        let busy = || ServiceError::Conflict(format!("call {channel} is being worked on"));
         let answer = answer.ok_or_else(busy)?;
         if let Err(error) = ari.order(command) {
-            lock(&self.pending).settle(call, kind, Err(error));
+            lock(&self.pending).settle(channel, kind, Err(error));
         }
         let late = || ServiceError::AsteriskUnavailable("no answer in time".to_owned());
         match tokio::time::timeout(COMMAND_PATIENCE, answer).await {
@@ -306,7 +327,12 @@ impl Desk {
                 channel,
                 resumed,
             } => {
-                self.call_opened(&call, kind, target, &channel, resumed);
+                let opened = CallOpened {
+                    kind,
+                    target,
+                    resumed,
+                };
+                self.call_opened(&call, opened, &channel).await;
             }
             Notice::MediaSource {
                 call,
@@ -326,122 +352,25 @@ impl Desk {
             } => self.ports_wanted(id, &call, target, legs).await,
             Notice::PortsUnused { ports } => self.ports_unused(&ports),
             Notice::Trouble(trouble) => self.asterisk_trouble(trouble),
-            Notice::CallVariables { call, found } => {
-                self.choose_by_variables(&channel::call_id(&call), found);
-            }
-            Notice::LegFailed { call, leg, text } => {
-                tracing::warn!(call, leg, text, "a leg has no media");
-                let note = format!("leg {leg}: {text}");
-                self.book(|book| book.note(&channel::call_id(&call), note));
-            }
-            Notice::CallAnswered { call } => {
-                self.book(|book| book.answered(&channel::call_id(&call), clock::wall()));
-            }
-            Notice::StateChange { call, state, .. } => {
-                self.book(|book| book.channel_state(&channel::call_id(&call), clock::now(), state));
-            }
-            Notice::Dtmf {
-                call,
-                leg,
-                digit,
-                duration_ms,
-            } => {
-                if let Ok(leg) = leg.parse() {
-                    let call = channel::call_id(&call);
-                    self.book(|book| book.digit(&call, clock::now(), digit, duration_ms, leg));
-                }
-            }
-            Notice::PartyMayDiffer { call, leg, change } => {
-                self.party_may_differ(&channel::call_id(&call), leg, change);
-            }
             Notice::CallEnded { call, cause, text } => {
                 let reason = EndReason { cause, text };
-                self.call_over(&channel::call_id(&call), reason, CallStatus::Ended);
+                self.channel_over(&call, reason, CallStatus::Ended);
             }
             Notice::CallFailed { call, text } => {
                 let reason = EndReason { cause: None, text };
-                self.call_over(&channel::call_id(&call), reason, CallStatus::Failed);
+                self.channel_over(&call, reason, CallStatus::Failed);
             }
-            Notice::CommandAccepted { command, call } => {
-                lock(&self.pending).settle(&channel::call_id(&call), command, Ok(()));
+            Notice::NotResumed { call, text } => {
+                if let Ok(call) = call.parse() {
+                    let reason = EndReason { cause: None, text };
+                    self.call_over(&call, reason, CallStatus::Failed);
+                }
             }
-            Notice::CommandRefused {
-                command,
-                call,
-                status,
-                message,
-            } => {
-                let call = channel::call_id(&call);
-                let refusal = refusal(&call, command, status, message);
-                lock(&self.pending).settle(&call, command, Err(refusal));
-            }
-            Notice::CommandLacksPort {
-                command,
-                call,
-                message,
-            } => {
-                let refusal = ServiceError::NoRtpPort(message);
-                lock(&self.pending).settle(&channel::call_id(&call), command, Err(refusal));
-            }
-            of_no_call => self.remark(&of_no_call),
-        }
-    }
-
-    fn call_opened(
-        &self,
-        id: &str,
-        kind: CallKind,
-        target: usize,
-        channel: &Channel,
-        resumed: bool,
-    ) {
-        let call = channel::call_id(id);
-        let asked = lock(&self.pending).asked(&call);
-        let recognition = asked.as_ref().map(|asked| asked.recognition().clone());
-        let left = lock(&self.resumable).remove(&call);
-        let before = left.as_ref().and_then(|left| left.record.as_ref());
-        let recognition = recognition.or_else(|| before.map(|record| record.recognition.clone()));
-        let past = match (left, kind) {
-            (Some(history), _) => Past::Known(Box::new(history)),
-            // We made its id ourselves, a moment ago.
-            (None, CallKind::Initiated) if asked.is_some() => Past::New,
-            (None, _) => Past::Unknown,
-        };
-        let (caller_number, destination) = match asked {
-            Some(Asked::Initiate(request)) => {
-                (Some(request.caller_number), Some(request.destination))
-            }
-            _ => (
-                non_empty(&channel.caller.number),
-                non_empty(&channel.dialplan.exten),
-            ),
-        };
-        let opening = Opening {
-            call: call.clone(),
-            channel: id.to_owned(),
-            origin: match kind {
-                CallKind::Stasis => Origin::Stasis,
-                CallKind::Initiated => Origin::Initiated,
-                CallKind::Tap => Origin::Tap,
-            },
-            port: target,
-            caller_number,
-            destination,
-            channel_name: non_empty(&channel.name),
-            recognition: recognition.unwrap_or_default(),
-            past,
-        };
-        tracing::info!(%call, ?kind, channel = id, name = channel.name, resumed, "a call has begun");
-        if self.open(opening, None) {
-            self.book(|book| book.channel_state(&call, clock::now(), channel.state.clone()));
-        }
-    }
-
-    /// A call is over: one that is open here, or one that an earlier process left.
-    pub(super) fn call_over(&self, id: &CallId, reason: EndReason, status: CallStatus) {
-        match lock(&self.resumable).remove(id) {
-            Some(left) => self.settle(left, reason.text),
-            None => self.end(id, reason, status),
+            answer @ (Notice::CommandAccepted { .. }
+            | Notice::ChannelFound { .. }
+            | Notice::CommandRefused { .. }
+            | Notice::CommandLacksPort { .. }) => self.answered(answer),
+            of_a_call => self.hear_of_call(of_a_call),
         }
     }
 }
@@ -450,6 +379,7 @@ fn kind(command: &Command) -> CommandKind {
     match command {
         Command::Originate { .. } => CommandKind::Originate,
         Command::Tap { .. } => CommandKind::Tap,
+        Command::Find { .. } => CommandKind::Find,
         // The last are never waited for.
         Command::Hangup { .. }
         | Command::Shutdown
@@ -457,22 +387,5 @@ fn kind(command: &Command) -> CommandKind {
         | Command::Admission { .. }
         | Command::Misplaced { .. }
         | Command::Ports { .. } => CommandKind::Hangup,
-    }
-}
-
-fn refusal(
-    call: &CallId,
-    command: CommandKind,
-    status: Option<u16>,
-    message: String,
-) -> ServiceError {
-    match (command, status) {
-        (CommandKind::Tap | CommandKind::Hangup, Some(404)) => {
-            ServiceError::UnknownCall(call.clone())
-        }
-        (_, Some(409)) => ServiceError::Conflict(message),
-        (_, Some(503)) => ServiceError::AsteriskUnavailable(message),
-        (_, Some(_)) => ServiceError::AsteriskRefused(message),
-        (_, None) => ServiceError::AsteriskUnavailable(message),
     }
 }

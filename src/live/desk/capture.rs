@@ -163,9 +163,12 @@ impl Desk {
     }
 
     /// What hears of Asterisk's events for the captures.
-    pub(super) fn event_tap(&self) -> Option<Arc<dyn EventTap>> {
+    pub(super) fn event_tap(self: &Arc<Self>) -> Option<Arc<dyn EventTap>> {
         let desk = self.captures.as_ref()?;
-        Some(Arc::new(CaptureEar(Arc::clone(&desk.captures))))
+        Some(Arc::new(CaptureEar {
+            captures: Arc::clone(&desk.captures),
+            desk: Arc::clone(self),
+        }))
     }
 
     fn start_order(
@@ -230,14 +233,19 @@ fn refused(refused: CaptureRefused) -> ServiceError {
 
 /// The captures' ear at the connection to Asterisk.
 #[derive(Debug)]
-struct CaptureEar(Arc<Captures>);
+struct CaptureEar {
+    captures: Arc<Captures>,
+    desk: Arc<Desk>,
+}
 
 impl EventTap for CaptureEar {
     fn is_wanted(&self) -> bool {
-        self.0.wants_events()
+        self.captures.wants_events()
     }
 
     fn take(&self, call: &str, heard: Instant, text: &str) {
-        self.0.event(&channel::call_id(call), heard, text);
+        let open = self.desk.book(|book| book.call_on(call));
+        let call = open.unwrap_or_else(|| channel::call_id(call));
+        self.captures.event(&call, heard, text);
     }
 }

@@ -58,10 +58,9 @@ impl Defaults {
 }
 
 /// The variables that a channel is asked for.
-pub(super) fn variables() -> Vec<String> {
+pub(super) fn variables() -> impl Iterator<Item = String> {
     let names = CallChoices::NAMES.iter();
-    let names = names.map(|name| format!("{PREFIX}{}", name.to_ascii_uppercase()));
-    names.collect()
+    names.map(|name| format!("{PREFIX}{}", name.to_ascii_uppercase()))
 }
 
 /// What variables say, and what is wrong with them. What cannot be used is as if it were not set.

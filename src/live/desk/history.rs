@@ -1,10 +1,16 @@
 //! What the store has of calls that come back: after a restart, after an hour,
 //! or under an id that somebody uses again.
 
+use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use uuid::Uuid;
+
+use super::ari::Recalled;
 use super::book::History;
+use super::channel::Life;
+use super::opening::MOST_IDS;
 use super::{Desk, lock};
 use crate::call::{CallId, CallStatus, EndReason, Origin};
 use crate::clock;
@@ -55,7 +61,14 @@ impl Desk {
             match self.written_history(&call).await {
                 Ok(history) => {
                     told = false;
-                    self.learn(&call, history);
+                    let history = history.map(Box::new);
+                    let is_anothers =
+                        |history: &Box<History>| self.book(|book| book.is_anothers(&call, history));
+                    if history.as_ref().is_some_and(is_anothers) {
+                        self.give_way(&call);
+                    } else {
+                        self.learn(&call, history.map(|history| *history));
+                    }
                 }
                 Err(StoreError::Broken(reason)) => {
                     tracing::error!(%call, reason, "what the store has of this call is not readable; it is numbered anew");
@@ -92,6 +105,24 @@ impl Desk {
         self.hear_again();
     }
 
+    /// What the store has under a call's id is another's, though it could not say so when the
+    /// call began: nothing was written yet, and the call gets an id of its own, of which the
+    /// store is then asked.
+    fn give_way(&self, call: &CallId) {
+        self.book(|book| {
+            let Some(entry) = book.find(call) else { return };
+            let life = Life::of_record(&entry.record);
+            let ids = life.call_ids().take(MOST_IDS);
+            let mut behind = ids.skip_while(|id| id != call).skip(1);
+            let id = behind.find(|id| book.find(id).is_none()).unwrap_or_else(|| {
+                let id = format!("call-{}", Uuid::new_v4());
+                id.parse().expect("letters, digits and dashes")
+            });
+            tracing::warn!(%call, %id, "the store knows another call of this id; the new one is called otherwise");
+            book.rename(call, &id);
+        });
+    }
+
     /// A call that an earlier process left open is no more.
     pub(super) fn settle(&self, left: History, text: String) {
         self.book(|book| book.settle(left, clock::wall(), text));
@@ -101,7 +132,7 @@ impl Desk {
     /// Reads what an earlier process of this node left open in the store.
     /// Calls that can go on are kept for Asterisk to confirm, the others are
     /// settled. Returns those kept: the call, its channel, its origin.
-    pub async fn recall(&self) -> Result<Vec<(CallId, String, Origin)>, StoreError> {
+    pub async fn recall(&self) -> Result<Vec<Recalled>, StoreError> {
         let mut resumable = Vec::new();
         for record in self.store.open_calls().await? {
             // Calls of other nodes are theirs; those that this process had are no leftovers,
@@ -133,13 +164,15 @@ impl Desk {
                 self.settle(history, "the server was restarted".to_owned());
                 continue;
             }
-            resumable.push((
-                call.clone(),
-                super::channel::of_record(&record),
-                record.origin,
-            ));
+            resumable.push(Recalled {
+                call: call.clone(),
+                channel: super::channel::of_record(&record),
+                created_at: record.identity.channel_created_at,
+                origin: record.origin,
+            });
             lock(&self.resumable).insert(call, history);
         }
+        let resumable = self.settle_older(resumable);
         self.is_recalled.store(true, Ordering::Relaxed);
         self.hear_again();
         Ok(resumable)
@@ -170,6 +203,24 @@ impl Desk {
         }
     }
 
+    /// Of several calls that were open on channels of one id only the newest can go on.
+    fn settle_older(&self, mut resumable: Vec<Recalled>) -> Vec<Recalled> {
+        resumable.sort_by_key(|one| std::cmp::Reverse(one.created_at));
+        let mut seen = HashSet::new();
+        let (newest, older): (Vec<_>, Vec<_>) = resumable
+            .into_iter()
+            .partition(|one| seen.insert(one.channel.clone()));
+        for one in older {
+            let text = "the server was restarted".to_owned();
+            self.call_over(
+                &one.call,
+                EndReason { cause: None, text },
+                CallStatus::Failed,
+            );
+        }
+        newest
+    }
+
     /// Settles what an earlier process left, once a store that was away at start is back.
     pub async fn settle_later(&self) {
         let mut again = tokio::time::interval(WRITTEN_WITHIN);
@@ -186,7 +237,7 @@ impl Desk {
                     continue;
                 }
             };
-            for (call, ..) in left {
+            for Recalled { call, .. } in left {
                 // Asterisk was asked long ago: what it still has was opened meanwhile.
                 let text = "the server was restarted".to_owned();
                 self.call_over(&call, EndReason { cause: None, text }, CallStatus::Failed);

@@ -15,6 +15,8 @@ mod list;
 mod load;
 mod metrics;
 mod model;
+mod notices;
+mod opening;
 mod party;
 mod pending;
 mod placing;
@@ -23,9 +25,11 @@ mod ports;
 mod reach;
 mod registering;
 mod remarks;
+mod roles;
 mod second;
 mod service;
 mod spool;
+mod tapping;
 mod targets;
 mod transcript;
 
@@ -34,12 +38,12 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use tokio::sync::{Notify, mpsc};
 
-pub use self::ari::AriLink;
+pub use self::ari::{AriLink, Recalled};
 pub use self::book::{Again, Found};
 use self::book::{CallBook, Entry, History, Opened, Opening, Past, Phase, Stint};
 use self::capacity::CapacityBoard;
@@ -134,6 +138,8 @@ pub struct Desk {
     is_recalled: AtomicBool,
     /// Whether another server of our name runs on the same store.
     has_rival: AtomicBool,
+    /// Until when the store is not asked whose a call id is, for it did not say in time.
+    store_rests: Mutex<Option<Instant>>,
     /// There may be a call whose past the store is to be asked for.
     unknown: Notify,
 }
@@ -215,6 +221,7 @@ impl Desk {
             resumable: Mutex::default(),
             is_recalled: AtomicBool::new(false),
             has_rival: AtomicBool::new(false),
+            store_rests: Mutex::default(),
             unknown: Notify::new(),
         }
     }
@@ -243,11 +250,7 @@ impl Desk {
             MediaEventKind::Partial(partial) => {
                 self.book(|book| book.partial(&media, partial));
             }
-            MediaEventKind::Digit(key) => self.book(|book| {
-                if let Some(call) = book.call_of(&media) {
-                    book.digit(&call, clock::now(), key.digit, key.duration_ms, key.leg);
-                }
-            }),
+            MediaEventKind::Digit(key) => self.book(|book| book.key(&media, key)),
             MediaEventKind::Event(event) => self.book(|book| book.event(&media, event)),
             MediaEventKind::Stats(legs) => self.book(|book| book.stats(&media, legs)),
             MediaEventKind::Played(report) => self.book(|book| book.played(&media, report)),
@@ -388,7 +391,13 @@ impl Desk {
         };
         port.place_leg(media, leg.clone(), source, expected, at)
             .await?;
-        self.book(|book| book.leg(call, leg, source.to_string(), format));
+        let is_on_hold = self.book(|book| {
+            book.leg(call, leg.clone(), source.to_string(), format);
+            book.is_on_hold(call, &leg)
+        });
+        if is_on_hold {
+            self.tell_hold(call, leg, true);
+        }
         Ok(())
     }
 

@@ -1,19 +1,92 @@
 //! Who speaks on a call's legs may change while it goes on.
 
+use std::time::Instant;
+
 use asterscribe_ari::control::PartyChange;
+use asterscribe_ari::model::Party;
 
 use super::Desk;
-use crate::call::{CallId, Leg};
+use crate::call::{CallEventKind, CallId, Leg};
+
+/// What has happened to the parties of a call, in the words of Asterisk's side.
+#[derive(Debug)]
+pub(super) struct PartyNews {
+    pub(super) leg: Option<&'static str>,
+    pub(super) change: PartyChange,
+    pub(super) by: Option<&'static str>,
+    pub(super) connected: Option<Party>,
+    pub(super) at: Instant,
+}
 
 impl Desk {
     /// Somebody else may speak on a leg of a call, or on any.
-    pub(super) fn party_may_differ(&self, call: &CallId, leg: Option<&str>, change: PartyChange) {
-        let leg: Option<Leg> = leg.and_then(|leg| leg.parse().ok());
+    pub(super) fn party_may_differ(&self, call: &CallId, news: PartyNews) {
+        let PartyNews {
+            leg,
+            change,
+            by,
+            connected,
+            at,
+        } = news;
+        let (leg, by) = self.book(|book| {
+            let named = |side: Option<&str>| Some(book.leg_of(call, side?));
+            (named(leg), named(by))
+        });
+        let kind = match change {
+            PartyChange::Hold => Some(CallEventKind::Hold),
+            PartyChange::Unhold | PartyChange::HoldOver => Some(CallEventKind::Unhold),
+            PartyChange::Connected | PartyChange::Bridged | PartyChange::Transferred => {
+                Some(CallEventKind::PartyChanged)
+            }
+            PartyChange::Joined => None,
+        };
+        let text = connected.as_ref().map_or_else(
+            || change.text().to_owned(),
+            |party| format!("{}: {}", change.text(), shown(party)),
+        );
+        self.book(|book| {
+            if let Some(kind) = kind {
+                let leg = by.clone().or_else(|| leg.clone());
+                book.party_event(call, at, kind, leg, text);
+            }
+            if let Some(connected) = connected {
+                book.connected_to(call, connected);
+            }
+        });
+        if let Some(by) = by {
+            self.hold(call, by, change == PartyChange::Hold);
+        }
         let Some((port, media)) = self.running(call) else {
             return;
         };
         if !port.party_may_differ(media, leg, change.text()) {
             tracing::warn!(%call, "the media plane is overloaded: detected languages stay");
         }
+    }
+
+    /// What comes from a leg while its party has put the other on hold is nobody's speech.
+    fn hold(&self, call: &CallId, leg: Leg, is_on: bool) {
+        self.book(|book| book.hold(call, leg.clone(), is_on));
+        self.tell_hold(call, leg, is_on);
+    }
+
+    /// Lets the leg's media know.
+    pub(super) fn tell_hold(&self, call: &CallId, leg: Leg, is_on: bool) {
+        let Some((port, media)) = self.running(call) else {
+            return;
+        };
+        if !port.hold(media, leg, is_on) {
+            tracing::warn!(%call, is_on, "the media plane is overloaded: it is not told of hold");
+        }
+    }
+}
+
+/// A party in words.
+fn shown(party: &Party) -> String {
+    match (party.name.as_str(), party.number.as_str()) {
+        ("", "") => "unknown".to_owned(),
+        ("", number) => number.to_owned(),
+        (name, "") => name.to_owned(),
+        (name, number) => format!("{number} ({name})"),
     }
 }

@@ -10,13 +10,14 @@ use std::time::{Duration, Instant};
 use asterscribe_ari::control::CommandKind;
 use tokio::sync::oneshot;
 
-use crate::call::{CallChoices, CallId};
+use crate::call::{CallChoices, Leg, Sides};
 use crate::service::{InitiateRequest, ServiceError, TranscribeRequest};
 
 /// How long an entry stays without an outcome: longer than anybody waits for one.
 const KEEP: Duration = Duration::from_secs(15);
 
-pub(super) type Outcome = Result<(), ServiceError>;
+/// Asterisk's id of the channel concerned, or why nothing came of it.
+pub(super) type Outcome = Result<String, ServiceError>;
 
 /// What was asked for of a call that a command opens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +29,17 @@ pub(super) enum Asked {
 }
 
 impl Asked {
+    /// What the parties are to be called.
+    pub(super) fn sides(&self) -> Option<Sides> {
+        match self {
+            Self::Initiate(request) => request.leg.clone().map(|channel| Sides {
+                channel,
+                peer: Leg::caller(),
+            }),
+            Self::Transcribe(request) => request.legs.clone(),
+        }
+    }
+
     pub(super) fn recognition(&self) -> &CallChoices {
         match self {
             Self::Initiate(request) => &request.recognition,
@@ -39,7 +51,8 @@ impl Asked {
 /// The commands.
 #[derive(Debug, Default)]
 pub(super) struct Pending {
-    waiting: HashMap<CallId, Waiting>,
+    /// By what Asterisk's side calls the channel concerned.
+    waiting: HashMap<String, Waiting>,
 }
 
 #[derive(Debug)]
@@ -56,18 +69,18 @@ impl Pending {
     pub(super) fn begin(
         &mut self,
         now: Instant,
-        call: &CallId,
+        channel: &str,
         kind: CommandKind,
         asked: Option<Asked>,
     ) -> Option<oneshot::Receiver<Outcome>> {
         self.waiting.retain(|_, waiting| waiting.until > now);
-        if self.waiting.contains_key(call) {
+        if self.waiting.contains_key(channel) {
             return None;
         }
         let (outcome, answer) = oneshot::channel();
         let until = now + KEEP;
         self.waiting.insert(
-            call.clone(),
+            channel.to_owned(),
             Waiting {
                 kind,
                 asked,
@@ -79,12 +92,12 @@ impl Pending {
     }
 
     /// A command has had its outcome.
-    pub(super) fn settle(&mut self, call: &CallId, kind: CommandKind, outcome: Outcome) {
+    pub(super) fn settle(&mut self, channel: &str, kind: CommandKind, outcome: Outcome) {
         if self
             .waiting
-            .get(call)
+            .get(channel)
             .is_some_and(|waiting| waiting.kind == kind)
-            && let Some(waiting) = self.waiting.remove(call)
+            && let Some(waiting) = self.waiting.remove(channel)
         {
             // Whoever asked may have stopped waiting; the call's own notices follow all the same.
             let _unheard = waiting.outcome.send(outcome);
@@ -92,14 +105,16 @@ impl Pending {
     }
 
     /// What was asked for of a call that is being opened, if it is.
-    pub(super) fn asked(&self, call: &CallId) -> Option<Asked> {
-        self.waiting.get(call)?.asked.clone()
+    pub(super) fn asked(&self, channel: &str) -> Option<Asked> {
+        self.waiting.get(channel)?.asked.clone()
     }
 
     /// Commands under way that open a call which is not `known` yet: each will take a place.
-    pub(super) fn places(&self, now: Instant, known: impl Fn(&CallId) -> bool) -> usize {
-        let opens = |(call, waiting): &(&CallId, &Waiting)| {
-            waiting.until > now && waiting.kind != CommandKind::Hangup && !known(call)
+    pub(super) fn places(&self, now: Instant, known: impl Fn(&str) -> bool) -> usize {
+        let opens = |(channel, waiting): &(&String, &Waiting)| {
+            let kind = waiting.kind;
+            let is_to_open = matches!(kind, CommandKind::Originate | CommandKind::Tap);
+            waiting.until > now && is_to_open && !known(channel)
         };
         self.waiting.iter().filter(opens).count()
     }
@@ -110,27 +125,24 @@ mod tests {
     use super::*;
     use crate::clock;
 
-    fn id(text: &str) -> CallId {
-        text.parse().unwrap()
-    }
-
     #[test]
     fn who_stops_waiting_neither_frees_nor_blocks_the_call_for_ever() {
         let (mut pending, now) = (Pending::default(), clock::now());
         let request = InitiateRequest {
             caller_number: "1".into(),
             destination: "2".into(),
+            leg: None,
             recognition: CallChoices::default(),
         };
         let request = Asked::Initiate(request);
-        let answer = pending.begin(now, &id("a"), CommandKind::Originate, Some(request.clone()));
+        let answer = pending.begin(now, "a", CommandKind::Originate, Some(request.clone()));
         drop(answer.unwrap());
         // The command is on its way: its place is taken, its numbers are known.
         assert_eq!(pending.places(now, |_| false), 1);
-        assert_eq!(pending.asked(&id("a")), Some(request));
+        assert_eq!(pending.asked("a"), Some(request));
         assert!(
             pending
-                .begin(now, &id("a"), CommandKind::Originate, None)
+                .begin(now, "a", CommandKind::Originate, None)
                 .is_none()
         );
         // Without an outcome it goes by itself.
@@ -138,7 +150,7 @@ mod tests {
         assert_eq!(pending.places(later, |_| false), 0);
         assert!(
             pending
-                .begin(later, &id("a"), CommandKind::Originate, None)
+                .begin(later, "a", CommandKind::Originate, None)
                 .is_some()
         );
     }
@@ -146,26 +158,20 @@ mod tests {
     #[test]
     fn an_outcome_reaches_its_own_command_only() {
         let (mut pending, now) = (Pending::default(), clock::now());
-        let mut answer = pending
-            .begin(now, &id("a"), CommandKind::Hangup, None)
-            .unwrap();
-        pending.settle(&id("a"), CommandKind::Tap, Ok(()));
+        let mut answer = pending.begin(now, "a", CommandKind::Hangup, None).unwrap();
+        pending.settle("a", CommandKind::Tap, Ok("a".to_owned()));
         assert!(answer.try_recv().is_err(), "a late word on an earlier tap");
-        pending.settle(&id("a"), CommandKind::Hangup, Ok(()));
-        assert_eq!(answer.try_recv(), Ok(Ok(())));
-        assert!(
-            pending
-                .begin(now, &id("a"), CommandKind::Tap, None)
-                .is_some()
-        );
+        pending.settle("a", CommandKind::Hangup, Ok("a".to_owned()));
+        assert_eq!(answer.try_recv(), Ok(Ok("a".to_owned())));
+        assert!(pending.begin(now, "a", CommandKind::Tap, None).is_some());
     }
 
     #[test]
     fn a_hang_up_and_a_call_that_is_open_take_no_further_place() {
         let (mut pending, now) = (Pending::default(), clock::now());
-        let _hangup = pending.begin(now, &id("a"), CommandKind::Hangup, None);
-        let _tap = pending.begin(now, &id("b"), CommandKind::Tap, None);
+        let _hangup = pending.begin(now, "a", CommandKind::Hangup, None);
+        let _tap = pending.begin(now, "b", CommandKind::Tap, None);
         assert_eq!(pending.places(now, |_| false), 1);
-        assert_eq!(pending.places(now, |call| *call == id("b")), 0);
+        assert_eq!(pending.places(now, |call| call == "b"), 0);
     }
 }

@@ -4,8 +4,7 @@ use std::net::SocketAddr;
 
 use asterscribe_ari::control::Command;
 
-use super::{Desk, channel};
-use crate::call::Leg;
+use super::Desk;
 use crate::live::media::Reservation;
 
 impl Desk {
@@ -13,26 +12,33 @@ impl Desk {
     pub(super) async fn media_source(
         &self,
         channel: &str,
-        leg: &str,
+        side: &str,
         source: SocketAddr,
         format: String,
         at: Option<Reservation>,
     ) {
-        let Ok(leg) = leg.parse::<Leg>() else { return };
-        let id = &channel::call_id(channel);
-        let placed = self.place_leg(id, leg.clone(), source, Some(format), at);
+        let found = self.book(|book| {
+            let call = book.call_on(channel)?;
+            let leg = book.leg_of(&call, side);
+            Some((call, leg))
+        });
+        let Some((id, leg)) = found else {
+            tracing::error!(channel, side, %source, "media of a call that is not open");
+            return;
+        };
+        let placed = self.place_leg(&id, leg.clone(), source, Some(format), at);
         if let Err(refused) = placed.await {
             tracing::error!(call = %id, %leg, %source, %refused, "a leg's media cannot be taken");
-            self.book(|book| book.note(id, format!("leg {leg}: {refused}")));
-            self.misplaced(channel, &leg, source, refused.to_string())
+            self.book(|book| book.note(&id, format!("leg {leg}: {refused}")));
+            self.misplaced(channel, side, source, refused.to_string())
                 .await;
         }
     }
 
     /// A leg cannot be heard where Asterisk sends from: it gets other media, or its call fails.
-    async fn misplaced(&self, channel: &str, leg: &Leg, source: SocketAddr, text: String) {
+    async fn misplaced(&self, channel: &str, side: &str, source: SocketAddr, text: String) {
         let Some(ari) = &self.ari else { return };
-        let (call, leg) = (channel.to_owned(), leg.to_string());
+        let (call, leg) = (channel.to_owned(), side.to_owned());
         let misplaced = Command::Misplaced {
             call,
             leg,

@@ -2,7 +2,7 @@
 
 use super::Desk;
 use super::book::{CallBook, Held, History, Opening, Past, Phase};
-use crate::call::{CallChoices, CallId, CallStatus, EndReason, Origin};
+use crate::call::{CallChoices, CallId, CallStatus, EndReason, Identity, Origin};
 use crate::clock;
 use crate::live::media::LegRefused;
 use crate::service::ServiceError;
@@ -93,6 +93,9 @@ impl Desk {
             caller_number: None,
             destination: None,
             channel_name: None,
+            identity: Identity::default(),
+            undecided: None,
+            is_called: false,
             recognition,
             past,
         };

@@ -10,7 +10,9 @@ use tokio::time::timeout;
 use super::book::{CallBook, Phase};
 use super::pending::Asked;
 use super::{Desk, lock};
-use crate::call::{CallId, CallRecord, CallStatus, CaptureState, EndReason, Leg, Origin, Playback};
+use crate::call::{
+    CallId, CallRecord, CallStatus, CaptureState, ChannelRef, EndReason, Leg, Origin, Playback,
+};
 use crate::capture::{CaptureFile, CapturePart};
 use crate::clock;
 use crate::live::media::{LegRefused, OwnPort};
@@ -69,7 +71,7 @@ impl CallService for Desk {
         let endpoint = self.config.endpoint.endpoint(&request.destination);
         let command = ari.originate(&call, endpoint, &request);
         let asked = Asked::Initiate(request);
-        self.command(&call, command, Some(asked)).await?;
+        self.command(call.as_str(), command, Some(asked)).await?;
         self.record(&call).await
     }
 
@@ -120,20 +122,10 @@ impl CallService for Desk {
 
     async fn transcribe(
         &self,
-        channel: &CallId,
+        channel: &ChannelRef,
         request: TranscribeRequest,
     ) -> Result<CallRecord, ServiceError> {
-        let ari = self.ari()?;
-        self.check_choices(&request.recognition)?;
-        if let Some((Phase::Open, _)) = self.book(|book| book.phase(channel)) {
-            return Err(ServiceError::Conflict(format!(
-                "call {channel} is being transcribed already"
-            )));
-        }
-        self.check_capacity()?;
-        let asked = Asked::Transcribe(request);
-        self.command(channel, ari.tap(channel), Some(asked)).await?;
-        self.record(channel).await
+        self.listen_in(channel, request).await
     }
 
     async fn hangup(&self, call: &CallId) -> Result<CallRecord, ServiceError> {
@@ -146,11 +138,12 @@ impl CallService for Desk {
             Some((Phase::Open, _)) => {
                 let ari = self.ari()?;
                 let channel = self.book(|book| book.find(call).map(|entry| entry.channel.clone()));
-                let command = ari.hang_up(channel.ok_or_else(over)?);
-                match self.command(call, command, None).await {
+                let channel = channel.ok_or_else(over)?;
+                let command = ari.hang_up(channel.clone());
+                match self.command(&channel, command, None).await {
                     // It ended by itself meanwhile.
-                    Err(ServiceError::UnknownCall(_)) => return Err(over()),
-                    outcome => outcome?,
+                    Err(ServiceError::UnknownChannel(_)) => return Err(over()),
+                    outcome => drop(outcome?),
                 }
             }
             Some((Phase::Ending | Phase::Over, _)) => return Err(over()),
@@ -237,18 +230,18 @@ impl CallService for Desk {
 }
 
 impl Desk {
-    fn ari(&self) -> Result<&super::AriLink, ServiceError> {
+    pub(super) fn ari(&self) -> Result<&super::AriLink, ServiceError> {
         let none = || ServiceError::AsteriskUnavailable("ASTERISK_ARI_URL is not set".to_owned());
         self.ari.as_ref().ok_or_else(none)
     }
 
-    fn check_capacity(&self) -> Result<(), ServiceError> {
+    pub(super) fn check_capacity(&self) -> Result<(), ServiceError> {
         self.book(|book| self.check_capacity_in(book))
     }
 
     /// Calls of every origin count, and commands under way that will open one.
     pub(super) fn check_capacity_in(&self, book: &CallBook) -> Result<(), ServiceError> {
-        let known = |call: &CallId| book.is_open(call);
+        let known = |channel: &str| book.call_on(channel).is_some();
         let asked = lock(&self.pending).places(clock::now(), known);
         if book.open_count() + asked >= self.config.max_calls {
             return Err(self.at_capacity());

@@ -158,6 +158,11 @@ pub(super) enum Command {
         leg: Option<Leg>,
         why: &'static str,
     },
+    Hold {
+        call: CallId,
+        leg: Leg,
+        is_on: bool,
+    },
     Capture {
         call: CallId,
         tap: Tap,
@@ -255,6 +260,13 @@ impl MediaPort {
     pub fn party_may_differ(&self, call: CallId, leg: Option<Leg>, why: &'static str) -> bool {
         let order = Command::PartyMayDiffer { call, leg, why };
         self.order(order).is_ok()
+    }
+
+    /// The party of a leg has put the other on hold, or taken it off; `false` if the thread's
+    /// queue of orders is full.
+    #[must_use]
+    pub fn hold(&self, call: CallId, leg: Leg, is_on: bool) -> bool {
+        self.order(Command::Hold { call, leg, is_on }).is_ok()
     }
 
     /// Adds a leg that is spoken for by `source`, heard at a port of its `own`

@@ -6,6 +6,7 @@
 mod asking;
 mod counters;
 mod observe;
+mod parties;
 mod playing;
 mod residents;
 
@@ -21,7 +22,7 @@ use crossbeam_channel::Sender;
 use super::capture::Recorder;
 use super::play::Players;
 use super::{AddLeg, Command, LegRefused, MediaEvent, MediaEventKind, OpenCall};
-use crate::call::{CallId, Leg};
+use crate::call::CallId;
 use crate::capture::Tap;
 use crate::recognition::pool::{Answer, PoolHandle};
 use crate::session::{Input, LegIndex, Manner, Session, SessionConfig};
@@ -219,6 +220,7 @@ impl Room {
             Command::PartyMayDiffer { call, leg, why } => {
                 self.party_may_differ(now, &call, leg.as_ref(), why);
             }
+            Command::Hold { call, leg, is_on } => self.hold(now, &call, &leg, is_on),
             Command::Capture { call, tap, reply } => {
                 self.capture(now, &call, tap);
                 // By rule, nobody waits for the answer.
@@ -244,23 +246,6 @@ impl Room {
         if let Some(resident) = key.and_then(|key| self.residents.get_mut(key)) {
             resident.session.choose(manner);
         }
-    }
-
-    fn party_may_differ(
-        &mut self,
-        now: Instant,
-        call: &CallId,
-        leg: Option<&Leg>,
-        why: &'static str,
-    ) {
-        let Some(key) = self.residents.key(call) else {
-            return;
-        };
-        let resident = self.residents.get_mut(key);
-        // A leg that it does not have is none of the session's.
-        let index = |leg| resident.and_then(|resident| resident.session.leg(leg));
-        let leg = leg.map(|leg| index(leg).unwrap_or(LegIndex::NONE));
-        self.feed(now, key, Input::PartyMayDiffer { leg, why });
     }
 
     fn capture(&mut self, now: Instant, call: &CallId, tap: Tap) {

@@ -15,7 +15,8 @@ const MAX_FILL: Duration = Duration::from_millis(400);
 const MAX_LAG: i64 = 30_000_000_000;
 
 /// In this order it is filled.
-const ORDER: [GapReason; 6] = [
+const ORDER: [GapReason; 7] = [
+    GapReason::OnHold,
     GapReason::UnknownPayload,
     GapReason::DecodeError,
     GapReason::OverloadShed,
@@ -86,6 +87,12 @@ impl Audio {
         }
     }
 
+    /// Books audio that came and that nobody hears.
+    pub(super) fn pass_unheard(&mut self, reason: GapReason, samples: u64) {
+        self.ledger.gap(reason, samples);
+        self.bridge.add(reason, samples);
+    }
+
     /// Lets whoever hears the audio know of the gaps before it. `next` is the packet behind them.
     pub(super) fn bridge(&mut self, next: (u8, &[u8])) {
         let samples = self.bridge.total();
@@ -118,7 +125,7 @@ impl Audio {
     pub(super) fn fill(&mut self, reason: GapReason, samples: u64, next: Option<(u8, &[u8])>) {
         // At most `MAX_FILL`, or a packet.
         let count = samples as usize;
-        if reason == GapReason::SenderSilence {
+        if matches!(reason, GapReason::SenderSilence | GapReason::OnHold) {
             self.decoder.silence(count, &mut self.samples);
         } else {
             let made_up = self.decoder.conceal(count, next, &mut self.samples);

@@ -5,7 +5,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::call::{
-    CallId, CallKey, CallRecord, CallStatus, DtmfDigit, Leg, Origin, SecondHearing, TranscriptLine,
+    CallId, CallKey, CallRecord, CallStatus, DtmfDigit, Identity, Leg, Origin, SecondHearing,
+    TranscriptLine,
 };
 use crate::store::{Counters, Given};
 
@@ -147,6 +148,7 @@ fn record(call: &str, lines: u64) -> Write {
         caller_number: None,
         destination: None,
         channel_name: None,
+        identity: Identity::default(),
         started_at: Timestamp::from_second(AT).unwrap(),
         answered_at: None,
         ended_at: None,

@@ -64,7 +64,8 @@ fn a_call_that_the_api_places_is_transcribed_too() {
     assert_eq!(answer.status, 202, "{}", answer.text);
     let id = answer.json()["call_id"].as_str().unwrap().to_owned();
     let transcript = rig.await_complete(&id);
-    assert_said(&monologue(), &heard(&transcript, "caller"));
+    // Who speaks was called.
+    assert_said(&monologue(), &heard(&transcript, "callee"));
     let status = rig.get(&format!("/api/call/{id}/status"));
     assert_eq!(
         (&status["origin"], &status["destination"]),

@@ -137,3 +137,91 @@ fn a_channel_that_does_not_exist_is_not_found() {
     assert_eq!(answer.status, 404, "{}", answer.text);
     rig.assert_nothing_left();
 }
+
+#[test]
+fn any_channel_is_tapped_by_its_id_or_by_its_name() {
+    let Some(rig) = Rig::start(Release::V22) else {
+        return;
+    };
+    rig.call_between_parties("ümlaut / 1;7");
+    let channels = rig.asterisk.ari_ok("GET", "/channels", &[], None).unwrap();
+    let channels = channels.as_array().unwrap();
+    let own = channels
+        .iter()
+        .find(|channel| channel["id"] == "ümlaut / 1;7");
+    let name = own.unwrap()["name"].as_str().unwrap().to_owned();
+    assert!(name.contains('/') && name.ends_with(";1"), "{name}");
+    let by_id = "/api/call/%C3%BCmlaut%20%2F%201%3B7/transcribe".to_owned();
+    let by_name = format!(
+        "/api/call/{}/transcribe",
+        name.replace('/', "%2F").replace(';', "%3B")
+    );
+    let named = serde_json::json!({ "channel": name });
+    let mut ids = Vec::new();
+    for (path, body) in [
+        (by_id, Value::Null),
+        (by_name, Value::Null),
+        ("/api/call/transcribe".to_owned(), named),
+    ] {
+        let answer = rig.server.post(&path, &body).unwrap();
+        assert_eq!(answer.status, 202, "{path}: {}", answer.text);
+        let call = answer.json();
+        assert_eq!(call["channel_id"], "ümlaut / 1;7");
+        assert_eq!(rig.server.post(&path, &body).unwrap().status, 409);
+        let id = call["call_id"].as_str().unwrap().to_owned();
+        let hangup = format!("/api/call/{id}/hangup");
+        assert_eq!(rig.server.post(&hangup, &Value::Null).unwrap().status, 200);
+        ids.push(id);
+        rig.assert_nothing_left();
+    }
+    assert!(
+        ids.iter().all(|id| *id == ids[0]),
+        "one channel, one call: {ids:?}"
+    );
+    let nobody = serde_json::json!({ "channel": "Local/nobody@kit-00000000;1" });
+    let answer = rig.server.post("/api/call/transcribe", &nobody).unwrap();
+    assert_eq!(answer.status, 404, "{}", answer.text);
+}
+
+#[test]
+fn the_legs_are_called_by_who_called_at_whichever_channel_they_are_heard() {
+    let Some(rig) = Rig::start(Release::V22) else {
+        return;
+    };
+    rig.call_between_parties("pair-3");
+    let channels = rig.asterisk.ari_ok("GET", "/channels", &[], None).unwrap();
+    let called = channels.as_array().unwrap().iter().find(|channel| {
+        let name = channel["name"].as_str().unwrap();
+        name.starts_with("Local/callee@") && name.ends_with(";1")
+    });
+    let called = called.unwrap()["id"].as_str().unwrap();
+    let body = serde_json::json!({ "channel": called });
+    let answer = rig.server.post("/api/call/transcribe", &body).unwrap();
+    assert_eq!(answer.status, 202, "{}", answer.text);
+    let id = answer.json()["call_id"].as_str().unwrap().to_owned();
+    let transcript = rig.await_complete(&id);
+    for leg in ["caller", "callee"] {
+        assert_said(&part_of(leg), &heard(&transcript, leg));
+    }
+    let status = rig.get(&format!("/api/call/{id}/status"));
+    assert_eq!(status["linkedid"], "pair-3", "{status}");
+    assert_eq!(status["sides"]["channel"], "callee", "{status}");
+    rig.assert_nothing_left();
+}
+
+#[test]
+fn whoever_asks_may_name_the_legs() {
+    let Some(rig) = Rig::start(Release::V22) else {
+        return;
+    };
+    rig.call_between_parties("pair-4");
+    let path = "/api/call/pair-4/transcribe";
+    let same = serde_json::json!({ "legs": { "channel": "one", "peer": "one" } });
+    assert_eq!(rig.server.post(path, &same).unwrap().status, 422);
+    let body = serde_json::json!({ "legs": { "channel": "agent", "peer": "customer" } });
+    assert_eq!(rig.server.post(path, &body).unwrap().status, 202);
+    let transcript = rig.await_complete("pair-4");
+    assert_said(&part_of("caller"), &heard(&transcript, "agent"));
+    assert_said(&part_of("callee"), &heard(&transcript, "customer"));
+    rig.assert_nothing_left();
+}

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use asterscribe::call::{
     AudioAccount, CallEvent, CallEventKind, CallId, CallRecord, CallStatus, CaptureState,
-    ChannelStateChange, Doubt, DtmfDigit, Earlier, EndReason, Finding, FindingKind, GapReason, Leg,
-    LegRecord, LegStats, MediaQuality, Origin, SecondHearing, Sound, SoundKind, Sounds, Suppressed,
-    TranscriptLine, Word,
+    ChannelStateChange, Doubt, DtmfDigit, Earlier, EndReason, Finding, FindingKind, GapReason,
+    Identity, Leg, LegRecord, LegStats, MediaQuality, Origin, SecondHearing, Sides, Sound,
+    SoundKind, Sounds, Suppressed, TranscriptLine, Word,
 };
 use asterscribe::store::{RedisStore, Retention, SqliteStore, Store, StoreError, Write};
 use asterscribe_testkit::redis::Instance;
@@ -115,6 +115,18 @@ pub(crate) fn record(call: &str, second: i64, status: CallStatus) -> CallRecord 
         caller_number: Some("+43 1 \"0\" \u{1F4DE}".into()),
         destination: Some("9999".into()),
         channel_name: Some("PJSIP/alice-00000001".into()),
+        identity: Identity {
+            channel_id: Some("lead 42;2".into()),
+            channel_created_at: Some(at(0)),
+            channel_gone: over,
+            linkedid: Some("1764000000.12".into()),
+            caller_name: Some("Anna \"A\" \u{1F4DE}".into()),
+            connected_name: Some("Bob".into()),
+            connected_number: Some("200".into()),
+            account_code: Some("sales".into()),
+            tags: vec!["1764000000.12".into(), String::new()],
+            sides: Some(Sides::of_callee()),
+        },
         started_at: at(0),
         answered_at: Some(at(1)),
         ended_at: over.then(|| at(9)),
@@ -202,6 +214,7 @@ pub(crate) fn line(seq: u64) -> TranscriptLine {
         confidence: 0.1 + 0.001,
         language: "de".into(),
         task: asterscribe::call::Task::Transcribe,
+        early_media: seq % 8 == 7,
         gap: (seq % 5 == 4).then_some(GapReason::OverloadShed),
         words: (0..seq % 3).map(|n| word(seq * 1000 + n * 200)).collect(),
         suppressed: (seq % 4 == 3).then(|| Suppressed {

@@ -6,6 +6,7 @@ mod concern;
 mod ending;
 mod faults;
 mod foreign;
+mod lives;
 mod misplaced;
 mod one_by_one;
 mod originate;
@@ -105,6 +106,7 @@ fn recover(call: &str, kind: CallKind) -> RecoverCall {
     RecoverCall {
         call: call.into(),
         channel: call.into(),
+        created_at: None,
         kind,
     }
 }

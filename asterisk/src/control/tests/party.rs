@@ -1,14 +1,56 @@
 //! Somebody else may speak on a leg.
 
-use super::*;
-use crate::control::PartyChange;
+use std::time::Instant;
 
-fn changes(rig: &Rig) -> Vec<(&str, Option<&'static str>, PartyChange)> {
+use super::*;
+use crate::control::{Input, PartyChange};
+use crate::event::Event;
+
+/// Whose speech may be another's, why, and by whom.
+type Change = (Option<&'static str>, PartyChange, Option<&'static str>);
+
+const OWN: Option<&str> = Some("caller");
+const OTHER: Option<&str> = Some("callee");
+
+fn changes(rig: &Rig) -> Vec<Change> {
     let told = rig.notices.iter().filter_map(|notice| match notice {
-        Notice::PartyMayDiffer { call, leg, change } => Some((call.as_str(), *leg, *change)),
+        Notice::PartyMayDiffer {
+            leg, change, by, ..
+        } => Some((*leg, *change, *by)),
         _ => None,
     });
     told.collect()
+}
+
+fn keys(rig: &Rig) -> Vec<(&'static str, char)> {
+    let keys = rig.notices.iter().filter_map(|notice| match notice {
+        Notice::Dtmf { leg, digit, .. } => Some((*leg, *digit)),
+        _ => None,
+    });
+    keys.collect()
+}
+
+/// A tap of `t1`, which talks to `p1`; the bridge is made before the tap or after it.
+fn rig_tapping_two(is_bridged_first: bool) -> Rig {
+    let mut rig = rig();
+    rig.world.foreign_call("t1");
+    rig.world.foreign_call("p1");
+    let join = |rig: &mut Rig| {
+        rig.world.enter_bridge("p1", "theirs");
+        rig.world.enter_bridge("t1", "theirs");
+    };
+    if is_bridged_first {
+        join(&mut rig);
+    }
+    rig.command(Command::Tap { call: "t1".into() });
+    rig.settle();
+    if !is_bridged_first {
+        join(&mut rig);
+        rig.settle();
+    }
+    assert!(rig.world.is_subscribed("p1"));
+    rig.notices.clear();
+    rig
 }
 
 #[test]
@@ -19,19 +61,22 @@ fn hold_concerns_both_parties_and_another_partner_only_the_partner() {
     rig.world.connect_to("t1", "200");
     rig.world.connect_to("t1", "200");
     rig.world.connect_to("t1", "300");
+    rig.world.enter_bridge("t1", "theirs");
     rig.world.enter_bridge("t1", "anothers");
     rig.world.transfer("t1");
     rig.settle();
-    let callee = Some("callee");
     let expected = [
-        ("t1", None, PartyChange::Hold),
-        ("t1", None, PartyChange::Unhold),
-        ("t1", callee, PartyChange::Connected),
-        ("t1", callee, PartyChange::Connected),
-        ("t1", callee, PartyChange::Bridged),
-        ("t1", callee, PartyChange::Transferred),
+        (None, PartyChange::Hold, OWN),
+        (None, PartyChange::Unhold, OWN),
+        (OTHER, PartyChange::Connected, None),
+        (OTHER, PartyChange::Connected, None),
+        (OTHER, PartyChange::Joined, None),
+        (OTHER, PartyChange::Bridged, None),
+        (OTHER, PartyChange::Transferred, None),
     ];
     assert_eq!(changes(&rig), expected);
+    let to_300 = |n: &Notice| matches!(n, Notice::PartyMayDiffer { connected: Some(c), .. } if c.number == "300");
+    assert_eq!(count(&rig, to_300), 1);
     rig.assert_calls_told_in_turn();
 }
 
@@ -44,7 +89,7 @@ fn a_call_in_our_application_has_no_partner_that_is_heard() {
     rig.world.transfer("c1");
     rig.world.hold("c1", true);
     rig.settle();
-    assert_eq!(changes(&rig), [("c1", None, PartyChange::Hold)]);
+    assert_eq!(changes(&rig), [(None, PartyChange::Hold, OWN)]);
 }
 
 #[test]
@@ -64,4 +109,119 @@ fn channels_of_others_and_calls_that_are_over_concern_nobody() {
     rig.world.hold("t1", true);
     rig.settle();
     assert_eq!(changes(&rig), []);
+}
+
+#[test]
+fn keys_and_hold_of_the_other_party_are_heard_whenever_the_two_are_bridged() {
+    for is_bridged_first in [true, false] {
+        let mut rig = rig_tapping_two(is_bridged_first);
+        rig.world.press("t1", '1');
+        rig.world.press("p1", '2');
+        rig.world.hold("p1", true);
+        rig.world.hold("p1", false);
+        rig.settle();
+        assert_eq!(keys(&rig), [("caller", '1'), ("callee", '2')]);
+        let hold = |change| (None, change, OTHER);
+        let expected = [hold(PartyChange::Hold), hold(PartyChange::Unhold)];
+        assert_eq!(changes(&rig), expected);
+        rig.command(Command::Hangup { call: "t1".into() });
+        rig.settle();
+        assert!(!rig.world.is_subscribed("p1") && !rig.world.is_subscribed("t1"));
+        rig.assert_nothing_left();
+    }
+}
+
+#[test]
+fn whoever_takes_the_other_partys_place_is_heard_instead() {
+    let mut rig = rig_tapping_two(true);
+    rig.world.hold("p1", true);
+    rig.settle();
+    rig.world.foreign_call("q1");
+    rig.world.leave_bridge("p1", "theirs");
+    rig.world.enter_bridge("q1", "theirs");
+    rig.world.connect_to("t1", "300");
+    rig.settle();
+    assert!(rig.world.is_subscribed("q1") && !rig.world.is_subscribed("p1"));
+    rig.world.press("q1", '3');
+    rig.settle();
+    assert_eq!(keys(&rig), [("callee", '3')]);
+    // Who had put the party on hold is gone: nothing more is taken for music.
+    let over = (None, PartyChange::HoldOver, OTHER);
+    assert!(changes(&rig).contains(&over), "{:?}", changes(&rig));
+}
+
+#[test]
+fn among_more_than_two_nobody_is_the_other_party() {
+    let mut rig = rig_tapping_two(true);
+    rig.world.foreign_call("q1");
+    rig.world.enter_bridge("q1", "theirs");
+    rig.world.enter_bridge("t1", "theirs");
+    rig.settle();
+    assert!(!rig.world.is_subscribed("p1") && !rig.world.is_subscribed("q1"));
+    rig.command(Command::Hangup { call: "t1".into() });
+    rig.settle();
+    rig.assert_nothing_left();
+}
+
+#[test]
+fn hold_is_not_believed_beyond_a_break_of_the_connection() {
+    let mut rig = rig_tapping_two(true);
+    rig.world.hold("t1", true);
+    rig.settle();
+    rig.disconnect();
+    rig.connect();
+    rig.settle();
+    let expected = [
+        (None, PartyChange::Hold, OWN),
+        (None, PartyChange::HoldOver, OWN),
+    ];
+    assert_eq!(changes(&rig), expected);
+}
+
+#[test]
+fn a_key_has_the_time_at_which_it_was_pressed() {
+    let mut rig = rig_in_call(Order::EventsFirst);
+    let press = |ms: u64| {
+        let text = format!(
+            r#"{{"type":"ChannelDtmfReceived","digit":"5","timestamp":"2026-01-12T09:30:{:02}.{:03}+0000","channel":{{"id":"c1"}}}}"#,
+            ms / 1000,
+            ms % 1000
+        );
+        Input::Event(Event::parse(&text).unwrap())
+    };
+    let start: Instant = rig.now;
+    rig.input(press(10_000));
+    rig.advance(ms(5_000));
+    // Heard 3 s late, with nothing heard between.
+    rig.input(press(12_000));
+    let at = rig.notices.iter().filter_map(|notice| match notice {
+        Notice::Dtmf { at, .. } => Some(*at - start),
+        _ => None,
+    });
+    assert_eq!(at.collect::<Vec<_>>(), [ms(0), ms(2_000)]);
+}
+
+#[test]
+fn a_channel_is_found_by_its_name() {
+    let mut rig = rig();
+    rig.world.foreign_call("1764000000.12;2");
+    for (name, is_there) in [
+        ("PJSIP/1764000000.12;2", true),
+        ("pjsip/1764000000.12;2", true),
+        ("PJSIP/1764000000.12", false),
+    ] {
+        rig.notices.clear();
+        rig.command(Command::Find { name: name.into() });
+        rig.settle();
+        let found = Notice::ChannelFound {
+            name: name.into(),
+            channel: "1764000000.12;2".into(),
+        };
+        assert_eq!(rig.notices.contains(&found), is_there, "{name}");
+        let refused = refusal_of(&rig, CommandKind::Find).map(|(status, _)| status);
+        assert_eq!(refused, (!is_there).then_some(Some(404)));
+    }
+    rig.command(Command::Find { name: "a".into() });
+    rig.disconnect();
+    assert!(refusal_of(&rig, CommandKind::Find).is_some());
 }

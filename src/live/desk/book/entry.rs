@@ -8,6 +8,7 @@ mod recovered;
 
 use std::time::Instant;
 
+use asterscribe_ari::model::Channel;
 use jiff::Timestamp;
 
 pub(crate) use self::recovered::Recovered;
@@ -72,6 +73,13 @@ pub(crate) struct Entry {
     /// Asterisk's id of its channel.
     pub(crate) channel: String,
     pub(crate) held: Held,
+    /// See [`Opening::undecided`].
+    pub(super) undecided: Option<Box<Channel>>,
+    pub(super) is_called: bool,
+    /// When it was answered.
+    pub(super) answered: Option<Instant>,
+    /// Legs whose party has put the other on hold.
+    pub(super) on_hold: Vec<Leg>,
     /// Zero of the call's clock.
     opened: Instant,
     /// The newest lines, without holes; older ones are in the store.
@@ -96,6 +104,10 @@ impl Entry {
             record: new_record(wall, opening),
             channel: String::new(),
             held: Held::Nothing,
+            undecided: None,
+            is_called: false,
+            answered: None,
+            on_hold: Vec::new(),
             opened: now,
             lines: Vec::new(),
             partials: Vec::new(),
@@ -133,6 +145,9 @@ impl Entry {
             caller_number,
             destination,
             channel_name,
+            identity,
+            undecided,
+            is_called,
             recognition,
             ..
         } = opening;
@@ -146,10 +161,14 @@ impl Entry {
         record.caller_number = record.caller_number.take().or(caller_number);
         record.destination = record.destination.take().or(destination);
         record.channel_name = channel_name.or_else(|| record.channel_name.take());
+        record.identity.renew(identity);
         record.recognition = recognition;
         record.ended_at = None;
         record.end_reason = None;
         self.channel = channel;
+        self.undecided = undecided;
+        self.is_called = is_called;
+        self.on_hold.clear();
         self.end = None;
     }
 
@@ -223,17 +242,29 @@ impl Entry {
         leg: Leg,
         writes: &mut Vec<Write>,
     ) {
+        let at_ms = self.at_ms(now);
+        let key = DtmfDigit {
+            at_ms,
+            digit,
+            duration_ms,
+            leg,
+        };
+        self.push_key(key, writes);
+    }
+
+    /// A key of a stint, put on the call's clock.
+    pub(super) fn key(&mut self, media: &CallId, mut key: DtmfDigit, writes: &mut Vec<Write>) {
+        key.at_ms += self.shift_of(self.zero_of(media));
+        self.push_key(key, writes);
+    }
+
+    fn push_key(&mut self, key: DtmfDigit, writes: &mut Vec<Write>) {
         if self.dtmf.len() >= MAX_DIGITS {
             self.note("further digits are not kept".to_owned());
             self.write_record(writes);
             return;
         }
-        self.dtmf.push(DtmfDigit {
-            at_ms: self.at_ms(now),
-            digit,
-            duration_ms,
-            leg,
-        });
+        self.dtmf.push(key);
         self.write_digits(self.dtmf.len() - 1, writes);
     }
 
@@ -247,6 +278,7 @@ impl Entry {
         let shift_ms = self.shift_of(self.zero_of(media));
         line.seq = self.record.lines;
         line.shift(shift_ms);
+        line.early_media = self.is_early(line.start_ms);
         self.drop_partial(&line);
         self.record.lines += 1;
         self.record.awaited += u64::from(line.awaits_words());

@@ -10,6 +10,8 @@ mod capture;
 mod entry;
 mod keeping;
 mod listing;
+mod naming;
+mod parties;
 mod record;
 mod revising;
 #[cfg(test)]
@@ -19,6 +21,7 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::mem;
 use std::time::Instant;
 
+use asterscribe_ari::model::Channel;
 use jiff::Timestamp;
 
 pub use self::entry::{Again, Found};
@@ -27,8 +30,8 @@ pub(crate) use self::keeping::Erased;
 pub(crate) use self::listing::Listed;
 pub(crate) use self::revising::Revised;
 use crate::call::{
-    CallChoices, CallEvent, CallEventKind, CallId, CallKey, CallStatus, Doubt, EndReason, Leg,
-    Origin, PartialLine, Playback, TranscriptLine,
+    CallChoices, CallEvent, CallEventKind, CallId, CallKey, CallStatus, Doubt, DtmfDigit,
+    EndReason, Identity, Leg, Origin, PartialLine, Playback, TranscriptLine,
 };
 use crate::play::PlayReport;
 use crate::session::LegSnapshot;
@@ -51,6 +54,12 @@ pub(crate) struct Opening {
     pub(crate) caller_number: Option<String>,
     pub(crate) destination: Option<String>,
     pub(crate) channel_name: Option<String>,
+    /// That channel, and the parties.
+    pub(crate) identity: Identity,
+    /// The channel, where only its linkedid tells whether it is the called party's.
+    pub(crate) undecided: Option<Box<Channel>>,
+    /// Whether it is, as far as that is known.
+    pub(crate) is_called: bool,
     /// How it shall be recognised, where somebody said so.
     pub(crate) recognition: CallChoices,
     /// What the store has of it, as far as that is known.
@@ -103,6 +112,8 @@ pub(crate) struct CallBook {
     order: BTreeSet<CallKey>,
     /// The calls of the stints that are on media threads, by what those call them.
     live: HashMap<CallId, CallId>,
+    /// The newest open call of each of Asterisk's channels, by the channel's id.
+    channels: HashMap<String, CallId>,
     writes: Vec<Write>,
     /// Since the start.
     suppressed: SuppressedCounts,
@@ -116,6 +127,7 @@ impl CallBook {
             recent: VecDeque::new(),
             order: BTreeSet::new(),
             live: HashMap::new(),
+            channels: HashMap::new(),
             writes: Vec::new(),
             suppressed: [0; Doubt::ALL.len()],
         }
@@ -177,6 +189,10 @@ impl CallBook {
             None => (Entry::new(now, wall, &opening), true),
         };
         let replaced = entry.running().cloned();
+        if opening.origin.is_on_asterisk() {
+            let channel = opening.channel.clone();
+            self.channels.insert(channel, call.clone());
+        }
         entry.go_on(&self.node, opening);
         match past {
             _ if !is_new => {}
@@ -268,13 +284,6 @@ impl CallBook {
         self.change(call, |entry| entry.leg(leg, source, format));
     }
 
-    pub(crate) fn answered(&mut self, call: &CallId, wall: Timestamp) {
-        self.change(call, |entry| {
-            entry.record.status = CallStatus::Active;
-            entry.record.answered_at.get_or_insert(wall);
-        });
-    }
-
     pub(crate) fn channel_state(&mut self, call: &CallId, now: Instant, state: String) {
         self.change(call, |entry| entry.channel_state(now, state));
     }
@@ -291,6 +300,16 @@ impl CallBook {
     pub(crate) fn digit(&mut self, call: &CallId, now: Instant, digit: char, ms: u64, leg: Leg) {
         if let Some(entry) = self.open.get_mut(call) {
             entry.digit(now, digit, ms, leg, &mut self.writes);
+        }
+    }
+
+    /// A key of a stint, at the time of its packets.
+    pub(crate) fn key(&mut self, media: &CallId, key: DtmfDigit) {
+        let Self {
+            open, live, writes, ..
+        } = self;
+        if let Some(entry) = live.get(media).and_then(|call| open.get_mut(call)) {
+            entry.key(media, key, writes);
         }
     }
 
@@ -430,6 +449,9 @@ impl CallBook {
         let Some(mut entry) = self.open.remove(call) else {
             return;
         };
+        if self.channels.get(&entry.channel) == Some(call) {
+            self.channels.remove(&entry.channel);
+        }
         entry.finish(wall);
         entry.write_record(&mut self.writes);
         // What never got a leg never was a call.

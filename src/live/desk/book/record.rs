@@ -6,8 +6,8 @@ use jiff::Timestamp;
 
 use super::Opening;
 use crate::call::{
-    AudioAccount, CallChoices, CallEvent, CallRecord, CallStatus, GapReason, Leg, LegRecord,
-    LegStats, SecondHearing, Sounds,
+    AudioAccount, CallChoices, CallEvent, CallRecord, CallStatus, GapReason, Identity, Leg,
+    LegRecord, LegStats, SecondHearing, Sounds,
 };
 use crate::session::LegSnapshot;
 
@@ -26,6 +26,7 @@ pub(super) fn new_record(wall: Timestamp, opening: &Opening) -> CallRecord {
         caller_number: None,
         destination: None,
         channel_name: None,
+        identity: Identity::default(),
         started_at: wall,
         answered_at: None,
         ended_at: None,

@@ -1,6 +1,8 @@
 //! What a book promises, whatever comes in whatever order.
 
 mod keeping;
+mod naming;
+mod parties;
 mod suppressed;
 
 use std::time::{Duration, Instant};
@@ -89,6 +91,9 @@ fn opening(call: &str) -> Opening {
         caller_number: None,
         destination: None,
         channel_name: None,
+        identity: Identity::default(),
+        undecided: None,
+        is_called: false,
         recognition: CallChoices::default(),
         past: Past::New,
     }
@@ -284,7 +289,7 @@ fn stored(rig: &Rig, lines: u64) -> History {
     };
     let stint = earlier.open("1.1", Past::New);
     earlier.book.stats(&stint.media, received(100));
-    earlier.book.answered(&id("1.1"), rig.wall);
+    earlier.book.answered(&id("1.1"), rig.now, rig.wall);
     let record = earlier.book.find(&id("1.1")).unwrap().record.clone();
     History {
         record: Some(record),

@@ -8,12 +8,14 @@ use crate::{Error, Result, host, scenario};
 
 /// Verified minimum. chan_rtp needs res_rtp_multicast and res_rtp_asterisk needs
 /// res_pjproject: without them Asterisk starts, and externalMedia answers 500.
-pub(super) const MODULES: [&str; 31] = [
+pub(super) const MODULES: [&str; 33] = [
     "res_timing_timerfd",
     "res_sorcery_config",
     "pbx_config",
     "app_dial",
     "app_playback",
+    "func_callerid",
+    "func_channel",
     "format_wav",
     "codec_ulaw",
     "codec_alaw",

@@ -60,6 +60,7 @@ impl Entry {
         }
         record.caller_number = old.caller_number.or_else(|| record.caller_number.take());
         record.destination = old.destination.or_else(|| record.destination.take());
+        record.identity.complete(old.identity);
         let states = std::mem::replace(&mut record.channel_states, old.channel_states);
         for mut state in states {
             state.at_ms += shift_ms;

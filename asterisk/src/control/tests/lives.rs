@@ -1,0 +1,121 @@
+//! Two channels, one after the other, of the same id.
+
+use super::*;
+use crate::control::Input;
+use crate::event::Event;
+
+fn told(rig: &Rig) -> Vec<&'static str> {
+    let told = rig.notices.iter().filter_map(|notice| match notice {
+        Notice::CallOpened { .. } => Some("opened"),
+        Notice::ChannelGone { .. } => Some("gone"),
+        Notice::CallEnded { .. } => Some("ended"),
+        Notice::NotResumed { .. } => Some("not resumed"),
+        _ => None,
+    });
+    told.collect()
+}
+
+#[test]
+fn a_hang_up_tells_that_the_channel_is_gone_and_leaving_does_not() {
+    let mut rig = rig_in_call(Order::EventsFirst);
+    rig.world.hang_up("c1", 16);
+    rig.settle();
+    rig.advance(ms(1000));
+    rig.world.incoming("c1");
+    rig.settle();
+    assert_eq!(told(&rig), ["opened", "gone", "ended", "opened"]);
+    assert_eq!(rig.assert_calls_told_in_turn(), ["c1"]);
+    // It goes on in its dialplan.
+    let leaving = r#"{"type":"StasisEnd","channel":{"id":"c1","name":"PJSIP/c1"}}"#;
+    rig.input(Input::Event(Event::parse(leaving).unwrap()));
+    rig.advance(ms(1000));
+    assert_eq!(told(&rig)[4..], ["ended"]);
+}
+
+#[test]
+fn a_channel_that_enters_under_the_id_of_one_whose_end_nobody_told_is_another_call() {
+    for order in [Order::RepliesFirst, Order::EventsFirst] {
+        let mut rig = rig_in_call(order);
+        rig.world.vanish("c1");
+        rig.world.incoming("c1");
+        rig.settle();
+        assert_eq!(told(&rig), ["opened", "gone", "ended", "opened"]);
+        assert_eq!(rig.assert_calls_told_in_turn(), ["c1"]);
+        assert_eq!(count(&rig, |n| matches!(n, Notice::MediaUp { .. })), 2);
+    }
+}
+
+#[test]
+fn the_lists_tell_another_channel_by_when_it_was_created() {
+    for is_tapped in [false, true] {
+        let mut rig = if is_tapped {
+            rig_tapping()
+        } else {
+            rig_in_call(Order::RepliesFirst)
+        };
+        let id = if is_tapped { "t1" } else { "c1" };
+        rig.disconnect();
+        rig.world.vanish(id);
+        rig.world.connected = true;
+        if is_tapped {
+            rig.world.foreign_call(id);
+        } else {
+            rig.world.incoming(id);
+        }
+        rig.world.disconnect();
+        rig.connect();
+        rig.settle();
+        let expected = ["opened", "gone", "ended", "opened"];
+        // Nobody asked to listen in on the one that is there now.
+        let count = if is_tapped { 3 } else { 4 };
+        assert_eq!(told(&rig), expected[..count]);
+        rig.assert_calls_told_in_turn();
+    }
+}
+
+#[test]
+fn a_late_word_about_the_channel_before_does_not_end_the_call() {
+    let mut rig = rig_in_call(Order::RepliesFirst);
+    for kind in ["ChannelDestroyed", "ChannelHangupRequest", "StasisEnd"] {
+        let late = format!(
+            r#"{{"type":"{kind}","cause":16,"channel":{{"id":"c1","creationtime":"2026-01-12T09:00:00.000+0000"}}}}"#
+        );
+        rig.input(Input::Event(Event::parse(&late).unwrap()));
+    }
+    rig.advance(ms(1000));
+    assert_eq!(told(&rig), ["opened"]);
+    assert_eq!(rig.assert_calls_told_in_turn(), ["c1"]);
+}
+
+#[test]
+fn a_call_of_an_earlier_process_is_not_taken_up_on_another_channel() {
+    for kind in [CallKind::Stasis, CallKind::Tap] {
+        let entry = RecoverCall {
+            call: "kept-as".into(),
+            channel: "c1".into(),
+            created_at: "2026-01-12T08:00:00Z".parse().ok(),
+            kind,
+        };
+        let recover = vec![entry];
+        let mut rig = rig_with(
+            Config {
+                recover,
+                ..config()
+            },
+            World::new(APP),
+        );
+        rig.world.connected = true;
+        match kind {
+            CallKind::Tap => rig.world.foreign_call("c1"),
+            _ => rig.world.incoming("c1"),
+        }
+        rig.world.disconnect();
+        rig.connect();
+        rig.settle();
+        let opened = ["ended", "opened"];
+        let count = if kind == CallKind::Tap { 1 } else { 2 };
+        assert_eq!(told(&rig), opened[..count], "{kind:?}");
+        let resumed = |n: &Notice| matches!(n, Notice::CallOpened { resumed: true, .. });
+        assert_eq!(super::count(&rig, resumed), 0);
+    }
+}

@@ -1,0 +1,68 @@
+//! Which call a channel's is, and what it is called.
+
+use super::{CallBook, Entry, Held, History};
+use crate::call::CallId;
+use crate::live::desk::channel::Life;
+
+impl CallBook {
+    /// The open call of Asterisk's channel of that id.
+    pub(crate) fn call_on(&self, channel: &str) -> Option<CallId> {
+        self.channels.get(channel).cloned()
+    }
+
+    /// The newest call of Asterisk's channel of that id, open or ended a moment ago.
+    pub(crate) fn newest_on(&self, channel: &str) -> Option<CallId> {
+        self.call_on(channel).or_else(|| {
+            let mut ended = self.recent.iter().rev();
+            let of_it =
+                |entry: &&Entry| entry.record.origin.is_on_asterisk() && entry.channel == channel;
+            ended.find(of_it).map(|entry| entry.record.call_id.clone())
+        })
+    }
+
+    /// The call of this very channel, if it is here.
+    pub(crate) fn call_of_life(&self, life: &Life) -> Option<CallId> {
+        let is_it =
+            |entry: &&Entry| entry.record.origin.is_on_asterisk() && life.is_of(&entry.record);
+        let newest = self.channels.get(&life.id);
+        let open = newest.and_then(|call| self.open.get(call));
+        let ended = self.recent.iter().rev();
+        let entry = open.into_iter().chain(ended).find(is_it)?;
+        Some(entry.record.call_id.clone())
+    }
+
+    /// The call's channel is gone: what comes under its id is another.
+    pub(crate) fn channel_gone(&mut self, call: &CallId) {
+        self.change(call, |entry| entry.record.identity.channel_gone = true);
+    }
+
+    /// Whether what the store has under a call's id is of another channel than the call here.
+    pub(crate) fn is_anothers(&self, call: &CallId, history: &History) -> bool {
+        let Some(entry) = self.find(call) else {
+            return false;
+        };
+        if entry.held != Held::History || !entry.record.origin.is_on_asterisk() {
+            return false;
+        }
+        let life = Life::of_record(&entry.record);
+        // What has outlived its record proves nothing.
+        !history.record.as_ref().is_some_and(|old| life.is_of(old))
+    }
+
+    /// The id of a call turns out to be another's, before anything was written under it.
+    pub(crate) fn rename(&mut self, call: &CallId, name: &CallId) {
+        if let Some(mut entry) = self.open.remove(call) {
+            entry.record.call_id = name.clone();
+            self.open.insert(name.clone(), entry);
+        }
+        let mut recent = self.recent.iter_mut();
+        if let Some(entry) = recent.find(|entry| entry.record.call_id == *call) {
+            entry.record.call_id = name.clone();
+        }
+        let live = self.live.values_mut();
+        let channels = self.channels.values_mut();
+        for known in live.chain(channels).filter(|known| *known == call) {
+            known.clone_from(name);
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! Which call is whose.
+
+use super::*;
+use crate::live::desk::channel::Life;
+
+const FIRST: &str = "2026-01-12T09:30:00Z";
+const SECOND: &str = "2026-01-12T09:40:00Z";
+
+fn life(channel: &str, created: &str) -> Life {
+    Life::of(&Channel {
+        id: channel.to_owned(),
+        creationtime: created.to_owned(),
+        ..Default::default()
+    })
+}
+
+fn of_channel(call: &str, channel: &str, created: &str) -> Opening {
+    Opening {
+        channel: channel.to_owned(),
+        identity: Identity {
+            channel_id: Some(channel.to_owned()),
+            channel_created_at: created.parse().ok(),
+            ..Identity::default()
+        },
+        past: Past::Unknown,
+        ..opening(call)
+    }
+}
+
+fn history(channel: Option<(&str, &str)>, lines: u64) -> History {
+    let record = channel.map(|(channel, created)| {
+        serde_json::from_value(serde_json::json!({
+            "call_id": "lead-42", "status": "ended", "origin": "stasis", "started_at": FIRST, "legs": [],
+            "lines": lines, "channel_id": channel, "channel_created_at": created,
+        }))
+        .unwrap()
+    });
+    History {
+        record,
+        lines,
+        digits: Vec::new(),
+    }
+}
+
+#[test]
+fn a_channel_finds_its_own_call_and_no_other_of_its_id() {
+    let mut rig = Rig::new();
+    rig.book
+        .open(rig.now, rig.wall, of_channel("lead-42", "lead-42", FIRST));
+    let (first, second) = (life("lead-42", FIRST), life("lead-42", SECOND));
+    assert_eq!(rig.book.call_of_life(&first), Some(id("lead-42")));
+    assert_eq!(rig.book.call_of_life(&second), None);
+    // It left our application, and may come back.
+    rig.end("lead-42");
+    rig.close(&id("lead-42"));
+    assert_eq!(rig.book.call_on("lead-42"), None);
+    assert_eq!(rig.book.newest_on("lead-42"), Some(id("lead-42")));
+    assert_eq!(rig.book.call_of_life(&first), Some(id("lead-42")));
+    // The other one's words are another call's, though the first is still here.
+    rig.book.open(
+        rig.now,
+        rig.wall,
+        of_channel("lead-42-b", "lead-42", SECOND),
+    );
+    assert_eq!(rig.book.call_on("lead-42"), Some(id("lead-42-b")));
+    assert_eq!(rig.book.call_of_life(&second), Some(id("lead-42-b")));
+    rig.book.channel_gone(&id("lead-42-b"));
+    assert_eq!(rig.book.call_of_life(&second), None, "its end was told");
+}
+
+#[test]
+fn a_call_of_which_the_store_has_another_gives_way_before_anything_is_written() {
+    let mut rig = Rig::new();
+    let opening = of_channel("lead-42", "lead-42", SECOND);
+    let stint = rig.book.open(rig.now, rig.wall, opening).stint;
+    rig.book.line(&stint.media, line(0));
+    let call = id("lead-42");
+    let same = history(Some(("lead-42", SECOND)), 1);
+    assert!(!rig.book.is_anothers(&call, &same));
+    // Another channel's, or of nobody knows whom.
+    for others in [history(Some(("lead-42", FIRST)), 1), history(None, 1)] {
+        assert!(rig.book.is_anothers(&call, &others));
+    }
+    rig.book.rename(&call, &id("lead-42-b"));
+    assert!(rig.book.take_writes().is_empty());
+    assert_eq!(rig.book.call_on("lead-42"), Some(id("lead-42-b")));
+    assert_eq!(rig.book.next_unknown(), Some(id("lead-42-b")));
+    rig.book.learn(&id("lead-42-b"), None);
+    rig.book.line(&stint.media, line(10));
+    assert_eq!(rig.seqs("lead-42-b"), [0, 1]);
+    let writes = rig.book.take_writes();
+    let of_it = |write: &Write| match write {
+        Write::Call(record) => record.call_id == id("lead-42-b"),
+        Write::Line { call, .. } | Write::Dtmf { call, .. } => *call == id("lead-42-b"),
+        _ => false,
+    };
+    assert!(!writes.is_empty() && writes.iter().all(of_it), "{writes:?}");
+}
+
+#[test]
+fn a_registered_call_is_no_channels() {
+    let mut rig = Rig::new();
+    let media = Opening {
+        origin: Origin::Media,
+        ..opening("lead-42")
+    };
+    rig.book.open(rig.now, rig.wall, media);
+    assert_eq!(rig.book.call_on("lead-42"), None);
+    assert_eq!(rig.book.newest_on("lead-42"), None);
+    assert_eq!(rig.book.call_of_life(&life("lead-42", FIRST)), None);
+}

@@ -1,0 +1,137 @@
+//! Who is who, and what happens to them.
+
+use asterscribe_ari::model::{Channel, Party};
+
+use super::*;
+use crate::call::Sides;
+
+fn party(name: &str, number: &str) -> Party {
+    Party {
+        name: name.to_owned(),
+        number: number.to_owned(),
+    }
+}
+
+/// A call at a channel of which nothing tells whether it was called.
+fn undecided() -> Rig {
+    let mut rig = Rig::new();
+    let mut channel = Channel {
+        id: "1.1".to_owned(),
+        caller: party("Anna", "100"),
+        connected: party("Bob", "200"),
+        ..Channel::default()
+    };
+    channel.dialplan.exten = "9".to_owned();
+    let opening = Opening {
+        caller_number: Some("100".to_owned()),
+        destination: Some("9".to_owned()),
+        identity: Identity {
+            sides: Some(Sides::of_caller()),
+            ..Identity::default()
+        },
+        undecided: Some(Box::new(channel)),
+        ..opening("1.1")
+    };
+    rig.book.open(rig.now, rig.wall, opening);
+    rig
+}
+
+impl Rig {
+    fn record(&self) -> &crate::call::CallRecord {
+        &self.book.find(&id("1.1")).unwrap().record
+    }
+}
+
+#[test]
+fn the_linkedid_tells_the_called_party_from_the_calling_one() {
+    let of = |text: &str| Some(text.to_owned());
+    let mut rig = undecided();
+    rig.book.identify(&id("1.1"), of("1.1"), of("0800"));
+    assert_eq!(rig.book.leg_of(&id("1.1"), "caller"), Leg::caller());
+    let record = rig.record();
+    assert_eq!(
+        (record.caller_number.clone(), record.destination.clone()),
+        (of("100"), of("0800"))
+    );
+    assert_eq!(record.identity.linkedid, of("1.1"));
+    rig.book.connected_to(&id("1.1"), party("Carl", "300"));
+    assert_eq!(rig.record().identity.connected_number, of("300"));
+
+    let mut rig = undecided();
+    rig.book.identify(&id("1.1"), of("1.0"), of("0800"));
+    assert_eq!(rig.book.leg_of(&id("1.1"), "caller"), Leg::callee());
+    assert_eq!(rig.book.leg_of(&id("1.1"), "callee"), Leg::caller());
+    let record = rig.record();
+    assert_eq!(
+        (record.caller_number.clone(), record.destination.clone()),
+        (of("200"), of("100"))
+    );
+    assert_eq!(record.identity.caller_name, of("Bob"));
+    // Whoever is connected now: who called stays who called.
+    rig.book.connected_to(&id("1.1"), party("Carl", "300"));
+    assert_eq!(rig.record().caller_number, of("200"));
+}
+
+#[test]
+fn a_line_from_before_the_answer_is_early_media() {
+    let mut rig = Rig::new();
+    let stint = rig.open("1.1", Past::New);
+    rig.pass(10);
+    rig.book.answered(&id("1.1"), rig.now, rig.wall);
+    for start_ms in [500, 9_999, 10_000] {
+        rig.book.line(&stint.media, line(start_ms));
+    }
+    let lines = rig.book.find(&id("1.1")).unwrap().lines();
+    let early: Vec<_> = lines.iter().map(|line| line.early_media).collect();
+    assert_eq!(early, [true, true, false]);
+}
+
+#[test]
+fn nobody_answers_a_registered_call() {
+    let mut rig = Rig::new();
+    let media = Opening {
+        origin: Origin::Media,
+        ..opening("1.1")
+    };
+    let stint = rig.book.open(rig.now, rig.wall, media).stint;
+    rig.book.line(&stint.media, line(0));
+    assert!(!rig.book.find(&id("1.1")).unwrap().lines()[0].early_media);
+}
+
+#[test]
+fn a_key_of_the_media_has_the_time_of_its_packets_on_the_calls_clock() {
+    let mut rig = Rig::new();
+    let stint = rig.open("1.1", Past::New);
+    rig.pass(60);
+    rig.book.key(&stint.media, digit(1_250));
+    rig.book.digit(&id("1.1"), rig.now, '6', 80, Leg::callee());
+    let keys = rig.book.find(&id("1.1")).unwrap().dtmf();
+    let keys: Vec<_> = keys.iter().map(|key| (key.digit, key.at_ms)).collect();
+    assert_eq!(keys, [('5', 1_250), ('6', 60_000)]);
+}
+
+#[test]
+fn what_happens_to_the_parties_is_an_event_of_the_call() {
+    let mut rig = Rig::new();
+    rig.open("1.1", Past::New);
+    let call = id("1.1");
+    let at = rig.now + Duration::from_millis(300);
+    let leg = Some(Leg::callee());
+    let text = "it was put on hold".to_owned();
+    rig.book
+        .party_event(&call, at, CallEventKind::Hold, leg.clone(), text);
+    let event = rig.record().events.last().unwrap();
+    assert_eq!(
+        (event.at_ms, event.kind, &event.leg),
+        (300, CallEventKind::Hold, &leg)
+    );
+    let is_stored =
+        |write: &Write| matches!(write, Write::Call(record) if !record.events.is_empty());
+    assert!(rig.book.take_writes().iter().any(is_stored));
+    rig.book.hold(&call, Leg::callee(), true);
+    assert!(
+        rig.book.is_on_hold(&call, &Leg::callee()) && !rig.book.is_on_hold(&call, &Leg::caller())
+    );
+    rig.book.hold(&call, Leg::callee(), false);
+    assert!(!rig.book.is_on_hold(&call, &Leg::callee()));
+}

@@ -1,0 +1,121 @@
+//! What the desk does about what Asterisk's side tells of calls that are open, and of commands.
+
+use asterscribe_ari::control::{CommandKind, Notice};
+
+use super::party::PartyNews;
+use super::{Desk, lock};
+use crate::clock;
+use crate::service::ServiceError;
+
+impl Desk {
+    /// What became of a command.
+    pub(super) fn answered(&self, answer: Notice) {
+        let (call, command, outcome) = match answer {
+            Notice::CommandAccepted { command, call } => (call.clone(), command, Ok(call)),
+            Notice::ChannelFound { name, channel } => (name, CommandKind::Find, Ok(channel)),
+            Notice::CommandRefused {
+                command,
+                call,
+                status,
+                message,
+            } => {
+                let refusal = refusal(&call, command, status, message);
+                (call, command, Err(refusal))
+            }
+            Notice::CommandLacksPort {
+                command,
+                call,
+                message,
+            } => (call, command, Err(ServiceError::NoRtpPort(message))),
+            _ => return,
+        };
+        lock(&self.pending).settle(&call, command, outcome);
+    }
+
+    /// Takes a notice about a call that is open, or about none.
+    pub(super) fn hear_of_call(&self, notice: Notice) {
+        let on = |channel: &str| self.book(|book| book.call_on(channel));
+        match notice {
+            Notice::CallVariables { call, found } => {
+                if let Some(call) = on(&call) {
+                    self.variables_told(&call, found);
+                }
+            }
+            Notice::LegFailed { call, leg, text } => {
+                tracing::warn!(call, leg, text, "a leg has no media");
+                if let Some(call) = on(&call) {
+                    self.book(|book| {
+                        let leg = book.leg_of(&call, leg);
+                        book.note(&call, format!("leg {leg}: {text}"));
+                    });
+                }
+            }
+            Notice::CallAnswered { call } => {
+                if let Some(call) = on(&call) {
+                    self.book(|book| book.answered(&call, clock::now(), clock::wall()));
+                }
+            }
+            Notice::StateChange { call, state, .. } => {
+                if let Some(call) = on(&call) {
+                    self.book(|book| book.channel_state(&call, clock::now(), state));
+                }
+            }
+            Notice::ChannelGone { call } => {
+                if let Some(call) = on(&call) {
+                    self.book(|book| book.channel_gone(&call));
+                }
+            }
+            Notice::Dtmf {
+                call,
+                leg,
+                digit,
+                duration_ms,
+                at,
+            } => {
+                if let Some(call) = on(&call) {
+                    self.book(|book| {
+                        let leg = book.leg_of(&call, leg);
+                        book.digit(&call, at, digit, duration_ms, leg);
+                    });
+                }
+            }
+            Notice::PartyMayDiffer {
+                call,
+                leg,
+                change,
+                by,
+                connected,
+                at,
+            } => {
+                if let Some(call) = on(&call) {
+                    let news = PartyNews {
+                        leg,
+                        change,
+                        by,
+                        connected,
+                        at,
+                    };
+                    self.party_may_differ(&call, news);
+                }
+            }
+            of_no_call => self.remark(&of_no_call),
+        }
+    }
+}
+
+fn refusal(
+    channel: &str,
+    command: CommandKind,
+    status: Option<u16>,
+    message: String,
+) -> ServiceError {
+    match (command, status) {
+        (CommandKind::Tap | CommandKind::Find | CommandKind::Hangup, Some(404)) => {
+            ServiceError::UnknownChannel(channel.to_owned())
+        }
+        (_, Some(409)) => ServiceError::Conflict(message),
+        (_, Some(503)) => ServiceError::AsteriskUnavailable(message),
+        (_, Some(_)) => ServiceError::AsteriskRefused(message),
+        (_, None) => ServiceError::AsteriskUnavailable(message),
+    }
+}

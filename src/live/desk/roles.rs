@@ -1,0 +1,187 @@
+//! Who called whom, by what a channel tells of itself. A call may be heard at the calling party's
+//! channel as well as at the called one's, and its legs are called by who is who, not by where
+//! the call is heard.
+
+use asterscribe_ari::control::Told;
+use asterscribe_ari::model::{Channel, Party};
+
+use super::Desk;
+use super::channel::non_empty;
+use crate::call::{CallId, Identity, Sides};
+
+/// The channel by which everything began that a channel has part in.
+const LINKEDID: &str = "CHANNEL(linkedid)";
+
+/// The number that was dialled to reach the dialplan.
+const DNID: &str = "CALLERID(dnid)";
+
+/// What Asterisk says that a channel executes which one of its applications called.
+const OUTGOING: &str = "(Outgoing Line)";
+
+/// Applications that call others.
+const CALLING: [&str; 5] = ["Dial", "FollowMe", "Page", "Queue", "RetryDial"];
+
+/// Extensions that nobody dials: the dialplan's own, and where our recipe sends calls.
+const NOT_DIALLED: [&str; 8] = ["a", "e", "h", "i", "o", "s", "t", "transcribe"];
+
+/// The two parties of a call, as its channel knows them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Parties {
+    pub(crate) caller: Party,
+    pub(crate) called: Party,
+    /// What was called.
+    pub(crate) destination: Option<String>,
+    pub(crate) sides: Sides,
+}
+
+impl Parties {
+    /// The parties of a channel, by whether it is the called one's.
+    pub(crate) fn of(channel: &Channel, is_called: bool) -> Self {
+        let (own, other) = (channel.caller.clone(), channel.connected.clone());
+        let exten = non_empty(&channel.dialplan.exten);
+        let exten = exten.filter(|exten| !NOT_DIALLED.contains(&exten.as_str()));
+        if is_called {
+            Self {
+                destination: non_empty(&own.number).or(exten),
+                caller: other,
+                called: own,
+                sides: Sides::of_callee(),
+            }
+        } else {
+            Self {
+                destination: exten,
+                caller: own,
+                called: other,
+                sides: Sides::of_caller(),
+            }
+        }
+    }
+
+    /// Writes them down.
+    pub(crate) fn enter(self, identity: &mut Identity) {
+        identity.caller_name = non_empty(&self.caller.name);
+        identity.connected_name = non_empty(&self.called.name);
+        identity.connected_number = non_empty(&self.called.number);
+        identity.sides = Some(self.sides);
+    }
+}
+
+/// Whether a channel is the called party's, if what it executes tells.
+pub(super) fn is_called(channel: &Channel) -> Option<bool> {
+    let plan = &channel.dialplan;
+    let is_outgoing = plan.app_data == OUTGOING
+        || plan.app_name.starts_with("AppDial")
+        || plan.app_name == "AppQueue";
+    // What the far half of a Local channel says is what whoever called it says.
+    let is_calling = CALLING.contains(&plan.app_name.as_str()) || channel.name.ends_with(";2");
+    match (is_outgoing, is_calling) {
+        (true, _) => Some(true),
+        (false, true) => Some(false),
+        (false, false) => None,
+    }
+}
+
+/// The variables that a channel is asked for beside those of recognition.
+pub(super) fn variables() -> [String; 2] {
+    [LINKEDID, DNID].map(str::to_owned)
+}
+
+impl Desk {
+    /// A call's channel has told its variables.
+    pub(super) fn variables_told(&self, call: &CallId, found: Vec<(String, Result<Told, String>)>) {
+        let (own, others): (Vec<_>, Vec<_>) = found
+            .into_iter()
+            .partition(|(name, _)| name == LINKEDID || name == DNID);
+        let value = |wanted: &str| {
+            let mut own = own.iter();
+            let (_, value) = own.find(|(name, _)| name == wanted)?;
+            // What is not told is not known; nobody depends on it.
+            let Told(text) = value.as_ref().ok()?;
+            non_empty(text)
+        };
+        let (linkedid, dnid) = (value(LINKEDID), value(DNID));
+        if linkedid.is_some() || dnid.is_some() {
+            self.book(|book| book.identify(call, linkedid, dnid));
+        }
+        if !others.is_empty() {
+            self.choose_by_variables(call, others);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn channel(name: &str, app: &str, data: &str) -> Channel {
+        let party = |number: &str| Party {
+            name: format!("N{number}"),
+            number: number.to_owned(),
+        };
+        let mut channel = Channel {
+            name: name.to_owned(),
+            caller: party("100"),
+            connected: party("200"),
+            ..Channel::default()
+        };
+        channel.dialplan.app_name = app.to_owned();
+        channel.dialplan.app_data = data.to_owned();
+        channel.dialplan.exten = "9".to_owned();
+        channel
+    }
+
+    #[test]
+    fn what_a_channel_executes_tells_whether_it_was_called() {
+        for (name, app, data, expected) in [
+            ("PJSIP/200-00000002", "AppDial", OUTGOING, Some(true)),
+            ("PJSIP/200-00000002", "AppQueue", OUTGOING, Some(true)),
+            ("PJSIP/200-00000002", "AppDial2", "", Some(true)),
+            ("Local/200@q-00000003;1", "AppDial", OUTGOING, Some(true)),
+            ("Local/200@q-00000003;2", "Dial", "PJSIP/200", Some(false)),
+            (
+                "Local/200@q-00000003;2",
+                "Stasis",
+                "asterscribe",
+                Some(false),
+            ),
+            ("PJSIP/100-00000001", "Dial", "PJSIP/200", Some(false)),
+            ("PJSIP/100-00000001", "Queue", "sales", Some(false)),
+            ("PJSIP/100-00000001", "Stasis", "asterscribe", None),
+            ("PJSIP/100-00000001", "", "", None),
+        ] {
+            assert_eq!(
+                is_called(&channel(name, app, data)),
+                expected,
+                "{name} {app}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_called_partys_channel_has_the_caller_at_its_other_end() {
+        let channel = channel("PJSIP/100-00000001", "AppDial", OUTGOING);
+        let called = Parties::of(&channel, true);
+        assert_eq!(
+            (called.caller.number, called.called.number),
+            ("200".into(), "100".into())
+        );
+        assert_eq!(called.destination.as_deref(), Some("100"));
+        assert_eq!(called.sides, Sides::of_callee());
+        let calling = Parties::of(&channel, false);
+        assert_eq!(
+            (calling.caller.number, calling.called.number),
+            ("100".into(), "200".into())
+        );
+        assert_eq!(calling.destination.as_deref(), Some("9"));
+        assert_eq!(calling.sides, Sides::of_caller());
+    }
+
+    #[test]
+    fn nobody_dials_an_extension_of_the_dialplans_own() {
+        for exten in NOT_DIALLED {
+            let mut channel = channel("PJSIP/100-00000001", "Stasis", "");
+            channel.dialplan.exten = exten.to_owned();
+            assert_eq!(Parties::of(&channel, false).destination, None, "{exten}");
+        }
+    }
+}

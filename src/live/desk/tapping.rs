@@ -1,0 +1,60 @@
+//! Calls that are listened in on.
+
+use super::Desk;
+use super::book::Phase;
+use super::pending::Asked;
+use crate::call::{CallRecord, ChannelRef, Sides};
+use crate::service::{ServiceError, TranscribeRequest};
+
+impl Desk {
+    /// Taps a channel that is given by its id or its name.
+    pub(super) async fn listen_in(
+        &self,
+        channel: &ChannelRef,
+        request: TranscribeRequest,
+    ) -> Result<CallRecord, ServiceError> {
+        self.check_choices(&request.recognition)?;
+        check_legs(request.legs.as_ref())?;
+        let tapped = match self.tap(channel.as_str(), request.clone()).await {
+            Err(ServiceError::UnknownChannel(_)) if channel.may_be_name() => {
+                let find = self.ari()?.find(channel.as_str());
+                let id = self.command(channel.as_str(), find, None).await?;
+                self.tap(&id, request).await
+            }
+            tapped => tapped,
+        };
+        let id = tapped?;
+        let call = self.book(|book| book.newest_on(&id));
+        // It may be over by now.
+        let call = call.ok_or(ServiceError::UnknownChannel(id))?;
+        self.record(&call).await
+    }
+
+    /// Listens in on the channel of that id; its id again.
+    async fn tap(&self, id: &str, request: TranscribeRequest) -> Result<String, ServiceError> {
+        let ari = self.ari()?;
+        let here = self.book(|book| {
+            let call = book.call_on(id)?;
+            let (phase, _) = book.phase(&call)?;
+            (phase == Phase::Open).then_some(call)
+        });
+        if let Some(call) = here {
+            return Err(ServiceError::Conflict(format!(
+                "call {call} is being transcribed already"
+            )));
+        }
+        self.check_capacity()?;
+        let asked = Asked::Transcribe(request);
+        self.command(id, ari.tap(id), Some(asked)).await
+    }
+}
+
+/// Two parties are two legs.
+fn check_legs(legs: Option<&Sides>) -> Result<(), ServiceError> {
+    match legs {
+        Some(Sides { channel, peer }) if channel == peer => Err(ServiceError::Unprocessable(
+            format!("legs: both parties cannot be {channel}"),
+        )),
+        _ => Ok(()),
+    }
+}

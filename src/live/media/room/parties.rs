@@ -1,0 +1,39 @@
+//! What happens to the parties of a call.
+
+use std::time::Instant;
+
+use super::Room;
+use crate::call::{CallId, Leg};
+use crate::session::{Input, LegIndex};
+
+impl Room {
+    /// Somebody else may speak on a leg, or on any.
+    pub(super) fn party_may_differ(
+        &mut self,
+        now: Instant,
+        call: &CallId,
+        leg: Option<&Leg>,
+        why: &'static str,
+    ) {
+        let Some(key) = self.residents.key(call) else {
+            return;
+        };
+        let resident = self.residents.get_mut(key);
+        // A leg that it does not have is none of the session's.
+        let index = |leg| resident.and_then(|resident| resident.session.leg(leg));
+        let leg = leg.map(|leg| index(leg).unwrap_or(LegIndex::NONE));
+        self.feed(now, key, Input::PartyMayDiffer { leg, why });
+    }
+
+    /// The party of a leg has put the other on hold, or taken it off. A call or leg that is not
+    /// here is none of the room's.
+    pub(super) fn hold(&mut self, now: Instant, call: &CallId, leg: &Leg, is_on: bool) {
+        let Some(key) = self.residents.key(call) else {
+            return;
+        };
+        let resident = self.residents.get_mut(key);
+        if let Some(leg) = resident.and_then(|resident| resident.session.leg(leg)) {
+            self.feed(now, key, Input::Hold { leg, is_on });
+        }
+    }
+}
