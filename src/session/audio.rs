@@ -385,6 +385,9 @@ impl Audio {
         if self.depth == Depth::Ordered {
             return;
         }
+        if self.on_hold {
+            self.forget_tail();
+        }
         self.flush_decoder();
         let mut ended = Vec::new();
         self.segmenter.end(&mut ended);

@@ -81,7 +81,7 @@ pub trait Store: Send + Sync {
             if keys.len() < wanted {
                 break;
             }
-            before = keys.into_iter().last();
+            before = keys.into_iter().next_back();
         }
         Ok(found)
     }

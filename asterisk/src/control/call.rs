@@ -222,6 +222,8 @@ pub(super) struct Leg {
     /// Where it was heard before its media had to be made anew: still its own until another
     /// source is told for it.
     pub(super) former: Option<Place>,
+    /// Its own RTP address is the former one, for want of another.
+    pub(super) keeps_place: bool,
     /// What it spies on; `None` where the call's own channel is bridged.
     pub(super) spy: Option<Spy>,
     pub(super) bridge: Part,
@@ -243,7 +245,7 @@ impl Leg {
         let place = self.at.zip(self.source);
         let place = place.map(|(at, source)| Place { at, source });
         // It keeps its former address, and its new source is still to be told.
-        place.or(self.former.filter(|former| Some(former.at) == self.at))
+        place.or_else(|| self.former.filter(|former| Some(former.at) == self.at))
     }
 
     /// What its set-up begins with once it has its address.

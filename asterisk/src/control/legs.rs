@@ -68,6 +68,7 @@ impl Control {
             told: false,
             source: None,
             former,
+            keeps_place: false,
             spy,
             bridge: Part::new(name(OwnKind::Bridge)),
             media: Part::new(name(OwnKind::Media)),

@@ -177,6 +177,7 @@ impl Control {
         let answered = self.calls.get(id).is_some_and(|call| call.answered);
         if let Some(leg) = self.leg_mut(id, generation) {
             leg.at = leg.former.map(|former| former.at);
+            leg.keeps_place = true;
             leg.told = true;
             let step = leg.first_step(answered);
             self.take_step(id, generation, step, now);

@@ -75,10 +75,8 @@ impl Control {
         if leg.source != Some(source) {
             // Its media has been made anew already: perhaps to be heard where nothing is open.
             let was_there = |former: &mut Place| former.source == source;
-            let Some(closed) = leg.former.take_if(was_there) else {
-                return;
-            };
-            if leg.at != Some(closed.at) {
+            let is_closed = leg.former.take_if(was_there).is_some();
+            if !is_closed || !leg.keeps_place {
                 return;
             }
         }

@@ -16,8 +16,11 @@ pub struct Ports {
     used: BTreeMap<SocketAddr, String>,
     /// Where legs are heard.
     placed: BTreeMap<(String, &'static str), SocketAddr>,
-    /// Legs whose media was made anew where they were.
-    kept: BTreeSet<(String, &'static str)>,
+    /// So many sources that are told next cannot be heard.
+    pub refuse: usize,
+    /// Those of which it is still to be said, and the address that was closed for it.
+    misplaced: VecDeque<(Option<SocketAddr>, Command)>,
+    closed: BTreeSet<SocketAddr>,
     wanted: VecDeque<(RequestId, usize)>,
 }
 
@@ -62,13 +65,13 @@ impl Ports {
         Some(Command::Ports { id, ports })
     }
 
-    /// A leg could not be placed: its address is closed.
-    pub fn give_back(&mut self, call: &str, leg: &'static str) {
-        let key = (call.to_owned(), leg);
-        // Nothing new was opened for one that kept its address.
-        if !self.kept.remove(&key) {
-            self.free.extend(self.placed.remove(&key));
+    /// The next to be told of its source's being heard by nobody, if there is one.
+    pub fn misplaced(&mut self) -> Option<Command> {
+        let (port, misplaced) = self.misplaced.pop_front()?;
+        if let Some(port) = port {
+            self.closed.remove(&port);
         }
+        Some(misplaced)
     }
 
     /// Forgets the oldest question: it is never answered.
@@ -88,12 +91,21 @@ impl Ports {
                     self.free.insert(*port);
                 }
             }
-            Notice::MediaSource { call, leg, at, .. } => {
+            Notice::MediaSource {
+                call,
+                leg,
+                source,
+                at,
+                ..
+            } => {
+                if self.refuse > 0 {
+                    self.refuse -= 1;
+                    return self.refuse_source(call, leg, *source, *at);
+                }
                 let Some(port) = at else { return };
                 let key = (call.clone(), *leg);
                 if self.placed.get(&key) == Some(port) {
                     // Made anew where it was, for want of another.
-                    self.kept.insert(key);
                     return;
                 }
                 assert!(self.given.remove(port), "{port} was not given");
@@ -101,7 +113,6 @@ impl Ports {
                     self.used.remove(port).is_some(),
                     "nothing was sent to {port}"
                 );
-                self.kept.remove(&key);
                 let former = self.placed.insert(key, *port);
                 self.free.extend(former);
             }
@@ -119,6 +130,31 @@ impl Ports {
         }
     }
 
+    /// A leg cannot be placed: what was opened for it is closed, and where it was it still is.
+    fn refuse_source(
+        &mut self,
+        call: &str,
+        leg: &'static str,
+        source: SocketAddr,
+        at: Option<SocketAddr>,
+    ) {
+        let placed = self.placed.get(&(call.to_owned(), leg)).copied();
+        let opened = at.filter(|at| placed != Some(*at));
+        if let Some(port) = opened {
+            assert!(self.given.remove(&port), "{port} was not given");
+            self.used.remove(&port);
+            self.free.insert(port);
+            self.closed.insert(port);
+        }
+        let misplaced = Command::Misplaced {
+            call: call.to_owned(),
+            leg: leg.to_owned(),
+            source,
+            text: "it cannot be heard".to_owned(),
+        };
+        self.misplaced.push_back((opened, misplaced));
+    }
+
     /// # Panics
     /// If media is asked to be sent to an address that is not one leg's alone.
     pub(super) fn check(&mut self, request: &Request) {
@@ -131,7 +167,9 @@ impl Ports {
             return;
         };
         let port = external_host.parse().expect("an address");
-        if self.placed.values().any(|placed| *placed == port) {
+        let is_placed = self.placed.values().any(|placed| *placed == port);
+        // That it was closed is still to be said.
+        if is_placed || (self.closed.contains(&port) && !self.given.contains(&port)) {
             return;
         }
         assert!(self.given.contains(&port), "{port} is nobody's");

@@ -1,6 +1,6 @@
 //! Plays a machine against the world, in virtual time.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -58,8 +58,7 @@ pub struct Rig {
     pub requests: Vec<Request>,
     /// RTP addresses of legs, where they have their own.
     pub ports: Ports,
-    /// Sources that were said to be heard by nobody, by the place of their notice.
-    pub misplaced: BTreeSet<usize>,
+
     own_ports: bool,
     naming: Naming,
     faults: FaultRule,
@@ -83,7 +82,6 @@ impl Rig {
             notices: Vec::new(),
             requests: Vec::new(),
             ports: Ports::default(),
-            misplaced: BTreeSet::new(),
             own_ports,
             naming,
             faults: Box::new(|_| Fault::None),
@@ -158,9 +156,11 @@ impl Rig {
         true
     }
 
-    /// Gives the addresses that are wanted next, or none if too few are free; whether any were wanted.
+    /// Says of which source nobody hears, or gives the addresses that are wanted next, or none if
+    /// too few are free; whether there was anything to be said.
     pub fn deliver_ports(&mut self) -> bool {
-        let Some(answer) = self.ports.answer() else {
+        let answer = self.ports.misplaced().or_else(|| self.ports.answer());
+        let Some(answer) = answer else {
             return false;
         };
         self.command(answer);

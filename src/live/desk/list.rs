@@ -36,7 +36,7 @@ impl Desk {
                 record.capture = desk
                     .captures
                     .state(&record.call_id)
-                    .or(record.capture.take());
+                    .or_else(|| record.capture.take());
             }
         }
         let next = calls.last().filter(|_| !is_last).map(CallKey::of);

@@ -18,10 +18,15 @@ impl Audio {
         if is_on {
             self.flush();
         } else {
-            self.decoder.flush(&mut self.samples);
-            self.samples.clear();
+            self.forget_tail();
         }
         self.on_hold = is_on;
+    }
+
+    /// What the resampler holds back of that is nobody's speech either, and is booked already.
+    pub(super) fn forget_tail(&mut self) {
+        self.decoder.flush(&mut self.samples);
+        self.samples.clear();
     }
 
     /// Books a packet that comes while its party has put the other on hold.

@@ -88,6 +88,7 @@ fn losses_pauses_and_odd_packets_on_hold_have_their_own_reasons() {
         held.silence(20);
         held.hold(true);
         held.silence(10);
+        held.rig.pass(PACKET * u32::from(lost));
         held.seq += lost;
         held.time += u32::from(lost) * 160;
         held.silence(10);

@@ -221,7 +221,7 @@ impl Store for SqliteStore {
                     call: self.unreadable.id(id)?,
                 })
             }));
-            behind = found.into_iter().last();
+            behind = found.into_iter().next_back();
             if is_last {
                 break;
             }

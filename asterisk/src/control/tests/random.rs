@@ -186,7 +186,7 @@ fn apply(rig: &mut Rig, op: Op) {
         Op::Broadcast(_) => {}
         Op::ClaimedByAnother(n) => rig.world.claimed_by_another(&id(n)),
         Op::PartyChanges(what, n) => party_changes(rig, what, &id(n)),
-        Op::Misplaced(n) => misplace(rig, n),
+        Op::Misplaced(n) => rig.ports.refuse += usize::from(n % 3),
         Op::Reused(n) => {
             // Whoever dials uses the id again at once.
             if rig.world.exists(&id(n)) {
@@ -207,43 +207,6 @@ fn party_changes(rig: &mut Rig, what: u8, id: &str) {
         5 => rig.world.park(id),
         _ => rig.world.pick_up(id, "400"),
     }
-}
-
-/// One of the sources told so far cannot be heard, which is said once of each.
-fn misplace(rig: &mut Rig, n: u8) {
-    let told = rig.notices.iter().enumerate();
-    let told = told.filter_map(|(at, notice)| match notice {
-        Notice::MediaSource {
-            call, leg, source, ..
-        } => Some((at, call.clone(), *leg, *source)),
-        _ => None,
-    });
-    let told: Vec<_> = told.collect();
-    let Some(place) = told.len().checked_sub(1 + usize::from(n % 4)) else {
-        return;
-    };
-    let (at, call, leg, source) = told[place].clone();
-    if !rig.misplaced.insert(at) {
-        return;
-    }
-    // By its source, which may have been given out again, it is the latest that is meant.
-    let of_leg = |c: &String, l: &str| *c == call && l == leg;
-    let latest = told.iter().rev().find(|(_, c, l, _)| of_leg(c, l));
-    let latest = latest.filter(|(.., latest)| *latest == source);
-    let is_open = rig.assert_calls_told_in_turn().contains(&call);
-    if let Some((latest, ..)) = latest.filter(|_| is_open)
-        && (*latest == at || rig.misplaced.insert(*latest))
-    {
-        rig.ports.give_back(&call, leg);
-    }
-    let text = "it cannot be heard".to_owned();
-    let leg = leg.to_owned();
-    rig.command(Command::Misplaced {
-        call,
-        leg,
-        source,
-        text,
-    });
 }
 
 /// Names like ours, and whose they are.
@@ -316,6 +279,7 @@ proptest! {
         rig.clear_faults();
         rig.carry_out_late();
         rig.world.early_joins = 0;
+        rig.ports.refuse = 0;
         rig.world.undescribable.clear();
         rig.disconnect();
         rig.connect();

@@ -21,11 +21,11 @@ fn heard(span: u64) -> Vec<LegSnapshot> {
 
 fn last_record(rig: &mut Rig) -> CallRecord {
     let writes = rig.book.take_writes();
-    let records = writes.into_iter().filter_map(|write| match write {
+    let mut records = writes.into_iter().filter_map(|write| match write {
         Write::Call(record) => Some(*record),
         _ => None,
     });
-    records.last().expect("a record was written")
+    records.next_back().expect("a record was written")
 }
 
 #[test]
