@@ -47,6 +47,7 @@ mod replay_captures;
 mod replay_formats;
 mod replay_golden;
 mod replay_rig;
+mod replay_times;
 mod rtp_ports;
 mod second_pass;
 mod sentinel;
