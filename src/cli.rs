@@ -38,8 +38,11 @@ enum Command {
     Serve,
     /// Prints the transcript of the RTP in a capture file.
     Replay {
-        /// A pcap or pcapng file.
+        /// A pcap or pcapng file, also gzipped; - reads standard input.
         file: PathBuf,
+        /// What a payload type carries, where nothing in the file says so: 96=opus; may be repeated.
+        #[arg(long = "payload", value_name = "PT=FORMAT")]
+        payloads: Vec<replay::Told>,
         /// How to print it.
         #[arg(long, value_enum, default_value_t = Format::Text)]
         format: Format,
@@ -124,7 +127,11 @@ const END_PATIENCE: Duration = Duration::from_secs(1);
 pub(crate) fn run(cli: Cli) -> Result<ExitCode> {
     match cli.command {
         Command::Serve => serve(cli.config.as_deref()),
-        Command::Replay { file, format } => replay(cli.config.as_deref(), &file, format),
+        Command::Replay {
+            file,
+            payloads,
+            format,
+        } => replay(cli.config.as_deref(), &file, &payloads, format),
         Command::Demo(options) => runtime()?.block_on(demo::run(&options)),
         Command::Bench { what } => bench::run(what),
         Command::Models { what } => models(cli.config.as_deref(), what),
@@ -158,7 +165,12 @@ fn runtime() -> Result<tokio::runtime::Runtime> {
         .context("cannot start the runtime")
 }
 
-fn replay(config: Option<&Path>, file: &Path, format: Format) -> Result<ExitCode> {
+fn replay(
+    config: Option<&Path>,
+    file: &Path,
+    payloads: &[replay::Told],
+    format: Format,
+) -> Result<ExitCode> {
     let settings = Settings::from_process(config)?;
     let model = hearing::open_model(&settings)?;
     let workers = thread::available_parallelism().map_or(1, usize::from);
@@ -169,7 +181,7 @@ fn replay(config: Option<&Path>, file: &Path, format: Format) -> Result<ExitCode
         second_pass: None,
         ..hearing::session_config(&settings)
     };
-    let report = replay::run(file, config, &pool, clock::now())?;
+    let report = replay::run(file, payloads, config, &pool, clock::now())?;
     let mut out = io::stdout().lock();
     let printed = match format {
         Format::Text => write!(out, "{}", report.to_text()),
@@ -178,11 +190,17 @@ fn replay(config: Option<&Path>, file: &Path, format: Format) -> Result<ExitCode
             .and_then(|()| writeln!(out)),
     };
     printed.context("cannot print the transcript")?;
-    if let Some(broken) = &report.broken {
-        writeln!(io::stderr(), "{}: {broken}", file.display())
+    let nothing = report.heard_nothing();
+    let warnings = report.broken.iter().chain(&report.notes).chain(&nothing);
+    for warning in warnings {
+        writeln!(io::stderr(), "{}: {warning}", file.display())
             .context("cannot print the warning")?;
     }
-    Ok(ExitCode::SUCCESS)
+    // Who asked for the words of packets got none: scripts should know.
+    Ok(match report.flows.is_empty() && report.packets > 0 {
+        true => ExitCode::FAILURE,
+        false => ExitCode::SUCCESS,
+    })
 }
 
 fn models(config: Option<&Path>, what: Models) -> Result<ExitCode> {

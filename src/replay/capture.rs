@@ -1,150 +1,85 @@
-//! Reads UDP datagrams out of capture files: pcap and pcapng, through
-//! Ethernet, Linux cooked and raw IP link layers. The only module that uses
-//! `pcap-parser` and `etherparse`.
+//! Reads UDP datagrams out of capture files: pcap and pcapng, gzipped or not, one
+//! after the other, so that a file may be larger than memory. The only module that
+//! uses `pcap-parser`; what a frame carries says `layers`.
 
-use std::fs::File;
+mod fragments;
+mod held;
+mod input;
+mod layers;
+mod unread;
+
 use std::io;
-use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
 use std::time::Duration;
 
-use etherparse::{EtherType, NetSlice, SlicedPacket, TransportSlice};
 use pcap_parser::pcapng::{
     Block, InterfaceDescriptionBlock, InterfaceStatisticsBlock, OptionCode, PcapNGOption,
 };
 use pcap_parser::traits::{PcapNGPacketBlock, PcapReaderIterator};
 use pcap_parser::{Linktype, PcapBlockOwned, PcapError};
 
-use crate::call::{CallId, Leg};
+use self::fragments::Fragments;
+pub use self::held::{
+    Capture, CaptureError, CapturedDatagram, Datagram, Recorded, Seen, Summary, from_bytes, read,
+};
+pub use self::input::Input;
+use self::layers::Inside;
+pub use self::unread::{Unread, UnreadCounts};
 use crate::capture::mark::{Completeness, Mark};
-
-/// A UDP datagram as it was captured.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CapturedDatagram {
-    /// Since the Unix epoch, by the capturing machine's clock.
-    pub at: Duration,
-    /// Sender.
-    pub from: SocketAddr,
-    /// Receiver.
-    pub to: SocketAddr,
-    /// UDP payload.
-    pub payload: Vec<u8>,
-    /// In a capture of ours: which of its legs it reached.
-    pub leg: Option<usize>,
-}
-
-/// What a capture of ours tells about its call.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Recorded {
-    /// The call.
-    pub call: CallId,
-    /// Its legs in the order of their session.
-    pub legs: Vec<Leg>,
-    /// Zero of the call's clock, since the Unix epoch.
-    pub zero: Duration,
-    /// When the capture ended, if it says so: the call's hang-up, or an earlier stop.
-    pub end: Option<Duration>,
-    /// What is missing in it.
-    pub missing: Completeness,
-}
-
-/// What a capture holds.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Capture {
-    /// The datagrams in file order.
-    pub datagrams: Vec<CapturedDatagram>,
-    /// Packets of any kind in the file.
-    pub packets: u64,
-    /// Packets that are not whole UDP datagrams over IP: other protocols, fragments, cut by the snap length.
-    pub other_packets: u64,
-    /// Where the file broke off or stopped making sense, if it did.
-    pub broken: Option<String>,
-    /// What it tells about the call, if it is one of ours.
-    pub recorded: Option<Recorded>,
-}
-
-/// Why a file gives nothing at all.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum CaptureError {
-    /// It cannot be read.
-    #[error("cannot read {path}: {source}")]
-    Unreadable {
-        /// The file.
-        path: String,
-        /// The system's reason.
-        source: io::Error,
-    },
-    /// It is neither pcap nor pcapng.
-    #[error("{0} is neither a pcap nor a pcapng file")]
-    NotACapture(String),
-}
 
 /// First size of the read buffer; it grows with the largest block up to [`MAX_BUFFER`].
 const BUFFER: usize = 1 << 18;
 const MAX_BUFFER: usize = 1 << 26;
 
+/// Type of a pcapng block that newer files have no more.
+const OBSOLETE_PACKET: u32 = 2;
+
 /// Legs of a capture of ours; no call has as many.
 const MAX_LEGS: usize = 64;
 
-/// Reads a whole capture. What can be read of a broken file is returned, with the place where it broke off.
-pub fn read(path: &Path) -> Result<Capture, CaptureError> {
-    let name = path.display().to_string();
-    let unreadable = |source| CaptureError::Unreadable {
-        path: name.clone(),
-        source,
+/// Shows what a file holds, up to so many packets.
+fn show<E: From<CaptureError>>(
+    (source, trouble): (Box<dyn io::Read + Send + '_>, input::Trouble),
+    name: &str,
+    limit: Option<u64>,
+    visit: &mut dyn FnMut(Seen<'_>) -> Result<(), E>,
+) -> Result<Summary, E> {
+    let mut reader = match pcap_parser::create_reader(BUFFER, source) {
+        Ok(reader) => reader,
+        Err(PcapError::ReadError) => {
+            return Err(CaptureError::Unreadable {
+                path: name.to_owned(),
+                source: io::Error::other(trouble.told()),
+            }
+            .into());
+        }
+        Err(_) => return Err(CaptureError::NotACapture(name.to_owned()).into()),
     };
-    let file = File::open(path).map_err(unreadable)?;
-    if file.metadata().map_err(unreadable)?.is_dir() {
-        return Err(unreadable(io::Error::other("it is a directory")));
-    }
-    parse(file).map_err(|flaw| match flaw {
-        Unusable::Unreadable => unreadable(io::Error::other("reading failed")),
-        Unusable::NotACapture => CaptureError::NotACapture(name.clone()),
-    })
-}
-
-/// Reads a capture that lies in memory.
-pub fn from_bytes(bytes: &[u8]) -> Result<Capture, CaptureError> {
-    parse(bytes).map_err(|_| CaptureError::NotACapture("what lies in memory".to_owned()))
-}
-
-enum Unusable {
-    Unreadable,
-    NotACapture,
-}
-
-fn parse(source: impl io::Read + Send) -> Result<Capture, Unusable> {
-    match pcap_parser::create_reader(BUFFER, source) {
-        Ok(mut reader) => Ok(read_blocks(reader.as_mut())),
-        Err(PcapError::ReadError) => Err(Unusable::Unreadable),
-        Err(_) => Err(Unusable::NotACapture),
-    }
-}
-
-fn read_blocks(reader: &mut dyn PcapReaderIterator) -> Capture {
     let mut decoder = Decoder::default();
     let mut source = Source {
-        reader,
+        reader: reader.as_mut(),
         buffer: BUFFER,
         starved: false,
     };
     let broken = loop {
-        match source.advance(&mut decoder) {
+        if limit.is_some_and(|limit| decoder.summary.packets >= limit) {
+            break None;
+        }
+        match source.advance(&mut decoder, visit)? {
             Ok(true) => {}
             Ok(false) => break None,
-            Err(flaw) => break Some(flaw),
+            Err(READING_FAILED) => break Some(trouble.told()),
+            Err(flaw) => break Some(flaw.to_owned()),
         }
     };
-    let Decoder { mut capture, .. } = decoder;
-    capture.broken = broken.map(|flaw| {
+    let consumed = source.reader.consumed();
+    let mut summary = decoder.finish();
+    summary.broken = broken.map(|flaw| {
         format!(
-            "{flaw} at byte {}, after {} packets",
-            source.reader.consumed(),
-            capture.packets
+            "{flaw} at byte {consumed}, after {} packets",
+            summary.packets
         )
     });
-    capture
+    Ok(summary)
 }
 
 /// The reader and how far it has been helped along.
@@ -161,44 +96,47 @@ enum Need {
     Room,
 }
 
+const READING_FAILED: &str = "reading failed";
+
 impl Source<'_> {
     /// Takes one block, or makes the reader able to; `false` at the end.
-    fn advance(&mut self, decoder: &mut Decoder) -> Result<bool, &'static str> {
+    fn advance<E>(
+        &mut self,
+        decoder: &mut Decoder,
+        visit: &mut dyn FnMut(Seen<'_>) -> Result<(), E>,
+    ) -> Result<Result<bool, &'static str>, E> {
         let need = match self.reader.next() {
             Ok((consumed, block)) => {
-                decoder.block(&block);
+                if let Some(seen) = decoder.block(&block) {
+                    visit(seen)?;
+                }
                 self.reader.consume(consumed);
-                return Ok(true);
+                return Ok(Ok(true));
             }
-            Err(PcapError::Eof) => return Ok(false),
+            Err(PcapError::Eof) => return Ok(Ok(false)),
             Err(PcapError::Incomplete(_)) if !self.starved => Need::Bytes,
             Err(PcapError::Incomplete(_) | PcapError::UnexpectedEof) => {
-                return Err("the file is cut off in a block");
+                return Ok(Err("the file is cut off in a block"));
             }
             Err(PcapError::BufferTooSmall) => Need::Room,
-            Err(PcapError::ReadError) => return Err("reading failed"),
-            Err(_) => return Err("a block makes no sense"),
+            Err(PcapError::ReadError) => return Ok(Err(READING_FAILED)),
+            Err(_) => return Ok(Err("a block makes no sense")),
         };
-        match need {
+        Ok(match need {
             Need::Bytes => self.refill(),
             Need::Room => self.grow(),
-        }
+        })
     }
 
     fn refill(&mut self) -> Result<bool, &'static str> {
-        let outcome = match self.reader.refill() {
-            Ok(()) => Ok(true),
-            Err(PcapError::BufferTooSmall) => Err(true),
-            Err(_) => Err(false),
-        };
-        match outcome {
-            Ok(_) => {
+        match self.reader.refill() {
+            Ok(()) => {
                 // A refill that brought nothing must not be tried for ever.
                 self.starved = self.reader.reader_exhausted();
                 Ok(true)
             }
-            Err(true) => self.grow(),
-            Err(false) => Err("reading failed"),
+            Err(PcapError::BufferTooSmall) => self.grow(),
+            Err(_) => Err(READING_FAILED),
         }
     }
 
@@ -215,11 +153,14 @@ impl Source<'_> {
 /// What earlier blocks say about later ones.
 #[derive(Default)]
 struct Decoder {
-    capture: Capture,
+    summary: Summary,
     legacy: Option<LegacyFormat>,
     /// Byte order of the present pcapng section.
     big_endian: bool,
     interfaces: Vec<Interface>,
+    fragments: Fragments,
+    /// The last packet that was put together.
+    joined: Vec<u8>,
 }
 
 #[derive(Clone, Copy)]
@@ -238,7 +179,7 @@ struct Interface {
 }
 
 impl Decoder {
-    fn block(&mut self, block: &PcapBlockOwned<'_>) {
+    fn block<'b>(&'b mut self, block: &'b PcapBlockOwned<'b>) -> Option<Seen<'b>> {
         match block {
             PcapBlockOwned::LegacyHeader(header) => {
                 self.legacy = Some(LegacyFormat {
@@ -246,58 +187,95 @@ impl Decoder {
                     link: Linktype(header.network.0 & 0xffff),
                     nanoseconds: header.is_nanosecond_precision(),
                 });
+                None
             }
             PcapBlockOwned::Legacy(packet) => {
-                let Some(format) = self.legacy else { return };
+                let format = self.legacy?;
                 let fraction = if format.nanoseconds {
                     Duration::from_nanos(packet.ts_usec.into())
                 } else {
                     Duration::from_micros(packet.ts_usec.into())
                 };
-                self.packet(
-                    Duration::from_secs(packet.ts_sec.into()) + fraction,
-                    format.link,
-                    None,
-                    packet.data,
-                );
+                let at = Duration::from_secs(packet.ts_sec.into()) + fraction;
+                self.packet(at, format.link, None, packet.data)
             }
-            PcapBlockOwned::NG(Block::SectionHeader(section)) => {
+            PcapBlockOwned::NG(block) => self.section_block(block),
+        }
+    }
+
+    fn section_block<'b>(&'b mut self, block: &'b Block<'b>) -> Option<Seen<'b>> {
+        match block {
+            Block::SectionHeader(section) => {
                 self.interfaces.clear();
                 self.big_endian = section.big_endian();
             }
-            PcapBlockOwned::NG(Block::InterfaceDescription(interface)) => {
+            Block::InterfaceDescription(interface) => {
                 let leg = comment(&interface.options)
                     .and_then(Mark::parse)
                     .and_then(|mark| self.leg(mark));
                 let interface = Interface::new(interface, self.big_endian);
                 self.interfaces.push(Interface { leg, ..interface });
             }
-            PcapBlockOwned::NG(Block::InterfaceStatistics(statistics)) => {
-                self.statistics(statistics);
-            }
-            PcapBlockOwned::NG(Block::EnhancedPacket(packet)) => {
-                let Some(&interface) = self.interfaces.get(packet.if_id as usize) else {
-                    self.capture.packets += 1;
-                    self.capture.other_packets += 1;
-                    return;
-                };
+            Block::InterfaceStatistics(statistics) => self.statistics(statistics),
+            Block::EnhancedPacket(packet) => {
                 let units = u64::from(packet.ts_high) << 32 | u64::from(packet.ts_low);
-                let data = packet.packet_data();
-                self.packet(interface.time(units), interface.link, interface.leg, data);
+                return self.of_interface(packet.if_id, Some(units), packet.packet_data());
             }
-            // A simple packet has no time, and time is what a replay is about.
-            PcapBlockOwned::NG(Block::SimplePacket(_)) => {
-                self.capture.packets += 1;
-                self.capture.other_packets += 1;
+            // It is of the first interface, and has no time.
+            Block::SimplePacket(packet) => {
+                return self.of_interface(0, None, packet.packet_data());
             }
-            PcapBlockOwned::NG(_) => {}
+            // The parser gives the number as if it were little-endian.
+            Block::Unknown(block)
+                if [OBSOLETE_PACKET, OBSOLETE_PACKET.swap_bytes()].contains(&block.block_type) =>
+            {
+                return self.obsolete(block.data);
+            }
+            _ => {}
         }
+        None
+    }
+
+    /// A packet of that interface, at a time in its units.
+    fn of_interface<'b>(
+        &'b mut self,
+        interface: u32,
+        units: Option<u64>,
+        data: &'b [u8],
+    ) -> Option<Seen<'b>> {
+        let Some(&interface) = self.interfaces.get(interface as usize) else {
+            self.summary.packets += 1;
+            self.summary.unread.count(Unread::NoInterface, 1);
+            return None;
+        };
+        let at = units.map_or(Duration::ZERO, |units| interface.time(units));
+        self.packet(at, interface.link, interface.leg, data)
+    }
+
+    /// A packet block as it was before the enhanced ones (draft-ietf-opsawg-pcapng, 11.1).
+    fn obsolete<'b>(&'b mut self, body: &'b [u8]) -> Option<Seen<'b>> {
+        let (head, data) = body.split_first_chunk::<20>()?;
+        let big_endian = self.big_endian;
+        let word = |at: usize| {
+            let bytes = [head[at], head[at + 1], head[at + 2], head[at + 3]];
+            match big_endian {
+                true => u32::from_be_bytes(bytes),
+                false => u32::from_le_bytes(bytes),
+            }
+        };
+        let interface = match big_endian {
+            true => u16::from_be_bytes([head[0], head[1]]),
+            false => u16::from_le_bytes([head[0], head[1]]),
+        };
+        let units = u64::from(word(4)) << 32 | u64::from(word(8));
+        let data = data.get(..word(12) as usize).unwrap_or(data);
+        self.of_interface(interface.into(), Some(units), data)
     }
 
     /// The place of a leg that an interface stands for. What is told of another
     /// call, or of more legs than there are, is no leg of this capture.
     fn leg(&mut self, mark: Mark) -> Option<usize> {
-        let recorded = self.capture.recorded.get_or_insert_with(|| Recorded {
+        let recorded = self.summary.recorded.get_or_insert_with(|| Recorded {
             call: mark.call.clone(),
             legs: Vec::new(),
             zero: Duration::from_nanos(mark.zero_ns),
@@ -321,7 +299,7 @@ impl Decoder {
         let interface = self.interfaces.get(statistics.if_id as usize);
         let (Some(interface), Some(recorded)) = (
             interface.filter(|interface| interface.leg.is_some()),
-            &mut self.capture.recorded,
+            &mut self.summary.recorded,
         ) else {
             return;
         };
@@ -332,20 +310,50 @@ impl Decoder {
         }
     }
 
-    fn packet(&mut self, at: Duration, link: Linktype, leg: Option<usize>, data: &[u8]) {
-        self.capture.packets += 1;
-        match udp(link, data) {
-            Some((from, to, payload)) => {
-                self.capture.datagrams.push(CapturedDatagram {
+    fn packet<'b>(
+        &'b mut self,
+        at: Duration,
+        link: Linktype,
+        leg: Option<usize>,
+        data: &'b [u8],
+    ) -> Option<Seen<'b>> {
+        self.summary.packets += 1;
+        let found = match layers::open(link.0, data) {
+            Ok(Inside::Fragment(fragment)) => {
+                let whole = self.fragments.add(fragment)?;
+                self.summary.joined += whole.packets - 1;
+                self.joined = whole.bytes;
+                layers::reassembled(fragment.of, &self.joined)
+            }
+            found => found,
+        };
+        let why = match found {
+            Ok(Inside::Udp { from, to, payload }) => {
+                self.summary.datagrams += 1;
+                return Some(Seen::Datagram(Datagram {
                     at,
                     from,
                     to,
-                    payload: payload.to_vec(),
+                    payload,
                     leg,
-                });
+                }));
             }
-            None => self.capture.other_packets += 1,
-        }
+            Ok(Inside::Tcp(bytes)) => {
+                self.summary.unread.count(Unread::Tcp, 1);
+                return Some(Seen::Tcp(bytes));
+            }
+            // Of a tunnel whose own packets were fragments: not twice.
+            Ok(Inside::Fragment(_)) => Unread::Fragment,
+            Err(why) => why,
+        };
+        self.summary.unread.count(why, 1);
+        None
+    }
+
+    fn finish(mut self) -> Summary {
+        let lone = self.fragments.left();
+        self.summary.unread.count(Unread::Fragment, lone);
+        self.summary
     }
 }
 
@@ -398,53 +406,6 @@ fn units_per_second(resolution: u8) -> u64 {
     let exponent = u32::from(resolution & 0x7f);
     let base: u64 = if resolution & 0x80 == 0 { 10 } else { 2 };
     base.checked_pow(exponent).unwrap_or(1_000_000)
-}
-
-/// Linux cooked headers end (version 1) or begin (version 2) with the EtherType
-/// of what follows; of the hardware they were captured on nothing is needed.
-const SLL_HEADER: usize = 16;
-const SLL2_HEADER: usize = 20;
-
-fn udp(link: Linktype, data: &[u8]) -> Option<(SocketAddr, SocketAddr, &[u8])> {
-    let sliced = match link {
-        Linktype::ETHERNET => SlicedPacket::from_ethernet(data),
-        Linktype::LINUX_SLL => SlicedPacket::from_ether_type(
-            ether_type(data, SLL_HEADER - 2)?,
-            data.get(SLL_HEADER..)?,
-        ),
-        Linktype::LINUX_SLL2 => {
-            SlicedPacket::from_ether_type(ether_type(data, 0)?, data.get(SLL2_HEADER..)?)
-        }
-        // Four bytes of address family in the capturing machine's byte order, then IP.
-        Linktype::NULL | Linktype::LOOP => SlicedPacket::from_ip(data.get(4..)?),
-        Linktype::RAW | Linktype::IPV4 | Linktype::IPV6 | Linktype(12 | 14) => {
-            SlicedPacket::from_ip(data)
-        }
-        _ => return None,
-    }
-    .ok()?;
-    let (source, destination): (IpAddr, IpAddr) = match sliced.net.as_ref()? {
-        NetSlice::Ipv4(ip) => (
-            ip.header().source_addr().into(),
-            ip.header().destination_addr().into(),
-        ),
-        NetSlice::Ipv6(ip) => (
-            ip.header().source_addr().into(),
-            ip.header().destination_addr().into(),
-        ),
-        NetSlice::Arp(_) => return None,
-    };
-    let Some(TransportSlice::Udp(udp)) = sliced.transport else {
-        return None;
-    };
-    let from = SocketAddr::new(source, udp.source_port());
-    let to = SocketAddr::new(destination, udp.destination_port());
-    Some((from, to, udp.payload()))
-}
-
-fn ether_type(data: &[u8], at: usize) -> Option<EtherType> {
-    let bytes = data.get(at..)?.first_chunk()?;
-    Some(EtherType(u16::from_be_bytes(*bytes)))
 }
 
 #[cfg(test)]

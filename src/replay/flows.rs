@@ -1,28 +1,61 @@
-//! Finds the RTP among a capture's datagrams; a capture of ours tells its legs itself.
+//! The flows of RTP in a capture: found by a first pass that keeps no packet, or told by
+//! a capture of ours.
 
-use std::collections::HashMap;
+mod candidate;
+mod copies;
+mod survey;
+
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use asterscribe_rtp::Packet;
+use asterscribe_codecs::Codec;
 
-use super::capture::{Capture, CapturedDatagram, Recorded};
+use self::candidate::Rtp;
+pub(super) use self::survey::Survey;
+use super::capture::Datagram;
+use super::payloads::{Meaning, Sessions, Told, Verdict, judge};
 use crate::call::Leg;
 
-/// Packets in sequence that make a flow RTP: two can be chance, RFC 3550 A.1
-/// asks for as many of a live sender; a capture can wait for more.
-const MIN_SEQUENTIAL: u32 = 5;
+/// Sender and receiver.
+pub(super) type Sockets = (SocketAddr, SocketAddr);
 
-/// How far apart the numbers of neighbours may lie: some are lost, some
-/// overtaken by others.
-const MAX_STEP: u16 = 16;
+/// Legs that a replay has at most; each takes memory of its own.
+const MAX_FLOWS: usize = 4_096;
 
 /// What carries a leg's RTP: one direction of one pair of sockets, as a rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Flow {
     pub(super) leg: Leg,
-    /// Sender and receiver. A leg that is told may have had none, or several: then the last.
-    pub(super) sockets: Option<(SocketAddr, SocketAddr)>,
+    /// A leg that is told may have had none, or several: then the last.
+    pub(super) sockets: Option<Sockets>,
+    /// The same packets elsewhere on their way, and how many they are.
+    pub(super) copies: Vec<(Sockets, u64)>,
+    /// Payload types that a session knows by another number.
+    numbers: Vec<(u8, u8)>,
+    /// Its packets' times make no sense: where it begins.
+    pub(super) untimed_from: Option<Duration>,
+}
+
+impl Flow {
+    fn new(leg: Leg, sockets: Option<Sockets>) -> Self {
+        Self {
+            leg,
+            sockets,
+            copies: Vec::new(),
+            numbers: Vec::new(),
+            untimed_from: None,
+        }
+    }
+
+    /// Gives an RTP packet of it the payload type by which a session knows what it carries.
+    pub(super) fn renumber(&self, packet: &mut [u8]) {
+        if let [_, second, ..] = packet
+            && let Some((_, number)) = self.numbers.iter().find(|(n, _)| n == &(*second & 0x7f))
+        {
+            *second = *second & 0x80 | number;
+        }
+    }
 }
 
 /// The flows of a capture, in order of their first RTP packet, or as they are told.
@@ -30,189 +63,153 @@ pub(super) struct Flow {
 pub(super) struct Flows {
     flows: Vec<Flow>,
     /// `None`: each datagram tells its own.
-    index: Option<HashMap<(SocketAddr, SocketAddr), usize>>,
-}
-
-#[derive(Default)]
-struct Candidate {
-    first: usize,
-    last: Option<(u32, u16)>,
-    run: u32,
-    proven: bool,
+    index: Option<HashMap<Sockets, usize>>,
+    /// When the first datagram of any flow was captured.
+    pub(super) start: Duration,
+    /// How far a packet may lie behind the newest before it in the file; `None`: nobody knows.
+    pub(super) back: Option<Duration>,
+    /// Where the capture's clock leapt forward: at which datagram, by how much.
+    pub(super) leaps: Vec<(u64, Duration)>,
+    /// Packets that belong to none of them, by reason.
+    pub(super) unread: BTreeMap<String, u64>,
+    /// What whoever replays should know.
+    pub(super) notes: Vec<String>,
 }
 
 impl Flows {
-    pub(super) fn of_capture(capture: &Capture) -> Self {
-        match &capture.recorded {
-            Some(recorded) => Self::told(recorded, &capture.datagrams),
-            None => Self::find(&capture.datagrams),
-        }
-    }
-
-    fn told(recorded: &Recorded, datagrams: &[CapturedDatagram]) -> Self {
-        let mut flows: Vec<_> = recorded
-            .legs
-            .iter()
-            .map(|leg| Flow {
-                leg: leg.clone(),
-                sockets: None,
-            })
-            .collect();
-        for datagram in datagrams {
-            if let Some(flow) = datagram.leg.and_then(|leg| flows.get_mut(leg)) {
-                flow.sockets = Some((datagram.from, datagram.to));
-            }
-        }
-        Self { flows, index: None }
-    }
-
-    fn find(datagrams: &[CapturedDatagram]) -> Self {
-        let mut candidates: HashMap<(SocketAddr, SocketAddr), Candidate> = HashMap::new();
-        for (n, datagram) in datagrams.iter().enumerate() {
-            let Ok(packet) = Packet::parse(&datagram.payload) else {
-                continue;
-            };
-            let (ssrc, seq) = (packet.ssrc.0, packet.seq.0);
-            let candidate = candidates
-                .entry((datagram.from, datagram.to))
-                .or_insert_with(|| Candidate {
-                    first: n,
-                    ..Candidate::default()
-                });
-            let step = candidate
-                .last
-                .filter(|(source, _)| *source == ssrc)
-                .map(|(_, before)| seq.wrapping_sub(before).cast_signed());
-            candidate.run = match step {
-                // A mirrored port shows every packet twice.
-                Some(0) => candidate.run,
-                Some(step) if step.unsigned_abs() <= MAX_STEP => candidate.run + 1,
-                _ => 1,
-            };
-            candidate.last = Some((ssrc, seq));
-            candidate.proven |= candidate.run >= MIN_SEQUENTIAL;
-        }
-        let mut proven: Vec<_> = candidates
-            .into_iter()
-            .filter(|(_, candidate)| candidate.proven)
-            .collect();
-        proven.sort_by_key(|(_, candidate)| candidate.first);
-        let flows: Vec<_> = (1..)
-            .zip(&proven)
-            .map(|(n, &((from, to), _))| {
-                let leg = format!("flow-{n}")
-                    .parse()
-                    .expect("letters, a dash and digits");
-                Flow {
-                    leg,
-                    sockets: Some((from, to)),
-                }
-            })
-            .collect();
-        let index = (0..)
-            .zip(&flows)
-            .filter_map(|(n, flow)| Some((flow.sockets?, n)))
-            .collect();
-        Self {
-            flows,
-            index: Some(index),
-        }
-    }
-
     pub(super) fn iter(&self) -> impl Iterator<Item = &Flow> {
         self.flows.iter()
     }
 
-    /// The flow that a datagram belongs to.
-    pub(super) fn of(&self, datagram: &CapturedDatagram) -> Option<usize> {
+    /// The flow at that place.
+    pub(super) fn flow(&self, place: usize) -> &Flow {
+        &self.flows[place]
+    }
+
+    /// The place of the flow that a datagram belongs to.
+    pub(super) fn of(&self, datagram: &Datagram<'_>) -> Option<usize> {
         match &self.index {
             Some(index) => index.get(&(datagram.from, datagram.to)).copied(),
-            None => datagram.leg,
+            None => datagram.leg.filter(|leg| *leg < self.flows.len()),
         }
     }
 
-    /// When the first datagram of any flow was captured.
-    pub(super) fn start(&self, datagrams: &[CapturedDatagram]) -> Duration {
-        datagrams
-            .iter()
-            .find(|datagram| self.of(datagram).is_some())
-            .map_or(Duration::ZERO, |d| d.at)
+    /// Whether the capture tells its flows, and when their packets came.
+    pub(super) fn are_told(&self) -> bool {
+        self.index.is_none()
+    }
+
+    /// Legs as they are told, and between which sockets their packets went.
+    fn told(legs: &[Leg], sockets: &[Option<Sockets>], start: Duration) -> Self {
+        let at = |n: usize| sockets.get(n).copied().flatten();
+        let flows = legs.iter().enumerate();
+        Self {
+            flows: flows
+                .map(|(n, leg)| Flow::new(leg.clone(), at(n)))
+                .collect(),
+            index: None,
+            start,
+            back: Some(Duration::ZERO),
+            leaps: Vec::new(),
+            unread: BTreeMap::new(),
+            notes: Vec::new(),
+        }
+    }
+
+    /// What has proven to be RTP, in the order in which it began.
+    fn found(
+        proven: &[(Sockets, Box<Rtp>)],
+        back: Option<Duration>,
+        sessions: &Sessions,
+        told: &[Told],
+    ) -> Self {
+        let mut found = Self {
+            flows: Vec::new(),
+            index: None,
+            start: proven
+                .first()
+                .map_or(Duration::ZERO, |(_, rtp)| rtp.earliest),
+            back,
+            leaps: Vec::new(),
+            unread: BTreeMap::new(),
+            notes: Vec::new(),
+        };
+        let originals = copies::originals(proven);
+        let mut index = HashMap::new();
+        let mut places = vec![None; proven.len()];
+        for (n, (sockets, rtp)) in proven.iter().enumerate() {
+            match originals[n].map(|original| places[original]) {
+                None if found.flows.len() < MAX_FLOWS => {
+                    places[n] = Some(found.flows.len());
+                    index.insert(*sockets, found.flows.len());
+                    found.add(*sockets, rtp, sessions, told);
+                }
+                None => found.leave_out(
+                    "beyond_the_flows_that_are_replayed",
+                    rtp.packets + rtp.beside,
+                ),
+                Some(original) => {
+                    found.leave_out("copy", rtp.packets + rtp.beside);
+                    if let Some(original) = original {
+                        found.flows[original].copies.push((*sockets, rtp.packets));
+                    }
+                }
+            }
+        }
+        found.index = Some(index);
+        found
+    }
+
+    fn leave_out(&mut self, why: &str, packets: u64) {
+        *self.unread.entry(why.to_owned()).or_default() += packets;
+    }
+
+    fn add(&mut self, sockets: Sockets, rtp: &Rtp, sessions: &Sessions, told: &[Told]) {
+        let leg: Leg = format!("flow-{}", self.flows.len() + 1)
+            .parse()
+            .expect("letters, a dash and digits");
+        let mut flow = Flow::new(leg.clone(), Some(sockets));
+        if !rtp.pace.is_possible() {
+            flow.untimed_from = Some(rtp.earliest);
+            self.back = None;
+            self.notes.push(format!(
+                "{leg}: its packets were captured many times faster than they were spoken; their times are those of RTP's timestamps"
+            ));
+        }
+        for kind in &rtp.kinds {
+            let number = kind.number;
+            let meaning = match judge(told, sessions, sockets, kind) {
+                Verdict::AsNumbered => continue,
+                Verdict::Told(meaning) => meaning,
+                Verdict::Opus => {
+                    self.notes.push(format!(
+                        "{leg}: payload type {number} is taken for Opus, by the shape of its packets"
+                    ));
+                    Meaning::Audio(Codec::Opus)
+                }
+                Verdict::Unknown => {
+                    if kind.is_worth_telling() {
+                        self.notes.push(format!(
+                            "{leg}: nothing says what payload type {number} is ({} packets); --payload {number}=FORMAT would",
+                            kind.packets
+                        ));
+                    }
+                    continue;
+                }
+            };
+            if meaning == Meaning::Other {
+                self.notes.push(format!(
+                    "{leg}: payload type {number} is of a format that is not decoded here ({} packets)",
+                    kind.packets
+                ));
+            }
+            if meaning.number(number) != number {
+                flow.numbers.push((number, meaning.number(number)));
+            }
+        }
+        self.flows.push(flow);
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// RTP datagrams of one sender with these sequence numbers.
-    fn stream(ssrc: u8, numbers: impl IntoIterator<Item = u16>) -> Vec<CapturedDatagram> {
-        let datagram = |seq: u16| {
-            let mut payload = vec![0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, ssrc, 0xff];
-            payload[2..4].copy_from_slice(&seq.to_be_bytes());
-            CapturedDatagram {
-                at: Duration::from_millis(seq.into()),
-                from: ([127, 0, 0, 1], 4000).into(),
-                to: ([127, 0, 0, 1], 5000).into(),
-                payload,
-                leg: None,
-            }
-        };
-        numbers.into_iter().map(datagram).collect()
-    }
-
-    fn is_found(datagrams: &[CapturedDatagram]) -> bool {
-        Flows::find(datagrams).of(&datagrams[0]) == Some(0)
-    }
-
-    #[test]
-    fn five_in_sequence_are_rtp_and_four_are_not() {
-        assert!(is_found(
-            &stream(1, 65_533..=65_535)
-                .into_iter()
-                .chain(stream(1, 0..2))
-                .collect::<Vec<_>>()
-        ));
-        assert!(!is_found(&stream(1, 7..11)));
-    }
-
-    #[test]
-    fn copies_losses_and_wrong_order_do_not_hide_a_stream() {
-        assert!(is_found(&stream(1, (0..5).flat_map(|n| [n, n]))));
-        assert!(is_found(&stream(
-            1,
-            (0..4).flat_map(|n| [2 * n + 1, 2 * n])
-        )));
-        assert!(is_found(&stream(1, (0..5).map(|n| n * 16))));
-    }
-
-    #[test]
-    fn copies_of_one_packet_and_scattered_numbers_prove_nothing() {
-        assert!(!is_found(&stream(1, [9; 50])));
-        assert!(!is_found(&stream(1, (0..50).map(|n| n * 17))));
-        assert!(!is_found(
-            &(0..50)
-                .flat_map(|n| stream(n, [n.into()]))
-                .collect::<Vec<_>>()
-        ));
-        assert!(Flows::find(&[]).iter().next().is_none());
-    }
-
-    #[test]
-    fn flows_are_numbered_by_their_first_packet_and_time_begins_with_it() {
-        let mut noise = stream(9, [1]);
-        noise[0].from.set_port(1);
-        let mut other = stream(2, 100..110);
-        other
-            .iter_mut()
-            .for_each(|datagram| datagram.from.set_port(2));
-        let all = [noise, other, stream(1, 200..210)].concat();
-        let flows = Flows::find(&all);
-        let ports: Vec<_> = flows
-            .iter()
-            .map(|flow| (flow.leg.as_str(), flow.sockets.unwrap().0.port()))
-            .collect();
-        assert_eq!(ports, [("flow-1", 2), ("flow-2", 4000)]);
-        assert_eq!(flows.of(&all[0]), None);
-        assert_eq!(flows.start(&all), Duration::from_millis(100));
-    }
-}
+mod tests;

@@ -20,14 +20,23 @@ pub fn capture(data: &[u8]) {
     };
     assert_eq!(
         capture.packets,
-        capture.datagrams.len() as u64 + capture.other_packets
+        capture.datagrams.len() as u64 + capture.other_packets + capture.joined
     );
+    assert_eq!(capture.other_packets, capture.unread.total());
     // Any moment will do: a replay looks at differences only.
     let report = run_capture(&capture, SessionConfig::default(), pool(), clock::now())
         .expect("the pool outlives the process");
     for (n, flow) in report.flows.iter().enumerate() {
         check_flow(n, flow, &capture, &report);
     }
+    let of_flows = |flow: &FlowReport| {
+        flow.stats.received + flow.stats.malformed + flow.stats.rtcp + flow.stats.not_rtp
+    };
+    assert_eq!(
+        report.packets,
+        report.flows.iter().map(of_flows).sum::<u64>() + report.unread.values().sum::<u64>(),
+        "every packet is in the report: {report:?}"
+    );
     assert!(
         report
             .lines

@@ -3,26 +3,38 @@
 //! Time is the capture's: the replay goes as fast as recognition allows, and
 //! the same file gives the same output byte for byte, because sessions release
 //! lines in the order of their jobs and nothing here reads a clock.
+//!
+//! A file is read twice: once to find the flows, what they carry and whether their
+//! times can be believed (`flows`, `payloads`, `moments`), once to hand their packets
+//! to the session in the order of time (`order`). Memory does not grow with it.
 
 pub mod capture;
 mod flows;
 #[doc(hidden)]
 pub mod fuzz;
+mod moments;
+mod order;
+mod payloads;
 mod report;
 
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use asterscribe_rtp::Packet;
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use self::capture::{Capture, CaptureError, CapturedDatagram};
-use self::flows::Flows;
-pub use self::report::{CaptureNote, FlowReport, Report, line_to_text};
+use self::capture::{Capture, CaptureError, Datagram, Input, Seen, Summary};
+use self::flows::{Flows, Survey};
+use self::moments::{Clock, Stream};
+use self::order::{Entry, Queue};
+pub use self::payloads::{Meaning, Told};
+pub use self::report::{CaptureNote, CopyReport, FlowReport, Report, line_to_text};
 use crate::call::GapReason;
 use crate::recognition::pool::{Answer, Pool, PoolHandle};
 use crate::recognition::{Speaker, Task, Urgency};
-use crate::session::{Input, JobId, LegIndex, Output, Session, SessionConfig};
+use crate::session::{Input as SessionInput, JobId, LegIndex, Output, Session, SessionConfig};
 use crate::speech::Choices;
 
 /// Why a replay gives no report.
@@ -32,29 +44,79 @@ pub enum ReplayError {
     /// The file cannot be read.
     #[error(transparent)]
     Capture(#[from] CaptureError),
+    /// What has to be put in order does not fit into memory, and not onto the disk.
+    #[error("cannot keep packets in a temporary file (TMPDIR): {0}")]
+    Temporary(#[from] io::Error),
     /// The recognition pool is gone.
     #[error("the recognition workers have stopped")]
     PoolGone,
 }
 
-/// Replays a capture file. `epoch` is any instant; only differences to it count.
+/// Replays a capture file; `told`: what its payload types are, where somebody knows.
+/// `epoch` is any instant; only differences to it count.
+///
+/// # Errors
+/// The file cannot be read, or there is nobody to recognise what is in it.
 pub fn run(
     path: &Path,
+    told: &[Told],
     config: SessionConfig,
     pool: &Pool<JobId>,
     epoch: Instant,
 ) -> Result<Report, ReplayError> {
-    run_capture(&capture::read(path)?, config, pool, epoch)
+    let input = Input::open(path)?;
+    run_source(&Source::File(&input), told, config, pool, epoch)
 }
 
 /// Replays a capture that has been read. `epoch` as for [`run`].
+///
+/// # Errors
+/// As of [`run`].
 pub fn run_capture(
     capture: &Capture,
     config: SessionConfig,
     pool: &Pool<JobId>,
     epoch: Instant,
 ) -> Result<Report, ReplayError> {
-    Replay::new(capture, config, pool, epoch).run()
+    run_source(&Source::Memory(capture), &[], config, pool, epoch)
+}
+
+/// Where packets come from, as often as they are asked for.
+enum Source<'a> {
+    File(&'a Input),
+    Memory(&'a Capture),
+}
+
+impl Source<'_> {
+    /// `limit`: so many packets, since a file may grow between two passes.
+    fn pass(
+        &self,
+        limit: Option<u64>,
+        visit: &mut dyn FnMut(Seen<'_>) -> Result<(), ReplayError>,
+    ) -> Result<Summary, ReplayError> {
+        match self {
+            Self::File(input) => input.pass(limit, visit),
+            Self::Memory(capture) => capture.pass(visit),
+        }
+    }
+}
+
+fn run_source(
+    source: &Source<'_>,
+    told: &[Told],
+    config: SessionConfig,
+    pool: &Pool<JobId>,
+    epoch: Instant,
+) -> Result<Report, ReplayError> {
+    let mut survey = Survey::default();
+    let summary = source.pass(None, &mut |seen| {
+        survey.see(seen);
+        Ok(())
+    })?;
+    let flows = survey.finish(&summary, told);
+    let mut replay = Replay::new(&summary, flows, config, pool, epoch);
+    source.pass(Some(summary.packets), &mut |seen| replay.see(seen))?;
+    replay.end(&summary)
 }
 
 /// What a broken clock can pretend at most to have passed, a century: it
@@ -71,25 +133,24 @@ struct Start {
 }
 
 impl Start {
-    /// Of any capture: its first datagram. Of one of ours: the last whole
+    /// Of any capture: its first packet. Of one of ours: the last whole
     /// millisecond of the call's clock before that, so that times come out as
     /// they did live, and a capture of the middle of a call begins there.
-    fn of(capture: &Capture, flows: &Flows) -> Self {
-        let Some(recorded) = &capture.recorded else {
-            let at = flows.start(&capture.datagrams);
-            return Self { at, ms: 0 };
+    fn of(summary: &Summary, flows: &Flows) -> Self {
+        let Some(recorded) = &summary.recorded else {
+            return Self {
+                at: flows.start,
+                ms: 0,
+            };
         };
-        let arrivals = capture.datagrams.iter().filter(|d| d.leg.is_some());
-        let first = arrivals.map(|datagram| datagram.at).min();
-        let before = first.unwrap_or_default().saturating_sub(recorded.zero);
+        let before = flows.start.saturating_sub(recorded.zero);
         let ms = u64::try_from(before.min(MAX_SPAN).as_millis()).unwrap_or(u64::MAX);
         let at = recorded.zero + Duration::from_millis(ms);
         Self { at, ms }
     }
 }
 
-struct Replay<'a> {
-    capture: &'a Capture,
+struct Replay {
     flows: Flows,
     session: Session,
     legs: Vec<LegIndex>,
@@ -98,6 +159,12 @@ struct Replay<'a> {
     start: Start,
     /// Where the replay stands; never runs back.
     now: Instant,
+    /// Datagrams of the file so far, and when each of the flows' came.
+    seen: u64,
+    clock: Clock,
+    streams: Vec<Stream>,
+    newest: Duration,
+    queue: Queue,
     pool: PoolHandle<JobId>,
     reply: Sender<Answer<JobId>>,
     answers: Receiver<Answer<JobId>>,
@@ -106,14 +173,14 @@ struct Replay<'a> {
     report: Report,
 }
 
-impl<'a> Replay<'a> {
+impl Replay {
     fn new(
-        capture: &'a Capture,
+        summary: &Summary,
+        flows: Flows,
         config: SessionConfig,
         pool: &Pool<JobId>,
         epoch: Instant,
     ) -> Self {
-        let flows = Flows::of_capture(capture);
         // Nothing is live here: no utterance need ever be shed, nor given up.
         let config = SessionConfig {
             max_jobs: usize::MAX,
@@ -125,20 +192,28 @@ impl<'a> Replay<'a> {
             .iter()
             .map(|flow| session.add_leg(flow.leg.clone()))
             .collect();
+        let streams = flows
+            .iter()
+            .map(|flow| Stream::new(flow.untimed_from))
+            .collect();
         let (reply, answers) = bounded(pool.capacity());
-        let start = Start::of(capture, &flows);
+        let start = Start::of(summary, &flows);
         let zero = start.at.saturating_sub(Duration::from_millis(start.ms));
-        let report = Report::new(capture, &flows, zero);
-        let pool = pool.handle();
+        let report = Report::new(summary, &flows, zero);
+        let clock = Clock::knowing(&flows.leaps);
         Self {
-            capture,
             flows,
             session,
             legs,
             epoch,
             start,
             now: epoch,
-            pool,
+            seen: 0,
+            clock,
+            streams,
+            newest: Duration::ZERO,
+            queue: Queue::default(),
+            pool: pool.handle(),
             reply,
             answers,
             due: None,
@@ -147,25 +222,74 @@ impl<'a> Replay<'a> {
         }
     }
 
-    fn run(mut self) -> Result<Report, ReplayError> {
-        for datagram in &self.capture.datagrams {
-            let Some(flow) = self.flows.of(datagram) else {
-                continue;
-            };
-            let arrived = self.arrival(datagram);
-            self.run_timers(arrived)?;
-            self.now = self.now.max(arrived);
-            self.session.handle(
-                arrived,
-                Input::Datagram {
-                    leg: self.legs[flow],
-                    bytes: &datagram.payload,
-                },
-            );
-            self.pump()?;
+    /// Takes what the second pass shows, and hands on whatever nothing can come before.
+    fn see(&mut self, seen: Seen<'_>) -> Result<(), ReplayError> {
+        let Seen::Datagram(datagram) = seen else {
+            return Ok(());
+        };
+        let number = self.seen;
+        self.seen += 1;
+        let Some(flow) = self.flows.of(&datagram) else {
+            return Ok(());
+        };
+        if self.flows.are_told() {
+            // As it was live: one that was held until its leg was known comes late.
+            let arrived = self.instant(datagram.at);
+            return self.hand_in(arrived, flow, datagram.payload);
         }
-        self.run_to_end()?;
-        self.session.handle(self.now, Input::Hangup);
+        let entry = self.entry(number, flow, &datagram);
+        self.newest = self.newest.max(entry.at);
+        self.queue.push(entry)?;
+        match self.flows.back {
+            Some(back) => self.hand_on(self.newest.saturating_sub(back)),
+            None => Ok(()),
+        }
+    }
+
+    fn entry(&mut self, number: u64, flow: usize, datagram: &Datagram<'_>) -> Entry {
+        let mut payload = datagram.payload.to_vec();
+        let is_rtp = Packet::parse(&payload).is_ok();
+        if is_rtp {
+            self.flows.flow(flow).renumber(&mut payload);
+        }
+        let packet = Packet::parse(&payload).ok().filter(|_| is_rtp);
+        let stream = &mut self.streams[flow];
+        let at = self
+            .clock
+            .time(stream, datagram.at, packet.as_ref(), number);
+        Entry {
+            at,
+            number,
+            // Not reached: there are a few thousand flows at most.
+            flow: u32::try_from(flow).unwrap_or(u32::MAX),
+            payload,
+        }
+    }
+
+    /// Hands in the datagrams that came by then, in the order of time.
+    fn hand_on(&mut self, until: Duration) -> Result<(), ReplayError> {
+        while let Some(entry) = self.queue.pop(until)? {
+            // The session's time must not step back, whatever the capture's does.
+            let arrived = self.instant(entry.at).max(self.now);
+            self.hand_in(arrived, entry.flow as usize, &entry.payload)?;
+        }
+        Ok(())
+    }
+
+    fn hand_in(&mut self, arrived: Instant, flow: usize, bytes: &[u8]) -> Result<(), ReplayError> {
+        self.run_timers(arrived)?;
+        self.now = self.now.max(arrived);
+        let leg = self.legs[flow];
+        self.session
+            .handle(arrived, SessionInput::Datagram { leg, bytes });
+        self.pump()
+    }
+
+    /// Nothing follows.
+    fn end(mut self, summary: &Summary) -> Result<Report, ReplayError> {
+        self.hand_on(Duration::MAX)?;
+        self.run_to_end(summary)?;
+        self.session.handle(self.now, SessionInput::Hangup);
         self.pump()?;
         while !self.session.is_closed() {
             self.take_answer()?;
@@ -174,24 +298,13 @@ impl<'a> Replay<'a> {
         Ok(self.report)
     }
 
-    fn arrival(&self, datagram: &CapturedDatagram) -> Instant {
-        let at = self.instant(datagram.at);
-        if self.capture.recorded.is_some() {
-            // As it was live: one that was held until its leg was known comes late.
-            at
-        } else {
-            // A capture's clock may step back; the session's must not.
-            at.max(self.now)
-        }
-    }
-
     fn instant(&self, at: Duration) -> Instant {
         self.epoch + at.saturating_sub(self.start.at).min(MAX_SPAN)
     }
 
     /// Lets the time pass that did before the call, or its capture, ended.
-    fn run_to_end(&mut self) -> Result<(), ReplayError> {
-        let end = self.capture.recorded.as_ref().and_then(|r| r.end);
+    fn run_to_end(&mut self, summary: &Summary) -> Result<(), ReplayError> {
+        let end = summary.recorded.as_ref().and_then(|r| r.end);
         if let Some(end) = end.map(|end| self.instant(end)) {
             self.run_timers(end)?;
             self.now = self.now.max(end);
@@ -203,7 +316,7 @@ impl<'a> Replay<'a> {
         while let Some(due) = self.due.filter(|&due| due <= until) {
             // What is overdue is due now: the session's time must not run back.
             self.now = self.now.max(due);
-            self.session.handle(self.now, Input::Timer);
+            self.session.handle(self.now, SessionInput::Timer);
             self.pump()?;
             if self.due == Some(due) {
                 break;
@@ -272,7 +385,7 @@ impl<'a> Replay<'a> {
             .map_err(|_| GapReason::RecognitionFailed.into());
         self.session.handle(
             self.now,
-            Input::Recognised {
+            SessionInput::Recognised {
                 job: answer.ticket,
                 result,
             },

@@ -1,5 +1,6 @@
 //! What a replay found, for people and for programs.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -7,14 +8,20 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::capture::Capture;
-use super::flows::Flows;
+use super::capture::Summary;
+use super::flows::{Flows, Sockets};
 use crate::call::{
     AudioAccount, CallId, DtmfDigit, Finding, GapReason, Leg, LegStats, MediaQuality, Sounds,
     TranscriptLine,
 };
 use crate::session::LegSnapshot;
 use crate::speech::SAMPLES_PER_MS;
+
+/// Duplicates from which on a port may be mirrored.
+const MIRRORED: u64 = 50;
+
+/// Flows that are named one by one where none was heard.
+const MAX_NAMED: usize = 8;
 
 /// Result of a replay.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -29,9 +36,16 @@ pub struct Report {
     pub packets: u64,
     /// UDP datagrams among them.
     pub datagrams: u64,
+    /// Packets that are of no flow, by reason.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub unread: BTreeMap<String, u64>,
     /// Where the file broke off, if it did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub broken: Option<String>,
+    /// What was done about times and payload types that did not tell by themselves, and
+    /// what could not be done.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
     /// The RTP flows; each is a leg.
     pub flows: Vec<FlowReport>,
     /// Keys that were pressed, by their packets.
@@ -61,6 +75,10 @@ pub struct FlowReport {
     pub from: String,
     /// Receiver, `address:port`; empty where nothing arrived.
     pub to: String,
+    /// The same packets between other sockets, before or behind a translation of
+    /// addresses; they were heard once.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub copies: Vec<CopyReport>,
     /// Its counters.
     pub stats: LegStats,
     /// What became of its audio.
@@ -77,9 +95,30 @@ pub struct FlowReport {
     pub sounds: Sounds,
 }
 
+impl CopyReport {
+    fn new(((from, to), packets): &(Sockets, u64)) -> Self {
+        Self {
+            from: from.to_string(),
+            to: to.to_string(),
+            packets: *packets,
+        }
+    }
+}
+
+/// Packets of a flow in another place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CopyReport {
+    /// Sender, `address:port`.
+    pub from: String,
+    /// Receiver, `address:port`.
+    pub to: String,
+    /// How many they are.
+    pub packets: u64,
+}
+
 impl Report {
     /// A report without results; `zero` is that of its times.
-    pub(super) fn new(capture: &Capture, flows: &Flows, zero: Duration) -> Self {
+    pub(super) fn new(summary: &Summary, flows: &Flows, zero: Duration) -> Self {
         let socket =
             |socket: Option<SocketAddr>| socket.map_or_else(String::new, |s| s.to_string());
         let started_at = i128::try_from(zero.as_nanos())
@@ -88,20 +127,23 @@ impl Report {
             .unwrap_or(Timestamp::UNIX_EPOCH);
         Self {
             started_at,
-            capture: capture.recorded.as_ref().map(|recorded| CaptureNote {
+            capture: summary.recorded.as_ref().map(|recorded| CaptureNote {
                 call_id: recorded.call.clone(),
                 lost: recorded.missing.lost,
                 rolled_off: recorded.missing.rolled_off,
             }),
-            packets: capture.packets,
-            datagrams: capture.datagrams.len() as u64,
-            broken: capture.broken.clone(),
+            packets: summary.packets,
+            datagrams: summary.datagrams,
+            unread: flows.unread.clone(),
+            broken: summary.broken.clone(),
+            notes: flows.notes.clone(),
             flows: flows
                 .iter()
                 .map(|flow| FlowReport {
                     leg: flow.leg.clone(),
                     from: socket(flow.sockets.map(|(from, _)| from)),
                     to: socket(flow.sockets.map(|(_, to)| to)),
+                    copies: flow.copies.iter().map(CopyReport::new).collect(),
                     stats: LegStats::default(),
                     audio: AudioAccount::default(),
                     quality: None,
@@ -117,6 +159,13 @@ impl Report {
     /// The legs' last words; `start_ms` is where the session began on the clock of the report.
     pub(super) fn close(&mut self, legs: Vec<LegSnapshot>, start_ms: u64) {
         for (flow, leg) in self.flows.iter_mut().zip(legs) {
+            if leg.stats.duplicate >= MIRRORED && leg.stats.duplicate * 10 >= leg.stats.received * 4
+            {
+                self.notes.push(format!(
+                    "{}: nearly every packet is in the capture more than once (a mirrored port?); each was heard once",
+                    flow.leg
+                ));
+            }
             flow.stats = leg.stats;
             flow.audio = leg.audio;
             if flow.audio.span > 0 {
@@ -163,6 +212,13 @@ impl Report {
                 seconds(stats.audio_ms),
                 seconds(stats.speech_ms),
             );
+            for copy in &flow.copies {
+                let _infallible = writeln!(
+                    text,
+                    "  also {} → {}: {} packets, the same",
+                    copy.from, copy.to, copy.packets
+                );
+            }
             for finding in &flow.findings {
                 let until = finding.until_ms.map(clock).unwrap_or_default();
                 let _infallible = writeln!(
@@ -186,12 +242,74 @@ impl Report {
         }
         if self.flows.is_empty() {
             text.push_str("no RTP was found\n");
+        } else if !self.unread.is_empty() {
+            let _infallible = writeln!(text, "not read: {}", self.unread_to_text());
         }
         for line in &self.lines {
             let _infallible = writeln!(text, "{}", line_to_text(line));
         }
         text
     }
+}
+
+impl Report {
+    /// What was seen where nothing was heard, for people.
+    pub fn heard_nothing(&self) -> Option<String> {
+        if self.flows.is_empty() {
+            let seen = match (self.packets, self.unread.is_empty()) {
+                (0, _) => "the file holds no packets".to_owned(),
+                (packets, true) => format!("none of {packets} packets is RTP"),
+                (packets, false) => format!("of {packets} packets {}", self.unread_to_text()),
+            };
+            return Some(format!("no RTP was found: {seen}"));
+        }
+        let is_silent = |flow: &FlowReport| flow.stats.decoded == 0;
+        let is_nothing = self.packets > 0 && self.flows.iter().all(is_silent);
+        is_nothing.then(|| {
+            let of_flow = |flow: &FlowReport| {
+                let stats = &flow.stats;
+                format!(
+                    "{}: {} packets, {} of an unknown payload type, {} that cannot be decoded, {} without audio",
+                    flow.leg,
+                    stats.received,
+                    stats.unknown_payload,
+                    stats.decode_errors,
+                    stats.not_audio
+                )
+            };
+            let flows: Vec<_> = self.flows.iter().take(MAX_NAMED).map(of_flow).collect();
+            format!("no audio was heard; {}", flows.join("; "))
+        })
+    }
+
+    /// Packets that were not read, each reason with what to do about it.
+    fn unread_to_text(&self) -> String {
+        let reason = |(why, count): (&String, &u64)| match remedy(why) {
+            Some(remedy) => format!("{count} {why} ({remedy})"),
+            None => format!("{count} {why}"),
+        };
+        let reasons: Vec<_> = self.unread.iter().map(reason).collect();
+        reasons.join(", ")
+    }
+}
+
+/// What a reason for which packets are not read means, or what mends it.
+fn remedy(why: &str) -> Option<&'static str> {
+    Some(match why {
+        "cut_off" => "shorter than their headers say; capture whole packets: tcpdump -s 0",
+        "fragment" => "other parts of them are not in the file",
+        "joined_fragment" => "further parts of datagrams that were read",
+        "copy" => "packets of a flow, elsewhere on their way",
+        "no_interface" => "of an interface that the file does not describe",
+        "rtp_out_of_sequence" => "like RTP, but never five in sequence",
+        "rtp_number_stuck" => "like RTP, but the sequence number never counts",
+        "tunnel_esp" => "encrypted; capture where IPsec ends",
+        other if other.starts_with("tunnel_") => "a tunnel that is not opened here",
+        other if other.starts_with("link_layer_") => {
+            "by LINKTYPE; not read here, capture on an Ethernet interface or -i any"
+        }
+        _ => return None,
+    })
 }
 
 /// One line of a transcript for people: `[00:03.240 - 00:05.120] caller: hello`.

@@ -179,7 +179,7 @@ fn pcapng_may_hold_other_blocks_other_interfaces_and_other_sections() {
 }
 
 #[test]
-fn packets_without_interface_or_time_are_counted_as_other() {
+fn packets_without_interface_are_counted_as_other_and_those_without_time_are_read() {
     let frames = ipv4(&packets(FIXTURE)[..10]);
     let mut file = ng(Order::Little, MICRO, &frames);
     file.packet(1, MICRO, &frames[0]);
@@ -193,7 +193,7 @@ fn packets_without_interface_or_time_are_counted_as_other() {
             capture.datagrams.len(),
             capture.other_packets
         ),
-        (12, 10, 2)
+        (12, 11, 1)
     );
 }
 
@@ -212,8 +212,11 @@ fn other_traffic_is_counted_and_changes_nothing() {
     assert_eq!(capture.other_packets, others.len() as u64);
     assert_eq!(capture.datagrams.len(), packets.len());
     let report = replay(&bytes, &engines(1));
+    assert_eq!(report.unread["cut_off"], 9);
+    assert_eq!(report.unread.values().sum::<u64>(), others.len() as u64);
     let with_others = Report {
         packets: expected.packets + others.len() as u64,
+        unread: report.unread.clone(),
         ..expected
     };
     assert_eq!(report, with_others);

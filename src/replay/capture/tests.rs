@@ -37,7 +37,7 @@ proptest! {
 
     #[test]
     fn any_bytes_on_any_link_are_a_datagram_or_none(link in 0i32..300, data in prop::collection::vec(any::<u8>(), 0..80)) {
-        if let Some((_, _, payload)) = udp(Linktype(link), &data) {
+        if let Ok(Inside::Udp { payload, .. }) = layers::open(link, &data) {
             prop_assert!(data.len() >= payload.len() + 28);
         }
     }

@@ -1,0 +1,194 @@
+//! What is read of a capture, and how it is kept.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use super::{Input, UnreadCounts, input, show};
+use crate::call::{CallId, Leg};
+use crate::capture::mark::Completeness;
+
+/// A UDP datagram as it was captured.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CapturedDatagram {
+    /// Since the Unix epoch, by the capturing machine's clock; zero: the file does not say.
+    pub at: Duration,
+    /// Sender.
+    pub from: SocketAddr,
+    /// Receiver.
+    pub to: SocketAddr,
+    /// UDP payload.
+    pub payload: Vec<u8>,
+    /// In a capture of ours: which of its legs it reached.
+    pub leg: Option<usize>,
+}
+
+/// The same, as long as the block that it came in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Datagram<'a> {
+    /// As of [`CapturedDatagram`].
+    pub at: Duration,
+    /// Sender.
+    pub from: SocketAddr,
+    /// Receiver.
+    pub to: SocketAddr,
+    /// UDP payload.
+    pub payload: &'a [u8],
+    /// In a capture of ours: which of its legs it reached.
+    pub leg: Option<usize>,
+}
+
+/// What a pass over a capture shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Seen<'a> {
+    /// A datagram.
+    Datagram(Datagram<'a>),
+    /// What a segment of TCP carried: signalling, perhaps.
+    Tcp(&'a [u8]),
+}
+
+/// What a capture of ours tells about its call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recorded {
+    /// The call.
+    pub call: CallId,
+    /// Its legs in the order of their session.
+    pub legs: Vec<Leg>,
+    /// Zero of the call's clock, since the Unix epoch.
+    pub zero: Duration,
+    /// When the capture ended, if it says so: the call's hang-up, or an earlier stop.
+    pub end: Option<Duration>,
+    /// What is missing in it.
+    pub missing: Completeness,
+}
+
+/// A whole capture in memory.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Capture {
+    /// The datagrams in file order.
+    pub datagrams: Vec<CapturedDatagram>,
+    /// Packets of any kind in the file.
+    pub packets: u64,
+    /// Packets that are not whole UDP datagrams over IP: other protocols, lone fragments, cut by the snap length.
+    pub other_packets: u64,
+    /// The same, by reason.
+    pub unread: UnreadCounts,
+    /// Packets that are further fragments of the datagrams.
+    pub joined: u64,
+    /// Where the file broke off or stopped making sense, if it did.
+    pub broken: Option<String>,
+    /// What it tells about the call, if it is one of ours.
+    pub recorded: Option<Recorded>,
+}
+
+/// What a pass over a capture has counted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Packets of any kind.
+    pub packets: u64,
+    /// Datagrams that were shown.
+    pub datagrams: u64,
+    /// Packets of which nothing was shown.
+    pub unread: UnreadCounts,
+    /// Packets that are further fragments of the datagrams.
+    pub joined: u64,
+    /// Where the file broke off or stopped making sense, if it did.
+    pub broken: Option<String>,
+    /// What it tells about the call, if it is one of ours.
+    pub recorded: Option<Recorded>,
+}
+
+/// Why a file gives nothing at all.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CaptureError {
+    /// It cannot be read.
+    #[error("cannot read {path}: {source}")]
+    Unreadable {
+        /// The file.
+        path: String,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// It is neither pcap nor pcapng.
+    #[error("{0} is neither a pcap nor a pcapng file")]
+    NotACapture(String),
+}
+
+/// Reads a whole capture into memory. What can be read of a broken file is returned, with the
+/// place where it broke off.
+///
+/// # Errors
+/// The file cannot be read, or is no capture.
+pub fn read(path: &Path) -> Result<Capture, CaptureError> {
+    let input = Input::open(path)?;
+    whole(|visit| input.pass(None, visit))
+}
+
+/// Reads a capture that lies in memory.
+///
+/// # Errors
+/// It is no capture.
+pub fn from_bytes(bytes: &[u8]) -> Result<Capture, CaptureError> {
+    whole(|visit| {
+        let reader = input::unpacked(bytes, bytes.len() as u64, Box::new(bytes));
+        show(reader, "what lies in memory", None, visit)
+    })
+}
+
+/// Keeps what a pass shows.
+fn whole(
+    pass: impl FnOnce(
+        &mut dyn FnMut(Seen<'_>) -> Result<(), CaptureError>,
+    ) -> Result<Summary, CaptureError>,
+) -> Result<Capture, CaptureError> {
+    let mut datagrams = Vec::new();
+    let summary = pass(&mut |seen| {
+        if let Seen::Datagram(datagram) = seen {
+            datagrams.push(CapturedDatagram {
+                at: datagram.at,
+                from: datagram.from,
+                to: datagram.to,
+                payload: datagram.payload.to_vec(),
+                leg: datagram.leg,
+            });
+        }
+        Ok(())
+    })?;
+    Ok(Capture {
+        datagrams,
+        packets: summary.packets,
+        other_packets: summary.unread.total(),
+        unread: summary.unread,
+        joined: summary.joined,
+        broken: summary.broken,
+        recorded: summary.recorded,
+    })
+}
+
+impl Capture {
+    /// Shows what [`Input::pass`] would.
+    ///
+    /// # Errors
+    /// That of `visit`.
+    pub fn pass<E>(&self, visit: &mut dyn FnMut(Seen<'_>) -> Result<(), E>) -> Result<Summary, E> {
+        for datagram in &self.datagrams {
+            visit(Seen::Datagram(Datagram {
+                at: datagram.at,
+                from: datagram.from,
+                to: datagram.to,
+                payload: &datagram.payload,
+                leg: datagram.leg,
+            }))?;
+        }
+        Ok(Summary {
+            packets: self.packets,
+            datagrams: self.datagrams.len() as u64,
+            unread: self.unread.clone(),
+            joined: self.joined,
+            broken: self.broken.clone(),
+            recorded: self.recorded.clone(),
+        })
+    }
+}

@@ -1,0 +1,402 @@
+//! What the payload types of a capture carry. A session knows Asterisk's own numbers;
+//! phones and browsers agree on others, which is told by whoever replays, by an SDP in
+//! the same file, or by the shape of the packets.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::str::FromStr;
+
+use asterscribe_codecs::{Codec, MediaFormat, Payload};
+
+/// Sockets of which SDPs are kept; those of later calls are not.
+const MAX_SOCKETS: usize = 16_384;
+
+/// The numbers that may carry anything (RFC 3551 section 6).
+const DYNAMIC: std::ops::RangeInclusive<u8> = 35..=127;
+
+/// What a payload type carries, where somebody says so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Meaning {
+    /// Audio that is decoded here.
+    Audio(Codec),
+    /// Telephone events.
+    TelephoneEvent,
+    /// Comfort noise.
+    ComfortNoise,
+    /// What nobody decodes here.
+    Other,
+}
+
+/// A payload type and what it carries: `96=opus`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Told {
+    number: u8,
+    meaning: Meaning,
+}
+
+impl FromStr for Told {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (number, name) = text
+            .split_once('=')
+            .ok_or("a payload type, = and a format: 96=opus")?;
+        let number: u8 = number
+            .trim()
+            .parse()
+            .ok()
+            .filter(|number| *number < 128)
+            .ok_or("the payload type must be a number from 0 to 127")?;
+        let name = name.trim().to_ascii_lowercase();
+        let meaning = match name.as_str() {
+            "telephone-event" | "dtmf" => Meaning::TelephoneEvent,
+            "cn" => Meaning::ComfortNoise,
+            "pcmu" => Meaning::Audio(Codec::Ulaw),
+            "pcma" => Meaning::Audio(Codec::Alaw),
+            name => match name.parse::<MediaFormat>() {
+                Ok(format) => Meaning::Audio(format.codec()),
+                Err(error) => return Err(error.to_string()),
+            },
+        };
+        Ok(Self { number, meaning })
+    }
+}
+
+impl Meaning {
+    /// By its encoding name, clock and channels in an SDP (RFC 8866 section 6.6).
+    fn of_encoding(encoding: &str) -> Option<Self> {
+        let mut parts = encoding.trim().split('/');
+        let name = parts.next()?.to_ascii_lowercase();
+        let clock: u32 = parts.next()?.trim().parse().ok()?;
+        let channels = parts
+            .next()
+            .map_or(Some(1), |channels| channels.trim().parse().ok())?;
+        let linear = |clock| match clock {
+            8_000 => Some(Codec::Slin),
+            12_000 => Some(Codec::Slin12),
+            16_000 => Some(Codec::Slin16),
+            24_000 => Some(Codec::Slin24),
+            32_000 => Some(Codec::Slin32),
+            44_100 => Some(Codec::Slin44),
+            48_000 => Some(Codec::Slin48),
+            96_000 => Some(Codec::Slin96),
+            _ => None,
+        };
+        let codec = match (name.as_str(), clock, channels) {
+            ("opus", 48_000, _) => Some(Codec::Opus),
+            ("pcmu", 8_000, 1) => Some(Codec::Ulaw),
+            ("pcma", 8_000, 1) => Some(Codec::Alaw),
+            ("gsm", 8_000, 1) => Some(Codec::Gsm),
+            ("g722", 8_000, 1) => Some(Codec::G722),
+            ("l16", clock, 1) => linear(clock),
+            ("telephone-event", _, _) => return Some(Self::TelephoneEvent),
+            ("cn", _, _) => return Some(Self::ComfortNoise),
+            _ => None,
+        };
+        Some(codec.map_or(Self::Other, Self::Audio))
+    }
+
+    /// The number by which a session knows it; `number` is the one it came with.
+    pub(super) fn number(self, number: u8) -> u8 {
+        let wanted = match self {
+            Self::Audio(codec) => Payload::Audio(codec),
+            Self::TelephoneEvent => Payload::TelephoneEvent,
+            Self::ComfortNoise => Payload::ComfortNoise,
+            Self::Other => Payload::Unknown(number),
+        };
+        let known = |number: &u8| match (Payload::classify(*number), self) {
+            (Payload::Unknown(_), Self::Other) => true,
+            (payload, _) => payload == wanted,
+        };
+        Some(number)
+            .filter(known)
+            .or_else(|| (0..128).find(known))
+            .unwrap_or(number)
+    }
+}
+
+/// What is known of payload types beside Asterisk's own numbers.
+#[derive(Debug, Default)]
+pub(super) struct Sessions {
+    sockets: HashMap<SocketAddr, Vec<(u8, Meaning)>>,
+    /// What all of the SDPs say that have the number; `None`: they differ.
+    anywhere: HashMap<u8, Option<Meaning>>,
+}
+
+impl Sessions {
+    /// Looks for an SDP in a message of any protocol: SIP, SAP.
+    pub(super) fn read(&mut self, message: &[u8]) {
+        const MEDIA: &[u8] = b"m=audio ";
+        if message.windows(MEDIA.len()).any(|window| window == MEDIA) {
+            self.description(&String::from_utf8_lossy(message));
+        }
+    }
+
+    fn description(&mut self, text: &str) {
+        let (mut of_all, mut host, mut port) = (None, None, None);
+        for line in text.lines().map(str::trim_end) {
+            if let Some(connection) = line.strip_prefix("c=IN IP") {
+                let address = connection.get(2..).and_then(address);
+                host = address.or(host);
+                if port.is_none() {
+                    of_all = host;
+                }
+            } else if let Some(media) = line.strip_prefix("m=") {
+                host = of_all;
+                let audio = media.strip_prefix("audio ").map(|rest| {
+                    let number = rest.split([' ', '/']).next().unwrap_or_default();
+                    number.parse::<u16>().unwrap_or(0)
+                });
+                port = Some(audio.unwrap_or(0));
+            } else if let Some(map) = line.strip_prefix("a=rtpmap:")
+                && let Some(port) = port.filter(|port| *port != 0)
+                && let Some((number, meaning)) = rtpmap(map)
+            {
+                self.note(
+                    host.map(|host| SocketAddr::new(host, port)),
+                    number,
+                    meaning,
+                );
+            }
+        }
+    }
+
+    fn note(&mut self, socket: Option<SocketAddr>, number: u8, meaning: Meaning) {
+        let agreed = self.anywhere.entry(number).or_insert(Some(meaning));
+        *agreed = agreed.filter(|agreed| *agreed == meaning);
+        let Some(socket) = socket else { return };
+        if self.sockets.len() >= MAX_SOCKETS && !self.sockets.contains_key(&socket) {
+            return;
+        }
+        let known = self.sockets.entry(socket).or_default();
+        known.retain(|(other, _)| *other != number);
+        known.push((number, meaning));
+    }
+
+    /// What a number means between two sockets, by the SDP of the receiver, else of the
+    /// sender, else of whoever has such a port: addresses change on the way.
+    fn between(&self, number: u8, (from, to): (SocketAddr, SocketAddr)) -> Option<Meaning> {
+        let at = |socket: &SocketAddr| {
+            let known = self.sockets.get(socket)?.iter();
+            known
+                .copied()
+                .find_map(|(other, meaning)| (other == number).then_some(meaning))
+        };
+        let by_port = || {
+            let mut agreed = None;
+            let ports = [from.port(), to.port()];
+            let same = self.sockets.keys().filter(|s| ports.contains(&s.port()));
+            for meaning in same.filter_map(at) {
+                if *agreed.get_or_insert(meaning) != meaning {
+                    return None;
+                }
+            }
+            agreed
+        };
+        at(&to).or_else(|| at(&from)).or_else(by_port)
+    }
+}
+
+fn address(text: &str) -> Option<IpAddr> {
+    let text = text.trim();
+    text.split(['/', ' ']).next()?.parse().ok()
+}
+
+fn rtpmap(text: &str) -> Option<(u8, Meaning)> {
+    let (number, encoding) = text.trim().split_once(' ')?;
+    let number: u8 = number.parse().ok()?;
+    // What is below is fixed, or was never said to change.
+    let meaning = Meaning::of_encoding(encoding)?;
+    DYNAMIC.contains(&number).then_some((number, meaning))
+}
+
+/// One payload type of a stream, and whether its packets are shaped like Opus: each says how
+/// long it lasts, and the timestamps go on by as much.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Kind {
+    pub(super) number: u8,
+    pub(super) packets: u64,
+    like_opus: u32,
+    unlike_opus: u32,
+}
+
+impl Kind {
+    /// Pairs of packets that are no chance.
+    const ENOUGH: u32 = 10;
+
+    pub(super) fn new(number: u8) -> Self {
+        Self {
+            number,
+            packets: 0,
+            like_opus: 0,
+            unlike_opus: 0,
+        }
+    }
+
+    /// The next packet came `ticks` behind one that lasts `lasts` as Opus; `None`: as such it
+    /// would make no sense.
+    pub(super) fn follows(&mut self, lasts: Option<u64>, ticks: u64) {
+        match lasts {
+            Some(lasts) if lasts == ticks => self.like_opus += 1,
+            // Nothing is sent in pauses.
+            Some(lasts) if ticks > lasts && (ticks - lasts).is_multiple_of(120) => {}
+            _ => self.unlike_opus += 1,
+        }
+    }
+
+    /// Whether whoever replays should know if nobody says what it is. What is below the numbers
+    /// that may be given out is what it is, and the leg's findings name it.
+    pub(super) fn is_worth_telling(&self) -> bool {
+        DYNAMIC.contains(&self.number) && self.packets >= 5
+    }
+
+    fn is_opus(&self) -> bool {
+        self.like_opus >= Self::ENOUGH && self.like_opus / 9 >= self.unlike_opus
+    }
+}
+
+/// How long a packet lasts as Opus, in its clock.
+pub(super) fn opus_ticks(number: u8, payload: &[u8]) -> Option<u64> {
+    if !DYNAMIC.contains(&number) {
+        return None;
+    }
+    let samples = Codec::Opus.sample_count(payload).ok()?;
+    Some(Codec::Opus.rtp_ticks(samples))
+}
+
+/// What is done about one payload type of a flow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It is what Asterisk means by it.
+    AsNumbered,
+    /// It is something else, and told so.
+    Told(Meaning),
+    /// It is shaped like Opus.
+    Opus,
+    /// Nobody says what it is.
+    Unknown,
+}
+
+/// What a payload type of the flow between two sockets is.
+pub(super) fn judge(
+    told: &[Told],
+    sessions: &Sessions,
+    sockets: (SocketAddr, SocketAddr),
+    kind: &Kind,
+) -> Verdict {
+    let number = kind.number;
+    let by_option = told.iter().rev().find(|told| told.number == number);
+    if let Some(told) = by_option {
+        return Verdict::Told(told.meaning);
+    }
+    if let Some(meaning) = sessions.between(number, sockets) {
+        return Verdict::Told(meaning);
+    }
+    if kind.is_opus() && Payload::classify(number) != Payload::Audio(Codec::Opus) {
+        return Verdict::Opus;
+    }
+    if !matches!(Payload::classify(number), Payload::Unknown(_)) {
+        return Verdict::AsNumbered;
+    }
+    match sessions.anywhere.get(&number) {
+        Some(Some(meaning)) => Verdict::Told(*meaning),
+        _ => Verdict::Unknown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const INVITE: &str = "INVITE sip:bob@192.0.2.1 SIP/2.0\r\nContent-Type: application/sdp\r\n\r\n\
+        v=0\r\no=- 1 1 IN IP4 192.0.2.9\r\nc=IN IP4 192.0.2.9\r\nt=0 0\r\n\
+        m=audio 4000 RTP/AVP 96 101 0\r\na=rtpmap:96 opus/48000/2\r\na=rtpmap:101 telephone-event/8000\r\n\
+        m=video 4002 RTP/AVP 97\r\nc=IN IP4 192.0.2.10\r\na=rtpmap:97 VP8/90000\r\n\
+        m=audio 4004 RTP/AVP 97 118\r\nc=IN IP6 2001:db8::1\r\na=rtpmap:97 L16/24000\r\na=rtpmap:118 G729/8000\r\n";
+
+    fn socket(text: &str) -> SocketAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_session_description_tells_each_medium_s_numbers() {
+        let mut sessions = Sessions::default();
+        sessions.read(INVITE.as_bytes());
+        let far = socket("198.51.100.1:9");
+        let of = |number, to| sessions.between(number, (far, socket(to)));
+        let opus = Some(Meaning::Audio(Codec::Opus));
+        assert_eq!(of(96, "192.0.2.9:4000"), opus);
+        assert_eq!(of(101, "192.0.2.9:4000"), Some(Meaning::TelephoneEvent));
+        let wide = Some(Meaning::Audio(Codec::Slin24));
+        assert_eq!(of(97, "[2001:db8::1]:4004"), wide);
+        assert_eq!(of(118, "[2001:db8::1]:4004"), Some(Meaning::Other));
+        assert_eq!(of(96, "[2001:db8::1]:4004"), None);
+        assert_eq!(of(97, "192.0.2.10:4002"), None);
+        // Behind a NAT the port stays, as a rule.
+        assert_eq!(of(96, "203.0.113.5:4000"), opus);
+        assert_eq!(of(96, "203.0.113.5:4001"), None);
+    }
+
+    #[test]
+    fn what_sessions_do_not_agree_on_is_nobody_s() {
+        let mut sessions = Sessions::default();
+        sessions.read(INVITE.as_bytes());
+        let kind = Kind::new(96);
+        let sockets = (socket("198.51.100.1:9"), socket("198.51.100.1:10"));
+        let opus = Verdict::Told(Meaning::Audio(Codec::Opus));
+        assert_eq!(judge(&[], &sessions, sockets, &kind), opus);
+        sessions.read(INVITE.replace("opus/48000/2", "iLBC/8000").as_bytes());
+        assert_eq!(judge(&[], &sessions, sockets, &kind), Verdict::Unknown);
+        let told = ["96=slin16".parse().unwrap(), "96=alaw".parse().unwrap()];
+        let alaw = Verdict::Told(Meaning::Audio(Codec::Alaw));
+        assert_eq!(judge(&told, &sessions, sockets, &kind), alaw);
+    }
+
+    #[test]
+    fn an_option_names_a_number_and_a_format() {
+        for (text, number, meaning) in [
+            ("96=opus", 96, Meaning::Audio(Codec::Opus)),
+            (" 8 = PCMU ", 8, Meaning::Audio(Codec::Ulaw)),
+            ("127=telephone-event", 127, Meaning::TelephoneEvent),
+        ] {
+            assert_eq!(text.parse(), Ok(Told { number, meaning }));
+        }
+        for text in [
+            "", "96", "=opus", "128=opus", "-1=opus", "96=", "96=mp3", "96=g729",
+        ] {
+            assert!(text.parse::<Told>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_session_hears_of_every_meaning_by_a_number_of_its_own() {
+        for format in MediaFormat::ALL {
+            let number = Meaning::Audio(format.codec()).number(96);
+            assert_eq!(Payload::classify(number), Payload::Audio(format.codec()));
+        }
+        assert_eq!(Meaning::Audio(Codec::Slin).number(11), 11);
+        assert_eq!(Meaning::TelephoneEvent.number(126), 101);
+        assert_eq!(Meaning::Other.number(96), 96);
+        let hidden = Meaning::Other.number(123);
+        assert!(matches!(Payload::classify(hidden), Payload::Unknown(_)));
+    }
+
+    #[test]
+    fn only_what_lasts_as_long_as_its_timestamps_say_is_opus() {
+        let shaped = |steps: &[(Option<u64>, u64)]| {
+            let mut kind = Kind::new(96);
+            steps
+                .iter()
+                .for_each(|&(lasts, ticks)| kind.follows(lasts, ticks));
+            kind.is_opus()
+        };
+        assert!(shaped(&[(Some(960), 960); 10]));
+        assert!(!shaped(&[(Some(960), 960); 9]));
+        assert!(!shaped(&[(Some(960), 480); 50]));
+        assert!(!shaped(&[(None, 960); 50]));
+        let with_pauses = [(Some(960), 960), (Some(960), 19_200)].repeat(10);
+        assert!(shaped(&with_pauses));
+        let mixed = [(Some(960), 960), (Some(960), 160)].repeat(50);
+        assert!(!shaped(&mixed));
+    }
+}
