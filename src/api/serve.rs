@@ -93,7 +93,7 @@ pub async fn serve(
 ) {
     let door = Door::new(Bounds {
         connections: limits.connections,
-        per_address: limits.per_address.min(limits.connections),
+        per_address: limits.per_address,
         grace: GRACE,
     });
     let graceful = GracefulShutdown::new();

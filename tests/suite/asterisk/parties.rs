@@ -1,8 +1,8 @@
 //! Who is who on a real Asterisk, and what the parties do.
 
 use asterscribe_testkit::asterisk::{self, Instance, Options, Release};
-use asterscribe_testkit::available;
 use asterscribe_testkit::server::Server;
+use asterscribe_testkit::{available, host};
 use serde_json::{Value, json};
 
 use super::{BINARY, Rig, SOON, settings};
@@ -54,7 +54,7 @@ fn keys_of_both_parties_of_a_tap_are_on_the_record(release: Release) {
     originate(&rig, "keys-1", "Local/press-12@kit/n", "dial-34");
     let tap = "/api/call/keys-1/transcribe";
     let tapped = || (rig.server.post(tap, &Value::Null).unwrap().status == 202).then_some(());
-    asterscribe_testkit::host::poll_until(asterscribe_testkit::host::now() + SOON, tapped).unwrap();
+    host::poll_until(host::now() + SOON, tapped).unwrap();
     let status = rig.await_answer("/api/call/keys-1/status", SOON, |status| {
         keys(status, "caller").len() + keys(status, "callee").len() >= 4
     });
@@ -93,6 +93,4 @@ fn the_number_that_was_dialled_and_the_arguments_of_stasis_are_on_the_record() {
         .ari_ok("DELETE", "/channels/dialled-1", &[], None)
         .unwrap();
     rig.await_answer("/health", SOON, |health| health["active_calls"] == 0);
-    let calls = rig.get("/api/calls");
-    eprintln!("{calls:#}");
 }

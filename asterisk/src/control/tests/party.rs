@@ -61,7 +61,10 @@ fn hold_concerns_both_parties_and_another_partner_only_the_partner() {
     rig.world.connect_to("t1", "200");
     rig.world.connect_to("t1", "200");
     rig.world.connect_to("t1", "300");
+    rig.settle();
     rig.world.enter_bridge("t1", "theirs");
+    rig.settle();
+    rig.world.leave_bridge("t1", "theirs");
     rig.world.enter_bridge("t1", "anothers");
     rig.world.transfer("t1");
     rig.settle();
