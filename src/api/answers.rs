@@ -210,11 +210,16 @@ pub(super) async fn in_bounds(
     })
 }
 
-/// Whether the answer holds a list that may be long.
+/// Whether the answer holds a list that may be long; a short one of calls does not wait behind those.
 fn may_be_large(request: &Request) -> bool {
-    const LISTS: [&str; 2] = ["/api/calls", "/api/call/{id}/transcript"];
     let path = request.extensions().get::<MatchedPath>();
-    path.is_some_and(|path| LISTS.contains(&path.as_str()))
+    let query = request.uri().query().unwrap_or_default();
+    let limit = query.strip_prefix("limit=").map(str::parse::<u64>);
+    match path.map(MatchedPath::as_str) {
+        Some("/api/calls") => !query.is_empty() && !matches!(limit, Some(Ok(..=100))),
+        Some("/api/call/{id}/transcript") => true,
+        _ => false,
+    }
 }
 
 /// A body in small pieces, each of memory of its own: what is with the socket does not hold the rest.
