@@ -5,17 +5,14 @@ use std::time::{Duration, Instant};
 
 use super::{Input, JobId, LegIndex, LegSnapshot, Output, Session, SessionConfig, Unheard};
 use crate::call::{AudioAccount, GapReason, Leg};
-use crate::clock;
 use crate::speech::{Recognition, SAMPLES_PER_MS};
 
-/// What may be missing for one of these reasons comes of reception, so it is bounded by time.
-const OF_RECEPTION: [GapReason; 7] = [
+/// What is missing for one of these reasons never came, or holds no audio: time bounds it.
+const OF_TIME: [GapReason; 5] = [
     GapReason::NetLoss,
     GapReason::Late,
     GapReason::SenderSilence,
     GapReason::UnknownPayload,
-    GapReason::DecodeError,
-    GapReason::OverloadShed,
     GapReason::Discontinuity,
 ];
 
@@ -27,9 +24,8 @@ pub(super) struct Law {
 }
 
 impl Law {
-    /// Checks the books as they stand `elapsed` after the call began. `shed` tells whether
-    /// recognition may have shed speech: then that is no gap of reception.
-    pub(super) fn check(&mut self, leg: &LegSnapshot, elapsed: Duration, shed: bool) {
+    /// Checks the books as they stand `elapsed` after the call began.
+    pub(super) fn check(&mut self, leg: &LegSnapshot, elapsed: Duration) {
         let (audio, before) = (leg.audio, self.before);
         assert!(audio.is_conserved(), "{audio:?}");
         assert!(audio.span >= before.span, "{before:?}, then {audio:?}");
@@ -48,12 +44,7 @@ impl Law {
                 "{reason:?}: {before:?}, then {audio:?}"
             );
         }
-        // Encrypted or not heard in time is audio; all else that is missing took its time.
-        let counted = |reason: &GapReason| {
-            *reason != GapReason::DecodeError && (*reason != GapReason::OverloadShed || !shed)
-        };
-        let reasons = OF_RECEPTION.iter().filter(|reason| counted(reason));
-        let missing: u64 = reasons.map(|&reason| audio.gaps.of(reason)).sum();
+        let missing: u64 = OF_TIME.iter().map(|&reason| audio.gaps.of(reason)).sum();
         let passed = to_samples(elapsed);
         assert!(
             missing <= passed + passed / 100 + 17_000,
@@ -63,10 +54,13 @@ impl Law {
     }
 }
 
-/// Interprets `script` as what two senders, a network and an engine do, and holds both legs to
-/// the law after every input.
-pub fn session(script: &[u8]) {
-    let mut run = Run::new();
+/// Interprets `script` as what two senders, a network and an engine do from `opened` on, which
+/// is any moment, and holds both legs to the law after every input.
+///
+/// # Panics
+/// When the account of a leg breaks the law.
+pub fn session(opened: Instant, script: &[u8]) {
+    let mut run = Run::new(opened);
     let mut rest = script;
     while let [op, value, tail @ ..] = rest {
         rest = tail;
@@ -119,9 +113,7 @@ struct Run {
 }
 
 impl Run {
-    fn new() -> Self {
-        // Any moment will do: a session looks at differences only.
-        let opened = clock::now();
+    fn new(opened: Instant) -> Self {
         let mut session = Session::new(SessionConfig::default(), opened);
         let legs = [Leg::caller(), Leg::callee()].map(|leg| {
             let sender = Sender {
@@ -216,8 +208,7 @@ impl Run {
         }
         let elapsed = self.now.saturating_duration_since(self.opened);
         for (snapshot, (_, _, law)) in self.session.snapshots().iter().zip(&mut self.legs) {
-            // Speech that nobody answers for is shed in the end.
-            law.check(snapshot, elapsed, true);
+            law.check(snapshot, elapsed);
         }
     }
 
@@ -244,11 +235,13 @@ mod tests {
 
     use proptest::prelude::*;
 
+    use crate::clock;
+
     #[test]
     fn the_corpus_keeps_the_law() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/session");
         for file in fs::read_dir(folder).unwrap() {
-            super::session(&fs::read(file.unwrap().path()).unwrap());
+            super::session(clock::now(), &fs::read(file.unwrap().path()).unwrap());
         }
     }
 
@@ -257,7 +250,7 @@ mod tests {
 
         #[test]
         fn any_script_keeps_the_law(script in prop::collection::vec(any::<u8>(), 0..160)) {
-            super::session(&script);
+            super::session(clock::now(), &script);
         }
     }
 }

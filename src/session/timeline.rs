@@ -29,6 +29,10 @@ use crate::speech::SAMPLE_RATE;
 /// How far a gap may bring the timeline ahead of arrival.
 const MAX_LEAD: i64 = 1_000_000_000;
 
+/// How far what was too much may: it came, and is booked by its timestamps, but a flood is not to
+/// move all that follows for ever.
+const MAX_LEAD_REFUSED: i64 = 30_000_000_000;
+
 /// A sender that sends more audio than time passes is not refused the gaps that its numbers
 /// tell, up to one part in this many.
 const DRIFT: u64 = 100;
@@ -198,9 +202,18 @@ impl Timeline {
         (placement, samples(length))
     }
 
-    /// Packets came and were refused unread: how long they are, in 16 kHz samples, as far as
-    /// time has passed for them.
+    /// Packets came in their order and were refused unread: how long they are, in 16 kHz samples.
     pub(super) fn place_refused(&mut self, packets: u64, arrived: Instant) -> u64 {
+        self.pass_over(packets, arrived, MAX_LEAD_REFUSED)
+    }
+
+    /// Packets never came, and none follows that would tell when they were: how long they are,
+    /// as far as time has passed for them.
+    pub(super) fn place_lost(&mut self, packets: u64, arrived: Instant) -> u64 {
+        self.pass_over(packets, arrived, 0)
+    }
+
+    fn pass_over(&mut self, packets: u64, arrived: Instant, limit: i64) -> u64 {
         let Some(last) = &mut self.last else {
             return 0;
         };
@@ -208,7 +221,8 @@ impl Timeline {
         let packets = i64::try_from(packets).unwrap_or(i64::MAX);
         let length = last.length.saturating_mul(packets);
         last.end = last.end.saturating_add(ticks(length, last.clock));
-        let placed = length.min(last.room(0).max(0));
+        let room = limit.saturating_sub(last.lead);
+        let placed = length.min(room).max(0);
         last.go_on(0, placed);
         samples(placed)
     }

@@ -50,7 +50,7 @@ const NOT_IN_CORES: [(&str, &[&str]); 14] = [
     ("Timestamp::now", &[]),
     (".elapsed()", &[]),
     // A fuzz body has no caller who could tell it the time; any will do.
-    ("clock::now", &["src/replay/fuzz.rs", "src/session/fuzz.rs"]),
+    ("clock::now", &["src/replay/fuzz.rs"]),
     ("thread", &[]),
 ];
 

@@ -51,14 +51,9 @@ impl Audio {
     /// Nothing follows that would tell when the packets were that are missing.
     pub(super) fn book_rest(&mut self, now: Instant) {
         let missing: Missing = mem::take(&mut self.missing);
-        for (reason, packets) in [
-            (GapReason::NetLoss, missing.lost),
-            (GapReason::OverloadShed, missing.shed),
-        ] {
-            if packets > 0 {
-                let samples = self.timeline.place_refused(packets, now);
-                self.book(reason, samples);
-            }
-        }
+        let lost = self.timeline.place_lost(missing.lost, now);
+        self.book(GapReason::NetLoss, lost);
+        let shed = self.timeline.place_refused(missing.shed, now);
+        self.book(GapReason::OverloadShed, shed);
     }
 }

@@ -25,7 +25,7 @@ impl Sender {
     fn account(&mut self) -> AudioAccount {
         let leg = &self.rig.session.snapshots()[0];
         let elapsed = self.rig.now.duration_since(self.rig.session.opened);
-        self.law.check(leg, elapsed, false);
+        self.law.check(leg, elapsed);
         leg.audio
     }
 
@@ -141,6 +141,30 @@ fn what_a_sender_has_too_much_is_booked_as_far_as_time_passed_for_it() {
             "{after}: {audio:?}"
         );
         assert_eq!(audio.gaps.total(), audio.gaps.overload_shed, "{audio:?}");
+    }
+}
+
+#[test]
+fn what_comes_at_once_and_is_too_much_is_booked_by_its_timestamps() {
+    // No time has passed for it: at the end of a call, at its start, in the middle.
+    for (before, after) in [(100, 0), (0, 100), (100, 100)] {
+        let mut sender = Sender::new();
+        sender.audio(before);
+        for _ in 0..1_000 {
+            sender.send(0, &SILENCE, 160);
+        }
+        sender.rig.pass(PACKET);
+        sender.audio(after);
+        let (audio, stats) = sender.end();
+        let span = (before + 1_000 + after) as u64 * 320;
+        assert!(audio.span.abs_diff(span) <= 1_000, "{before}: {audio:?}");
+        let shed = stats.overload_shed * 320;
+        assert!(shed > 100_000, "{stats:?}");
+        assert_eq!(
+            audio.gaps.overload_shed, shed,
+            "{before}, {after}: {audio:?}"
+        );
+        assert_eq!(audio.gaps.total(), shed, "{audio:?}");
     }
 }
 
