@@ -69,9 +69,9 @@ impl Parties {
 /// Whether a channel is the called party's, if what it executes tells.
 pub(super) fn is_called(channel: &Channel) -> Option<bool> {
     let plan = &channel.dialplan;
-    let is_outgoing = plan.app_data == OUTGOING
-        || plan.app_name.starts_with("AppDial")
-        || plan.app_name == "AppQueue";
+    // What is originated may yet call somebody itself: `AppDial2` decides nothing.
+    let is_outgoing = matches!(plan.app_name.as_str(), "AppDial" | "AppQueue")
+        || plan.app_data == OUTGOING && plan.app_name != "AppDial2";
     // What the far half of a Local channel says is what whoever called it says.
     let is_calling = CALLING.contains(&plan.app_name.as_str()) || channel.name.ends_with(";2");
     match (is_outgoing, is_calling) {
@@ -135,7 +135,7 @@ mod tests {
         for (name, app, data, expected) in [
             ("PJSIP/200-00000002", "AppDial", OUTGOING, Some(true)),
             ("PJSIP/200-00000002", "AppQueue", OUTGOING, Some(true)),
-            ("PJSIP/200-00000002", "AppDial2", "", Some(true)),
+            ("PJSIP/200-00000002", "AppDial2", OUTGOING, None),
             ("Local/200@q-00000003;1", "AppDial", OUTGOING, Some(true)),
             ("Local/200@q-00000003;2", "Dial", "PJSIP/200", Some(false)),
             (

@@ -73,11 +73,6 @@ fn on_asterisk_22() {
 }
 
 #[test]
-fn on_asterisk_16() {
-    keys_of_both_parties_of_a_tap_are_on_the_record(Release::V16);
-}
-
-#[test]
 fn the_number_that_was_dialled_and_the_arguments_of_stasis_are_on_the_record() {
     let Some(rig) = rig(Release::V22) else { return };
     originate(&rig, "dialled-1", "Local/7701@kit/n", "hold");
