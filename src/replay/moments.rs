@@ -156,7 +156,7 @@ impl Clock {
             _ => told,
         };
         let numbers = step.map_or(0, |step| step.numbers);
-        if step.is_none() || numbers > 0 || numbers < -MAX_MISORDER {
+        if step.is_none() || !(-MAX_MISORDER..=0).contains(&numbers) {
             let follows = numbers > 0 && step.is_some_and(|step| step.ticks > 0);
             stream.followed = if follows {
                 stream.followed.saturating_add(1)

@@ -25,8 +25,15 @@ const ROUTES: [(&str, &str); 14] = [
 
 #[test]
 fn without_the_token_nothing_is_told() {
-    let server =
-        Server::start(BINARY, &[("API_AUTH_TOKEN", TOKEN), ("RUST_LOG", "trace")]).unwrap();
+    let server = Server::start(
+        BINARY,
+        &[
+            ("API_AUTH_TOKEN", TOKEN),
+            ("RUST_LOG", "trace"),
+            ("HTTP_WRONG_TOKENS", "10000"),
+        ],
+    )
+    .unwrap();
     for (method, path) in ROUTES.into_iter().chain([("GET", "/nowhere")]) {
         let bare = raw(&server, &format!("{method} {path}"), &["Host: localhost"]);
         assert!(bare.starts_with("HTTP/1.1 401 "), "{path}: {bare}");

@@ -165,14 +165,7 @@ fn what_is_wrong_with_a_request_is_told_by_kind() {
     }
     let path = "/api/call/nobody/hangup";
     assert_problem(&command(&server, path), path, 404, "unknown-call");
-    for path in [
-        "/",
-        "/api",
-        "/api/call",
-        "/api/call/x",
-        "/api/call/x/status/",
-        "/figures",
-    ] {
+    for path in ["/", "/api", "/api/call", "/api/call/x/status/", "/figures"] {
         assert_problem(&server.get(path).unwrap(), path, 404, "unknown-route");
     }
     for (method, path) in [
@@ -180,6 +173,7 @@ fn what_is_wrong_with_a_request_is_told_by_kind() {
         ("GET", "/api/call/initiate"),
         ("DELETE", "/api/calls"),
         ("DELETE", "/api/model"),
+        ("GET", "/api/call/x"),
         ("PUT", "/api/call/x/status"),
         ("POST", "/api/call/x/transcript"),
         ("GET", "/api/call/x/transcribe"),

@@ -115,8 +115,21 @@ fn a_tap_that_is_set_up_again_after_a_restart_goes_on_behind_the_first() {
     // Only the store knows it now.
     rig.server.restart().unwrap();
     rig.await_connected();
-    let tapped = || rig.server.post(tap, &Value::Null).unwrap().status == 202;
-    assert!(host::wait_until(host::now() + SOON, tapped));
+    let mut answers = Vec::new();
+    let tapped = || {
+        let answer = rig.server.post(tap, &Value::Null).unwrap();
+        answers.push(answer.text);
+        answer.status == 202
+    };
+    let is_tapped = host::wait_until(host::now() + SOON, tapped);
+    if !is_tapped {
+        for line in rig.server.log() {
+            if line["level"] != "DEBUG" || line["fields"]["message"] == "told" {
+                println!("{line}");
+            }
+        }
+    }
+    assert!(is_tapped, "{:?}", answers.first());
     await_lines(&rig, "again-1", early.len() + 1);
     rig.await_complete("again-1");
     assert_one_transcript(&rig, "again-1", &early);

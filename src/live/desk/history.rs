@@ -61,13 +61,12 @@ impl Desk {
             match self.written_history(&call).await {
                 Ok(history) => {
                     told = false;
-                    let history = history.map(Box::new);
                     let is_anothers =
-                        |history: &Box<History>| self.book(|book| book.is_anothers(&call, history));
+                        |history: &History| self.book(|book| book.is_anothers(&call, history));
                     if history.as_ref().is_some_and(is_anothers) {
                         self.give_way(&call);
                     } else {
-                        self.learn(&call, history.map(|history| *history));
+                        self.learn(&call, history);
                     }
                 }
                 Err(StoreError::Broken(reason)) => {

@@ -13,6 +13,7 @@ impl Desk {
         channel: &ChannelRef,
         request: TranscribeRequest,
     ) -> Result<CallRecord, ServiceError> {
+        self.ari()?;
         self.check_choices(&request.recognition)?;
         check_legs(request.legs.as_ref())?;
         let tapped = match self.tap(channel.as_str(), request.clone()).await {

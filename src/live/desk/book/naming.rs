@@ -1,7 +1,9 @@
 //! Which call a channel's is, and what it is called.
 
+use std::collections::BTreeSet;
+
 use super::{CallBook, Entry, Held, History};
-use crate::call::CallId;
+use crate::call::{CallId, CallKey};
 use crate::live::desk::channel::Life;
 
 impl CallBook {
@@ -52,12 +54,12 @@ impl CallBook {
     /// The id of a call turns out to be another's, before anything was written under it.
     pub(crate) fn rename(&mut self, call: &CallId, name: &CallId) {
         if let Some(mut entry) = self.open.remove(call) {
-            entry.record.call_id = name.clone();
+            rename_in(&mut self.order, &mut entry, name);
             self.open.insert(name.clone(), entry);
         }
         let mut recent = self.recent.iter_mut();
         if let Some(entry) = recent.find(|entry| entry.record.call_id == *call) {
-            entry.record.call_id = name.clone();
+            rename_in(&mut self.order, entry, name);
         }
         let live = self.live.values_mut();
         let channels = self.channels.values_mut();
@@ -65,4 +67,11 @@ impl CallBook {
             known.clone_from(name);
         }
     }
+}
+
+/// Gives a call another id, and its place in the list with it.
+fn rename_in(order: &mut BTreeSet<CallKey>, entry: &mut Entry, name: &CallId) {
+    order.remove(&CallKey::of(&entry.record));
+    entry.record.call_id = name.clone();
+    order.insert(CallKey::of(&entry.record));
 }

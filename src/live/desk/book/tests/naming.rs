@@ -84,6 +84,8 @@ fn a_call_of_which_the_store_has_another_gives_way_before_anything_is_written() 
     rig.book.rename(&call, &id("lead-42-b"));
     assert!(rig.book.take_writes().is_empty());
     assert_eq!(rig.book.call_on("lead-42"), Some(id("lead-42-b")));
+    let listed = rig.book.newest(None, 9).into_iter().map(|key| key.call);
+    assert_eq!(listed.collect::<Vec<_>>(), [id("lead-42-b")]);
     assert_eq!(rig.book.next_unknown(), Some(id("lead-42-b")));
     rig.book.learn(&id("lead-42-b"), None);
     rig.book.line(&stint.media, line(10));
