@@ -8,12 +8,24 @@ use super::generator::PACE;
 /// Samples of 16 kHz in a packet.
 const SAMPLES: u64 = 320;
 
-/// Whether a leg that was sent `packets` in order, none missing, says so once its call is over.
+/// What a flow was sent.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Flow {
+    /// Packets, in order, none missing.
+    pub(super) packets: u64,
+    /// Time that the sender stood still, microseconds: a leg may tell it, or a part of it, as a pause.
+    pub(super) slipped_us: u64,
+}
+
+/// Whether a leg that was sent that says so once its call is over.
 ///
 /// # Errors
 /// The first thing that is not as it should be.
-pub(super) fn check(leg: &LegSnapshot, packets: u64, depth: Depth) -> Result<(), String> {
+pub(super) fn check(leg: &LegSnapshot, flow: Flow, depth: Depth) -> Result<(), String> {
     let stats = &leg.stats;
+    let packets = flow.packets;
+    // Samples are whole, microseconds are not.
+    let most_silent = flow.slipped_us.div_ceil(1000);
     let expected = [
         ("received", stats.received, packets),
         (
@@ -42,7 +54,7 @@ pub(super) fn check(leg: &LegSnapshot, packets: u64, depth: Depth) -> Result<(),
             packets * PACE.as_millis() as u64,
         ),
         ("lost_ms", stats.lost_ms, 0),
-        ("silent_ms", stats.silent_ms, 0),
+        ("silent_ms", stats.silent_ms.saturating_sub(most_silent), 0),
     ];
     for (name, is, should) in expected {
         if is != should {
@@ -59,7 +71,8 @@ pub(super) fn check(leg: &LegSnapshot, packets: u64, depth: Depth) -> Result<(),
             audio.pending
         ));
     }
-    if audio.span.abs_diff(packets * SAMPLES) > SAMPLES {
+    let silent = stats.silent_ms * SAMPLES / PACE.as_millis() as u64;
+    if audio.span.abs_diff(packets * SAMPLES + silent) > SAMPLES {
         return Err(format!(
             "a span of {} samples for {packets} packets",
             audio.span
@@ -84,11 +97,29 @@ mod tests {
         leg
     }
 
+    fn flow(slipped_us: u64) -> Flow {
+        Flow {
+            packets: 50,
+            slipped_us,
+        }
+    }
+
+    #[test]
+    fn a_pause_is_one_where_the_sender_stood_still() {
+        let mut leg = leg(50);
+        leg.stats.silent_ms = 180;
+        leg.audio.span += 180 * 16;
+        leg.audio.non_speech += 180 * 16;
+        assert_eq!(check(&leg, flow(180_000), Depth::Speech), Ok(()));
+        let told = check(&leg, flow(120_000), Depth::Speech).unwrap_err();
+        assert_eq!(told, "silent_ms is 60, not 0");
+    }
+
     type Spoil = fn(&mut LegSnapshot);
 
     #[test]
     fn a_leg_that_has_it_all_passes_and_one_that_has_not_is_told_why() {
-        assert_eq!(check(&leg(50), 50, Depth::Speech), Ok(()));
+        assert_eq!(check(&leg(50), flow(0), Depth::Speech), Ok(()));
         let broken: [(&str, Spoil); 7] = [
             ("received is 49", |leg| leg.stats.received -= 1),
             ("decoded is 49", |leg| leg.stats.decoded -= 1),
@@ -107,7 +138,7 @@ mod tests {
         for (word, spoil) in broken {
             let mut leg = leg(50);
             spoil(&mut leg);
-            let told = check(&leg, 50, Depth::Speech).unwrap_err();
+            let told = check(&leg, flow(0), Depth::Speech).unwrap_err();
             assert!(told.contains(word), "{told}");
         }
     }
@@ -115,8 +146,8 @@ mod tests {
     #[test]
     fn reception_alone_decodes_nothing() {
         let mut leg = leg(50);
-        assert!(check(&leg, 50, Depth::Ordered).is_err());
+        assert!(check(&leg, flow(0), Depth::Ordered).is_err());
         leg.stats.decoded = 0;
-        assert_eq!(check(&leg, 50, Depth::Ordered), Ok(()));
+        assert_eq!(check(&leg, flow(0), Depth::Ordered), Ok(()));
     }
 }

@@ -177,7 +177,7 @@ fn flaws(
     let check = |(n, call): (usize, &CallId)| {
         let flaw = match ended.get(call) {
             None => Err("has not ended".to_owned()),
-            Some(leg) => account::check(leg, sent.by_flow(n as u64), depth),
+            Some(leg) => account::check(leg, sent.flow(n as u64), depth),
         };
         flaw.err().map(|flaw| format!("{call}: {flaw}"))
     };

@@ -6,6 +6,8 @@ use std::io::{self, BufRead, Write};
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
+use super::account::Flow;
+
 /// One line.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -99,9 +101,12 @@ pub(super) struct Sent {
 
 impl Sent {
     /// What flow `n` has sent.
-    pub(super) fn by_flow(&self, n: u64) -> u64 {
+    pub(super) fn flow(&self, n: u64) -> Flow {
         let flows = self.flows.max(1);
-        self.packets / flows + u64::from(n < self.packets % flows)
+        Flow {
+            packets: self.packets / flows + u64::from(n < self.packets % flows),
+            slipped_us: self.slipped_us,
+        }
     }
 }
 
@@ -151,8 +156,8 @@ mod tests {
             flows: 10,
             ..Sent::default()
         };
-        assert_eq!((sent.by_flow(2), sent.by_flow(3)), (101, 100));
-        assert_eq!((0..10).map(|n| sent.by_flow(n)).sum::<u64>(), 1_003);
+        assert_eq!((sent.flow(2).packets, sent.flow(3).packets), (101, 100));
+        assert_eq!((0..10).map(|n| sent.flow(n).packets).sum::<u64>(), 1_003);
     }
 
     #[test]

@@ -31,6 +31,7 @@ fn without_the_token_nothing_is_told() {
             ("API_AUTH_TOKEN", TOKEN),
             ("RUST_LOG", "trace"),
             ("HTTP_WRONG_TOKENS", "10000"),
+            ("HTTP_STRANGER_RATE", "10000"),
         ],
     )
     .unwrap();

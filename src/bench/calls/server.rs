@@ -150,7 +150,7 @@ fn flaws(calls: &[CallId], ended: &BTreeMap<CallId, Vec<LegSnapshot>>, sent: &Se
         }
         (2 * n as u64..)
             .zip(legs)
-            .filter_map(|(flow, leg)| account::check(leg, sent.by_flow(flow), Depth::Speech).err())
+            .filter_map(|(flow, leg)| account::check(leg, sent.flow(flow), Depth::Speech).err())
             .map(|flaw| format!("{call}: {flaw}"))
             .collect()
     };

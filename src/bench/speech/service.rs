@@ -18,7 +18,7 @@ use clap::Args;
 use crossbeam_channel::bounded;
 
 use super::SEED;
-use crate::bench::account;
+use crate::bench::account::{self, Flow};
 use crate::bench::generator::{PACE, rtp};
 use crate::bench::meter::Meter;
 use crate::bench::payload::PACKET;
@@ -131,7 +131,11 @@ impl Service {
             audio: flow.audio,
             ..LegSnapshot::new(flow.leg.clone())
         };
-        let books = account::check(&leg, self.packets.len() as u64, Depth::Speech);
+        let flow = Flow {
+            packets: self.packets.len() as u64,
+            slipped_us: 0,
+        };
+        let books = account::check(&leg, flow, Depth::Speech);
         outcome.faults.extend(books.err());
         let gaps = report.lines.iter().filter_map(|line| line.gap);
         outcome
