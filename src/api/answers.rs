@@ -179,7 +179,9 @@ pub(super) async fn in_bounds(
     next: Next,
 ) -> Response {
     let visit = request.extensions().get::<Visit>().cloned();
-    let turn = match may_be_large(&request) {
+    let path = request.extensions().get::<MatchedPath>();
+    let query = request.uri().query().unwrap_or_default();
+    let turn = match may_be_large(path.map(MatchedPath::as_str), query) {
         true => Some(state.answers.turn(state.limits.request_time).await),
         false => None,
     };
@@ -210,13 +212,19 @@ pub(super) async fn in_bounds(
     })
 }
 
-/// Whether the answer holds a list that may be long; a short one of calls does not wait behind those.
-fn may_be_large(request: &Request) -> bool {
-    let path = request.extensions().get::<MatchedPath>();
-    let query = request.uri().query().unwrap_or_default();
-    let limit = query.strip_prefix("limit=").map(str::parse::<u64>);
-    match path.map(MatchedPath::as_str) {
-        Some("/api/calls") => !query.is_empty() && !matches!(limit, Some(Ok(..=100))),
+/// Calls in a list that is short: as many as a list has whose length nobody asked for.
+const SHORT: u64 = 100;
+
+/// Whether the answer to a route and its query holds a list that may be long. A short list of calls,
+/// whichever page of them, does not wait behind those.
+fn may_be_large(route: Option<&str>, query: &str) -> bool {
+    match route {
+        Some("/api/calls") => {
+            let limits = url::form_urlencoded::parse(query.as_bytes())
+                .filter(|(name, _)| name == "limit")
+                .filter_map(|(_, value)| value.parse::<u64>().ok());
+            limits.max().is_some_and(|limit| limit > SHORT)
+        }
         Some("/api/call/{id}/transcript") => true,
         _ => false,
     }
@@ -265,6 +273,26 @@ impl HttpBody for Pieces {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_short_page_of_calls_is_short_wherever_it_begins() {
+        let is_large = |query| may_be_large(Some("/api/calls"), query);
+        for short in [
+            "",
+            "limit=1",
+            "limit=100",
+            "limit=20&before=x",
+            "before=x&limit=20",
+            "before=x",
+        ] {
+            assert!(!is_large(short), "{short}");
+        }
+        for long in ["limit=101", "before=x&limit=1000", "limit=1&limit=1000"] {
+            assert!(is_large(long), "{long}");
+        }
+        assert!(may_be_large(Some("/api/call/{id}/transcript"), ""));
+        assert!(!may_be_large(Some("/health"), "limit=1000"));
+    }
 
     #[tokio::test]
     async fn what_finds_no_room_in_time_gets_none() {
