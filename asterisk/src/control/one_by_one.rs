@@ -148,17 +148,11 @@ impl Control {
         now: Instant,
     ) {
         self.on_listed(now, |listing| {
-            let one = match one_of(result)? {
-                One::Found(one) => Some(one),
-                One::Absent => None,
-                One::Unseen => {
-                    listing.unseen.insert(id.clone());
-                    Some(Channel {
-                        id,
-                        ..Channel::default()
-                    })
-                }
+            let bare = |id| Channel {
+                id,
+                ..Channel::default()
             };
+            let one = one_of(result)?.known(id, bare, &mut listing.unseen);
             listing.channels.settle(one);
             Ok(())
         });
@@ -171,17 +165,11 @@ impl Control {
         now: Instant,
     ) {
         self.on_listed(now, |listing| {
-            let one = match one_of(result)? {
-                One::Found(one) => Some(one),
-                One::Absent => None,
-                One::Unseen => {
-                    listing.unseen.insert(id.clone());
-                    Some(Bridge {
-                        id,
-                        ..Bridge::default()
-                    })
-                }
+            let bare = |id| Bridge {
+                id,
+                ..Bridge::default()
             };
+            let one = one_of(result)?.known(id, bare, &mut listing.unseen);
             listing.bridges.settle(one);
             Ok(())
         });
@@ -194,6 +182,25 @@ enum One<T> {
     Absent,
     /// It is there, and cannot be described.
     Unseen,
+}
+
+impl<T> One<T> {
+    /// The object, if it is there; one that cannot be described has its id alone, and is noted as `unseen`.
+    fn known(
+        self,
+        id: String,
+        bare: impl FnOnce(String) -> T,
+        unseen: &mut BTreeSet<String>,
+    ) -> Option<T> {
+        match self {
+            Self::Found(one) => Some(one),
+            Self::Absent => None,
+            Self::Unseen => {
+                unseen.insert(id.clone());
+                Some(bare(id))
+            }
+        }
+    }
 }
 
 fn one_of<T: DeserializeOwned>(
