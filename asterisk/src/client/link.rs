@@ -1,10 +1,11 @@
 //! Keeps an events websocket: connects, listens, pauses, connects again.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, mpsc, watch};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::ConnectionState;
 use super::backoff::Backoff;
@@ -12,10 +13,15 @@ use super::http::Client;
 use super::socket::{ConnectError, EventSocket};
 use crate::control::{Naming, RequestFailure};
 use crate::event::Event;
+use crate::model::Application;
 use crate::request::Request;
 
 /// A connection that lived this long was a good one.
 const GOOD: Duration = Duration::from_secs(30);
+
+/// How often a server that was replaced looks whether the other one is gone: callers have
+/// nobody meanwhile, so the pause does not grow.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// What is heard of the websocket.
 #[derive(Debug)]
@@ -98,6 +104,9 @@ impl Keeper {
     async fn attend(&self, socket: EventSocket, backoff: &mut Backoff) -> Option<End> {
         info!(app = self.app, "connected to Asterisk");
         self.state.send_replace(ConnectionState::Connected);
+        // Who asked twice for the application asked once; the second time must not count for
+        // the next server that takes it over.
+        pin!(self.take_back.notified()).enable();
         let since = (self.clock)();
         let end = self.listen(socket).await?;
         if (self.clock)().saturating_duration_since(since) >= GOOD {
@@ -163,19 +172,16 @@ impl Keeper {
     /// Waits until nobody has the application any more, or it is to be taken back; `false` if
     /// nobody listens any more. To connect would take the calls from whoever has it.
     async fn wait_for_vacancy(&self) -> bool {
-        let mut backoff = Backoff::new();
         loop {
             tokio::select! {
-                () = tokio::time::sleep(backoff.pause()) => {}
+                () = tokio::time::sleep(LOOK_EVERY) => {}
                 () = self.take_back.notified() => {
                     info!(app = self.app, "the application is taken back on request");
                     return true;
                 }
                 () = self.out.closed() => return false,
             }
-            let app = self.app.clone();
-            let found = self.client.probe(&Request::GetApplication { app }).await;
-            if matches!(found, Err(RequestFailure::Refused { status: 404, .. })) {
+            if self.is_vacant().await {
                 info!(
                     app = self.app,
                     "whoever had taken the application over is gone"
@@ -183,6 +189,31 @@ impl Keeper {
                 return true;
             }
         }
+    }
+
+    /// Whether Asterisk knows nothing of the application any more.
+    async fn is_vacant(&self) -> bool {
+        match self.application().await {
+            Err(RequestFailure::Refused { status: 404, .. }) => return true,
+            Ok(application) if application.is_empty() => {}
+            Ok(_) | Err(_) => return false,
+        }
+        // Nobody may have it: Asterisk clears unused applications away only when another one
+        // comes or goes (`cleanup` in res_stasis.c), so one does, which nobody else has.
+        let passer_by = self.naming.nothing();
+        match EventSocket::connect(&self.client, &passer_by, self.clock).await {
+            Ok(mut socket) => socket.close().await,
+            Err(error) => debug!(%error, "cannot see whether the application is vacant"),
+        }
+        let found = self.application().await;
+        matches!(found, Err(RequestFailure::Refused { status: 404, .. }))
+    }
+
+    async fn application(&self) -> Result<Application, RequestFailure> {
+        let app = self.app.clone();
+        let found = self.client.probe(&Request::GetApplication { app }).await;
+        serde_json::from_value(found?)
+            .map_err(|error| RequestFailure::Unreachable(error.to_string()))
     }
 }
 

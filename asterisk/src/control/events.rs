@@ -169,6 +169,7 @@ impl Control {
             Some(_) => self.on_left(&channel.id, now),
             None => {}
         }
+        self.removal_destroyed(&Object::Channel(channel.id.clone()));
         self.forget_peer(&channel.id, now);
     }
 

@@ -4,6 +4,10 @@
 //! through: the party, media channels, snoops, bridges, subscriptions. Asterisk has been
 //! seen to stumble over other orders (its issue 1715). An object whose creation is still
 //! unanswered is waited for, because a DELETE that overtakes the POST finds nothing.
+//!
+//! Asterisk grants the DELETE of a channel when it has asked the channel to hang up. Media
+//! channels and Snoops of ours count as gone only once that is done: a process that starts
+//! meanwhile would find them listed, and take them for a tap that goes on.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -18,6 +22,9 @@ use crate::request::Request;
 const ATTEMPTS: u32 = 6;
 /// Pause after the first failed attempt; doubles.
 const BACKOFF: Duration = Duration::from_millis(200);
+/// How long a channel may take to hang up before its DELETE is sent again, to see whether
+/// there still is one: nobody may have told us. Doubles.
+const LEAVING: Duration = Duration::from_millis(250);
 
 /// Something in Asterisk.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -53,6 +60,10 @@ pub(super) struct Removal {
     group: u64,
     state: State,
     attempts: u32,
+    /// Asterisk has granted it.
+    granted: bool,
+    /// Asterisk has told that the channel is gone.
+    destroyed: bool,
     /// It belonged to nobody; its end is told.
     orphan: bool,
     /// The call whose `Hangup` command waits for this.
@@ -67,6 +78,8 @@ enum State {
     Unsettled,
     Ready,
     Asked,
+    /// Asterisk hangs it up; asked again at that time.
+    Leaving(Instant),
     Backoff(Instant),
 }
 
@@ -78,6 +91,8 @@ impl Removal {
             group,
             state: State::Ready,
             attempts: 0,
+            granted: false,
+            destroyed: false,
             orphan: false,
             hangup: None,
             again: false,
@@ -92,6 +107,16 @@ impl Removal {
     pub(super) fn in_group(mut self, group: u64) -> Self {
         self.group = group;
         self
+    }
+
+    /// What pauses are multiplied by after so many attempts.
+    fn doubled(&self) -> u32 {
+        2u32.saturating_pow(self.attempts.saturating_sub(1))
+    }
+
+    /// Whether Asterisk goes on removing it after it has granted that.
+    fn leaves_slowly(&self) -> bool {
+        self.action == Action::Delete && matches!(self.rank, Rank::Media | Rank::Snoop)
     }
 
     pub(super) fn for_hangup(mut self, call: &str) -> Self {
@@ -131,6 +156,19 @@ impl Control {
         }
     }
 
+    /// Asterisk has destroyed a channel.
+    pub(super) fn removal_destroyed(&mut self, object: &Object) {
+        let Some(removal) = self.removals.get_mut(object) else {
+            return;
+        };
+        match removal.state {
+            State::Leaving(_) => self.finish_removal(object),
+            // The answer is on its way.
+            State::Asked => removal.destroyed = true,
+            State::Unsettled | State::Ready | State::Backoff(_) => {}
+        }
+    }
+
     /// Sends what may be sent now. While Asterisk is not heard only a stop goes on.
     pub(super) fn pump_removals(&mut self, now: Instant) {
         if matches!(self.link, Link::Down) && !self.stopping {
@@ -152,7 +190,7 @@ impl Control {
             .filter(|(_, r)| first(r.group) == Some(r.rank))
             .filter(|(_, r)| match r.state {
                 State::Ready => true,
-                State::Backoff(at) => at <= now,
+                State::Backoff(at) | State::Leaving(at) => at <= now,
                 State::Unsettled | State::Asked => false,
             })
             .map(|(object, _)| object.clone())
@@ -169,6 +207,7 @@ impl Control {
         removal.state = State::Asked;
         removal.attempts += 1;
         removal.again = false;
+        removal.destroyed = false;
         let request = match (&object, removal.action) {
             (Object::Channel(id), Action::Delete) => Request::DeleteChannel {
                 channel: id.clone(),
@@ -204,23 +243,26 @@ impl Control {
             }
             Err(_) => false,
         };
-        if gone && !removal.again {
-            self.finish_removal(object, result.is_ok());
+        removal.granted |= result.is_ok();
+        let is_leaving = result.is_ok() && removal.leaves_slowly() && !removal.destroyed;
+        if gone && !removal.again && !is_leaving {
+            self.finish_removal(object);
         } else if removal.attempts >= ATTEMPTS {
             self.abandon_removal(object, &result, now);
+        } else if is_leaving {
+            removal.state = State::Leaving(now + LEAVING * removal.doubled());
         } else {
-            removal.state =
-                State::Backoff(now + BACKOFF * 2u32.saturating_pow(removal.attempts - 1));
+            removal.state = State::Backoff(now + BACKOFF * removal.doubled());
             self.stats.retries += 1;
         }
     }
 
-    fn finish_removal(&mut self, object: &Object, by_us: bool) {
+    fn finish_removal(&mut self, object: &Object) {
         let Some(removal) = self.removals.remove(object) else {
             return;
         };
-        debug!(?object, by_us, "removed");
-        if removal.orphan && by_us {
+        debug!(?object, removal.granted, "removed");
+        if removal.orphan && removal.granted {
             self.stats.reaped += 1;
             let (kind, id) = match object {
                 Object::Bridge(id) => (ObjectKind::Bridge, id),
@@ -258,7 +300,7 @@ impl Control {
         if let Some(call) = removal.hangup {
             let (status, message) = match result {
                 Err(failure) => (failure.status(), failure.to_string()),
-                Ok(()) => (None, "the channel keeps coming back".to_owned()),
+                Ok(()) => (None, "the channel does not end".to_owned()),
             };
             self.notice(Notice::CommandRefused {
                 command: CommandKind::Hangup,
@@ -289,8 +331,8 @@ impl Control {
         self.removals
             .values()
             .filter_map(|removal| match removal.state {
-                State::Backoff(at) => Some(at),
-                _ => None,
+                State::Backoff(at) | State::Leaving(at) => Some(at),
+                State::Unsettled | State::Ready | State::Asked => None,
             })
             .min()
     }

@@ -27,7 +27,8 @@ impl World {
                 .map(|(id, channels)| json!({ "id": id, "technology": "simple_bridge", "channels": channels }))
                 .collect()),
             Request::GetApplication { .. } => {
-                if self.connected || !self.in_app().is_empty() || !self.subscriptions.is_empty() {
+                let is_used = self.connected || !self.in_app().is_empty() || !self.subscriptions.is_empty();
+                if is_used || self.remembered {
                     Ok(self.application())
                 } else {
                     refuse(404, "Application not found")
@@ -64,8 +65,7 @@ impl World {
             Request::Snoop { channel, snoop, spy, .. } => self.snoop(channel, snoop, *spy),
             Request::DeleteChannel { channel } => {
                 self.must_exist(channel)?;
-                self.tell(channel, "ChannelHangupRequest", json!({ "soft": true }));
-                self.destroy(channel, 16);
+                self.delete(channel);
                 Ok(Value::Null)
             }
             Request::DeleteBridge { bridge } => {

@@ -28,6 +28,11 @@ pub struct World {
     /// Whether RTP ports are given out again as soon as they are free.
     pub reuses_ports: bool,
     pub(super) ports: u16,
+    /// Whether channels that are told to hang up are still there until [`World::hang_ups_done`].
+    pub hangs_up_late: bool,
+    leaving: BTreeSet<String>,
+    /// Whether an application that nobody uses has not been cleared away yet.
+    pub(super) remembered: bool,
     born: u64,
     /// Channels that are offered to several applications, and whether they are to be had.
     pub(super) offers: BTreeMap<String, bool>,
@@ -94,12 +99,19 @@ impl World {
     /// The websocket breaks: what was not read is lost.
     pub fn disconnect(&mut self) {
         self.connected = false;
+        self.remembered = true;
         self.events.clear();
+    }
+
+    /// Another application comes or goes, and those that nobody uses are cleared away.
+    pub fn another_application(&mut self) {
+        self.remembered = false;
     }
 
     /// Asterisk starts anew: everything is gone.
     pub fn restart(&mut self) {
         self.disconnect();
+        self.remembered = false;
         self.channels.clear();
         self.bridges.clear();
         self.subscriptions.clear();
@@ -241,6 +253,23 @@ impl World {
             json!({ "cause": cause, "cause_txt": "told at the end" }),
         );
         self.drop_channel(id);
+    }
+
+    /// A channel is told to hang up.
+    pub(super) fn delete(&mut self, id: &str) {
+        self.tell(id, "ChannelHangupRequest", json!({ "soft": true }));
+        if self.hangs_up_late {
+            self.leaving.insert(id.to_owned());
+        } else {
+            self.destroy(id, 16);
+        }
+    }
+
+    /// Every channel that was told to hang up has done it.
+    pub fn hang_ups_done(&mut self) {
+        for id in std::mem::take(&mut self.leaving) {
+            self.destroy(&id, 16);
+        }
     }
 
     /// A key is pressed.

@@ -137,6 +137,8 @@ async fn serve_one(mut stream: TcpStream, shared: Arc<Shared>) {
         if authorized {
             return events(stream, shared).await;
         }
+    } else if text.starts_with("GET /ari/events?app=") {
+        return another_application(stream, shared).await;
     }
     let mut taken = vec![0u8; text.find("\r\n\r\n").unwrap() + 4];
     stream.read_exact(&mut taken).await.unwrap();
@@ -190,6 +192,12 @@ fn http(status: u16, body: &str) -> String {
         "HTTP/1.1 {status} X\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
         body.len()
     )
+}
+
+async fn another_application(stream: TcpStream, shared: Arc<Shared>) {
+    let mut socket = tokio_tungstenite::accept_async(stream).await.unwrap();
+    shared.world.lock().unwrap().another_application();
+    while let Some(Ok(_)) = socket.next().await {}
 }
 
 async fn events(stream: TcpStream, shared: Arc<Shared>) {

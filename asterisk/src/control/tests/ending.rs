@@ -269,3 +269,72 @@ fn a_stop_with_nothing_to_do_is_complete_at_once() {
     rig.command(Command::Shutdown);
     assert_eq!(count(&rig, |n| matches!(n, Notice::ShutdownComplete)), 1);
 }
+
+#[test]
+fn a_stop_is_complete_once_what_was_ours_has_hung_up() {
+    for order in [Order::RepliesFirst, Order::EventsFirst] {
+        let mut rig = rig_tapping();
+        rig.order = order;
+        rig.world.hangs_up_late = true;
+        rig.command(Command::Hangup { call: "t1".into() });
+        rig.command(Command::Shutdown);
+        rig.advance(ms(5_000));
+        assert_eq!(count(&rig, |n| matches!(n, Notice::ShutdownComplete)), 0);
+        rig.world.hang_ups_done();
+        rig.settle();
+        rig.world.hang_ups_done();
+        rig.settle();
+        assert_eq!(count(&rig, |n| matches!(n, Notice::ShutdownComplete)), 1);
+        rig.assert_nothing_left();
+    }
+}
+
+#[test]
+fn who_starts_after_a_stop_does_not_take_up_a_tap_that_was_ended() {
+    let mut old = rig_tapping();
+    old.world.hangs_up_late = true;
+    old.command(Command::Hangup { call: "t1".into() });
+    old.command(Command::Shutdown);
+    while count(&old, |n| matches!(n, Notice::ShutdownComplete)) == 0 {
+        old.world.hang_ups_done();
+        old.settle();
+    }
+    let mut world = std::mem::take(&mut old.world);
+    world.disconnect();
+    let nonce = "00000000b7".to_owned();
+    let mut new = rig_with(Config { nonce, ..config() }, world);
+    new.connect();
+    new.settle();
+    assert!(new.assert_calls_told_in_turn().is_empty());
+}
+
+#[test]
+fn a_media_channel_whose_end_nobody_tells_is_asked_about() {
+    let mut rig = rig_in_call(Order::RepliesFirst);
+    rig.world.hangs_up_late = true;
+    rig.world.hang_up("c1", 16);
+    rig.settle();
+    for id in rig.ours().iter().filter(|id| id.ends_with("media")) {
+        rig.world.vanish(id);
+    }
+    rig.advance(ms(200));
+    assert!(!rig.control.is_idle());
+    rig.advance(ms(100));
+    assert!(rig.control.is_idle());
+    rig.assert_nothing_left();
+}
+
+#[test]
+fn a_media_channel_that_does_not_end_is_left_to_the_next_listing() {
+    let mut rig = rig_in_call(Order::RepliesFirst);
+    rig.world.hangs_up_late = true;
+    rig.world.hang_up("c1", 16);
+    rig.advance(ms(7_500));
+    assert_eq!(rig.control.stats().abandoned, 0);
+    rig.advance(ms(500));
+    assert_eq!(rig.control.stats().abandoned, 1);
+    rig.world.hangs_up_late = false;
+    rig.world.hang_ups_done();
+    rig.advance(ms(60_000));
+    rig.assert_nothing_left();
+}

@@ -43,6 +43,8 @@ enum Op {
     PartyChanges(u8, u8),
     Misplaced(u8),
     Reused(u8),
+    HangsUpLate(bool),
+    HangUpsDone,
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -79,6 +81,8 @@ fn op() -> impl Strategy<Value = Op> {
         2 => (0u8..7, 0u8..6).prop_map(|(what, id)| Op::PartyChanges(what, id)),
         2 => any::<u8>().prop_map(Op::Misplaced),
         2 => (0u8..3).prop_map(Op::Reused),
+        1 => any::<bool>().prop_map(Op::HangsUpLate),
+        2 => Just(Op::HangUpsDone),
     ]
 }
 
@@ -187,6 +191,8 @@ fn apply(rig: &mut Rig, op: Op) {
         Op::ClaimedByAnother(n) => rig.world.claimed_by_another(&id(n)),
         Op::PartyChanges(what, n) => party_changes(rig, what, &id(n)),
         Op::Misplaced(n) => rig.ports.refuse += usize::from(n % 3),
+        Op::HangsUpLate(late) => rig.world.hangs_up_late = late,
+        Op::HangUpsDone => rig.world.hang_ups_done(),
         Op::Reused(n) => {
             // Whoever dials uses the id again at once.
             if rig.world.exists(&id(n)) {
@@ -281,6 +287,8 @@ proptest! {
         rig.world.early_joins = 0;
         rig.ports.refuse = 0;
         rig.world.undescribable.clear();
+        rig.world.hangs_up_late = false;
+        rig.world.hang_ups_done();
         rig.disconnect();
         rig.connect();
         rig.advance(ms(200_000));
