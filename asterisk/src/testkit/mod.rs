@@ -2,6 +2,7 @@
 //! against it in virtual time, with every order of replies and events and every kind of
 //! failure. For tests of this crate and of what is built on it.
 
+mod parties;
 mod ports;
 mod requests;
 mod rig;
