@@ -285,9 +285,7 @@ fn words_begin_when_they_were_said() {
         sound.extend([0; 8 * 260]);
     }
     let audio = through_a_telephone(&sound);
-    // whisper.cpp aligns multilingual models without the token of the task: docs/words.md.
-    let all = forms(&material).into_iter();
-    for form in all.filter(|form| form.is_ctranslate2() || !form.is_multilingual()) {
+    for form in forms(&material) {
         let heard = form.transcriber().transcribe(&audio, &english()).unwrap();
         let texts: Vec<_> = heard
             .words
@@ -307,6 +305,38 @@ fn words_begin_when_they_were_said() {
             );
         }
     }
+}
+
+/// What people say without pauses: the two engines find its words in the same places.
+#[test]
+fn both_engines_find_words_in_the_same_places() {
+    const PROMPTS: usize = 8;
+    let Some(material) = material() else { return };
+    let mut forms = forms(&material);
+    forms.retain(Form::is_multilingual);
+    let said = every(&material, List::ENGLISH, 264 / PROMPTS);
+    let heard: Vec<Vec<_>> = forms
+        .iter()
+        .map(|form| {
+            let mut transcriber = form.transcriber();
+            let clips = said.iter().map(|said| through_a_telephone(&said.sound));
+            clips
+                .map(|clip| transcriber.transcribe(&clip, &english()).unwrap())
+                .collect()
+        })
+        .collect();
+    let [one, other] = heard.as_slice() else {
+        panic!("{forms:?}");
+    };
+    let alike = |(a, b): &(&Recognition, &Recognition)| a.text == b.text;
+    let pairs: Vec<_> = one.iter().zip(other).filter(alike).collect();
+    assert!(2 * pairs.len() > one.len(), "{pairs:?}");
+    let words = pairs.iter().flat_map(|(a, b)| a.words.iter().zip(&b.words));
+    let apart: Vec<_> = words
+        .map(|(a, b)| a.start_ms.abs_diff(b.start_ms))
+        .collect();
+    let near = apart.iter().filter(|ms| **ms <= NEAR_MS).count();
+    assert!(10 * near >= 8 * apart.len(), "{apart:?}");
 }
 
 #[test]
