@@ -3,8 +3,9 @@
 //!
 //! Whisper decides for each utterance anew, and on a short one, a name or a number, often
 //! wrongly; its text is then in another language from one line to the next. But an announcement
-//! may settle it for a party who then speaks another language, and hold, a transfer or another
-//! party may change it: then the language is detected again.
+//! may settle it for a party who then speaks another language: the engine, which is told that the
+//! language was only detected, finds the other one where the words do not fit. Hold, a transfer
+//! or another party may change it: then the language is detected again.
 
 use std::mem;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use super::{Draft, LegIndex, PartialConfig, Session};
 use crate::call::{CallEvent, CallEventKind, Doubt, TranscriptLine};
 use crate::session::Output;
 use crate::speech::guard::Judged;
+use crate::speech::transcriber::DOUBTFUL_CONFIDENCE;
 use crate::speech::{Choices, Recognition};
 
 /// How probable a language must be among those that are possible. Whisper is nearly always
@@ -25,11 +27,6 @@ const MIN_CONFIDENCE: f32 = 0.6;
 
 /// Length of an utterance, milliseconds: less is a yes, a no or a name.
 const MIN_LENGTH_MS: u64 = 1500;
-
-/// Confidence below which an utterance speaks against the language that it was recognised in.
-/// Of telephone prompts (base) 60 % of the Spanish and 95 % of the French and Italian ones are
-/// below it as English; in their own language none of the English ones and a sixth of the Spanish.
-const DOUBTFUL_CONFIDENCE: f32 = 0.7;
 
 /// Utterances in a row that speak against a language before it is detected again.
 const DOUBTFUL_UTTERANCES: u8 = 2;
@@ -216,7 +213,15 @@ impl Session {
         }
         match &evidence {
             Evidence::Detected(spoken) => {
-                if is_open && language.is_settled_by(spoken) {
+                let is_other = language.language().is_some_and(|l| l != spoken.language);
+                if !language.is_settled_by(spoken) {
+                    return;
+                }
+                if is_other {
+                    let text = format!("an utterance is surely {}", spoken.language);
+                    self.open_language(leg, LegLanguage::default(), &text, end_ms);
+                }
+                if is_open || is_other {
                     self.lock_language(leg, spoken, length_ms, end_ms);
                 }
             }
@@ -243,7 +248,7 @@ impl Session {
     fn lock_language(&mut self, leg: usize, spoken: &Spoken, length_ms: u64, at_ms: u64) {
         let choices = Choices {
             language: Some(spoken.language.clone()),
-            among: Vec::new(),
+            language_is_detected: true,
             ..(*self.config.choices).clone()
         };
         self.languages[leg].settle(Arc::new(choices), at_ms);

@@ -115,7 +115,13 @@ fn doubt(
         Task::Transcribe => heard.language.as_str(),
         Task::Translate => "en",
     };
-    if let Some(evidence) = phantom::seen_by(heard, &words, written) {
+    let count = heard.text.split_whitespace().count();
+    let rate = count as f32 * 1000.0 / duration_ms.max(1) as f32;
+    // Scripts without spaces would count as one word.
+    let is_spaced = !heard.text.contains(is_unspaced);
+    let is_sparse = is_spaced && duration_ms >= SPARSE_FROM_MS && rate < FEWEST_WORDS_PER_SECOND;
+    let sparse_ms = is_sparse.then_some(duration_ms);
+    if let Some(evidence) = phantom::seen_by(heard, &words, written, sparse_ms) {
         return Some((Doubt::PhantomPhrase, evidence));
     }
     let confidence = heard.confidence;
@@ -126,17 +132,12 @@ fn doubt(
         let evidence = format!("nobody speaks with probability {p:.2}, confidence {confidence:.2}");
         return Some((Doubt::NoSpeech, evidence));
     }
-    let words = heard.text.split_whitespace().count();
-    let rate = words as f32 * 1000.0 / duration_ms.max(1) as f32;
-    if words > 3 && rate > MAX_WORDS_PER_SECOND {
-        let evidence = format!("{words} words in {duration_ms} ms");
+    if count > 3 && rate > MAX_WORDS_PER_SECOND {
+        let evidence = format!("{count} words in {duration_ms} ms");
         return Some((Doubt::SpeechRate, evidence));
     }
-    // Scripts without spaces would count as one word.
-    let is_spaced = !heard.text.contains(is_unspaced);
-    let is_sparse = duration_ms >= SPARSE_FROM_MS && rate < FEWEST_WORDS_PER_SECOND;
-    if is_sparse && is_spaced && confidence < SPARSE_CONFIDENCE {
-        let evidence = format!("{words} words in {duration_ms} ms, confidence {confidence:.2}");
+    if is_sparse && confidence < SPARSE_CONFIDENCE {
+        let evidence = format!("{count} words in {duration_ms} ms, confidence {confidence:.2}");
         return Some((Doubt::SpeechRate, evidence));
     }
     None

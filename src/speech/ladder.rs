@@ -85,16 +85,19 @@ pub enum RetryReason {
     /// With the sentinel there was nothing but what noise makes as well, or something behind the
     /// utterance.
     Sentinel,
+    /// The words did not fit the language that the party was found to speak before, and it is another.
+    Language,
 }
 
 impl RetryReason {
     /// Every reason.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::BeginsAgain,
         Self::TokenCap,
         Self::Repetition,
         Self::LowProbability,
         Self::Sentinel,
+        Self::Language,
     ];
 
     /// The name in figures and documents.
@@ -105,6 +108,7 @@ impl RetryReason {
             Self::Repetition => "repetition",
             Self::LowProbability => "low_probability",
             Self::Sentinel => "sentinel",
+            Self::Language => "language",
         }
     }
 }

@@ -55,6 +55,10 @@ pub struct Choices {
     /// Where it decides: among these; among all it knows, if there are none.
     #[serde(default)]
     pub among: Vec<String>,
+    /// The language was detected in what the same party said before: the engine may find another
+    /// one, and tells its probability then, where the words do not fit this one.
+    #[serde(default)]
+    pub language_is_detected: bool,
     /// What it is given as if it had come before.
     #[serde(default)]
     pub prompt: Option<Prompt>,

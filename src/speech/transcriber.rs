@@ -5,11 +5,13 @@
 //! the other; each further try is made alone. What comes of an utterance does not
 //! depend on those beside it.
 
+mod language;
+
 use std::borrow::Cow;
 
-use super::engine::{
-    DecodeOrder, Decoding, LanguageProbabilities, SpeechEngine, TokenId, language_named,
-};
+pub use self::language::DOUBTFUL_CONFIDENCE;
+use self::language::most_probable;
+use super::engine::{DecodeOrder, Decoding, SpeechEngine, TokenId, language_named};
 use super::ladder::{ContextLadder, RetryReason, WHOLE_WINDOW, Window, endless, token_cap};
 use super::mel::SAMPLES_PER_POSITION;
 use super::model::Model;
@@ -131,6 +133,12 @@ impl Attempted<'_> {
 /// Whether a text may stand though there is another try.
 fn has_end(decoding: &Decoding) -> bool {
     endless(&decoding.text(), decoding.reached_cap).is_none()
+}
+
+/// Mean probability of a text's tokens.
+fn confidence(decoding: &Decoding) -> f32 {
+    let sum: f32 = decoding.tokens.iter().map(|token| token.probability).sum();
+    (sum / decoding.tokens.len().max(1) as f32).clamp(0.0, 1.0)
 }
 
 impl WhisperTranscriber {
@@ -255,7 +263,6 @@ impl WhisperTranscriber {
         let decoding = attempted.best;
         let text = decoding.as_ref().map(Decoding::text).unwrap_or_default();
         let tokens = decoding.as_ref().map_or(&[][..], |best| &best.tokens);
-        let sum: f32 = tokens.iter().map(|token| token.probability).sum();
         let tokens = tokens.iter().map(|token| Token {
             bytes: &token.bytes,
             probability: token.probability,
@@ -263,7 +270,7 @@ impl WhisperTranscriber {
         });
         Recognition {
             text,
-            confidence: (sum / tokens.len().max(1) as f32).clamp(0.0, 1.0),
+            confidence: decoding.as_ref().map_or(0.0, confidence),
             language: language.to_owned(),
             language_probability,
             no_speech_probability: decoding
@@ -298,7 +305,8 @@ impl WhisperTranscriber {
         };
         let finish = |((n, mut one), again): ((usize, Attempted<'_>), bool)| {
             let climbed = if again { self.climb(&mut one) } else { Ok(()) };
-            (n, climbed.map(|()| self.recognition(one)))
+            let heard = climbed.and_then(|()| self.try_other_language(&mut one));
+            (n, heard.map(|()| self.recognition(one)))
         };
         group.into_iter().zip(again).map(finish).collect()
     }
@@ -312,6 +320,7 @@ impl Transcriber for WhisperTranscriber {
     ) -> Result<Recognition, TranscribeError> {
         let mut attempted = self.prepare(UtteranceRef { samples, choices })?;
         self.climb(&mut attempted)?;
+        self.try_other_language(&mut attempted)?;
         Ok(self.recognition(attempted))
     }
 
@@ -336,27 +345,6 @@ impl Transcriber for WhisperTranscriber {
         outcomes.sort_unstable_by_key(|(n, _)| *n);
         outcomes.into_iter().map(|(_, outcome)| outcome).collect()
     }
-}
-
-/// The most probable of the languages that may be spoken, and how probable it is among them.
-fn most_probable(
-    probabilities: &LanguageProbabilities,
-    choices: &Choices,
-) -> Result<(&'static str, f32), TranscribeError> {
-    let among = choices.among.iter().map(|code| language_named(code));
-    let among = among.collect::<Result<Vec<_>, _>>()?;
-    let is_possible = |code: &str| among.is_empty() || among.contains(&code);
-    // A model that yields no numbers must not yield an answer that is none.
-    let possible = probabilities
-        .iter()
-        .filter(|(code, p)| is_possible(code) && p.is_finite() && *p > 0.0);
-    let mut sum = 0.0f32;
-    let best = possible
-        .inspect(|(_, p)| sum += p)
-        .reduce(|best, next| if next.1 > best.1 { next } else { best });
-    let (code, probability) =
-        best.ok_or_else(|| TranscribeError("the model tells no language apart".to_owned()))?;
-    Ok((code, (probability / sum).clamp(0.0, 1.0)))
 }
 
 #[cfg(test)]

@@ -166,6 +166,42 @@ fn a_prompt_and_a_language_leave_nothing_behind() {
     }
 }
 
+/// An announcement in another language may have been taken for the party's.
+#[test]
+fn who_was_taken_to_speak_another_language_is_understood() {
+    let Some(material) = material() else { return };
+    let said = every(&material, List::ENGLISH, 53);
+    for form in forms(&material) {
+        if !form.is_multilingual() {
+            continue;
+        }
+        let mut transcriber = form.transcriber();
+        let heard: Vec<_> = said
+            .iter()
+            .map(|said| {
+                let audio = through_a_telephone(&said.sound);
+                let spanish = Choices {
+                    language: Some("es".to_owned()),
+                    language_is_detected: true,
+                    ..Choices::default()
+                };
+                transcriber.transcribe(&audio, &spanish).unwrap()
+            })
+            .collect();
+        let errors = errors("en", &said, &heard);
+        let told = format!("{form:?}: {errors:?} {heard:#?}");
+        assert!(errors.total() * 10 <= errors.reference, "{told}");
+        let found = heard.iter().filter(|heard| heard.language == "en");
+        assert!(found.clone().count() * 4 >= heard.len() * 3, "{told}");
+        assert!(
+            found
+                .clone()
+                .all(|heard| heard.language_probability.is_some()),
+            "{told}"
+        );
+    }
+}
+
 #[test]
 fn a_prompt_is_looked_at() {
     let Some(material) = material() else { return };

@@ -36,6 +36,7 @@ impl Defaults {
         let choices = Choices {
             language: language.code().map(str::to_owned),
             among: among.collect(),
+            language_is_detected: false,
             prompt: chosen.prompt.clone(),
             task: match chosen.translate {
                 Some(true) => Task::Translate,

@@ -65,8 +65,7 @@ fn the_first_result_without_a_doubt_settles_it() {
     utterance(&mut rig, &mut seq, &mut time);
     hear(&mut rig, "meine Nummer ist vier", "de", Some(0.97), 0.9);
     utterance(&mut rig, &mut seq, &mut time);
-    // Whatever else is heard of it.
-    hear(&mut rig, "yes", "en", Some(1.0), 1.0);
+    hear(&mut rig, "yes", "de", None, 1.0);
     utterance(&mut rig, &mut seq, &mut time);
     let languages = rig
         .choices
@@ -75,13 +74,57 @@ fn the_first_result_without_a_doubt_settles_it() {
     let mut expected = vec![None; 6];
     expected.extend([Some("de"), Some("de")]);
     assert_eq!(languages.collect::<Vec<_>>(), expected);
-    assert_eq!(rig.choices[6].among, Vec::<String>::new());
+    assert_eq!(rig.choices[6].among, ["en", "de"]);
+    let is_detected = rig
+        .choices
+        .iter()
+        .map(|choices| choices.language_is_detected);
+    assert!(is_detected.eq((0..8).map(|n| n >= 6)));
     let [text] = locked(&rig)[..] else {
         panic!("{:?}", rig.events);
     };
     assert!(text.starts_with("de: probability 0.97"), "{text}");
     let snapshot = &rig.session.snapshots()[0];
     assert_eq!(snapshot.language.as_deref(), Some("de"));
+}
+
+#[test]
+fn an_utterance_that_is_surely_of_another_language_settles_that() {
+    let mut rig = rig(detecting());
+    let (mut seq, mut time) = (1, 1000);
+    utterance(&mut rig, &mut seq, &mut time);
+    hear(
+        &mut rig,
+        "Ihr Anruf wird aufgezeichnet",
+        "de",
+        Some(0.97),
+        0.9,
+    );
+    utterance(&mut rig, &mut seq, &mut time);
+    hear(&mut rig, "my account number is four", "en", Some(0.79), 0.9);
+    assert_eq!(rig.session.choices_of(0).language.as_deref(), Some("de"));
+    utterance(&mut rig, &mut seq, &mut time);
+    hear(&mut rig, "can you call me back", "en", Some(0.95), 0.9);
+    assert_eq!(rig.session.choices_of(0).language.as_deref(), Some("en"));
+    assert_eq!(locked(&rig).len(), 2);
+    let [text] = reopened(&rig)[..] else {
+        panic!("{:?}", rig.events);
+    };
+    assert!(text.contains("surely en"), "{text}");
+}
+
+#[test]
+fn what_was_said_last_settles_it_in_whatever_order_results_come() {
+    let mut rig = rig(detecting());
+    let (mut seq, mut time) = (1, 1000);
+    for _ in 0..2 {
+        utterance(&mut rig, &mut seq, &mut time);
+    }
+    let first = rig.jobs.remove(0);
+    hear(&mut rig, "meine Nummer ist vier", "de", Some(0.97), 0.9);
+    rig.jobs.push(first);
+    hear(&mut rig, "hello and good morning", "en", Some(0.97), 0.9);
+    assert_eq!(rig.session.choices_of(0).language.as_deref(), Some("de"));
 }
 
 #[test]

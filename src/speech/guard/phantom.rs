@@ -2,7 +2,8 @@
 //! silence and music: thanks of video makers, and the names of those who made subtitles.
 //!
 //! A phrase that callers say as well (`Thank you.`, `Bye.`) is a phantom only where the model says that
-//! nobody speaks, or is not sure of its own words. All phrases are written as [`plain`](super::plain)
+//! nobody speaks, or is not sure of its own words, or where it is all that was said in many seconds
+//! without a pause: music. All phrases are written as [`plain`](super::plain)
 //! writes a text; the evidence is what users of Whisper report of models from tiny to large-v3.
 
 use super::NO_SPEECH;
@@ -18,8 +19,14 @@ const DOUBTED: [(f32, f32); 3] = [(NO_SPEECH, f32::INFINITY), (0.4, 0.65), (0.2,
 /// Most words that the credits of a subtitler have, names and years included.
 const LONGEST_CREDITS: usize = 9;
 
-/// The phantom that a text is nothing but, and how that is seen. `language` is the text's.
-pub(super) fn seen_by(heard: &Recognition, words: &[&str], language: &str) -> Option<String> {
+/// The phantom that a text is nothing but, and how that is seen. `language` is the text's;
+/// `sparse_ms` the utterance's length where its words are too few for that.
+pub(super) fn seen_by(
+    heard: &Recognition,
+    words: &[&str],
+    language: &str,
+    sparse_ms: Option<u64>,
+) -> Option<String> {
     if let Some(phrase) = credits(words, language) {
         return Some(format!("credits that begin with \"{phrase}\""));
     }
@@ -27,6 +34,9 @@ pub(super) fn seen_by(heard: &Recognition, words: &[&str], language: &str) -> Op
         return Some(format!("nothing but \"{phrase}\""));
     }
     let phrase = made_of(words, language, &[PHANTOMS, SAID_BY_CALLERS])?;
+    if let Some(ms) = sparse_ms {
+        return Some(format!("nothing but \"{phrase}\" in {ms} ms"));
+    }
     let (confidence, silence) = (heard.confidence, heard.no_speech_probability);
     let (_, least) = DOUBTED[DOUBTED.len() - 1];
     let is_doubted = silence.map_or(confidence < least, |p| {
@@ -189,7 +199,7 @@ mod tests {
     fn is_phantom(heard: &Recognition, language: &str) -> bool {
         let plain = plain(&heard.text);
         let words: Vec<&str> = plain.split(' ').collect();
-        seen_by(heard, &words, language).is_some()
+        seen_by(heard, &words, language, None).is_some()
     }
 
     #[test]

@@ -104,6 +104,30 @@ fn a_word_in_many_seconds_is_not_believed_where_the_model_is_not_sure() {
     );
 }
 
+#[test]
+fn thanks_are_not_believed_where_they_are_all_that_was_said_in_many_seconds() {
+    let thanks = |text, ms| {
+        let sure = Recognition {
+            confidence: 0.95,
+            no_speech_probability: None,
+            ..heard(text, "en")
+        };
+        judge_alone(sure, ms)
+    };
+    // Of music on hold, with tiny.en in whisper.cpp.
+    let held = thanks("Thank you.", 14_372).unwrap();
+    assert_eq!(held.reason, Doubt::PhantomPhrase);
+    assert_eq!(held.evidence, "nothing but \"thank you\" in 14372 ms");
+    for (text, ms) in [
+        ("Thank you.", 1_200),
+        ("Thank you.", 4_900),
+        ("Thank you. Bye bye.", 6_000),
+        ("Thank you, Ann.", 14_372),
+    ] {
+        assert_eq!(thanks(text, ms), None, "{text} in {ms} ms");
+    }
+}
+
 fn words(text: &str) -> Vec<Word> {
     let word = |(text, n): (&str, u64)| Word {
         text: text.to_owned(),

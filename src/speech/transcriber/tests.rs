@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::call::Prompt;
-use crate::speech::engine::TextToken;
+use crate::speech::engine::{LanguageProbabilities, TextToken};
 use crate::speech::ladder::ContextMargins;
 
 /// What the scripted engine was asked to do.
@@ -20,6 +20,8 @@ struct Asked {
 /// An engine that says what the script has for an utterance's length and context.
 struct Scripted {
     script: HashMap<(usize, usize), Decoding>,
+    /// What it writes of anything in some languages, whatever the script has.
+    in_language: HashMap<&'static str, Decoding>,
     asked: Arc<Mutex<Asked>>,
     windows: Vec<usize>,
     positions: usize,
@@ -74,11 +76,12 @@ impl SpeechEngine for Scripted {
 
     fn decode(&mut self, orders: &[DecodeOrder<'_>]) -> Result<Vec<Decoding>, TranscribeError> {
         assert_eq!(orders.len(), self.windows.len());
-        let said = |length: &usize| {
-            let said = self.script.get(&(*length, self.positions)).cloned();
+        let said = |(length, order): (&usize, &DecodeOrder<'_>)| {
+            let said = self.in_language.get(order.language).cloned();
+            let said = said.or_else(|| self.script.get(&(*length, self.positions)).cloned());
             said.unwrap_or_else(|| decoding(&format!("{length} samples"), -0.2))
         };
-        Ok(self.windows.iter().map(said).collect())
+        Ok(self.windows.iter().zip(orders).map(said).collect())
     }
 
     fn align(
@@ -97,12 +100,21 @@ impl SpeechEngine for Scripted {
 
 /// A transcriber that tries margins of 128 and 512 positions, and what its engine was asked.
 fn transcriber(script: &[(usize, usize, Decoding)]) -> (WhisperTranscriber, Arc<Mutex<Asked>>) {
+    transcriber_in(script, HashMap::new())
+}
+
+/// Likewise, with an engine that has something to write in some languages.
+fn transcriber_in(
+    script: &[(usize, usize, Decoding)],
+    in_language: HashMap<&'static str, Decoding>,
+) -> (WhisperTranscriber, Arc<Mutex<Asked>>) {
     let asked = Arc::<Mutex<Asked>>::default();
     let script = script.iter().cloned();
     let engine = Scripted {
         script: script
             .map(|(length, context, said)| ((length, context), said))
             .collect(),
+        in_language,
         asked: Arc::clone(&asked),
         windows: Vec::new(),
         positions: 0,
@@ -362,4 +374,89 @@ proptest! {
             prop_assert_eq!(together, alone);
         }
     }
+}
+
+/// A text of whose words the model is so sure.
+fn sure(text: &str, probability: f32) -> Decoding {
+    let mut said = decoding(text, -0.2);
+    for token in &mut said.tokens {
+        token.probability = probability;
+    }
+    said
+}
+
+/// French is the most probable language, with 0.86 among these.
+fn detected(language: &str) -> Choices {
+    Choices {
+        language: Some(language.to_owned()),
+        among: vec!["fr".to_owned(), "de".to_owned()],
+        language_is_detected: true,
+        ..Choices::default()
+    }
+}
+
+fn in_german_and_french(german: f32, french: f32) -> (WhisperTranscriber, Arc<Mutex<Asked>>) {
+    let said = [
+        ("de", sure("Schalter", german)),
+        ("fr", sure("bonjour", french)),
+    ];
+    transcriber_in(&[], said.into())
+}
+
+#[test]
+fn words_that_do_not_fit_are_recognised_in_the_language_that_is_surely_spoken() {
+    let (mut transcriber, asked) = in_german_and_french(0.4, 0.9);
+    let samples = [1000; LENGTH];
+    let heard = transcriber.transcribe(&samples, &detected("de")).unwrap();
+    assert_eq!(
+        (heard.text.as_str(), heard.language.as_str()),
+        ("bonjour", "fr")
+    );
+    assert!(
+        heard
+            .language_probability
+            .is_some_and(|p| (p - 0.857).abs() < 0.01)
+    );
+    assert_eq!(heard.retries, [RetryReason::Language]);
+    assert_eq!(asked.lock().unwrap().detected, 1);
+    // Together with others, too.
+    let (choices, fits) = (detected("de"), detected("fr"));
+    let both = [&choices, &fits].map(|choices| UtteranceRef {
+        samples: &samples,
+        choices,
+    });
+    let heard = transcriber.transcribe_together(&both);
+    let texts: Vec<_> = heard
+        .iter()
+        .map(|heard| heard.as_ref().unwrap().text.as_str())
+        .collect();
+    assert_eq!(texts, ["bonjour", "bonjour"]);
+}
+
+#[test]
+fn a_language_stays_where_its_words_fit_or_no_other_does() {
+    let given = |german, french, choices: Choices, length| {
+        let (mut transcriber, asked) = in_german_and_french(german, french);
+        let heard = transcriber
+            .transcribe(&vec![1000; length], &choices)
+            .unwrap();
+        assert_eq!(
+            (heard.text.as_str(), heard.language_probability),
+            ("Schalter", None)
+        );
+        asked.lock().unwrap().detected
+    };
+    assert_eq!(given(0.7, 0.9, detected("de"), LENGTH), 0, "it fits");
+    assert_eq!(given(0.4, 0.4, detected("de"), LENGTH), 1, "no better");
+    assert_eq!(given(0.4, 0.9, detected("de"), 23_999), 0, "too short");
+    let chosen = Choices {
+        language_is_detected: false,
+        ..detected("de")
+    };
+    assert_eq!(given(0.4, 0.9, chosen, LENGTH), 0, "somebody chose it");
+    let unsure = Choices {
+        among: Vec::new(),
+        ..detected("de")
+    };
+    assert_eq!(given(0.4, 0.9, unsure, LENGTH), 1, "0.6 is no certainty");
 }
