@@ -392,6 +392,9 @@ impl Audio {
         let mut ended = Vec::new();
         self.segmenter.end(&mut ended);
         self.note(ended);
+        // Nothing is open any more. The resampler's tail is booked behind gaps that came after its
+        // packet and that the segmenter has not been told of.
+        self.ledger.silence_until(u64::MAX);
     }
 
     /// Where every moment went, as the books stand.

@@ -194,3 +194,24 @@ fn signalling_alone_begins_no_timeline() {
     sender.flow(50, 13, &[40], 160, 20);
     assert_eq!(sender.end().0.span, 0);
 }
+
+#[test]
+fn the_rest_of_a_sample_before_what_nobody_decodes_is_no_speech_at_the_end() {
+    // 80 samples at 48 kHz are 26⅔ at 16 kHz; a third of one of 44.1 kHz likewise.
+    for (payload_type, samples) in [(126, 80), (126, 160), (125, 147), (125, 441), (10, 80)] {
+        for packets in [1, 2, 5] {
+            let mut sender = Sender::new();
+            let payload = vec![0; 2 * samples];
+            for _ in 0..packets {
+                sender.send(payload_type, &payload, samples as u32);
+                sender.rig.pass(PACKET);
+            }
+            for _ in 0..10 {
+                sender.send(payload_type, &[0; 447], samples as u32);
+                sender.rig.pass(PACKET);
+            }
+            let (audio, _) = sender.end();
+            assert_eq!(audio.pending, 0, "{packets} of {samples}: {audio:?}");
+        }
+    }
+}
