@@ -35,6 +35,8 @@ use jitter::Jitter;
 use police::Police;
 use timeline::Timeline;
 
+#[cfg(feature = "fuzzing")]
+pub(crate) use candidate::MAX_HELD;
 pub use police::RateConfig;
 pub use stats::{MalformedCounts, OtherCounts, ReceiverStats};
 pub use verdict::{Refusal, Verdict};

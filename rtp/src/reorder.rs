@@ -81,7 +81,8 @@ pub struct Reorder {
 #[derive(Debug)]
 pub struct Place(usize);
 
-/// Packets that are due and may wait to be polled for; with so many, newer ones are refused.
+/// Packets that are due and may wait to be polled for; with so many, newer ones are refused. Those
+/// that begin a timeline come all at once, so that up to 31 more may be due then.
 pub const MAX_DUE: usize = 128;
 
 /// Payload buffers kept for reuse, and the largest worth keeping: enough for a

@@ -10,7 +10,7 @@ use crate::wire::Packet;
 use super::timeline::MAX_MISORDER;
 
 /// Packets held at most: more than 200 ms of packets of 10 ms, and two.
-const MAX_HELD: usize = 32;
+pub(crate) const MAX_HELD: usize = 32;
 /// Payload bytes held at most: 200 ms of the widest linear audio fit thrice.
 const MAX_BYTES: usize = 64 * 1024;
 
