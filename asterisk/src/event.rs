@@ -4,16 +4,16 @@ use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::model::{Bridge, Channel, wall_time};
+use crate::model::{AriBridge, AriChannel, wall_time};
 
 /// Something that happened in Asterisk.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
-pub enum Event {
+pub enum AriEvent {
     /// A channel entered our application.
     StasisStart {
         /// The channel.
-        channel: Box<Channel>,
+        channel: Box<AriChannel>,
         /// Arguments of `Stasis()`, or `appArgs`/`data` of the request that made the channel.
         args: Vec<String>,
         /// When, by Asterisk's clock.
@@ -22,12 +22,12 @@ pub enum Event {
     /// A channel left our application.
     StasisEnd {
         /// The channel.
-        channel: Box<Channel>,
+        channel: Box<AriChannel>,
     },
     /// A channel is gone. Not sent after a Stasis caller's own hang-up.
     ChannelDestroyed {
         /// The channel.
-        channel: Box<Channel>,
+        channel: Box<AriChannel>,
         /// Q.850 cause.
         cause: Option<u16>,
         /// The cause in words.
@@ -36,7 +36,7 @@ pub enum Event {
     /// Somebody asked for a channel's end.
     ChannelHangupRequest {
         /// The channel.
-        channel: Box<Channel>,
+        channel: Box<AriChannel>,
         /// Q.850 cause, where known.
         cause: Option<u16>,
         /// Whether it was asked softly.
@@ -45,14 +45,14 @@ pub enum Event {
     /// A channel's state changed.
     ChannelStateChange {
         /// The channel in its new state.
-        channel: Box<Channel>,
+        channel: Box<AriChannel>,
         /// When, by Asterisk's clock.
         timestamp: Option<Timestamp>,
     },
     /// A key was pressed and released.
     ChannelDtmfReceived {
         /// The channel on which it was heard.
-        channel: Box<Channel>,
+        channel: Box<AriChannel>,
         /// `0`–`9`, `*`, `#`, `A`–`D`.
         digit: char,
         /// How long it was held, milliseconds.
@@ -63,26 +63,26 @@ pub enum Event {
     /// A channel's device put whom it talks to on hold.
     ChannelHold {
         /// The channel.
-        channel: Box<Channel>,
+        channel: Box<AriChannel>,
         /// When, by Asterisk's clock.
         timestamp: Option<Timestamp>,
     },
     /// A channel's device took whom it talks to off hold.
     ChannelUnhold {
         /// The channel.
-        channel: Box<Channel>,
+        channel: Box<AriChannel>,
         /// When, by Asterisk's clock.
         timestamp: Option<Timestamp>,
     },
     /// A channel was told whom it is connected to.
     ChannelConnectedLine {
         /// The channel.
-        channel: Box<Channel>,
+        channel: Box<AriChannel>,
     },
     /// A channel entered a bridge.
     ChannelEnteredBridge {
         /// The channel.
-        channel: Box<Channel>,
+        channel: Box<AriChannel>,
         /// Id of the bridge; empty if not told.
         bridge: String,
         /// Ids of the channels that are in it now.
@@ -98,7 +98,7 @@ pub enum Event {
     /// `StasisBroadcast()` offers a channel to whichever application claims it first.
     CallBroadcast {
         /// The channel.
-        channel: Box<Channel>,
+        channel: Box<AriChannel>,
     },
     /// Another websocket took our application over; this one stays open but mute.
     ApplicationReplaced {
@@ -134,7 +134,7 @@ pub enum EventError {
     },
 }
 
-impl Event {
+impl AriEvent {
     /// Reads one message.
     ///
     /// # Errors
@@ -183,7 +183,7 @@ impl Event {
             },
             "ChannelEnteredBridge" => match channel("ChannelEnteredBridge", &raw) {
                 Ok(channel) => {
-                    let Bridge { id, channels, .. } = field(&raw, "bridge").unwrap_or_default();
+                    let AriBridge { id, channels, .. } = field(&raw, "bridge").unwrap_or_default();
                     Self::ChannelEnteredBridge {
                         channel,
                         bridge: id,
@@ -206,7 +206,7 @@ impl Event {
     }
 
     /// The one channel that it is about, if it is about one.
-    pub fn channel(&self) -> Option<&Channel> {
+    pub fn channel(&self) -> Option<&AriChannel> {
         match self {
             Self::StasisStart { channel, .. }
             | Self::StasisEnd { channel }
@@ -258,7 +258,7 @@ impl Event {
     }
 }
 
-fn dtmf(raw: &Value) -> Result<Event, EventError> {
+fn dtmf(raw: &Value) -> Result<AriEvent, EventError> {
     const KIND: &str = "ChannelDtmfReceived";
     let channel = channel(KIND, raw)?;
     let digit = field::<String>(raw, "digit")
@@ -270,7 +270,7 @@ fn dtmf(raw: &Value) -> Result<Event, EventError> {
             kind: KIND,
             field: "digit",
         })?;
-    Ok(Event::ChannelDtmfReceived {
+    Ok(AriEvent::ChannelDtmfReceived {
         channel,
         digit: digit.to_ascii_uppercase(),
         duration_ms: field(raw, "duration_ms").unwrap_or_default(),
@@ -291,23 +291,23 @@ const IN_TRANSFER: [&str; 8] = [
 ];
 
 /// A transfer, or what is none because it failed.
-fn transfer(kind: &'static str, raw: Value) -> Event {
+fn transfer(kind: &'static str, raw: Value) -> AriEvent {
     let result: Option<String> = field(&raw, "result");
     if result.is_some_and(|result| result != "Success") {
         let kind = kind.to_owned();
-        return Event::Other { kind, raw };
+        return AriEvent::Other { kind, raw };
     }
     let named = IN_TRANSFER.iter();
-    let named = named.filter_map(|name| field::<Channel>(&raw, name));
+    let named = named.filter_map(|name| field::<AriChannel>(&raw, name));
     let channels = named.map(|channel| channel.id).filter(|id| !id.is_empty());
-    Event::Transfer {
+    AriEvent::Transfer {
         kind,
         channels: channels.collect(),
     }
 }
 
-fn channel(kind: &'static str, raw: &Value) -> Result<Box<Channel>, EventError> {
-    field::<Box<Channel>>(raw, "channel")
+fn channel(kind: &'static str, raw: &Value) -> Result<Box<AriChannel>, EventError> {
+    field::<Box<AriChannel>>(raw, "channel")
         .filter(|channel| !channel.id.is_empty())
         .ok_or(EventError::Missing {
             kind,
@@ -329,10 +329,10 @@ mod tests {
 
     #[test]
     fn known_events_are_read() {
-        let start = Event::parse(
+        let start = AriEvent::parse(
             r#"{"type":"StasisStart","args":["tok123"],"channel":{"id":"em-1","name":"UnicastRTP/x","state":"Up"},"application":"lab"}"#,
         );
-        let Ok(Event::StasisStart { channel, args, .. }) = start else {
+        let Ok(AriEvent::StasisStart { channel, args, .. }) = start else {
             panic!("{start:?}")
         };
         assert_eq!(
@@ -341,29 +341,29 @@ mod tests {
         );
         assert!(channel.is_media() && channel.is_up());
 
-        let gone = Event::parse(
+        let gone = AriEvent::parse(
             r#"{"type":"ChannelDestroyed","cause":17,"cause_txt":"User busy","channel":{"id":"c"}}"#,
         );
         assert!(
-            matches!(gone, Ok(Event::ChannelDestroyed { cause: Some(17), cause_txt, .. }) if cause_txt == "User busy")
+            matches!(gone, Ok(AriEvent::ChannelDestroyed { cause: Some(17), cause_txt, .. }) if cause_txt == "User busy")
         );
 
-        let asked = Event::parse(r#"{"type":"ChannelHangupRequest","channel":{"id":"c"}}"#);
+        let asked = AriEvent::parse(r#"{"type":"ChannelHangupRequest","channel":{"id":"c"}}"#);
         assert!(matches!(
             asked,
-            Ok(Event::ChannelHangupRequest {
+            Ok(AriEvent::ChannelHangupRequest {
                 cause: None,
                 soft: false,
                 ..
             })
         ));
 
-        let key = Event::parse(
+        let key = AriEvent::parse(
             r#"{"type":"ChannelDtmfReceived","digit":"5","duration_ms":280,"channel":{"id":"c"}}"#,
         );
         assert!(matches!(
             key,
-            Ok(Event::ChannelDtmfReceived {
+            Ok(AriEvent::ChannelDtmfReceived {
                 digit: '5',
                 duration_ms: 280,
                 ..
@@ -376,27 +376,30 @@ mod tests {
         for kind in ["ChannelHold", "ChannelUnhold", "ChannelConnectedLine"] {
             let text =
                 format!(r#"{{"type":"{kind}","musicclass":"default","channel":{{"id":"c"}}}}"#);
-            assert_eq!(Event::parse(&text).unwrap().kind(), kind);
+            assert_eq!(AriEvent::parse(&text).unwrap().kind(), kind);
             let text = format!(r#"{{"type":"{kind}"}}"#);
-            assert!(Event::parse(&text).is_err(), "{kind}");
+            assert!(AriEvent::parse(&text).is_err(), "{kind}");
         }
         let entered = r#"{"type":"ChannelEnteredBridge","bridge":{"id":"b","channels":["c","d"]},"channel":{"id":"c"}}"#;
         assert!(matches!(
-            Event::parse(entered).unwrap(),
-            Event::ChannelEnteredBridge { channel, bridge, members }
+            AriEvent::parse(entered).unwrap(),
+            AriEvent::ChannelEnteredBridge { channel, bridge, members }
                 if channel.id == "c" && bridge == "b" && members == ["c", "d"]
         ));
         let nobody = r#"{"type":"ChannelEnteredBridge","bridge":{"id":"b"}}"#;
-        assert!(matches!(Event::parse(nobody), Ok(Event::Other { .. })));
+        assert!(matches!(
+            AriEvent::parse(nobody),
+            Ok(AriEvent::Other { .. })
+        ));
         let attended = r#"{"type":"BridgeAttendedTransfer","result":"Success","transferee":{"id":"c"},
             "transferer_first_leg":{"id":"a"},"transferer_second_leg":{"id":"b"},"transfer_target":{"id":""}}"#;
         assert!(matches!(
-            Event::parse(attended).unwrap(),
-            Event::Transfer { kind: "BridgeAttendedTransfer", channels } if channels == ["c", "a", "b"]
+            AriEvent::parse(attended).unwrap(),
+            AriEvent::Transfer { kind: "BridgeAttendedTransfer", channels } if channels == ["c", "a", "b"]
         ));
         let failed = r#"{"type":"BridgeBlindTransfer","result":"Fail","channel":{"id":"c"}}"#;
         assert!(
-            matches!(Event::parse(failed), Ok(Event::Other { kind, .. }) if kind == "BridgeBlindTransfer")
+            matches!(AriEvent::parse(failed), Ok(AriEvent::Other { kind, .. }) if kind == "BridgeBlindTransfer")
         );
     }
 
@@ -406,7 +409,7 @@ mod tests {
             let event = serde_json::json!({
                 "type": "ChannelDtmfReceived", "digit": "5", "timestamp": timestamp, "channel": { "id": "c" }
             });
-            Event::parse(&event.to_string()).unwrap().timestamp()
+            AriEvent::parse(&event.to_string()).unwrap().timestamp()
         };
         let expected: Timestamp = "2026-01-12T09:30:00.25Z".parse().unwrap();
         assert_eq!(at("2026-01-12T10:30:00.250+0100".into()), Some(expected));
@@ -419,7 +422,7 @@ mod tests {
     #[test]
     fn unknown_events_are_kept_whole() {
         let text = r#"{"type":"PeerStatusChange","peer":{"x":1}}"#;
-        let Ok(Event::Other { kind, raw }) = Event::parse(text) else {
+        let Ok(AriEvent::Other { kind, raw }) = AriEvent::parse(text) else {
             panic!()
         };
         assert_eq!(kind, "PeerStatusChange");
@@ -428,13 +431,17 @@ mod tests {
 
     #[test]
     fn what_is_no_event_says_why() {
-        assert!(matches!(Event::parse("{"), Err(EventError::NotJson(_))));
+        assert!(matches!(AriEvent::parse("{"), Err(EventError::NotJson(_))));
         assert!(matches!(
-            Event::parse(&"[".repeat(100_000)),
+            AriEvent::parse(&"[".repeat(100_000)),
             Err(EventError::NotJson(_))
         ));
         for untyped in ["[]", "1", "null", "{}", r#"{"type":1}"#, r#"{"type":""}"#] {
-            assert_eq!(Event::parse(untyped), Err(EventError::Untyped), "{untyped}");
+            assert_eq!(
+                AriEvent::parse(untyped),
+                Err(EventError::Untyped),
+                "{untyped}"
+            );
         }
         for idless in [
             "{}",
@@ -445,7 +452,7 @@ mod tests {
             let text = idless
                 .replacen('{', r#"{"type":"StasisEnd","#, 1)
                 .replace(",}", "}");
-            let error = Event::parse(&text).unwrap_err();
+            let error = AriEvent::parse(&text).unwrap_err();
             assert_eq!(
                 error,
                 EventError::Missing {
@@ -456,7 +463,7 @@ mod tests {
             );
         }
         let wrong =
-            Event::parse(r#"{"type":"ChannelDtmfReceived","digit":"é","channel":{"id":"c"}}"#);
+            AriEvent::parse(r#"{"type":"ChannelDtmfReceived","digit":"é","channel":{"id":"c"}}"#);
         assert!(matches!(
             wrong,
             Err(EventError::Missing { field: "digit", .. })

@@ -1,11 +1,11 @@
 //! Bodies of fuzz targets: total functions over bytes.
 
-use crate::event::Event;
+use crate::event::AriEvent;
 
 /// Any bytes as a message of the events websocket: an event or a typed error, never a panic.
 pub fn event(data: &[u8]) {
     if let Ok(text) = std::str::from_utf8(data)
-        && let Ok(event) = Event::parse(text)
+        && let Ok(event) = AriEvent::parse(text)
     {
         assert!(
             !event.kind().is_empty(),

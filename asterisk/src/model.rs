@@ -11,7 +11,7 @@ use serde_json::Value;
 /// A channel.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Channel {
+pub struct AriChannel {
     /// Asterisk's unique id, or the one chosen by whoever created it.
     #[serde(deserialize_with = "lenient")]
     pub id: String,
@@ -23,16 +23,16 @@ pub struct Channel {
     pub state: String,
     /// Who is on this channel.
     #[serde(deserialize_with = "lenient")]
-    pub caller: Party,
+    pub caller: PartyId,
     /// Whom it is connected to.
     #[serde(deserialize_with = "lenient")]
-    pub connected: Party,
+    pub connected: PartyId,
     /// Account code; empty if none.
     #[serde(deserialize_with = "lenient")]
     pub accountcode: String,
     /// Where it stands in the dialplan.
     #[serde(deserialize_with = "lenient")]
-    pub dialplan: Dialplan,
+    pub dialplan: DialplanPosition,
     /// Wall time of its creation as Asterisk writes it: `2025-11-24T10:00:00.000+0000`.
     #[serde(deserialize_with = "lenient")]
     pub creationtime: String,
@@ -47,7 +47,7 @@ pub struct Channel {
     pub args: Vec<String>,
 }
 
-impl Channel {
+impl AriChannel {
     /// Whether it has been answered.
     pub fn is_up(&self) -> bool {
         self.state == "Up"
@@ -88,7 +88,7 @@ impl Channel {
 
     /// The application whose `Stasis()` it is executing, where that is told.
     pub fn stasis_app(&self) -> Option<&str> {
-        let Dialplan {
+        let DialplanPosition {
             app_name, app_data, ..
         } = &self.dialplan;
         let app = app_data.split(',').next()?;
@@ -111,7 +111,7 @@ impl Channel {
 /// A name and a number; either may be empty.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Party {
+pub struct PartyId {
     /// Display name.
     #[serde(deserialize_with = "lenient")]
     pub name: String,
@@ -123,7 +123,7 @@ pub struct Party {
 /// A position in the dialplan.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Dialplan {
+pub struct DialplanPosition {
     /// Context.
     #[serde(deserialize_with = "lenient")]
     pub context: String,
@@ -144,7 +144,7 @@ pub struct Dialplan {
 /// A bridge.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Bridge {
+pub struct AriBridge {
     /// Its id.
     #[serde(deserialize_with = "lenient")]
     pub id: String,
@@ -165,7 +165,7 @@ pub struct Bridge {
 /// A Stasis application.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Application {
+pub struct StasisApplication {
     /// Its name.
     #[serde(deserialize_with = "lenient")]
     pub name: String,
@@ -177,7 +177,7 @@ pub struct Application {
     pub bridge_ids: Vec<String>,
 }
 
-impl Application {
+impl StasisApplication {
     /// Whether it gets no events of any channel or bridge.
     pub fn is_empty(&self) -> bool {
         self.channel_ids.is_empty() && self.bridge_ids.is_empty()
@@ -221,7 +221,7 @@ mod tests {
     fn odd_fields_read_as_empty() {
         let text = r#"{"id":"1.1","name":null,"state":7,"caller":"x","dialplan":{"priority":"a","exten":"9999"},
             "channelvars":{"A":"b","C":1},"new_field":[1]}"#;
-        let channel: Channel = serde_json::from_str(text).unwrap();
+        let channel: AriChannel = serde_json::from_str(text).unwrap();
         assert_eq!(channel.id, "1.1");
         assert_eq!((channel.name.as_str(), channel.state.as_str()), ("", ""));
         assert_eq!(channel.dialplan.exten, "9999");
@@ -231,9 +231,9 @@ mod tests {
 
     #[test]
     fn another_channel_of_an_id_is_told_by_when_it_was_created() {
-        let channel = |time: &str| Channel {
+        let channel = |time: &str| AriChannel {
             creationtime: time.into(),
-            ..Channel::default()
+            ..AriChannel::default()
         };
         let one = channel("2026-01-12T10:30:00.250+0100");
         assert_eq!(
@@ -251,13 +251,13 @@ mod tests {
 
     #[test]
     fn tapped_and_ringing_channels_do_not_seem_in_stasis() {
-        let channel = |state: &str, app: &str| Channel {
+        let channel = |state: &str, app: &str| AriChannel {
             state: state.into(),
-            dialplan: Dialplan {
+            dialplan: DialplanPosition {
                 app_name: app.into(),
-                ..Dialplan::default()
+                ..DialplanPosition::default()
             },
-            ..Channel::default()
+            ..AriChannel::default()
         };
         assert!(channel("Up", "Stasis").seems_in_stasis());
         assert!(channel("Up", "").seems_in_stasis());

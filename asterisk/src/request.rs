@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 /// HTTP method.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Method {
+pub enum HttpMethod {
     /// GET.
     Get,
     /// POST.
@@ -17,7 +17,7 @@ pub enum Method {
 
 /// Which side of a channel a snoop hears.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Spy {
+pub enum SnoopSide {
     /// Only what the channel says.
     In,
     /// Only what the channel hears.
@@ -26,7 +26,7 @@ pub enum Spy {
 
 /// A request of ARI. Ids may hold any text: they are encoded where they stand.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Request {
+pub enum AriRequest {
     /// Proof of life and of the password.
     Ping,
     /// Proof that the user may write: a variable of a channel that there is none of. It changes
@@ -119,7 +119,7 @@ pub enum Request {
         /// Application.
         app: String,
         /// Which side.
-        spy: Spy,
+        spy: SnoopSide,
     },
     /// Hang a channel up.
     DeleteChannel {
@@ -137,12 +137,12 @@ pub enum Request {
         channel: String,
     },
     /// Call somebody and put him into our application when he answers.
-    Originate(Originate),
+    Originate(OriginateRequest),
 }
 
 /// Particulars of [`Request::Originate`].
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Originate {
+pub struct OriginateRequest {
     /// The new channel's id, chosen by us.
     pub channel: String,
     /// Application.
@@ -159,9 +159,9 @@ pub struct Originate {
     pub variables: Vec<(String, String)>,
 }
 
-impl Request {
+impl AriRequest {
     /// HTTP method.
-    pub fn method(&self) -> Method {
+    pub fn method(&self) -> HttpMethod {
         match self {
             Self::Ping
             | Self::ListChannels
@@ -169,7 +169,7 @@ impl Request {
             | Self::GetChannel { .. }
             | Self::GetBridge { .. }
             | Self::GetVariable { .. }
-            | Self::GetApplication { .. } => Method::Get,
+            | Self::GetApplication { .. } => HttpMethod::Get,
             Self::TryWrite { .. }
             | Self::Subscribe { .. }
             | Self::Answer { .. }
@@ -179,9 +179,9 @@ impl Request {
             | Self::AddChannel { .. }
             | Self::Snoop { .. }
             | Self::Continue { .. }
-            | Self::Originate(_) => Method::Post,
+            | Self::Originate(_) => HttpMethod::Post,
             Self::Unsubscribe { .. } | Self::DeleteChannel { .. } | Self::DeleteBridge { .. } => {
-                Method::Delete
+                HttpMethod::Delete
             }
         }
     }
@@ -244,8 +244,8 @@ impl Request {
             Self::AddChannel { channels, .. } => vec![("channel", channels.join(","))],
             Self::Snoop { app, spy, .. } => {
                 let side = match spy {
-                    Spy::In => "in",
-                    Spy::Out => "out",
+                    SnoopSide::In => "in",
+                    SnoopSide::Out => "out",
                 };
                 vec![("app", app.clone()), ("spy", side.to_owned())]
             }
@@ -282,7 +282,7 @@ impl Request {
     }
 }
 
-impl Originate {
+impl OriginateRequest {
     fn query(&self) -> Vec<(&'static str, String)> {
         let mut query = vec![
             ("endpoint", self.endpoint.clone()),
@@ -334,13 +334,13 @@ mod tests {
 
     #[test]
     fn external_media_reads_as_measured() {
-        let request = Request::ExternalMedia {
+        let request = AriRequest::ExternalMedia {
             channel: "em-1".into(),
             app: "lab".into(),
             external_host: "127.0.0.1:46712".into(),
             format: "ulaw".into(),
         };
-        assert_eq!(request.method(), Method::Post);
+        assert_eq!(request.method(), HttpMethod::Post);
         assert_eq!(
             request.target(),
             "/channels/externalMedia?app=lab&channelId=em-1&external_host=127.0.0.1%3A46712&format=ulaw\
@@ -358,13 +358,13 @@ mod tests {
             ("%2e%2e", "/channels/%252e%252e"),
             ("é", "/channels/%C3%A9"),
         ] {
-            assert_eq!(Request::GetChannel { channel: id.into() }.path(), path);
+            assert_eq!(AriRequest::GetChannel { channel: id.into() }.path(), path);
         }
     }
 
     #[test]
     fn originate_has_a_body_only_for_variables() {
-        let mut originate = Originate {
+        let mut originate = OriginateRequest {
             channel: "c".into(),
             app: "lab".into(),
             endpoint: "Local/talk@default/n".into(),
@@ -373,9 +373,9 @@ mod tests {
             timeout_s: 65,
             variables: Vec::new(),
         };
-        assert_eq!(Request::Originate(originate.clone()).body(), None);
+        assert_eq!(AriRequest::Originate(originate.clone()).body(), None);
         originate.variables.push(("X".into(), "1".into()));
-        let request = Request::Originate(originate);
+        let request = AriRequest::Originate(originate);
         assert_eq!(request.body(), Some(json!({"variables": {"X": "1"}})));
         assert!(
             request
@@ -387,7 +387,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_id_stays_one_segment(id in ".{1,40}") {
-            let path = Request::Answer { channel: id }.path();
+            let path = AriRequest::Answer { channel: id }.path();
             prop_assert_eq!(path.matches('/').count(), 3);
             prop_assert!(path.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'?' | b'#' | b';')));
             let segment = path.split('/').nth(2).unwrap().to_ascii_lowercase();

@@ -8,10 +8,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use asterscribe_ari::client::{
-    Client, ClientConfig, ConnectionState, Driver, Stopped, fresh_nonce,
+    AriClient, AriDriver, ClientConfig, ConnectionState, DriverEnd, fresh_nonce,
 };
-use asterscribe_ari::control::{CallKind, Command, Config, Control, Notice, RequestFailure};
-use asterscribe_ari::request::Request;
+use asterscribe_ari::control::{
+    CallControl, CallKind, ControlCommand, ControlConfig, ControlNotice, RequestFailure,
+};
+use asterscribe_ari::request::AriRequest;
 use server::{Denial, Server};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -28,26 +30,26 @@ fn clock() -> Instant {
 }
 
 struct Running {
-    commands: mpsc::Sender<Command>,
-    notices: mpsc::Receiver<Notice>,
+    commands: mpsc::Sender<ControlCommand>,
+    notices: mpsc::Receiver<ControlNotice>,
     state: watch::Receiver<ConnectionState>,
     stop: oneshot::Sender<()>,
     take_back: Arc<Notify>,
-    task: JoinHandle<Stopped>,
+    task: JoinHandle<DriverEnd>,
 }
 
 fn start(url: &str, password: &str, capacity: usize) -> Running {
-    let config = Config::new(fresh_nonce(), vec!["127.0.0.1:4000".parse().unwrap()]);
-    let client = Client::new(&ClientConfig::new(url, "user", password)).unwrap();
+    let config = ControlConfig::new(fresh_nonce(), vec!["127.0.0.1:4000".parse().unwrap()]);
+    let client = AriClient::new(&ClientConfig::new(url, "user", password)).unwrap();
     let (commands, commands_out) = mpsc::channel(16);
     let (notices_in, notices) = mpsc::channel(capacity);
     let (state_in, state) = watch::channel(ConnectionState::Connecting);
     let (stop, stopped) = oneshot::channel();
     let take_back = Arc::new(Notify::new());
-    let driver = Driver {
+    let driver = AriDriver {
         client,
         app: config.app.clone(),
-        control: Control::new(config, clock()).unwrap(),
+        control: CallControl::new(config, clock()).unwrap(),
         commands: commands_out,
         notices: notices_in,
         state: state_in,
@@ -71,7 +73,11 @@ fn start(url: &str, password: &str, capacity: usize) -> Running {
 
 impl Running {
     /// Reads notices up to the one wanted.
-    async fn wait_for(&mut self, what: &str, wanted: impl Fn(&Notice) -> bool) -> Notice {
+    async fn wait_for(
+        &mut self,
+        what: &str,
+        wanted: impl Fn(&ControlNotice) -> bool,
+    ) -> ControlNotice {
         let search = async {
             loop {
                 let notice = self.notices.recv().await.expect("the driver ended");
@@ -102,35 +108,35 @@ async fn a_call_comes_up_over_the_wire_and_a_stop_lets_it_go_on() {
     let server = Server::start().await;
     let mut running = start(&server.url(), "secret", 64);
     running
-        .wait_for("in agreement", |n| *n == Notice::Synced)
+        .wait_for("in agreement", |n| *n == ControlNotice::Synced)
         .await;
     assert_eq!(*running.state.borrow(), ConnectionState::Connected);
 
     server.with_world(|world| world.incoming("1764000000.12"));
     let opened = running
-        .wait_for("opened", |n| matches!(n, Notice::CallOpened { .. }))
+        .wait_for("opened", |n| matches!(n, ControlNotice::CallOpened { .. }))
         .await;
     assert!(
-        matches!(opened, Notice::CallOpened { call, kind: CallKind::Stasis, .. } if call == "1764000000.12")
+        matches!(opened, ControlNotice::CallOpened { call, kind: CallKind::Stasis, .. } if call == "1764000000.12")
     );
     running
-        .wait_for("source", |n| matches!(n, Notice::MediaSource { .. }))
+        .wait_for("source", |n| matches!(n, ControlNotice::MediaSource { .. }))
         .await;
     running
-        .wait_for("media", |n| matches!(n, Notice::MediaUp { .. }))
+        .wait_for("media", |n| matches!(n, ControlNotice::MediaUp { .. }))
         .await;
 
     server.with_world(|world| world.foreign_call("t;2"));
     running
         .commands
-        .send(Command::Tap { call: "t;2".into() })
+        .send(ControlCommand::Tap { call: "t;2".into() })
         .await
         .unwrap();
     for _ in 0..2 {
         running
             .wait_for(
                 "tap",
-                |n| matches!(n, Notice::MediaUp { call, .. } if call == "t;2"),
+                |n| matches!(n, ControlNotice::MediaUp { call, .. } if call == "t;2"),
             )
             .await;
     }
@@ -140,15 +146,15 @@ async fn a_call_comes_up_over_the_wire_and_a_stop_lets_it_go_on() {
     while let Some(notice) = timeout(PATIENCE, running.notices.recv()).await.unwrap() {
         told.push(notice);
     }
-    assert_eq!(running.task.await.unwrap(), Stopped::Clean);
+    assert_eq!(running.task.await.unwrap(), DriverEnd::Clean);
     assert_eq!(
         told.iter()
-            .filter(|n| matches!(n, Notice::CallEnded { .. }))
+            .filter(|n| matches!(n, ControlNotice::CallEnded { .. }))
             .count(),
         2,
         "{told:?}"
     );
-    assert!(told.contains(&Notice::ShutdownComplete));
+    assert!(told.contains(&ControlNotice::ShutdownComplete));
     server.with_world(|world| {
         assert!(world.is_continued("1764000000.12") && world.exists("t;2"));
         assert_eq!(world.objects("asterscribe-"), Vec::<String>::new());
@@ -160,12 +166,12 @@ async fn a_broken_connection_is_made_again_and_the_lists_decide() {
     let server = Server::start().await;
     let mut running = start(&server.url(), "secret", 64);
     running
-        .wait_for("in agreement", |n| *n == Notice::Synced)
+        .wait_for("in agreement", |n| *n == ControlNotice::Synced)
         .await;
     for call in ["c1", "c2"] {
         server.with_world(|world| world.incoming(call));
         running
-            .wait_for("media", |n| matches!(n, Notice::MediaUp { .. }))
+            .wait_for("media", |n| matches!(n, ControlNotice::MediaUp { .. }))
             .await;
     }
     server.drop_sockets();
@@ -177,14 +183,14 @@ async fn a_broken_connection_is_made_again_and_the_lists_decide() {
         .wait_for_state(|state| matches!(state, ConnectionState::Failed(_)))
         .await;
     let ended = running
-        .wait_for("ended", |n| matches!(n, Notice::CallEnded { .. }))
+        .wait_for("ended", |n| matches!(n, ControlNotice::CallEnded { .. }))
         .await;
-    assert!(matches!(ended, Notice::CallEnded { call, .. } if call == "c1"));
+    assert!(matches!(ended, ControlNotice::CallEnded { call, .. } if call == "c1"));
     running
         .wait_for_state(|state| *state == ConnectionState::Connected)
         .await;
     drop(running.stop);
-    assert_eq!(running.task.await.unwrap(), Stopped::Clean);
+    assert_eq!(running.task.await.unwrap(), DriverEnd::Clean);
 }
 
 #[tokio::test]
@@ -199,12 +205,12 @@ async fn a_full_queue_of_notices_delays_but_loses_nothing() {
     }
     for _ in 0..20 {
         running
-            .wait_for("media", |n| matches!(n, Notice::MediaUp { .. }))
+            .wait_for("media", |n| matches!(n, ControlNotice::MediaUp { .. }))
             .await;
     }
     drop(running.notices);
     drop(running.stop);
-    assert_eq!(running.task.await.unwrap(), Stopped::Clean);
+    assert_eq!(running.task.await.unwrap(), DriverEnd::Clean);
     server.with_world(|world| assert_eq!(world.objects("asterscribe-"), Vec::<String>::new()));
 }
 
@@ -221,14 +227,14 @@ async fn a_request_whose_connection_is_closed_under_it_is_asked_again() {
         server.break_off(what);
         let mut running = start(&server.url(), "secret", 64);
         running
-            .wait_for("in agreement", |n| *n == Notice::Synced)
+            .wait_for("in agreement", |n| *n == ControlNotice::Synced)
             .await;
         server.with_world(|world| world.incoming("c1"));
         running
-            .wait_for("media", |n| matches!(n, Notice::MediaUp { .. }))
+            .wait_for("media", |n| matches!(n, ControlNotice::MediaUp { .. }))
             .await;
         drop(running.stop);
-        assert_eq!(running.task.await.unwrap(), Stopped::Clean, "{what}");
+        assert_eq!(running.task.await.unwrap(), DriverEnd::Clean, "{what}");
     }
 }
 
@@ -237,7 +243,7 @@ async fn fifty_callers_at_once_take_few_connections() {
     let server = Server::start().await;
     let mut running = start(&server.url(), "secret", 1024);
     running
-        .wait_for("in agreement", |n| *n == Notice::Synced)
+        .wait_for("in agreement", |n| *n == ControlNotice::Synced)
         .await;
     server.with_world(|world| {
         for call in 0..50 {
@@ -246,7 +252,7 @@ async fn fifty_callers_at_once_take_few_connections() {
     });
     for _ in 0..50 {
         running
-            .wait_for("media", |n| matches!(n, Notice::MediaUp { .. }))
+            .wait_for("media", |n| matches!(n, ControlNotice::MediaUp { .. }))
             .await;
     }
     // And the one of the events.
@@ -256,7 +262,7 @@ async fn fifty_callers_at_once_take_few_connections() {
         server.most_connections()
     );
     drop(running.stop);
-    assert_eq!(running.task.await.unwrap(), Stopped::Clean);
+    assert_eq!(running.task.await.unwrap(), DriverEnd::Clean);
 }
 
 #[tokio::test]
@@ -270,8 +276,8 @@ async fn a_wrong_password_is_said_plainly_and_tried_slowly() {
         state,
         ConnectionState::Failed("Asterisk refuses the ARI user or password".into())
     );
-    let client = Client::new(&ClientConfig::new(server.url(), "user", "wrong")).unwrap();
-    let failure = client.execute(&Request::Ping).await.unwrap_err();
+    let client = AriClient::new(&ClientConfig::new(server.url(), "user", "wrong")).unwrap();
+    let failure = client.execute(&AriRequest::Ping).await.unwrap_err();
     assert_eq!(
         failure,
         RequestFailure::Refused {
@@ -280,7 +286,7 @@ async fn a_wrong_password_is_said_plainly_and_tried_slowly() {
         }
     );
     drop(running.stop);
-    assert_eq!(running.task.await.unwrap(), Stopped::Clean);
+    assert_eq!(running.task.await.unwrap(), DriverEnd::Clean);
     assert_eq!(server.handshakes(), 0, "nothing is registered in vain");
 }
 
@@ -298,7 +304,7 @@ async fn a_user_that_may_only_read_is_said_plainly_and_no_caller_comes_to_us() {
     );
     assert_eq!(server.handshakes(), 0, "Stasis() answers FAILED");
     drop(running.stop);
-    assert_eq!(running.task.await.unwrap(), Stopped::Clean);
+    assert_eq!(running.task.await.unwrap(), DriverEnd::Clean);
 }
 
 #[tokio::test]
@@ -310,7 +316,7 @@ async fn rights_that_are_taken_away_close_the_websocket() {
         let server = Server::start().await;
         let mut running = start(&server.url(), "secret", 64);
         running
-            .wait_for("in agreement", |n| *n == Notice::Synced)
+            .wait_for("in agreement", |n| *n == ControlNotice::Synced)
             .await;
         server.deny(denial);
         server.with_world(|world| world.incoming("c1"));
@@ -337,21 +343,21 @@ async fn rights_that_are_taken_away_close_the_websocket() {
 async fn overlap(server: &Server) -> (Running, Running) {
     let mut first = start(&server.url(), "secret", 256);
     first
-        .wait_for("in agreement", |n| *n == Notice::Synced)
+        .wait_for("in agreement", |n| *n == ControlNotice::Synced)
         .await;
     server.with_world(|world| world.incoming("c1"));
     first
-        .wait_for("media", |n| matches!(n, Notice::MediaUp { .. }))
+        .wait_for("media", |n| matches!(n, ControlNotice::MediaUp { .. }))
         .await;
     let mut second = start(&server.url(), "secret", 256);
     second
-        .wait_for("media", |n| matches!(n, Notice::MediaUp { .. }))
+        .wait_for("media", |n| matches!(n, ControlNotice::MediaUp { .. }))
         .await;
     let ended = first
-        .wait_for("given up", |n| matches!(n, Notice::CallEnded { .. }))
+        .wait_for("given up", |n| matches!(n, ControlNotice::CallEnded { .. }))
         .await;
     assert!(
-        matches!(&ended, Notice::CallEnded { text, .. } if text == "another server has taken the application over")
+        matches!(&ended, ControlNotice::CallEnded { text, .. } if text == "another server has taken the application over")
     );
     first
         .wait_for_state(|state| *state == ConnectionState::Replaced)
@@ -366,19 +372,19 @@ async fn the_replaced_server_stops_without_touching_the_calls_of_the_other() {
     let before = server.with_world(|world| world.objects("asterscribe-"));
     assert_eq!(before.len(), 2, "{before:?}");
     drop(first.stop);
-    assert_eq!(first.task.await.unwrap(), Stopped::Clean);
+    assert_eq!(first.task.await.unwrap(), DriverEnd::Clean);
     server.with_world(|world| {
         assert_eq!(world.objects("asterscribe-"), before);
         assert_eq!(world.in_app().len(), 2);
         world.hang_up("c1", 16);
     });
     second
-        .wait_for("ended", |n| matches!(n, Notice::CallEnded { .. }))
+        .wait_for("ended", |n| matches!(n, ControlNotice::CallEnded { .. }))
         .await;
     assert_eq!(*second.state.borrow(), ConnectionState::Connected);
     assert_eq!(server.handshakes(), 2, "nobody fought back");
     drop(second.stop);
-    assert_eq!(second.task.await.unwrap(), Stopped::Clean);
+    assert_eq!(second.task.await.unwrap(), DriverEnd::Clean);
 }
 
 #[tokio::test]
@@ -386,12 +392,12 @@ async fn the_replaced_server_comes_back_once_the_other_is_gone() {
     let server = Server::start().await;
     let (mut first, second) = overlap(&server).await;
     drop(second.stop);
-    assert_eq!(second.task.await.unwrap(), Stopped::Clean);
+    assert_eq!(second.task.await.unwrap(), DriverEnd::Clean);
     first
         .wait_for_state(|state| *state == ConnectionState::Connected)
         .await;
     drop(first.stop);
-    assert_eq!(first.task.await.unwrap(), Stopped::Clean);
+    assert_eq!(first.task.await.unwrap(), DriverEnd::Clean);
 }
 
 #[tokio::test]
@@ -400,14 +406,14 @@ async fn the_application_is_taken_back_on_request() {
     let (mut first, mut second) = overlap(&server).await;
     first.take_back.notify_one();
     first
-        .wait_for("media", |n| matches!(n, Notice::MediaUp { .. }))
+        .wait_for("media", |n| matches!(n, ControlNotice::MediaUp { .. }))
         .await;
     second
         .wait_for_state(|state| *state == ConnectionState::Replaced)
         .await;
     drop((first.stop, second.stop));
-    assert_eq!(first.task.await.unwrap(), Stopped::Clean);
-    assert_eq!(second.task.await.unwrap(), Stopped::Clean);
+    assert_eq!(first.task.await.unwrap(), DriverEnd::Clean);
+    assert_eq!(second.task.await.unwrap(), DriverEnd::Clean);
 }
 
 #[tokio::test]
@@ -425,26 +431,26 @@ async fn nobody_at_the_address_is_a_failure_with_a_reason() {
         matches!(&state, ConnectionState::Failed(text) if text.contains("refused")),
         "{state:?}"
     );
-    let client = Client::new(&ClientConfig::new(url, "user", "secret")).unwrap();
-    let failure = client.execute(&Request::Ping).await.unwrap_err();
+    let client = AriClient::new(&ClientConfig::new(url, "user", "secret")).unwrap();
+    let failure = client.execute(&AriRequest::Ping).await.unwrap_err();
     assert!(
         matches!(&failure, RequestFailure::Unreachable(text) if text.contains("refused")),
         "{failure:?}"
     );
     drop(running.stop);
-    assert_eq!(running.task.await.unwrap(), Stopped::Clean);
+    assert_eq!(running.task.await.unwrap(), DriverEnd::Clean);
 }
 
 #[tokio::test]
 async fn replies_are_read_as_what_they_are() {
     let server = Server::start().await;
-    let client = Client::new(&ClientConfig::new(server.url(), "user", "secret")).unwrap();
+    let client = AriClient::new(&ClientConfig::new(server.url(), "user", "secret")).unwrap();
     assert_eq!(
-        client.execute(&Request::Ping).await.unwrap()["ping"],
+        client.execute(&AriRequest::Ping).await.unwrap()["ping"],
         "pong"
     );
     let failure = client
-        .execute(&Request::GetChannel {
+        .execute(&AriRequest::GetChannel {
             channel: "a/b".into(),
         })
         .await
@@ -457,21 +463,25 @@ async fn replies_are_read_as_what_they_are() {
         }
     );
     server.answer_with("HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n<html>");
-    let failure = client.execute(&Request::Ping).await.unwrap_err();
+    let failure = client.execute(&AriRequest::Ping).await.unwrap_err();
     assert_eq!(failure.status(), Some(200));
     server.answer_with("HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\n");
-    assert!(client.execute(&Request::Ping).await.is_err());
+    assert!(client.execute(&AriRequest::Ping).await.is_err());
     server.answer_with(
         "HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n",
     );
     assert_eq!(
-        client.execute(&Request::Ping).await.unwrap_err().status(),
+        client
+            .execute(&AriRequest::Ping)
+            .await
+            .unwrap_err()
+            .status(),
         Some(302),
         "not followed"
     );
     server.answer_with("garbage\r\n\r\n");
     assert!(matches!(
-        client.execute(&Request::Ping).await,
+        client.execute(&AriRequest::Ping).await,
         Err(RequestFailure::Unreachable(_))
     ));
 }

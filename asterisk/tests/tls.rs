@@ -7,9 +7,9 @@ use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use asterscribe_ari::client::{Client, ClientConfig, ClientError};
+use asterscribe_ari::client::{AriClient, ClientConfig, ClientError};
 use asterscribe_ari::control::RequestFailure;
-use asterscribe_ari::request::Request;
+use asterscribe_ari::request::AriRequest;
 
 /// A CA's certificate and key, as `ast_tls_cert` makes them.
 const CA: &str = "req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.crt -days 365 -subj /CN=Private_CA -addext basicConstraints=CA:TRUE";
@@ -72,8 +72,8 @@ impl Server {
             authorities,
             ..ClientConfig::new(self.url.as_str(), "u", "p")
         };
-        let client = Client::new(&config).unwrap();
-        client.execute(&Request::Ping).await.unwrap_err()
+        let client = AriClient::new(&config).unwrap();
+        client.execute(&AriRequest::Ping).await.unwrap_err()
     }
 }
 
@@ -131,7 +131,7 @@ fn a_file_that_is_no_ca_is_refused() {
         ..ClientConfig::new("https://localhost", "u", "p")
     };
     assert!(matches!(
-        Client::new(&config),
+        AriClient::new(&config),
         Err(ClientError::Authority(_))
     ));
 }

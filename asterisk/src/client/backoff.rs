@@ -9,13 +9,13 @@ const LONGEST: Duration = Duration::from_secs(30);
 /// Half a second, doubling to half a minute; up to a fifth is added so that several
 /// servers do not come at once.
 #[derive(Debug)]
-pub(super) struct Backoff {
+pub(super) struct ReconnectBackoff {
     next: Duration,
     random: RandomState,
     draws: u64,
 }
 
-impl Backoff {
+impl ReconnectBackoff {
     pub(super) fn new() -> Self {
         Self {
             next: FIRST,
@@ -55,7 +55,7 @@ mod tests {
 
     #[test]
     fn pauses_double_up_to_a_limit() {
-        let mut backoff = Backoff::new();
+        let mut backoff = ReconnectBackoff::new();
         let mut expected = FIRST;
         for _ in 0..12 {
             let pause = backoff.pause();

@@ -9,9 +9,9 @@ use serde_json::Value;
 use tokio::sync::{Notify, Semaphore};
 
 use super::tls::{self, explained};
-use super::{ClientConfig, ClientError, Password, base_url};
+use super::{AriPassword, ClientConfig, ClientError, base_url};
 use crate::control::RequestFailure;
-use crate::request::{Method, Request};
+use crate::request::{AriRequest, HttpMethod};
 
 /// Requests under way at once; with the websocket's these are eight connections. Asterisk turns
 /// away whoever comes when it has 100 of them, and is not ours alone.
@@ -26,7 +26,7 @@ const MAX_REASON: usize = 300;
 
 /// Speaks ARI. Cheap to clone; clones share their connections.
 #[derive(Clone)]
-pub struct Client {
+pub struct AriClient {
     http: reqwest::Client,
     /// The same for the events, which have no end.
     events: reqwest::Client,
@@ -34,11 +34,11 @@ pub struct Client {
     denied: Arc<Notify>,
     base: Url,
     user: String,
-    password: Password,
+    password: AriPassword,
     pub(super) config: ClientConfig,
 }
 
-impl Client {
+impl AriClient {
     /// A client; nothing is connected yet.
     ///
     /// # Errors
@@ -80,7 +80,7 @@ impl Client {
     ///
     /// # Errors
     /// [`RequestFailure`]: refused, not reached or not in time.
-    pub async fn execute(&self, request: &Request) -> Result<Value, RequestFailure> {
+    pub async fn execute(&self, request: &AriRequest) -> Result<Value, RequestFailure> {
         let result = self.probe(request).await;
         if let Err(RequestFailure::Refused {
             status: 401 | 403, ..
@@ -97,13 +97,13 @@ impl Client {
     }
 
     /// The same as [`execute`](Self::execute), without telling whether it was denied.
-    pub(super) async fn probe(&self, request: &Request) -> Result<Value, RequestFailure> {
+    pub(super) async fn probe(&self, request: &AriRequest) -> Result<Value, RequestFailure> {
         let url = Url::parse(&format!("{}{}", self.base, request.target()))
             .map_err(|_| RequestFailure::Unreachable("the request makes no address".to_owned()))?;
         let method = match request.method() {
-            Method::Get => reqwest::Method::GET,
-            Method::Post => reqwest::Method::POST,
-            Method::Delete => reqwest::Method::DELETE,
+            HttpMethod::Get => reqwest::Method::GET,
+            HttpMethod::Post => reqwest::Method::POST,
+            HttpMethod::Delete => reqwest::Method::DELETE,
         };
         let mut builder = self
             .http
@@ -160,7 +160,7 @@ impl Client {
     }
 }
 
-impl fmt::Debug for Client {
+impl fmt::Debug for AriClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client")
             .field("base", &self.base.as_str())
@@ -222,7 +222,7 @@ mod tests {
     #[test]
     fn the_events_address_carries_no_secret() {
         let client =
-            Client::new(&ClientConfig::new("https://pbx:8089/ari/", "u", "secret")).unwrap();
+            AriClient::new(&ClientConfig::new("https://pbx:8089/ari/", "u", "secret")).unwrap();
         assert_eq!(
             client.events_url("my app").as_str(),
             "https://pbx:8089/ari/events?app=my+app&subscribeAll=false"

@@ -8,13 +8,13 @@ use tokio::sync::{Notify, mpsc, watch};
 use tracing::{debug, info, warn};
 
 use super::ConnectionState;
-use super::backoff::Backoff;
-use super::http::Client;
+use super::backoff::ReconnectBackoff;
+use super::http::AriClient;
 use super::socket::{ConnectError, EventSocket};
-use crate::control::{Naming, RequestFailure};
-use crate::event::Event;
-use crate::model::Application;
-use crate::request::Request;
+use crate::control::{ObjectNaming, RequestFailure};
+use crate::event::AriEvent;
+use crate::model::StasisApplication;
+use crate::request::AriRequest;
 
 /// A connection that lived this long was a good one.
 const GOOD: Duration = Duration::from_secs(30);
@@ -25,41 +25,41 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// What is heard of the websocket.
 #[derive(Debug)]
-pub(super) enum Heard {
+pub(super) enum SocketEvent {
     Connected,
     /// What was said, and how.
-    Event(Event, String),
+    Event(AriEvent, String),
     Disconnected,
 }
 
 /// Who keeps the websocket, and for whom.
-pub(super) struct Keeper {
-    pub(super) client: Client,
+pub(super) struct ConnectionKeeper {
+    pub(super) client: AriClient,
     pub(super) app: String,
-    pub(super) naming: Naming,
-    pub(super) out: mpsc::Sender<Heard>,
+    pub(super) naming: ObjectNaming,
+    pub(super) out: mpsc::Sender<SocketEvent>,
     pub(super) state: watch::Sender<ConnectionState>,
     /// Somebody asks for the application that another process took over.
     pub(super) take_back: Arc<Notify>,
     pub(super) clock: fn() -> Instant,
 }
 
-impl Keeper {
+impl ConnectionKeeper {
     /// Runs until nobody listens any more. When `out` is full nothing is read, until Asterisk
     /// gives the connection up: then everything is listed anew.
     pub(super) async fn keep(self) {
-        let mut backoff = Backoff::new();
+        let mut backoff = ReconnectBackoff::new();
         loop {
             let pause = match self.connect().await {
                 Ok(socket) => match self.attend(socket, &mut backoff).await {
-                    Some(End::Replaced) => {
+                    Some(ConnectionEnd::Replaced) => {
                         if !self.wait_for_vacancy().await {
                             return;
                         }
                         continue;
                     }
-                    Some(End::Denied(_)) => backoff.long_pause(),
-                    Some(End::Broken(_)) => backoff.pause(),
+                    Some(ConnectionEnd::Denied(_)) => backoff.long_pause(),
+                    Some(ConnectionEnd::Broken(_)) => backoff.pause(),
                     None => return,
                 },
                 Err(error) => {
@@ -90,7 +90,7 @@ impl Keeper {
     /// Whether what calls need would be granted now.
     async fn try_write(&self) -> Result<(), ConnectError> {
         let channel = self.naming.nothing();
-        match self.client.probe(&Request::TryWrite { channel }).await {
+        match self.client.probe(&AriRequest::TryWrite { channel }).await {
             Ok(_) => Ok(()),
             Err(RequestFailure::Refused { status: 401, .. }) => Err(ConnectError::Unauthorized),
             Err(RequestFailure::Refused { status: 403, .. }) => Err(ConnectError::ReadOnly),
@@ -101,7 +101,11 @@ impl Keeper {
     }
 
     /// Listens as long as it goes; why it ended, or `None` if nobody listens any more.
-    async fn attend(&self, socket: EventSocket, backoff: &mut Backoff) -> Option<End> {
+    async fn attend(
+        &self,
+        socket: EventSocket,
+        backoff: &mut ReconnectBackoff,
+    ) -> Option<ConnectionEnd> {
         info!(app = self.app, "connected to Asterisk");
         self.state.send_replace(ConnectionState::Connected);
         // Who asked twice for the application asked once; the second time must not count for
@@ -113,11 +117,13 @@ impl Keeper {
             backoff.reset();
         }
         match &end {
-            End::Replaced => {
+            ConnectionEnd::Replaced => {
                 self.state.send_replace(ConnectionState::Replaced);
             }
-            End::Denied(error) => self.fail(&error.to_string(), "Asterisk grants nothing any more"),
-            End::Broken(reason) => self.fail(reason, "the connection to Asterisk broke"),
+            ConnectionEnd::Denied(error) => {
+                self.fail(&error.to_string(), "Asterisk grants nothing any more")
+            }
+            ConnectionEnd::Broken(reason) => self.fail(reason, "the connection to Asterisk broke"),
         }
         Some(end)
     }
@@ -135,29 +141,29 @@ impl Keeper {
     }
 
     /// Passes events on until the connection ends; `None` if nobody takes them.
-    async fn listen(&self, mut socket: EventSocket) -> Option<End> {
-        self.out.send(Heard::Connected).await.ok()?;
+    async fn listen(&self, mut socket: EventSocket) -> Option<ConnectionEnd> {
+        self.out.send(SocketEvent::Connected).await.ok()?;
         let end = loop {
             let text = tokio::select! {
                 text = socket.next() => text,
                 () = self.client.denied() => match self.try_write().await {
                     Err(error @ (ConnectError::Unauthorized | ConnectError::ReadOnly)) => {
                         socket.close().await;
-                        break End::Denied(error);
+                        break ConnectionEnd::Denied(error);
                     }
                     _ => continue,
                 },
             };
             let text = match text {
                 Ok(text) => text,
-                Err(reason) => break End::Broken(reason),
+                Err(reason) => break ConnectionEnd::Broken(reason),
             };
-            match Event::parse(&text) {
+            match AriEvent::parse(&text) {
                 Ok(event) => {
-                    let replaced = matches!(&event, Event::ApplicationReplaced { application } if *application == self.app);
-                    self.out.send(Heard::Event(event, text)).await.ok()?;
+                    let replaced = matches!(&event, AriEvent::ApplicationReplaced { application } if *application == self.app);
+                    self.out.send(SocketEvent::Event(event, text)).await.ok()?;
                     if replaced {
-                        break End::Replaced;
+                        break ConnectionEnd::Replaced;
                     }
                 }
                 Err(error) => {
@@ -165,7 +171,7 @@ impl Keeper {
                 }
             }
         };
-        self.out.send(Heard::Disconnected).await.ok()?;
+        self.out.send(SocketEvent::Disconnected).await.ok()?;
         Some(end)
     }
 
@@ -209,15 +215,15 @@ impl Keeper {
         matches!(found, Err(RequestFailure::Refused { status: 404, .. }))
     }
 
-    async fn application(&self) -> Result<Application, RequestFailure> {
+    async fn application(&self) -> Result<StasisApplication, RequestFailure> {
         let app = self.app.clone();
-        let found = self.client.probe(&Request::GetApplication { app }).await;
+        let found = self.client.probe(&AriRequest::GetApplication { app }).await;
         serde_json::from_value(found?)
             .map_err(|error| RequestFailure::Unreachable(error.to_string()))
     }
 }
 
-enum End {
+enum ConnectionEnd {
     Replaced,
     Denied(ConnectError),
     Broken(String),

@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use reqwest::Url;
 
-pub use self::http::Client;
-pub use self::run::{Driver, EventTap, Stopped};
+pub use self::http::AriClient;
+pub use self::run::{AriDriver, DriverEnd, EventTap};
 
 /// Where Asterisk is and who we are there.
 #[derive(Debug, Clone)]
@@ -25,7 +25,7 @@ pub struct ClientConfig {
     /// User of `ari.conf`.
     pub user: String,
     /// Its password.
-    pub password: Password,
+    pub password: AriPassword,
     /// Certificates of CAs that are believed beside the system's, in PEM: for `https`.
     pub authorities: Option<Vec<u8>>,
     /// How long a connection may take.
@@ -44,7 +44,7 @@ impl ClientConfig {
         Self {
             url: url.into(),
             user: user.into(),
-            password: Password(password.into()),
+            password: AriPassword(password.into()),
             authorities: None,
             connect_timeout: Duration::from_secs(3),
             request_timeout: Duration::from_secs(5),
@@ -54,16 +54,16 @@ impl ClientConfig {
 
 /// A password. It cannot be printed.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Password(String);
+pub struct AriPassword(String);
 
-impl Password {
+impl AriPassword {
     /// The password itself, for the one who sends it.
     fn reveal(&self) -> &str {
         &self.0
     }
 }
 
-impl fmt::Debug for Password {
+impl fmt::Debug for AriPassword {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("***")
     }
@@ -172,7 +172,7 @@ mod tests {
     fn the_password_cannot_be_printed() {
         let config = ClientConfig::new("http://a", "user", "secret");
         assert!(!format!("{config:?}").contains("secret"));
-        let client = Client::new(&config).unwrap();
+        let client = AriClient::new(&config).unwrap();
         assert!(!format!("{client:?}").contains("secret"));
     }
 

@@ -13,11 +13,14 @@ use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
 use super::ConnectionState;
-use super::http::{Client, MAX_REQUESTS};
-use super::link::{Heard, Keeper};
-use crate::control::{Command, Control, Input, Notice, Output, RequestFailure, RequestId};
-use crate::event::Event;
-use crate::request::Request;
+use super::http::{AriClient, MAX_REQUESTS};
+use super::link::{ConnectionKeeper, SocketEvent};
+use crate::control::{
+    CallControl, ControlCommand, ControlInput, ControlNotice, ControlOutput, RequestFailure,
+    RequestId,
+};
+use crate::event::AriEvent;
+use crate::request::AriRequest;
 
 /// Events read ahead.
 const MAX_EVENTS: usize = 1024;
@@ -26,17 +29,17 @@ const STOP_WITHIN: Duration = Duration::from_secs(10);
 
 /// Everything [`Driver::run`] needs.
 #[derive(Debug)]
-pub struct Driver {
+pub struct AriDriver {
     /// Speaks to Asterisk.
-    pub client: Client,
+    pub client: AriClient,
     /// Name of the Stasis application, as in the machine's settings.
     pub app: String,
     /// Decides.
-    pub control: Control,
+    pub control: CallControl,
     /// Wishes; the queue's bound is its maker's.
-    pub commands: mpsc::Receiver<Command>,
+    pub commands: mpsc::Receiver<ControlCommand>,
     /// News. When the queue is full, events and commands wait; replies and timers go on.
-    pub notices: mpsc::Sender<Notice>,
+    pub notices: mpsc::Sender<ControlNotice>,
     /// How the connection is.
     pub state: watch::Sender<ConnectionState>,
     /// Asks for the application, should another process have taken it over.
@@ -59,20 +62,20 @@ pub trait EventTap: fmt::Debug + Send + Sync {
 
 /// How a driver ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stopped {
+pub enum DriverEnd {
     /// Everything of ours is gone from Asterisk.
     Clean,
     /// Time ran out first; the next start finds what was left.
     Abandoned,
 }
 
-impl Driver {
+impl AriDriver {
     /// Runs until `shutdown` resolves, or nobody takes the notices any more, and everything
     /// of ours has been taken down, for which there are 10 s.
-    pub async fn run(self, shutdown: impl Future<Output = ()> + Send) -> Stopped {
+    pub async fn run(self, shutdown: impl Future<Output = ()> + Send) -> DriverEnd {
         let (heard_in, heard) = mpsc::channel(MAX_EVENTS);
         let mut tasks = JoinSet::new();
-        let keeper = Keeper {
+        let keeper = ConnectionKeeper {
             client: self.client.clone(),
             app: self.app,
             naming: self.control.naming().clone(),
@@ -82,7 +85,7 @@ impl Driver {
             clock: self.clock,
         };
         tasks.spawn(keeper.keep());
-        let running = Running {
+        let running = DriverTask {
             client: self.client,
             control: self.control,
             clock: self.clock,
@@ -102,43 +105,43 @@ impl Driver {
     }
 }
 
-struct Running {
-    client: Client,
-    control: Control,
+struct DriverTask {
+    client: AriClient,
+    control: CallControl,
     clock: fn() -> Instant,
     tap: Option<Arc<dyn EventTap>>,
-    notices: mpsc::Sender<Notice>,
-    commands: Option<mpsc::Receiver<Command>>,
-    heard: mpsc::Receiver<Heard>,
+    notices: mpsc::Sender<ControlNotice>,
+    commands: Option<mpsc::Receiver<ControlCommand>>,
+    heard: mpsc::Receiver<SocketEvent>,
     /// Requests that wait for a place; one that waits longer than it may is forgotten by the machine.
-    queue: VecDeque<(Instant, RequestId, Request)>,
+    queue: VecDeque<(Instant, RequestId, AriRequest)>,
     requests: JoinSet<(RequestId, Result<Value, RequestFailure>)>,
     /// Notices that wait for room. Nothing but replies and timers adds to it meanwhile.
-    backlog: VecDeque<Notice>,
+    backlog: VecDeque<ControlNotice>,
     stop_at: Option<Instant>,
     complete: bool,
 }
 
 /// What woke the task.
-enum Woken {
+enum WakeReason {
     Room,
     NobodyListens,
     Replied(RequestId, Result<Value, RequestFailure>),
-    Heard(Option<Heard>),
-    Command(Option<Command>),
+    Heard(Option<SocketEvent>),
+    Command(Option<ControlCommand>),
     Due,
     Stop,
     OutOfTime,
 }
 
-impl Running {
-    async fn run(mut self, shutdown: impl Future<Output = ()> + Send) -> Stopped {
+impl DriverTask {
+    async fn run(mut self, shutdown: impl Future<Output = ()> + Send) -> DriverEnd {
         let mut shutdown = pin!(shutdown);
         loop {
             let wait = self.drain();
             self.start_requests();
             if self.complete && self.backlog.is_empty() {
-                return Stopped::Clean;
+                return DriverEnd::Clean;
             }
             let stopping = self.stop_at.is_some();
             let free = self.backlog.is_empty();
@@ -149,23 +152,23 @@ impl Running {
                         if let Some(notice) = self.backlog.pop_front() {
                             room.send(notice);
                         }
-                        Woken::Room
+                        WakeReason::Room
                     }
-                    Err(_) => Woken::NobodyListens,
+                    Err(_) => WakeReason::NobodyListens,
                 },
                 Some(done) = self.requests.join_next(), if !self.requests.is_empty() => match done {
-                    Ok((id, result)) => Woken::Replied(id, result),
+                    Ok((id, result)) => WakeReason::Replied(id, result),
                     Err(error) => {
                         // Its time-out will tell the machine.
                         error!(%error, "a request was lost");
-                        Woken::Room
+                        WakeReason::Room
                     }
                 },
-                heard = self.heard.recv(), if free => Woken::Heard(heard),
-                command = next_command(&mut self.commands), if free => Woken::Command(command),
-                () = until(wait, clock) => Woken::Due,
-                () = &mut shutdown, if !stopping => Woken::Stop,
-                () = until(self.stop_at, clock), if stopping => Woken::OutOfTime,
+                heard = self.heard.recv(), if free => WakeReason::Heard(heard),
+                command = next_command(&mut self.commands), if free => WakeReason::Command(command),
+                () = until(wait, clock) => WakeReason::Due,
+                () = &mut shutdown, if !stopping => WakeReason::Stop,
+                () = until(self.stop_at, clock), if stopping => WakeReason::OutOfTime,
             };
             if let Some(stopped) = self.take(woken) {
                 return stopped;
@@ -173,38 +176,38 @@ impl Running {
         }
     }
 
-    fn take(&mut self, woken: Woken) -> Option<Stopped> {
+    fn take(&mut self, woken: WakeReason) -> Option<DriverEnd> {
         match woken {
-            Woken::Room => {}
-            Woken::Replied(id, result) => self.input(Input::Reply { id, result }),
-            Woken::Heard(Some(Heard::Connected)) => self.input(Input::Connected),
-            Woken::Heard(Some(Heard::Event(event, text))) => {
+            WakeReason::Room => {}
+            WakeReason::Replied(id, result) => self.input(ControlInput::Reply { id, result }),
+            WakeReason::Heard(Some(SocketEvent::Connected)) => self.input(ControlInput::Connected),
+            WakeReason::Heard(Some(SocketEvent::Event(event, text))) => {
                 self.event(event, &text);
                 if self.control.is_replaced() {
                     // Whoever has the application now would be harmed.
                     self.queue.clear();
                 }
             }
-            Woken::Heard(Some(Heard::Disconnected)) => {
+            WakeReason::Heard(Some(SocketEvent::Disconnected)) => {
                 // The machine has given these up, and Asterisk would make what nobody hears of.
                 self.queue.clear();
-                self.input(Input::Disconnected);
+                self.input(ControlInput::Disconnected);
             }
-            Woken::Heard(None) => {
+            WakeReason::Heard(None) => {
                 error!("the events task ended");
                 self.stop();
             }
-            Woken::Command(Some(command)) => self.input(Input::Command(command)),
-            Woken::Command(None) => self.commands = None,
-            Woken::Due => self.input(Input::Timer),
-            Woken::Stop => self.stop(),
-            Woken::NobodyListens => {
+            WakeReason::Command(Some(command)) => self.input(ControlInput::Command(command)),
+            WakeReason::Command(None) => self.commands = None,
+            WakeReason::Due => self.input(ControlInput::Timer),
+            WakeReason::Stop => self.stop(),
+            WakeReason::NobodyListens => {
                 self.backlog.clear();
                 self.stop();
             }
-            Woken::OutOfTime => {
+            WakeReason::OutOfTime => {
                 warn!("not everything could be taken down in time");
-                return Some(Stopped::Abandoned);
+                return Some(DriverEnd::Abandoned);
             }
         }
         None
@@ -213,11 +216,11 @@ impl Running {
     fn stop(&mut self) {
         if self.stop_at.is_none() {
             self.stop_at = Some((self.clock)() + STOP_WITHIN);
-            self.input(Input::Command(Command::Shutdown));
+            self.input(ControlInput::Command(ControlCommand::Shutdown));
         }
     }
 
-    fn event(&mut self, event: Event, text: &str) {
+    fn event(&mut self, event: AriEvent, text: &str) {
         let tap = self.tap.clone().filter(|tap| tap.is_wanted());
         let message = tap.as_ref().and_then(|_| serde_json::from_str(text).ok());
         let named = |running: &Self| {
@@ -226,12 +229,12 @@ impl Running {
         };
         // A call is known before the event that ends it, and after the one that begins it.
         let mut calls = named(self);
-        if let Event::StasisStart { channel, .. } = &event {
+        if let AriEvent::StasisStart { channel, .. } = &event {
             // It may become one only after a listing that is under way.
             calls.insert(channel.id.clone());
         }
         let heard = (self.clock)();
-        self.input(Input::Event(event));
+        self.input(ControlInput::Event(event));
         calls.extend(named(self));
         if let Some(tap) = tap {
             for call in calls {
@@ -240,21 +243,23 @@ impl Running {
         }
     }
 
-    fn input(&mut self, input: Input) {
+    fn input(&mut self, input: ControlInput) {
         self.control.handle(input, (self.clock)());
     }
 
     fn drain(&mut self) -> Option<Instant> {
         loop {
             match self.control.poll() {
-                Output::Send { id, request } => self.queue.push_back(((self.clock)(), id, request)),
-                Output::Notice(notice) => {
-                    self.complete |= notice == Notice::ShutdownComplete;
+                ControlOutput::Send { id, request } => {
+                    self.queue.push_back(((self.clock)(), id, request))
+                }
+                ControlOutput::Notice(notice) => {
+                    self.complete |= notice == ControlNotice::ShutdownComplete;
                     if !self.notices.is_closed() {
                         self.backlog.push_back(notice);
                     }
                 }
-                Output::Wait(at) => return at,
+                ControlOutput::Wait(at) => return at,
             }
         }
     }
@@ -277,7 +282,9 @@ impl Running {
     }
 }
 
-async fn next_command(commands: &mut Option<mpsc::Receiver<Command>>) -> Option<Command> {
+async fn next_command(
+    commands: &mut Option<mpsc::Receiver<ControlCommand>>,
+) -> Option<ControlCommand> {
     match commands {
         Some(commands) => commands.recv().await,
         None => std::future::pending().await,

@@ -11,7 +11,7 @@ use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
-use super::http::Client;
+use super::http::AriClient;
 
 /// Longest message, bytes. Events are a few KB.
 const MAX_MESSAGE: usize = 1 << 20;
@@ -52,7 +52,7 @@ pub(super) struct EventSocket {
 
 impl EventSocket {
     pub(super) async fn connect(
-        client: &Client,
+        client: &AriClient,
         app: &str,
         clock: fn() -> Instant,
     ) -> Result<Self, ConnectError> {

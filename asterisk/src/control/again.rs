@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tracing::debug;
 
-use super::io::{Output, RequestFailure, RequestId};
-use super::{Control, Purpose};
-use crate::request::Request;
+use super::io::{ControlOutput, RequestFailure, RequestId};
+use super::{CallControl, RequestPurpose};
+use crate::request::AriRequest;
 
 /// Attempts at a request.
 const ATTEMPTS: u32 = 4;
@@ -22,16 +22,16 @@ const PAUSE: Duration = Duration::from_millis(150);
 
 /// A request until its outcome is known.
 #[derive(Debug)]
-pub(super) struct Pending {
-    pub(super) purpose: Purpose,
+pub(super) struct PendingRequest {
+    pub(super) purpose: RequestPurpose,
     pub(super) deadline: Instant,
     /// What is asked of Asterisk; nothing where somebody else answers.
-    request: Option<Request>,
-    attempt: Attempt,
+    request: Option<AriRequest>,
+    attempt: RequestAttempt,
 }
 
 #[derive(Debug)]
-enum Attempt {
+enum RequestAttempt {
     /// It is on its way, after so many that broke off.
     Asked { broken: u32 },
     /// So many broke off; the next is due.
@@ -41,9 +41,9 @@ enum Attempt {
     Checking { refusal: RequestFailure, looks: u32 },
 }
 
-impl Pending {
-    fn new(purpose: Purpose, deadline: Instant, request: Option<Request>) -> Self {
-        let attempt = Attempt::Asked { broken: 0 };
+impl PendingRequest {
+    fn new(purpose: RequestPurpose, deadline: Instant, request: Option<AriRequest>) -> Self {
+        let attempt = RequestAttempt::Asked { broken: 0 };
         Self {
             purpose,
             deadline,
@@ -55,42 +55,42 @@ impl Pending {
     /// When it is to be asked again.
     pub(super) fn due(&self) -> Option<Instant> {
         match self.attempt {
-            Attempt::Due { at, .. } => Some(at),
-            Attempt::Asked { .. } | Attempt::Checking { .. } => None,
+            RequestAttempt::Due { at, .. } => Some(at),
+            RequestAttempt::Asked { .. } | RequestAttempt::Checking { .. } => None,
         }
     }
 }
 
-impl Control {
-    pub(super) fn send(&mut self, request: Request, purpose: Purpose, now: Instant) {
+impl CallControl {
+    pub(super) fn send(&mut self, request: AriRequest, purpose: RequestPurpose, now: Instant) {
         let id = self.enter_pending(purpose, Some(request.clone()), now);
         self.put(id, request);
     }
 
     /// Enters a question to somebody else than Asterisk; its answer, or its time-out, is to be
     /// given back with this id.
-    pub(super) fn await_answer(&mut self, purpose: Purpose, now: Instant) -> RequestId {
+    pub(super) fn await_answer(&mut self, purpose: RequestPurpose, now: Instant) -> RequestId {
         self.enter_pending(purpose, None, now)
     }
 
     fn enter_pending(
         &mut self,
-        purpose: Purpose,
-        request: Option<Request>,
+        purpose: RequestPurpose,
+        request: Option<AriRequest>,
         now: Instant,
     ) -> RequestId {
         self.requests += 1;
         let id = RequestId(self.requests);
         let deadline = now + self.config.request_timeout;
-        let pending = Pending::new(purpose, deadline, request);
+        let pending = PendingRequest::new(purpose, deadline, request);
         self.pending.insert(id, pending);
         id
     }
 
-    fn put(&mut self, id: RequestId, request: Request) {
+    fn put(&mut self, id: RequestId, request: AriRequest) {
         self.stats.requests += 1;
         debug!(?id, ?request, "asked");
-        self.out.push_back(Output::Send { id, request });
+        self.out.push_back(ControlOutput::Send { id, request });
     }
 
     pub(super) fn on_reply(
@@ -103,10 +103,10 @@ impl Control {
             debug!(?id, "answer that nobody waits for");
             return;
         };
-        let is_wanted = !matches!(pending.purpose, Purpose::Settle(_));
+        let is_wanted = !matches!(pending.purpose, RequestPurpose::Settle(_));
         let request = pending.request.clone().filter(|_| is_wanted);
         let result = match (&pending.attempt, result) {
-            (Attempt::Asked { broken }, Err(RequestFailure::Unreachable(text))) => {
+            (RequestAttempt::Asked { broken }, Err(RequestFailure::Unreachable(text))) => {
                 let broken = broken + 1;
                 match request.filter(|_| broken < ATTEMPTS && self.is_connected()) {
                     Some(request) => {
@@ -117,14 +117,14 @@ impl Control {
                     None => Err(RequestFailure::Unreachable(text)),
                 }
             }
-            (Attempt::Asked { broken: 1.. }, Err(refusal)) => {
+            (RequestAttempt::Asked { broken: 1.. }, Err(refusal)) => {
                 let look = request.and_then(|request| look_for(&request, &refusal));
                 match look {
                     Some(look) => return self.check(id, pending, look, refusal, 1),
                     None => Err(refusal),
                 }
             }
-            (Attempt::Checking { refusal, looks }, Err(failure)) => {
+            (RequestAttempt::Checking { refusal, looks }, Err(failure)) => {
                 let (refusal, looks) = (refusal.clone(), looks + 1);
                 let broke = matches!(failure, RequestFailure::Unreachable(_)) && looks <= ATTEMPTS;
                 let look = request.and_then(|request| look_for(&request, &refusal));
@@ -141,12 +141,12 @@ impl Control {
     fn check(
         &mut self,
         id: RequestId,
-        mut pending: Pending,
-        look: Request,
+        mut pending: PendingRequest,
+        look: AriRequest,
         refusal: RequestFailure,
         looks: u32,
     ) {
-        pending.attempt = Attempt::Checking { refusal, looks };
+        pending.attempt = RequestAttempt::Checking { refusal, looks };
         self.pending.insert(id, pending);
         self.put(id, look);
     }
@@ -154,18 +154,18 @@ impl Control {
     fn repeat(
         &mut self,
         id: RequestId,
-        mut pending: Pending,
-        request: Request,
+        mut pending: PendingRequest,
+        request: AriRequest,
         broken: u32,
         now: Instant,
     ) {
         if broken == 1 {
-            pending.attempt = Attempt::Asked { broken };
+            pending.attempt = RequestAttempt::Asked { broken };
             self.pending.insert(id, pending);
             self.put(id, request);
         } else {
             let at = now + PAUSE * 2u32.saturating_pow(broken - 2);
-            pending.attempt = Attempt::Due { broken, at };
+            pending.attempt = RequestAttempt::Due { broken, at };
             self.pending.insert(id, pending);
         }
     }
@@ -182,17 +182,17 @@ impl Control {
             let Some(pending) = self.pending.get_mut(&id) else {
                 continue;
             };
-            let is_wanted = !matches!(pending.purpose, Purpose::Settle(_));
+            let is_wanted = !matches!(pending.purpose, RequestPurpose::Settle(_));
             match (&pending.attempt, pending.request.clone()) {
-                (Attempt::Due { broken, .. }, Some(request)) if is_wanted => {
+                (RequestAttempt::Due { broken, .. }, Some(request)) if is_wanted => {
                     let broken = *broken;
-                    pending.attempt = Attempt::Asked { broken };
+                    pending.attempt = RequestAttempt::Asked { broken };
                     self.put(id, request);
                 }
                 // Nobody wants it any more, and nothing is on its way.
                 _ => {
                     let broke = RequestFailure::Unreachable("it broke off".to_owned());
-                    if let Some(Pending { purpose, .. }) = self.pending.remove(&id) {
+                    if let Some(PendingRequest { purpose, .. }) = self.pending.remove(&id) {
                         self.settle_reply(purpose, Err(broke), now);
                     }
                 }
@@ -202,21 +202,21 @@ impl Control {
 }
 
 /// How to see whether something was made, after the second attempt was refused like this.
-fn look_for(request: &Request, refusal: &RequestFailure) -> Option<Request> {
+fn look_for(request: &AriRequest, refusal: &RequestFailure) -> Option<AriRequest> {
     // Releases differ in how they say that there is one of that name.
     if !matches!(refusal.status()?, 400 | 409 | 422 | 500) {
         return None;
     }
     let channel = match request {
-        Request::ExternalMedia { channel, .. } => channel,
-        Request::Snoop { snoop, .. } => snoop,
-        Request::Originate(originate) => &originate.channel,
-        Request::CreateBridge { bridge } => {
+        AriRequest::ExternalMedia { channel, .. } => channel,
+        AriRequest::Snoop { snoop, .. } => snoop,
+        AriRequest::Originate(originate) => &originate.channel,
+        AriRequest::CreateBridge { bridge } => {
             let bridge = bridge.clone();
-            return Some(Request::GetBridge { bridge });
+            return Some(AriRequest::GetBridge { bridge });
         }
         _ => return None,
     };
     let channel = channel.clone();
-    Some(Request::GetChannel { channel })
+    Some(AriRequest::GetChannel { channel })
 }

@@ -6,20 +6,20 @@ use std::time::Instant;
 use jiff::Timestamp;
 
 use super::config::CallKind;
-use super::ports::Entry;
-use super::removal::{Action, Object, Rank};
-use super::variables::Variables;
-use crate::model::{Channel, Party};
-use crate::request::Spy;
+use super::ports::CallEntry;
+use super::removal::{AriObject, TeardownAction, TeardownRank};
+use super::variables::VariableProgress;
+use crate::model::{AriChannel, PartyId};
+use crate::request::SnoopSide;
 
 /// A call of ours.
 #[derive(Debug)]
-pub(super) struct Call {
+pub(super) struct ControlledCall {
     pub(super) kind: CallKind,
     pub(super) target: usize,
     /// Number of the listing that was under way or last done when its channel was last known.
     pub(super) epoch: u64,
-    pub(super) stage: Stage,
+    pub(super) stage: CallStage,
     pub(super) answered: bool,
     /// When its channel was created, once that is told. Whoever dials may use a channel's id
     /// again, and that is another call.
@@ -27,7 +27,7 @@ pub(super) struct Call {
     /// Whether it was told that its channel is gone.
     pub(super) gone: bool,
     /// Whom its channel was last told to be connected to.
-    pub(super) connected: Party,
+    pub(super) connected: PartyId,
     /// The bridge that its channel was last known to be in, of a tapped one; empty if in none.
     pub(super) bridge: String,
     /// The channel that it shares it with, and of which we hear.
@@ -36,11 +36,11 @@ pub(super) struct Call {
     pub(super) on_hold: Vec<&'static str>,
     /// Its channel has been in our application.
     pub(super) in_stasis: bool,
-    pub(super) legs: Vec<Leg>,
+    pub(super) legs: Vec<MediaLeg>,
     /// RTP addresses for legs that are still to be set up.
     pub(super) ports: Vec<SocketAddr>,
     /// Its channel's variables, while they are being asked for.
-    pub(super) variables: Option<Variables>,
+    pub(super) variables: Option<VariableProgress>,
     /// How often media was made anew.
     pub(super) renewals: u32,
     /// Set-up waits until this group of removals is through.
@@ -48,13 +48,13 @@ pub(super) struct Call {
     /// Everything made for it has been handed to the removals.
     pub(super) taken_down: bool,
     /// How we hear of its channel beyond its stay in our application.
-    pub(super) following: Following,
+    pub(super) following: ChannelSubscription,
 }
 
 /// Whether events of a call's channel are heard after it left our application: its end, above
 /// all, which alone tells the cause.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Following {
+pub(super) enum ChannelSubscription {
     No,
     /// Asked for, and so to be undone.
     Yes,
@@ -64,30 +64,30 @@ pub(super) enum Following {
 
 /// Where a call stands.
 #[derive(Debug)]
-pub(super) enum Stage {
+pub(super) enum CallStage {
     /// Asked of Asterisk; nobody has been told of it yet.
-    Asking(Asking),
+    Asking(SetupRequest),
     /// It rings at the other end.
     Ringing { until: Instant },
     /// In our application, or tapped.
     Active,
     /// Its media is being taken down; a better cause may still come.
-    Ending(Ending),
+    Ending(PendingHangup),
 }
 
 /// What was asked for.
 #[derive(Debug)]
-pub(super) enum Asking {
+pub(super) enum SetupRequest {
     /// RTP addresses for its legs, before anything else.
     Ports {
         /// Names this wait among all others.
         generation: u64,
-        entry: Box<Entry>,
+        entry: Box<CallEntry>,
     },
     Originate,
     Tap {
         /// What it looked like when it was looked up.
-        channel: Option<Box<Channel>>,
+        channel: Option<Box<AriChannel>>,
         /// It is taken up again for an earlier process; no command waits for it.
         resumed: bool,
     },
@@ -95,7 +95,7 @@ pub(super) enum Asking {
 
 /// A hang-up on its way.
 #[derive(Debug)]
-pub(super) struct Ending {
+pub(super) struct PendingHangup {
     pub(super) until: Instant,
     pub(super) cause: Option<u16>,
     /// Our own reason, which outranks the cause's name.
@@ -108,7 +108,7 @@ pub(super) struct Ending {
 
 /// A sign that a call's channel is going.
 #[derive(Debug)]
-pub(super) enum Sign {
+pub(super) enum HangupSign {
     /// It left our application, or cannot be found.
     Left,
     /// It is hung up.
@@ -122,7 +122,7 @@ pub(super) enum Sign {
 /// Q.850 cause of a call that was hung up without another.
 const NORMAL_CLEARING: u16 = 16;
 
-impl Ending {
+impl PendingHangup {
     pub(super) fn new(until: Instant, reason: Option<String>) -> Self {
         Self {
             until,
@@ -134,8 +134,8 @@ impl Ending {
     }
 
     /// Takes a sign for what it says.
-    pub(super) fn take(&mut self, sign: Sign) {
-        if let Sign::HungUp { cause, text } = sign {
+    pub(super) fn take(&mut self, sign: HangupSign) {
+        if let HangupSign::HungUp { cause, text } = sign {
             self.hung_up = true;
             self.learn(cause, text);
         }
@@ -202,14 +202,14 @@ fn cause_name(cause: u16) -> String {
 
 /// Where a leg with an RTP address of its own is heard, and whom.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct LegAddress {
     pub(super) at: SocketAddr,
     pub(super) source: SocketAddr,
 }
 
 /// One party's media.
 #[derive(Debug)]
-pub(super) struct Leg {
+pub(super) struct MediaLeg {
     pub(super) label: &'static str,
     /// Unique among all legs ever: replies and events for a leg that was replaced find nobody.
     pub(super) generation: u64,
@@ -221,39 +221,39 @@ pub(super) struct Leg {
     pub(super) source: Option<SocketAddr>,
     /// Where it was heard before its media had to be made anew: still its own until another
     /// source is told for it.
-    pub(super) former: Option<Place>,
+    pub(super) former: Option<LegAddress>,
     /// Its own RTP address is the former one, for want of another.
     pub(super) keeps_place: bool,
     /// What it spies on; `None` where the call's own channel is bridged.
-    pub(super) spy: Option<Spy>,
-    pub(super) bridge: Part,
-    pub(super) media: Part,
-    pub(super) snoop: Option<Part>,
-    pub(super) step: Step,
+    pub(super) spy: Option<SnoopSide>,
+    pub(super) bridge: LegObject,
+    pub(super) media: LegObject,
+    pub(super) snoop: Option<LegObject>,
+    pub(super) step: LegStep,
     pub(super) deadline: Instant,
     pub(super) joins: u32,
     /// Listing number when it came up.
     pub(super) epoch: u64,
 }
 
-impl Leg {
+impl MediaLeg {
     /// Where the party is heard until this leg's media is made anew.
-    pub(super) fn heard_at(&self) -> Option<Place> {
+    pub(super) fn heard_at(&self) -> Option<LegAddress> {
         if !self.told {
             return self.former;
         }
         let place = self.at.zip(self.source);
-        let place = place.map(|(at, source)| Place { at, source });
+        let place = place.map(|(at, source)| LegAddress { at, source });
         // It keeps its former address, and its new source is still to be told.
         place.or_else(|| self.former.filter(|former| Some(former.at) == self.at))
     }
 
     /// What its set-up begins with once it has its address.
-    pub(super) fn first_step(&self, answered: bool) -> Step {
+    pub(super) fn first_step(&self, answered: bool) -> LegStep {
         if self.spy.is_none() && !answered {
-            Step::Answer
+            LegStep::Answer
         } else {
-            Step::Bridge
+            LegStep::Bridge
         }
     }
 
@@ -263,41 +263,41 @@ impl Leg {
     }
 
     /// What must go when the leg goes.
-    pub(super) fn objects(&self) -> Vec<(Object, Action, Rank)> {
+    pub(super) fn objects(&self) -> Vec<(AriObject, TeardownAction, TeardownRank)> {
         let mut objects = Vec::new();
         if self.media.asked {
             objects.push((
-                Object::Channel(self.media.id.clone()),
-                Action::Delete,
-                Rank::Media,
+                AriObject::Channel(self.media.id.clone()),
+                TeardownAction::Delete,
+                TeardownRank::Media,
             ));
         }
         if let Some(snoop) = self.snoop.as_ref().filter(|snoop| snoop.asked) {
             objects.push((
-                Object::Channel(snoop.id.clone()),
-                Action::Delete,
-                Rank::Snoop,
+                AriObject::Channel(snoop.id.clone()),
+                TeardownAction::Delete,
+                TeardownRank::Snoop,
             ));
         }
         if self.bridge.asked {
             objects.push((
-                Object::Bridge(self.bridge.id.clone()),
-                Action::Delete,
-                Rank::Bridge,
+                AriObject::Bridge(self.bridge.id.clone()),
+                TeardownAction::Delete,
+                TeardownRank::Bridge,
             ));
         }
         objects
     }
 
     /// The object whose creation is under way, if one is.
-    pub(super) fn in_creation(&self) -> Option<Object> {
+    pub(super) fn in_creation(&self) -> Option<AriObject> {
         match self.step {
-            Step::Bridge => Some(Object::Bridge(self.bridge.id.clone())),
-            Step::Media => Some(Object::Channel(self.media.id.clone())),
-            Step::Snoop => self
+            LegStep::Bridge => Some(AriObject::Bridge(self.bridge.id.clone())),
+            LegStep::Media => Some(AriObject::Channel(self.media.id.clone())),
+            LegStep::Snoop => self
                 .snoop
                 .as_ref()
-                .map(|snoop| Object::Channel(snoop.id.clone())),
+                .map(|snoop| AriObject::Channel(snoop.id.clone())),
             _ => None,
         }
     }
@@ -305,14 +305,14 @@ impl Leg {
 
 /// A bridge or channel of a leg.
 #[derive(Debug)]
-pub(super) struct Part {
+pub(super) struct LegObject {
     pub(super) id: String,
     /// Its creation was requested, so it may exist.
     pub(super) asked: bool,
     pub(super) in_stasis: bool,
 }
 
-impl Part {
+impl LegObject {
     pub(super) fn new(id: String) -> Self {
         Self {
             id,
@@ -324,7 +324,7 @@ impl Part {
 
 /// How far a leg's set-up is. At most one request of a leg is under way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Step {
+pub(super) enum LegStep {
     /// Held back.
     Idle,
     /// Waiting for an RTP address of its own.
@@ -349,7 +349,7 @@ pub(super) enum Step {
 
 /// Whose an object is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Owner {
+pub(super) enum ObjectOwner {
     Party { call: String },
     Media { call: String, generation: u64 },
     Snoop { call: String, generation: u64 },
@@ -362,16 +362,16 @@ mod tests {
 
     use super::*;
 
-    fn ending(now: Instant) -> Ending {
-        Ending::new(now, None)
+    fn ending(now: Instant) -> PendingHangup {
+        PendingHangup::new(now, None)
     }
 
     #[test]
     fn a_hang_up_without_a_cause_is_a_normal_one_where_there_was_a_call() {
         for (sign, was_under_way, cause) in [
-            (Sign::Left, true, None),
+            (HangupSign::Left, true, None),
             (
-                Sign::HungUp {
+                HangupSign::HungUp {
                     cause: None,
                     text: None,
                 },
@@ -379,7 +379,7 @@ mod tests {
                 Some(16),
             ),
             (
-                Sign::HungUp {
+                HangupSign::HungUp {
                     cause: Some(0),
                     text: Some("Unknown".into()),
                 },
@@ -387,7 +387,7 @@ mod tests {
                 Some(16),
             ),
             (
-                Sign::HungUp {
+                HangupSign::HungUp {
                     cause: Some(17),
                     text: None,
                 },
@@ -395,7 +395,7 @@ mod tests {
                 Some(17),
             ),
             (
-                Sign::HungUp {
+                HangupSign::HungUp {
                     cause: Some(0),
                     text: Some("Unknown".into()),
                 },

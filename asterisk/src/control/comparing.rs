@@ -7,19 +7,19 @@ use std::time::Instant;
 
 use tracing::info;
 
-use super::Control;
-use super::call::{Following, Stage, Step};
+use super::CallControl;
+use super::call::{CallStage, ChannelSubscription, LegStep};
 use super::config::{CallKind, RecoverCall};
-use super::io::Notice;
-use super::ports::Entry;
-use super::removal::Object;
-use super::stray::Stray;
-use crate::model::{Bridge, Channel};
+use super::io::ControlNotice;
+use super::ports::CallEntry;
+use super::removal::AriObject;
+use super::stray::StrayKind;
+use crate::model::{AriBridge, AriChannel};
 
 /// Complete lists.
-pub(super) struct Lists {
-    pub(super) channels: BTreeMap<String, Channel>,
-    pub(super) bridges: BTreeMap<String, Bridge>,
+pub(super) struct ObjectSnapshot {
+    pub(super) channels: BTreeMap<String, AriChannel>,
+    pub(super) bridges: BTreeMap<String, AriBridge>,
     pub(super) heard: BTreeSet<String>,
     /// Objects that are there and cannot be described.
     pub(super) unseen: BTreeSet<String>,
@@ -27,16 +27,16 @@ pub(super) struct Lists {
     pub(super) ending: BTreeSet<String>,
 }
 
-impl Lists {
-    fn in_stasis(&self, channel: &Channel) -> bool {
+impl ObjectSnapshot {
+    fn in_stasis(&self, channel: &AriChannel) -> bool {
         // Our application hears of few others than those that are in it.
         self.heard.contains(&channel.id)
             && (channel.seems_in_stasis() || self.unseen.contains(&channel.id))
     }
 }
 
-impl Control {
-    pub(super) fn compare(&mut self, lists: &Lists, now: Instant) {
+impl CallControl {
+    pub(super) fn compare(&mut self, lists: &ObjectSnapshot, now: Instant) {
         let ids: Vec<String> = self.calls.keys().cloned().collect();
         for id in &ids {
             self.compare_call(id, lists, now);
@@ -56,8 +56,14 @@ impl Control {
     }
 
     /// Brings a channel that may be nobody's into line.
-    fn compare_channel(&mut self, channel: &Channel, lists: &Lists, group: u64, now: Instant) {
-        let object = Object::Channel(channel.id.clone());
+    fn compare_channel(
+        &mut self,
+        channel: &AriChannel,
+        lists: &ObjectSnapshot,
+        group: u64,
+        now: Instant,
+    ) {
+        let object = AriObject::Channel(channel.id.clone());
         if self.owners.contains_key(&channel.id)
             || self.removals.contains_key(&object)
             || self.is_other_half(&channel.id)
@@ -65,9 +71,9 @@ impl Control {
             return;
         }
         match self.stray(channel, lists.heard.contains(&channel.id)) {
-            Stray::Orphan(rank) => self.reap_channel(&channel.id, rank, group),
-            Stray::Placed => self.take_placed(channel.clone(), Some(group), now),
-            Stray::NotOurs | Stray::Returned => {
+            StrayKind::Orphan(rank) => self.reap_channel(&channel.id, rank, group),
+            StrayKind::Placed => self.take_placed(channel.clone(), Some(group), now),
+            StrayKind::NotOurs | StrayKind::Returned => {
                 let is_unseen_own =
                     channel.name.is_empty() && self.naming.read(&channel.id).is_some();
                 // Heard of as somebody's peer, it may be in another application.
@@ -82,13 +88,13 @@ impl Control {
     }
 
     /// Brings one call into line with the lists.
-    fn compare_call(&mut self, id: &str, lists: &Lists, now: Instant) {
+    fn compare_call(&mut self, id: &str, lists: &ObjectSnapshot, now: Instant) {
         let Some(call) = self.calls.get_mut(id) else {
             return;
         };
         // What began while the lists were on their way cannot be in them.
         let judged = call.epoch < self.epoch
-            && !matches!(call.stage, Stage::Asking(_) | Stage::Ending(_))
+            && !matches!(call.stage, CallStage::Asking(_) | CallStage::Ending(_))
             && !lists.ending.contains(id);
         call.epoch = self.epoch;
         if !judged {
@@ -105,9 +111,9 @@ impl Control {
         let Some(call) = self.calls.get(id) else {
             return;
         };
-        let ringing = matches!(call.stage, Stage::Ringing { .. });
+        let ringing = matches!(call.stage, CallStage::Ringing { .. });
         // A caller's channel is heard beyond its stay.
-        let is_followed = call.following == Following::Yes;
+        let is_followed = call.following == ChannelSubscription::Yes;
         let is_here = if is_followed {
             lists.in_stasis(channel)
         } else {
@@ -139,17 +145,17 @@ impl Control {
         }
     }
 
-    fn compare_legs(&mut self, id: &str, lists: &Lists, now: Instant) {
+    fn compare_legs(&mut self, id: &str, lists: &ObjectSnapshot, now: Instant) {
         let Some(call) = self.calls.get(id) else {
             return;
         };
         let mut lost = Vec::new();
         let mut broken = Vec::new();
         for leg in &call.legs {
-            if leg.step == Step::Lost {
+            if leg.step == LegStep::Lost {
                 lost.push(leg.generation);
             }
-            if leg.step != Step::Up || leg.epoch >= self.epoch {
+            if leg.step != LegStep::Up || leg.epoch >= self.epoch {
                 continue;
             }
             let party = leg.snoop.as_ref().map_or(id, |snoop| snoop.id.as_str());
@@ -173,7 +179,7 @@ impl Control {
     }
 
     /// Settles what an earlier process left open; once, with the first lists.
-    fn recover_calls(&mut self, lists: &Lists, group: u64, now: Instant) {
+    fn recover_calls(&mut self, lists: &ObjectSnapshot, group: u64, now: Instant) {
         for entry in std::mem::take(&mut self.recover) {
             if let Some(call) = self.calls.get(&entry.channel) {
                 let (theirs, ours) = (entry.created_at, call.created_at);
@@ -181,7 +187,7 @@ impl Control {
                     self.stats.ended += 1;
                     let text = "ended while the server was away".to_owned();
                     let call = entry.call;
-                    self.notice(Notice::NotResumed { call, text });
+                    self.notice(ControlNotice::NotResumed { call, text });
                 }
                 continue;
             }
@@ -194,7 +200,7 @@ impl Control {
                 _ => {
                     self.stats.ended += 1;
                     let text = "ended while the server was away".to_owned();
-                    self.notice(Notice::CallEnded {
+                    self.notice(ControlNotice::CallEnded {
                         call: entry.channel,
                         cause: None,
                         text,
@@ -208,8 +214,8 @@ impl Control {
     fn resume(
         &mut self,
         entry: &RecoverCall,
-        channel: Channel,
-        lists: &Lists,
+        channel: AriChannel,
+        lists: &ObjectSnapshot,
         group: u64,
         now: Instant,
     ) -> bool {
@@ -218,7 +224,7 @@ impl Control {
             return false;
         }
         match entry.kind {
-            CallKind::Tap => self.enter(&id, Entry::ResumedTap(channel), Some(group), now),
+            CallKind::Tap => self.enter(&id, CallEntry::ResumedTap(channel), Some(group), now),
             CallKind::Stasis if lists.in_stasis(&channel) => {
                 self.open_stasis(channel, true, Some(group), now)
             }
@@ -227,7 +233,7 @@ impl Control {
                 let hold = answered.then_some(group);
                 self.enter(
                     &id,
-                    Entry::ResumedInitiated { channel, answered },
+                    CallEntry::ResumedInitiated { channel, answered },
                     hold,
                     now,
                 );
@@ -242,7 +248,7 @@ impl Control {
         let free: Vec<String> = self
             .calls
             .iter()
-            .filter(|(_, call)| matches!(call.stage, Stage::Active))
+            .filter(|(_, call)| matches!(call.stage, CallStage::Active))
             .filter(|(_, call)| call.hold.is_some_and(|group| self.group_is_done(group)))
             .map(|(id, _)| id.clone())
             .collect();
@@ -252,7 +258,7 @@ impl Control {
     }
 
     /// Whether an earlier process had this channel's call open; asked once.
-    pub(super) fn was_open(&mut self, channel: &Channel) -> bool {
+    pub(super) fn was_open(&mut self, channel: &AriChannel) -> bool {
         let before = self.recover.len();
         self.recover
             .retain(|entry| entry.channel != channel.id || channel.is_another(entry.created_at));

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::Control;
-use super::call::Owner;
+use super::CallControl;
+use super::call::ObjectOwner;
 
-impl Control {
+impl CallControl {
     /// The calls that are known now and whose channel, or a channel or bridge
     /// that we made for them, the message names anywhere.
     pub fn calls_named_in(&self, message: &Value) -> BTreeSet<String> {
@@ -31,11 +31,11 @@ impl Control {
             return Some(id.to_owned());
         }
         match self.owners.get(id)? {
-            Owner::Party { call } | Owner::Media { call, .. } | Owner::Snoop { call, .. } => {
-                Some(call.clone())
-            }
-            Owner::Bridge => {
-                let has = |(_, call): &(&String, &super::Call)| {
+            ObjectOwner::Party { call }
+            | ObjectOwner::Media { call, .. }
+            | ObjectOwner::Snoop { call, .. } => Some(call.clone()),
+            ObjectOwner::Bridge => {
+                let has = |(_, call): &(&String, &super::ControlledCall)| {
                     call.legs.iter().any(|leg| leg.bridge.id == id)
                 };
                 self.calls.iter().find(has).map(|(call, _)| call.clone())

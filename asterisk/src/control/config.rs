@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::naming::Naming;
+use super::naming::ObjectNaming;
 
 /// Settings of a [`Control`](super::Control).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Config {
+pub struct ControlConfig {
     /// Name of the Stasis application, with which the ids of all that we create begin: [`Naming`].
     pub app: String,
     /// Ten hexadecimal digits, unique per start of the process and part of every id we choose, so
@@ -43,7 +43,7 @@ pub struct Config {
     pub recover: Vec<RecoverCall>,
 }
 
-impl Config {
+impl ControlConfig {
     /// Settings with the defaults: application `asterscribe`, `ulaw`, 100 calls, 5 s for a
     /// reply, 10 s for a set-up, 60 s of ringing.
     pub fn new(nonce: impl Into<String>, targets: Vec<SocketAddr>) -> Self {
@@ -66,8 +66,8 @@ impl Config {
     }
 
     /// How ours is named.
-    pub fn naming(&self) -> Naming {
-        Naming::new(self.app.as_str(), self.nonce.as_str())
+    pub fn naming(&self) -> ObjectNaming {
+        ObjectNaming::new(self.app.as_str(), self.nonce.as_str())
     }
 
     /// # Errors
@@ -82,7 +82,7 @@ impl Config {
         if !is_word(&self.app) {
             return Err(ConfigError::App(self.app.clone()));
         }
-        if !Naming::is_nonce(&self.nonce) {
+        if !ObjectNaming::is_nonce(&self.nonce) {
             return Err(ConfigError::Nonce(self.nonce.clone()));
         }
         if self.targets.is_empty() {

@@ -5,31 +5,34 @@ use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
 
-use super::call::{Asking, Call, Ending, Following, Leg, Sign, Stage};
+use super::call::{
+    CallStage, ChannelSubscription, ControlledCall, HangupSign, MediaLeg, PendingHangup,
+    SetupRequest,
+};
 use super::config::CallKind;
-use super::io::{CommandKind, Notice, RequestFailure};
-use super::removal::{Action, Object, Rank, Removal};
-use super::stray::Departure;
-use super::{Control, Purpose};
+use super::io::{CommandKind, ControlNotice, RequestFailure};
+use super::removal::{AriObject, ObjectTeardown, TeardownAction, TeardownRank};
+use super::stray::CallDeparture;
+use super::{CallControl, RequestPurpose};
 
 /// How long the events of a hang-up that we asked for may take.
 const HANGUP_GRACE: Duration = Duration::from_secs(2);
 
-impl Control {
+impl CallControl {
     /// A first or further sign that the call's channel is going.
-    pub(super) fn begin_end(&mut self, id: &str, sign: Sign, now: Instant) {
+    pub(super) fn begin_end(&mut self, id: &str, sign: HangupSign, now: Instant) {
         let until = now + self.config.cause_grace;
         let Some(call) = self.calls.get_mut(id) else {
             return;
         };
-        if let Stage::Ending(ending) = &mut call.stage {
+        if let CallStage::Ending(ending) = &mut call.stage {
             ending.take(sign);
             ending.until = ending.until.min(until);
             return;
         }
-        let mut ending = Ending::new(until, None);
+        let mut ending = PendingHangup::new(until, None);
         ending.take(sign);
-        call.stage = Stage::Ending(ending);
+        call.stage = CallStage::Ending(ending);
         self.take_down(id, None);
     }
 
@@ -37,7 +40,7 @@ impl Control {
     pub(super) fn hang_up(&mut self, id: &str, now: Instant) {
         let refusal = match self.calls.get(id).map(|call| &call.stage) {
             None => Some((Some(404), "no such call is open")),
-            Some(Stage::Asking(_)) => Some((Some(409), "the call is still being set up")),
+            Some(CallStage::Asking(_)) => Some((Some(409), "the call is still being set up")),
             Some(_) if !self.is_connected() => Some((None, "Asterisk is not connected")),
             Some(_) => None,
         };
@@ -55,7 +58,7 @@ impl Control {
         };
         let text = "hung up on request".to_owned();
         match (call.kind, &call.stage) {
-            (_, Stage::Ending(_)) => self.accept_hangup(id),
+            (_, CallStage::Ending(_)) => self.accept_hangup(id),
             (CallKind::Tap, _) => {
                 self.accept_hangup(id);
                 self.close_for(id, "the tap was ended on request");
@@ -65,7 +68,7 @@ impl Control {
     }
 
     fn accept_hangup(&mut self, id: &str) {
-        self.notice(Notice::CommandAccepted {
+        self.notice(ControlNotice::CommandAccepted {
             command: CommandKind::Hangup,
             call: id.to_owned(),
         });
@@ -83,8 +86,8 @@ impl Control {
             return;
         };
         let until = now + HANGUP_GRACE;
-        call.stage = Stage::Ending(Ending::new(until, Some(reason)));
-        let mut party = Removal::new(Action::Delete, Rank::Party, 0);
+        call.stage = CallStage::Ending(PendingHangup::new(until, Some(reason)));
+        let mut party = ObjectTeardown::new(TeardownAction::Delete, TeardownRank::Party, 0);
         if let Some(call) = command {
             party = party.for_hangup(call);
         }
@@ -109,7 +112,7 @@ impl Control {
         };
         let was_under_way = call.answered || call.kind == CallKind::Stasis;
         let (cause, text) = match &mut call.stage {
-            Stage::Ending(ending) => {
+            CallStage::Ending(ending) => {
                 ending.conclude(was_under_way);
                 (ending.known_cause(), ending.text(fallback))
             }
@@ -117,7 +120,7 @@ impl Control {
         };
         let has_left = call.kind == CallKind::Initiated && call.in_stasis && cause.is_none();
         if has_left {
-            self.remember_departed(id, Departure::WentOn);
+            self.remember_departed(id, CallDeparture::WentOn);
         }
         self.take_down(id, None);
         self.tell_ended(id, cause, text);
@@ -127,7 +130,7 @@ impl Control {
         if self.forget_call(id).is_some() {
             info!(call = id, ?cause, text, "call ended");
             self.stats.ended += 1;
-            self.notice(Notice::CallEnded {
+            self.notice(ControlNotice::CallEnded {
                 call: id.to_owned(),
                 cause,
                 text,
@@ -141,15 +144,23 @@ impl Control {
             return;
         };
         let party = match call.kind {
-            CallKind::Stasis => Some(Removal::new(Action::Continue, Rank::Party, 0)),
-            CallKind::Initiated => Some(Removal::new(Action::Delete, Rank::Party, 0)),
+            CallKind::Stasis => Some(ObjectTeardown::new(
+                TeardownAction::Continue,
+                TeardownRank::Party,
+                0,
+            )),
+            CallKind::Initiated => Some(ObjectTeardown::new(
+                TeardownAction::Delete,
+                TeardownRank::Party,
+                0,
+            )),
             CallKind::Tap => None,
         };
         self.take_down(id, party);
         if self.forget_call(id).is_some() {
             warn!(call = id, text, "call failed");
             self.stats.failed += 1;
-            self.notice(Notice::CallFailed {
+            self.notice(ControlNotice::CallFailed {
                 call: id.to_owned(),
                 text,
             });
@@ -166,7 +177,7 @@ impl Control {
                 continue;
             };
             let party = match (call.kind, &call.stage) {
-                (_, Stage::Asking(Asking::Ports { .. })) => {
+                (_, CallStage::Asking(SetupRequest::Ports { .. })) => {
                     let failure =
                         RequestFailure::Unreachable("the server is shutting down".to_owned());
                     if self.refuse_entry(&id, &failure).is_some() {
@@ -174,19 +185,21 @@ impl Control {
                     }
                     continue;
                 }
-                (_, Stage::Asking(_)) => {
+                (_, CallStage::Asking(_)) => {
                     let failure =
                         RequestFailure::Unreachable("the server is shutting down".to_owned());
                     self.refuse_asking(&id, &failure);
                     self.await_origination(&id);
                     continue;
                 }
-                (CallKind::Stasis, Stage::Active) => {
-                    Some(Removal::new(Action::Continue, Rank::Party, 0))
-                }
-                (CallKind::Initiated, Stage::Ringing { .. } | Stage::Active) => {
-                    Some(Removal::new(Action::Delete, Rank::Party, 0))
-                }
+                (CallKind::Stasis, CallStage::Active) => Some(ObjectTeardown::new(
+                    TeardownAction::Continue,
+                    TeardownRank::Party,
+                    0,
+                )),
+                (CallKind::Initiated, CallStage::Ringing { .. } | CallStage::Active) => Some(
+                    ObjectTeardown::new(TeardownAction::Delete, TeardownRank::Party, 0),
+                ),
                 _ => None,
             };
             self.take_down(&id, party);
@@ -196,11 +209,11 @@ impl Control {
 
     /// An origination that is still unanswered is waited for before it is deleted.
     fn await_origination(&mut self, id: &str) {
-        let object = Object::Channel(id.to_owned());
+        let object = AriObject::Channel(id.to_owned());
         let mut waits = false;
         for pending in self.pending.values_mut() {
-            if matches!(&pending.purpose, Purpose::Originate { call } if call == id) {
-                pending.purpose = Purpose::Settle(object.clone());
+            if matches!(&pending.purpose, RequestPurpose::Originate { call } if call == id) {
+                pending.purpose = RequestPurpose::Settle(object.clone());
                 waits = true;
             }
         }
@@ -210,7 +223,7 @@ impl Control {
     }
 
     /// Hands everything that was made for a call to the removals, as one group.
-    fn take_down(&mut self, id: &str, party: Option<Removal>) {
+    fn take_down(&mut self, id: &str, party: Option<ObjectTeardown>) {
         let group = self.next_serial();
         let Some(call) = self.calls.get_mut(id) else {
             return;
@@ -221,7 +234,7 @@ impl Control {
         call.hold = None;
         let peer = call.peer.take();
         if let Some(party) = party {
-            self.remove(Object::Channel(id.to_owned()), party.in_group(group));
+            self.remove(AriObject::Channel(id.to_owned()), party.in_group(group));
         }
         for leg in legs {
             self.dismantle(leg, group);
@@ -235,17 +248,18 @@ impl Control {
     }
 
     pub(super) fn unsubscribe(&mut self, channel: &str, group: u64) {
-        let removal = Removal::new(Action::Delete, Rank::Subscription, group);
-        self.remove(Object::Subscription(channel.to_owned()), removal);
+        let removal =
+            ObjectTeardown::new(TeardownAction::Delete, TeardownRank::Subscription, group);
+        self.remove(AriObject::Subscription(channel.to_owned()), removal);
     }
 
     /// Hands a leg's objects to the removals. From here on nobody else knows them.
-    pub(super) fn dismantle(&mut self, leg: Leg, group: u64) {
+    pub(super) fn dismantle(&mut self, leg: MediaLeg, group: u64) {
         if !leg.told {
             self.ports_unused(leg.at.into_iter().collect());
         }
         for (object, action, rank) in leg.objects() {
-            self.remove(object, Removal::new(action, rank, group));
+            self.remove(object, ObjectTeardown::new(action, rank, group));
         }
         self.owners.remove(&leg.media.id);
         self.owners.remove(&leg.bridge.id);
@@ -256,9 +270,11 @@ impl Control {
         let mut unsettled = None;
         self.pending
             .retain(|_, pending| match (&pending.purpose, &in_creation) {
-                (Purpose::Leg { generation, .. }, object) if *generation == leg.generation => {
+                (RequestPurpose::Leg { generation, .. }, object)
+                    if *generation == leg.generation =>
+                {
                     if let Some(object) = object {
-                        pending.purpose = Purpose::Settle(object.clone());
+                        pending.purpose = RequestPurpose::Settle(object.clone());
                         unsettled = Some(object.clone());
                     }
                     object.is_some()
@@ -271,17 +287,17 @@ impl Control {
     }
 
     /// Removes a call's entry, if there is one.
-    pub(super) fn forget_call(&mut self, id: &str) -> Option<Call> {
+    pub(super) fn forget_call(&mut self, id: &str) -> Option<ControlledCall> {
         self.owners.remove(id);
         let mut call = self.calls.remove(id)?;
         self.ports_unused(std::mem::take(&mut call.ports));
-        if call.following == Following::Yes {
+        if call.following == ChannelSubscription::Yes {
             let group = self.next_serial();
             self.unsubscribe(id, group);
         }
         // The channel may come back as another call, which these answers are not about.
         self.pending.retain(|_, pending| match &pending.purpose {
-            Purpose::TapLook { call } | Purpose::TapSubscribe { call } => call != id,
+            RequestPurpose::TapLook { call } | RequestPurpose::TapSubscribe { call } => call != id,
             _ => true,
         });
         Some(call)

@@ -4,69 +4,69 @@ use std::time::Instant;
 
 use tracing::debug;
 
-use super::call::{Following, Owner, Sign, Stage};
+use super::call::{CallStage, ChannelSubscription, HangupSign, ObjectOwner};
 use super::config::CallKind;
-use super::io::Notice;
-use super::removal::Object;
-use super::stray::Stray;
-use super::{Control, Link};
-use crate::event::Event;
-use crate::model::Channel;
+use super::io::ControlNotice;
+use super::removal::AriObject;
+use super::stray::StrayKind;
+use super::{CallControl, LinkState};
+use crate::event::AriEvent;
+use crate::model::AriChannel;
 
-impl Control {
-    pub(super) fn on_event(&mut self, event: Event, now: Instant) {
+impl CallControl {
+    pub(super) fn on_event(&mut self, event: AriEvent, now: Instant) {
         self.stats.events += 1;
         if let Some(told) = event.timestamp() {
             self.event_time.hear(told, now);
         }
-        if let Event::ApplicationReplaced { application } = &event {
+        if let AriEvent::ApplicationReplaced { application } = &event {
             if *application == self.config.app {
                 self.give_up();
             }
             return;
         }
-        if let Event::CallBroadcast { channel } = &event {
+        if let AriEvent::CallBroadcast { channel } = &event {
             // Whatever else goes on: the offer lasts half a second.
             self.claim(&channel.id, now);
             return;
         }
         match &mut self.link {
             // The lists are on their way; what happened meanwhile is judged after them.
-            Link::Listing(listing) => {
+            LinkState::Listing(listing) => {
                 if !listing.keep(event) {
                     self.restart_listing(now);
                 }
             }
-            Link::Up | Link::Down => self.apply_event(event, now),
+            LinkState::Up | LinkState::Down => self.apply_event(event, now),
             // They are for whoever has the application now.
-            Link::Replaced => {}
+            LinkState::Replaced => {}
         }
     }
 
-    pub(super) fn apply_event(&mut self, event: Event, now: Instant) {
+    pub(super) fn apply_event(&mut self, event: AriEvent, now: Instant) {
         if self.is_of_another_life(&event) {
             return;
         }
         match event {
-            Event::StasisStart {
+            AriEvent::StasisStart {
                 mut channel, args, ..
             } => {
                 channel.args = args;
                 self.on_entered(*channel, now);
             }
-            Event::StasisEnd { channel } => self.on_left(&channel.id, now),
-            Event::ChannelDestroyed {
+            AriEvent::StasisEnd { channel } => self.on_left(&channel.id, now),
+            AriEvent::ChannelDestroyed {
                 channel,
                 cause,
                 cause_txt,
             } => {
                 self.on_destroyed(&channel, cause, cause_txt, now);
             }
-            Event::ChannelHangupRequest { channel, cause, .. } => {
+            AriEvent::ChannelHangupRequest { channel, cause, .. } => {
                 self.on_hangup_request(&channel, cause, now)
             }
-            Event::ChannelStateChange { channel, .. } => self.on_state(*channel),
-            Event::ChannelDtmfReceived {
+            AriEvent::ChannelStateChange { channel, .. } => self.on_state(*channel),
+            AriEvent::ChannelDtmfReceived {
                 channel,
                 digit,
                 duration_ms,
@@ -74,7 +74,7 @@ impl Control {
             } => {
                 let at = self.event_time.of(timestamp, now);
                 for (call, leg) in self.parts_of(&channel.id) {
-                    self.notice(Notice::Dtmf {
+                    self.notice(ControlNotice::Dtmf {
                         call,
                         leg,
                         digit,
@@ -83,84 +83,98 @@ impl Control {
                     });
                 }
             }
-            Event::ChannelHold { channel, timestamp } => {
+            AriEvent::ChannelHold { channel, timestamp } => {
                 let at = self.event_time.of(timestamp, now);
                 self.on_hold(&channel.id, true, at);
             }
-            Event::ChannelUnhold { channel, timestamp } => {
+            AriEvent::ChannelUnhold { channel, timestamp } => {
                 let at = self.event_time.of(timestamp, now);
                 self.on_hold(&channel.id, false, at);
             }
-            Event::ChannelConnectedLine { channel } => self.on_connected_line(*channel, now),
-            Event::ChannelEnteredBridge {
+            AriEvent::ChannelConnectedLine { channel } => self.on_connected_line(*channel, now),
+            AriEvent::ChannelEnteredBridge {
                 channel,
                 bridge,
                 members,
             } => {
                 self.on_entered_bridge(&channel.id, &bridge, &members, now);
             }
-            Event::Transfer { channels, .. } => self.on_transfer(&channels, now),
-            Event::CallBroadcast { .. } | Event::ApplicationReplaced { .. } => {}
-            Event::Other { kind, .. } => {
+            AriEvent::Transfer { channels, .. } => self.on_transfer(&channels, now),
+            AriEvent::CallBroadcast { .. } | AriEvent::ApplicationReplaced { .. } => {}
+            AriEvent::Other { kind, .. } => {
                 debug!(kind, "not ours to handle");
                 self.stats.other_events += 1;
             }
         }
     }
 
-    fn on_entered(&mut self, channel: Channel, now: Instant) {
-        let object = Object::Channel(channel.id.clone());
+    fn on_entered(&mut self, channel: AriChannel, now: Instant) {
+        let object = AriObject::Channel(channel.id.clone());
         if self.removals.contains_key(&object) {
             self.removal_seen(&object);
             return;
         }
         match self.owners.get(&channel.id).cloned() {
-            Some(Owner::Media { call, generation } | Owner::Snoop { call, generation }) => {
+            Some(
+                ObjectOwner::Media { call, generation } | ObjectOwner::Snoop { call, generation },
+            ) => {
                 self.part_entered(&channel.id, &call, generation, now);
             }
-            Some(Owner::Party { call }) => self.party_entered(&call, channel, now),
-            Some(Owner::Bridge) => {}
+            Some(ObjectOwner::Party { call }) => self.party_entered(&call, channel, now),
+            Some(ObjectOwner::Bridge) => {}
             None if self.is_other_half(&channel.id) => self.send_on(&channel.id),
             None => self.on_unknown_entered(channel, now),
         }
     }
 
-    fn on_unknown_entered(&mut self, channel: Channel, now: Instant) {
+    fn on_unknown_entered(&mut self, channel: AriChannel, now: Instant) {
         let resumed = self.was_open(&channel);
         match self.stray(&channel, true) {
             _ if resumed => self.open_stasis(channel, true, None, now),
-            Stray::Orphan(rank) => {
+            StrayKind::Orphan(rank) => {
                 let group = self.next_serial();
                 self.reap_channel(&channel.id, rank, group);
             }
-            Stray::Placed => self.take_placed(channel, None, now),
-            Stray::NotOurs | Stray::Returned if channel.is_media() => {
+            StrayKind::Placed => self.take_placed(channel, None, now),
+            StrayKind::NotOurs | StrayKind::Returned if channel.is_media() => {
                 debug!(channel = channel.id, "another's media; left alone");
             }
-            Stray::NotOurs | Stray::Returned => self.open_stasis(channel, false, None, now),
+            StrayKind::NotOurs | StrayKind::Returned => self.open_stasis(channel, false, None, now),
         }
     }
 
     fn on_left(&mut self, channel: &str, now: Instant) {
         match self.owners.get(channel).cloned() {
-            Some(Owner::Media { call, generation }) => self.media_gone(&call, generation, now),
-            Some(Owner::Snoop { call, generation }) => self.snoop_gone(&call, generation, now),
-            Some(Owner::Party { call }) if self.is_waiting_caller(&call) => self.refuse_gone(&call),
-            Some(Owner::Party { call }) => {
+            Some(ObjectOwner::Media { call, generation }) => {
+                self.media_gone(&call, generation, now)
+            }
+            Some(ObjectOwner::Snoop { call, generation }) => {
+                self.snoop_gone(&call, generation, now)
+            }
+            Some(ObjectOwner::Party { call }) if self.is_waiting_caller(&call) => {
+                self.refuse_gone(&call)
+            }
+            Some(ObjectOwner::Party { call }) => {
                 // A tapped channel may come and go in other applications.
                 if self.calls.get(&call).is_some_and(|call| call.in_stasis) {
-                    self.begin_end(&call, Sign::Left, now);
+                    self.begin_end(&call, HangupSign::Left, now);
                 }
             }
-            Some(Owner::Bridge) | None => {}
+            Some(ObjectOwner::Bridge) | None => {}
         }
     }
 
-    fn on_destroyed(&mut self, channel: &Channel, cause: Option<u16>, text: String, now: Instant) {
+    fn on_destroyed(
+        &mut self,
+        channel: &AriChannel,
+        cause: Option<u16>,
+        text: String,
+        now: Instant,
+    ) {
         match self.owners.get(&channel.id).cloned() {
-            Some(Owner::Party { call }) => {
+            Some(ObjectOwner::Party { call }) => {
                 if let Some(call) = self.calls.get_mut(&call) {
-                    call.following = Following::Over;
+                    call.following = ChannelSubscription::Over;
                 }
                 self.end_party(&call, channel, cause, Some(text), now);
                 // Nothing better can follow.
@@ -169,12 +183,12 @@ impl Control {
             Some(_) => self.on_left(&channel.id, now),
             None => {}
         }
-        self.removal_destroyed(&Object::Channel(channel.id.clone()));
+        self.removal_destroyed(&AriObject::Channel(channel.id.clone()));
         self.forget_peer(&channel.id, now);
     }
 
-    fn on_hangup_request(&mut self, channel: &Channel, cause: Option<u16>, now: Instant) {
-        if let Some(Owner::Party { call }) = self.owners.get(&channel.id).cloned() {
+    fn on_hangup_request(&mut self, channel: &AriChannel, cause: Option<u16>, now: Instant) {
+        if let Some(ObjectOwner::Party { call }) = self.owners.get(&channel.id).cloned() {
             self.end_party(&call, channel, cause, None, now);
         }
     }
@@ -182,7 +196,7 @@ impl Control {
     fn end_party(
         &mut self,
         id: &str,
-        channel: &Channel,
+        channel: &AriChannel,
         cause: Option<u16>,
         text: Option<String>,
         now: Instant,
@@ -191,13 +205,13 @@ impl Control {
         self.ensure_opened(id, channel, now);
         if matches!(
             self.calls.get(id).map(|call| &call.stage),
-            Some(Stage::Asking(_))
+            Some(CallStage::Asking(_))
         ) {
             self.refuse_gone(id);
             return;
         }
         self.tell_gone(id);
-        self.begin_end(id, Sign::HungUp { cause, text }, now);
+        self.begin_end(id, HangupSign::HungUp { cause, text }, now);
     }
 
     fn refuse_gone(&mut self, id: &str) {
@@ -211,12 +225,12 @@ impl Control {
         );
     }
 
-    fn on_state(&mut self, channel: Channel) {
+    fn on_state(&mut self, channel: AriChannel) {
         let Some(call) = self.told_party(&channel.id) else {
             return;
         };
         let up = channel.is_up();
-        self.notice(Notice::StateChange {
+        self.notice(ControlNotice::StateChange {
             call: call.clone(),
             channel: channel.id,
             state: channel.state,
@@ -228,10 +242,10 @@ impl Control {
 
     /// The call whose own channel this is, if it has been told of.
     pub(super) fn told_party(&self, channel: &str) -> Option<String> {
-        let Some(Owner::Party { call }) = self.owners.get(channel) else {
+        let Some(ObjectOwner::Party { call }) = self.owners.get(channel) else {
             return None;
         };
-        let told = !matches!(self.calls.get(call)?.stage, Stage::Asking(_));
+        let told = !matches!(self.calls.get(call)?.stage, CallStage::Asking(_));
         told.then(|| call.clone())
     }
 

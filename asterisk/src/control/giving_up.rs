@@ -6,18 +6,18 @@
 
 use tracing::warn;
 
-use super::call::Stage;
+use super::call::CallStage;
 use super::config::CallKind;
-use super::io::{CommandKind, Notice, RequestFailure};
-use super::stray::Departure;
-use super::{Control, Link};
+use super::io::{CommandKind, ControlNotice, RequestFailure};
+use super::stray::CallDeparture;
+use super::{CallControl, LinkState};
 
 /// The end of a call that another process goes on with.
 const TAKEN_OVER: &str = "another server has taken the application over";
 
-impl Control {
+impl CallControl {
     pub(super) fn give_up(&mut self) {
-        if matches!(self.link, Link::Replaced) {
+        if matches!(self.link, LinkState::Replaced) {
             return;
         }
         warn!(
@@ -25,7 +25,7 @@ impl Control {
             calls = self.calls.len(),
             "{TAKEN_OVER}"
         );
-        self.link = Link::Replaced;
+        self.link = LinkState::Replaced;
         self.listing_at = None;
         let ids: Vec<String> = self.calls.keys().cloned().collect();
         for id in ids {
@@ -37,7 +37,7 @@ impl Control {
             self.refuse(CommandKind::Hangup, call, Some(503), message);
         }
         self.pending.clear();
-        self.notice(Notice::Replaced);
+        self.notice(ControlNotice::Replaced);
     }
 
     fn give_up_call(&mut self, id: &str) {
@@ -51,12 +51,12 @@ impl Control {
             .get(id)
             .is_some_and(|call| call.kind == CallKind::Initiated)
         {
-            self.remember_departed(id, Departure::TakenOver);
+            self.remember_departed(id, CallDeparture::TakenOver);
         }
         match self.calls.get(id).map(|call| &call.stage) {
-            Some(Stage::Asking(_)) => self.refuse_asking(id, &refusal),
-            Some(Stage::Ending(_)) => self.close(id),
-            Some(Stage::Ringing { .. } | Stage::Active) => self.close_for(id, TAKEN_OVER),
+            Some(CallStage::Asking(_)) => self.refuse_asking(id, &refusal),
+            Some(CallStage::Ending(_)) => self.close(id),
+            Some(CallStage::Ringing { .. } | CallStage::Active) => self.close_for(id, TAKEN_OVER),
             None => {}
         }
     }

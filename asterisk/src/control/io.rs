@@ -7,9 +7,9 @@ use std::time::Instant;
 use serde_json::Value;
 
 use super::config::CallKind;
-use crate::event::Event;
-use crate::model::{Channel, Party};
-use crate::request::Request;
+use crate::event::AriEvent;
+use crate::model::{AriChannel, PartyId};
+use crate::request::AriRequest;
 
 /// Names a request until its reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -17,13 +17,13 @@ pub struct RequestId(pub u64);
 
 /// Something that happened.
 #[derive(Debug, Clone)]
-pub enum Input {
+pub enum ControlInput {
     /// The events websocket is up.
     Connected,
     /// The events websocket is gone.
     Disconnected,
     /// It said something.
-    Event(Event),
+    Event(AriEvent),
     /// A request was answered, or will not be.
     Reply {
         /// Which.
@@ -34,7 +34,7 @@ pub enum Input {
     /// The time last named by [`Output::Wait`] has come.
     Timer,
     /// Somebody wants something.
-    Command(Command),
+    Command(ControlCommand),
 }
 
 /// Why a request brought nothing.
@@ -71,7 +71,7 @@ impl RequestFailure {
 
 /// A wish.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Command {
+pub enum ControlCommand {
     /// Call somebody.
     Originate {
         /// The call's id, which becomes the channel's.
@@ -153,16 +153,16 @@ pub enum CommandKind {
 
 /// Something to do.
 #[derive(Debug, Clone)]
-pub enum Output {
+pub enum ControlOutput {
     /// Send this and answer with [`Input::Reply`].
     Send {
         /// To be given back with the reply.
         id: RequestId,
         /// The request.
-        request: Request,
+        request: AriRequest,
     },
     /// Tell whoever keeps the calls.
-    Notice(Notice),
+    Notice(ControlNotice),
     /// Nothing more to do until the next input, or [`Input::Timer`] at this time.
     Wait(Option<Instant>),
 }
@@ -178,9 +178,9 @@ pub enum ObjectKind {
 
 /// A variable's value. It may hold anything, so no log is told.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Told(pub String);
+pub struct VariableValue(pub String);
 
-impl fmt::Debug for Told {
+impl fmt::Debug for VariableValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "({} bytes)", self.0.len())
     }
@@ -226,7 +226,7 @@ impl PartyChange {
 /// new `CallOpened` should the same channel come back, or another one of the same id. Only a call that was to be
 /// recovered and is gone gets a `CallEnded` alone.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Notice {
+pub enum ControlNotice {
     /// A call has begun.
     CallOpened {
         /// Its id: the channel's.
@@ -236,7 +236,7 @@ pub enum Notice {
         /// Index into the configured RTP addresses: where its media will arrive.
         target: usize,
         /// Its channel.
-        channel: Box<Channel>,
+        channel: Box<AriChannel>,
         /// Whether an earlier process had it open already.
         resumed: bool,
     },
@@ -264,7 +264,7 @@ pub enum Notice {
         /// The call.
         call: String,
         /// Those that are set, by name, with their value or why it could not be had.
-        found: Vec<(String, Result<Told, String>)>,
+        found: Vec<(String, Result<VariableValue, String>)>,
     },
     /// Media is about to be asked for. For a leg that is open already: its old source will
     /// fall silent and another takes over.
@@ -342,7 +342,7 @@ pub enum Notice {
         /// take it off. What comes from there meanwhile is no party's speech.
         by: Option<&'static str>,
         /// Whom the channel is connected to now, where that is told.
-        connected: Option<Party>,
+        connected: Option<PartyId>,
         /// When it happened.
         at: Instant,
     },
@@ -385,7 +385,7 @@ pub enum Notice {
     /// There is no place or no RTP address for it, or a stop is under way: the caller goes on in the dialplan.
     CallTurnedAway {
         /// Its channel.
-        channel: Box<Channel>,
+        channel: Box<AriChannel>,
         /// Why.
         text: String,
     },
@@ -433,14 +433,14 @@ pub enum Notice {
     /// to be over here; nothing will be heard or done until the next connection.
     Replaced,
     /// Counters, some time after they changed.
-    Stats(Stats),
+    Stats(ControlStats),
     /// After [`Command::Shutdown`]: nothing of ours is left, or nothing more can be done.
     ShutdownComplete,
 }
 
 /// Counters since the start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Stats {
+pub struct ControlStats {
     /// Calls open now.
     pub open: u64,
     /// Calls opened.

@@ -7,12 +7,12 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use super::call::{Leg, Owner, Part, Place, Sign, Step};
+use super::call::{HangupSign, LegAddress, LegObject, LegStep, MediaLeg, ObjectOwner};
 use super::config::CallKind;
-use super::io::{Notice, RequestFailure};
-use super::{Control, OwnKind, Purpose};
-use crate::model::Channel;
-use crate::request::{Request, Spy};
+use super::io::{ControlNotice, RequestFailure};
+use super::{CallControl, OwnKind, RequestPurpose};
+use crate::model::AriChannel;
+use crate::request::{AriRequest, SnoopSide};
 use serde_json::Value;
 
 /// Bridgings tried before a leg is given up.
@@ -22,7 +22,7 @@ const JOIN_PAUSE: Duration = Duration::from_millis(50);
 const PORT: &str = "UNICASTRTP_LOCAL_PORT";
 const ADDRESS: &str = "UNICASTRTP_LOCAL_ADDRESS";
 
-impl Control {
+impl CallControl {
     /// Begins the set-up of a call's media, with what its channel's variables are.
     pub(super) fn open_legs(&mut self, id: &str, now: Instant) {
         if let Some(call) = self.calls.get_mut(id) {
@@ -43,8 +43,8 @@ impl Control {
         match call.kind {
             CallKind::Stasis | CallKind::Initiated => self.start_leg(id, "caller", None, None, now),
             CallKind::Tap => {
-                self.start_leg(id, "caller", Some(Spy::In), None, now);
-                self.start_leg(id, "callee", Some(Spy::Out), None, now);
+                self.start_leg(id, "caller", Some(SnoopSide::In), None, now);
+                self.start_leg(id, "callee", Some(SnoopSide::Out), None, now);
             }
         }
     }
@@ -54,14 +54,14 @@ impl Control {
         &mut self,
         id: &str,
         label: &'static str,
-        spy: Option<Spy>,
-        former: Option<Place>,
+        spy: Option<SnoopSide>,
+        former: Option<LegAddress>,
         now: Instant,
     ) {
         let generation = self.next_serial();
         let at = self.calls.get_mut(id).and_then(|call| call.ports.pop());
         let name = |kind| self.naming.part(generation, kind);
-        let leg = Leg {
+        let leg = MediaLeg {
             label,
             generation,
             at,
@@ -70,10 +70,10 @@ impl Control {
             former,
             keeps_place: false,
             spy,
-            bridge: Part::new(name(OwnKind::Bridge)),
-            media: Part::new(name(OwnKind::Media)),
-            snoop: spy.map(|_| Part::new(name(OwnKind::Snoop))),
-            step: Step::Idle,
+            bridge: LegObject::new(name(OwnKind::Bridge)),
+            media: LegObject::new(name(OwnKind::Media)),
+            snoop: spy.map(|_| LegObject::new(name(OwnKind::Snoop))),
+            step: LegStep::Idle,
             deadline: now + self.config.setup_timeout,
             joins: 0,
             epoch: self.epoch,
@@ -82,15 +82,16 @@ impl Control {
             return;
         };
         let first = if self.config.own_ports && at.is_none() {
-            Step::Lease
+            LegStep::Lease
         } else {
             leg.first_step(call.answered)
         };
         // Registered before any request goes out: events may overtake the replies.
-        self.owners.insert(leg.bridge.id.clone(), Owner::Bridge);
+        self.owners
+            .insert(leg.bridge.id.clone(), ObjectOwner::Bridge);
         self.owners.insert(
             leg.media.id.clone(),
-            Owner::Media {
+            ObjectOwner::Media {
                 call: id.to_owned(),
                 generation,
             },
@@ -98,14 +99,14 @@ impl Control {
         if let Some(snoop) = &leg.snoop {
             self.owners.insert(
                 snoop.id.clone(),
-                Owner::Snoop {
+                ObjectOwner::Snoop {
                     call: id.to_owned(),
                     generation,
                 },
             );
         }
         call.legs.push(leg);
-        self.notice(Notice::LegOpening {
+        self.notice(ControlNotice::LegOpening {
             call: id.to_owned(),
             leg: label,
         });
@@ -113,7 +114,7 @@ impl Control {
     }
 
     /// Enters a step and asks for what it needs.
-    pub(super) fn take_step(&mut self, id: &str, generation: u64, step: Step, now: Instant) {
+    pub(super) fn take_step(&mut self, id: &str, generation: u64, step: LegStep, now: Instant) {
         let target = self
             .calls
             .get(id)
@@ -125,23 +126,25 @@ impl Control {
         leg.step = step;
         let gathered = leg.is_gathered();
         match step {
-            Step::Lease => return self.want_port(id, generation, now),
-            Step::Gather if gathered => return self.take_step(id, generation, Step::Join, now),
-            Step::Bridge => leg.bridge.asked = true,
-            Step::Media => leg.media.asked = true,
-            Step::Snoop => {
+            LegStep::Lease => return self.want_port(id, generation, now),
+            LegStep::Gather if gathered => {
+                return self.take_step(id, generation, LegStep::Join, now);
+            }
+            LegStep::Bridge => leg.bridge.asked = true,
+            LegStep::Media => leg.media.asked = true,
+            LegStep::Snoop => {
                 if let Some(snoop) = &mut leg.snoop {
                     snoop.asked = true;
                 }
             }
-            Step::Join => leg.joins += 1,
-            Step::Up => return self.leg_is_up(id, generation),
+            LegStep::Join => leg.joins += 1,
+            LegStep::Up => return self.leg_is_up(id, generation),
             _ => {}
         }
         if let Some(request) = self.step_request(id, generation, target) {
             self.send(
                 request,
-                Purpose::Leg {
+                RequestPurpose::Leg {
                     call: id.to_owned(),
                     generation,
                 },
@@ -155,51 +158,51 @@ impl Control {
         id: &str,
         generation: u64,
         target: Option<SocketAddr>,
-    ) -> Option<Request> {
+    ) -> Option<AriRequest> {
         let leg = self.leg(id, generation)?;
         let app = self.config.app.clone();
         let media = leg.media.id.clone();
-        let variable = |name: &str| Request::GetVariable {
+        let variable = |name: &str| AriRequest::GetVariable {
             channel: leg.media.id.clone(),
             variable: name.to_owned(),
         };
         Some(match leg.step {
-            Step::Answer => Request::Answer {
+            LegStep::Answer => AriRequest::Answer {
                 channel: id.to_owned(),
             },
-            Step::Bridge => Request::CreateBridge {
+            LegStep::Bridge => AriRequest::CreateBridge {
                 bridge: leg.bridge.id.clone(),
             },
-            Step::Snoop => Request::Snoop {
+            LegStep::Snoop => AriRequest::Snoop {
                 channel: id.to_owned(),
                 snoop: leg.snoop.as_ref()?.id.clone(),
                 app,
                 spy: leg.spy?,
             },
-            Step::Media => Request::ExternalMedia {
+            LegStep::Media => AriRequest::ExternalMedia {
                 channel: media,
                 app,
                 external_host: leg.at.or(target)?.to_string(),
                 format: self.config.format.clone(),
             },
-            Step::Port => variable(PORT),
-            Step::Address(_) => variable(ADDRESS),
-            Step::Join => {
+            LegStep::Port => variable(PORT),
+            LegStep::Address(_) => variable(ADDRESS),
+            LegStep::Join => {
                 let party = leg
                     .snoop
                     .as_ref()
                     .map_or_else(|| id.to_owned(), |snoop| snoop.id.clone());
-                Request::AddChannel {
+                AriRequest::AddChannel {
                     bridge: leg.bridge.id.clone(),
                     channels: vec![party, media],
                 }
             }
-            Step::Idle
-            | Step::Lease
-            | Step::Gather
-            | Step::JoinAgain(_)
-            | Step::Up
-            | Step::Lost => return None,
+            LegStep::Idle
+            | LegStep::Lease
+            | LegStep::Gather
+            | LegStep::JoinAgain(_)
+            | LegStep::Up
+            | LegStep::Lost => return None,
         })
     }
 
@@ -219,18 +222,18 @@ impl Control {
             Err(failure) => return self.on_leg_refused(id, generation, &failure, now),
         };
         let next = match step {
-            Step::Answer => {
+            LegStep::Answer => {
                 self.mark_answered(id);
-                Step::Bridge
+                LegStep::Bridge
             }
-            Step::Bridge if tapping => Step::Snoop,
-            Step::Bridge | Step::Snoop => Step::Media,
-            Step::Media => match source_in(&value) {
+            LegStep::Bridge if tapping => LegStep::Snoop,
+            LegStep::Bridge | LegStep::Snoop => LegStep::Media,
+            LegStep::Media => match source_in(&value) {
                 Some(source) => self.tell_source(id, generation, source),
-                None => Step::Port,
+                None => LegStep::Port,
             },
-            Step::Port => match variable_in(&value).and_then(|text| text.parse().ok()) {
-                Some(port) => Step::Address(port),
+            LegStep::Port => match variable_in(&value).and_then(|text| text.parse().ok()) {
+                Some(port) => LegStep::Address(port),
                 None => {
                     return self.fail_leg(
                         id,
@@ -240,7 +243,7 @@ impl Control {
                     );
                 }
             },
-            Step::Address(port) => match variable_in(&value).and_then(address) {
+            LegStep::Address(port) => match variable_in(&value).and_then(address) {
                 Some(ip) => self.tell_source(id, generation, SocketAddr::new(ip, port)),
                 None => {
                     return self.fail_leg(
@@ -251,13 +254,13 @@ impl Control {
                     );
                 }
             },
-            Step::Join => Step::Up,
-            Step::Idle
-            | Step::Lease
-            | Step::Gather
-            | Step::JoinAgain(_)
-            | Step::Up
-            | Step::Lost => return,
+            LegStep::Join => LegStep::Up,
+            LegStep::Idle
+            | LegStep::Lease
+            | LegStep::Gather
+            | LegStep::JoinAgain(_)
+            | LegStep::Up
+            | LegStep::Lost => return,
         };
         self.take_step(id, generation, next, now);
     }
@@ -273,41 +276,47 @@ impl Control {
             return;
         };
         let what = match leg.step {
-            Step::Lease if leg.former.is_some() => {
+            LegStep::Lease if leg.former.is_some() => {
                 return self.leg_keeps_port(id, generation, now);
             }
             // The channel left between its event and our request; its own events say why.
-            Step::Answer if matches!(failure.status(), Some(404 | 409 | 412)) => {
-                return self.begin_end(id, Sign::Left, now);
+            LegStep::Answer if matches!(failure.status(), Some(404 | 409 | 412)) => {
+                return self.begin_end(id, HangupSign::Left, now);
             }
-            Step::Snoop if failure.status() == Some(404) => {
-                return self.begin_end(id, Sign::Left, now);
+            LegStep::Snoop if failure.status() == Some(404) => {
+                return self.begin_end(id, HangupSign::Left, now);
             }
             // 422 is the race with the channel's way into Stasis; bridging twice does no harm.
-            Step::Join if leg.joins < JOINS => {
+            LegStep::Join if leg.joins < JOINS => {
                 let pause = JOIN_PAUSE * 2u32.saturating_pow(leg.joins - 1).min(20);
-                leg.step = Step::JoinAgain(now + pause);
+                leg.step = LegStep::JoinAgain(now + pause);
                 self.stats.retries += 1;
                 return;
             }
-            Step::Lease => "it gets no address of its own",
-            Step::Answer => "the channel could not be answered",
-            Step::Bridge => "no bridge could be made",
-            Step::Snoop => "the channel could not be listened to",
-            Step::Media => "no media channel could be made",
-            Step::Port | Step::Address(_) => "Asterisk does not tell where its RTP comes from",
-            Step::Join => "its channels could not be bridged",
-            Step::Idle | Step::Gather | Step::JoinAgain(_) | Step::Up | Step::Lost => return,
+            LegStep::Lease => "it gets no address of its own",
+            LegStep::Answer => "the channel could not be answered",
+            LegStep::Bridge => "no bridge could be made",
+            LegStep::Snoop => "the channel could not be listened to",
+            LegStep::Media => "no media channel could be made",
+            LegStep::Port | LegStep::Address(_) => {
+                "Asterisk does not tell where its RTP comes from"
+            }
+            LegStep::Join => "its channels could not be bridged",
+            LegStep::Idle
+            | LegStep::Gather
+            | LegStep::JoinAgain(_)
+            | LegStep::Up
+            | LegStep::Lost => return,
         };
         self.fail_leg(id, generation, &format!("{what}: {failure}"), now);
     }
 
-    fn tell_source(&mut self, id: &str, generation: u64, source: SocketAddr) -> Step {
+    fn tell_source(&mut self, id: &str, generation: u64, source: SocketAddr) -> LegStep {
         if let Some(leg) = self.leg_mut(id, generation) {
             leg.told = true;
             leg.source = Some(source);
             let (leg, at) = (leg.label, leg.at);
-            self.notice(Notice::MediaSource {
+            self.notice(ControlNotice::MediaSource {
                 call: id.to_owned(),
                 leg,
                 source,
@@ -315,7 +324,7 @@ impl Control {
                 at,
             });
         }
-        Step::Gather
+        LegStep::Gather
     }
 
     fn leg_is_up(&mut self, id: &str, generation: u64) {
@@ -323,7 +332,7 @@ impl Control {
         if let Some(leg) = self.leg_mut(id, generation) {
             leg.epoch = epoch;
             let leg = leg.label;
-            self.notice(Notice::MediaUp {
+            self.notice(ControlNotice::MediaUp {
                 call: id.to_owned(),
                 leg,
             });
@@ -341,12 +350,12 @@ impl Control {
         if let Some(snoop) = leg.snoop.as_mut().filter(|snoop| snoop.id == channel) {
             snoop.in_stasis = true;
         }
-        if leg.step == Step::Gather && leg.is_gathered() {
-            self.take_step(id, generation, Step::Join, now);
+        if leg.step == LegStep::Gather && leg.is_gathered() {
+            self.take_step(id, generation, LegStep::Join, now);
         }
     }
 
-    pub(super) fn leg(&self, id: &str, generation: u64) -> Option<&Leg> {
+    pub(super) fn leg(&self, id: &str, generation: u64) -> Option<&MediaLeg> {
         self.calls
             .get(id)?
             .legs
@@ -354,7 +363,7 @@ impl Control {
             .find(|leg| leg.generation == generation)
     }
 
-    pub(super) fn leg_mut(&mut self, id: &str, generation: u64) -> Option<&mut Leg> {
+    pub(super) fn leg_mut(&mut self, id: &str, generation: u64) -> Option<&mut MediaLeg> {
         self.calls
             .get_mut(id)?
             .legs
@@ -362,7 +371,7 @@ impl Control {
             .find(|leg| leg.generation == generation)
     }
 
-    pub(super) fn take_leg(&mut self, id: &str, generation: u64) -> Option<Leg> {
+    pub(super) fn take_leg(&mut self, id: &str, generation: u64) -> Option<MediaLeg> {
         let legs = &mut self.calls.get_mut(id)?.legs;
         let index = legs.iter().position(|leg| leg.generation == generation)?;
         Some(legs.remove(index))
@@ -371,7 +380,7 @@ impl Control {
 
 /// The RTP source that the answer to `externalMedia` tells, in Asterisks that do.
 fn source_in(reply: &Value) -> Option<SocketAddr> {
-    let channel: Channel = serde_json::from_value(reply.clone()).ok()?;
+    let channel: AriChannel = serde_json::from_value(reply.clone()).ok()?;
     let port = channel.channelvars.get(PORT)?.parse().ok()?;
     let ip = address(channel.channelvars.get(ADDRESS)?)?;
     Some(SocketAddr::new(ip, port))

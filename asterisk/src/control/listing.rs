@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 
 use tracing::{debug, warn};
 
-use super::comparing::Lists;
-use super::io::{Notice, RequestFailure};
-use super::one_by_one::{Part, cannot_be_listed};
-use super::{Control, Link, Purpose};
-use crate::event::Event;
-use crate::model::{Application, Bridge, Channel};
-use crate::request::Request;
+use super::comparing::ObjectSnapshot;
+use super::io::{ControlNotice, RequestFailure};
+use super::one_by_one::{PartialList, cannot_be_listed};
+use super::{CallControl, LinkState, RequestPurpose};
+use crate::event::AriEvent;
+use crate::model::{AriBridge, AriChannel, StasisApplication};
+use crate::request::AriRequest;
 
 /// Events kept while the lists are fetched. Beyond them everything is listed anew, and the
 /// kept ones are dropped: the lists say the same, but for key presses and changes of state.
@@ -24,25 +24,25 @@ const LISTING_PAUSE: Duration = Duration::from_secs(1);
 
 /// Lists on their way.
 #[derive(Debug, Default)]
-pub(super) struct Listing {
-    pub(super) channels: Part<Channel>,
-    pub(super) bridges: Part<Bridge>,
-    pub(super) application: Option<Application>,
+pub(super) struct PendingSnapshot {
+    pub(super) channels: PartialList<AriChannel>,
+    pub(super) bridges: PartialList<AriBridge>,
+    pub(super) application: Option<StasisApplication>,
     /// Objects that are there and cannot be described.
     pub(super) unseen: BTreeSet<String>,
     /// Why a list cannot be had as a whole.
     trouble: Option<String>,
-    kept: VecDeque<Event>,
+    kept: VecDeque<AriEvent>,
 }
 
-impl Listing {
+impl PendingSnapshot {
     fn is_complete(&self) -> bool {
         self.channels.is_complete() && self.bridges.is_complete() && self.application.is_some()
     }
 
     pub(super) fn take_channels(
         &mut self,
-        list: Result<Vec<Channel>, RequestFailure>,
+        list: Result<Vec<AriChannel>, RequestFailure>,
     ) -> Result<(), RequestFailure> {
         self.channels = self.part(list, "channels")?;
         Ok(())
@@ -50,7 +50,7 @@ impl Listing {
 
     pub(super) fn take_bridges(
         &mut self,
-        list: Result<Vec<Bridge>, RequestFailure>,
+        list: Result<Vec<AriBridge>, RequestFailure>,
     ) -> Result<(), RequestFailure> {
         self.bridges = self.part(list, "bridges")?;
         Ok(())
@@ -61,22 +61,22 @@ impl Listing {
         &mut self,
         list: Result<Vec<T>, RequestFailure>,
         what: &str,
-    ) -> Result<Part<T>, RequestFailure> {
+    ) -> Result<PartialList<T>, RequestFailure> {
         match list {
-            Ok(list) => Ok(Part::Whole(list)),
+            Ok(list) => Ok(PartialList::Whole(list)),
             Err(failure) if cannot_be_listed(&failure) => {
                 let text = format!(
                     "GET /{what} is answered with {failure}, for one of them cannot be described; ours are looked for one by one"
                 );
                 self.trouble.get_or_insert(text);
-                Ok(Part::Refused)
+                Ok(PartialList::Refused)
             }
             Err(failure) => Err(failure),
         }
     }
 
     /// Keeps an event; whether there was room.
-    pub(super) fn keep(&mut self, event: Event) -> bool {
+    pub(super) fn keep(&mut self, event: AriEvent) -> bool {
         let room = self.kept.len() < MAX_KEPT;
         if room {
             self.kept.push_back(event);
@@ -85,29 +85,29 @@ impl Listing {
     }
 }
 
-impl Control {
+impl CallControl {
     pub(super) fn begin_listing(&mut self, now: Instant) {
-        if !matches!(self.link, Link::Up) {
+        if !matches!(self.link, LinkState::Up) {
             return;
         }
         self.epoch += 1;
         self.listing_at = None;
         debug!(epoch = self.epoch, "listing");
-        self.link = Link::Listing(Box::default());
-        self.send(Request::ListChannels, Purpose::Channels, now);
-        self.send(Request::ListBridges, Purpose::Bridges, now);
+        self.link = LinkState::Listing(Box::default());
+        self.send(AriRequest::ListChannels, RequestPurpose::Channels, now);
+        self.send(AriRequest::ListBridges, RequestPurpose::Bridges, now);
         self.send(
-            Request::GetApplication {
+            AriRequest::GetApplication {
                 app: self.config.app.clone(),
             },
-            Purpose::Application,
+            RequestPurpose::Application,
             now,
         );
     }
 
     /// Too much happened meanwhile.
     pub(super) fn restart_listing(&mut self, now: Instant) {
-        if let Link::Listing(listing) = std::mem::replace(&mut self.link, Link::Up) {
+        if let LinkState::Listing(listing) = std::mem::replace(&mut self.link, LinkState::Up) {
             warn!(
                 dropped = listing.kept.len() + 1,
                 "the lists took too long; listing anew"
@@ -133,9 +133,9 @@ impl Control {
     pub(super) fn on_listed(
         &mut self,
         now: Instant,
-        store: impl FnOnce(&mut Listing) -> Result<(), RequestFailure>,
+        store: impl FnOnce(&mut PendingSnapshot) -> Result<(), RequestFailure>,
     ) {
-        let Link::Listing(listing) = &mut self.link else {
+        let LinkState::Listing(listing) = &mut self.link else {
             return;
         };
         if let Err(failure) = store(listing) {
@@ -143,13 +143,13 @@ impl Control {
             return;
         }
         self.ask_one_by_one(now);
-        if !matches!(&self.link, Link::Listing(listing) if listing.is_complete()) {
+        if !matches!(&self.link, LinkState::Listing(listing) if listing.is_complete()) {
             return;
         }
-        let Link::Listing(listing) = std::mem::replace(&mut self.link, Link::Up) else {
+        let LinkState::Listing(listing) = std::mem::replace(&mut self.link, LinkState::Up) else {
             return;
         };
-        let Listing {
+        let PendingSnapshot {
             channels,
             bridges,
             application,
@@ -157,7 +157,7 @@ impl Control {
             trouble,
             kept,
         } = *listing;
-        let lists = Lists {
+        let lists = ObjectSnapshot {
             unseen,
             channels: channels
                 .into_found()
@@ -185,7 +185,7 @@ impl Control {
         self.list_within(self.config.audit_interval, now);
         self.compare(&lists, now);
         self.tell_trouble(trouble);
-        self.notice(Notice::Synced);
+        self.notice(ControlNotice::Synced);
         for event in kept {
             self.apply_event(event, now);
         }
@@ -197,7 +197,7 @@ impl Control {
         let pause = LISTING_PAUSE * 2u32.saturating_pow(self.listing_failures).min(30);
         self.listing_failures += 1;
         self.listing_at = Some(now + pause);
-        if let Link::Listing(listing) = std::mem::replace(&mut self.link, Link::Up) {
+        if let LinkState::Listing(listing) = std::mem::replace(&mut self.link, LinkState::Up) {
             for event in listing.kept {
                 self.apply_event(event, now);
             }
@@ -213,28 +213,28 @@ impl Control {
             warn!(text, "not all of Asterisk can be seen");
         }
         self.trouble.clone_from(&trouble);
-        self.notice(Notice::Trouble(trouble));
+        self.notice(ControlNotice::Trouble(trouble));
     }
 
     fn drop_list_requests(&mut self) {
         self.pending.retain(|_, pending| {
             !matches!(
                 pending.purpose,
-                Purpose::Channels
-                    | Purpose::Bridges
-                    | Purpose::Application
-                    | Purpose::OneChannel(_)
-                    | Purpose::OneBridge(_)
+                RequestPurpose::Channels
+                    | RequestPurpose::Bridges
+                    | RequestPurpose::Application
+                    | RequestPurpose::OneChannel(_)
+                    | RequestPurpose::OneBridge(_)
             )
         });
     }
 }
 
-fn ending_channel(event: &Event) -> Option<&str> {
+fn ending_channel(event: &AriEvent) -> Option<&str> {
     match event {
-        Event::StasisEnd { channel }
-        | Event::ChannelDestroyed { channel, .. }
-        | Event::ChannelHangupRequest { channel, .. } => Some(&channel.id),
+        AriEvent::StasisEnd { channel }
+        | AriEvent::ChannelDestroyed { channel, .. }
+        | AriEvent::ChannelHangupRequest { channel, .. } => Some(&channel.id),
         _ => None,
     }
 }

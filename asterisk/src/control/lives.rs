@@ -3,27 +3,27 @@
 
 use tracing::debug;
 
-use super::Control;
-use super::call::{Owner, Stage};
-use super::io::Notice;
-use crate::event::Event;
+use super::CallControl;
+use super::call::{CallStage, ObjectOwner};
+use super::io::ControlNotice;
+use crate::event::AriEvent;
 
-impl Control {
+impl CallControl {
     /// Whether an event is about another channel of the id of a call's own. One that enters our
     /// application proves that the call's channel is gone, though nobody said so: the call
     /// ends, and the event is the new channel's.
-    pub(super) fn is_of_another_life(&mut self, event: &Event) -> bool {
+    pub(super) fn is_of_another_life(&mut self, event: &AriEvent) -> bool {
         let Some(channel) = event.channel() else {
             return false;
         };
-        let Some(Owner::Party { call: id }) = self.owners.get(&channel.id).cloned() else {
+        let Some(ObjectOwner::Party { call: id }) = self.owners.get(&channel.id).cloned() else {
             return false;
         };
         let call = self.calls.get(&id);
         if !call.is_some_and(|call| channel.is_another(call.created_at)) {
             return false;
         }
-        if matches!(event, Event::StasisStart { .. }) {
+        if matches!(event, AriEvent::StasisStart { .. }) {
             self.tell_gone(&id);
             self.close_for(&id, "ended unheard; its channel's id was used again");
             return false;
@@ -41,10 +41,10 @@ impl Control {
         let Some(call) = self.calls.get_mut(id) else {
             return;
         };
-        if !call.gone && !matches!(call.stage, Stage::Asking(_)) {
+        if !call.gone && !matches!(call.stage, CallStage::Asking(_)) {
             call.gone = true;
             let call = id.to_owned();
-            self.notice(Notice::ChannelGone { call });
+            self.notice(ControlNotice::ChannelGone { call });
         }
     }
 }

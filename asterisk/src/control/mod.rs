@@ -49,26 +49,26 @@ use std::time::Instant;
 
 use tracing::debug;
 
-use self::again::Pending;
-use self::call::{Call, Owner, Stage};
-pub use self::config::{CallKind, Config, ConfigError, RecoverCall};
+use self::again::PendingRequest;
+use self::call::{CallStage, ControlledCall, ObjectOwner};
+pub use self::config::{CallKind, ConfigError, ControlConfig, RecoverCall};
 use self::event_time::EventTime;
 pub use self::io::{
-    Command, CommandKind, Input, Notice, ObjectKind, Output, PartyChange, RequestFailure,
-    RequestId, Stats, Told,
+    CommandKind, ControlCommand, ControlInput, ControlNotice, ControlOutput, ControlStats,
+    ObjectKind, PartyChange, RequestFailure, RequestId, VariableValue,
 };
-use self::listing::Listing;
-pub use self::naming::{Maker, Naming, OwnId, OwnKind};
-use self::removal::{Object, Removal};
-use self::stray::Departure;
-use crate::request::Originate;
+use self::listing::PendingSnapshot;
+pub use self::naming::{ObjectMaker, ObjectNaming, OwnId, OwnKind};
+use self::removal::{AriObject, ObjectTeardown};
+use self::stray::CallDeparture;
+use crate::request::OriginateRequest;
 
 /// The state machine. See the [module](self) for the contract.
 #[derive(Debug)]
-pub struct Control {
-    config: Config,
-    naming: Naming,
-    link: Link,
+pub struct CallControl {
+    config: ControlConfig,
+    naming: ObjectNaming,
+    link: LinkState,
     event_time: EventTime,
     /// Number of listings begun.
     epoch: u64,
@@ -83,30 +83,30 @@ pub struct Control {
     serial: u64,
     requests: u64,
     next_target: usize,
-    calls: BTreeMap<String, Call>,
-    owners: BTreeMap<String, Owner>,
+    calls: BTreeMap<String, ControlledCall>,
+    owners: BTreeMap<String, ObjectOwner>,
     /// Calls that we placed and no longer have, while their channel lived on.
-    departed: VecDeque<(String, Departure)>,
-    removals: BTreeMap<Object, Removal>,
-    pending: BTreeMap<RequestId, Pending>,
-    out: VecDeque<Output>,
+    departed: VecDeque<(String, CallDeparture)>,
+    removals: BTreeMap<AriObject, ObjectTeardown>,
+    pending: BTreeMap<RequestId, PendingRequest>,
+    out: VecDeque<ControlOutput>,
     /// Places that calls without a channel take.
     taken_elsewhere: usize,
     /// Why no new calls are taken, if so.
     closed: Option<String>,
     stopping: bool,
     stopped: bool,
-    stats: Stats,
-    told: Stats,
+    stats: ControlStats,
+    told: ControlStats,
     stats_at: Option<Instant>,
 }
 
 /// How we stand with the events websocket.
 #[derive(Debug)]
-enum Link {
+enum LinkState {
     Down,
     /// Up; lists are being fetched and events wait for them.
-    Listing(Box<Listing>),
+    Listing(Box<PendingSnapshot>),
     Up,
     /// Another process has our application; nothing is asked of Asterisk until we are
     /// connected anew.
@@ -115,7 +115,7 @@ enum Link {
 
 /// What a request is for.
 #[derive(Debug)]
-enum Purpose {
+enum RequestPurpose {
     /// The current step of a leg.
     Leg {
         call: String,
@@ -165,8 +165,8 @@ enum Purpose {
         generation: u64,
     },
     /// Its creator lost interest; the removal waits for the answer.
-    Settle(Object),
-    Remove(Object),
+    Settle(AriObject),
+    Remove(AriObject),
     Channels,
     Bridges,
     Application,
@@ -175,12 +175,12 @@ enum Purpose {
     OneBridge(String),
 }
 
-impl Control {
+impl CallControl {
     /// A machine that has not been connected yet.
     ///
     /// # Errors
     /// [`ConfigError`] for settings that cannot work.
-    pub fn new(config: Config, _now: Instant) -> Result<Self, ConfigError> {
+    pub fn new(config: ControlConfig, _now: Instant) -> Result<Self, ConfigError> {
         config.check()?;
         Ok(Self {
             naming: config.naming(),
@@ -189,7 +189,7 @@ impl Control {
                 .map(|entry| entry.channel.clone())
                 .collect(),
             config,
-            link: Link::Down,
+            link: LinkState::Down,
             event_time: EventTime::default(),
             epoch: 0,
             listing_at: None,
@@ -208,49 +208,49 @@ impl Control {
             closed: None,
             stopping: false,
             stopped: false,
-            stats: Stats::default(),
-            told: Stats::default(),
+            stats: ControlStats::default(),
+            told: ControlStats::default(),
             stats_at: None,
         })
     }
 
     /// Takes one input. Call [`Control::poll`] until it waits afterwards.
-    pub fn handle(&mut self, input: Input, now: Instant) {
+    pub fn handle(&mut self, input: ControlInput, now: Instant) {
         match input {
-            Input::Connected => self.on_connected(now),
-            Input::Disconnected => self.on_disconnected(),
-            Input::Event(event) => self.on_event(event, now),
-            Input::Reply { id, result } => self.on_reply(id, result, now),
-            Input::Command(command) => self.on_command(command, now),
-            Input::Timer => {}
+            ControlInput::Connected => self.on_connected(now),
+            ControlInput::Disconnected => self.on_disconnected(),
+            ControlInput::Event(event) => self.on_event(event, now),
+            ControlInput::Reply { id, result } => self.on_reply(id, result, now),
+            ControlInput::Command(command) => self.on_command(command, now),
+            ControlInput::Timer => {}
         }
         self.tick(now);
     }
 
     /// The next thing to do.
     #[must_use = "an output that is dropped is lost"]
-    pub fn poll(&mut self) -> Output {
+    pub fn poll(&mut self) -> ControlOutput {
         self.out
             .pop_front()
-            .unwrap_or_else(|| Output::Wait(self.next_deadline()))
+            .unwrap_or_else(|| ControlOutput::Wait(self.next_deadline()))
     }
 
     /// Counters so far.
-    pub fn stats(&self) -> Stats {
-        Stats {
+    pub fn stats(&self) -> ControlStats {
+        ControlStats {
             open: self.open_calls() as u64,
             ..self.stats
         }
     }
 
     /// How ours is named.
-    pub fn naming(&self) -> &Naming {
+    pub fn naming(&self) -> &ObjectNaming {
         &self.naming
     }
 
     /// Whether another process has our application, as far as Asterisk told.
     pub fn is_replaced(&self) -> bool {
-        matches!(self.link, Link::Replaced)
+        matches!(self.link, LinkState::Replaced)
     }
 
     /// Whether there is neither a call, nor an unanswered request, nor anything to remove.
@@ -261,7 +261,7 @@ impl Control {
     fn on_connected(&mut self, now: Instant) {
         debug!("connected");
         self.forget_requests();
-        self.link = Link::Up;
+        self.link = LinkState::Up;
         self.listing_failures = 0;
         self.forget_holds(now);
         self.begin_listing(now);
@@ -269,11 +269,11 @@ impl Control {
 
     fn on_disconnected(&mut self) {
         debug!("disconnected");
-        if matches!(self.link, Link::Replaced) {
+        if matches!(self.link, LinkState::Replaced) {
             return;
         }
         self.forget_requests();
-        self.link = Link::Down;
+        self.link = LinkState::Down;
         self.listing_at = None;
     }
 
@@ -281,53 +281,53 @@ impl Control {
     /// by the next listing.
     fn forget_requests(&mut self) {
         let pending = std::mem::take(&mut self.pending);
-        for (_, Pending { purpose, .. }) in pending {
+        for (_, PendingRequest { purpose, .. }) in pending {
             match purpose {
-                Purpose::Leg { call, generation } => self.lose_leg(&call, generation),
-                Purpose::Ports { call, generation } => self.postpone(&call, generation),
-                Purpose::Variable {
+                RequestPurpose::Leg { call, generation } => self.lose_leg(&call, generation),
+                RequestPurpose::Ports { call, generation } => self.postpone(&call, generation),
+                RequestPurpose::Variable {
                     call, generation, ..
                 } => self.lose_variables(&call, generation),
-                Purpose::Originate { call }
-                | Purpose::TapLook { call }
-                | Purpose::TapSubscribe { call } => {
+                RequestPurpose::Originate { call }
+                | RequestPurpose::TapLook { call }
+                | RequestPurpose::TapSubscribe { call } => {
                     let failure =
                         RequestFailure::Unreachable("the connection to Asterisk broke".to_owned());
                     self.refuse_asking(&call, &failure);
                 }
-                Purpose::Find { name } => {
+                RequestPurpose::Find { name } => {
                     let failure =
                         RequestFailure::Unreachable("the connection to Asterisk broke".to_owned());
                     self.refuse_for(CommandKind::Find, &name, &failure);
                 }
-                Purpose::Settle(_)
-                | Purpose::Claim
-                | Purpose::Follow { .. }
-                | Purpose::Tapped { .. }
-                | Purpose::Remove(_)
-                | Purpose::PeerLook { .. }
-                | Purpose::PeerSubscribe { .. }
-                | Purpose::Channels
-                | Purpose::Bridges
-                | Purpose::Application
-                | Purpose::OneChannel(_)
-                | Purpose::OneBridge(_) => {}
+                RequestPurpose::Settle(_)
+                | RequestPurpose::Claim
+                | RequestPurpose::Follow { .. }
+                | RequestPurpose::Tapped { .. }
+                | RequestPurpose::Remove(_)
+                | RequestPurpose::PeerLook { .. }
+                | RequestPurpose::PeerSubscribe { .. }
+                | RequestPurpose::Channels
+                | RequestPurpose::Bridges
+                | RequestPurpose::Application
+                | RequestPurpose::OneChannel(_)
+                | RequestPurpose::OneBridge(_) => {}
             }
         }
         self.lose_unfinished_legs();
         self.suspend_removals();
     }
 
-    fn on_command(&mut self, command: Command, now: Instant) {
+    fn on_command(&mut self, command: ControlCommand, now: Instant) {
         match command {
-            Command::Originate {
+            ControlCommand::Originate {
                 call,
                 endpoint,
                 caller_id,
                 formats,
                 variables,
             } => {
-                let originate = Originate {
+                let originate = OriginateRequest {
                     channel: call,
                     app: self.config.app.clone(),
                     endpoint,
@@ -339,19 +339,19 @@ impl Control {
                 };
                 self.originate(originate, now);
             }
-            Command::Tap { call } => self.tap(call, now),
-            Command::Find { name } => self.find(name, now),
-            Command::Hangup { call } => self.hang_up(&call, now),
-            Command::TakenElsewhere { calls } => self.taken_elsewhere = calls,
-            Command::Admission { closed } => self.closed = closed,
-            Command::Ports { id, ports } => self.on_ports(id, ports, now),
-            Command::Misplaced {
+            ControlCommand::Tap { call } => self.tap(call, now),
+            ControlCommand::Find { name } => self.find(name, now),
+            ControlCommand::Hangup { call } => self.hang_up(&call, now),
+            ControlCommand::TakenElsewhere { calls } => self.taken_elsewhere = calls,
+            ControlCommand::Admission { closed } => self.closed = closed,
+            ControlCommand::Ports { id, ports } => self.on_ports(id, ports, now),
+            ControlCommand::Misplaced {
                 call,
                 leg,
                 source,
                 text,
             } => self.misplaced(&call, &leg, source, &text, now),
-            Command::Shutdown => self.shut_down(),
+            ControlCommand::Shutdown => self.shut_down(),
         }
     }
 
@@ -360,9 +360,9 @@ impl Control {
         self.open_calls().saturating_add(self.taken_elsewhere) >= self.config.max_calls
     }
 
-    fn notice(&mut self, notice: Notice) {
+    fn notice(&mut self, notice: ControlNotice) {
         debug!(?notice, "told");
-        self.out.push_back(Output::Notice(notice));
+        self.out.push_back(ControlOutput::Notice(notice));
     }
 
     fn next_serial(&mut self) -> u64 {
@@ -374,11 +374,11 @@ impl Control {
     fn open_calls(&self) -> usize {
         self.calls
             .values()
-            .filter(|call| !matches!(call.stage, Stage::Ending(_)))
+            .filter(|call| !matches!(call.stage, CallStage::Ending(_)))
             .count()
     }
 
     fn is_connected(&self) -> bool {
-        matches!(self.link, Link::Listing(_) | Link::Up)
+        matches!(self.link, LinkState::Listing(_) | LinkState::Up)
     }
 }

@@ -19,7 +19,7 @@ const UUID: [usize; 5] = [8, 4, 4, 4, 12];
 
 /// Names what is ours in Asterisk.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Naming {
+pub struct ObjectNaming {
     app: String,
     nonce: String,
 }
@@ -30,7 +30,7 @@ pub struct OwnId {
     /// What it names.
     pub kind: OwnKind,
     /// Who made it.
-    pub maker: Maker,
+    pub maker: ObjectMaker,
 }
 
 /// What an id of our form names.
@@ -48,7 +48,7 @@ pub enum OwnKind {
 
 /// Which process of our application made something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Maker {
+pub enum ObjectMaker {
     /// This one.
     Us,
     /// Another: one before us, or one that we took over from.
@@ -57,7 +57,7 @@ pub enum Maker {
     Unknown,
 }
 
-impl Naming {
+impl ObjectNaming {
     /// Names for an application and a start of the process.
     pub fn new(app: impl Into<String>, nonce: impl Into<String>) -> Self {
         Self {
@@ -100,9 +100,9 @@ impl Naming {
         let words: Vec<&str> = rest.split('-').collect();
         let maker = |nonce: &str| {
             if nonce == self.nonce {
-                Maker::Us
+                ObjectMaker::Us
             } else {
-                Maker::Another
+                ObjectMaker::Another
             }
         };
         let (kind, maker) = match words.as_slice() {
@@ -118,7 +118,7 @@ impl Naming {
             [nonce, unique] if Self::is_nonce(nonce) && is_hex(unique, UNIQUE) => {
                 (OwnKind::Call, maker(nonce))
             }
-            ["call", uuid @ ..] if is_uuid(uuid) => (OwnKind::Call, Maker::Unknown),
+            ["call", uuid @ ..] if is_uuid(uuid) => (OwnKind::Call, ObjectMaker::Unknown),
             _ => return None,
         };
         Some(OwnId { kind, maker })
@@ -151,24 +151,24 @@ mod tests {
     use super::*;
 
     fn read(app: &str, id: &str) -> Option<OwnId> {
-        Naming::new(app, "00000000a1").read(id)
+        ObjectNaming::new(app, "00000000a1").read(id)
     }
 
     #[test]
     fn what_we_name_is_read_back() {
         for app in ["asterscribe", "a", "a-b", "a_b-"] {
-            let naming = Naming::new(app, "00000000a1");
+            let naming = ObjectNaming::new(app, "00000000a1");
             for kind in [OwnKind::Bridge, OwnKind::Media, OwnKind::Snoop] {
                 let id = naming.part(7, kind);
-                let maker = Maker::Us;
+                let maker = ObjectMaker::Us;
                 assert_eq!(naming.read(&id), Some(OwnId { kind, maker }), "{id}");
-                let successor = Naming::new(app, "00000000a2").read(&id);
-                let maker = Maker::Another;
+                let successor = ObjectNaming::new(app, "00000000a2").read(&id);
+                let maker = ObjectMaker::Another;
                 assert_eq!(successor, Some(OwnId { kind, maker }), "{id}");
             }
             let call = naming.call(u128::MAX);
             let kind = OwnKind::Call;
-            let maker = Maker::Us;
+            let maker = ObjectMaker::Us;
             assert_eq!(naming.read(&call), Some(OwnId { kind, maker }));
         }
     }
@@ -177,7 +177,7 @@ mod tests {
     fn calls_placed_by_the_release_before_are_known() {
         let id = "asterscribe-call-67e55044-10b1-426f-9247-bb680e5fe0c8";
         let kind = OwnKind::Call;
-        let maker = Maker::Unknown;
+        let maker = ObjectMaker::Unknown;
         assert_eq!(read("asterscribe", id), Some(OwnId { kind, maker }));
     }
 
@@ -214,8 +214,8 @@ mod tests {
         #[test]
         fn an_id_belongs_to_one_application(app in "[a-f0-9-]{1,14}", other in "[a-f0-9-]{1,14}", nonce in "[0-9a-f]{10}", n in any::<u64>()) {
             prop_assume!(app != other);
-            let theirs = Naming::new(other.as_str(), nonce.as_str());
-            let ours = Naming::new(app.as_str(), nonce.as_str());
+            let theirs = ObjectNaming::new(other.as_str(), nonce.as_str());
+            let ours = ObjectNaming::new(app.as_str(), nonce.as_str());
             for id in [theirs.part(n, OwnKind::Media), theirs.call(u128::from(n))] {
                 prop_assert_eq!(ours.read(&id), None, "{}", id);
             }

@@ -11,19 +11,19 @@ use std::time::Instant;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::call::Leg;
+use super::call::MediaLeg;
 use super::io::RequestFailure;
 use super::replies::read;
-use super::{Control, Link, Purpose};
-use crate::model::{Bridge, Channel};
-use crate::request::Request;
+use super::{CallControl, LinkState, RequestPurpose};
+use crate::model::{AriBridge, AriChannel};
+use crate::request::AriRequest;
 
 /// Requests for single objects under way at once.
 const AT_ONCE: usize = 4;
 
 /// A list on its way.
 #[derive(Debug, Default)]
-pub(super) enum Part<T> {
+pub(super) enum PartialList<T> {
     /// Asked for.
     #[default]
     Asked,
@@ -39,7 +39,7 @@ pub(super) enum Part<T> {
     Whole(Vec<T>),
 }
 
-impl<T> Part<T> {
+impl<T> PartialList<T> {
     /// All there is to be had, once it is.
     pub(super) fn is_complete(&self) -> bool {
         match self {
@@ -100,11 +100,11 @@ pub(super) fn cannot_be_listed(failure: &RequestFailure) -> bool {
     failure.status() == Some(500)
 }
 
-impl Control {
+impl CallControl {
     /// Asks for single objects where a list was refused and it is known for which.
     pub(super) fn ask_one_by_one(&mut self, now: Instant) {
         let known = self.known_objects();
-        let Link::Listing(listing) = &mut self.link else {
+        let LinkState::Listing(listing) = &mut self.link else {
             return;
         };
         let Some(application) = &listing.application else {
@@ -117,12 +117,12 @@ impl Control {
         listing.bridges.begin(bridges);
         let mut requests = Vec::new();
         while let Some(channel) = listing.channels.next() {
-            let purpose = Purpose::OneChannel(channel.clone());
-            requests.push((Request::GetChannel { channel }, purpose));
+            let purpose = RequestPurpose::OneChannel(channel.clone());
+            requests.push((AriRequest::GetChannel { channel }, purpose));
         }
         while let Some(bridge) = listing.bridges.next() {
-            let purpose = Purpose::OneBridge(bridge.clone());
-            requests.push((Request::GetBridge { bridge }, purpose));
+            let purpose = RequestPurpose::OneBridge(bridge.clone());
+            requests.push((AriRequest::GetBridge { bridge }, purpose));
         }
         for (request, purpose) in requests {
             self.send(request, purpose, now);
@@ -132,7 +132,7 @@ impl Control {
     /// Channels and bridges that we believe in, or are to take up.
     fn known_objects(&self) -> (BTreeSet<String>, BTreeSet<String>) {
         let legs = || self.calls.values().flat_map(|call| &call.legs);
-        let snoop = |leg: &Leg| leg.snoop.as_ref().map(|snoop| snoop.id.clone());
+        let snoop = |leg: &MediaLeg| leg.snoop.as_ref().map(|snoop| snoop.id.clone());
         let calls = self.calls.keys().cloned();
         let media = legs().map(|leg| leg.media.id.clone());
         let recover = self.recover.iter().map(|entry| entry.channel.clone());
@@ -148,9 +148,9 @@ impl Control {
         now: Instant,
     ) {
         self.on_listed(now, |listing| {
-            let bare = |id| Channel {
+            let bare = |id| AriChannel {
                 id,
-                ..Channel::default()
+                ..AriChannel::default()
             };
             let one = one_of(result)?.known(id, bare, &mut listing.unseen);
             listing.channels.settle(one);
@@ -165,9 +165,9 @@ impl Control {
         now: Instant,
     ) {
         self.on_listed(now, |listing| {
-            let bare = |id| Bridge {
+            let bare = |id| AriBridge {
                 id,
-                ..Bridge::default()
+                ..AriBridge::default()
             };
             let one = one_of(result)?.known(id, bare, &mut listing.unseen);
             listing.bridges.settle(one);
@@ -177,14 +177,14 @@ impl Control {
 }
 
 /// What was found of a single object.
-enum One<T> {
+enum ObjectLookup<T> {
     Found(T),
     Absent,
     /// It is there, and cannot be described.
     Unseen,
 }
 
-impl<T> One<T> {
+impl<T> ObjectLookup<T> {
     /// The object, if it is there; one that cannot be described has its id alone, and is noted as `unseen`.
     fn known(
         self,
@@ -205,11 +205,11 @@ impl<T> One<T> {
 
 fn one_of<T: DeserializeOwned>(
     result: Result<Value, RequestFailure>,
-) -> Result<One<T>, RequestFailure> {
+) -> Result<ObjectLookup<T>, RequestFailure> {
     match read(result) {
-        Ok(one) => Ok(One::Found(one)),
-        Err(failure) if failure.status() == Some(404) => Ok(One::Absent),
-        Err(failure) if cannot_be_listed(&failure) => Ok(One::Unseen),
+        Ok(one) => Ok(ObjectLookup::Found(one)),
+        Err(failure) if failure.status() == Some(404) => Ok(ObjectLookup::Absent),
+        Err(failure) if cannot_be_listed(&failure) => Ok(ObjectLookup::Unseen),
         Err(failure) => Err(failure),
     }
 }

@@ -6,15 +6,15 @@ use std::time::Instant;
 use serde_json::Value;
 use tracing::info;
 
-use super::call::{Asking, Call, Following, Owner, Stage};
+use super::call::{CallStage, ChannelSubscription, ControlledCall, ObjectOwner, SetupRequest};
 use super::config::CallKind;
-use super::io::{CommandKind, Notice, RequestFailure};
-use super::ports::Entry;
-use super::removal::{Action, Object, Rank, Removal};
+use super::io::{CommandKind, ControlNotice, RequestFailure};
+use super::ports::CallEntry;
+use super::removal::{AriObject, ObjectTeardown, TeardownAction, TeardownRank};
 use super::replies::read;
-use super::{Control, Purpose};
-use crate::model::{Channel, Party};
-use crate::request::{Originate, Request};
+use super::{CallControl, RequestPurpose};
+use crate::model::{AriChannel, PartyId};
+use crate::request::{AriRequest, OriginateRequest};
 
 /// Removals beyond what the calls themselves can cause; callers that find no place here,
 /// either, are found by the next listing.
@@ -24,11 +24,11 @@ const NO_PLACE: &str = "all call places are taken";
 /// Longest id that is taken for one; Asterisk's own limit is 150 bytes.
 const MAX_ID: usize = 150;
 
-impl Control {
+impl CallControl {
     /// A channel is in our application and nobody has it yet.
     pub(super) fn open_stasis(
         &mut self,
-        channel: Channel,
+        channel: AriChannel,
         resumed: bool,
         hold: Option<u64>,
         now: Instant,
@@ -37,7 +37,7 @@ impl Control {
             Some(refusal) => self.turn_away(channel, refusal, now),
             None => {
                 let id = channel.id.clone();
-                self.enter(&id, Entry::Stasis { channel, resumed }, hold, now);
+                self.enter(&id, CallEntry::Stasis { channel, resumed }, hold, now);
             }
         }
     }
@@ -56,18 +56,22 @@ impl Control {
     /// Claims a channel that is offered to several applications, if there is room for one more.
     pub(super) fn claim(&mut self, channel: &str, now: Instant) {
         let claims = self.pending.values();
-        let claims = claims.filter(|pending| matches!(pending.purpose, Purpose::Claim));
+        let claims = claims.filter(|pending| matches!(pending.purpose, RequestPurpose::Claim));
         let taken = self.open_calls() + self.taken_elsewhere + claims.count();
         if !self.is_connected() || self.refusal(false).is_some() || taken >= self.config.max_calls {
             return;
         }
         let app = self.config.app.clone();
         let channel = channel.to_owned();
-        self.send(Request::Claim { app, channel }, Purpose::Claim, now);
+        self.send(
+            AriRequest::Claim { app, channel },
+            RequestPurpose::Claim,
+            now,
+        );
     }
 
     /// Lets a caller go on in the dialplan: the call is not harmed by our being full.
-    pub(super) fn turn_away(&mut self, channel: Channel, text: String, now: Instant) {
+    pub(super) fn turn_away(&mut self, channel: AriChannel, text: String, now: Instant) {
         if self.removals.len() >= MAX_TURNED_AWAY + 8 * self.config.max_calls {
             self.audit_soon(now);
             return;
@@ -75,7 +79,7 @@ impl Control {
         info!(channel = %channel.id, text, "the caller goes on in the dialplan");
         self.stats.turned_away += 1;
         self.send_on(&channel.id);
-        self.notice(Notice::CallTurnedAway {
+        self.notice(ControlNotice::CallTurnedAway {
             channel: Box::new(channel),
             text,
         });
@@ -85,13 +89,13 @@ impl Control {
     pub(super) fn send_on(&mut self, channel: &str) {
         let group = self.next_serial();
         self.remove(
-            Object::Channel(channel.to_owned()),
-            Removal::new(Action::Continue, Rank::Party, group),
+            AriObject::Channel(channel.to_owned()),
+            ObjectTeardown::new(TeardownAction::Continue, TeardownRank::Party, group),
         );
     }
 
     /// Places a call.
-    pub(super) fn originate(&mut self, mut originate: Originate, now: Instant) {
+    pub(super) fn originate(&mut self, mut originate: OriginateRequest, now: Instant) {
         let call = originate.channel.clone();
         if let Err((status, message)) = self.admit(&call) {
             self.refuse(CommandKind::Originate, call, status, message);
@@ -101,14 +105,14 @@ impl Control {
             // Left alone a Local channel runs at 192 kHz: five times the load.
             originate.formats = Some(self.config.format.clone());
         }
-        self.enter(&call, Entry::Originate(originate), None, now);
+        self.enter(&call, CallEntry::Originate(originate), None, now);
     }
 
-    pub(super) fn ask_originate(&mut self, originate: Originate, now: Instant) {
+    pub(super) fn ask_originate(&mut self, originate: OriginateRequest, now: Instant) {
         let call = originate.channel.clone();
         self.send(
-            Request::Originate(originate),
-            Purpose::Originate { call },
+            AriRequest::Originate(originate),
+            RequestPurpose::Originate { call },
             now,
         );
     }
@@ -119,24 +123,24 @@ impl Control {
         result: Result<Value, RequestFailure>,
         now: Instant,
     ) {
-        match read::<Channel>(result) {
+        match read::<AriChannel>(result) {
             Ok(channel) => self.ensure_opened(id, &channel, now),
             Err(failure) => self.refuse_asking(id, &failure),
         }
     }
 
     /// The call we placed exists. Whichever of reply and events comes first tells.
-    pub(super) fn ensure_opened(&mut self, id: &str, channel: &Channel, now: Instant) {
+    pub(super) fn ensure_opened(&mut self, id: &str, channel: &AriChannel, now: Instant) {
         let Some(call) = self.calls.get_mut(id) else {
             return;
         };
-        if matches!(call.stage, Stage::Asking(Asking::Originate)) {
-            call.stage = Stage::Ringing {
+        if matches!(call.stage, CallStage::Asking(SetupRequest::Originate)) {
+            call.stage = CallStage::Ringing {
                 until: now + self.config.ring_timeout,
             };
             call.epoch = self.epoch;
             self.tell_opened(id, channel, false);
-            self.notice(Notice::CommandAccepted {
+            self.notice(ControlNotice::CommandAccepted {
                 command: CommandKind::Originate,
                 call: id.to_owned(),
             });
@@ -144,7 +148,7 @@ impl Control {
     }
 
     /// The channel of a call that is known entered our application.
-    pub(super) fn party_entered(&mut self, id: &str, channel: Channel, now: Instant) {
+    pub(super) fn party_entered(&mut self, id: &str, channel: AriChannel, now: Instant) {
         if self.is_another(&channel) {
             // The end of the one before was missed.
             self.close(id);
@@ -156,8 +160,8 @@ impl Control {
             return;
         };
         match (call.kind, &call.stage) {
-            (CallKind::Initiated, Stage::Ringing { .. }) => {
-                call.stage = Stage::Active;
+            (CallKind::Initiated, CallStage::Ringing { .. }) => {
+                call.stage = CallStage::Active;
                 call.in_stasis = true;
                 let held = call.hold.is_some();
                 if channel.is_up() {
@@ -168,7 +172,7 @@ impl Control {
                 }
             }
             // It left and came back before its end was told.
-            (CallKind::Stasis, Stage::Ending(_)) => {
+            (CallKind::Stasis, CallStage::Ending(_)) => {
                 self.close(id);
                 self.open_stasis(channel, false, None, now);
             }
@@ -180,21 +184,21 @@ impl Control {
 
     /// What was asked for does not come about: tells so and leaves nothing behind.
     pub(super) fn refuse_asking(&mut self, id: &str, failure: &RequestFailure) {
-        let Some(Call {
-            stage: Stage::Asking(asking),
+        let Some(ControlledCall {
+            stage: CallStage::Asking(asking),
             ..
         }) = self.calls.get(id)
         else {
             return;
         };
         let (command, resumed) = match asking {
-            Asking::Ports { .. } => {
+            SetupRequest::Ports { .. } => {
                 // A caller among them is gone or sent on by whoever asks for this.
                 self.refuse_entry(id, failure);
                 return;
             }
-            Asking::Originate => (CommandKind::Originate, false),
-            Asking::Tap { resumed, .. } => (CommandKind::Tap, *resumed),
+            SetupRequest::Originate => (CommandKind::Originate, false),
+            SetupRequest::Tap { resumed, .. } => (CommandKind::Tap, *resumed),
         };
         // A refusal made nothing, and a refused id may be somebody else's channel. Silence proves nothing.
         if !matches!(failure, RequestFailure::Refused { .. }) {
@@ -202,8 +206,8 @@ impl Control {
             match command {
                 CommandKind::Originate => {
                     self.remove(
-                        Object::Channel(id.to_owned()),
-                        Removal::new(Action::Delete, Rank::Party, group),
+                        AriObject::Channel(id.to_owned()),
+                        ObjectTeardown::new(TeardownAction::Delete, TeardownRank::Party, group),
                     );
                 }
                 CommandKind::Tap | CommandKind::Find | CommandKind::Hangup => {
@@ -226,7 +230,7 @@ impl Control {
             return;
         }
         self.stats.ended += 1;
-        self.notice(Notice::CallEnded {
+        self.notice(ControlNotice::CallEnded {
             call: id.to_owned(),
             cause: None,
             text: failure.to_string(),
@@ -236,7 +240,7 @@ impl Control {
     pub(super) fn refuse_for(&mut self, command: CommandKind, id: &str, failure: &RequestFailure) {
         let (call, message) = (id.to_owned(), failure.to_string());
         match failure {
-            RequestFailure::NoPort(text) => self.notice(Notice::CommandLacksPort {
+            RequestFailure::NoPort(text) => self.notice(ControlNotice::CommandLacksPort {
                 command,
                 call,
                 message: text.clone(),
@@ -252,7 +256,7 @@ impl Control {
         status: Option<u16>,
         message: String,
     ) {
-        self.notice(Notice::CommandRefused {
+        self.notice(ControlNotice::CommandRefused {
             command,
             call,
             status,
@@ -276,7 +280,7 @@ impl Control {
         } else if self.owners.contains_key(call)
             || self
                 .removals
-                .contains_key(&Object::Channel(call.to_owned()))
+                .contains_key(&AriObject::Channel(call.to_owned()))
         {
             no(409, "this channel is one of our own")
         } else if self.is_full() {
@@ -288,10 +292,10 @@ impl Control {
         }
     }
 
-    pub(super) fn insert_call(&mut self, id: &str, kind: CallKind, stage: Stage) {
+    pub(super) fn insert_call(&mut self, id: &str, kind: CallKind, stage: CallStage) {
         let target = self.next_target % self.config.targets.len();
         self.next_target = target + 1;
-        let call = Call {
+        let call = ControlledCall {
             kind,
             target,
             epoch: self.epoch,
@@ -299,7 +303,7 @@ impl Control {
             answered: false,
             created_at: None,
             gone: false,
-            connected: Party::default(),
+            connected: PartyId::default(),
             bridge: String::new(),
             peer: None,
             on_hold: Vec::new(),
@@ -310,18 +314,18 @@ impl Control {
             renewals: 0,
             hold: None,
             taken_down: false,
-            following: Following::No,
+            following: ChannelSubscription::No,
         };
         self.owners.insert(
             id.to_owned(),
-            Owner::Party {
+            ObjectOwner::Party {
                 call: id.to_owned(),
             },
         );
         self.calls.insert(id.to_owned(), call);
     }
 
-    pub(super) fn tell_opened(&mut self, id: &str, channel: &Channel, resumed: bool) {
+    pub(super) fn tell_opened(&mut self, id: &str, channel: &AriChannel, resumed: bool) {
         let Some(call) = self.calls.get_mut(id) else {
             return;
         };
@@ -331,7 +335,7 @@ impl Control {
         info!(call = id, ?kind, resumed, "call opened");
         self.stats.opened += 1;
         let channel_box = Box::new(channel.clone());
-        self.notice(Notice::CallOpened {
+        self.notice(ControlNotice::CallOpened {
             call: id.to_owned(),
             kind,
             target,
@@ -344,7 +348,7 @@ impl Control {
     }
 
     /// Whether this is not the channel that the call of its id was opened with.
-    pub(super) fn is_another(&self, channel: &Channel) -> bool {
+    pub(super) fn is_another(&self, channel: &AriChannel) -> bool {
         let call = self.calls.get(&channel.id);
         call.is_some_and(|call| channel.is_another(call.created_at))
     }
@@ -354,7 +358,7 @@ impl Control {
             && !call.answered
         {
             call.answered = true;
-            self.notice(Notice::CallAnswered {
+            self.notice(ControlNotice::CallAnswered {
                 call: id.to_owned(),
             });
         }

@@ -2,14 +2,14 @@
 
 use std::time::Instant;
 
-use super::Control;
-use super::call::Owner;
+use super::CallControl;
+use super::call::ObjectOwner;
 use super::config::CallKind;
-use super::io::{Notice, PartyChange};
+use super::io::{ControlNotice, PartyChange};
 use super::peer::OTHER;
-use crate::model::{Channel, Party};
+use crate::model::{AriChannel, PartyId};
 
-impl Control {
+impl CallControl {
     /// A channel's device put whom it talks to on hold, or took it off.
     pub(super) fn on_hold(&mut self, channel: &str, is_on: bool, at: Instant) {
         for (id, side) in self.parts_of(channel) {
@@ -41,7 +41,7 @@ impl Control {
     }
 
     /// The channel was told whom it is connected to: that is often what it knew.
-    pub(super) fn on_connected_line(&mut self, channel: Channel, now: Instant) {
+    pub(super) fn on_connected_line(&mut self, channel: AriChannel, now: Instant) {
         let Some(id) = self.told_party(&channel.id) else {
             return;
         };
@@ -62,7 +62,7 @@ impl Control {
         members: &[String],
         now: Instant,
     ) {
-        if self.owners.get(bridge) == Some(&Owner::Bridge) {
+        if self.owners.get(bridge) == Some(&ObjectOwner::Bridge) {
             return;
         }
         if let Some(call) = self.told_party(channel) {
@@ -101,16 +101,16 @@ impl Control {
         &mut self,
         call: String,
         change: PartyChange,
-        connected: Option<Party>,
+        connected: Option<PartyId>,
         at: Instant,
     ) {
-        let is_tap = |call: &super::Call| call.kind == CallKind::Tap;
+        let is_tap = |call: &super::ControlledCall| call.kind == CallKind::Tap;
         if self.calls.get(&call).is_some_and(is_tap) {
             // It may share its bridge with another channel now, of which nobody tells us.
             if matches!(change, PartyChange::Connected | PartyChange::Transferred) {
                 self.look_for_peer(&call, at);
             }
-            self.notice(Notice::PartyMayDiffer {
+            self.notice(ControlNotice::PartyMayDiffer {
                 call,
                 leg: Some(OTHER),
                 change,

@@ -5,24 +5,28 @@ use std::time::Instant;
 
 use serde_json::Value;
 
-use super::call::{Owner, Stage};
+use super::call::{CallStage, ObjectOwner};
 use super::config::CallKind;
-use super::io::{Notice, PartyChange, RequestFailure};
+use super::io::{ControlNotice, PartyChange, RequestFailure};
 use super::replies::read;
-use super::{Control, Purpose};
-use crate::model::Bridge;
-use crate::request::Request;
+use super::{CallControl, RequestPurpose};
+use crate::model::AriBridge;
+use crate::request::AriRequest;
 
 /// A side of a call, as the choreography names it: the call's channel itself.
 pub(super) const OWN: &str = "caller";
 /// The same: what the channel hears.
 pub(super) const OTHER: &str = "callee";
 
-impl Control {
+impl CallControl {
     /// Asks in which bridge a tapped channel is.
     pub(super) fn look_for_peer(&mut self, id: &str, now: Instant) {
         let call = id.to_owned();
-        self.send(Request::ListBridges, Purpose::PeerLook { call }, now);
+        self.send(
+            AriRequest::ListBridges,
+            RequestPurpose::PeerLook { call },
+            now,
+        );
     }
 
     pub(super) fn on_peer_looked(
@@ -32,11 +36,11 @@ impl Control {
         now: Instant,
     ) {
         // Without an answer the keys of one party are missing, nothing else.
-        let Ok(bridges) = read::<Vec<Bridge>>(result) else {
+        let Ok(bridges) = read::<Vec<AriBridge>>(result) else {
             return;
         };
-        let theirs = |bridge: &&Bridge| {
-            let is_ours = self.owners.get(&bridge.id) == Some(&Owner::Bridge);
+        let theirs = |bridge: &&AriBridge| {
+            let is_ours = self.owners.get(&bridge.id) == Some(&ObjectOwner::Bridge);
             !is_ours && bridge.channels.iter().any(|channel| channel == id)
         };
         if let Some(bridge) = bridges.iter().find(theirs) {
@@ -56,7 +60,7 @@ impl Control {
         let Some(call) = self.calls.get_mut(id) else {
             return;
         };
-        if call.kind != CallKind::Tap || !matches!(call.stage, Stage::Active) {
+        if call.kind != CallKind::Tap || !matches!(call.stage, CallStage::Active) {
             return;
         }
         bridge.clone_into(&mut call.bridge);
@@ -71,12 +75,12 @@ impl Control {
             return;
         }
         self.lose_peer(id, now);
-        let request = Request::Subscribe {
+        let request = AriRequest::Subscribe {
             app: self.config.app.clone(),
             channel: peer.clone(),
         };
         let call = id.to_owned();
-        self.send(request, Purpose::PeerSubscribe { call, peer }, now);
+        self.send(request, RequestPurpose::PeerSubscribe { call, peer }, now);
     }
 
     pub(super) fn on_peer_subscribed(
@@ -90,7 +94,7 @@ impl Control {
         }
         let group = self.next_serial();
         let call = self.calls.get_mut(id);
-        match call.filter(|call| call.peer.is_none() && matches!(call.stage, Stage::Active)) {
+        match call.filter(|call| call.peer.is_none() && matches!(call.stage, CallStage::Active)) {
             Some(call) => call.peer = Some(peer),
             // The call is over, or has found another meanwhile.
             None => self.unsubscribe(&peer, group),
@@ -122,7 +126,7 @@ impl Control {
     /// The tapped calls whose channel talks to that one.
     pub(super) fn calls_with_peer(&self, channel: &str) -> Vec<String> {
         let with_it = self.calls.iter().filter(|(_, call)| {
-            call.peer.as_deref() == Some(channel) && matches!(call.stage, Stage::Active)
+            call.peer.as_deref() == Some(channel) && matches!(call.stage, CallStage::Active)
         });
         with_it.map(|(id, _)| id.clone()).collect()
     }
@@ -155,7 +159,7 @@ impl Control {
         change: PartyChange,
         at: Instant,
     ) {
-        self.notice(Notice::PartyMayDiffer {
+        self.notice(ControlNotice::PartyMayDiffer {
             call: id.to_owned(),
             leg: None,
             change,

@@ -10,32 +10,32 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 
-use super::call::{Asking, Stage, Step};
+use super::call::{CallStage, LegStep, SetupRequest};
 use super::config::{CallKind, RecoverCall};
-use super::io::{CommandKind, Notice, RequestFailure, RequestId};
-use super::{Control, Pending, Purpose};
-use crate::model::Channel;
-use crate::request::Originate;
+use super::io::{CommandKind, ControlNotice, RequestFailure, RequestId};
+use super::{CallControl, PendingRequest, RequestPurpose};
+use crate::model::AriChannel;
+use crate::request::OriginateRequest;
 
 /// How a call comes in, and what it then goes on with.
 #[derive(Debug)]
-pub(super) enum Entry {
+pub(super) enum CallEntry {
     Stasis {
-        channel: Channel,
+        channel: AriChannel,
         /// An earlier process had it open.
         resumed: bool,
     },
-    Originate(Originate),
+    Originate(OriginateRequest),
     Tap,
-    ResumedTap(Channel),
+    ResumedTap(AriChannel),
     ResumedInitiated {
-        channel: Channel,
+        channel: AriChannel,
         /// It rings no longer.
         answered: bool,
     },
 }
 
-impl Entry {
+impl CallEntry {
     fn kind(&self) -> CallKind {
         match self {
             Self::Stasis { .. } => CallKind::Stasis,
@@ -62,20 +62,20 @@ impl Entry {
     }
 }
 
-impl Control {
+impl CallControl {
     /// Takes a call in; where legs have addresses of their own, first asks for them.
-    pub(super) fn enter(&mut self, id: &str, entry: Entry, hold: Option<u64>, now: Instant) {
+    pub(super) fn enter(&mut self, id: &str, entry: CallEntry, hold: Option<u64>, now: Instant) {
         let (kind, legs) = (entry.kind(), entry.legs());
         let generation = self.next_serial();
         let entry = Box::new(entry);
-        let asking = Asking::Ports { generation, entry };
-        self.insert_call(id, kind, Stage::Asking(asking));
+        let asking = SetupRequest::Ports { generation, entry };
+        self.insert_call(id, kind, CallStage::Asking(asking));
         if let Some(call) = self.calls.get_mut(id) {
             call.hold = hold;
         }
         if self.config.own_ports {
             let call = id.to_owned();
-            self.want_ports(id, legs, Purpose::Ports { call, generation }, now);
+            self.want_ports(id, legs, RequestPurpose::Ports { call, generation }, now);
         } else {
             self.go_on(id, now);
         }
@@ -84,15 +84,15 @@ impl Control {
     /// A leg whose call has no address left for it asks for one.
     pub(super) fn want_port(&mut self, id: &str, generation: u64, now: Instant) {
         let call = id.to_owned();
-        self.want_ports(id, 1, Purpose::Leg { call, generation }, now);
+        self.want_ports(id, 1, RequestPurpose::Leg { call, generation }, now);
     }
 
-    fn want_ports(&mut self, id: &str, legs: usize, purpose: Purpose, now: Instant) {
+    fn want_ports(&mut self, id: &str, legs: usize, purpose: RequestPurpose, now: Instant) {
         let Some(target) = self.calls.get(id).map(|call| call.target) else {
             return;
         };
         let request = self.await_answer(purpose, now);
-        self.notice(Notice::PortsWanted {
+        self.notice(ControlNotice::PortsWanted {
             id: request,
             call: id.to_owned(),
             target,
@@ -113,7 +113,7 @@ impl Control {
             None
         };
         match (purpose, ports) {
-            (Some(Purpose::Ports { call, generation }), Ok(ports)) => {
+            (Some(RequestPurpose::Ports { call, generation }), Ok(ports)) => {
                 if self.is_waiting(&call, generation)
                     && let Some(entry) = self.calls.get_mut(&call)
                 {
@@ -123,7 +123,7 @@ impl Control {
                     self.ports_unused(ports);
                 }
             }
-            (Some(Purpose::Leg { call, generation }), Ok(ports)) => {
+            (Some(RequestPurpose::Leg { call, generation }), Ok(ports)) => {
                 self.leg_gets_port(&call, generation, ports, now);
             }
             (Some(purpose), Err(text)) => {
@@ -137,16 +137,16 @@ impl Control {
 
     fn is_for_ports(&self, id: RequestId) -> bool {
         match self.pending.get(&id) {
-            Some(Pending {
-                purpose: Purpose::Ports { .. },
+            Some(PendingRequest {
+                purpose: RequestPurpose::Ports { .. },
                 ..
             }) => true,
-            Some(Pending {
-                purpose: Purpose::Leg { call, generation },
+            Some(PendingRequest {
+                purpose: RequestPurpose::Leg { call, generation },
                 ..
             }) => self
                 .leg(call, *generation)
-                .is_some_and(|leg| leg.step == Step::Lease),
+                .is_some_and(|leg| leg.step == LegStep::Lease),
             _ => false,
         }
     }
@@ -191,19 +191,20 @@ impl Control {
         };
         let held = call.hold.is_some();
         let next = match call.kind {
-            CallKind::Stasis => Stage::Active,
-            CallKind::Initiated => Stage::Asking(Asking::Originate),
-            CallKind::Tap => Stage::Asking(Asking::Tap {
+            CallKind::Stasis => CallStage::Active,
+            CallKind::Initiated => CallStage::Asking(SetupRequest::Originate),
+            CallKind::Tap => CallStage::Asking(SetupRequest::Tap {
                 channel: None,
                 resumed: false,
             }),
         };
-        let Stage::Asking(Asking::Ports { entry, .. }) = std::mem::replace(&mut call.stage, next)
+        let CallStage::Asking(SetupRequest::Ports { entry, .. }) =
+            std::mem::replace(&mut call.stage, next)
         else {
             return;
         };
         match *entry {
-            Entry::Stasis { channel, resumed } => {
+            CallEntry::Stasis { channel, resumed } => {
                 call.in_stasis = true;
                 self.tell_opened(id, &channel, resumed);
                 self.follow(id, now);
@@ -211,12 +212,12 @@ impl Control {
                     self.open_legs(id, now);
                 }
             }
-            Entry::Originate(originate) => self.ask_originate(originate, now),
-            Entry::Tap => self.look_up(id, now),
-            Entry::ResumedTap(channel) => self.subscribe(id, channel, true, now),
-            Entry::ResumedInitiated { channel, answered } => {
+            CallEntry::Originate(originate) => self.ask_originate(originate, now),
+            CallEntry::Tap => self.look_up(id, now),
+            CallEntry::ResumedTap(channel) => self.subscribe(id, channel, true, now),
+            CallEntry::ResumedInitiated { channel, answered } => {
                 let until = now + self.config.ring_timeout;
-                call.stage = Stage::Ringing { until };
+                call.stage = CallStage::Ringing { until };
                 self.tell_opened(id, &channel, true);
                 if answered {
                     self.party_entered(id, channel, now);
@@ -242,17 +243,21 @@ impl Control {
 
     /// Tells that a call which waits for its addresses does not come about. A channel in our
     /// application is given back, for it is still there.
-    pub(super) fn refuse_entry(&mut self, id: &str, failure: &RequestFailure) -> Option<Channel> {
+    pub(super) fn refuse_entry(
+        &mut self,
+        id: &str,
+        failure: &RequestFailure,
+    ) -> Option<AriChannel> {
         match self.take_entry(id)? {
-            Entry::Stasis { channel, resumed } => {
+            CallEntry::Stasis { channel, resumed } => {
                 if resumed {
                     self.tell_not_resumed(id, failure);
                 }
                 return Some(channel);
             }
-            Entry::Originate(_) => self.refuse_for(CommandKind::Originate, id, failure),
-            Entry::Tap => self.refuse_for(CommandKind::Tap, id, failure),
-            Entry::ResumedTap(_) | Entry::ResumedInitiated { .. } => {
+            CallEntry::Originate(_) => self.refuse_for(CommandKind::Originate, id, failure),
+            CallEntry::Tap => self.refuse_for(CommandKind::Tap, id, failure),
+            CallEntry::ResumedTap(_) | CallEntry::ResumedInitiated { .. } => {
                 self.tell_not_resumed(id, failure);
             }
         }
@@ -272,12 +277,12 @@ impl Control {
         let kind = entry.kind();
         let created_at = entry.created_at();
         match entry {
-            Entry::Stasis { resumed: false, .. } => {}
-            Entry::Originate(_) => self.refuse_for(CommandKind::Originate, id, &broke()),
-            Entry::Tap => self.refuse_for(CommandKind::Tap, id, &broke()),
-            Entry::Stasis { resumed: true, .. }
-            | Entry::ResumedTap(_)
-            | Entry::ResumedInitiated { .. } => self.recover.push(RecoverCall {
+            CallEntry::Stasis { resumed: false, .. } => {}
+            CallEntry::Originate(_) => self.refuse_for(CommandKind::Originate, id, &broke()),
+            CallEntry::Tap => self.refuse_for(CommandKind::Tap, id, &broke()),
+            CallEntry::Stasis { resumed: true, .. }
+            | CallEntry::ResumedTap(_)
+            | CallEntry::ResumedInitiated { .. } => self.recover.push(RecoverCall {
                 call: id.to_owned(),
                 channel: id.to_owned(),
                 created_at,
@@ -286,15 +291,15 @@ impl Control {
         }
     }
 
-    fn take_entry(&mut self, id: &str) -> Option<Entry> {
+    fn take_entry(&mut self, id: &str) -> Option<CallEntry> {
         if !matches!(
             self.calls.get(id)?.stage,
-            Stage::Asking(Asking::Ports { .. })
+            CallStage::Asking(SetupRequest::Ports { .. })
         ) {
             return None;
         }
         match self.forget_call(id)?.stage {
-            Stage::Asking(Asking::Ports { entry, .. }) => Some(*entry),
+            CallStage::Asking(SetupRequest::Ports { entry, .. }) => Some(*entry),
             _ => None,
         }
     }
@@ -302,18 +307,18 @@ impl Control {
     /// Whether this is a caller whose addresses are on their way.
     pub(super) fn is_waiting_caller(&self, id: &str) -> bool {
         self.calls.get(id).is_some_and(|call| {
-            call.kind == CallKind::Stasis && matches!(call.stage, Stage::Asking(_))
+            call.kind == CallKind::Stasis && matches!(call.stage, CallStage::Asking(_))
         })
     }
 
     fn is_waiting(&self, id: &str, generation: u64) -> bool {
         let stage = self.calls.get(id).map(|call| &call.stage);
-        matches!(stage, Some(Stage::Asking(Asking::Ports { generation: own, .. })) if *own == generation)
+        matches!(stage, Some(CallStage::Asking(SetupRequest::Ports { generation: own, .. })) if *own == generation)
     }
 
     pub(super) fn ports_unused(&mut self, ports: Vec<SocketAddr>) {
         if !ports.is_empty() {
-            self.notice(Notice::PortsUnused { ports });
+            self.notice(ControlNotice::PortsUnused { ports });
         }
     }
 }

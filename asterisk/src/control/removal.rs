@@ -14,9 +14,9 @@ use std::time::{Duration, Instant};
 
 use tracing::{debug, warn};
 
-use super::io::{CommandKind, Notice, ObjectKind, RequestFailure};
-use super::{Control, Link, Purpose};
-use crate::request::Request;
+use super::io::{CommandKind, ControlNotice, ObjectKind, RequestFailure};
+use super::{CallControl, LinkState, RequestPurpose};
+use crate::request::AriRequest;
 
 /// Attempts before a removal is left to the next listing.
 const ATTEMPTS: u32 = 6;
@@ -28,7 +28,7 @@ const LEAVING: Duration = Duration::from_millis(250);
 
 /// Something in Asterisk.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Object {
+pub(super) enum AriObject {
     Channel(String),
     Bridge(String),
     /// Our subscription to a channel that is not ours.
@@ -37,7 +37,7 @@ pub(super) enum Object {
 
 /// What is to become of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Action {
+pub(super) enum TeardownAction {
     Delete,
     /// A caller's channel goes on in its dialplan.
     Continue,
@@ -45,7 +45,7 @@ pub(super) enum Action {
 
 /// Place in the order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Rank {
+pub(super) enum TeardownRank {
     Party,
     Media,
     Snoop,
@@ -54,11 +54,11 @@ pub(super) enum Rank {
 }
 
 #[derive(Debug)]
-pub(super) struct Removal {
-    action: Action,
-    rank: Rank,
+pub(super) struct ObjectTeardown {
+    action: TeardownAction,
+    rank: TeardownRank,
     group: u64,
-    state: State,
+    state: TeardownState,
     attempts: u32,
     /// Asterisk has granted it.
     granted: bool,
@@ -73,7 +73,7 @@ pub(super) struct Removal {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum TeardownState {
     /// Its creation is not answered yet.
     Unsettled,
     Ready,
@@ -83,13 +83,13 @@ enum State {
     Backoff(Instant),
 }
 
-impl Removal {
-    pub(super) fn new(action: Action, rank: Rank, group: u64) -> Self {
+impl ObjectTeardown {
+    pub(super) fn new(action: TeardownAction, rank: TeardownRank, group: u64) -> Self {
         Self {
             action,
             rank,
             group,
-            state: State::Ready,
+            state: TeardownState::Ready,
             attempts: 0,
             granted: false,
             destroyed: false,
@@ -116,7 +116,8 @@ impl Removal {
 
     /// Whether Asterisk goes on removing it after it has granted that.
     fn leaves_slowly(&self) -> bool {
-        self.action == Action::Delete && matches!(self.rank, Rank::Media | Rank::Snoop)
+        self.action == TeardownAction::Delete
+            && matches!(self.rank, TeardownRank::Media | TeardownRank::Snoop)
     }
 
     pub(super) fn for_hangup(mut self, call: &str) -> Self {
@@ -125,73 +126,73 @@ impl Removal {
     }
 }
 
-impl Control {
-    pub(super) fn remove(&mut self, object: Object, removal: Removal) {
+impl CallControl {
+    pub(super) fn remove(&mut self, object: AriObject, removal: ObjectTeardown) {
         debug!(?object, ?removal.action, removal.group, removal.orphan, "to be removed");
         self.removals.entry(object).or_insert(removal);
     }
 
     /// Its creation is under way: wait for that answer first.
-    pub(super) fn removal_unsettled(&mut self, object: &Object) {
+    pub(super) fn removal_unsettled(&mut self, object: &AriObject) {
         if let Some(removal) = self.removals.get_mut(object) {
-            removal.state = State::Unsettled;
+            removal.state = TeardownState::Unsettled;
         }
     }
 
     /// Its creation has been answered, one way or the other.
-    pub(super) fn removal_settled(&mut self, object: &Object) {
+    pub(super) fn removal_settled(&mut self, object: &AriObject) {
         if let Some(removal) = self.removals.get_mut(object)
-            && removal.state == State::Unsettled
+            && removal.state == TeardownState::Unsettled
         {
-            removal.state = State::Ready;
+            removal.state = TeardownState::Ready;
         }
     }
 
     /// It was seen entering our application: an answer to an earlier attempt proves nothing.
-    pub(super) fn removal_seen(&mut self, object: &Object) {
+    pub(super) fn removal_seen(&mut self, object: &AriObject) {
         if let Some(removal) = self.removals.get_mut(object)
-            && removal.state == State::Asked
+            && removal.state == TeardownState::Asked
         {
             removal.again = true;
         }
     }
 
     /// Asterisk has destroyed a channel.
-    pub(super) fn removal_destroyed(&mut self, object: &Object) {
+    pub(super) fn removal_destroyed(&mut self, object: &AriObject) {
         let Some(removal) = self.removals.get_mut(object) else {
             return;
         };
         match removal.state {
-            State::Leaving(_) => self.finish_removal(object),
+            TeardownState::Leaving(_) => self.finish_removal(object),
             // The answer is on its way.
-            State::Asked => removal.destroyed = true,
-            State::Unsettled | State::Ready | State::Backoff(_) => {}
+            TeardownState::Asked => removal.destroyed = true,
+            TeardownState::Unsettled | TeardownState::Ready | TeardownState::Backoff(_) => {}
         }
     }
 
     /// Sends what may be sent now. While Asterisk is not heard only a stop goes on.
     pub(super) fn pump_removals(&mut self, now: Instant) {
-        if matches!(self.link, Link::Down) && !self.stopping {
+        if matches!(self.link, LinkState::Down) && !self.stopping {
             return;
         }
-        let mut begun: BTreeSet<(u64, Rank)> = BTreeSet::new();
+        let mut begun: BTreeSet<(u64, TeardownRank)> = BTreeSet::new();
         for removal in self.removals.values() {
             begun.insert((removal.group, removal.rank));
         }
         let first = |group: u64| {
             begun
-                .range((group, Rank::Party)..)
+                .range((group, TeardownRank::Party)..)
                 .next()
                 .map(|(_, rank)| *rank)
         };
-        let due: Vec<Object> = self
+        let due: Vec<AriObject> = self
             .removals
             .iter()
             .filter(|(_, r)| first(r.group) == Some(r.rank))
             .filter(|(_, r)| match r.state {
-                State::Ready => true,
-                State::Backoff(at) | State::Leaving(at) => at <= now,
-                State::Unsettled | State::Asked => false,
+                TeardownState::Ready => true,
+                TeardownState::Backoff(at) | TeardownState::Leaving(at) => at <= now,
+                TeardownState::Unsettled | TeardownState::Asked => false,
             })
             .map(|(object, _)| object.clone())
             .collect();
@@ -200,33 +201,33 @@ impl Control {
         }
     }
 
-    fn ask_removal(&mut self, object: Object, now: Instant) {
+    fn ask_removal(&mut self, object: AriObject, now: Instant) {
         let Some(removal) = self.removals.get_mut(&object) else {
             return;
         };
-        removal.state = State::Asked;
+        removal.state = TeardownState::Asked;
         removal.attempts += 1;
         removal.again = false;
         removal.destroyed = false;
         let request = match (&object, removal.action) {
-            (Object::Channel(id), Action::Delete) => Request::DeleteChannel {
+            (AriObject::Channel(id), TeardownAction::Delete) => AriRequest::DeleteChannel {
                 channel: id.clone(),
             },
-            (Object::Channel(id), Action::Continue) => Request::Continue {
+            (AriObject::Channel(id), TeardownAction::Continue) => AriRequest::Continue {
                 channel: id.clone(),
             },
-            (Object::Bridge(id), _) => Request::DeleteBridge { bridge: id.clone() },
-            (Object::Subscription(id), _) => Request::Unsubscribe {
+            (AriObject::Bridge(id), _) => AriRequest::DeleteBridge { bridge: id.clone() },
+            (AriObject::Subscription(id), _) => AriRequest::Unsubscribe {
                 app: self.config.app.clone(),
                 channel: id.clone(),
             },
         };
-        self.send(request, Purpose::Remove(object), now);
+        self.send(request, RequestPurpose::Remove(object), now);
     }
 
     pub(super) fn on_removal_reply(
         &mut self,
-        object: &Object,
+        object: &AriObject,
         result: Result<(), RequestFailure>,
         now: Instant,
     ) {
@@ -239,7 +240,8 @@ impl Control {
             // Not in our application any more: there is nothing to continue or to unsubscribe.
             Err(RequestFailure::Refused { status, .. }) => {
                 matches!(status, 400..=499)
-                    && (removal.action == Action::Continue || removal.rank == Rank::Subscription)
+                    && (removal.action == TeardownAction::Continue
+                        || removal.rank == TeardownRank::Subscription)
             }
             Err(_) => false,
         };
@@ -250,14 +252,14 @@ impl Control {
         } else if removal.attempts >= ATTEMPTS {
             self.abandon_removal(object, &result, now);
         } else if is_leaving {
-            removal.state = State::Leaving(now + LEAVING * removal.doubled());
+            removal.state = TeardownState::Leaving(now + LEAVING * removal.doubled());
         } else {
-            removal.state = State::Backoff(now + BACKOFF * removal.doubled());
+            removal.state = TeardownState::Backoff(now + BACKOFF * removal.doubled());
             self.stats.retries += 1;
         }
     }
 
-    fn finish_removal(&mut self, object: &Object) {
+    fn finish_removal(&mut self, object: &AriObject) {
         let Some(removal) = self.removals.remove(object) else {
             return;
         };
@@ -265,16 +267,16 @@ impl Control {
         if removal.orphan && removal.granted {
             self.stats.reaped += 1;
             let (kind, id) = match object {
-                Object::Bridge(id) => (ObjectKind::Bridge, id),
-                Object::Channel(id) | Object::Subscription(id) => (ObjectKind::Channel, id),
+                AriObject::Bridge(id) => (ObjectKind::Bridge, id),
+                AriObject::Channel(id) | AriObject::Subscription(id) => (ObjectKind::Channel, id),
             };
-            self.notice(Notice::Reaped {
+            self.notice(ControlNotice::Reaped {
                 kind,
                 id: id.clone(),
             });
         }
         if let Some(call) = removal.hangup {
-            self.notice(Notice::CommandAccepted {
+            self.notice(ControlNotice::CommandAccepted {
                 command: CommandKind::Hangup,
                 call,
             });
@@ -283,7 +285,7 @@ impl Control {
 
     fn abandon_removal(
         &mut self,
-        object: &Object,
+        object: &AriObject,
         result: &Result<(), RequestFailure>,
         now: Instant,
     ) {
@@ -302,7 +304,7 @@ impl Control {
                 Err(failure) => (failure.status(), failure.to_string()),
                 Ok(()) => (None, "the channel does not end".to_owned()),
             };
-            self.notice(Notice::CommandRefused {
+            self.notice(ControlNotice::CommandRefused {
                 command: CommandKind::Hangup,
                 call,
                 status,
@@ -314,7 +316,7 @@ impl Control {
     /// The connection broke: nothing was answered, and attempts made so far do not count.
     pub(super) fn suspend_removals(&mut self) {
         for removal in self.removals.values_mut() {
-            removal.state = State::Ready;
+            removal.state = TeardownState::Ready;
             removal.attempts = 0;
             removal.again = false;
         }
@@ -325,14 +327,14 @@ impl Control {
     }
 
     pub(super) fn next_removal_at(&self) -> Option<Instant> {
-        if matches!(self.link, Link::Down) && !self.stopping {
+        if matches!(self.link, LinkState::Down) && !self.stopping {
             return None;
         }
         self.removals
             .values()
             .filter_map(|removal| match removal.state {
-                State::Backoff(at) | State::Leaving(at) => Some(at),
-                State::Unsettled | State::Ready | State::Asked => None,
+                TeardownState::Backoff(at) | TeardownState::Leaving(at) => Some(at),
+                TeardownState::Unsettled | TeardownState::Ready | TeardownState::Asked => None,
             })
             .min()
     }

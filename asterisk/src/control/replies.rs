@@ -7,53 +7,59 @@ use serde_json::Value;
 use tracing::debug;
 
 use super::io::RequestFailure;
-use super::{Control, Purpose};
+use super::{CallControl, RequestPurpose};
 
-impl Control {
+impl CallControl {
     pub(super) fn settle_reply(
         &mut self,
-        purpose: Purpose,
+        purpose: RequestPurpose,
         result: Result<Value, RequestFailure>,
         now: Instant,
     ) {
         self.count(&purpose, &result);
         match purpose {
-            Purpose::Leg { call, generation } => self.on_leg_reply(&call, generation, result, now),
-            Purpose::Variable {
+            RequestPurpose::Leg { call, generation } => {
+                self.on_leg_reply(&call, generation, result, now)
+            }
+            RequestPurpose::Variable {
                 call,
                 generation,
                 place,
             } => self.on_variable(&call, generation, place, result, now),
-            Purpose::Ports { call, generation } => {
+            RequestPurpose::Ports { call, generation } => {
                 if let Err(failure) = result {
                     self.refuse_ports(&call, generation, &failure, now);
                 }
             }
-            Purpose::Originate { call } => self.on_originated(&call, result, now),
-            Purpose::Find { name } => self.on_found(name, result),
-            Purpose::PeerLook { call } => self.on_peer_looked(&call, result, now),
-            Purpose::PeerSubscribe { call, peer } => self.on_peer_subscribed(&call, peer, &result),
-            Purpose::TapLook { call } => self.on_tap_looked(&call, result, now),
-            Purpose::TapSubscribe { call } => self.on_tap_subscribed(&call, result, now),
+            RequestPurpose::Originate { call } => self.on_originated(&call, result, now),
+            RequestPurpose::Find { name } => self.on_found(name, result),
+            RequestPurpose::PeerLook { call } => self.on_peer_looked(&call, result, now),
+            RequestPurpose::PeerSubscribe { call, peer } => {
+                self.on_peer_subscribed(&call, peer, &result)
+            }
+            RequestPurpose::TapLook { call } => self.on_tap_looked(&call, result, now),
+            RequestPurpose::TapSubscribe { call } => self.on_tap_subscribed(&call, result, now),
             // Whoever was first has it; if that is us, its StasisStart follows.
-            Purpose::Claim => {}
-            Purpose::Follow { call } => self.on_followed(&call, &result),
-            Purpose::Tapped { call, generation } => {
+            RequestPurpose::Claim => {}
+            RequestPurpose::Follow { call } => self.on_followed(&call, &result),
+            RequestPurpose::Tapped { call, generation } => {
                 self.on_tapped_looked(&call, generation, &result, now);
             }
-            Purpose::Settle(object) => self.removal_settled(&object),
-            Purpose::Remove(object) => self.on_removal_reply(&object, result.map(|_| ()), now),
-            Purpose::Channels => {
+            RequestPurpose::Settle(object) => self.removal_settled(&object),
+            RequestPurpose::Remove(object) => {
+                self.on_removal_reply(&object, result.map(|_| ()), now)
+            }
+            RequestPurpose::Channels => {
                 let channels = read(result);
                 self.on_listed(now, |listing| listing.take_channels(channels));
             }
-            Purpose::Bridges => {
+            RequestPurpose::Bridges => {
                 let bridges = read(result);
                 self.on_listed(now, |listing| listing.take_bridges(bridges));
             }
-            Purpose::OneChannel(id) => self.on_one_channel(id, result, now),
-            Purpose::OneBridge(id) => self.on_one_bridge(id, result, now),
-            Purpose::Application => {
+            RequestPurpose::OneChannel(id) => self.on_one_channel(id, result, now),
+            RequestPurpose::OneBridge(id) => self.on_one_bridge(id, result, now),
+            RequestPurpose::Application => {
                 let application = read(result);
                 self.on_listed(now, |listing| {
                     application.map(|app| listing.application = Some(app))
@@ -62,14 +68,14 @@ impl Control {
         }
     }
 
-    fn count(&mut self, purpose: &Purpose, result: &Result<Value, RequestFailure>) {
+    fn count(&mut self, purpose: &RequestPurpose, result: &Result<Value, RequestFailure>) {
         let Err(failure) = result else { return };
         debug!(?purpose, %failure, "not granted");
         let is_usual = match purpose {
             // Most channels have none.
-            Purpose::Variable { .. } => failure.status() == Some(404),
+            RequestPurpose::Variable { .. } => failure.status() == Some(404),
             // Another was faster, or nobody was fast enough.
-            Purpose::Claim => matches!(failure.status(), Some(404 | 409)),
+            RequestPurpose::Claim => matches!(failure.status(), Some(404 | 409)),
             _ => false,
         };
         if is_usual {

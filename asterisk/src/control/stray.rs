@@ -9,20 +9,20 @@ use std::time::Instant;
 
 use tracing::info;
 
-use super::Control;
-use super::comparing::Lists;
-use super::naming::{Maker, OwnId, OwnKind};
-use super::ports::Entry;
-use super::removal::{Action, Object, Rank, Removal};
-use crate::model::{Bridge, Channel};
+use super::CallControl;
+use super::comparing::ObjectSnapshot;
+use super::naming::{ObjectMaker, OwnId, OwnKind};
+use super::ports::CallEntry;
+use super::removal::{AriObject, ObjectTeardown, TeardownAction, TeardownRank};
+use crate::model::{AriBridge, AriChannel};
 
 /// What a channel that belongs to no call is to us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Stray {
+pub(super) enum StrayKind {
     /// We did not make it, or it has gone on elsewhere: it is left alone.
     NotOurs,
     /// Ours, and nobody has it: it goes.
-    Orphan(Rank),
+    Orphan(TeardownRank),
     /// Somebody talks, or will, on a call that another process of ours placed.
     Placed,
     /// One that we placed ourselves had left, and has come back.
@@ -31,7 +31,7 @@ pub(super) enum Stray {
 
 /// How a call that we placed went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Departure {
+pub(super) enum CallDeparture {
     /// It left our application; should it come back, it is a caller's like any other.
     WentOn,
     /// Another process took our application over; should we have it again, it is as it was.
@@ -41,8 +41,8 @@ pub(super) enum Departure {
 /// Calls that are remembered like that.
 const MAX_DEPARTED: usize = 1024;
 
-impl Control {
-    pub(super) fn remember_departed(&mut self, id: &str, how: Departure) {
+impl CallControl {
+    pub(super) fn remember_departed(&mut self, id: &str, how: CallDeparture) {
         self.departed.retain(|(departed, _)| departed != id);
         if self.departed.len() >= MAX_DEPARTED {
             self.departed.pop_front();
@@ -50,48 +50,48 @@ impl Control {
         self.departed.push_back((id.to_owned(), how));
     }
 
-    fn departure(&self, id: &str) -> Option<Departure> {
+    fn departure(&self, id: &str) -> Option<CallDeparture> {
         let mut departed = self.departed.iter();
         departed.find(|(d, _)| d == id).map(|(_, how)| *how)
     }
 
     /// What a channel is that no call has. `heard` says whether our application gets its events.
-    pub(super) fn stray(&self, channel: &Channel, heard: bool) -> Stray {
+    pub(super) fn stray(&self, channel: &AriChannel, heard: bool) -> StrayKind {
         let Some(OwnId { kind, maker }) = self.naming.read(&channel.id) else {
-            return Stray::NotOurs;
+            return StrayKind::NotOurs;
         };
         let is_elsewhere = channel
             .stasis_app()
             .is_some_and(|app| app != self.config.app);
         match kind {
-            _ if is_elsewhere => Stray::NotOurs,
-            OwnKind::Media if channel.is_external_media() => Stray::Orphan(Rank::Media),
-            OwnKind::Snoop if channel.is_snoop() => Stray::Orphan(Rank::Snoop),
+            _ if is_elsewhere => StrayKind::NotOurs,
+            OwnKind::Media if channel.is_external_media() => StrayKind::Orphan(TeardownRank::Media),
+            OwnKind::Snoop if channel.is_snoop() => StrayKind::Orphan(TeardownRank::Snoop),
             OwnKind::Call if !channel.is_media() => self.stray_call(channel, maker, heard),
-            _ => Stray::NotOurs,
+            _ => StrayKind::NotOurs,
         }
     }
 
-    fn stray_call(&self, channel: &Channel, maker: Maker, heard: bool) -> Stray {
+    fn stray_call(&self, channel: &AriChannel, maker: ObjectMaker, heard: bool) -> StrayKind {
         let is_ours = channel.seems_in_stasis();
         match maker {
             // Who was answered and is not in our application was sent elsewhere by somebody.
-            _ if channel.is_up() && !is_ours => Stray::NotOurs,
-            Maker::Us => match self.departure(&channel.id) {
-                Some(Departure::WentOn) if channel.is_up() => Stray::Returned,
-                Some(Departure::TakenOver) => Stray::Placed,
+            _ if channel.is_up() && !is_ours => StrayKind::NotOurs,
+            ObjectMaker::Us => match self.departure(&channel.id) {
+                Some(CallDeparture::WentOn) if channel.is_up() => StrayKind::Returned,
+                Some(CallDeparture::TakenOver) => StrayKind::Placed,
                 // Whoever asked for it was told that it did not come about.
-                Some(Departure::WentOn) | None => Stray::Orphan(Rank::Party),
+                Some(CallDeparture::WentOn) | None => StrayKind::Orphan(TeardownRank::Party),
             },
-            _ if !heard => Stray::NotOurs,
-            Maker::Another => Stray::Placed,
-            Maker::Unknown if channel.is_up() => Stray::Placed,
-            Maker::Unknown => Stray::Orphan(Rank::Party),
+            _ if !heard => StrayKind::NotOurs,
+            ObjectMaker::Another => StrayKind::Placed,
+            ObjectMaker::Unknown if channel.is_up() => StrayKind::Placed,
+            ObjectMaker::Unknown => StrayKind::Orphan(TeardownRank::Party),
         }
     }
 
     /// Whether a bridge has an id of ours and no call.
-    pub(super) fn is_stray_bridge(&self, bridge: &Bridge) -> bool {
+    pub(super) fn is_stray_bridge(&self, bridge: &AriBridge) -> bool {
         let is_named = self
             .naming
             .read(&bridge.id)
@@ -102,7 +102,7 @@ impl Control {
     }
 
     /// Takes a call up that another process of ours placed.
-    pub(super) fn take_placed(&mut self, channel: Channel, hold: Option<u64>, now: Instant) {
+    pub(super) fn take_placed(&mut self, channel: AriChannel, hold: Option<u64>, now: Instant) {
         let answered = channel.seems_in_stasis();
         if answered && let Some(refusal) = self.refusal(true) {
             self.turn_away(channel, refusal, now);
@@ -112,25 +112,25 @@ impl Control {
         if self.stopping {
             // It rings for nobody.
             let group = self.next_serial();
-            return self.reap_channel(&id, Rank::Party, group);
+            return self.reap_channel(&id, TeardownRank::Party, group);
         }
         if self.is_full() {
             // There may be room once it is answered.
             return;
         }
         let hold = hold.filter(|_| answered);
-        let entry = Entry::ResumedInitiated { channel, answered };
+        let entry = CallEntry::ResumedInitiated { channel, answered };
         self.enter(&id, entry, hold, now);
     }
 
     /// Takes up the taps of another process of ours: both of a call's sides are spied on.
-    pub(super) fn take_taps(&mut self, lists: &Lists, group: u64, now: Instant) {
+    pub(super) fn take_taps(&mut self, lists: &ObjectSnapshot, group: u64, now: Instant) {
         let mut sides: BTreeMap<&str, usize> = BTreeMap::new();
         for channel in lists.channels.values() {
             let maker = self.naming.read(&channel.id).map(|own| own.maker);
-            let is_lost = self.stray(channel, true) == Stray::Orphan(Rank::Snoop);
+            let is_lost = self.stray(channel, true) == StrayKind::Orphan(TeardownRank::Snoop);
             if is_lost
-                && maker != Some(Maker::Us)
+                && maker != Some(ObjectMaker::Us)
                 && let Some(spied) = channel.spied_on()
             {
                 *sides.entry(spied).or_default() += 1;
@@ -143,21 +143,22 @@ impl Control {
             let is_taken = self.owners.contains_key(tapped) || channel.is_media();
             if !is_taken && self.refusal(true).is_none() {
                 info!(channel = tapped, "a tap of another process is taken up");
-                let entry = Entry::ResumedTap(channel.clone());
+                let entry = CallEntry::ResumedTap(channel.clone());
                 self.enter(tapped, entry, Some(group), now);
             }
         }
     }
 
     /// Removes a channel of ours that belongs to no call.
-    pub(super) fn reap_channel(&mut self, id: &str, rank: Rank, group: u64) {
-        let removal = Removal::new(Action::Delete, rank, group).orphan();
-        self.remove(Object::Channel(id.to_owned()), removal);
+    pub(super) fn reap_channel(&mut self, id: &str, rank: TeardownRank, group: u64) {
+        let removal = ObjectTeardown::new(TeardownAction::Delete, rank, group).orphan();
+        self.remove(AriObject::Channel(id.to_owned()), removal);
     }
 
     /// The same for a bridge.
     pub(super) fn reap_bridge(&mut self, id: &str, group: u64) {
-        let removal = Removal::new(Action::Delete, Rank::Bridge, group).orphan();
-        self.remove(Object::Bridge(id.to_owned()), removal);
+        let removal =
+            ObjectTeardown::new(TeardownAction::Delete, TeardownRank::Bridge, group).orphan();
+        self.remove(AriObject::Bridge(id.to_owned()), removal);
     }
 }

@@ -5,16 +5,16 @@ use std::time::Instant;
 
 use serde_json::Value;
 
-use super::call::{Asking, Following, Stage};
-use super::io::{CommandKind, Notice, RequestFailure};
-use super::ports::Entry;
-use super::removal::Object;
+use super::call::{CallStage, ChannelSubscription, SetupRequest};
+use super::io::{CommandKind, ControlNotice, RequestFailure};
+use super::ports::CallEntry;
+use super::removal::AriObject;
 use super::replies::read;
-use super::{Control, Purpose};
-use crate::model::Channel;
-use crate::request::Request;
+use super::{CallControl, RequestPurpose};
+use crate::model::AriChannel;
+use crate::request::AriRequest;
 
-impl Control {
+impl CallControl {
     /// Begins to tap a channel.
     pub(super) fn tap(&mut self, call: String, now: Instant) {
         let admitted = self.admit(&call).and_then(|()| {
@@ -23,7 +23,7 @@ impl Control {
                 Err((Some(409), "this channel is one of our own".to_owned()))
             } else if self
                 .removals
-                .contains_key(&Object::Subscription(call.clone()))
+                .contains_key(&AriObject::Subscription(call.clone()))
             {
                 Err((
                     Some(409),
@@ -37,43 +37,43 @@ impl Control {
             self.refuse(CommandKind::Tap, call, status, message);
             return;
         }
-        self.enter(&call, Entry::Tap, None, now);
+        self.enter(&call, CallEntry::Tap, None, now);
     }
 
     /// Asks to hear of a caller's channel beyond its stay in our application, which ends before
     /// the channel does: only then is it told why.
     pub(super) fn follow(&mut self, id: &str, now: Instant) {
-        let subscription = Object::Subscription(id.to_owned());
+        let subscription = AriObject::Subscription(id.to_owned());
         if self.removals.contains_key(&subscription) {
             return;
         }
         let Some(call) = self.calls.get_mut(id) else {
             return;
         };
-        call.following = Following::Yes;
-        let request = Request::Subscribe {
+        call.following = ChannelSubscription::Yes;
+        let request = AriRequest::Subscribe {
             app: self.config.app.clone(),
             channel: id.to_owned(),
         };
         let call = id.to_owned();
-        self.send(request, Purpose::Follow { call }, now);
+        self.send(request, RequestPurpose::Follow { call }, now);
     }
 
     pub(super) fn on_followed(&mut self, id: &str, result: &Result<Value, RequestFailure>) {
         // Silence proves nothing; a refusal leaves nothing to be undone.
         if matches!(result, Err(RequestFailure::Refused { .. }))
             && let Some(call) = self.calls.get_mut(id)
-            && call.following == Following::Yes
+            && call.following == ChannelSubscription::Yes
         {
-            call.following = Following::No;
+            call.following = ChannelSubscription::No;
         }
     }
 
     /// Asks what the channel to be tapped is.
     pub(super) fn look_up(&mut self, id: &str, now: Instant) {
         let (channel, call) = (id.to_owned(), id.to_owned());
-        let request = Request::GetChannel { channel };
-        self.send(request, Purpose::TapLook { call }, now);
+        let request = AriRequest::GetChannel { channel };
+        self.send(request, RequestPurpose::TapLook { call }, now);
     }
 
     pub(super) fn on_tap_looked(
@@ -82,7 +82,7 @@ impl Control {
         result: Result<Value, RequestFailure>,
         now: Instant,
     ) {
-        let channel = match read::<Channel>(result) {
+        let channel = match read::<AriChannel>(result) {
             Ok(channel) => channel,
             Err(failure) => return self.refuse_asking(id, &failure),
         };
@@ -105,21 +105,21 @@ impl Control {
     }
 
     /// Asks to hear of a channel to be tapped.
-    pub(super) fn subscribe(&mut self, id: &str, channel: Channel, resumed: bool, now: Instant) {
+    pub(super) fn subscribe(&mut self, id: &str, channel: AriChannel, resumed: bool, now: Instant) {
         let Some(call) = self.calls.get_mut(id) else {
             return;
         };
-        call.stage = Stage::Asking(Asking::Tap {
+        call.stage = CallStage::Asking(SetupRequest::Tap {
             channel: Some(Box::new(channel)),
             resumed,
         });
-        let request = Request::Subscribe {
+        let request = AriRequest::Subscribe {
             app: self.config.app.clone(),
             channel: id.to_owned(),
         };
         self.send(
             request,
-            Purpose::TapSubscribe {
+            RequestPurpose::TapSubscribe {
                 call: id.to_owned(),
             },
             now,
@@ -138,7 +138,7 @@ impl Control {
         let Some(call) = self.calls.get_mut(id) else {
             return;
         };
-        let Stage::Asking(Asking::Tap {
+        let CallStage::Asking(SetupRequest::Tap {
             channel: Some(channel),
             resumed,
         }) = &mut call.stage
@@ -146,13 +146,13 @@ impl Control {
             return;
         };
         let (channel, resumed) = (std::mem::take(channel), *resumed);
-        call.stage = Stage::Active;
+        call.stage = CallStage::Active;
         call.connected = channel.connected.clone();
         call.epoch = self.epoch;
         let held = call.hold.is_some();
         self.tell_opened(id, &channel, resumed);
         if !resumed {
-            self.notice(Notice::CommandAccepted {
+            self.notice(ControlNotice::CommandAccepted {
                 command: CommandKind::Tap,
                 call: id.to_owned(),
             });

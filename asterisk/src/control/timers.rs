@@ -2,14 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use super::call::{Stage, Step};
-use super::io::{Notice, RequestFailure, RequestId};
-use super::{Control, Link};
+use super::call::{CallStage, LegStep};
+use super::io::{ControlNotice, RequestFailure, RequestId};
+use super::{CallControl, LinkState};
 
 /// Counters are told at most this often.
 const STATS_EVERY: Duration = Duration::from_secs(10);
 
-impl Control {
+impl CallControl {
     /// Does everything that is due. Runs after every input, whatever it was.
     pub(super) fn tick(&mut self, now: Instant) {
         self.expire_requests(now);
@@ -24,7 +24,7 @@ impl Control {
         self.tell_stats(now);
         if self.stopping && !self.stopped && self.calls.is_empty() && self.removals.is_empty() {
             self.stopped = true;
-            self.notice(Notice::ShutdownComplete);
+            self.notice(ControlNotice::ShutdownComplete);
         }
     }
 
@@ -34,20 +34,22 @@ impl Control {
         let requests = requests.flat_map(|pending| [Some(pending.deadline), pending.due()]);
         let requests = requests.flatten();
         let calls = self.calls.values().filter_map(|call| match &call.stage {
-            Stage::Ringing { until } => Some(*until),
-            Stage::Ending(ending) => Some(ending.until),
-            Stage::Asking(_) | Stage::Active => None,
+            CallStage::Ringing { until } => Some(*until),
+            CallStage::Ending(ending) => Some(ending.until),
+            CallStage::Asking(_) | CallStage::Active => None,
         });
         let legs = self
             .calls
             .values()
             .flat_map(|call| &call.legs)
             .filter_map(|leg| match leg.step {
-                Step::Idle | Step::Up | Step::Lost => None,
-                Step::JoinAgain(at) => Some(at.min(leg.deadline)),
+                LegStep::Idle | LegStep::Up | LegStep::Lost => None,
+                LegStep::JoinAgain(at) => Some(at.min(leg.deadline)),
                 _ => Some(leg.deadline),
             });
-        let listing = self.listing_at.filter(|_| matches!(self.link, Link::Up));
+        let listing = self
+            .listing_at
+            .filter(|_| matches!(self.link, LinkState::Up));
         requests
             .chain(calls)
             .chain(legs)
@@ -79,8 +81,8 @@ impl Control {
         let mut over = Vec::new();
         for (id, call) in &self.calls {
             match &call.stage {
-                Stage::Ringing { until } if *until <= now => rung_out.push(id.clone()),
-                Stage::Ending(ending) if ending.until <= now => over.push(id.clone()),
+                CallStage::Ringing { until } if *until <= now => rung_out.push(id.clone()),
+                CallStage::Ending(ending) if ending.until <= now => over.push(id.clone()),
                 _ => {}
             }
         }
@@ -99,9 +101,9 @@ impl Control {
         for (id, call) in &self.calls {
             for leg in &call.legs {
                 match leg.step {
-                    Step::Idle | Step::Up | Step::Lost => {}
+                    LegStep::Idle | LegStep::Up | LegStep::Lost => {}
                     _ if leg.deadline <= now => late.push((id.clone(), leg.generation)),
-                    Step::JoinAgain(at) if at <= now => again.push((id.clone(), leg.generation)),
+                    LegStep::JoinAgain(at) if at <= now => again.push((id.clone(), leg.generation)),
                     _ => {}
                 }
             }
@@ -110,7 +112,7 @@ impl Control {
             self.fail_leg(&call, generation, "its media was not up in time", now);
         }
         for (call, generation) in again {
-            self.take_step(&call, generation, Step::Join, now);
+            self.take_step(&call, generation, LegStep::Join, now);
         }
     }
 
@@ -119,7 +121,7 @@ impl Control {
             Some(at) if at <= now => {
                 self.stats_at = None;
                 self.told = self.stats();
-                self.notice(Notice::Stats(self.told));
+                self.notice(ControlNotice::Stats(self.told));
             }
             Some(_) => {}
             None if self.stats() != self.told => self.stats_at = Some(now + STATS_EVERY),

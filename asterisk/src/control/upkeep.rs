@@ -7,20 +7,22 @@ use std::time::Instant;
 use serde_json::Value;
 use tracing::{debug, warn};
 
-use super::call::{Place, Sign, Stage, Step};
-use super::io::{Notice, RequestFailure};
-use super::{Control, Purpose};
-use crate::request::Request;
+use super::call::{CallStage, HangupSign, LegAddress, LegStep};
+use super::io::{ControlNotice, RequestFailure};
+use super::{CallControl, RequestPurpose};
+use crate::request::AriRequest;
 
 /// How often a call's lost media is made anew.
 const RENEWALS: u32 = 5;
 
-impl Control {
+impl CallControl {
     /// A media channel ended while its call goes on.
     pub(super) fn media_gone(&mut self, id: &str, generation: u64, now: Instant) {
         match self.leg(id, generation).map(|leg| leg.step) {
-            Some(Step::Up) => self.renew_leg(id, generation, "its media was lost too often", now),
-            Some(Step::Lost) | None => {}
+            Some(LegStep::Up) => {
+                self.renew_leg(id, generation, "its media was lost too often", now)
+            }
+            Some(LegStep::Lost) | None => {}
             Some(_) => self.fail_leg(
                 id,
                 generation,
@@ -33,15 +35,15 @@ impl Control {
     /// A Snoop ended. It does so with the channel that it spies on, and when somebody hangs it up.
     pub(super) fn snoop_gone(&mut self, id: &str, generation: u64, now: Instant) {
         let is_looked = self.pending.values().any(|pending| {
-            matches!(&pending.purpose, Purpose::Tapped { generation: g, .. } if *g == generation)
+            matches!(&pending.purpose, RequestPurpose::Tapped { generation: g, .. } if *g == generation)
         });
         let step = self.leg(id, generation).map(|leg| leg.step);
-        if is_looked || matches!(step, Some(Step::Lost) | None) {
+        if is_looked || matches!(step, Some(LegStep::Lost) | None) {
             return;
         }
         let (channel, call) = (id.to_owned(), id.to_owned());
-        let purpose = Purpose::Tapped { call, generation };
-        self.send(Request::GetChannel { channel }, purpose, now);
+        let purpose = RequestPurpose::Tapped { call, generation };
+        self.send(AriRequest::GetChannel { channel }, purpose, now);
     }
 
     pub(super) fn on_tapped_looked(
@@ -52,7 +54,9 @@ impl Control {
         now: Instant,
     ) {
         match found {
-            Err(failure) if failure.status() == Some(404) => self.begin_end(id, Sign::Left, now),
+            Err(failure) if failure.status() == Some(404) => {
+                self.begin_end(id, HangupSign::Left, now)
+            }
             _ => self.renew_leg(id, generation, "its Snoop was hung up too often", now),
         }
     }
@@ -74,7 +78,7 @@ impl Control {
         };
         if leg.source != Some(source) {
             // Its media has been made anew already: perhaps to be heard where nothing is open.
-            let was_there = |former: &mut Place| former.source == source;
+            let was_there = |former: &mut LegAddress| former.source == source;
             let is_closed = leg.former.take_if(was_there).is_some();
             if !is_closed || !leg.keeps_place {
                 return;
@@ -126,7 +130,7 @@ impl Control {
         let group = self.next_serial();
         self.dismantle(leg, group);
         self.audit_soon(now);
-        self.notice(Notice::LegFailed {
+        self.notice(ControlNotice::LegFailed {
             call: id.to_owned(),
             leg: label,
             text: text.to_owned(),
@@ -134,7 +138,7 @@ impl Control {
         let Some(call) = self.calls.get(id) else {
             return;
         };
-        if call.legs.is_empty() && matches!(call.stage, Stage::Active) {
+        if call.legs.is_empty() && matches!(call.stage, CallStage::Active) {
             self.fail_call(id, text.to_owned());
         }
     }
@@ -142,15 +146,15 @@ impl Control {
     /// The answer to a leg's request will never come.
     pub(super) fn lose_leg(&mut self, id: &str, generation: u64) {
         if let Some(leg) = self.leg_mut(id, generation) {
-            leg.step = Step::Lost;
+            leg.step = LegStep::Lost;
         }
     }
 
     /// The same for legs that wait for an event.
     pub(super) fn lose_unfinished_legs(&mut self) {
         for leg in self.calls.values_mut().flat_map(|call| &mut call.legs) {
-            if !matches!(leg.step, Step::Up | Step::Idle) {
-                leg.step = Step::Lost;
+            if !matches!(leg.step, LegStep::Up | LegStep::Idle) {
+                leg.step = LegStep::Lost;
             }
         }
     }

@@ -5,25 +5,25 @@ use std::time::Instant;
 
 use serde_json::Value;
 
-use super::call::Stage;
-use super::io::{Notice, RequestFailure, Told};
+use super::call::CallStage;
+use super::io::{ControlNotice, RequestFailure, VariableValue};
 use super::legs::variable_in;
-use super::{Control, Purpose};
-use crate::request::Request;
+use super::{CallControl, RequestPurpose};
+use crate::request::AriRequest;
 
 /// How far they have been told.
 #[derive(Debug)]
-pub(super) struct Variables {
+pub(super) struct VariableProgress {
     /// Names this asking among all others.
     generation: u64,
     /// Answers that are still to come.
     left: usize,
     /// The connection broke between: they are to be asked for again.
     lost: bool,
-    found: Vec<(usize, Result<Told, String>)>,
+    found: Vec<(usize, Result<VariableValue, String>)>,
 }
 
-impl Control {
+impl CallControl {
     /// Asks for all of them; the media follows when all have been told.
     pub(super) fn ask_variables(&mut self, id: &str, now: Instant) {
         let names = self.config.variables.clone();
@@ -31,7 +31,7 @@ impl Control {
         let Some(call) = self.calls.get_mut(id) else {
             return;
         };
-        call.variables = Some(Variables {
+        call.variables = Some(VariableProgress {
             generation,
             left: names.len(),
             lost: false,
@@ -39,12 +39,12 @@ impl Control {
         });
         for (place, variable) in names.into_iter().enumerate() {
             let channel = id.to_owned();
-            let purpose = Purpose::Variable {
+            let purpose = RequestPurpose::Variable {
                 call: id.to_owned(),
                 generation,
                 place,
             };
-            self.send(Request::GetVariable { channel, variable }, purpose, now);
+            self.send(AriRequest::GetVariable { channel, variable }, purpose, now);
         }
     }
 
@@ -64,7 +64,7 @@ impl Control {
             // Empty: not set, in some releases.
             Ok(value) => variable_in(&value)
                 .filter(|text| !text.is_empty())
-                .map(|text| Ok(Told(text.to_owned()))),
+                .map(|text| Ok(VariableValue(text.to_owned()))),
             // Not set, in others; or the channel is gone, as its own events will say.
             Err(failure) if failure.status() == Some(404) => None,
             Err(failure) => Some(Err(failure.to_string())),
@@ -78,7 +78,8 @@ impl Control {
 
     fn tell_variables(&mut self, id: &str) {
         let call = self.calls.get_mut(id);
-        let Some(Variables { mut found, .. }) = call.and_then(|call| call.variables.take()) else {
+        let Some(VariableProgress { mut found, .. }) = call.and_then(|call| call.variables.take())
+        else {
             return;
         };
         // Whichever was answered first.
@@ -90,7 +91,7 @@ impl Control {
         let found: Vec<_> = named.collect();
         if !found.is_empty() {
             let call = id.to_owned();
-            self.notice(Notice::CallVariables { call, found });
+            self.notice(ControlNotice::CallVariables { call, found });
         }
     }
 
@@ -112,10 +113,10 @@ impl Control {
         lost
     }
 
-    fn variables_mut(&mut self, id: &str, generation: u64) -> Option<&mut Variables> {
+    fn variables_mut(&mut self, id: &str, generation: u64) -> Option<&mut VariableProgress> {
         let call = self.calls.get_mut(id)?;
         // One that is being taken down gets no media any more.
-        let goes_on = matches!(call.stage, Stage::Active);
+        let goes_on = matches!(call.stage, CallStage::Active);
         let variables = call.variables.as_mut().filter(|_| goes_on)?;
         (variables.generation == generation).then_some(variables)
     }

@@ -10,9 +10,9 @@ mod world;
 
 use std::time::Instant;
 
-pub use self::ports::Ports;
-pub use self::rig::{Fault, Order, Rig};
-pub use self::world::World;
+pub use self::ports::PortPool;
+pub use self::rig::{ControlRig, DeliveryOrder, RequestFault};
+pub use self::world::AsteriskWorld;
 
 /// Some point in time to count from.
 #[expect(

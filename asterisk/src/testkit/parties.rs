@@ -2,9 +2,9 @@
 
 use serde_json::json;
 
-use super::world::World;
+use super::world::AsteriskWorld;
 
-impl World {
+impl AsteriskWorld {
     /// A key is pressed.
     pub fn press(&mut self, id: &str, digit: char) {
         self.tell(

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 
-use crate::control::{Command, Notice, RequestId};
-use crate::request::Request;
+use crate::control::{ControlCommand, ControlNotice, RequestId};
+use crate::request::AriRequest;
 
 /// Addresses, and where each is. Every change is checked against what was before.
 #[derive(Debug, Default)]
-pub struct Ports {
+pub struct PortPool {
     free: BTreeSet<SocketAddr>,
     /// Given to the machine, which has not said what became of them.
     given: BTreeSet<SocketAddr>,
@@ -19,12 +19,12 @@ pub struct Ports {
     /// So many sources that are told next cannot be heard.
     pub refuse: usize,
     /// Those of which it is still to be said, and the address that was closed for it.
-    misplaced: VecDeque<(Option<SocketAddr>, Command)>,
+    misplaced: VecDeque<(Option<SocketAddr>, ControlCommand)>,
     closed: BTreeSet<SocketAddr>,
     wanted: VecDeque<(RequestId, usize)>,
 }
 
-impl Ports {
+impl PortPool {
     /// So many addresses, all free.
     pub fn new(count: u16) -> Self {
         let address = |n| SocketAddr::from(([127, 0, 0, 1], 30_000 + 2 * n));
@@ -50,11 +50,11 @@ impl Ports {
     }
 
     /// Answers the oldest question, if there is one.
-    pub fn answer(&mut self) -> Option<Command> {
+    pub fn answer(&mut self) -> Option<ControlCommand> {
         let (id, legs) = self.wanted.pop_front()?;
         if self.free.len() < legs {
             let ports = Err("all are taken".to_owned());
-            return Some(Command::Ports { id, ports });
+            return Some(ControlCommand::Ports { id, ports });
         }
         let ports: Vec<_> = self.free.iter().take(legs).copied().collect();
         for port in &ports {
@@ -62,11 +62,11 @@ impl Ports {
             self.given.insert(*port);
         }
         let ports = Ok(ports);
-        Some(Command::Ports { id, ports })
+        Some(ControlCommand::Ports { id, ports })
     }
 
     /// The next to be told of its source's being heard by nobody, if there is one.
-    pub fn misplaced(&mut self) -> Option<Command> {
+    pub fn misplaced(&mut self) -> Option<ControlCommand> {
         let (port, misplaced) = self.misplaced.pop_front()?;
         if let Some(port) = port {
             self.closed.remove(&port);
@@ -81,17 +81,17 @@ impl Ports {
 
     /// # Panics
     /// If an address was named that is not the machine's to name.
-    pub(super) fn hear(&mut self, notice: &Notice) {
+    pub(super) fn hear(&mut self, notice: &ControlNotice) {
         match notice {
-            Notice::PortsWanted { id, legs, .. } => self.wanted.push_back((*id, *legs)),
-            Notice::PortsUnused { ports } => {
+            ControlNotice::PortsWanted { id, legs, .. } => self.wanted.push_back((*id, *legs)),
+            ControlNotice::PortsUnused { ports } => {
                 for port in ports {
                     assert!(self.given.remove(port), "{port} was not given");
                     self.used.remove(port);
                     self.free.insert(*port);
                 }
             }
-            Notice::MediaSource {
+            ControlNotice::MediaSource {
                 call,
                 leg,
                 source,
@@ -116,7 +116,7 @@ impl Ports {
                 let former = self.placed.insert(key, *port);
                 self.free.extend(former);
             }
-            Notice::CallEnded { call, .. } | Notice::CallFailed { call, .. } => {
+            ControlNotice::CallEnded { call, .. } | ControlNotice::CallFailed { call, .. } => {
                 let placed = std::mem::take(&mut self.placed);
                 for ((owner, leg), port) in placed {
                     if owner == *call {
@@ -146,7 +146,7 @@ impl Ports {
             self.free.insert(port);
             self.closed.insert(port);
         }
-        let misplaced = Command::Misplaced {
+        let misplaced = ControlCommand::Misplaced {
             call: call.to_owned(),
             leg: leg.to_owned(),
             source,
@@ -157,8 +157,8 @@ impl Ports {
 
     /// # Panics
     /// If media is asked to be sent to an address that is not one leg's alone.
-    pub(super) fn check(&mut self, request: &Request) {
-        let Request::ExternalMedia {
+    pub(super) fn check(&mut self, request: &AriRequest) {
+        let AriRequest::ExternalMedia {
             channel,
             external_host,
             ..

@@ -2,31 +2,31 @@
 
 use serde_json::{Value, json};
 
-use super::world::{World, WorldChannel};
+use super::world::{AsteriskWorld, WorldChannel};
 use crate::control::RequestFailure;
-use crate::request::{Request, Spy};
+use crate::request::{AriRequest, SnoopSide};
 
-impl World {
+impl AsteriskWorld {
     /// Carries a request out.
     ///
     /// # Errors
     /// As Asterisk refuses.
-    pub fn execute(&mut self, request: &Request) -> Result<Value, RequestFailure> {
+    pub fn execute(&mut self, request: &AriRequest) -> Result<Value, RequestFailure> {
         match request {
-            Request::Ping => Ok(json!({ "ping": "pong" })),
-            Request::TryWrite { channel } => {
+            AriRequest::Ping => Ok(json!({ "ping": "pong" })),
+            AriRequest::TryWrite { channel } => {
                 self.must_exist(channel)?;
                 Ok(Value::Null)
             }
-            Request::ListChannels if self.cannot_list() => refuse(500, "Allocation failed"),
-            Request::ListChannels => Ok(self.channels.keys().map(|id| self.describe(id)).collect()),
-            Request::ListBridges => Ok(self
+            AriRequest::ListChannels if self.cannot_list() => refuse(500, "Allocation failed"),
+            AriRequest::ListChannels => Ok(self.channels.keys().map(|id| self.describe(id)).collect()),
+            AriRequest::ListBridges => Ok(self
                 .bridges
                 .iter()
                 .chain(&self.theirs)
                 .map(|(id, channels)| json!({ "id": id, "technology": "simple_bridge", "channels": channels }))
                 .collect()),
-            Request::GetApplication { .. } => {
+            AriRequest::GetApplication { .. } => {
                 let is_used = self.connected || !self.in_app().is_empty() || !self.subscriptions.is_empty();
                 if is_used || self.remembered {
                     Ok(self.application())
@@ -34,41 +34,41 @@ impl World {
                     refuse(404, "Application not found")
                 }
             }
-            Request::GetChannel { channel } => {
+            AriRequest::GetChannel { channel } => {
                 self.must_exist(channel)?;
                 if self.undescribable.contains(channel) {
                     return refuse(500, "Allocation failed");
                 }
                 Ok(self.describe(channel))
             }
-            Request::GetBridge { bridge } => match self.bridges.get(bridge) {
+            AriRequest::GetBridge { bridge } => match self.bridges.get(bridge) {
                 Some(channels) => Ok(json!({ "id": bridge, "channels": channels })),
                 None => refuse(404, "Bridge not found"),
             },
-            Request::GetVariable { channel, variable } => self.variable(channel, variable),
-            Request::Subscribe { channel, .. } => {
+            AriRequest::GetVariable { channel, variable } => self.variable(channel, variable),
+            AriRequest::Subscribe { channel, .. } => {
                 self.must_exist(channel)?;
                 self.subscriptions.insert(channel.clone());
                 Ok(self.application())
             }
-            Request::Unsubscribe { channel, .. } => {
+            AriRequest::Unsubscribe { channel, .. } => {
                 if self.subscriptions.remove(channel) { Ok(self.application()) } else { refuse(404, "no subscription") }
             }
-            Request::Answer { channel } => self.answer(channel),
-            Request::CreateBridge { bridge } => {
+            AriRequest::Answer { channel } => self.answer(channel),
+            AriRequest::CreateBridge { bridge } => {
                 self.bridges.entry(bridge.clone()).or_default();
                 Ok(json!({ "id": bridge }))
             }
-            Request::ExternalMedia { channel, external_host, .. } => self.external_media(channel, external_host),
-            Request::Claim { channel, .. } => self.claim(channel),
-            Request::AddChannel { bridge, channels } => self.add_channels(bridge, channels),
-            Request::Snoop { channel, snoop, spy, .. } => self.snoop(channel, snoop, *spy),
-            Request::DeleteChannel { channel } => {
+            AriRequest::ExternalMedia { channel, external_host, .. } => self.external_media(channel, external_host),
+            AriRequest::Claim { channel, .. } => self.claim(channel),
+            AriRequest::AddChannel { bridge, channels } => self.add_channels(bridge, channels),
+            AriRequest::Snoop { channel, snoop, spy, .. } => self.snoop(channel, snoop, *spy),
+            AriRequest::DeleteChannel { channel } => {
                 self.must_exist(channel)?;
                 self.delete(channel);
                 Ok(Value::Null)
             }
-            Request::DeleteBridge { bridge } => {
+            AriRequest::DeleteBridge { bridge } => {
                 let Some(channels) = self.bridges.remove(bridge) else { return refuse(404, "Bridge not found") };
                 for id in channels {
                     if let Some(channel) = self.channels.get_mut(&id) {
@@ -77,8 +77,8 @@ impl World {
                 }
                 Ok(Value::Null)
             }
-            Request::Continue { channel } => self.continue_channel(channel),
-            Request::Originate(originate) => {
+            AriRequest::Continue { channel } => self.continue_channel(channel),
+            AriRequest::Originate(originate) => {
                 if self.channels.contains_key(&originate.channel) {
                     return refuse(500, "Allocation failed");
                 }
@@ -129,7 +129,7 @@ impl World {
         Ok(description)
     }
 
-    fn snoop(&mut self, id: &str, snoop: &str, spy: Spy) -> Result<Value, RequestFailure> {
+    fn snoop(&mut self, id: &str, snoop: &str, spy: SnoopSide) -> Result<Value, RequestFailure> {
         self.must_exist(id)?;
         if self.channels.contains_key(snoop) {
             return refuse(500, "Allocation failed");

@@ -5,16 +5,17 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::{Ports, World};
+use super::{AsteriskWorld, PortPool};
 use crate::control::{
-    Command, Config, Control, Input, Naming, Notice, Output, RequestFailure, RequestId,
+    CallControl, ControlCommand, ControlConfig, ControlInput, ControlNotice, ControlOutput,
+    ObjectNaming, RequestFailure, RequestId,
 };
-use crate::event::Event;
-use crate::request::Request;
+use crate::event::AriEvent;
+use crate::request::AriRequest;
 
 /// What becomes of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
+pub enum RequestFault {
     /// It is carried out and answered.
     None,
     /// It is refused with this status.
@@ -33,84 +34,84 @@ pub enum Fault {
 
 /// Which comes first when both a reply and an event wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Order {
+pub enum DeliveryOrder {
     /// Replies.
     RepliesFirst,
     /// Events.
     EventsFirst,
 }
 
-type FaultRule = Box<dyn FnMut(&Request) -> Fault + Send>;
+type FaultRule = Box<dyn FnMut(&AriRequest) -> RequestFault + Send>;
 
 /// A machine, a world, and what passes between them.
-pub struct Rig {
+pub struct ControlRig {
     /// The machine.
-    pub control: Control,
+    pub control: CallControl,
     /// The world.
-    pub world: World,
+    pub world: AsteriskWorld,
     /// Virtual time.
     pub now: Instant,
     /// Which comes first.
-    pub order: Order,
+    pub order: DeliveryOrder,
     /// Everything told so far.
-    pub notices: Vec<Notice>,
+    pub notices: Vec<ControlNotice>,
     /// Everything asked so far.
-    pub requests: Vec<Request>,
+    pub requests: Vec<AriRequest>,
     /// RTP addresses of legs, where they have their own.
-    pub ports: Ports,
+    pub ports: PortPool,
 
     own_ports: bool,
-    naming: Naming,
+    naming: ObjectNaming,
     faults: FaultRule,
     replies: VecDeque<(RequestId, Result<Value, RequestFailure>)>,
-    late: Vec<Request>,
+    late: Vec<AriRequest>,
 }
 
-impl Rig {
+impl ControlRig {
     /// A machine with these settings, not connected.
     ///
     /// # Panics
     /// If the settings cannot work.
-    pub fn new(config: Config, world: World, now: Instant) -> Self {
+    pub fn new(config: ControlConfig, world: AsteriskWorld, now: Instant) -> Self {
         let (naming, own_ports) = (config.naming(), config.own_ports);
-        let control = Control::new(config, now).expect("the rig is given settings that work");
+        let control = CallControl::new(config, now).expect("the rig is given settings that work");
         Self {
             control,
             world,
             now,
-            order: Order::RepliesFirst,
+            order: DeliveryOrder::RepliesFirst,
             notices: Vec::new(),
             requests: Vec::new(),
-            ports: Ports::default(),
+            ports: PortPool::default(),
             own_ports,
             naming,
-            faults: Box::new(|_| Fault::None),
+            faults: Box::new(|_| RequestFault::None),
             replies: VecDeque::new(),
             late: Vec::new(),
         }
     }
 
     /// Decides from now on what becomes of requests.
-    pub fn set_faults(&mut self, rule: impl FnMut(&Request) -> Fault + Send + 'static) {
+    pub fn set_faults(&mut self, rule: impl FnMut(&AriRequest) -> RequestFault + Send + 'static) {
         self.faults = Box::new(rule);
     }
 
     /// Everything goes well from now on.
     pub fn clear_faults(&mut self) {
-        self.set_faults(|_| Fault::None);
+        self.set_faults(|_| RequestFault::None);
     }
 
     /// The websocket comes up.
     pub fn connect(&mut self) {
         self.world.connected = true;
-        self.input(Input::Connected);
+        self.input(ControlInput::Connected);
     }
 
     /// The websocket breaks; replies that are out are lost.
     pub fn disconnect(&mut self) {
         self.world.disconnect();
         self.replies.clear();
-        self.input(Input::Disconnected);
+        self.input(ControlInput::Disconnected);
     }
 
     /// Another server takes the application over, and this websocket falls silent.
@@ -119,18 +120,18 @@ impl Rig {
         self.replies.clear();
         let app = self.world.app();
         let text = format!(r#"{{"type":"ApplicationReplaced","application":"{app}"}}"#);
-        let replaced = Event::parse(&text).expect("an event");
-        self.input(Input::Event(replaced));
-        self.input(Input::Disconnected);
+        let replaced = AriEvent::parse(&text).expect("an event");
+        self.input(ControlInput::Event(replaced));
+        self.input(ControlInput::Disconnected);
     }
 
     /// Gives a command.
-    pub fn command(&mut self, command: Command) {
-        self.input(Input::Command(command));
+    pub fn command(&mut self, command: ControlCommand) {
+        self.input(ControlInput::Command(command));
     }
 
     /// Gives one input and carries out what comes of it.
-    pub fn input(&mut self, input: Input) {
+    pub fn input(&mut self, input: ControlInput) {
         self.control.handle(input, self.now);
         self.drain();
     }
@@ -143,7 +144,7 @@ impl Rig {
         else {
             return false;
         };
-        self.input(Input::Reply { id, result });
+        self.input(ControlInput::Reply { id, result });
         true
     }
 
@@ -152,7 +153,7 @@ impl Rig {
         let Some(event) = self.world.next_event() else {
             return false;
         };
-        self.input(Input::Event(event));
+        self.input(ControlInput::Event(event));
         true
     }
 
@@ -174,8 +175,8 @@ impl Rig {
     pub fn settle(&mut self) {
         for _ in 0..100_000 {
             let delivered = match self.order {
-                Order::RepliesFirst => self.deliver_reply(0) || self.deliver_event(),
-                Order::EventsFirst => self.deliver_event() || self.deliver_reply(0),
+                DeliveryOrder::RepliesFirst => self.deliver_reply(0) || self.deliver_event(),
+                DeliveryOrder::EventsFirst => self.deliver_event() || self.deliver_reply(0),
             };
             if !delivered && !self.deliver_ports() {
                 return;
@@ -192,19 +193,19 @@ impl Rig {
         let end = self.now + by;
         self.settle();
         for _ in 0..100_000 {
-            let Output::Wait(Some(at)) = self.control.poll() else {
+            let ControlOutput::Wait(Some(at)) = self.control.poll() else {
                 break;
             };
             if at > end {
                 break;
             }
             self.now = self.now.max(at);
-            self.input(Input::Timer);
+            self.input(ControlInput::Timer);
             self.settle();
         }
         assert!(self.now <= end, "time ran ahead");
         self.now = end;
-        self.input(Input::Timer);
+        self.input(ControlInput::Timer);
         self.settle();
     }
 
@@ -245,24 +246,24 @@ impl Rig {
         let mut open: BTreeMap<&str, bool> = BTreeMap::new();
         for notice in &self.notices {
             match notice {
-                Notice::CallOpened { call, .. } => {
+                ControlNotice::CallOpened { call, .. } => {
                     let before = open.insert(call, true);
                     assert_ne!(before, Some(true), "{call} opened twice");
                 }
-                Notice::CallEnded { call, .. } | Notice::CallFailed { call, .. } => {
+                ControlNotice::CallEnded { call, .. } | ControlNotice::CallFailed { call, .. } => {
                     let before = open.insert(call, false);
                     assert_eq!(before, Some(true), "{call} closed while not open");
                 }
-                Notice::CallVariables { call, .. }
-                | Notice::LegOpening { call, .. }
-                | Notice::MediaSource { call, .. }
-                | Notice::MediaUp { call, .. }
-                | Notice::LegFailed { call, .. }
-                | Notice::CallAnswered { call }
-                | Notice::ChannelGone { call }
-                | Notice::StateChange { call, .. }
-                | Notice::PartyMayDiffer { call, .. }
-                | Notice::Dtmf { call, .. } => {
+                ControlNotice::CallVariables { call, .. }
+                | ControlNotice::LegOpening { call, .. }
+                | ControlNotice::MediaSource { call, .. }
+                | ControlNotice::MediaUp { call, .. }
+                | ControlNotice::LegFailed { call, .. }
+                | ControlNotice::CallAnswered { call }
+                | ControlNotice::ChannelGone { call }
+                | ControlNotice::StateChange { call, .. }
+                | ControlNotice::PartyMayDiffer { call, .. }
+                | ControlNotice::Dtmf { call, .. } => {
                     assert_eq!(
                         open.get(call.as_str()),
                         Some(&true),
@@ -281,17 +282,17 @@ impl Rig {
     fn drain(&mut self) {
         loop {
             match self.control.poll() {
-                Output::Send { id, request } => self.carry_out(id, request),
-                Output::Notice(notice) => {
+                ControlOutput::Send { id, request } => self.carry_out(id, request),
+                ControlOutput::Notice(notice) => {
                     self.ports.hear(&notice);
                     self.notices.push(notice);
                 }
-                Output::Wait(_) => return,
+                ControlOutput::Wait(_) => return,
             }
         }
     }
 
-    fn carry_out(&mut self, id: RequestId, request: Request) {
+    fn carry_out(&mut self, id: RequestId, request: AriRequest) {
         assert!(
             !self.control.is_replaced(),
             "another server is harmed by {request:?}"
@@ -301,22 +302,22 @@ impl Rig {
         }
         self.requests.push(request.clone());
         let result = match (self.faults)(&request) {
-            Fault::None => self.world.execute(&request),
-            Fault::Refused(status) => Err(RequestFailure::Refused {
+            RequestFault::None => self.world.execute(&request),
+            RequestFault::Refused(status) => Err(RequestFailure::Refused {
                 status,
                 message: "as scripted".to_owned(),
             }),
-            Fault::Unreachable => Err(RequestFailure::Unreachable("as scripted".to_owned())),
-            Fault::BrokenOff => {
+            RequestFault::Unreachable => Err(RequestFailure::Unreachable("as scripted".to_owned())),
+            RequestFault::BrokenOff => {
                 drop(self.world.execute(&request));
                 Err(RequestFailure::Unreachable("as scripted".to_owned()))
             }
-            Fault::Swallowed => return,
-            Fault::Unanswered => {
+            RequestFault::Swallowed => return,
+            RequestFault::Unanswered => {
                 drop(self.world.execute(&request));
                 return;
             }
-            Fault::Late => {
+            RequestFault::Late => {
                 self.late.push(request);
                 return;
             }

@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde_json::{Value, json};
 
-use crate::event::Event;
+use crate::event::AriEvent;
 
 /// The world. What happens in it is told through [`World::next_event`] while
 /// [`World::connected`] is set, and lost otherwise.
 #[derive(Debug, Clone, Default)]
-pub struct World {
+pub struct AsteriskWorld {
     pub(super) app: String,
     /// Whether the application's websocket is up.
     pub connected: bool,
@@ -58,7 +58,7 @@ pub(super) struct WorldChannel {
     pub(super) born: u64,
 }
 
-impl World {
+impl AsteriskWorld {
     /// An empty world with an application of this name.
     pub fn new(app: &str) -> Self {
         Self {
@@ -75,9 +75,9 @@ impl World {
     }
 
     /// The next event, in its order.
-    pub fn next_event(&mut self) -> Option<Event> {
+    pub fn next_event(&mut self) -> Option<AriEvent> {
         let text = self.events.pop_front()?;
-        Some(Event::parse(&text).expect("the world writes only events that can be read"))
+        Some(AriEvent::parse(&text).expect("the world writes only events that can be read"))
     }
 
     /// The next event as it goes over the wire.

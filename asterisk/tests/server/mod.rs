@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use asterscribe_ari::control::RequestFailure;
-use asterscribe_ari::request::{Originate, Request, Spy};
-use asterscribe_ari::testkit::World;
+use asterscribe_ari::request::{AriRequest, OriginateRequest, SnoopSide};
+use asterscribe_ari::testkit::AsteriskWorld;
 use futures_util::{SinkExt as _, StreamExt as _};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -31,7 +31,7 @@ pub(crate) struct Server {
 }
 
 struct Shared {
-    world: Mutex<World>,
+    world: Mutex<AsteriskWorld>,
     changed: Notify,
     dropped: Notify,
     handshakes: AtomicUsize,
@@ -49,7 +49,7 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
-            world: Mutex::new(World::new("asterscribe")),
+            world: Mutex::new(AsteriskWorld::new("asterscribe")),
             changed: Notify::new(),
             dropped: Notify::new(),
             handshakes: AtomicUsize::new(0),
@@ -73,7 +73,7 @@ impl Server {
         format!("http://{}", self.address)
     }
 
-    pub(crate) fn with_world<T>(&self, act: impl FnOnce(&mut World) -> T) -> T {
+    pub(crate) fn with_world<T>(&self, act: impl FnOnce(&mut AsteriskWorld) -> T) -> T {
         let outcome = act(&mut self.shared.world.lock().unwrap());
         self.shared.changed.notify_waiters();
         self.shared.changed.notify_one();
@@ -252,7 +252,7 @@ fn decode(text: &str) -> String {
 }
 
 /// Reads back what the client wrote: that the two agree is half of the test.
-fn parse(method: &str, target: &str) -> Option<Request> {
+fn parse(method: &str, target: &str) -> Option<AriRequest> {
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let segments: Vec<String> = path.strip_prefix("/ari/")?.split('/').map(decode).collect();
     let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
@@ -266,32 +266,32 @@ fn parse(method: &str, target: &str) -> Option<Request> {
         value("eventSource").and_then(|source| source.strip_prefix("channel:").map(str::to_owned))
     };
     Some(match (method, segments.as_slice()) {
-        ("GET", ["asterisk", "ping"]) => Request::Ping,
-        ("GET", ["channels"]) => Request::ListChannels,
-        ("GET", ["bridges"]) => Request::ListBridges,
-        ("GET", ["applications", app]) => Request::GetApplication { app: (*app).into() },
-        ("POST", ["channels", id, "variable"]) => Request::TryWrite {
+        ("GET", ["asterisk", "ping"]) => AriRequest::Ping,
+        ("GET", ["channels"]) => AriRequest::ListChannels,
+        ("GET", ["bridges"]) => AriRequest::ListBridges,
+        ("GET", ["applications", app]) => AriRequest::GetApplication { app: (*app).into() },
+        ("POST", ["channels", id, "variable"]) => AriRequest::TryWrite {
             channel: (*id).into(),
         },
-        ("GET", ["bridges", id]) => Request::GetBridge {
+        ("GET", ["bridges", id]) => AriRequest::GetBridge {
             bridge: (*id).into(),
         },
-        ("GET", ["channels", id]) => Request::GetChannel {
+        ("GET", ["channels", id]) => AriRequest::GetChannel {
             channel: (*id).into(),
         },
-        ("GET", ["channels", id, "variable"]) => Request::GetVariable {
+        ("GET", ["channels", id, "variable"]) => AriRequest::GetVariable {
             channel: (*id).into(),
             variable: value("variable")?,
         },
-        ("POST", ["applications", app, "subscription"]) => Request::Subscribe {
+        ("POST", ["applications", app, "subscription"]) => AriRequest::Subscribe {
             app: (*app).into(),
             channel: channel_source()?,
         },
-        ("DELETE", ["applications", app, "subscription"]) => Request::Unsubscribe {
+        ("DELETE", ["applications", app, "subscription"]) => AriRequest::Unsubscribe {
             app: (*app).into(),
             channel: channel_source()?,
         },
-        ("POST", ["channels"]) => Request::Originate(Originate {
+        ("POST", ["channels"]) => AriRequest::Originate(OriginateRequest {
             channel: value("channelId")?,
             app: value("app")?,
             endpoint: value("endpoint")?,
@@ -300,42 +300,42 @@ fn parse(method: &str, target: &str) -> Option<Request> {
             timeout_s: value("timeout")?.parse().ok()?,
             variables: Vec::new(),
         }),
-        ("POST", ["channels", "externalMedia"]) => Request::ExternalMedia {
+        ("POST", ["channels", "externalMedia"]) => AriRequest::ExternalMedia {
             channel: value("channelId")?,
             app: value("app")?,
             external_host: value("external_host")?,
             format: value("format")?,
         },
-        ("POST", ["events", "claim"]) => Request::Claim {
+        ("POST", ["events", "claim"]) => AriRequest::Claim {
             app: value("application")?,
             channel: value("channelId")?,
         },
-        ("POST", ["channels", id, "answer"]) => Request::Answer {
+        ("POST", ["channels", id, "answer"]) => AriRequest::Answer {
             channel: (*id).into(),
         },
-        ("POST", ["channels", id, "continue"]) => Request::Continue {
+        ("POST", ["channels", id, "continue"]) => AriRequest::Continue {
             channel: (*id).into(),
         },
-        ("POST", ["channels", id, "snoop", snoop]) => Request::Snoop {
+        ("POST", ["channels", id, "snoop", snoop]) => AriRequest::Snoop {
             channel: (*id).into(),
             snoop: (*snoop).into(),
             app: value("app")?,
             spy: if value("spy")? == "in" {
-                Spy::In
+                SnoopSide::In
             } else {
-                Spy::Out
+                SnoopSide::Out
             },
         },
-        ("DELETE", ["channels", id]) => Request::DeleteChannel {
+        ("DELETE", ["channels", id]) => AriRequest::DeleteChannel {
             channel: (*id).into(),
         },
-        ("POST", ["bridges", id]) => Request::CreateBridge {
+        ("POST", ["bridges", id]) => AriRequest::CreateBridge {
             bridge: (*id).into(),
         },
-        ("DELETE", ["bridges", id]) => Request::DeleteBridge {
+        ("DELETE", ["bridges", id]) => AriRequest::DeleteBridge {
             bridge: (*id).into(),
         },
-        ("POST", ["bridges", id, "addChannel"]) => Request::AddChannel {
+        ("POST", ["bridges", id, "addChannel"]) => AriRequest::AddChannel {
             bridge: (*id).into(),
             channels: value("channel")?.split(',').map(str::to_owned).collect(),
         },

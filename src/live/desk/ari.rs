@@ -6,10 +6,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use asterscribe_ari::client::{
-    Client, ClientConfig, ClientError, ConnectionState, Driver, fresh_nonce,
+    AriClient, AriDriver, ClientConfig, ClientError, ConnectionState, fresh_nonce,
 };
 use asterscribe_ari::control::{
-    CallKind, Command, CommandKind, Config, Control, Naming, Notice, RecoverCall, RequestId,
+    CallControl, CallKind, CommandKind, ControlCommand, ControlConfig, ControlNotice, ObjectNaming,
+    RecoverCall, RequestId,
 };
 use jiff::Timestamp;
 use tokio::sync::mpsc::error::TrySendError;
@@ -42,10 +43,10 @@ const COMMAND_PATIENCE: Duration = Duration::from_secs(12);
 /// The desk's end of the connection to Asterisk.
 #[derive(Debug)]
 pub struct AriLink {
-    commands: mpsc::Sender<Command>,
+    commands: mpsc::Sender<ControlCommand>,
     pub(super) state: watch::Receiver<ConnectionState>,
     pub(super) url: String,
-    naming: Naming,
+    naming: ObjectNaming,
     pub(super) take_back: Arc<Notify>,
     /// What is amiss though it is connected.
     pub(super) trouble: Mutex<Option<String>>,
@@ -56,8 +57,8 @@ pub struct AriLink {
 #[derive(Debug)]
 pub struct AriTask {
     settings: AriSettings,
-    config: Config,
-    commands: mpsc::Receiver<Command>,
+    config: ControlConfig,
+    commands: mpsc::Receiver<ControlCommand>,
     state: watch::Sender<ConnectionState>,
     take_back: Arc<Notify>,
 }
@@ -76,7 +77,7 @@ impl AriLink {
             .iter()
             .map(|target| SocketAddr::new(target.host, target.port))
             .collect();
-        let config = Config {
+        let config = ControlConfig {
             app: ari.app.clone(),
             format: settings.media_format.to_string(),
             own_ports: settings.rtp_own_ports.is_some(),
@@ -85,7 +86,7 @@ impl AriLink {
                 .into_iter()
                 .chain(choices::variables())
                 .collect(),
-            ..Config::new(fresh_nonce(), targets)
+            ..ControlConfig::new(fresh_nonce(), targets)
         };
         let (commands, orders) = mpsc::channel(COMMANDS);
         let (state, seen) = watch::channel(ConnectionState::Connecting);
@@ -115,7 +116,7 @@ impl AriLink {
     pub(super) fn taken_elsewhere(&self, calls: usize) {
         if self
             .commands
-            .try_send(Command::TakenElsewhere { calls })
+            .try_send(ControlCommand::TakenElsewhere { calls })
             .is_err()
         {
             tracing::warn!(
@@ -127,7 +128,7 @@ impl AriLink {
 
     /// Whether new calls are taken.
     pub(super) fn admission(&self, closed: Option<String>) {
-        let command = Command::Admission { closed };
+        let command = ControlCommand::Admission { closed };
         if self.commands.try_send(command).is_err() {
             tracing::warn!("whether calls are taken is not told to Asterisk's side now");
         }
@@ -146,8 +147,8 @@ impl AriLink {
         call: &CallId,
         endpoint: String,
         request: &InitiateRequest,
-    ) -> Command {
-        Command::Originate {
+    ) -> ControlCommand {
+        ControlCommand::Originate {
             call: call.to_string(),
             endpoint,
             caller_id: Some(request.caller_number.clone()),
@@ -156,20 +157,20 @@ impl AriLink {
         }
     }
 
-    pub(super) fn tap(&self, channel: &str) -> Command {
-        Command::Tap {
+    pub(super) fn tap(&self, channel: &str) -> ControlCommand {
+        ControlCommand::Tap {
             call: channel.to_owned(),
         }
     }
 
-    pub(super) fn find(&self, name: &str) -> Command {
-        Command::Find {
+    pub(super) fn find(&self, name: &str) -> ControlCommand {
+        ControlCommand::Find {
             name: name.to_owned(),
         }
     }
 
-    pub(super) fn hang_up(&self, channel: String) -> Command {
-        Command::Hangup { call: channel }
+    pub(super) fn hang_up(&self, channel: String) -> ControlCommand {
+        ControlCommand::Hangup { call: channel }
     }
 
     /// Answers a question for RTP ports; `false` if it could not be said.
@@ -178,18 +179,18 @@ impl AriLink {
         id: RequestId,
         ports: Result<Vec<SocketAddr>, String>,
     ) -> bool {
-        self.answer(Command::Ports { id, ports }).await
+        self.answer(ControlCommand::Ports { id, ports }).await
     }
 
     /// Answers a notice; `false` if it could not be said.
-    pub(super) async fn answer(&self, answer: Command) -> bool {
+    pub(super) async fn answer(&self, answer: ControlCommand) -> bool {
         let said = self.commands.send(answer);
         // Without a limit each side might wait for the other to hear it.
         let said = tokio::time::timeout(ANSWER_PATIENCE, said).await;
         said.is_ok_and(|said| said.is_ok())
     }
 
-    fn order(&self, command: Command) -> Result<(), ServiceError> {
+    fn order(&self, command: ControlCommand) -> Result<(), ServiceError> {
         if let Some(reason) = self.unavailable() {
             return Err(ServiceError::AsteriskUnavailable(reason));
         }
@@ -220,10 +221,10 @@ impl AriTask {
         config.recover = recalled.into_iter().filter_map(recoverable).collect();
         let client = client(settings)?;
         let app = config.app.clone();
-        let control = Control::new(config, clock::now())
+        let control = CallControl::new(config, clock::now())
             .map_err(|error| format!("ASTERISK_ARI_URL: {error}"))?;
         let (notices, mut heard) = mpsc::channel(NOTICES);
-        let driver = Driver {
+        let driver = AriDriver {
             client,
             app,
             control,
@@ -251,7 +252,7 @@ impl AriTask {
     }
 }
 
-fn client(settings: AriSettings) -> Result<Client, String> {
+fn client(settings: AriSettings) -> Result<AriClient, String> {
     let mut reach = ClientConfig::new(settings.url, settings.user, settings.password.expose());
     if let Some(file) = settings.ca_file {
         let unreadable = |error| format!("ASTERISK_CA_FILE: {}: {error}", file.display());
@@ -261,7 +262,7 @@ fn client(settings: AriSettings) -> Result<Client, String> {
         ClientError::Authority(_) => format!("ASTERISK_CA_FILE: {error}"),
         error => format!("ASTERISK_ARI_URL: {error}"),
     };
-    Client::new(&reach).map_err(named)
+    AriClient::new(&reach).map_err(named)
 }
 
 /// A call that an earlier process left open.
@@ -298,7 +299,7 @@ impl Desk {
     pub(super) async fn command(
         &self,
         channel: &str,
-        command: Command,
+        command: ControlCommand,
         asked: Option<Asked>,
     ) -> Outcome {
         let none = || ServiceError::AsteriskUnavailable("not configured".to_owned());
@@ -318,9 +319,9 @@ impl Desk {
     }
 
     /// Takes one notice from Asterisk.
-    async fn hear(&self, notice: Notice) {
+    async fn hear(&self, notice: ControlNotice) {
         match notice {
-            Notice::CallOpened {
+            ControlNotice::CallOpened {
                 call,
                 kind,
                 target,
@@ -334,7 +335,7 @@ impl Desk {
                 };
                 self.call_opened(&call, opened, &channel).await;
             }
-            Notice::MediaSource {
+            ControlNotice::MediaSource {
                 call,
                 leg,
                 source,
@@ -344,48 +345,48 @@ impl Desk {
                 let at = at.and_then(|at| lock(&self.reserved).take(at));
                 self.media_source(&call, leg, source, format, at).await;
             }
-            Notice::PortsWanted {
+            ControlNotice::PortsWanted {
                 id,
                 call,
                 target,
                 legs,
             } => self.ports_wanted(id, &call, target, legs).await,
-            Notice::PortsUnused { ports } => self.ports_unused(&ports),
-            Notice::Trouble(trouble) => self.asterisk_trouble(trouble),
-            Notice::CallEnded { call, cause, text } => {
+            ControlNotice::PortsUnused { ports } => self.ports_unused(&ports),
+            ControlNotice::Trouble(trouble) => self.asterisk_trouble(trouble),
+            ControlNotice::CallEnded { call, cause, text } => {
                 let reason = EndReason { cause, text };
                 self.channel_over(&call, reason, CallStatus::Ended);
             }
-            Notice::CallFailed { call, text } => {
+            ControlNotice::CallFailed { call, text } => {
                 let reason = EndReason { cause: None, text };
                 self.channel_over(&call, reason, CallStatus::Failed);
             }
-            Notice::NotResumed { call, text } => {
+            ControlNotice::NotResumed { call, text } => {
                 if let Ok(call) = call.parse() {
                     let reason = EndReason { cause: None, text };
                     self.call_over(&call, reason, CallStatus::Failed);
                 }
             }
-            answer @ (Notice::CommandAccepted { .. }
-            | Notice::ChannelFound { .. }
-            | Notice::CommandRefused { .. }
-            | Notice::CommandLacksPort { .. }) => self.answered(answer),
+            answer @ (ControlNotice::CommandAccepted { .. }
+            | ControlNotice::ChannelFound { .. }
+            | ControlNotice::CommandRefused { .. }
+            | ControlNotice::CommandLacksPort { .. }) => self.answered(answer),
             of_a_call => self.hear_of_call(of_a_call),
         }
     }
 }
 
-fn kind(command: &Command) -> CommandKind {
+fn kind(command: &ControlCommand) -> CommandKind {
     match command {
-        Command::Originate { .. } => CommandKind::Originate,
-        Command::Tap { .. } => CommandKind::Tap,
-        Command::Find { .. } => CommandKind::Find,
+        ControlCommand::Originate { .. } => CommandKind::Originate,
+        ControlCommand::Tap { .. } => CommandKind::Tap,
+        ControlCommand::Find { .. } => CommandKind::Find,
         // The last are never waited for.
-        Command::Hangup { .. }
-        | Command::Shutdown
-        | Command::TakenElsewhere { .. }
-        | Command::Admission { .. }
-        | Command::Misplaced { .. }
-        | Command::Ports { .. } => CommandKind::Hangup,
+        ControlCommand::Hangup { .. }
+        | ControlCommand::Shutdown
+        | ControlCommand::TakenElsewhere { .. }
+        | ControlCommand::Admission { .. }
+        | ControlCommand::Misplaced { .. }
+        | ControlCommand::Ports { .. } => CommandKind::Hangup,
     }
 }

@@ -9,7 +9,7 @@
 //! of such channels is a call of its own: the first has the channel's id, the
 //! others that and a mark, made of what tells them apart.
 
-use asterscribe_ari::model::Channel;
+use asterscribe_ari::model::AriChannel;
 use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest, Sha256};
 
@@ -36,7 +36,7 @@ pub(crate) struct Life {
 }
 
 impl Life {
-    pub(crate) fn of(channel: &Channel) -> Self {
+    pub(crate) fn of(channel: &AriChannel) -> Self {
         let created_at = channel.created_at();
         let unread = created_at.map_or(channel.creationtime.as_str(), |_| "");
         Self {
@@ -134,7 +134,7 @@ pub(super) fn of_record(record: &CallRecord) -> String {
 }
 
 /// What a channel tells of itself and the parties.
-pub(super) fn identity(channel: &Channel) -> Identity {
+pub(super) fn identity(channel: &AriChannel) -> Identity {
     Identity {
         channel_id: Some(channel.id.clone()),
         channel_created_at: channel.created_at(),
@@ -145,7 +145,7 @@ pub(super) fn identity(channel: &Channel) -> Identity {
 }
 
 /// Arguments of `Stasis()` behind the application's name.
-fn tags(channel: &Channel) -> Vec<String> {
+fn tags(channel: &AriChannel) -> Vec<String> {
     if !channel.args.is_empty() || channel.dialplan.app_name != "Stasis" {
         return channel.args.clone();
     }
@@ -175,10 +175,10 @@ mod tests {
     }
 
     fn life(id: &str, created: &str) -> Life {
-        Life::of(&Channel {
+        Life::of(&AriChannel {
             id: id.to_owned(),
             creationtime: created.to_owned(),
-            ..Channel::default()
+            ..AriChannel::default()
         })
     }
 

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use asterscribe_ari::control::Told;
+use asterscribe_ari::control::VariableValue;
 
 use super::Desk;
 use crate::call::{CallChoices, CallId, Language, SecondPass, Task};
@@ -65,11 +65,11 @@ pub(super) fn variables() -> impl Iterator<Item = String> {
 }
 
 /// What variables say, and what is wrong with them. What cannot be used is as if it were not set.
-fn read(found: Vec<(String, Result<Told, String>)>) -> (CallChoices, Vec<String>) {
+fn read(found: Vec<(String, Result<VariableValue, String>)>) -> (CallChoices, Vec<String>) {
     let (mut chosen, mut notes) = (CallChoices::default(), Vec::new());
     for (variable, value) in found {
         let name = variable.strip_prefix(PREFIX).unwrap_or_default();
-        let set = value.and_then(|Told(text)| {
+        let set = value.and_then(|VariableValue(text)| {
             let set = chosen.set(&name.to_ascii_lowercase(), &text);
             set.map_err(|error| error.to_string())
         });
@@ -192,7 +192,7 @@ impl Desk {
     pub(super) fn choose_by_variables(
         &self,
         call: &CallId,
-        found: Vec<(String, Result<Told, String>)>,
+        found: Vec<(String, Result<VariableValue, String>)>,
     ) {
         let (mut chosen, mut notes) = read(found);
         let misfits = self.fit(&mut chosen).into_iter();
@@ -228,8 +228,11 @@ impl Desk {
 mod tests {
     use super::*;
 
-    fn told(name: &str, value: &str) -> (String, Result<Told, String>) {
-        (format!("{PREFIX}{name}"), Ok(Told(value.to_owned())))
+    fn told(name: &str, value: &str) -> (String, Result<VariableValue, String>) {
+        (
+            format!("{PREFIX}{name}"),
+            Ok(VariableValue(value.to_owned())),
+        )
     }
 
     #[test]
@@ -255,7 +258,7 @@ mod tests {
     #[test]
     fn every_choice_has_a_variable() {
         for variable in variables() {
-            let (_, notes) = read(vec![(variable, Ok(Told("?".repeat(2000))))]);
+            let (_, notes) = read(vec![(variable, Ok(VariableValue("?".repeat(2000))))]);
             assert!(!notes[0].contains("no such choice"), "{notes:?}");
         }
     }

@@ -1,6 +1,6 @@
 //! What the desk does about what Asterisk's side tells of calls that are open, and of commands.
 
-use asterscribe_ari::control::{CommandKind, Notice};
+use asterscribe_ari::control::{CommandKind, ControlNotice};
 
 use super::party::PartyNews;
 use super::{Desk, lock};
@@ -9,11 +9,11 @@ use crate::service::ServiceError;
 
 impl Desk {
     /// What became of a command.
-    pub(super) fn answered(&self, answer: Notice) {
+    pub(super) fn answered(&self, answer: ControlNotice) {
         let (call, command, outcome) = match answer {
-            Notice::CommandAccepted { command, call } => (call.clone(), command, Ok(call)),
-            Notice::ChannelFound { name, channel } => (name, CommandKind::Find, Ok(channel)),
-            Notice::CommandRefused {
+            ControlNotice::CommandAccepted { command, call } => (call.clone(), command, Ok(call)),
+            ControlNotice::ChannelFound { name, channel } => (name, CommandKind::Find, Ok(channel)),
+            ControlNotice::CommandRefused {
                 command,
                 call,
                 status,
@@ -22,7 +22,7 @@ impl Desk {
                 let refusal = refusal(&call, command, status, message);
                 (call, command, Err(refusal))
             }
-            Notice::CommandLacksPort {
+            ControlNotice::CommandLacksPort {
                 command,
                 call,
                 message,
@@ -33,15 +33,15 @@ impl Desk {
     }
 
     /// Takes a notice about a call that is open, or about none.
-    pub(super) fn hear_of_call(&self, notice: Notice) {
+    pub(super) fn hear_of_call(&self, notice: ControlNotice) {
         let on = |channel: &str| self.book(|book| book.call_on(channel));
         match notice {
-            Notice::CallVariables { call, found } => {
+            ControlNotice::CallVariables { call, found } => {
                 if let Some(call) = on(&call) {
                     self.variables_told(&call, found);
                 }
             }
-            Notice::LegFailed { call, leg, text } => {
+            ControlNotice::LegFailed { call, leg, text } => {
                 tracing::warn!(call, leg, text, "a leg has no media");
                 if let Some(call) = on(&call) {
                     self.book(|book| {
@@ -50,22 +50,22 @@ impl Desk {
                     });
                 }
             }
-            Notice::CallAnswered { call } => {
+            ControlNotice::CallAnswered { call } => {
                 if let Some(call) = on(&call) {
                     self.book(|book| book.answered(&call, clock::now(), clock::wall()));
                 }
             }
-            Notice::StateChange { call, state, .. } => {
+            ControlNotice::StateChange { call, state, .. } => {
                 if let Some(call) = on(&call) {
                     self.book(|book| book.channel_state(&call, clock::now(), state));
                 }
             }
-            Notice::ChannelGone { call } => {
+            ControlNotice::ChannelGone { call } => {
                 if let Some(call) = on(&call) {
                     self.book(|book| book.channel_gone(&call));
                 }
             }
-            Notice::Dtmf {
+            ControlNotice::Dtmf {
                 call,
                 leg,
                 digit,
@@ -79,7 +79,7 @@ impl Desk {
                     });
                 }
             }
-            Notice::PartyMayDiffer {
+            ControlNotice::PartyMayDiffer {
                 call,
                 leg,
                 change,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use asterscribe_ari::control::CallKind;
-use asterscribe_ari::model::Channel;
+use asterscribe_ari::model::AriChannel;
 use tokio::time::timeout;
 
 use super::book::{Opening, Past};
@@ -46,7 +46,7 @@ enum Kept {
 }
 
 impl Desk {
-    pub(super) async fn call_opened(&self, id: &str, opened: CallOpened, channel: &Channel) {
+    pub(super) async fn call_opened(&self, id: &str, opened: CallOpened, channel: &AriChannel) {
         let CallOpened {
             kind,
             target,

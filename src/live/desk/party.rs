@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use asterscribe_ari::control::PartyChange;
-use asterscribe_ari::model::Party;
+use asterscribe_ari::model::PartyId;
 
 use super::Desk;
 use crate::call::{CallEventKind, CallId, Leg};
@@ -14,7 +14,7 @@ pub(super) struct PartyNews {
     pub(super) leg: Option<&'static str>,
     pub(super) change: PartyChange,
     pub(super) by: Option<&'static str>,
-    pub(super) connected: Option<Party>,
+    pub(super) connected: Option<PartyId>,
     pub(super) at: Instant,
 }
 
@@ -82,7 +82,7 @@ impl Desk {
 }
 
 /// A party in words.
-fn shown(party: &Party) -> String {
+fn shown(party: &PartyId) -> String {
     match (party.name.as_str(), party.number.as_str()) {
         ("", "") => "unknown".to_owned(),
         ("", number) => number.to_owned(),

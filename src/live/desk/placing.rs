@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use asterscribe_ari::control::Command;
+use asterscribe_ari::control::ControlCommand;
 
 use super::Desk;
 use crate::live::media::Reservation;
@@ -39,7 +39,7 @@ impl Desk {
     async fn misplaced(&self, channel: &str, side: &str, source: SocketAddr, text: String) {
         let Some(ari) = &self.ari else { return };
         let (call, leg) = (channel.to_owned(), side.to_owned());
-        let misplaced = Command::Misplaced {
+        let misplaced = ControlCommand::Misplaced {
             call,
             leg,
             source,

@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 
 use asterscribe_ari::client::ConnectionState;
-use asterscribe_ari::control::Notice;
+use asterscribe_ari::control::ControlNotice;
 use tokio::sync::watch;
 
 use super::{Desk, lock};
@@ -29,23 +29,23 @@ impl Step {
 
 impl Desk {
     /// Puts into the log what changes no record.
-    pub(super) fn remark(&self, notice: &Notice) {
+    pub(super) fn remark(&self, notice: &ControlNotice) {
         match notice {
-            Notice::CallTurnedAway { channel, text } => tracing::warn!(
+            ControlNotice::CallTurnedAway { channel, text } => tracing::warn!(
                 channel = channel.id,
                 text,
                 "a caller goes on in the dialplan without being transcribed"
             ),
-            Notice::Reaped { kind, id } => tracing::info!(
+            ControlNotice::Reaped { kind, id } => tracing::info!(
                 ?kind,
                 id,
                 "removed what an earlier process left in Asterisk"
             ),
-            Notice::Synced if self.ari.as_ref().is_some_and(|ari| ari.step.is_new()) => {
+            ControlNotice::Synced if self.ari.as_ref().is_some_and(|ari| ari.step.is_new()) => {
                 tracing::info!("in step with Asterisk");
             }
-            Notice::Synced => tracing::debug!("still in step with Asterisk"),
-            Notice::Replaced => {
+            ControlNotice::Synced => tracing::debug!("still in step with Asterisk"),
+            ControlNotice::Replaced => {
                 tracing::error!("another program has taken over our Stasis application");
             }
             other => tracing::trace!(?other, "nothing to keep of it"),

@@ -2,8 +2,8 @@
 //! channel as well as at the called one's, and its legs are called by who is who, not by where
 //! the call is heard.
 
-use asterscribe_ari::control::Told;
-use asterscribe_ari::model::{Channel, Party};
+use asterscribe_ari::control::VariableValue;
+use asterscribe_ari::model::{AriChannel, PartyId};
 
 use super::Desk;
 use super::channel::non_empty;
@@ -27,8 +27,8 @@ const NOT_DIALLED: [&str; 8] = ["a", "e", "h", "i", "o", "s", "t", "transcribe"]
 /// The two parties of a call, as its channel knows them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Parties {
-    pub(crate) caller: Party,
-    pub(crate) called: Party,
+    pub(crate) caller: PartyId,
+    pub(crate) called: PartyId,
     /// What was called.
     pub(crate) destination: Option<String>,
     pub(crate) sides: Sides,
@@ -36,7 +36,7 @@ pub(crate) struct Parties {
 
 impl Parties {
     /// The parties of a channel, by whether it is the called one's.
-    pub(crate) fn of(channel: &Channel, is_called: bool) -> Self {
+    pub(crate) fn of(channel: &AriChannel, is_called: bool) -> Self {
         let (own, other) = (channel.caller.clone(), channel.connected.clone());
         let exten = non_empty(&channel.dialplan.exten);
         let exten = exten.filter(|exten| !NOT_DIALLED.contains(&exten.as_str()));
@@ -67,7 +67,7 @@ impl Parties {
 }
 
 /// Whether a channel is the called party's, if what it executes tells.
-pub(super) fn is_called(channel: &Channel) -> Option<bool> {
+pub(super) fn is_called(channel: &AriChannel) -> Option<bool> {
     let plan = &channel.dialplan;
     // What is originated may yet call somebody itself: `AppDial2` decides nothing.
     let is_outgoing = matches!(plan.app_name.as_str(), "AppDial" | "AppQueue")
@@ -88,7 +88,11 @@ pub(super) fn variables() -> [String; 2] {
 
 impl Desk {
     /// A call's channel has told its variables.
-    pub(super) fn variables_told(&self, call: &CallId, found: Vec<(String, Result<Told, String>)>) {
+    pub(super) fn variables_told(
+        &self,
+        call: &CallId,
+        found: Vec<(String, Result<VariableValue, String>)>,
+    ) {
         let (own, others): (Vec<_>, Vec<_>) = found
             .into_iter()
             .partition(|(name, _)| name == LINKEDID || name == DNID);
@@ -96,7 +100,7 @@ impl Desk {
             let mut own = own.iter();
             let (_, value) = own.find(|(name, _)| name == wanted)?;
             // What is not told is not known; nobody depends on it.
-            let Told(text) = value.as_ref().ok()?;
+            let VariableValue(text) = value.as_ref().ok()?;
             non_empty(text)
         };
         let (linkedid, dnid) = (value(LINKEDID), value(DNID));
@@ -113,16 +117,16 @@ impl Desk {
 mod tests {
     use super::*;
 
-    fn channel(name: &str, app: &str, data: &str) -> Channel {
-        let party = |number: &str| Party {
+    fn channel(name: &str, app: &str, data: &str) -> AriChannel {
+        let party = |number: &str| PartyId {
             name: format!("N{number}"),
             number: number.to_owned(),
         };
-        let mut channel = Channel {
+        let mut channel = AriChannel {
             name: name.to_owned(),
             caller: party("100"),
             connected: party("200"),
-            ..Channel::default()
+            ..AriChannel::default()
         };
         channel.dialplan.app_name = app.to_owned();
         channel.dialplan.app_data = data.to_owned();

@@ -1,12 +1,12 @@
 //! Connections that break under a request.
 
 use super::*;
-use crate::request::Request;
-use crate::testkit::Fault;
+use crate::request::AriRequest;
+use crate::testkit::RequestFault;
 
 /// Breaks the first `times` requests of each kind off.
-fn break_off(rig: &mut Rig, times: usize, fault: Fault) {
-    let mut seen: Vec<(std::mem::Discriminant<Request>, usize)> = Vec::new();
+fn break_off(rig: &mut ControlRig, times: usize, fault: RequestFault) {
+    let mut seen: Vec<(std::mem::Discriminant<AriRequest>, usize)> = Vec::new();
     rig.set_faults(move |request| {
         let kind = std::mem::discriminant(request);
         let at = seen.iter().position(|(k, _)| *k == kind);
@@ -18,14 +18,14 @@ fn break_off(rig: &mut Rig, times: usize, fault: Fault) {
         if seen[at].1 <= times {
             fault
         } else {
-            Fault::None
+            RequestFault::None
         }
     });
 }
 
 #[test]
 fn a_call_comes_up_though_every_request_breaks_off_at_first() {
-    for fault in [Fault::Unreachable, Fault::BrokenOff] {
+    for fault in [RequestFault::Unreachable, RequestFault::BrokenOff] {
         for times in 1..=3 {
             let mut rig = rig();
             break_off(&mut rig, times, fault);
@@ -36,7 +36,10 @@ fn a_call_comes_up_though_every_request_breaks_off_at_first() {
                 "{fault:?} {times} {:?}",
                 rig.notices
             );
-            assert_eq!(count(&rig, |n| matches!(n, Notice::LegFailed { .. })), 0);
+            assert_eq!(
+                count(&rig, |n| matches!(n, ControlNotice::LegFailed { .. })),
+                0
+            );
             assert_eq!(rig.ours().len(), 2);
             rig.world.hang_up("c1", 16);
             rig.advance(ms(60_000));
@@ -47,11 +50,11 @@ fn a_call_comes_up_though_every_request_breaks_off_at_first() {
 
 #[test]
 fn a_tap_and_a_placed_call_come_up_likewise() {
-    for fault in [Fault::Unreachable, Fault::BrokenOff] {
+    for fault in [RequestFault::Unreachable, RequestFault::BrokenOff] {
         let mut rig = rig();
         break_off(&mut rig, 1, fault);
         rig.world.foreign_call("t1");
-        rig.command(Command::Tap { call: "t1".into() });
+        rig.command(ControlCommand::Tap { call: "t1".into() });
         rig.command(originate(O1));
         rig.advance(ms(2_000));
         assert!(is_accepted(&rig, CommandKind::Originate), "{fault:?}");
@@ -66,35 +69,33 @@ fn a_tap_and_a_placed_call_come_up_likewise() {
 #[test]
 fn media_that_was_made_by_the_request_that_broke_off_has_its_source_told() {
     let mut rig = rig();
-    break_off(&mut rig, 1, Fault::BrokenOff);
+    break_off(&mut rig, 1, RequestFault::BrokenOff);
     rig.world.incoming("c1");
     rig.advance(ms(1_000));
-    assert!(
-        rig.notices
-            .iter()
-            .any(|n| matches!(n, Notice::MediaSource { source, .. } if source.port() == 20_002))
-    );
+    assert!(rig.notices.iter().any(
+        |n| matches!(n, ControlNotice::MediaSource { source, .. } if source.port() == 20_002)
+    ));
 }
 
 #[test]
 fn what_breaks_off_again_and_again_fails_with_the_reason() {
     let mut rig = rig();
     rig.set_faults(|r| match r {
-        Request::ExternalMedia { .. } => Fault::Unreachable,
-        _ => Fault::None,
+        AriRequest::ExternalMedia { .. } => RequestFault::Unreachable,
+        _ => RequestFault::None,
     });
     rig.world.incoming("c1");
     rig.advance(ms(5_000));
     let asked = rig
         .requests
         .iter()
-        .filter(|r| matches!(r, Request::ExternalMedia { .. }));
+        .filter(|r| matches!(r, AriRequest::ExternalMedia { .. }));
     assert_eq!(asked.count(), 4);
     let text = "no media channel could be made: as scripted";
     assert_eq!(
         count(
             &rig,
-            |n| matches!(n, Notice::CallFailed { text: t, .. } if t == text)
+            |n| matches!(n, ControlNotice::CallFailed { text: t, .. } if t == text)
         ),
         1
     );
@@ -106,19 +107,22 @@ fn a_refusal_stays_one_where_nothing_was_made() {
     let mut rig = rig();
     let mut seen = 0;
     rig.set_faults(move |r| match r {
-        Request::ExternalMedia { .. } => {
+        AriRequest::ExternalMedia { .. } => {
             seen += 1;
             if seen == 1 {
-                Fault::Unreachable
+                RequestFault::Unreachable
             } else {
-                Fault::Refused(500)
+                RequestFault::Refused(500)
             }
         }
-        _ => Fault::None,
+        _ => RequestFault::None,
     });
     rig.world.incoming("c1");
     rig.advance(ms(5_000));
-    assert_eq!(count(&rig, |n| matches!(n, Notice::CallFailed { .. })), 1);
+    assert_eq!(
+        count(&rig, |n| matches!(n, ControlNotice::CallFailed { .. })),
+        1
+    );
     rig.advance(ms(60_000));
     rig.assert_nothing_left();
 }
@@ -126,7 +130,7 @@ fn a_refusal_stays_one_where_nothing_was_made() {
 #[test]
 fn nothing_is_asked_again_once_the_connection_is_gone() {
     let mut rig = rig();
-    rig.set_faults(|_| Fault::Unreachable);
+    rig.set_faults(|_| RequestFault::Unreachable);
     rig.world.incoming("c1");
     rig.deliver_event();
     rig.disconnect();

@@ -1,12 +1,12 @@
 //! Channels that `StasisBroadcast()` offers.
 
 use super::*;
-use crate::request::Request;
+use crate::request::AriRequest;
 
-fn claims(rig: &Rig) -> usize {
+fn claims(rig: &ControlRig) -> usize {
     let claims = rig.requests.iter();
     claims
-        .filter(|r| matches!(r, Request::Claim { .. }))
+        .filter(|r| matches!(r, AriRequest::Claim { .. }))
         .count()
 }
 
@@ -36,7 +36,7 @@ fn one_that_another_application_has_is_no_fault() {
 
 #[test]
 fn no_more_are_claimed_than_there_is_room_for() {
-    let mut rig = connected(Config {
+    let mut rig = connected(ControlConfig {
         max_calls: 3,
         ..config()
     });
@@ -57,11 +57,11 @@ fn no_more_are_claimed_than_there_is_room_for() {
 fn none_is_claimed_while_no_calls_are_taken() {
     let mut rig = rig();
     let closed = Some("recognition is behind".to_owned());
-    rig.command(Command::Admission { closed });
+    rig.command(ControlCommand::Admission { closed });
     rig.world.broadcast("b1");
     rig.settle();
     assert_eq!(claims(&rig), 0);
-    rig.command(Command::Shutdown);
+    rig.command(ControlCommand::Shutdown);
     rig.world.broadcast("b2");
     rig.settle();
     assert_eq!(claims(&rig), 0);
@@ -69,7 +69,7 @@ fn none_is_claimed_while_no_calls_are_taken() {
 
 #[test]
 fn an_offer_is_taken_up_while_the_lists_are_on_their_way() {
-    let mut rig = rig_with(config(), World::new(APP));
+    let mut rig = rig_with(config(), AsteriskWorld::new(APP));
     rig.connect();
     rig.world.broadcast("b1");
     rig.deliver_event();

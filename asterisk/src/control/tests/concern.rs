@@ -28,7 +28,7 @@ fn a_call_is_named_by_its_channel_and_by_all_that_was_made_for_it() {
     let others = json!({"channel": {"id": "t", "name": "t1x"}, "t1": [null, 1, true]});
     assert!(rig.control.calls_named_in(&others).is_empty());
 
-    rig.command(Command::Hangup { call: "t1".into() });
+    rig.command(ControlCommand::Hangup { call: "t1".into() });
     rig.settle();
     let message = json!({"channel": {"id": "t1"}});
     assert!(
@@ -39,7 +39,7 @@ fn a_call_is_named_by_its_channel_and_by_all_that_was_made_for_it() {
 
 #[test]
 fn what_names_two_calls_is_about_both() {
-    let mut rig = rig_in_call(Order::RepliesFirst);
+    let mut rig = rig_in_call(DeliveryOrder::RepliesFirst);
     rig.world.incoming("c2");
     rig.settle();
     let message = json!({"bridge": {"channels": ["c1", "c2", "c3"]}});

@@ -1,17 +1,19 @@
 //! The ways out.
 
 use super::*;
-use crate::request::Request;
-use crate::testkit::Fault;
+use crate::request::AriRequest;
+use crate::testkit::RequestFault;
 
 /// What was removed, in order, by the last part of the id.
-fn removals(rig: &Rig) -> Vec<String> {
+fn removals(rig: &ControlRig) -> Vec<String> {
     rig.requests
         .iter()
         .filter_map(|r| match r {
-            Request::DeleteChannel { channel } => Some(channel),
-            Request::DeleteBridge { bridge } => Some(bridge),
-            Request::Continue { channel } | Request::Unsubscribe { channel, .. } => Some(channel),
+            AriRequest::DeleteChannel { channel } => Some(channel),
+            AriRequest::DeleteBridge { bridge } => Some(bridge),
+            AriRequest::Continue { channel } | AriRequest::Unsubscribe { channel, .. } => {
+                Some(channel)
+            }
             _ => None,
         })
         .map(|id| id.rsplit('-').next().unwrap_or_default().to_owned())
@@ -20,12 +22,12 @@ fn removals(rig: &Rig) -> Vec<String> {
 
 #[test]
 fn a_byes_cause_is_told_once_after_the_grace() {
-    for order in [Order::RepliesFirst, Order::EventsFirst] {
+    for order in [DeliveryOrder::RepliesFirst, DeliveryOrder::EventsFirst] {
         let mut rig = rig();
         rig.order = order;
         rig.set_faults(|r| match r {
-            Request::Subscribe { .. } => Fault::Refused(500),
-            _ => Fault::None,
+            AriRequest::Subscribe { .. } => RequestFault::Refused(500),
+            _ => RequestFault::None,
         });
         rig.world.incoming("c1");
         rig.settle();
@@ -47,7 +49,7 @@ fn a_byes_cause_is_told_once_after_the_grace() {
 
 #[test]
 fn the_end_of_a_callers_channel_tells_the_cause() {
-    for order in [Order::RepliesFirst, Order::EventsFirst] {
+    for order in [DeliveryOrder::RepliesFirst, DeliveryOrder::EventsFirst] {
         for (cause, told) in [
             (16, "told at the end"),
             (38, "told at the end"),
@@ -73,8 +75,8 @@ fn the_end_of_a_callers_channel_tells_the_cause() {
 fn a_hang_up_is_one_though_its_cause_is_never_told() {
     let mut rig = rig();
     rig.set_faults(|r| match r {
-        Request::Subscribe { .. } => Fault::Refused(500),
-        _ => Fault::None,
+        AriRequest::Subscribe { .. } => RequestFault::Refused(500),
+        _ => RequestFault::None,
     });
     rig.world.incoming("c1");
     rig.settle();
@@ -88,9 +90,11 @@ fn a_hang_up_is_one_though_its_cause_is_never_told() {
 
 #[test]
 fn a_caller_who_goes_on_in_the_dialplan_is_listened_to_no_more() {
-    let mut rig = rig_in_call(Order::RepliesFirst);
+    let mut rig = rig_in_call(DeliveryOrder::RepliesFirst);
     let channel = "c1".to_owned();
-    rig.world.execute(&Request::Continue { channel }).unwrap();
+    rig.world
+        .execute(&AriRequest::Continue { channel })
+        .unwrap();
     rig.advance(ms(250));
     assert!(!rig.world.is_subscribed("c1"));
     rig.assert_nothing_left();
@@ -98,9 +102,9 @@ fn a_caller_who_goes_on_in_the_dialplan_is_listened_to_no_more() {
 
 #[test]
 fn leaving_the_application_without_a_hang_up_has_no_cause() {
-    let mut rig = rig_in_call(Order::RepliesFirst);
+    let mut rig = rig_in_call(DeliveryOrder::RepliesFirst);
     rig.world
-        .execute(&Request::Continue {
+        .execute(&AriRequest::Continue {
             channel: "c1".into(),
         })
         .unwrap();
@@ -115,24 +119,30 @@ fn leaving_the_application_without_a_hang_up_has_no_cause() {
 
 #[test]
 fn a_channel_that_comes_back_is_a_new_call() {
-    let mut rig = rig_in_call(Order::RepliesFirst);
+    let mut rig = rig_in_call(DeliveryOrder::RepliesFirst);
     rig.world
-        .execute(&Request::Continue {
+        .execute(&AriRequest::Continue {
             channel: "c1".into(),
         })
         .unwrap();
     rig.world.incoming("c1");
     rig.advance(ms(1_000));
-    assert_eq!(count(&rig, |n| matches!(n, Notice::CallOpened { .. })), 2);
-    assert_eq!(count(&rig, |n| matches!(n, Notice::CallEnded { .. })), 1);
+    assert_eq!(
+        count(&rig, |n| matches!(n, ControlNotice::CallOpened { .. })),
+        2
+    );
+    assert_eq!(
+        count(&rig, |n| matches!(n, ControlNotice::CallEnded { .. })),
+        1
+    );
     assert_eq!(rig.assert_calls_told_in_turn(), ["c1"]);
     assert_eq!(rig.ours().len(), 2);
 }
 
 #[test]
 fn a_hang_up_command_ends_the_channel_first_and_then_the_media() {
-    let mut rig = rig_in_call(Order::RepliesFirst);
-    rig.command(Command::Hangup { call: "c1".into() });
+    let mut rig = rig_in_call(DeliveryOrder::RepliesFirst);
+    rig.command(ControlCommand::Hangup { call: "c1".into() });
     rig.settle();
     assert!(is_accepted(&rig, CommandKind::Hangup));
     assert_eq!(
@@ -146,12 +156,12 @@ fn a_hang_up_command_ends_the_channel_first_and_then_the_media() {
 
 #[test]
 fn a_hang_up_that_asterisk_never_grants_is_refused_in_the_end() {
-    let mut rig = rig_in_call(Order::RepliesFirst);
+    let mut rig = rig_in_call(DeliveryOrder::RepliesFirst);
     rig.set_faults(|r| match r {
-        Request::DeleteChannel { channel } if channel == "c1" => Fault::Refused(500),
-        _ => Fault::None,
+        AriRequest::DeleteChannel { channel } if channel == "c1" => RequestFault::Refused(500),
+        _ => RequestFault::None,
     });
-    rig.command(Command::Hangup { call: "c1".into() });
+    rig.command(ControlCommand::Hangup { call: "c1".into() });
     rig.advance(ms(14_000));
     assert_eq!(refusal_of(&rig, CommandKind::Hangup).unwrap().0, Some(500));
     assert!(
@@ -169,7 +179,7 @@ fn a_hang_up_that_asterisk_never_grants_is_refused_in_the_end() {
 #[test]
 fn a_taps_objects_go_in_order() {
     let mut rig = rig_tapping();
-    rig.command(Command::Hangup { call: "t1".into() });
+    rig.command(ControlCommand::Hangup { call: "t1".into() });
     rig.settle();
     assert_eq!(
         removals(&rig),
@@ -180,24 +190,24 @@ fn a_taps_objects_go_in_order() {
 #[test]
 fn removals_that_fail_are_tried_again() {
     for fault in [
-        Fault::Refused(500),
-        Fault::Unreachable,
-        Fault::Swallowed,
-        Fault::Unanswered,
+        RequestFault::Refused(500),
+        RequestFault::Unreachable,
+        RequestFault::Swallowed,
+        RequestFault::Unanswered,
     ] {
-        let mut rig = rig_in_call(Order::RepliesFirst);
+        let mut rig = rig_in_call(DeliveryOrder::RepliesFirst);
         let mut left = 3;
         rig.set_faults(move |r| {
             if left > 0
                 && matches!(
                     r,
-                    Request::DeleteChannel { .. } | Request::DeleteBridge { .. }
+                    AriRequest::DeleteChannel { .. } | AriRequest::DeleteBridge { .. }
                 )
             {
                 left -= 1;
                 return fault;
             }
-            Fault::None
+            RequestFault::None
         });
         rig.world.hang_up("c1", 16);
         rig.advance(ms(60_000));
@@ -209,12 +219,12 @@ fn removals_that_fail_are_tried_again() {
 
 #[test]
 fn what_is_given_up_is_found_by_a_later_listing() {
-    let mut rig = rig_in_call(Order::RepliesFirst);
+    let mut rig = rig_in_call(DeliveryOrder::RepliesFirst);
     rig.set_faults(|r| {
-        if matches!(r, Request::DeleteBridge { .. }) {
-            Fault::Refused(500)
+        if matches!(r, AriRequest::DeleteBridge { .. }) {
+            RequestFault::Refused(500)
         } else {
-            Fault::None
+            RequestFault::None
         }
     });
     rig.world.hang_up("c1", 16);
@@ -228,19 +238,22 @@ fn what_is_given_up_is_found_by_a_later_listing() {
 
 #[test]
 fn a_stop_lets_callers_go_on_hangs_up_what_we_placed_and_leaves_tapped_channels_alone() {
-    let mut rig = rig_in_call(Order::RepliesFirst);
+    let mut rig = rig_in_call(DeliveryOrder::RepliesFirst);
     rig.world.foreign_call("t1");
-    rig.command(Command::Tap { call: "t1".into() });
+    rig.command(ControlCommand::Tap { call: "t1".into() });
     rig.command(originate(O1));
     rig.settle();
     rig.world.answered_at_far_end(O1);
     rig.command(originate(O2));
     rig.settle();
     rig.command(originate(O3));
-    rig.command(Command::Shutdown);
+    rig.command(ControlCommand::Shutdown);
     rig.world.incoming("c9");
     rig.settle();
-    assert_eq!(count(&rig, |n| matches!(n, Notice::ShutdownComplete)), 1);
+    assert_eq!(
+        count(&rig, |n| matches!(n, ControlNotice::ShutdownComplete)),
+        1
+    );
     assert!(rig.world.is_continued("c1") && rig.world.is_continued("c9"));
     assert!(rig.world.exists("t1"));
     assert_eq!(rig.world.in_app(), Vec::<String>::new());
@@ -254,37 +267,49 @@ fn a_stop_lets_callers_go_on_hangs_up_what_we_placed_and_leaves_tapped_channels_
 
 #[test]
 fn a_stop_ends_though_asterisk_does_not_answer() {
-    let mut rig = rig_in_call(Order::RepliesFirst);
-    rig.set_faults(|_| Fault::Unreachable);
+    let mut rig = rig_in_call(DeliveryOrder::RepliesFirst);
+    rig.set_faults(|_| RequestFault::Unreachable);
     rig.disconnect();
-    rig.command(Command::Shutdown);
+    rig.command(ControlCommand::Shutdown);
     rig.advance(ms(30_000));
-    assert_eq!(count(&rig, |n| matches!(n, Notice::ShutdownComplete)), 1);
+    assert_eq!(
+        count(&rig, |n| matches!(n, ControlNotice::ShutdownComplete)),
+        1
+    );
     assert!(rig.control.is_idle());
 }
 
 #[test]
 fn a_stop_with_nothing_to_do_is_complete_at_once() {
-    let mut rig = rig_with(config(), World::new(APP));
-    rig.command(Command::Shutdown);
-    assert_eq!(count(&rig, |n| matches!(n, Notice::ShutdownComplete)), 1);
+    let mut rig = rig_with(config(), AsteriskWorld::new(APP));
+    rig.command(ControlCommand::Shutdown);
+    assert_eq!(
+        count(&rig, |n| matches!(n, ControlNotice::ShutdownComplete)),
+        1
+    );
 }
 
 #[test]
 fn a_stop_is_complete_once_what_was_ours_has_hung_up() {
-    for order in [Order::RepliesFirst, Order::EventsFirst] {
+    for order in [DeliveryOrder::RepliesFirst, DeliveryOrder::EventsFirst] {
         let mut rig = rig_tapping();
         rig.order = order;
         rig.world.hangs_up_late = true;
-        rig.command(Command::Hangup { call: "t1".into() });
-        rig.command(Command::Shutdown);
+        rig.command(ControlCommand::Hangup { call: "t1".into() });
+        rig.command(ControlCommand::Shutdown);
         rig.advance(ms(5_000));
-        assert_eq!(count(&rig, |n| matches!(n, Notice::ShutdownComplete)), 0);
+        assert_eq!(
+            count(&rig, |n| matches!(n, ControlNotice::ShutdownComplete)),
+            0
+        );
         rig.world.hang_ups_done();
         rig.settle();
         rig.world.hang_ups_done();
         rig.settle();
-        assert_eq!(count(&rig, |n| matches!(n, Notice::ShutdownComplete)), 1);
+        assert_eq!(
+            count(&rig, |n| matches!(n, ControlNotice::ShutdownComplete)),
+            1
+        );
         rig.assert_nothing_left();
     }
 }
@@ -293,16 +318,16 @@ fn a_stop_is_complete_once_what_was_ours_has_hung_up() {
 fn who_starts_after_a_stop_does_not_take_up_a_tap_that_was_ended() {
     let mut old = rig_tapping();
     old.world.hangs_up_late = true;
-    old.command(Command::Hangup { call: "t1".into() });
-    old.command(Command::Shutdown);
-    while count(&old, |n| matches!(n, Notice::ShutdownComplete)) == 0 {
+    old.command(ControlCommand::Hangup { call: "t1".into() });
+    old.command(ControlCommand::Shutdown);
+    while count(&old, |n| matches!(n, ControlNotice::ShutdownComplete)) == 0 {
         old.world.hang_ups_done();
         old.settle();
     }
     let mut world = std::mem::take(&mut old.world);
     world.disconnect();
     let nonce = "00000000b7".to_owned();
-    let mut new = rig_with(Config { nonce, ..config() }, world);
+    let mut new = rig_with(ControlConfig { nonce, ..config() }, world);
     new.connect();
     new.settle();
     assert!(new.assert_calls_told_in_turn().is_empty());
@@ -310,7 +335,7 @@ fn who_starts_after_a_stop_does_not_take_up_a_tap_that_was_ended() {
 
 #[test]
 fn a_media_channel_whose_end_nobody_tells_is_asked_about() {
-    let mut rig = rig_in_call(Order::RepliesFirst);
+    let mut rig = rig_in_call(DeliveryOrder::RepliesFirst);
     rig.world.hangs_up_late = true;
     rig.world.hang_up("c1", 16);
     rig.settle();
@@ -326,7 +351,7 @@ fn a_media_channel_whose_end_nobody_tells_is_asked_about() {
 
 #[test]
 fn a_media_channel_that_does_not_end_is_left_to_the_next_listing() {
-    let mut rig = rig_in_call(Order::RepliesFirst);
+    let mut rig = rig_in_call(DeliveryOrder::RepliesFirst);
     rig.world.hangs_up_late = true;
     rig.world.hang_up("c1", 16);
     rig.advance(ms(7_500));

@@ -1,33 +1,33 @@
 //! Every request fails in every way at every stage: what was made always goes.
 
 use super::*;
-use crate::request::Request;
-use crate::testkit::Fault;
+use crate::request::AriRequest;
+use crate::testkit::RequestFault;
 
-const FAULTS: [Fault; 7] = [
-    Fault::Refused(500),
-    Fault::Refused(404),
-    Fault::Unreachable,
-    Fault::BrokenOff,
-    Fault::Swallowed,
-    Fault::Unanswered,
-    Fault::Late,
+const FAULTS: [RequestFault; 7] = [
+    RequestFault::Refused(500),
+    RequestFault::Refused(404),
+    RequestFault::Unreachable,
+    RequestFault::BrokenOff,
+    RequestFault::Swallowed,
+    RequestFault::Unanswered,
+    RequestFault::Late,
 ];
 
 /// Lets request number `nth` fail once, or all from there on for `lasting`.
-fn fail_at(rig: &mut Rig, nth: usize, fault: Fault, lasting: bool) {
+fn fail_at(rig: &mut ControlRig, nth: usize, fault: RequestFault, lasting: bool) {
     let mut seen = 0;
     rig.set_faults(move |_| {
         seen += 1;
         if seen == nth || (lasting && seen > nth) {
             fault
         } else {
-            Fault::None
+            RequestFault::None
         }
     });
 }
 
-fn begin(rig: &mut Rig, way: usize) {
+fn begin(rig: &mut ControlRig, way: usize) {
     match way {
         0 => {
             rig.world.incoming("c1");
@@ -35,7 +35,7 @@ fn begin(rig: &mut Rig, way: usize) {
         }
         1 => {
             rig.world.foreign_call("c1");
-            rig.command(Command::Tap { call: "c1".into() });
+            rig.command(ControlCommand::Tap { call: "c1".into() });
             rig.settle();
         }
         _ => {
@@ -54,7 +54,7 @@ fn requests_of(way: usize) -> usize {
     rig.requests.len() - before
 }
 
-fn run(way: usize, nth: usize, fault: Fault, lasting: bool, order: Order) {
+fn run(way: usize, nth: usize, fault: RequestFault, lasting: bool, order: DeliveryOrder) {
     let case = format!("way {way}, request {nth}, {fault:?}, lasting {lasting}, {order:?}");
     let mut rig = rig();
     rig.order = order;
@@ -70,7 +70,7 @@ fn run(way: usize, nth: usize, fault: Fault, lasting: bool, order: Order) {
         panic!("{case}: nothing is open, but {:?}", rig.control);
     }
     for id in open {
-        rig.command(Command::Hangup { call: id });
+        rig.command(ControlCommand::Hangup { call: id });
     }
     rig.advance(ms(120_000));
     assert!(rig.assert_calls_told_in_turn().is_empty(), "{case}");
@@ -91,7 +91,7 @@ fn one_request_failing_at_any_stage_leaves_nothing() {
         assert!(stages >= 4, "way {way} has {stages} requests");
         for nth in 1..=stages {
             for fault in FAULTS {
-                for order in [Order::RepliesFirst, Order::EventsFirst] {
+                for order in [DeliveryOrder::RepliesFirst, DeliveryOrder::EventsFirst] {
                     run(way, nth, fault, false, order);
                 }
             }
@@ -104,7 +104,7 @@ fn everything_failing_from_any_stage_on_leaves_nothing_once_asterisk_is_well_aga
     for way in 0..3 {
         for nth in 1..=requests_of(way) + 2 {
             for fault in FAULTS {
-                run(way, nth, fault, true, Order::RepliesFirst);
+                run(way, nth, fault, true, DeliveryOrder::RepliesFirst);
             }
         }
     }
@@ -115,16 +115,16 @@ fn a_caller_whose_media_fails_goes_on_in_the_dialplan() {
     for fault in FAULTS {
         let mut rig = rig();
         rig.set_faults(move |r| {
-            if matches!(r, Request::ExternalMedia { .. }) {
+            if matches!(r, AriRequest::ExternalMedia { .. }) {
                 fault
             } else {
-                Fault::None
+                RequestFault::None
             }
         });
         rig.world.incoming("c1");
         rig.advance(ms(12_000));
         assert_eq!(
-            count(&rig, |n| matches!(n, Notice::CallFailed { .. })),
+            count(&rig, |n| matches!(n, ControlNotice::CallFailed { .. })),
             1,
             "{fault:?}"
         );
@@ -145,13 +145,16 @@ fn a_media_channel_that_vanishes_silently_is_noticed() {
     rig.settle();
     rig.world.connected = true;
     rig.advance(ms(9_000));
-    assert_eq!(count(&rig, |n| matches!(n, Notice::CallFailed { .. })), 0);
+    assert_eq!(
+        count(&rig, |n| matches!(n, ControlNotice::CallFailed { .. })),
+        0
+    );
     rig.advance(ms(2_000));
     let text = "its media was not up in time";
     assert_eq!(
         count(
             &rig,
-            |n| matches!(n, Notice::CallFailed { text: t, .. } if t == text)
+            |n| matches!(n, ControlNotice::CallFailed { text: t, .. } if t == text)
         ),
         1
     );

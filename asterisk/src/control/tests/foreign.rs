@@ -1,7 +1,7 @@
 //! What others made is left alone, whatever it is called.
 
 use super::*;
-use crate::request::Request;
+use crate::request::AriRequest;
 
 /// Ids that look like ours, and what has them.
 const FOREIGN: [(&str, &str, Option<&str>); 10] = [
@@ -54,7 +54,7 @@ const FOREIGN: [(&str, &str, Option<&str>); 10] = [
 
 #[test]
 fn foreign_objects_with_ids_like_ours_are_never_touched() {
-    let mut world = World::new(APP);
+    let mut world = AsteriskWorld::new(APP);
     for (id, name, app) in FOREIGN {
         world.foreign_channel(id, name, app);
     }
@@ -68,16 +68,16 @@ fn foreign_objects_with_ids_like_ours_are_never_touched() {
     }
     rig.connect();
     rig.settle();
-    rig.command(Command::Shutdown);
+    rig.command(ControlCommand::Shutdown);
     rig.advance(ms(30_000));
     for (id, ..) in FOREIGN {
         assert!(rig.world.exists(id), "{id}");
     }
     assert_eq!(rig.world.bridge_ids().len(), 2);
-    let harmless = |r: &Request| {
+    let harmless = |r: &AriRequest| {
         matches!(
             r,
-            Request::ListChannels | Request::ListBridges | Request::GetApplication { .. }
+            AriRequest::ListChannels | AriRequest::ListBridges | AriRequest::GetApplication { .. }
         )
     };
     let asked: Vec<_> = rig.requests.iter().filter(|r| !harmless(r)).collect();
@@ -105,13 +105,13 @@ fn a_caller_whose_id_looks_like_ours_is_a_caller() {
 
 #[test]
 fn what_a_predecessor_left_goes() {
-    let mut world = World::new(APP);
+    let mut world = AsteriskWorld::new(APP);
     world.connected = true;
     for n in 1..3 {
-        let naming = crate::control::Naming::new(APP, "00000000b0");
+        let naming = crate::control::ObjectNaming::new(APP, "00000000b0");
         let bridge = naming.part(n, crate::control::OwnKind::Bridge);
-        world.execute(&Request::CreateBridge { bridge }).unwrap();
-        let media = Request::ExternalMedia {
+        world.execute(&AriRequest::CreateBridge { bridge }).unwrap();
+        let media = AriRequest::ExternalMedia {
             channel: naming.part(n, crate::control::OwnKind::Media),
             app: APP.into(),
             external_host: "127.0.0.1:4000".into(),
@@ -123,7 +123,10 @@ fn what_a_predecessor_left_goes() {
     let mut rig = rig_with(config(), world);
     rig.connect();
     rig.settle();
-    assert_eq!(count(&rig, |n| matches!(n, Notice::Reaped { .. })), 4);
+    assert_eq!(
+        count(&rig, |n| matches!(n, ControlNotice::Reaped { .. })),
+        4
+    );
     assert!(rig.world.channel_ids().is_empty() && rig.world.bridge_ids().is_empty());
 }
 
@@ -135,7 +138,9 @@ fn a_call_that_we_placed_and_that_went_on_elsewhere_is_nobody_we_hang_up() {
     rig.world.answered_at_far_end(O1);
     rig.settle();
     let channel = O1.to_owned();
-    rig.world.execute(&Request::Continue { channel }).unwrap();
+    rig.world
+        .execute(&AriRequest::Continue { channel })
+        .unwrap();
     rig.advance(ms(130_000));
     assert_eq!(rig.assert_calls_told_in_turn(), Vec::<String>::new());
     assert!(rig.world.exists(O1));

@@ -1,15 +1,15 @@
 //! Two channels, one after the other, of the same id.
 
 use super::*;
-use crate::control::Input;
-use crate::event::Event;
+use crate::control::ControlInput;
+use crate::event::AriEvent;
 
-fn told(rig: &Rig) -> Vec<&'static str> {
+fn told(rig: &ControlRig) -> Vec<&'static str> {
     let told = rig.notices.iter().filter_map(|notice| match notice {
-        Notice::CallOpened { .. } => Some("opened"),
-        Notice::ChannelGone { .. } => Some("gone"),
-        Notice::CallEnded { .. } => Some("ended"),
-        Notice::NotResumed { .. } => Some("not resumed"),
+        ControlNotice::CallOpened { .. } => Some("opened"),
+        ControlNotice::ChannelGone { .. } => Some("gone"),
+        ControlNotice::CallEnded { .. } => Some("ended"),
+        ControlNotice::NotResumed { .. } => Some("not resumed"),
         _ => None,
     });
     told.collect()
@@ -17,7 +17,7 @@ fn told(rig: &Rig) -> Vec<&'static str> {
 
 #[test]
 fn a_hang_up_tells_that_the_channel_is_gone_and_leaving_does_not() {
-    let mut rig = rig_in_call(Order::EventsFirst);
+    let mut rig = rig_in_call(DeliveryOrder::EventsFirst);
     rig.world.hang_up("c1", 16);
     rig.settle();
     rig.advance(ms(1000));
@@ -27,21 +27,24 @@ fn a_hang_up_tells_that_the_channel_is_gone_and_leaving_does_not() {
     assert_eq!(rig.assert_calls_told_in_turn(), ["c1"]);
     // It goes on in its dialplan.
     let leaving = r#"{"type":"StasisEnd","channel":{"id":"c1","name":"PJSIP/c1"}}"#;
-    rig.input(Input::Event(Event::parse(leaving).unwrap()));
+    rig.input(ControlInput::Event(AriEvent::parse(leaving).unwrap()));
     rig.advance(ms(1000));
     assert_eq!(told(&rig)[4..], ["ended"]);
 }
 
 #[test]
 fn a_channel_that_enters_under_the_id_of_one_whose_end_nobody_told_is_another_call() {
-    for order in [Order::RepliesFirst, Order::EventsFirst] {
+    for order in [DeliveryOrder::RepliesFirst, DeliveryOrder::EventsFirst] {
         let mut rig = rig_in_call(order);
         rig.world.vanish("c1");
         rig.world.incoming("c1");
         rig.settle();
         assert_eq!(told(&rig), ["opened", "gone", "ended", "opened"]);
         assert_eq!(rig.assert_calls_told_in_turn(), ["c1"]);
-        assert_eq!(count(&rig, |n| matches!(n, Notice::MediaUp { .. })), 2);
+        assert_eq!(
+            count(&rig, |n| matches!(n, ControlNotice::MediaUp { .. })),
+            2
+        );
     }
 }
 
@@ -51,7 +54,7 @@ fn the_lists_tell_another_channel_by_when_it_was_created() {
         let mut rig = if is_tapped {
             rig_tapping()
         } else {
-            rig_in_call(Order::RepliesFirst)
+            rig_in_call(DeliveryOrder::RepliesFirst)
         };
         let id = if is_tapped { "t1" } else { "c1" };
         rig.disconnect();
@@ -75,12 +78,12 @@ fn the_lists_tell_another_channel_by_when_it_was_created() {
 
 #[test]
 fn a_late_word_about_the_channel_before_does_not_end_the_call() {
-    let mut rig = rig_in_call(Order::RepliesFirst);
+    let mut rig = rig_in_call(DeliveryOrder::RepliesFirst);
     for kind in ["ChannelDestroyed", "ChannelHangupRequest", "StasisEnd"] {
         let late = format!(
             r#"{{"type":"{kind}","cause":16,"channel":{{"id":"c1","creationtime":"2026-01-12T09:00:00.000+0000"}}}}"#
         );
-        rig.input(Input::Event(Event::parse(&late).unwrap()));
+        rig.input(ControlInput::Event(AriEvent::parse(&late).unwrap()));
     }
     rig.advance(ms(1000));
     assert_eq!(told(&rig), ["opened"]);
@@ -98,11 +101,11 @@ fn a_call_of_an_earlier_process_is_not_taken_up_on_another_channel() {
         };
         let recover = vec![entry];
         let mut rig = rig_with(
-            Config {
+            ControlConfig {
                 recover,
                 ..config()
             },
-            World::new(APP),
+            AsteriskWorld::new(APP),
         );
         rig.world.connected = true;
         match kind {
@@ -115,7 +118,8 @@ fn a_call_of_an_earlier_process_is_not_taken_up_on_another_channel() {
         let opened = ["ended", "opened"];
         let count = if kind == CallKind::Tap { 1 } else { 2 };
         assert_eq!(told(&rig), opened[..count], "{kind:?}");
-        let resumed = |n: &Notice| matches!(n, Notice::CallOpened { resumed: true, .. });
+        let resumed =
+            |n: &ControlNotice| matches!(n, ControlNotice::CallOpened { resumed: true, .. });
         assert_eq!(super::count(&rig, resumed), 0);
     }
 }

@@ -10,7 +10,7 @@ fn a_leg_that_cannot_be_placed_gets_another_media_channel() {
         rig.world.incoming("c1");
         rig.settle();
         let sources = rig.notices.iter();
-        let sources = sources.filter(|n| matches!(n, Notice::MediaSource { .. }));
+        let sources = sources.filter(|n| matches!(n, ControlNotice::MediaSource { .. }));
         assert_eq!(sources.count(), 4);
         assert!(is_up(&rig, "c1", "caller"));
         assert_eq!(rig.ours().len(), 2);
@@ -18,7 +18,7 @@ fn a_leg_that_cannot_be_placed_gets_another_media_channel() {
         let asked = rig.requests.len();
         let (call, leg) = ("c1".to_owned(), "caller".to_owned());
         let (source, text) = ("127.0.0.1:9".parse().unwrap(), String::new());
-        rig.command(Command::Misplaced {
+        rig.command(ControlCommand::Misplaced {
             call,
             leg,
             source,
@@ -40,7 +40,7 @@ fn one_that_can_never_be_placed_fails_its_call_with_the_reason() {
         assert!(
             rig.notices
                 .iter()
-                .any(|n| matches!(n, Notice::CallFailed { text: t, .. } if t == text)),
+                .any(|n| matches!(n, ControlNotice::CallFailed { text: t, .. } if t == text)),
             "{:?}",
             rig.notices
         );
@@ -62,7 +62,10 @@ fn a_leg_that_was_heard_before_is_heard_there_until_it_has_another_place() {
     rig.ports.refuse = 1;
     rig.world.kill(&media.unwrap());
     rig.settle();
-    assert_eq!(count(&rig, |n| matches!(n, Notice::MediaSource { .. })), 3);
+    assert_eq!(
+        count(&rig, |n| matches!(n, ControlNotice::MediaSource { .. })),
+        3
+    );
     assert_eq!(rig.ports.placed().len(), 1);
     rig.world.hang_up("c1", 16);
     rig.advance(ms(1_000));

@@ -21,8 +21,10 @@ mod variables;
 
 use std::time::Duration;
 
-use super::{CallKind, Command, CommandKind, Config, Notice, RecoverCall, Told};
-use crate::testkit::{Order, Ports, Rig, World, t0};
+use super::{
+    CallKind, CommandKind, ControlCommand, ControlConfig, ControlNotice, RecoverCall, VariableValue,
+};
+use crate::testkit::{AsteriskWorld, ControlRig, DeliveryOrder, PortPool, t0};
 
 const APP: &str = "asterscribe";
 /// Calls that the API placed.
@@ -30,8 +32,8 @@ const O1: &str = "asterscribe-00000000a1-00000000000000000000000000000001";
 const O2: &str = "asterscribe-00000000a1-00000000000000000000000000000002";
 const O3: &str = "asterscribe-00000000a1-00000000000000000000000000000003";
 
-fn config() -> Config {
-    Config::new(
+fn config() -> ControlConfig {
+    ControlConfig::new(
         "00000000a1",
         vec![
             "127.0.0.1:4000".parse().unwrap(),
@@ -40,36 +42,36 @@ fn config() -> Config {
     )
 }
 
-fn rig_with(config: Config, world: World) -> Rig {
-    Rig::new(config, world, t0())
+fn rig_with(config: ControlConfig, world: AsteriskWorld) -> ControlRig {
+    ControlRig::new(config, world, t0())
 }
 
 /// Connected and in agreement with an empty world.
-fn rig() -> Rig {
+fn rig() -> ControlRig {
     connected(config())
 }
 
-fn connected(config: Config) -> Rig {
-    let mut rig = rig_with(config, World::new(APP));
+fn connected(config: ControlConfig) -> ControlRig {
+    let mut rig = rig_with(config, AsteriskWorld::new(APP));
     rig.connect();
     rig.settle();
-    assert_eq!(rig.notices, [Notice::Synced]);
+    assert_eq!(rig.notices, [ControlNotice::Synced]);
     rig.notices.clear();
     rig
 }
 
 /// The same, with so many RTP addresses for legs.
-fn rig_with_ports(count: u16) -> Rig {
-    let mut rig = connected(Config {
+fn rig_with_ports(count: u16) -> ControlRig {
+    let mut rig = connected(ControlConfig {
         own_ports: true,
         ..config()
     });
-    rig.ports = Ports::new(count);
+    rig.ports = PortPool::new(count);
     rig
 }
 
 /// With one Stasis call whose media is up.
-fn rig_in_call(order: Order) -> Rig {
+fn rig_in_call(order: DeliveryOrder) -> ControlRig {
     let mut rig = rig();
     rig.order = order;
     rig.world.incoming("c1");
@@ -79,10 +81,10 @@ fn rig_in_call(order: Order) -> Rig {
 }
 
 /// With one tap whose both legs are up.
-fn rig_tapping() -> Rig {
+fn rig_tapping() -> ControlRig {
     let mut rig = rig();
     rig.world.foreign_call("t1");
-    rig.command(Command::Tap { call: "t1".into() });
+    rig.command(ControlCommand::Tap { call: "t1".into() });
     rig.settle();
     assert!(
         is_up(&rig, "t1", "caller") && is_up(&rig, "t1", "callee"),
@@ -92,8 +94,8 @@ fn rig_tapping() -> Rig {
     rig
 }
 
-fn originate(call: &str) -> Command {
-    Command::Originate {
+fn originate(call: &str) -> ControlCommand {
+    ControlCommand::Originate {
         call: call.into(),
         endpoint: "PJSIP/200".into(),
         caller_id: None,
@@ -111,20 +113,20 @@ fn recover(call: &str, kind: CallKind) -> RecoverCall {
     }
 }
 
-fn is_up(rig: &Rig, call: &str, leg: &str) -> bool {
+fn is_up(rig: &ControlRig, call: &str, leg: &str) -> bool {
     rig.notices
         .iter()
-        .any(|n| matches!(n, Notice::MediaUp { call: c, leg: l } if c == call && *l == leg))
+        .any(|n| matches!(n, ControlNotice::MediaUp { call: c, leg: l } if c == call && *l == leg))
 }
 
-fn count(rig: &Rig, what: impl Fn(&Notice) -> bool) -> usize {
+fn count(rig: &ControlRig, what: impl Fn(&ControlNotice) -> bool) -> usize {
     rig.notices.iter().filter(|notice| what(notice)).count()
 }
 
 /// Cause and words of the call's end.
-fn end_of(rig: &Rig, call: &str) -> Option<(Option<u16>, String)> {
+fn end_of(rig: &ControlRig, call: &str) -> Option<(Option<u16>, String)> {
     rig.notices.iter().find_map(|notice| match notice {
-        Notice::CallEnded {
+        ControlNotice::CallEnded {
             call: c,
             cause,
             text,
@@ -133,9 +135,9 @@ fn end_of(rig: &Rig, call: &str) -> Option<(Option<u16>, String)> {
     })
 }
 
-fn refusal_of(rig: &Rig, wanted: CommandKind) -> Option<(Option<u16>, String)> {
+fn refusal_of(rig: &ControlRig, wanted: CommandKind) -> Option<(Option<u16>, String)> {
     rig.notices.iter().find_map(|notice| match notice {
-        Notice::CommandRefused {
+        ControlNotice::CommandRefused {
             command,
             status,
             message,
@@ -145,10 +147,10 @@ fn refusal_of(rig: &Rig, wanted: CommandKind) -> Option<(Option<u16>, String)> {
     })
 }
 
-fn is_accepted(rig: &Rig, wanted: CommandKind) -> bool {
+fn is_accepted(rig: &ControlRig, wanted: CommandKind) -> bool {
     rig.notices
         .iter()
-        .any(|n| matches!(n, Notice::CommandAccepted { command, .. } if *command == wanted))
+        .any(|n| matches!(n, ControlNotice::CommandAccepted { command, .. } if *command == wanted))
 }
 
 fn ms(ms: u64) -> Duration {

@@ -1,13 +1,13 @@
 //! Lists that Asterisk cannot give as a whole.
 
 use super::*;
-use crate::request::Request;
-use crate::testkit::Fault;
+use crate::request::AriRequest;
+use crate::testkit::RequestFault;
 
-fn troubles(rig: &Rig) -> Vec<Option<String>> {
+fn troubles(rig: &ControlRig) -> Vec<Option<String>> {
     let told = rig.notices.iter();
     let told = told.filter_map(|n| match n {
-        Notice::Trouble(trouble) => Some(trouble.clone()),
+        ControlNotice::Trouble(trouble) => Some(trouble.clone()),
         _ => None,
     });
     told.collect()
@@ -15,7 +15,7 @@ fn troubles(rig: &Rig) -> Vec<Option<String>> {
 
 #[test]
 fn callers_are_taken_up_though_one_channel_cannot_be_described() {
-    let mut world = World::new(APP);
+    let mut world = AsteriskWorld::new(APP);
     world.connected = true;
     world.foreign_call("odd");
     world.undescribable.insert("odd".into());
@@ -25,7 +25,7 @@ fn callers_are_taken_up_though_one_channel_cannot_be_described() {
     world.foreign_call("t1");
     world.disconnect();
     let mut rig = rig_with(
-        Config {
+        ControlConfig {
             recover: vec![
                 recover("t1", CallKind::Tap),
                 recover("gone", CallKind::Stasis),
@@ -66,7 +66,7 @@ fn calls_that_go_on_are_left_in_peace_and_those_that_ended_are_ended() {
     assert_eq!(rig.assert_calls_told_in_turn(), ["c1", "odd", "t1"]);
     assert_eq!(rig.ours().len(), before.len() - 2);
     assert_eq!(
-        count(&rig, |n| matches!(n, Notice::MediaUp { .. })),
+        count(&rig, |n| matches!(n, ControlNotice::MediaUp { .. })),
         5,
         "nothing was made anew"
     );
@@ -74,7 +74,7 @@ fn calls_that_go_on_are_left_in_peace_and_those_that_ended_are_ended() {
 
 #[test]
 fn a_caller_who_cannot_be_described_is_served_like_any_other() {
-    let mut world = World::new(APP);
+    let mut world = AsteriskWorld::new(APP);
     world.connected = true;
     world.incoming("odd");
     world.undescribable.insert("odd".into());
@@ -87,7 +87,7 @@ fn a_caller_who_cannot_be_described_is_served_like_any_other() {
 
 #[test]
 fn what_a_predecessor_left_goes_all_the_same() {
-    let mut old = connected(Config {
+    let mut old = connected(ControlConfig {
         nonce: "00000000b0".into(),
         ..config()
     });
@@ -110,10 +110,10 @@ fn what_a_predecessor_left_goes_all_the_same() {
 
 #[test]
 fn bridges_that_cannot_be_listed_are_asked_for_one_by_one_too() {
-    let mut rig = rig_in_call(Order::RepliesFirst);
+    let mut rig = rig_in_call(DeliveryOrder::RepliesFirst);
     rig.set_faults(|r| match r {
-        Request::ListBridges | Request::ListChannels => Fault::Refused(500),
-        _ => Fault::None,
+        AriRequest::ListBridges | AriRequest::ListChannels => RequestFault::Refused(500),
+        _ => RequestFault::None,
     });
     let before = rig.ours();
     rig.disconnect();
@@ -129,7 +129,7 @@ fn bridges_that_cannot_be_listed_are_asked_for_one_by_one_too() {
 
 #[test]
 fn no_more_than_a_few_are_asked_for_at_once() {
-    let mut world = World::new(APP);
+    let mut world = AsteriskWorld::new(APP);
     world.connected = true;
     for n in 0..60 {
         world.incoming(&format!("c{n}"));
@@ -144,7 +144,7 @@ fn no_more_than_a_few_are_asked_for_at_once() {
     }
     let asked = rig.requests.iter();
     let asked = asked
-        .filter(|r| matches!(r, Request::GetChannel { .. }))
+        .filter(|r| matches!(r, AriRequest::GetChannel { .. }))
         .count();
     assert_eq!(asked, 4);
     rig.settle();

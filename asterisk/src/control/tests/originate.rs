@@ -1,19 +1,19 @@
 //! Calls that we place.
 
 use super::*;
-use crate::control::Input;
-use crate::event::Event;
-use crate::request::Request;
-use crate::testkit::Fault;
+use crate::control::ControlInput;
+use crate::event::AriEvent;
+use crate::request::AriRequest;
+use crate::testkit::RequestFault;
 
-fn placed() -> Rig {
+fn placed() -> ControlRig {
     let mut rig = rig();
     rig.command(originate(O1));
     rig.settle();
     assert!(is_accepted(&rig, CommandKind::Originate));
     assert!(matches!(
         rig.notices[0],
-        Notice::CallOpened {
+        ControlNotice::CallOpened {
             kind: CallKind::Initiated,
             ..
         }
@@ -27,11 +27,14 @@ fn an_answered_call_gets_media() {
     rig.world.answered_at_far_end(O1);
     rig.settle();
     assert!(is_up(&rig, O1, "caller"));
-    assert_eq!(count(&rig, |n| matches!(n, Notice::CallAnswered { .. })), 1);
+    assert_eq!(
+        count(&rig, |n| matches!(n, ControlNotice::CallAnswered { .. })),
+        1
+    );
     assert!(
         !rig.requests
             .iter()
-            .any(|r| matches!(r, Request::Answer { .. })),
+            .any(|r| matches!(r, AriRequest::Answer { .. })),
         "it is up already"
     );
 }
@@ -51,7 +54,7 @@ fn a_busy_line_ends_it_with_its_cause() {
 #[test]
 fn an_end_that_overtakes_the_reply_is_told_in_turn() {
     let mut rig = rig();
-    rig.order = Order::EventsFirst;
+    rig.order = DeliveryOrder::EventsFirst;
     rig.command(originate(O1));
     rig.world.hang_up(O1, 21);
     rig.settle();
@@ -79,10 +82,10 @@ fn nobody_answers() {
 fn asterisk_refuses() {
     let mut rig = rig();
     rig.set_faults(|r| {
-        if matches!(r, Request::Originate(_)) {
-            Fault::Refused(400)
+        if matches!(r, AriRequest::Originate(_)) {
+            RequestFault::Refused(400)
         } else {
-            Fault::None
+            RequestFault::None
         }
     });
     rig.command(originate(O1));
@@ -94,20 +97,24 @@ fn asterisk_refuses() {
     assert!(
         rig.notices
             .iter()
-            .all(|n| !matches!(n, Notice::CallOpened { .. }))
+            .all(|n| !matches!(n, ControlNotice::CallOpened { .. }))
     );
     rig.assert_nothing_left();
 }
 
 #[test]
 fn an_unanswered_request_is_refused_and_cleaned_up_however_late_it_is_carried_out() {
-    for fault in [Fault::Swallowed, Fault::Unanswered, Fault::Late] {
+    for fault in [
+        RequestFault::Swallowed,
+        RequestFault::Unanswered,
+        RequestFault::Late,
+    ] {
         let mut rig = rig();
         rig.set_faults(move |r| {
-            if matches!(r, Request::Originate(_)) {
+            if matches!(r, AriRequest::Originate(_)) {
                 fault
             } else {
-                Fault::None
+                RequestFault::None
             }
         });
         rig.command(originate(O1));
@@ -126,7 +133,7 @@ fn an_unanswered_request_is_refused_and_cleaned_up_however_late_it_is_carried_ou
 fn the_far_half_of_a_local_channel_is_neither_reaped_nor_a_call() {
     let mut rig = placed();
     rig.world.foreign_call(&format!("{O1};2"));
-    rig.input(Input::Connected);
+    rig.input(ControlInput::Connected);
     rig.settle();
     assert!(rig.world.exists(&format!("{O1};2")));
     rig.world.incoming(&format!("{O1};2"));
@@ -138,11 +145,11 @@ fn the_far_half_of_a_local_channel_is_neither_reaped_nor_a_call() {
 #[test]
 fn commands_are_refused_while_not_connected_twice_or_beyond_the_limit() {
     let mut rig = rig_with(
-        Config {
+        ControlConfig {
             max_calls: 1,
             ..config()
         },
-        World::new(APP),
+        AsteriskWorld::new(APP),
     );
     rig.command(originate(O1));
     assert_eq!(refusal_of(&rig, CommandKind::Originate).unwrap().0, None);
@@ -160,7 +167,7 @@ fn commands_are_refused_while_not_connected_twice_or_beyond_the_limit() {
         );
     }
     rig.notices.clear();
-    rig.command(Command::Hangup {
+    rig.command(ControlCommand::Hangup {
         call: "nobody".into(),
     });
     assert_eq!(refusal_of(&rig, CommandKind::Hangup).unwrap().0, Some(404));
@@ -170,12 +177,12 @@ fn commands_are_refused_while_not_connected_twice_or_beyond_the_limit() {
 fn local_channels_are_given_a_format() {
     let mut rig = rig();
     let mut command = originate(O1);
-    if let Command::Originate { endpoint, .. } = &mut command {
+    if let ControlCommand::Originate { endpoint, .. } = &mut command {
         *endpoint = "Local/talk@default/n".into();
     }
     rig.command(command);
     let asked = rig.requests.iter().find_map(|r| {
-        if let Request::Originate(o) = r {
+        if let AriRequest::Originate(o) = r {
             o.formats.clone()
         } else {
             None
@@ -194,11 +201,11 @@ fn an_event_of_a_stranger_changes_nothing() {
         "ChannelHangupRequest",
         "ChannelStateChange",
     ] {
-        let event = Event::parse(&format!(
+        let event = AriEvent::parse(&format!(
             r#"{{"type":"{kind}","channel":{{"id":"stranger"}}}}"#
         ))
         .unwrap();
-        rig.input(Input::Event(event));
+        rig.input(ControlInput::Event(event));
     }
     assert_eq!(rig.requests.len(), asked);
 }

@@ -3,8 +3,8 @@
 use std::time::Instant;
 
 use super::*;
-use crate::control::{Input, PartyChange};
-use crate::event::Event;
+use crate::control::{ControlInput, PartyChange};
+use crate::event::AriEvent;
 
 /// Whose speech may be another's, why, and by whom.
 type Change = (Option<&'static str>, PartyChange, Option<&'static str>);
@@ -12,9 +12,9 @@ type Change = (Option<&'static str>, PartyChange, Option<&'static str>);
 const OWN: Option<&str> = Some("caller");
 const OTHER: Option<&str> = Some("callee");
 
-fn changes(rig: &Rig) -> Vec<Change> {
+fn changes(rig: &ControlRig) -> Vec<Change> {
     let told = rig.notices.iter().filter_map(|notice| match notice {
-        Notice::PartyMayDiffer {
+        ControlNotice::PartyMayDiffer {
             leg, change, by, ..
         } => Some((*leg, *change, *by)),
         _ => None,
@@ -22,27 +22,27 @@ fn changes(rig: &Rig) -> Vec<Change> {
     told.collect()
 }
 
-fn keys(rig: &Rig) -> Vec<(&'static str, char)> {
+fn keys(rig: &ControlRig) -> Vec<(&'static str, char)> {
     let keys = rig.notices.iter().filter_map(|notice| match notice {
-        Notice::Dtmf { leg, digit, .. } => Some((*leg, *digit)),
+        ControlNotice::Dtmf { leg, digit, .. } => Some((*leg, *digit)),
         _ => None,
     });
     keys.collect()
 }
 
 /// A tap of `t1`, which talks to `p1`; the bridge is made before the tap or after it.
-fn rig_tapping_two(is_bridged_first: bool) -> Rig {
+fn rig_tapping_two(is_bridged_first: bool) -> ControlRig {
     let mut rig = rig();
     rig.world.foreign_call("t1");
     rig.world.foreign_call("p1");
-    let join = |rig: &mut Rig| {
+    let join = |rig: &mut ControlRig| {
         rig.world.enter_bridge("p1", "theirs");
         rig.world.enter_bridge("t1", "theirs");
     };
     if is_bridged_first {
         join(&mut rig);
     }
-    rig.command(Command::Tap { call: "t1".into() });
+    rig.command(ControlCommand::Tap { call: "t1".into() });
     rig.settle();
     if !is_bridged_first {
         join(&mut rig);
@@ -78,14 +78,14 @@ fn hold_concerns_both_parties_and_another_partner_only_the_partner() {
         (OTHER, PartyChange::Transferred, None),
     ];
     assert_eq!(changes(&rig), expected);
-    let to_300 = |n: &Notice| matches!(n, Notice::PartyMayDiffer { connected: Some(c), .. } if c.number == "300");
+    let to_300 = |n: &ControlNotice| matches!(n, ControlNotice::PartyMayDiffer { connected: Some(c), .. } if c.number == "300");
     assert_eq!(count(&rig, to_300), 1);
     rig.assert_calls_told_in_turn();
 }
 
 #[test]
 fn a_call_in_our_application_has_no_partner_that_is_heard() {
-    let mut rig = rig_in_call(Order::RepliesFirst);
+    let mut rig = rig_in_call(DeliveryOrder::RepliesFirst);
     let own = rig.world.bridge_ids().remove(0);
     rig.world.enter_bridge("c1", &own);
     rig.world.connect_to("c1", "200");
@@ -107,7 +107,7 @@ fn channels_of_others_and_calls_that_are_over_concern_nobody() {
     }
     rig.settle();
     assert_eq!(changes(&rig), []);
-    rig.command(Command::Hangup { call: "t1".into() });
+    rig.command(ControlCommand::Hangup { call: "t1".into() });
     rig.settle();
     rig.world.hold("t1", true);
     rig.settle();
@@ -127,7 +127,7 @@ fn keys_and_hold_of_the_other_party_are_heard_whenever_the_two_are_bridged() {
         let hold = |change| (None, change, OTHER);
         let expected = [hold(PartyChange::Hold), hold(PartyChange::Unhold)];
         assert_eq!(changes(&rig), expected);
-        rig.command(Command::Hangup { call: "t1".into() });
+        rig.command(ControlCommand::Hangup { call: "t1".into() });
         rig.settle();
         assert!(!rig.world.is_subscribed("p1") && !rig.world.is_subscribed("t1"));
         rig.assert_nothing_left();
@@ -161,7 +161,7 @@ fn among_more_than_two_nobody_is_the_other_party() {
     rig.world.enter_bridge("t1", "theirs");
     rig.settle();
     assert!(!rig.world.is_subscribed("p1") && !rig.world.is_subscribed("q1"));
-    rig.command(Command::Hangup { call: "t1".into() });
+    rig.command(ControlCommand::Hangup { call: "t1".into() });
     rig.settle();
     rig.assert_nothing_left();
 }
@@ -183,14 +183,14 @@ fn hold_is_not_believed_beyond_a_break_of_the_connection() {
 
 #[test]
 fn a_key_has_the_time_at_which_it_was_pressed() {
-    let mut rig = rig_in_call(Order::EventsFirst);
+    let mut rig = rig_in_call(DeliveryOrder::EventsFirst);
     let press = |ms: u64| {
         let text = format!(
             r#"{{"type":"ChannelDtmfReceived","digit":"5","timestamp":"2026-01-12T09:30:{:02}.{:03}+0000","channel":{{"id":"c1"}}}}"#,
             ms / 1000,
             ms % 1000
         );
-        Input::Event(Event::parse(&text).unwrap())
+        ControlInput::Event(AriEvent::parse(&text).unwrap())
     };
     let start: Instant = rig.now;
     rig.input(press(10_000));
@@ -198,7 +198,7 @@ fn a_key_has_the_time_at_which_it_was_pressed() {
     // Heard 3 s late, with nothing heard between.
     rig.input(press(12_000));
     let at = rig.notices.iter().filter_map(|notice| match notice {
-        Notice::Dtmf { at, .. } => Some(*at - start),
+        ControlNotice::Dtmf { at, .. } => Some(*at - start),
         _ => None,
     });
     assert_eq!(at.collect::<Vec<_>>(), [ms(0), ms(2_000)]);
@@ -214,9 +214,9 @@ fn a_channel_is_found_by_its_name() {
         ("PJSIP/1764000000.12", false),
     ] {
         rig.notices.clear();
-        rig.command(Command::Find { name: name.into() });
+        rig.command(ControlCommand::Find { name: name.into() });
         rig.settle();
-        let found = Notice::ChannelFound {
+        let found = ControlNotice::ChannelFound {
             name: name.into(),
             channel: "1764000000.12;2".into(),
         };
@@ -224,7 +224,7 @@ fn a_channel_is_found_by_its_name() {
         let refused = refusal_of(&rig, CommandKind::Find).map(|(status, _)| status);
         assert_eq!(refused, (!is_there).then_some(Some(404)));
     }
-    rig.command(Command::Find { name: "a".into() });
+    rig.command(ControlCommand::Find { name: "a".into() });
     rig.disconnect();
     assert!(refusal_of(&rig, CommandKind::Find).is_some());
 }

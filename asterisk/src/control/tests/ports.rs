@@ -3,43 +3,43 @@
 use std::net::SocketAddr;
 
 use super::*;
-use crate::control::Input;
-use crate::request::Request;
-use crate::testkit::Fault;
+use crate::control::ControlInput;
+use crate::request::AriRequest;
+use crate::testkit::RequestFault;
 
 /// Where Asterisk was asked to send to, in order.
-fn hosts(rig: &Rig) -> Vec<String> {
-    let host = |request: &Request| match request {
-        Request::ExternalMedia { external_host, .. } => Some(external_host.clone()),
+fn hosts(rig: &ControlRig) -> Vec<String> {
+    let host = |request: &AriRequest| match request {
+        AriRequest::ExternalMedia { external_host, .. } => Some(external_host.clone()),
         _ => None,
     };
     rig.requests.iter().filter_map(host).collect()
 }
 
 /// Where legs were told to be heard, in order.
-fn heard(rig: &Rig) -> Vec<SocketAddr> {
-    let at = |notice: &Notice| match notice {
-        Notice::MediaSource { at, .. } => *at,
+fn heard(rig: &ControlRig) -> Vec<SocketAddr> {
+    let at = |notice: &ControlNotice| match notice {
+        ControlNotice::MediaSource { at, .. } => *at,
         _ => None,
     };
     rig.notices.iter().filter_map(at).collect()
 }
 
-fn turned_away(rig: &Rig, call: &str) -> Option<String> {
+fn turned_away(rig: &ControlRig, call: &str) -> Option<String> {
     rig.notices.iter().find_map(|notice| match notice {
-        Notice::CallTurnedAway { channel, text } if channel.id == call => Some(text.clone()),
+        ControlNotice::CallTurnedAway { channel, text } if channel.id == call => Some(text.clone()),
         _ => None,
     })
 }
 
 #[test]
 fn each_leg_is_sent_to_an_address_of_its_own_and_gives_it_back() {
-    for order in [Order::RepliesFirst, Order::EventsFirst] {
+    for order in [DeliveryOrder::RepliesFirst, DeliveryOrder::EventsFirst] {
         let mut rig = rig_with_ports(3);
         rig.order = order;
         rig.world.incoming("c1");
         rig.world.foreign_call("t1");
-        rig.command(Command::Tap { call: "t1".into() });
+        rig.command(ControlCommand::Tap { call: "t1".into() });
         rig.settle();
         assert!(is_up(&rig, "c1", "caller"));
         assert!(is_up(&rig, "t1", "caller") && is_up(&rig, "t1", "callee"));
@@ -84,12 +84,12 @@ fn a_command_for_which_there_is_none_is_refused_and_asks_nothing_of_asterisk() {
     let mut rig = rig_with_ports(1);
     rig.world.foreign_call("t1");
     let asked = rig.requests.len();
-    rig.command(Command::Tap { call: "t1".into() });
+    rig.command(ControlCommand::Tap { call: "t1".into() });
     rig.settle();
-    rig.ports = Ports::new(0);
+    rig.ports = PortPool::new(0);
     rig.command(originate(O1));
     rig.settle();
-    let lacking = |n: &Notice| matches!(n, Notice::CommandLacksPort { .. });
+    let lacking = |n: &ControlNotice| matches!(n, ControlNotice::CommandLacksPort { .. });
     assert_eq!(count(&rig, lacking), 2);
     assert_eq!(rig.requests.len(), asked);
     rig.assert_nothing_left();
@@ -105,10 +105,13 @@ fn nobody_who_calls_at_the_same_time_is_turned_away_for_want_of_an_answer() {
     assert!(
         rig.notices
             .iter()
-            .all(|n| matches!(n, Notice::PortsWanted { .. }))
+            .all(|n| matches!(n, ControlNotice::PortsWanted { .. }))
     );
     rig.settle();
-    assert_eq!(count(&rig, |n| matches!(n, Notice::MediaUp { .. })), 40);
+    assert_eq!(
+        count(&rig, |n| matches!(n, ControlNotice::MediaUp { .. })),
+        40
+    );
 }
 
 #[test]
@@ -137,7 +140,10 @@ fn media_made_anew_keeps_its_address_where_there_is_no_other() {
     let told = heard(&rig);
     assert_eq!((told.len(), rig.ports.placed()), (2, told[1..].to_vec()));
     assert_eq!(told[0], told[1]);
-    assert_eq!(count(&rig, |n| matches!(n, Notice::MediaUp { .. })), 2);
+    assert_eq!(
+        count(&rig, |n| matches!(n, ControlNotice::MediaUp { .. })),
+        2
+    );
     rig.world.hang_up("c1", 16);
     rig.advance(ms(1000));
     assert_eq!(rig.ports.free(), 1);
@@ -148,8 +154,8 @@ fn media_made_anew_keeps_its_address_where_there_is_no_other() {
 fn a_leg_that_fails_before_its_source_is_told_gives_its_address_back() {
     let mut rig = rig_with_ports(1);
     rig.set_faults(|request| match request {
-        Request::ExternalMedia { .. } => Fault::Refused(500),
-        _ => Fault::None,
+        AriRequest::ExternalMedia { .. } => RequestFault::Refused(500),
+        _ => RequestFault::None,
     });
     rig.world.incoming("c1");
     rig.settle();
@@ -204,21 +210,21 @@ fn a_connection_that_breaks_meanwhile_costs_no_call() {
         ("t1", CallKind::Tap),
         (O1, CallKind::Initiated),
     ];
-    let config = Config {
+    let config = ControlConfig {
         own_ports: true,
         recover: kinds.map(|(call, kind)| recover(call, kind)).to_vec(),
         ..config()
     };
-    let mut rig = rig_with(config, World::new(APP));
-    rig.ports = Ports::new(8);
+    let mut rig = rig_with(config, AsteriskWorld::new(APP));
+    rig.ports = PortPool::new(8);
     rig.world.connected = true;
     rig.world.incoming("c1");
     rig.world.incoming("c2");
     rig.world.foreign_call("t1");
-    let Command::Originate { call, endpoint, .. } = originate(O1) else {
+    let ControlCommand::Originate { call, endpoint, .. } = originate(O1) else {
         panic!("it is one");
     };
-    let mut placed = crate::request::Originate {
+    let mut placed = crate::request::OriginateRequest {
         channel: call,
         app: APP.into(),
         endpoint,
@@ -228,14 +234,14 @@ fn a_connection_that_breaks_meanwhile_costs_no_call() {
         variables: Vec::new(),
     };
     rig.world
-        .execute(&Request::Originate(placed.clone()))
+        .execute(&AriRequest::Originate(placed.clone()))
         .unwrap();
     placed.channel.clear();
     rig.world.answered_at_far_end(O1);
     while rig.world.next_event().is_some() {}
     rig.connect();
     while rig.deliver_reply(0) {}
-    let wanted = |rig: &Rig| count(rig, |n| matches!(n, Notice::PortsWanted { .. }));
+    let wanted = |rig: &ControlRig| count(rig, |n| matches!(n, ControlNotice::PortsWanted { .. }));
     assert_eq!(wanted(&rig), 4);
     let early = rig.ports.answer().unwrap();
     for _ in 0..3 {
@@ -244,13 +250,16 @@ fn a_connection_that_breaks_meanwhile_costs_no_call() {
     rig.disconnect();
     rig.command(early);
     assert_eq!(rig.ports.given(), 0);
-    rig.input(Input::Timer);
+    rig.input(ControlInput::Timer);
     rig.connect();
     rig.advance(ms(1000));
     let open = rig.assert_calls_told_in_turn();
     assert_eq!(open, [O1, "c1", "c2", "t1"]);
-    let resumed = |n: &Notice| matches!(n, Notice::CallOpened { resumed: true, .. });
+    let resumed = |n: &ControlNotice| matches!(n, ControlNotice::CallOpened { resumed: true, .. });
     assert_eq!(count(&rig, resumed), 3);
-    assert_eq!(count(&rig, |n| matches!(n, Notice::MediaUp { .. })), 5);
+    assert_eq!(
+        count(&rig, |n| matches!(n, ControlNotice::MediaUp { .. })),
+        5
+    );
     assert_eq!(rig.ports.free(), 3);
 }

@@ -4,10 +4,10 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::control::Input;
-use crate::event::Event;
-use crate::request::{Method, Request};
-use crate::testkit::Fault;
+use crate::control::ControlInput;
+use crate::event::AriEvent;
+use crate::request::{AriRequest, HttpMethod};
+use crate::testkit::RequestFault;
 
 #[derive(Debug, Clone)]
 enum Op {
@@ -95,7 +95,7 @@ fn id(n: u8) -> String {
     }
 }
 
-fn stray(kind: u8, n: u8) -> Event {
+fn stray(kind: u8, n: u8) -> AriEvent {
     let kind = [
         "StasisStart",
         "StasisEnd",
@@ -108,10 +108,10 @@ fn stray(kind: u8, n: u8) -> Event {
     let text = format!(
         r#"{{"type":"{kind}","cause":99,"channel":{{"id":"{id}","name":"PJSIP/x","state":"Up"}}}}"#
     );
-    Event::parse(&text).unwrap()
+    AriEvent::parse(&text).unwrap()
 }
 
-fn apply(rig: &mut Rig, op: Op) {
+fn apply(rig: &mut ControlRig, op: Op) {
     match op {
         Op::Incoming(n) if !rig.world.exists(&id(n)) && n < 3 => rig.world.incoming(&id(n)),
         Op::Foreign(n) if !rig.world.exists(&id(n)) && matches!(n, 3 | 4) => {
@@ -128,13 +128,13 @@ fn apply(rig: &mut Rig, op: Op) {
                 rig.world.kill(&all[usize::from(n) % all.len()].clone());
             }
         }
-        Op::Tap(n) => rig.command(Command::Tap { call: id(n) }),
+        Op::Tap(n) => rig.command(ControlCommand::Tap { call: id(n) }),
         Op::Originate(n) => rig.command(originate(&id(n.max(5)))),
-        Op::Hangup(n) => rig.command(Command::Hangup { call: id(n) }),
+        Op::Hangup(n) => rig.command(ControlCommand::Hangup { call: id(n) }),
         Op::Disconnect => rig.disconnect(),
         Op::Connect if !rig.world.connected => rig.connect(),
         Op::Connect => {}
-        Op::ConnectAgain if rig.world.connected => rig.input(Input::Connected),
+        Op::ConnectAgain if rig.world.connected => rig.input(ControlInput::Connected),
         Op::ConnectAgain => {}
         Op::Restart => {
             rig.world.restart();
@@ -151,13 +151,13 @@ fn apply(rig: &mut Rig, op: Op) {
         Op::Pass(by) => rig.advance(ms(u64::from(by))),
         Op::Fault(kind, every) => {
             let fault = [
-                Fault::Refused(500),
-                Fault::Refused(404),
-                Fault::Unreachable,
-                Fault::BrokenOff,
-                Fault::Swallowed,
-                Fault::Unanswered,
-                Fault::Late,
+                RequestFault::Refused(500),
+                RequestFault::Refused(404),
+                RequestFault::Unreachable,
+                RequestFault::BrokenOff,
+                RequestFault::Swallowed,
+                RequestFault::Unanswered,
+                RequestFault::Late,
             ][usize::from(kind % 7)];
             let mut seen = 0u8;
             rig.set_faults(move |_| {
@@ -165,7 +165,7 @@ fn apply(rig: &mut Rig, op: Op) {
                 if seen.is_multiple_of(every) {
                     fault
                 } else {
-                    Fault::None
+                    RequestFault::None
                 }
             });
         }
@@ -176,12 +176,12 @@ fn apply(rig: &mut Rig, op: Op) {
             rig.deliver_ports();
         }
         Op::NoAnswerOnPorts => rig.ports.ignore(),
-        Op::Stray(kind, n) => rig.input(Input::Event(stray(kind, n))),
+        Op::Stray(kind, n) => rig.input(ControlInput::Event(stray(kind, n))),
         Op::Replaced if rig.world.connected => rig.take_over(),
         Op::Replaced => {}
         Op::ReadOnly => rig.set_faults(|request| match request.method() {
-            Method::Get => Fault::None,
-            Method::Post | Method::Delete => Fault::Refused(403),
+            HttpMethod::Get => RequestFault::None,
+            HttpMethod::Post | HttpMethod::Delete => RequestFault::Refused(403),
         }),
         Op::Odd(n) => {
             rig.world.undescribable.insert(id(n));
@@ -203,7 +203,7 @@ fn apply(rig: &mut Rig, op: Op) {
     }
 }
 
-fn party_changes(rig: &mut Rig, what: u8, id: &str) {
+fn party_changes(rig: &mut ControlRig, what: u8, id: &str) {
     match what {
         0 => rig.world.hold(id, true),
         1 => rig.world.hold(id, false),
@@ -229,7 +229,7 @@ const FOREIGN: [(&str, &str); 4] = [
     ("asterscribe-0123456789-5-media", "PJSIP/desk-00000003"),
 ];
 
-fn add_foreign(rig: &mut Rig) {
+fn add_foreign(rig: &mut ControlRig) {
     for (id, name) in FOREIGN {
         rig.world.foreign_channel(id, name, None);
     }
@@ -241,15 +241,16 @@ fn is_foreign(id: &str) -> bool {
     FOREIGN.iter().any(|(foreign, _)| *foreign == id)
 }
 
-fn names_foreign(request: &Request) -> bool {
-    request.method() != Method::Get && FOREIGN.iter().any(|(id, _)| request.target().contains(id))
+fn names_foreign(request: &AriRequest) -> bool {
+    request.method() != HttpMethod::Get
+        && FOREIGN.iter().any(|(id, _)| request.target().contains(id))
 }
 
 /// The creation of the channel that the latest opening of each call was about.
-fn opened_with(rig: &Rig, call: &str) -> String {
+fn opened_with(rig: &ControlRig, call: &str) -> String {
     let openings = rig.notices.iter().rev();
     let created = openings.filter_map(|notice| match notice {
-        Notice::CallOpened {
+        ControlNotice::CallOpened {
             call: c, channel, ..
         } if c == call => Some(channel.creationtime.clone()),
         _ => None,
@@ -258,9 +259,9 @@ fn opened_with(rig: &Rig, call: &str) -> String {
 }
 
 /// Whether the call's latest opening was a tap.
-fn is_tap(rig: &Rig, call: &str) -> bool {
+fn is_tap(rig: &ControlRig, call: &str) -> bool {
     let kinds = rig.notices.iter().rev().find_map(|notice| match notice {
-        Notice::CallOpened { call: c, kind, .. } if c == call => Some(*kind),
+        ControlNotice::CallOpened { call: c, kind, .. } if c == call => Some(*kind),
         _ => None,
     });
     kinds == Some(CallKind::Tap)
@@ -272,12 +273,12 @@ proptest! {
     #[test]
     fn nothing_is_left_whatever_happened(ops in proptest::collection::vec(op(), 0..120), events_first in any::<bool>(), ports in proptest::option::of(0u16..8), asks in any::<bool>(), reuses in any::<bool>()) {
         let variables = if asks { vec!["A".to_owned(), "B".to_owned()] } else { Vec::new() };
-        let mut rig = connected(Config { own_ports: ports.is_some(), variables, ..config() });
+        let mut rig = connected(ControlConfig { own_ports: ports.is_some(), variables, ..config() });
         add_foreign(&mut rig);
         rig.world.reuses_ports = reuses;
-        rig.ports = Ports::new(ports.unwrap_or_default());
+        rig.ports = PortPool::new(ports.unwrap_or_default());
         rig.world.set_variable("c1", "A", "1");
-        rig.order = if events_first { Order::EventsFirst } else { Order::RepliesFirst };
+        rig.order = if events_first { DeliveryOrder::EventsFirst } else { DeliveryOrder::RepliesFirst };
         for op in ops {
             apply(&mut rig, op);
         }
@@ -315,11 +316,11 @@ proptest! {
             let held = rig.ports.given();
             prop_assert_eq!(rig.ports.free() + rig.ports.placed().len() + held, usize::from(ports));
             // A call that still rings has its own set aside, and is the only one that does.
-            let ringing = open.iter().filter(|call| !rig.notices.iter().any(|n| matches!(n, Notice::MediaSource { call: c, .. } if c == *call)));
+            let ringing = open.iter().filter(|call| !rig.notices.iter().any(|n| matches!(n, ControlNotice::MediaSource { call: c, .. } if c == *call)));
             prop_assert!(held <= ringing.count(), "{held} addresses are nobody's");
         }
 
-        rig.command(Command::Shutdown);
+        rig.command(ControlCommand::Shutdown);
         rig.advance(ms(60_000));
         // Who had left and come back was a caller like any other, and went on.
         let mut left = rig.ours();
@@ -328,7 +329,7 @@ proptest! {
         prop_assert!(rig.control.is_idle());
         prop_assert!(rig.assert_calls_told_in_turn().is_empty());
         prop_assert_eq!(rig.world.in_app(), Vec::<String>::new());
-        prop_assert!(rig.notices.contains(&Notice::ShutdownComplete));
+        prop_assert!(rig.notices.contains(&ControlNotice::ShutdownComplete));
         prop_assert_eq!(rig.ports.free(), usize::from(ports.unwrap_or_default()));
         for (id, _) in FOREIGN {
             prop_assert!(rig.world.exists(id), "{} was removed", id);

@@ -1,14 +1,14 @@
 //! Connections that break, processes that die, Asterisks that restart.
 
 use super::*;
-use crate::control::Input;
-use crate::event::Event;
-use crate::request::Request;
-use crate::testkit::Fault;
+use crate::control::ControlInput;
+use crate::event::AriEvent;
+use crate::request::AriRequest;
+use crate::testkit::RequestFault;
 
 #[test]
 fn a_running_call_stays_up_while_asterisk_is_not_heard() {
-    let mut rig = rig_in_call(Order::RepliesFirst);
+    let mut rig = rig_in_call(DeliveryOrder::RepliesFirst);
     let before = rig.ours();
     rig.disconnect();
     rig.advance(ms(600_000));
@@ -20,7 +20,7 @@ fn a_running_call_stays_up_while_asterisk_is_not_heard() {
 
 #[test]
 fn a_caller_who_left_unheard_is_ended_by_the_list() {
-    let mut rig = rig_in_call(Order::RepliesFirst);
+    let mut rig = rig_in_call(DeliveryOrder::RepliesFirst);
     rig.disconnect();
     rig.world.hang_up("c1", 16);
     rig.connect();
@@ -34,10 +34,10 @@ fn a_caller_who_left_unheard_is_ended_by_the_list() {
 
 #[test]
 fn a_caller_who_went_on_unheard_is_ended_too() {
-    let mut rig = rig_in_call(Order::RepliesFirst);
+    let mut rig = rig_in_call(DeliveryOrder::RepliesFirst);
     rig.disconnect();
     rig.world
-        .execute(&Request::Continue {
+        .execute(&AriRequest::Continue {
             channel: "c1".into(),
         })
         .unwrap();
@@ -66,14 +66,17 @@ fn a_restart_of_asterisk_ends_every_call_once() {
     rig.connect();
     rig.settle();
     assert!(rig.assert_calls_told_in_turn().is_empty());
-    assert_eq!(count(&rig, |n| matches!(n, Notice::CallEnded { .. })), 3);
+    assert_eq!(
+        count(&rig, |n| matches!(n, ControlNotice::CallEnded { .. })),
+        3
+    );
     rig.assert_nothing_left();
 }
 
 #[test]
 fn media_that_went_missing_is_made_anew() {
     for victim in ["media", "bridge"] {
-        let mut rig = rig_in_call(Order::RepliesFirst);
+        let mut rig = rig_in_call(DeliveryOrder::RepliesFirst);
         rig.disconnect();
         let id = rig
             .ours()
@@ -82,7 +85,7 @@ fn media_that_went_missing_is_made_anew() {
             .unwrap();
         if victim == "bridge" {
             rig.world
-                .execute(&Request::DeleteBridge { bridge: id.clone() })
+                .execute(&AriRequest::DeleteBridge { bridge: id.clone() })
                 .unwrap();
         } else {
             rig.world.kill(&id);
@@ -90,7 +93,7 @@ fn media_that_went_missing_is_made_anew() {
         rig.connect();
         rig.settle();
         assert_eq!(
-            count(&rig, |n| matches!(n, Notice::MediaUp { .. })),
+            count(&rig, |n| matches!(n, ControlNotice::MediaUp { .. })),
             2,
             "{victim}"
         );
@@ -123,8 +126,8 @@ fn a_set_up_that_the_break_interrupted_is_begun_anew() {
 
 #[test]
 fn events_during_a_listing_are_judged_after_it_and_none_is_lost_or_counted_twice() {
-    let mut rig = rig_in_call(Order::RepliesFirst);
-    rig.input(Input::Connected);
+    let mut rig = rig_in_call(DeliveryOrder::RepliesFirst);
+    rig.input(ControlInput::Connected);
     // In the lists and among the kept events:
     rig.world.incoming("c2");
     rig.world.press("c1", '7');
@@ -133,13 +136,16 @@ fn events_during_a_listing_are_judged_after_it_and_none_is_lost_or_counted_twice
     rig.world.hang_up("c3", 16);
     while rig.deliver_event() {}
     assert_eq!(
-        count(&rig, |n| matches!(n, Notice::CallOpened { .. })),
+        count(&rig, |n| matches!(n, ControlNotice::CallOpened { .. })),
         1,
         "kept"
     );
     rig.advance(ms(1_000));
     assert_eq!(
-        count(&rig, |n| matches!(n, Notice::Dtmf { digit: '7', .. })),
+        count(&rig, |n| matches!(
+            n,
+            ControlNotice::Dtmf { digit: '7', .. }
+        )),
         1
     );
     assert_eq!(rig.assert_calls_told_in_turn(), ["c1", "c2"]);
@@ -149,9 +155,9 @@ fn events_during_a_listing_are_judged_after_it_and_none_is_lost_or_counted_twice
 
 #[test]
 fn a_hang_up_heard_during_a_listing_keeps_its_cause() {
-    let mut rig = rig_in_call(Order::RepliesFirst);
+    let mut rig = rig_in_call(DeliveryOrder::RepliesFirst);
     rig.world.hang_up("c1", 16);
-    rig.input(Input::Connected);
+    rig.input(ControlInput::Connected);
     while rig.deliver_event() {}
     rig.advance(ms(1_000));
     assert_eq!(
@@ -162,12 +168,12 @@ fn a_hang_up_heard_during_a_listing_keeps_its_cause() {
 
 #[test]
 fn more_events_than_can_be_kept_begin_the_listing_anew() {
-    let mut rig = rig_in_call(Order::RepliesFirst);
-    rig.set_faults(|_| Fault::Swallowed);
-    rig.input(Input::Connected);
-    let noise = Event::parse(r#"{"type":"Noise"}"#).unwrap();
+    let mut rig = rig_in_call(DeliveryOrder::RepliesFirst);
+    rig.set_faults(|_| RequestFault::Swallowed);
+    rig.input(ControlInput::Connected);
+    let noise = AriEvent::parse(r#"{"type":"Noise"}"#).unwrap();
     for _ in 0..4_097 {
-        rig.input(Input::Event(noise.clone()));
+        rig.input(ControlInput::Event(noise.clone()));
     }
     assert_eq!(rig.control.stats().dropped_events, 4_097);
     rig.clear_faults();
@@ -178,12 +184,12 @@ fn more_events_than_can_be_kept_begin_the_listing_anew() {
 
 #[test]
 fn a_listing_that_fails_is_tried_again_with_growing_pauses() {
-    let mut rig = rig_with(config(), World::new(APP));
+    let mut rig = rig_with(config(), AsteriskWorld::new(APP));
     rig.set_faults(|r| {
-        if matches!(r, Request::ListBridges) {
-            Fault::Refused(503)
+        if matches!(r, AriRequest::ListBridges) {
+            RequestFault::Refused(503)
         } else {
-            Fault::None
+            RequestFault::None
         }
     });
     rig.connect();
@@ -196,26 +202,26 @@ fn a_listing_that_fails_is_tried_again_with_growing_pauses() {
     let tries = rig
         .requests
         .iter()
-        .filter(|r| matches!(r, Request::ListBridges))
+        .filter(|r| matches!(r, AriRequest::ListBridges))
         .count();
     assert!((3..=5).contains(&tries), "{tries}");
     rig.clear_faults();
     rig.advance(ms(31_000));
-    assert_eq!(count(&rig, |n| matches!(n, Notice::Synced)), 1);
+    assert_eq!(count(&rig, |n| matches!(n, ControlNotice::Synced)), 1);
 }
 
 /// A call that a predecessor placed.
 const OLD1: &str = "asterscribe-00000000b0-00000000000000000000000000000001";
 
 /// A predecessor with a Stasis call, a tap and a ringing call dies; the world goes on.
-fn orphaned() -> World {
-    let mut old = connected(Config {
+fn orphaned() -> AsteriskWorld {
+    let mut old = connected(ControlConfig {
         nonce: "00000000b0".into(),
         ..config()
     });
     old.world.incoming("c1");
     old.world.foreign_call("t1");
-    old.command(Command::Tap { call: "t1".into() });
+    old.command(ControlCommand::Tap { call: "t1".into() });
     old.command(originate(OLD1));
     old.settle();
     assert_eq!(old.ours().len(), 2 + 6 + 1);
@@ -225,7 +231,7 @@ fn orphaned() -> World {
 
 #[test]
 fn a_successor_takes_up_what_it_is_told_of() {
-    let config = Config {
+    let config = ControlConfig {
         recover: vec![
             recover("c1", CallKind::Stasis),
             recover("t1", CallKind::Tap),
@@ -242,25 +248,28 @@ fn a_successor_takes_up_what_it_is_told_of() {
         "ended while the server was away"
     );
     rig.notices
-        .retain(|n| !matches!(n, Notice::CallEnded { call, .. } if call == "gone"));
+        .retain(|n| !matches!(n, ControlNotice::CallEnded { call, .. } if call == "gone"));
     assert_eq!(rig.assert_calls_told_in_turn(), [OLD1, "c1", "t1"]);
     assert_eq!(
         count(&rig, |n| matches!(
             n,
-            Notice::CallOpened { resumed: true, .. }
+            ControlNotice::CallOpened { resumed: true, .. }
         )),
         3
     );
     assert!(
         is_up(&rig, "c1", "caller") && is_up(&rig, "t1", "caller") && is_up(&rig, "t1", "callee")
     );
-    assert_eq!(count(&rig, |n| matches!(n, Notice::Reaped { .. })), 2 + 6);
+    assert_eq!(
+        count(&rig, |n| matches!(n, ControlNotice::Reaped { .. })),
+        2 + 6
+    );
 }
 
 #[test]
 fn a_predecessors_objects_go_before_new_ones_come() {
     let mut rig = rig_with(
-        Config {
+        ControlConfig {
             recover: vec![recover("c1", CallKind::Stasis)],
             ..config()
         },
@@ -274,7 +283,7 @@ fn a_predecessors_objects_go_before_new_ones_come() {
         .rposition(|r| {
             matches!(
                 r,
-                Request::DeleteChannel { .. } | Request::DeleteBridge { .. }
+                AriRequest::DeleteChannel { .. } | AriRequest::DeleteBridge { .. }
             )
         })
         .unwrap();
@@ -284,7 +293,7 @@ fn a_predecessors_objects_go_before_new_ones_come() {
         .position(|r| {
             matches!(
                 r,
-                Request::CreateBridge { .. } | Request::ExternalMedia { .. }
+                AriRequest::CreateBridge { .. } | AriRequest::ExternalMedia { .. }
             )
         })
         .unwrap();
@@ -318,7 +327,7 @@ fn a_successor_that_is_told_of_nothing_takes_up_who_talks_and_reaps_the_rest() {
 
 #[test]
 fn a_ringing_call_that_was_recovered_is_answered_later() {
-    let config = Config {
+    let config = ControlConfig {
         recover: vec![recover(OLD1, CallKind::Initiated)],
         ..config()
     };
@@ -338,10 +347,13 @@ fn an_answer_that_was_missed_is_seen_in_the_list() {
     rig.settle();
     rig.world.answered_at_far_end(O1);
     while rig.world.next_event().is_some() {}
-    rig.input(Input::Connected);
+    rig.input(ControlInput::Connected);
     rig.settle();
     assert!(is_up(&rig, O1, "caller"));
-    assert_eq!(count(&rig, |n| matches!(n, Notice::CallAnswered { .. })), 1);
+    assert_eq!(
+        count(&rig, |n| matches!(n, ControlNotice::CallAnswered { .. })),
+        1
+    );
 }
 
 #[test]
@@ -349,7 +361,7 @@ fn being_replaced_is_told() {
     let mut rig = rig();
     for (app, told) in [("another", 0), (APP, 1)] {
         let text = format!(r#"{{"type":"ApplicationReplaced","application":"{app}"}}"#);
-        rig.input(Input::Event(Event::parse(&text).unwrap()));
-        assert_eq!(count(&rig, |n| matches!(n, Notice::Replaced)), told);
+        rig.input(ControlInput::Event(AriEvent::parse(&text).unwrap()));
+        assert_eq!(count(&rig, |n| matches!(n, ControlNotice::Replaced)), told);
     }
 }

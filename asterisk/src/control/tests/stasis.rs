@@ -1,26 +1,26 @@
 //! A channel enters the application.
 
 use super::*;
-use crate::request::Request;
+use crate::request::AriRequest;
 
 #[test]
 fn a_caller_is_answered_and_bridged_with_media_in_either_order() {
-    for order in [Order::RepliesFirst, Order::EventsFirst] {
+    for order in [DeliveryOrder::RepliesFirst, DeliveryOrder::EventsFirst] {
         let rig = rig_in_call(order);
-        let told: Vec<&Notice> = rig
+        let told: Vec<&ControlNotice> = rig
             .notices
             .iter()
-            .filter(|n| !matches!(n, Notice::StateChange { .. }))
+            .filter(|n| !matches!(n, ControlNotice::StateChange { .. }))
             .collect();
         assert!(
             matches!(
                 told.as_slice(),
                 [
-                    Notice::CallOpened { kind: CallKind::Stasis, target: 0, resumed: false, .. },
-                    Notice::LegOpening { leg: "caller", .. },
-                    Notice::CallAnswered { .. },
-                    Notice::MediaSource { source, .. },
-                    Notice::MediaUp { .. },
+                    ControlNotice::CallOpened { kind: CallKind::Stasis, target: 0, resumed: false, .. },
+                    ControlNotice::LegOpening { leg: "caller", .. },
+                    ControlNotice::CallAnswered { .. },
+                    ControlNotice::MediaSource { source, .. },
+                    ControlNotice::MediaUp { .. },
                 ] if source.to_string() == "127.0.0.1:20002"
             ),
             "{order:?}: {told:?}"
@@ -43,7 +43,7 @@ fn nothing_is_bridged_before_its_own_stasis_start() {
     assert!(
         !rig.requests
             .iter()
-            .any(|r| matches!(r, Request::AddChannel { .. })),
+            .any(|r| matches!(r, AriRequest::AddChannel { .. })),
         "only replies were delivered"
     );
     rig.settle();
@@ -52,14 +52,14 @@ fn nothing_is_bridged_before_its_own_stasis_start() {
 
 #[test]
 fn an_old_asterisk_is_asked_for_the_rtp_source() {
-    let mut world = World::new(APP);
+    let mut world = AsteriskWorld::new(APP);
     world.tells_source = false;
     let mut rig = rig_with(config(), world);
     rig.connect();
     rig.world.incoming("c1");
     rig.settle();
     assert!(rig.notices.iter().any(
-        |n| matches!(n, Notice::MediaSource { source, format, .. } if source.port() == 20_002 && format == "ulaw")
+        |n| matches!(n, ControlNotice::MediaSource { source, format, .. } if source.port() == 20_002 && format == "ulaw")
     ));
     assert!(is_up(&rig, "c1", "caller"));
 }
@@ -82,7 +82,10 @@ fn a_bridging_that_never_works_lets_the_caller_go_on() {
     rig.world.early_joins = u32::MAX;
     rig.world.incoming("c1");
     rig.advance(ms(12_000));
-    assert_eq!(count(&rig, |n| matches!(n, Notice::CallFailed { .. })), 1);
+    assert_eq!(
+        count(&rig, |n| matches!(n, ControlNotice::CallFailed { .. })),
+        1
+    );
     assert!(rig.world.is_continued("c1"));
     rig.advance(ms(60_000));
     rig.assert_nothing_left();
@@ -100,7 +103,7 @@ fn calls_are_spread_over_the_targets() {
         .notices
         .iter()
         .filter_map(|n| {
-            if let Notice::CallOpened { target, .. } = n {
+            if let ControlNotice::CallOpened { target, .. } = n {
                 Some(*target)
             } else {
                 None
@@ -112,7 +115,7 @@ fn calls_are_spread_over_the_targets() {
         .requests
         .iter()
         .filter_map(|r| {
-            if let Request::ExternalMedia { external_host, .. } = r {
+            if let AriRequest::ExternalMedia { external_host, .. } = r {
                 Some(external_host.as_str())
             } else {
                 None
@@ -127,7 +130,7 @@ fn calls_are_spread_over_the_targets() {
 
 #[test]
 fn callers_beyond_the_limit_go_on_in_the_dialplan() {
-    let mut rig = connected(Config {
+    let mut rig = connected(ControlConfig {
         max_calls: 1,
         ..config()
     });
@@ -139,7 +142,7 @@ fn callers_beyond_the_limit_go_on_in_the_dialplan() {
     assert_eq!(
         count(
             &rig,
-            |n| matches!(n, Notice::CallTurnedAway { channel, .. } if channel.id == "c2")
+            |n| matches!(n, ControlNotice::CallTurnedAway { channel, .. } if channel.id == "c2")
         ),
         1
     );
@@ -148,17 +151,17 @@ fn callers_beyond_the_limit_go_on_in_the_dialplan() {
 
 #[test]
 fn calls_without_a_channel_take_places_too() {
-    let mut rig = connected(Config {
+    let mut rig = connected(ControlConfig {
         max_calls: 2,
         ..config()
     });
-    rig.command(Command::TakenElsewhere { calls: 1 });
+    rig.command(ControlCommand::TakenElsewhere { calls: 1 });
     rig.world.incoming("c1");
     rig.world.incoming("c2");
     rig.settle();
     assert!(is_up(&rig, "c1", "caller"));
     assert!(rig.world.is_continued("c2"));
-    rig.command(Command::TakenElsewhere { calls: 0 });
+    rig.command(ControlCommand::TakenElsewhere { calls: 0 });
     rig.world.incoming("c3");
     rig.settle();
     assert!(is_up(&rig, "c3", "caller"));
@@ -170,14 +173,14 @@ fn while_admission_is_closed_callers_go_on_and_calls_too() {
     rig.world.incoming("c1");
     rig.settle();
     let reason = "recognition is 12 s behind".to_owned();
-    rig.command(Command::Admission {
+    rig.command(ControlCommand::Admission {
         closed: Some(reason.clone()),
     });
     rig.world.incoming("c2");
     rig.settle();
     assert!(is_up(&rig, "c1", "caller"));
     assert!(rig.world.is_continued("c2"));
-    rig.command(Command::Admission { closed: None });
+    rig.command(ControlCommand::Admission { closed: None });
     rig.world.incoming("c3");
     rig.settle();
     assert!(is_up(&rig, "c3", "caller"));
@@ -187,7 +190,7 @@ fn while_admission_is_closed_callers_go_on_and_calls_too() {
 #[test]
 fn media_channels_never_open_a_call() {
     let mut rig = rig();
-    let orphan = Request::ExternalMedia {
+    let orphan = AriRequest::ExternalMedia {
         channel: "asterscribe-00000000b0-7-media".into(),
         app: APP.into(),
         external_host: "127.0.0.1:4000".into(),
@@ -205,8 +208,8 @@ fn media_channels_never_open_a_call() {
     // Another application's media is left alone.
     let text = r#"{"type":"StasisStart","channel":{"id":"x9","name":"UnicastRTP/127.0.0.1:9-0x1","state":"Up"}}"#;
     let asked = rig.requests.len();
-    rig.input(super::super::Input::Event(
-        crate::event::Event::parse(text).unwrap(),
+    rig.input(super::super::ControlInput::Event(
+        crate::event::AriEvent::parse(text).unwrap(),
     ));
     rig.settle();
     assert_eq!(rig.requests.len(), asked);
@@ -214,12 +217,12 @@ fn media_channels_never_open_a_call() {
 
 #[test]
 fn keys_and_states_are_told() {
-    let mut rig = rig_in_call(Order::RepliesFirst);
+    let mut rig = rig_in_call(DeliveryOrder::RepliesFirst);
     rig.world.press("c1", '5');
     rig.settle();
     assert!(rig.notices.iter().any(|n| matches!(
         n,
-        Notice::Dtmf {
+        ControlNotice::Dtmf {
             leg: "caller",
             digit: '5',
             duration_ms: 100,
@@ -229,13 +232,13 @@ fn keys_and_states_are_told() {
     assert!(
         rig.notices
             .iter()
-            .any(|n| matches!(n, Notice::StateChange { state, .. } if state == "Up"))
+            .any(|n| matches!(n, ControlNotice::StateChange { state, .. } if state == "Up"))
     );
 }
 
 #[test]
 fn lost_media_is_made_anew_but_not_for_ever() {
-    let mut rig = rig_in_call(Order::RepliesFirst);
+    let mut rig = rig_in_call(DeliveryOrder::RepliesFirst);
     for round in 1..=6 {
         let media: Vec<String> = rig
             .ours()
@@ -247,12 +250,15 @@ fn lost_media_is_made_anew_but_not_for_ever() {
         rig.settle();
         if round <= 5 {
             assert_eq!(
-                count(&rig, |n| matches!(n, Notice::MediaUp { .. })),
+                count(&rig, |n| matches!(n, ControlNotice::MediaUp { .. })),
                 round + 1
             );
         }
     }
-    assert_eq!(count(&rig, |n| matches!(n, Notice::CallFailed { .. })), 1);
+    assert_eq!(
+        count(&rig, |n| matches!(n, ControlNotice::CallFailed { .. })),
+        1
+    );
     assert!(rig.world.is_continued("c1"));
     rig.advance(ms(60_000));
     rig.assert_nothing_left();

@@ -1,26 +1,26 @@
 //! Two servers of one application.
 
 use super::*;
-use crate::control::Input;
-use crate::event::Event;
+use crate::control::ControlInput;
+use crate::event::AriEvent;
 
-fn replaced() -> Input {
+fn replaced() -> ControlInput {
     let text = format!(r#"{{"type":"ApplicationReplaced","application":"{APP}"}}"#);
-    Input::Event(Event::parse(&text).unwrap())
+    ControlInput::Event(AriEvent::parse(&text).unwrap())
 }
 
 /// A server with a caller, a tap, a call that rings and one that is answered, as far as so many
 /// deliveries take it.
-fn busy(deliveries: usize, own_ports: bool) -> Rig {
-    let mut rig = connected(Config {
+fn busy(deliveries: usize, own_ports: bool) -> ControlRig {
+    let mut rig = connected(ControlConfig {
         own_ports,
         variables: vec!["A".into()],
         ..config()
     });
-    rig.ports = Ports::new(12);
+    rig.ports = PortPool::new(12);
     rig.world.incoming("c1");
     rig.world.foreign_call("t1");
-    rig.command(Command::Tap { call: "t1".into() });
+    rig.command(ControlCommand::Tap { call: "t1".into() });
     rig.command(originate(O1));
     rig.command(originate(O2));
     for n in 0..deliveries {
@@ -39,11 +39,11 @@ fn the_replaced_one_gives_everything_up_and_touches_nothing() {
     for deliveries in 0..60 {
         for own_ports in [false, true] {
             let mut rig = busy(deliveries, own_ports);
-            rig.command(Command::Hangup { call: O1.into() });
+            rig.command(ControlCommand::Hangup { call: O1.into() });
             let asked = rig.requests.len();
             rig.input(replaced());
             rig.advance(ms(130_000));
-            assert_eq!(count(&rig, |n| matches!(n, Notice::Replaced)), 1);
+            assert_eq!(count(&rig, |n| matches!(n, ControlNotice::Replaced)), 1);
             assert!(
                 rig.assert_calls_told_in_turn().is_empty(),
                 "after {deliveries}"
@@ -55,11 +55,14 @@ fn the_replaced_one_gives_everything_up_and_touches_nothing() {
             );
             assert_eq!(rig.ports.free(), 12, "after {deliveries}");
             rig.disconnect();
-            rig.command(Command::Tap { call: "t1".into() });
+            rig.command(ControlCommand::Tap { call: "t1".into() });
             assert_eq!(refusal_of(&rig, CommandKind::Tap).unwrap().0, Some(503));
-            rig.command(Command::Shutdown);
+            rig.command(ControlCommand::Shutdown);
             rig.advance(ms(30_000));
-            assert_eq!(count(&rig, |n| matches!(n, Notice::ShutdownComplete)), 1);
+            assert_eq!(
+                count(&rig, |n| matches!(n, ControlNotice::ShutdownComplete)),
+                1
+            );
             assert_eq!(rig.requests.len(), asked, "after {deliveries}");
         }
     }
@@ -77,7 +80,7 @@ fn the_newcomer_goes_on_with_all_calls() {
         world.disconnect();
         old.input(replaced());
         let mut new = rig_with(
-            Config {
+            ControlConfig {
                 nonce: "00000000b7".into(),
                 ..config()
             },
@@ -111,7 +114,7 @@ fn a_tap_of_the_predecessor_is_gone_on_with() {
     let mut world = std::mem::take(&mut old.world);
     world.disconnect();
     let nonce = "00000000b7".to_owned();
-    let mut new = rig_with(Config { nonce, ..config() }, world);
+    let mut new = rig_with(ControlConfig { nonce, ..config() }, world);
     new.connect();
     new.settle();
     assert_eq!(new.assert_calls_told_in_turn(), ["t1"]);
@@ -134,17 +137,23 @@ fn a_placed_call_is_gone_on_with_when_the_application_comes_back() {
     rig.advance(ms(5_000));
     assert_eq!(rig.assert_calls_told_in_turn(), [O1, O2]);
     assert!(rig.world.exists(O1) && rig.world.exists(O2));
-    assert_eq!(count(&rig, |n| matches!(n, Notice::MediaUp { .. })), 2);
+    assert_eq!(
+        count(&rig, |n| matches!(n, ControlNotice::MediaUp { .. })),
+        2
+    );
 }
 
 #[test]
 fn who_connects_again_begins_anew() {
-    let mut rig = rig_in_call(Order::RepliesFirst);
+    let mut rig = rig_in_call(DeliveryOrder::RepliesFirst);
     rig.input(replaced());
     rig.disconnect();
     rig.connect();
     rig.settle();
     assert_eq!(rig.assert_calls_told_in_turn(), ["c1"]);
-    assert_eq!(count(&rig, |n| matches!(n, Notice::MediaUp { .. })), 2);
+    assert_eq!(
+        count(&rig, |n| matches!(n, ControlNotice::MediaUp { .. })),
+        2
+    );
     assert_eq!(rig.ours().len(), 2);
 }

@@ -1,10 +1,10 @@
 //! A channel that is not ours is spied on.
 
 use super::*;
-use crate::control::Input;
-use crate::event::Event;
-use crate::request::{Request, Spy};
-use crate::testkit::Fault;
+use crate::control::ControlInput;
+use crate::event::AriEvent;
+use crate::request::{AriRequest, SnoopSide};
+use crate::testkit::RequestFault;
 
 #[test]
 fn both_parties_get_a_snoop_a_media_channel_and_a_bridge_of_their_own() {
@@ -12,7 +12,7 @@ fn both_parties_get_a_snoop_a_media_channel_and_a_bridge_of_their_own() {
     assert!(is_accepted(&rig, CommandKind::Tap));
     assert!(rig.notices.iter().any(|n| matches!(
         n,
-        Notice::CallOpened {
+        ControlNotice::CallOpened {
             kind: CallKind::Tap,
             ..
         }
@@ -23,25 +23,25 @@ fn both_parties_get_a_snoop_a_media_channel_and_a_bridge_of_their_own() {
         assert_eq!(rig.world.bridged(&bridge).len(), 2);
         assert!(!rig.world.bridged(&bridge).contains(&"t1".to_owned()));
     }
-    let sides: Vec<Spy> = rig
+    let sides: Vec<SnoopSide> = rig
         .requests
         .iter()
         .filter_map(|r| {
-            if let Request::Snoop { spy, .. } = r {
+            if let AriRequest::Snoop { spy, .. } = r {
                 Some(*spy)
             } else {
                 None
             }
         })
         .collect();
-    assert_eq!(sides, [Spy::In, Spy::Out]);
+    assert_eq!(sides, [SnoopSide::In, SnoopSide::Out]);
     assert!(rig.world.is_subscribed("t1"));
 }
 
 #[test]
 fn an_unknown_channel_is_refused() {
     let mut rig = rig();
-    rig.command(Command::Tap {
+    rig.command(ControlCommand::Tap {
         call: "nobody".into(),
     });
     rig.settle();
@@ -51,8 +51,8 @@ fn an_unknown_channel_is_refused() {
 
 #[test]
 fn a_call_of_ours_and_our_own_channels_cannot_be_tapped() {
-    let mut rig = rig_in_call(Order::RepliesFirst);
-    rig.command(Command::Tap { call: "c1".into() });
+    let mut rig = rig_in_call(DeliveryOrder::RepliesFirst);
+    rig.command(ControlCommand::Tap { call: "c1".into() });
     assert_eq!(refusal_of(&rig, CommandKind::Tap).unwrap().0, Some(409));
     let own = rig
         .world
@@ -61,7 +61,7 @@ fn a_call_of_ours_and_our_own_channels_cannot_be_tapped() {
         .find(|id| id.ends_with("media"))
         .unwrap();
     rig.notices.clear();
-    rig.command(Command::Tap { call: own });
+    rig.command(ControlCommand::Tap { call: own });
     assert_eq!(refusal_of(&rig, CommandKind::Tap).unwrap().0, Some(409));
 }
 
@@ -70,19 +70,25 @@ fn one_leg_may_fail() {
     let mut rig = rig();
     rig.world.foreign_call("t1");
     rig.set_faults(|r| {
-        if matches!(r, Request::Snoop { spy: Spy::Out, .. }) {
-            Fault::Refused(500)
+        if matches!(
+            r,
+            AriRequest::Snoop {
+                spy: SnoopSide::Out,
+                ..
+            }
+        ) {
+            RequestFault::Refused(500)
         } else {
-            Fault::None
+            RequestFault::None
         }
     });
-    rig.command(Command::Tap { call: "t1".into() });
+    rig.command(ControlCommand::Tap { call: "t1".into() });
     rig.settle();
     assert!(is_up(&rig, "t1", "caller"));
     assert_eq!(
         count(&rig, |n| matches!(
             n,
-            Notice::LegFailed { leg: "callee", .. }
+            ControlNotice::LegFailed { leg: "callee", .. }
         )),
         1
     );
@@ -95,16 +101,22 @@ fn both_legs_failing_fails_the_call_and_leaves_the_channel_alone() {
     let mut rig = rig();
     rig.world.foreign_call("t1");
     rig.set_faults(|r| {
-        if matches!(r, Request::ExternalMedia { .. }) {
-            Fault::Refused(500)
+        if matches!(r, AriRequest::ExternalMedia { .. }) {
+            RequestFault::Refused(500)
         } else {
-            Fault::None
+            RequestFault::None
         }
     });
-    rig.command(Command::Tap { call: "t1".into() });
+    rig.command(ControlCommand::Tap { call: "t1".into() });
     rig.settle();
-    assert_eq!(count(&rig, |n| matches!(n, Notice::LegFailed { .. })), 2);
-    assert_eq!(count(&rig, |n| matches!(n, Notice::CallFailed { .. })), 1);
+    assert_eq!(
+        count(&rig, |n| matches!(n, ControlNotice::LegFailed { .. })),
+        2
+    );
+    assert_eq!(
+        count(&rig, |n| matches!(n, ControlNotice::CallFailed { .. })),
+        1
+    );
     rig.advance(ms(60_000));
     rig.assert_nothing_left();
     assert!(rig.world.exists("t1") && !rig.world.is_subscribed("t1"));
@@ -113,7 +125,7 @@ fn both_legs_failing_fails_the_call_and_leaves_the_channel_alone() {
 #[test]
 fn ending_a_tap_never_touches_the_channel() {
     let mut rig = rig_tapping();
-    rig.command(Command::Hangup { call: "t1".into() });
+    rig.command(ControlCommand::Hangup { call: "t1".into() });
     rig.settle();
     assert!(is_accepted(&rig, CommandKind::Hangup));
     assert_eq!(
@@ -125,13 +137,13 @@ fn ending_a_tap_never_touches_the_channel() {
         rig.world.exists("t1") && !rig.world.is_continued("t1") && !rig.world.is_subscribed("t1")
     );
     assert!(!rig.requests.iter().any(|r| {
-        matches!(r, Request::DeleteChannel { channel } | Request::Continue { channel } | Request::Answer { channel } if channel == "t1")
+        matches!(r, AriRequest::DeleteChannel { channel } | AriRequest::Continue { channel } | AriRequest::Answer { channel } if channel == "t1")
     }));
 }
 
 #[test]
 fn the_tapped_channels_hang_up_ends_the_tap_with_its_cause() {
-    for order in [Order::RepliesFirst, Order::EventsFirst] {
+    for order in [DeliveryOrder::RepliesFirst, DeliveryOrder::EventsFirst] {
         let mut rig = rig_tapping();
         rig.order = order;
         rig.world.hang_up("t1", 17);
@@ -148,7 +160,7 @@ fn the_tapped_channels_hang_up_ends_the_tap_with_its_cause() {
 
 #[test]
 fn a_snoop_that_somebody_hangs_up_is_made_anew() {
-    for order in [Order::RepliesFirst, Order::EventsFirst] {
+    for order in [DeliveryOrder::RepliesFirst, DeliveryOrder::EventsFirst] {
         let mut rig = rig_tapping();
         rig.order = order;
         for round in 1..=4 {
@@ -163,7 +175,7 @@ fn a_snoop_that_somebody_hangs_up_is_made_anew() {
             assert!(!rig.world.exists(&snoop));
             assert_eq!(rig.ours().len(), 6, "{:?}", rig.ours());
             assert_eq!(
-                count(&rig, |n| matches!(n, Notice::MediaUp { .. })),
+                count(&rig, |n| matches!(n, ControlNotice::MediaUp { .. })),
                 2 + round
             );
         }
@@ -182,7 +194,7 @@ fn a_snoop_hung_up_at_any_moment_of_the_set_up_is_made_anew() {
     for deliveries in 1..40 {
         let mut rig = rig();
         rig.world.foreign_call("t1");
-        rig.command(Command::Tap { call: "t1".into() });
+        rig.command(ControlCommand::Tap { call: "t1".into() });
         for _ in 0..deliveries {
             if !rig.deliver_event() {
                 rig.deliver_reply(0);
@@ -214,7 +226,7 @@ fn a_snoop_hung_up_again_and_again_costs_its_leg_and_says_so() {
     assert!(
         rig.notices
             .iter()
-            .any(|n| matches!(n, Notice::CallFailed { text: t, .. } if t == text)),
+            .any(|n| matches!(n, ControlNotice::CallFailed { text: t, .. } if t == text)),
         "{:?}",
         rig.notices
     );
@@ -257,12 +269,12 @@ fn an_answer_to_a_tap_that_was_refused_changes_nothing_of_the_next_call() {
     for own_ports in [false, true] {
         let mut rig = if own_ports { rig_with_ports(2) } else { rig() };
         rig.world.foreign_call("c1");
-        rig.command(Command::Tap { call: "c1".into() });
+        rig.command(ControlCommand::Tap { call: "c1".into() });
         rig.deliver_ports();
         // The channel goes and comes back before it is known what it was.
         rig.world.hang_up("c1", 16);
         let gone = r#"{"type":"ChannelDestroyed","cause":16,"channel":{"id":"c1","name":"PJSIP/c1","state":"Up"}}"#;
-        rig.input(Input::Event(Event::parse(gone).unwrap()));
+        rig.input(ControlInput::Event(AriEvent::parse(gone).unwrap()));
         rig.world.incoming("c1");
         while rig.deliver_event() {}
         rig.settle();

@@ -1,31 +1,31 @@
 //! What a call's channel says about itself, before its media.
 
 use super::*;
-use crate::request::Request;
-use crate::testkit::Fault;
+use crate::request::AriRequest;
+use crate::testkit::RequestFault;
 
 const NAMES: [&str; 3] = ["KIND", "NOTE", "COLOUR"];
 
-fn asking() -> Config {
-    Config {
+fn asking() -> ControlConfig {
+    ControlConfig {
         variables: NAMES.map(str::to_owned).to_vec(),
         ..config()
     }
 }
 
-fn told(rig: &Rig) -> Vec<(String, Result<String, String>)> {
+fn told(rig: &ControlRig) -> Vec<(String, Result<String, String>)> {
     let told = rig.notices.iter().filter_map(|notice| match notice {
-        Notice::CallVariables { call, found } if call == "c1" => Some(found.clone()),
+        ControlNotice::CallVariables { call, found } if call == "c1" => Some(found.clone()),
         _ => None,
     });
     let told = told.flatten();
-    told.map(|(name, value)| (name, value.map(|Told(text)| text)))
+    told.map(|(name, value)| (name, value.map(|VariableValue(text)| text)))
         .collect()
 }
 
-fn asked(rig: &Rig) -> Vec<&str> {
+fn asked(rig: &ControlRig) -> Vec<&str> {
     let asked = rig.requests.iter().filter_map(|request| match request {
-        Request::GetVariable { channel, variable } if channel == "c1" => Some(variable.as_str()),
+        AriRequest::GetVariable { channel, variable } if channel == "c1" => Some(variable.as_str()),
         _ => None,
     });
     asked.collect()
@@ -43,10 +43,10 @@ fn they_are_asked_for_at_once_and_told_before_any_media() {
     rig.deliver_reply(2);
     rig.settle();
     assert_eq!(told(&rig), [("COLOUR".to_owned(), Ok("blue".to_owned()))]);
-    let place = |wanted: fn(&Notice) -> bool| rig.notices.iter().position(wanted).unwrap();
-    let variables = place(|notice| matches!(notice, Notice::CallVariables { .. }));
-    assert!(place(|notice| matches!(notice, Notice::CallOpened { .. })) < variables);
-    assert!(variables < place(|notice| matches!(notice, Notice::LegOpening { .. })));
+    let place = |wanted: fn(&ControlNotice) -> bool| rig.notices.iter().position(wanted).unwrap();
+    let variables = place(|notice| matches!(notice, ControlNotice::CallVariables { .. }));
+    assert!(place(|notice| matches!(notice, ControlNotice::CallOpened { .. })) < variables);
+    assert!(variables < place(|notice| matches!(notice, ControlNotice::LegOpening { .. })));
     assert!(is_up(&rig, "c1", "caller"));
     assert!(
         !format!("{:?}", rig.notices).contains("blue"),
@@ -66,12 +66,16 @@ fn a_channel_without_any_is_told_nothing_of() {
 
 #[test]
 fn one_that_cannot_be_had_costs_no_call() {
-    for fault in [Fault::Refused(500), Fault::Unreachable, Fault::Swallowed] {
+    for fault in [
+        RequestFault::Refused(500),
+        RequestFault::Unreachable,
+        RequestFault::Swallowed,
+    ] {
         let mut rig = connected(asking());
         rig.world.set_variable("c1", "COLOUR", "blue");
         rig.set_faults(move |request| match request {
-            Request::GetVariable { variable, .. } if variable == "KIND" => fault,
-            _ => Fault::None,
+            AriRequest::GetVariable { variable, .. } if variable == "KIND" => fault,
+            _ => RequestFault::None,
         });
         rig.world.incoming("c1");
         rig.advance(ms(6000));
@@ -111,7 +115,7 @@ fn a_caller_who_leaves_meanwhile_leaves_nothing() {
     assert!(
         !rig.notices
             .iter()
-            .any(|n| matches!(n, Notice::LegOpening { .. }))
+            .any(|n| matches!(n, ControlNotice::LegOpening { .. }))
     );
     rig.assert_nothing_left();
 }

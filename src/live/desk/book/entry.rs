@@ -8,7 +8,7 @@ mod recovered;
 
 use std::time::Instant;
 
-use asterscribe_ari::model::Channel;
+use asterscribe_ari::model::AriChannel;
 use jiff::Timestamp;
 
 pub(crate) use self::recovered::Recovered;
@@ -74,7 +74,7 @@ pub(crate) struct Entry {
     pub(crate) channel: String,
     pub(crate) held: Held,
     /// See [`Opening::undecided`].
-    pub(super) undecided: Option<Box<Channel>>,
+    pub(super) undecided: Option<Box<AriChannel>>,
     pub(super) is_called: bool,
     /// When it was answered.
     pub(super) answered: Option<Instant>,

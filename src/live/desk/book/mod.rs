@@ -21,7 +21,7 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::mem;
 use std::time::Instant;
 
-use asterscribe_ari::model::Channel;
+use asterscribe_ari::model::AriChannel;
 use jiff::Timestamp;
 
 pub use self::entry::{Again, Found};
@@ -57,7 +57,7 @@ pub(crate) struct Opening {
     /// That channel, and the parties.
     pub(crate) identity: Identity,
     /// The channel, where only its linkedid tells whether it is the called party's.
-    pub(crate) undecided: Option<Box<Channel>>,
+    pub(crate) undecided: Option<Box<AriChannel>>,
     /// Whether it is, as far as that is known.
     pub(crate) is_called: bool,
     /// How it shall be recognised, where somebody said so.

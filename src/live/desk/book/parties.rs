@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use asterscribe_ari::model::Party;
+use asterscribe_ari::model::PartyId;
 use jiff::Timestamp;
 
 use super::record::push_event;
@@ -78,7 +78,7 @@ impl CallBook {
     }
 
     /// The call's channel is connected to another party.
-    pub(crate) fn connected_to(&mut self, call: &CallId, party: Party) {
+    pub(crate) fn connected_to(&mut self, call: &CallId, party: PartyId) {
         self.change(call, |entry| {
             let is_called = entry.is_called;
             let record = &mut entry.record;

@@ -7,7 +7,7 @@ const FIRST: &str = "2026-01-12T09:30:00Z";
 const SECOND: &str = "2026-01-12T09:40:00Z";
 
 fn life(channel: &str, created: &str) -> Life {
-    Life::of(&Channel {
+    Life::of(&AriChannel {
         id: channel.to_owned(),
         creationtime: created.to_owned(),
         ..Default::default()

@@ -1,12 +1,12 @@
 //! Who is who, and what happens to them.
 
-use asterscribe_ari::model::{Channel, Party};
+use asterscribe_ari::model::{AriChannel, PartyId};
 
 use super::*;
 use crate::call::Sides;
 
-fn party(name: &str, number: &str) -> Party {
-    Party {
+fn party(name: &str, number: &str) -> PartyId {
+    PartyId {
         name: name.to_owned(),
         number: number.to_owned(),
     }
@@ -15,11 +15,11 @@ fn party(name: &str, number: &str) -> Party {
 /// A call at a channel of which nothing tells whether it was called.
 fn undecided() -> Rig {
     let mut rig = Rig::new();
-    let mut channel = Channel {
+    let mut channel = AriChannel {
         id: "1.1".to_owned(),
         caller: party("Anna", "100"),
         connected: party("Bob", "200"),
-        ..Channel::default()
+        ..AriChannel::default()
     };
     channel.dialplan.exten = "9".to_owned();
     let opening = Opening {
