@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 
 use asterscribe::call::Leg;
 use asterscribe::clock;
-use asterscribe::session::{Input, Output, Session, SessionConfig};
-use asterscribe::speech::detector::{Detector, FRAME};
+use asterscribe::session::{CallSession, SessionConfig, SessionInput, SessionOutput};
+use asterscribe::speech::detector::{FRAME, VoiceDetector};
 use asterscribe::speech::segmenter::{Segmenter, SegmenterConfig};
-use asterscribe_codecs::{AudioDecoder, Concealer, SampleRate};
-use asterscribe_rtp::{Receiver, ReceiverConfig, Verdict};
+use asterscribe_codecs::{AudioDecoder, LossConcealer, SampleRate};
+use asterscribe_rtp::{PacketVerdict, ReceiverConfig, RtpReceiver};
 use criterion::{Criterion, criterion_group, criterion_main};
 
 const PACKET: Duration = Duration::from_millis(20);
@@ -75,7 +75,7 @@ fn gsm_frame() -> Vec<u8> {
 fn g722_packet() -> Vec<u8> {
     let tone = (0..320).map(|n| ((n as f32 * 0.2).sin() * 8000.0) as i16);
     let mut packet = Vec::new();
-    asterscribe_codecs::g722::Encoder::new().encode(&tone.collect::<Vec<_>>(), &mut packet);
+    asterscribe_codecs::g722::G722Encoder::new().encode(&tone.collect::<Vec<_>>(), &mut packet);
     packet
 }
 
@@ -107,13 +107,14 @@ fn to_samples(c: &mut Criterion) {
     ];
     let mut group = c.benchmark_group("20 ms packet: datagram to 16 kHz samples");
     for (name, mut source) in sources {
-        let mut receiver = Receiver::new(ReceiverConfig::default());
+        let mut receiver = RtpReceiver::new(ReceiverConfig::default());
         let mut decoder = AudioDecoder::new();
         let mut samples = Vec::with_capacity(640);
         group.bench_function(name, |b| {
             b.iter(|| {
                 let (now, datagram) = source.next();
-                let Verdict::InOrder(packet) = receiver.receive(now, black_box(datagram)) else {
+                let PacketVerdict::InOrder(packet) = receiver.receive(now, black_box(datagram))
+                else {
                     panic!("a packet in order is handed out at once");
                 };
                 let payload_type = packet.payload_type.get();
@@ -133,19 +134,19 @@ fn to_samples(c: &mut Criterion) {
 fn session(c: &mut Criterion) {
     let mut group = c.benchmark_group("20 ms packet: whole session up to the segmenter");
     let mut source = Source::ulaw();
-    let mut session = Session::new(SessionConfig::default(), source.at);
+    let mut session = CallSession::new(SessionConfig::default(), source.at);
     let leg = session.add_leg(Leg::caller());
     group.bench_function("ulaw", |b| {
         b.iter(|| {
             let (now, bytes) = source.next();
-            session.handle(now, Input::Datagram { leg, bytes });
+            session.handle(now, SessionInput::Datagram { leg, bytes });
             loop {
                 match session.poll() {
-                    Output::Wait(_) => break,
-                    Output::Transcribe { job, samples, .. } => {
+                    SessionOutput::Wait(_) => break,
+                    SessionOutput::Transcribe { job, samples, .. } => {
                         black_box(samples);
                         let result = Err(asterscribe::call::GapReason::OverloadShed.into());
-                        session.handle(now, Input::Recognised { job, result });
+                        session.handle(now, SessionInput::Recognised { job, result });
                     }
                     other => drop(black_box(other)),
                 }
@@ -171,12 +172,12 @@ fn concealment(c: &mut Criterion) {
     for rate in [SampleRate::HZ_8000, SampleRate::HZ_16000] {
         let packet = rate.hz() as usize / 50;
         let voice = voice(rate, 5 * packet);
-        let mut concealer = Concealer::new(rate);
+        let mut concealer = LossConcealer::new(rate);
         let mut samples = voice[..packet].to_vec();
         group.bench_function(format!("good, {rate}"), |b| {
             b.iter(|| concealer.good(black_box(&mut samples)));
         });
-        let mut concealer = Concealer::new(rate);
+        let mut concealer = LossConcealer::new(rate);
         let mut good = voice;
         let mut out: Vec<i16> = Vec::with_capacity(packet);
         group.bench_function(format!("lost, and 100 ms good, {rate}"), |b| {
@@ -217,7 +218,7 @@ fn ringing() -> Vec<f32> {
 fn segmentation(c: &mut Criterion) {
     let mut group = c.benchmark_group("20 ms of 16 kHz samples: segmentation");
     let spoken = spoken();
-    let mut detector = Detector::new();
+    let mut detector = VoiceDetector::new();
     let frames: Vec<[i16; FRAME]> = spoken
         .as_chunks::<FRAME>()
         .0

@@ -11,29 +11,29 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 use asterscribe::config::Settings;
 use asterscribe::live::{hearing, server};
-use asterscribe::models::{self, Order, Progress};
-use asterscribe::recognition::crew::Recogniser;
+use asterscribe::models::{self, ModelOrder, PullProgress};
+use asterscribe::recognition::crew::WorkerStarter;
 use asterscribe::recognition::worker;
 use asterscribe::session::SessionConfig;
 use asterscribe::{clock, replay, telemetry};
 
-use crate::bench::{self, Bench};
+use crate::bench::{self, BenchCommand};
 use crate::demo;
-use crate::signals::Signals;
+use crate::signals::ServerSignals;
 
 /// A live, searchable transcript for every call on an Asterisk PBX.
 #[derive(Debug, Parser)]
 #[command(version, about)]
-pub(crate) struct Cli {
+pub(crate) struct CommandLine {
     /// A TOML file with settings; the environment and `.env` come before it.
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(subcommand)]
-    command: Command,
+    command: CliCommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
+enum CliCommand {
     /// Runs the server until it is told to stop.
     Serve,
     /// Prints the transcript of the RTP in a capture file.
@@ -42,24 +42,24 @@ enum Command {
         file: PathBuf,
         /// What a payload type carries, where nothing in the file says so: 96=opus; may be repeated.
         #[arg(long = "payload", value_name = "PT=FORMAT")]
-        payloads: Vec<replay::Told>,
+        payloads: Vec<replay::ToldPayload>,
         /// How to print it.
-        #[arg(long, value_enum, default_value_t = Format::Text)]
-        format: Format,
+        #[arg(long, value_enum, default_value_t = ReplayFormat::Text)]
+        format: ReplayFormat,
     },
     /// Shows the whole path on this machine alone: a call of two parties becomes a transcript.
-    Demo(demo::Options),
+    Demo(demo::DemoOptions),
     /// Measures what this program costs on this machine.
     Bench {
         /// What to measure.
         #[command(subcommand)]
-        what: Bench,
+        what: BenchCommand,
     },
     /// Lists, fetches and checks speech models.
     Models {
         /// What to do.
         #[command(subcommand)]
-        what: Models,
+        what: ModelsCommand,
     },
     /// Works for a server that started this process: recognises what it is handed.
     #[command(hide = true)]
@@ -72,7 +72,7 @@ enum Command {
 }
 
 #[derive(Debug, Subcommand)]
-enum Models {
+enum ModelsCommand {
     /// Lists the published models, and which of them are here.
     List {
         /// Finds out how many calls this machine holds with each that is here.
@@ -102,7 +102,7 @@ enum ModelFormat {
     Ct2,
 }
 
-impl From<ModelFormat> for models::Format {
+impl From<ModelFormat> for models::PublishedFormat {
     fn from(format: ModelFormat) -> Self {
         match format {
             ModelFormat::Ggml => Self::Ggml,
@@ -112,7 +112,7 @@ impl From<ModelFormat> for models::Format {
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum Format {
+enum ReplayFormat {
     Text,
     Json,
 }
@@ -124,21 +124,21 @@ const HEALTH_PATIENCE: Duration = Duration::from_secs(5);
 const END_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Does what the command line asks.
-pub(crate) fn run(cli: Cli) -> Result<ExitCode> {
+pub(crate) fn run(cli: CommandLine) -> Result<ExitCode> {
     match cli.command {
-        Command::Serve => serve(cli.config.as_deref()),
-        Command::Replay {
+        CliCommand::Serve => serve(cli.config.as_deref()),
+        CliCommand::Replay {
             file,
             payloads,
             format,
         } => replay(cli.config.as_deref(), &file, &payloads, format),
-        Command::Demo(options) => runtime()?.block_on(demo::run(&options)),
-        Command::Bench { what } => bench::run(what),
-        Command::Models { what } => models(cli.config.as_deref(), what),
-        Command::Recognise => worker::run()
+        CliCommand::Demo(options) => runtime()?.block_on(demo::run(&options)),
+        CliCommand::Bench { what } => bench::run(what),
+        CliCommand::Models { what } => models(cli.config.as_deref(), what),
+        CliCommand::Recognise => worker::run()
             .map(|()| ExitCode::SUCCESS)
             .context("recognition worker"),
-        Command::Healthcheck { url } => healthcheck(cli.config.as_deref(), url),
+        CliCommand::Healthcheck { url } => healthcheck(cli.config.as_deref(), url),
     }
 }
 
@@ -147,7 +147,7 @@ fn serve(config: Option<&Path>) -> Result<ExitCode> {
     telemetry::start(&settings);
     let runtime = runtime()?;
     let served = runtime.block_on(async {
-        let signals = Signals::hear()?;
+        let signals = ServerSignals::hear()?;
         server::run(settings, signals.told_to_stop()).await?;
         anyhow::Ok(())
     });
@@ -168,13 +168,13 @@ fn runtime() -> Result<tokio::runtime::Runtime> {
 fn replay(
     config: Option<&Path>,
     file: &Path,
-    payloads: &[replay::Told],
-    format: Format,
+    payloads: &[replay::ToldPayload],
+    format: ReplayFormat,
 ) -> Result<ExitCode> {
     let settings = Settings::from_process(config)?;
     let model = hearing::open_model(&settings)?;
     let workers = thread::available_parallelism().map_or(1, usize::from);
-    let recogniser = Recogniser::start(hearing::worker_program(&settings), model, workers)?;
+    let recogniser = WorkerStarter::start(hearing::worker_program(&settings), model, workers)?;
     let pool = recogniser.pool(workers, None)?;
     // What is replayed can be replayed again, by whatever model.
     let config = SessionConfig {
@@ -184,8 +184,8 @@ fn replay(
     let report = replay::run(file, payloads, config, &pool, clock::now())?;
     let mut out = io::stdout().lock();
     let printed = match format {
-        Format::Text => write!(out, "{}", report.to_text()),
-        Format::Json => serde_json::to_writer_pretty(&mut out, &report)
+        ReplayFormat::Text => write!(out, "{}", report.to_text()),
+        ReplayFormat::Json => serde_json::to_writer_pretty(&mut out, &report)
             .map_err(io::Error::from)
             .and_then(|()| writeln!(out)),
     };
@@ -203,31 +203,33 @@ fn replay(
     })
 }
 
-fn models(config: Option<&Path>, what: Models) -> Result<ExitCode> {
+fn models(config: Option<&Path>, what: ModelsCommand) -> Result<ExitCode> {
     let text = match what {
-        Models::List { cost } => {
+        ModelsCommand::List { cost } => {
             let settings = Settings::from_process(config)?;
             let calls_held = |model: &Path| hearing::calls_held(&settings, model);
             models::list(&settings, cost.then_some(&calls_held))
         }
-        Models::Pull { name, format } => pull(&Settings::from_process(config)?, &name, format)?,
-        Models::Check { path } => models::check(&path)?,
+        ModelsCommand::Pull { name, format } => {
+            pull(&Settings::from_process(config)?, &name, format)?
+        }
+        ModelsCommand::Check { path } => models::check(&path)?,
     };
     write!(io::stdout(), "{text}").context("cannot print")?;
     Ok(ExitCode::SUCCESS)
 }
 
 fn pull(settings: &Settings, name: &str, format: Option<ModelFormat>) -> Result<String> {
-    let order = Order::new(name, format.map(models::Format::from), settings)?;
-    let mut progress = Progress::new(io::stderr(), io::stderr().is_terminal());
+    let order = ModelOrder::new(name, format.map(models::PublishedFormat::from), settings)?;
+    let mut progress = PullProgress::new(io::stderr(), io::stderr().is_terminal());
     let mut show = |done, total| {
         // Whoever closed standard error does not want to know.
         let _unseen = progress.show(done, total);
     };
     let pulled = runtime()?.block_on(async {
         match &order {
-            Order::File(wanted) => models::pull(wanted, &mut show).await,
-            Order::Folder(wanted) => models::pull_folder(wanted, &mut show).await,
+            ModelOrder::File(wanted) => models::pull(wanted, &mut show).await,
+            ModelOrder::Folder(wanted) => models::pull_folder(wanted, &mut show).await,
         }
     });
     let _unseen = progress.end();

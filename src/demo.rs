@@ -22,7 +22,7 @@ use tokio::time::timeout;
 use asterscribe::replay::line_to_text;
 use asterscribe::service::{MediaGrant, TranscriptView};
 
-use self::conversation::Conversation;
+use self::conversation::DemoConversation;
 
 /// How long the server may take to come up, and to answer.
 const START_PATIENCE: Duration = Duration::from_secs(30);
@@ -35,7 +35,7 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 
 /// A real model, and recordings of what people say in the call.
 #[derive(Debug, Default, clap::Args)]
-pub(crate) struct Options {
+pub(crate) struct DemoOptions {
     /// A ggml file or a CTranslate2 folder; by default the demo model.
     #[arg(long, requires = "prompts")]
     model: Option<PathBuf>,
@@ -45,13 +45,13 @@ pub(crate) struct Options {
 }
 
 /// Runs the demonstration; fails if the words are not the spoken ones.
-pub(crate) async fn run(options: &Options) -> Result<ExitCode> {
+pub(crate) async fn run(options: &DemoOptions) -> Result<ExitCode> {
     let call = match &options.prompts {
-        Some(prompts) => Conversation::of_people(prompts)?,
-        None => Conversation::bundled()?,
+        Some(prompts) => DemoConversation::of_people(prompts)?,
+        None => DemoConversation::bundled()?,
     };
     let mut out = io::stdout();
-    let server = Server::start(options.model.as_deref()).await?;
+    let server = DemoServer::start(options.model.as_deref()).await?;
     writeln!(out, "asterscribe is up at {}\n", server.base)?;
     writeln!(out, "  {}\n", server.model().await?)?;
     let mut senders = Vec::new();
@@ -113,16 +113,16 @@ What to try next:
   asterscribe models pull base                                a model for many languages; docs/models.md";
 
 /// The server under demonstration, a process of its own.
-struct Server {
+struct DemoServer {
     child: Child,
     base: String,
     client: reqwest::Client,
-    _folder: Folder,
+    _folder: DemoFolder,
 }
 
-impl Server {
+impl DemoServer {
     async fn start(model: Option<&Path>) -> Result<Self> {
-        let folder = Folder::create()?;
+        let folder = DemoFolder::create()?;
         let mut command = Command::new(std::env::current_exe()?);
         command
             .arg("serve")
@@ -224,9 +224,9 @@ impl Server {
 }
 
 /// The server's working folder, gone with it however the demonstration ends.
-struct Folder(PathBuf);
+struct DemoFolder(PathBuf);
 
-impl Folder {
+impl DemoFolder {
     /// Under a name that nobody can have prepared.
     fn create() -> Result<Self> {
         let name = format!("asterscribe-demo-{}", uuid::Uuid::new_v4());
@@ -236,7 +236,7 @@ impl Folder {
     }
 }
 
-impl Drop for Folder {
+impl Drop for DemoFolder {
     fn drop(&mut self) {
         if let Err(error) = fs::remove_dir_all(&self.0) {
             tracing::warn!(%error, folder = %self.0.display(), "the demo's folder is left behind");

@@ -10,10 +10,10 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use self::cli::Cli;
+use self::cli::CommandLine;
 
 fn main() -> ExitCode {
-    cli::run(Cli::parse()).unwrap_or_else(|error| {
+    cli::run(CommandLine::parse()).unwrap_or_else(|error| {
         // With standard error gone there is nobody left to tell.
         let _untold = writeln!(io::stderr(), "asterscribe: {}", in_words(&error));
         ExitCode::FAILURE

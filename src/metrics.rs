@@ -18,18 +18,18 @@ const PREFIX: &str = "asterscribe";
 
 /// One figure, or several that differ in a label.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Metric {
+pub struct MetricFamily {
     /// Its name, without what all begin with and without `_total`.
     pub name: &'static str,
     /// What it says.
     pub help: &'static str,
     /// The values.
-    pub values: Values,
+    pub values: MetricValues,
 }
 
 /// Values of one figure.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Values {
+pub enum MetricValues {
     /// As it is now.
     Gauge(f64),
     /// The same by a label.
@@ -44,18 +44,18 @@ pub enum Values {
 ///
 /// # Errors
 /// None in fact: it is written into memory.
-pub fn text(metrics: Vec<Metric>) -> Result<String, fmt::Error> {
+pub fn text(metrics: Vec<MetricFamily>) -> Result<String, fmt::Error> {
     let mut registry = Registry::with_prefix(PREFIX);
-    registry.register_collector(Box::new(Snapshot(metrics)));
+    registry.register_collector(Box::new(MetricsSnapshot(metrics)));
     let mut text = String::new();
     encode(&mut text, &registry)?;
     Ok(text)
 }
 
 #[derive(Debug)]
-struct Snapshot(Vec<Metric>);
+struct MetricsSnapshot(Vec<MetricFamily>);
 
-impl Collector for Snapshot {
+impl Collector for MetricsSnapshot {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         for metric in &self.0 {
             metric.encode(&mut encoder)?;
@@ -64,21 +64,23 @@ impl Collector for Snapshot {
     }
 }
 
-impl Metric {
+impl MetricFamily {
     fn encode(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let kind = match self.values {
-            Values::Gauge(_) | Values::Gauges(..) => ConstGauge::new(0.0).metric_type(),
-            Values::Counter(_) | Values::Counters(..) => ConstCounter::new(0u64).metric_type(),
+            MetricValues::Gauge(_) | MetricValues::Gauges(..) => ConstGauge::new(0.0).metric_type(),
+            MetricValues::Counter(_) | MetricValues::Counters(..) => {
+                ConstCounter::new(0u64).metric_type()
+            }
         };
         let mut encoder = encoder.encode_descriptor(self.name, self.help, None, kind)?;
         match &self.values {
-            Values::Gauge(value) => ConstGauge::new(*value).encode(encoder),
-            Values::Counter(value) => ConstCounter::new(*value).encode(encoder),
-            Values::Gauges(label, values) => values.iter().try_for_each(|(of, value)| {
+            MetricValues::Gauge(value) => ConstGauge::new(*value).encode(encoder),
+            MetricValues::Counter(value) => ConstCounter::new(*value).encode(encoder),
+            MetricValues::Gauges(label, values) => values.iter().try_for_each(|(of, value)| {
                 let labels = [(*label, *of)];
                 ConstGauge::new(*value).encode(encoder.encode_family(&labels)?)
             }),
-            Values::Counters(label, values) => values.iter().try_for_each(|(of, value)| {
+            MetricValues::Counters(label, values) => values.iter().try_for_each(|(of, value)| {
                 let labels = [(*label, *of)];
                 ConstCounter::new(*value).encode(encoder.encode_family(&labels)?)
             }),
@@ -93,15 +95,15 @@ mod tests {
     #[test]
     fn it_is_what_prometheus_reads() {
         let metrics = vec![
-            Metric {
+            MetricFamily {
                 name: "calls_open",
                 help: "Calls open now",
-                values: Values::Gauge(2.0),
+                values: MetricValues::Gauge(2.0),
             },
-            Metric {
+            MetricFamily {
                 name: "rtp_datagrams",
                 help: "Datagrams",
-                values: Values::Counters("fate", vec![("admitted", 3), ("not_rtp", 1)]),
+                values: MetricValues::Counters("fate", vec![("admitted", 3), ("not_rtp", 1)]),
             },
         ];
         let expected = "\

@@ -7,19 +7,19 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use crate::call::{
-    CallChoices, CallId, CallKey, CallRecord, CaptureState, ChannelRef, DtmfDigit, Leg,
-    PartialLine, Playback, Sides, SoundName, TranscriptLine,
+    CallChoices, CallId, CallKey, CallPlayback, CallRecord, CaptureState, ChannelRef, DtmfDigit,
+    Leg, LegSides, PartialLine, SoundName, TranscriptLine,
 };
 use crate::capture::{CaptureFile, CapturePart};
-use crate::metrics::Metric;
+use crate::metrics::MetricFamily;
 
 /// The server as the API sees it. Every method is bounded in time.
 #[async_trait]
 pub trait CallService: Send + Sync {
     /// How the parts are; never fails, never blocks on a part that hangs.
-    async fn health(&self) -> Health;
+    async fn health(&self) -> ServiceHealth;
     /// Figures; never fails, waits for nothing.
-    async fn metrics(&self) -> Vec<Metric>;
+    async fn metrics(&self) -> Vec<MetricFamily>;
     /// Places a call; answers once Asterisk has accepted the request.
     async fn initiate(&self, request: InitiateRequest) -> Result<CallRecord, ServiceError>;
     /// Takes Asterisk's application back from another server that took it over; answers how the
@@ -66,13 +66,14 @@ pub trait CallService: Send + Sync {
     /// What was recorded so far.
     async fn capture(&self, call: &CallId, part: CapturePart) -> Result<CaptureFile, ServiceError>;
     /// Plays a sound to a call, after those that wait already.
-    async fn play(&self, call: &CallId, request: PlayRequest) -> Result<Playback, ServiceError>;
+    async fn play(&self, call: &CallId, request: PlayRequest)
+    -> Result<CallPlayback, ServiceError>;
     /// Plays no more of that sound, or of any; what was playing or waiting.
     async fn stop_play(
         &self,
         call: &CallId,
         id: Option<u64>,
-    ) -> Result<Vec<Playback>, ServiceError>;
+    ) -> Result<Vec<CallPlayback>, ServiceError>;
 }
 
 /// What `GET /api/calls` asks for.
@@ -109,7 +110,7 @@ fn is_false(is: &bool) -> bool {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlayRequest {
     /// The sound.
-    pub sound: Sound,
+    pub sound: SoundSource,
     /// Who shall hear it; needed where a call has several parties.
     pub leg: Option<Leg>,
     /// How it shall be sent, by Asterisk's name; as wide as the leg's own if absent.
@@ -118,7 +119,7 @@ pub struct PlayRequest {
 
 /// Where a sound comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Sound {
+pub enum SoundSource {
     /// From the folder of the server.
     File(SoundName),
     /// With the request: a WAV file.
@@ -156,7 +157,7 @@ pub struct InitiateRequest {
 pub struct TranscribeRequest {
     /// What the parties are called, where not `caller` and `callee` by who called.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub legs: Option<Sides>,
+    pub legs: Option<LegSides>,
     /// How the call shall be recognised, where that is not as the settings have it.
     #[serde(
         default,
@@ -322,7 +323,7 @@ pub enum PartState {
 
 /// Body of `GET /health`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Health {
+pub struct ServiceHealth {
     /// `ok` if every configured part is; else `degraded`.
     pub status: PartState,
     /// Version of this program.

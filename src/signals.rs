@@ -13,7 +13,7 @@ use asterscribe::clock;
 const SAME: Duration = Duration::from_secs(2);
 
 /// Every signal that the server hears of, from when it is made.
-pub(crate) struct Signals {
+pub(crate) struct ServerSignals {
     interrupt: Signal,
     terminate: Signal,
     hang_up: Signal,
@@ -21,14 +21,14 @@ pub(crate) struct Signals {
 
 /// What a signal asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Wish {
+enum StopWish {
     Stop,
     Reload,
 }
 
 /// What becomes of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Deed {
+enum SignalDeed {
     /// The server is taken down in order.
     TakeDown,
     /// It ends now.
@@ -39,32 +39,32 @@ enum Deed {
 
 /// What has been wished for so far.
 #[derive(Debug, Default)]
-struct Wishes {
+struct StopWishes {
     stopping: Option<Instant>,
 }
 
-impl Wishes {
-    fn hear(&mut self, wish: Wish, now: Instant) -> Deed {
+impl StopWishes {
+    fn hear(&mut self, wish: StopWish, now: Instant) -> SignalDeed {
         match (wish, self.stopping) {
-            (Wish::Reload, _) => Deed::Nothing(
+            (StopWish::Reload, _) => SignalDeed::Nothing(
                 "told to reload (SIGHUP): settings are read at start only, so nothing changes; restart the server for them",
             ),
-            (Wish::Stop, None) => {
+            (StopWish::Stop, None) => {
                 self.stopping = Some(now);
-                Deed::TakeDown
+                SignalDeed::TakeDown
             }
-            (Wish::Stop, Some(first)) if now.saturating_duration_since(first) < SAME => {
-                Deed::Nothing(
+            (StopWish::Stop, Some(first)) if now.saturating_duration_since(first) < SAME => {
+                SignalDeed::Nothing(
                     "told to stop again: it is stopping; once more in a moment ends it at once",
                 )
             }
             // Who asks again after a while does not want to wait for anything.
-            (Wish::Stop, Some(_)) => Deed::EndAtOnce,
+            (StopWish::Stop, Some(_)) => SignalDeed::EndAtOnce,
         }
     }
 }
 
-impl Signals {
+impl ServerSignals {
     /// Hears of every SIGINT, SIGTERM and SIGHUP from now on.
     pub(crate) fn hear() -> io::Result<Self> {
         Ok(Self {
@@ -74,18 +74,18 @@ impl Signals {
         })
     }
 
-    async fn next(&mut self) -> Wish {
+    async fn next(&mut self) -> StopWish {
         tokio::select! {
-            _ = self.interrupt.recv() => Wish::Stop,
-            _ = self.terminate.recv() => Wish::Stop,
-            _ = self.hang_up.recv() => Wish::Reload,
+            _ = self.interrupt.recv() => StopWish::Stop,
+            _ = self.terminate.recv() => StopWish::Stop,
+            _ = self.hang_up.recv() => StopWish::Reload,
         }
     }
 
     /// Ends when the server is to be taken down; what is heard after that is heard in the background.
     pub(crate) async fn told_to_stop(mut self) {
-        let mut wishes = Wishes::default();
-        while self.follow(&mut wishes).await != Deed::TakeDown {}
+        let mut wishes = StopWishes::default();
+        while self.follow(&mut wishes).await != SignalDeed::TakeDown {}
         tokio::spawn(async move {
             loop {
                 self.follow(&mut wishes).await;
@@ -93,13 +93,13 @@ impl Signals {
         });
     }
 
-    async fn follow(&mut self, wishes: &mut Wishes) -> Deed {
+    async fn follow(&mut self, wishes: &mut StopWishes) -> SignalDeed {
         let wish = self.next().await;
         let deed = wishes.hear(wish, clock::now());
         match deed {
-            Deed::TakeDown => {}
-            Deed::Nothing(why) => tracing::info!("{why}"),
-            Deed::EndAtOnce => {
+            SignalDeed::TakeDown => {}
+            SignalDeed::Nothing(why) => tracing::info!("{why}"),
+            SignalDeed::EndAtOnce => {
                 tracing::error!(
                     "told to stop again: ending at once, what is not stored yet is lost"
                 );
@@ -118,19 +118,22 @@ mod tests {
     fn signals_to_stop_that_come_together_are_one_and_a_hang_up_changes_nothing() {
         let start = clock::now();
         let at = |ms| start + Duration::from_millis(ms);
-        let mut wishes = Wishes::default();
-        assert!(matches!(wishes.hear(Wish::Reload, at(0)), Deed::Nothing(_)));
-        assert_eq!(wishes.hear(Wish::Stop, at(10)), Deed::TakeDown);
+        let mut wishes = StopWishes::default();
+        assert!(matches!(
+            wishes.hear(StopWish::Reload, at(0)),
+            SignalDeed::Nothing(_)
+        ));
+        assert_eq!(wishes.hear(StopWish::Stop, at(10)), SignalDeed::TakeDown);
         for ms in [10, 11, 500, 1000, 1900] {
             assert!(
-                matches!(wishes.hear(Wish::Stop, at(ms)), Deed::Nothing(_)),
+                matches!(wishes.hear(StopWish::Stop, at(ms)), SignalDeed::Nothing(_)),
                 "{ms}"
             );
         }
         assert!(matches!(
-            wishes.hear(Wish::Reload, at(5000)),
-            Deed::Nothing(_)
+            wishes.hear(StopWish::Reload, at(5000)),
+            SignalDeed::Nothing(_)
         ));
-        assert_eq!(wishes.hear(Wish::Stop, at(5001)), Deed::EndAtOnce);
+        assert_eq!(wishes.hear(StopWish::Stop, at(5001)), SignalDeed::EndAtOnce);
     }
 }

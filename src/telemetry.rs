@@ -10,7 +10,7 @@ use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use self::repeated::Unrepeated;
+use self::repeated::UnrepeatedLayer;
 use crate::config::{LogFormat, Settings};
 
 /// Starts logging as the settings say. Done once, before anything else runs.
@@ -24,13 +24,13 @@ pub fn start(settings: &Settings) {
     let without_secrets = filter_fn(holds_no_secret);
     match settings.log_format {
         LogFormat::Text => builder
-            .map_event_format(Unrepeated::new)
+            .map_event_format(UnrepeatedLayer::new)
             .finish()
             .with(without_secrets)
             .init(),
         LogFormat::Json => builder
             .json()
-            .map_event_format(Unrepeated::new)
+            .map_event_format(UnrepeatedLayer::new)
             .finish()
             .with(without_secrets)
             .init(),

@@ -9,7 +9,7 @@ use std::fs;
 use std::time::Duration;
 
 use asterscribe::call::Leg;
-use asterscribe::session::{Input, Output, Session, SessionConfig};
+use asterscribe::session::{CallSession, SessionConfig, SessionInput, SessionOutput};
 use asterscribe_rtp::testkit::{build, origin};
 use asterscribe_testkit::page;
 
@@ -30,8 +30,8 @@ fn resident() -> usize {
 
 #[test]
 fn a_leg_that_is_silent_takes_little_memory() {
-    let mut sessions: Vec<Session> = (0..LEGS)
-        .map(|_| Session::new(SessionConfig::default(), origin()))
+    let mut sessions: Vec<CallSession> = (0..LEGS)
+        .map(|_| CallSession::new(SessionConfig::default(), origin()))
         .collect();
     let before = resident();
     for session in &mut sessions {
@@ -42,8 +42,8 @@ fn a_leg_that_is_silent_takes_little_memory() {
                 .time(u32::from(n) * 160)
                 .payload(&[0xff; 160])
                 .bytes();
-            session.handle(now, Input::Datagram { leg, bytes: &bytes });
-            while !matches!(session.poll(), Output::Wait(_)) {}
+            session.handle(now, SessionInput::Datagram { leg, bytes: &bytes });
+            while !matches!(session.poll(), SessionOutput::Wait(_)) {}
         }
     }
     let each = (resident() - before) / LEGS;

@@ -138,7 +138,7 @@ impl AriEvent {
     /// Reads one message.
     ///
     /// # Errors
-    /// [`EventError`] for text that is no event; an unknown type is [`Event::Other`].
+    /// [`EventError`] for text that is no event; an unknown type is [`AriEvent::Other`].
     pub fn parse(text: &str) -> Result<Self, EventError> {
         let raw: Value =
             serde_json::from_str(text).map_err(|e| EventError::NotJson(e.to_string()))?;

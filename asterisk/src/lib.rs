@@ -4,7 +4,7 @@
 //! - [`request`]: what we ask of it, typed down to the last path segment.
 //! - [`control`]: the choreography of calls, a state machine without sockets or clock.
 //! - `client` (feature `client`): HTTP, the events websocket, and the task that drives a
-//!   [`control::Control`] with both.
+//!   [`control::CallControl`] with both.
 //! - `testkit` (feature `testkit`): a small Asterisk made of maps, for tests.
 
 #[cfg(feature = "client")]

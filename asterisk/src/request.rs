@@ -140,7 +140,7 @@ pub enum AriRequest {
     Originate(OriginateRequest),
 }
 
-/// Particulars of [`Request::Originate`].
+/// Particulars of [`AriRequest::Originate`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OriginateRequest {
     /// The new channel's id, chosen by us.

@@ -1,8 +1,8 @@
 //! One direction of one call: packets of whatever codec in, 16 kHz out.
 
-use crate::codec::{Codec, DecodeError, Decoder};
-use crate::conceal::Concealer;
-use crate::payload::Payload;
+use crate::codec::{Codec, DecodeError, PayloadDecoder};
+use crate::conceal::LossConcealer;
+use crate::payload::PayloadKind;
 use crate::rate::SampleRate;
 use crate::resample::Resampler;
 
@@ -18,27 +18,27 @@ use crate::resample::Resampler;
 ///
 /// Memory: a new one holds none. After the first packet it holds what
 /// [`Resampler`] does, under 1 KiB at 8 kHz and nothing at 16 kHz, what
-/// [`Codec::decoder`] and [`Concealer`] do, and two bytes per sample of the
+/// [`Codec::decoder`] and [`LossConcealer`] do, and two bytes per sample of the
 /// longest packet so far, at most 8 KiB.
 #[derive(Default)]
 pub struct AudioDecoder {
     /// None before the first packet that could be decoded.
-    stream: Option<Stream>,
+    stream: Option<CodecStream>,
     /// A packet's samples between decoder and resampler, empty between calls.
     samples: Vec<i16>,
 }
 
-struct Stream {
+struct CodecStream {
     codec: Codec,
-    decoder: Box<dyn Decoder>,
+    decoder: Box<dyn PayloadDecoder>,
     /// At the codec's rate, so that the resampler glides over the seams.
-    concealer: Concealer,
+    concealer: LossConcealer,
     resampler: Resampler,
 }
 
 /// What a packet turned out to hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Decoded {
+pub struct DecodedPacket {
     /// By the packet's payload type.
     pub codec: Codec,
     /// Samples in the packet, at [`Codec::sample_rate`].
@@ -78,8 +78,8 @@ impl AudioDecoder {
         pt: u8,
         payload: &[u8],
         out: &mut Vec<f32>,
-    ) -> Result<Decoded, DecodeError> {
-        let Payload::Audio(codec) = Payload::classify(pt) else {
+    ) -> Result<DecodedPacket, DecodeError> {
+        let PayloadKind::Audio(codec) = PayloadKind::classify(pt) else {
             return Err(DecodeError::NotAudio(pt));
         };
         let stream = match &mut self.stream {
@@ -96,7 +96,7 @@ impl AudioDecoder {
                     Some(old) => rest_after(old, codec, out),
                     None => rest_for(codec),
                 };
-                stream.insert(Stream {
+                stream.insert(CodecStream {
                     codec,
                     decoder,
                     concealer,
@@ -108,7 +108,7 @@ impl AudioDecoder {
         stream.resampler.push(&self.samples, out);
         let samples_in = self.samples.len();
         self.empty();
-        Ok(Decoded { codec, samples_in })
+        Ok(DecodedPacket { codec, samples_in })
     }
 
     /// Lets `samples_16k` / 16000 s of silence pass in place of packets that
@@ -137,7 +137,7 @@ impl AudioDecoder {
     /// Opus has a way of its own: for the first 100 ms, and for as much before
     /// the gap's end as `next` carries a copy of. `next` is payload type and
     /// payload of the packet after the gap, if it is there already; it must
-    /// still be decoded. All others are continued by [`Concealer`].
+    /// still be decoded. All others are continued by [`LossConcealer`].
     ///
     /// `out` grows by that much at once; the caller bounds it.
     pub fn conceal(
@@ -150,7 +150,8 @@ impl AudioDecoder {
             out.resize(out.len() + samples_16k, 0.0);
             return 0;
         };
-        let same = |&(pt, _): &(u8, &[u8])| Payload::classify(pt) == Payload::Audio(stream.codec);
+        let same =
+            |&(pt, _): &(u8, &[u8])| PayloadKind::classify(pt) == PayloadKind::Audio(stream.codec);
         let next = next.filter(same).map(|(_, payload)| payload);
         // Codecs with a way of their own are at 16 kHz, as they are to be.
         let mut made = stream.decoder.conceal(samples_16k, next, &mut self.samples);
@@ -187,7 +188,11 @@ impl AudioDecoder {
 
 /// What follows the decoder of `codec` once `old` has done its part; the same,
 /// in full flow, where the sample rate stays.
-fn rest_after(mut old: Stream, codec: Codec, out: &mut Vec<f32>) -> (Concealer, Resampler) {
+fn rest_after(
+    mut old: CodecStream,
+    codec: Codec,
+    out: &mut Vec<f32>,
+) -> (LossConcealer, Resampler) {
     if old.resampler.from() == codec.sample_rate() {
         return (old.concealer, old.resampler);
     }
@@ -195,8 +200,11 @@ fn rest_after(mut old: Stream, codec: Codec, out: &mut Vec<f32>) -> (Concealer, 
     rest_for(codec)
 }
 
-fn rest_for(codec: Codec) -> (Concealer, Resampler) {
-    (Concealer::new(codec.sample_rate()), resampler_for(codec))
+fn rest_for(codec: Codec) -> (LossConcealer, Resampler) {
+    (
+        LossConcealer::new(codec.sample_rate()),
+        resampler_for(codec),
+    )
 }
 
 fn resampler_for(codec: Codec) -> Resampler {

@@ -117,7 +117,7 @@ impl Codec {
     /// into it.
     ///
     /// # Errors
-    /// Those of [`Decoder::decode`].
+    /// Those of [`PayloadDecoder::decode`].
     pub fn sample_count(self, payload: &[u8]) -> Result<usize, DecodeError> {
         if payload.is_empty() {
             return Err(DecodeError::Empty { codec: self });
@@ -134,7 +134,7 @@ impl Codec {
     /// A decoder at the start of a stream. For G.711 and linear audio, which
     /// keep nothing between packets, it costs no allocation; of the others
     /// Opus takes most, some 18 KiB.
-    pub fn decoder(self) -> Box<dyn Decoder> {
+    pub fn decoder(self) -> Box<dyn PayloadDecoder> {
         match self {
             Self::Ulaw => Box::new(g711::UlawDecoder),
             Self::Alaw => Box::new(g711::AlawDecoder),
@@ -153,7 +153,7 @@ impl fmt::Display for Codec {
 }
 
 /// One stream of payloads of one codec, in the order of their timestamps.
-pub trait Decoder: Send {
+pub trait PayloadDecoder: Send {
     /// Appends the samples of `payload` to `out`: as many as
     /// [`Codec::sample_count`] tells, of any packet length.
     ///

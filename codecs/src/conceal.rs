@@ -6,8 +6,8 @@ mod voice;
 
 use std::fmt;
 
-pub use self::sample::Sample;
-use self::voice::Voice;
+pub use self::sample::LinearSample;
+use self::voice::ContinuedVoice;
 use crate::rate::SampleRate;
 
 /// Conceals lost audio in one stream of mono samples, 16-bit or `f32` with
@@ -32,12 +32,12 @@ use crate::rate::SampleRate;
 /// Memory on the heap, at 8 and at 16 kHz: none before the first audio, then
 /// 0.5 or 1 KiB, and 1.7 or 3.2 KiB from a loss to the end of the cross-fade
 /// behind it. Beyond that only a growing `out` allocates.
-pub struct Concealer {
+pub struct LossConcealer {
     /// Samples in a millisecond.
     ms: usize,
     /// The last samples given out, the newest last; empty until something was heard.
     history: Vec<i16>,
-    bridge: Option<Box<Bridge>>,
+    bridge: Option<Box<LossBridge>>,
 }
 
 /// A concealed stretch is at full strength for so long, in milliseconds …
@@ -52,24 +52,24 @@ const END: usize = 60;
 const OVERLAP: (usize, usize) = (1, 4);
 
 /// A loss, from its first sample to the end of the cross-fade behind it.
-struct Bridge {
+struct LossBridge {
     ms: usize,
     /// None where the history was silent.
-    voice: Option<Voice>,
+    voice: Option<ContinuedVoice>,
     /// Samples since the loss began, cross-fade included.
     at: usize,
     /// Once good audio is back.
-    overlap: Option<Overlap>,
+    overlap: Option<CrossFade>,
 }
 
 /// A cross-fade, in samples.
 #[derive(Clone, Copy)]
-struct Overlap {
+struct CrossFade {
     len: usize,
     done: usize,
 }
 
-impl fmt::Debug for Concealer {
+impl fmt::Debug for LossConcealer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Concealer")
             .field("samples_per_ms", &self.ms)
@@ -78,7 +78,7 @@ impl fmt::Debug for Concealer {
     }
 }
 
-impl Concealer {
+impl LossConcealer {
     /// The start of a stream of `rate`, made for 8 and 16 kHz: memory and work
     /// grow with the rate. Costs nothing until something is heard.
     pub fn new(rate: SampleRate) -> Self {
@@ -91,7 +91,7 @@ impl Concealer {
 
     /// Takes audio that came. Behind a concealed stretch its beginning is
     /// cross-faded in place, for at most 4 ms; else it is left as it is.
-    pub fn good<S: Sample>(&mut self, samples: &mut [S]) {
+    pub fn good<S: LinearSample>(&mut self, samples: &mut [S]) {
         if samples.is_empty() {
             return;
         }
@@ -115,14 +115,14 @@ impl Concealer {
     /// largest of the 30 ms before the loss.
     ///
     /// `out` grows by that much at once; the caller bounds it.
-    pub fn conceal<S: Sample>(&mut self, samples: usize, out: &mut Vec<S>) -> usize {
+    pub fn conceal<S: LinearSample>(&mut self, samples: usize, out: &mut Vec<S>) -> usize {
         let start = out.len();
         out.resize(start + samples, S::default());
         if samples == 0 || self.history.is_empty() {
             return 0;
         }
         let lost = self.bridge.take().filter(|bridge| bridge.overlap.is_none());
-        let mut bridge = lost.unwrap_or_else(|| Box::new(Bridge::new(&self.history, self.ms)));
+        let mut bridge = lost.unwrap_or_else(|| Box::new(LossBridge::new(&self.history, self.ms)));
         let made = bridge.fill(&mut out[start..]);
         self.bridge = Some(bridge);
         self.remember(&out[start..]);
@@ -135,7 +135,7 @@ impl Concealer {
         self.bridge = None;
     }
 
-    fn remember<S: Sample>(&mut self, samples: &[S]) {
+    fn remember<S: LinearSample>(&mut self, samples: &[S]) {
         let len = self.history.len();
         let newest = &samples[samples.len().saturating_sub(len)..];
         self.history.copy_within(newest.len().., 0);
@@ -146,18 +146,18 @@ impl Concealer {
     }
 }
 
-impl Bridge {
+impl LossBridge {
     fn new(history: &[i16], ms: usize) -> Self {
         Self {
             ms,
-            voice: Voice::new(history, ms),
+            voice: ContinuedVoice::new(history, ms),
             at: 0,
             overlap: None,
         }
     }
 
     /// Continues the history over `out`, which is silent, and tells how much of it no longer is.
-    fn fill<S: Sample>(&mut self, out: &mut [S]) -> usize {
+    fn fill<S: LinearSample>(&mut self, out: &mut [S]) -> usize {
         if self.voice.is_none() {
             return 0;
         }
@@ -169,12 +169,12 @@ impl Bridge {
     }
 
     /// Cross-fades the beginning of `samples`; true once that is complete.
-    fn fade_into<S: Sample>(&mut self, samples: &mut [S]) -> bool {
+    fn fade_into<S: LinearSample>(&mut self, samples: &mut [S]) -> bool {
         if self.voice.is_none() {
             return true;
         }
         let len = (OVERLAP.0 * self.ms + self.at / 5).min(OVERLAP.1 * self.ms);
-        let mut overlap = self.overlap.unwrap_or(Overlap { len, done: 0 });
+        let mut overlap = self.overlap.unwrap_or(CrossFade { len, done: 0 });
         for sample in samples.iter_mut().take(overlap.len - overlap.done) {
             overlap.done += 1;
             let weight = overlap.done as f32 / (overlap.len + 1) as f32;

@@ -51,7 +51,7 @@ impl SendFormat {
         }
     }
 
-    /// The rate of the samples that its [`Encoder`] takes.
+    /// The rate of the samples that its [`StreamEncoder`] takes.
     pub const fn sample_rate(self) -> SampleRate {
         match self {
             Self::Ulaw | Self::Alaw | Self::Slin => SampleRate::HZ_8000,
@@ -112,13 +112,13 @@ impl FromStr for SendFormat {
 pub struct NotSendable;
 
 /// One stream of samples on its way to Asterisk.
-pub struct Encoder {
+pub struct StreamEncoder {
     format: SendFormat,
     /// Only this one keeps anything between frames.
-    g722: Option<Box<g722::Encoder>>,
+    g722: Option<Box<g722::G722Encoder>>,
 }
 
-impl fmt::Debug for Encoder {
+impl fmt::Debug for StreamEncoder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Encoder")
             .field("format", &self.format)
@@ -126,10 +126,10 @@ impl fmt::Debug for Encoder {
     }
 }
 
-impl Encoder {
+impl StreamEncoder {
     /// The start of a stream.
     pub fn new(format: SendFormat) -> Self {
-        let g722 = || Box::new(g722::Encoder::new());
+        let g722 = || Box::new(g722::G722Encoder::new());
         Self {
             format,
             g722: (format == SendFormat::G722).then(g722),
@@ -160,7 +160,7 @@ impl Encoder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Payload;
+    use crate::PayloadKind;
 
     /// A frame of a tone of 1 kHz at a quarter of full scale.
     fn tone(format: SendFormat, frames: usize) -> Vec<i16> {
@@ -177,7 +177,7 @@ mod tests {
             assert_eq!(samples.len() * 50, format.sample_rate().hz() as usize);
             assert_eq!(format.rtp_clock_rate().hz(), 8000);
             let mut out = vec![1];
-            Encoder::new(format).encode(&samples, &mut out);
+            StreamEncoder::new(format).encode(&samples, &mut out);
             assert_eq!(out.len(), 1 + format.frame_bytes(), "{format}");
             assert_eq!(format.to_string().parse(), Ok(format));
         }
@@ -189,11 +189,11 @@ mod tests {
     #[test]
     fn the_decoder_of_its_payload_type_hears_what_went_in() {
         for format in SendFormat::ALL {
-            let Payload::Audio(codec) = Payload::classify(format.payload_type()) else {
+            let PayloadKind::Audio(codec) = PayloadKind::classify(format.payload_type()) else {
                 panic!("{format} has no decoder");
             };
             assert_eq!(codec.sample_rate(), format.sample_rate(), "{format}");
-            let (samples, mut encoder) = (tone(format, 20), Encoder::new(format));
+            let (samples, mut encoder) = (tone(format, 20), StreamEncoder::new(format));
             let (mut decoder, mut heard) = (codec.decoder(), Vec::new());
             for frame in samples.chunks(format.frame_samples()) {
                 let mut payload = Vec::new();

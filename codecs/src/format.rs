@@ -8,7 +8,7 @@ use crate::Codec;
 /// A media format by Asterisk's name: what an external-media channel is asked
 /// for and what a registered RTP source claims to send.
 ///
-/// It is a wish. What arrives is told by [`Payload`](crate::Payload).
+/// It is a wish. What arrives is told by [`PayloadKind`](crate::PayloadKind).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum MediaFormat {
     /// G.711 µ-law.

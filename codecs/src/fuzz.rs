@@ -1,6 +1,6 @@
 //! Bodies of fuzz targets, run over the corpus by the ordinary tests too.
 
-use crate::{AudioDecoder, Codec, Concealer, SampleRate};
+use crate::{AudioDecoder, Codec, LossConcealer, SampleRate};
 
 /// Reads `script` as a sequence of operations on one decoder and checks that
 /// every sample given comes out, exactly once and finite.
@@ -12,7 +12,7 @@ use crate::{AudioDecoder, Codec, Concealer, SampleRate};
 /// When a promise of [`AudioDecoder`] is broken.
 pub fn decode(script: &[u8]) {
     let mut decoder = AudioDecoder::new();
-    let mut book = Book::default();
+    let mut book = FuzzBook::default();
     let mut rest = script;
     while let [operation, len, tail @ ..] = rest {
         let len = usize::from(*len);
@@ -117,7 +117,7 @@ const HELD_BACK: usize = 240;
 
 /// What went in and what came out.
 #[derive(Default)]
-struct Book {
+struct FuzzBook {
     out: Vec<f32>,
     checked: usize,
     /// What came out until the last flush or change of rate.
@@ -129,7 +129,7 @@ struct Book {
     silence: usize,
 }
 
-impl Book {
+impl FuzzBook {
     /// The packet's duration counts unless it was refused.
     fn packet(&mut self, decoder: &mut AudioDecoder, pt: u8, payload: &[u8]) {
         let before = (decoder.codec(), self.out.len());
@@ -170,7 +170,7 @@ impl Book {
     }
 }
 
-/// Reads `script` as a sequence of operations on one [`Concealer`] and checks
+/// Reads `script` as a sequence of operations on one [`LossConcealer`] and checks
 /// lengths, bounds and what is said to be synthesised, and that a second one,
 /// which is given the same in smaller pieces, makes the same of it.
 ///
@@ -178,13 +178,13 @@ impl Book {
 /// of what it needs.
 ///
 /// # Panics
-/// When a promise of [`Concealer`] is broken.
+/// When a promise of [`LossConcealer`] is broken.
 pub fn conceal_ops(script: &[u8]) {
     let Some((first, script)) = script.split_first() else {
         return;
     };
     let rate = [SampleRate::HZ_8000, SampleRate::HZ_16000][usize::from(first % 2)];
-    let (mut whole, mut pieces) = (Concealer::new(rate), Concealer::new(rate));
+    let (mut whole, mut pieces) = (LossConcealer::new(rate), LossConcealer::new(rate));
     // The largest sample that was given; no audio is concealed louder.
     let mut peak = 0;
     let (operations, _) = script.as_chunks::<3>();

@@ -4,7 +4,7 @@
 //! of 16 bits here, as everybody does. Decoding is a table made at compile
 //! time, 512 bytes per law.
 
-use crate::codec::{Codec, DecodeError, Decoder};
+use crate::codec::{Codec, DecodeError, PayloadDecoder};
 
 /// The linear value of a µ-law octet, -32124 ..= 32124. Both 0xff and 0x7f are 0.
 pub const fn decode_ulaw(code: u8) -> i16 {
@@ -43,7 +43,7 @@ pub const fn encode_alaw(sample: i16) -> u8 {
 
 pub(crate) struct UlawDecoder;
 
-impl Decoder for UlawDecoder {
+impl PayloadDecoder for UlawDecoder {
     fn decode(&mut self, payload: &[u8], out: &mut Vec<i16>) -> Result<(), DecodeError> {
         Codec::Ulaw.sample_count(payload)?;
         out.extend(payload.iter().map(|&code| decode_ulaw(code)));
@@ -53,7 +53,7 @@ impl Decoder for UlawDecoder {
 
 pub(crate) struct AlawDecoder;
 
-impl Decoder for AlawDecoder {
+impl PayloadDecoder for AlawDecoder {
     fn decode(&mut self, payload: &[u8], out: &mut Vec<i16>) -> Result<(), DecodeError> {
         Codec::Alaw.sample_count(payload)?;
         out.extend(payload.iter().map(|&code| decode_alaw(code)));

@@ -12,17 +12,17 @@
 mod band;
 mod tables;
 
-use self::band::Band;
+use self::band::SubBand;
 use self::tables::{DECISIONS, QM2, QM6, QMF};
-use crate::codec::{Codec, DecodeError, Decoder};
+use crate::codec::{Codec, DecodeError, PayloadDecoder};
 
 /// Taps of the mirror filter, and so samples of the past that it needs.
 const MIRROR: usize = 24;
 
 /// The decoder of one stream.
 pub(crate) struct G722Decoder {
-    low: Band,
-    high: Band,
+    low: SubBand,
+    high: SubBand,
     /// Sums and differences of both bands, the newest last.
     mirror: [i32; MIRROR],
 }
@@ -30,8 +30,8 @@ pub(crate) struct G722Decoder {
 impl G722Decoder {
     pub(crate) fn new() -> Self {
         Self {
-            low: Band::low(),
-            high: Band::high(),
+            low: SubBand::low(),
+            high: SubBand::high(),
             mirror: [0; MIRROR],
         }
     }
@@ -67,7 +67,7 @@ impl G722Decoder {
     }
 }
 
-impl Decoder for G722Decoder {
+impl PayloadDecoder for G722Decoder {
     fn decode(&mut self, payload: &[u8], out: &mut Vec<i16>) -> Result<(), DecodeError> {
         Codec::G722.sample_count(payload)?;
         out.reserve(2 * payload.len());
@@ -87,27 +87,27 @@ impl Decoder for G722Decoder {
 /// assert_eq!(payload.len(), 160);
 /// ```
 #[derive(Debug, Clone)]
-pub struct Encoder {
-    low: Band,
-    high: Band,
+pub struct G722Encoder {
+    low: SubBand,
+    high: SubBand,
     /// Samples, the newest last.
     mirror: [i32; MIRROR],
     /// The first of two samples, until the second comes.
     half: Option<i16>,
 }
 
-impl Default for Encoder {
+impl Default for G722Encoder {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl Encoder {
+impl G722Encoder {
     /// The start of a stream.
     pub fn new() -> Self {
         Self {
-            low: Band::low(),
-            high: Band::high(),
+            low: SubBand::low(),
+            high: SubBand::high(),
             mirror: [0; MIRROR],
             half: None,
         }

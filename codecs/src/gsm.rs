@@ -8,8 +8,8 @@
 
 mod spectrum;
 
-use self::spectrum::{Coefficients, Synthesis};
-use crate::codec::{Codec, DecodeError, Decoder};
+use self::spectrum::{LogAreaRatios, SynthesisFilter};
+use crate::codec::{Codec, DecodeError, PayloadDecoder};
 
 /// Octets of a frame.
 const FRAME: usize = 33;
@@ -54,7 +54,7 @@ pub(crate) struct GsmDecoder {
     /// The last residue, with the pitch in it, the newest last.
     residue: [i16; MAX_LAG],
     lag: usize,
-    synthesis: Synthesis,
+    synthesis: SynthesisFilter,
     /// The de-emphasis filter's last sample.
     last: i16,
 }
@@ -64,14 +64,14 @@ impl GsmDecoder {
         Self {
             residue: [0; MAX_LAG],
             lag: MIN_LAG,
-            synthesis: Synthesis::default(),
+            synthesis: SynthesisFilter::default(),
             last: 0,
         }
     }
 
     fn frame(&mut self, frame: &[u8; FRAME], out: &mut Vec<i16>) {
-        let mut bits = Bits { frame, place: 4 };
-        let coefficients = Coefficients::read(|width| bits.take(width));
+        let mut bits = BitReader { frame, place: 4 };
+        let coefficients = LogAreaRatios::read(|width| bits.take(width));
         let mut samples = [0; FRAME_SAMPLES];
         for part in samples.as_chunks_mut::<PART_SAMPLES>().0 {
             *part = self.part(&mut bits);
@@ -85,7 +85,7 @@ impl GsmDecoder {
     }
 
     /// The residue of a part: its pulses and what repeats from before (5.3.1, 5.3.2).
-    fn part(&mut self, bits: &mut Bits<'_>) -> [i16; PART_SAMPLES] {
+    fn part(&mut self, bits: &mut BitReader<'_>) -> [i16; PART_SAMPLES] {
         let lag = bits.take(7) as usize;
         let gain = GAINS[bits.take(2) as usize];
         let grid = bits.take(2) as usize;
@@ -109,7 +109,7 @@ impl GsmDecoder {
     }
 }
 
-impl Decoder for GsmDecoder {
+impl PayloadDecoder for GsmDecoder {
     fn decode(&mut self, payload: &[u8], out: &mut Vec<i16>) -> Result<(), DecodeError> {
         Codec::Gsm.sample_count(payload)?;
         for frame in payload.as_chunks::<FRAME>().0 {
@@ -120,12 +120,12 @@ impl Decoder for GsmDecoder {
 }
 
 /// Fields of a frame, the most significant bit first.
-struct Bits<'a> {
+struct BitReader<'a> {
     frame: &'a [u8; FRAME],
     place: usize,
 }
 
-impl Bits<'_> {
+impl BitReader<'_> {
     fn take(&mut self, width: usize) -> i16 {
         let mut value = 0;
         for place in self.place..self.place + width {

@@ -1,13 +1,13 @@
 //! Linear 16-bit audio, most significant byte first (RFC 3551, 4.5.11).
 
-use crate::codec::{Codec, DecodeError, Decoder};
+use crate::codec::{Codec, DecodeError, PayloadDecoder};
 
 pub(crate) struct L16Decoder {
     /// Which of the linear codecs; they differ in their rates alone.
     pub(crate) codec: Codec,
 }
 
-impl Decoder for L16Decoder {
+impl PayloadDecoder for L16Decoder {
     fn decode(&mut self, payload: &[u8], out: &mut Vec<i16>) -> Result<(), DecodeError> {
         self.codec.sample_count(payload)?;
         out.extend(

@@ -15,17 +15,17 @@
 //!
 //! The parts, in the order a packet meets them:
 //!
-//! - [`Payload`] says what a payload type carries. The packet's own number
+//! - [`PayloadKind`] says what a payload type carries. The packet's own number
 //!   decides, never the [`MediaFormat`] that was asked for: Asterisk 16 answers
 //!   a request for `slin` with PCMU, and a transfer may change codecs mid-call.
-//! - [`Codec`] and its [`Decoder`] turn bytes into samples at the codec's own
+//! - [`Codec`] and its [`PayloadDecoder`] turn bytes into samples at the codec's own
 //!   [`SampleRate`], which is not its [`RtpClockRate`].
-//! - [`Concealer`] fills what was lost with what was likely.
+//! - [`LossConcealer`] fills what was lost with what was likely.
 //! - [`Resampler`] brings any rate to [`SampleRate::OUTPUT`], aligned in time.
 //! - [`AudioDecoder`] is all of these for one direction of one call.
 //!
-//! A new codec is a variant of [`Codec`], a payload type in [`Payload`], a
-//! module with its [`Decoder`] and, if Asterisk is to be asked for it, a name
+//! A new codec is a variant of [`Codec`], a payload type in [`PayloadKind`], a
+//! module with its [`PayloadDecoder`] and, if Asterisk is to be asked for it, a name
 //! in [`MediaFormat`]; nothing outside this crate changes.
 //!
 //! Bad bytes are errors. The crate panics on none.
@@ -48,11 +48,11 @@ mod resample;
 #[cfg(test)]
 mod testdata;
 
-pub use audio::{AudioDecoder, Decoded};
-pub use codec::{Codec, DecodeError, Decoder};
-pub use conceal::{Concealer, Sample};
-pub use encode::{Encoder, FRAME_MS, NotSendable, SendFormat};
+pub use audio::{AudioDecoder, DecodedPacket};
+pub use codec::{Codec, DecodeError, PayloadDecoder};
+pub use conceal::{LinearSample, LossConcealer};
+pub use encode::{FRAME_MS, NotSendable, SendFormat, StreamEncoder};
 pub use format::{MediaFormat, UnusableFormat};
-pub use payload::Payload;
+pub use payload::PayloadKind;
 pub use rate::{RtpClockRate, SampleRate};
 pub use resample::{Resampler, UnsupportedRates};

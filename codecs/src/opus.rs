@@ -9,8 +9,8 @@ mod packet;
 use audiopus::coder::Decoder as Libopus;
 use audiopus::{Channels, MutSignals, SampleRate};
 
-use self::packet::Packet;
-use crate::codec::{Codec, DecodeError, Decoder};
+use self::packet::OpusPacket;
+use crate::codec::{Codec, DecodeError, PayloadDecoder};
 
 /// The least that libopus makes up, 2.5 ms.
 const STEP: usize = 40;
@@ -21,7 +21,8 @@ const MAX_CONCEALED: usize = 1_600;
 
 /// How many samples at 16 kHz `payload` holds.
 pub(crate) fn sample_count(payload: &[u8]) -> Result<usize, DecodeError> {
-    Packet::parse(payload).map_or_else(|| Err(malformed(payload)), |packet| Ok(packet.samples()))
+    OpusPacket::parse(payload)
+        .map_or_else(|| Err(malformed(payload)), |packet| Ok(packet.samples()))
 }
 
 fn malformed(payload: &[u8]) -> DecodeError {
@@ -91,10 +92,10 @@ impl OpusDecoder {
     }
 }
 
-impl Decoder for OpusDecoder {
+impl PayloadDecoder for OpusDecoder {
     fn decode(&mut self, payload: &[u8], out: &mut Vec<i16>) -> Result<(), DecodeError> {
         Codec::Opus.sample_count(payload)?;
-        let packet = Packet::parse(payload).ok_or_else(|| malformed(payload))?;
+        let packet = OpusPacket::parse(payload).ok_or_else(|| malformed(payload))?;
         self.run(Some(payload), false, packet.samples(), out)
             .map_err(|_| malformed(payload))?;
         self.frame = packet.frame_samples();
@@ -108,7 +109,7 @@ impl Decoder for OpusDecoder {
     fn conceal(&mut self, samples: usize, next: Option<&[u8]>, out: &mut Vec<i16>) -> usize {
         let start = out.len();
         let copied = next.and_then(|payload| {
-            let packet = Packet::parse(payload)?;
+            let packet = OpusPacket::parse(payload)?;
             let frame = packet.frame_samples();
             (packet.has_copy() && frame <= samples).then_some((payload, frame))
         });

@@ -10,7 +10,7 @@ use crate::Codec;
 /// Asterisk may use any dynamic number for telephone events: whoever has its
 /// packets tells those by their content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Payload {
+pub enum PayloadKind {
     /// Audio that [`Codec::decoder`] takes.
     Audio(Codec),
     /// Comfort noise parameters (RFC 3389); 19 is the number it had before.
@@ -23,7 +23,7 @@ pub enum Payload {
     Unknown(u8),
 }
 
-impl Payload {
+impl PayloadKind {
     /// What payload type `pt` carries.
     pub const fn classify(pt: u8) -> Self {
         match pt {
@@ -55,29 +55,29 @@ mod tests {
     #[test]
     fn asterisk_numbers() {
         let known = [
-            (0, Payload::Audio(Codec::Ulaw)),
-            (3, Payload::Audio(Codec::Gsm)),
-            (8, Payload::Audio(Codec::Alaw)),
-            (9, Payload::Audio(Codec::G722)),
-            (10, Payload::Audio(Codec::Slin)),
-            (11, Payload::Audio(Codec::Slin)),
-            (13, Payload::ComfortNoise),
-            (19, Payload::ComfortNoise),
-            (101, Payload::TelephoneEvent),
-            (107, Payload::Audio(Codec::Opus)),
-            (118, Payload::Audio(Codec::Slin16)),
-            (121, Payload::CiscoDtmf),
-            (122, Payload::Audio(Codec::Slin12)),
-            (123, Payload::Audio(Codec::Slin24)),
-            (124, Payload::Audio(Codec::Slin32)),
-            (125, Payload::Audio(Codec::Slin44)),
-            (126, Payload::Audio(Codec::Slin48)),
-            (127, Payload::Audio(Codec::Slin96)),
+            (0, PayloadKind::Audio(Codec::Ulaw)),
+            (3, PayloadKind::Audio(Codec::Gsm)),
+            (8, PayloadKind::Audio(Codec::Alaw)),
+            (9, PayloadKind::Audio(Codec::G722)),
+            (10, PayloadKind::Audio(Codec::Slin)),
+            (11, PayloadKind::Audio(Codec::Slin)),
+            (13, PayloadKind::ComfortNoise),
+            (19, PayloadKind::ComfortNoise),
+            (101, PayloadKind::TelephoneEvent),
+            (107, PayloadKind::Audio(Codec::Opus)),
+            (118, PayloadKind::Audio(Codec::Slin16)),
+            (121, PayloadKind::CiscoDtmf),
+            (122, PayloadKind::Audio(Codec::Slin12)),
+            (123, PayloadKind::Audio(Codec::Slin24)),
+            (124, PayloadKind::Audio(Codec::Slin32)),
+            (125, PayloadKind::Audio(Codec::Slin44)),
+            (126, PayloadKind::Audio(Codec::Slin48)),
+            (127, PayloadKind::Audio(Codec::Slin96)),
         ];
         for pt in 0..=u8::MAX {
             let expected = known.iter().find(|(number, _)| *number == pt);
-            let expected = expected.map_or(Payload::Unknown(pt), |(_, payload)| *payload);
-            assert_eq!(Payload::classify(pt), expected, "{pt}");
+            let expected = expected.map_or(PayloadKind::Unknown(pt), |(_, payload)| *payload);
+            assert_eq!(PayloadKind::classify(pt), expected, "{pt}");
         }
     }
 }

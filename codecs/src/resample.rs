@@ -3,8 +3,8 @@
 mod doubler;
 mod fft;
 
-use self::doubler::Doubler;
-use self::fft::Blocks;
+use self::doubler::RateDoubler;
+use self::fft::FftBlocks;
 use crate::rate::SampleRate;
 
 /// A stream of samples on its way from one sample rate to another.
@@ -33,7 +33,7 @@ pub struct Resampler {
     from: SampleRate,
     to: SampleRate,
     /// None where the rates are equal.
-    engine: Option<Box<Engine>>,
+    engine: Option<Box<ResampleEngine>>,
 }
 
 /// What can come in.
@@ -63,7 +63,7 @@ impl Resampler {
         if !FROM.contains(&from) || !TO.contains(&to) {
             return Err(UnsupportedRates { from, to });
         }
-        let engine = (from != to).then(|| Box::new(Engine::new(from, to)));
+        let engine = (from != to).then(|| Box::new(ResampleEngine::new(from, to)));
         Ok(Self { from, to, engine })
     }
 
@@ -128,16 +128,16 @@ pub struct UnsupportedRates {
 }
 
 /// A filter that turns blocks of one length into blocks of another.
-enum Kernel {
-    Doubler(Doubler),
-    Blocks(Blocks),
+enum ResampleKernel {
+    Doubler(RateDoubler),
+    Blocks(FftBlocks),
 }
 
-impl Kernel {
+impl ResampleKernel {
     fn new(from: SampleRate, to: SampleRate) -> Self {
         match (from, to) {
-            (SampleRate::HZ_8000, SampleRate::HZ_16000) => Self::Doubler(Doubler::new()),
-            _ => Self::Blocks(Blocks::new(from, to)),
+            (SampleRate::HZ_8000, SampleRate::HZ_16000) => Self::Doubler(RateDoubler::new()),
+            _ => Self::Blocks(FftBlocks::new(from, to)),
         }
     }
 
@@ -182,8 +182,8 @@ impl Kernel {
 }
 
 /// Keeps a kernel's blocks filled and its delay out of the times.
-struct Engine {
-    kernel: Kernel,
+struct ResampleEngine {
+    kernel: ResampleKernel,
     from: u64,
     to: u64,
     /// Input that has yet to fill a block, less than one block between calls.
@@ -200,9 +200,9 @@ struct Engine {
     given: u64,
 }
 
-impl Engine {
+impl ResampleEngine {
     fn new(from: SampleRate, to: SampleRate) -> Self {
-        let kernel = Kernel::new(from, to);
+        let kernel = ResampleKernel::new(from, to);
         Self {
             from: u64::from(from.hz()),
             to: u64::from(to.hz()),

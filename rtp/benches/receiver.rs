@@ -7,7 +7,7 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use asterscribe_rtp::testkit::{build, origin};
-use asterscribe_rtp::{ClockRate, Packet, Receiver, ReceiverConfig, Verdict};
+use asterscribe_rtp::{ClockRate, PacketVerdict, ReceiverConfig, RtpPacket, RtpReceiver};
 use criterion::{Criterion, criterion_group, criterion_main};
 
 const PACKET: Duration = Duration::from_millis(20);
@@ -39,17 +39,17 @@ impl Source {
     }
 }
 
-fn receiver() -> Receiver {
-    Receiver::new(ReceiverConfig {
+fn receiver() -> RtpReceiver {
+    RtpReceiver::new(ReceiverConfig {
         clock_rate: ClockRate::new(8_000),
         ..ReceiverConfig::default()
     })
 }
 
 /// Hands a datagram in and drains; gives the bytes of payload that came out.
-fn pass(receiver: &mut Receiver, now: Instant, datagram: &[u8]) -> usize {
+fn pass(receiver: &mut RtpReceiver, now: Instant, datagram: &[u8]) -> usize {
     let mut bytes = 0;
-    if let Verdict::InOrder(packet) = receiver.receive(now, datagram) {
+    if let PacketVerdict::InOrder(packet) = receiver.receive(now, datagram) {
         bytes += packet.payload.len();
     }
     while let Some(released) = receiver.poll(now) {
@@ -65,7 +65,7 @@ fn steady(c: &mut Criterion) {
     group.bench_function("parsed only", |b| {
         b.iter(|| {
             source.step();
-            black_box(Packet::parse(black_box(&source.datagram)).is_ok())
+            black_box(RtpPacket::parse(black_box(&source.datagram)).is_ok())
         });
     });
     let (mut source, mut leg) = (Source::new(), receiver());

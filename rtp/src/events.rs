@@ -1,7 +1,7 @@
 //! Keys that were pressed: telephone events (RFC 4733) and Cisco's own form of
 //! them, each said exactly once.
 //!
-//! Sans-IO, behind the [`Receiver`](crate::Receiver): packets in the order of
+//! Sans-IO, behind the [`RtpReceiver`](crate::RtpReceiver): packets in the order of
 //! their sequence and `now` go in, [`KeyPress`] comes out. A key is said when
 //! its end was seen, when another begins, or when nothing has come of it for
 //! [`TIMEOUT`]. Of a key one packet suffices, whichever it is.
@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use crate::ids::{ClockRate, ExtRtpTime};
 
-pub use types::{Content, EventTypes, HeldEvent};
+pub use types::{EventTypes, HeldEvent, PacketContent};
 
 /// A key of which nothing more came for so long is over. Senders repeat it every
 /// 50 ms or oftener (RFC 4733 section 2.5.1.2): eight of those in a row are lost.
@@ -82,13 +82,13 @@ pub struct EventStats {
 /// The receiver of one leg's keys.
 #[derive(Debug, Default)]
 pub struct EventReceiver {
-    open: Option<Open>,
+    open: Option<OpenEvent>,
     /// Events that are over, so that what still comes of them is known.
-    closed: VecDeque<Closed>,
+    closed: VecDeque<ClosedEvent>,
     /// What the timestamps of its keys did so far.
-    habit: Stamps,
+    habit: EventTimestamps,
     /// The newest of Cisco's packets.
-    cisco: Option<cisco::Last>,
+    cisco: Option<cisco::LastCiscoPacket>,
     out: VecDeque<KeyPress>,
     stats: EventStats,
 }
@@ -98,7 +98,7 @@ const MEMORY: usize = 16;
 
 /// The event that goes on at present.
 #[derive(Debug, Clone, Copy)]
-struct Open {
+struct OpenEvent {
     format: EventFormat,
     code: u8,
     start: ExtRtpTime,
@@ -109,7 +109,7 @@ struct Open {
     /// Duration in the first packet and in the last, ticks.
     first: u64,
     told: u64,
-    stamps: Stamps,
+    stamps: EventTimestamps,
     /// Its length so far, in ticks.
     ticks: u64,
     clock: ClockRate,
@@ -120,7 +120,7 @@ struct Open {
 
 /// The timestamps of an event's packets.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-enum Stamps {
+enum EventTimestamps {
     #[default]
     Unknown,
     /// All the same, but for segments.
@@ -131,14 +131,14 @@ enum Stamps {
 
 /// What is remembered of an event that is over.
 #[derive(Debug, Clone, Copy)]
-struct Closed {
+struct ClosedEvent {
     code: u8,
     stamp: ExtRtpTime,
     segment: ExtRtpTime,
     end: ExtRtpTime,
     first: u64,
     told: u64,
-    stamps: Stamps,
+    stamps: EventTimestamps,
     heard: Instant,
     end_seen: bool,
 }
@@ -180,7 +180,7 @@ impl EventReceiver {
     pub fn restart(&mut self) {
         self.close(false);
         self.closed.clear();
-        self.habit = Stamps::Unknown;
+        self.habit = EventTimestamps::Unknown;
         self.cisco = None;
     }
 
@@ -195,7 +195,7 @@ impl EventReceiver {
     }
 
     fn settle(&mut self, now: Instant) {
-        let over = |open: &Open| now.saturating_duration_since(open.heard) >= TIMEOUT;
+        let over = |open: &OpenEvent| now.saturating_duration_since(open.heard) >= TIMEOUT;
         if self.open.as_ref().is_some_and(over) {
             self.close(false);
         }
@@ -208,14 +208,14 @@ impl EventReceiver {
         }
     }
 
-    fn say(&mut self, event: Open, end_seen: bool) {
-        if event.stamps != Stamps::Unknown {
+    fn say(&mut self, event: OpenEvent, end_seen: bool) {
+        if event.stamps != EventTimestamps::Unknown {
             self.habit = event.stamps;
         }
         if self.closed.len() >= MEMORY {
             self.closed.pop_front();
         }
-        self.closed.push_back(Closed {
+        self.closed.push_back(ClosedEvent {
             code: event.code,
             stamp: event.stamp,
             segment: event.segment,

@@ -3,20 +3,20 @@
 
 use std::time::{Duration, Instant};
 
-use rtp_types::RtpPacket;
+use rtp_types::RtpPacket as OtherPacket;
 
-use crate::events::{Content, EventFormat, EventPacket, EventReceiver, EventTypes};
+use crate::events::{EventFormat, EventPacket, EventReceiver, EventTypes, PacketContent};
 use crate::ids::{ClockRate, ExtRtpTime, ExtSeq, PayloadType, RtpTime, SeqNo};
-use crate::receiver::{MAX_HELD, RateConfig, Receiver, ReceiverConfig, Verdict};
-use crate::reorder::{MAX_DUE, Placed, Released, ReorderConfig};
+use crate::receiver::{MAX_HELD, PacketVerdict, RateConfig, ReceiverConfig, RtpReceiver};
+use crate::reorder::{MAX_DUE, PlacedPacket, ReleasedItem, ReorderConfig};
 use crate::rtcp::packets;
 use crate::testkit::{self, build};
-use crate::wire::{Class, Malformed, Packet, Protocol, classify};
+use crate::wire::{DatagramClass, MalformedPacket, MediaProtocol, RtpPacket, classify};
 
 /// Parses `datagram` and compares with an independent parser, in both directions.
 pub fn wire(datagram: &[u8]) {
-    let theirs = RtpPacket::parse(datagram);
-    match Packet::parse(datagram) {
+    let theirs = OtherPacket::parse(datagram);
+    match RtpPacket::parse(datagram) {
         Ok(ours) => {
             let theirs = theirs.expect("what we accept is RTP");
             assert_eq!(ours.ssrc.0, theirs.ssrc());
@@ -27,8 +27,10 @@ pub fn wire(datagram: &[u8]) {
             assert_eq!(ours.payload, theirs.payload());
         }
         // The other parser does not know RTCP.
-        Err(Malformed::NotRtp(Protocol::Rtcp)) => {}
-        Err(Malformed::Header) => panic!("our checks let pass what the header parser refuses"),
+        Err(MalformedPacket::NotRtp(MediaProtocol::Rtcp)) => {}
+        Err(MalformedPacket::Header) => {
+            panic!("our checks let pass what the header parser refuses")
+        }
         Err(reason) => assert!(theirs.is_err(), "refused for {}, but valid", reason.name()),
     }
 }
@@ -37,17 +39,20 @@ pub fn wire(datagram: &[u8]) {
 /// What is not RTP changes nothing but counters.
 pub fn rtcp(datagram: &[u8]) {
     let now = testkit::origin();
-    let mut receiver = Receiver::new(ReceiverConfig::default());
+    let mut receiver = RtpReceiver::new(ReceiverConfig::default());
     let ours = |seq: u16| {
         let packet = build::packet(seq).time(u32::from(seq) * 160);
         packet.payload(b"sound").bytes()
     };
     let first = ours(0);
-    assert!(matches!(receiver.receive(now, &first), Verdict::InOrder(_)));
+    assert!(matches!(
+        receiver.receive(now, &first),
+        PacketVerdict::InOrder(_)
+    ));
     let verdict = receiver.receive(now, datagram);
     let found = packets(datagram).collect::<Vec<_>>();
     assert!(found.len() <= datagram.len().div_ceil(4));
-    if classify(datagram) == Class::Rtp {
+    if classify(datagram) == DatagramClass::Rtp {
         // RTP, or broken RTP: judged elsewhere.
         return;
     }
@@ -55,14 +60,14 @@ pub fn rtcp(datagram: &[u8]) {
     assert_eq!(receiver.poll(now), None);
     assert_eq!(receiver.deadline(), None);
     let counts = receiver.rtcp().counts();
-    let is_rtcp = classify(datagram) == Class::Other(Protocol::Rtcp);
+    let is_rtcp = classify(datagram) == DatagramClass::Other(MediaProtocol::Rtcp);
     let broken = found.iter().filter(|packet| packet.is_err()).count() as u64;
     assert_eq!(counts.malformed, if is_rtcp { broken } else { 0 });
     assert_eq!(receiver.stats().rtcp, u64::from(is_rtcp));
     let second = ours(1);
     assert!(matches!(
         receiver.receive(now, &second),
-        Verdict::InOrder(_)
+        PacketVerdict::InOrder(_)
     ));
     assert!(receiver.stats().is_balanced());
 }
@@ -104,7 +109,7 @@ pub fn events(script: &[u8]) {
             marker: head & 0x40 != 0,
             clock: ClockRate::new(8_000).expect("not 0"),
         };
-        let placed = Placed {
+        let placed = PlacedPacket {
             seq: ExtSeq(handed_in),
             time,
             payload_type: PayloadType::new(96 + step % 32).expect("below 128"),
@@ -112,7 +117,7 @@ pub fn events(script: &[u8]) {
             payload,
             arrived: now,
         };
-        if let Content::EventAfter(held) = types.judge(&placed) {
+        if let PacketContent::EventAfter(held) = types.judge(&placed) {
             assert!((1..=8).contains(&held.len()));
         }
         events.receive(now, packet);
@@ -128,11 +133,11 @@ pub fn events(script: &[u8]) {
     assert!(said <= blocks);
 }
 
-/// Interprets `script` as operations on a [`Receiver`] and checks after each
+/// Interprets `script` as operations on a [`RtpReceiver`] and checks after each
 /// that every datagram is counted, memory is bounded and the order holds.
 pub fn receiver_ops(script: &[u8]) {
     let mut bytes = script.iter().copied();
-    let mut world = World::new(bytes.next().unwrap_or(0));
+    let mut world = FuzzWorld::new(bytes.next().unwrap_or(0));
     while let (Some(op), Some(argument)) = (bytes.next(), bytes.next()) {
         world.step(op, argument);
         world.check();
@@ -149,30 +154,30 @@ pub fn receiver_ops(script: &[u8]) {
     assert_eq!(world.receiver.deadline(), None);
 }
 
-struct World {
-    receiver: Receiver,
+struct FuzzWorld {
+    receiver: RtpReceiver,
     capacity: usize,
     now: Instant,
     seqs: [u16; 3],
     /// Timestamps of those that count time and not their numbers.
     times: [u32; 3],
     handed_in: u64,
-    heard: Heard,
+    heard: FuzzOutput,
 }
 
 /// What came out.
 #[derive(Default)]
-struct Heard {
+struct FuzzOutput {
     lost: u64,
     shed: u64,
     skipped: u64,
     expected: Option<ExtSeq>,
 }
 
-impl Heard {
-    fn note(&mut self, released: Released<'_>) {
+impl FuzzOutput {
+    fn note(&mut self, released: ReleasedItem<'_>) {
         match released {
-            Released::Packet(Placed { seq, payload, .. }) => {
+            ReleasedItem::Packet(PlacedPacket { seq, payload, .. }) => {
                 assert!(!payload.is_empty());
                 let in_order = self.expected.is_none_or(|expected| expected == seq);
                 assert!(in_order, "out of order");
@@ -181,23 +186,23 @@ impl Heard {
                 }
                 self.expected = Some(ExtSeq(seq.0 + 1));
             }
-            Released::Lost { count, shed } => {
+            ReleasedItem::Lost { count, shed } => {
                 assert!(count > 0 && shed <= count);
                 self.lost += count;
                 self.shed += shed;
                 self.expected = self.expected.map(|expected| ExtSeq(expected.0 + count));
             }
-            Released::Skipped { count } => {
+            ReleasedItem::Skipped { count } => {
                 assert!(count > 0);
                 self.skipped += count;
                 self.expected = self.expected.map(|expected| ExtSeq(expected.0 + count));
             }
-            Released::Restart { .. } => self.expected = None,
+            ReleasedItem::Restart { .. } => self.expected = None,
         }
     }
 }
 
-impl World {
+impl FuzzWorld {
     fn new(setup: u8) -> Self {
         let capacity = usize::from(setup % 16);
         let config = ReceiverConfig {
@@ -213,13 +218,13 @@ impl World {
             ..ReceiverConfig::default()
         };
         Self {
-            receiver: Receiver::new(config),
+            receiver: RtpReceiver::new(config),
             capacity: capacity.max(1),
             now: testkit::origin(),
             seqs: [0xFFF0, 5, 0x8000],
             times: [0, u32::MAX - 800, 1 << 31],
             handed_in: 0,
-            heard: Heard::default(),
+            heard: FuzzOutput::default(),
         }
     }
 
@@ -278,15 +283,15 @@ impl World {
         let after = *self.receiver.stats();
         let kept = |stats: crate::ReceiverStats| stats.held + stats.on_probation;
         match verdict {
-            Verdict::InOrder(packet) => {
+            PacketVerdict::InOrder(packet) => {
                 assert_eq!((before.held, after.held), (0, 0));
-                self.heard.note(Released::Packet(packet));
+                self.heard.note(ReleasedItem::Packet(packet));
             }
-            Verdict::Accepted => assert!(after.held > before.held),
-            Verdict::OnProbation => {
+            PacketVerdict::Accepted => assert!(after.held > before.held),
+            PacketVerdict::OnProbation => {
                 assert!((1..=MAX_HELD as u64).contains(&after.on_probation));
             }
-            Verdict::Refused(_) => assert!(kept(after) <= kept(before)),
+            PacketVerdict::Refused(_) => assert!(kept(after) <= kept(before)),
         }
     }
 

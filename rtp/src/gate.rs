@@ -13,7 +13,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use crate::ids::Ssrc;
-use crate::wire::{Class, Packet, classify};
+use crate::wire::{DatagramClass, RtpPacket, classify};
 
 use hash::SourceHash;
 
@@ -63,10 +63,10 @@ pub struct GateStats {
 
 /// What to do with a datagram.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Route<K> {
+pub enum GateRoute<K> {
     /// It belongs to this key.
     To(K),
-    /// It is kept for a moment; [`Gate::admit`] may hand it back.
+    /// It is kept for a moment; [`SourceGate::admit`] may hand it back.
     Held,
     /// It was counted and is to be dropped.
     Refused,
@@ -88,7 +88,7 @@ pub struct SourceTaken(pub SocketAddr);
 
 /// How a name of a source holds against another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Claim {
+pub enum NameClaim {
     /// Until it is revoked nobody else gets the source.
     Lasting,
     /// Whoever names gives a source to one key at a time, as Asterisk does with its ports, and
@@ -98,7 +98,7 @@ pub enum Claim {
 
 /// A source has been named.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Admitted<K> {
+pub struct AdmittedSource<K> {
     /// What was held of it, oldest first; to be handed to the leg before anything newer.
     pub held: Vec<HeldDatagram>,
     /// Who has lost it.
@@ -107,12 +107,12 @@ pub struct Admitted<K> {
 
 /// The gate of one media thread. `K` names a leg.
 #[derive(Debug)]
-pub struct Gate<K> {
+pub struct SourceGate<K> {
     config: GateConfig,
-    named: HashMap<SocketAddr, Named<K>, SourceHash>,
+    named: HashMap<SocketAddr, NamedSource<K>, SourceHash>,
     /// Sources whose name was taken away and that still send, or did
     /// [`GateConfig::hold`] ago.
-    revoked: HashMap<SocketAddr, Revoked<K>>,
+    revoked: HashMap<SocketAddr, RevokedSource<K>>,
     held: HashMap<SocketAddr, VecDeque<HeldDatagram>>,
     /// Nothing is held in vain, and no source is forgotten, up to then.
     sweep_after: Option<Instant>,
@@ -120,18 +120,18 @@ pub struct Gate<K> {
 }
 
 #[derive(Debug)]
-struct Named<K> {
+struct NamedSource<K> {
     key: K,
-    claim: Claim,
+    claim: NameClaim,
     /// Of the newest RTP packet.
     ssrc: Option<Ssrc>,
     /// Rare, and every packet comes by here: apart, so that the table stays small.
-    former: Option<Box<Former>>,
+    former: Option<Box<FormerStream>>,
 }
 
 /// The stream that came from a source while it had another name.
 #[derive(Debug, Clone, Copy)]
-struct Former {
+struct FormerStream {
     ssrc: Ssrc,
     /// If nothing else comes until then, this very stream was named anew.
     until: Instant,
@@ -140,14 +140,14 @@ struct Former {
 }
 
 #[derive(Debug)]
-struct Revoked<K> {
+struct RevokedSource<K> {
     key: K,
     ssrc: Option<Ssrc>,
     /// When it last sent, at the earliest when its name was taken away.
     heard: Instant,
 }
 
-impl<K> Named<K> {
+impl<K> NamedSource<K> {
     /// Whether the datagram is the named leg's, not the last words of the leg before it.
     fn admits(&mut self, now: Instant, bytes: &[u8]) -> bool {
         let Some(ssrc) = rtp_ssrc(bytes) else {
@@ -169,14 +169,14 @@ impl<K> Named<K> {
 
 /// The SSRC at its fixed place (RFC 3550 section 5.1), of what looks like RTP.
 fn rtp_ssrc(bytes: &[u8]) -> Option<Ssrc> {
-    let Class::Rtp = classify(bytes) else {
+    let DatagramClass::Rtp = classify(bytes) else {
         return None;
     };
     let ssrc = bytes.get(8..12)?.try_into().ok()?;
     Some(Ssrc(u32::from_be_bytes(ssrc)))
 }
 
-impl<K: Copy + Eq> Gate<K> {
+impl<K: Copy + Eq> SourceGate<K> {
     /// A gate that lets nobody in yet.
     pub fn new(config: GateConfig) -> Self {
         Self {
@@ -190,7 +190,7 @@ impl<K: Copy + Eq> Gate<K> {
     }
 
     /// Judges one datagram. Every datagram is counted exactly once.
-    pub fn route(&mut self, now: Instant, from: SocketAddr, bytes: &[u8]) -> Route<K> {
+    pub fn route(&mut self, now: Instant, from: SocketAddr, bytes: &[u8]) -> GateRoute<K> {
         self.judge(now, from, bytes, None)
     }
 
@@ -202,7 +202,7 @@ impl<K: Copy + Eq> Gate<K> {
         from: SocketAddr,
         bytes: &[u8],
         owner: K,
-    ) -> Route<K> {
+    ) -> GateRoute<K> {
         self.judge(now, from, bytes, Some(owner))
     }
 
@@ -212,20 +212,20 @@ impl<K: Copy + Eq> Gate<K> {
         from: SocketAddr,
         bytes: &[u8],
         owner: Option<K>,
-    ) -> Route<K> {
+    ) -> GateRoute<K> {
         let from = canonical(from);
         if let Some(named) = self.named.get_mut(&from) {
             let is_owner = owner.is_none_or(|owner| owner == named.key);
             if is_owner && named.admits(now, bytes) {
                 self.stats.admitted += 1;
-                return Route::To(named.key);
+                return GateRoute::To(named.key);
             }
             self.stats.unknown_source += 1;
-            return Route::Refused;
+            return GateRoute::Refused;
         }
-        if Packet::parse(bytes).is_err() {
+        if RtpPacket::parse(bytes).is_err() {
             self.stats.unknown_not_rtp += 1;
-            return Route::Refused;
+            return GateRoute::Refused;
         }
         self.expire(now);
         if let Some(revoked) = self.revoked.get_mut(&from) {
@@ -233,17 +233,17 @@ impl<K: Copy + Eq> Gate<K> {
             revoked.heard = revoked.heard.max(now);
             revoked.ssrc = rtp_ssrc(bytes).or(revoked.ssrc);
             self.stats.unknown_source += 1;
-            return Route::Refused;
+            return GateRoute::Refused;
         }
         let room = self.held.contains_key(&from) || self.held.len() < self.config.max_sources;
         if !room || bytes.len() > MAX_HELD_LEN {
             self.stats.hold_full += 1;
-            return Route::Refused;
+            return GateRoute::Refused;
         }
         let queue = self.held.entry(from).or_default();
         if queue.len() >= self.config.max_per_source {
             self.stats.hold_full += 1;
-            return Route::Refused;
+            return GateRoute::Refused;
         }
         queue.push_back(HeldDatagram {
             arrived: now,
@@ -251,7 +251,7 @@ impl<K: Copy + Eq> Gate<K> {
         });
         self.stats.holding += 1;
         self.sweep_after.get_or_insert(now + self.config.hold);
-        Route::Held
+        GateRoute::Held
     }
 
     /// Names a source.
@@ -262,18 +262,18 @@ impl<K: Copy + Eq> Gate<K> {
     ///
     /// # Errors
     /// The source is named for another key, and one of the two claims is
-    /// [lasting](Claim::Lasting); nothing has changed.
+    /// [lasting](NameClaim::Lasting); nothing has changed.
     pub fn admit(
         &mut self,
         now: Instant,
         source: SocketAddr,
         key: K,
-        claim: Claim,
-    ) -> Result<Admitted<K>, SourceTaken> {
+        claim: NameClaim,
+    ) -> Result<AdmittedSource<K>, SourceTaken> {
         let source = canonical(source);
         let mut former = None;
         if let Some(named) = self.named.get(&source).filter(|named| named.key != key) {
-            if (named.claim, claim) != (Claim::Latest, Claim::Latest) {
+            if (named.claim, claim) != (NameClaim::Latest, NameClaim::Latest) {
                 return Err(SourceTaken(source));
             }
             let loser = named.key;
@@ -286,14 +286,14 @@ impl<K: Copy + Eq> Gate<K> {
                 let before = self.revoked.remove(&source);
                 let ssrc = before.filter(|before| before.key != key);
                 let former = ssrc.and_then(|former| former.ssrc).map(|ssrc| {
-                    Box::new(Former {
+                    Box::new(FormerStream {
                         ssrc,
                         until: now + self.config.hold,
                         replaced: false,
                     })
                 });
                 let ssrc = None;
-                let named = Named {
+                let named = NamedSource {
                     key,
                     claim,
                     ssrc,
@@ -306,7 +306,7 @@ impl<K: Copy + Eq> Gate<K> {
         let held: Vec<_> = self.held.remove(&source).unwrap_or_default().into();
         self.stats.holding -= held.len() as u64;
         self.stats.admitted += held.len() as u64;
-        Ok(Admitted { held, former })
+        Ok(AdmittedSource { held, former })
     }
 
     /// Takes a source's name away from its key; one that has lost it already loses nothing.
@@ -318,7 +318,7 @@ impl<K: Copy + Eq> Gate<K> {
         if self.named.get(&source).is_none_or(|named| named.key != key) {
             return;
         }
-        let Some(Named { ssrc, former, .. }) = self.named.remove(&source) else {
+        let Some(NamedSource { ssrc, former, .. }) = self.named.remove(&source) else {
             return;
         };
         if self.revoked.len() >= MAX_REVOKED {
@@ -329,7 +329,8 @@ impl<K: Copy + Eq> Gate<K> {
         }
         let ssrc = ssrc.or_else(|| former.map(|former| former.ssrc));
         let heard = now;
-        self.revoked.insert(source, Revoked { key, ssrc, heard });
+        self.revoked
+            .insert(source, RevokedSource { key, ssrc, heard });
         self.sweep_after.get_or_insert(now + self.config.hold);
     }
 

@@ -54,7 +54,7 @@ impl SeqNo {
 
 /// Sequence number that does not wrap. Its low 16 bits are the [`SeqNo`].
 ///
-/// Grows over the whole life of a [`Receiver`](crate::Receiver), across
+/// Grows over the whole life of a [`RtpReceiver`](crate::RtpReceiver), across
 /// restarts too, so that it orders and names a leg's packets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ExtSeq(pub u64);

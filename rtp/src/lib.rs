@@ -1,16 +1,16 @@
 //! Everything between a UDP datagram and an ordered, accounted stream of RTP
 //! packets of one leg of a call.
 //!
-//! Sans-IO: datagrams and `now` go in, [`Released`] comes out; no socket, no
+//! Sans-IO: datagrams and `now` go in, [`ReleasedItem`] comes out; no socket, no
 //! clock, no runtime. The contract, once per datagram:
 //!
-//! 1. [`Receiver::receive`] with the datagram: it hands the packet out at once
-//!    if it is the next one ([`Verdict::InOrder`]), or says whether it was
+//! 1. [`RtpReceiver::receive`] with the datagram: it hands the packet out at once
+//!    if it is the next one ([`PacketVerdict::InOrder`]), or says whether it was
 //!    accepted or why it was refused, and counts it exactly once.
-//! 2. [`Receiver::poll`] until it gives `None`.
-//! 3. Call [`Receiver::poll`] again at [`Receiver::deadline`] if nothing arrives before.
+//! 2. [`RtpReceiver::poll`] until it gives `None`.
+//! 3. Call [`RtpReceiver::poll`] again at [`RtpReceiver::deadline`] if nothing arrives before.
 //!
-//! At the end of the leg [`Receiver::close`], then poll until `None`.
+//! At the end of the leg [`RtpReceiver::close`], then poll until `None`.
 //!
 //! No input can make it panic or grow: the bounds are [`ReorderConfig`] for
 //! packets that wait on a gap, 32 packets of a source on probation, and
@@ -33,7 +33,9 @@ pub mod fuzz;
 pub mod testkit;
 
 pub use ids::{ClockRate, ExtRtpTime, ExtSeq, PayloadType, RtpTime, SeqNo, Ssrc};
-pub use outgoing::{Outgoing, StreamStart};
-pub use receiver::{RateConfig, Receiver, ReceiverConfig, ReceiverStats, Refusal, Verdict};
-pub use reorder::{Placed, Released, ReorderConfig, RestartReason};
-pub use wire::{Class, Malformed, Packet, Protocol, classify};
+pub use outgoing::{OutgoingStream, StreamStart};
+pub use receiver::{
+    DropReason, PacketVerdict, RateConfig, ReceiverConfig, ReceiverStats, RtpReceiver,
+};
+pub use reorder::{PlacedPacket, ReleasedItem, ReorderConfig, RestartReason};
+pub use wire::{DatagramClass, MalformedPacket, MediaProtocol, RtpPacket, classify};

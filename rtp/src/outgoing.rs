@@ -30,11 +30,11 @@ impl StreamStart {
 
 /// Writes the packets of one stream, one after the other.
 #[derive(Debug, Clone)]
-pub struct Outgoing {
+pub struct OutgoingStream {
     next: StreamStart,
 }
 
-impl Outgoing {
+impl OutgoingStream {
     /// A stream of which nothing has been sent.
     pub const fn new(start: StreamStart) -> Self {
         Self { next: start }
@@ -74,7 +74,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::wire::Packet;
+    use crate::wire::RtpPacket;
 
     proptest! {
         #[test]
@@ -88,12 +88,12 @@ mod tests {
         ) {
             let start = StreamStart::from_random(start);
             let payload_type = PayloadType::new(payload_type).unwrap();
-            let (mut stream, mut out) = (Outgoing::new(start), vec![1, 2, 3]);
+            let (mut stream, mut out) = (OutgoingStream::new(start), vec![1, 2, 3]);
             let (mut seq, mut time) = (start.seq.0, start.time.0);
             for (marker, payload, ticks, pause) in packets {
                 stream.packet(payload_type, marker, &payload, ticks, &mut out);
                 stream.pause(pause);
-                let expected = Packet {
+                let expected = RtpPacket {
                     ssrc: start.ssrc,
                     seq: SeqNo(seq),
                     time: RtpTime(time),
@@ -103,7 +103,7 @@ mod tests {
                 };
                 // Payload types 64 to 95 with the marker are RTCP's numbers (RFC 5761 section 4).
                 if !(marker && (64..96).contains(&payload_type.get())) {
-                    prop_assert_eq!(Packet::parse(&out), Ok(expected));
+                    prop_assert_eq!(RtpPacket::parse(&out), Ok(expected));
                 }
                 seq = seq.wrapping_add(1);
                 time = time.wrapping_add(ticks).wrapping_add(pause);

@@ -1,6 +1,6 @@
 //! How good a leg's media is, told from its packets: loss and its bursts, and
 //! what the E-model (ITU-T G.107) makes of them. The drift of the sender's
-//! clock is in [`ClockDrift`], the jitter in [`Receiver`](crate::Receiver).
+//! clock is in [`ClockDrift`], the jitter in [`RtpReceiver`](crate::RtpReceiver).
 
 mod drift;
 
@@ -66,14 +66,14 @@ impl LossBursts {
 
 /// What a codec costs and how it stands losses (ITU-T G.113 appendix I).
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Impairment {
+pub struct CodecImpairment {
     /// Ie: equipment impairment factor without loss.
     pub equipment: f32,
     /// Bpl: packet-loss robustness factor.
     pub robustness: f32,
 }
 
-impl Impairment {
+impl CodecImpairment {
     /// G.711, and linear samples of 8 kHz, without concealment (G.113 appendix I).
     pub const G711: Self = Self::new(0.0, 4.3);
     /// The same with concealment as of G.711 appendix I (G.113 appendix I).
@@ -107,11 +107,11 @@ const BEST_R: f32 = 93.2;
 
 /// Transmission rating R (ITU-T G.107), 0 to 93.2, of a codec under loss (0 to
 /// 1) with this BurstR. The delay is not known here and counts nothing.
-pub fn r_factor(codec: Impairment, loss: f32, burst_ratio: f32) -> f32 {
+pub fn r_factor(codec: CodecImpairment, loss: f32, burst_ratio: f32) -> f32 {
     let percent = 100.0 * loss.clamp(0.0, 1.0);
     // The model is not defined for loss that is more even than random.
     let bursts = burst_ratio.max(1.0);
-    let Impairment {
+    let CodecImpairment {
         equipment,
         robustness,
     } = codec;

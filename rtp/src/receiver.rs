@@ -26,22 +26,24 @@ mod verdict;
 use std::time::{Duration, Instant};
 
 use crate::ids::{ClockRate, ExtRtpTime, ExtSeq, Ssrc};
-use crate::reorder::{Place, Placed, Rejected, Released, Reorder, ReorderConfig, RestartReason};
+use crate::reorder::{
+    FreeSlot, PlacedPacket, RejectReason, ReleasedItem, ReorderBuffer, ReorderConfig, RestartReason,
+};
 use crate::rtcp::RtcpLog;
-use crate::wire::{Malformed, Packet, Protocol};
+use crate::wire::{MalformedPacket, MediaProtocol, RtpPacket};
 
-use candidate::{Candidate, Claim};
-use jitter::Jitter;
-use police::Police;
-use timeline::Timeline;
+use candidate::{CandidateClaim, TimelineCandidate};
+use jitter::JitterEstimate;
+use police::RatePolicer;
+use timeline::SequenceTimeline;
 
 #[cfg(feature = "fuzzing")]
 pub(crate) use candidate::MAX_HELD;
 pub use police::RateConfig;
 pub use stats::{MalformedCounts, OtherCounts, ReceiverStats};
-pub use verdict::{Refusal, Verdict};
+pub use verdict::{DropReason, PacketVerdict};
 
-/// How a [`Receiver`] behaves.
+/// How a [`RtpReceiver`] behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReceiverConfig {
     /// Bounds of the reorder buffer.
@@ -52,7 +54,7 @@ pub struct ReceiverConfig {
     pub probation: Duration,
     /// How much the leg may send.
     pub rate: RateConfig,
-    /// Clock of the timestamps; see [`Receiver::set_clock_rate`].
+    /// Clock of the timestamps; see [`RtpReceiver::set_clock_rate`].
     pub clock_rate: Option<ClockRate>,
 }
 
@@ -70,28 +72,28 @@ impl Default for ReceiverConfig {
 
 /// The receiving end of one leg. The crate's first page has the contract.
 #[derive(Debug)]
-pub struct Receiver {
+pub struct RtpReceiver {
     config: ReceiverConfig,
-    reorder: Reorder,
-    timeline: Option<Timeline>,
-    candidate: Option<Box<Candidate>>,
-    police: Police,
-    jitter: Jitter,
+    reorder: ReorderBuffer,
+    timeline: Option<SequenceTimeline>,
+    candidate: Option<Box<TimelineCandidate>>,
+    police: RatePolicer,
+    jitter: JitterEstimate,
     clock_rate: Option<ClockRate>,
     rtcp: RtcpLog,
     stats: ReceiverStats,
     closed: bool,
 }
 
-impl Receiver {
+impl RtpReceiver {
     /// A receiver that has heard nothing yet.
     pub fn new(config: ReceiverConfig) -> Self {
         Self {
-            reorder: Reorder::new(config.reorder),
+            reorder: ReorderBuffer::new(config.reorder),
             timeline: None,
             candidate: None,
-            police: Police::new(config.rate),
-            jitter: Jitter::new(config.clock_rate),
+            police: RatePolicer::new(config.rate),
+            jitter: JitterEstimate::new(config.clock_rate),
             clock_rate: config.clock_rate,
             rtcp: RtcpLog::default(),
             stats: ReceiverStats::default(),
@@ -100,46 +102,46 @@ impl Receiver {
         }
     }
 
-    /// Takes one datagram and counts it. [`Verdict::InOrder`] hands the packet
+    /// Takes one datagram and counts it. [`PacketVerdict::InOrder`] hands the packet
     /// out at once; whatever the verdict, then [`Self::poll`] until `None`.
-    pub fn receive<'d>(&mut self, now: Instant, datagram: &'d [u8]) -> Verdict<'d> {
+    pub fn receive<'d>(&mut self, now: Instant, datagram: &'d [u8]) -> PacketVerdict<'d> {
         self.stats.datagrams += 1;
-        let verdict = match Packet::parse(datagram) {
+        let verdict = match RtpPacket::parse(datagram) {
             Ok(packet) => {
                 self.stats.received += 1;
                 self.judge(now, packet)
             }
             Err(malformed) => {
-                if malformed == Malformed::NotRtp(Protocol::Rtcp) {
+                if malformed == MalformedPacket::NotRtp(MediaProtocol::Rtcp) {
                     self.rtcp.read(now, datagram, self.ssrc());
                 }
-                Verdict::Refused(Refusal::Malformed(malformed))
+                PacketVerdict::Refused(DropReason::Malformed(malformed))
             }
         };
         match verdict {
-            Verdict::InOrder(_) => self.stats.released += 1,
-            Verdict::Refused(refusal) => self.stats.count(refusal, 1),
-            Verdict::Accepted | Verdict::OnProbation => {}
+            PacketVerdict::InOrder(_) => self.stats.released += 1,
+            PacketVerdict::Refused(refusal) => self.stats.count(refusal, 1),
+            PacketVerdict::Accepted | PacketVerdict::OnProbation => {}
         }
         self.update_gauges();
         verdict
     }
 
     /// The next thing of the ordered stream, if it is time for it.
-    pub fn poll(&mut self, now: Instant) -> Option<Released<'_>> {
+    pub fn poll(&mut self, now: Instant) -> Option<ReleasedItem<'_>> {
         self.settle_candidate(now);
         let released = self.reorder.poll(now);
         match released {
-            Some(Released::Packet(_)) => {
+            Some(ReleasedItem::Packet(_)) => {
                 self.stats.released += 1;
                 self.stats.held -= 1;
             }
-            Some(Released::Lost { count, shed }) => {
+            Some(ReleasedItem::Lost { count, shed }) => {
                 self.stats.lost += count;
                 self.stats.shed += shed;
             }
-            Some(Released::Skipped { count }) => self.stats.skipped += count,
-            Some(Released::Restart { .. }) | None => {}
+            Some(ReleasedItem::Skipped { count }) => self.stats.skipped += count,
+            Some(ReleasedItem::Restart { .. }) | None => {}
         }
         released
     }
@@ -208,9 +210,9 @@ impl Receiver {
         self.jitter.estimate()
     }
 
-    fn judge<'d>(&mut self, now: Instant, packet: Packet<'d>) -> Verdict<'d> {
+    fn judge<'d>(&mut self, now: Instant, packet: RtpPacket<'d>) -> PacketVerdict<'d> {
         if self.closed {
-            return Verdict::Refused(Refusal::Closed);
+            return PacketVerdict::Refused(DropReason::Closed);
         }
         self.settle_candidate(now);
         self.reorder.settle(now);
@@ -219,38 +221,38 @@ impl Receiver {
         }
         let timeline = self
             .timeline
-            .get_or_insert_with(|| Timeline::first(&packet, now));
+            .get_or_insert_with(|| SequenceTimeline::first(&packet, now));
         if packet.ssrc != timeline.ssrc {
-            return self.probe(now, packet, Claim::Source);
+            return self.probe(now, packet, CandidateClaim::Source);
         }
         let Some(seq) = timeline.place(packet.seq, self.reorder.floor()) else {
-            return self.probe(now, packet, Claim::Elsewhere);
+            return self.probe(now, packet, CandidateClaim::Elsewhere);
         };
         if timeline.is_leap(now, seq, self.police.lasting()) {
-            return self.probe(now, packet, Claim::Elsewhere);
+            return self.probe(now, packet, CandidateClaim::Elsewhere);
         }
         let candidate = self.candidate.as_ref();
         let follows = match candidate.and_then(|candidate| candidate.leads_to(&packet)) {
             // In sequence, but behind the second use of a number.
-            Some(Claim::UsedNumber) => true,
+            Some(CandidateClaim::UsedNumber) => true,
             // Far ahead as well, but late enough for it.
-            Some(Claim::Elsewhere) => seq.0 > timeline.newest.0.saturating_add(1),
-            Some(Claim::Source) | None => false,
+            Some(CandidateClaim::Elsewhere) => seq.0 > timeline.newest.0.saturating_add(1),
+            Some(CandidateClaim::Source) | None => false,
         };
         if follows {
-            return self.probe(now, packet, Claim::Elsewhere);
+            return self.probe(now, packet, CandidateClaim::Elsewhere);
         }
         let time = timeline.newest_time.extend(packet.time);
         let placed = placed(&packet, seq, time, now);
         match self.reorder.find(now, &placed) {
             Ok(place) => self.accept(now, place, placed),
-            Err(Rejected::Reused) => self.probe(now, packet, Claim::UsedNumber),
-            Err(rejected) => Verdict::Refused(rejected.into()),
+            Err(RejectReason::Reused) => self.probe(now, packet, CandidateClaim::UsedNumber),
+            Err(rejected) => PacketVerdict::Refused(rejected.into()),
         }
     }
 
     /// A packet without a payload.
-    fn note_empty<'d>(&mut self, now: Instant, packet: &Packet<'_>) -> Verdict<'d> {
+    fn note_empty<'d>(&mut self, now: Instant, packet: &RtpPacket<'_>) -> PacketVerdict<'d> {
         let timeline = self.timeline.as_ref();
         let seq = timeline
             .filter(|timeline| timeline.ssrc == packet.ssrc)
@@ -258,11 +260,16 @@ impl Receiver {
         if let Some(seq) = seq {
             self.reorder.note_empty(now, seq);
         }
-        Verdict::Refused(Refusal::Empty)
+        PacketVerdict::Refused(DropReason::Empty)
     }
 
     /// A packet of the present timeline.
-    fn accept<'d>(&mut self, now: Instant, place: Place, packet: Placed<'d>) -> Verdict<'d> {
+    fn accept<'d>(
+        &mut self,
+        now: Instant,
+        place: FreeSlot,
+        packet: PlacedPacket<'d>,
+    ) -> PacketVerdict<'d> {
         let newer = self
             .timeline
             .as_mut()
@@ -281,50 +288,55 @@ impl Receiver {
         }
         if !self.police.admit(now) {
             self.reorder.shed(now, packet.seq);
-            return Verdict::Refused(Refusal::OverRate);
+            return PacketVerdict::Refused(DropReason::OverRate);
         }
         self.stats.reordered += u64::from(!newer);
         self.jitter.update(now, packet.time, packet.payload_type);
         if self.reorder.pass(&packet) {
-            return Verdict::InOrder(packet);
+            return PacketVerdict::InOrder(packet);
         }
         self.reorder.put(now, place, packet);
-        Verdict::Accepted
+        PacketVerdict::Accepted
     }
 
     /// Learns how long packets last.
-    fn observe(&mut self, packet: &Placed<'_>) {
+    fn observe(&mut self, packet: &PlacedPacket<'_>) {
         if self.police.observe(self.clock_rate, packet) {
             self.reorder.set_lasting(self.police.lasting());
         }
     }
 
     /// A packet of another SSRC or from elsewhere in the sequence.
-    fn probe<'d>(&mut self, now: Instant, packet: Packet<'_>, claim: Claim) -> Verdict<'d> {
+    fn probe<'d>(
+        &mut self,
+        now: Instant,
+        packet: RtpPacket<'_>,
+        claim: CandidateClaim,
+    ) -> PacketVerdict<'d> {
         let reason = claim.reason();
         let is_jump = reason == RestartReason::SequenceJump;
         if is_jump && !self.police.admits(now) {
-            return Verdict::Refused(Refusal::OverRate);
+            return PacketVerdict::Refused(DropReason::OverRate);
         }
         if let Some(rival) = self.candidate.as_ref().filter(|c| c.ssrc != packet.ssrc) {
             let stands = rival.is_proven() || rival.reason == RestartReason::SequenceJump;
             let silent = |spoke| now.saturating_duration_since(spoke) >= self.config.ssrc_silence;
             if !is_jump && stands && !rival.spoke().is_some_and(silent) {
-                return Verdict::Refused(Refusal::ForeignSsrc);
+                return PacketVerdict::Refused(DropReason::ForeignSsrc);
             }
             self.drop_candidate();
         }
         let candidate = self
             .candidate
-            .get_or_insert_with(|| Box::new(Candidate::new(reason, packet.ssrc)));
+            .get_or_insert_with(|| Box::new(TimelineCandidate::new(reason, packet.ssrc)));
         let Some(dropped) = candidate.hold(now, &packet, claim) else {
-            return Verdict::Refused(Refusal::Duplicate);
+            return PacketVerdict::Refused(DropReason::Duplicate);
         };
         self.stats.count(not_believed(reason), dropped);
         if self.take_over_due().is_some_and(|due| due <= now) && self.take_over(now) {
-            return Verdict::Accepted;
+            return PacketVerdict::Accepted;
         }
-        Verdict::OnProbation
+        PacketVerdict::OnProbation
     }
 
     /// When the candidate takes over, if nothing else happens.
@@ -374,7 +386,7 @@ impl Receiver {
         let mut count = 0;
         for packet in believed.packets() {
             count += 1;
-            *timeline = Timeline {
+            *timeline = SequenceTimeline {
                 ssrc,
                 newest: packet.seq,
                 newest_time: packet.time,
@@ -393,14 +405,14 @@ impl Receiver {
     }
 
     /// The timeline goes on with a step that came too soon to be believed at once.
-    fn go_on(&mut self, now: Instant, candidate: Candidate) {
+    fn go_on(&mut self, now: Instant, candidate: TimelineCandidate) {
         let Some(timeline) = &mut self.timeline else {
             return;
         };
         let (newest, newest_time) = (timeline.newest, timeline.newest_time);
         let believed =
             candidate.believe(|seq, time| (newest.extend(seq), newest_time.extend(time)));
-        self.stats.count(Refusal::SequenceJump, believed.strays);
+        self.stats.count(DropReason::SequenceJump, believed.strays);
         for packet in believed.packets() {
             let place = match self.reorder.find(now, &packet) {
                 Ok(place) => place,
@@ -463,15 +475,20 @@ impl Receiver {
 }
 
 /// How a candidate is refused.
-fn not_believed(reason: RestartReason) -> Refusal {
+fn not_believed(reason: RestartReason) -> DropReason {
     match reason {
-        RestartReason::SsrcChange => Refusal::ForeignSsrc,
-        RestartReason::SequenceJump => Refusal::SequenceJump,
+        RestartReason::SsrcChange => DropReason::ForeignSsrc,
+        RestartReason::SequenceJump => DropReason::SequenceJump,
     }
 }
 
-fn placed<'a>(packet: &Packet<'a>, seq: ExtSeq, time: ExtRtpTime, arrived: Instant) -> Placed<'a> {
-    Placed {
+fn placed<'a>(
+    packet: &RtpPacket<'a>,
+    seq: ExtSeq,
+    time: ExtRtpTime,
+    arrived: Instant,
+) -> PlacedPacket<'a> {
+    PlacedPacket {
         seq,
         time,
         payload_type: packet.payload_type,

@@ -2,11 +2,11 @@
 //!
 //! Bounded in time ([`ReorderConfig::wait`]) and count
 //! ([`ReorderConfig::capacity`]). When a bound is reached the missing packets
-//! are given up, said as [`Released::Lost`], and the release goes on. There is
+//! are given up, said as [`ReleasedItem::Lost`], and the release goes on. There is
 //! no playout clock: a transcript gains nothing from evenly spaced packets.
 //!
 //! What is due depends on time alone, not on how often anybody polls: every
-//! operation first settles what its `now` decides ([`Reorder::settle`]).
+//! operation first settles what its `now` decides ([`ReorderBuffer::settle`]).
 
 mod released;
 mod room;
@@ -19,12 +19,12 @@ use std::time::{Duration, Instant};
 
 use crate::ids::ExtSeq;
 
-use room::{Moment, Pace};
-use runs::Runs;
-use seen::{Known, Seen, mark};
-use slot::{Gap, Slot};
+use room::{PacketPace, PacketTiming};
+use runs::SequenceRuns;
+use seen::{NumberState, SequenceMemory, mark};
+use slot::{PacketSlot, SequenceGap};
 
-pub use released::{Placed, Rejected, Released, RestartReason};
+pub use released::{PlacedPacket, RejectReason, ReleasedItem, RestartReason};
 
 /// The bounds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,28 +49,28 @@ impl Default for ReorderConfig {
 
 /// The buffer. See the module for what it does.
 #[derive(Debug)]
-pub struct Reorder {
+pub struct ReorderBuffer {
     wait: Duration,
     capacity: usize,
     /// Sorted by number, without duplicates: first those that are due, then
     /// those that wait on a gap.
-    queue: VecDeque<Slot>,
+    queue: VecDeque<PacketSlot>,
     /// How many are due.
     ready: usize,
     /// The number wanted next, behind all that are due; `None` before the first packet.
     next: Option<ExtSeq>,
     /// Where the timeline begins.
     start: ExtSeq,
-    seen: Seen,
+    seen: SequenceMemory,
     /// The last packet before `next`; `None` before the first of the timeline.
-    last: Option<Moment>,
-    pace: Pace,
+    last: Option<PacketTiming>,
+    pace: PacketPace,
     /// Numbers wanted still that came in and were refused.
-    shed: Runs,
+    shed: SequenceRuns,
     /// Numbers wanted still with which a packet without a payload came.
-    empty: Runs,
+    empty: SequenceRuns,
     /// Given up behind the last packet that is due.
-    gap: Gap,
+    gap: SequenceGap,
     closed: bool,
     /// Payload of the packet released last, lent to the caller.
     lent: Vec<u8>,
@@ -79,7 +79,7 @@ pub struct Reorder {
 
 /// A free place for a packet, until the next change of the buffer.
 #[derive(Debug)]
-pub struct Place(usize);
+pub struct FreeSlot(usize);
 
 /// Packets that are due and may wait to be polled for; with so many, newer ones are refused. Those
 /// that begin a timeline come all at once, so that up to 31 more may be due then.
@@ -91,7 +91,7 @@ const SPARE_BUFFERS: usize = 4;
 const SPARE_BYTES: usize = 2048;
 const IDLE_SLOTS: usize = 8;
 
-impl Reorder {
+impl ReorderBuffer {
     /// An empty buffer; the first packet inserted is the first released.
     pub fn new(config: ReorderConfig) -> Self {
         Self {
@@ -101,12 +101,12 @@ impl Reorder {
             ready: 0,
             next: None,
             start: ExtSeq(0),
-            seen: Seen::new(),
+            seen: SequenceMemory::new(),
             last: None,
-            pace: Pace::new(),
-            shed: Runs::default(),
-            empty: Runs::default(),
-            gap: Gap::default(),
+            pace: PacketPace::new(),
+            shed: SequenceRuns::default(),
+            empty: SequenceRuns::default(),
+            gap: SequenceGap::default(),
             closed: false,
             lent: Vec::new(),
             spare: Vec::new(),
@@ -117,8 +117,12 @@ impl Reorder {
     /// [`Self::put`] or [`Self::shed`].
     ///
     /// # Errors
-    /// [`Rejected`], with nothing changed but the memory of having seen it.
-    pub fn find(&mut self, now: Instant, packet: &Placed<'_>) -> Result<Place, Rejected> {
+    /// [`RejectReason`], with nothing changed but the memory of having seen it.
+    pub fn find(
+        &mut self,
+        now: Instant,
+        packet: &PlacedPacket<'_>,
+    ) -> Result<FreeSlot, RejectReason> {
         self.settle(now);
         let seq = packet.seq;
         let next = match self.next {
@@ -131,21 +135,21 @@ impl Reorder {
         // Those that are due have numbers below `next`.
         let found = self.queue.binary_search_by_key(&seq, |slot| slot.seq);
         match found {
-            Ok(place) if self.queue[place].mark() != mark(packet) => Err(Rejected::Reused),
-            Ok(_) => Err(Rejected::Duplicate),
-            Err(_) if self.shed.contains(seq) => Err(Rejected::Duplicate),
-            Err(place) if self.is_newer(packet, place) => Err(Rejected::Reused),
-            Err(_) if self.is_full() => Err(Rejected::Overflow),
-            Err(place) => Ok(Place(place)),
+            Ok(place) if self.queue[place].mark() != mark(packet) => Err(RejectReason::Reused),
+            Ok(_) => Err(RejectReason::Duplicate),
+            Err(_) if self.shed.contains(seq) => Err(RejectReason::Duplicate),
+            Err(place) if self.is_newer(packet, place) => Err(RejectReason::Reused),
+            Err(_) if self.is_full() => Err(RejectReason::Overflow),
+            Err(place) => Ok(FreeSlot(place)),
         }
     }
 
     /// Releases the packet past the buffer, if it is the one wanted next and
     /// nothing is before it. `false`: nothing has changed.
-    pub fn pass(&mut self, packet: &Placed<'_>) -> bool {
+    pub fn pass(&mut self, packet: &PlacedPacket<'_>) -> bool {
         let passes = self.next == Some(packet.seq) && self.queue.is_empty() && self.gap.is_empty();
         if passes {
-            let moment = Moment {
+            let moment = PacketTiming {
                 time: packet.time,
                 arrived: packet.arrived,
             };
@@ -155,8 +159,8 @@ impl Reorder {
     }
 
     /// Puts a packet in its place. Poll until `None` afterwards.
-    pub fn put(&mut self, now: Instant, place: Place, packet: Placed<'_>) {
-        let slot = Slot::new(packet, None, self.spare.pop());
+    pub fn put(&mut self, now: Instant, place: FreeSlot, packet: PlacedPacket<'_>) {
+        let slot = PacketSlot::new(packet, None, self.spare.pop());
         self.queue.insert(place.0, slot);
         self.settle(now);
     }
@@ -191,7 +195,7 @@ impl Reorder {
         &mut self,
         now: Instant,
         reason: RestartReason,
-        packets: impl IntoIterator<Item = Placed<'a>>,
+        packets: impl IntoIterator<Item = PlacedPacket<'a>>,
     ) {
         self.settle(now);
         while self.queue.len() > self.ready {
@@ -204,7 +208,7 @@ impl Reorder {
                 self.begin(packet.seq);
             }
             debug_assert!(self.queue.back().is_none_or(|last| last.seq < packet.seq));
-            let slot = Slot::new(packet, reason.take(), self.spare.pop());
+            let slot = PacketSlot::new(packet, reason.take(), self.spare.pop());
             self.queue.push_back(slot);
             self.settle(now);
         }
@@ -242,7 +246,7 @@ impl Reorder {
         }
     }
 
-    /// See [`Receiver::glance`](crate::Receiver::glance).
+    /// See [`RtpReceiver::glance`](crate::RtpReceiver::glance).
     pub(crate) fn glance(&self) -> u64 {
         let next = self.next.map_or(0, |next| next.0);
         let held = self.queue.len() + self.ready;
@@ -250,7 +254,7 @@ impl Reorder {
     }
 
     /// The next thing to release, if it is time for it.
-    pub fn poll(&mut self, now: Instant) -> Option<Released<'_>> {
+    pub fn poll(&mut self, now: Instant) -> Option<ReleasedItem<'_>> {
         self.settle(now);
         if self.closed && self.queue.is_empty() {
             return self.gap.release();
@@ -263,7 +267,7 @@ impl Reorder {
             return front.gap.release();
         }
         if let Some(reason) = front.restart.take() {
-            return Some(Released::Restart { reason });
+            return Some(ReleasedItem::Restart { reason });
         }
         self.release()
     }
@@ -303,36 +307,36 @@ impl Reorder {
         self.next = Some(first);
         self.seen.clear();
         self.last = None;
-        self.empty = Runs::default();
+        self.empty = SequenceRuns::default();
         first
     }
 
     /// A number that is no longer wanted: seen before, late, or too old to tell?
-    fn judge_old(&mut self, next: ExtSeq, packet: &Placed<'_>) -> Rejected {
+    fn judge_old(&mut self, next: ExtSeq, packet: &PlacedPacket<'_>) -> RejectReason {
         let (seq, mark) = (packet.seq, mark(packet));
         let age = next.0 - 1 - seq.0;
         // What is late was sent before those that came in its stead.
         let is_newer = self.last.is_some_and(|last| packet.time > last.time);
         match self.seen.look(age, seq, mark) {
-            Known::Copy => return Rejected::Duplicate,
-            Known::Reused => return Rejected::Reused,
-            _ if is_newer => return Rejected::Reused,
-            Known::Used => return Rejected::Duplicate,
-            Known::Forgotten => return Rejected::TooOld,
-            Known::New => {}
+            NumberState::Copy => return RejectReason::Duplicate,
+            NumberState::Reused => return RejectReason::Reused,
+            _ if is_newer => return RejectReason::Reused,
+            NumberState::Used => return RejectReason::Duplicate,
+            NumberState::Forgotten => return RejectReason::TooOld,
+            NumberState::New => {}
         }
         // A second copy of it is a duplicate.
         self.seen.note_late(age, seq, mark);
         if seq < self.start {
-            Rejected::TooOld
+            RejectReason::TooOld
         } else {
-            Rejected::Late
+            RejectReason::Late
         }
     }
 
     /// Whether a packet that would fill a gap was sent after the one behind it: both go on
     /// from the last that was released, by their timestamps in the other order.
-    fn is_newer(&self, packet: &Placed<'_>, place: usize) -> bool {
+    fn is_newer(&self, packet: &PlacedPacket<'_>, place: usize) -> bool {
         let Some((behind, last)) = self.queue.get(place).zip(self.last) else {
             return false;
         };
@@ -372,7 +376,7 @@ impl Reorder {
     }
 
     /// The packet wanted next has come; `follows`: with nothing between it and the last.
-    fn goes_on(&mut self, seq: ExtSeq, moment: Moment, mark: u16, follows: bool) {
+    fn goes_on(&mut self, seq: ExtSeq, moment: PacketTiming, mark: u16, follows: bool) {
         self.next = Some(ExtSeq(seq.0.saturating_add(1)));
         self.seen.push(seq, mark);
         let last = self.last.replace(moment);
@@ -382,7 +386,7 @@ impl Reorder {
     }
 
     /// Loses no more packets than the time before the one that is due has room for.
-    fn bounded(&self, gap: Gap) -> Gap {
+    fn bounded(&self, gap: SequenceGap) -> SequenceGap {
         let (Some(last), Some(due)) = (self.last, self.queue.get(self.ready)) else {
             return gap;
         };
@@ -391,10 +395,10 @@ impl Reorder {
         }
         let next = self.queue.get(self.ready + 1);
         let next = next.filter(|next| next.seq.0 == due.seq.0.wrapping_add(1));
-        let next = next.map(Slot::moment);
+        let next = next.map(PacketSlot::moment);
         let sent = self.pace.sent_between(last, due.moment(), next, gap.lost);
         let lost = sent.max(gap.shed);
-        Gap {
+        SequenceGap {
             lost,
             skipped: gap.skipped + gap.lost - lost,
             ..gap
@@ -436,7 +440,7 @@ impl Reorder {
         }
     }
 
-    fn release(&mut self) -> Option<Released<'_>> {
+    fn release(&mut self) -> Option<ReleasedItem<'_>> {
         let slot = self.queue.pop_front()?;
         self.ready -= 1;
         if self.queue.is_empty() && self.queue.capacity() > IDLE_SLOTS {
@@ -446,7 +450,7 @@ impl Reorder {
         if self.spare.len() < SPARE_BUFFERS && returned.capacity() <= SPARE_BYTES {
             self.spare.push(returned);
         }
-        Some(Released::Packet(Placed {
+        Some(ReleasedItem::Packet(PlacedPacket {
             seq: slot.seq,
             time: slot.time,
             payload_type: slot.payload_type,

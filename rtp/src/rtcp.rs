@@ -93,7 +93,7 @@ pub struct RtcpLog {
 }
 
 impl RtcpLog {
-    /// Counts what is in a datagram of class [`Protocol::Rtcp`](crate::Protocol::Rtcp).
+    /// Counts what is in a datagram of class [`MediaProtocol::Rtcp`](crate::MediaProtocol::Rtcp).
     /// A sender report is kept if it is of `source`, or if none is known yet.
     pub fn read(&mut self, now: Instant, datagram: &[u8], source: Option<Ssrc>) {
         for packet in packets(datagram) {

@@ -14,7 +14,7 @@ use crate::ids::{PayloadType, RtpTime, SeqNo, Ssrc};
 
 /// A valid RTP packet; the payload is borrowed from the datagram.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Packet<'a> {
+pub struct RtpPacket<'a> {
     /// Who sends.
     pub ssrc: Ssrc,
     /// Sequence number as sent.
@@ -29,17 +29,17 @@ pub struct Packet<'a> {
     pub payload: &'a [u8],
 }
 
-impl<'a> Packet<'a> {
+impl<'a> RtpPacket<'a> {
     /// Validates the whole datagram once. CSRCs and the header extension are
     /// skipped by their lengths; what is in them is not looked at.
     ///
     /// # Errors
-    /// [`Malformed`] with the first thing that is wrong.
-    pub fn parse(datagram: &'a [u8]) -> Result<Self, Malformed> {
+    /// [`MalformedPacket`] with the first thing that is wrong.
+    pub fn parse(datagram: &'a [u8]) -> Result<Self, MalformedPacket> {
         let payload = payload_range(datagram)?;
-        let mut fixed = *datagram.first_chunk().ok_or(Malformed::TooShort)?;
+        let mut fixed = *datagram.first_chunk().ok_or(MalformedPacket::TooShort)?;
         let header = fixed_header(&mut fixed)?;
-        let payload_type = PayloadType::new(header.payload_type).ok_or(Malformed::Header)?;
+        let payload_type = PayloadType::new(header.payload_type).ok_or(MalformedPacket::Header)?;
         Ok(Self {
             ssrc: Ssrc(header.ssrc),
             seq: SeqNo(header.sequence_number),
@@ -53,10 +53,10 @@ impl<'a> Packet<'a> {
 
 /// Why a datagram is no RTP packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
-pub enum Malformed {
+pub enum MalformedPacket {
     /// Another protocol.
     #[error("not RTP but {}", .0.name())]
-    NotRtp(Protocol),
+    NotRtp(MediaProtocol),
     /// Less than the 12 bytes of a fixed header.
     #[error("shorter than an RTP header")]
     TooShort,
@@ -80,7 +80,7 @@ pub enum Malformed {
     Header,
 }
 
-impl Malformed {
+impl MalformedPacket {
     /// Stable name for counters and logs.
     pub const fn name(self) -> &'static str {
         match self {
@@ -98,16 +98,16 @@ impl Malformed {
 
 /// What a datagram seems to be, by its first two bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Class {
-    /// RTP version 2; whether it is a valid packet says [`Packet::parse`].
+pub enum DatagramClass {
+    /// RTP version 2; whether it is a valid packet says [`RtpPacket::parse`].
     Rtp,
     /// Anything else.
-    Other(Protocol),
+    Other(MediaProtocol),
 }
 
 /// What is met on media ports beside RTP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Protocol {
+pub enum MediaProtocol {
     /// RTCP on the RTP port (RFC 5761).
     Rtcp,
     /// STUN (RFC 8489).
@@ -122,7 +122,7 @@ pub enum Protocol {
     Unknown,
 }
 
-impl Protocol {
+impl MediaProtocol {
     /// Stable name for counters and logs.
     pub const fn name(self) -> &'static str {
         match self {
@@ -137,17 +137,17 @@ impl Protocol {
 }
 
 /// Tells protocols on one port apart (RFC 7983 section 7; RTCP by RFC 5761 section 4).
-pub const fn classify(datagram: &[u8]) -> Class {
+pub const fn classify(datagram: &[u8]) -> DatagramClass {
     match datagram {
         // The packet types of RTCP. RTP with the marker and payload type 64..=95
         // would look the same, which is why RFC 5761 forbids those.
-        [128..=191, 192..=223, ..] => Class::Other(Protocol::Rtcp),
-        [128..=191, ..] => Class::Rtp,
-        [0..=3, ..] => Class::Other(Protocol::Stun),
-        [16..=19, ..] => Class::Other(Protocol::Zrtp),
-        [20..=63, ..] => Class::Other(Protocol::Dtls),
-        [64..=79, ..] => Class::Other(Protocol::TurnChannel),
-        _ => Class::Other(Protocol::Unknown),
+        [128..=191, 192..=223, ..] => DatagramClass::Other(MediaProtocol::Rtcp),
+        [128..=191, ..] => DatagramClass::Rtp,
+        [0..=3, ..] => DatagramClass::Other(MediaProtocol::Stun),
+        [16..=19, ..] => DatagramClass::Other(MediaProtocol::Zrtp),
+        [20..=63, ..] => DatagramClass::Other(MediaProtocol::Dtls),
+        [64..=79, ..] => DatagramClass::Other(MediaProtocol::TurnChannel),
+        _ => DatagramClass::Other(MediaProtocol::Unknown),
     }
 }
 
@@ -158,23 +158,23 @@ const EXTENSION_BIT: u8 = 0x10;
 const CSRC_COUNT: u8 = 0x0F;
 
 /// The fixed header, read as that of a packet that has nothing but it.
-fn fixed_header(bytes: &mut [u8; FIXED_HEADER]) -> Result<Header, Malformed> {
+fn fixed_header(bytes: &mut [u8; FIXED_HEADER]) -> Result<Header, MalformedPacket> {
     bytes[0] &= VERSION_BITS;
-    Header::unmarshal(&mut &bytes[..]).map_err(|_| Malformed::Header)
+    Header::unmarshal(&mut &bytes[..]).map_err(|_| MalformedPacket::Header)
 }
 
 /// Where the payload lies, after checking every length in the datagram.
-fn payload_range(datagram: &[u8]) -> Result<Range<usize>, Malformed> {
-    if let Class::Other(protocol) = classify(datagram) {
-        return Err(Malformed::NotRtp(protocol));
+fn payload_range(datagram: &[u8]) -> Result<Range<usize>, MalformedPacket> {
+    if let DatagramClass::Other(protocol) = classify(datagram) {
+        return Err(MalformedPacket::NotRtp(protocol));
     }
     if datagram.len() < FIXED_HEADER {
-        return Err(Malformed::TooShort);
+        return Err(MalformedPacket::TooShort);
     }
     let flags = datagram[0];
     let mut start = FIXED_HEADER + 4 * usize::from(flags & CSRC_COUNT);
     if datagram.len() < start {
-        return Err(Malformed::CsrcOverrun);
+        return Err(MalformedPacket::CsrcOverrun);
     }
     if flags & EXTENSION_BIT != 0 {
         start += extension_len(&datagram[start..])?;
@@ -189,24 +189,24 @@ fn payload_range(datagram: &[u8]) -> Result<Range<usize>, Malformed> {
 /// Length of the header extension at the start of `rest`, its 4-byte header
 /// included (RFC 3550 section 5.3.1). Its profile and what is in it are not
 /// looked at: a receiver that does not know them skips it.
-fn extension_len(rest: &[u8]) -> Result<usize, Malformed> {
+fn extension_len(rest: &[u8]) -> Result<usize, MalformedPacket> {
     let [_, _, l0, l1, body @ ..] = rest else {
-        return Err(Malformed::ExtensionOverrun);
+        return Err(MalformedPacket::ExtensionOverrun);
     };
     let len = 4 * usize::from(u16::from_be_bytes([*l0, *l1]));
     if body.len() < len {
-        return Err(Malformed::ExtensionOverrun);
+        return Err(MalformedPacket::ExtensionOverrun);
     }
     Ok(4 + len)
 }
 
 /// Length of the padding at the end of `rest`; its last byte counts itself
 /// (RFC 3550 section 5.1).
-fn padding_len(rest: &[u8]) -> Result<usize, Malformed> {
+fn padding_len(rest: &[u8]) -> Result<usize, MalformedPacket> {
     match rest.last().copied().map(usize::from) {
-        None => Err(Malformed::PaddingMissing),
-        Some(0) => Err(Malformed::PaddingZero),
-        Some(len) if len > rest.len() => Err(Malformed::PaddingOverrun),
+        None => Err(MalformedPacket::PaddingMissing),
+        Some(0) => Err(MalformedPacket::PaddingZero),
+        Some(len) if len > rest.len() => Err(MalformedPacket::PaddingOverrun),
         Some(len) => Ok(len),
     }
 }

@@ -4,12 +4,12 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use asterscribe_rtp::testkit::random::Random;
+use asterscribe_rtp::testkit::random::SplitMix;
 use asterscribe_rtp::testkit::{build, origin, rtcp};
-use asterscribe_rtp::{Receiver, ReceiverConfig, Released, Verdict, fuzz};
+use asterscribe_rtp::{PacketVerdict, ReceiverConfig, ReleasedItem, RtpReceiver, fuzz};
 
 /// From pure noise to packets that are almost right.
-fn shaped(random: &mut Random, seq: &mut u16) -> Vec<u8> {
+fn shaped(random: &mut SplitMix, seq: &mut u16) -> Vec<u8> {
     match random.below(8) {
         0 => noise(random, 64),
         1 => {
@@ -44,7 +44,7 @@ fn shaped(random: &mut Random, seq: &mut u16) -> Vec<u8> {
     }
 }
 
-fn noise(random: &mut Random, most: u64) -> Vec<u8> {
+fn noise(random: &mut SplitMix, most: u64) -> Vec<u8> {
     let mut bytes = vec![0; random.below(most + 1) as usize];
     random.fill(&mut bytes);
     bytes
@@ -56,12 +56,12 @@ fn set_first(datagram: &mut [u8], value: u8) {
     }
 }
 
-fn truncated(random: &mut Random, mut datagram: Vec<u8>) -> Vec<u8> {
+fn truncated(random: &mut SplitMix, mut datagram: Vec<u8>) -> Vec<u8> {
     datagram.truncate(random.below(datagram.len() as u64 + 1) as usize);
     datagram
 }
 
-fn valid(random: &mut Random, seq: u16) -> Vec<u8> {
+fn valid(random: &mut SplitMix, seq: u16) -> Vec<u8> {
     let payload = [0; 160];
     build::packet(seq)
         .ssrc(random.below(3) as u32)
@@ -74,13 +74,13 @@ fn valid(random: &mut Random, seq: u16) -> Vec<u8> {
         .bytes()
 }
 
-fn drain(receiver: &mut Receiver, now: Instant) -> (u64, u64) {
+fn drain(receiver: &mut RtpReceiver, now: Instant) -> (u64, u64) {
     let (mut packets, mut lost) = (0, 0);
     while let Some(released) = receiver.poll(now) {
         match released {
-            Released::Packet(_) => packets += 1,
-            Released::Lost { count, .. } => lost += count,
-            Released::Skipped { .. } | Released::Restart { .. } => {}
+            ReleasedItem::Packet(_) => packets += 1,
+            ReleasedItem::Lost { count, .. } => lost += count,
+            ReleasedItem::Skipped { .. } | ReleasedItem::Restart { .. } => {}
         }
     }
     (packets, lost)
@@ -89,8 +89,8 @@ fn drain(receiver: &mut Receiver, now: Instant) -> (u64, u64) {
 #[test]
 fn a_million_shaped_datagrams_are_all_counted() {
     const SENT: u64 = 1_000_000;
-    let mut random = Random::new(20_260_801);
-    let mut receiver = Receiver::new(ReceiverConfig::default());
+    let mut random = SplitMix::new(20_260_801);
+    let mut receiver = RtpReceiver::new(ReceiverConfig::default());
     let mut now = origin();
     let (mut seq, mut packets, mut lost) = (0, 0, 0);
     for _ in 0..SENT {
@@ -98,7 +98,7 @@ fn a_million_shaped_datagrams_are_all_counted() {
         now += Duration::from_micros(random.below(20_000));
         fuzz::wire(&datagram);
         let verdict = receiver.receive(now, &datagram);
-        packets += u64::from(matches!(verdict, Verdict::InOrder(_)));
+        packets += u64::from(matches!(verdict, PacketVerdict::InOrder(_)));
         let (p, l) = drain(&mut receiver, now);
         (packets, lost) = (packets + p, lost + l);
     }
@@ -127,14 +127,14 @@ fn a_million_shaped_datagrams_are_all_counted() {
 
 #[test]
 fn random_scripts_keep_every_promise() {
-    let mut random = Random::new(3);
+    let mut random = SplitMix::new(3);
     for _ in 0..3_000 {
         fuzz::receiver_ops(&noise(&mut random, 600));
     }
 }
 
 /// From noise to compounds that are almost right.
-fn shaped_rtcp(random: &mut Random) -> Vec<u8> {
+fn shaped_rtcp(random: &mut SplitMix) -> Vec<u8> {
     let mut compound = Vec::new();
     for _ in 0..=random.below(4) {
         let kind = 192 + random.below(32) as u8;
@@ -154,7 +154,7 @@ fn shaped_rtcp(random: &mut Random) -> Vec<u8> {
 
 #[test]
 fn rtcp_and_other_protocols_change_nothing() {
-    let mut random = Random::new(4);
+    let mut random = SplitMix::new(4);
     for _ in 0..100_000 {
         let datagram = if random.chance(0.8) {
             shaped_rtcp(&mut random)
@@ -167,7 +167,7 @@ fn rtcp_and_other_protocols_change_nothing() {
 
 #[test]
 fn random_events_say_no_key_that_was_not_told() {
-    let mut random = Random::new(6);
+    let mut random = SplitMix::new(6);
     for _ in 0..20_000 {
         fuzz::events(&noise(&mut random, 400));
     }

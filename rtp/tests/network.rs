@@ -3,9 +3,11 @@
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
-use asterscribe_rtp::testkit::netem::{Log, Loss, Netem, NetemConfig};
+use asterscribe_rtp::testkit::netem::{LossModel, NetemConfig, NetworkEmulator, NetworkLog};
 use asterscribe_rtp::testkit::{build, origin};
-use asterscribe_rtp::{Placed, Receiver, ReceiverConfig, ReceiverStats, Released, Verdict};
+use asterscribe_rtp::{
+    PacketVerdict, PlacedPacket, ReceiverConfig, ReceiverStats, ReleasedItem, RtpReceiver,
+};
 
 const PACKETS: usize = 2_000;
 const FIRST_SEQ: u16 = 64_900;
@@ -18,9 +20,9 @@ enum Out {
 }
 
 /// Sends a steady leg through the network and follows every deadline.
-fn run(config: NetemConfig, seed: u64) -> (Log, Vec<Out>, ReceiverStats) {
-    let mut netem = Netem::new(config, seed);
-    let mut receiver = Receiver::new(ReceiverConfig::default());
+fn run(config: NetemConfig, seed: u64) -> (NetworkLog, Vec<Out>, ReceiverStats) {
+    let mut netem = NetworkEmulator::new(config, seed);
+    let mut receiver = RtpReceiver::new(ReceiverConfig::default());
     let mut out = Vec::new();
     for index in 0..PACKETS {
         let now = origin() + Duration::from_millis(20) * index as u32;
@@ -43,7 +45,12 @@ fn datagram(index: usize) -> Vec<u8> {
 }
 
 /// Everything that happens up to `until`, in the order of its time.
-fn deliver(netem: &mut Netem, receiver: &mut Receiver, until: Instant, out: &mut Vec<Out>) {
+fn deliver(
+    netem: &mut NetworkEmulator,
+    receiver: &mut RtpReceiver,
+    until: Instant,
+    out: &mut Vec<Out>,
+) {
     loop {
         let due = [netem.deadline(), receiver.deadline()]
             .into_iter()
@@ -56,8 +63,8 @@ fn deliver(netem: &mut Netem, receiver: &mut Receiver, until: Instant, out: &mut
         drain(receiver, due, out);
         while let Some((at, datagram)) = netem.poll(due) {
             match receiver.receive(at, &datagram) {
-                Verdict::InOrder(packet) => out.push(packet_of(packet)),
-                verdict => assert_ne!(verdict, Verdict::OnProbation),
+                PacketVerdict::InOrder(packet) => out.push(packet_of(packet)),
+                verdict => assert_ne!(verdict, PacketVerdict::OnProbation),
             }
         }
         drain(receiver, due, out);
@@ -68,24 +75,24 @@ fn deliver(netem: &mut Netem, receiver: &mut Receiver, until: Instant, out: &mut
     }
 }
 
-fn drain(receiver: &mut Receiver, now: Instant, out: &mut Vec<Out>) {
+fn drain(receiver: &mut RtpReceiver, now: Instant, out: &mut Vec<Out>) {
     while let Some(released) = receiver.poll(now) {
         out.push(match released {
-            Released::Packet(packet) => packet_of(packet),
-            Released::Lost { count, .. } => Out::Lost(count),
-            Released::Skipped { count } => panic!("skipped: {count}"),
-            Released::Restart { reason } => panic!("restarted: {reason:?}"),
+            ReleasedItem::Packet(packet) => packet_of(packet),
+            ReleasedItem::Lost { count, .. } => Out::Lost(count),
+            ReleasedItem::Skipped { count } => panic!("skipped: {count}"),
+            ReleasedItem::Restart { reason } => panic!("restarted: {reason:?}"),
         });
     }
 }
 
-fn packet_of(packet: Placed<'_>) -> Out {
+fn packet_of(packet: PlacedPacket<'_>) -> Out {
     let index: [u8; 4] = packet.payload.try_into().expect("four bytes were sent");
     Out::Packet(u32::from_be_bytes(index) as usize)
 }
 
 /// What the log says must come out, if nothing is later than the window.
-fn expected(log: &Log) -> (Vec<Out>, ReceiverStats) {
+fn expected(log: &NetworkLog) -> (Vec<Out>, ReceiverStats) {
     let mut stats = ReceiverStats::default();
     let first = log.delivered[0];
     let mut highest = first;
@@ -131,7 +138,7 @@ fn check(config: NetemConfig) {
 }
 
 const REORDERING: NetemConfig = NetemConfig {
-    loss: Loss::None,
+    loss: LossModel::None,
     delay: Duration::from_millis(30),
     jitter: Duration::from_millis(60),
     reorder: 0.1,
@@ -147,7 +154,7 @@ fn a_perfect_network() {
 #[test]
 fn uniform_loss() {
     for percent in [1, 2, 5, 10, 20, 30] {
-        let loss = Loss::Uniform(f64::from(percent) / 100.0);
+        let loss = LossModel::Uniform(f64::from(percent) / 100.0);
         check(NetemConfig {
             loss,
             ..NetemConfig::default()
@@ -158,7 +165,7 @@ fn uniform_loss() {
 #[test]
 fn bursts_of_loss() {
     for leave in [0.66, 0.33, 0.1] {
-        let loss = Loss::Bursts {
+        let loss = LossModel::Bursts {
             enter: 0.02,
             leave,
             good: 0.001,
@@ -195,7 +202,7 @@ fn duplicates_change_nothing() {
 
 #[test]
 fn everything_at_once() {
-    let loss = Loss::Bursts {
+    let loss = LossModel::Bursts {
         enter: 0.02,
         leave: 0.3,
         good: 0.01,

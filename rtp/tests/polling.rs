@@ -3,11 +3,11 @@
 
 use std::time::{Duration, Instant};
 
-use asterscribe_rtp::testkit::netem::{Loss, Netem, NetemConfig};
+use asterscribe_rtp::testkit::netem::{LossModel, NetemConfig, NetworkEmulator};
 use asterscribe_rtp::testkit::{build, origin};
 use asterscribe_rtp::{
-    ClockRate, Placed, RateConfig, Receiver, ReceiverConfig, ReceiverStats, Released,
-    ReorderConfig, RestartReason, Verdict,
+    ClockRate, PacketVerdict, PlacedPacket, RateConfig, ReceiverConfig, ReceiverStats,
+    ReleasedItem, ReorderConfig, RestartReason, RtpReceiver,
 };
 
 const MS: Duration = Duration::from_millis(1);
@@ -30,15 +30,15 @@ enum Out {
 }
 
 struct Run {
-    receiver: Receiver,
+    receiver: RtpReceiver,
     now: Instant,
     out: Vec<Out>,
 }
 
 impl Run {
     fn receive(&mut self, at: Instant, datagram: &[u8]) {
-        if let Verdict::InOrder(packet) = self.receiver.receive(at, datagram) {
-            self.out.push(out(Released::Packet(packet)));
+        if let PacketVerdict::InOrder(packet) = self.receiver.receive(at, datagram) {
+            self.out.push(out(ReleasedItem::Packet(packet)));
         }
     }
 
@@ -66,14 +66,14 @@ impl Run {
     }
 }
 
-fn out(released: Released<'_>) -> Out {
+fn out(released: ReleasedItem<'_>) -> Out {
     match released {
-        Released::Packet(Placed {
+        ReleasedItem::Packet(PlacedPacket {
             seq, time, payload, ..
         }) => Out::Packet(seq.0, time.0, payload.to_vec()),
-        Released::Lost { count, shed } => Out::Lost(count, shed),
-        Released::Skipped { count } => Out::Skipped(count),
-        Released::Restart { reason } => Out::Restart(reason),
+        ReleasedItem::Lost { count, shed } => Out::Lost(count, shed),
+        ReleasedItem::Skipped { count } => Out::Skipped(count),
+        ReleasedItem::Restart { reason } => Out::Restart(reason),
     }
 }
 
@@ -83,7 +83,7 @@ fn run(
     reorder: ReorderConfig,
 ) -> (Vec<Out>, ReceiverStats) {
     let mut run = Run {
-        receiver: Receiver::new(ReceiverConfig {
+        receiver: RtpReceiver::new(ReceiverConfig {
             reorder,
             rate: RateConfig {
                 burst: Duration::from_millis(400),
@@ -113,7 +113,7 @@ fn run(
 /// a jump of the sequence, a flood, and arrivals at the very end of a wait.
 fn arrivals(seed: u64) -> Vec<(Instant, Vec<u8>)> {
     let config = NetemConfig {
-        loss: Loss::Bursts {
+        loss: LossModel::Bursts {
             enter: 0.05,
             leave: 0.3,
             good: 0.01,
@@ -127,7 +127,7 @@ fn arrivals(seed: u64) -> Vec<(Instant, Vec<u8>)> {
         duplicate: 0.1,
         ..NetemConfig::PERFECT
     };
-    let mut netem = Netem::new(config, seed);
+    let mut netem = NetworkEmulator::new(config, seed);
     let mut sent = origin();
     for n in 0..1_000_u32 {
         let (ssrc, seq, apart) = match n {

@@ -4,9 +4,11 @@
 
 use std::time::{Duration, Instant};
 
-use asterscribe_rtp::quality::{Impairment, LossBursts, mos, r_factor};
+use asterscribe_rtp::quality::{CodecImpairment, LossBursts, mos, r_factor};
 use asterscribe_rtp::testkit::{build, origin};
-use asterscribe_rtp::{ClockRate, Receiver, ReceiverConfig, ReceiverStats, Released, Verdict};
+use asterscribe_rtp::{
+    ClockRate, PacketVerdict, ReceiverConfig, ReceiverStats, ReleasedItem, RtpReceiver,
+};
 use proptest::prelude::*;
 
 /// How packets are made.
@@ -164,7 +166,7 @@ impl Scene {
     fn hear(&self) -> Heard {
         let mut heard = Heard::default();
         let clock = ClockRate::new(1_000 * self.packets.ticks / self.packets.ms as u32);
-        let mut receiver = Receiver::new(ReceiverConfig {
+        let mut receiver = RtpReceiver::new(ReceiverConfig {
             clock_rate: clock.filter(|_| self.packets.known),
             ..ReceiverConfig::default()
         });
@@ -173,7 +175,7 @@ impl Scene {
             while let Some(due) = receiver.deadline().filter(|due| *due < now) {
                 heard.drain(&mut receiver, due);
             }
-            if let Verdict::InOrder(packet) = receiver.receive(now, datagram) {
+            if let PacketVerdict::InOrder(packet) = receiver.receive(now, datagram) {
                 heard.packet(packet.payload);
             }
             heard.drain(&mut receiver, now);
@@ -215,12 +217,12 @@ impl Heard {
         ));
     }
 
-    fn drain(&mut self, receiver: &mut Receiver, now: Instant) {
+    fn drain(&mut self, receiver: &mut RtpReceiver, now: Instant) {
         while let Some(released) = receiver.poll(now) {
             match released {
-                Released::Packet(packet) => self.packet(packet.payload),
-                Released::Lost { count, .. } => self.bursts.lost(count),
-                Released::Skipped { .. } | Released::Restart { .. } => {}
+                ReleasedItem::Packet(packet) => self.packet(packet.payload),
+                ReleasedItem::Lost { count, .. } => self.bursts.lost(count),
+                ReleasedItem::Skipped { .. } | ReleasedItem::Restart { .. } => {}
             }
         }
         assert!(receiver.stats().is_balanced(), "{:?}", receiver.stats());
@@ -228,7 +230,7 @@ impl Heard {
 
     fn mos(&self) -> f32 {
         let (loss, bursts) = (self.bursts.loss(), self.bursts.burst_ratio());
-        mos(r_factor(Impairment::G711_CONCEALED, loss, bursts))
+        mos(r_factor(CodecImpairment::G711_CONCEALED, loss, bursts))
     }
 }
 

@@ -16,9 +16,9 @@ use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::door::Visit;
-use super::error::{Kind, Problem};
-use super::rates::Client;
+use super::door::ConnectionVisit;
+use super::error::{ApiProblem, ProblemKind};
+use super::rates::RateKey;
 use super::{ApiState, ROUTES};
 use crate::config::{CorsOrigins, Secret};
 
@@ -40,7 +40,7 @@ impl TokenDigest {
 
 /// How much a request may see; an extension of every request that reaches a handler.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Access {
+pub(super) enum AccessLevel {
     /// Everything.
     Full,
     /// What open routes show without a token.
@@ -56,7 +56,7 @@ pub(super) async fn check(
         Some(token) => with_token(token, &request),
         None => without_token(&state.cors, &request),
     };
-    if let Some(visit) = request.extensions().get::<Visit>()
+    if let Some(visit) = request.extensions().get::<ConnectionVisit>()
         && let Err(too_many) = in_bounds(&state, visit, &judged, &request)
     {
         return too_many.into_response();
@@ -66,7 +66,7 @@ pub(super) async fn check(
             request.extensions_mut().insert(access);
             next.run(request).await
         }
-        Err(problem) if problem.kind == Kind::Unauthorized => challenge(problem, &request),
+        Err(problem) if problem.kind == ProblemKind::Unauthorized => challenge(problem, &request),
         Err(problem) => problem.into_response(),
     }
 }
@@ -75,31 +75,31 @@ pub(super) async fn check(
 /// its address that have not.
 fn in_bounds(
     state: &ApiState,
-    visit: &Visit,
-    judged: &Result<Access, Problem>,
+    visit: &ConnectionVisit,
+    judged: &Result<AccessLevel, ApiProblem>,
     request: &Request,
-) -> Result<(), Problem> {
+) -> Result<(), ApiProblem> {
     let address = visit.party();
-    if let Ok(Access::Full) = judged {
+    if let Ok(AccessLevel::Full) = judged {
         visit.is_known();
         let client = match &state.token {
-            Some(_) => Client::Token,
-            None => Client::Address(address),
+            Some(_) => RateKey::Token,
+            None => RateKey::Address(address),
         };
         let known = state.rates.known(client);
         return known
-            .map_err(|wait| Problem::too_many(wait, "more requests a second than HTTP_RATE"));
+            .map_err(|wait| ApiProblem::too_many(wait, "more requests a second than HTTP_RATE"));
     }
     let presented = judged.is_err() && state.token.is_some() && presents_token(request);
     if presented {
         let wrong = state.rates.wrong_token(address);
         wrong.map_err(|wait| {
-            Problem::too_many(wait, "more wrong tokens a minute than HTTP_WRONG_TOKENS")
+            ApiProblem::too_many(wait, "more wrong tokens a minute than HTTP_WRONG_TOKENS")
         })?;
     }
     let stranger = state.rates.stranger(address);
     stranger.map_err(|wait| {
-        Problem::too_many(
+        ApiProblem::too_many(
             wait,
             "more requests a second without the token than HTTP_STRANGER_RATE",
         )
@@ -110,18 +110,18 @@ fn presents_token(request: &Request) -> bool {
     request.headers().contains_key(header::AUTHORIZATION) || has_query_token(request.uri())
 }
 
-fn with_token(token: &TokenDigest, request: &Request) -> Result<Access, Problem> {
-    let refused = |detail: &'static str| Err(Problem::new(Kind::Unauthorized, detail));
+fn with_token(token: &TokenDigest, request: &Request) -> Result<AccessLevel, ApiProblem> {
+    let refused = |detail: &'static str| Err(ApiProblem::new(ProblemKind::Unauthorized, detail));
     if has_query_token(request.uri()) {
         return refused("a token in a URL ends up in logs; send it as Authorization: Bearer");
     }
     let mut values = request.headers().get_all(header::AUTHORIZATION).iter();
     match (values.next(), values.next()) {
-        (None, _) if is_open(request) => Ok(Access::Terse),
+        (None, _) if is_open(request) => Ok(AccessLevel::Terse),
         (None, _) => refused("send the token as Authorization: Bearer"),
         (Some(_), Some(_)) => refused("more than one Authorization header"),
         (Some(value), None) => match bearer(value) {
-            Some(presented) if token.matches(presented) => Ok(Access::Full),
+            Some(presented) if token.matches(presented) => Ok(AccessLevel::Full),
             Some(_) => refused("the token is not the right one"),
             None => refused("the Authorization header is not of the form Bearer TOKEN"),
         },
@@ -129,7 +129,7 @@ fn with_token(token: &TokenDigest, request: &Request) -> Result<Access, Problem>
 }
 
 /// RFC 6750 §3: the challenge names an error only if a token was presented.
-fn challenge(problem: Problem, request: &Request) -> Response {
+fn challenge(problem: ApiProblem, request: &Request) -> Response {
     let challenge = match presents_token(request) {
         true => "Bearer realm=\"asterscribe\", error=\"invalid_token\"",
         false => "Bearer realm=\"asterscribe\"",
@@ -165,18 +165,18 @@ fn is_open(request: &Request) -> bool {
         .any(|route| route.open && Some(route.path) == path)
 }
 
-fn without_token(cors: &CorsOrigins, request: &Request) -> Result<Access, Problem> {
+fn without_token(cors: &CorsOrigins, request: &Request) -> Result<AccessLevel, ApiProblem> {
     if !is_local_name(request.uri(), request.headers()) {
         let detail = "without API_AUTH_TOKEN the server answers to localhost and IP addresses only";
-        return Err(Problem::new(Kind::HostNotAllowed, detail));
+        return Err(ApiProblem::new(ProblemKind::HostNotAllowed, detail));
     }
     let mut origins = request.headers().get_all(header::ORIGIN).iter();
     if !origins.all(|origin| origin.to_str().is_ok_and(|origin| cors.allows(origin))) {
         let detail =
             "web pages are served only if CORS_ORIGINS names their origin, or with API_AUTH_TOKEN";
-        return Err(Problem::new(Kind::OriginNotAllowed, detail));
+        return Err(ApiProblem::new(ProblemKind::OriginNotAllowed, detail));
     }
-    Ok(Access::Full)
+    Ok(AccessLevel::Full)
 }
 
 /// Whether every name that the request gives this server is one that cannot be rebound.

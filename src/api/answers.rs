@@ -15,8 +15,8 @@ use hyper::body::{Frame, SizeHint};
 use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 
 use super::ApiState;
-use super::door::Visit;
-use super::error::{Kind, Problem};
+use super::door::ConnectionVisit;
+use super::error::{ApiProblem, ProblemKind};
 use crate::clock;
 
 /// Bytes of all large answers together.
@@ -42,31 +42,31 @@ const LOOK: Duration = Duration::from_millis(20);
 
 /// What large answers hold.
 #[derive(Debug)]
-pub(super) struct Answers {
+pub(super) struct LargeAnswers {
     most: usize,
     patience: Duration,
-    held: Mutex<Held>,
+    held: Mutex<HeldBytes>,
     freed: Notify,
     /// A permit for each that is being made.
     making: Semaphore,
 }
 
 #[derive(Debug, Default)]
-struct Held {
+struct HeldBytes {
     bytes: usize,
     waiting: usize,
     next: u64,
     /// The oldest first.
-    holders: BTreeMap<(Instant, u64), Option<Visit>>,
+    holders: BTreeMap<(Instant, u64), Option<ConnectionVisit>>,
 }
 
-impl Default for Answers {
+impl Default for LargeAnswers {
     fn default() -> Self {
         Self::of(MOST, PATIENCE)
     }
 }
 
-impl Answers {
+impl LargeAnswers {
     fn of(most: usize, patience: Duration) -> Self {
         Self {
             most,
@@ -84,7 +84,11 @@ impl Answers {
     }
 
     /// Room for that many bytes; `None` if there is none within the time.
-    async fn room(self: &Arc<Self>, bytes: usize, visit: Option<Visit>) -> Option<Room> {
+    async fn room(
+        self: &Arc<Self>,
+        bytes: usize,
+        visit: Option<ConnectionVisit>,
+    ) -> Option<AnswerRoom> {
         // One alone may be larger than all together.
         let bytes = bytes.min(self.most);
         if let Some(room) = self.take(bytes, visit.as_ref()) {
@@ -104,7 +108,7 @@ impl Answers {
         tokio::time::timeout(self.patience, waiting).await.ok()
     }
 
-    fn take(self: &Arc<Self>, bytes: usize, visit: Option<&Visit>) -> Option<Room> {
+    fn take(self: &Arc<Self>, bytes: usize, visit: Option<&ConnectionVisit>) -> Option<AnswerRoom> {
         let mut held = self.held();
         if held.bytes + bytes > self.most {
             return None;
@@ -113,19 +117,19 @@ impl Answers {
         let key = (clock::now(), held.next);
         held.next += 1;
         held.holders.insert(key, visit.cloned());
-        Some(Room {
+        Some(AnswerRoom {
             answers: Arc::clone(self),
             bytes,
             key,
         })
     }
 
-    fn wait(&self) -> Option<Waiting<'_>> {
+    fn wait(&self) -> Option<WaitingAnswer<'_>> {
         let mut held = self.held();
         let is_bearable = held.waiting < MOST_WAITING;
         is_bearable.then(|| {
             held.waiting += 1;
-            Waiting(self)
+            WaitingAnswer(self)
         })
     }
 
@@ -138,17 +142,17 @@ impl Answers {
             .iter()
             .take_while(|((began, _), _)| *began + GRACE <= now);
         let mut visits = old.filter_map(|(_, visit)| visit.as_ref());
-        let _one = visits.any(Visit::put_out);
+        let _one = visits.any(ConnectionVisit::put_out);
     }
 
-    fn held(&self) -> MutexGuard<'_, Held> {
+    fn held(&self) -> MutexGuard<'_, HeldBytes> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-struct Waiting<'a>(&'a Answers);
+struct WaitingAnswer<'a>(&'a LargeAnswers);
 
-impl Drop for Waiting<'_> {
+impl Drop for WaitingAnswer<'_> {
     fn drop(&mut self) {
         self.0.held().waiting -= 1;
     }
@@ -156,13 +160,13 @@ impl Drop for Waiting<'_> {
 
 /// Room that an answer has, until it is dropped.
 #[derive(Debug)]
-struct Room {
-    answers: Arc<Answers>,
+struct AnswerRoom {
+    answers: Arc<LargeAnswers>,
     bytes: usize,
     key: (Instant, u64),
 }
 
-impl Drop for Room {
+impl Drop for AnswerRoom {
     fn drop(&mut self) {
         let mut held = self.answers.held();
         held.bytes -= self.bytes;
@@ -178,7 +182,7 @@ pub(super) async fn in_bounds(
     request: Request,
     next: Next,
 ) -> Response {
-    let visit = request.extensions().get::<Visit>().cloned();
+    let visit = request.extensions().get::<ConnectionVisit>().cloned();
     let path = request.extensions().get::<MatchedPath>();
     let query = request.uri().query().unwrap_or_default();
     let turn = match may_be_large(path.map(MatchedPath::as_str), query) {
@@ -187,7 +191,7 @@ pub(super) async fn in_bounds(
     };
     if let Some(None) = turn {
         let detail = "too many large answers are being made";
-        return Problem::new(Kind::Busy, detail).into_response();
+        return ApiProblem::new(ProblemKind::Busy, detail).into_response();
     }
     let response = next.run(request).await;
     // A body of unknown length is made piece by piece as it goes.
@@ -198,12 +202,12 @@ pub(super) async fn in_bounds(
     }
     let Some(room) = state.answers.room(length, visit).await else {
         let detail = "too many large answers are on their way to clients that take them slowly";
-        return Problem::new(Kind::Busy, detail).into_response();
+        return ApiProblem::new(ProblemKind::Busy, detail).into_response();
     };
     // Until there was room for what was made.
     drop(turn);
     response.map(|body| {
-        Body::new(Pieces {
+        Body::new(PiecewiseBody {
             body,
             rest: Bytes::new(),
             left: length as u64,
@@ -231,14 +235,14 @@ fn may_be_large(route: Option<&str>, query: &str) -> bool {
 }
 
 /// A body in small pieces, each of memory of its own: what is with the socket does not hold the rest.
-struct Pieces {
+struct PiecewiseBody {
     body: Body,
     rest: Bytes,
     left: u64,
-    _room: Room,
+    _room: AnswerRoom,
 }
 
-impl HttpBody for Pieces {
+impl HttpBody for PiecewiseBody {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -296,7 +300,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_finds_no_room_in_time_gets_none() {
-        let answers = Arc::new(Answers::of(100, LOOK));
+        let answers = Arc::new(LargeAnswers::of(100, LOOK));
         let one = answers.room(60, None).await.unwrap();
         let huge = answers.room(1_000_000, None);
         assert!(huge.await.is_none(), "not beside another");
@@ -309,7 +313,7 @@ mod tests {
 
     #[tokio::test]
     async fn so_many_are_made_at_a_time_and_no_more() {
-        let answers = Answers::default();
+        let answers = LargeAnswers::default();
         let mut turns = Vec::new();
         for _ in 0..MADE_AT_ONCE {
             turns.push(answers.turn(LOOK).await.expect("there is a turn"));
@@ -321,7 +325,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_held_is_bounded_and_given_back() {
-        let answers = Arc::new(Answers::of(100, Duration::from_secs(60)));
+        let answers = Arc::new(LargeAnswers::of(100, Duration::from_secs(60)));
         let one = answers.room(60, None).await.unwrap();
         let other = answers.room(40, None).await.unwrap();
         let waiting: Vec<_> = (0..MOST_WAITING)

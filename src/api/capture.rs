@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 
 use super::ApiState;
-use super::error::{Kind, Problem};
+use super::error::{ApiProblem, ProblemKind};
 use super::extract::{CallPath, RawBody};
 use crate::call::{CallId, CaptureState};
 use crate::capture::{CaptureFile, CapturePart};
@@ -24,7 +24,7 @@ pub(super) async fn start(
     State(state): State<ApiState>,
     CallPath(id): CallPath,
     body: RawBody,
-) -> Result<Response, Problem> {
+) -> Result<Response, ApiProblem> {
     let request: CaptureRequest = if body.is_empty() {
         CaptureRequest::default()
     } else {
@@ -44,7 +44,7 @@ pub(super) async fn start(
 pub(super) async fn stop(
     State(state): State<ApiState>,
     CallPath(id): CallPath,
-) -> Result<Json<CaptureState>, Problem> {
+) -> Result<Json<CaptureState>, ApiProblem> {
     Ok(Json(state.service.stop_capture(&id).await?))
 }
 
@@ -52,7 +52,7 @@ pub(super) async fn stop(
 pub(super) async fn packets(
     State(state): State<ApiState>,
     CallPath(id): CallPath,
-) -> Result<Response, Problem> {
+) -> Result<Response, ApiProblem> {
     let file = state.service.capture(&id, CapturePart::Packets).await?;
     download(&id, file, "application/x-pcapng", "pcapng")
 }
@@ -61,7 +61,7 @@ pub(super) async fn packets(
 pub(super) async fn events(
     State(state): State<ApiState>,
     CallPath(id): CallPath,
-) -> Result<Response, Problem> {
+) -> Result<Response, ApiProblem> {
     let file = state.service.capture(&id, CapturePart::Events).await?;
     download(&id, file, "application/x-ndjson", "events.jsonl")
 }
@@ -72,11 +72,11 @@ fn download(
     file: CaptureFile,
     media_type: &'static str,
     extension: &str,
-) -> Result<Response, Problem> {
+) -> Result<Response, ApiProblem> {
     // A call id is safe in a header and in a file name.
     let name = format!("attachment; filename=\"{id}.{extension}\"");
     let name = HeaderValue::try_from(name)
-        .map_err(|error| Problem::new(Kind::Internal, error.to_string()))?;
+        .map_err(|error| ApiProblem::new(ProblemKind::Internal, error.to_string()))?;
     let CaptureFile { length, body } = file;
     let chunks = stream::try_unfold(body, |mut body| async move {
         let read = tokio::task::spawn_blocking(move || {

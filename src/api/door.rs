@@ -16,14 +16,16 @@ use hyper::{Request, Response};
 use hyper_util::service::TowerToHyperService;
 use tokio::sync::Notify;
 
-use super::register::{Admission, Bounds, Id, Register, party};
-use super::tally::Tally;
+use super::register::{
+    ConnectionAdmission, ConnectionBounds, ConnectionId, ConnectionRegister, party,
+};
+use super::tally::RefusalTally;
 use crate::clock;
-use crate::metrics::{Metric, Values};
+use crate::metrics::{MetricFamily, MetricValues};
 
 /// Why a connection is given up for others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Given {
+enum EvictionReason {
     /// It kept a place that a newcomer needed.
     PlaceNeeded,
     /// It took too little of an answer, and others needed the memory.
@@ -32,65 +34,67 @@ enum Given {
     AddressFull,
 }
 
-impl Given {
+impl EvictionReason {
     const NAMES: [&'static str; 3] = ["place_needed", "memory_needed", "address_full"];
 }
 
 /// The door of one server.
 #[derive(Debug)]
-pub(super) struct Door {
-    register: Mutex<Register>,
+pub(super) struct ConnectionDoor {
+    register: Mutex<ConnectionRegister>,
     /// Somebody has gone, or begun to wait.
     changed: Notify,
-    leave: Mutex<HashMap<Id, Arc<Notify>>>,
-    given_up: Arc<Tally>,
+    leave: Mutex<HashMap<ConnectionId, Arc<Notify>>>,
+    given_up: Arc<RefusalTally>,
 }
 
 /// What a newcomer is told.
 #[derive(Debug)]
-pub(super) enum Entry {
+pub(super) enum DoorEntry {
     /// It is in.
-    In(Presence),
+    In(ConnectionPresence),
     /// It has to wait for a change, or so long.
     Wait(Option<Duration>),
     /// It has to go.
     Refused,
 }
 
-impl Door {
-    pub(super) fn new(bounds: Bounds) -> Arc<Self> {
+impl ConnectionDoor {
+    pub(super) fn new(bounds: ConnectionBounds) -> Arc<Self> {
         Arc::new(Self {
-            register: Mutex::new(Register::new(bounds)),
+            register: Mutex::new(ConnectionRegister::new(bounds)),
             changed: Notify::new(),
             leave: Mutex::default(),
-            given_up: Tally::new("connections given up", Given::NAMES.into_iter()),
+            given_up: RefusalTally::new("connections given up", EvictionReason::NAMES.into_iter()),
         })
     }
 
-    pub(super) fn enter(self: &Arc<Self>, address: IpAddr) -> Entry {
+    pub(super) fn enter(self: &Arc<Self>, address: IpAddr) -> DoorEntry {
         let now = clock::now();
         match self.register().admit(address, now) {
-            Admission::Enters(id) => {
+            ConnectionAdmission::Enters(id) => {
                 let leave = Arc::new(Notify::new());
                 lock(&self.leave).insert(id, Arc::clone(&leave));
-                let visit = Visit {
+                let visit = ConnectionVisit {
                     door: Arc::clone(self),
                     id,
                     party: party(address),
                 };
-                Entry::In(Presence { visit, leave })
+                DoorEntry::In(ConnectionPresence { visit, leave })
             }
-            Admission::After(gone) => {
+            ConnectionAdmission::After(gone) => {
                 for id in gone {
-                    self.tell_to_leave(id, Given::PlaceNeeded);
+                    self.tell_to_leave(id, EvictionReason::PlaceNeeded);
                 }
-                Entry::Wait(None)
+                DoorEntry::Wait(None)
             }
-            Admission::NotBefore(then) => Entry::Wait(Some(then.saturating_duration_since(now))),
-            Admission::Later => Entry::Wait(None),
-            Admission::Refused => {
-                self.count(Given::AddressFull);
-                Entry::Refused
+            ConnectionAdmission::NotBefore(then) => {
+                DoorEntry::Wait(Some(then.saturating_duration_since(now)))
+            }
+            ConnectionAdmission::Later => DoorEntry::Wait(None),
+            ConnectionAdmission::Refused => {
+                self.count(EvictionReason::AddressFull);
+                DoorEntry::Refused
             }
         }
     }
@@ -104,36 +108,36 @@ impl Door {
         }
     }
 
-    fn tell_to_leave(&self, id: Id, why: Given) {
+    fn tell_to_leave(&self, id: ConnectionId, why: EvictionReason) {
         if let Some(leave) = lock(&self.leave).get(&id) {
             leave.notify_one();
         }
         self.count(why);
     }
 
-    fn count(&self, why: Given) {
+    fn count(&self, why: EvictionReason) {
         if self.given_up.count(why as usize) {
-            let reason = Given::NAMES[why as usize];
+            let reason = EvictionReason::NAMES[why as usize];
             tracing::info!(reason, "a connection is given up for others");
         }
     }
 
-    fn register(&self) -> MutexGuard<'_, Register> {
+    fn register(&self) -> MutexGuard<'_, ConnectionRegister> {
         lock(&self.register)
     }
 
     /// Figures of the connections.
-    pub(super) fn figures(&self) -> [Metric; 2] {
+    pub(super) fn figures(&self) -> [MetricFamily; 2] {
         [
-            Metric {
+            MetricFamily {
                 name: "http_connections",
                 help: "Connections to the API",
-                values: Values::Gauge(self.register().count() as f64),
+                values: MetricValues::Gauge(self.register().count() as f64),
             },
-            Metric {
+            MetricFamily {
                 name: "http_connections_given_up",
                 help: "Connections that were closed for the sake of others, by the reason",
-                values: Values::Counters("reason", self.given_up.counts()),
+                values: MetricValues::Counters("reason", self.given_up.counts()),
             },
         ]
     }
@@ -145,12 +149,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// A place that is taken, until it is dropped.
 #[derive(Debug)]
-pub(super) struct Presence {
-    pub(super) visit: Visit,
+pub(super) struct ConnectionPresence {
+    pub(super) visit: ConnectionVisit,
     leave: Arc<Notify>,
 }
 
-impl Presence {
+impl ConnectionPresence {
     /// Ends when the connection is told to go.
     pub(super) async fn is_told_to_go(&self) {
         self.leave.notified().await;
@@ -158,14 +162,14 @@ impl Presence {
 
     /// Whether it has to go: it has not asked anything since it was told.
     pub(super) fn has_to_go(&self) -> bool {
-        let Visit { door, id, .. } = &self.visit;
+        let ConnectionVisit { door, id, .. } = &self.visit;
         door.register().leaves(*id)
     }
 }
 
-impl Drop for Presence {
+impl Drop for ConnectionPresence {
     fn drop(&mut self) {
-        let Visit { door, id, .. } = &self.visit;
+        let ConnectionVisit { door, id, .. } = &self.visit;
         lock(&door.leave).remove(id);
         door.register().left(*id);
         door.changed.notify_one();
@@ -174,20 +178,20 @@ impl Drop for Presence {
 
 /// One connection, as those see it who serve it; an extension of its requests.
 #[derive(Debug, Clone)]
-pub(super) struct Visit {
-    door: Arc<Door>,
-    id: Id,
+pub(super) struct ConnectionVisit {
+    door: Arc<ConnectionDoor>,
+    id: ConnectionId,
     party: IpAddr,
 }
 
-impl Visit {
+impl ConnectionVisit {
     /// The address, or the network, that it comes from.
     pub(super) fn party(&self) -> IpAddr {
         self.party
     }
 
     /// The door that it came through.
-    pub(super) fn door(&self) -> &Door {
+    pub(super) fn door(&self) -> &ConnectionDoor {
         &self.door
     }
 
@@ -224,7 +228,8 @@ impl Visit {
     pub(super) fn put_out(&self) -> bool {
         let goes = self.door.register().put_out(self.id);
         if goes {
-            self.door.tell_to_leave(self.id, Given::MemoryNeeded);
+            self.door
+                .tell_to_leave(self.id, EvictionReason::MemoryNeeded);
         }
         goes
     }
@@ -232,26 +237,26 @@ impl Visit {
 
 /// The router, which says at the door when it is at work for a connection.
 #[derive(Debug, Clone)]
-pub(super) struct Attended {
+pub(super) struct AttendedRouter {
     router: TowerToHyperService<Router>,
-    visit: Visit,
+    visit: ConnectionVisit,
 }
 
-impl Attended {
-    pub(super) fn new(router: Router, visit: Visit) -> Self {
+impl AttendedRouter {
+    pub(super) fn new(router: Router, visit: ConnectionVisit) -> Self {
         Self {
             router: TowerToHyperService::new(router),
             visit,
         }
     }
 
-    pub(super) fn visit(&self) -> &Visit {
+    pub(super) fn visit(&self) -> &ConnectionVisit {
         &self.visit
     }
 }
 
-impl Service<Request<Incoming>> for Attended {
-    type Response = Response<Answer>;
+impl Service<Request<Incoming>> for AttendedRouter {
+    type Response = Response<DoorAnswer>;
     type Error = std::convert::Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
 
@@ -262,19 +267,19 @@ impl Service<Request<Incoming>> for Attended {
         let router = self.router.clone();
         Box::pin(async move {
             let response = router.call(request).await?;
-            Ok(response.map(|body| Answer { body, visit }))
+            Ok(response.map(|body| DoorAnswer { body, visit }))
         })
     }
 }
 
 /// An answer on its way; when it has been taken whole, the connection waits for its next request.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct DoorAnswer {
     body: Body,
-    visit: Visit,
+    visit: ConnectionVisit,
 }
 
-impl HttpBody for Answer {
+impl HttpBody for DoorAnswer {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -294,7 +299,7 @@ impl HttpBody for Answer {
     }
 }
 
-impl Drop for Answer {
+impl Drop for DoorAnswer {
     fn drop(&mut self) {
         self.visit.ends();
     }

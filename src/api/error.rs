@@ -18,11 +18,11 @@ macro_rules! kinds {
         /// The kinds of problems; each has its own `type`. Documented in `docs/api.md`.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         #[non_exhaustive]
-        pub enum Kind {
+        pub enum ProblemKind {
             $($(#[$doc])* $kind,)*
         }
 
-        impl Kind {
+        impl ProblemKind {
             /// Every kind.
             pub const ALL: &[Self] = &[$(Self::$kind,)*];
 
@@ -112,9 +112,9 @@ kinds! {
 /// An error on its way to the client. `finish` gives it its body, because only
 /// there the request's path and id are known.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
+pub struct ApiProblem {
     /// Its kind.
-    pub kind: Kind,
+    pub kind: ProblemKind,
     /// What happened, for people.
     pub detail: Cow<'static, str>,
     /// Seconds until it is worth trying again, where that is not the same for all of the kind.
@@ -123,7 +123,7 @@ pub struct Problem {
 
 /// The document itself.
 #[derive(Serialize)]
-struct Document<'a> {
+struct ProblemDocument<'a> {
     r#type: String,
     title: &'static str,
     status: u16,
@@ -132,9 +132,9 @@ struct Document<'a> {
     request_id: &'a str,
 }
 
-impl Problem {
+impl ApiProblem {
     /// A problem of that kind. A detail that echoes input is cut to a bounded length.
-    pub fn new(kind: Kind, detail: impl Into<Cow<'static, str>>) -> Self {
+    pub fn new(kind: ProblemKind, detail: impl Into<Cow<'static, str>>) -> Self {
         const MAX_BYTES: usize = 400;
         let mut detail = detail.into();
         if detail.len() > MAX_BYTES {
@@ -154,7 +154,7 @@ impl Problem {
         let seconds = wait.as_millis().div_ceil(1000).max(1);
         Self {
             wait: Some(u64::try_from(seconds).unwrap_or(u64::MAX)),
-            ..Self::new(Kind::TooManyRequests, detail)
+            ..Self::new(ProblemKind::TooManyRequests, detail)
         }
     }
 
@@ -162,19 +162,19 @@ impl Problem {
     pub(super) fn from_status(status: StatusCode) -> Self {
         match status {
             StatusCode::METHOD_NOT_ALLOWED => Self::new(
-                Kind::MethodNotAllowed,
+                ProblemKind::MethodNotAllowed,
                 "this path has other methods, see the Allow header",
             ),
             status if status.is_client_error() => {
-                Self::new(Kind::BadRequest, "the request cannot be understood")
+                Self::new(ProblemKind::BadRequest, "the request cannot be understood")
             }
-            _ => Self::new(Kind::Internal, "the server failed on this request"),
+            _ => Self::new(ProblemKind::Internal, "the server failed on this request"),
         }
     }
 
     /// Replaces the body of `response` by the document.
     pub(super) fn write(&self, response: Response, instance: &str, request_id: &str) -> Response {
-        let document = Document {
+        let document = ProblemDocument {
             r#type: format!("{TYPE_PREFIX}{}", self.kind.slug()),
             title: self.kind.title(),
             status: self.kind.status().as_u16(),
@@ -195,23 +195,28 @@ impl Problem {
     fn retry_after(&self) -> Option<u64> {
         self.wait.or(match self.kind {
             // A call lasts minutes; a reconnection is tried every few seconds.
-            Kind::AtCapacity => Some(30),
+            ProblemKind::AtCapacity => Some(30),
             // Ports that were given back rest for 10 s.
-            Kind::NoRtpPort => Some(10),
-            Kind::AsteriskUnavailable | Kind::StoreUnavailable | Kind::Busy => Some(5),
+            ProblemKind::NoRtpPort => Some(10),
+            ProblemKind::AsteriskUnavailable
+            | ProblemKind::StoreUnavailable
+            | ProblemKind::Busy => Some(5),
             _ => None,
         })
     }
 }
 
-impl IntoResponse for Problem {
+impl IntoResponse for ApiProblem {
     fn into_response(self) -> Response {
         let mut response = self.kind.status().into_response();
         let headers = response.headers_mut();
         if let Some(seconds) = self.retry_after() {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
-        if matches!(self.kind, Kind::BodyTimeout | Kind::BodyTooLarge) {
+        if matches!(
+            self.kind,
+            ProblemKind::BodyTimeout | ProblemKind::BodyTooLarge
+        ) {
             // The rest of the body is not read, so nothing can follow on this connection.
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
@@ -220,22 +225,24 @@ impl IntoResponse for Problem {
     }
 }
 
-impl From<ServiceError> for Problem {
+impl From<ServiceError> for ApiProblem {
     fn from(error: ServiceError) -> Self {
         let kind = match &error {
-            ServiceError::UnknownCall(_) | ServiceError::UnknownChannel(_) => Kind::UnknownCall,
-            ServiceError::NoCapture(_) => Kind::NoCapture,
-            ServiceError::UnknownFile(_) => Kind::UnknownFile,
-            ServiceError::UnknownPlayback(_) => Kind::UnknownPlayback,
-            ServiceError::Busy(_) => Kind::Busy,
-            ServiceError::Conflict(_) => Kind::Conflict,
-            ServiceError::TargetNotAllowed(_) => Kind::TargetNotAllowed,
-            ServiceError::Unprocessable(_) => Kind::Unprocessable,
-            ServiceError::AtCapacity { .. } => Kind::AtCapacity,
-            ServiceError::NoRtpPort(_) => Kind::NoRtpPort,
-            ServiceError::AsteriskUnavailable(_) => Kind::AsteriskUnavailable,
-            ServiceError::AsteriskRefused(_) => Kind::AsteriskRefused,
-            ServiceError::StoreUnavailable(_) => Kind::StoreUnavailable,
+            ServiceError::UnknownCall(_) | ServiceError::UnknownChannel(_) => {
+                ProblemKind::UnknownCall
+            }
+            ServiceError::NoCapture(_) => ProblemKind::NoCapture,
+            ServiceError::UnknownFile(_) => ProblemKind::UnknownFile,
+            ServiceError::UnknownPlayback(_) => ProblemKind::UnknownPlayback,
+            ServiceError::Busy(_) => ProblemKind::Busy,
+            ServiceError::Conflict(_) => ProblemKind::Conflict,
+            ServiceError::TargetNotAllowed(_) => ProblemKind::TargetNotAllowed,
+            ServiceError::Unprocessable(_) => ProblemKind::Unprocessable,
+            ServiceError::AtCapacity { .. } => ProblemKind::AtCapacity,
+            ServiceError::NoRtpPort(_) => ProblemKind::NoRtpPort,
+            ServiceError::AsteriskUnavailable(_) => ProblemKind::AsteriskUnavailable,
+            ServiceError::AsteriskRefused(_) => ProblemKind::AsteriskRefused,
+            ServiceError::StoreUnavailable(_) => ProblemKind::StoreUnavailable,
         };
         Self::new(kind, error.to_string())
     }

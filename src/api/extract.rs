@@ -1,4 +1,4 @@
-//! From requests to typed values. Every failure is a [`Problem`].
+//! From requests to typed values. Every failure is a [`ApiProblem`].
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -12,8 +12,8 @@ use serde::de::DeserializeOwned;
 use serde_json::error::Category;
 
 use super::ApiState;
-use super::door::Visit;
-use super::error::{Kind, Problem};
+use super::door::ConnectionVisit;
+use super::error::{ApiProblem, ProblemKind};
 use super::limits::body_too_large;
 use crate::call::{CallId, ChannelRef};
 
@@ -21,13 +21,13 @@ use crate::call::{CallId, ChannelRef};
 pub(super) struct CallPath(pub(super) CallId);
 
 impl FromRequestParts<ApiState> for CallPath {
-    type Rejection = Problem;
+    type Rejection = ApiProblem;
 
-    async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, Problem> {
+    async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, ApiProblem> {
         let id = path_text(parts, state)
             .await?
             .parse()
-            .map_err(|error| Problem::new(Kind::MalformedId, format!("{error}")))?;
+            .map_err(|error| ApiProblem::new(ProblemKind::MalformedId, format!("{error}")))?;
         Ok(Self(id))
     }
 }
@@ -37,20 +37,21 @@ impl FromRequestParts<ApiState> for CallPath {
 pub(super) struct ChannelPath(pub(super) ChannelRef);
 
 impl FromRequestParts<ApiState> for ChannelPath {
-    type Rejection = Problem;
+    type Rejection = ApiProblem;
 
-    async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, Problem> {
+    async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, ApiProblem> {
         let text = path_text(parts, state).await?;
         let channel = text.parse();
-        let channel =
-            channel.map_err(|error| Problem::new(Kind::MalformedId, format!("{error}")))?;
+        let channel = channel
+            .map_err(|error| ApiProblem::new(ProblemKind::MalformedId, format!("{error}")))?;
         Ok(Self(channel))
     }
 }
 
-async fn path_text(parts: &mut Parts, state: &ApiState) -> Result<String, Problem> {
+async fn path_text(parts: &mut Parts, state: &ApiState) -> Result<String, ApiProblem> {
     let text = Path::<String>::from_request_parts(parts, state).await;
-    let Path(text) = text.map_err(|_| Problem::new(Kind::MalformedId, "the id is not UTF-8"))?;
+    let Path(text) =
+        text.map_err(|_| ApiProblem::new(ProblemKind::MalformedId, "the id is not UTF-8"))?;
     Ok(text)
 }
 
@@ -61,18 +62,18 @@ pub(super) struct RawBody {
 }
 
 impl FromRequest<ApiState> for RawBody {
-    type Rejection = Problem;
+    type Rejection = ApiProblem;
 
-    async fn from_request(request: Request, state: &ApiState) -> Result<Self, Problem> {
+    async fn from_request(request: Request, state: &ApiState) -> Result<Self, ApiProblem> {
         Self::within(state.limits.body, request, state).await
     }
 }
 
-fn unreadable(rejection: &BytesRejection, limit: usize) -> Problem {
+fn unreadable(rejection: &BytesRejection, limit: usize) -> ApiProblem {
     match rejection.status() {
         StatusCode::PAYLOAD_TOO_LARGE => body_too_large(limit),
-        _ => Problem::new(
-            Kind::MalformedBody,
+        _ => ApiProblem::new(
+            ProblemKind::MalformedBody,
             "the body broke off or is wrongly framed",
         ),
     }
@@ -84,23 +85,23 @@ impl RawBody {
         limit: usize,
         mut request: Request,
         state: &ApiState,
-    ) -> Result<Self, Problem> {
+    ) -> Result<Self, ApiProblem> {
         DefaultBodyLimit::max(limit).apply(&mut request);
         let headers = request.headers().clone();
-        let visit = request.extensions().get::<Visit>().cloned();
+        let visit = request.extensions().get::<ConnectionVisit>().cloned();
         // Until it is here, the connection keeps us waiting.
-        visit.iter().for_each(Visit::waits);
+        visit.iter().for_each(ConnectionVisit::waits);
         let read =
             tokio::time::timeout(state.limits.body_time, Bytes::from_request(request, state));
         let read = read.await;
-        visit.iter().for_each(Visit::goes_on);
+        visit.iter().for_each(ConnectionVisit::goes_on);
         match read {
             Ok(Ok(bytes)) => Ok(Self { headers, bytes }),
             Ok(Err(rejection)) => Err(unreadable(&rejection, limit)),
             Err(_) => {
                 let seconds = state.limits.body_time.as_secs();
-                Err(Problem::new(
-                    Kind::BodyTimeout,
+                Err(ApiProblem::new(
+                    ProblemKind::BodyTimeout,
                     format!("the body did not arrive within {seconds} s"),
                 ))
             }
@@ -120,10 +121,10 @@ impl RawBody {
     ///
     /// # Errors
     /// The body is compressed.
-    pub(super) fn media_type(&self) -> Result<String, Problem> {
+    pub(super) fn media_type(&self) -> Result<String, ApiProblem> {
         if self.headers.contains_key(header::CONTENT_ENCODING) {
-            return Err(Problem::new(
-                Kind::UnsupportedMediaType,
+            return Err(ApiProblem::new(
+                ProblemKind::UnsupportedMediaType,
                 "encoded (compressed) bodies are not taken",
             ));
         }
@@ -146,7 +147,7 @@ impl RawBody {
     }
 
     /// The JSON object in the body.
-    pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T, Problem> {
+    pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T, ApiProblem> {
         self.check_media_type()?;
         // serde would also take an array with the fields in order; nobody means that.
         if self
@@ -157,29 +158,31 @@ impl RawBody {
         {
             return Err(
                 match serde_json::from_slice::<serde::de::IgnoredAny>(&self.bytes) {
-                    Ok(_) => Problem::new(Kind::InvalidBody, "the body must be a JSON object"),
-                    Err(error) => Problem::new(Kind::MalformedBody, error.to_string()),
+                    Ok(_) => {
+                        ApiProblem::new(ProblemKind::InvalidBody, "the body must be a JSON object")
+                    }
+                    Err(error) => ApiProblem::new(ProblemKind::MalformedBody, error.to_string()),
                 },
             );
         }
         serde_json::from_slice(&self.bytes).map_err(|error| {
             let kind = match error.classify() {
-                Category::Data => Kind::InvalidBody,
-                Category::Syntax | Category::Eof | Category::Io => Kind::MalformedBody,
+                Category::Data => ProblemKind::InvalidBody,
+                Category::Syntax | Category::Eof | Category::Io => ProblemKind::MalformedBody,
             };
-            Problem::new(kind, error.to_string())
+            ApiProblem::new(kind, error.to_string())
         })
     }
 
-    fn check_media_type(&self) -> Result<(), Problem> {
+    fn check_media_type(&self) -> Result<(), ApiProblem> {
         let essence = self.media_type()?;
         let is_json = essence == "application/json"
             || (essence.starts_with("application/") && essence.ends_with("+json"));
         if is_json {
             Ok(())
         } else {
-            Err(Problem::new(
-                Kind::UnsupportedMediaType,
+            Err(ApiProblem::new(
+                ProblemKind::UnsupportedMediaType,
                 "send Content-Type: application/json",
             ))
         }
@@ -190,16 +193,16 @@ impl RawBody {
 pub(super) fn query(
     uri: &Uri,
     names: &[&'static str],
-) -> Result<BTreeMap<&'static str, String>, Problem> {
+) -> Result<BTreeMap<&'static str, String>, ApiProblem> {
     let mut found = BTreeMap::new();
     for (name, value) in url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()) {
         let Some(known) = names.iter().find(|known| **known == name) else {
             let detail = format!("no parameter {name:?} here; there is: {}", names.join(", "));
-            return Err(Problem::new(Kind::MalformedQuery, detail));
+            return Err(ApiProblem::new(ProblemKind::MalformedQuery, detail));
         };
         if found.insert(*known, value.into_owned()).is_some() {
-            return Err(Problem::new(
-                Kind::MalformedQuery,
+            return Err(ApiProblem::new(
+                ProblemKind::MalformedQuery,
                 format!("{known} is given twice"),
             ));
         }
@@ -213,7 +216,7 @@ pub(super) fn query_number(
     name: &'static str,
     allowed: RangeInclusive<u64>,
     default: u64,
-) -> Result<u64, Problem> {
+) -> Result<u64, ApiProblem> {
     number(&query(uri, &[name])?, name, allowed, default)
 }
 
@@ -223,7 +226,7 @@ pub(super) fn number(
     name: &'static str,
     allowed: RangeInclusive<u64>,
     default: u64,
-) -> Result<u64, Problem> {
+) -> Result<u64, ApiProblem> {
     let Some(text) = query.get(name) else {
         return Ok(default);
     };
@@ -236,6 +239,6 @@ pub(super) fn number(
                 allowed.start(),
                 allowed.end()
             );
-            Problem::new(Kind::MalformedQuery, detail)
+            ApiProblem::new(ProblemKind::MalformedQuery, detail)
         })
 }

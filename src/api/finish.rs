@@ -11,7 +11,7 @@ use futures_util::FutureExt;
 use tracing::Instrument;
 use uuid::Uuid;
 
-use super::error::{Kind, Problem};
+use super::error::{ApiProblem, ProblemKind};
 use super::{ApiState, REQUEST_ID};
 
 pub(super) async fn finish(
@@ -45,7 +45,8 @@ async fn answer(
         Ok(response) => response,
         Err(_) => {
             tracing::error!("a request made the server panic; this is a fault of the server");
-            Problem::new(Kind::Internal, "the server failed on this request").into_response()
+            ApiProblem::new(ProblemKind::Internal, "the server failed on this request")
+                .into_response()
         }
     };
     let mut response = with_problem_body(state, response, &instance, &id);
@@ -69,9 +70,9 @@ fn with_problem_body(
     id: &str,
 ) -> Response {
     let status = response.status();
-    let problem = response.extensions_mut().remove::<Problem>();
+    let problem = response.extensions_mut().remove::<ApiProblem>();
     let is_error = status.is_client_error() || status.is_server_error();
-    match problem.or_else(|| is_error.then(|| Problem::from_status(status))) {
+    match problem.or_else(|| is_error.then(|| ApiProblem::from_status(status))) {
         Some(problem) => {
             if state.refusals.count(problem.kind as usize) {
                 tracing::info!(

@@ -7,12 +7,12 @@ use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
 
 use super::ApiState;
-use super::access::Access;
-use super::door::Visit;
-use super::error::{Kind, Problem};
+use super::access::AccessLevel;
+use super::door::ConnectionVisit;
+use super::error::{ApiProblem, ProblemKind};
 use super::extract::{CallPath, ChannelPath, RawBody, number, query, query_number};
-use crate::call::{CallChoices, CallId, CallRecord, ChannelRef, InvalidKey, Sides};
-use crate::metrics::{self, Metric, Values};
+use crate::call::{CallChoices, CallId, CallRecord, ChannelRef, InvalidKey, LegSides};
+use crate::metrics::{self, MetricFamily, MetricValues};
 use crate::service::{
     CallStatusView, CallsRequest, CallsView, InitiateRequest, MediaRequest, PartState,
     TranscribeRequest, TranscriptView,
@@ -21,18 +21,18 @@ use crate::service::{
 /// `GET /health`
 pub(super) async fn health(
     State(state): State<ApiState>,
-    Extension(access): Extension<Access>,
+    Extension(access): Extension<AccessLevel>,
 ) -> Response {
     /// Enough for a load balancer, nothing for a stranger.
     #[derive(Serialize)]
-    struct Terse {
+    struct TerseHealth {
         status: PartState,
     }
 
     let health = state.service.health().await;
     match access {
-        Access::Full => Json(health).into_response(),
-        Access::Terse => Json(Terse {
+        AccessLevel::Full => Json(health).into_response(),
+        AccessLevel::Terse => Json(TerseHealth {
             status: health.status,
         })
         .into_response(),
@@ -42,23 +42,23 @@ pub(super) async fn health(
 /// `GET /metrics`
 pub(super) async fn metrics(
     State(state): State<ApiState>,
-    visit: Option<Extension<Visit>>,
-) -> Result<Response, Problem> {
+    visit: Option<Extension<ConnectionVisit>>,
+) -> Result<Response, ApiProblem> {
     let mut figures = state.service.metrics().await;
-    figures.push(Metric {
+    figures.push(MetricFamily {
         name: "http_refusals",
         help: "Requests that were refused, by the problem",
-        values: Values::Counters("problem", state.refusals.counts()),
+        values: MetricValues::Counters("problem", state.refusals.counts()),
     });
     figures.extend(visit.iter().flat_map(|visit| visit.door().figures()));
     let text = metrics::text(figures);
-    let text = text.map_err(|error| Problem::new(Kind::Internal, error.to_string()))?;
+    let text = text.map_err(|error| ApiProblem::new(ProblemKind::Internal, error.to_string()))?;
     let media_type = [(header::CONTENT_TYPE, metrics::MEDIA_TYPE)];
     Ok((media_type, text).into_response())
 }
 
 /// `POST /api/asterisk/take-back`
-pub(super) async fn take_back(State(state): State<ApiState>) -> Result<Response, Problem> {
+pub(super) async fn take_back(State(state): State<ApiState>) -> Result<Response, ApiProblem> {
     let health = state.service.take_back().await?;
     Ok((StatusCode::ACCEPTED, Json(health)).into_response())
 }
@@ -68,7 +68,7 @@ pub(super) async fn initiate(
     State(state): State<ApiState>,
     uri: Uri,
     body: RawBody,
-) -> Result<Response, Problem> {
+) -> Result<Response, ApiProblem> {
     let request = initiate_request(&uri, &body)?;
     check_number("caller_number", &request.caller_number)?;
     check_number("destination", &request.destination)?;
@@ -80,11 +80,11 @@ pub(super) async fn initiate(
 pub(super) async fn calls(
     State(state): State<ApiState>,
     uri: Uri,
-) -> Result<Json<CallsView>, Problem> {
+) -> Result<Json<CallsView>, ApiProblem> {
     let mut query = query(&uri, &["limit", "before"])?;
     let before = query.remove("before").map(|before| before.parse());
     let before = before.transpose().map_err(|error: InvalidKey| {
-        Problem::new(Kind::MalformedQuery, format!("before: {error}"))
+        ApiProblem::new(ProblemKind::MalformedQuery, format!("before: {error}"))
     })?;
     let limit = number(&query, "limit", 1..=1000, 100)?;
     let limit = usize::try_from(limit).expect("1000 fits");
@@ -96,22 +96,22 @@ pub(super) async fn calls(
 pub(super) async fn erase(
     State(state): State<ApiState>,
     CallPath(id): CallPath,
-) -> Result<Json<Erased>, Problem> {
+) -> Result<Json<ErasedBody>, ApiProblem> {
     state.service.erase(&id).await?;
-    Ok(Json(Erased {
+    Ok(Json(ErasedBody {
         call_id: id,
         erased: true,
     }))
 }
 
 /// `DELETE /api/call/`, which lacks the id.
-pub(super) async fn no_id() -> Problem {
-    Problem::new(Kind::MalformedId, "the id is missing")
+pub(super) async fn no_id() -> ApiProblem {
+    ApiProblem::new(ProblemKind::MalformedId, "the id is missing")
 }
 
 /// Body of `DELETE /api/call/{id}`.
 #[derive(Serialize)]
-pub(super) struct Erased {
+pub(super) struct ErasedBody {
     call_id: CallId,
     erased: bool,
 }
@@ -120,7 +120,7 @@ pub(super) struct Erased {
 pub(super) async fn status(
     State(state): State<ApiState>,
     CallPath(id): CallPath,
-) -> Result<Json<CallStatusView>, Problem> {
+) -> Result<Json<CallStatusView>, ApiProblem> {
     Ok(Json(state.service.status(&id).await?))
 }
 
@@ -129,7 +129,7 @@ pub(super) async fn transcript(
     State(state): State<ApiState>,
     CallPath(id): CallPath,
     uri: Uri,
-) -> Result<Json<TranscriptView>, Problem> {
+) -> Result<Json<TranscriptView>, ApiProblem> {
     // The stores' numbers are signed.
     let from_seq = query_number(&uri, "from_seq", 0..=i64::MAX as u64, 0)?;
     Ok(Json(state.service.transcript(&id, from_seq).await?))
@@ -140,7 +140,7 @@ pub(super) async fn transcribe(
     State(state): State<ApiState>,
     ChannelPath(channel): ChannelPath,
     body: RawBody,
-) -> Result<Response, Problem> {
+) -> Result<Response, ApiProblem> {
     let request: TranscribeRequest = if body.says_nothing() {
         TranscribeRequest::default()
     } else {
@@ -154,19 +154,19 @@ pub(super) async fn transcribe(
 pub(super) async fn transcribe_named(
     State(state): State<ApiState>,
     body: RawBody,
-) -> Result<Response, Problem> {
+) -> Result<Response, ApiProblem> {
     /// The channel, which elsewhere the path names, and all that can be said there.
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
-    struct Named {
+    struct NamedChannelBody {
         channel: ChannelRef,
         #[serde(default)]
-        legs: Option<Sides>,
+        legs: Option<LegSides>,
         #[serde(default, deserialize_with = "CallChoices::from_object")]
         recognition: CallChoices,
     }
 
-    let Named {
+    let NamedChannelBody {
         channel,
         legs,
         recognition,
@@ -180,7 +180,7 @@ pub(super) async fn transcribe_named(
 pub(super) async fn hangup(
     State(state): State<ApiState>,
     CallPath(id): CallPath,
-) -> Result<Json<CallRecord>, Problem> {
+) -> Result<Json<CallRecord>, ApiProblem> {
     Ok(Json(state.service.hangup(&id).await?))
 }
 
@@ -189,7 +189,7 @@ pub(super) async fn register_media(
     State(state): State<ApiState>,
     CallPath(id): CallPath,
     body: RawBody,
-) -> Result<Response, Problem> {
+) -> Result<Response, ApiProblem> {
     let request: MediaRequest = body.json()?;
     check_media(&request)?;
     let grant = state.service.register_media(&id, request).await?;
@@ -197,8 +197,8 @@ pub(super) async fn register_media(
 }
 
 /// Everything else.
-pub(super) async fn unknown_route() -> Problem {
-    Problem::new(Kind::UnknownRoute, "there is nothing at this path")
+pub(super) async fn unknown_route() -> ApiProblem {
+    ApiProblem::new(ProblemKind::UnknownRoute, "there is nothing at this path")
 }
 
 pub(super) fn accepted(status: StatusCode, id: &CallId, body: impl Serialize) -> Response {
@@ -211,23 +211,23 @@ pub(super) fn accepted(status: StatusCode, id: &CallId, body: impl Serialize) ->
 }
 
 /// JSON, or the predecessor's form: both values in the query, no body.
-fn initiate_request(uri: &Uri, body: &RawBody) -> Result<InitiateRequest, Problem> {
+fn initiate_request(uri: &Uri, body: &RawBody) -> Result<InitiateRequest, ApiProblem> {
     let mut query = query(uri, &["caller_number", "destination"])?;
     match (query.is_empty(), body.is_empty()) {
         (true, false) => body.json(),
-        (true, true) => Err(Problem::new(
-            Kind::MalformedBody,
+        (true, true) => Err(ApiProblem::new(
+            ProblemKind::MalformedBody,
             "send caller_number and destination as JSON",
         )),
-        (false, false) => Err(Problem::new(
-            Kind::BadRequest,
+        (false, false) => Err(ApiProblem::new(
+            ProblemKind::BadRequest,
             "send a body or a query, not both",
         )),
         (false, true) => {
             let mut take = |name: &'static str| {
-                query
-                    .remove(name)
-                    .ok_or_else(|| Problem::new(Kind::MalformedQuery, format!("{name} is missing")))
+                query.remove(name).ok_or_else(|| {
+                    ApiProblem::new(ProblemKind::MalformedQuery, format!("{name} is missing"))
+                })
             };
             Ok(InitiateRequest {
                 caller_number: take("caller_number")?,
@@ -240,7 +240,7 @@ fn initiate_request(uri: &Uri, body: &RawBody) -> Result<InitiateRequest, Proble
 }
 
 /// What may go into an endpoint, and so into ARI.
-fn check_number(name: &str, text: &str) -> Result<(), Problem> {
+fn check_number(name: &str, text: &str) -> Result<(), ApiProblem> {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"+*#._-".contains(&byte);
     if (1..=64).contains(&text.len()) && text.bytes().all(fits) {
         return Ok(());
@@ -251,19 +251,19 @@ fn check_number(name: &str, text: &str) -> Result<(), Problem> {
         ""
     };
     let detail = format!("{name} must be 1 to 64 characters out of 0-9 A-Z a-z + * # . _ -{hint}");
-    Err(Problem::new(Kind::Unprocessable, detail))
+    Err(ApiProblem::new(ProblemKind::Unprocessable, detail))
 }
 
-fn check_media(request: &MediaRequest) -> Result<(), Problem> {
+fn check_media(request: &MediaRequest) -> Result<(), ApiProblem> {
     let ip = request.source.ip();
     if request.source.port() == 0 || ip.is_unspecified() || ip.is_multicast() {
         let detail = "source must be the address and port that the RTP will really come from";
-        return Err(Problem::new(Kind::Unprocessable, detail));
+        return Err(ApiProblem::new(ProblemKind::Unprocessable, detail));
     }
     let format = request.format.as_bytes();
     if !(1..=16).contains(&format.len()) || !format.iter().all(u8::is_ascii_alphanumeric) {
-        return Err(Problem::new(
-            Kind::Unprocessable,
+        return Err(ApiProblem::new(
+            ProblemKind::Unprocessable,
             "format must be one of Asterisk's names, such as ulaw",
         ));
     }

@@ -5,8 +5,8 @@ use axum::http::{HeaderMap, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use super::error::{Kind, Problem};
-use super::{ApiLimits, ApiState, ROUTES, Route, play};
+use super::error::{ApiProblem, ProblemKind};
+use super::{ApiLimits, ApiRoute, ApiState, ROUTES, play};
 
 /// Refuses what is too big before anything is read or compared.
 pub(super) async fn in_size(
@@ -20,21 +20,21 @@ pub(super) async fn in_size(
     }
 }
 
-fn oversize(state: &ApiState, request: &Request) -> Option<Problem> {
+fn oversize(state: &ApiState, request: &Request) -> Option<ApiProblem> {
     let limits = &state.limits;
     let target = request
         .uri()
         .path_and_query()
         .map_or(0, |target| target.as_str().len());
     if target > limits.uri {
-        return Some(Problem::new(
-            Kind::UriTooLong,
+        return Some(ApiProblem::new(
+            ProblemKind::UriTooLong,
             format!("more than {} bytes", limits.uri),
         ));
     }
     if header_bytes(request.headers()) > limits.headers {
-        return Some(Problem::new(
-            Kind::HeadersTooLarge,
+        return Some(ApiProblem::new(
+            ProblemKind::HeadersTooLarge,
             format!("more than {} bytes", limits.headers),
         ));
     }
@@ -56,7 +56,7 @@ fn body_limit(state: &ApiState, request: &Request) -> usize {
     let path = request.extensions().get::<MatchedPath>();
     let path = path.map_or("", MatchedPath::as_str);
     let takes =
-        |route: &Route| route.sounds && route.path == path && route.method == *request.method();
+        |route: &ApiRoute| route.sounds && route.path == path && route.method == *request.method();
     if play::is_sound(request.headers()) && ROUTES.iter().any(takes) {
         upload
     } else {
@@ -64,8 +64,11 @@ fn body_limit(state: &ApiState, request: &Request) -> usize {
     }
 }
 
-pub(super) fn body_too_large(limit: usize) -> Problem {
-    Problem::new(Kind::BodyTooLarge, format!("more than {limit} bytes"))
+pub(super) fn body_too_large(limit: usize) -> ApiProblem {
+    ApiProblem::new(
+        ProblemKind::BodyTooLarge,
+        format!("more than {limit} bytes"),
+    )
 }
 
 fn header_bytes(headers: &HeaderMap) -> usize {
@@ -86,8 +89,8 @@ pub(super) async fn in_time(
         Err(_) => {
             let seconds = state.limits.request_time.as_secs();
             tracing::warn!(seconds, "a request was not answered in time");
-            Problem::new(
-                Kind::Timeout,
+            ApiProblem::new(
+                ProblemKind::Timeout,
                 format!("no answer within {seconds} s; what was asked may still happen"),
             )
             .into_response()

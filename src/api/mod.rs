@@ -36,13 +36,13 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 use tokio::sync::Semaphore;
 use tower_http::cors::{AllowOrigin, Any, CorsLayer};
 
-pub use self::error::{Kind, Problem};
+pub use self::error::{ApiProblem, ProblemKind};
 pub use self::serve::{ServeLimits, listen, serve};
 
 use self::access::TokenDigest;
-use self::answers::Answers;
-use self::rates::{Rates, Reading};
-use self::tally::Tally;
+use self::answers::LargeAnswers;
+use self::rates::{ClockReading, RequestRates};
+use self::tally::RefusalTally;
 use crate::config::{CorsOrigins, RateLimits, Secret};
 use crate::service::CallService;
 
@@ -94,21 +94,21 @@ impl Default for ApiLimits {
 }
 
 /// One route: the table of them builds the router and the tests.
-pub(crate) struct Route {
+pub(crate) struct ApiRoute {
     pub(crate) method: Method,
     pub(crate) path: &'static str,
     /// Answers, tersely, without a token too.
     pub(crate) open: bool,
     /// Takes sound files as bodies.
     sounds: bool,
-    build: Build,
+    build: RouteBuilder,
 }
 
 /// Where a route leads, under the method that the table gives.
-type Build = fn(MethodFilter) -> MethodRouter<ApiState>;
+type RouteBuilder = fn(MethodFilter) -> MethodRouter<ApiState>;
 
-const fn closed(method: Method, path: &'static str, build: Build) -> Route {
-    Route {
+const fn closed(method: Method, path: &'static str, build: RouteBuilder) -> ApiRoute {
+    ApiRoute {
         method,
         path,
         open: false,
@@ -117,8 +117,8 @@ const fn closed(method: Method, path: &'static str, build: Build) -> Route {
     }
 }
 
-const fn taking_sounds(path: &'static str, build: Build) -> Route {
-    Route {
+const fn taking_sounds(path: &'static str, build: RouteBuilder) -> ApiRoute {
+    ApiRoute {
         method: Method::POST,
         path,
         open: false,
@@ -127,8 +127,8 @@ const fn taking_sounds(path: &'static str, build: Build) -> Route {
     }
 }
 
-const fn open(method: Method, path: &'static str, build: Build) -> Route {
-    Route {
+const fn open(method: Method, path: &'static str, build: RouteBuilder) -> ApiRoute {
+    ApiRoute {
         method,
         path,
         open: true,
@@ -138,7 +138,7 @@ const fn open(method: Method, path: &'static str, build: Build) -> Route {
 }
 
 /// Every route there is.
-pub(crate) const ROUTES: &[Route] = &[
+pub(crate) const ROUTES: &[ApiRoute] = &[
     open(Method::GET, "/health", |m| on(m, handlers::health)),
     closed(Method::GET, "/metrics", |m| on(m, handlers::metrics)),
     closed(Method::POST, "/api/asterisk/take-back", |m| {
@@ -194,10 +194,10 @@ pub(crate) struct ApiState {
     limits: ApiLimits,
     /// A permit for each file on its way in.
     uploads: Arc<Semaphore>,
-    rates: Arc<Rates>,
-    /// By kind, in the order of [`Kind::ALL`].
-    refusals: Arc<Tally>,
-    answers: Arc<Answers>,
+    rates: Arc<RequestRates>,
+    /// By kind, in the order of [`ProblemKind::ALL`].
+    refusals: Arc<RefusalTally>,
+    answers: Arc<LargeAnswers>,
 }
 
 /// The API over `service`.
@@ -208,8 +208,8 @@ pub fn router(service: Arc<dyn CallService>, config: &ApiConfig) -> Router {
         cors: Arc::new(config.cors.clone()),
         limits: config.limits,
         uploads: Arc::new(Semaphore::new(config.limits.uploads)),
-        rates: Arc::new(Rates::new(&config.limits.rates, Reading)),
-        refusals: Tally::new("refused", Kind::ALL.iter().map(|kind| kind.slug())),
+        rates: Arc::new(RequestRates::new(&config.limits.rates, ClockReading)),
+        refusals: RefusalTally::new("refused", ProblemKind::ALL.iter().map(|kind| kind.slug())),
         answers: Arc::default(),
     };
     let mut router = Router::new();

@@ -6,12 +6,12 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use super::ApiState;
-use super::error::Problem;
+use super::error::ApiProblem;
 use super::extract::RawBody;
 use crate::service::{ModelRequest, ModelView};
 
 /// `GET /api/model`
-pub(super) async fn show(State(state): State<ApiState>) -> Result<Json<ModelView>, Problem> {
+pub(super) async fn show(State(state): State<ApiState>) -> Result<Json<ModelView>, ApiProblem> {
     Ok(Json(state.service.model().await?))
 }
 
@@ -19,7 +19,7 @@ pub(super) async fn show(State(state): State<ApiState>) -> Result<Json<ModelView
 pub(super) async fn switch(
     State(state): State<ApiState>,
     body: RawBody,
-) -> Result<Response, Problem> {
+) -> Result<Response, ApiProblem> {
     let request: ModelRequest = body.json()?;
     let view = state.service.switch_model(request).await?;
     let place = [(header::LOCATION, "/api/model")];

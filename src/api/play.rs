@@ -10,11 +10,11 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::ApiState;
-use super::error::{Kind, Problem};
+use super::error::{ApiProblem, ProblemKind};
 use super::extract::{CallPath, RawBody, query, query_number};
 use super::handlers::accepted;
-use crate::call::{InvalidName, Leg, Playback, SoundName};
-use crate::service::{PlayRequest, Sound};
+use crate::call::{CallPlayback, InvalidName, Leg, SoundName};
+use crate::service::{PlayRequest, SoundSource};
 
 /// `POST /api/call/{id}/play`
 pub(super) async fn play(
@@ -22,7 +22,7 @@ pub(super) async fn play(
     CallPath(id): CallPath,
     uri: Uri,
     body: SoundBody,
-) -> Result<Response, Problem> {
+) -> Result<Response, ApiProblem> {
     let (request, _permit) = match body {
         SoundBody::Upload(raw, permit) => (uploaded(&uri, raw)?, Some(permit)),
         SoundBody::Named(raw) => (named(&uri, &raw)?, None),
@@ -36,21 +36,21 @@ pub(super) async fn stop(
     State(state): State<ApiState>,
     CallPath(id): CallPath,
     uri: Uri,
-) -> Result<Json<Stopped>, Problem> {
+) -> Result<Json<StoppedPlayBody>, ApiProblem> {
     let playback = if uri.query().is_some_and(|query| !query.is_empty()) {
         Some(query_number(&uri, "id", 0..=u64::MAX, 0)?)
     } else {
         None
     };
     let stopped = state.service.stop_play(&id, playback).await?;
-    Ok(Json(Stopped { stopped }))
+    Ok(Json(StoppedPlayBody { stopped }))
 }
 
 /// Body of the answer to `DELETE /api/call/{id}/play`.
 #[derive(Serialize)]
-pub(super) struct Stopped {
+pub(super) struct StoppedPlayBody {
     /// As it stood.
-    stopped: Vec<Playback>,
+    stopped: Vec<CallPlayback>,
 }
 
 /// A body that is a sound or names one.
@@ -62,9 +62,9 @@ pub(super) enum SoundBody {
 }
 
 impl FromRequest<ApiState> for SoundBody {
-    type Rejection = Problem;
+    type Rejection = ApiProblem;
 
-    async fn from_request(request: Request, state: &ApiState) -> Result<Self, Problem> {
+    async fn from_request(request: Request, state: &ApiState) -> Result<Self, ApiProblem> {
         if !is_sound(request.headers()) {
             let raw = RawBody::from_request(request, state).await?;
             return Ok(Self::Named(raw));
@@ -76,14 +76,14 @@ impl FromRequest<ApiState> for SoundBody {
 }
 
 /// Waits for as long as a body may take.
-async fn permit(state: &ApiState) -> Result<OwnedSemaphorePermit, Problem> {
+async fn permit(state: &ApiState) -> Result<OwnedSemaphorePermit, ApiProblem> {
     let free = Arc::clone(&state.uploads).acquire_owned();
     match tokio::time::timeout(state.limits.body_time, free).await {
         Ok(Ok(permit)) => Ok(permit),
         Ok(Err(_)) | Err(_) => {
             let limit = state.limits.uploads;
             let detail = format!("{limit} files are on their way in already");
-            Err(Problem::new(Kind::Busy, detail))
+            Err(ApiProblem::new(ProblemKind::Busy, detail))
         }
     }
 }
@@ -102,18 +102,18 @@ pub(super) fn is_sound(headers: &HeaderMap) -> bool {
     })
 }
 
-fn uploaded(uri: &Uri, body: RawBody) -> Result<PlayRequest, Problem> {
+fn uploaded(uri: &Uri, body: RawBody) -> Result<PlayRequest, ApiProblem> {
     let declared = body.media_type()?;
     if !WAV.contains(&declared.as_str()) {
         let detail = format!("{declared} is not taken; send a WAV file as audio/wav");
-        return Err(Problem::new(Kind::UnsupportedMediaType, detail));
+        return Err(ApiProblem::new(ProblemKind::UnsupportedMediaType, detail));
     }
     let mut query = query(uri, &["leg", "format", "name"])?;
     let name = query.remove("name").unwrap_or_else(|| "upload".to_owned());
     let name = name.parse().map_err(|error| wrong(&error))?;
     let leg = query.remove("leg").map(|leg| leg.parse());
     Ok(PlayRequest {
-        sound: Sound::Upload {
+        sound: SoundSource::Upload {
             name,
             wav: body.into_bytes().into(),
         },
@@ -122,14 +122,14 @@ fn uploaded(uri: &Uri, body: RawBody) -> Result<PlayRequest, Problem> {
     })
 }
 
-fn wrong(error: &InvalidName) -> Problem {
-    Problem::new(Kind::MalformedQuery, error.to_string())
+fn wrong(error: &InvalidName) -> ApiProblem {
+    ApiProblem::new(ProblemKind::MalformedQuery, error.to_string())
 }
 
-fn named(uri: &Uri, body: &RawBody) -> Result<PlayRequest, Problem> {
+fn named(uri: &Uri, body: &RawBody) -> Result<PlayRequest, ApiProblem> {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
-    struct Named {
+    struct NamedSoundBody {
         file: SoundName,
         #[serde(default)]
         leg: Option<Leg>,
@@ -140,11 +140,11 @@ fn named(uri: &Uri, body: &RawBody) -> Result<PlayRequest, Problem> {
     query(uri, &[])?;
     if body.is_empty() {
         let detail = "send a WAV file as audio/wav, or the name of one as JSON";
-        return Err(Problem::new(Kind::MalformedBody, detail));
+        return Err(ApiProblem::new(ProblemKind::MalformedBody, detail));
     }
-    let Named { file, leg, format } = body.json()?;
+    let NamedSoundBody { file, leg, format } = body.json()?;
     Ok(PlayRequest {
-        sound: Sound::File(file),
+        sound: SoundSource::File(file),
         leg,
         format,
     })

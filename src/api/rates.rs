@@ -17,7 +17,7 @@ use crate::config::RateLimits;
 
 /// Who asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Client {
+pub(super) enum RateKey {
     /// Whoever has the token.
     Token,
     /// Whoever asks from there.
@@ -32,9 +32,9 @@ const BETWEEN_SWEEPS: usize = 1 << 10;
 
 /// The time as the program reads it.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Reading;
+pub(super) struct ClockReading;
 
-impl Clock for Reading {
+impl Clock for ClockReading {
     type Instant = Instant;
 
     fn now(&self) -> Instant {
@@ -43,16 +43,16 @@ impl Clock for Reading {
 }
 
 /// What everybody has asked.
-pub(super) struct Rates<C: Clock = Reading> {
+pub(super) struct RequestRates<C: Clock = ClockReading> {
     clock: C,
-    known: Limiter<Client, C>,
-    strangers: Limiter<IpAddr, C>,
-    wrong_tokens: Limiter<IpAddr, C>,
+    known: KeyedLimiter<RateKey, C>,
+    strangers: KeyedLimiter<IpAddr, C>,
+    wrong_tokens: KeyedLimiter<IpAddr, C>,
 }
 
-type Limiter<K, C> = RateLimiter<K, Bounded<K>, C, NoOpMiddleware<<C as Clock>::Instant>>;
+type KeyedLimiter<K, C> = RateLimiter<K, BoundedRates<K>, C, NoOpMiddleware<<C as Clock>::Instant>>;
 
-impl<C: Clock + Clone> Rates<C> {
+impl<C: Clock + Clone> RequestRates<C> {
     pub(super) fn new(limits: &RateLimits, clock: C) -> Self {
         let per_second = Quota::per_second;
         Self {
@@ -67,7 +67,7 @@ impl<C: Clock + Clone> Rates<C> {
     ///
     /// # Errors
     /// It is too much; how long to wait.
-    pub(super) fn known(&self, client: Client) -> Result<(), Duration> {
+    pub(super) fn known(&self, client: RateKey) -> Result<(), Duration> {
         let known = self.known.check_key(&client);
         known.map_err(|not| not.wait_time_from(self.clock.now()))
     }
@@ -91,31 +91,31 @@ impl<C: Clock + Clone> Rates<C> {
     }
 }
 
-fn limiter<K: Hash + Eq + Copy, C: Clock + Clone>(quota: Quota, clock: &C) -> Limiter<K, C> {
-    let slots = Bounded::new(MOST_ADDRESSES, quota.replenish_interval());
+fn limiter<K: Hash + Eq + Copy, C: Clock + Clone>(quota: Quota, clock: &C) -> KeyedLimiter<K, C> {
+    let slots = BoundedRates::new(MOST_ADDRESSES, quota.replenish_interval());
     RateLimiter::new(quota, slots, clock.clone())
 }
 
 /// When each may have asked for all that it has asked for; of a bounded number of them.
 #[derive(Debug)]
-struct Bounded<K> {
+struct BoundedRates<K> {
     most: usize,
     /// What one request takes.
     weight: Duration,
-    slots: Mutex<Slots<K>>,
+    slots: Mutex<RateSlots<K>>,
 }
 
 #[derive(Debug)]
-struct Slots<K> {
+struct RateSlots<K> {
     of: HashMap<K, Nanos>,
     /// All for which there was no room.
     rest: Option<Nanos>,
     until_sweep: usize,
 }
 
-impl<K> Bounded<K> {
+impl<K> BoundedRates<K> {
     fn new(most: usize, weight: Duration) -> Self {
-        let slots = Slots {
+        let slots = RateSlots {
             of: HashMap::new(),
             rest: None,
             until_sweep: 0,
@@ -128,7 +128,7 @@ impl<K> Bounded<K> {
     }
 }
 
-impl<K: Hash + Eq + Copy> StateStore for Bounded<K> {
+impl<K: Hash + Eq + Copy> StateStore for BoundedRates<K> {
     type Key = K;
 
     fn measure_and_replace<T, F, E>(&self, key: &K, measure: F) -> Result<T, E>
@@ -136,7 +136,7 @@ impl<K: Hash + Eq + Copy> StateStore for Bounded<K> {
         F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
     {
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-        let Slots {
+        let RateSlots {
             of,
             rest,
             until_sweep,
@@ -181,9 +181,9 @@ mod tests {
         NonZeroU32::new(count).unwrap()
     }
 
-    fn rates(limits: RateLimits) -> (Rates<FakeRelativeClock>, FakeRelativeClock) {
+    fn rates(limits: RateLimits) -> (RequestRates<FakeRelativeClock>, FakeRelativeClock) {
         let clock = FakeRelativeClock::default();
-        (Rates::new(&limits, clock.clone()), clock)
+        (RequestRates::new(&limits, clock.clone()), clock)
     }
 
     fn address(n: u32) -> IpAddr {
@@ -224,13 +224,13 @@ mod tests {
             Ok(()),
             "another's are its own"
         );
-        assert_eq!(rates.known(Client::Token), Ok(()), "and so is the token");
+        assert_eq!(rates.known(RateKey::Token), Ok(()), "and so is the token");
         clock.advance(wait);
         assert_eq!(rates.wrong_token(address(1)), Ok(()));
-        assert_eq!(rates.known(Client::Token), Ok(()));
-        assert_eq!(rates.known(Client::Token), Ok(()));
-        assert!(rates.known(Client::Token).is_err());
-        assert_eq!(rates.known(Client::Address(address(1))), Ok(()));
+        assert_eq!(rates.known(RateKey::Token), Ok(()));
+        assert_eq!(rates.known(RateKey::Token), Ok(()));
+        assert!(rates.known(RateKey::Token).is_err());
+        assert_eq!(rates.known(RateKey::Address(address(1))), Ok(()));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 /// How many may be connected.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Bounds {
+pub(super) struct ConnectionBounds {
     /// In all.
     pub(super) connections: usize,
     /// From one address.
@@ -26,15 +26,15 @@ const AT_A_TIME: usize = 16;
 
 /// One connection; never used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct Id(u64);
+pub(super) struct ConnectionId(u64);
 
 /// What becomes of a newcomer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Admission {
+pub(super) enum ConnectionAdmission {
     /// It comes in.
-    Enters(Id),
+    Enters(ConnectionId),
     /// Those are to be put out; it is to ask again when a place is free.
-    After(Vec<Id>),
+    After(Vec<ConnectionId>),
     /// Somebody may be put out from then on; it is to ask again.
     NotBefore(Instant),
     /// Everybody is being served; it is to ask again when somebody is not any more.
@@ -45,7 +45,7 @@ pub(super) enum Admission {
 
 /// What a connection is at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
+enum ConnectionStage {
     /// It keeps the server waiting since then.
     Waits(Instant),
     /// A request of its is being answered.
@@ -55,48 +55,48 @@ enum Stage {
 }
 
 #[derive(Debug)]
-struct Guest {
+struct RegisteredConnection {
     party: IpAddr,
     /// It has asked something that it may ask.
     is_known: bool,
     /// It has asked something that it has not been answered yet.
     is_owed: bool,
-    stage: Stage,
+    stage: ConnectionStage,
 }
 
-impl Guest {
+impl RegisteredConnection {
     /// Its place among those who may be put out; the smallest is the first to go.
-    fn place(&self, id: Id) -> Option<Place> {
+    fn place(&self, id: ConnectionId) -> Option<ConnectionPlace> {
         match self.stage {
-            Stage::Waits(since) => Some((self.is_known, since, id)),
-            Stage::Served | Stage::Leaves => None,
+            ConnectionStage::Waits(since) => Some((self.is_known, since, id)),
+            ConnectionStage::Served | ConnectionStage::Leaves => None,
         }
     }
 }
 
-type Place = (bool, Instant, Id);
+type ConnectionPlace = (bool, Instant, ConnectionId);
 
 /// Those of one address.
 #[derive(Debug, Default)]
-struct Party {
+struct AddressGroup {
     count: usize,
     leaving: usize,
-    waiting: BTreeSet<Place>,
+    waiting: BTreeSet<ConnectionPlace>,
 }
 
 /// Everybody who is connected.
 #[derive(Debug)]
-pub(super) struct Register {
-    bounds: Bounds,
+pub(super) struct ConnectionRegister {
+    bounds: ConnectionBounds,
     next: u64,
-    guests: HashMap<Id, Guest>,
-    parties: HashMap<IpAddr, Party>,
-    waiting: BTreeSet<Place>,
+    guests: HashMap<ConnectionId, RegisteredConnection>,
+    parties: HashMap<IpAddr, AddressGroup>,
+    waiting: BTreeSet<ConnectionPlace>,
     leaving: usize,
 }
 
-impl Register {
-    pub(super) fn new(bounds: Bounds) -> Self {
+impl ConnectionRegister {
+    pub(super) fn new(bounds: ConnectionBounds) -> Self {
         Self {
             bounds,
             next: 0,
@@ -112,11 +112,11 @@ impl Register {
     }
 
     /// Decides on a newcomer.
-    pub(super) fn admit(&mut self, address: IpAddr, now: Instant) -> Admission {
+    pub(super) fn admit(&mut self, address: IpAddr, now: Instant) -> ConnectionAdmission {
         let address = party(address);
         let of_party = self.parties.get(&address);
         let of_party = of_party.filter(|party| party.count >= self.bounds.per_address);
-        let Bounds {
+        let ConnectionBounds {
             connections,
             per_address,
             ..
@@ -126,22 +126,25 @@ impl Register {
                 party.leaving,
                 &party.waiting,
                 per_address,
-                Admission::Refused,
+                ConnectionAdmission::Refused,
             ),
-            None if self.guests.len() >= connections => {
-                (self.leaving, &self.waiting, connections, Admission::Later)
-            }
-            None => return Admission::Enters(self.enter(address, now)),
+            None if self.guests.len() >= connections => (
+                self.leaving,
+                &self.waiting,
+                connections,
+                ConnectionAdmission::Later,
+            ),
+            None => return ConnectionAdmission::Enters(self.enter(address, now)),
         };
         if leaving > 0 {
-            return Admission::Later;
+            return ConnectionAdmission::Later;
         }
         let Some(&(is_known, since, _)) = waiting.first() else {
             return nobody;
         };
         let is_ripe = |since: Instant| since + self.bounds.grace <= now;
         if !is_ripe(since) {
-            return Admission::NotBefore(since + self.bounds.grace);
+            return ConnectionAdmission::NotBefore(since + self.bounds.grace);
         }
         let most = if is_known {
             1
@@ -153,41 +156,41 @@ impl Register {
             .take_while(|(known, since, _)| *known == is_known && is_ripe(*since));
         let gone: Vec<_> = alike.map(|(_, _, id)| *id).take(most).collect();
         for id in &gone {
-            self.set(*id, Stage::Leaves);
+            self.set(*id, ConnectionStage::Leaves);
         }
-        Admission::After(gone)
+        ConnectionAdmission::After(gone)
     }
 
-    fn enter(&mut self, party: IpAddr, now: Instant) -> Id {
-        let id = Id(self.next);
+    fn enter(&mut self, party: IpAddr, now: Instant) -> ConnectionId {
+        let id = ConnectionId(self.next);
         self.next += 1;
-        let guest = Guest {
+        let guest = RegisteredConnection {
             party,
             is_known: false,
             is_owed: false,
-            stage: Stage::Served,
+            stage: ConnectionStage::Served,
         };
         self.guests.insert(id, guest);
         self.parties.entry(party).or_default().count += 1;
-        self.set(id, Stage::Waits(now));
+        self.set(id, ConnectionStage::Waits(now));
         id
     }
 
     /// A request of its has come; one that was to go stays.
-    pub(super) fn begins(&mut self, id: Id) {
+    pub(super) fn begins(&mut self, id: ConnectionId) {
         if let Some(guest) = self.guests.get_mut(&id) {
             guest.is_owed = true;
         }
-        self.set(id, Stage::Served);
+        self.set(id, ConnectionStage::Served);
     }
 
     /// Whether it has been told to go, and has not asked anything since.
-    pub(super) fn leaves(&self, id: Id) -> bool {
-        self.stage(id) == Some(Stage::Leaves)
+    pub(super) fn leaves(&self, id: ConnectionId) -> bool {
+        self.stage(id) == Some(ConnectionStage::Leaves)
     }
 
     /// The answer to it has been handed over; it waits for the next.
-    pub(super) fn ends(&mut self, id: Id, now: Instant) {
+    pub(super) fn ends(&mut self, id: ConnectionId, now: Instant) {
         if let Some(guest) = self.guests.get_mut(&id) {
             guest.is_owed = false;
         }
@@ -195,24 +198,24 @@ impl Register {
     }
 
     /// It keeps the server waiting from now on, for the rest of its request or for taking the answer.
-    pub(super) fn waits(&mut self, id: Id, now: Instant) {
-        if self.stage(id) == Some(Stage::Served) {
-            self.set(id, Stage::Waits(now));
+    pub(super) fn waits(&mut self, id: ConnectionId, now: Instant) {
+        if self.stage(id) == Some(ConnectionStage::Served) {
+            self.set(id, ConnectionStage::Waits(now));
         }
     }
 
     /// It does not any more, if there is something that it asked for.
-    pub(super) fn goes_on(&mut self, id: Id) {
+    pub(super) fn goes_on(&mut self, id: ConnectionId) {
         let is_owed = self.guests.get(&id).is_some_and(|guest| guest.is_owed);
-        if is_owed && matches!(self.stage(id), Some(Stage::Waits(_))) {
-            self.set(id, Stage::Served);
+        if is_owed && matches!(self.stage(id), Some(ConnectionStage::Waits(_))) {
+            self.set(id, ConnectionStage::Served);
         }
     }
 
     /// It has asked something that it may ask.
-    pub(super) fn is_known(&mut self, id: Id) {
+    pub(super) fn is_known(&mut self, id: ConnectionId) {
         // While it is served it has no place in the lists, which tell one from the other.
-        if self.stage(id) == Some(Stage::Served)
+        if self.stage(id) == Some(ConnectionStage::Served)
             && let Some(guest) = self.guests.get_mut(&id)
         {
             guest.is_known = true;
@@ -220,17 +223,17 @@ impl Register {
     }
 
     /// It is to go if it keeps the server waiting; whether it is.
-    pub(super) fn put_out(&mut self, id: Id) -> bool {
-        let waits = matches!(self.stage(id), Some(Stage::Waits(_)));
+    pub(super) fn put_out(&mut self, id: ConnectionId) -> bool {
+        let waits = matches!(self.stage(id), Some(ConnectionStage::Waits(_)));
         if waits {
-            self.set(id, Stage::Leaves);
+            self.set(id, ConnectionStage::Leaves);
         }
         waits
     }
 
     /// It is gone.
-    pub(super) fn left(&mut self, id: Id) {
-        self.set(id, Stage::Leaves);
+    pub(super) fn left(&mut self, id: ConnectionId) {
+        self.set(id, ConnectionStage::Leaves);
         let Some(guest) = self.guests.remove(&id) else {
             return;
         };
@@ -244,18 +247,18 @@ impl Register {
         }
     }
 
-    fn stage(&self, id: Id) -> Option<Stage> {
+    fn stage(&self, id: ConnectionId) -> Option<ConnectionStage> {
         self.guests.get(&id).map(|guest| guest.stage)
     }
 
     /// Every change of a stage, so that the lists of those who wait agree with it.
-    fn set(&mut self, id: Id, stage: Stage) {
+    fn set(&mut self, id: ConnectionId, stage: ConnectionStage) {
         let Some(guest) = self.guests.get_mut(&id) else {
             return;
         };
         let before = guest.place(id);
-        let left = usize::from(guest.stage == Stage::Leaves);
-        let leaves = usize::from(stage == Stage::Leaves);
+        let left = usize::from(guest.stage == ConnectionStage::Leaves);
+        let leaves = usize::from(stage == ConnectionStage::Leaves);
         guest.stage = stage;
         let after = guest.place(id);
         let party = self.parties.entry(guest.party).or_default();
@@ -288,13 +291,13 @@ mod tests {
 
     const GRACE: Duration = Duration::from_millis(50);
 
-    fn register(connections: usize, per_address: usize) -> (Register, Instant) {
-        let bounds = Bounds {
+    fn register(connections: usize, per_address: usize) -> (ConnectionRegister, Instant) {
+        let bounds = ConnectionBounds {
             connections,
             per_address,
             grace: GRACE,
         };
-        (Register::new(bounds), crate::clock::now())
+        (ConnectionRegister::new(bounds), crate::clock::now())
     }
 
     fn from(last: u8) -> IpAddr {
@@ -302,9 +305,9 @@ mod tests {
     }
 
     #[track_caller]
-    fn enters(register: &mut Register, address: IpAddr, now: Instant) -> Id {
+    fn enters(register: &mut ConnectionRegister, address: IpAddr, now: Instant) -> ConnectionId {
         match register.admit(address, now) {
-            Admission::Enters(id) => id,
+            ConnectionAdmission::Enters(id) => id,
             other => panic!("{other:?}"),
         }
     }
@@ -321,27 +324,27 @@ mod tests {
         register.ends(asked, at(3));
         // All are too new to be put out: each may be about to ask.
         let not_yet = register.admit(from(4), at(10));
-        assert_eq!(not_yet, Admission::NotBefore(at(51)));
+        assert_eq!(not_yet, ConnectionAdmission::NotBefore(at(51)));
         let first = register.admit(from(4), at(60));
-        assert_eq!(first, Admission::After(vec![slow]));
+        assert_eq!(first, ConnectionAdmission::After(vec![slow]));
         // One for each newcomer, and not before the place is free.
-        assert_eq!(register.admit(from(4), at(61)), Admission::Later);
+        assert_eq!(register.admit(from(4), at(61)), ConnectionAdmission::Later);
         assert!(register.leaves(slow));
         register.left(slow);
         let new = enters(&mut register, from(4), at(62));
         let second = register.admit(from(5), at(63));
-        assert_eq!(second, Admission::After(vec![slower]));
+        assert_eq!(second, ConnectionAdmission::After(vec![slower]));
         register.left(slower);
         let newer = enters(&mut register, from(5), at(64));
         register.begins(new);
         register.begins(newer);
         // Nobody else is left but the one that may ask.
         let last = register.admit(from(6), at(65));
-        assert_eq!(last, Admission::After(vec![asked]));
+        assert_eq!(last, ConnectionAdmission::After(vec![asked]));
         register.left(asked);
         let last = enters(&mut register, from(6), at(66));
         register.begins(last);
-        assert_eq!(register.admit(from(7), at(900)), Admission::Later);
+        assert_eq!(register.admit(from(7), at(900)), ConnectionAdmission::Later);
         assert_eq!(register.count(), 3);
     }
 
@@ -351,12 +354,15 @@ mod tests {
         let late = start + GRACE;
         let first = enters(&mut register, from(1), start);
         let second = enters(&mut register, from(1), start);
-        assert_eq!(register.admit(from(2), late), Admission::After(vec![first]));
+        assert_eq!(
+            register.admit(from(2), late),
+            ConnectionAdmission::After(vec![first])
+        );
         register.begins(first);
         assert!(!register.leaves(first));
         assert_eq!(
             register.admit(from(2), late),
-            Admission::After(vec![second])
+            ConnectionAdmission::After(vec![second])
         );
         register.left(second);
         let third = enters(&mut register, from(2), late);
@@ -378,7 +384,7 @@ mod tests {
             register.ends(*known, start);
         }
         let gone = register.admit(from(1), late);
-        assert_eq!(gone, Admission::After(ids[62..].to_vec()));
+        assert_eq!(gone, ConnectionAdmission::After(ids[62..].to_vec()));
         for id in &ids[62..] {
             register.left(*id);
         }
@@ -387,7 +393,11 @@ mod tests {
             register.begins(id);
         }
         let gone = register.admit(from(1), late);
-        assert_eq!(gone, Admission::After(vec![ids[0]]), "one at a time");
+        assert_eq!(
+            gone,
+            ConnectionAdmission::After(vec![ids[0]]),
+            "one at a time"
+        );
     }
 
     #[test]
@@ -398,15 +408,15 @@ mod tests {
         let second = enters(&mut register, from(1), start);
         let other = enters(&mut register, from(2), start);
         let gone = register.admit(from(1), later);
-        assert_eq!(gone, Admission::After(vec![first]));
+        assert_eq!(gone, ConnectionAdmission::After(vec![first]));
         register.left(first);
         let third = enters(&mut register, from(1), later);
         register.begins(second);
         register.begins(third);
-        assert_eq!(register.admit(from(1), later), Admission::Refused);
+        assert_eq!(register.admit(from(1), later), ConnectionAdmission::Refused);
         assert!(!register.leaves(other), "others have nothing to do with it");
         register.waits(third, later);
-        let ripe = Admission::NotBefore(later + GRACE);
+        let ripe = ConnectionAdmission::NotBefore(later + GRACE);
         assert_eq!(register.admit(from(1), later), ripe);
         // What is not there any more is counted nowhere.
         for gone in [second, third, other, other] {

@@ -19,8 +19,8 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::Sleep;
 use tracing::Instrument;
 
-use super::door::{Attended, Door, Entry, Presence, Visit};
-use super::register::Bounds;
+use super::door::{AttendedRouter, ConnectionDoor, ConnectionPresence, ConnectionVisit, DoorEntry};
+use super::register::ConnectionBounds;
 
 /// A connection is not put out before it has waited for so long.
 const GRACE: Duration = Duration::from_millis(50);
@@ -91,14 +91,14 @@ pub async fn serve(
     limits: ServeLimits,
     shutdown: impl Future<Output = ()>,
 ) {
-    let door = Door::new(Bounds {
+    let door = ConnectionDoor::new(ConnectionBounds {
         connections: limits.connections,
         per_address: limits.per_address,
         grace: GRACE,
     });
     let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
-    let mut backoff = Backoff::default();
+    let mut backoff = AcceptBackoff::default();
     // Accepted, and not let in yet.
     let mut newcomer: Option<(TcpStream, SocketAddr)> = None;
     let mut wait = None;
@@ -116,19 +116,19 @@ pub async fn serve(
             continue;
         };
         match door.enter(peer.ip()) {
-            Entry::In(presence) => {
-                let service = Attended::new(router.clone(), presence.visit.clone());
+            DoorEntry::In(presence) => {
+                let service = AttendedRouter::new(router.clone(), presence.visit.clone());
                 let connection = connection(stream, service, &limits);
                 let connection = graceful.watch(connection);
                 let span = tracing::info_span!("connection", %peer);
                 connections.spawn(run(connection, presence).instrument(span));
             }
-            Entry::Wait(at_most) => {
+            DoorEntry::Wait(at_most) => {
                 newcomer = Some((stream, peer));
                 wait = at_most;
             }
             // Nobody waits for what it says, or for whether it is heard.
-            Entry::Refused => drop(stream.try_write(FULL)),
+            DoorEntry::Refused => drop(stream.try_write(FULL)),
         }
     }
     drop((listener, newcomer));
@@ -148,9 +148,9 @@ pub async fn serve(
     }
 }
 
-type Connection = http1::Connection<WriteDeadline<TokioIo<TcpStream>>, Attended>;
+type HttpConnection = http1::Connection<WriteDeadline<TokioIo<TcpStream>>, AttendedRouter>;
 
-fn connection(stream: TcpStream, service: Attended, limits: &ServeLimits) -> Connection {
+fn connection(stream: TcpStream, service: AttendedRouter, limits: &ServeLimits) -> HttpConnection {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY cannot be set");
     }
@@ -168,7 +168,7 @@ fn connection(stream: TcpStream, service: Attended, limits: &ServeLimits) -> Con
 }
 
 /// One connection, from the first byte to the last; holds its place meanwhile.
-async fn run(connection: impl Future<Output = hyper::Result<()>>, presence: Presence) {
+async fn run(connection: impl Future<Output = hyper::Result<()>>, presence: ConnectionPresence) {
     let mut connection = std::pin::pin!(connection);
     loop {
         tokio::select! {
@@ -203,11 +203,11 @@ fn report(ended: Result<(), JoinError>) {
 }
 
 /// The next connection. May be dropped at any await.
-async fn accept(listener: &TcpListener, backoff: &mut Backoff) -> (TcpStream, SocketAddr) {
+async fn accept(listener: &TcpListener, backoff: &mut AcceptBackoff) -> (TcpStream, SocketAddr) {
     loop {
         match listener.accept().await {
             Ok(accepted) => {
-                *backoff = Backoff::default();
+                *backoff = AcceptBackoff::default();
                 return accepted;
             }
             Err(error) if concerns_one_connection(&error) => {
@@ -233,11 +233,11 @@ fn concerns_one_connection(error: &io::Error) -> bool {
 
 /// Pauses between failed accepts: 10 ms, doubling up to 1 s.
 #[derive(Debug, Default)]
-struct Backoff {
+struct AcceptBackoff {
     failures: u32,
 }
 
-impl Backoff {
+impl AcceptBackoff {
     fn next(&mut self) -> Duration {
         let pause = Duration::from_millis(10 << self.failures.min(7)).min(Duration::from_secs(1));
         self.failures = self.failures.saturating_add(1);
@@ -251,13 +251,13 @@ struct WriteDeadline<T> {
     io: T,
     patience: Duration,
     /// Is told when a write is stuck, and when it is not any more.
-    visit: Visit,
+    visit: ConnectionVisit,
     /// Runs while the last write is stuck.
     stuck: Option<Pin<Box<Sleep>>>,
 }
 
 impl<T> WriteDeadline<T> {
-    fn new(io: T, patience: Duration, visit: Visit) -> Self {
+    fn new(io: T, patience: Duration, visit: ConnectionVisit) -> Self {
         Self {
             io,
             patience,
@@ -344,7 +344,7 @@ mod tests {
 
     #[test]
     fn the_pause_doubles_and_is_bounded() {
-        let mut backoff = Backoff::default();
+        let mut backoff = AcceptBackoff::default();
         let pauses: Vec<_> = (0..40).map(|_| backoff.next().as_millis()).collect();
         assert_eq!(pauses[..8], [10, 20, 40, 80, 160, 320, 640, 1000]);
         assert!(pauses[8..].iter().all(|pause| *pause == 1000));

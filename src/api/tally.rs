@@ -11,7 +11,7 @@ const PACE: Duration = Duration::from_secs(1);
 /// Counts by kind since the start; the first of a series is logged at once by whoever counts it, what
 /// follows together once a second.
 #[derive(Debug)]
-pub(super) struct Tally {
+pub(super) struct RefusalTally {
     what: &'static str,
     names: Vec<&'static str>,
     counts: Vec<AtomicU64>,
@@ -19,7 +19,7 @@ pub(super) struct Tally {
     series: Mutex<Option<Vec<u64>>>,
 }
 
-impl Tally {
+impl RefusalTally {
     /// Of that, by these names.
     pub(super) fn new(what: &'static str, names: impl Iterator<Item = &'static str>) -> Arc<Self> {
         let names: Vec<_> = names.collect();
@@ -58,7 +58,7 @@ impl Tally {
     }
 
     /// What has come since the last line; `None`, and the series is over, if nothing has.
-    fn take(&self) -> Option<Told> {
+    fn take(&self) -> Option<TallyLine> {
         let mut series = self.series.lock().unwrap_or_else(PoisonError::into_inner);
         let untold = series.take()?;
         let count = untold.iter().sum();
@@ -76,7 +76,7 @@ impl Tally {
             let comma = if kinds.is_empty() { "" } else { ", " };
             write!(kinds, "{comma}{name} {count}").expect("a String takes everything");
         }
-        Some(Told { kinds, count })
+        Some(TallyLine { kinds, count })
     }
 
     /// All counts, by name.
@@ -91,7 +91,7 @@ impl Tally {
 
 /// One line of the log.
 #[derive(Debug, PartialEq, Eq)]
-struct Told {
+struct TallyLine {
     kinds: String,
     count: u64,
 }
@@ -102,12 +102,12 @@ mod tests {
 
     #[tokio::test]
     async fn the_first_of_a_series_is_told_alone_and_the_rest_together() {
-        let tally = Tally::new("refused", ["a", "b", "c"].into_iter());
+        let tally = RefusalTally::new("refused", ["a", "b", "c"].into_iter());
         assert!(tally.count(1));
         for kind in [1, 1, 2, 1] {
             assert!(!tally.count(kind));
         }
-        let told = Told {
+        let told = TallyLine {
             kinds: "b 3, c 1".to_owned(),
             count: 4,
         };

@@ -1,7 +1,7 @@
 //! Contract C1 for one flow: what a leg says it received is what was sent, and
 //! its audio is all accounted for. Pure, so that it can be shown to fail.
 
-use asterscribe::session::{Depth, LegSnapshot};
+use asterscribe::session::{LegSnapshot, SessionDepth};
 
 use super::generator::PACE;
 
@@ -10,7 +10,7 @@ const SAMPLES: u64 = 320;
 
 /// What a flow was sent.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Flow {
+pub(super) struct FlowAccount {
     /// Packets, in order, none missing.
     pub(super) packets: u64,
     /// Time that the sender stood still, microseconds: a leg may tell it, or a part of it, as a pause.
@@ -21,7 +21,11 @@ pub(super) struct Flow {
 ///
 /// # Errors
 /// The first thing that is not as it should be.
-pub(super) fn check(leg: &LegSnapshot, flow: Flow, depth: Depth) -> Result<(), String> {
+pub(super) fn check(
+    leg: &LegSnapshot,
+    flow: FlowAccount,
+    depth: SessionDepth,
+) -> Result<(), String> {
     let stats = &leg.stats;
     let packets = flow.packets;
     // Samples are whole, microseconds are not.
@@ -31,7 +35,11 @@ pub(super) fn check(leg: &LegSnapshot, flow: Flow, depth: Depth) -> Result<(), S
         (
             "decoded",
             stats.decoded,
-            if depth == Depth::Speech { packets } else { 0 },
+            if depth == SessionDepth::Speech {
+                packets
+            } else {
+                0
+            },
         ),
         ("lost", stats.lost, 0),
         ("late", stats.late, 0),
@@ -97,8 +105,8 @@ mod tests {
         leg
     }
 
-    fn flow(slipped_us: u64) -> Flow {
-        Flow {
+    fn flow(slipped_us: u64) -> FlowAccount {
+        FlowAccount {
             packets: 50,
             slipped_us,
         }
@@ -110,8 +118,8 @@ mod tests {
         leg.stats.silent_ms = 180;
         leg.audio.span += 180 * 16;
         leg.audio.non_speech += 180 * 16;
-        assert_eq!(check(&leg, flow(180_000), Depth::Speech), Ok(()));
-        let told = check(&leg, flow(120_000), Depth::Speech).unwrap_err();
+        assert_eq!(check(&leg, flow(180_000), SessionDepth::Speech), Ok(()));
+        let told = check(&leg, flow(120_000), SessionDepth::Speech).unwrap_err();
         assert_eq!(told, "silent_ms is 60, not 0");
     }
 
@@ -119,7 +127,7 @@ mod tests {
 
     #[test]
     fn a_leg_that_has_it_all_passes_and_one_that_has_not_is_told_why() {
-        assert_eq!(check(&leg(50), flow(0), Depth::Speech), Ok(()));
+        assert_eq!(check(&leg(50), flow(0), SessionDepth::Speech), Ok(()));
         let broken: [(&str, Spoil); 7] = [
             ("received is 49", |leg| leg.stats.received -= 1),
             ("decoded is 49", |leg| leg.stats.decoded -= 1),
@@ -138,7 +146,7 @@ mod tests {
         for (word, spoil) in broken {
             let mut leg = leg(50);
             spoil(&mut leg);
-            let told = check(&leg, flow(0), Depth::Speech).unwrap_err();
+            let told = check(&leg, flow(0), SessionDepth::Speech).unwrap_err();
             assert!(told.contains(word), "{told}");
         }
     }
@@ -146,8 +154,8 @@ mod tests {
     #[test]
     fn reception_alone_decodes_nothing() {
         let mut leg = leg(50);
-        assert!(check(&leg, flow(0), Depth::Ordered).is_err());
+        assert!(check(&leg, flow(0), SessionDepth::Ordered).is_err());
         leg.stats.decoded = 0;
-        assert_eq!(check(&leg, flow(0), Depth::Ordered), Ok(()));
+        assert_eq!(check(&leg, flow(0), SessionDepth::Ordered), Ok(()));
     }
 }

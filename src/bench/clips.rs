@@ -12,18 +12,18 @@ use asterscribe::speech::engine::{self, EngineConfig, LoadedModel};
 use asterscribe::speech::ladder::{ContextMargins, RetryReason};
 use asterscribe::speech::transcriber::WhisperTranscriber;
 use asterscribe::speech::{
-    Choices, Recognition, SAMPLE_RATE, SAMPLES_PER_MS, Transcriber, UtteranceRef,
+    DecodeOptions, Recognition, SAMPLE_RATE, SAMPLES_PER_MS, Transcriber, UtteranceRef,
 };
 use clap::Args;
 use serde::Serialize;
 use serde_json::json;
 
-use super::meter::Meter;
+use super::meter::CpuMeter;
 use super::{payload, proc};
 
 /// Recordings to recognise, and the engine and contexts to do it with.
 #[derive(Debug, Args)]
-pub(crate) struct Options {
+pub(crate) struct ClipsOptions {
     /// A ggml file or a CTranslate2 folder; by default the demo model.
     #[arg(long)]
     model: Option<PathBuf>,
@@ -55,13 +55,13 @@ pub(crate) struct Options {
 }
 
 /// A recording as a telephone brings it.
-struct Clip {
+struct TelephoneClip {
     name: String,
     samples: Vec<i16>,
 }
 
 /// Recognises the clips; prints a line for each and, on standard error, what they cost.
-pub(super) fn run(options: &Options) -> Result<ExitCode> {
+pub(super) fn run(options: &ClipsOptions) -> Result<ExitCode> {
     if !options.as_worker {
         let mut again = Command::new(env::current_exe()?);
         again.args(env::args_os().skip(1)).arg("--as-worker");
@@ -73,24 +73,24 @@ pub(super) fn run(options: &Options) -> Result<ExitCode> {
         margins: options.context.clone(),
         ..EngineConfig::default()
     };
-    let choices = Choices {
+    let choices = DecodeOptions {
         language: Some(options.language.clone()).filter(|code| code != "auto"),
-        ..Choices::default()
+        ..DecodeOptions::default()
     };
     let clips = clips(options)?;
     let mut transcriber = LoadedModel::load(model, config)?.transcriber()?;
     // The first use of everything costs more.
     transcribe(&mut transcriber, &clips[..1], &choices)?;
-    let (mut totals, mut all) = (Totals::default(), Vec::new());
+    let (mut totals, mut all) = (ClipTotals::default(), Vec::new());
     let mut out = io::stdout().lock();
     for group in clips.chunks(options.together.max(1)) {
-        let meter = Meter::start()?;
+        let meter = CpuMeter::start()?;
         let recognitions = transcribe(&mut transcriber, group, &choices)?;
         let cpu_ns = meter.stop()?.own_ns;
         totals.cpu_ns += cpu_ns;
         for (clip, recognition) in group.iter().zip(recognitions) {
             totals.add(clip, &recognition);
-            let heard = Heard::new(clip, recognition);
+            let heard = ClipResult::new(clip, recognition);
             match options.json {
                 true => all.push(heard),
                 false => writeln!(out, "{heard}").context("cannot print")?,
@@ -113,7 +113,7 @@ pub(super) fn run(options: &Options) -> Result<ExitCode> {
 
 /// What came of a clip.
 #[derive(Debug, Serialize)]
-struct Heard {
+struct ClipResult {
     name: String,
     language: String,
     mean_logprob: f32,
@@ -122,8 +122,8 @@ struct Heard {
     text: String,
 }
 
-impl Heard {
-    fn new(clip: &Clip, recognition: Recognition) -> Self {
+impl ClipResult {
+    fn new(clip: &TelephoneClip, recognition: Recognition) -> Self {
         let retries = recognition.retries.iter().map(|why| why.name());
         Self {
             name: clip.name.clone(),
@@ -135,7 +135,7 @@ impl Heard {
     }
 }
 
-impl fmt::Display for Heard {
+impl fmt::Display for ClipResult {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             name,
@@ -154,8 +154,8 @@ impl fmt::Display for Heard {
 
 fn transcribe(
     transcriber: &mut WhisperTranscriber,
-    clips: &[Clip],
-    choices: &Choices,
+    clips: &[TelephoneClip],
+    choices: &DecodeOptions,
 ) -> Result<Vec<Recognition>> {
     let utterances: Vec<_> = clips
         .iter()
@@ -170,14 +170,14 @@ fn transcribe(
 }
 
 #[derive(Default)]
-struct Totals {
+struct ClipTotals {
     cpu_ns: u64,
     samples: usize,
     retries: [usize; RetryReason::ALL.len()],
 }
 
-impl Totals {
-    fn add(&mut self, clip: &Clip, recognition: &Recognition) {
+impl ClipTotals {
+    fn add(&mut self, clip: &TelephoneClip, recognition: &Recognition) {
         self.samples += clip.samples.len();
         for reason in &recognition.retries {
             self.retries[*reason as usize] += 1;
@@ -198,7 +198,7 @@ impl Totals {
     }
 }
 
-fn clips(options: &Options) -> Result<Vec<Clip>> {
+fn clips(options: &ClipsOptions) -> Result<Vec<TelephoneClip>> {
     let list = &options.list;
     let text = fs::read_to_string(list);
     let text = text.with_context(|| format!("cannot read {}", list.display()))?;
@@ -213,7 +213,7 @@ fn clips(options: &Options) -> Result<Vec<Clip>> {
             .nth(1)
             .with_context(|| format!("no sound file in {line:?}"))?;
         let samples = through_a_telephone(Path::new(path))?;
-        Ok(Clip { name, samples })
+        Ok(TelephoneClip { name, samples })
     });
     let clips: Vec<_> = clips.collect::<Result<_>>()?;
     ensure!(!clips.is_empty(), "{} is empty", list.display());

@@ -16,14 +16,14 @@ const SPIN: Duration = Duration::from_millis(60);
 
 /// The processors used: with one there is no choice, and nothing is pinned.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Cpus {
+pub(super) struct UsedCpus {
     /// All that is measured runs here, alone.
     pub(super) receiver: Option<usize>,
     /// The generator runs here.
     pub(super) sender: Option<usize>,
 }
 
-impl Cpus {
+impl UsedCpus {
     /// The last processor for what is measured, since the first one serves most interrupts; the one before it sends.
     pub(super) fn choose() -> Result<Self> {
         let ours = list(&sched_getaffinity(Pid::from_raw(0))?);

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 /// Median and range of several rounds.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub(super) struct Spread {
+pub(super) struct RoundSpread {
     /// Half of the rounds are below, half above.
     pub(super) median: f64,
     /// The lowest.
@@ -15,7 +15,7 @@ pub(super) struct Spread {
     pub(super) rounds: usize,
 }
 
-impl Spread {
+impl RoundSpread {
     /// Of these values; none of none, and none where one is no number.
     pub(super) fn of(values: impl IntoIterator<Item = f64>) -> Option<Self> {
         let mut values: Vec<_> = values.into_iter().collect();
@@ -61,15 +61,15 @@ impl Spread {
 
 /// A figure of the report.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub(super) struct Figure {
+pub(super) struct ReportFigure {
     /// The goal that it belongs to, `G1` to `G13`, or none.
     pub(super) id: &'static str,
     /// What was measured.
     pub(super) what: String,
     /// In what.
-    pub(super) unit: Unit,
+    pub(super) unit: FigureUnit,
     /// The measurement; absent if what it needs did not run.
-    pub(super) value: Option<Spread>,
+    pub(super) value: Option<RoundSpread>,
     /// It is to be no higher than this.
     pub(super) goal: Option<f64>,
 }
@@ -77,7 +77,7 @@ pub(super) struct Figure {
 /// Units of figures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Unit {
+pub(super) enum FigureUnit {
     /// One over another.
     Ratio,
     /// Nanoseconds of CPU time for a packet.
@@ -98,7 +98,7 @@ pub(super) enum Unit {
     Calls,
 }
 
-impl Figure {
+impl ReportFigure {
     /// Whether the median keeps to the goal; none without either.
     pub(super) fn met(&self) -> Option<bool> {
         Some(self.value?.median <= self.goal?)
@@ -106,7 +106,7 @@ impl Figure {
 }
 
 /// One over the other, where there are both.
-pub(super) fn ratio(above: Option<Spread>, below: Option<Spread>) -> Option<Spread> {
+pub(super) fn ratio(above: Option<RoundSpread>, below: Option<RoundSpread>) -> Option<RoundSpread> {
     above?.over(below?)
 }
 
@@ -114,11 +114,11 @@ pub(super) fn ratio(above: Option<Spread>, below: Option<Spread>) -> Option<Spre
 pub(super) fn figure(
     id: &'static str,
     what: String,
-    unit: Unit,
-    value: Option<Spread>,
+    unit: FigureUnit,
+    value: Option<RoundSpread>,
     goal: Option<f64>,
-) -> Figure {
-    Figure {
+) -> ReportFigure {
+    ReportFigure {
         id,
         what,
         unit,
@@ -135,7 +135,7 @@ mod tests {
 
     #[test]
     fn a_median_is_the_middle_one_or_between_the_two() {
-        let spread = |values: &[f64]| Spread::of(values.iter().copied());
+        let spread = |values: &[f64]| RoundSpread::of(values.iter().copied());
         assert_eq!(spread(&[]), None);
         assert_eq!(spread(&[1.0, f64::NAN]), None);
         assert_eq!(spread(&[3.0, 1.0, 2.0]).unwrap().median, 2.0);
@@ -148,21 +148,21 @@ mod tests {
 
     #[test]
     fn nothing_is_divided_by_nothing() {
-        let one = Spread::of([1.0]).unwrap();
-        assert_eq!(one.over(Spread::of([0.0]).unwrap()), None);
+        let one = RoundSpread::of([1.0]).unwrap();
+        assert_eq!(one.over(RoundSpread::of([0.0]).unwrap()), None);
     }
 
     #[test]
     fn a_goal_is_met_up_to_its_very_value() {
-        let mut figure = Figure {
+        let mut figure = ReportFigure {
             id: "G1",
             what: String::new(),
-            unit: Unit::Ratio,
-            value: Spread::of([1.5]),
+            unit: FigureUnit::Ratio,
+            value: RoundSpread::of([1.5]),
             goal: Some(1.5),
         };
         assert_eq!(figure.met(), Some(true));
-        figure.value = Spread::of([1.4, 1.6, 1.7]);
+        figure.value = RoundSpread::of([1.4, 1.6, 1.7]);
         assert_eq!(figure.met(), Some(false));
         figure.value = None;
         assert_eq!(figure.met(), None);
@@ -176,7 +176,7 @@ mod tests {
             above in prop::collection::vec(1.0..1e9f64, 1..9),
             below in prop::collection::vec(1.0..1e9f64, 1..9),
         ) {
-            let spread = |values: &[f64]| Spread::of(values.iter().copied()).unwrap();
+            let spread = |values: &[f64]| RoundSpread::of(values.iter().copied()).unwrap();
             let ratio = spread(&above).over(spread(&below)).unwrap();
             prop_assert!(ratio.low <= ratio.median && ratio.median <= ratio.high);
             for a in &above {

@@ -7,17 +7,17 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use asterscribe::clock;
-use asterscribe::speech::detector::{Detector, FRAME};
+use asterscribe::speech::detector::{FRAME, VoiceDetector};
 use asterscribe_codecs::AudioDecoder;
 
-use super::payload::Payload;
+use super::payload::BenchPayload;
 use super::{cpus, proc};
 
 /// CPU time per packet on `cpu`, nanoseconds, from a loop of about `length`.
-pub(super) fn measure(payload: Payload, length: Duration, cpu: Option<usize>) -> Result<f64> {
+pub(super) fn measure(payload: BenchPayload, length: Duration, cpu: Option<usize>) -> Result<f64> {
     let packets = payload.packets();
     cpus::on(cpu, || {
-        let mut stage = Stage::default();
+        let mut stage = FloorStage::default();
         thread::yield_now();
         let (end, before) = (clock::now() + length, proc::this_thread()?);
         let mut done = 0u64;
@@ -34,14 +34,14 @@ pub(super) fn measure(payload: Payload, length: Duration, cpu: Option<usize>) ->
 }
 
 #[derive(Default)]
-struct Stage {
+struct FloorStage {
     decoder: AudioDecoder,
-    detector: Detector,
+    detector: VoiceDetector,
     samples: Vec<f32>,
     frame: Vec<i16>,
 }
 
-impl Stage {
+impl FloorStage {
     fn packet(&mut self, payload: &[u8]) -> Result<()> {
         self.decoder
             .decode(0, payload, &mut self.samples)
@@ -63,7 +63,7 @@ mod tests {
 
     #[test]
     fn the_floor_costs_something() {
-        let spent = measure(Payload::Speech, Duration::from_millis(1), None).unwrap();
+        let spent = measure(BenchPayload::Speech, Duration::from_millis(1), None).unwrap();
         assert!(spent > 0.0, "{spent}");
     }
 }

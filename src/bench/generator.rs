@@ -10,8 +10,8 @@ use anyhow::{Result, bail, ensure};
 use asterscribe::clock;
 use clap::Args;
 
-use super::payload::{PACKET, Payload};
-use super::wire::{self, Message, Sent};
+use super::payload::{BenchPayload, PACKET};
+use super::wire::{self, PartMessage, SentCount};
 
 /// Time between two packets of a flow.
 pub(super) const PACE: Duration = Duration::from_millis(20);
@@ -28,7 +28,7 @@ const HEADER: usize = 12;
 
 /// What to send.
 #[derive(Debug, Args)]
-pub(crate) struct Options {
+pub(crate) struct GeneratorOptions {
     /// Flows, each from its own port.
     #[arg(long)]
     flows: u32,
@@ -43,29 +43,29 @@ pub(crate) struct Options {
     slower: u32,
     /// What they carry.
     #[arg(long, value_enum)]
-    payload: Payload,
+    payload: BenchPayload,
     /// A list of what is said in a call: lines of NAME, seconds, 8 kHz WAV file and text, separated by tabs.
     #[arg(long)]
     prompts: Option<PathBuf>,
 }
 
 /// Sends it.
-pub(super) fn run(options: &Options) -> Result<()> {
+pub(super) fn run(options: &GeneratorOptions) -> Result<()> {
     ensure!(options.flows > 0, "no flows to send");
     let flows = (0..options.flows)
         .map(|_| UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)))
         .collect::<Result<Vec<_>, _>>()?;
     let sources = flows.iter().map(|flow| Ok(flow.local_addr()?.port()));
-    wire::say(&Message::Sources(sources.collect::<Result<_>>()?))?;
-    let Message::Targets(targets) = wire::hear()? else {
+    wire::say(&PartMessage::Sources(sources.collect::<Result<_>>()?))?;
+    let PartMessage::Targets(targets) = wire::hear()? else {
         bail!("expected the targets");
     };
     ensure!(!targets.is_empty(), "no targets to send to");
     for (flow, target) in flows.iter().zip(targets.iter().cycle()) {
         flow.connect((Ipv4Addr::LOCALHOST, *target))?;
     }
-    let sent = Sender::new(options, flows)?.run()?;
-    wire::say(&Message::Sent(sent))
+    let sent = FlowSender::new(options, flows)?.run()?;
+    wire::say(&PartMessage::Sent(sent))
 }
 
 /// Packet number `round` of a flow: numberings of its own, that also wrap.
@@ -82,18 +82,18 @@ pub(super) fn rtp(round: u64, flow: u64, payload: &[u8; PACKET]) -> [u8; HEADER 
     datagram
 }
 
-struct Sender {
+struct FlowSender {
     flows: Vec<UdpSocket>,
     audio: Vec<[u8; PACKET]>,
     /// Packets of all flows, and those after which to speak.
     total: u64,
     marks: Vec<u64>,
     pace: Duration,
-    sent: Sent,
+    sent: SentCount,
 }
 
-impl Sender {
-    fn new(options: &Options, flows: Vec<UdpSocket>) -> Result<Self> {
+impl FlowSender {
+    fn new(options: &GeneratorOptions, flows: Vec<UdpSocket>) -> Result<Self> {
         let of_all = |packets: u32| u64::from(packets) * u64::from(options.flows);
         Ok(Self {
             flows,
@@ -101,14 +101,14 @@ impl Sender {
             total: of_all(options.packets),
             marks: options.marks.iter().map(|&mark| of_all(mark)).collect(),
             pace: PACE * options.slower,
-            sent: Sent {
+            sent: SentCount {
                 flows: options.flows.into(),
-                ..Sent::default()
+                ..SentCount::default()
             },
         })
     }
 
-    fn run(mut self) -> Result<Sent> {
+    fn run(mut self) -> Result<SentCount> {
         let begin = clock::now();
         // Twice as long as it should take, and some; then there are too few, and it says so.
         let nominal = self.pace * u32::try_from(self.total / self.sent.flows)?;
@@ -140,7 +140,7 @@ impl Sender {
             self.send(next);
             next += 1;
             if self.marks.contains(&next) {
-                wire::say(&Message::Mark(next))?;
+                wire::say(&PartMessage::Mark(next))?;
             }
         }
         Ok(next)
@@ -168,17 +168,17 @@ impl Sender {
 
 #[cfg(test)]
 mod tests {
-    use asterscribe_rtp::{Receiver, ReceiverConfig, Released, Verdict};
+    use asterscribe_rtp::{PacketVerdict, ReceiverConfig, ReleasedItem, RtpReceiver};
 
     use super::*;
 
-    fn sender(flows: u32, packets: u32, target: &UdpSocket) -> Sender {
-        let options = Options {
+    fn sender(flows: u32, packets: u32, target: &UdpSocket) -> FlowSender {
+        let options = GeneratorOptions {
             flows,
             packets,
             marks: Vec::new(),
             slower: 1,
-            payload: Payload::Silence,
+            payload: BenchPayload::Silence,
             prompts: None,
         };
         let sockets = (0..flows).map(|_| {
@@ -186,27 +186,27 @@ mod tests {
             socket.connect(target.local_addr().unwrap()).unwrap();
             socket
         });
-        Sender::new(&options, sockets.collect()).unwrap()
+        FlowSender::new(&options, sockets.collect()).unwrap()
     }
 
     #[test]
     fn a_flow_is_rtp_without_a_break_across_the_wraps() {
         let target = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let mut sender = sender(1, 1_000, &target);
-        let mut receiver = Receiver::new(ReceiverConfig::default());
+        let mut receiver = RtpReceiver::new(ReceiverConfig::default());
         let (mut buffer, mut released, mut now) = ([0; 2_048], 0, clock::now());
         for number in 0..1_000 {
             sender.send(number);
             let length = target.recv(&mut buffer).unwrap();
             now += PACE;
             let verdict = receiver.receive(now, &buffer[..length]);
-            released += u64::from(matches!(verdict, Verdict::InOrder(_)));
+            released += u64::from(matches!(verdict, PacketVerdict::InOrder(_)));
             while let Some(packet) = receiver.poll(now) {
                 assert!(matches!(
                     packet,
-                    Released::Packet { .. } | Released::Restart { .. }
+                    ReleasedItem::Packet { .. } | ReleasedItem::Restart { .. }
                 ));
-                released += u64::from(matches!(packet, Released::Packet { .. }));
+                released += u64::from(matches!(packet, ReleasedItem::Packet { .. }));
             }
         }
         assert_eq!((sender.sent.packets, released), (1_000, 1_000));

@@ -12,11 +12,11 @@ use clap::Args;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use serde::Serialize;
 
-use super::cpus::Cpus;
+use super::cpus::UsedCpus;
 
 /// What this process has already; set by the program itself when it begins anew.
 #[derive(Debug, Clone, Copy, Default, Args, Serialize)]
-pub(super) struct Place {
+pub(super) struct ProcessPlace {
     /// A network namespace.
     #[arg(long, hide = true)]
     own_network: bool,
@@ -25,7 +25,7 @@ pub(super) struct Place {
     own_time: bool,
 }
 
-impl Place {
+impl ProcessPlace {
     /// Whether the network is its own.
     pub(super) fn own_network(self) -> bool {
         self.own_network
@@ -39,7 +39,7 @@ impl Place {
 
 /// A way to run a program before others.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Priority {
+pub(super) struct RunPriority {
     /// Words before the program's.
     words: &'static [&'static str],
     /// Ends well where they have had their effect.
@@ -48,7 +48,7 @@ pub(super) struct Priority {
 
 /// In real time, at the lowest of such priorities: for what must not wait, and is alone on
 /// its processor.
-pub(super) const FIRST: Priority = Priority {
+pub(super) const FIRST: RunPriority = RunPriority {
     words: &["chrt", "--rr", "1"],
     probe: &["true"],
 };
@@ -56,7 +56,7 @@ pub(super) const FIRST: Priority = Priority {
 /// Preferred to others, and fairly among its own: for processes that share the processors. In a
 /// session of its own, since a kernel may share its time out between sessions first; it dies
 /// with whoever waits for it.
-pub(super) const PREFERRED: Priority = Priority {
+pub(super) const PREFERRED: RunPriority = RunPriority {
     words: &[
         "setsid",
         "--wait",
@@ -74,7 +74,7 @@ pub(super) const PREFERRED: Priority = Priority {
 };
 
 /// Like all others.
-pub(super) const NONE: Priority = Priority {
+pub(super) const NONE: RunPriority = RunPriority {
     words: &[],
     probe: &["false"],
 };
@@ -89,7 +89,7 @@ const LOOPBACK_UP: &str = "ip link set lo up";
 
 /// Begins this program anew with all that can be had. Returns only if that is
 /// nothing, or has been done.
-pub(super) fn enter(place: Place, cpus: Cpus, priority: Priority) -> Result<()> {
+pub(super) fn enter(place: ProcessPlace, cpus: UsedCpus, priority: RunPriority) -> Result<()> {
     if place.own_network || place.own_time {
         return Ok(());
     }

@@ -8,26 +8,26 @@ use anyhow::{Context, Result};
 use asterscribe::clock;
 use clap::Args;
 
-use super::cpus::{self, Cpus};
-use super::isolate::Place;
-use super::payload::Payload;
-use super::receivers::Subject;
-use super::report::{Floor, Machine, Report, Skipped};
-use super::round::{self, Case, MAX_STOLEN, Round};
-use super::sheet::{self, Format};
+use super::cpus::{self, UsedCpus};
+use super::isolate::ProcessPlace;
+use super::payload::BenchPayload;
+use super::receivers::ReceiverSubject;
+use super::report::{MachineDescription, MediaFloor, MediaReport, SkippedReceiver};
+use super::round::{self, MAX_STOLEN, MediaRound, RoundCase};
+use super::sheet::{self, SheetFormat};
 use super::{floor, isolate, proc};
 
 /// How to run it.
 #[derive(Debug, Args)]
-pub(crate) struct Options {
+pub(crate) struct MediaOptions {
     /// One short round of each with few flows: shows that it works, judges nothing.
     #[arg(long)]
     quick: bool,
     /// How to print the result.
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    format: Format,
+    #[arg(long, value_enum, default_value_t = SheetFormat::Text)]
+    format: SheetFormat,
     #[command(flatten)]
-    place: Place,
+    place: ProcessPlace,
 }
 
 /// Disturbed rounds are repeated as long as the run is younger than this.
@@ -39,7 +39,7 @@ const SLOWER: u32 = 2;
 
 /// How much of everything.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Scale {
+pub(super) struct MediaScale {
     /// Rounds of reception alone, and of everything else.
     pub(super) rounds: [u32; 2],
     /// Measured packets of each flow.
@@ -58,7 +58,7 @@ pub(super) struct Scale {
     pub(super) growth: [u32; 3],
 }
 
-const FULL: Scale = Scale {
+const FULL: MediaScale = MediaScale {
     rounds: [5, 3],
     packets: 150,
     packets_of_others: 100,
@@ -69,7 +69,7 @@ const FULL: Scale = Scale {
     growth: [10, 100, 1_000],
 };
 
-pub(super) const QUICK: Scale = Scale {
+pub(super) const QUICK: MediaScale = MediaScale {
     rounds: [1, 1],
     packets: 40,
     packets_of_others: 40,
@@ -81,8 +81,8 @@ pub(super) const QUICK: Scale = Scale {
 };
 
 /// Runs it and prints what came of it.
-pub(super) fn run(options: Options) -> Result<ExitCode> {
-    let cpus = Cpus::choose()?;
+pub(super) fn run(options: MediaOptions) -> Result<ExitCode> {
+    let cpus = UsedCpus::choose()?;
     let priority = if options.quick {
         isolate::NONE
     } else {
@@ -91,12 +91,12 @@ pub(super) fn run(options: Options) -> Result<ExitCode> {
     isolate::enter(options.place, cpus, priority)?;
     isolate::raise_file_limit()?;
     let scale = if options.quick { QUICK } else { FULL };
-    let mut bench = Conductor::new(scale, cpus);
+    let mut bench = MediaConductor::new(scale, cpus);
     if !options.quick {
         bench.repeat_until = Some(clock::now() + REPEAT_UNTIL);
     }
     bench.play()?;
-    let report = Report {
+    let report = MediaReport {
         machine: bench.machine(options.place),
         scale,
         quick: options.quick,
@@ -108,17 +108,17 @@ pub(super) fn run(options: Options) -> Result<ExitCode> {
     Ok(sheet::status(report.disqualified().is_empty()))
 }
 
-struct Conductor {
-    scale: Scale,
-    cpus: Cpus,
+struct MediaConductor {
+    scale: MediaScale,
+    cpus: UsedCpus,
     repeat_until: Option<Instant>,
-    rounds: Vec<Round>,
-    floors: Vec<Floor>,
-    skipped: Vec<Skipped>,
+    rounds: Vec<MediaRound>,
+    floors: Vec<MediaFloor>,
+    skipped: Vec<SkippedReceiver>,
 }
 
-impl Conductor {
-    fn new(scale: Scale, cpus: Cpus) -> Self {
+impl MediaConductor {
+    fn new(scale: MediaScale, cpus: UsedCpus) -> Self {
         Self {
             scale,
             cpus,
@@ -140,10 +140,10 @@ impl Conductor {
     /// G1: a sink before and after each round of ours.
     fn reception(&mut self) -> Result<()> {
         let (flows, packets) = (self.scale.flows, self.scale.packets);
-        self.measure(Subject::Sink, flows, Payload::Silence, packets)?;
+        self.measure(ReceiverSubject::Sink, flows, BenchPayload::Silence, packets)?;
         for _ in 0..self.scale.rounds[0] {
-            for subject in [Subject::Ordered, Subject::Sink] {
-                self.measure(subject, flows, Payload::Silence, packets)?;
+            for subject in [ReceiverSubject::Ordered, ReceiverSubject::Sink] {
+                self.measure(subject, flows, BenchPayload::Silence, packets)?;
             }
         }
         Ok(())
@@ -151,30 +151,30 @@ impl Conductor {
 
     /// G2: in turns, at a load that all of them can bear.
     fn others(&mut self) -> Result<()> {
-        let mut there = vec![Subject::Ordered];
+        let mut there = vec![ReceiverSubject::Ordered];
         for subject in [
-            Subject::PythonShared,
-            Subject::PythonEach,
-            Subject::Gstreamer,
+            ReceiverSubject::PythonShared,
+            ReceiverSubject::PythonEach,
+            ReceiverSubject::Gstreamer,
         ] {
             match subject.missing() {
                 None => there.push(subject),
-                Some(why) => self.skipped.push(Skipped { subject, why }),
+                Some(why) => self.skipped.push(SkippedReceiver { subject, why }),
             }
         }
         let (flows, packets) = (self.scale.flows_of_others, self.scale.packets_of_others);
         for _ in 0..self.scale.rounds[1] {
             for subject in there.clone() {
-                let measured = self.measure(subject, flows, Payload::Silence, packets);
+                let measured = self.measure(subject, flows, BenchPayload::Silence, packets);
                 let Err(error) = measured else {
                     continue;
                 };
-                if subject == Subject::Ordered {
+                if subject == ReceiverSubject::Ordered {
                     return Err(error);
                 }
                 // It is not ours to mend; the report says that it is missing.
                 let why = format!("{error:#}");
-                self.skipped.push(Skipped { subject, why });
+                self.skipped.push(SkippedReceiver { subject, why });
                 there.retain(|&other| other != subject);
             }
         }
@@ -185,9 +185,9 @@ impl Conductor {
     fn whole_path(&mut self) -> Result<()> {
         let (flows, packets) = (self.scale.flows, self.scale.packets);
         for _ in 0..self.scale.rounds[1] {
-            for payload in [Payload::Silence, Payload::Speech] {
-                self.measure(Subject::Speech, flows, payload, packets)?;
-                self.floors.push(Floor {
+            for payload in [BenchPayload::Silence, BenchPayload::Speech] {
+                self.measure(ReceiverSubject::Speech, flows, payload, packets)?;
+                self.floors.push(MediaFloor {
                     payload,
                     ns_per_packet: floor::measure(payload, self.scale.floor, self.cpus.receiver)?,
                     disturbed: cpus::stolen(self.cpus.receiver)? > MAX_STOLEN,
@@ -202,7 +202,12 @@ impl Conductor {
         for _ in 0..self.scale.rounds[1] {
             for flows in self.scale.growth {
                 let packets = self.scale.packets;
-                self.measure(Subject::Speech, flows, Payload::Speech, packets)?;
+                self.measure(
+                    ReceiverSubject::Speech,
+                    flows,
+                    BenchPayload::Speech,
+                    packets,
+                )?;
             }
         }
         Ok(())
@@ -212,11 +217,11 @@ impl Conductor {
     fn memory(&mut self) -> Result<()> {
         let [.., flows] = self.scale.growth;
         for (payload, packets) in [
-            (Payload::Silence, self.scale.packets),
-            (Payload::Monologue, self.scale.packets_of_monologue),
+            (BenchPayload::Silence, self.scale.packets),
+            (BenchPayload::Monologue, self.scale.packets_of_monologue),
         ] {
-            self.round(Case {
-                subject: Subject::Speech,
+            self.round(RoundCase {
+                subject: ReceiverSubject::Speech,
                 flows,
                 payload,
                 packets,
@@ -229,12 +234,12 @@ impl Conductor {
     /// One round in real time.
     fn measure(
         &mut self,
-        subject: Subject,
+        subject: ReceiverSubject,
         flows: u32,
-        payload: Payload,
+        payload: BenchPayload,
         packets: u32,
     ) -> Result<()> {
-        self.round(Case {
+        self.round(RoundCase {
             subject,
             flows,
             payload,
@@ -244,7 +249,7 @@ impl Conductor {
     }
 
     /// One round, and once more if it was disturbed and there is time.
-    fn round(&mut self, case: Case) -> Result<()> {
+    fn round(&mut self, case: RoundCase) -> Result<()> {
         for _ in 0..2 {
             let round = round::run(case, self.cpus)
                 .with_context(|| format!("{} with {} flows", case.subject.name(), case.flows))?;
@@ -257,8 +262,8 @@ impl Conductor {
         Ok(())
     }
 
-    fn machine(&self, place: Place) -> Machine {
-        Machine {
+    fn machine(&self, place: ProcessPlace) -> MachineDescription {
+        MachineDescription {
             processor: proc::processor(),
             kernel: proc::kernel(),
             receiver_cpu: self.cpus.receiver,

@@ -6,18 +6,18 @@ use std::time::Instant;
 use anyhow::Result;
 use asterscribe::clock;
 
-use super::proc::{self, Threads};
-use super::wire::Outcome;
+use super::proc::{self, ProcessThreads};
+use super::wire::OrderOutcome;
 
 /// How it stood when the work began.
 #[derive(Debug)]
-pub(super) struct Meter {
+pub(super) struct CpuMeter {
     at: Instant,
-    own: Threads,
-    workers: Vec<(u32, Threads)>,
+    own: ProcessThreads,
+    workers: Vec<(u32, ProcessThreads)>,
 }
 
-impl Meter {
+impl CpuMeter {
     pub(super) fn start() -> Result<Self> {
         let children = proc::children(process::id())?;
         let workers = children
@@ -32,13 +32,13 @@ impl Meter {
     }
 
     /// What has been spent since. A worker that has ended meanwhile is a fault that others see.
-    pub(super) fn stop(self) -> Result<Outcome> {
+    pub(super) fn stop(self) -> Result<OrderOutcome> {
         let wall = clock::now().saturating_duration_since(self.at);
         let own = proc::process(process::id())?;
-        let mut outcome = Outcome {
+        let mut outcome = OrderOutcome {
             wall_ns: wall.as_nanos() as u64,
             own_ns: own.ran_since(&self.own),
-            ..Outcome::default()
+            ..OrderOutcome::default()
         };
         for (pid, before) in &self.workers {
             let after = proc::process(*pid)?;

@@ -33,47 +33,49 @@ use clap::Subcommand;
 
 /// What can be measured; the hidden ones are the parts that the others start.
 #[derive(Debug, Subcommand)]
-pub(crate) enum Bench {
+pub(crate) enum BenchCommand {
     /// The media path: CPU per packet and per call, memory per call, and ratios to other receivers.
-    Media(media::Options),
+    Media(media::MediaOptions),
     /// Recognition: CPU per minute of audio beside whisper.cpp's own program, latency, word times.
-    Speech(speech::Options),
+    Speech(speech::SpeechOptions),
     /// How many calls this machine holds with lines that come in time.
-    Calls(calls::Options),
+    Calls(calls::CallsOptions),
     /// Recordings through a speech engine alone: a line of text for each, and what they cost.
-    Clips(clips::Options),
+    Clips(clips::ClipsOptions),
     /// Sends RTP as asked on standard input.
     #[command(hide = true)]
-    Generate(generator::Options),
+    Generate(generator::GeneratorOptions),
     /// The media plane without anything around it.
     #[command(hide = true)]
-    Serve(server::Options),
+    Serve(server::BenchServerOptions),
     /// Recognition as the service does it.
     #[command(hide = true)]
-    Recognition(speech::service::Options),
+    Recognition(speech::service::ServiceOptions),
     /// The media plane with recognition.
     #[command(hide = true)]
-    Hold(calls::server::Options),
+    Hold(calls::server::CallsServerOptions),
     /// The speech engine alone.
     #[command(hide = true)]
-    Engine(speech::bare::Options),
+    Engine(speech::bare::BareOptions),
     /// Counts datagrams and does nothing else.
     #[command(hide = true)]
     Sink,
 }
 
 /// Does what is asked.
-pub(crate) fn run(what: Bench) -> Result<ExitCode> {
+pub(crate) fn run(what: BenchCommand) -> Result<ExitCode> {
     match what {
-        Bench::Media(options) => media::run(options),
-        Bench::Speech(options) => speech::run(options),
-        Bench::Calls(options) => calls::run(options),
-        Bench::Clips(options) => clips::run(&options),
-        Bench::Hold(options) => calls::server::run(&options).map(|()| ExitCode::SUCCESS),
-        Bench::Generate(options) => generator::run(&options).map(|()| ExitCode::SUCCESS),
-        Bench::Serve(options) => server::run(&options).map(|()| ExitCode::SUCCESS),
-        Bench::Recognition(options) => speech::service::run(&options).map(|()| ExitCode::SUCCESS),
-        Bench::Engine(options) => speech::bare::run(&options).map(|()| ExitCode::SUCCESS),
-        Bench::Sink => sink::run().map(|()| ExitCode::SUCCESS),
+        BenchCommand::Media(options) => media::run(options),
+        BenchCommand::Speech(options) => speech::run(options),
+        BenchCommand::Calls(options) => calls::run(options),
+        BenchCommand::Clips(options) => clips::run(&options),
+        BenchCommand::Hold(options) => calls::server::run(&options).map(|()| ExitCode::SUCCESS),
+        BenchCommand::Generate(options) => generator::run(&options).map(|()| ExitCode::SUCCESS),
+        BenchCommand::Serve(options) => server::run(&options).map(|()| ExitCode::SUCCESS),
+        BenchCommand::Recognition(options) => {
+            speech::service::run(&options).map(|()| ExitCode::SUCCESS)
+        }
+        BenchCommand::Engine(options) => speech::bare::run(&options).map(|()| ExitCode::SUCCESS),
+        BenchCommand::Sink => sink::run().map(|()| ExitCode::SUCCESS),
     }
 }

@@ -9,21 +9,21 @@ use anyhow::{Context, Result, bail};
 use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 
 use super::cpus;
-use super::wire::{self, Message};
+use super::wire::{self, PartMessage};
 
 /// Lines that may wait; a part says a handful in its life.
 const LINES: usize = 64;
 
 /// A running part; dropping it ends it.
 #[derive(Debug)]
-pub(super) struct Part {
+pub(super) struct BenchPart {
     name: &'static str,
     child: Child,
     input: ChildStdin,
     lines: Receiver<String>,
 }
 
-impl Part {
+impl BenchPart {
     /// Starts it on `cpu` alone, or anywhere.
     pub(super) fn start(
         name: &'static str,
@@ -58,7 +58,7 @@ impl Part {
     }
 
     /// Tells it something.
-    pub(super) fn say(&mut self, message: &Message) -> Result<()> {
+    pub(super) fn say(&mut self, message: &PartMessage) -> Result<()> {
         let mut line = serde_json::to_vec(message)?;
         line.push(b'\n');
         self.input
@@ -67,7 +67,7 @@ impl Part {
     }
 
     /// What it says next, if it says it within `patience`.
-    pub(super) fn hear(&self, patience: Duration) -> Result<Message> {
+    pub(super) fn hear(&self, patience: Duration) -> Result<PartMessage> {
         match self.lines.recv_timeout(patience) {
             Ok(line) => wire::parse(&line),
             Err(RecvTimeoutError::Timeout) => {
@@ -78,7 +78,7 @@ impl Part {
     }
 }
 
-impl Drop for Part {
+impl Drop for BenchPart {
     fn drop(&mut self) {
         // It may have ended by itself; then there is nothing to end or to learn.
         let _ended = self.child.kill();

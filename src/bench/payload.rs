@@ -8,7 +8,7 @@ use asterscribe_codecs::g711::encode_ulaw;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
-use super::script::{Prompts, Script};
+use super::script::{PartyScript, PromptSet};
 
 /// Samples, and bytes, of a 20 ms packet of µ-law.
 pub(super) const PACKET: usize = 160;
@@ -40,7 +40,7 @@ const CALL_SEED: u64 = 1;
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, ValueEnum, Serialize, Deserialize,
 )]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Payload {
+pub(super) enum BenchPayload {
     /// Digital silence.
     Silence,
     /// Sentences with a second of line noise after each, some 70 % speech.
@@ -51,15 +51,15 @@ pub(super) enum Payload {
     Call,
 }
 
-impl Payload {
+impl BenchPayload {
     /// The audio, to be repeated for ever: packets of µ-law; of a call, with the prompts of a
     /// list.
     pub(super) fn packets_of(self, list: Option<&Path>) -> Result<Vec<[u8; PACKET]>> {
         let Some(list) = list.filter(|_| self == Self::Call) else {
             return Ok(self.packets());
         };
-        let prompts = Prompts::listed(list)?;
-        Ok(Script::of(&prompts, PEOPLE_MINUTES, CALL_SEED).packets())
+        let prompts = PromptSet::listed(list)?;
+        Ok(PartyScript::of(&prompts, PEOPLE_MINUTES, CALL_SEED).packets())
     }
 
     /// The audio, to be repeated for ever: packets of µ-law.
@@ -78,7 +78,7 @@ impl Payload {
                 .filter(|packet| is_loud(packet))
                 .map(encode)
                 .collect(),
-            Self::Call => Script::new(CALL_MINUTES, CALL_SEED).packets(),
+            Self::Call => PartyScript::new(CALL_MINUTES, CALL_SEED).packets(),
         }
     }
 }
@@ -139,9 +139,9 @@ mod tests {
 
     #[test]
     fn each_kind_is_what_its_name_says() {
-        let count = |payload: Payload| payload.packets().len();
-        assert_eq!(Payload::Silence.packets(), [[0xff; PACKET]]);
-        let (speech, monologue) = (count(Payload::Speech), count(Payload::Monologue));
+        let count = |payload: BenchPayload| payload.packets().len();
+        assert_eq!(BenchPayload::Silence.packets(), [[0xff; PACKET]]);
+        let (speech, monologue) = (count(BenchPayload::Speech), count(BenchPayload::Monologue));
         // The prompts last 8.5 s, less a part of a packet each.
         assert!((420..=430).contains(&(speech - 3 * PAUSE)), "{speech}");
         assert!(

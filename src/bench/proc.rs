@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 
 /// Time of a thread.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Sched {
+pub(super) struct ThreadTime {
     /// On a processor, ns.
     pub(super) ran_ns: u64,
     /// Ready to run and waiting for one, ns.
@@ -18,14 +18,14 @@ pub(super) struct Sched {
 
 /// Memory of a process.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Memory {
+pub(super) struct ProcessMemory {
     /// Resident now, bytes.
     pub(super) resident: u64,
 }
 
 /// A UDP socket as the kernel lists it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Socket {
+pub(super) struct KernelSocket {
     /// Bytes that wait to be read.
     pub(super) waiting: u64,
     /// Datagrams dropped for want of room.
@@ -34,7 +34,7 @@ pub(super) struct Socket {
 
 /// UDP counters of a network namespace.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Udp {
+pub(super) struct UdpCounters {
     /// Datagrams that programs have read.
     pub(super) read: u64,
     /// Datagrams dropped for want of room in a socket.
@@ -43,18 +43,18 @@ pub(super) struct Udp {
 
 /// The threads of a process by their id, those that have ended left out.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Threads(BTreeMap<String, Sched>);
+pub(super) struct ProcessThreads(BTreeMap<String, ThreadTime>);
 
-impl Threads {
+impl ProcessThreads {
     /// What all of them ran since `before`, ns.
     pub(super) fn ran_since(&self, before: &Self) -> u64 {
-        let ran = |(id, now): (&String, &Sched)| now.ran_ns - before.thread(id).ran_ns;
+        let ran = |(id, now): (&String, &ThreadTime)| now.ran_ns - before.thread(id).ran_ns;
         self.0.iter().map(ran).sum()
     }
 
     /// How long the one that ran most since `before` waited for a processor, ns.
     pub(super) fn busiest_waited_since(&self, before: &Self) -> u64 {
-        let spent = |(id, now): (&String, &Sched)| {
+        let spent = |(id, now): (&String, &ThreadTime)| {
             let then = before.thread(id);
             (now.ran_ns - then.ran_ns, now.waited_ns - then.waited_ns)
         };
@@ -66,13 +66,13 @@ impl Threads {
     }
 
     /// One that was not there yet had done nothing.
-    fn thread(&self, id: &str) -> Sched {
+    fn thread(&self, id: &str) -> ThreadTime {
         self.0.get(id).copied().unwrap_or_default()
     }
 }
 
 /// All threads of a process.
-pub(super) fn process(pid: u32) -> Result<Threads> {
+pub(super) fn process(pid: u32) -> Result<ProcessThreads> {
     let mut threads = BTreeMap::new();
     for task in fs::read_dir(format!("/proc/{pid}/task"))? {
         let task = task?;
@@ -86,7 +86,7 @@ pub(super) fn process(pid: u32) -> Result<Threads> {
             Err(error) => return Err(error.into()),
         }
     }
-    Ok(Threads(threads))
+    Ok(ProcessThreads(threads))
 }
 
 /// Processes that a process has started and that still run.
@@ -106,13 +106,13 @@ pub(super) fn children(of: u32) -> Result<Vec<u32>> {
 }
 
 /// The calling thread.
-pub(super) fn this_thread() -> Result<Sched> {
+pub(super) fn this_thread() -> Result<ThreadTime> {
     let text = fs::read_to_string("/proc/thread-self/schedstat")?;
     sched(&text).context("a schedstat that is none")
 }
 
 /// A process's memory.
-pub(super) fn memory(pid: u32) -> Result<Memory> {
+pub(super) fn memory(pid: u32) -> Result<ProcessMemory> {
     let text = fs::read_to_string(format!("/proc/{pid}/status"))?;
     status(&text).context("no VmRSS in a process's status")
 }
@@ -124,12 +124,12 @@ pub(super) fn peak_memory() -> Result<u64> {
 }
 
 /// Every UDP socket (IPv4) of this network namespace by its local port.
-pub(super) fn sockets() -> Result<BTreeMap<u16, Socket>> {
+pub(super) fn sockets() -> Result<BTreeMap<u16, KernelSocket>> {
     Ok(socket_table(&fs::read_to_string("/proc/net/udp")?))
 }
 
 /// UDP counters of this network namespace.
-pub(super) fn udp() -> Result<Udp> {
+pub(super) fn udp() -> Result<UdpCounters> {
     snmp(&fs::read_to_string("/proc/net/snmp")?).context("no UDP in the kernel's counters")
 }
 
@@ -160,9 +160,9 @@ pub(super) fn processor() -> String {
     name.map_or_else(|| "unknown".to_owned(), |(_, name)| name.to_owned())
 }
 
-fn sched(text: &str) -> Option<Sched> {
+fn sched(text: &str) -> Option<ThreadTime> {
     let mut fields = text.split_whitespace().map(str::parse);
-    Some(Sched {
+    Some(ThreadTime {
         ran_ns: fields.next()?.ok()?,
         waited_ns: fields.next()?.ok()?,
     })
@@ -187,9 +187,9 @@ fn stat(text: &str) -> Option<u64> {
     Some((user + nice + system + irq + softirq + steal) * 10_000_000)
 }
 
-fn status(text: &str) -> Option<Memory> {
+fn status(text: &str) -> Option<ProcessMemory> {
     let resident = kib(text, "VmRSS:")?;
-    Some(Memory { resident })
+    Some(ProcessMemory { resident })
 }
 
 /// A figure of a process's status, octets.
@@ -199,17 +199,17 @@ fn kib(text: &str, name: &str) -> Option<u64> {
     Some(kib * 1024)
 }
 
-fn socket_table(text: &str) -> BTreeMap<u16, Socket> {
+fn socket_table(text: &str) -> BTreeMap<u16, KernelSocket> {
     // The first line names the columns.
     text.lines().skip(1).filter_map(socket).collect()
 }
 
 /// `sl local_address rem_address st tx:rx tr:when retrnsmt uid timeout inode ref pointer drops`
-fn socket(line: &str) -> Option<(u16, Socket)> {
+fn socket(line: &str) -> Option<(u16, KernelSocket)> {
     let fields: Vec<_> = line.split_whitespace().collect();
     let (_, port) = fields.get(1)?.rsplit_once(':')?;
     let (_, waiting) = fields.get(4)?.split_once(':')?;
-    let socket = Socket {
+    let socket = KernelSocket {
         waiting: u64::from_str_radix(waiting, 16).ok()?,
         drops: fields.get(12)?.parse().ok()?,
     };
@@ -217,7 +217,7 @@ fn socket(line: &str) -> Option<(u16, Socket)> {
 }
 
 /// Two lines that begin with `Udp:`, one of names and one of values.
-fn snmp(text: &str) -> Option<Udp> {
+fn snmp(text: &str) -> Option<UdpCounters> {
     let mut lines = text.lines().filter_map(|line| line.strip_prefix("Udp:"));
     let (names, values) = (lines.next()?, lines.next()?);
     let counters: BTreeMap<_, _> = names
@@ -225,7 +225,7 @@ fn snmp(text: &str) -> Option<Udp> {
         .zip(values.split_whitespace())
         .collect();
     let counter = |name| counters.get(name)?.parse().ok();
-    Some(Udp {
+    Some(UdpCounters {
         read: counter("InDatagrams")?,
         no_room: counter("RcvbufErrors")?,
     })
@@ -279,7 +279,7 @@ mod tests {
   100: 0100007F:9C40 00000000:0000 07 00000000:00000A00 00:00000000 00000000  1000        0 4711 2 0000000000000000 17
   101: broken
 ";
-        let expected = Socket {
+        let expected = KernelSocket {
             waiting: 0xa00,
             drops: 17,
         };
@@ -296,7 +296,7 @@ Udp: 1000 2 3 4 5 6
 UdpLite: InDatagrams NoPorts
 UdpLite: 7 8
 ";
-        let expected = Udp {
+        let expected = UdpCounters {
             read: 1_000,
             no_room: 5,
         };
@@ -308,11 +308,14 @@ UdpLite: 7 8
     fn this_kernel_writes_what_is_read_here() {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         let port = socket.local_addr().unwrap().port();
-        assert_eq!(sockets().unwrap().get(&port), Some(&Socket::default()));
+        assert_eq!(
+            sockets().unwrap().get(&port),
+            Some(&KernelSocket::default())
+        );
         assert!(memory(process::id()).unwrap().resident > 0);
         udp().unwrap();
         let threads = process(process::id()).unwrap();
-        assert!(threads.ran_since(&Threads::default()) > 0);
+        assert!(threads.ran_since(&ProcessThreads::default()) > 0);
         this_thread().unwrap();
     }
 
@@ -320,14 +323,14 @@ UdpLite: 7 8
     fn threads_are_told_apart() {
         let threads = |list: &[(&str, u64, u64)]| {
             let thread = |&(id, ran_ns, waited_ns): &(&str, _, _)| {
-                (id.to_owned(), Sched { ran_ns, waited_ns })
+                (id.to_owned(), ThreadTime { ran_ns, waited_ns })
             };
-            Threads(list.iter().map(thread).collect())
+            ProcessThreads(list.iter().map(thread).collect())
         };
         let before = threads(&[("7", 1_000, 90), ("8", 10, 500), ("9", 5, 5)]);
         let after = threads(&[("7", 1_100, 95), ("8", 20, 900), ("10", 3, 3)]);
         assert_eq!(after.ran_since(&before), 113);
         assert_eq!(after.busiest_waited_since(&before), 5);
-        assert_eq!(Threads::default().busiest_waited_since(&before), 0);
+        assert_eq!(ProcessThreads::default().busiest_waited_since(&before), 0);
     }
 }

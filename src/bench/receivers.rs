@@ -10,9 +10,9 @@ use anyhow::{Context, Result, bail};
 use asterscribe::clock;
 use serde::Serialize;
 
-use super::part::Part;
+use super::part::BenchPart;
 use super::proc;
-use super::wire::{Message, Received, Sent};
+use super::wire::{PartMessage, ReceivedCount, SentCount};
 
 /// Time for a receiver to come up, and to say what it received.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -26,7 +26,7 @@ const PYTHON: &str = include_str!("receiver.py");
 /// Who receives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Subject {
+pub(super) enum ReceiverSubject {
     /// Batched reads of the same socket at the same tick, and a count.
     Sink,
     /// Our media plane as far as the ordered, accounted packets.
@@ -41,7 +41,7 @@ pub(super) enum Subject {
     Gstreamer,
 }
 
-impl Subject {
+impl ReceiverSubject {
     /// As the report calls it.
     pub(super) fn name(self) -> &'static str {
         match self {
@@ -83,8 +83,8 @@ fn runs(program: &str, arguments: &[&str]) -> bool {
 
 /// A receiver that knows its flows.
 #[derive(Debug)]
-pub(super) struct Running {
-    part: Part,
+pub(super) struct RunningReceiver {
+    part: BenchPart,
     /// Where the flows are to be sent.
     pub(super) targets: Vec<u16>,
     /// Resident memory before it knew of any flow, and with all flows but without a packet; bytes.
@@ -94,19 +94,23 @@ pub(super) struct Running {
     read_before: Option<u64>,
 }
 
-impl Running {
+impl RunningReceiver {
     /// Starts `subject` on `cpu` for flows from `sources`.
-    pub(super) fn start(subject: Subject, sources: &[u16], cpu: Option<usize>) -> Result<Self> {
-        if subject == Subject::Gstreamer {
+    pub(super) fn start(
+        subject: ReceiverSubject,
+        sources: &[u16],
+        cpu: Option<usize>,
+    ) -> Result<Self> {
+        if subject == ReceiverSubject::Gstreamer {
             return gstreamer(sources.len(), cpu);
         }
-        let mut part = Part::start(subject.name(), command(subject)?, cpu)?;
-        let Message::Ready = part.hear(PATIENCE)? else {
+        let mut part = BenchPart::start(subject.name(), command(subject)?, cpu)?;
+        let PartMessage::Ready = part.hear(PATIENCE)? else {
             bail!("expected the {} to be ready", subject.name());
         };
         let empty = proc::memory(part.pid())?.resident;
-        part.say(&Message::Sources(sources.to_vec()))?;
-        let Message::Targets(targets) = part.hear(PATIENCE)? else {
+        part.say(&PartMessage::Sources(sources.to_vec()))?;
+        let PartMessage::Targets(targets) = part.hear(PATIENCE)? else {
             bail!("expected the ports of the {}", subject.name());
         };
         let opened = proc::memory(part.pid())?.resident;
@@ -135,17 +139,17 @@ impl Running {
     }
 
     /// Tells it what was sent; what it received.
-    pub(super) fn finish(mut self, sent: &Sent) -> Result<Received> {
+    pub(super) fn finish(mut self, sent: &SentCount) -> Result<ReceivedCount> {
         if let Some(before) = self.read_before {
             self.await_empty()?;
-            return Ok(Received {
+            return Ok(ReceivedCount {
                 datagrams: proc::udp()?.read.saturating_sub(before),
-                ..Received::default()
+                ..ReceivedCount::default()
             });
         }
-        self.part.say(&Message::Sent(sent.clone()))?;
+        self.part.say(&PartMessage::Sent(sent.clone()))?;
         match self.part.hear(PATIENCE)? {
-            Message::Received(received) => Ok(received),
+            PartMessage::Received(received) => Ok(received),
             other => bail!("expected what was received, not {other:?}"),
         }
     }
@@ -165,15 +169,15 @@ impl Running {
     }
 }
 
-fn command(subject: Subject) -> Result<Command> {
+fn command(subject: ReceiverSubject) -> Result<Command> {
     let ours = env::current_exe()?;
     let (program, arguments) = match subject {
-        Subject::Sink => (ours, vec!["bench", "sink"]),
-        Subject::Ordered => (ours, vec!["bench", "serve", "--ordered"]),
-        Subject::Speech => (ours, vec!["bench", "serve"]),
-        Subject::PythonShared => ("python3".into(), vec!["-c", PYTHON, "shared"]),
-        Subject::PythonEach => ("python3".into(), vec!["-c", PYTHON, "each"]),
-        Subject::Gstreamer => bail!("GStreamer has a command line for each set of ports"),
+        ReceiverSubject::Sink => (ours, vec!["bench", "sink"]),
+        ReceiverSubject::Ordered => (ours, vec!["bench", "serve", "--ordered"]),
+        ReceiverSubject::Speech => (ours, vec!["bench", "serve"]),
+        ReceiverSubject::PythonShared => ("python3".into(), vec!["-c", PYTHON, "shared"]),
+        ReceiverSubject::PythonEach => ("python3".into(), vec!["-c", PYTHON, "each"]),
+        ReceiverSubject::Gstreamer => bail!("GStreamer has a command line for each set of ports"),
     };
     let mut command = Command::new(program);
     command.args(arguments);
@@ -181,7 +185,7 @@ fn command(subject: Subject) -> Result<Command> {
 }
 
 /// `udpsrc ! rtpjitterbuffer ! rtppcmudepay ! fakesink` for each flow, all in one process.
-fn gstreamer(flows: usize, cpu: Option<usize>) -> Result<Running> {
+fn gstreamer(flows: usize, cpu: Option<usize>) -> Result<RunningReceiver> {
     const CAPS: &str =
         "caps=application/x-rtp,media=audio,clock-rate=8000,encoding-name=PCMU,payload=0";
     let targets = free_ports(flows)?;
@@ -197,7 +201,7 @@ fn gstreamer(flows: usize, cpu: Option<usize>) -> Result<Running> {
             .args(["!", "rtpjitterbuffer", "!", "rtppcmudepay", "!"])
             .args(["fakesink", "sync=false"]);
     }
-    let part = Part::start(Subject::Gstreamer.name(), command, cpu)?;
+    let part = BenchPart::start(ReceiverSubject::Gstreamer.name(), command, cpu)?;
     let late = clock::now() + PATIENCE;
     loop {
         let sockets = proc::sockets()?;
@@ -210,7 +214,7 @@ fn gstreamer(flows: usize, cpu: Option<usize>) -> Result<Running> {
         thread::sleep(LOOK);
     }
     let resident = proc::memory(part.pid())?.resident;
-    Ok(Running {
+    Ok(RunningReceiver {
         part,
         targets,
         empty: resident,

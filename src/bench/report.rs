@@ -8,12 +8,12 @@ use anyhow::Result;
 use serde::Serialize;
 use serde_json::json;
 
-use super::figures::{Figure, Spread, Unit, figure, ratio};
-use super::isolate::Place;
-use super::media::Scale;
-use super::payload::{PACKET, Payload};
-use super::receivers::Subject;
-use super::round::{Case, Round};
+use super::figures::{FigureUnit, ReportFigure, RoundSpread, figure, ratio};
+use super::isolate::ProcessPlace;
+use super::media::MediaScale;
+use super::payload::{BenchPayload, PACKET};
+use super::receivers::ReceiverSubject;
+use super::round::{MediaRound, RoundCase};
 
 /// CPU time over that of a bare sink.
 const G1: f64 = 1.5;
@@ -28,7 +28,7 @@ const G5: f64 = 1.0;
 
 /// Where it ran.
 #[derive(Debug, Clone, Serialize)]
-pub(super) struct Machine {
+pub(super) struct MachineDescription {
     pub(super) processor: String,
     pub(super) kernel: String,
     /// What is measured runs on this processor alone.
@@ -36,37 +36,37 @@ pub(super) struct Machine {
     /// The generator runs on this one.
     pub(super) sender_cpu: Option<usize>,
     /// What it had for itself.
-    pub(super) place: Place,
+    pub(super) place: ProcessPlace,
 }
 
 /// What table, resampler and detector cost alone.
 #[derive(Debug, Clone, Copy, Serialize)]
-pub(super) struct Floor {
-    pub(super) payload: Payload,
+pub(super) struct MediaFloor {
+    pub(super) payload: BenchPayload,
     pub(super) ns_per_packet: f64,
     pub(super) disturbed: bool,
 }
 
 /// A receiver that did not run, and why.
 #[derive(Debug, Clone, Serialize)]
-pub(super) struct Skipped {
-    pub(super) subject: Subject,
+pub(super) struct SkippedReceiver {
+    pub(super) subject: ReceiverSubject,
     pub(super) why: String,
 }
 
 /// A whole run.
 #[derive(Debug)]
-pub(super) struct Report {
-    pub(super) machine: Machine,
-    pub(super) scale: Scale,
+pub(super) struct MediaReport {
+    pub(super) machine: MachineDescription,
+    pub(super) scale: MediaScale,
     /// Too short to be judged.
     pub(super) quick: bool,
-    pub(super) rounds: Vec<Round>,
-    pub(super) floors: Vec<Floor>,
-    pub(super) skipped: Vec<Skipped>,
+    pub(super) rounds: Vec<MediaRound>,
+    pub(super) floors: Vec<MediaFloor>,
+    pub(super) skipped: Vec<SkippedReceiver>,
 }
 
-impl Report {
+impl MediaReport {
     /// What the program under test, or the sink that it is held against, did wrong. Nothing else
     /// that the run has shown is worth anything then.
     pub(super) fn disqualified(&self) -> Vec<String> {
@@ -79,8 +79,8 @@ impl Report {
     }
 
     /// One line for each round.
-    fn faults(&self, whose: impl Fn(Subject) -> bool) -> Vec<String> {
-        let named = |round: &Round| {
+    fn faults(&self, whose: impl Fn(ReceiverSubject) -> bool) -> Vec<String> {
+        let named = |round: &MediaRound| {
             let (name, flows) = (round.case.subject.name(), round.case.flows);
             let meanwhile = round.disturbed.as_ref().map(|why| format!(" ({why})"));
             let faults = round.faults.join("; ");
@@ -97,7 +97,7 @@ impl Report {
     }
 
     /// The rounds that count, of those that are `wanted`: the undisturbed ones if they are at least half.
-    fn counted(&self, wanted: impl Fn(&Case) -> bool) -> Vec<&Round> {
+    fn counted(&self, wanted: impl Fn(&RoundCase) -> bool) -> Vec<&MediaRound> {
         let all: Vec<_> = self
             .rounds
             .iter()
@@ -116,23 +116,28 @@ impl Report {
 
     fn spread(
         &self,
-        subject: Subject,
+        subject: ReceiverSubject,
         flows: u32,
-        payload: Payload,
-        of: impl Fn(&Round) -> f64,
-    ) -> Option<Spread> {
+        payload: BenchPayload,
+        of: impl Fn(&MediaRound) -> f64,
+    ) -> Option<RoundSpread> {
         let rounds = self.counted(|case| {
             (case.subject, case.flows, case.payload, case.slower) == (subject, flows, payload, 1)
         });
-        Spread::of(rounds.into_iter().map(of))
+        RoundSpread::of(rounds.into_iter().map(of))
     }
 
-    fn ns(&self, subject: Subject, flows: u32) -> Option<Spread> {
-        self.spread(subject, flows, Payload::Silence, Round::ns_per_packet)
+    fn ns(&self, subject: ReceiverSubject, flows: u32) -> Option<RoundSpread> {
+        self.spread(
+            subject,
+            flows,
+            BenchPayload::Silence,
+            MediaRound::ns_per_packet,
+        )
     }
 
     /// All figures, in the order of the goals.
-    pub(super) fn figures(&self) -> Vec<Figure> {
+    pub(super) fn figures(&self) -> Vec<ReportFigure> {
         let mut figures = self.reception();
         figures.extend(self.others());
         figures.extend(self.whole_path());
@@ -145,83 +150,83 @@ impl Report {
         figures
     }
 
-    fn reception(&self) -> Vec<Figure> {
+    fn reception(&self) -> Vec<ReportFigure> {
         let flows = self.scale.flows;
         let (server, sink) = (
-            self.ns(Subject::Ordered, flows),
-            self.ns(Subject::Sink, flows),
+            self.ns(ReceiverSubject::Ordered, flows),
+            self.ns(ReceiverSubject::Sink, flows),
         );
         let load = format!("{flows} flows, {} packets/s", flows * 50);
         let both = |subject| {
             self.spread(
                 subject,
                 flows,
-                Payload::Silence,
-                Round::ns_per_packet_of_all,
+                BenchPayload::Silence,
+                MediaRound::ns_per_packet_of_all,
             )
         };
         vec![
             figure(
                 "G1",
                 format!("reception, server over bare sink; {load}"),
-                Unit::Ratio,
+                FigureUnit::Ratio,
                 ratio(server, sink),
                 Some(G1),
             ),
             figure(
                 "",
                 "bare sink, CPU per packet".to_owned(),
-                Unit::Nanoseconds,
+                FigureUnit::Nanoseconds,
                 sink,
                 None,
             ),
             figure(
                 "",
                 "server, ordered and accounted, CPU per packet".to_owned(),
-                Unit::Nanoseconds,
+                FigureUnit::Nanoseconds,
                 server,
                 None,
             ),
             figure(
                 "",
                 "the same with the sender and the kernel's way in".to_owned(),
-                Unit::Nanoseconds,
-                both(Subject::Ordered),
+                FigureUnit::Nanoseconds,
+                both(ReceiverSubject::Ordered),
                 None,
             ),
         ]
     }
 
-    fn others(&self) -> Vec<Figure> {
+    fn others(&self) -> Vec<ReportFigure> {
         let few = self.scale.flows_of_others;
-        let same = self.ns(Subject::Ordered, few);
-        let full = self.ns(Subject::Ordered, self.scale.flows);
+        let same = self.ns(ReceiverSubject::Ordered, few);
+        let full = self.ns(ReceiverSubject::Ordered, self.scale.flows);
         let mut figures = Vec::new();
         for (subject, goal) in [
-            (Subject::PythonEach, G2[0]),
-            (Subject::PythonShared, G2[0]),
-            (Subject::Gstreamer, G2[1]),
+            (ReceiverSubject::PythonEach, G2[0]),
+            (ReceiverSubject::PythonShared, G2[0]),
+            (ReceiverSubject::Gstreamer, G2[1]),
         ] {
             let (theirs, name) = (self.ns(subject, few), subject.name());
             figures.extend([
                 figure(
                     "G2",
                     format!("reception, server over {name}; both {few} flows"),
-                    Unit::Ratio,
+                    FigureUnit::Ratio,
                     ratio(same, theirs),
                     Some(goal),
                 ),
                 figure(
                     "G2",
                     format!("the same, server at {} flows", self.scale.flows),
-                    Unit::Ratio,
+                    FigureUnit::Ratio,
                     ratio(full, theirs),
                     Some(goal),
                 ),
                 figure(
                     "",
                     format!("{name}, CPU per packet; {few} flows"),
-                    Unit::Nanoseconds,
+                    FigureUnit::Nanoseconds,
                     theirs,
                     None,
                 ),
@@ -230,19 +235,24 @@ impl Report {
         figures.push(figure(
             "",
             format!("server, ordered and accounted, CPU per packet; {few} flows"),
-            Unit::Nanoseconds,
+            FigureUnit::Nanoseconds,
             same,
             None,
         ));
         figures
     }
 
-    fn whole_path(&self) -> Vec<Figure> {
+    fn whole_path(&self) -> Vec<ReportFigure> {
         let flows = self.scale.flows;
-        let sink = self.ns(Subject::Sink, flows);
+        let sink = self.ns(ReceiverSubject::Sink, flows);
         let mut figures = Vec::new();
-        for (payload, name) in [(Payload::Silence, "silence"), (Payload::Speech, "speech")] {
-            let of = |of: fn(&Round) -> f64| self.spread(Subject::Speech, flows, payload, of);
+        for (payload, name) in [
+            (BenchPayload::Silence, "silence"),
+            (BenchPayload::Speech, "speech"),
+        ] {
+            let of = |of: fn(&MediaRound) -> f64| {
+                self.spread(ReceiverSubject::Speech, flows, payload, of)
+            };
             let stages = self.stages(payload);
             let floor = sink
                 .zip(stages)
@@ -251,28 +261,28 @@ impl Report {
                 figure(
                     "G3",
                     format!("whole path up to the speech gate, a call of {name}; {flows} flows"),
-                    Unit::PercentOfCore,
-                    of(Round::percent_per_call),
+                    FigureUnit::PercentOfCore,
+                    of(MediaRound::percent_per_call),
                     Some(G3[0]),
                 ),
                 figure(
                     "G3",
                     format!("the same over its floor; {name}"),
-                    Unit::Ratio,
-                    ratio(of(Round::ns_per_packet), floor),
+                    FigureUnit::Ratio,
+                    ratio(of(MediaRound::ns_per_packet), floor),
                     Some(G3[1]),
                 ),
                 figure(
                     "",
                     format!("whole path, CPU per packet; {name}"),
-                    Unit::Nanoseconds,
-                    of(Round::ns_per_packet),
+                    FigureUnit::Nanoseconds,
+                    of(MediaRound::ns_per_packet),
                     None,
                 ),
                 figure(
                     "",
                     format!("table, resampler and detector alone, CPU per packet; {name}"),
-                    Unit::Nanoseconds,
+                    FigureUnit::Nanoseconds,
                     stages,
                     None,
                 ),
@@ -281,25 +291,25 @@ impl Report {
         figures
     }
 
-    fn stages(&self, payload: Payload) -> Option<Spread> {
+    fn stages(&self, payload: BenchPayload) -> Option<RoundSpread> {
         let all: Vec<_> = self
             .floors
             .iter()
             .filter(|floor| floor.payload == payload)
             .collect();
         let counted = prefer(all, |floor| !floor.disturbed);
-        Spread::of(counted.into_iter().map(|floor| floor.ns_per_packet))
+        RoundSpread::of(counted.into_iter().map(|floor| floor.ns_per_packet))
     }
 
-    fn memory(&self) -> Vec<Figure> {
+    fn memory(&self) -> Vec<ReportFigure> {
         let [.., flows] = self.scale.growth;
         let measured =
-            |payload: Payload| self.counted(|case| case.slower > 1 && case.payload == payload);
-        let kib = |payload, of: fn(&Round) -> f64| {
-            let spread = Spread::of(measured(payload).into_iter().map(of))?;
+            |payload: BenchPayload| self.counted(|case| case.slower > 1 && case.payload == payload);
+        let kib = |payload, of: fn(&MediaRound) -> f64| {
+            let spread = RoundSpread::of(measured(payload).into_iter().map(of))?;
             Some(spread.map(|bytes| bytes / 1024.0))
         };
-        let spoken = measured(Payload::Monologue);
+        let spoken = measured(BenchPayload::Monologue);
         let held = spoken
             .first()
             .map_or(0, |round| round.case.packets_at_look() as usize * PACKET);
@@ -309,35 +319,35 @@ impl Report {
             figure(
                 "G4",
                 format!("memory of a call that has sent nothing yet; {flows} calls"),
-                Unit::Kibibytes,
-                kib(Payload::Silence, Round::bytes_per_silent_call),
+                FigureUnit::Kibibytes,
+                kib(BenchPayload::Silence, MediaRound::bytes_per_silent_call),
                 Some(G4[0]),
             ),
             figure(
                 "G4",
                 "memory of a call with packets of silence".to_owned(),
-                Unit::Kibibytes,
-                kib(Payload::Silence, Round::bytes_per_call),
+                FigureUnit::Kibibytes,
+                kib(BenchPayload::Silence, MediaRound::bytes_per_call),
                 Some(G4[0]),
             ),
             figure(
                 "G4",
                 format!("memory of a call in an utterance of {held} KiB of payload so far"),
-                Unit::Kibibytes,
-                kib(Payload::Monologue, Round::bytes_per_call),
+                FigureUnit::Kibibytes,
+                kib(BenchPayload::Monologue, MediaRound::bytes_per_call),
                 Some(limit),
             ),
         ]
     }
 
-    fn growth(&self) -> Vec<Figure> {
+    fn growth(&self) -> Vec<ReportFigure> {
         let [few, some, many] = self.scale.growth;
         let of = |flows| {
             self.spread(
-                Subject::Speech,
+                ReceiverSubject::Speech,
                 flows,
-                Payload::Speech,
-                Round::percent_per_call,
+                BenchPayload::Speech,
+                MediaRound::percent_per_call,
             )
         };
         let over = |more, less| {
@@ -347,52 +357,54 @@ impl Report {
             figure(
                 "G5",
                 over(many, few),
-                Unit::Ratio,
+                FigureUnit::Ratio,
                 ratio(of(many), of(few)),
                 Some(G5),
             ),
             figure(
                 "G5",
                 over(some, few),
-                Unit::Ratio,
+                FigureUnit::Ratio,
                 ratio(of(some), of(few)),
                 Some(G5),
             ),
             figure(
                 "",
                 format!("whole path, a call of speech among {few}"),
-                Unit::PercentOfCore,
+                FigureUnit::PercentOfCore,
                 of(few),
                 None,
             ),
             figure(
                 "",
                 format!("whole path, a call of speech among {some}"),
-                Unit::PercentOfCore,
+                FigureUnit::PercentOfCore,
                 of(some),
                 None,
             ),
             figure(
                 "",
                 format!("whole path, a call of speech among {many}"),
-                Unit::PercentOfCore,
+                FigureUnit::PercentOfCore,
                 of(many),
                 None,
             ),
         ]
     }
 
-    fn loss(&self) -> Vec<Figure> {
+    fn loss(&self) -> Vec<ReportFigure> {
         let flows = self.scale.flows;
-        let ours = |round: &&Round| {
-            matches!(round.case.subject, Subject::Ordered | Subject::Speech)
-                && round.case.flows == flows
+        let ours = |round: &&MediaRound| {
+            matches!(
+                round.case.subject,
+                ReceiverSubject::Ordered | ReceiverSubject::Speech
+            ) && round.case.flows == flows
         };
-        let lost = |round: &Round| round.sent.saturating_sub(round.received) as f64;
-        let all = Spread::of(self.rounds.iter().filter(ours).map(lost));
+        let lost = |round: &MediaRound| round.sent.saturating_sub(round.received) as f64;
+        let all = RoundSpread::of(self.rounds.iter().filter(ours).map(lost));
         let worst = all.map(|lost| lost.map(|_| lost.high));
         let used = |payload| {
-            self.spread(Subject::Speech, flows, payload, |round| {
+            self.spread(ReceiverSubject::Speech, flows, payload, |round| {
                 round.percent_per_call() * f64::from(round.case.flows)
             })
         };
@@ -401,15 +413,15 @@ impl Report {
             figure(
                 "",
                 format!("packets lost in the worst round; {load}"),
-                Unit::Packets,
+                FigureUnit::Packets,
                 worst,
                 Some(0.0),
             ),
             figure(
                 "",
                 format!("of one core, the whole path; {load} of speech"),
-                Unit::PercentOfCore,
-                used(Payload::Speech),
+                FigureUnit::PercentOfCore,
+                used(BenchPayload::Speech),
                 Some(100.0),
             ),
         ]
@@ -436,8 +448,11 @@ impl Report {
 }
 
 /// Whose faults disqualify a run.
-fn is_ours(subject: Subject) -> bool {
-    matches!(subject, Subject::Sink | Subject::Ordered | Subject::Speech)
+fn is_ours(subject: ReceiverSubject) -> bool {
+    matches!(
+        subject,
+        ReceiverSubject::Sink | ReceiverSubject::Ordered | ReceiverSubject::Speech
+    )
 }
 
 /// Those that are good, if they are at least half of all; else all, since an

@@ -10,13 +10,13 @@ use asterscribe::clock;
 use clap::ValueEnum;
 use serde::Serialize;
 
-use super::cpus::{self, Cpus};
+use super::cpus::{self, UsedCpus};
 use super::generator::PACE;
-use super::part::Part;
-use super::payload::Payload;
+use super::part::BenchPart;
+use super::payload::BenchPayload;
 use super::proc;
-use super::receivers::{Running, Subject};
-use super::wire::{Message, Sent};
+use super::receivers::{ReceiverSubject, RunningReceiver};
+use super::wire::{PartMessage, SentCount};
 
 /// Packets of each flow before the measured ones: every flow is known by then
 /// and has been decoded once.
@@ -30,20 +30,20 @@ pub(super) const MAX_STOLEN: f64 = 0.05;
 
 /// What is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-pub(super) struct Case {
+pub(super) struct RoundCase {
     /// Who receives.
-    pub(super) subject: Subject,
+    pub(super) subject: ReceiverSubject,
     /// From how many flows, 50 packets a second each.
     pub(super) flows: u32,
     /// What.
-    pub(super) payload: Payload,
+    pub(super) payload: BenchPayload,
     /// Measured packets of each flow.
     pub(super) packets: u32,
     /// How many times slower than in a call they are sent: memory does not depend on it.
     pub(super) slower: u32,
 }
 
-impl Case {
+impl RoundCase {
     /// Packets of each flow until the last look at the receiver's memory.
     pub(super) fn packets_at_look(&self) -> u32 {
         WARM_UP + self.packets
@@ -52,9 +52,9 @@ impl Case {
 
 /// What a round gave.
 #[derive(Debug, Clone, Serialize)]
-pub(super) struct Round {
+pub(super) struct MediaRound {
     /// What was measured.
-    pub(super) case: Case,
+    pub(super) case: RoundCase,
     /// Packets sent while the receiver's CPU time was taken.
     pub(super) packets: u64,
     /// That time, nanoseconds: all threads of the receiver.
@@ -82,7 +82,7 @@ pub(super) struct Round {
     pub(super) faults: Vec<String>,
 }
 
-impl Round {
+impl MediaRound {
     /// The receiver's CPU time for a packet, nanoseconds.
     pub(super) fn ns_per_packet(&self) -> f64 {
         self.cpu_ns as f64 / self.packets as f64
@@ -113,22 +113,22 @@ impl Round {
 }
 
 /// The receiver's and the generator's CPU time at one moment.
-struct Look {
-    receiver: proc::Threads,
-    sender: proc::Threads,
+struct CpuLook {
+    receiver: proc::ProcessThreads,
+    sender: proc::ProcessThreads,
     at: std::time::Instant,
 }
 
 /// Runs one round.
-pub(super) fn run(case: Case, cpus: Cpus) -> Result<Round> {
+pub(super) fn run(case: RoundCase, cpus: UsedCpus) -> Result<MediaRound> {
     let stolen_before = cpus::stolen(cpus.receiver)?;
-    let mut sender = Part::start("generator", generator(&case)?, cpus.sender)?;
-    let Message::Sources(sources) = sender.hear(Duration::from_secs(30))? else {
+    let mut sender = BenchPart::start("generator", generator(&case)?, cpus.sender)?;
+    let PartMessage::Sources(sources) = sender.hear(Duration::from_secs(30))? else {
         bail!("expected the generator's ports");
     };
-    let receiver = Running::start(case.subject, &sources, cpus.receiver)?;
+    let receiver = RunningReceiver::start(case.subject, &sources, cpus.receiver)?;
     let (empty, opened) = (receiver.empty, receiver.opened);
-    sender.say(&Message::Targets(receiver.targets.clone()))?;
+    sender.say(&PartMessage::Targets(receiver.targets.clone()))?;
 
     let from = look(&mut sender, &receiver)?;
     let to = look(&mut sender, &receiver)?;
@@ -140,7 +140,7 @@ pub(super) fn run(case: Case, cpus: Cpus) -> Result<Round> {
     drop(sender);
     let waited = to.receiver.busiest_waited_since(&from.receiver);
     let wall = to.at.duration_since(from.at).as_nanos() as u64;
-    let mut round = Round {
+    let mut round = MediaRound {
         case,
         packets: u64::from(case.packets) * u64::from(case.flows),
         cpu_ns: to.receiver.ran_since(&from.receiver),
@@ -156,7 +156,7 @@ pub(super) fn run(case: Case, cpus: Cpus) -> Result<Round> {
         faults: received.faults,
     };
     // GStreamer's threads wait for each other on their one processor: that is nobody's theft.
-    if case.subject != Subject::Gstreamer {
+    if case.subject != ReceiverSubject::Gstreamer {
         round.stolen = round.stolen.max(waited as f64 / wall as f64);
     }
     round.disturbed = disturbance(&round, &sent);
@@ -164,7 +164,7 @@ pub(super) fn run(case: Case, cpus: Cpus) -> Result<Round> {
     Ok(round)
 }
 
-fn generator(case: &Case) -> Result<Command> {
+fn generator(case: &RoundCase) -> Result<Command> {
     let payload = case
         .payload
         .to_possible_value()
@@ -181,20 +181,20 @@ fn generator(case: &Case) -> Result<Command> {
 }
 
 /// Both parts' CPU time when the generator has come to its next mark.
-fn look(sender: &mut Part, receiver: &Running) -> Result<Look> {
+fn look(sender: &mut BenchPart, receiver: &RunningReceiver) -> Result<CpuLook> {
     match sender.hear(Duration::from_secs(120))? {
-        Message::Mark(_) => Ok(Look {
+        PartMessage::Mark(_) => Ok(CpuLook {
             receiver: proc::process(receiver.pid())?,
             sender: proc::process(sender.pid())?,
             at: clock::now(),
         }),
-        Message::Sent(sent) => bail!("the generator could not keep any pace here: {sent:?}"),
+        PartMessage::Sent(sent) => bail!("the generator could not keep any pace here: {sent:?}"),
         other => bail!("expected a mark, not {other:?}"),
     }
 }
 
-fn end(sender: &Part) -> Result<Sent> {
-    let Message::Sent(sent) = sender.hear(Duration::from_secs(60))? else {
+fn end(sender: &BenchPart) -> Result<SentCount> {
+    let PartMessage::Sent(sent) = sender.hear(Duration::from_secs(60))? else {
         bail!("expected what was sent");
     };
     ensure!(
@@ -205,7 +205,7 @@ fn end(sender: &Part) -> Result<Sent> {
 }
 
 /// Why the round does not tell what it should, if so.
-fn disturbance(round: &Round, sent: &Sent) -> Option<String> {
+fn disturbance(round: &MediaRound, sent: &SentCount) -> Option<String> {
     let slipped = sent.slipped_us as f64 * 1e3 / round.wall_ns as f64;
     if round.stolen > MAX_STOLEN {
         return Some(format!(
@@ -222,7 +222,7 @@ fn disturbance(round: &Round, sent: &Sent) -> Option<String> {
 }
 
 /// Whether everything that was sent was read.
-fn losses(round: &Round) -> Vec<String> {
+fn losses(round: &MediaRound) -> Vec<String> {
     let mut faults = Vec::new();
     if round.kernel_drops > 0 {
         faults.push(format!(
@@ -242,12 +242,12 @@ pub(super) mod tests {
     use super::*;
 
     /// A clean round: 2 µs for each of 3,000 packets.
-    pub(in crate::bench) fn round(subject: Subject, flows: u32) -> Round {
-        Round {
-            case: Case {
+    pub(in crate::bench) fn round(subject: ReceiverSubject, flows: u32) -> MediaRound {
+        MediaRound {
+            case: RoundCase {
                 subject,
                 flows,
-                payload: Payload::Silence,
+                payload: BenchPayload::Silence,
                 packets: 100,
                 slower: 1,
             },
@@ -268,7 +268,7 @@ pub(super) mod tests {
 
     #[test]
     fn figures_are_per_packet_and_per_call() {
-        let round = round(Subject::Speech, 32);
+        let round = round(ReceiverSubject::Speech, 32);
         assert_eq!(round.ns_per_packet(), 2_000.0);
         assert_eq!(round.ns_per_packet_of_all(), 12_000.0);
         // 50 packets of 2 µs are 100 µs of each second.
@@ -279,25 +279,25 @@ pub(super) mod tests {
 
     #[test]
     fn a_round_that_lost_a_packet_is_at_fault_whoever_dropped_it() {
-        let mut lossy = round(Subject::Sink, 30);
+        let mut lossy = round(ReceiverSubject::Sink, 30);
         assert_eq!(losses(&lossy), [""; 0]);
         lossy.received -= 1;
         assert_eq!(losses(&lossy).len(), 1);
         lossy.kernel_drops = 1;
         assert_eq!(losses(&lossy).len(), 2);
         // Too many are as wrong as too few.
-        lossy = round(Subject::Sink, 30);
+        lossy = round(ReceiverSubject::Sink, 30);
         lossy.received += 1;
         assert_eq!(losses(&lossy).len(), 1);
     }
 
     #[test]
     fn a_stolen_or_halting_round_is_disturbed() {
-        let sent = |slipped_us| Sent {
+        let sent = |slipped_us| SentCount {
             slipped_us,
-            ..Sent::default()
+            ..SentCount::default()
         };
-        let mut shared = round(Subject::Sink, 30);
+        let mut shared = round(ReceiverSubject::Sink, 30);
         assert_eq!(disturbance(&shared, &sent(100_000)), None);
         assert!(disturbance(&shared, &sent(100_001)).is_some());
         shared.stolen = 0.051;

@@ -10,11 +10,11 @@ use asterscribe::speech::{SAMPLES_PER_MS, Utterance};
 use super::payload::{self, PACKET};
 
 /// A prompt: 8 kHz, 16 bits, and what is said in it.
-type Prompt = (&'static [u8], &'static str);
+type ScriptPrompt = (&'static [u8], &'static str);
 
 /// Recordings that a party may say.
 #[derive(Debug, Clone)]
-pub(super) struct Prompts(Vec<(Vec<[i16; PACKET]>, String)>);
+pub(super) struct PromptSet(Vec<(Vec<[i16; PACKET]>, String)>);
 
 macro_rules! prompt {
     ($name:literal) => {
@@ -25,7 +25,7 @@ macro_rules! prompt {
     };
 }
 
-const PROMPTS: [Prompt; 12] = [
+const PROMPTS: [ScriptPrompt; 12] = [
     prompt!("account-number"),
     prompt!("call-back"),
     prompt!("check-internet"),
@@ -40,10 +40,10 @@ const PROMPTS: [Prompt; 12] = [
     prompt!("what-number"),
 ];
 
-impl Prompts {
+impl PromptSet {
     /// Those of the fixtures: synthetic voices.
     pub(super) fn synthetic() -> Self {
-        let prompt = |(wav, text): Prompt| (payload::samples(wav), text.trim().to_owned());
+        let prompt = |(wav, text): ScriptPrompt| (payload::samples(wav), text.trim().to_owned());
         Self(PROMPTS.map(prompt).to_vec())
     }
 
@@ -91,7 +91,7 @@ const PACKET_MS: u64 = 20;
 
 /// An utterance as it was put into the call.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Spoken {
+pub(super) struct SpokenUtterance {
     /// Where the last packet with a voice ends, milliseconds.
     pub(super) end_ms: u64,
     /// The words.
@@ -100,22 +100,22 @@ pub(super) struct Spoken {
 
 /// One party's side.
 #[derive(Debug, Clone)]
-pub(super) struct Script {
+pub(super) struct PartyScript {
     /// The audio, 8 kHz.
     pcm: Vec<[i16; PACKET]>,
     /// What was put into it, in order.
-    pub(super) spoken: Vec<Spoken>,
+    pub(super) spoken: Vec<SpokenUtterance>,
 }
 
-impl Script {
+impl PartyScript {
     /// A side of so many minutes, of synthetic voices.
     pub(super) fn new(minutes: u32, seed: u64) -> Self {
-        Self::of(&Prompts::synthetic(), minutes, seed)
+        Self::of(&PromptSet::synthetic(), minutes, seed)
     }
 
     /// A side of so many minutes.
-    pub(super) fn of(prompts: &Prompts, minutes: u32, seed: u64) -> Self {
-        let mut chance = Chance(seed);
+    pub(super) fn of(prompts: &PromptSet, minutes: u32, seed: u64) -> Self {
+        let mut chance = ScriptChance(seed);
         let length = minutes as usize * MINUTE;
         let mut script = Self {
             pcm: Vec::with_capacity(length),
@@ -130,7 +130,7 @@ impl Script {
             let voiced = utterance.iter().rposition(payload::is_loud).unwrap_or(0);
             let end_ms = (script.pcm.len() + voiced + 1) as u64 * PACKET_MS;
             script.pcm.extend(&utterance);
-            script.spoken.push(Spoken { end_ms, words });
+            script.spoken.push(SpokenUtterance { end_ms, words });
             let pause = utterance.len() * chance.between(PAUSE[0], PAUSE[1]) / 100;
             let room = length - script.pcm.len();
             script.pause(pause.max(SHORTEST_PAUSE).min(room), &mut chance);
@@ -140,7 +140,7 @@ impl Script {
         script
     }
 
-    fn pause(&mut self, packets: usize, chance: &mut Chance) {
+    fn pause(&mut self, packets: usize, chance: &mut ScriptChance) {
         self.pcm.extend((0..packets).map(|_| chance.noise()));
     }
 
@@ -182,7 +182,7 @@ impl Script {
             }));
         }
         // The one that ends what was said; a breath may have ended one before it.
-        let delay = |spoken: &Spoken| {
+        let delay = |spoken: &SpokenUtterance| {
             let of_it = |(end_ms, ..): &&(u64, u64, f64)| *end_ms >= spoken.end_ms;
             let (_, now_ms, heard_ms) = *decided.iter().find(of_it)?;
             Some([
@@ -203,7 +203,10 @@ impl Script {
     }
 }
 
-fn utterance(Prompts(prompts): &Prompts, chance: &mut Chance) -> (Vec<[i16; PACKET]>, String) {
+fn utterance(
+    PromptSet(prompts): &PromptSet,
+    chance: &mut ScriptChance,
+) -> (Vec<[i16; PACKET]>, String) {
     let sentences = SENTENCES[chance.between(0, SENTENCES.len() - 1)];
     let (mut audio, mut words) = (Vec::new(), Vec::<&str>::new());
     for _ in 0..sentences {
@@ -221,9 +224,9 @@ fn utterance(Prompts(prompts): &Prompts, chance: &mut Chance) -> (Vec<[i16; PACK
 }
 
 /// Numbers that are the same in every run (a linear congruential generator, the upper bits).
-struct Chance(u64);
+struct ScriptChance(u64);
 
-impl Chance {
+impl ScriptChance {
     fn next(&mut self) -> u32 {
         self.0 = self
             .0
@@ -249,10 +252,10 @@ mod tests {
 
     #[test]
     fn a_script_is_shaped_like_a_call_and_the_same_each_time() {
-        let script = Script::new(5, 1);
+        let script = PartyScript::new(5, 1);
         assert_eq!(script.packets().len(), 5 * MINUTE);
-        assert_eq!(script.packets(), Script::new(5, 1).packets());
-        assert_ne!(script.packets(), Script::new(5, 2).packets());
+        assert_eq!(script.packets(), PartyScript::new(5, 1).packets());
+        assert_ne!(script.packets(), PartyScript::new(5, 2).packets());
         assert!(
             (35..=45).contains(&script.spoken.len()),
             "{}",
@@ -267,7 +270,7 @@ mod tests {
 
     #[test]
     fn every_utterance_is_decided_on_after_the_hang_over() {
-        let script = Script::new(2, 1);
+        let script = PartyScript::new(2, 1);
         let delays = script.decisions().unwrap();
         assert_eq!(delays.len(), script.spoken.len());
         for [spoken, heard] in delays {

@@ -13,15 +13,15 @@ use asterscribe::clock;
 use asterscribe::live::media::{
     MediaConfig, MediaEvent, MediaEventKind, MediaPlane, MediaPort, OpenCall,
 };
-use asterscribe::recognition::pool::{EngineFactory, Pool, PoolConfig};
-use asterscribe::session::{Depth, LegSnapshot, SessionConfig};
-use asterscribe::speech::{Choices, Recognition, TranscribeError, Transcriber};
+use asterscribe::recognition::pool::{EngineFactory, PoolConfig, RecognitionPool};
+use asterscribe::session::{LegSnapshot, SessionConfig, SessionDepth};
+use asterscribe::speech::{DecodeOptions, Recognition, TranscribeError, Transcriber};
 use clap::Args;
 use futures_util::future::try_join_all;
 use tokio::sync::mpsc;
 
 use super::account;
-use super::wire::{self, Message, Received, Sent};
+use super::wire::{self, PartMessage, ReceivedCount, SentCount};
 
 /// Time between two looks at the socket: the server's own.
 pub(super) const TICK: Duration = Duration::from_millis(5);
@@ -43,7 +43,7 @@ const TOLD: usize = 2;
 
 /// How the server runs.
 #[derive(Debug, Args)]
-pub(crate) struct Options {
+pub(crate) struct BenchServerOptions {
     /// Stop at the ordered packets: decode nothing, hear nothing.
     #[arg(long)]
     ordered: bool,
@@ -53,7 +53,7 @@ pub(crate) struct Options {
 struct AtOnce;
 
 impl Transcriber for AtOnce {
-    fn transcribe(&mut self, _: &[i16], _: &Choices) -> Result<Recognition, TranscribeError> {
+    fn transcribe(&mut self, _: &[i16], _: &DecodeOptions) -> Result<Recognition, TranscribeError> {
         Ok(Recognition {
             text: "heard".to_owned(),
             confidence: 1.0,
@@ -64,11 +64,11 @@ impl Transcriber for AtOnce {
 }
 
 /// Serves the flows that it is told of.
-pub(super) fn run(options: &Options) -> Result<()> {
+pub(super) fn run(options: &BenchServerOptions) -> Result<()> {
     let depth = if options.ordered {
-        Depth::Ordered
+        SessionDepth::Ordered
     } else {
-        Depth::Speech
+        SessionDepth::Speech
     };
     let factory: EngineFactory = Arc::new(|_| Ok(Box::new(AtOnce)));
     let config = PoolConfig {
@@ -76,7 +76,7 @@ pub(super) fn run(options: &Options) -> Result<()> {
         queue: QUEUE,
         max_age: None,
     };
-    let pool = Pool::start(config, &factory)?;
+    let pool = RecognitionPool::start(config, &factory)?;
     let (tell, events) = mpsc::channel(EVENTS);
     let config = MediaConfig {
         bind: (Ipv4Addr::LOCALHOST, 0).into(),
@@ -92,14 +92,14 @@ pub(super) fn run(options: &Options) -> Result<()> {
     let plane = MediaPlane::start(&config, &pool, &tell)?;
     let [port] = <[MediaPort; 1]>::try_from(plane.ports())
         .map_err(|ports| anyhow!("{} media threads instead of one", ports.len()))?;
-    wire::say(&Message::Ready)?;
-    let Message::Sources(sources) = wire::hear()? else {
+    wire::say(&PartMessage::Ready)?;
+    let PartMessage::Sources(sources) = wire::hear()? else {
         bail!("expected the sources");
     };
     let calls = open(&port, &sources)?;
-    let listener = Listener::start(events)?;
-    wire::say(&Message::Targets(vec![port.local().port()]))?;
-    let Message::Sent(sent) = wire::hear()? else {
+    let listener = BenchListener::start(events)?;
+    wire::say(&PartMessage::Targets(vec![port.local().port()]))?;
+    let PartMessage::Sent(sent) = wire::hear()? else {
         bail!("expected what was sent");
     };
     let datagrams = await_all(&sent, || port.counters().datagrams());
@@ -114,7 +114,7 @@ pub(super) fn run(options: &Options) -> Result<()> {
     if more > 0 {
         faults.push(format!("and {more} more"));
     }
-    wire::say(&Message::Received(Received {
+    wire::say(&PartMessage::Received(ReceivedCount {
         datagrams,
         faults,
         utterances: ended.values().map(|leg| leg.stats.utterances).sum(),
@@ -141,7 +141,7 @@ fn open(port: &MediaPort, sources: &[u16]) -> Result<Vec<CallId>> {
             call.clone(),
             Leg::caller(),
             source,
-            asterscribe::session::Expected::default(),
+            asterscribe::session::ExpectedMedia::default(),
             None,
         )
     });
@@ -152,7 +152,7 @@ fn open(port: &MediaPort, sources: &[u16]) -> Result<Vec<CallId>> {
 }
 
 /// What the media thread itself has counted: everything let through, nothing gone wrong.
-pub(super) fn books(port: &MediaPort, sent: &Sent) -> Vec<String> {
+pub(super) fn books(port: &MediaPort, sent: &SentCount) -> Vec<String> {
     let (counters, gate) = (port.counters(), port.counters().gate());
     let refused = gate.unknown_source + gate.unknown_not_rtp + gate.hold_full + gate.holding;
     [
@@ -171,8 +171,8 @@ pub(super) fn books(port: &MediaPort, sent: &Sent) -> Vec<String> {
 fn flaws(
     calls: &[CallId],
     ended: &BTreeMap<CallId, LegSnapshot>,
-    sent: &Sent,
-    depth: Depth,
+    sent: &SentCount,
+    depth: SessionDepth,
 ) -> Vec<String> {
     let check = |(n, call): (usize, &CallId)| {
         let flaw = match ended.get(call) {
@@ -185,12 +185,12 @@ fn flaws(
 }
 
 /// Takes events off the media thread's hands, and keeps the calls' ends.
-struct Listener(
+struct BenchListener(
     thread::JoinHandle<BTreeMap<CallId, LegSnapshot>>,
     mpsc::Sender<usize>,
 );
 
-impl Listener {
+impl BenchListener {
     fn start(mut events: mpsc::Receiver<MediaEvent>) -> Result<Self> {
         let (tell, mut told) = mpsc::channel(1);
         let thread = thread::Builder::new().spawn(move || {
@@ -226,7 +226,7 @@ impl Listener {
 }
 
 /// Waits until as much has come as was sent, but not for ever; how much came.
-pub(super) fn await_all(sent: &Sent, count: impl Fn() -> u64) -> u64 {
+pub(super) fn await_all(sent: &SentCount, count: impl Fn() -> u64) -> u64 {
     let late = clock::now() + PATIENCE;
     while count() < sent.packets && clock::now() < late {
         thread::sleep(TICK);

@@ -7,11 +7,11 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 
-use super::figures::{Figure, Unit};
+use super::figures::{FigureUnit, ReportFigure};
 
 /// How a report is printed.
 #[derive(Debug, Clone, Copy, ValueEnum)]
-pub(super) enum Format {
+pub(super) enum SheetFormat {
     Text,
     Json,
     Markdown,
@@ -31,16 +31,16 @@ pub(super) fn status(is_sound: bool) -> ExitCode {
 
 /// A report.
 #[derive(Debug, Clone)]
-pub(super) struct Sheet {
+pub(super) struct ReportSheet {
     /// Where and how it ran, a line each.
     pub(super) head: Vec<String>,
     /// The table.
-    pub(super) figures: Vec<Figure>,
+    pub(super) figures: Vec<ReportFigure>,
     /// Whether it is to be relied on.
     pub(super) verdict: String,
 }
 
-impl Sheet {
+impl ReportSheet {
     pub(super) fn to_text(&self) -> String {
         let rows: Vec<_> = self.figures.iter().map(cells).collect();
         let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
@@ -74,20 +74,20 @@ impl Sheet {
     /// Prints it, or what programs are told instead.
     pub(super) fn print(
         &self,
-        format: Format,
+        format: SheetFormat,
         json: impl FnOnce() -> Result<String>,
     ) -> Result<()> {
         let text = match format {
-            Format::Text => self.to_text(),
-            Format::Json => json()?,
-            Format::Markdown => self.to_markdown(),
+            SheetFormat::Text => self.to_text(),
+            SheetFormat::Json => json()?,
+            SheetFormat::Markdown => self.to_markdown(),
         };
         write!(io::stdout(), "{text}").context("cannot print the report")
     }
 }
 
 /// Goal, what, median, range, limit, verdict.
-fn cells(figure: &Figure) -> [String; 6] {
+fn cells(figure: &ReportFigure) -> [String; 6] {
     let amount = |value| amount(value, figure.unit);
     let median = figure.value.map_or_else(
         || "not run".to_owned(),
@@ -111,26 +111,26 @@ fn cells(figure: &Figure) -> [String; 6] {
     ]
 }
 
-fn amount(value: f64, unit: Unit) -> String {
+fn amount(value: f64, unit: FigureUnit) -> String {
     match unit {
-        Unit::Ratio => format!("{value:.3}"),
-        Unit::Nanoseconds | Unit::Packets | Unit::Calls => format!("{value:.0}"),
-        Unit::PercentOfCore if value >= 1.0 => format!("{value:.1}"),
-        Unit::PercentOfCore => format!("{value:.4}"),
-        Unit::Kibibytes | Unit::Milliseconds => format!("{value:.1}"),
-        Unit::CpuSecondsPerMinute => format!("{value:.3}"),
-        Unit::Percent => format!("{value:.1}"),
+        FigureUnit::Ratio => format!("{value:.3}"),
+        FigureUnit::Nanoseconds | FigureUnit::Packets | FigureUnit::Calls => format!("{value:.0}"),
+        FigureUnit::PercentOfCore if value >= 1.0 => format!("{value:.1}"),
+        FigureUnit::PercentOfCore => format!("{value:.4}"),
+        FigureUnit::Kibibytes | FigureUnit::Milliseconds => format!("{value:.1}"),
+        FigureUnit::CpuSecondsPerMinute => format!("{value:.3}"),
+        FigureUnit::Percent => format!("{value:.1}"),
     }
 }
 
-fn unit(unit: Unit) -> &'static str {
+fn unit(unit: FigureUnit) -> &'static str {
     match unit {
-        Unit::Ratio => "×",
-        Unit::Nanoseconds => " ns",
-        Unit::PercentOfCore | Unit::Percent => " %",
-        Unit::Kibibytes => " KiB",
-        Unit::Milliseconds => " ms",
-        Unit::CpuSecondsPerMinute => " CPU-s/min",
-        Unit::Packets | Unit::Calls => "",
+        FigureUnit::Ratio => "×",
+        FigureUnit::Nanoseconds => " ns",
+        FigureUnit::PercentOfCore | FigureUnit::Percent => " %",
+        FigureUnit::Kibibytes => " KiB",
+        FigureUnit::Milliseconds => " ms",
+        FigureUnit::CpuSecondsPerMinute => " CPU-s/min",
+        FigureUnit::Packets | FigureUnit::Calls => "",
     }
 }

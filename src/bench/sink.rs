@@ -14,7 +14,7 @@ use nix::sys::socket::{MsgFlags, MultiHeaders, SockaddrStorage, recvmmsg, setsoc
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::server::{TICK, await_all};
-use super::wire::{self, Message, Received};
+use super::wire::{self, PartMessage, ReceivedCount};
 
 /// Asked of the kernel, as the media threads ask.
 const RECEIVE_BUFFER: usize = 8 << 20;
@@ -27,8 +27,8 @@ const DATAGRAM: usize = 2_048;
 
 /// Counts until it is told how many there were.
 pub(super) fn run() -> Result<()> {
-    wire::say(&Message::Ready)?;
-    let Message::Sources(_) = wire::hear()? else {
+    wire::say(&PartMessage::Ready)?;
+    let PartMessage::Sources(_) = wire::hear()? else {
         bail!("expected the sources");
     };
     let socket = bind()?;
@@ -38,14 +38,14 @@ pub(super) fn run() -> Result<()> {
     let counted = Arc::clone(&count);
     // It ends with the process: there is nothing to be put in order.
     thread::Builder::new().spawn(move || receive(&socket, &counted))?;
-    wire::say(&Message::Targets(vec![port]))?;
-    let Message::Sent(sent) = wire::hear()? else {
+    wire::say(&PartMessage::Targets(vec![port]))?;
+    let PartMessage::Sent(sent) = wire::hear()? else {
         bail!("expected what was sent");
     };
     let datagrams = await_all(&sent, || count.load(Ordering::Relaxed));
-    wire::say(&Message::Received(Received {
+    wire::say(&PartMessage::Received(ReceivedCount {
         datagrams,
-        ..Received::default()
+        ..ReceivedCount::default()
     }))
 }
 

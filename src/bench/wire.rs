@@ -6,12 +6,12 @@ use std::io::{self, BufRead, Write};
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
-use super::account::Flow;
+use super::account::FlowAccount;
 
 /// One line.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Message {
+pub(super) enum PartMessage {
     /// A receiver is up and knows of no flow.
     Ready,
     /// The ports that the flows come from.
@@ -21,26 +21,26 @@ pub(super) enum Message {
     /// So many packets have been sent by now.
     Mark(u64),
     /// All has been sent.
-    Sent(Sent),
+    Sent(SentCount),
     /// What a receiver has to say about it.
-    Received(Received),
+    Received(ReceivedCount),
     /// Recognise that.
-    Recognise(Order),
+    Recognise(SpeechOrder),
     /// It has been recognised.
-    Recognised(Outcome),
+    Recognised(OrderOutcome),
     /// How a server has held its calls.
-    Held(Held),
+    Held(HeldCalls),
 }
 
 /// What calls with recognition gave.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub(super) struct Held {
+pub(super) struct HeldCalls {
     /// Calls that it would hold, by the estimate that a server makes when it starts.
     pub(super) estimate: f64,
     /// From the end of speech to the line, milliseconds, each line.
     pub(super) latencies_ms: Vec<f64>,
     /// What the server and its workers spent while packets came.
-    pub(super) spent: Outcome,
+    pub(super) spent: OrderOutcome,
     /// What was lost, and books that do not balance.
     pub(super) faults: Vec<String>,
 }
@@ -48,7 +48,7 @@ pub(super) struct Held {
 /// Speech to be recognised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Order {
+pub(super) enum SpeechOrder {
     /// The first so many utterances, cut out beforehand, all at once.
     Clips {
         /// How many.
@@ -70,7 +70,7 @@ pub(super) enum Order {
 
 /// What became of an order.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Outcome {
+pub(super) struct OrderOutcome {
     /// Wall time, nanoseconds.
     pub(super) wall_ns: u64,
     /// CPU time of the part's own process.
@@ -87,7 +87,7 @@ pub(super) struct Outcome {
 
 /// What a generator has sent.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Sent {
+pub(super) struct SentCount {
     /// Packets that the kernel took. Flow `n` sent one more than the others if
     /// `n` is below `packets % flows`.
     pub(super) packets: u64,
@@ -99,11 +99,11 @@ pub(super) struct Sent {
     pub(super) slipped_us: u64,
 }
 
-impl Sent {
+impl SentCount {
     /// What flow `n` has sent.
-    pub(super) fn flow(&self, n: u64) -> Flow {
+    pub(super) fn flow(&self, n: u64) -> FlowAccount {
         let flows = self.flows.max(1);
-        Flow {
+        FlowAccount {
             packets: self.packets / flows + u64::from(n < self.packets % flows),
             slipped_us: self.slipped_us,
         }
@@ -112,7 +112,7 @@ impl Sent {
 
 /// What a receiver has received.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Received {
+pub(super) struct ReceivedCount {
     /// Datagrams taken from the socket.
     pub(super) datagrams: u64,
     /// Where its books do not balance, in words. Not every receiver keeps books.
@@ -124,7 +124,7 @@ pub(super) struct Received {
 }
 
 /// Says it to the conductor.
-pub(super) fn say(message: &Message) -> Result<()> {
+pub(super) fn say(message: &PartMessage) -> Result<()> {
     let mut out = io::stdout().lock();
     serde_json::to_writer(&mut out, message)?;
     writeln!(out)?;
@@ -132,7 +132,7 @@ pub(super) fn say(message: &Message) -> Result<()> {
 }
 
 /// What the conductor says next.
-pub(super) fn hear() -> Result<Message> {
+pub(super) fn hear() -> Result<PartMessage> {
     let mut line = String::new();
     if io::stdin().lock().read_line(&mut line)? == 0 {
         bail!("the conductor has gone");
@@ -141,7 +141,7 @@ pub(super) fn hear() -> Result<Message> {
 }
 
 /// Reads one line.
-pub(super) fn parse(line: &str) -> Result<Message> {
+pub(super) fn parse(line: &str) -> Result<PartMessage> {
     serde_json::from_str(line).with_context(|| format!("not understood: {line:?}"))
 }
 
@@ -151,10 +151,10 @@ mod tests {
 
     #[test]
     fn each_flow_has_sent_its_share_and_they_add_up() {
-        let sent = Sent {
+        let sent = SentCount {
             packets: 1_003,
             flows: 10,
-            ..Sent::default()
+            ..SentCount::default()
         };
         assert_eq!((sent.flow(2).packets, sent.flow(3).packets), (101, 100));
         assert_eq!((0..10).map(|n| sent.flow(n).packets).sum::<u64>(), 1_003);
@@ -162,12 +162,12 @@ mod tests {
 
     #[test]
     fn a_line_is_what_other_languages_write() {
-        let Message::Received(received) = parse(r#"{"received": {"datagrams": 3}}"#).unwrap()
+        let PartMessage::Received(received) = parse(r#"{"received": {"datagrams": 3}}"#).unwrap()
         else {
             panic!("another message");
         };
         assert_eq!(received.datagrams, 3);
-        assert!(matches!(parse("\"ready\"\n").unwrap(), Message::Ready));
+        assert!(matches!(parse("\"ready\"\n").unwrap(), PartMessage::Ready));
         assert!(parse("ready").is_err());
     }
 }

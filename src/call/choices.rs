@@ -8,7 +8,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::SecondPass;
+use super::SecondPassChoice;
 
 /// Longest prompt, bytes of UTF-8. Whisper looks at its last 223 tokens, of three to four
 /// letters each in English, of fewer elsewhere.
@@ -61,7 +61,7 @@ pub struct CallChoices {
     pub language: Option<Language>,
     /// Text as it might have come before, or words that are likely to be said.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub prompt: Option<Prompt>,
+    pub prompt: Option<InitialPrompt>,
     /// Whether sentences are shown that are still being spoken.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub partials: Option<bool>,
@@ -70,10 +70,10 @@ pub struct CallChoices {
     pub translate: Option<bool>,
     /// How numbers are written.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub numbers: Option<Numbers>,
+    pub numbers: Option<NumberStyle>,
     /// Whether it is heard once more when it is over, and by which model.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub second_pass: Option<SecondPass>,
+    pub second_pass: Option<SecondPassChoice>,
 }
 
 impl CallChoices {
@@ -111,9 +111,9 @@ impl CallChoices {
     /// # Errors
     /// It is none, or holds what is no choice.
     pub fn from_object<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Object;
+        struct ChoicesObject;
 
-        impl<'de> Visitor<'de> for Object {
+        impl<'de> Visitor<'de> for ChoicesObject {
             type Value = CallChoices;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -125,7 +125,7 @@ impl CallChoices {
             }
         }
 
-        deserializer.deserialize_map(Object)
+        deserializer.deserialize_map(ChoicesObject)
     }
 
     /// Whether nobody said anything.
@@ -156,7 +156,7 @@ pub enum Language {
     /// Whisper's code of the language, mostly ISO 639-1.
     Code(&'static str),
     /// Whisper decides, among these.
-    Among(Languages),
+    Among(LanguageSet),
 }
 
 impl Language {
@@ -179,9 +179,9 @@ impl Language {
 
 /// Two languages of Whisper's or more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Languages(u128);
+pub struct LanguageSet(u128);
 
-impl Languages {
+impl LanguageSet {
     /// Their codes.
     pub fn codes(self) -> impl Iterator<Item = &'static str> {
         let all = CODES.into_iter().enumerate();
@@ -215,7 +215,7 @@ impl FromStr for Language {
         }
         Ok(match set.count_ones() {
             1 => Self::Code(last),
-            _ => Self::Among(Languages(set)),
+            _ => Self::Among(LanguageSet(set)),
         })
     }
 }
@@ -250,16 +250,16 @@ impl fmt::Display for Language {
 /// to nobody but who asks for its call: it has no `Display`, and no `Debug` that tells it.
 #[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Prompt(String);
+pub struct InitialPrompt(String);
 
-impl Prompt {
+impl InitialPrompt {
     /// The text: 1 to [`MAX_PROMPT`] bytes.
     pub fn text(&self) -> &str {
         &self.0
     }
 }
 
-impl FromStr for Prompt {
+impl FromStr for InitialPrompt {
     type Err = InvalidChoice;
 
     fn from_str(text: &str) -> Result<Self, InvalidChoice> {
@@ -271,7 +271,7 @@ impl FromStr for Prompt {
     }
 }
 
-impl TryFrom<String> for Prompt {
+impl TryFrom<String> for InitialPrompt {
     type Error = InvalidChoice;
 
     fn try_from(text: String) -> Result<Self, InvalidChoice> {
@@ -279,13 +279,13 @@ impl TryFrom<String> for Prompt {
     }
 }
 
-impl From<Prompt> for String {
-    fn from(prompt: Prompt) -> Self {
+impl From<InitialPrompt> for String {
+    fn from(prompt: InitialPrompt) -> Self {
         prompt.0
     }
 }
 
-impl fmt::Debug for Prompt {
+impl fmt::Debug for InitialPrompt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "({} bytes)", self.0.len())
     }
@@ -294,13 +294,13 @@ impl fmt::Debug for Prompt {
 /// How numbers are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub enum Numbers {
+pub enum NumberStyle {
     /// As the model writes them. The only way there is: the binding of Whisper gives no
     /// access to its suppression of tokens.
     Model,
 }
 
-impl FromStr for Numbers {
+impl FromStr for NumberStyle {
     type Err = InvalidChoice;
 
     fn from_str(text: &str) -> Result<Self, InvalidChoice> {
@@ -311,7 +311,7 @@ impl FromStr for Numbers {
     }
 }
 
-impl TryFrom<String> for Numbers {
+impl TryFrom<String> for NumberStyle {
     type Error = InvalidChoice;
 
     fn try_from(text: String) -> Result<Self, InvalidChoice> {
@@ -319,8 +319,8 @@ impl TryFrom<String> for Numbers {
     }
 }
 
-impl From<Numbers> for String {
-    fn from(Numbers::Model: Numbers) -> Self {
+impl From<NumberStyle> for String {
+    fn from(NumberStyle::Model: NumberStyle) -> Self {
         "model".to_owned()
     }
 }
@@ -356,7 +356,7 @@ mod tests {
 
     #[test]
     fn a_prompt_is_bounded_and_tells_itself_to_nobody() {
-        let prompt: Prompt = " Kowalski, Asterscribe ".parse().unwrap();
+        let prompt: InitialPrompt = " Kowalski, Asterscribe ".parse().unwrap();
         assert_eq!(prompt.text(), "Kowalski, Asterscribe");
         let choices = CallChoices {
             prompt: Some(prompt),
@@ -364,9 +364,13 @@ mod tests {
         };
         assert!(!format!("{choices:?}").contains("Kowalski"));
         for bad in ["", "  ", "a\0b", "a\nb", &"a".repeat(MAX_PROMPT + 1)] {
-            assert_eq!(bad.parse::<Prompt>(), Err(InvalidChoice::Prompt), "{bad:?}");
+            assert_eq!(
+                bad.parse::<InitialPrompt>(),
+                Err(InvalidChoice::Prompt),
+                "{bad:?}"
+            );
         }
-        assert!("ä".repeat(MAX_PROMPT / 2).parse::<Prompt>().is_ok());
+        assert!("ä".repeat(MAX_PROMPT / 2).parse::<InitialPrompt>().is_ok());
     }
 
     #[test]

@@ -54,7 +54,7 @@ pub enum CallEventKind {
 
 /// Audio that is played to a call, or waits to be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Playback {
+pub struct CallPlayback {
     /// Names it within its call.
     pub id: u64,
     /// The party that hears it.

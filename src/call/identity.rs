@@ -11,7 +11,7 @@ use super::Leg;
 /// The channel that a call was opened for, as Asterisk tells of it, and the two parties.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Identity {
+pub struct CallIdentity {
     /// Asterisk's id of the channel (`${UNIQUEID}`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub channel_id: Option<String>,
@@ -41,10 +41,10 @@ pub struct Identity {
     pub tags: Vec<String>,
     /// Which party is on the channel, and which at its other end.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub sides: Option<Sides>,
+    pub sides: Option<LegSides>,
 }
 
-impl Identity {
+impl CallIdentity {
     /// Takes what is told anew; what is not told stays.
     pub fn renew(&mut self, newer: Self) {
         let older = std::mem::replace(self, newer);
@@ -83,14 +83,14 @@ impl Identity {
 /// What the parties at the two ends of a channel are called as legs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Sides {
+pub struct LegSides {
     /// Whoever is on the channel.
     pub channel: Leg,
     /// Whom it talks to.
     pub peer: Leg,
 }
 
-impl Sides {
+impl LegSides {
     /// The channel is the calling party's.
     pub fn of_caller() -> Self {
         Self {
@@ -191,24 +191,24 @@ mod tests {
     #[test]
     fn what_is_told_anew_counts_and_what_is_not_stays() {
         let of = |text: &str| Some(text.to_owned());
-        let mut identity = Identity {
+        let mut identity = CallIdentity {
             channel_id: of("1.1"),
             channel_gone: true,
             caller_name: of("Anna"),
             tags: vec!["vip".to_owned()],
-            ..Identity::default()
+            ..CallIdentity::default()
         };
-        identity.renew(Identity {
+        identity.renew(CallIdentity {
             channel_id: of("1.1"),
             connected_number: of("200"),
-            ..Identity::default()
+            ..CallIdentity::default()
         });
-        let expected = Identity {
+        let expected = CallIdentity {
             channel_id: of("1.1"),
             caller_name: of("Anna"),
             connected_number: of("200"),
             tags: vec!["vip".to_owned()],
-            ..Identity::default()
+            ..CallIdentity::default()
         };
         assert_eq!(identity, expected);
     }

@@ -25,18 +25,18 @@ pub struct TranscriptLine {
     /// Language that was spoken, ISO 639-1; that of the text, too, unless it was translated.
     pub language: String,
     /// What was done: the text is what was said, or English for it.
-    #[serde(default, skip_serializing_if = "Task::is_transcribe")]
-    pub task: Task,
+    #[serde(default, skip_serializing_if = "SpeechTask::is_transcribe")]
+    pub task: SpeechTask,
     /// Set when this audio could not be transcribed: the reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gap: Option<GapReason>,
     /// The words one by one, on the call's clock.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub words: Vec<Word>,
+    pub words: Vec<SpokenWord>,
     /// Text that was probably not spoken and is therefore not in `text`: all that the engine
     /// said, or, beside words that stand, the annotations among them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub suppressed: Option<Suppressed>,
+    pub suppressed: Option<SuppressedText>,
     /// Name and revision of the model.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub model: String,
@@ -49,12 +49,12 @@ pub struct TranscriptLine {
     pub spool: Option<u64>,
     /// What it said before it was heard once more, where that was something else.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub first: Option<Box<Earlier>>,
+    pub first: Option<Box<EarlierRevision>>,
 }
 
 /// What a line said in an earlier revision.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Earlier {
+pub struct EarlierRevision {
     /// Its text.
     pub text: String,
     /// Mean probability of the text's tokens, 0 to 1.
@@ -66,7 +66,7 @@ pub struct Earlier {
 /// What Whisper made of what was said.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Task {
+pub enum SpeechTask {
     /// Its text.
     #[default]
     Transcribe,
@@ -74,7 +74,7 @@ pub enum Task {
     Translate,
 }
 
-impl Task {
+impl SpeechTask {
     fn is_transcribe(&self) -> bool {
         *self == Self::Transcribe
     }
@@ -96,7 +96,7 @@ impl TranscriptLine {
             confidence: 0.0,
             early_media: false,
             language: "und".to_owned(),
-            task: Task::Transcribe,
+            task: SpeechTask::Transcribe,
             gap: None,
             words: Vec::new(),
             suppressed: None,
@@ -151,7 +151,7 @@ pub struct PartialLine {
 /// A word and when it was said. Within an utterance times count from its first sample, in a
 /// line from the beginning of the call's clock.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Word {
+pub struct SpokenWord {
     /// The word, with the punctuation that belongs to it.
     pub text: String,
     /// Where it begins, milliseconds.
@@ -164,9 +164,9 @@ pub struct Word {
 
 /// Text that a guard holds back.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Suppressed {
+pub struct SuppressedText {
     /// Why.
-    pub reason: Doubt,
+    pub reason: DoubtReason,
     /// What it was seen by.
     pub evidence: String,
     /// What the engine said.
@@ -176,7 +176,7 @@ pub struct Suppressed {
 /// Why text was probably not spoken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Doubt {
+pub enum DoubtReason {
     /// There was next to nothing to be heard.
     NearSilence,
     /// The same words over and over.
@@ -193,7 +193,7 @@ pub enum Doubt {
     NoSpeech,
 }
 
-impl Doubt {
+impl DoubtReason {
     /// Every reason.
     pub const ALL: [Self; 7] = [
         Self::NearSilence,
@@ -225,7 +225,7 @@ mod tests {
 
     #[test]
     fn every_doubt_has_one_name_in_figures_and_json() {
-        for doubt in Doubt::ALL {
+        for doubt in DoubtReason::ALL {
             let json = serde_json::to_value(doubt).unwrap();
             assert_eq!(json, doubt.name());
         }

@@ -264,7 +264,7 @@ impl AudioAccount {
 
     /// So much has become something else than it was told as. What a crashed node had not told
     /// of it yet went down as that node's.
-    pub fn recover(&mut self, was: Outcome, samples: u64, outcome: Outcome) {
+    pub fn recover(&mut self, was: UtteranceOutcome, samples: u64, outcome: UtteranceOutcome) {
         // Never below nothing, whatever an older record says.
         let before = self.place(was);
         let told = samples.min(*before);
@@ -274,11 +274,11 @@ impl AudioAccount {
         *self.place(outcome) += told + untold;
     }
 
-    fn place(&mut self, outcome: Outcome) -> &mut u64 {
+    fn place(&mut self, outcome: UtteranceOutcome) -> &mut u64 {
         match outcome {
-            Outcome::Transcribed => &mut self.transcribed,
-            Outcome::NoWords => &mut self.non_speech,
-            Outcome::Gap(reason) => self.gaps.slot(reason),
+            UtteranceOutcome::Transcribed => &mut self.transcribed,
+            UtteranceOutcome::NoWords => &mut self.non_speech,
+            UtteranceOutcome::Gap(reason) => self.gaps.slot(reason),
         }
     }
 
@@ -321,7 +321,7 @@ impl AudioAccount {
 
 /// What became of an utterance's audio.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
+pub enum UtteranceOutcome {
     /// It is text.
     Transcribed,
     /// The engine heard no words in it.
@@ -350,7 +350,7 @@ pub struct MediaQuality {
 
 /// Something wrong with a leg's media, or that was.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Finding {
+pub struct MediaFinding {
     /// What.
     pub kind: FindingKind,
     /// Since when, call clock, milliseconds.
@@ -475,10 +475,18 @@ mod tests {
         account.gaps.node_crash = 5;
         account.span += 5;
         let spooled = GapReason::Spooled;
-        account.recover(Outcome::Gap(spooled), 20, Outcome::Transcribed);
-        account.recover(Outcome::Gap(spooled), 20, Outcome::NoWords);
-        let failed = Outcome::Gap(GapReason::RecognitionFailed);
-        account.recover(Outcome::Gap(spooled), 20, failed);
+        account.recover(
+            UtteranceOutcome::Gap(spooled),
+            20,
+            UtteranceOutcome::Transcribed,
+        );
+        account.recover(
+            UtteranceOutcome::Gap(spooled),
+            20,
+            UtteranceOutcome::NoWords,
+        );
+        let failed = UtteranceOutcome::Gap(GapReason::RecognitionFailed);
+        account.recover(UtteranceOutcome::Gap(spooled), 20, failed);
         assert!(account.is_conserved(), "{account:?}");
         assert_eq!((account.transcribed, account.non_speech), (120, 20));
         let gaps = account.gaps;

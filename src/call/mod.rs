@@ -22,17 +22,22 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use self::choices::{
-    CallChoices, InvalidChoice, Language, Languages, MAX_PROMPT, Numbers, Prompt, language_code,
+    CallChoices, InitialPrompt, InvalidChoice, Language, LanguageSet, MAX_PROMPT, NumberStyle,
+    language_code,
 };
-pub use self::event::{CallEvent, CallEventKind, CaptureState, Playback, PlaybackState};
-pub use self::identity::{ChannelRef, Identity, InvalidChannel, Sides};
+pub use self::event::{CallEvent, CallEventKind, CallPlayback, CaptureState, PlaybackState};
+pub use self::identity::{CallIdentity, ChannelRef, InvalidChannel, LegSides};
 pub use self::key::{CallKey, InvalidKey};
-pub use self::line::{Doubt, Earlier, PartialLine, Suppressed, Task, TranscriptLine, Word};
-pub use self::media::{
-    AudioAccount, Finding, FindingKind, GapReason, GapTotals, LegStats, MediaQuality, Outcome,
+pub use self::line::{
+    DoubtReason, EarlierRevision, PartialLine, SpeechTask, SpokenWord, SuppressedText,
+    TranscriptLine,
 };
-pub use self::second_pass::{SecondHearing, SecondPass};
-pub use self::sound::{Sound, SoundKind, Sounds};
+pub use self::media::{
+    AudioAccount, FindingKind, GapReason, GapTotals, LegStats, MediaFinding, MediaQuality,
+    UtteranceOutcome,
+};
+pub use self::second_pass::{SecondHearing, SecondPassChoice};
+pub use self::sound::{LegSound, LegSounds, SoundKind};
 
 /// Why a string is no identifier.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -133,7 +138,7 @@ impl Leg {
 /// How the call came to us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Origin {
+pub enum CallOrigin {
     /// A channel entered `Stasis(asterscribe)`.
     Stasis,
     /// We originated it on behalf of `POST /api/call/initiate`.
@@ -146,7 +151,7 @@ pub enum Origin {
     Replay,
 }
 
-impl Origin {
+impl CallOrigin {
     /// Whether the call has a channel of Asterisk's.
     pub fn is_on_asterisk(self) -> bool {
         matches!(self, Self::Stasis | Self::Initiated | Self::Tap)
@@ -229,13 +234,13 @@ pub struct LegRecord {
     pub quality: Option<MediaQuality>,
     /// What is, or was, wrong with its media; newest last, bounded.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub findings: Vec<Finding>,
+    pub findings: Vec<MediaFinding>,
     /// Whisper's code of the language that it is taken to speak, once that was detected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub language: Option<String>,
     /// What was heard of it that is no speech.
     #[serde(flatten)]
-    pub sounds: Sounds,
+    pub sounds: LegSounds,
 }
 
 /// Everything kept about a call but its text and its digits.
@@ -246,7 +251,7 @@ pub struct CallRecord {
     /// Where it stands.
     pub status: CallStatus,
     /// How it came to us.
-    pub origin: Origin,
+    pub origin: CallOrigin,
     /// The server that serves it, where several share a store.
     #[serde(default)]
     pub node: String,
@@ -261,7 +266,7 @@ pub struct CallRecord {
     pub channel_name: Option<String>,
     /// That channel, and the parties.
     #[serde(flatten)]
-    pub identity: Identity,
+    pub identity: CallIdentity,
     /// When it was opened here.
     pub started_at: Timestamp,
     /// When it was answered.
@@ -300,7 +305,7 @@ pub struct CallRecord {
     pub events: Vec<CallEvent>,
     /// What is played to it, in order; the first one is playing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub playing: Vec<Playback>,
+    pub playing: Vec<CallPlayback>,
     /// Its capture, if one was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capture: Option<CaptureState>,

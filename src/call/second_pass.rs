@@ -13,7 +13,7 @@ const MAX_NAME: usize = 64;
 /// Whether a call shall be heard once more. As text `on`, `off` or a model's name; in JSON
 /// also `true` and `false`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SecondPass {
+pub enum SecondPassChoice {
     /// It shall not.
     Off,
     /// By the model of the settings.
@@ -22,7 +22,7 @@ pub enum SecondPass {
     By(String),
 }
 
-impl FromStr for SecondPass {
+impl FromStr for SecondPassChoice {
     type Err = InvalidChoice;
 
     fn from_str(text: &str) -> Result<Self, InvalidChoice> {
@@ -39,13 +39,13 @@ impl FromStr for SecondPass {
     }
 }
 
-impl From<bool> for SecondPass {
+impl From<bool> for SecondPassChoice {
     fn from(on: bool) -> Self {
         if on { Self::On } else { Self::Off }
     }
 }
 
-impl Serialize for SecondPass {
+impl Serialize for SecondPassChoice {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Self::Off => serializer.serialize_bool(false),
@@ -55,17 +55,17 @@ impl Serialize for SecondPass {
     }
 }
 
-impl<'de> Deserialize<'de> for SecondPass {
+impl<'de> Deserialize<'de> for SecondPassChoice {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]
         #[serde(untagged, expecting = "true, false or the name of a model")]
-        enum Told {
+        enum ToldChoice {
             Switch(bool),
             Text(String),
         }
-        match Told::deserialize(deserializer)? {
-            Told::Switch(on) => Ok(on.into()),
-            Told::Text(text) => text.parse().map_err(serde::de::Error::custom),
+        match ToldChoice::deserialize(deserializer)? {
+            ToldChoice::Switch(on) => Ok(on.into()),
+            ToldChoice::Text(text) => text.parse().map_err(serde::de::Error::custom),
         }
     }
 }
@@ -116,25 +116,34 @@ mod tests {
     #[test]
     fn it_is_on_or_off_or_by_a_model() {
         let told = [
-            ("on", SecondPass::On),
-            ("No", SecondPass::Off),
-            ("large-v3-q5_0", SecondPass::By("large-v3-q5_0".to_owned())),
+            ("on", SecondPassChoice::On),
+            ("No", SecondPassChoice::Off),
+            (
+                "large-v3-q5_0",
+                SecondPassChoice::By("large-v3-q5_0".to_owned()),
+            ),
         ];
         for (text, meant) in told {
             assert_eq!(text.parse(), Ok(meant.clone()));
             let json = serde_json::to_string(&meant).unwrap();
-            assert_eq!(serde_json::from_str::<SecondPass>(&json).unwrap(), meant);
+            assert_eq!(
+                serde_json::from_str::<SecondPassChoice>(&json).unwrap(),
+                meant
+            );
         }
         let long = "a".repeat(MAX_NAME + 1);
         for bad in ["", "../model", "a b", "modèle", &long] {
             assert_eq!(
-                bad.parse::<SecondPass>(),
+                bad.parse::<SecondPassChoice>(),
                 Err(InvalidChoice::SecondPass),
                 "{bad:?}"
             );
         }
         for bad in ["1", "null", "[]", "{}", r#""../x""#] {
-            assert!(serde_json::from_str::<SecondPass>(bad).is_err(), "{bad}");
+            assert!(
+                serde_json::from_str::<SecondPassChoice>(bad).is_err(),
+                "{bad}"
+            );
         }
     }
 }

@@ -33,7 +33,7 @@ impl SoundKind {
 
 /// A stretch of a leg that is such a sound. It was not recognised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Sound {
+pub struct LegSound {
     /// What.
     pub kind: SoundKind,
     /// Call clock, milliseconds.
@@ -42,12 +42,12 @@ pub struct Sound {
     pub end_ms: u64,
 }
 
-/// A leg's sounds, in order: the newest [`Sounds::MOST`].
+/// A leg's sounds, in order: the newest [`LegSounds::MOST`].
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Sounds {
+pub struct LegSounds {
     /// The newest last.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub sounds: Vec<Sound>,
+    pub sounds: Vec<LegSound>,
     /// Older ones that are not kept.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub sounds_left_out: u64,
@@ -61,12 +61,12 @@ fn is_zero(count: &u64) -> bool {
     *count == 0
 }
 
-impl Sounds {
+impl LegSounds {
     /// How many are kept.
     pub const MOST: usize = 64;
 
     /// Adds one; the oldest may have to go.
-    pub fn push(&mut self, sound: Sound) {
+    pub fn push(&mut self, sound: LegSound) {
         if self.sounds.len() >= Self::MOST {
             let surplus = self.sounds.len() + 1 - Self::MOST;
             self.sounds.drain(..surplus);
@@ -96,8 +96,8 @@ mod tests {
 
     #[test]
     fn the_newest_are_kept_and_the_others_counted() {
-        let mut sounds = Sounds::default();
-        let sound = |start_ms| Sound {
+        let mut sounds = LegSounds::default();
+        let sound = |start_ms| LegSound {
             kind: SoundKind::Busy,
             start_ms,
             end_ms: start_ms + 1,
@@ -115,7 +115,7 @@ mod tests {
 
     #[test]
     fn no_sounds_take_no_room_and_names_are_those_of_json() {
-        let json = serde_json::to_string(&Sounds::default()).unwrap();
+        let json = serde_json::to_string(&LegSounds::default()).unwrap();
         assert_eq!(json, "{}");
         for kind in ["ringback", "busy", "dtmf", "tone", "music"] {
             let read: SoundKind = serde_json::from_value(kind.into()).unwrap();

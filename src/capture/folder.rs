@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 
 use super::pcapng;
-use super::rolling::{Disk, Piece, Sink, segment_name};
+use super::rolling::{SegmentDisk, SegmentPiece, SegmentSink, segment_name};
 use crate::call::CallId;
 
 /// The packets.
@@ -26,11 +26,11 @@ const FOLDER_MODE: u32 = 0o700;
 
 /// The folder itself.
 #[derive(Debug, Clone)]
-pub(super) struct Folder(PathBuf);
+pub(super) struct CaptureFolder(PathBuf);
 
 /// A capture that is not running.
 #[derive(Debug, Clone)]
-pub(super) struct Stored {
+pub(super) struct StoredCapture {
     /// Numbers of its segments of packets and of events, in order.
     packets: Vec<u64>,
     events: Vec<u64>,
@@ -39,7 +39,7 @@ pub(super) struct Stored {
     pub(super) since: Timestamp,
 }
 
-impl Folder {
+impl CaptureFolder {
     /// Makes it if it does not exist, and sees whether files can be made in it.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
         if !path.is_dir() {
@@ -58,8 +58,8 @@ impl Folder {
     }
 
     /// The captures that earlier processes left. Files that are none are let be.
-    pub(super) fn scan(&self) -> io::Result<BTreeMap<CallId, Stored>> {
-        let mut found: BTreeMap<CallId, Stored> = BTreeMap::new();
+    pub(super) fn scan(&self) -> io::Result<BTreeMap<CallId, StoredCapture>> {
+        let mut found: BTreeMap<CallId, StoredCapture> = BTreeMap::new();
         for entry in fs::read_dir(&self.0)? {
             let entry = entry?;
             let name = entry.file_name();
@@ -74,7 +74,7 @@ impl Folder {
                 .modified()
                 .ok()
                 .and_then(|at| Timestamp::try_from(at).ok());
-            let stored = found.entry(call).or_insert_with(|| Stored {
+            let stored = found.entry(call).or_insert_with(|| StoredCapture {
                 packets: Vec::new(),
                 events: Vec::new(),
                 bytes: 0,
@@ -93,26 +93,30 @@ impl Folder {
 
     /// Opens pieces of files to be read one after the other, and `tail` behind
     /// them. What is read is what is there now, whatever happens to the names.
-    pub(super) fn read(&self, pieces: &[Piece], tail: Vec<u8>) -> io::Result<Reading> {
+    pub(super) fn read(
+        &self,
+        pieces: &[SegmentPiece],
+        tail: Vec<u8>,
+    ) -> io::Result<CaptureReading> {
         let mut length = tail.len() as u64;
         let mut body: Box<dyn Read + Send> = Box::new(io::empty());
-        for Piece { name, from, to } in pieces {
+        for SegmentPiece { name, from, to } in pieces {
             let mut file = File::open(self.0.join(name))?;
             file.seek(SeekFrom::Start(*from))?;
             length += to - from;
             body = Box::new(body.chain(file.take(to - from)));
         }
         let body = Box::new(body.chain(io::Cursor::new(tail)));
-        Ok(Reading { length, body })
+        Ok(CaptureReading { length, body })
     }
 
     /// The pieces of a capture that is not running.
     pub(super) fn pieces(
         &self,
         call: &CallId,
-        stored: &Stored,
+        stored: &StoredCapture,
         extension: &str,
-    ) -> io::Result<Vec<Piece>> {
+    ) -> io::Result<Vec<SegmentPiece>> {
         let numbers = match extension {
             PACKETS => &stored.packets,
             _ => &stored.events,
@@ -129,13 +133,13 @@ impl Folder {
                 file.take(HEAD).read_to_end(&mut head)?;
                 pcapng::head_length(&head).map_or(0, |length| length as u64)
             };
-            pieces.push(Piece { name, from, to });
+            pieces.push(SegmentPiece { name, from, to });
         }
         Ok(pieces)
     }
 
     /// Removes all files of a capture, or as many as can be.
-    pub(super) fn remove_capture(&self, call: &CallId, stored: &Stored) -> io::Result<()> {
+    pub(super) fn remove_capture(&self, call: &CallId, stored: &StoredCapture) -> io::Result<()> {
         let packets = stored.packets.iter().map(|number| (number, PACKETS));
         let events = stored.events.iter().map(|number| (number, EVENTS));
         let mut outcome = Ok(());
@@ -153,15 +157,20 @@ impl Folder {
 }
 
 /// A file that can be read from beginning to end.
-pub(super) struct Reading {
+pub(super) struct CaptureReading {
     pub(super) length: u64,
     pub(super) body: Box<dyn Read + Send>,
 }
 
-impl Stored {
+impl StoredCapture {
     /// What a capture that has just ended left.
-    pub(super) fn of(packets: &[Piece], events: &[Piece], bytes: u64, since: Timestamp) -> Self {
-        let numbers = |pieces: &[Piece]| {
+    pub(super) fn of(
+        packets: &[SegmentPiece],
+        events: &[SegmentPiece],
+        bytes: u64,
+        since: Timestamp,
+    ) -> Self {
+        let numbers = |pieces: &[SegmentPiece]| {
             let parsed = pieces.iter().filter_map(|piece| parse_name(&piece.name));
             parsed.map(|(_, number, _)| number).collect()
         };
@@ -181,8 +190,8 @@ impl Stored {
     }
 }
 
-impl Disk for Folder {
-    fn create(&self, name: &str) -> io::Result<Box<dyn Sink>> {
+impl SegmentDisk for CaptureFolder {
+    fn create(&self, name: &str) -> io::Result<Box<dyn SegmentSink>> {
         let file = OpenOptions::new()
             .write(true)
             .create_new(true)
@@ -196,7 +205,7 @@ impl Disk for Folder {
     }
 }
 
-impl Sink for File {
+impl SegmentSink for File {
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.write_all(bytes)
     }
@@ -270,7 +279,7 @@ mod tests {
     fn the_folder_and_its_files_are_their_owner_s_alone() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a/b");
-        let folder = Folder::open(&path).unwrap();
+        let folder = CaptureFolder::open(&path).unwrap();
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode(&path), FOLDER_MODE);
         folder.create("c.0.pcapng").unwrap().append(b"x").unwrap();
@@ -280,10 +289,10 @@ mod tests {
             "nothing is written over"
         );
         // A second start finds it as it is.
-        let again = Folder::open(&path).unwrap().scan().unwrap();
+        let again = CaptureFolder::open(&path).unwrap().scan().unwrap();
         assert_eq!(again.len(), 1);
         assert!(
-            Folder::open(&path.join("c.0.pcapng")).is_err(),
+            CaptureFolder::open(&path.join("c.0.pcapng")).is_err(),
             "a file is no folder"
         );
     }
@@ -291,7 +300,7 @@ mod tests {
     #[test]
     fn what_a_process_left_is_found_read_as_one_and_removed() {
         let dir = tempfile::tempdir().unwrap();
-        let folder = Folder::open(dir.path()).unwrap();
+        let folder = CaptureFolder::open(dir.path()).unwrap();
         let mut head = Vec::new();
         pcapng::section(&mut head, "test", "");
         for number in [10, 9] {

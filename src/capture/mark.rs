@@ -7,7 +7,7 @@ use crate::call::{CallId, Leg};
 
 /// A leg of a captured call. One JSON object; fields may be added.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Mark {
+pub struct LegMark {
     /// Version of these rules, 1; what is marked otherwise is read like any other capture.
     pub asterscribe: u32,
     /// The call.
@@ -18,7 +18,7 @@ pub struct Mark {
     pub zero_ns: u64,
 }
 
-impl Mark {
+impl LegMark {
     /// A leg's mark.
     pub fn new(call: CallId, leg: Leg, zero_ns: u64) -> Self {
         Self {
@@ -43,14 +43,14 @@ impl Mark {
 
 /// How much of a call a capture has, in the comment of an interface's statistics.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Completeness {
+pub struct CaptureCompleteness {
     /// Packets that could not be recorded.
     pub lost: u64,
     /// Older packets that the capture's bound let go of.
     pub rolled_off: u64,
 }
 
-impl Completeness {
+impl CaptureCompleteness {
     /// Reads a comment; `None` if it says something else.
     pub fn parse(comment: &str) -> Option<Self> {
         serde_json::from_str(comment).ok()
@@ -68,8 +68,8 @@ mod tests {
 
     #[test]
     fn a_mark_is_read_back_and_nothing_else_is_one() {
-        let mark = Mark::new("em-1".parse().unwrap(), Leg::caller(), u64::MAX);
-        assert_eq!(Mark::parse(&mark.to_comment()), Some(mark.clone()));
+        let mark = LegMark::new("em-1".parse().unwrap(), Leg::caller(), u64::MAX);
+        assert_eq!(LegMark::parse(&mark.to_comment()), Some(mark.clone()));
         for other in [
             "",
             "a remark",
@@ -79,9 +79,9 @@ mod tests {
             r#"{"asterscribe":1,"call":"em-1","leg":"a b","zero_ns":1}"#,
             r#"{"asterscribe":1,"call":"em-1","leg":"caller","zero_ns":-1}"#,
         ] {
-            assert_eq!(Mark::parse(other), None, "{other}");
+            assert_eq!(LegMark::parse(other), None, "{other}");
         }
         let later = r#"{"asterscribe":1,"call":"em-1","leg":"caller","zero_ns":18446744073709551615,"more":[]}"#;
-        assert_eq!(Mark::parse(later), Some(mark));
+        assert_eq!(LegMark::parse(later), Some(mark));
     }
 }

@@ -1,7 +1,7 @@
 //! Captures of live calls, for those that asked for them: a call's packets as
 //! they reached its session, and the events of Asterisk that concern it.
 //!
-//! A media thread hands packets over with [`Tap::packet`] and never waits: one
+//! A media thread hands packets over with [`CaptureTap::packet`] and never waits: one
 //! thread writes all captures, behind a bounded queue. What does not fit, or
 //! cannot be written, is counted as lost and the call goes on. `asterscribe
 //! replay` of a capture that has all packets is the call again, to the sample.
@@ -31,11 +31,11 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 
-use self::folder::Folder;
-use self::recent::Recent;
-pub use self::tap::Tap;
-use self::tap::{Item, ItemKind, QUEUE, Queue, Shared};
-use self::writer::{Order, Writer};
+use self::folder::CaptureFolder;
+use self::recent::RecentEvents;
+pub use self::tap::CaptureTap;
+use self::tap::{CaptureItem, CaptureQueue, ItemKind, QUEUE, SharedCapture};
+use self::writer::{CaptureWriter, WriterOrder};
 use crate::call::{CallId, CaptureState};
 
 /// Least that a capture may be bounded to: a segment must hold any datagram.
@@ -140,21 +140,21 @@ impl std::fmt::Debug for CaptureFile {
 
 /// All captures, as the rest of the program sees them.
 #[derive(Debug)]
-pub struct Captures {
-    queue: Queue,
-    orders: Sender<Order>,
+pub struct CaptureSet {
+    queue: CaptureQueue,
+    orders: Sender<WriterOrder>,
     next: AtomicU64,
-    running: Mutex<HashMap<CallId, Arc<Shared>>>,
+    running: Mutex<HashMap<CallId, Arc<SharedCapture>>>,
     /// Whether events of Asterisk are of any use now.
     wants_events: AtomicBool,
     /// Events of calls that may be captured in a moment.
-    recent: Option<Mutex<Recent>>,
+    recent: Option<Mutex<RecentEvents>>,
 }
 
 /// The thread that writes captures. Dropping it ends them all and waits for that.
 #[derive(Debug)]
 pub struct CaptureThread {
-    captures: Arc<Captures>,
+    captures: Arc<CaptureSet>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -170,12 +170,12 @@ impl CaptureThread {
         wall: fn() -> Timestamp,
         clock: fn() -> Instant,
     ) -> io::Result<Self> {
-        let folder = Folder::open(&config.dir)?;
-        let (captures, items, orders) = Captures::new(config.by_rule);
+        let folder = CaptureFolder::open(&config.dir)?;
+        let (captures, items, orders) = CaptureSet::new(config.by_rule);
         let waiting = captures.queue.waiting();
         let disk = Arc::new(folder.clone());
-        let times = writer::Times { wall, clock };
-        let writer = Writer::new(folder, disk, config.total_bytes, news, times, waiting)?;
+        let times = writer::WriterTimes { wall, clock };
+        let writer = CaptureWriter::new(folder, disk, config.total_bytes, news, times, waiting)?;
         let thread = thread::Builder::new()
             .name("captures".to_owned())
             .spawn(move || writer.run(&orders, &items))?;
@@ -186,7 +186,7 @@ impl CaptureThread {
     }
 
     /// What to use it by.
-    pub fn captures(&self) -> Arc<Captures> {
+    pub fn captures(&self) -> Arc<CaptureSet> {
         Arc::clone(&self.captures)
     }
 }
@@ -194,7 +194,7 @@ impl CaptureThread {
 impl Drop for CaptureThread {
     fn drop(&mut self) {
         // It takes orders until it is told; should it be gone, there is nothing to wait for.
-        let _gone = self.captures.orders.send(Order::Stop);
+        let _gone = self.captures.orders.send(WriterOrder::Stop);
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {
@@ -203,11 +203,11 @@ impl Drop for CaptureThread {
     }
 }
 
-impl Captures {
-    fn new(by_rule: bool) -> (Self, Receiver<Item>, Receiver<Order>) {
+impl CaptureSet {
+    fn new(by_rule: bool) -> (Self, Receiver<CaptureItem>, Receiver<WriterOrder>) {
         let (items, items_out) = bounded(QUEUE);
         let (orders, orders_out) = bounded(ORDERS);
-        let queue = Queue::new(items);
+        let queue = CaptureQueue::new(items);
         let captures = Self {
             queue,
             orders,
@@ -229,7 +229,7 @@ impl Captures {
         start: StartCapture,
         now: Instant,
         wall: Timestamp,
-    ) -> Result<(Tap, oneshot::Receiver<Result<(), CaptureRefused>>), CaptureRefused> {
+    ) -> Result<(CaptureTap, oneshot::Receiver<Result<(), CaptureRefused>>), CaptureRefused> {
         let call = start.call.clone();
         let mut running = lock(&self.running);
         if running
@@ -239,9 +239,9 @@ impl Captures {
             return Err(CaptureRefused::Running(call));
         }
         let id = self.next.fetch_add(1, Ordering::Relaxed);
-        let shared = Arc::new(Shared::new(id, start, now, wall));
+        let shared = Arc::new(SharedCapture::new(id, start, now, wall));
         let (reply, answer) = oneshot::channel();
-        let order = Order::Start {
+        let order = WriterOrder::Start {
             capture: Arc::clone(&shared),
             reply,
         };
@@ -256,7 +256,7 @@ impl Captures {
         }
         running.insert(call, Arc::clone(&shared));
         self.wants_events.store(true, Ordering::Relaxed);
-        Ok((Tap::new(shared, self.queue.clone()), answer))
+        Ok((CaptureTap::new(shared, self.queue.clone()), answer))
     }
 
     /// How the capture of a call stands, if one runs or its end is under way.
@@ -279,7 +279,7 @@ impl Captures {
             return Ok(None);
         };
         let (reply, written) = oneshot::channel();
-        let order = Order::Finish {
+        let order = WriterOrder::Finish {
             id: capture.id,
             reply,
         };
@@ -309,7 +309,7 @@ impl Captures {
     }
 
     /// The writer refused to begin this one.
-    pub fn abandon(&self, tap: &Tap) {
+    pub fn abandon(&self, tap: &CaptureTap) {
         let capture = tap.capture();
         self.remove(&capture.start.call, capture.id);
     }
@@ -333,7 +333,7 @@ impl Captures {
         part: CapturePart,
     ) -> Result<Option<CaptureFile>, CaptureRefused> {
         let (reply, answer) = oneshot::channel();
-        let order = Order::Read {
+        let order = WriterOrder::Read {
             call: call.clone(),
             part,
             reply,
@@ -354,7 +354,7 @@ impl Captures {
             drop(lock(recent).of(call));
         }
         let (reply, answer) = oneshot::channel();
-        let order = Order::Erase {
+        let order = WriterOrder::Erase {
             call: call.clone(),
             reply,
         };
@@ -367,7 +367,7 @@ impl Captures {
     /// Removes captures that were written last before that time.
     pub fn expire(&self, before: Timestamp) {
         // Another turn comes.
-        let _later = self.orders.try_send(Order::Expire { before });
+        let _later = self.orders.try_send(WriterOrder::Expire { before });
     }
 
     /// Whether [`Self::event`] would keep anything.

@@ -14,9 +14,9 @@ const BYTES: usize = 16 << 10;
 
 /// The events, oldest first.
 #[derive(Debug, Default)]
-pub(super) struct Recent(VecDeque<(CallId, Instant, Box<str>)>);
+pub(super) struct RecentEvents(VecDeque<(CallId, Instant, Box<str>)>);
 
-impl Recent {
+impl RecentEvents {
     pub(super) fn keep(&mut self, call: &CallId, at: Instant, text: Box<str>) {
         if text.len() > BYTES {
             return;
@@ -44,7 +44,7 @@ mod tests {
 
     #[test]
     fn the_newest_few_are_kept_until_their_call_takes_them() {
-        let (mut recent, now) = (Recent::default(), clock::now());
+        let (mut recent, now) = (RecentEvents::default(), clock::now());
         let ids: [CallId; 2] = ["a", "b"].map(|id| id.parse().unwrap());
         for n in 0..EVENTS + 2 {
             recent.keep(&ids[n % 2], now, n.to_string().into());

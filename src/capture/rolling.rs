@@ -7,34 +7,34 @@ use std::io;
 use std::sync::Arc;
 
 /// Where the segments lie.
-pub(super) trait Disk: Send + Sync {
+pub(super) trait SegmentDisk: Send + Sync {
     /// Makes a file; one of that name must not exist.
-    fn create(&self, name: &str) -> io::Result<Box<dyn Sink>>;
+    fn create(&self, name: &str) -> io::Result<Box<dyn SegmentSink>>;
     /// Removes a file.
     fn remove(&self, name: &str) -> io::Result<()>;
 }
 
 /// A file being written.
-pub(super) trait Sink: Send {
+pub(super) trait SegmentSink: Send {
     /// Appends all of it; what of it is there after an error is not known.
     fn append(&mut self, bytes: &[u8]) -> io::Result<()>;
     /// Takes what is beyond `length` off its end.
     fn truncate(&mut self, length: u64) -> io::Result<()>;
 }
 
-/// Appends wait until so many bytes have come together, or for [`Rolling::flush`].
+/// Appends wait until so many bytes have come together, or for [`RollingFile::flush`].
 const BUFFER: usize = 64 << 10;
 
 /// The file.
-pub(super) struct Rolling {
-    disk: Arc<dyn Disk>,
+pub(super) struct RollingFile {
+    disk: Arc<dyn SegmentDisk>,
     /// A segment's name is this, its number and the extension.
     stem: String,
     extension: &'static str,
     /// Bound of a segment.
     half: u64,
-    older: Option<Segment>,
-    newer: Segment,
+    older: Option<FileSegment>,
+    newer: FileSegment,
     /// Whole records for `newer`.
     buffer: Vec<u8>,
     buffered: u64,
@@ -46,9 +46,9 @@ pub(super) struct Rolling {
     trouble: Option<io::ErrorKind>,
 }
 
-struct Segment {
+struct FileSegment {
     number: u64,
-    sink: Box<dyn Sink>,
+    sink: Box<dyn SegmentSink>,
     /// Bytes before the first record.
     head: u64,
     /// Bytes that are written and whole.
@@ -60,22 +60,22 @@ struct Segment {
 
 /// What of a segment there is to be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Piece {
+pub(super) struct SegmentPiece {
     pub(super) name: String,
     pub(super) from: u64,
     pub(super) to: u64,
 }
 
-impl Rolling {
+impl RollingFile {
     /// Begins the file; it will never hold more than `bound` bytes.
     pub(super) fn create(
-        disk: Arc<dyn Disk>,
+        disk: Arc<dyn SegmentDisk>,
         stem: String,
         extension: &'static str,
         bound: u64,
         head: &[u8],
     ) -> io::Result<Self> {
-        let newer = Segment::create(&*disk, &segment_name(&stem, 0, extension), 0, head)?;
+        let newer = FileSegment::create(&*disk, &segment_name(&stem, 0, extension), 0, head)?;
         Ok(Self {
             disk,
             stem,
@@ -138,7 +138,7 @@ impl Rolling {
         }
         let number = self.newer.number + 1;
         let name = segment_name(&self.stem, number, self.extension);
-        let next = Segment::create(&*self.disk, &name, number, head);
+        let next = FileSegment::create(&*self.disk, &name, number, head);
         let next = next.inspect_err(|error| self.troubled(error))?;
         self.older = Some(std::mem::replace(&mut self.newer, next));
         Ok(())
@@ -189,8 +189,8 @@ impl Rolling {
     }
 
     /// What of the segments makes one file: only the first one's head counts.
-    pub(super) fn pieces(&self) -> Vec<Piece> {
-        let piece = |segment: &Segment, from| Piece {
+    pub(super) fn pieces(&self) -> Vec<SegmentPiece> {
+        let piece = |segment: &FileSegment, from| SegmentPiece {
             name: segment_name(&self.stem, segment.number, self.extension),
             from,
             to: segment.length,
@@ -202,8 +202,8 @@ impl Rolling {
     }
 }
 
-impl Segment {
-    fn create(disk: &dyn Disk, name: &str, number: u64, head: &[u8]) -> io::Result<Self> {
+impl FileSegment {
+    fn create(disk: &dyn SegmentDisk, name: &str, number: u64, head: &[u8]) -> io::Result<Self> {
         let mut sink = disk.create(name)?;
         if let Err(error) = sink.append(head) {
             drop(sink);

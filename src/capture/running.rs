@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use super::folder::{EVENTS, PACKETS};
-use super::mark::{Completeness, Mark};
-use super::rolling::{Disk, Piece, Rolling};
-use super::tap::Shared;
+use super::mark::{CaptureCompleteness, LegMark};
+use super::rolling::{RollingFile, SegmentDisk, SegmentPiece};
+use super::tap::SharedCapture;
 use super::{CapturePart, datagram, pcapng};
 use crate::call::Leg;
 
@@ -23,39 +23,42 @@ const TAIL: u64 = 512;
 const MAX_LEGS: usize = 64;
 
 /// A capture that goes on.
-pub(super) struct Running {
-    pub(super) shared: Arc<Shared>,
-    packets: Rolling,
-    events: Rolling,
+pub(super) struct RunningCapture {
+    pub(super) shared: Arc<SharedCapture>,
+    packets: RollingFile,
+    events: RollingFile,
     legs: Vec<Leg>,
     /// Legs that the newest segment of packets describes.
     described: usize,
     /// Packets of each leg since the beginning.
     received: Vec<u64>,
     /// What `shared` was told last.
-    told: Told,
+    told: CaptureProgress,
     scratch: Vec<u8>,
 }
 
 #[derive(Default)]
-struct Told {
+struct CaptureProgress {
     lost: u64,
     events_lost: u64,
 }
 
-impl Running {
-    pub(super) fn create(shared: Arc<Shared>, disk: &Arc<dyn Disk>) -> io::Result<Self> {
+impl RunningCapture {
+    pub(super) fn create(
+        shared: Arc<SharedCapture>,
+        disk: &Arc<dyn SegmentDisk>,
+    ) -> io::Result<Self> {
         let bound = shared.start.max_bytes;
         let event_bytes = (bound / 4).min(MAX_EVENT_BYTES);
         let stem = shared.start.call.to_string();
-        let packets = Rolling::create(
+        let packets = RollingFile::create(
             Arc::clone(disk),
             stem.clone(),
             PACKETS,
             bound - event_bytes - 2 * TAIL,
             &head(&shared, &[]),
         )?;
-        let events = Rolling::create(Arc::clone(disk), stem, EVENTS, event_bytes, &[])
+        let events = RollingFile::create(Arc::clone(disk), stem, EVENTS, event_bytes, &[])
             .inspect_err(|_| {
                 for piece in packets.pieces() {
                     // Nobody will miss it, and the error is told.
@@ -69,7 +72,7 @@ impl Running {
             legs: Vec::new(),
             described: 0,
             received: Vec::new(),
-            told: Told::default(),
+            told: CaptureProgress::default(),
             scratch: Vec::new(),
         };
         running.count();
@@ -177,7 +180,7 @@ impl Running {
         let mut tail = Vec::new();
         if self.described > 0 {
             let state = self.shared.state();
-            let missing = Completeness {
+            let missing = CaptureCompleteness {
                 lost: state.lost,
                 rolled_off: state.rolled_off,
             };
@@ -194,7 +197,7 @@ impl Running {
         tail
     }
 
-    pub(super) fn pieces(&self, part: CapturePart) -> Vec<Piece> {
+    pub(super) fn pieces(&self, part: CapturePart) -> Vec<SegmentPiece> {
         match part {
             CapturePart::Packets => self.packets.pieces(),
             CapturePart::Events => self.events.pieces(),
@@ -207,7 +210,7 @@ impl Running {
 }
 
 /// The beginning of a segment.
-fn head(shared: &Shared, legs: &[Leg]) -> Vec<u8> {
+fn head(shared: &SharedCapture, legs: &[Leg]) -> Vec<u8> {
     let mut head = Vec::new();
     let application = concat!("asterscribe ", env!("CARGO_PKG_VERSION"));
     pcapng::section(
@@ -219,7 +222,7 @@ fn head(shared: &Shared, legs: &[Leg]) -> Vec<u8> {
     head
 }
 
-fn describe(out: &mut Vec<u8>, shared: &Shared, leg: &Leg) {
-    let mark = Mark::new(shared.start.call.clone(), leg.clone(), shared.zero_ns);
+fn describe(out: &mut Vec<u8>, shared: &SharedCapture, leg: &Leg) {
+    let mark = LegMark::new(shared.start.call.clone(), leg.clone(), shared.zero_ns);
     pcapng::interface(out, leg.as_str(), &mark.to_comment());
 }

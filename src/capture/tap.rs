@@ -19,7 +19,7 @@ pub(super) const QUEUE_BYTES: usize = 32 << 20;
 
 /// What the threads share about one capture.
 #[derive(Debug)]
-pub(super) struct Shared {
+pub(super) struct SharedCapture {
     pub(super) id: u64,
     pub(super) start: StartCapture,
     /// Wall time of the call's zero, nanoseconds since the Unix epoch.
@@ -34,7 +34,7 @@ pub(super) struct Shared {
     pub(super) lost: AtomicU64,
 }
 
-impl Shared {
+impl SharedCapture {
     pub(super) fn new(id: u64, start: StartCapture, now: Instant, wall: Timestamp) -> Self {
         let age = now.saturating_duration_since(start.zero);
         let wall = u64::try_from(wall.as_nanosecond()).unwrap_or(0);
@@ -78,8 +78,8 @@ fn nanos(duration: Duration) -> u64 {
 
 /// Something for a capture.
 #[derive(Debug)]
-pub(super) struct Item {
-    pub(super) capture: Arc<Shared>,
+pub(super) struct CaptureItem {
+    pub(super) capture: Arc<SharedCapture>,
     pub(super) kind: ItemKind,
 }
 
@@ -111,14 +111,14 @@ impl ItemKind {
 
 /// The writer's queue, from outside.
 #[derive(Debug, Clone)]
-pub(super) struct Queue {
-    items: Sender<Item>,
+pub(super) struct CaptureQueue {
+    items: Sender<CaptureItem>,
     /// Bytes that wait in it.
     waiting: Arc<AtomicUsize>,
 }
 
-impl Queue {
-    pub(super) fn new(items: Sender<Item>) -> Self {
+impl CaptureQueue {
+    pub(super) fn new(items: Sender<CaptureItem>) -> Self {
         Self {
             items,
             waiting: Arc::default(),
@@ -131,13 +131,13 @@ impl Queue {
     }
 
     /// `false` if it is full.
-    pub(super) fn offer(&self, capture: &Arc<Shared>, kind: ItemKind) -> bool {
+    pub(super) fn offer(&self, capture: &Arc<SharedCapture>, kind: ItemKind) -> bool {
         let size = kind.size();
         if self.waiting.fetch_add(size, Ordering::Relaxed) + size > QUEUE_BYTES {
             self.waiting.fetch_sub(size, Ordering::Relaxed);
             return false;
         }
-        let item = Item {
+        let item = CaptureItem {
             capture: Arc::clone(capture),
             kind,
         };
@@ -151,17 +151,17 @@ impl Queue {
 
 /// A media thread's end of a capture.
 #[derive(Debug, Clone)]
-pub struct Tap {
-    capture: Arc<Shared>,
-    queue: Queue,
+pub struct CaptureTap {
+    capture: Arc<SharedCapture>,
+    queue: CaptureQueue,
 }
 
-impl Tap {
-    pub(super) fn new(capture: Arc<Shared>, queue: Queue) -> Self {
+impl CaptureTap {
+    pub(super) fn new(capture: Arc<SharedCapture>, queue: CaptureQueue) -> Self {
         Self { capture, queue }
     }
 
-    pub(super) fn capture(&self) -> &Shared {
+    pub(super) fn capture(&self) -> &SharedCapture {
         &self.capture
     }
 

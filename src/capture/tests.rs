@@ -10,14 +10,14 @@ use super::tap::QUEUE_BYTES;
 use super::*;
 use crate::call::Leg;
 use crate::clock;
-use crate::replay::capture::{self as reader, Capture};
+use crate::replay::capture::{self as reader, HeldCapture};
 
 const SOURCE: &str = "192.0.2.7:4000";
 
 struct Rig {
     dir: tempfile::TempDir,
     thread: Option<CaptureThread>,
-    captures: Arc<Captures>,
+    captures: Arc<CaptureSet>,
     news: mpsc::Receiver<CaptureNews>,
     zero: Instant,
 }
@@ -60,7 +60,7 @@ impl Rig {
         }
     }
 
-    fn start(&self, call: &str) -> Result<Tap, CaptureRefused> {
+    fn start(&self, call: &str) -> Result<CaptureTap, CaptureRefused> {
         let order = self.order(call, MIN_BYTES);
         let (tap, answer) = self.captures.start(order, clock::now(), clock::wall())?;
         match wait(answer).unwrap() {
@@ -72,7 +72,7 @@ impl Rig {
         }
     }
 
-    fn end(&mut self, tap: &Tap) -> CaptureState {
+    fn end(&mut self, tap: &CaptureTap) -> CaptureState {
         tap.end(self.at(1_000_000));
         loop {
             let news = wait(self.news.recv()).unwrap();
@@ -96,7 +96,7 @@ impl Rig {
         Some(bytes)
     }
 
-    fn packets(&self, call: &str) -> Capture {
+    fn packets(&self, call: &str) -> HeldCapture {
         let bytes = self.read(call, CapturePart::Packets).unwrap();
         let capture = reader::from_bytes(&bytes).unwrap();
         assert_eq!(capture.other_packets, 0);
@@ -104,7 +104,7 @@ impl Rig {
     }
 }
 
-fn send(tap: &Tap, leg: usize, at: Instant, bytes: &[u8]) {
+fn send(tap: &CaptureTap, leg: usize, at: Instant, bytes: &[u8]) {
     tap.packet(leg, at, SOURCE.parse().unwrap(), bytes);
 }
 
@@ -224,7 +224,7 @@ fn a_capture_is_begun_once_and_replaces_the_one_before() {
 
 #[test]
 fn a_queue_that_is_full_loses_the_newest_and_says_so() {
-    let (captures, items, _orders) = Captures::new(false);
+    let (captures, items, _orders) = CaptureSet::new(false);
     let zero = clock::now();
     let start = |call: &str| StartCapture {
         call: call.parse().unwrap(),
@@ -254,7 +254,7 @@ fn a_queue_that_is_full_loses_the_newest_and_says_so() {
 #[test]
 fn the_folder_s_bound_holds_over_all_captures() {
     let mut rig = Rig::new(2 * MIN_BYTES);
-    let fill = |tap: &Tap| {
+    let fill = |tap: &CaptureTap| {
         assert!(tap.leg(&Leg::caller()));
         for n in 0..300 {
             send(tap, 0, rig.zero + Duration::from_millis(n), &[0; 500]);
@@ -370,16 +370,16 @@ fn what_a_crash_leaves_is_served_up_to_where_it_breaks_off() {
 fn a_disk_that_is_full_costs_packets_only_while_it_is() {
     let dir = tempfile::tempdir().unwrap();
     let disk = Scarce::new(0);
-    let (captures, items, orders) = Captures::new(false);
+    let (captures, items, orders) = CaptureSet::new(false);
     let (sender, mut news) = mpsc::channel(100);
-    let times = writer::Times {
+    let times = writer::WriterTimes {
         wall: clock::wall,
         clock: clock::now,
     };
-    let folder = Folder::open(dir.path()).unwrap();
+    let folder = CaptureFolder::open(dir.path()).unwrap();
     let waiting = captures.queue.waiting();
     let scarce = Arc::new(Arc::clone(&disk));
-    let writer = Writer::new(folder, scarce, 1 << 30, sender, times, waiting).unwrap();
+    let writer = CaptureWriter::new(folder, scarce, 1 << 30, sender, times, waiting).unwrap();
     let thread = thread::spawn(move || writer.run(&orders, &items));
     let zero = clock::now();
     let start = || {
@@ -428,7 +428,7 @@ fn a_disk_that_is_full_costs_packets_only_while_it_is() {
         sent,
         "{ended:?}"
     );
-    captures.orders.send(Order::Stop).unwrap();
+    captures.orders.send(WriterOrder::Stop).unwrap();
     thread.join().unwrap();
 }
 

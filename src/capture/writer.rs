@@ -14,10 +14,10 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 
-use super::folder::{EVENTS, Folder, PACKETS, Stored};
-use super::rolling::Disk;
-use super::running::Running;
-use super::tap::{Item, ItemKind, Shared};
+use super::folder::{CaptureFolder, EVENTS, PACKETS, StoredCapture};
+use super::rolling::SegmentDisk;
+use super::running::RunningCapture;
+use super::tap::{CaptureItem, ItemKind, SharedCapture};
 use super::{CaptureFile, CaptureNews, CaptureNewsKind, CapturePart, CaptureRefused};
 use crate::call::CallId;
 
@@ -26,9 +26,9 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 /// What the thread is asked to do.
 #[derive(Debug)]
-pub(super) enum Order {
+pub(super) enum WriterOrder {
     Start {
-        capture: Arc<Shared>,
+        capture: Arc<SharedCapture>,
         reply: oneshot::Sender<Result<(), CaptureRefused>>,
     },
     /// Writes a capture that is over to its end.
@@ -55,31 +55,31 @@ pub(super) enum Order {
 
 /// What the time is.
 #[derive(Clone, Copy)]
-pub(super) struct Times {
+pub(super) struct WriterTimes {
     pub(super) wall: fn() -> Timestamp,
     pub(super) clock: fn() -> Instant,
 }
 
 /// All captures, running and stored.
-pub(super) struct Writer {
-    folder: Folder,
-    disk: Arc<dyn Disk>,
+pub(super) struct CaptureWriter {
+    folder: CaptureFolder,
+    disk: Arc<dyn SegmentDisk>,
     total_bytes: u64,
     news: mpsc::Sender<CaptureNews>,
-    times: Times,
+    times: WriterTimes,
     /// Bytes that wait in the queue.
     waiting: Arc<AtomicUsize>,
-    running: HashMap<u64, Running>,
-    stored: BTreeMap<CallId, Stored>,
+    running: HashMap<u64, RunningCapture>,
+    stored: BTreeMap<CallId, StoredCapture>,
 }
 
-impl Writer {
+impl CaptureWriter {
     pub(super) fn new(
-        folder: Folder,
-        disk: Arc<dyn Disk>,
+        folder: CaptureFolder,
+        disk: Arc<dyn SegmentDisk>,
         total_bytes: u64,
         news: mpsc::Sender<CaptureNews>,
-        times: Times,
+        times: WriterTimes,
         waiting: Arc<AtomicUsize>,
     ) -> io::Result<Self> {
         let mut writer = Self {
@@ -97,7 +97,7 @@ impl Writer {
         Ok(writer)
     }
 
-    pub(super) fn run(mut self, orders: &Receiver<Order>, items: &Receiver<Item>) {
+    pub(super) fn run(mut self, orders: &Receiver<WriterOrder>, items: &Receiver<CaptureItem>) {
         let mut due = Vec::new();
         loop {
             let order = if !due.is_empty() {
@@ -110,7 +110,7 @@ impl Writer {
             match order {
                 Ok(order) => due.extend(self.begin(order)),
                 Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => due.push(Order::Stop),
+                Err(RecvTimeoutError::Disconnected) => due.push(WriterOrder::Stop),
             }
             // All that belongs to these is queued by now.
             let over: Vec<u64> = self.over().collect();
@@ -137,9 +137,9 @@ impl Writer {
     }
 
     /// Starts at once; gives back what must wait.
-    fn begin(&mut self, order: Order) -> Option<Order> {
+    fn begin(&mut self, order: WriterOrder) -> Option<WriterOrder> {
         match order {
-            Order::Start { capture, reply } => {
+            WriterOrder::Start { capture, reply } => {
                 let now = (self.times.clock)();
                 let result = self.start(&capture);
                 match &result {
@@ -162,22 +162,22 @@ impl Writer {
     }
 
     /// `false` if the thread is to end.
-    fn carry_out(&mut self, order: Order) -> bool {
+    fn carry_out(&mut self, order: WriterOrder) -> bool {
         match order {
-            Order::Start { .. } => {}
-            Order::Finish { id, reply } => {
+            WriterOrder::Start { .. } => {}
+            WriterOrder::Finish { id, reply } => {
                 self.finish(id);
                 // Who asked may have given up.
                 let _unheard = reply.send(());
             }
-            Order::Read { call, part, reply } => {
+            WriterOrder::Read { call, part, reply } => {
                 let _unheard = reply.send(self.read(&call, part));
             }
-            Order::Erase { call, reply } => {
+            WriterOrder::Erase { call, reply } => {
                 let _unheard = reply.send(self.erase(&call));
             }
-            Order::Expire { before } => self.expire(before),
-            Order::Stop => {
+            WriterOrder::Expire { before } => self.expire(before),
+            WriterOrder::Stop => {
                 for id in self.running.keys().copied().collect::<Vec<_>>() {
                     self.finish(id);
                 }
@@ -188,8 +188,8 @@ impl Writer {
     }
 
     /// Takes what waits in the queue and hands it to the system.
-    fn take(&mut self, items: impl Iterator<Item = Item>) {
-        for Item { capture, kind } in items {
+    fn take(&mut self, items: impl Iterator<Item = CaptureItem>) {
+        for CaptureItem { capture, kind } in items {
             self.waiting.fetch_sub(kind.size(), Ordering::Relaxed);
             let Some(running) = self.running.get_mut(&capture.id) else {
                 capture.lost.fetch_add(1, Ordering::Relaxed);
@@ -206,7 +206,7 @@ impl Writer {
                 ItemKind::Event { at, text } => running.event(at, &text),
             }
         }
-        self.running.values_mut().for_each(Running::flush);
+        self.running.values_mut().for_each(RunningCapture::flush);
     }
 
     fn erase(&mut self, call: &CallId) -> Result<bool, CaptureRefused> {
@@ -222,20 +222,20 @@ impl Writer {
     }
 
     fn finish_call(&mut self, call: &CallId) {
-        let same = |running: &&Running| running.shared.start.call == *call;
+        let same = |running: &&RunningCapture| running.shared.start.call == *call;
         if let Some(id) = self.running.values().find(same).map(|r| r.shared.id) {
             self.finish(id);
         }
     }
 
-    fn start(&mut self, capture: &Arc<Shared>) -> Result<(), CaptureRefused> {
+    fn start(&mut self, capture: &Arc<SharedCapture>) -> Result<(), CaptureRefused> {
         let call = &capture.start.call;
         self.finish_call(call);
         self.remove(call);
         if !self.make_room(capture.start.max_bytes) {
             return Err(CaptureRefused::NoRoom(self.total_bytes));
         }
-        let running = Running::create(Arc::clone(capture), &self.disk);
+        let running = RunningCapture::create(Arc::clone(capture), &self.disk);
         let running = running.map_err(|error| CaptureRefused::Folder(error.to_string()))?;
         self.running.insert(capture.id, running);
         Ok(())
@@ -249,13 +249,14 @@ impl Writer {
         running.finish(end);
         running.shared.written.store(true, Ordering::Relaxed);
         let pieces = [CapturePart::Packets, CapturePart::Events].map(|part| running.pieces(part));
-        let stored = Stored::of(&pieces[0], &pieces[1], running.bytes(), (self.times.wall)());
+        let stored =
+            StoredCapture::of(&pieces[0], &pieces[1], running.bytes(), (self.times.wall)());
         let capture = running.shared;
         self.stored.insert(capture.start.call.clone(), stored);
         self.tell(&capture, end, CaptureNewsKind::Ended);
     }
 
-    fn tell(&self, capture: &Shared, at: Instant, kind: CaptureNewsKind) {
+    fn tell(&self, capture: &SharedCapture, at: Instant, kind: CaptureNewsKind) {
         let news = CaptureNews {
             id: capture.id,
             call: capture.start.call.clone(),
@@ -274,7 +275,7 @@ impl Writer {
         call: &CallId,
         part: CapturePart,
     ) -> Result<Option<CaptureFile>, CaptureRefused> {
-        let same = |running: &&mut Running| running.shared.start.call == *call;
+        let same = |running: &&mut RunningCapture| running.shared.start.call == *call;
         let (pieces, tail) = if let Some(running) = self.running.values_mut().find(same) {
             let now = running.shared.ended.get().copied();
             let now = now.unwrap_or_else(self.times.clock);

@@ -25,18 +25,18 @@ use std::time::Duration;
 use asterscribe_codecs::MediaFormat;
 use url::Url;
 
-pub use self::problem::{Problem, SettingsError};
-pub use self::source::{Layer, Source};
-pub use self::table::{Preset, SETTINGS, Setting, settings_markdown};
+pub use self::problem::{SettingProblem, SettingsError};
+pub use self::source::{SettingsLayer, SettingsSource};
+pub use self::table::{SETTINGS, Setting, SettingPreset, settings_markdown};
 pub use self::types::{
-    Advertise, CaptureRule, CorsOrigins, EndpointTemplate, LogFormat, ModelChoice, Networks,
-    PortRange, RateLimits, RtpMode, Secret, VadSettings,
+    AdvertisedAddress, CaptureRule, CorsOrigins, EndpointTemplate, LogFormat, ModelChoice,
+    NetworkList, PortRange, RateLimits, RtpMode, Secret, VadSettings,
 };
 pub use crate::call::Language;
 
-use self::reader::Reader;
+use self::reader::SettingsReader;
 use crate::speech::ladder::ContextMargins;
-use crate::store::{Retention, SpoolKey};
+use crate::store::{RetentionTimes, SpoolKey};
 
 /// Everything that can be set, checked.
 #[derive(Debug, Clone)]
@@ -56,7 +56,7 @@ pub struct Settings {
     pub rtp_bind: SocketAddr,
     /// What peers are told to send RTP to. `None`: [`Self::rtp_bind`], or, if
     /// that is unspecified, what the server finds out itself.
-    pub rtp_advertise: Option<Advertise>,
+    pub rtp_advertise: Option<AdvertisedAddress>,
     /// Threads (and sockets) that receive RTP, 1 to 64.
     pub rtp_threads: usize,
     /// Ports that registered legs have to themselves; `None`: they share the threads' sockets.
@@ -107,7 +107,7 @@ pub struct Settings {
     /// The model by which calls are heard once more when they are over, if they are.
     pub second_pass: Option<ModelChoice>,
     /// How long things are kept.
-    pub retention: Retention,
+    pub retention: RetentionTimes,
     /// How calls are captured, if they may be.
     pub capture: Option<CaptureSettings>,
     /// Sound files that calls may be played from, if any.
@@ -115,7 +115,7 @@ pub struct Settings {
     /// How large a sound file may be, bytes.
     pub play_max_bytes: usize,
     /// Where sounds may be sent beside loopback and Asterisk.
-    pub play_targets: Networks,
+    pub play_targets: NetworkList,
     /// Shape of the log.
     pub log_format: LogFormat,
     /// `tracing` filter directives.
@@ -183,7 +183,7 @@ impl Settings {
             .map(Path::to_owned)
             .or_else(|| named().map(|path| PathBuf::from(path.trim())));
         let toml = file.map(|path| source::toml_file(&path));
-        let mut sources: Vec<&dyn Source> = vec![&environment, &dotenv];
+        let mut sources: Vec<&dyn SettingsSource> = vec![&environment, &dotenv];
         if let Some((layer, toml_problems)) = &toml {
             problems.extend(toml_problems.iter().cloned());
             sources.push(layer);
@@ -207,13 +207,13 @@ impl Settings {
     ///
     /// # Errors
     /// Every wrong setting, together.
-    pub fn load(sources: &[&dyn Source]) -> Result<Self, SettingsError> {
-        let mut reader = Reader::new(sources);
+    pub fn load(sources: &[&dyn SettingsSource]) -> Result<Self, SettingsError> {
+        let mut reader = SettingsReader::new(sources);
         let settings = Self::read(&mut reader);
         reader.finish(settings)
     }
 
-    fn read(reader: &mut Reader<'_>) -> Self {
+    fn read(reader: &mut SettingsReader<'_>) -> Self {
         let rtp_bind = reader.value("RTP_BIND", parse::bind_address);
         let rtp_threads = reader.value("RTP_THREADS", |text| parse::number(text, 1..=64));
         let rtp_advertise = reader.optional("RTP_ADVERTISE", parse::advertise);
@@ -281,7 +281,7 @@ impl Settings {
             second_pass,
             sqlite_path,
             redis_url: reader.optional("REDIS_URL", parse::redis_url),
-            retention: Retention {
+            retention: RetentionTimes {
                 call: reader.value("CALL_RETENTION_SECS", retention),
                 transcript: reader.value("TRANSCRIPT_RETENTION_SECS", retention),
             },

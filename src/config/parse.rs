@@ -14,16 +14,16 @@ use url::{Origin, Url};
 use super::problem::shown;
 use super::slips;
 use super::types::{
-    Advertise, CaptureRule, CorsOrigins, EndpointTemplate, LogFormat, Network, Networks, PortRange,
-    RtpMode, Secret,
+    AddressNetwork, AdvertisedAddress, CaptureRule, CorsOrigins, EndpointTemplate, LogFormat,
+    NetworkList, PortRange, RtpMode, Secret,
 };
 use crate::call::{self, Language};
 use crate::speech::ladder::ContextMargins;
 use crate::store::SpoolKey;
 
-type Parsed<T> = Result<T, String>;
+type ParsedValue<T> = Result<T, String>;
 
-pub(super) fn number<T>(text: &str, range: RangeInclusive<T>) -> Parsed<T>
+pub(super) fn number<T>(text: &str, range: RangeInclusive<T>) -> ParsedValue<T>
 where
     T: FromStr + PartialOrd + Display,
 {
@@ -36,7 +36,7 @@ where
 }
 
 /// A score of the voice detector, short of never and always.
-pub(super) fn score(text: &str) -> Parsed<f32> {
+pub(super) fn score(text: &str) -> ParsedValue<f32> {
     let score: f32 = number(text, 0.05..=0.95)?;
     if score.is_nan() {
         return Err("not such a number".to_owned());
@@ -44,7 +44,7 @@ pub(super) fn score(text: &str) -> Parsed<f32> {
     Ok(score)
 }
 
-pub(super) fn bind_address(text: &str) -> Parsed<SocketAddr> {
+pub(super) fn bind_address(text: &str) -> ParsedValue<SocketAddr> {
     let address: SocketAddr = text.parse().map_err(|_| "not IP:PORT".to_owned())?;
     if address.ip().is_multicast() {
         return Err("a multicast address".to_owned());
@@ -52,13 +52,13 @@ pub(super) fn bind_address(text: &str) -> Parsed<SocketAddr> {
     Ok(address)
 }
 
-pub(super) fn advertise(text: &str) -> Parsed<Advertise> {
+pub(super) fn advertise(text: &str) -> ParsedValue<AdvertisedAddress> {
     let advertise = match (text.parse::<SocketAddr>(), text.parse::<IpAddr>()) {
-        (Ok(address), _) => Advertise {
+        (Ok(address), _) => AdvertisedAddress {
             ip: address.ip(),
             port: Some(address.port()),
         },
-        (_, Ok(ip)) => Advertise { ip, port: None },
+        (_, Ok(ip)) => AdvertisedAddress { ip, port: None },
         _ => return Err("neither IP nor IP:PORT".to_owned()),
     };
     if advertise.ip.is_unspecified() || advertise.ip.is_multicast() {
@@ -70,7 +70,7 @@ pub(super) fn advertise(text: &str) -> Parsed<Advertise> {
     Ok(advertise)
 }
 
-pub(super) fn rtp_mode(text: &str) -> Parsed<RtpMode> {
+pub(super) fn rtp_mode(text: &str) -> ParsedValue<RtpMode> {
     match text {
         "shared" => Ok(RtpMode::Shared),
         "per-call" => Ok(RtpMode::PerCall),
@@ -78,7 +78,7 @@ pub(super) fn rtp_mode(text: &str) -> Parsed<RtpMode> {
     }
 }
 
-pub(super) fn port_range(text: &str) -> Parsed<PortRange> {
+pub(super) fn port_range(text: &str) -> ParsedValue<PortRange> {
     let (first, last) = text.split_once('-').ok_or("not FIRST-LAST")?;
     let first = number(first.trim(), 1024..=u16::MAX)?;
     let last = number(last.trim(), 1024..=u16::MAX)?;
@@ -91,7 +91,7 @@ pub(super) fn port_range(text: &str) -> Parsed<PortRange> {
 }
 
 /// Visible ASCII, because it travels in a header (RFC 6750 §2.1).
-pub(super) fn token(text: &str) -> Parsed<Secret> {
+pub(super) fn token(text: &str) -> ParsedValue<Secret> {
     if text.len() > 512 {
         return Err("too long".to_owned());
     }
@@ -102,14 +102,14 @@ pub(super) fn token(text: &str) -> Parsed<Secret> {
 }
 
 /// A secret that has been thought of.
-pub(super) fn password(text: &str) -> Parsed<Secret> {
+pub(super) fn password(text: &str) -> ParsedValue<Secret> {
     if slips::is_placeholder(text) {
         return Err("a placeholder, not a secret: make one with openssl rand -hex 24".to_owned());
     }
     Ok(Secret::new(text))
 }
 
-pub(super) fn cors_origins(text: &str) -> Parsed<CorsOrigins> {
+pub(super) fn cors_origins(text: &str) -> ParsedValue<CorsOrigins> {
     let entries: Vec<&str> = text
         .split(',')
         .map(str::trim)
@@ -122,13 +122,13 @@ pub(super) fn cors_origins(text: &str) -> Parsed<CorsOrigins> {
         list => list
             .iter()
             .map(|entry| origin(entry))
-            .collect::<Parsed<_>>()
+            .collect::<ParsedValue<_>>()
             .map(CorsOrigins::List),
     }
 }
 
 /// In the form browsers send: lower case, no default port (RFC 6454 §6.2).
-fn origin(text: &str) -> Parsed<String> {
+fn origin(text: &str) -> ParsedValue<String> {
     let url = Url::parse(text).map_err(|error| format!("{} is no origin: {error}", shown(text)))?;
     let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
     let anonymous = url.username().is_empty() && url.password().is_none();
@@ -143,17 +143,17 @@ fn origin(text: &str) -> Parsed<String> {
 }
 
 /// Addresses and networks.
-pub(super) fn networks(text: &str) -> Parsed<Networks> {
+pub(super) fn networks(text: &str) -> ParsedValue<NetworkList> {
     let entries = text.split(',').map(str::trim);
     let entries: Vec<_> = entries.filter(|entry| !entry.is_empty()).collect();
     if entries.len() > 256 {
         return Err("more than 256 of them".to_owned());
     }
     let networks = entries.into_iter().map(network);
-    networks.collect::<Parsed<_>>().map(Networks)
+    networks.collect::<ParsedValue<_>>().map(NetworkList)
 }
 
-fn network(text: &str) -> Parsed<Network> {
+fn network(text: &str) -> ParsedValue<AddressNetwork> {
     let none = || format!("{} is neither IP nor IP/BITS", shown(text));
     let (ip, bits) = match text.split_once('/') {
         Some((ip, bits)) => (ip, Some(bits)),
@@ -162,13 +162,13 @@ fn network(text: &str) -> Parsed<Network> {
     let ip: IpAddr = ip.parse().map_err(|_| none())?;
     let most = if ip.is_ipv4() { 32 } else { 128 };
     let bits = bits.map_or(Ok(most), |bits| number(bits, 0..=most));
-    Ok(Network {
+    Ok(AddressNetwork {
         ip,
         bits: bits.map_err(|_| none())?,
     })
 }
 
-pub(super) fn http_url(text: &str) -> Parsed<Url> {
+pub(super) fn http_url(text: &str) -> ParsedValue<Url> {
     let url = Url::parse(text).map_err(|error| format!("no URL: {error}"))?;
     if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
         return Err("neither http nor https".to_owned());
@@ -182,7 +182,7 @@ pub(super) fn http_url(text: &str) -> Parsed<Url> {
     Ok(url)
 }
 
-pub(super) fn ari_user(text: &str) -> Parsed<String> {
+pub(super) fn ari_user(text: &str) -> ParsedValue<String> {
     if text.contains(':') || text.chars().any(char::is_control) {
         // RFC 7617 §2: the colon ends the user name.
         return Err("has a colon or a control character".to_owned());
@@ -190,7 +190,7 @@ pub(super) fn ari_user(text: &str) -> Parsed<String> {
     Ok(text.to_owned())
 }
 
-pub(super) fn app_name(text: &str) -> Parsed<String> {
+pub(super) fn app_name(text: &str) -> ParsedValue<String> {
     let fits = (1..=32).contains(&text.len())
         && text
             .bytes()
@@ -202,7 +202,7 @@ pub(super) fn app_name(text: &str) -> Parsed<String> {
     }
 }
 
-pub(super) fn redis_url(text: &str) -> Parsed<Secret> {
+pub(super) fn redis_url(text: &str) -> ParsedValue<Secret> {
     let url = Url::parse(text).map_err(|error| format!("no URL: {error}"))?;
     if !matches!(url.scheme(), "redis" | "rediss") {
         return Err("neither redis nor rediss".to_owned());
@@ -217,12 +217,12 @@ pub(super) fn redis_url(text: &str) -> Parsed<Secret> {
     Ok(Secret::new(text))
 }
 
-pub(super) fn media_format(text: &str) -> Parsed<MediaFormat> {
+pub(super) fn media_format(text: &str) -> ParsedValue<MediaFormat> {
     text.parse::<MediaFormat>()
         .map_err(|error| error.to_string())
 }
 
-pub(super) fn node_name(text: &str) -> Parsed<String> {
+pub(super) fn node_name(text: &str) -> ParsedValue<String> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
     if text.len() <= 64 && text.bytes().all(plain) {
         Ok(text.to_owned())
@@ -231,7 +231,7 @@ pub(super) fn node_name(text: &str) -> Parsed<String> {
     }
 }
 
-pub(super) fn endpoint_template(text: &str) -> Parsed<EndpointTemplate> {
+pub(super) fn endpoint_template(text: &str) -> ParsedValue<EndpointTemplate> {
     if text.matches(EndpointTemplate::PLACE).count() != 1 {
         return Err(format!(
             "must contain {} exactly once",
@@ -256,7 +256,7 @@ pub(super) fn endpoint_template(text: &str) -> Parsed<EndpointTemplate> {
 }
 
 /// A switch.
-pub(super) fn on_off(text: &str) -> Parsed<bool> {
+pub(super) fn on_off(text: &str) -> ParsedValue<bool> {
     match text {
         "on" => Ok(true),
         "off" => Ok(false),
@@ -265,13 +265,13 @@ pub(super) fn on_off(text: &str) -> Parsed<bool> {
 }
 
 /// A key of 256 bits.
-pub(super) fn spool_key(text: &str) -> Parsed<SpoolKey> {
+pub(super) fn spool_key(text: &str) -> ParsedValue<SpoolKey> {
     SpoolKey::from_hex(text).ok_or_else(|| "no such key".to_owned())
 }
 
 /// A command: words separated by spaces.
 /// `auto`, or margins of the encoder's context.
-pub(super) fn context_margins(text: &str) -> Parsed<Option<ContextMargins>> {
+pub(super) fn context_margins(text: &str) -> ParsedValue<Option<ContextMargins>> {
     match text {
         "auto" => Ok(None),
         margins => margins.parse().map(Some),
@@ -282,7 +282,7 @@ pub(super) fn words(text: &str) -> Result<Vec<String>, String> {
     Ok(text.split_whitespace().map(str::to_owned).collect())
 }
 
-pub(super) fn path(text: &str) -> Parsed<PathBuf> {
+pub(super) fn path(text: &str) -> ParsedValue<PathBuf> {
     if text.contains('\0') {
         return Err("has a NUL".to_owned());
     }
@@ -295,7 +295,7 @@ const MODELS: &str = "tiny tiny.en base base.en small small.en medium medium.en 
     large large-v1 large-v2 large-v3 large-v3-turbo turbo \
     tiny-acft tiny.en-acft base-acft base.en-acft small-acft small.en-acft";
 
-pub(super) fn model_name(text: &str) -> Parsed<String> {
+pub(super) fn model_name(text: &str) -> ParsedValue<String> {
     let plain = ["-q5_0", "-q5_1", "-q8_0"]
         .iter()
         .find_map(|suffix| text.strip_suffix(suffix))
@@ -328,17 +328,17 @@ fn published_name(name: &str) -> String {
     )
 }
 
-pub(super) fn language(text: &str) -> Parsed<Language> {
+pub(super) fn language(text: &str) -> ParsedValue<Language> {
     text.parse()
         .map_err(|error: call::InvalidChoice| error.to_string())
 }
 
-pub(super) fn capture_rule(text: &str) -> Parsed<CaptureRule> {
-    const WAYS: [(&str, call::Origin); 4] = [
-        ("stasis", call::Origin::Stasis),
-        ("initiated", call::Origin::Initiated),
-        ("tap", call::Origin::Tap),
-        ("media", call::Origin::Media),
+pub(super) fn capture_rule(text: &str) -> ParsedValue<CaptureRule> {
+    const WAYS: [(&str, call::CallOrigin); 4] = [
+        ("stasis", call::CallOrigin::Stasis),
+        ("initiated", call::CallOrigin::Initiated),
+        ("tap", call::CallOrigin::Tap),
+        ("media", call::CallOrigin::Media),
     ];
     let ways: Vec<_> = match text {
         "off" => Vec::new(),
@@ -350,12 +350,12 @@ pub(super) fn capture_rule(text: &str) -> Parsed<CaptureRule> {
                 way.map(|(_, origin)| *origin)
                     .ok_or_else(|| format!("no call comes by way of {}", shown(name.trim())))
             })
-            .collect::<Parsed<_>>()?,
+            .collect::<ParsedValue<_>>()?,
     };
     Ok(CaptureRule(ways))
 }
 
-pub(super) fn log_format(text: &str) -> Parsed<LogFormat> {
+pub(super) fn log_format(text: &str) -> ParsedValue<LogFormat> {
     match text {
         "text" => Ok(LogFormat::Text),
         "json" => Ok(LogFormat::Json),
@@ -363,7 +363,7 @@ pub(super) fn log_format(text: &str) -> Parsed<LogFormat> {
     }
 }
 
-pub(super) fn log_filter(text: &str) -> Parsed<String> {
+pub(super) fn log_filter(text: &str) -> ParsedValue<String> {
     EnvFilter::builder()
         .parse(text)
         .map_err(|error| error.to_string())?;

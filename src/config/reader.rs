@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::parse;
-use super::problem::{Problem, SettingsError, shown};
+use super::problem::{SettingProblem, SettingsError, shown};
 use super::slips;
-use super::source::Source;
-use super::table::{self, Preset, Setting};
+use super::source::SettingsSource;
+use super::table::{self, Setting, SettingPreset};
 use super::types::{CorsOrigins, ModelChoice, PortRange, RateLimits, Secret, VadSettings};
 use super::{AriSettings, CaptureSettings, Settings, SpoolSettings};
 use crate::call::Language;
@@ -27,22 +27,22 @@ const MAX_RATE: NonZeroU32 = match NonZeroU32::new(1_000_000) {
     None => MIN_RATE,
 };
 
-pub(super) struct Reader<'a> {
-    sources: &'a [&'a dyn Source],
-    problems: Vec<Problem>,
+pub(super) struct SettingsReader<'a> {
+    sources: &'a [&'a dyn SettingsSource],
+    problems: Vec<SettingProblem>,
     warnings: Vec<String>,
 }
 
 /// A value as it was found.
-struct Raw<'a> {
+struct RawValue<'a> {
     text: String,
     origin: &'a str,
     /// Position of its source; 0 is the strongest.
     rank: usize,
 }
 
-impl<'a> Reader<'a> {
-    pub(super) fn new(sources: &'a [&'a dyn Source]) -> Self {
+impl<'a> SettingsReader<'a> {
+    pub(super) fn new(sources: &'a [&'a dyn SettingsSource]) -> Self {
         Self {
             sources,
             problems: Vec::new(),
@@ -65,7 +65,7 @@ impl<'a> Reader<'a> {
     /// so that the rest can be checked too.
     pub(super) fn value<T>(&mut self, name: &str, parse: impl Fn(&str) -> Result<T, String>) -> T {
         self.optional(name, &parse).unwrap_or_else(|| {
-            let Preset::Value(default) = setting(name).preset else {
+            let SettingPreset::Value(default) = setting(name).preset else {
                 unreachable!("{name} has a default value")
             };
             parse(default).expect("the table's defaults are valid")
@@ -364,12 +364,12 @@ impl<'a> Reader<'a> {
         let setting = setting(name);
         let (value, origin) = match (&raw, setting.preset) {
             (Some(raw), _) => (Some(raw.text.as_str()), raw.origin),
-            (None, Preset::Value(default)) => (Some(default), "default"),
+            (None, SettingPreset::Value(default)) => (Some(default), "default"),
             (None, _) => (None, "not set"),
         };
         let origin = origin.to_owned();
         let value = value.filter(|_| !setting.secret).map(shown);
-        self.problems.push(Problem {
+        self.problems.push(SettingProblem {
             name: name.to_owned(),
             value,
             origin,
@@ -377,10 +377,10 @@ impl<'a> Reader<'a> {
         });
     }
 
-    fn raw(&self, name: &str) -> Option<Raw<'a>> {
+    fn raw(&self, name: &str) -> Option<RawValue<'a>> {
         self.sources.iter().enumerate().find_map(|(rank, source)| {
             let text = source.get(setting(name).name)?;
-            Some(Raw {
+            Some(RawValue {
                 text,
                 origin: source.label(),
                 rank,

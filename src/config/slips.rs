@@ -1,7 +1,7 @@
 //! Slips of the pen: what is accepted, or would be, and is surely not meant.
 
 use super::problem::shown;
-use super::source::{Layer, edit_distance};
+use super::source::{SettingsLayer, edit_distance};
 use super::table::{self, SETTINGS};
 
 /// Names of our compose files, which the server does not read.
@@ -17,7 +17,7 @@ const OF_COMPOSE: [&str; 5] = [
 const LEAST_CHARS: usize = 6;
 
 /// Names of a layer that are no settings but nearly are, each in a sentence.
-pub(super) fn misspelt(layer: &Layer, origin: &str) -> Vec<String> {
+pub(super) fn misspelt(layer: &SettingsLayer, origin: &str) -> Vec<String> {
     let mut names: Vec<_> = layer.names().collect();
     names.sort_unstable();
     let told = names.into_iter().filter_map(|name| {
@@ -170,7 +170,7 @@ mod tests {
         }
         let values = [("STT_QEUE", "5"), ("STT_QUEUE", "5"), ("OTHER", "hush")];
         let values = values.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        let layer = Layer::new(".env", HashMap::from(values));
+        let layer = SettingsLayer::new(".env", HashMap::from(values));
         let told = misspelt(&layer, ".env");
         assert_eq!(told.len(), 1, "{told:?}");
         assert!(

@@ -1,15 +1,15 @@
-//! Where values come from. Each source is read once, whole, into a [`Layer`].
+//! Where values come from. Each source is read once, whole, into a [`SettingsLayer`].
 
 use std::collections::HashMap;
 use std::fs;
 use std::io;
 use std::path::Path;
 
-use super::problem::{Problem, shown};
+use super::problem::{SettingProblem, shown};
 use super::table::{self, SETTINGS, Setting};
 
 /// Something that may know a setting.
-pub trait Source {
+pub trait SettingsSource {
     /// What to call it in an error message.
     fn label(&self) -> &str;
     /// The raw value of the setting of that (upper-case) name.
@@ -18,12 +18,12 @@ pub trait Source {
 
 /// A source that has been read.
 #[derive(Clone)]
-pub struct Layer {
+pub struct SettingsLayer {
     label: String,
     values: HashMap<String, String>,
 }
 
-impl Layer {
+impl SettingsLayer {
     /// A layer of these values, called `label` in messages.
     pub fn new(label: impl Into<String>, values: HashMap<String, String>) -> Self {
         Self {
@@ -42,7 +42,7 @@ impl Layer {
     }
 }
 
-impl Source for Layer {
+impl SettingsSource for SettingsLayer {
     fn label(&self) -> &str {
         &self.label
     }
@@ -56,7 +56,7 @@ impl Source for Layer {
 }
 
 /// For tests and for embedding: no file, no environment.
-impl Source for HashMap<&str, &str> {
+impl SettingsSource for HashMap<&str, &str> {
     fn label(&self) -> &str {
         "given"
     }
@@ -69,7 +69,7 @@ impl Source for HashMap<&str, &str> {
 }
 
 /// The process environment. Only names in the table are looked at.
-pub(super) fn environment() -> (Layer, Vec<Problem>) {
+pub(super) fn environment() -> (SettingsLayer, Vec<SettingProblem>) {
     const LABEL: &str = "environment";
     let mut values = HashMap::new();
     let mut problems = Vec::new();
@@ -85,18 +85,18 @@ pub(super) fn environment() -> (Layer, Vec<Problem>) {
             Err(_) => problems.push(problem(setting.name, LABEL, "the value is not UTF-8")),
         }
     }
-    (Layer::new(LABEL, values), problems)
+    (SettingsLayer::new(LABEL, values), problems)
 }
 
 /// A `.env` file; its absence is normal. Values are returned, not planted into the environment.
-pub(super) fn dotenv(path: &Path) -> (Layer, Vec<Problem>) {
+pub(super) fn dotenv(path: &Path) -> (SettingsLayer, Vec<SettingProblem>) {
     let label = path.display().to_string();
     let text = match fs::read_to_string(path) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
         Err(error) => {
             let told = problem(&label, "file", format!("cannot be read: {error}"));
-            return (Layer::new(label, HashMap::new()), vec![told]);
+            return (SettingsLayer::new(label, HashMap::new()), vec![told]);
         }
     };
 
@@ -110,7 +110,7 @@ pub(super) fn dotenv(path: &Path) -> (Layer, Vec<Problem>) {
             Err(error) => problems.push(problem(&label, "file", dotenv_message(&text, &error))),
         }
     }
-    (Layer::new(label, values), problems)
+    (SettingsLayer::new(label, values), problems)
 }
 
 /// dotenvy's own text quotes the line, or its end, which may hold a password.
@@ -130,18 +130,18 @@ fn dotenv_message(text: &str, error: &dotenvy::Error) -> String {
 }
 
 /// The TOML file: `name = value` on the top level, names in lower case.
-pub(super) fn toml_file(path: &Path) -> (Layer, Vec<Problem>) {
+pub(super) fn toml_file(path: &Path) -> (SettingsLayer, Vec<SettingProblem>) {
     let label = path.display().to_string();
     match fs::read_to_string(path) {
         Ok(text) => toml_text(&label, &text),
         Err(error) => {
             let told = problem(&label, "file", format!("cannot be read: {error}"));
-            (Layer::new(label, HashMap::new()), vec![told])
+            (SettingsLayer::new(label, HashMap::new()), vec![told])
         }
     }
 }
 
-pub(super) fn toml_text(label: &str, text: &str) -> (Layer, Vec<Problem>) {
+pub(super) fn toml_text(label: &str, text: &str) -> (SettingsLayer, Vec<SettingProblem>) {
     let mut values = HashMap::new();
     let mut problems = Vec::new();
     match text.parse::<toml::Table>() {
@@ -171,7 +171,7 @@ pub(super) fn toml_text(label: &str, text: &str) -> (Layer, Vec<Problem>) {
             ));
         }
     }
-    (Layer::new(label, values), problems)
+    (SettingsLayer::new(label, values), problems)
 }
 
 fn toml_entry(key: &str, value: &toml::Value) -> Result<(&'static Setting, String), String> {
@@ -228,10 +228,10 @@ fn unknown_key(key: &str) -> String {
 }
 
 /// The names in the process environment, of whatever programs.
-pub(super) fn environment_names() -> Layer {
+pub(super) fn environment_names() -> SettingsLayer {
     let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
     let names = names.map(|name| (name, "set".to_owned()));
-    Layer::new("environment", names.collect())
+    SettingsLayer::new("environment", names.collect())
 }
 
 /// Levenshtein's distance. `b` comes from a file: only its first 64 characters count.
@@ -250,8 +250,8 @@ pub(super) fn edit_distance(a: &str, b: &str) -> usize {
     row[b.len()]
 }
 
-fn problem(name: &str, origin: &str, message: impl Into<String>) -> Problem {
-    Problem {
+fn problem(name: &str, origin: &str, message: impl Into<String>) -> SettingProblem {
+    SettingProblem {
         name: name.to_owned(),
         value: None,
         origin: origin.to_owned(),

@@ -11,7 +11,7 @@ pub struct Setting {
     /// Name in the environment and in `.env`; the TOML key is the same in lower case.
     pub name: &'static str,
     /// What holds where nothing is set.
-    pub preset: Preset,
+    pub preset: SettingPreset,
     /// Which values are accepted.
     pub allowed: &'static str,
     /// What it does.
@@ -23,7 +23,7 @@ pub struct Setting {
 
 /// What holds where nothing is set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Preset {
+pub enum SettingPreset {
     /// This value.
     Value(&'static str),
     /// Nothing, or something found out at start: in words.
@@ -56,9 +56,9 @@ pub fn settings_markdown() -> String {
             ..
         } = setting;
         let preset = match setting.preset {
-            Preset::Value("") => "none".to_owned(),
-            Preset::Value(value) => format!("`{value}`"),
-            Preset::Words(words) => words.to_owned(),
+            SettingPreset::Value("") => "none".to_owned(),
+            SettingPreset::Value(value) => format!("`{value}`"),
+            SettingPreset::Words(words) => words.to_owned(),
         };
         push(
             &mut text,
@@ -99,7 +99,7 @@ const OTHER: &str = "Log and files";
 const fn plain(
     group: &'static str,
     name: &'static str,
-    preset: Preset,
+    preset: SettingPreset,
     allowed: &'static str,
     meaning: &'static str,
 ) -> Setting {
@@ -129,10 +129,10 @@ const fn secret(
     }
 }
 
-const NONE: Preset = Preset::Words("none");
+const NONE: SettingPreset = SettingPreset::Words("none");
 
-const fn preset(value: &'static str) -> Preset {
-    Preset::Value(value)
+const fn preset(value: &'static str) -> SettingPreset {
+    SettingPreset::Value(value)
 }
 
 /// Every setting, in the order of the documentation.
@@ -206,7 +206,7 @@ pub const SETTINGS: &[Setting] = &[
     plain(
         RTP,
         "RTP_ADVERTISE",
-        Preset::Words("the bound address"),
+        SettingPreset::Words("the bound address"),
         "IP or IP:PORT that senders can reach",
         "Where Asterisk and other senders are told to send, if that differs from `RTP_BIND` (containers, NAT).",
     ),
@@ -286,7 +286,7 @@ pub const SETTINGS: &[Setting] = &[
     plain(
         SPEECH,
         "WHISPER_MODEL",
-        Preset::Words("the bundled demo model"),
+        SettingPreset::Words("the bundled demo model"),
         "path of a ggml file",
         "The speech model. Wins over `WHISPER_MODEL_SIZE`, unless that comes from a stronger source.",
     ),
@@ -337,7 +337,7 @@ pub const SETTINGS: &[Setting] = &[
     plain(
         SPEECH,
         "STT_WORKERS",
-        Preset::Words("number of cores less one, at least 1"),
+        SettingPreset::Words("number of cores less one, at least 1"),
         "a whole number from 1 to 256",
         "Utterances recognised at the same time. Each has a process to itself, or, with a model of more than 300 MiB, a thread of one.",
     ),
@@ -351,7 +351,7 @@ pub const SETTINGS: &[Setting] = &[
     plain(
         SPEECH,
         "STT_PROGRAM",
-        Preset::Words("this program"),
+        SettingPreset::Words("this program"),
         "a command and its arguments, separated by spaces",
         "What is started as a recognition process, such as `nice -n 5 asterscribe recognise`. It must end in this program's `recognise`.",
     ),
@@ -454,7 +454,7 @@ pub const SETTINGS: &[Setting] = &[
     plain(
         STORE,
         "NODE_NAME",
-        Preset::Words("the host's name"),
+        SettingPreset::Words("the host's name"),
         "1 to 64 characters out of A-Z a-z 0-9 . _ -",
         "Name of this server in the records, where several share a store. Keep it over restarts: a server settles what it left open under its own name. Of two that run at the same time each needs its own; with one name neither settles anything, and `/health` says so.",
     ),
@@ -468,7 +468,7 @@ pub const SETTINGS: &[Setting] = &[
     plain(
         STORE,
         "SPOOL_PATH",
-        Preset::Words("`SQLITE_PATH` with `-spool` in its name"),
+        SettingPreset::Words("`SQLITE_PATH` with `-spool` in its name"),
         "path of a file, or off",
         "Where speech waits that nobody had time for within 15 s: it is recognised when there is, also after its call and after a \
          restart. And where all speech of calls is kept that are heard once more (`SECOND_PASS_MODEL`), until they have been. One server's alone. Without it what waits 50 s becomes a gap.",

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::parse;
-use crate::call::{Language, Origin};
+use crate::call::{CallOrigin, Language};
 
 /// A password, a token, or a URL that may carry one. Never printed.
 #[derive(Clone, PartialEq, Eq)]
@@ -39,7 +39,7 @@ impl fmt::Display for Secret {
 
 /// Where peers shall send RTP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Advertise {
+pub struct AdvertisedAddress {
     /// The address they can reach.
     pub ip: IpAddr,
     /// The port of thread 0 as they see it; `None`: the bound one.
@@ -119,16 +119,16 @@ impl Default for RateLimits {
 
 /// Addresses, by networks.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Networks(pub(super) Vec<Network>);
+pub struct NetworkList(pub(super) Vec<AddressNetwork>);
 
 /// An address, or all that agree with it in the first bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Network {
+pub(super) struct AddressNetwork {
     pub(super) ip: IpAddr,
     pub(super) bits: u32,
 }
 
-impl Networks {
+impl NetworkList {
     /// Whether an address is in one of them.
     pub fn contains(&self, ip: IpAddr) -> bool {
         let ip = ip.to_canonical();
@@ -292,7 +292,7 @@ pub struct VadSettings {
 
 /// Calls that are captured without being asked for: those that came in one of these ways.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct CaptureRule(pub(super) Vec<Origin>);
+pub struct CaptureRule(pub(super) Vec<CallOrigin>);
 
 impl CaptureRule {
     /// Whether no call is.
@@ -301,7 +301,7 @@ impl CaptureRule {
     }
 
     /// Whether a call that came like that is.
-    pub fn takes(&self, origin: Origin) -> bool {
+    pub fn takes(&self, origin: CallOrigin) -> bool {
         self.0.contains(&origin)
     }
 }

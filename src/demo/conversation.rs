@@ -10,10 +10,10 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use asterscribe::call::TranscriptLine;
 use asterscribe::clock;
-use asterscribe::play::{Budget, Clip};
+use asterscribe::play::{EncodedClip, SoundBudget};
 use asterscribe::replay::capture;
 use asterscribe_codecs::SendFormat;
-use asterscribe_rtp::{Outgoing, PayloadType, RtpTime, SeqNo, Ssrc, StreamStart};
+use asterscribe_rtp::{OutgoingStream, PayloadType, RtpTime, SeqNo, Ssrc, StreamStart};
 use serde_json::Value;
 use tokio::time::{Instant, sleep_until};
 
@@ -45,29 +45,29 @@ const SILENCE: u8 = 0xff;
 const SAMPLES: u32 = 160;
 
 /// A packet of one party, when it is sent.
-struct Packet {
+struct DemoPacket {
     at: Duration,
     party: usize,
     datagram: Vec<u8>,
 }
 
 /// A party and what it says.
-struct Party {
+struct DemoParty {
     leg: String,
     sentences: Vec<String>,
 }
 
 /// A call of two parties.
-pub(super) struct Conversation {
+pub(super) struct DemoConversation {
     /// What it is.
     pub(super) what: &'static str,
-    parties: Vec<Party>,
-    packets: Vec<Packet>,
+    parties: Vec<DemoParty>,
+    packets: Vec<DemoPacket>,
     /// Words that may be heard otherwise: one in so many; none: every letter counts.
     tolerated: Option<usize>,
 }
 
-impl Conversation {
+impl DemoConversation {
     /// A call of synthetic voices, as Asterisk sent it, in the words that the demo model knows.
     pub(super) fn bundled() -> Result<Self> {
         let spoken: Value = serde_json::from_str(SPOKEN)?;
@@ -75,7 +75,7 @@ impl Conversation {
         let party = |flow: &Value| {
             let sentences = flow["sentences"].as_array()?.iter();
             let sentences = sentences.filter_map(|one| Some(one["text"].as_str()?.to_owned()));
-            Some(Party {
+            Some(DemoParty {
                 leg: flow["leg"].as_str()?.to_owned(),
                 sentences: sentences.collect(),
             })
@@ -89,7 +89,7 @@ impl Conversation {
         let first = datagrams.first().context("the capture is empty")?.at;
         let packets = datagrams.into_iter().filter_map(|datagram| {
             let from = Some(u64::from(datagram.from.port()));
-            Some(Packet {
+            Some(DemoPacket {
                 at: datagram.at.saturating_sub(first),
                 party: ports.iter().position(|port| *port == from)?,
                 datagram: datagram.payload,
@@ -106,9 +106,9 @@ impl Conversation {
     /// A call of people, put together from prompts of a list.
     pub(super) fn of_people(list: &Path) -> Result<Self> {
         let prompts = prompts(list)?;
-        let budget = Budget::new(MOST_OCTETS);
-        let mut parties: Vec<Party> = PARTIES
-            .map(|leg| Party {
+        let budget = SoundBudget::new(MOST_OCTETS);
+        let mut parties: Vec<DemoParty> = PARTIES
+            .map(|leg| DemoParty {
                 leg: leg.to_owned(),
                 sentences: Vec::new(),
             })
@@ -124,7 +124,7 @@ impl Conversation {
                 .get(name)
                 .with_context(|| format!("{} has no prompt {name}", list.display()))?;
             let wav = fs::read(wav).with_context(|| format!("cannot read {}", wav.display()))?;
-            let clip = Clip::from_wav(&wav, SendFormat::Ulaw, LONGEST, &budget)?;
+            let clip = EncodedClip::from_wav(&wav, SendFormat::Ulaw, LONGEST, &budget)?;
             let said = (0..).map_while(|n| clip.packet(n).map(<[u8]>::to_vec));
             payloads[party].extend(said);
             parties[party].sentences.push(text.clone());
@@ -137,7 +137,7 @@ impl Conversation {
         for (party, payloads) in payloads.iter().enumerate() {
             let moments = (0..).map(|n| PACKET * n);
             let datagrams = datagrams(party, payloads)?.into_iter().zip(moments);
-            packets.extend(datagrams.map(|(datagram, at)| Packet {
+            packets.extend(datagrams.map(|(datagram, at)| DemoPacket {
                 at,
                 party,
                 datagram,
@@ -178,7 +178,7 @@ impl Conversation {
     pub(super) fn judge(&self, lines: &[TranscriptLine], out: &mut impl Write) -> Result<()> {
         writeln!(out)?;
         let mut failed = 0;
-        for Party { leg, sentences } in &self.parties {
+        for DemoParty { leg, sentences } in &self.parties {
             let of_leg = lines.iter().filter(|line| line.leg.as_str() == leg);
             let heard: Vec<_> = of_leg.map(|line| line.text.as_str()).collect();
             let (spoken, heard) = (sentences.join(" "), heard.join(" "));
@@ -224,7 +224,7 @@ fn prompts(list: &Path) -> Result<BTreeMap<String, (PathBuf, String)>> {
 fn datagrams(party: usize, payloads: &[Vec<u8>]) -> Result<Vec<Vec<u8>>> {
     let payload_type = PayloadType::new(SendFormat::Ulaw.payload_type());
     let payload_type = payload_type.context("a payload type that is none")?;
-    let mut stream = Outgoing::new(StreamStart {
+    let mut stream = OutgoingStream::new(StreamStart {
         ssrc: Ssrc(u32::try_from(party)?),
         seq: SeqNo(0),
         time: RtpTime(0),
@@ -284,7 +284,7 @@ mod tests {
 
     #[test]
     fn the_bundled_call_has_two_parties_and_all_its_packets_are_theirs() {
-        let call = Conversation::bundled().unwrap();
+        let call = DemoConversation::bundled().unwrap();
         assert_eq!(call.legs().count(), 2);
         assert!(call.length() > Duration::from_secs(10));
         assert!(call.packets.is_sorted_by_key(|packet| packet.at));
@@ -300,7 +300,7 @@ mod tests {
             ("other\t1.0\t/x.wav\tOther.\n", "pls-hold-while-try"),
         ] {
             fs::write(&list, text).unwrap();
-            let error = Conversation::of_people(&list).map(|_| ()).unwrap_err();
+            let error = DemoConversation::of_people(&list).map(|_| ()).unwrap_err();
             assert!(format!("{error:#}").contains(told), "{error:#}");
         }
     }

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 
-use super::backlog::Backlog;
-use super::desk::Desk;
-use super::media::{MediaPlane, Ticket};
-use super::recording::Followed;
-use crate::recognition::crew::Recogniser;
-use crate::recognition::occasional::Occasional;
+use super::backlog::LateRecognition;
+use super::desk::CallManager;
+use super::media::{JobTicket, MediaPlane};
+use super::recording::FollowedRecording;
+use crate::recognition::crew::WorkerStarter;
+use crate::recognition::occasional::OnDemandWorker;
 use crate::recognition::pool::PoolHandle;
 
 /// How long the end may take: requests under way and, meanwhile, hang-ups at
@@ -34,21 +34,24 @@ pub(super) async fn release_callers(ari_task: Option<JoinHandle<()>>) {
 
 /// What is recognised no more at the end is put on the disk.
 pub(super) struct LastResort {
-    pub(super) pool: PoolHandle<Ticket>,
-    pub(super) recogniser: Arc<Recogniser>,
+    pub(super) pool: PoolHandle<JobTicket>,
+    pub(super) recogniser: Arc<WorkerStarter>,
 }
 
 /// Who hears calls once more.
-pub(super) struct SecondPass {
-    pub(super) backlog: Backlog,
-    pub(super) workers: Arc<Occasional>,
+pub(super) struct SecondPassEngine {
+    pub(super) backlog: LateRecognition,
+    pub(super) workers: Arc<OnDemandWorker>,
 }
 
 /// Nothing is taken from the spool any more. What is in hand is still there.
-pub(super) async fn stop_backlogs(backlog: Option<Backlog>, second_pass: Option<SecondPass>) {
+pub(super) async fn stop_backlogs(
+    backlog: Option<LateRecognition>,
+    second_pass: Option<SecondPassEngine>,
+) {
     let stopped = tokio::task::spawn_blocking(move || {
         drop(backlog);
-        if let Some(SecondPass { backlog, workers }) = second_pass {
+        if let Some(SecondPassEngine { backlog, workers }) = second_pass {
             workers.stop();
             drop(backlog);
         }
@@ -61,7 +64,7 @@ pub(super) async fn stop_backlogs(backlog: Option<Backlog>, second_pass: Option<
 }
 
 /// The calls' last words. Those that nobody has time for by then are kept, where they can be.
-pub(super) async fn say_the_last(desk: &Desk, last_resort: Option<LastResort>) {
+pub(super) async fn say_the_last(desk: &CallManager, last_resort: Option<LastResort>) {
     let words = desk.close_all(WORDS_GRACE);
     let Some(LastResort { pool, recogniser }) = last_resort else {
         return words.await;
@@ -82,10 +85,10 @@ pub(super) async fn say_the_last(desk: &Desk, last_resort: Option<LastResort>) {
 
 /// The media threads, then the store.
 pub(super) async fn stop(
-    desk: &Arc<Desk>,
+    desk: &Arc<CallManager>,
     plane: MediaPlane,
     follower: JoinHandle<()>,
-    captures: Option<Followed>,
+    captures: Option<FollowedRecording>,
 ) {
     let joined = tokio::task::spawn_blocking(move || drop(plane)).await;
     if joined.is_err() {

@@ -5,20 +5,20 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::desk::{Defaults, Desk, capacity};
-use super::ending::SecondPass;
-use super::media::Ticket;
+use super::desk::{CallManager, DefaultOptions, capacity};
+use super::ending::SecondPassEngine;
+use super::media::JobTicket;
 use super::server::StartError;
 use crate::call::CallChoices;
 use crate::clock;
 use crate::config::{ModelChoice, Settings, SpoolSettings, VadSettings};
-use crate::recognition::crew::{Program, Recogniser};
-use crate::recognition::occasional::Occasional;
-use crate::recognition::pool::{Pool, PoolStats};
-use crate::session::{Manner, SessionConfig};
-use crate::speech::model::{Candidate, Model, ModelError};
+use crate::recognition::crew::{WorkerProgram, WorkerStarter};
+use crate::recognition::occasional::OnDemandWorker;
+use crate::recognition::pool::{PoolStats, RecognitionPool};
+use crate::session::{CallOptions, SessionConfig};
+use crate::speech::model::{ModelCandidate, ModelError, SpeechModel};
 use crate::speech::segmenter::SegmenterConfig;
-use crate::store::{Spool, SpoolConfig};
+use crate::store::{SpeechSpool, SpoolConfig};
 
 /// How long after it was spoken an utterance is still recognised for a live transcript. What
 /// is older is put on the disk, so that what is said now is not behind by more than that …
@@ -29,7 +29,7 @@ const MAX_AGE: Duration = Duration::from_secs(50);
 
 /// How the configured server treats the media of a call.
 pub fn session_config(settings: &Settings) -> SessionConfig {
-    let Manner {
+    let CallOptions {
         choices,
         partials,
         second_pass,
@@ -44,8 +44,8 @@ pub fn session_config(settings: &Settings) -> SessionConfig {
 }
 
 /// How calls are recognised that say nothing about it.
-pub(super) fn defaults(settings: &Settings) -> Defaults {
-    Defaults {
+pub(super) fn defaults(settings: &Settings) -> DefaultOptions {
+    DefaultOptions {
         language: settings.language,
         partials: settings.partial_results,
         second_pass: settings
@@ -71,11 +71,11 @@ fn segmenter_config(vad: &VadSettings) -> SegmenterConfig {
 }
 
 /// What is started as a recognition process.
-pub fn worker_program(settings: &Settings) -> Program {
+pub fn worker_program(settings: &Settings) -> WorkerProgram {
     let command = settings.stt_program.as_ref();
     let command = command.map(|words| words.iter().map(Into::into).collect());
-    let this = Program::this();
-    Program {
+    let this = WorkerProgram::this();
+    WorkerProgram {
         command: command.unwrap_or(this.command),
         margins: settings.context_margins.clone(),
         ..this
@@ -85,7 +85,7 @@ pub fn worker_program(settings: &Settings) -> Program {
 /// Starts those who recognise what is said now.
 pub(super) fn start_speech(
     settings: &Settings,
-) -> Result<(Arc<Recogniser>, Pool<Ticket>), StartError> {
+) -> Result<(Arc<WorkerStarter>, RecognitionPool<JobTicket>), StartError> {
     let model = open_model(settings)?;
     let detail = model.describe();
     if model.is_demo() {
@@ -94,7 +94,7 @@ pub(super) fn start_speech(
         tracing::info!("{detail}");
     }
     let program = worker_program(settings);
-    let recogniser = Recogniser::start(program, model, settings.stt_workers)?;
+    let recogniser = WorkerStarter::start(program, model, settings.stt_workers)?;
     let max_age = settings.spool.as_ref().map_or(MAX_AGE, |_| LIVE_AGE);
     let pool = recogniser.pool(settings.stt_queue, Some(max_age))?;
     Ok((recogniser, pool))
@@ -106,9 +106,9 @@ pub(super) fn start_speech(
 /// # Errors
 /// It is no usable model, or a worker failed, in words.
 pub fn calls_held(settings: &Settings, model: &Path) -> Result<f64, String> {
-    let model = Model::open(model).map_err(|error| error.to_string())?;
+    let model = SpeechModel::open(model).map_err(|error| error.to_string())?;
     let program = worker_program(settings);
-    let recogniser = Recogniser::start(program, model, settings.stt_workers);
+    let recogniser = WorkerStarter::start(program, model, settings.stt_workers);
     calls_held_by(&recogniser.map_err(|error| error.to_string())?)
 }
 
@@ -116,7 +116,7 @@ pub fn calls_held(settings: &Settings, model: &Path) -> Result<f64, String> {
 ///
 /// # Errors
 /// A worker failed, in words.
-pub fn calls_held_by(recogniser: &Arc<Recogniser>) -> Result<f64, String> {
+pub fn calls_held_by(recogniser: &Arc<WorkerStarter>) -> Result<f64, String> {
     Ok(capacity::measure(recogniser)?.calls())
 }
 
@@ -124,9 +124,11 @@ pub fn calls_held_by(recogniser: &Arc<Recogniser>) -> Result<f64, String> {
 ///
 /// # Errors
 /// The file is no usable model, or one that cannot recognise what is spoken.
-pub fn open_model(settings: &Settings) -> Result<Model, StartError> {
+pub fn open_model(settings: &Settings) -> Result<SpeechModel, StartError> {
     let choice = &settings.model;
-    let model = choice.path().map_or_else(Model::demo, Model::open);
+    let model = choice
+        .path()
+        .map_or_else(SpeechModel::demo, SpeechModel::open);
     let model = model.map_err(|source| no_model(choice, choice.setting(), source))?;
     let language = settings.language;
     if model.header.is_english() && language.code() != Some("en") {
@@ -159,7 +161,7 @@ fn no_model(choice: &ModelChoice, setting: &'static str, source: ModelError) -> 
 }
 
 /// Where what they have no time for is kept, if it is.
-pub(super) fn open_spool(settings: &Settings) -> Result<Option<Spool>, StartError> {
+pub(super) fn open_spool(settings: &Settings) -> Result<Option<SpeechSpool>, StartError> {
     let Some(SpoolSettings {
         path,
         max_bytes,
@@ -174,34 +176,34 @@ pub(super) fn open_spool(settings: &Settings) -> Result<Option<Spool>, StartErro
         keep: settings.retention.transcript,
         key: key.clone(),
     };
-    let spool = Spool::open(path, config, clock::wall);
+    let spool = SpeechSpool::open(path, config, clock::wall);
     spool.map(Some).map_err(StartError::Spool)
 }
 
 /// Has calls heard once more, where there is a spool: a call may ask for a second pass though the settings do not.
 pub(super) fn start_second_pass(
     settings: &Settings,
-    desk: &Arc<Desk>,
+    desk: &Arc<CallManager>,
     live: Arc<PoolStats>,
-) -> Result<Option<SecondPass>, StartError> {
+) -> Result<Option<SecondPassEngine>, StartError> {
     if let Some(choice) = &settings.second_pass
         && let Some(path) = choice.path()
     {
         let refused = |source| no_model(choice, "SECOND_PASS_MODEL", source);
-        Candidate::open(path).map_err(refused)?;
+        ModelCandidate::open(path).map_err(refused)?;
     }
     let dir = settings.models_dir.clone();
     let open = move |name: &str| {
         let named = ModelChoice::named(&dir, name);
         let path = named.as_ref().and_then(ModelChoice::path);
         let path = path.ok_or_else(|| format!("{name} is no model's name"))?;
-        Model::open(path).map_err(|error| error.to_string())
+        SpeechModel::open(path).map_err(|error| error.to_string())
     };
     let program = worker_program(settings).in_background();
-    let workers = Occasional::new(program, Box::new(open));
+    let workers = OnDemandWorker::new(program, Box::new(open));
     let Some(backlog) = desk.start_second_pass(&workers, live) else {
         return Ok(None);
     };
     let backlog = backlog.map_err(StartError::Speech)?;
-    Ok(Some(SecondPass { backlog, workers }))
+    Ok(Some(SecondPassEngine { backlog, workers }))
 }

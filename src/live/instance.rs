@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::desk::Desk;
+use super::desk::CallManager;
 use crate::clock;
 use crate::config::Settings;
-use crate::store::{Store, StoreError};
+use crate::store::{CallStore, StoreError};
 
 /// How long a claim holds that is not renewed: that of a server of which nobody can tell whether it still runs.
 const LEASE: Duration = Duration::from_secs(6);
@@ -28,29 +28,29 @@ const AGAIN: Duration = Duration::from_secs(2);
 const RELEASED_WITHIN: Duration = Duration::from_millis(500);
 
 /// This server's claim to its name.
-pub(super) struct Instance {
-    store: Arc<dyn Store>,
+pub(super) struct NodeInstance {
+    store: Arc<dyn CallStore>,
     node: String,
     /// What tells this process from every other.
     mark: String,
     /// Beside an SQLite file, of which all users are on this machine.
-    lock: Option<Lock>,
+    lock: Option<NameLock>,
 }
 
 /// Whose the name is.
 #[derive(Debug, PartialEq, Eq)]
-enum Owner {
+enum NameOwner {
     /// Ours.
     Us,
     /// Another server's, that surely runs or may still run.
     Other { surely: bool },
 }
 
-impl Instance {
-    pub(super) fn new(settings: &Settings, store: Arc<dyn Store>) -> Self {
+impl NodeInstance {
+    pub(super) fn new(settings: &Settings, store: Arc<dyn CallStore>) -> Self {
         let node = settings.node_name.clone();
         let is_file = settings.redis_url.is_none();
-        let lock = is_file.then(|| Lock::beside(&settings.sqlite_path, &node));
+        let lock = is_file.then(|| NameLock::beside(&settings.sqlite_path, &node));
         Self {
             store,
             node,
@@ -60,7 +60,7 @@ impl Instance {
     }
 
     /// Tries once.
-    async fn claim(&self) -> Result<Owner, StoreError> {
+    async fn claim(&self) -> Result<NameOwner, StoreError> {
         if let Some(lock) = &self.lock {
             return Ok(lock.take());
         }
@@ -68,23 +68,23 @@ impl Instance {
             Err(StoreError::Broken(reason)) => {
                 // It refuses for good; without a claim is how servers did before.
                 tracing::warn!(reason, "NODE_NAME cannot be claimed in the store");
-                Ok(Owner::Us)
+                Ok(NameOwner::Us)
             }
             claimed => claimed,
         }
     }
 
-    async fn claim_in_store(&self) -> Result<Owner, StoreError> {
+    async fn claim_in_store(&self) -> Result<NameOwner, StoreError> {
         let claim = |in_place_of| self.store.claim(&self.node, &self.mark, in_place_of, LEASE);
         let Some(other) = claim(None).await? else {
-            return Ok(Owner::Us);
+            return Ok(NameOwner::Us);
         };
         let runs = still_runs(&other);
         if runs == Some(false) && claim(Some(other.as_str())).await?.is_none() {
-            return Ok(Owner::Us);
+            return Ok(NameOwner::Us);
         }
         let surely = runs == Some(true);
-        Ok(Owner::Other { surely })
+        Ok(NameOwner::Other { surely })
     }
 
     /// Claims the name at start: whether it is ours. Waits for the claim of a server to run out that may be dead.
@@ -95,20 +95,20 @@ impl Instance {
         let deadline = clock::now() + LEASE + AGAIN;
         loop {
             match self.claim().await? {
-                Owner::Us => return Ok(true),
-                Owner::Other { surely: true } => return Ok(false),
-                Owner::Other { surely: false } if clock::now() > deadline => return Ok(false),
-                Owner::Other { surely: false } => tokio::time::sleep(AGAIN / 4).await,
+                NameOwner::Us => return Ok(true),
+                NameOwner::Other { surely: true } => return Ok(false),
+                NameOwner::Other { surely: false } if clock::now() > deadline => return Ok(false),
+                NameOwner::Other { surely: false } => tokio::time::sleep(AGAIN / 4).await,
             }
         }
     }
 
     /// Keeps the claim, or tries to get it; what an earlier process left is settled once the name is ours.
-    pub(super) async fn keep(self: Arc<Self>, desk: Arc<Desk>, mut is_settled: bool) {
+    pub(super) async fn keep(self: Arc<Self>, desk: Arc<CallManager>, mut is_settled: bool) {
         loop {
             // While the store is away nobody else can claim it either.
             if let Ok(owner) = self.claim().await {
-                let is_ours = owner == Owner::Us;
+                let is_ours = owner == NameOwner::Us;
                 desk.has_rival(!is_ours);
                 if is_ours && !is_settled {
                     is_settled = true;
@@ -132,12 +132,12 @@ impl Instance {
 }
 
 /// A file that is locked for as long as this process has it open.
-struct Lock {
+struct NameLock {
     path: PathBuf,
     held: Mutex<Option<File>>,
 }
 
-impl Lock {
+impl NameLock {
     fn beside(file: &Path, node: &str) -> Self {
         let mut path = file.to_owned().into_os_string();
         path.push(format!("-{node}.lock"));
@@ -147,10 +147,10 @@ impl Lock {
         }
     }
 
-    fn take(&self) -> Owner {
+    fn take(&self) -> NameOwner {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         if held.is_some() {
-            return Owner::Us;
+            return NameOwner::Us;
         }
         let mut options = File::options();
         let opened = options.create(true).append(true).open(&self.path);
@@ -158,13 +158,13 @@ impl Lock {
         match locked {
             Ok((Ok(()), file)) => {
                 *held = Some(file);
-                Owner::Us
+                NameOwner::Us
             }
-            Ok((Err(TryLockError::WouldBlock), _)) => Owner::Other { surely: true },
+            Ok((Err(TryLockError::WouldBlock), _)) => NameOwner::Other { surely: true },
             // Where nothing can be locked is how servers did before.
             Ok((Err(TryLockError::Error(error)), _)) | Err(error) => {
                 tracing::warn!(%error, path = %self.path.display(), "NODE_NAME cannot be claimed");
-                Owner::Us
+                NameOwner::Us
             }
         }
     }
@@ -233,13 +233,13 @@ mod tests {
     fn a_name_beside_a_file_is_one_servers_at_a_time() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("calls.db");
-        let of = |node: &str| Lock::beside(&file, node);
+        let of = |node: &str| NameLock::beside(&file, node);
         let (first, second) = (of("one"), of("one"));
-        assert_eq!(first.take(), Owner::Us);
-        assert_eq!(first.take(), Owner::Us, "it stays so");
-        assert_eq!(second.take(), Owner::Other { surely: true });
-        assert_eq!(of("two").take(), Owner::Us, "another name is another's");
+        assert_eq!(first.take(), NameOwner::Us);
+        assert_eq!(first.take(), NameOwner::Us, "it stays so");
+        assert_eq!(second.take(), NameOwner::Other { surely: true });
+        assert_eq!(of("two").take(), NameOwner::Us, "another name is another's");
         drop(first);
-        assert_eq!(second.take(), Owner::Us);
+        assert_eq!(second.take(), NameOwner::Us);
     }
 }

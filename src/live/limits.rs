@@ -19,7 +19,7 @@ const LEGS: usize = 2;
 
 /// What calls and connections may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Budget {
+pub(super) struct ServerBudget {
     /// Calls open at once.
     pub(super) calls: usize,
     /// Legs with a socket of their own at once, those of all calls.
@@ -30,7 +30,7 @@ pub(super) struct Budget {
 
 /// What is asked for, and what it costs.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Demand {
+pub(super) struct BudgetDemand {
     /// Calls, as configured.
     pub(super) calls: usize,
     /// Whether legs have sockets of their own.
@@ -59,12 +59,12 @@ pub(super) fn open_files() -> io::Result<usize> {
 }
 
 /// Shares out what the limit leaves; `None` if that is not even one call.
-pub(super) fn share(limit: usize, open: usize, demand: Demand) -> Option<Budget> {
+pub(super) fn share(limit: usize, open: usize, demand: BudgetDemand) -> Option<ServerBudget> {
     let asterisk = if demand.asterisk { ASTERISK } else { 0 };
     let left = limit.checked_sub(open + SPARE + asterisk)?;
     if !demand.own_ports {
         let connections = left.min(CONNECTIONS);
-        return (connections > 0).then_some(Budget {
+        return (connections > 0).then_some(ServerBudget {
             calls: demand.calls,
             own_ports: 0,
             connections,
@@ -74,7 +74,7 @@ pub(super) fn share(limit: usize, open: usize, demand: Demand) -> Option<Budget>
     let connections = (left / 4).min(CONNECTIONS);
     let own_ports = left - connections;
     let calls = demand.calls.min(own_ports / LEGS);
-    (calls > 0 && connections > 0).then_some(Budget {
+    (calls > 0 && connections > 0).then_some(ServerBudget {
         calls,
         own_ports,
         connections,
@@ -85,7 +85,7 @@ pub(super) fn share(limit: usize, open: usize, demand: Demand) -> Option<Budget>
 mod tests {
     use super::*;
 
-    const SHARED: Demand = Demand {
+    const SHARED: BudgetDemand = BudgetDemand {
         calls: 100,
         own_ports: false,
         asterisk: true,
@@ -94,7 +94,7 @@ mod tests {
     #[test]
     fn calls_that_share_a_socket_take_no_file() {
         let budget = share(256, 40, SHARED);
-        let only = Budget {
+        let only = ServerBudget {
             calls: 100,
             own_ports: 0,
             connections: 256 - 40 - SPARE - ASTERISK,
@@ -109,7 +109,7 @@ mod tests {
     fn what_is_granted_never_exceeds_the_limit() {
         for limit in 0..3000 {
             for own_ports in [false, true] {
-                let demand = Demand {
+                let demand = BudgetDemand {
                     own_ports,
                     asterisk: limit % 2 == 0,
                     ..SHARED
@@ -122,7 +122,7 @@ mod tests {
                 assert!(!own_ports || LEGS * budget.calls <= budget.own_ports);
             }
         }
-        let own = Demand {
+        let own = BudgetDemand {
             own_ports: true,
             ..SHARED
         };

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::desk::{CaptureDesk, Desk};
+use super::desk::{CallManager, CaptureDesk};
 use crate::capture::{CaptureConfig, CaptureNews, CaptureThread};
 use crate::clock;
 use crate::config::CaptureSettings;
@@ -17,7 +17,7 @@ const NEWS: usize = 1024;
 
 /// The writer of captures, and what it has to tell.
 #[derive(Debug)]
-pub(super) struct Recording {
+pub(super) struct CaptureRecording {
     thread: CaptureThread,
     news: mpsc::Receiver<CaptureNews>,
     settings: CaptureSettings,
@@ -25,12 +25,12 @@ pub(super) struct Recording {
 
 /// The same, followed by the desk.
 #[derive(Debug)]
-pub(super) struct Followed {
+pub(super) struct FollowedRecording {
     thread: CaptureThread,
     clerk: JoinHandle<()>,
 }
 
-impl Recording {
+impl CaptureRecording {
     /// Captures are opt-in: without a folder there is no thread.
     pub(super) fn start(settings: Option<&CaptureSettings>) -> io::Result<Option<Self>> {
         let Some(settings) = settings else {
@@ -60,14 +60,14 @@ impl Recording {
     }
 
     /// Lets the desk hear of what becomes of captures.
-    pub(super) fn follow(self, desk: Arc<Desk>) -> Followed {
+    pub(super) fn follow(self, desk: Arc<CallManager>) -> FollowedRecording {
         let Self { thread, news, .. } = self;
         let clerk = tokio::spawn(async move { desk.follow_captures(news).await });
-        Followed { thread, clerk }
+        FollowedRecording { thread, clerk }
     }
 }
 
-impl Followed {
+impl FollowedRecording {
     /// Writes all captures to their ends. A disk that hangs does not hold this up for longer.
     pub(super) async fn stop(self, deadline: Duration) {
         let Self { thread, clerk } = self;

@@ -11,21 +11,21 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use super::advertise::advertised;
-use super::backlog::{Backlog, DeskEnds};
-use super::desk::{AriLink, Desk, DeskConfig, DeskParts, PlayTargets, Recalled};
-use super::ending::{self, DRAIN_GRACE, LastResort, SecondPass};
+use super::backlog::{DeskEnds, LateRecognition};
+use super::desk::{AriLink, CallManager, DeskConfig, DeskParts, PlayTargets, RecalledCall};
+use super::ending::{self, DRAIN_GRACE, LastResort, SecondPassEngine};
 use super::hearing::{defaults, open_spool, session_config, start_second_pass, start_speech};
-use super::instance::Instance;
-use super::limits::{self, Budget, Demand};
-use super::media::{MediaConfig, MediaPlane, PortPool, Ticket};
-use super::recording::{Followed, Recording};
+use super::instance::NodeInstance;
+use super::limits::{self, BudgetDemand, ServerBudget};
+use super::media::{JobTicket, MediaConfig, MediaPlane, PortPool};
+use super::recording::{CaptureRecording, FollowedRecording};
 use crate::api::{self, ApiConfig, ApiLimits, ServeLimits};
 use crate::clock;
 use crate::config::{Language, Settings};
-use crate::recognition::pool::Pool;
+use crate::recognition::pool::RecognitionPool;
 use crate::speech::TranscribeError;
 use crate::speech::model::ModelError;
-use crate::store::{RedisStore, SqliteStore, Store, StoreError, StoreWriter, WriterSettings};
+use crate::store::{CallStore, RedisStore, SqliteStore, StoreError, StoreWriter, WriterSettings};
 
 /// Time between two looks at the media sockets.
 const TICK: Duration = Duration::from_millis(5);
@@ -145,7 +145,7 @@ pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> Resu
     };
     let listener = api::listen(settings.http_bind).map_err(no_http)?;
     let http = listener.local_addr().map_err(no_http)?;
-    let running = Running::start(&settings).await?;
+    let running = RunningServer::start(&settings).await?;
     let rtp = running.rtp.map(|rtp| rtp.to_string()).unwrap_or_default();
     tracing::info!(%http, rtp, version = env!("CARGO_PKG_VERSION"), "ready");
     running.serve(listener, &settings, shutdown).await;
@@ -153,27 +153,27 @@ pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> Resu
 }
 
 /// Everything but the REST API, running.
-struct Running {
-    desk: Arc<Desk>,
+struct RunningServer {
+    desk: Arc<CallManager>,
     plane: MediaPlane,
     /// Where the first media thread is told to be sent to.
     rtp: Option<SocketAddr>,
     ari_task: Option<JoinHandle<()>>,
     stop_ari: watch::Sender<bool>,
     follower: JoinHandle<()>,
-    captures: Option<Followed>,
-    backlog: Option<Backlog>,
-    second_pass: Option<SecondPass>,
+    captures: Option<FollowedRecording>,
+    backlog: Option<LateRecognition>,
+    second_pass: Option<SecondPassEngine>,
     /// Where there is a spool.
     last_resort: Option<LastResort>,
     /// To the API, at once.
     connections: usize,
     /// Tasks that may be cut off at the end.
     chores: [JoinHandle<()>; 5],
-    instance: Arc<Instance>,
+    instance: Arc<NodeInstance>,
 }
 
-impl Running {
+impl RunningServer {
     async fn start(settings: &Settings) -> Result<Self, StartError> {
         check_play_dir(settings)?;
         let (recogniser, pool) = start_speech(settings)?;
@@ -182,7 +182,7 @@ impl Running {
         let spool = open_spool(settings)?;
         let backlog = spool
             .clone()
-            .map(|spool| Backlog::start(spool, pool.handle()));
+            .map(|spool| LateRecognition::start(spool, pool.handle()));
         let (backlog, ends) = backlog.transpose().map_err(no_thread)?.unzip();
         let plane = start_media(settings, &pool, &media_events)?;
         drop(media_events);
@@ -196,7 +196,7 @@ impl Running {
         let writer = StoreWriter::spawn(Arc::clone(&store), WriterSettings::default(), clock::wall);
         let rtp = targets.first();
         let rtp = rtp.map(|target| SocketAddr::new(target.host, target.port));
-        let recording = Recording::start(settings.capture.as_ref());
+        let recording = CaptureRecording::start(settings.capture.as_ref());
         let recording = recording.map_err(StartError::Capture)?;
         let config = DeskConfig {
             node: settings.node_name.clone(),
@@ -227,9 +227,9 @@ impl Running {
             recogniser,
             spool,
             ari,
-            captures: recording.as_ref().map(Recording::for_desk),
+            captures: recording.as_ref().map(CaptureRecording::for_desk),
         };
-        let desk = Arc::new(Desk::new(config, parts));
+        let desk = Arc::new(CallManager::new(config, parts));
         let ears = Arc::clone(&desk);
         let follower = tokio::spawn(async move { ears.follow_media(media_heard).await });
         let historian = Arc::clone(&desk);
@@ -240,7 +240,7 @@ impl Running {
         let keeper = tokio::spawn(async move { keeper.follow_store().await });
         let second_pass = start_second_pass(settings, &desk, pool.stats())?;
         desk.estimate_capacity();
-        let instance = Arc::new(Instance::new(settings, Arc::clone(&store)));
+        let instance = Arc::new(NodeInstance::new(settings, Arc::clone(&store)));
         let (recalled, claim) = recall(&desk, &instance).await;
         let (stop_ari, ari_stopped) = watch::channel(false);
         let ari_task = ari_task
@@ -320,7 +320,7 @@ impl Running {
     }
 }
 
-async fn open_store(settings: &Settings) -> Result<Arc<dyn Store>, StartError> {
+async fn open_store(settings: &Settings) -> Result<Arc<dyn CallStore>, StartError> {
     let Some(url) = &settings.redis_url else {
         let refused = |source| StartError::Store {
             setting: "SQLITE_PATH",
@@ -362,7 +362,7 @@ fn no_thread(error: io::Error) -> StartError {
 
 fn start_media(
     settings: &Settings,
-    pool: &Pool<Ticket>,
+    pool: &RecognitionPool<JobTicket>,
     events: &mpsc::Sender<super::media::MediaEvent>,
 ) -> Result<MediaPlane, StartError> {
     let config = MediaConfig {
@@ -377,9 +377,9 @@ fn start_media(
 }
 
 /// What the limit of open files allows, with everything but calls and connections open.
-fn budget(settings: &Settings) -> Result<Budget, StartError> {
+fn budget(settings: &Settings) -> Result<ServerBudget, StartError> {
     let wanted = settings.max_concurrent_calls;
-    let demand = Demand {
+    let demand = BudgetDemand {
         calls: wanted,
         own_ports: settings.rtp_own_ports.is_some(),
         asterisk: settings.ari.is_some(),
@@ -404,7 +404,10 @@ fn budget(settings: &Settings) -> Result<Budget, StartError> {
 
 /// Learns what a predecessor left, if no other server has our name; a store that is away is asked again
 /// later, by the task that keeps the name from now on.
-async fn recall(desk: &Arc<Desk>, instance: &Arc<Instance>) -> (Vec<Recalled>, JoinHandle<()>) {
+async fn recall(
+    desk: &Arc<CallManager>,
+    instance: &Arc<NodeInstance>,
+) -> (Vec<RecalledCall>, JoinHandle<()>) {
     let claimed = instance.claim_at_start().await;
     let asked = async {
         match claimed {
@@ -429,7 +432,7 @@ async fn recall(desk: &Arc<Desk>, instance: &Arc<Instance>) -> (Vec<Recalled>, J
     (recalled.unwrap_or_default(), tokio::spawn(keeping))
 }
 
-async fn expire_forever(store: Arc<dyn Store>, desk: Arc<Desk>, captures: Duration) {
+async fn expire_forever(store: Arc<dyn CallStore>, desk: Arc<CallManager>, captures: Duration) {
     let mut interval = tokio::time::interval(EXPIRY_INTERVAL);
     loop {
         interval.tick().await;

@@ -2,7 +2,7 @@
 
 /// A model that is published as a ggml file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Published {
+pub struct PublishedModel {
     /// As `WHISPER_MODEL_SIZE` names it.
     pub name: &'static str,
     /// Its file's size.
@@ -32,7 +32,7 @@ pub struct PublishedAcft {
 }
 
 /// The published ggml file of that name.
-pub fn published(name: &str) -> Option<&'static Published> {
+pub fn published(name: &str) -> Option<&'static PublishedModel> {
     PUBLISHED.iter().find(|model| model.name == name)
 }
 
@@ -42,12 +42,12 @@ pub fn published_folder(name: &str) -> Option<&'static PublishedFolder> {
 }
 
 /// The published ggml file with that hash.
-pub(super) fn with_hash(sha256: &str) -> Option<&'static Published> {
+pub(super) fn with_hash(sha256: &str) -> Option<&'static PublishedModel> {
     PUBLISHED.iter().find(|model| model.sha256 == sha256)
 }
 
-const fn model(name: &'static str, bytes: u64, sha256: &'static str) -> Published {
-    Published {
+const fn model(name: &'static str, bytes: u64, sha256: &'static str) -> PublishedModel {
+    PublishedModel {
         name,
         bytes,
         sha256,
@@ -56,7 +56,7 @@ const fn model(name: &'static str, bytes: u64, sha256: &'static str) -> Publishe
 
 /// All ggml files: names, sizes and hashes as the folder lists them that `MODELS_URL` names by default.
 #[rustfmt::skip]
-pub const PUBLISHED: &[Published] = &[
+pub const PUBLISHED: &[PublishedModel] = &[
     model("tiny", 77_691_713, "be07e048e1e599ad46341c8d2a135645097a538221678b7acdd1b1919c6e1b21"),
     model("tiny-q5_1", 32_152_673, "818710568da3ca15689e31a743197b520007872ff9576237bda97bd1b469c3d7"),
     model("tiny-q8_0", 43_537_433, "c2085835d3f50733e2ff6e4b41ae8a2b8d8110461e18821b09a15c40c42d1cca"),

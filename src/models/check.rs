@@ -4,24 +4,24 @@ use std::path::Path;
 
 use super::catalogue::with_hash;
 use super::list::{mib, push};
-use super::order::Format;
+use super::order::PublishedFormat;
 use crate::speech::ladder::ContextMargins;
-use crate::speech::model::{AlignmentHeads, Header, Model, ModelError, ModelSource};
+use crate::speech::model::{AlignmentHeads, ModelError, ModelHeader, ModelSource, SpeechModel};
 
 /// What a file or folder is, and whether the server can use it.
 ///
 /// # Errors
 /// It cannot.
 pub fn check(path: &Path) -> Result<String, ModelError> {
-    let model = Model::open(path)?;
+    let model = SpeechModel::open(path)?;
     let mut text = String::new();
-    let format = Format::of(model.engine());
+    let format = PublishedFormat::of(model.engine());
     let published = match with_hash(&model.sha256) {
         Some(published) => format!("the published {}", published.name),
         None if model.is_demo() => {
             "the demo model of this program: 120 words, no general recogniser".to_owned()
         }
-        None if format == Format::CTranslate2 => {
+        None if format == PublishedFormat::CTranslate2 => {
             "a folder, whose hashes only the hub knows; `models pull` compares them".to_owned()
         }
         None => "none of the published files".to_owned(),
@@ -61,8 +61,8 @@ pub fn check(path: &Path) -> Result<String, ModelError> {
     Ok(text)
 }
 
-fn kind(model: &Model) -> String {
-    let Header {
+fn kind(model: &SpeechModel) -> String {
+    let ModelHeader {
         n_audio_layer,
         n_audio_state,
         n_text_layer,

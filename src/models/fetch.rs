@@ -8,7 +8,7 @@ use reqwest::{Client, Response, StatusCode, redirect};
 use url::{Host, Url};
 
 use super::error::PullError;
-use super::part::Part;
+use super::part::PartialFile;
 
 /// Time for a connection to come up, and between two pieces of the file.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(30);
@@ -21,7 +21,7 @@ const MAX_REDIRECTS: usize = 10;
 pub(super) const MOST: u64 = 16 << 30;
 
 /// Who hears how many bytes are here, of how many if that is known.
-pub(super) type Listener<'a> = &'a mut (dyn FnMut(u64, Option<u64>) + Send);
+pub(super) type ProgressListener<'a> = &'a mut (dyn FnMut(u64, Option<u64>) + Send);
 
 /// Fetches what is missing of a file, of that size if it is known.
 ///
@@ -31,8 +31,8 @@ pub(super) async fn fetch(
     client: &Client,
     url: &Url,
     bytes: Option<u64>,
-    part: &mut Part,
-    progress: Listener<'_>,
+    part: &mut PartialFile,
+    progress: ProgressListener<'_>,
 ) -> Result<(), PullError> {
     if part.length() > 0 && Some(part.length()) == bytes {
         return Ok(());
@@ -86,7 +86,7 @@ async fn begin(
     client: &Client,
     url: &Url,
     bytes: Option<u64>,
-    part: &mut Part,
+    part: &mut PartialFile,
 ) -> Result<Option<(Response, Option<u64>)>, PullError> {
     let mut request = client.get(url.clone());
     let tag = part.tag().filter(|_| part.length() > 0).map(str::to_owned);

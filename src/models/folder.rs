@@ -12,11 +12,11 @@ use reqwest::Client;
 use url::Url;
 
 use super::error::{PullError, disk};
-use super::fetch::{Listener, client};
-use super::hub::{HubFile, Repository};
-use super::part::{Part, is_still, remove, sync_parent, with_suffix};
-use super::pull::{PublishedFile, Pulled};
-use crate::speech::model::{Candidate, Model};
+use super::fetch::{ProgressListener, client};
+use super::hub::{HubFile, HubRepository};
+use super::part::{PartialFile, is_still, remove, sync_parent, with_suffix};
+use super::pull::{PublishedFile, PullOutcome};
+use crate::speech::model::{ModelCandidate, SpeechModel};
 
 /// A CTranslate2 folder that is to be fetched.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,20 +36,20 @@ pub struct WantedFolder {
 /// came of the one that broke off.
 pub async fn pull_folder(
     wanted: &WantedFolder,
-    progress: Listener<'_>,
-) -> Result<Pulled, PullError> {
+    progress: ProgressListener<'_>,
+) -> Result<PullOutcome, PullError> {
     if let Some(model) = present(&wanted.path)? {
-        return Ok(Pulled::Present(model));
+        return Ok(PullOutcome::Present(model));
     }
     let part = PartFolder::open(&wanted.path)?;
     // Whoever had the lock before may have finished it.
     let fetched = match present(&wanted.path) {
-        Ok(Some(model)) => Ok(Pulled::Present(model)),
+        Ok(Some(model)) => Ok(PullOutcome::Present(model)),
         Ok(None) => fetch(wanted, &part, progress).await,
         Err(error) => Err(error),
     };
     match fetched {
-        Ok(Pulled::FetchedFrom { .. }) => fetched,
+        Ok(PullOutcome::FetchedFrom { .. }) => fetched,
         // Why there is nothing to keep says more than why nothing was removed.
         _ => {
             let removed = part.remove_if_empty();
@@ -61,10 +61,10 @@ pub async fn pull_folder(
 async fn fetch(
     wanted: &WantedFolder,
     part: &PartFolder,
-    progress: Listener<'_>,
-) -> Result<Pulled, PullError> {
+    progress: ProgressListener<'_>,
+) -> Result<PullOutcome, PullError> {
     let client = client(&wanted.hub)?;
-    let repository = Repository {
+    let repository = HubRepository {
         hub: &wanted.hub,
         name: &wanted.repository,
     };
@@ -80,25 +80,25 @@ async fn fetch(
         progress(before, Some(total));
     }
     part.sweep(&files)?;
-    if let Err(error) = Candidate::open(&part.path) {
+    if let Err(error) = ModelCandidate::open(&part.path) {
         part.sweep(&[])?;
         return Err(PullError::NoModel(error));
     }
     fs::rename(&part.path, &wanted.path).map_err(disk(&wanted.path))?;
     sync_parent(&wanted.path)?;
-    let model = Model::open(&wanted.path).map_err(PullError::NoModel)?;
-    Ok(Pulled::FetchedFrom { model, commit })
+    let model = SpeechModel::open(&wanted.path).map_err(PullError::NoModel)?;
+    Ok(PullOutcome::FetchedFrom { model, commit })
 }
 
 /// The folder, if it is here and a model. It is not compared with the hub's: it may be of an
 /// older commit.
-fn present(path: &Path) -> Result<Option<Model>, PullError> {
+fn present(path: &Path) -> Result<Option<SpeechModel>, PullError> {
     if let Err(error) = fs::symlink_metadata(path)
         && error.kind() == io::ErrorKind::NotFound
     {
         return Ok(None);
     }
-    let model = Model::open(path).map_err(|error| in_the_way(path, error.to_string()))?;
+    let model = SpeechModel::open(path).map_err(|error| in_the_way(path, error.to_string()))?;
     Ok(Some(model))
 }
 
@@ -147,7 +147,7 @@ impl PartFolder {
         client: &Client,
         url: &Url,
         file: &HubFile,
-        progress: Listener<'_>,
+        progress: ProgressListener<'_>,
     ) -> Result<(), PullError> {
         let path = self.path.join(file.name);
         if is_here(file, &path, url)? {
@@ -158,7 +158,7 @@ impl PartFolder {
             bytes: Some(file.bytes),
             hash: Some(file.hash.clone()),
         };
-        let part = Part::open(&path)?;
+        let part = PartialFile::open(&path)?;
         let part = published.complete(client, part, progress).await?;
         part.finish(&path)
     }

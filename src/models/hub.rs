@@ -26,7 +26,7 @@ const BRANCH: &str = "main";
 
 /// A repository of a hub.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Repository<'a> {
+pub(super) struct HubRepository<'a> {
     /// The hub's address.
     pub(super) hub: &'a Url,
     /// `OWNER/NAME`.
@@ -41,7 +41,7 @@ pub(super) struct HubFile {
     pub(super) hash: FileHash,
 }
 
-impl Repository<'_> {
+impl HubRepository<'_> {
     /// The newest commit.
     ///
     /// # Errors
@@ -83,12 +83,12 @@ impl Repository<'_> {
 }
 
 #[derive(Deserialize)]
-struct Revision {
+struct HubRevision {
     sha: String,
 }
 
 #[derive(Deserialize)]
-struct Entry {
+struct HubEntry {
     #[serde(rename = "type")]
     kind: String,
     path: String,
@@ -106,7 +106,7 @@ struct LargeFile {
 }
 
 fn parse_commit(answer: &[u8]) -> Result<String, String> {
-    let revision: Revision = parse(answer)?;
+    let revision: HubRevision = parse(answer)?;
     if !is_hex(&revision.sha, 40) {
         return Err("its sha is no commit".to_owned());
     }
@@ -114,7 +114,7 @@ fn parse_commit(answer: &[u8]) -> Result<String, String> {
 }
 
 fn parse_files(answer: &[u8]) -> Result<Vec<HubFile>, String> {
-    let entries: Vec<Entry> = parse(answer)?;
+    let entries: Vec<HubEntry> = parse(answer)?;
     if entries.len() > MAX_FILES {
         return Err(format!("it has more than {MAX_FILES} files"));
     }
@@ -140,7 +140,7 @@ fn parse_files(answer: &[u8]) -> Result<Vec<HubFile>, String> {
 }
 
 /// The file of exactly that name.
-fn find(entries: &[Entry], name: &'static str) -> Result<Option<HubFile>, String> {
+fn find(entries: &[HubEntry], name: &'static str) -> Result<Option<HubFile>, String> {
     let mut named = entries.iter().filter(|entry| entry.path == name);
     let Some(entry) = named.next() else {
         return Ok(None);

@@ -5,12 +5,12 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::catalogue::{ACFT, FOLDERS, PUBLISHED, Published};
-use super::order::{Format, folder_stem};
+use super::catalogue::{ACFT, FOLDERS, PUBLISHED, PublishedModel};
+use super::order::{PublishedFormat, folder_stem};
 use super::part::with_suffix;
 use super::pull::stem;
 use crate::config::{ModelChoice, Settings};
-use crate::speech::model::Candidate;
+use crate::speech::model::ModelCandidate;
 
 /// Finds out how many calls of two parties this machine holds with a model, or why that is not known.
 pub type CallsHeld<'a> = &'a dyn Fn(&Path) -> Result<f64, String>;
@@ -71,7 +71,7 @@ pub fn list(settings: &Settings, calls_held: Option<CallsHeld<'_>>) -> String {
             format_args!("{mark} {name:<27}  {here:<11} {file}\n"),
         );
     }
-    let cheapest = Format::cheapest_here();
+    let cheapest = PublishedFormat::cheapest_here();
     push(
         &mut text,
         format_args!(
@@ -94,8 +94,8 @@ fn here(settings: &Settings, calls_held: Option<CallsHeld<'_>>) -> io::Result<Ve
         let file = entry?.file_name();
         let Some(file) = file.to_str() else { continue };
         let (form, name) = match (stem(file), folder_stem(file)) {
-            (Some(name), _) => (Format::Ggml, name),
-            (None, Some(name)) => (Format::CTranslate2, name),
+            (Some(name), _) => (PublishedFormat::Ggml, name),
+            (None, Some(name)) => (PublishedFormat::CTranslate2, name),
             (None, None) => continue,
         };
         if ModelChoice::named(&settings.models_dir, name).is_some() {
@@ -103,7 +103,7 @@ fn here(settings: &Settings, calls_held: Option<CallsHeld<'_>>) -> io::Result<Ve
         }
     }
     models.sort_by(|one, other| (&one.0, &one.2).cmp(&(&other.0, &other.2)));
-    let line = |(name, form, path): &(String, Format, PathBuf)| {
+    let line = |(name, form, path): &(String, PublishedFormat, PathBuf)| {
         line(settings, name, *form, path, calls_held)
     };
     Ok(models.iter().map(line).collect())
@@ -112,12 +112,12 @@ fn here(settings: &Settings, calls_held: Option<CallsHeld<'_>>) -> io::Result<Ve
 fn line(
     settings: &Settings,
     name: &str,
-    form: Format,
+    form: PublishedFormat,
     path: &Path,
     calls_held: Option<CallsHeld<'_>>,
 ) -> String {
     let mark = mark(settings, path);
-    let (size, calls, precision) = match Candidate::open(path) {
+    let (size, calls, precision) = match ModelCandidate::open(path) {
         Ok(model) => {
             let precision = model.header().precision.to_owned();
             let (calls, why) = match calls_held.map(|calls_held| calls_held(path)) {
@@ -161,7 +161,7 @@ fn configured(choice: &ModelChoice) -> String {
 }
 
 /// By its size: whether it is the published file takes reading all of it, which `check` does.
-fn file_here(model: &Published, path: &Path) -> String {
+fn file_here(model: &PublishedModel, path: &Path) -> String {
     let length = |path: &Path| fs::metadata(path).ok().map(|metadata| metadata.len());
     match (length(path), length(&with_suffix(path, ".part"))) {
         (Some(bytes), _) if bytes == model.bytes => "yes".to_owned(),

@@ -19,14 +19,14 @@ mod pull;
 mod tests;
 
 pub use self::catalogue::{
-    ACFT, FOLDERS, PUBLISHED, Published, PublishedAcft, PublishedFolder, published,
+    ACFT, FOLDERS, PUBLISHED, PublishedAcft, PublishedFolder, PublishedModel, published,
     published_folder,
 };
 pub use self::check::check;
 pub use self::error::PullError;
 pub use self::folder::{WantedFolder, pull_folder};
 pub use self::list::{CallsHeld, list};
-pub use self::order::{Format, Order, OrderError};
+pub use self::order::{ModelOrder, OrderError, PublishedFormat};
 pub use self::outcome::told;
-pub use self::progress::Progress;
-pub use self::pull::{Pulled, Wanted, pull};
+pub use self::progress::PullProgress;
+pub use self::pull::{PullOutcome, WantedFile, pull};

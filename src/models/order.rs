@@ -4,20 +4,20 @@ use std::fmt;
 
 use super::catalogue::{PublishedFolder, published_folder};
 use super::folder::WantedFolder;
-use super::pull::Wanted;
+use super::pull::WantedFile;
 use crate::config::{ModelChoice, Settings};
 use crate::speech::model::EngineKind;
 
 /// A form in which models are published, each for one engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
+pub enum PublishedFormat {
     /// A file for whisper.cpp.
     Ggml,
     /// A folder for CTranslate2.
     CTranslate2,
 }
 
-impl Format {
+impl PublishedFormat {
     /// The form that costs the least on this machine: CTranslate2's, where the processor has the
     /// instructions that it needs.
     pub fn cheapest_here() -> Self {
@@ -37,7 +37,7 @@ impl Format {
     }
 }
 
-impl fmt::Display for Format {
+impl fmt::Display for PublishedFormat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Ggml => "ggml file",
@@ -48,9 +48,9 @@ impl fmt::Display for Format {
 
 /// A model that is to be fetched.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Order {
+pub enum ModelOrder {
     /// As a ggml file.
-    File(Wanted),
+    File(WantedFile),
     /// As a CTranslate2 folder.
     Folder(WantedFolder),
 }
@@ -67,7 +67,7 @@ pub enum OrderError {
     NoFolder(String),
 }
 
-impl Order {
+impl ModelOrder {
     /// The model that `WHISPER_MODEL_SIZE` may name so, in that form; `None`: in the form that
     /// costs the least on this machine, of those in which it is published.
     ///
@@ -75,7 +75,7 @@ impl Order {
     /// There is no such model.
     pub fn new(
         name: &str,
-        format: Option<Format>,
+        format: Option<PublishedFormat>,
         settings: &Settings,
     ) -> Result<Self, OrderError> {
         let unknown = || OrderError::UnknownName(name.to_owned());
@@ -85,23 +85,23 @@ impl Order {
             .file_name()
             .and_then(|name| published_folder(folder_stem(name.to_str()?)?));
         let format = format.unwrap_or_else(|| match folder {
-            Some(_) => Format::cheapest_here(),
-            None => Format::Ggml,
+            Some(_) => PublishedFormat::cheapest_here(),
+            None => PublishedFormat::Ggml,
         });
         match (format, folder) {
-            (Format::Ggml, _) => {
-                let wanted = Wanted::acft(name, &settings.models_acft_url, dir);
-                let wanted = wanted.or_else(|| Wanted::named(name, &settings.models_url, dir));
+            (PublishedFormat::Ggml, _) => {
+                let wanted = WantedFile::acft(name, &settings.models_acft_url, dir);
+                let wanted = wanted.or_else(|| WantedFile::named(name, &settings.models_url, dir));
                 wanted.map(Self::File).ok_or_else(unknown)
             }
-            (Format::CTranslate2, Some(PublishedFolder { repository, .. })) => {
+            (PublishedFormat::CTranslate2, Some(PublishedFolder { repository, .. })) => {
                 Ok(Self::Folder(WantedFolder {
                     hub: settings.models_hub_url.clone(),
                     repository: (*repository).to_owned(),
                     path,
                 }))
             }
-            (Format::CTranslate2, None) => Err(OrderError::NoFolder(name.to_owned())),
+            (PublishedFormat::CTranslate2, None) => Err(OrderError::NoFolder(name.to_owned())),
         }
     }
 }

@@ -2,32 +2,32 @@
 
 use std::path::Path;
 
-use super::order::Order;
-use super::pull::Pulled;
+use super::order::ModelOrder;
+use super::pull::PullOutcome;
 use crate::config::{ModelChoice, Settings};
 
 /// What was fetched, and how far that was checked.
-pub fn told(name: &str, order: &Order, pulled: &Pulled, settings: &Settings) -> String {
+pub fn told(name: &str, order: &ModelOrder, pulled: &PullOutcome, settings: &Settings) -> String {
     let path = match order {
-        Order::File(wanted) => &wanted.path,
-        Order::Folder(wanted) => &wanted.path,
+        ModelOrder::File(wanted) => &wanted.path,
+        ModelOrder::Folder(wanted) => &wanted.path,
     };
     let (model, how) = match pulled {
-        Pulled::Present(model) => (model, "is here already"),
-        Pulled::Fetched(model) | Pulled::FetchedFrom { model, .. } => {
+        PullOutcome::Present(model) => (model, "is here already"),
+        PullOutcome::Fetched(model) | PullOutcome::FetchedFrom { model, .. } => {
             (model, "was fetched and checked")
         }
     };
     let checked = match (order, pulled) {
-        (Order::Folder(wanted), Pulled::FetchedFrom { commit, .. }) => {
+        (ModelOrder::Folder(wanted), PullOutcome::FetchedFrom { commit, .. }) => {
             let repository = &wanted.repository;
             format!("each of its files as {repository} has it at {commit}")
         }
-        (Order::Folder(_), _) => {
+        (ModelOrder::Folder(_), _) => {
             "its structure was checked, its files were not compared with the hub's".to_owned()
         }
-        (Order::File(wanted), _) if wanted.sha256.is_some() => "as published".to_owned(),
-        (Order::File(_), _) => {
+        (ModelOrder::File(wanted), _) if wanted.sha256.is_some() => "as published".to_owned(),
+        (ModelOrder::File(_), _) => {
             "no hash of it is known here: its structure was checked, and nothing else".to_owned()
         }
     };

@@ -13,7 +13,7 @@ use super::error::{PullError, disk};
 
 /// The file under its preliminary name, and nobody else's meanwhile.
 #[derive(Debug)]
-pub(super) struct Part {
+pub(super) struct PartialFile {
     file: File,
     path: PathBuf,
     tag_path: PathBuf,
@@ -21,7 +21,7 @@ pub(super) struct Part {
     tag: Option<String>,
 }
 
-impl Part {
+impl PartialFile {
     /// What there is of the file that is to become `path`, or an empty one.
     pub(super) fn open(path: &Path) -> Result<Self, PullError> {
         let part = with_suffix(path, ".part");
@@ -102,7 +102,7 @@ impl Part {
     }
 }
 
-impl Drop for Part {
+impl Drop for PartialFile {
     fn drop(&mut self) {
         // Closing is not enough where a process is being started at this moment: until it
         // runs its program it has the file open, too, and with it the lock.

@@ -10,13 +10,13 @@ const STEP: u64 = 16 << 20;
 
 /// Shows on a terminal a bar, elsewhere a line for every tenth.
 #[derive(Debug)]
-pub struct Progress<W> {
+pub struct PullProgress<W> {
     out: W,
     is_terminal: bool,
     shown: Option<u64>,
 }
 
-impl<W: Write> Progress<W> {
+impl<W: Write> PullProgress<W> {
     /// Nothing is shown yet.
     pub fn new(out: W, is_terminal: bool) -> Self {
         Self {

@@ -7,15 +7,15 @@ use url::Url;
 
 use super::catalogue::{ACFT, published};
 use super::error::PullError;
-use super::fetch::{self, Listener, client};
+use super::fetch::{self, ProgressListener, client};
 use super::hash::FileHash;
-use super::part::Part;
+use super::part::PartialFile;
 use crate::config::ModelChoice;
-use crate::speech::model::{Candidate, Model};
+use crate::speech::model::{ModelCandidate, SpeechModel};
 
 /// A ggml file that is to be fetched.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wanted {
+pub struct WantedFile {
     /// From where.
     pub url: Url,
     /// What it shall be called here.
@@ -28,21 +28,21 @@ pub struct Wanted {
 
 /// What became of a model that was wanted.
 #[derive(Debug)]
-pub enum Pulled {
+pub enum PullOutcome {
     /// It was here already.
-    Present(Model),
+    Present(SpeechModel),
     /// It was fetched.
-    Fetched(Model),
+    Fetched(SpeechModel),
     /// It was fetched from a repository of the hub.
     FetchedFrom {
         /// The folder.
-        model: Model,
+        model: SpeechModel,
         /// The commit that all its files belong to.
         commit: String,
     },
 }
 
-impl Wanted {
+impl WantedFile {
     /// The model that `WHISPER_MODEL_SIZE` may name so, from the folder `base`; `None` for
     /// any other name.
     pub fn named(name: &str, base: &Url, folder: &Path) -> Option<Self> {
@@ -85,28 +85,31 @@ pub(super) fn stem(file: &str) -> Option<&str> {
 ///
 /// # Errors
 /// It is not here. What came of it is kept for the next attempt, unless it is wrong.
-pub async fn pull(wanted: &Wanted, progress: Listener<'_>) -> Result<Pulled, PullError> {
+pub async fn pull(
+    wanted: &WantedFile,
+    progress: ProgressListener<'_>,
+) -> Result<PullOutcome, PullError> {
     if let Some(model) = present(wanted)? {
-        return Ok(Pulled::Present(model));
+        return Ok(PullOutcome::Present(model));
     }
-    let (client, part) = (client(&wanted.url)?, Part::open(&wanted.path)?);
+    let (client, part) = (client(&wanted.url)?, PartialFile::open(&wanted.path)?);
     let file = PublishedFile {
         url: &wanted.url,
         bytes: wanted.bytes,
         hash: wanted.sha256.clone().map(FileHash::Sha256),
     };
     let part = file.complete(&client, part, progress).await?;
-    if let Err(error) = Candidate::open(part.path()) {
+    if let Err(error) = ModelCandidate::open(part.path()) {
         part.discard()?;
         return Err(PullError::NoModel(error));
     }
     part.finish(&wanted.path)?;
-    let model = Model::open(&wanted.path).map_err(PullError::NoModel)?;
-    Ok(Pulled::Fetched(model))
+    let model = SpeechModel::open(&wanted.path).map_err(PullError::NoModel)?;
+    Ok(PullOutcome::Fetched(model))
 }
 
 /// The file, if it is here and the one that is wanted.
-fn present(wanted: &Wanted) -> Result<Option<Model>, PullError> {
+fn present(wanted: &WantedFile) -> Result<Option<SpeechModel>, PullError> {
     if !wanted.path.exists() {
         return Ok(None);
     }
@@ -114,7 +117,7 @@ fn present(wanted: &Wanted) -> Result<Option<Model>, PullError> {
         path: wanted.path.clone(),
         reason,
     };
-    let model = Model::open(&wanted.path).map_err(|error| in_the_way(error.to_string()))?;
+    let model = SpeechModel::open(&wanted.path).map_err(|error| in_the_way(error.to_string()))?;
     match &wanted.sha256 {
         Some(sha256) if *sha256 != model.sha256 => {
             Err(in_the_way(format!("its SHA-256 is {}", model.sha256)))
@@ -139,9 +142,9 @@ impl PublishedFile<'_> {
     pub(super) async fn complete(
         &self,
         client: &Client,
-        mut part: Part,
-        progress: Listener<'_>,
-    ) -> Result<Part, PullError> {
+        mut part: PartialFile,
+        progress: ProgressListener<'_>,
+    ) -> Result<PartialFile, PullError> {
         let fetched = fetch::fetch(client, self.url, self.bytes, &mut part, progress).await;
         let right = fetched.and_then(|()| match &self.hash {
             Some(hash) => hash.check(part.path(), self.url),

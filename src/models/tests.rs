@@ -58,8 +58,8 @@ fn settings(models: &Path) -> Settings {
 fn a_name_is_fetched_in_the_form_that_is_asked_for_or_costs_the_least() {
     let here = tempfile::tempdir().unwrap();
     let settings = settings(here.path());
-    let order = |name: &str, format| Order::new(name, format, &settings);
-    let file = |name: &str| Wanted::named(name, &settings.models_url, here.path()).unwrap();
+    let order = |name: &str, format| ModelOrder::new(name, format, &settings);
+    let file = |name: &str| WantedFile::named(name, &settings.models_url, here.path()).unwrap();
     let folder = |name: &str, repository: &str| WantedFolder {
         hub: url("http://mirror/hub"),
         repository: repository.to_owned(),
@@ -67,30 +67,39 @@ fn a_name_is_fetched_in_the_form_that_is_asked_for_or_costs_the_least() {
     };
     // Whether a folder is there already changes nothing.
     for _ in 0..2 {
-        let (ggml, ct2) = (Some(Format::Ggml), Some(Format::CTranslate2));
-        assert_eq!(order("base.en", ggml), Ok(Order::File(file("base.en"))));
+        let (ggml, ct2) = (
+            Some(PublishedFormat::Ggml),
+            Some(PublishedFormat::CTranslate2),
+        );
+        assert_eq!(
+            order("base.en", ggml),
+            Ok(ModelOrder::File(file("base.en")))
+        );
         let base = folder("base.en", "Systran/faster-whisper-base.en");
-        assert_eq!(order("base.en", ct2), Ok(Order::Folder(base.clone())));
+        assert_eq!(order("base.en", ct2), Ok(ModelOrder::Folder(base.clone())));
         let turbo = folder(
             "large-v3-turbo",
             "mobiuslabsgmbh/faster-whisper-large-v3-turbo",
         );
-        assert_eq!(order("turbo", ct2), Ok(Order::Folder(turbo)));
+        assert_eq!(order("turbo", ct2), Ok(ModelOrder::Folder(turbo)));
         let large = folder("large-v3", "Systran/faster-whisper-large-v3");
-        assert_eq!(order("large", ct2), Ok(Order::Folder(large)));
-        let cheapest = match Format::cheapest_here() {
-            Format::CTranslate2 => Order::Folder(base),
-            Format::Ggml => Order::File(file("base.en")),
+        assert_eq!(order("large", ct2), Ok(ModelOrder::Folder(large)));
+        let cheapest = match PublishedFormat::cheapest_here() {
+            PublishedFormat::CTranslate2 => ModelOrder::Folder(base),
+            PublishedFormat::Ggml => ModelOrder::File(file("base.en")),
         };
         assert_eq!(order("base.en", None), Ok(cheapest));
         // What has one form only is fetched in that one.
-        assert_eq!(order("base-q8_0", None), Ok(Order::File(file("base-q8_0"))));
+        assert_eq!(
+            order("base-q8_0", None),
+            Ok(ModelOrder::File(file("base-q8_0")))
+        );
         assert_eq!(
             order("base-q8_0", ct2),
             Err(OrderError::NoFolder("base-q8_0".to_owned()))
         );
         for model in ACFT {
-            let Ok(Order::File(wanted)) = order(model.name, None) else {
+            let Ok(ModelOrder::File(wanted)) = order(model.name, None) else {
                 panic!("{}", model.name);
             };
             let file = format!("ggml-{}.bin", model.name);
@@ -113,7 +122,7 @@ fn a_name_is_fetched_in_the_form_that_is_asked_for_or_costs_the_least() {
 fn a_name_becomes_an_address_and_a_file() {
     let folder = Path::new("/m");
     for base in ["http://mirror/a/b", "http://mirror/a/b/"] {
-        let wanted = Wanted::named("turbo-q5_0", &url(base), folder).unwrap();
+        let wanted = WantedFile::named("turbo-q5_0", &url(base), folder).unwrap();
         assert_eq!(
             wanted.url.as_str(),
             "http://mirror/a/b/ggml-large-v3-turbo-q5_0.bin"
@@ -121,13 +130,16 @@ fn a_name_becomes_an_address_and_a_file() {
         assert_eq!(wanted.path, folder.join("ggml-large-v3-turbo-q5_0.bin"));
         assert_eq!(wanted.bytes, Some(574_041_195));
     }
-    let unpublished = Wanted::named("tiny-q5_0", &url("http://mirror/"), folder).unwrap();
+    let unpublished = WantedFile::named("tiny-q5_0", &url("http://mirror/"), folder).unwrap();
     assert_eq!(
         (unpublished.bytes, unpublished.sha256, unpublished.url),
         (None, None, url("http://mirror/ggml-tiny-q5_0.bin"))
     );
     for name in ["../tiny", "/etc/passwd", "tiny.en.bin", "huge", ""] {
-        assert_eq!(Wanted::named(name, &url("http://mirror/"), folder), None);
+        assert_eq!(
+            WantedFile::named(name, &url("http://mirror/"), folder),
+            None
+        );
     }
 }
 
@@ -151,7 +163,7 @@ fn a_redirect_does_not_lead_out_of_https_nor_in_circles() {
 fn progress_is_a_bar_on_a_terminal_and_eleven_lines_elsewhere() {
     let shown = |is_terminal| {
         let mut out = Vec::new();
-        let mut progress = Progress::new(&mut out, is_terminal);
+        let mut progress = PullProgress::new(&mut out, is_terminal);
         for done in 0..=2000u64 {
             progress.show(done << 20, Some(2000 << 20)).unwrap();
         }
@@ -165,7 +177,7 @@ fn progress_is_a_bar_on_a_terminal_and_eleven_lines_elsewhere() {
     assert_eq!(bar.matches('\r').count(), 101);
     assert!(bar.ends_with("] 100 %, 2000 of 2000 MiB \n"), "{bar}");
     let mut out = Vec::new();
-    let mut unknown = Progress::new(&mut out, false);
+    let mut unknown = PullProgress::new(&mut out, false);
     for done in 0..=32u64 {
         unknown.show(done << 20, None).unwrap();
     }
@@ -176,8 +188,8 @@ fn progress_is_a_bar_on_a_terminal_and_eleven_lines_elsewhere() {
 fn what_was_fetched_and_is_not_loaded_is_said() {
     let here = tempfile::tempdir().unwrap();
     let settings = settings(here.path());
-    let order = Order::new("tiny.en", Some(Format::Ggml), &settings).unwrap();
-    let pulled = Pulled::Present(crate::speech::model::Model::demo().unwrap());
+    let order = ModelOrder::new("tiny.en", Some(PublishedFormat::Ggml), &settings).unwrap();
+    let pulled = PullOutcome::Present(crate::speech::model::SpeechModel::demo().unwrap());
     let plain = told("tiny.en", &order, &pulled, &settings);
     assert_eq!(plain.lines().count(), 1, "{plain}");
     assert!(plain.contains("ggml-tiny.en.bin is here already; SHA-256 fbb9855a"));

@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Bytes that may be held at the same time.
 #[derive(Debug, Clone)]
-pub struct Budget {
+pub struct SoundBudget {
     left: Arc<AtomicUsize>,
 }
 
-impl Budget {
+impl SoundBudget {
     /// All of `bytes` are free.
     pub fn new(bytes: usize) -> Self {
         Self {
@@ -18,13 +18,13 @@ impl Budget {
     }
 
     /// Takes `bytes` out of it for as long as the answer lives; `None` if that much is not left.
-    pub fn reserve(&self, bytes: usize) -> Option<Reservation> {
+    pub fn reserve(&self, bytes: usize) -> Option<BytesReservation> {
         let taken = self
             .left
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
                 left.checked_sub(bytes)
             });
-        taken.ok().map(|_| Reservation {
+        taken.ok().map(|_| BytesReservation {
             left: Arc::clone(&self.left),
             bytes,
         })
@@ -38,12 +38,12 @@ impl Budget {
 
 /// Bytes that somebody holds; dropping it gives them back.
 #[derive(Debug)]
-pub struct Reservation {
+pub struct BytesReservation {
     left: Arc<AtomicUsize>,
     bytes: usize,
 }
 
-impl Drop for Reservation {
+impl Drop for BytesReservation {
     fn drop(&mut self) {
         self.left.fetch_add(self.bytes, Ordering::Relaxed);
     }
@@ -55,7 +55,7 @@ mod tests {
 
     #[test]
     fn what_is_held_is_not_given_twice_and_comes_back() {
-        let budget = Budget::new(100);
+        let budget = SoundBudget::new(100);
         let first = budget.reserve(60).unwrap();
         assert!(budget.reserve(41).is_none());
         let second = budget.reserve(40).unwrap();

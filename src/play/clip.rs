@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use asterscribe_codecs::{Encoder, FRAME_MS, Resampler, SampleRate, SendFormat, UnsupportedRates};
+use asterscribe_codecs::{
+    FRAME_MS, Resampler, SampleRate, SendFormat, StreamEncoder, UnsupportedRates,
+};
 
-use super::budget::{Budget, Reservation};
-use super::wav::{Wav, WavError};
+use super::budget::{BytesReservation, SoundBudget};
+use super::wav::{WavError, WavFile};
 
 /// Samples that go through the resampler at a time.
 const BLOCK: usize = 4096;
@@ -13,7 +15,7 @@ const BLOCK: usize = 4096;
 /// Why a sound cannot be played.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum Unplayable {
+pub enum UnplayableSound {
     /// The file cannot be read.
     #[error(transparent)]
     Wav(#[from] WavError),
@@ -35,29 +37,29 @@ pub enum Unplayable {
 
 /// A sound, encoded and cut into packets.
 #[derive(Debug)]
-pub struct Clip {
+pub struct EncodedClip {
     format: SendFormat,
     payload: Vec<u8>,
     length: Duration,
     /// Held for as long as the payload is.
-    _held: Reservation,
+    _held: BytesReservation,
 }
 
-impl Clip {
+impl EncodedClip {
     /// Out of a sound file. What it takes is reserved before it is allocated.
     ///
     /// # Errors
-    /// [`Unplayable`].
+    /// [`UnplayableSound`].
     pub fn from_wav(
         file: &[u8],
         format: SendFormat,
         limit: Duration,
-        budget: &Budget,
-    ) -> Result<Self, Unplayable> {
-        let wav = Wav::parse(file)?;
+        budget: &SoundBudget,
+    ) -> Result<Self, UnplayableSound> {
+        let wav = WavFile::parse(file)?;
         let length = Duration::from_micros(wav.frames() * 1_000_000 / u64::from(wav.rate()));
         if length > limit {
-            return Err(Unplayable::TooLong { length, limit });
+            return Err(UnplayableSound::TooLong { length, limit });
         }
         let rate = SampleRate::new(wav.rate()).ok_or(WavError::Rate(0))?;
         let resampler = Resampler::new(rate, format.sample_rate())?;
@@ -67,7 +69,7 @@ impl Clip {
             .unwrap_or(usize::MAX)
             .div_ceil(format.frame_samples());
         let bytes = packets.saturating_mul(format.frame_bytes());
-        let held = budget.reserve(bytes).ok_or(Unplayable::NoRoom)?;
+        let held = budget.reserve(bytes).ok_or(UnplayableSound::NoRoom)?;
         let payload = encode(wav, resampler, format, bytes)?;
         Ok(Self {
             format,
@@ -100,7 +102,7 @@ impl Clip {
 }
 
 #[cfg(test)]
-impl Clip {
+impl EncodedClip {
     /// So many packets; number `n` holds `mark` and `n` over and over.
     pub(crate) fn marked(format: SendFormat, packets: usize, mark: u8) -> Self {
         let frame = |n: usize| [mark, n as u8].repeat(format.frame_bytes() / 2);
@@ -108,20 +110,20 @@ impl Clip {
             format,
             payload: (0..packets).flat_map(frame).collect(),
             length: Duration::from_millis(FRAME_MS * packets as u64),
-            _held: Budget::new(0).reserve(0).unwrap(),
+            _held: SoundBudget::new(0).reserve(0).unwrap(),
         }
     }
 }
 
 /// The last frame is filled up with silence.
 fn encode(
-    wav: Wav<'_>,
+    wav: WavFile<'_>,
     mut resampler: Resampler,
     format: SendFormat,
     bytes: usize,
-) -> Result<Vec<u8>, Unplayable> {
+) -> Result<Vec<u8>, UnplayableSound> {
     let mut payload = Vec::with_capacity(bytes);
-    let mut encoder = Encoder::new(format);
+    let mut encoder = StreamEncoder::new(format);
     let (mut block, mut audio) = (Vec::with_capacity(BLOCK), Vec::new());
     let mut frame = Vec::with_capacity(format.frame_samples());
     let mut samples = wav.samples();
@@ -181,8 +183,8 @@ mod tests {
         bytes.into_inner()
     }
 
-    fn clip(file: &[u8], format: SendFormat) -> Result<Clip, Unplayable> {
-        Clip::from_wav(file, format, MINUTE, &Budget::new(1 << 20))
+    fn clip(file: &[u8], format: SendFormat) -> Result<EncodedClip, UnplayableSound> {
+        EncodedClip::from_wav(file, format, MINUTE, &SoundBudget::new(1 << 20))
     }
 
     #[test]
@@ -245,21 +247,21 @@ mod tests {
 
     #[test]
     fn what_is_too_much_is_refused_before_it_is_made() {
-        let budget = Budget::new(50 * 160);
+        let budget = SoundBudget::new(50 * 160);
         let file = tone(8000, 8000);
-        let first = Clip::from_wav(&file, SendFormat::Ulaw, MINUTE, &budget).unwrap();
-        let second = Clip::from_wav(&file, SendFormat::Ulaw, MINUTE, &budget);
-        assert_eq!(second.unwrap_err(), Unplayable::NoRoom);
+        let first = EncodedClip::from_wav(&file, SendFormat::Ulaw, MINUTE, &budget).unwrap();
+        let second = EncodedClip::from_wav(&file, SendFormat::Ulaw, MINUTE, &budget);
+        assert_eq!(second.unwrap_err(), UnplayableSound::NoRoom);
         drop(first);
         assert_eq!(budget.left(), 50 * 160);
         let second = Duration::from_secs(1);
-        assert!(Clip::from_wav(&file, SendFormat::Ulaw, second, &budget).is_ok());
+        assert!(EncodedClip::from_wav(&file, SendFormat::Ulaw, second, &budget).is_ok());
         let file = tone(8000, 16_000);
-        let refused = Clip::from_wav(&file, SendFormat::Ulaw, second, &budget).unwrap_err();
+        let refused = EncodedClip::from_wav(&file, SendFormat::Ulaw, second, &budget).unwrap_err();
         let length = Duration::from_secs(2);
         assert_eq!(
             refused,
-            Unplayable::TooLong {
+            UnplayableSound::TooLong {
                 length,
                 limit: second
             }

@@ -1,7 +1,7 @@
 //! Audio towards Asterisk: from a sound file to a paced stream of RTP.
 //!
-//! [`wav`] reads the file, [`Clip`] is what it becomes, packet by packet, and a
-//! [`Playout`] says when which packet of which clip is due on a leg. Nothing
+//! [`wav`] reads the file, [`EncodedClip`] is what it becomes, packet by packet, and a
+//! [`LegPlayout`] says when which packet of which clip is due on a leg. Nothing
 //! here reads a clock, a file or a socket.
 
 mod budget;
@@ -9,8 +9,9 @@ mod clip;
 mod playout;
 pub mod wav;
 
-pub use self::budget::{Budget, Reservation};
-pub use self::clip::{Clip, Unplayable};
+pub use self::budget::{BytesReservation, SoundBudget};
+pub use self::clip::{EncodedClip, UnplayableSound};
 pub use self::playout::{
-    MAX_QUEUED, MAX_QUEUED_LENGTH, PlayEvent, PlayReport, Playout, QueueFull, SendError, Turn,
+    LegPlayout, MAX_QUEUED, MAX_QUEUED_LENGTH, PlayEvent, PlayReport, PlayoutTurn, QueueFull,
+    SendError,
 };

@@ -1,8 +1,8 @@
 //! When which packet is due on one leg.
 //!
 //! The contract: after each [`enqueue`](Playout::enqueue) and
-//! [`stop`](Playout::stop), and at the time of the last [`Turn::Wait`],
-//! [`poll`](Playout::poll) until it waits; every [`Turn::Send`] is answered by
+//! [`stop`](Playout::stop), and at the time of the last [`PlayoutTurn::Wait`],
+//! [`poll`](Playout::poll) until it waits; every [`PlayoutTurn::Send`] is answered by
 //! [`sent`](Playout::sent) at once.
 //!
 //! Asterisk plays what arrives when it arrives, so packets leave at the pace of
@@ -14,9 +14,9 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use asterscribe_codecs::{FRAME_MS, SendFormat};
-use asterscribe_rtp::{Outgoing, PayloadType, StreamStart};
+use asterscribe_rtp::{OutgoingStream, PayloadType, StreamStart};
 
-use super::clip::Clip;
+use super::clip::EncodedClip;
 
 /// Clips of one leg, the one that is playing among them.
 pub const MAX_QUEUED: usize = 16;
@@ -42,7 +42,7 @@ const MAX_UNSENT: usize = 50;
 
 /// What is to be done now.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Turn<'a> {
+pub enum PlayoutTurn<'a> {
     /// Send this to the leg's source.
     Send(&'a [u8]),
     /// Tell this.
@@ -101,9 +101,9 @@ pub enum SendError {
 
 /// What is played to one leg.
 #[derive(Debug)]
-pub struct Playout {
-    stream: Outgoing,
-    queue: VecDeque<Item>,
+pub struct LegPlayout {
+    stream: OutgoingStream,
+    queue: VecDeque<PlayoutItem>,
     /// When the next packet is due; `None` before the first of all.
     due: Option<Instant>,
     /// The next packet may not leave before.
@@ -117,19 +117,19 @@ pub struct Playout {
 }
 
 #[derive(Debug)]
-struct Item {
+struct PlayoutItem {
     id: u64,
-    clip: Clip,
+    clip: EncodedClip,
     started: bool,
     /// Packets that have been sent.
     packets: usize,
 }
 
-impl Playout {
+impl LegPlayout {
     /// Nothing is played yet; packets will be numbered from `start` on.
     pub fn new(start: StreamStart) -> Self {
         Self {
-            stream: Outgoing::new(start),
+            stream: OutgoingStream::new(start),
             queue: VecDeque::new(),
             due: None,
             earliest: None,
@@ -144,7 +144,7 @@ impl Playout {
     ///
     /// # Errors
     /// [`QueueFull`]; nothing has changed.
-    pub fn enqueue(&mut self, id: u64, clip: Clip) -> Result<(), QueueFull> {
+    pub fn enqueue(&mut self, id: u64, clip: EncodedClip) -> Result<(), QueueFull> {
         if self.queue.len() >= MAX_QUEUED {
             return Err(QueueFull::Count);
         }
@@ -152,7 +152,7 @@ impl Playout {
         if queued + clip.length() > MAX_QUEUED_LENGTH {
             return Err(QueueFull::Length);
         }
-        self.queue.push_back(Item {
+        self.queue.push_back(PlayoutItem {
             id,
             clip,
             started: false,
@@ -163,37 +163,37 @@ impl Playout {
 
     /// Plays no more of that clip, or of any.
     pub fn stop(&mut self, now: Instant, id: Option<u64>) {
-        let stopped = |item: &Item| id.is_none_or(|id| item.id == id);
+        let stopped = |item: &PlayoutItem| id.is_none_or(|id| item.id == id);
         let (gone, left) = self.queue.drain(..).partition(stopped);
         self.queue = left;
-        let gone: VecDeque<Item> = gone;
+        let gone: VecDeque<PlayoutItem> = gone;
         self.reports
             .extend(gone.iter().map(|item| item.report(now, PlayEvent::Stopped)));
     }
 
     /// What is to be done at `now`.
-    pub fn poll(&mut self, now: Instant) -> Turn<'_> {
+    pub fn poll(&mut self, now: Instant) -> PlayoutTurn<'_> {
         if let Some(report) = self.reports.pop_front() {
-            return Turn::Report(report);
+            return PlayoutTurn::Report(report);
         }
         let Some(item) = self.queue.front_mut() else {
-            return Turn::Wait(None);
+            return PlayoutTurn::Wait(None);
         };
         // The next step is due once the one before it has been heard.
         let due = self.due.unwrap_or(now);
         let earliest = self.earliest.map_or(due, |earliest| earliest.max(due));
         let ended = item.clip.packet(item.packets).is_none();
         if now < if ended { due } else { earliest } {
-            return Turn::Wait(Some(if ended { due } else { earliest }));
+            return PlayoutTurn::Wait(Some(if ended { due } else { earliest }));
         }
         if ended {
             let report = item.report(now, PlayEvent::Finished);
             self.queue.pop_front();
-            return Turn::Report(report);
+            return PlayoutTurn::Report(report);
         }
         if !item.started {
             item.started = true;
-            return Turn::Report(item.report(now, PlayEvent::Started));
+            return PlayoutTurn::Report(item.report(now, PlayEvent::Started));
         }
         self.next_packet(now, due)
     }
@@ -221,7 +221,7 @@ impl Playout {
         }
     }
 
-    fn next_packet(&mut self, now: Instant, due: Instant) -> Turn<'_> {
+    fn next_packet(&mut self, now: Instant, due: Instant) -> PlayoutTurn<'_> {
         let late = now.saturating_duration_since(due);
         let due = if late > MAX_LATE {
             self.stream.pause(ticks(late));
@@ -234,7 +234,7 @@ impl Playout {
         self.earliest = Some(now + MIN_STEP);
         let marker = std::mem::take(&mut self.resumes);
         let Some(item) = self.queue.front_mut() else {
-            return Turn::Wait(None);
+            return PlayoutTurn::Wait(None);
         };
         let format = item.clip.format();
         let payload = item.clip.packet(item.packets).unwrap_or_default();
@@ -250,11 +250,11 @@ impl Playout {
             self.reports
                 .push_back(item.report(now, PlayEvent::Progress));
         }
-        Turn::Send(&self.datagram)
+        PlayoutTurn::Send(&self.datagram)
     }
 }
 
-impl Item {
+impl PlayoutItem {
     fn report(&self, at: Instant, event: PlayEvent) -> PlayReport {
         PlayReport {
             id: self.id,

@@ -46,13 +46,13 @@ pub enum WavError {
 }
 
 /// A sound file that can be read.
-pub struct Wav<'a> {
+pub struct WavFile<'a> {
     reader: WavReader<Box<dyn std::io::Read + 'a>>,
     spec: WavSpec,
     frames: u64,
 }
 
-impl std::fmt::Debug for Wav<'_> {
+impl std::fmt::Debug for WavFile<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Wav")
             .field("spec", &self.spec)
@@ -61,7 +61,7 @@ impl std::fmt::Debug for Wav<'_> {
     }
 }
 
-impl<'a> Wav<'a> {
+impl<'a> WavFile<'a> {
     /// Reads what comes before the samples.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::speech::ladder::{ContextLadder, ContextMargins};
-use crate::speech::model::{EngineKind, Model};
+use crate::speech::model::{EngineKind, SpeechModel};
 
 /// Utterances that are decoded together at most: what more of them save is little, and each
 /// waits for all.
@@ -11,7 +11,7 @@ pub(super) const MOST_TOGETHER: usize = 8;
 
 /// What goes to a worker at once.
 #[derive(Debug, Clone, Default)]
-pub enum Batching {
+pub enum WorkerBatching {
     /// One utterance.
     #[default]
     Single,
@@ -23,9 +23,9 @@ pub enum Batching {
     Together(ContextLadder),
 }
 
-impl Batching {
+impl WorkerBatching {
     /// What is cheapest for a model's engine.
-    pub(super) fn of(model: &Model, margins: Option<&ContextMargins>) -> Self {
+    pub(super) fn of(model: &SpeechModel, margins: Option<&ContextMargins>) -> Self {
         match model.engine() {
             EngineKind::CTranslate2 => {
                 let margins = ContextMargins::chosen(margins, model);
@@ -37,23 +37,23 @@ impl Batching {
     }
 }
 
-/// A [`Batching`] that changes with the model, shared by a pool and whoever switches models.
+/// A [`WorkerBatching`] that changes with the model, shared by a pool and whoever switches models.
 #[derive(Debug, Clone, Default)]
-pub struct SharedBatching(Arc<RwLock<Batching>>);
+pub struct SharedBatching(Arc<RwLock<WorkerBatching>>);
 
 impl SharedBatching {
     /// Begins with that.
-    pub fn new(batching: Batching) -> Self {
+    pub fn new(batching: WorkerBatching) -> Self {
         Self(Arc::new(RwLock::new(batching)))
     }
 
     /// From now on it is that.
-    pub fn set(&self, batching: Batching) {
+    pub fn set(&self, batching: WorkerBatching) {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = batching;
     }
 
     /// What it is now.
-    pub fn get(&self) -> Batching {
+    pub fn get(&self) -> WorkerBatching {
         self.0
             .read()
             .unwrap_or_else(PoisonError::into_inner)

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use super::batching::Batching;
-use super::crew::Recogniser;
+use super::batching::WorkerBatching;
+use super::crew::WorkerStarter;
 use crate::clock;
-use crate::speech::{Choices, TranscribeError, UtteranceRef};
+use crate::speech::{DecodeOptions, TranscribeError, UtteranceRef};
 
 /// Utterances in a minute of a call of two parties, each of whom speaks 40 % of the time.
 const UTTERANCES_A_MINUTE: f64 = 16.0;
@@ -28,25 +28,28 @@ const ROUNDS: u32 = 2;
 
 /// What the machine does with a model.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Capacity {
+pub struct MachineCapacity {
     /// Time between two utterances that are done, all workers together.
     pub utterance: Duration,
 }
 
-impl Capacity {
+impl MachineCapacity {
     /// Has every worker recognise a sample of 16 kHz speech, all at the same time. Blocks for as
     /// long as that takes: three rounds of one utterance, or of two that are decoded together.
     ///
     /// # Errors
     /// A worker failed on it.
-    pub fn measure(recogniser: &Arc<Recogniser>, sample: &[i16]) -> Result<Self, TranscribeError> {
+    pub fn measure(
+        recogniser: &Arc<WorkerStarter>,
+        sample: &[i16],
+    ) -> Result<Self, TranscribeError> {
         let together = match recogniser.batching() {
-            Batching::Together(_) => TOGETHER,
-            Batching::Packed | Batching::Single => 1,
+            WorkerBatching::Together(_) => TOGETHER,
+            WorkerBatching::Packed | WorkerBatching::Single => 1,
         };
-        let choices = Choices {
+        let choices = DecodeOptions {
             language: Some("en".to_owned()),
-            ..Choices::default()
+            ..DecodeOptions::default()
         };
         let utterance = UtteranceRef {
             samples: sample,
@@ -98,7 +101,7 @@ mod tests {
 
     #[test]
     fn calls_follow_from_the_time_of_an_utterance() {
-        let capacity = |ms| Capacity {
+        let capacity = |ms| MachineCapacity {
             utterance: Duration::from_millis(ms),
         };
         let calls = capacity(50).calls();

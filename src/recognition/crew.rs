@@ -6,15 +6,15 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::batching::{Batching, SharedBatching};
-use super::pace::Pace;
-use super::pool::{EngineFactory, Pool, PoolConfig};
+use super::batching::{SharedBatching, WorkerBatching};
+use super::pace::WatchdogEstimate;
+use super::pool::{EngineFactory, PoolConfig, RecognitionPool};
 pub use super::process::ProcessStats;
-use super::process::{Lost, Process};
-pub use super::program::Program;
+use super::process::{LostJob, WorkerProcess};
+pub use super::program::WorkerProgram;
 use crate::speech::ladder::ContextMargins;
-use crate::speech::model::Model;
-use crate::speech::{Choices, Recognition, TranscribeError, Transcriber, UtteranceRef};
+use crate::speech::model::SpeechModel;
+use crate::speech::{DecodeOptions, Recognition, TranscribeError, Transcriber, UtteranceRef};
 
 /// A model up to this size is loaded by each worker for itself; of larger ones memory
 /// holds one copy, and the workers are threads of one process.
@@ -32,37 +32,38 @@ const START_PATIENCE: Duration = Duration::from_secs(300);
 
 /// Starts worker processes, and has others take their place.
 #[derive(Debug)]
-pub struct Recogniser {
-    program: Program,
+pub struct WorkerStarter {
+    program: WorkerProgram,
     workers: usize,
     stats: Arc<ProcessStats>,
     /// By the model in use.
     batching: SharedBatching,
-    crew: Mutex<Arc<Crew>>,
+    crew: Mutex<Arc<WorkerSet>>,
 }
 
 /// Processes with the same model.
 #[derive(Debug)]
-struct Crew {
-    model: Arc<Model>,
-    processes: Vec<Process>,
-    pace: Mutex<Pace>,
+struct WorkerSet {
+    model: Arc<SpeechModel>,
+    processes: Vec<WorkerProcess>,
+    pace: Mutex<WatchdogEstimate>,
     in_background: bool,
 }
 
-impl Recogniser {
+impl WorkerStarter {
     /// Starts processes for so many workers and waits until they have loaded the model.
     ///
     /// # Errors
     /// They do not start, or do not take the model.
     pub fn start(
-        program: Program,
-        model: Model,
+        program: WorkerProgram,
+        model: SpeechModel,
         workers: usize,
     ) -> Result<Arc<Self>, TranscribeError> {
         let stats = Arc::new(ProcessStats::default());
-        let crew = Crew::start(&program, model, workers, &stats)?;
-        let batching = SharedBatching::new(Batching::of(&crew.model, program.margins.as_ref()));
+        let crew = WorkerSet::start(&program, model, workers, &stats)?;
+        let batching =
+            SharedBatching::new(WorkerBatching::of(&crew.model, program.margins.as_ref()));
         Ok(Arc::new(Self {
             program,
             workers,
@@ -80,7 +81,7 @@ impl Recogniser {
         self: &Arc<Self>,
         queue: usize,
         max_age: Option<Duration>,
-    ) -> Result<Pool<T>, TranscribeError> {
+    ) -> Result<RecognitionPool<T>, TranscribeError> {
         let recogniser = Arc::clone(self);
         let factory: EngineFactory = Arc::new(move |number| Ok(recogniser.engine(number)));
         let config = PoolConfig {
@@ -88,13 +89,13 @@ impl Recogniser {
             queue,
             max_age,
         };
-        Pool::start_for(config, &factory, self.batching.clone())
+        RecognitionPool::start_for(config, &factory, self.batching.clone())
     }
 
     /// A way to the process of the worker of that number.
     pub(super) fn engine(self: &Arc<Self>, number: usize) -> Box<dyn Transcriber> {
         let recogniser = Arc::clone(self);
-        Box::new(Remote { recogniser, number })
+        Box::new(RemoteEngine { recogniser, number })
     }
 
     /// Lets processes with another model take over; those with the old one finish what they
@@ -102,9 +103,9 @@ impl Recogniser {
     ///
     /// # Errors
     /// The new model is not taken; the old one stays.
-    pub fn switch(&self, model: Model) -> Result<(), TranscribeError> {
-        let crew = Crew::start(&self.program, model, self.workers, &self.stats)?;
-        let batching = Batching::of(&crew.model, self.program.margins.as_ref());
+    pub fn switch(&self, model: SpeechModel) -> Result<(), TranscribeError> {
+        let crew = WorkerSet::start(&self.program, model, self.workers, &self.stats)?;
+        let batching = WorkerBatching::of(&crew.model, self.program.margins.as_ref());
         let mut current = self.crew.lock().unwrap_or_else(PoisonError::into_inner);
         let old = mem::replace(&mut *current, Arc::new(crew));
         self.batching.set(batching);
@@ -116,7 +117,10 @@ impl Recogniser {
 
     /// Ends all processes; what they have at hand is lost with them, and nothing is tried again.
     pub fn stop(&self) {
-        self.current().processes.iter().for_each(Process::stop);
+        self.current()
+            .processes
+            .iter()
+            .for_each(WorkerProcess::stop);
     }
 
     /// How many work at the same time.
@@ -125,12 +129,12 @@ impl Recogniser {
     }
 
     /// What goes to a worker at once.
-    pub(super) fn batching(&self) -> Batching {
+    pub(super) fn batching(&self) -> WorkerBatching {
         self.batching.get()
     }
 
     /// The model in use.
-    pub fn model(&self) -> Arc<Model> {
+    pub fn model(&self) -> Arc<SpeechModel> {
         Arc::clone(&self.current().model)
     }
 
@@ -151,15 +155,15 @@ impl Recogniser {
         &self.stats
     }
 
-    fn current(&self) -> Arc<Crew> {
+    fn current(&self) -> Arc<WorkerSet> {
         Arc::clone(&self.crew.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-impl Crew {
+impl WorkerSet {
     fn start(
-        program: &Program,
-        model: Model,
+        program: &WorkerProgram,
+        model: SpeechModel,
         workers: usize,
         stats: &Arc<ProcessStats>,
     ) -> Result<Self, TranscribeError> {
@@ -171,14 +175,14 @@ impl Crew {
         };
         let start = |_| {
             let (program, model) = (program.clone(), Arc::clone(&model));
-            Process::start(program, model, threads, Arc::clone(stats))
+            WorkerProcess::start(program, model, threads, Arc::clone(stats))
         };
         let processes = (0..processes).map(start).collect::<io::Result<Vec<_>>>();
         let processes = processes.map_err(|error| TranscribeError(error.to_string()))?;
         for process in &processes {
             process.ready().map_err(TranscribeError)?;
         }
-        let pace = Mutex::new(Pace::of_model(&model.header));
+        let pace = Mutex::new(WatchdogEstimate::of_model(&model.header));
         Ok(Self {
             model,
             processes,
@@ -208,7 +212,7 @@ impl Crew {
                     .map(|result| result.map_err(TranscribeError))
                     .collect()
             }
-            Err(why @ Lost::NotUp(_)) => {
+            Err(why @ LostJob::NotUp(_)) => {
                 let failed = Err(TranscribeError(why.to_string()));
                 vec![failed; utterances.len()]
             }
@@ -225,7 +229,7 @@ impl Crew {
     /// Recognises one utterance that was lost so often before.
     fn recognise_one(
         &self,
-        process: &Process,
+        process: &WorkerProcess,
         utterance: &UtteranceRef<'_>,
         mut lost: u32,
     ) -> Result<Recognition, TranscribeError> {
@@ -243,7 +247,7 @@ impl Crew {
                     }
                     return result.map_err(TranscribeError);
                 }
-                Err(why @ Lost::NotUp(_)) => return Err(TranscribeError(why.to_string())),
+                Err(why @ LostJob::NotUp(_)) => return Err(TranscribeError(why.to_string())),
                 Err(why) => {
                     lost += self.note_loss(&why, 1);
                     if lost > retries {
@@ -266,30 +270,30 @@ impl Crew {
     }
 
     /// Notes that jobs were lost with their process; how often that counts for each of them.
-    fn note_loss(&self, why: &Lost, jobs: usize) -> u32 {
-        if matches!(why, Lost::Stuck(_)) {
+    fn note_loss(&self, why: &LostJob, jobs: usize) -> u32 {
+        if matches!(why, LostJob::Stuck(_)) {
             self.pace().was_stuck();
         }
         tracing::warn!(%why, jobs, "recognition jobs were lost with their worker");
         1
     }
 
-    fn pace(&self) -> MutexGuard<'_, Pace> {
+    fn pace(&self) -> MutexGuard<'_, WatchdogEstimate> {
         self.pace.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// A worker's engine: one thread's way to its process.
-struct Remote {
-    recogniser: Arc<Recogniser>,
+struct RemoteEngine {
+    recogniser: Arc<WorkerStarter>,
     number: usize,
 }
 
-impl Transcriber for Remote {
+impl Transcriber for RemoteEngine {
     fn transcribe(
         &mut self,
         samples: &[i16],
-        choices: &Choices,
+        choices: &DecodeOptions,
     ) -> Result<Recognition, TranscribeError> {
         let utterance = UtteranceRef { samples, choices };
         let mut results = self.transcribe_together(&[utterance]);

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
     Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
 #[serde(rename_all = "snake_case")]
-pub enum Step {
+pub enum OverloadStep {
     /// Everything is done.
     #[default]
     Normal,
@@ -22,7 +22,7 @@ pub enum Step {
     Closed,
 }
 
-impl Step {
+impl OverloadStep {
     /// Every step, lowest first.
     pub const ALL: [Self; 4] = [Self::Normal, Self::NoPartials, Self::Packing, Self::Closed];
 
@@ -42,17 +42,19 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Where on the ladder we are.
 #[derive(Debug, Default)]
-pub(super) struct Ladder {
-    step: Step,
+pub(super) struct OverloadLadder {
+    step: OverloadStep,
     /// Since when the oldest has waited less than half of what led to this step.
     better: Option<Instant>,
 }
 
-impl Ladder {
+impl OverloadLadder {
     /// The step to be on, where the oldest utterance has waited so long: upwards at once, and
     /// as far as need be; downwards one at a time.
-    pub(super) fn look(&mut self, now: Instant, oldest: Duration) -> Step {
-        let wanted = Step::ALL.into_iter().rfind(|step| oldest >= step.at());
+    pub(super) fn look(&mut self, now: Instant, oldest: Duration) -> OverloadStep {
+        let wanted = OverloadStep::ALL
+            .into_iter()
+            .rfind(|step| oldest >= step.at());
         let wanted = wanted.unwrap_or_default();
         if wanted > self.step {
             self.step = wanted;
@@ -60,7 +62,9 @@ impl Ladder {
         } else if oldest < self.step.at() / 2 {
             let since = *self.better.get_or_insert(now);
             if now.saturating_duration_since(since) >= PATIENCE {
-                let below = Step::ALL.into_iter().rfind(|&step| step < self.step);
+                let below = OverloadStep::ALL
+                    .into_iter()
+                    .rfind(|&step| step < self.step);
                 self.step = below.unwrap_or_default();
                 self.better = None;
             }
@@ -79,24 +83,24 @@ mod tests {
     fn it_goes_up_at_once_and_down_step_by_step() {
         #[expect(clippy::disallowed_methods, reason = "any instant will do")]
         let zero = Instant::now();
-        let mut ladder = Ladder::default();
+        let mut ladder = OverloadLadder::default();
         let mut look = |at: u64, oldest: u64| {
             let now = zero + Duration::from_millis(at);
             ladder.look(now, Duration::from_millis(oldest))
         };
-        assert_eq!(look(0, 1_900), Step::Normal);
-        assert_eq!(look(100, 2_100), Step::NoPartials);
-        assert_eq!(look(200, 12_000), Step::Closed);
-        assert_eq!(look(300, 6_000), Step::Closed);
-        assert_eq!(look(400, 4_000), Step::Closed);
-        assert_eq!(look(2_300, 4_000), Step::Closed);
-        assert_eq!(look(2_400, 4_000), Step::Packing);
-        assert_eq!(look(2_500, 0), Step::Packing);
+        assert_eq!(look(0, 1_900), OverloadStep::Normal);
+        assert_eq!(look(100, 2_100), OverloadStep::NoPartials);
+        assert_eq!(look(200, 12_000), OverloadStep::Closed);
+        assert_eq!(look(300, 6_000), OverloadStep::Closed);
+        assert_eq!(look(400, 4_000), OverloadStep::Closed);
+        assert_eq!(look(2_300, 4_000), OverloadStep::Closed);
+        assert_eq!(look(2_400, 4_000), OverloadStep::Packing);
+        assert_eq!(look(2_500, 0), OverloadStep::Packing);
         // A relapse starts the time anew.
-        assert_eq!(look(3_500, 2_500), Step::Packing);
-        assert_eq!(look(3_600, 0), Step::Packing);
-        assert_eq!(look(5_600, 0), Step::NoPartials);
-        assert_eq!(look(5_700, 0), Step::NoPartials);
-        assert_eq!(look(7_700, 0), Step::Normal);
+        assert_eq!(look(3_500, 2_500), OverloadStep::Packing);
+        assert_eq!(look(3_600, 0), OverloadStep::Packing);
+        assert_eq!(look(5_600, 0), OverloadStep::NoPartials);
+        assert_eq!(look(5_700, 0), OverloadStep::NoPartials);
+        assert_eq!(look(7_700, 0), OverloadStep::Normal);
     }
 }

@@ -9,23 +9,23 @@ use std::sync::{Mutex, PoisonError};
 
 use crossbeam_channel::Sender;
 
-use super::process::Lost;
-use super::wire::{self, JobOrder, Order, Report};
+use super::process::LostJob;
+use super::wire::{self, JobOrder, WorkerOrder, WorkerReport};
 use crate::speech::{Recognition, UtteranceRef};
 
-type Answers = HashMap<u64, Sender<Result<Recognition, String>>>;
+type LinkAnswers = HashMap<u64, Sender<Result<Recognition, String>>>;
 
 /// A process that is up.
 #[derive(Debug)]
-pub(super) struct Link {
+pub(super) struct ProcessLink {
     to: Mutex<UnixStream>,
     child: Mutex<Child>,
     /// `None` once it has ended.
-    waiting: Mutex<Option<Answers>>,
+    waiting: Mutex<Option<LinkAnswers>>,
     done: AtomicU64,
 }
 
-impl Link {
+impl ProcessLink {
     /// A process that has said that it is ready, and the socket that leads to it.
     pub(super) fn new(to: UnixStream, child: Child) -> Self {
         Self {
@@ -40,9 +40,9 @@ impl Link {
         &self,
         id: u64,
         answer: Sender<Result<Recognition, String>>,
-    ) -> Result<(), Lost> {
+    ) -> Result<(), LostJob> {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        let waiting = waiting.as_mut().ok_or(Lost::Ended)?;
+        let waiting = waiting.as_mut().ok_or(LostJob::Ended)?;
         waiting.insert(id, answer);
         Ok(())
     }
@@ -54,7 +54,7 @@ impl Link {
             samples: utterance.samples.len(),
             choices: utterance.choices.clone(),
         });
-        let order = Order::Jobs(jobs.collect());
+        let order = WorkerOrder::Jobs(jobs.collect());
         let samples: Vec<_> = utterances.iter().map(|one| one.samples).collect();
         let mut to = self.to.lock().unwrap_or_else(PoisonError::into_inner);
         if let Err(error) = wire::write(&mut *to, &order, &samples) {
@@ -73,7 +73,7 @@ impl Link {
     /// Hands answers on until the process ends.
     pub(super) fn listen(&self, from: &mut BufReader<UnixStream>) -> io::Result<()> {
         while let Some(report) = wire::read(from)? {
-            let Report::Done { id, result } = report else {
+            let WorkerReport::Done { id, result } = report else {
                 return Err(io::Error::other("it said that it is ready a second time"));
             };
             self.done.fetch_add(1, Ordering::Relaxed);

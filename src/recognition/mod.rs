@@ -23,5 +23,5 @@ mod queue;
 mod wire;
 pub mod worker;
 
-pub use self::ladder::Step;
-pub use self::queue::{Speaker, Task, Urgency};
+pub use self::ladder::OverloadStep;
+pub use self::queue::{JobUrgency, RecognitionTask, SpeakerLeg};

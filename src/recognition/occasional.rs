@@ -4,50 +4,50 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::crew::{Program, Recogniser};
-use super::pool::{EngineFactory, Pool, PoolConfig};
-use crate::call::Task;
-use crate::speech::model::Model;
-use crate::speech::{Choices, Recognition, TranscribeError, Transcriber};
+use super::crew::{WorkerProgram, WorkerStarter};
+use super::pool::{EngineFactory, PoolConfig, RecognitionPool};
+use crate::call::SpeechTask;
+use crate::speech::model::SpeechModel;
+use crate::speech::{DecodeOptions, Recognition, TranscribeError, Transcriber};
 
 /// Opens the model of a name.
-pub type OpenModel = dyn Fn(&str) -> Result<Model, String> + Send + Sync;
+pub type OpenModel = dyn Fn(&str) -> Result<SpeechModel, String> + Send + Sync;
 
 /// A worker with its own process, lower in priority than whatever else this machine does.
-pub struct Occasional {
-    program: Program,
+pub struct OnDemandWorker {
+    program: WorkerProgram,
     open: Box<OpenModel>,
-    here: Mutex<Option<Here>>,
+    here: Mutex<Option<PresentWorkers>>,
     /// Why the latest model could not be loaded.
     trouble: Mutex<Option<String>>,
     is_stopped: AtomicBool,
 }
 
 /// Those who are there.
-struct Here {
+struct PresentWorkers {
     /// The name that the model was asked for by.
     name: String,
-    recogniser: Arc<Recogniser>,
+    recogniser: Arc<WorkerStarter>,
 }
 
 /// How it stands with a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Prepared {
+pub enum ModelReadiness {
     /// It is loaded.
     Ready,
     /// Another one is, and in use.
     Busy,
 }
 
-impl std::fmt::Debug for Occasional {
+impl std::fmt::Debug for OnDemandWorker {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Occasional").finish_non_exhaustive()
     }
 }
 
-impl Occasional {
+impl OnDemandWorker {
     /// Nobody is there yet.
-    pub fn new(program: Program, open: Box<OpenModel>) -> Arc<Self> {
+    pub fn new(program: WorkerProgram, open: Box<OpenModel>) -> Arc<Self> {
         Arc::new(Self {
             program,
             open,
@@ -64,18 +64,18 @@ impl Occasional {
     pub fn pool<T: Send + 'static>(
         self: &Arc<Self>,
         queue: usize,
-    ) -> Result<Pool<T>, TranscribeError> {
+    ) -> Result<RecognitionPool<T>, TranscribeError> {
         let workers = Arc::clone(self);
         let factory: EngineFactory = Arc::new(move |_| {
             let workers = Arc::clone(&workers);
-            Ok(Box::new(Hired(workers)))
+            Ok(Box::new(PresentEngine(workers)))
         });
         let config = PoolConfig {
             workers: 1,
             queue,
             max_age: None,
         };
-        Pool::start(config, &factory)
+        RecognitionPool::start(config, &factory)
     }
 
     /// Sees to it that the model of that name is loaded; in the place of another one only if
@@ -83,20 +83,20 @@ impl Occasional {
     ///
     /// # Errors
     /// It cannot be.
-    pub fn prepare(&self, name: &str, may_change: bool) -> Result<Prepared, String> {
+    pub fn prepare(&self, name: &str, may_change: bool) -> Result<ModelReadiness, String> {
         let mut here = lock(&self.here);
         if here.as_ref().is_some_and(|here| here.name == name) {
-            return Ok(Prepared::Ready);
+            return Ok(ModelReadiness::Ready);
         }
         if !may_change {
-            return Ok(Prepared::Busy);
+            return Ok(ModelReadiness::Busy);
         }
         let loaded = self.load(name, &mut here);
         *lock(&self.trouble) = loaded.as_ref().err().cloned();
-        loaded.map(|()| Prepared::Ready)
+        loaded.map(|()| ModelReadiness::Ready)
     }
 
-    fn load(&self, name: &str, here: &mut Option<Here>) -> Result<(), String> {
+    fn load(&self, name: &str, here: &mut Option<PresentWorkers>) -> Result<(), String> {
         if self.is_stopped() {
             return Err("the server ends".to_owned());
         }
@@ -104,8 +104,8 @@ impl Occasional {
         // Not before: where there is no such model, the one that is there is of use.
         *here = None;
         tracing::info!(model = model.name, "loading a model for a second pass");
-        let recogniser = Recogniser::start(self.program.clone(), model, 1);
-        *here = Some(Here {
+        let recogniser = WorkerStarter::start(self.program.clone(), model, 1);
+        *here = Some(PresentWorkers {
             name: name.to_owned(),
             recogniser: recogniser.map_err(|error| error.to_string())?,
         });
@@ -155,13 +155,13 @@ impl Occasional {
 }
 
 /// The engine of the pool's worker: whoever is there.
-struct Hired(Arc<Occasional>);
+struct PresentEngine(Arc<OnDemandWorker>);
 
-impl Transcriber for Hired {
+impl Transcriber for PresentEngine {
     fn transcribe(
         &mut self,
         samples: &[i16],
-        choices: &Choices,
+        choices: &DecodeOptions,
     ) -> Result<Recognition, TranscribeError> {
         let recogniser = lock(&self.0.here)
             .as_ref()
@@ -169,7 +169,7 @@ impl Transcriber for Hired {
         let recogniser = recogniser.ok_or_else(|| TranscribeError("nobody is there".to_owned()))?;
         let model = recogniser.model();
         let is_english = choices.language.as_deref() == Some("en");
-        if model.header.is_english() && (!is_english || choices.task == Task::Translate) {
+        if model.header.is_english() && (!is_english || choices.task == SpeechTask::Translate) {
             let name = &model.name;
             return Err(TranscribeError(format!("{name} knows English only")));
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::speech::model::Header;
+use crate::speech::model::ModelHeader;
 
 /// No worker is given less, however fast the model: the machine may be busy.
 const LEAST: Duration = Duration::from_secs(10);
@@ -15,7 +15,7 @@ const TINY: (Duration, f64, f64) = (Duration::from_millis(2500), 4.0, 384.0);
 
 /// What jobs take, as far as that is known.
 #[derive(Debug)]
-pub(super) struct Pace {
+pub(super) struct WatchdogEstimate {
     /// The longest of late; before the first job a guess from the model's size.
     expected: Duration,
     is_guess: bool,
@@ -23,10 +23,10 @@ pub(super) struct Pace {
     most: Duration,
 }
 
-impl Pace {
+impl WatchdogEstimate {
     /// Before anything was recognised: an encoder pass takes time in proportion to its layers
     /// and the square of its width, and the decoder at most as long again.
-    pub(super) fn of_model(header: &Header) -> Self {
+    pub(super) fn of_model(header: &ModelHeader) -> Self {
         let (tiny, layers, width) = TINY;
         let layers = f64::from(header.n_audio_layer) / layers;
         let width = f64::from(header.n_audio_state) / width;
@@ -65,11 +65,11 @@ impl Pace {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::speech::model::Model;
+    use crate::speech::model::SpeechModel;
 
     #[test]
     fn a_worker_is_given_five_times_what_is_expected_and_never_less_than_ten_seconds() {
-        let mut pace = Pace::of_model(&Model::demo().unwrap().header);
+        let mut pace = WatchdogEstimate::of_model(&SpeechModel::demo().unwrap().header);
         assert_eq!(pace.patience(), LEAST);
         pace.observe(Duration::from_secs(4));
         assert_eq!(pace.patience(), Duration::from_secs(20));
@@ -83,7 +83,7 @@ mod tests {
 
     #[test]
     fn a_machine_that_has_become_slow_is_given_more_time_but_not_for_ever() {
-        let mut pace = Pace::of_model(&Model::demo().unwrap().header);
+        let mut pace = WatchdogEstimate::of_model(&SpeechModel::demo().unwrap().header);
         pace.observe(Duration::from_millis(30));
         assert_eq!(pace.patience(), LEAST);
         pace.was_stuck();
@@ -96,12 +96,12 @@ mod tests {
 
     #[test]
     fn a_large_model_may_take_its_time_at_first() {
-        let large = Header {
+        let large = ModelHeader {
             n_audio_layer: 32,
             n_audio_state: 1280,
-            ..Model::demo().unwrap().header
+            ..SpeechModel::demo().unwrap().header
         };
-        let pace = Pace::of_model(&large);
+        let pace = WatchdogEstimate::of_model(&large);
         assert!(pace.patience() > Duration::from_secs(600));
     }
 }

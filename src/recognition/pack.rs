@@ -2,7 +2,7 @@
 //! thirty (unless the model was trained for less), so what waits is put together, with
 //! the silence between left out, and taken apart again by the words' times.
 
-use crate::call::Word;
+use crate::call::SpokenWord;
 use crate::speech::{Recognition, SAMPLE_RATE, SAMPLES_PER_MS};
 
 /// Silence between two utterances: enough to end a sentence, samples.
@@ -60,21 +60,21 @@ pub(super) fn unpack(heard: &Recognition, lengths: &[usize]) -> Option<Vec<Recog
     Some(parts)
 }
 
-fn middle(word: &Word) -> u64 {
+fn middle(word: &SpokenWord) -> u64 {
     u64::midpoint(word.start_ms, word.end_ms)
 }
 
 /// A word on the clock of its utterance.
-fn within(word: &Word, start_ms: u64, length_ms: u64) -> Word {
+fn within(word: &SpokenWord, start_ms: u64, length_ms: u64) -> SpokenWord {
     let on_clock = |ms: u64| ms.saturating_sub(start_ms).min(length_ms);
-    Word {
+    SpokenWord {
         start_ms: on_clock(word.start_ms),
         end_ms: on_clock(word.end_ms),
         ..word.clone()
     }
 }
 
-fn part(heard: &Recognition, words: Vec<Word>) -> Recognition {
+fn part(heard: &Recognition, words: Vec<SpokenWord>) -> Recognition {
     let sum: f32 = words.iter().map(|word| word.probability).sum();
     let spaced = heard.text.contains(' ') || heard.words.len() < 2;
     let texts: Vec<_> = words.iter().map(|word| word.text.as_str()).collect();
@@ -96,8 +96,8 @@ mod tests {
 
     const SECOND: usize = SAMPLE_RATE as usize;
 
-    fn word(text: &str, start_ms: u64, end_ms: u64) -> Word {
-        Word {
+    fn word(text: &str, start_ms: u64, end_ms: u64) -> SpokenWord {
+        SpokenWord {
             text: text.to_owned(),
             start_ms,
             end_ms,
@@ -105,7 +105,7 @@ mod tests {
         }
     }
 
-    fn heard(words: Vec<Word>) -> Recognition {
+    fn heard(words: Vec<SpokenWord>) -> Recognition {
         let texts: Vec<_> = words.iter().map(|word| word.text.as_str()).collect();
         Recognition {
             text: texts.join(" "),

@@ -16,11 +16,11 @@ use std::time::Duration;
 
 use crossbeam_channel::{Sender, TrySendError, bounded};
 
-use self::dispatcher::{Dispatcher, Incoming};
-use self::worker::Worker;
+use self::dispatcher::{DispatcherInput, JobDispatcher};
+use self::worker::PoolWorker;
 use super::batching::SharedBatching;
-use super::ladder::Step;
-use super::queue::{Task, Urgency};
+use super::ladder::OverloadStep;
+use super::queue::{JobUrgency, RecognitionTask};
 use crate::speech::ladder::RetryReason;
 use crate::speech::{Recognition, TranscribeError, Transcriber, UtteranceRef};
 
@@ -47,13 +47,13 @@ pub struct PoolConfig {
 
 /// A piece of work. `T` says whose it is; it comes back with the answer.
 #[derive(Debug)]
-struct Job<T> {
+struct PoolJob<T> {
     ticket: T,
-    task: Task,
-    reply: Sender<Answer<T>>,
+    task: RecognitionTask,
+    reply: Sender<JobAnswer<T>>,
 }
 
-impl<T> Job<T> {
+impl<T> PoolJob<T> {
     fn utterance(&self) -> UtteranceRef<'_> {
         UtteranceRef {
             samples: &self.task.samples,
@@ -64,28 +64,28 @@ impl<T> Job<T> {
 
 /// What a worker gets at once.
 #[derive(Debug)]
-struct Batch<T> {
-    jobs: Vec<Job<T>>,
+struct JobBatch<T> {
+    jobs: Vec<PoolJob<T>>,
     /// Whether they are of one leg and go into one window; else each has a window of its own.
     is_packed: bool,
 }
 
 /// What became of a job.
 #[derive(Debug)]
-pub struct Answer<T> {
+pub struct JobAnswer<T> {
     /// As it was handed in.
     pub ticket: T,
     /// How urgent it was.
-    pub urgency: Urgency,
+    pub urgency: JobUrgency,
     /// The words, or why there are none.
-    pub result: Result<Recognition, Unrecognised>,
+    pub result: Result<Recognition, NotRecognised>,
     /// Of a job that waited too long: its samples, which somebody may have time for later.
     pub samples: Vec<i16>,
 }
 
 /// Why a job has no words.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Unrecognised {
+pub enum NotRecognised {
     /// The engine failed on it.
     #[error(transparent)]
     Failed(#[from] TranscribeError),
@@ -120,7 +120,7 @@ pub struct PoolStats {
     pub together: AtomicU64,
     /// Tries after the first, by [`RetryReason`] as its place in [`RetryReason::ALL`].
     retries: [AtomicU64; RetryReason::ALL.len()],
-    /// [`Step`], as its place in [`Step::ALL`].
+    /// [`OverloadStep`], as its place in [`OverloadStep::ALL`].
     step: AtomicU8,
     /// Nothing shall wait any more.
     letting_go: AtomicBool,
@@ -146,15 +146,15 @@ impl PoolStats {
     }
 
     /// What is given up now.
-    pub fn step(&self) -> Step {
+    pub fn step(&self) -> OverloadStep {
         let place = usize::from(self.step.load(Ordering::Relaxed));
-        Step::ALL.get(place).copied().unwrap_or_default()
+        OverloadStep::ALL.get(place).copied().unwrap_or_default()
     }
 }
 
 /// The pool. Dropping it and its handles ends the threads once the queue is empty.
 #[derive(Debug)]
-pub struct Pool<T> {
+pub struct RecognitionPool<T> {
     handle: PoolHandle<T>,
     capacity: usize,
     _threads: Vec<JoinHandle<()>>,
@@ -163,7 +163,7 @@ pub struct Pool<T> {
 /// A handle to hand work in; cheap to clone.
 #[derive(Debug)]
 pub struct PoolHandle<T> {
-    inbox: Sender<Job<T>>,
+    inbox: Sender<PoolJob<T>>,
     /// One token for each job that waits and must be answered.
     places: Sender<()>,
     stats: Arc<PoolStats>,
@@ -179,7 +179,7 @@ impl<T> Clone for PoolHandle<T> {
     }
 }
 
-impl<T: Send + 'static> Pool<T> {
+impl<T: Send + 'static> RecognitionPool<T> {
     /// Starts the workers.
     ///
     /// # Errors
@@ -207,7 +207,7 @@ impl<T: Send + 'static> Pool<T> {
         for number in 0..workers {
             let (desk, jobs) = bounded(1);
             let stats = Arc::clone(&stats);
-            let worker = Worker::new(number, Arc::clone(factory), jobs, free.clone(), stats);
+            let worker = PoolWorker::new(number, Arc::clone(factory), jobs, free.clone(), stats);
             let ready = ready.clone();
             threads.push(spawn(format!("speech-{number}"), move || {
                 worker.run(&ready)
@@ -221,12 +221,12 @@ impl<T: Send + 'static> Pool<T> {
         }
         let (inbox, jobs) = bounded(queue + 2 * PARTIALS);
         let (places, taken) = bounded(queue);
-        let incoming = Incoming {
+        let incoming = DispatcherInput {
             jobs,
             places: taken,
             idle,
         };
-        let dispatcher = Dispatcher::new(config, batching, incoming, desks, Arc::clone(&stats));
+        let dispatcher = JobDispatcher::new(config, batching, incoming, desks, Arc::clone(&stats));
         threads.push(spawn("speech-queue".to_owned(), move || dispatcher.run())?);
         let handle = PoolHandle {
             inbox,
@@ -284,17 +284,17 @@ impl<T> PoolHandle<T> {
     pub fn offer(
         &self,
         ticket: T,
-        task: Task,
-        reply: &Sender<Answer<T>>,
+        task: RecognitionTask,
+        reply: &Sender<JobAnswer<T>>,
     ) -> Result<(), (T, Vec<i16>)> {
-        let is_bound = task.urgency != Urgency::Partial;
+        let is_bound = task.urgency != JobUrgency::Partial;
         // Finals must find room where partials wait.
-        if !is_bound && (self.stats.step() > Step::Normal || self.inbox.len() >= PARTIALS) {
+        if !is_bound && (self.stats.step() > OverloadStep::Normal || self.inbox.len() >= PARTIALS) {
             return Err((ticket, task.samples));
         }
         // The backlog leaves most of the places to what is said now.
         let is_too_many = self.places.len() > self.places.capacity().unwrap_or(1) / 4;
-        if task.urgency == Urgency::Backlog && is_too_many {
+        if task.urgency == JobUrgency::Backlog && is_too_many {
             return Err((ticket, task.samples));
         }
         if is_bound && self.places.try_send(()).is_err() {
@@ -302,7 +302,7 @@ impl<T> PoolHandle<T> {
             return Err((ticket, task.samples));
         }
         let reply = reply.clone();
-        let job = Job {
+        let job = PoolJob {
             ticket,
             task,
             reply,
@@ -327,12 +327,17 @@ impl<T> PoolHandle<T> {
     ///
     /// # Errors
     /// The workers are gone; the ticket comes back.
-    pub fn submit(&self, ticket: T, task: Task, reply: &Sender<Answer<T>>) -> Result<(), T> {
+    pub fn submit(
+        &self,
+        ticket: T,
+        task: RecognitionTask,
+        reply: &Sender<JobAnswer<T>>,
+    ) -> Result<(), T> {
         if self.places.send(()).is_err() {
             return Err(ticket);
         }
         let reply = reply.clone();
-        let job = Job {
+        let job = PoolJob {
             ticket,
             task,
             reply,
@@ -346,8 +351,8 @@ impl<T> PoolHandle<T> {
 }
 
 /// Answers a job without words.
-fn refuse<T>(ticket: T, reply: &Sender<Answer<T>>, task: Task, why: Unrecognised) {
-    let answer = Answer {
+fn refuse<T>(ticket: T, reply: &Sender<JobAnswer<T>>, task: RecognitionTask, why: NotRecognised) {
+    let answer = JobAnswer {
         ticket,
         urgency: task.urgency,
         result: Err(why),
@@ -356,9 +361,9 @@ fn refuse<T>(ticket: T, reply: &Sender<Answer<T>>, task: Task, why: Unrecognised
     send(answer, reply);
 }
 
-fn send<T>(answer: Answer<T>, reply: &Sender<Answer<T>>) {
+fn send<T>(answer: JobAnswer<T>, reply: &Sender<JobAnswer<T>>) {
     // The asker may be gone with its call; then there is no transcript to put it in.
-    let _unheard = if answer.urgency == Urgency::Partial {
+    let _unheard = if answer.urgency == JobUrgency::Partial {
         reply.try_send(answer).is_ok()
     } else {
         reply.send(answer).is_ok()

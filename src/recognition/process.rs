@@ -13,12 +13,12 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{RecvTimeoutError, bounded};
 
-use super::link::Link;
-use super::program::Program;
-use super::wire::{self, ModelPlace, Order, Report, Start};
+use super::link::ProcessLink;
+use super::program::WorkerProgram;
+use super::wire::{self, ModelPlace, WorkerOrder, WorkerReport, WorkerStart};
 use crate::clock;
 use crate::speech::engine;
-use crate::speech::model::{Model, ModelSource};
+use crate::speech::model::{ModelSource, SpeechModel};
 use crate::speech::{Recognition, UtteranceRef};
 
 /// How long a model may take to load: gigabytes from a slow disk.
@@ -33,7 +33,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// Why a job came back without an answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Lost {
+pub(super) enum LostJob {
     /// The process ended.
     #[error("the recognition worker ended")]
     Ended,
@@ -58,8 +58,8 @@ pub struct ProcessStats {
 
 /// A worker process that is kept running. Dropping it ends it.
 #[derive(Debug)]
-pub(super) struct Process {
-    shared: Arc<Shared>,
+pub(super) struct WorkerProcess {
+    shared: Arc<SharedProcess>,
     /// Held for reading by each job, for writing by one that was lost before: if it takes
     /// the process down again, it takes no other job along.
     alone: RwLock<()>,
@@ -68,15 +68,15 @@ pub(super) struct Process {
 }
 
 #[derive(Debug)]
-struct Shared {
-    state: Mutex<State>,
+struct SharedProcess {
+    state: Mutex<ProcessState>,
     changed: Condvar,
     stats: Arc<ProcessStats>,
 }
 
 #[derive(Debug, Default)]
-struct State {
-    link: Option<Arc<Link>>,
+struct ProcessState {
+    link: Option<Arc<ProcessLink>>,
     /// Why there is no link.
     why_not: String,
     /// The model was refused: the next start would fare no better, but is tried all the same,
@@ -87,19 +87,19 @@ struct State {
     is_over: bool,
 }
 
-impl Process {
+impl WorkerProcess {
     pub(super) fn start(
-        program: Program,
-        model: Arc<Model>,
+        program: WorkerProgram,
+        model: Arc<SpeechModel>,
         threads: usize,
         stats: Arc<ProcessStats>,
     ) -> io::Result<Self> {
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(SharedProcess {
             state: Mutex::default(),
             changed: Condvar::new(),
             stats,
         });
-        let keeper = Keeper {
+        let keeper = ProcessSupervisor {
             shared: Arc::clone(&shared),
             program,
             model,
@@ -149,7 +149,7 @@ impl Process {
         patience: Duration,
         start_patience: Duration,
         was_lost: bool,
-    ) -> Result<(Vec<Result<Recognition, String>>, Duration), Lost> {
+    ) -> Result<(Vec<Result<Recognition, String>>, Duration), LostJob> {
         let (_shared, _alone);
         if was_lost {
             _alone = self.alone.write().unwrap_or_else(PoisonError::into_inner);
@@ -171,12 +171,12 @@ impl Process {
         for answered in expected {
             match answered.recv_deadline(until) {
                 Ok(result) => results.push(result),
-                Err(RecvTimeoutError::Disconnected) => return Err(Lost::Ended),
+                Err(RecvTimeoutError::Disconnected) => return Err(LostJob::Ended),
                 Err(RecvTimeoutError::Timeout) => {
                     self.shared.stats.stuck.fetch_add(1, Ordering::Relaxed);
                     link.kill();
                     self.shared.lose(&link);
-                    return Err(Lost::Stuck(patience));
+                    return Err(LostJob::Stuck(patience));
                 }
             }
         }
@@ -184,7 +184,7 @@ impl Process {
     }
 }
 
-impl Process {
+impl WorkerProcess {
     /// Ends it for good; jobs that it has are lost. Its keeper is not waited for.
     pub(super) fn stop(&self) {
         let mut state = self.shared.lock();
@@ -202,7 +202,7 @@ impl Process {
     }
 }
 
-impl Drop for Process {
+impl Drop for WorkerProcess {
     fn drop(&mut self) {
         self.stop();
         if let Some(keeper) = self.keeper.take()
@@ -213,25 +213,25 @@ impl Drop for Process {
     }
 }
 
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
+impl SharedProcess {
+    fn lock(&self) -> MutexGuard<'_, ProcessState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn change(&self, change: impl FnOnce(&mut State)) {
+    fn change(&self, change: impl FnOnce(&mut ProcessState)) {
         change(&mut self.lock());
         self.changed.notify_all();
     }
 
     /// Nobody shall be given that process any more.
-    fn lose(&self, link: &Arc<Link>) {
+    fn lose(&self, link: &Arc<ProcessLink>) {
         self.change(|state| {
             state.link.take_if(|up| Arc::ptr_eq(up, link));
         });
     }
 
     /// The process, once it is up.
-    fn link(&self, until: Instant) -> Result<Arc<Link>, Lost> {
+    fn link(&self, until: Instant) -> Result<Arc<ProcessLink>, LostJob> {
         let mut state = self.lock();
         loop {
             if let Some(link) = &state.link {
@@ -239,7 +239,7 @@ impl Shared {
             }
             let left = until.saturating_duration_since(clock::now());
             if left.is_zero() || state.is_over {
-                return Err(Lost::NotUp(state.why_not.clone()));
+                return Err(LostJob::NotUp(state.why_not.clone()));
             }
             let waited = self.changed.wait_timeout(state, left);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
@@ -248,14 +248,14 @@ impl Shared {
 }
 
 /// Starts the process, listens to it, and starts it again.
-struct Keeper {
-    shared: Arc<Shared>,
-    program: Program,
-    model: Arc<Model>,
+struct ProcessSupervisor {
+    shared: Arc<SharedProcess>,
+    program: WorkerProgram,
+    model: Arc<SpeechModel>,
     threads: usize,
 }
 
-impl Keeper {
+impl ProcessSupervisor {
     fn run(self) {
         let mut failures = 0u32;
         while !self.shared.lock().is_over {
@@ -297,7 +297,7 @@ impl Keeper {
         }
     }
 
-    fn launch(&self) -> Result<(Link, BufReader<UnixStream>), String> {
+    fn launch(&self) -> Result<(ProcessLink, BufReader<UnixStream>), String> {
         self.shared.stats.started.fetch_add(1, Ordering::Relaxed);
         let (ours, theirs) = UnixStream::pair().map_err(|error| error.to_string())?;
         let child = self.spawn(theirs).map_err(|error| {
@@ -305,7 +305,7 @@ impl Keeper {
             let program = program.map(|program| program.to_string_lossy());
             format!("{}: {error}", program.unwrap_or_default())
         })?;
-        let mut child = Reaped(Some(child));
+        let mut child = ReapedChild(Some(child));
         let from = ours.try_clone().map_err(|error| error.to_string())?;
         let mut from = BufReader::new(from);
         self.loading(Some(ours.try_clone().map_err(|error| error.to_string())?))?;
@@ -313,7 +313,7 @@ impl Keeper {
         self.loading(None)?;
         greeted?;
         let child = child.0.take().ok_or("it is gone")?;
-        Ok((Link::new(ours, child), from))
+        Ok((ProcessLink::new(ours, child), from))
     }
 
     /// By what it can be cut off while it loads; an error once it is over.
@@ -345,7 +345,7 @@ impl Keeper {
     }
 
     fn greet(&self, mut to: &UnixStream, from: &mut BufReader<UnixStream>) -> Result<(), String> {
-        let start = Start {
+        let start = WorkerStart {
             model: match &self.model.source {
                 ModelSource::File { .. } => ModelPlace::File {
                     name: self.model.name.clone(),
@@ -364,22 +364,22 @@ impl Keeper {
         };
         let greeted = || {
             to.set_write_timeout(Some(WRITE_PATIENCE))?;
-            wire::write(&mut to, &Order::Start(start), &[])?;
+            wire::write(&mut to, &WorkerOrder::Start(start), &[])?;
             from.get_ref().set_read_timeout(Some(LOAD_PATIENCE))?;
             let report = wire::read(from)?;
             from.get_ref().set_read_timeout(None)?;
             Ok(report)
         };
         match greeted().map_err(|error: io::Error| error.to_string())? {
-            Some(Report::Ready) => Ok(()),
-            Some(Report::Refused(reason)) => Err(reason),
-            Some(Report::Done { .. }) => Err("it answered what nobody asked".to_owned()),
+            Some(WorkerReport::Ready) => Ok(()),
+            Some(WorkerReport::Refused(reason)) => Err(reason),
+            Some(WorkerReport::Done { .. }) => Err("it answered what nobody asked".to_owned()),
             None => Err("it ended while it loaded the model".to_owned()),
         }
     }
 
     /// The process has ended, or must.
-    fn clear_away(&self, link: &Link, heard: io::Result<()>) {
+    fn clear_away(&self, link: &ProcessLink, heard: io::Result<()>) {
         link.kill();
         let status = link.wait();
         let status = status.map_or_else(|error| error.to_string(), |status| status.to_string());
@@ -417,9 +417,9 @@ impl Keeper {
 }
 
 /// A child that is ended unless it is taken out.
-struct Reaped(Option<Child>);
+struct ReapedChild(Option<Child>);
 
-impl Drop for Reaped {
+impl Drop for ReapedChild {
     fn drop(&mut self) {
         if let Some(child) = &mut self.0
             && let Err(error) = child.kill().and_then(|()| child.wait())

@@ -6,7 +6,7 @@ use crate::speech::ladder::ContextMargins;
 
 /// What is run as a worker.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Program {
+pub struct WorkerProgram {
     /// The program and its arguments.
     pub command: Vec<OsString>,
     /// Whether it gets only the time that nobody else needs.
@@ -15,7 +15,7 @@ pub struct Program {
     pub margins: Option<ContextMargins>,
 }
 
-impl Program {
+impl WorkerProgram {
     /// This very program, also when its file has been replaced meanwhile.
     pub fn this() -> Self {
         let command = ["/proc/self/exe", "recognise"].map(OsString::from);

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::pack;
-use crate::speech::{Choices, SAMPLES_PER_MS};
+use crate::speech::{DecodeOptions, SAMPLES_PER_MS};
 
 /// Share of all workers' time that partials may take.
 const PARTIAL_SHARE: f64 = 0.1;
@@ -23,20 +23,20 @@ const SHARE_WINDOW: Duration = Duration::from_secs(10);
 
 /// What is to be recognised, how, and when by.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Task {
+pub struct RecognitionTask {
     /// 16 kHz mono PCM.
     pub samples: Vec<i16>,
     /// How.
-    pub choices: Arc<Choices>,
+    pub choices: Arc<DecodeOptions>,
     /// How urgent it is.
-    pub urgency: Urgency,
+    pub urgency: JobUrgency,
     /// Whose it is: calls get equal turns.
-    pub speaker: Speaker,
+    pub speaker: SpeakerLeg,
     /// When its last sample was spoken.
     pub spoken: Instant,
 }
 
-impl Task {
+impl RecognitionTask {
     /// How long its audio lasts.
     pub fn duration(&self) -> Duration {
         Duration::from_millis(self.samples.len() as u64 / SAMPLES_PER_MS)
@@ -45,14 +45,14 @@ impl Task {
 
 /// A leg of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Speaker {
+pub struct SpeakerLeg {
     /// The call.
     pub call: u64,
     /// The leg in it.
     pub leg: u32,
 }
 
-impl Speaker {
+impl SpeakerLeg {
     /// The leg at that place in a call.
     pub fn new(call: u64, place: usize) -> Self {
         let leg = u32::try_from(place).unwrap_or(u32::MAX);
@@ -62,7 +62,7 @@ impl Speaker {
 
 /// How urgent a job is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Urgency {
+pub enum JobUrgency {
     /// A whole utterance of a live call.
     Final,
     /// One that has waited so long that nobody watches it any more.
@@ -73,40 +73,40 @@ pub enum Urgency {
 
 /// Jobs that wait. `T` says whose each is.
 #[derive(Debug)]
-pub(super) struct Queue<T> {
+pub(super) struct JobQueue<T> {
     capacity: usize,
     workers: usize,
     /// By turn, and by arrival where turns are equal.
-    finals: BTreeMap<(Instant, u64), (T, Task)>,
-    backlog: BTreeMap<(Instant, u64), (T, Task)>,
-    partials: HashMap<Speaker, Waiting<T>>,
+    finals: BTreeMap<(Instant, u64), (T, RecognitionTask)>,
+    backlog: BTreeMap<(Instant, u64), (T, RecognitionTask)>,
+    partials: HashMap<SpeakerLeg, WaitingJob<T>>,
     /// Turn of the last final of each call that has one waiting.
-    turns: HashMap<u64, Turn>,
+    turns: HashMap<u64, QueueTurn>,
     arrivals: u64,
-    partial_time: Spent,
+    partial_time: PartialBudget,
 }
 
 #[derive(Debug)]
-struct Waiting<T> {
+struct WaitingJob<T> {
     arrival: u64,
     ticket: T,
-    task: Task,
+    task: RecognitionTask,
 }
 
 #[derive(Debug)]
-struct Turn {
+struct QueueTurn {
     last: Instant,
     waiting: usize,
 }
 
 /// Time spent on partials, forgotten at the rate at which it may be spent.
 #[derive(Debug, Default)]
-struct Spent {
+struct PartialBudget {
     seconds: f64,
     at: Option<Instant>,
 }
 
-impl<T> Queue<T> {
+impl<T> JobQueue<T> {
     pub(super) fn new(workers: usize, capacity: usize) -> Self {
         Self {
             capacity,
@@ -116,19 +116,23 @@ impl<T> Queue<T> {
             partials: HashMap::new(),
             turns: HashMap::new(),
             arrivals: 0,
-            partial_time: Spent::default(),
+            partial_time: PartialBudget::default(),
         }
     }
 
     /// Takes a job in. What comes back has no place any more: the job itself, or a
     /// partial that it replaces.
-    pub(super) fn push(&mut self, ticket: T, task: Task) -> Option<(T, Task)> {
+    pub(super) fn push(
+        &mut self,
+        ticket: T,
+        task: RecognitionTask,
+    ) -> Option<(T, RecognitionTask)> {
         self.arrivals += 1;
         let arrival = self.arrivals;
         match task.urgency {
-            Urgency::Partial => {
+            JobUrgency::Partial => {
                 let speaker = task.speaker;
-                let waiting = Waiting {
+                let waiting = WaitingJob {
                     arrival,
                     ticket,
                     task,
@@ -137,13 +141,13 @@ impl<T> Queue<T> {
                 replaced.map(|old| (old.ticket, old.task))
             }
             _ if self.waiting() >= self.capacity => Some((ticket, task)),
-            Urgency::Final => {
+            JobUrgency::Final => {
                 let turn = self.turn(&task);
                 let replaced = self.partials.remove(&task.speaker);
                 self.finals.insert((turn, arrival), (ticket, task));
                 replaced.map(|old| (old.ticket, old.task))
             }
-            Urgency::Backlog => {
+            JobUrgency::Backlog => {
                 self.backlog.insert((task.spoken, arrival), (ticket, task));
                 None
             }
@@ -151,7 +155,7 @@ impl<T> Queue<T> {
     }
 
     /// The next job for a worker that is free.
-    pub(super) fn pop(&mut self, now: Instant) -> Option<(T, Task)> {
+    pub(super) fn pop(&mut self, now: Instant) -> Option<(T, RecognitionTask)> {
         if let Some((_, (ticket, task))) = self.finals.pop_first() {
             self.leave(task.speaker.call);
             return Some((ticket, task));
@@ -164,10 +168,11 @@ impl<T> Queue<T> {
 
     /// Takes out what else of the same leg, to be recognised in the same way, fits into a
     /// window that holds so many samples already; in the order in which it was spoken.
-    pub(super) fn pop_fellows(&mut self, first: &Task) -> Vec<(T, Task)> {
+    pub(super) fn pop_fellows(&mut self, first: &RecognitionTask) -> Vec<(T, RecognitionTask)> {
         let mut window = first.samples.len();
         let mut fellows = Vec::new();
-        let of_leg = |task: &Task| task.speaker == first.speaker && task.choices == first.choices;
+        let of_leg =
+            |task: &RecognitionTask| task.speaker == first.speaker && task.choices == first.choices;
         for jobs in [&mut self.finals, &mut self.backlog] {
             let mut turns = Vec::new();
             for (turn, (_, task)) in jobs.iter().filter(|(_, (_, task))| of_leg(task)) {
@@ -180,7 +185,7 @@ impl<T> Queue<T> {
             fellows.extend(turns.iter().filter_map(|turn| jobs.remove(turn)));
         }
         for (_, task) in &fellows {
-            if task.urgency == Urgency::Final {
+            if task.urgency == JobUrgency::Final {
                 self.leave(task.speaker.call);
             }
         }
@@ -191,19 +196,19 @@ impl<T> Queue<T> {
     /// Partials stay: one is taken only where nothing else waits, and is wanted at once.
     pub(super) fn pop_alike(
         &mut self,
-        urgency: Urgency,
+        urgency: JobUrgency,
         most: usize,
-        is_alike: impl Fn(&Task) -> bool,
-    ) -> Vec<(T, Task)> {
+        is_alike: impl Fn(&RecognitionTask) -> bool,
+    ) -> Vec<(T, RecognitionTask)> {
         let jobs = match urgency {
-            Urgency::Final => &mut self.finals,
-            Urgency::Backlog => &mut self.backlog,
-            Urgency::Partial => return Vec::new(),
+            JobUrgency::Final => &mut self.finals,
+            JobUrgency::Backlog => &mut self.backlog,
+            JobUrgency::Partial => return Vec::new(),
         };
         let alike = jobs.iter().filter(|(_, (_, task))| is_alike(task));
         let turns: Vec<_> = alike.take(most).map(|(turn, _)| *turn).collect();
         let popped: Vec<_> = turns.iter().filter_map(|turn| jobs.remove(turn)).collect();
-        if urgency == Urgency::Final {
+        if urgency == JobUrgency::Final {
             for (_, task) in &popped {
                 self.leave(task.speaker.call);
             }
@@ -212,15 +217,15 @@ impl<T> Queue<T> {
     }
 
     /// Takes out the finals and the backlog that were spoken before that.
-    pub(super) fn take_older(&mut self, than: Instant) -> Vec<(T, Task)> {
+    pub(super) fn take_older(&mut self, than: Instant) -> Vec<(T, RecognitionTask)> {
         let mut old = Vec::new();
         for jobs in [&mut self.finals, &mut self.backlog] {
-            let is_old = |(_, (_, task)): &(_, &(T, Task))| task.spoken < than;
+            let is_old = |(_, (_, task)): &(_, &(T, RecognitionTask))| task.spoken < than;
             let turns: Vec<_> = jobs.iter().filter(is_old).map(|(turn, _)| *turn).collect();
             old.extend(turns.iter().filter_map(|turn| jobs.remove(turn)));
         }
         for (_, task) in &old {
-            if task.urgency == Urgency::Final {
+            if task.urgency == JobUrgency::Final {
                 self.leave(task.speaker.call);
             }
         }
@@ -246,7 +251,7 @@ impl<T> Queue<T> {
     }
 
     /// All partials, which nobody shall have.
-    pub(super) fn take_partials(&mut self) -> Vec<(T, Task)> {
+    pub(super) fn take_partials(&mut self) -> Vec<(T, RecognitionTask)> {
         self.partials
             .drain()
             .map(|(_, waiting)| (waiting.ticket, waiting.task))
@@ -259,7 +264,7 @@ impl<T> Queue<T> {
         self.partial_time.seconds += time.as_secs_f64();
     }
 
-    fn pop_partial(&mut self, now: Instant) -> Option<(T, Task)> {
+    fn pop_partial(&mut self, now: Instant) -> Option<(T, RecognitionTask)> {
         self.partial_time.forget(now, self.workers);
         if self.partial_time.seconds > PARTIAL_SHARE * SHARE_WINDOW.as_secs_f64() {
             return None;
@@ -270,8 +275,8 @@ impl<T> Queue<T> {
         Some((waiting.ticket, waiting.task))
     }
 
-    fn turn(&mut self, task: &Task) -> Instant {
-        let turn = self.turns.entry(task.speaker.call).or_insert(Turn {
+    fn turn(&mut self, task: &RecognitionTask) -> Instant {
+        let turn = self.turns.entry(task.speaker.call).or_insert(QueueTurn {
             last: task.spoken,
             waiting: 0,
         });
@@ -292,7 +297,7 @@ impl<T> Queue<T> {
     }
 }
 
-impl Spent {
+impl PartialBudget {
     fn forget(&mut self, now: Instant, workers: usize) {
         let passed = self
             .at

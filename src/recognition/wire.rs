@@ -13,16 +13,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::speech::ladder::ContextMargins;
 use crate::speech::model::FileIdentity;
-use crate::speech::{Choices, Recognition};
+use crate::speech::{DecodeOptions, Recognition};
 
 /// A header is some hundred bytes; one beyond this is no header.
 const MAX_HEADER: usize = 1 << 20;
 
 /// What a worker is told.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) enum Order {
+pub(super) enum WorkerOrder {
     /// First of all, and once: become ready.
-    Start(Start),
+    Start(WorkerStart),
     /// Recognise the utterances whose samples follow, one behind the other.
     Jobs(Vec<JobOrder>),
 }
@@ -35,12 +35,12 @@ pub(super) struct JobOrder {
     /// How many samples it has.
     pub(super) samples: usize,
     /// How.
-    pub(super) choices: Choices,
+    pub(super) choices: DecodeOptions,
 }
 
 /// How a worker shall be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Start {
+pub struct WorkerStart {
     /// Where the model is.
     pub model: ModelPlace,
     /// SHA-256 of the model, as the server checked it.
@@ -76,7 +76,7 @@ pub enum ModelPlace {
 
 /// What a worker says.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) enum Report {
+pub(super) enum WorkerReport {
     /// The model is loaded.
     Ready,
     /// It cannot be; nothing follows.
@@ -151,26 +151,26 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_said_is_heard(id: u64, samples in prop::collection::vec(any::<i16>(), 0..2000)) {
-            let job = JobOrder { id, samples: samples.len(), choices: Choices::default() };
-            let order = Order::Jobs(vec![job]);
+            let job = JobOrder { id, samples: samples.len(), choices: DecodeOptions::default() };
+            let order = WorkerOrder::Jobs(vec![job]);
             let mut said = Vec::new();
             write(&mut said, &order, &[&samples]).unwrap();
             let mut rest = said.as_slice();
-            prop_assert_eq!(read::<Order>(&mut rest).unwrap(), Some(order));
+            prop_assert_eq!(read::<WorkerOrder>(&mut rest).unwrap(), Some(order));
             prop_assert_eq!(read_samples(&mut rest, samples.len()).unwrap(), samples);
-            prop_assert_eq!(read::<Order>(&mut rest).unwrap(), None);
+            prop_assert_eq!(read::<WorkerOrder>(&mut rest).unwrap(), None);
         }
 
         #[test]
         fn anything_else_is_an_error_and_no_more(bytes in prop::collection::vec(any::<u8>(), 4..200)) {
-            let _either = read::<Report>(&mut bytes.as_slice());
+            let _either = read::<WorkerReport>(&mut bytes.as_slice());
         }
     }
 
     #[test]
     fn lengths_are_not_believed() {
         let huge = u32::MAX.to_ne_bytes();
-        assert!(read::<Order>(&mut huge.as_slice()).is_err());
+        assert!(read::<WorkerOrder>(&mut huge.as_slice()).is_err());
         assert!(read_samples(&mut [0u8; 10].as_slice(), usize::MAX / 2).is_err());
     }
 }

@@ -16,12 +16,12 @@ use std::thread;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use rustix::process::nice;
 
-use super::wire::{self, JobOrder, Order, Report};
+use super::wire::{self, JobOrder, WorkerOrder, WorkerReport};
 use crate::speech::engine::{EngineConfig, LoadedModel};
-use crate::speech::model::Model;
-use crate::speech::{Choices, TranscribeError, Transcriber, UtteranceRef};
+use crate::speech::model::SpeechModel;
+use crate::speech::{DecodeOptions, TranscribeError, Transcriber, UtteranceRef};
 
-pub use super::wire::{ModelPlace, Start};
+pub use super::wire::{ModelPlace, WorkerStart};
 
 /// Where a worker finds the file of its model: the server hands it down open.
 const MODEL_FD: &str = "/proc/self/fd/1";
@@ -47,11 +47,13 @@ pub fn run() -> io::Result<()> {
 ///
 /// # Errors
 /// As for [`run`].
-pub fn run_with(load: impl FnOnce(&Start) -> Result<Box<MakeEngine>, String>) -> io::Result<()> {
+pub fn run_with(
+    load: impl FnOnce(&WorkerStart) -> Result<Box<MakeEngine>, String>,
+) -> io::Result<()> {
     let stream = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     let mut from = BufReader::new(stream.try_clone()?);
     let to = Arc::new(Mutex::new(stream));
-    let Some(Order::Start(start)) = wire::read(&mut from)? else {
+    let Some(WorkerOrder::Start(start)) = wire::read(&mut from)? else {
         return Err(io::Error::other("this is for asterscribe itself to start"));
     };
     if start.in_background
@@ -63,20 +65,20 @@ pub fn run_with(load: impl FnOnce(&Start) -> Result<Box<MakeEngine>, String>) ->
     let (groups, taken) = bounded(start.threads);
     let started = load(&start).and_then(|make| start_engines(&start, make, &taken, &to));
     match started {
-        Ok(()) => say(&to, &Report::Ready)?,
-        Err(reason) => return say(&to, &Report::Refused(reason)),
+        Ok(()) => say(&to, &WorkerReport::Ready)?,
+        Err(reason) => return say(&to, &WorkerReport::Refused(reason)),
     }
     take_jobs(&mut from, &groups)
 }
 
 /// A job that waits for an engine.
-struct Job {
+struct WorkerJob {
     id: u64,
     samples: Vec<i16>,
-    choices: Choices,
+    choices: DecodeOptions,
 }
 
-impl Job {
+impl WorkerJob {
     fn utterance(&self) -> UtteranceRef<'_> {
         UtteranceRef {
             samples: &self.samples,
@@ -89,13 +91,13 @@ impl Job {
 ///
 /// # Errors
 /// It is no usable model.
-pub fn load(start: &Start) -> Result<Box<MakeEngine>, String> {
+pub fn load(start: &WorkerStart) -> Result<Box<MakeEngine>, String> {
     let sha256 = &start.sha256;
     let model = match &start.model {
-        ModelPlace::BuiltIn => Model::demo(),
-        ModelPlace::File { name } => Model::handed_down(Path::new(MODEL_FD), name, sha256),
+        ModelPlace::BuiltIn => SpeechModel::demo(),
+        ModelPlace::File { name } => SpeechModel::handed_down(Path::new(MODEL_FD), name, sha256),
         ModelPlace::Folder { name, path, files } => {
-            Model::checked_before(path, files, name, sha256)
+            SpeechModel::checked_before(path, files, name, sha256)
         }
     };
     let config = EngineConfig {
@@ -109,9 +111,9 @@ pub fn load(start: &Start) -> Result<Box<MakeEngine>, String> {
 }
 
 fn start_engines(
-    start: &Start,
+    start: &WorkerStart,
     make: Box<MakeEngine>,
-    groups: &Receiver<Vec<Job>>,
+    groups: &Receiver<Vec<WorkerJob>>,
     to: &Arc<Mutex<UnixStream>>,
 ) -> Result<(), String> {
     let make = Arc::new(make);
@@ -155,14 +157,14 @@ fn crash_on_panic(work: impl FnOnce()) {
 
 fn recognise(
     mut engine: Box<dyn Transcriber>,
-    groups: &Receiver<Vec<Job>>,
+    groups: &Receiver<Vec<WorkerJob>>,
     to: &Mutex<UnixStream>,
 ) {
     for group in groups {
-        let utterances: Vec<_> = group.iter().map(Job::utterance).collect();
+        let utterances: Vec<_> = group.iter().map(WorkerJob::utterance).collect();
         let results = engine.transcribe_together(&utterances);
         for (job, result) in group.iter().zip(results) {
-            let done = Report::Done {
+            let done = WorkerReport::Done {
                 id: job.id,
                 result: result.map_err(|error| error.0),
             };
@@ -176,13 +178,13 @@ fn recognise(
 
 /// Hands jobs to the engines until the server closes its end; then there is nobody to
 /// finish anything for.
-fn take_jobs(from: &mut impl Read, groups: &Sender<Vec<Job>>) -> io::Result<()> {
+fn take_jobs(from: &mut impl Read, groups: &Sender<Vec<WorkerJob>>) -> io::Result<()> {
     while let Some(order) = wire::read(from)? {
-        let Order::Jobs(orders) = order else {
+        let WorkerOrder::Jobs(orders) = order else {
             return Err(io::Error::other("told to start a second time"));
         };
-        let read = |order: JobOrder| -> io::Result<Job> {
-            Ok(Job {
+        let read = |order: JobOrder| -> io::Result<WorkerJob> {
+            Ok(WorkerJob {
                 id: order.id,
                 samples: wire::read_samples(from, order.samples)?,
                 choices: order.choices,
@@ -194,7 +196,7 @@ fn take_jobs(from: &mut impl Read, groups: &Sender<Vec<Job>>) -> io::Result<()> 
     Ok(())
 }
 
-fn say(to: &Mutex<UnixStream>, report: &Report) -> io::Result<()> {
+fn say(to: &Mutex<UnixStream>, report: &WorkerReport) -> io::Result<()> {
     let mut to = to.lock().unwrap_or_else(PoisonError::into_inner);
     wire::write(&mut *to, report, &[])
 }

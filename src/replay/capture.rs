@@ -17,14 +17,15 @@ use pcap_parser::pcapng::{
 use pcap_parser::traits::{PcapNGPacketBlock, PcapReaderIterator};
 use pcap_parser::{Linktype, PcapBlockOwned, PcapError};
 
-use self::fragments::Fragments;
+use self::fragments::FragmentTable;
 pub use self::held::{
-    Capture, CaptureError, CapturedDatagram, Datagram, Recorded, Seen, Summary, from_bytes, read,
+    BorrowedDatagram, CaptureError, CapturePass, CaptureSummary, CapturedDatagram, HeldCapture,
+    RecordedCall, from_bytes, read,
 };
-pub use self::input::Input;
-use self::layers::Inside;
-pub use self::unread::{Unread, UnreadCounts};
-use crate::capture::mark::{Completeness, Mark};
+pub use self::input::CaptureInput;
+use self::layers::FrameContent;
+pub use self::unread::{UnreadCounts, UnreadReason};
+use crate::capture::mark::{CaptureCompleteness, LegMark};
 
 /// First size of the read buffer; it grows with the largest block up to [`MAX_BUFFER`].
 const BUFFER: usize = 1 << 18;
@@ -38,11 +39,11 @@ const MAX_LEGS: usize = 64;
 
 /// Shows what a file holds, up to so many packets.
 fn show<E: From<CaptureError>>(
-    (source, trouble): (Box<dyn io::Read + Send + '_>, input::Trouble),
+    (source, trouble): (Box<dyn io::Read + Send + '_>, input::ReadTrouble),
     name: &str,
     limit: Option<u64>,
-    visit: &mut dyn FnMut(Seen<'_>) -> Result<(), E>,
-) -> Result<Summary, E> {
+    visit: &mut dyn FnMut(CapturePass<'_>) -> Result<(), E>,
+) -> Result<CaptureSummary, E> {
     let mut reader = match pcap_parser::create_reader(BUFFER, source) {
         Ok(reader) => reader,
         Err(PcapError::ReadError) => {
@@ -54,8 +55,8 @@ fn show<E: From<CaptureError>>(
         }
         Err(_) => return Err(CaptureError::NotACapture(name.to_owned()).into()),
     };
-    let mut decoder = Decoder::default();
-    let mut source = Source {
+    let mut decoder = CaptureDecoder::default();
+    let mut source = ReaderSource {
         reader: reader.as_mut(),
         buffer: BUFFER,
         starved: false,
@@ -83,7 +84,7 @@ fn show<E: From<CaptureError>>(
 }
 
 /// The reader and how far it has been helped along.
-struct Source<'a> {
+struct ReaderSource<'a> {
     reader: &'a mut dyn PcapReaderIterator,
     buffer: usize,
     /// The last refill found the end of the file.
@@ -91,19 +92,19 @@ struct Source<'a> {
 }
 
 /// What the reader needs to go on.
-enum Need {
+enum ReaderNeed {
     Bytes,
     Room,
 }
 
 const READING_FAILED: &str = "reading failed";
 
-impl Source<'_> {
+impl ReaderSource<'_> {
     /// Takes one block, or makes the reader able to; `false` at the end.
     fn advance<E>(
         &mut self,
-        decoder: &mut Decoder,
-        visit: &mut dyn FnMut(Seen<'_>) -> Result<(), E>,
+        decoder: &mut CaptureDecoder,
+        visit: &mut dyn FnMut(CapturePass<'_>) -> Result<(), E>,
     ) -> Result<Result<bool, &'static str>, E> {
         let need = match self.reader.next() {
             Ok((consumed, block)) => {
@@ -114,17 +115,17 @@ impl Source<'_> {
                 return Ok(Ok(true));
             }
             Err(PcapError::Eof) => return Ok(Ok(false)),
-            Err(PcapError::Incomplete(_)) if !self.starved => Need::Bytes,
+            Err(PcapError::Incomplete(_)) if !self.starved => ReaderNeed::Bytes,
             Err(PcapError::Incomplete(_) | PcapError::UnexpectedEof) => {
                 return Ok(Err("the file is cut off in a block"));
             }
-            Err(PcapError::BufferTooSmall) => Need::Room,
+            Err(PcapError::BufferTooSmall) => ReaderNeed::Room,
             Err(PcapError::ReadError) => return Ok(Err(READING_FAILED)),
             Err(_) => return Ok(Err("a block makes no sense")),
         };
         Ok(match need {
-            Need::Bytes => self.refill(),
-            Need::Room => self.grow(),
+            ReaderNeed::Bytes => self.refill(),
+            ReaderNeed::Room => self.grow(),
         })
     }
 
@@ -152,13 +153,13 @@ impl Source<'_> {
 
 /// What earlier blocks say about later ones.
 #[derive(Default)]
-struct Decoder {
-    summary: Summary,
+struct CaptureDecoder {
+    summary: CaptureSummary,
     legacy: Option<LegacyFormat>,
     /// Byte order of the present pcapng section.
     big_endian: bool,
-    interfaces: Vec<Interface>,
-    fragments: Fragments,
+    interfaces: Vec<CaptureInterface>,
+    fragments: FragmentTable,
     /// The last packet that was put together.
     joined: Vec<u8>,
 }
@@ -170,7 +171,7 @@ struct LegacyFormat {
 }
 
 #[derive(Clone, Copy)]
-struct Interface {
+struct CaptureInterface {
     link: Linktype,
     units_per_second: u64,
     offset_seconds: i64,
@@ -178,8 +179,8 @@ struct Interface {
     leg: Option<usize>,
 }
 
-impl Decoder {
-    fn block<'b>(&'b mut self, block: &'b PcapBlockOwned<'b>) -> Option<Seen<'b>> {
+impl CaptureDecoder {
+    fn block<'b>(&'b mut self, block: &'b PcapBlockOwned<'b>) -> Option<CapturePass<'b>> {
         match block {
             PcapBlockOwned::LegacyHeader(header) => {
                 self.legacy = Some(LegacyFormat {
@@ -203,7 +204,7 @@ impl Decoder {
         }
     }
 
-    fn section_block<'b>(&'b mut self, block: &'b Block<'b>) -> Option<Seen<'b>> {
+    fn section_block<'b>(&'b mut self, block: &'b Block<'b>) -> Option<CapturePass<'b>> {
         match block {
             Block::SectionHeader(section) => {
                 self.interfaces.clear();
@@ -211,10 +212,10 @@ impl Decoder {
             }
             Block::InterfaceDescription(interface) => {
                 let leg = comment(&interface.options)
-                    .and_then(Mark::parse)
+                    .and_then(LegMark::parse)
                     .and_then(|mark| self.leg(mark));
-                let interface = Interface::new(interface, self.big_endian);
-                self.interfaces.push(Interface { leg, ..interface });
+                let interface = CaptureInterface::new(interface, self.big_endian);
+                self.interfaces.push(CaptureInterface { leg, ..interface });
             }
             Block::InterfaceStatistics(statistics) => self.statistics(statistics),
             Block::EnhancedPacket(packet) => {
@@ -242,10 +243,10 @@ impl Decoder {
         interface: u32,
         units: Option<u64>,
         data: &'b [u8],
-    ) -> Option<Seen<'b>> {
+    ) -> Option<CapturePass<'b>> {
         let Some(&interface) = self.interfaces.get(interface as usize) else {
             self.summary.packets += 1;
-            self.summary.unread.count(Unread::NoInterface, 1);
+            self.summary.unread.count(UnreadReason::NoInterface, 1);
             return None;
         };
         let at = units.map_or(Duration::ZERO, |units| interface.time(units));
@@ -253,7 +254,7 @@ impl Decoder {
     }
 
     /// A packet block as it was before the enhanced ones (draft-ietf-opsawg-pcapng, 11.1).
-    fn obsolete<'b>(&'b mut self, body: &'b [u8]) -> Option<Seen<'b>> {
+    fn obsolete<'b>(&'b mut self, body: &'b [u8]) -> Option<CapturePass<'b>> {
         let (head, data) = body.split_first_chunk::<20>()?;
         let big_endian = self.big_endian;
         let word = |at: usize| {
@@ -274,13 +275,13 @@ impl Decoder {
 
     /// The place of a leg that an interface stands for. What is told of another
     /// call, or of more legs than there are, is no leg of this capture.
-    fn leg(&mut self, mark: Mark) -> Option<usize> {
-        let recorded = self.summary.recorded.get_or_insert_with(|| Recorded {
+    fn leg(&mut self, mark: LegMark) -> Option<usize> {
+        let recorded = self.summary.recorded.get_or_insert_with(|| RecordedCall {
             call: mark.call.clone(),
             legs: Vec::new(),
             zero: Duration::from_nanos(mark.zero_ns),
             end: None,
-            missing: Completeness::default(),
+            missing: CaptureCompleteness::default(),
         });
         if recorded.call != mark.call || recorded.zero != Duration::from_nanos(mark.zero_ns) {
             return None;
@@ -305,7 +306,7 @@ impl Decoder {
         };
         let units = u64::from(statistics.ts_high) << 32 | u64::from(statistics.ts_low);
         recorded.end = recorded.end.max(Some(interface.time(units)));
-        if let Some(missing) = comment(&statistics.options).and_then(Completeness::parse) {
+        if let Some(missing) = comment(&statistics.options).and_then(CaptureCompleteness::parse) {
             recorded.missing = missing;
         }
     }
@@ -316,10 +317,10 @@ impl Decoder {
         link: Linktype,
         leg: Option<usize>,
         data: &'b [u8],
-    ) -> Option<Seen<'b>> {
+    ) -> Option<CapturePass<'b>> {
         self.summary.packets += 1;
         let found = match layers::open(link.0, data) {
-            Ok(Inside::Fragment(fragment)) => {
+            Ok(FrameContent::Fragment(fragment)) => {
                 let whole = self.fragments.add(fragment)?;
                 self.summary.joined += whole.packets - 1;
                 self.joined = whole.bytes;
@@ -328,9 +329,9 @@ impl Decoder {
             found => found,
         };
         let why = match found {
-            Ok(Inside::Udp { from, to, payload }) => {
+            Ok(FrameContent::Udp { from, to, payload }) => {
                 self.summary.datagrams += 1;
-                return Some(Seen::Datagram(Datagram {
+                return Some(CapturePass::Datagram(BorrowedDatagram {
                     at,
                     from,
                     to,
@@ -338,28 +339,28 @@ impl Decoder {
                     leg,
                 }));
             }
-            Ok(Inside::Tcp(bytes)) => {
-                self.summary.unread.count(Unread::Tcp, 1);
-                return Some(Seen::Tcp(bytes));
+            Ok(FrameContent::Tcp(bytes)) => {
+                self.summary.unread.count(UnreadReason::Tcp, 1);
+                return Some(CapturePass::Tcp(bytes));
             }
             // Of a tunnel whose own packets were fragments: not twice.
-            Ok(Inside::Fragment(_)) => Unread::Fragment,
+            Ok(FrameContent::Fragment(_)) => UnreadReason::Fragment,
             Err(why) => why,
         };
         self.summary.unread.count(why, 1);
         None
     }
 
-    fn finish(mut self) -> Summary {
+    fn finish(mut self) -> CaptureSummary {
         let lone = self.fragments.left();
-        self.summary.unread.count(Unread::Fragment, lone);
+        self.summary.unread.count(UnreadReason::Fragment, lone);
         self.summary
     }
 }
 
 const NANOS_PER_SECOND: i128 = 1_000_000_000;
 
-impl Interface {
+impl CaptureInterface {
     fn new(interface: &InterfaceDescriptionBlock<'_>, big_endian: bool) -> Self {
         // The parser's own getter reads this option in the wrong byte order on big-endian files.
         let offset = interface

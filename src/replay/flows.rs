@@ -11,34 +11,34 @@ use std::time::Duration;
 
 use asterscribe_codecs::Codec;
 
-use self::candidate::Rtp;
-pub(super) use self::survey::Survey;
-use super::capture::Datagram;
-use super::payloads::{Meaning, Sessions, Told, Verdict, judge};
+use self::candidate::RtpLikeness;
+pub(super) use self::survey::FlowSurvey;
+use super::capture::BorrowedDatagram;
+use super::payloads::{PayloadMeaning, PayloadVerdict, SdpSessions, ToldPayload, judge};
 use crate::call::Leg;
 
 /// Sender and receiver.
-pub(super) type Sockets = (SocketAddr, SocketAddr);
+pub(super) type SocketPair = (SocketAddr, SocketAddr);
 
 /// Legs that a replay has at most; each takes memory of its own.
 const MAX_FLOWS: usize = 4_096;
 
 /// What carries a leg's RTP: one direction of one pair of sockets, as a rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Flow {
+pub(super) struct RtpFlow {
     pub(super) leg: Leg,
     /// A leg that is told may have had none, or several: then the last.
-    pub(super) sockets: Option<Sockets>,
+    pub(super) sockets: Option<SocketPair>,
     /// The same packets elsewhere on their way, and how many they are.
-    pub(super) copies: Vec<(Sockets, u64)>,
+    pub(super) copies: Vec<(SocketPair, u64)>,
     /// Payload types that a session knows by another number.
     numbers: Vec<(u8, u8)>,
     /// Its packets' times make no sense: where it begins.
     pub(super) untimed_from: Option<Duration>,
 }
 
-impl Flow {
-    fn new(leg: Leg, sockets: Option<Sockets>) -> Self {
+impl RtpFlow {
+    fn new(leg: Leg, sockets: Option<SocketPair>) -> Self {
         Self {
             leg,
             sockets,
@@ -60,10 +60,10 @@ impl Flow {
 
 /// The flows of a capture, in order of their first RTP packet, or as they are told.
 #[derive(Debug)]
-pub(super) struct Flows {
-    flows: Vec<Flow>,
+pub(super) struct FlowList {
+    flows: Vec<RtpFlow>,
     /// `None`: each datagram tells its own.
-    index: Option<HashMap<Sockets, usize>>,
+    index: Option<HashMap<SocketPair, usize>>,
     /// When the first datagram of any flow was captured.
     pub(super) start: Duration,
     /// How far a packet may lie behind the newest before it in the file; `None`: nobody knows.
@@ -76,18 +76,18 @@ pub(super) struct Flows {
     pub(super) notes: Vec<String>,
 }
 
-impl Flows {
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Flow> {
+impl FlowList {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &RtpFlow> {
         self.flows.iter()
     }
 
     /// The flow at that place.
-    pub(super) fn flow(&self, place: usize) -> &Flow {
+    pub(super) fn flow(&self, place: usize) -> &RtpFlow {
         &self.flows[place]
     }
 
     /// The place of the flow that a datagram belongs to.
-    pub(super) fn of(&self, datagram: &Datagram<'_>) -> Option<usize> {
+    pub(super) fn of(&self, datagram: &BorrowedDatagram<'_>) -> Option<usize> {
         match &self.index {
             Some(index) => index.get(&(datagram.from, datagram.to)).copied(),
             None => datagram.leg.filter(|leg| *leg < self.flows.len()),
@@ -100,12 +100,12 @@ impl Flows {
     }
 
     /// Legs as they are told, and between which sockets their packets went.
-    fn told(legs: &[Leg], sockets: &[Option<Sockets>], start: Duration) -> Self {
+    fn told(legs: &[Leg], sockets: &[Option<SocketPair>], start: Duration) -> Self {
         let at = |n: usize| sockets.get(n).copied().flatten();
         let flows = legs.iter().enumerate();
         Self {
             flows: flows
-                .map(|(n, leg)| Flow::new(leg.clone(), at(n)))
+                .map(|(n, leg)| RtpFlow::new(leg.clone(), at(n)))
                 .collect(),
             index: None,
             start,
@@ -118,10 +118,10 @@ impl Flows {
 
     /// What has proven to be RTP, in the order in which it began.
     fn found(
-        proven: &[(Sockets, Box<Rtp>)],
+        proven: &[(SocketPair, Box<RtpLikeness>)],
         back: Option<Duration>,
-        sessions: &Sessions,
-        told: &[Told],
+        sessions: &SdpSessions,
+        told: &[ToldPayload],
     ) -> Self {
         let mut found = Self {
             flows: Vec::new(),
@@ -164,11 +164,17 @@ impl Flows {
         *self.unread.entry(why.to_owned()).or_default() += packets;
     }
 
-    fn add(&mut self, sockets: Sockets, rtp: &Rtp, sessions: &Sessions, told: &[Told]) {
+    fn add(
+        &mut self,
+        sockets: SocketPair,
+        rtp: &RtpLikeness,
+        sessions: &SdpSessions,
+        told: &[ToldPayload],
+    ) {
         let leg: Leg = format!("flow-{}", self.flows.len() + 1)
             .parse()
             .expect("letters, a dash and digits");
-        let mut flow = Flow::new(leg.clone(), Some(sockets));
+        let mut flow = RtpFlow::new(leg.clone(), Some(sockets));
         if !rtp.pace.is_possible() {
             flow.untimed_from = Some(rtp.earliest);
             self.back = None;
@@ -179,15 +185,15 @@ impl Flows {
         for kind in &rtp.kinds {
             let number = kind.number;
             let meaning = match judge(told, sessions, sockets, kind) {
-                Verdict::AsNumbered => continue,
-                Verdict::Told(meaning) => meaning,
-                Verdict::Opus => {
+                PayloadVerdict::AsNumbered => continue,
+                PayloadVerdict::Told(meaning) => meaning,
+                PayloadVerdict::Opus => {
                     self.notes.push(format!(
                         "{leg}: payload type {number} is taken for Opus, by the shape of its packets"
                     ));
-                    Meaning::Audio(Codec::Opus)
+                    PayloadMeaning::Audio(Codec::Opus)
                 }
-                Verdict::Unknown => {
+                PayloadVerdict::Unknown => {
                     if kind.is_worth_telling() {
                         self.notes.push(format!(
                             "{leg}: nothing says what payload type {number} is ({} packets); --payload {number}=FORMAT would",
@@ -197,7 +203,7 @@ impl Flows {
                     continue;
                 }
             };
-            if meaning == Meaning::Other {
+            if meaning == PayloadMeaning::Other {
                 self.notes.push(format!(
                     "{leg}: payload type {number} is of a format that is not decoded here ({} packets)",
                     kind.packets

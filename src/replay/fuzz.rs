@@ -2,12 +2,12 @@
 
 use std::sync::{Arc, OnceLock};
 
-use super::capture::{self, Capture};
-use super::{FlowReport, Report, run_capture};
+use super::capture::{self, HeldCapture};
+use super::{FlowReport, ReplayReport, run_capture};
 use crate::clock;
-use crate::recognition::pool::{EngineFactory, Pool, PoolConfig};
+use crate::recognition::pool::{EngineFactory, PoolConfig, RecognitionPool};
 use crate::session::{JobId, SessionConfig};
-use crate::speech::{Choices, Recognition, TranscribeError, Transcriber};
+use crate::speech::{DecodeOptions, Recognition, TranscribeError, Transcriber};
 
 /// Reads any bytes as a capture file and replays what it holds, with
 /// everything real but the speech engine.
@@ -46,7 +46,7 @@ pub fn capture(data: &[u8]) {
     );
 }
 
-fn check_flow(n: usize, flow: &FlowReport, capture: &Capture, report: &Report) {
+fn check_flow(n: usize, flow: &FlowReport, capture: &HeldCapture, report: &ReplayReport) {
     assert!(flow.audio.is_conserved(), "{:?}", flow.audio);
     assert_eq!(flow.audio.pending, 0);
     let stats = &flow.stats;
@@ -77,10 +77,14 @@ fn check_flow(n: usize, flow: &FlowReport, capture: &Capture, report: &Report) {
 }
 
 /// Hears something in everything, so that every utterance is a line.
-struct Stub;
+struct StubTranscriber;
 
-impl Transcriber for Stub {
-    fn transcribe(&mut self, samples: &[i16], _: &Choices) -> Result<Recognition, TranscribeError> {
+impl Transcriber for StubTranscriber {
+    fn transcribe(
+        &mut self,
+        samples: &[i16],
+        _: &DecodeOptions,
+    ) -> Result<Recognition, TranscribeError> {
         Ok(Recognition {
             text: format!("{} samples", samples.len()),
             confidence: 1.0,
@@ -91,15 +95,15 @@ impl Transcriber for Stub {
 }
 
 /// One worker for all cases: threads cost more than most captures do.
-fn pool() -> &'static Pool<JobId> {
-    static POOL: OnceLock<Pool<JobId>> = OnceLock::new();
+fn pool() -> &'static RecognitionPool<JobId> {
+    static POOL: OnceLock<RecognitionPool<JobId>> = OnceLock::new();
     POOL.get_or_init(|| {
-        let factory: EngineFactory = Arc::new(|_| Ok(Box::new(Stub)));
+        let factory: EngineFactory = Arc::new(|_| Ok(Box::new(StubTranscriber)));
         let config = PoolConfig {
             workers: 1,
             queue: 8,
             max_age: None,
         };
-        Pool::start(config, &factory).expect("the stub needs nothing but a thread")
+        RecognitionPool::start(config, &factory).expect("the stub needs nothing but a thread")
     })
 }

@@ -22,20 +22,22 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use asterscribe_rtp::Packet;
+use asterscribe_rtp::RtpPacket;
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use self::capture::{Capture, CaptureError, Datagram, Input, Seen, Summary};
-use self::flows::{Flows, Survey};
-use self::moments::{Clock, Stream};
-use self::order::{Entry, Queue};
-pub use self::payloads::{Meaning, Told};
-pub use self::report::{CaptureNote, CopyReport, FlowReport, Report, line_to_text};
+use self::capture::{
+    BorrowedDatagram, CaptureError, CaptureInput, CapturePass, CaptureSummary, HeldCapture,
+};
+use self::flows::{FlowList, FlowSurvey};
+use self::moments::{CaptureClock, StreamClock};
+use self::order::{DatagramQueue, QueuedDatagram};
+pub use self::payloads::{PayloadMeaning, ToldPayload};
+pub use self::report::{CaptureNote, CopyReport, FlowReport, ReplayReport, line_to_text};
 use crate::call::GapReason;
-use crate::recognition::pool::{Answer, Pool, PoolHandle};
-use crate::recognition::{Speaker, Task, Urgency};
-use crate::session::{Input as SessionInput, JobId, LegIndex, Output, Session, SessionConfig};
-use crate::speech::Choices;
+use crate::recognition::pool::{JobAnswer, PoolHandle, RecognitionPool};
+use crate::recognition::{JobUrgency, RecognitionTask, SpeakerLeg};
+use crate::session::{CallSession, JobId, LegIndex, SessionConfig, SessionInput, SessionOutput};
+use crate::speech::DecodeOptions;
 
 /// Why a replay gives no report.
 #[derive(Debug, thiserror::Error)]
@@ -59,13 +61,13 @@ pub enum ReplayError {
 /// The file cannot be read, or there is nobody to recognise what is in it.
 pub fn run(
     path: &Path,
-    told: &[Told],
+    told: &[ToldPayload],
     config: SessionConfig,
-    pool: &Pool<JobId>,
+    pool: &RecognitionPool<JobId>,
     epoch: Instant,
-) -> Result<Report, ReplayError> {
-    let input = Input::open(path)?;
-    run_source(&Source::File(&input), told, config, pool, epoch)
+) -> Result<ReplayReport, ReplayError> {
+    let input = CaptureInput::open(path)?;
+    run_source(&PacketSource::File(&input), told, config, pool, epoch)
 }
 
 /// Replays a capture that has been read. `epoch` as for [`run`].
@@ -73,27 +75,27 @@ pub fn run(
 /// # Errors
 /// As of [`run`].
 pub fn run_capture(
-    capture: &Capture,
+    capture: &HeldCapture,
     config: SessionConfig,
-    pool: &Pool<JobId>,
+    pool: &RecognitionPool<JobId>,
     epoch: Instant,
-) -> Result<Report, ReplayError> {
-    run_source(&Source::Memory(capture), &[], config, pool, epoch)
+) -> Result<ReplayReport, ReplayError> {
+    run_source(&PacketSource::Memory(capture), &[], config, pool, epoch)
 }
 
 /// Where packets come from, as often as they are asked for.
-enum Source<'a> {
-    File(&'a Input),
-    Memory(&'a Capture),
+enum PacketSource<'a> {
+    File(&'a CaptureInput),
+    Memory(&'a HeldCapture),
 }
 
-impl Source<'_> {
+impl PacketSource<'_> {
     /// `limit`: so many packets, since a file may grow between two passes.
     fn pass(
         &self,
         limit: Option<u64>,
-        visit: &mut dyn FnMut(Seen<'_>) -> Result<(), ReplayError>,
-    ) -> Result<Summary, ReplayError> {
+        visit: &mut dyn FnMut(CapturePass<'_>) -> Result<(), ReplayError>,
+    ) -> Result<CaptureSummary, ReplayError> {
         match self {
             Self::File(input) => input.pass(limit, visit),
             Self::Memory(capture) => capture.pass(visit),
@@ -102,19 +104,19 @@ impl Source<'_> {
 }
 
 fn run_source(
-    source: &Source<'_>,
-    told: &[Told],
+    source: &PacketSource<'_>,
+    told: &[ToldPayload],
     config: SessionConfig,
-    pool: &Pool<JobId>,
+    pool: &RecognitionPool<JobId>,
     epoch: Instant,
-) -> Result<Report, ReplayError> {
-    let mut survey = Survey::default();
+) -> Result<ReplayReport, ReplayError> {
+    let mut survey = FlowSurvey::default();
     let summary = source.pass(None, &mut |seen| {
         survey.see(seen);
         Ok(())
     })?;
     let flows = survey.finish(&summary, told);
-    let mut replay = Replay::new(&summary, flows, config, pool, epoch);
+    let mut replay = CaptureReplay::new(&summary, flows, config, pool, epoch);
     source.pass(Some(summary.packets), &mut |seen| replay.see(seen))?;
     replay.end(&summary)
 }
@@ -125,18 +127,18 @@ const MAX_SPAN: Duration = Duration::from_secs(100 * 366 * 24 * 3600);
 
 /// Where in the capture the session begins.
 #[derive(Debug, Clone, Copy)]
-struct Start {
+struct SessionStart {
     /// Capture time of the session's opening.
     at: Duration,
     /// The same on the call's clock, whole milliseconds.
     ms: u64,
 }
 
-impl Start {
+impl SessionStart {
     /// Of any capture: its first packet. Of one of ours: the last whole
     /// millisecond of the call's clock before that, so that times come out as
     /// they did live, and a capture of the middle of a call begins there.
-    fn of(summary: &Summary, flows: &Flows) -> Self {
+    fn of(summary: &CaptureSummary, flows: &FlowList) -> Self {
         let Some(recorded) = &summary.recorded else {
             return Self {
                 at: flows.start,
@@ -150,35 +152,35 @@ impl Start {
     }
 }
 
-struct Replay {
-    flows: Flows,
-    session: Session,
+struct CaptureReplay {
+    flows: FlowList,
+    session: CallSession,
     legs: Vec<LegIndex>,
     epoch: Instant,
     /// Where the session begins.
-    start: Start,
+    start: SessionStart,
     /// Where the replay stands; never runs back.
     now: Instant,
     /// Datagrams of the file so far, and when each of the flows' came.
     seen: u64,
-    clock: Clock,
-    streams: Vec<Stream>,
+    clock: CaptureClock,
+    streams: Vec<StreamClock>,
     newest: Duration,
-    queue: Queue,
+    queue: DatagramQueue,
     pool: PoolHandle<JobId>,
-    reply: Sender<Answer<JobId>>,
-    answers: Receiver<Answer<JobId>>,
+    reply: Sender<JobAnswer<JobId>>,
+    answers: Receiver<JobAnswer<JobId>>,
     due: Option<Instant>,
     outstanding: usize,
-    report: Report,
+    report: ReplayReport,
 }
 
-impl Replay {
+impl CaptureReplay {
     fn new(
-        summary: &Summary,
-        flows: Flows,
+        summary: &CaptureSummary,
+        flows: FlowList,
         config: SessionConfig,
-        pool: &Pool<JobId>,
+        pool: &RecognitionPool<JobId>,
         epoch: Instant,
     ) -> Self {
         // Nothing is live here: no utterance need ever be shed, nor given up.
@@ -187,20 +189,20 @@ impl Replay {
             partials: None,
             ..config
         };
-        let mut session = Session::new(config, epoch);
+        let mut session = CallSession::new(config, epoch);
         let legs = flows
             .iter()
             .map(|flow| session.add_leg(flow.leg.clone()))
             .collect();
         let streams = flows
             .iter()
-            .map(|flow| Stream::new(flow.untimed_from))
+            .map(|flow| StreamClock::new(flow.untimed_from))
             .collect();
         let (reply, answers) = bounded(pool.capacity());
-        let start = Start::of(summary, &flows);
+        let start = SessionStart::of(summary, &flows);
         let zero = start.at.saturating_sub(Duration::from_millis(start.ms));
-        let report = Report::new(summary, &flows, zero);
-        let clock = Clock::knowing(&flows.leaps);
+        let report = ReplayReport::new(summary, &flows, zero);
+        let clock = CaptureClock::knowing(&flows.leaps);
         Self {
             flows,
             session,
@@ -212,7 +214,7 @@ impl Replay {
             clock,
             streams,
             newest: Duration::ZERO,
-            queue: Queue::default(),
+            queue: DatagramQueue::default(),
             pool: pool.handle(),
             reply,
             answers,
@@ -223,8 +225,8 @@ impl Replay {
     }
 
     /// Takes what the second pass shows, and hands on whatever nothing can come before.
-    fn see(&mut self, seen: Seen<'_>) -> Result<(), ReplayError> {
-        let Seen::Datagram(datagram) = seen else {
+    fn see(&mut self, seen: CapturePass<'_>) -> Result<(), ReplayError> {
+        let CapturePass::Datagram(datagram) = seen else {
             return Ok(());
         };
         let number = self.seen;
@@ -246,18 +248,23 @@ impl Replay {
         }
     }
 
-    fn entry(&mut self, number: u64, flow: usize, datagram: &Datagram<'_>) -> Entry {
+    fn entry(
+        &mut self,
+        number: u64,
+        flow: usize,
+        datagram: &BorrowedDatagram<'_>,
+    ) -> QueuedDatagram {
         let mut payload = datagram.payload.to_vec();
-        let is_rtp = Packet::parse(&payload).is_ok();
+        let is_rtp = RtpPacket::parse(&payload).is_ok();
         if is_rtp {
             self.flows.flow(flow).renumber(&mut payload);
         }
-        let packet = Packet::parse(&payload).ok().filter(|_| is_rtp);
+        let packet = RtpPacket::parse(&payload).ok().filter(|_| is_rtp);
         let stream = &mut self.streams[flow];
         let at = self
             .clock
             .time(stream, datagram.at, packet.as_ref(), number);
-        Entry {
+        QueuedDatagram {
             at,
             number,
             // Not reached: there are a few thousand flows at most.
@@ -286,7 +293,7 @@ impl Replay {
     }
 
     /// Nothing follows.
-    fn end(mut self, summary: &Summary) -> Result<Report, ReplayError> {
+    fn end(mut self, summary: &CaptureSummary) -> Result<ReplayReport, ReplayError> {
         self.hand_on(Duration::MAX)?;
         self.run_to_end(summary)?;
         self.session.handle(self.now, SessionInput::Hangup);
@@ -303,7 +310,7 @@ impl Replay {
     }
 
     /// Lets the time pass that did before the call, or its capture, ended.
-    fn run_to_end(&mut self, summary: &Summary) -> Result<(), ReplayError> {
+    fn run_to_end(&mut self, summary: &CaptureSummary) -> Result<(), ReplayError> {
         let end = summary.recorded.as_ref().and_then(|r| r.end);
         if let Some(end) = end.map(|end| self.instant(end)) {
             self.run_timers(end)?;
@@ -328,11 +335,11 @@ impl Replay {
     fn pump(&mut self) -> Result<(), ReplayError> {
         loop {
             match self.session.poll() {
-                Output::Wait(due) => {
+                SessionOutput::Wait(due) => {
                     self.due = due;
                     return Ok(());
                 }
-                Output::Transcribe {
+                SessionOutput::Transcribe {
                     job,
                     leg,
                     samples,
@@ -347,31 +354,36 @@ impl Replay {
                         .map_err(|_| ReplayError::PoolGone)?;
                     self.outstanding += 1;
                 }
-                Output::Line(mut line) => {
+                SessionOutput::Line(mut line) => {
                     line.shift(self.start.ms);
                     self.report.lines.push(line);
                 }
                 // Nothing is late where nothing is live.
-                Output::Deferred(_) => {}
-                Output::Digit(mut digit) => {
+                SessionOutput::Deferred(_) => {}
+                SessionOutput::Digit(mut digit) => {
                     digit.at_ms += self.start.ms;
                     self.report.dtmf.push(digit);
                 }
                 // Nobody waits here for what is not final.
-                Output::Draft { .. } | Output::Partial(_) => {}
-                Output::Stats(_) | Output::Event(_) => {}
-                Output::Closed(legs) => self.report.close(legs, self.start.ms),
+                SessionOutput::Draft { .. } | SessionOutput::Partial(_) => {}
+                SessionOutput::Stats(_) | SessionOutput::Event(_) => {}
+                SessionOutput::Closed(legs) => self.report.close(legs, self.start.ms),
             }
         }
     }
 
     /// Nothing is live here: one after the other, as they were spoken.
-    fn task(&self, leg: LegIndex, samples: Vec<i16>, choices: Arc<Choices>) -> Task {
-        Task {
+    fn task(
+        &self,
+        leg: LegIndex,
+        samples: Vec<i16>,
+        choices: Arc<DecodeOptions>,
+    ) -> RecognitionTask {
+        RecognitionTask {
             samples,
             choices,
-            urgency: Urgency::Backlog,
-            speaker: Speaker::new(0, leg.place()),
+            urgency: JobUrgency::Backlog,
+            speaker: SpeakerLeg::new(0, leg.place()),
             spoken: self.now,
         }
     }

@@ -9,8 +9,8 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use asterscribe_codecs::Payload;
-use asterscribe_rtp::Packet;
+use asterscribe_codecs::PayloadKind;
+use asterscribe_rtp::RtpPacket;
 
 /// A stream's packets that overtake each other lie no further apart; a clock that is set
 /// back by less makes no more of it than a network does.
@@ -43,7 +43,7 @@ const MAX_TOLD: usize = 8;
 
 /// The capture's clock, as it is understood.
 #[derive(Debug, Default)]
-pub(super) struct Clock {
+pub(super) struct CaptureClock {
     /// What is added to it, nanoseconds.
     shift: i128,
     newest: Duration,
@@ -53,14 +53,14 @@ pub(super) struct Clock {
     /// Packets without a time of their own.
     pub(super) timeless: u64,
     /// Where it leapt forward, perhaps.
-    leaps: Vec<Leap>,
+    leaps: Vec<StreamLeap>,
     /// Where it is known to have leapt: at which datagram, by how much.
     known: VecDeque<(u64, Duration)>,
 }
 
 /// A stretch of which a stream's packets know nothing.
 #[derive(Debug, Clone, Copy)]
-struct Leap {
+struct StreamLeap {
     /// Place of the first datagram behind it.
     number: u64,
     from: Duration,
@@ -73,15 +73,15 @@ struct Leap {
 
 /// What a stream's last packet tells about the next.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Stream {
-    last: Option<Last>,
+pub(super) struct StreamClock {
+    last: Option<LastMoment>,
     followed: u8,
     /// Its packets' own times make no sense: where it begins.
     untimed_from: Option<Duration>,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Last {
+struct LastMoment {
     ssrc: u32,
     seq: u16,
     time: u32,
@@ -90,13 +90,13 @@ struct Last {
 
 /// How far the sender has come since its last packet.
 #[derive(Debug, Clone, Copy)]
-struct Step {
+struct SenderStep {
     numbers: i16,
     ticks: i32,
     hz: Option<u32>,
 }
 
-impl Clock {
+impl CaptureClock {
     /// For another pass over the same packets: one that knows where the clock leapt forward.
     pub(super) fn knowing(leaps: &[(u64, Duration)]) -> Self {
         Self {
@@ -107,7 +107,7 @@ impl Clock {
 
     /// Where the clock leapt forward: at which datagram, by how much.
     pub(super) fn leaps(&self) -> Vec<(u64, Duration)> {
-        let certain = |leap: &&Leap| leap.witnesses > 1 && !leap.refuted;
+        let certain = |leap: &&StreamLeap| leap.witnesses > 1 && !leap.refuted;
         let leaps = self.leaps.iter().filter(certain);
         leaps.map(|leap| (leap.number, leap.by)).collect()
     }
@@ -120,9 +120,9 @@ impl Clock {
     /// When a datagram came. `at` is what the file says, `number` the datagram's place in it.
     pub(super) fn time(
         &mut self,
-        stream: &mut Stream,
+        stream: &mut StreamClock,
         at: Duration,
-        packet: Option<&Packet<'_>>,
+        packet: Option<&RtpPacket<'_>>,
         number: u64,
     ) -> Duration {
         while let Some(&(leapt, by)) = self.known.front()
@@ -145,7 +145,7 @@ impl Clock {
         };
         let (ssrc, seq, time) = (packet.ssrc.0, packet.seq.0, packet.time.0);
         let last = stream.last.filter(|last| last.ssrc == ssrc);
-        let step = last.map(|last| Step {
+        let step = last.map(|last| SenderStep {
             numbers: seq.wrapping_sub(last.seq).cast_signed(),
             ticks: time.wrapping_sub(last.time).cast_signed(),
             hz: clock_rate(packet.payload_type.get()),
@@ -163,7 +163,7 @@ impl Clock {
             } else {
                 0
             };
-            stream.last = Some(Last {
+            stream.last = Some(LastMoment {
                 ssrc,
                 seq,
                 time,
@@ -178,8 +178,8 @@ impl Clock {
     fn check(
         &mut self,
         followed: u8,
-        last: Last,
-        step: Step,
+        last: LastMoment,
+        step: SenderStep,
         told: Duration,
         number: u64,
     ) -> Duration {
@@ -204,13 +204,13 @@ impl Clock {
     }
 }
 
-impl Clock {
+impl CaptureClock {
     /// Takes notice of a stream that was silent for long: whether it knows of that.
-    fn look_for_leap(&mut self, last: Last, step: Step, told: Duration, number: u64) {
+    fn look_for_leap(&mut self, last: LastMoment, step: SenderStep, told: Duration, number: u64) {
         let by = told.saturating_sub(step.from(last.at));
         let went_on = step.goes_on() && by > LEAP;
         let has_room = self.leaps.len() < MAX_LEAPS;
-        let is_near = |leap: &&mut Leap| {
+        let is_near = |leap: &&mut StreamLeap| {
             last.at.saturating_add(LEAP) > leap.from && last.at < leap.to && told >= leap.to
         };
         match self.leaps.last_mut().filter(is_near) {
@@ -219,7 +219,7 @@ impl Clock {
                 leap.by = leap.by.min(by);
             }
             Some(leap) => leap.refuted = true,
-            None if went_on && has_room => self.leaps.push(Leap {
+            None if went_on && has_room => self.leaps.push(StreamLeap {
                 number,
                 from: last.at,
                 to: told,
@@ -232,7 +232,7 @@ impl Clock {
     }
 }
 
-impl Stream {
+impl StreamClock {
     /// One whose packets' own times make no sense if it is told where it begins.
     pub(super) fn new(untimed_from: Option<Duration>) -> Self {
         Self {
@@ -242,7 +242,7 @@ impl Stream {
     }
 }
 
-impl Step {
+impl SenderStep {
     /// Whether the next packet follows as if no time had passed.
     fn goes_on(self) -> bool {
         let ticks = u64::from(self.ticks.unsigned_abs());
@@ -272,7 +272,7 @@ impl Step {
 /// How much audio a stream has brought, against the time that it took by the capture: nobody
 /// speaks four times as fast.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Pace {
+pub(super) struct StreamPace {
     audio: Duration,
     first: Option<Duration>,
     latest: Duration,
@@ -281,13 +281,13 @@ pub(super) struct Pace {
     newest: Option<(u32, u16, u32)>,
 }
 
-impl Pace {
+impl StreamPace {
     const FASTEST: u32 = 4;
     /// Less is no measure: a network may hold so much back.
     const ENOUGH: Duration = Duration::from_secs(1);
 
     /// A packet came then.
-    pub(super) fn packet(&mut self, at: Duration, packet: &Packet<'_>) {
+    pub(super) fn packet(&mut self, at: Duration, packet: &RtpPacket<'_>) {
         let (ssrc, seq, time) = (packet.ssrc.0, packet.seq.0, packet.time.0);
         self.earliest(at);
         let before = self.newest.filter(|(of, ..)| *of == ssrc);
@@ -320,9 +320,9 @@ impl Pace {
 
 /// Clock of a payload type, as far as it is certain.
 fn clock_rate(payload_type: u8) -> Option<u32> {
-    match Payload::classify(payload_type) {
-        Payload::Audio(codec) => Some(codec.rtp_clock_rate().hz()),
-        Payload::Unknown(number) if number >= 35 => None,
+    match PayloadKind::classify(payload_type) {
+        PayloadKind::Audio(codec) => Some(codec.rtp_clock_rate().hz()),
+        PayloadKind::Unknown(number) if number >= 35 => None,
         _ => Some(8_000),
     }
 }
@@ -352,13 +352,13 @@ mod tests {
         fn no_times_and_no_numbers_overflow(
             packets in prop::collection::vec((any::<u64>(), 0..1_000_000_000u32, any::<u16>(), any::<u32>(), 0..128u8), 1..60),
         ) {
-            let (mut clock, mut stream, mut pace) = (Clock::default(), Stream::default(), Pace::default());
+            let (mut clock, mut stream, mut pace) = (CaptureClock::default(), StreamClock::default(), StreamPace::default());
             for (number, (seconds, fraction, seq, time, kind)) in (0..).zip(packets) {
                 let mut bytes = vec![0x80, kind];
                 bytes.extend(seq.to_be_bytes());
                 bytes.extend(time.to_be_bytes());
                 bytes.extend([0, 0, 0, 1, 0xff]);
-                let packet = Packet::parse(&bytes).ok();
+                let packet = RtpPacket::parse(&bytes).ok();
                 let at = Duration::new(seconds, fraction);
                 let came = clock.time(&mut stream, at, packet.as_ref(), number);
                 packet.iter().for_each(|packet| pace.packet(came, packet));

@@ -17,7 +17,7 @@ const READ_BUFFER: usize = 16 << 10;
 
 /// A datagram that waits for its turn.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Entry {
+pub(super) struct QueuedDatagram {
     pub(super) at: Duration,
     /// Its place in the file: what came at the same time comes in that order.
     pub(super) number: u64,
@@ -25,20 +25,20 @@ pub(super) struct Entry {
     pub(super) payload: Vec<u8>,
 }
 
-impl Entry {
+impl QueuedDatagram {
     fn key(&self) -> (Duration, u64) {
         (self.at, self.number)
     }
 }
 
 /// The greatest of a heap is what is due first.
-impl Ord for Entry {
+impl Ord for QueuedDatagram {
     fn cmp(&self, other: &Self) -> Ordering {
         other.key().cmp(&self.key())
     }
 }
 
-impl PartialOrd for Entry {
+impl PartialOrd for QueuedDatagram {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
@@ -46,20 +46,20 @@ impl PartialOrd for Entry {
 
 /// The datagrams that wait.
 #[derive(Debug)]
-pub(super) struct Queue {
-    heap: BinaryHeap<Entry>,
+pub(super) struct DatagramQueue {
+    heap: BinaryHeap<QueuedDatagram>,
     bytes: usize,
     memory: usize,
-    runs: Vec<Run>,
+    runs: Vec<SortedRun>,
 }
 
-impl Default for Queue {
+impl Default for DatagramQueue {
     fn default() -> Self {
         Self::with_memory(MEMORY)
     }
 }
 
-impl Queue {
+impl DatagramQueue {
     fn with_memory(memory: usize) -> Self {
         Self {
             heap: BinaryHeap::new(),
@@ -73,7 +73,7 @@ impl Queue {
     ///
     /// # Errors
     /// Of the temporary files.
-    pub(super) fn push(&mut self, entry: Entry) -> io::Result<()> {
+    pub(super) fn push(&mut self, entry: QueuedDatagram) -> io::Result<()> {
         self.bytes += OVERHEAD + entry.payload.len();
         self.heap.push(entry);
         if self.bytes > self.memory {
@@ -86,12 +86,12 @@ impl Queue {
     ///
     /// # Errors
     /// Of the temporary files.
-    pub(super) fn pop(&mut self, until: Duration) -> io::Result<Option<Entry>> {
+    pub(super) fn pop(&mut self, until: Duration) -> io::Result<Option<QueuedDatagram>> {
         let of_runs = self.runs.iter().enumerate();
         let next = of_runs
             .filter_map(|(n, run)| Some((run.head.as_ref()?.key(), n)))
             .min();
-        let in_memory = self.heap.peek().map(Entry::key);
+        let in_memory = self.heap.peek().map(QueuedDatagram::key);
         match (in_memory, next) {
             (Some(key), other) if other.is_none_or(|(of_run, _)| key < of_run) => {
                 if key.0 > until {
@@ -141,18 +141,18 @@ impl Queue {
 
 /// A temporary file in order, and the first of it that is left.
 #[derive(Debug)]
-struct Run {
+struct SortedRun {
     reader: BufReader<File>,
-    head: Option<Entry>,
+    head: Option<QueuedDatagram>,
 }
 
-impl Run {
-    fn next(&mut self) -> io::Result<Option<Entry>> {
+impl SortedRun {
+    fn next(&mut self) -> io::Result<Option<QueuedDatagram>> {
         let following = self.read()?;
         Ok(std::mem::replace(&mut self.head, following))
     }
 
-    fn read(&mut self) -> io::Result<Option<Entry>> {
+    fn read(&mut self) -> io::Result<Option<QueuedDatagram>> {
         let mut head = [0; HEAD];
         match self.reader.read_exact(&mut head) {
             Ok(()) => {}
@@ -164,7 +164,7 @@ impl Run {
         let long = |at: usize| u64::from(word(at)) | u64::from(word(at + 4)) << 32;
         let mut payload = vec![0; word(24) as usize];
         self.reader.read_exact(&mut payload)?;
-        Ok(Some(Entry {
+        Ok(Some(QueuedDatagram {
             at: Duration::new(long(0), word(8)),
             number: long(12),
             flow: word(20),
@@ -183,7 +183,7 @@ impl RunWriter {
         Ok(Self(BufWriter::new(tempfile::tempfile()?)))
     }
 
-    fn write(&mut self, entry: &Entry) -> io::Result<()> {
+    fn write(&mut self, entry: &QueuedDatagram) -> io::Result<()> {
         // Not reached: a datagram is below 64 KiB.
         let length = u32::try_from(entry.payload.len()).map_err(io::Error::other)?;
         let file = &mut self.0;
@@ -195,10 +195,10 @@ impl RunWriter {
         file.write_all(&entry.payload)
     }
 
-    fn finish(self) -> io::Result<Run> {
+    fn finish(self) -> io::Result<SortedRun> {
         let mut file = self.0.into_inner()?;
         file.seek(SeekFrom::Start(0))?;
-        let mut run = Run {
+        let mut run = SortedRun {
             reader: BufReader::with_capacity(READ_BUFFER, file),
             head: None,
         };
@@ -213,8 +213,8 @@ mod tests {
 
     use super::*;
 
-    fn entry(at: u64, number: u64) -> Entry {
-        Entry {
+    fn entry(at: u64, number: u64) -> QueuedDatagram {
+        QueuedDatagram {
             at: Duration::from_nanos(at * 999_999_999),
             number,
             flow: number as u32 % 3,
@@ -222,7 +222,7 @@ mod tests {
         }
     }
 
-    fn drained(queue: &mut Queue, until: Duration) -> Vec<Entry> {
+    fn drained(queue: &mut DatagramQueue, until: Duration) -> Vec<QueuedDatagram> {
         std::iter::from_fn(|| queue.pop(until).unwrap()).collect()
     }
 
@@ -234,7 +234,7 @@ mod tests {
             times in prop::collection::vec(0..50u64, 0..400),
             memory in 100..20_000usize,
         ) {
-            let mut queue = Queue::with_memory(memory);
+            let mut queue = DatagramQueue::with_memory(memory);
             let mut expected = Vec::new();
             for (number, at) in (0..).zip(times) {
                 expected.push(entry(at, number));
@@ -242,7 +242,7 @@ mod tests {
                 prop_assert!(queue.bytes <= memory);
                 prop_assert!(queue.runs.len() <= MAX_RUNS);
             }
-            expected.sort_by_key(Entry::key);
+            expected.sort_by_key(QueuedDatagram::key);
             prop_assert_eq!(drained(&mut queue, Duration::MAX), expected);
             prop_assert!(queue.runs.is_empty());
         }
@@ -251,7 +251,7 @@ mod tests {
     #[test]
     fn what_is_not_due_waits() {
         for memory in [0, 1 << 20] {
-            let mut queue = Queue::with_memory(memory);
+            let mut queue = DatagramQueue::with_memory(memory);
             for (number, at) in (0..).zip([5, 1, 9, 3]) {
                 queue.push(entry(at, number)).unwrap();
             }

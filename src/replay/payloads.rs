@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
-use asterscribe_codecs::{Codec, MediaFormat, Payload};
+use asterscribe_codecs::{Codec, MediaFormat, PayloadKind};
 
 /// Sockets of which SDPs are kept; those of later calls are not.
 const MAX_SOCKETS: usize = 16_384;
@@ -16,7 +16,7 @@ const DYNAMIC: std::ops::RangeInclusive<u8> = 35..=127;
 
 /// What a payload type carries, where somebody says so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Meaning {
+pub enum PayloadMeaning {
     /// Audio that is decoded here.
     Audio(Codec),
     /// Telephone events.
@@ -29,12 +29,12 @@ pub enum Meaning {
 
 /// A payload type and what it carries: `96=opus`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Told {
+pub struct ToldPayload {
     number: u8,
-    meaning: Meaning,
+    meaning: PayloadMeaning,
 }
 
-impl FromStr for Told {
+impl FromStr for ToldPayload {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -49,12 +49,12 @@ impl FromStr for Told {
             .ok_or("the payload type must be a number from 0 to 127")?;
         let name = name.trim().to_ascii_lowercase();
         let meaning = match name.as_str() {
-            "telephone-event" | "dtmf" => Meaning::TelephoneEvent,
-            "cn" => Meaning::ComfortNoise,
-            "pcmu" => Meaning::Audio(Codec::Ulaw),
-            "pcma" => Meaning::Audio(Codec::Alaw),
+            "telephone-event" | "dtmf" => PayloadMeaning::TelephoneEvent,
+            "cn" => PayloadMeaning::ComfortNoise,
+            "pcmu" => PayloadMeaning::Audio(Codec::Ulaw),
+            "pcma" => PayloadMeaning::Audio(Codec::Alaw),
             name => match name.parse::<MediaFormat>() {
-                Ok(format) => Meaning::Audio(format.codec()),
+                Ok(format) => PayloadMeaning::Audio(format.codec()),
                 Err(error) => return Err(error.to_string()),
             },
         };
@@ -62,7 +62,7 @@ impl FromStr for Told {
     }
 }
 
-impl Meaning {
+impl PayloadMeaning {
     /// By its encoding name, clock and channels in an SDP (RFC 8866 section 6.6).
     fn of_encoding(encoding: &str) -> Option<Self> {
         let mut parts = encoding.trim().split('/');
@@ -99,13 +99,13 @@ impl Meaning {
     /// The number by which a session knows it; `number` is the one it came with.
     pub(super) fn number(self, number: u8) -> u8 {
         let wanted = match self {
-            Self::Audio(codec) => Payload::Audio(codec),
-            Self::TelephoneEvent => Payload::TelephoneEvent,
-            Self::ComfortNoise => Payload::ComfortNoise,
-            Self::Other => Payload::Unknown(number),
+            Self::Audio(codec) => PayloadKind::Audio(codec),
+            Self::TelephoneEvent => PayloadKind::TelephoneEvent,
+            Self::ComfortNoise => PayloadKind::ComfortNoise,
+            Self::Other => PayloadKind::Unknown(number),
         };
-        let known = |number: &u8| match (Payload::classify(*number), self) {
-            (Payload::Unknown(_), Self::Other) => true,
+        let known = |number: &u8| match (PayloadKind::classify(*number), self) {
+            (PayloadKind::Unknown(_), Self::Other) => true,
             (payload, _) => payload == wanted,
         };
         Some(number)
@@ -117,13 +117,13 @@ impl Meaning {
 
 /// What is known of payload types beside Asterisk's own numbers.
 #[derive(Debug, Default)]
-pub(super) struct Sessions {
-    sockets: HashMap<SocketAddr, Vec<(u8, Meaning)>>,
+pub(super) struct SdpSessions {
+    sockets: HashMap<SocketAddr, Vec<(u8, PayloadMeaning)>>,
     /// What all of the SDPs say that have the number; `None`: they differ.
-    anywhere: HashMap<u8, Option<Meaning>>,
+    anywhere: HashMap<u8, Option<PayloadMeaning>>,
 }
 
-impl Sessions {
+impl SdpSessions {
     /// Looks for an SDP in a message of any protocol: SIP, SAP.
     pub(super) fn read(&mut self, message: &[u8]) {
         const MEDIA: &[u8] = b"m=audio ";
@@ -161,7 +161,7 @@ impl Sessions {
         }
     }
 
-    fn note(&mut self, socket: Option<SocketAddr>, number: u8, meaning: Meaning) {
+    fn note(&mut self, socket: Option<SocketAddr>, number: u8, meaning: PayloadMeaning) {
         let agreed = self.anywhere.entry(number).or_insert(Some(meaning));
         *agreed = agreed.filter(|agreed| *agreed == meaning);
         let Some(socket) = socket else { return };
@@ -175,7 +175,7 @@ impl Sessions {
 
     /// What a number means between two sockets, by the SDP of the receiver, else of the
     /// sender, else of whoever has such a port: addresses change on the way.
-    fn between(&self, number: u8, (from, to): (SocketAddr, SocketAddr)) -> Option<Meaning> {
+    fn between(&self, number: u8, (from, to): (SocketAddr, SocketAddr)) -> Option<PayloadMeaning> {
         let at = |socket: &SocketAddr| {
             let known = self.sockets.get(socket)?.iter();
             known
@@ -202,25 +202,25 @@ fn address(text: &str) -> Option<IpAddr> {
     text.split(['/', ' ']).next()?.parse().ok()
 }
 
-fn rtpmap(text: &str) -> Option<(u8, Meaning)> {
+fn rtpmap(text: &str) -> Option<(u8, PayloadMeaning)> {
     let (number, encoding) = text.trim().split_once(' ')?;
     let number: u8 = number.parse().ok()?;
     // What is below is fixed, or was never said to change.
-    let meaning = Meaning::of_encoding(encoding)?;
+    let meaning = PayloadMeaning::of_encoding(encoding)?;
     DYNAMIC.contains(&number).then_some((number, meaning))
 }
 
 /// One payload type of a stream, and whether its packets are shaped like Opus: each says how
 /// long it lasts, and the timestamps go on by as much.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Kind {
+pub(super) struct PayloadShape {
     pub(super) number: u8,
     pub(super) packets: u64,
     like_opus: u32,
     unlike_opus: u32,
 }
 
-impl Kind {
+impl PayloadShape {
     /// Pairs of packets that are no chance.
     const ENOUGH: u32 = 10;
 
@@ -266,11 +266,11 @@ pub(super) fn opus_ticks(number: u8, payload: &[u8]) -> Option<u64> {
 
 /// What is done about one payload type of a flow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum PayloadVerdict {
     /// It is what Asterisk means by it.
     AsNumbered,
     /// It is something else, and told so.
-    Told(Meaning),
+    Told(PayloadMeaning),
     /// It is shaped like Opus.
     Opus,
     /// Nobody says what it is.
@@ -279,28 +279,28 @@ pub(super) enum Verdict {
 
 /// What a payload type of the flow between two sockets is.
 pub(super) fn judge(
-    told: &[Told],
-    sessions: &Sessions,
+    told: &[ToldPayload],
+    sessions: &SdpSessions,
     sockets: (SocketAddr, SocketAddr),
-    kind: &Kind,
-) -> Verdict {
+    kind: &PayloadShape,
+) -> PayloadVerdict {
     let number = kind.number;
     let by_option = told.iter().rev().find(|told| told.number == number);
     if let Some(told) = by_option {
-        return Verdict::Told(told.meaning);
+        return PayloadVerdict::Told(told.meaning);
     }
     if let Some(meaning) = sessions.between(number, sockets) {
-        return Verdict::Told(meaning);
+        return PayloadVerdict::Told(meaning);
     }
-    if kind.is_opus() && Payload::classify(number) != Payload::Audio(Codec::Opus) {
-        return Verdict::Opus;
+    if kind.is_opus() && PayloadKind::classify(number) != PayloadKind::Audio(Codec::Opus) {
+        return PayloadVerdict::Opus;
     }
-    if !matches!(Payload::classify(number), Payload::Unknown(_)) {
-        return Verdict::AsNumbered;
+    if !matches!(PayloadKind::classify(number), PayloadKind::Unknown(_)) {
+        return PayloadVerdict::AsNumbered;
     }
     match sessions.anywhere.get(&number) {
-        Some(Some(meaning)) => Verdict::Told(*meaning),
-        _ => Verdict::Unknown,
+        Some(Some(meaning)) => PayloadVerdict::Told(*meaning),
+        _ => PayloadVerdict::Unknown,
     }
 }
 
@@ -320,16 +320,19 @@ mod tests {
 
     #[test]
     fn a_session_description_tells_each_medium_s_numbers() {
-        let mut sessions = Sessions::default();
+        let mut sessions = SdpSessions::default();
         sessions.read(INVITE.as_bytes());
         let far = socket("198.51.100.1:9");
         let of = |number, to| sessions.between(number, (far, socket(to)));
-        let opus = Some(Meaning::Audio(Codec::Opus));
+        let opus = Some(PayloadMeaning::Audio(Codec::Opus));
         assert_eq!(of(96, "192.0.2.9:4000"), opus);
-        assert_eq!(of(101, "192.0.2.9:4000"), Some(Meaning::TelephoneEvent));
-        let wide = Some(Meaning::Audio(Codec::Slin24));
+        assert_eq!(
+            of(101, "192.0.2.9:4000"),
+            Some(PayloadMeaning::TelephoneEvent)
+        );
+        let wide = Some(PayloadMeaning::Audio(Codec::Slin24));
         assert_eq!(of(97, "[2001:db8::1]:4004"), wide);
-        assert_eq!(of(118, "[2001:db8::1]:4004"), Some(Meaning::Other));
+        assert_eq!(of(118, "[2001:db8::1]:4004"), Some(PayloadMeaning::Other));
         assert_eq!(of(96, "[2001:db8::1]:4004"), None);
         assert_eq!(of(97, "192.0.2.10:4002"), None);
         // Behind a NAT the port stays, as a rule.
@@ -339,52 +342,61 @@ mod tests {
 
     #[test]
     fn what_sessions_do_not_agree_on_is_nobody_s() {
-        let mut sessions = Sessions::default();
+        let mut sessions = SdpSessions::default();
         sessions.read(INVITE.as_bytes());
-        let kind = Kind::new(96);
+        let kind = PayloadShape::new(96);
         let sockets = (socket("198.51.100.1:9"), socket("198.51.100.1:10"));
-        let opus = Verdict::Told(Meaning::Audio(Codec::Opus));
+        let opus = PayloadVerdict::Told(PayloadMeaning::Audio(Codec::Opus));
         assert_eq!(judge(&[], &sessions, sockets, &kind), opus);
         sessions.read(INVITE.replace("opus/48000/2", "iLBC/8000").as_bytes());
-        assert_eq!(judge(&[], &sessions, sockets, &kind), Verdict::Unknown);
+        assert_eq!(
+            judge(&[], &sessions, sockets, &kind),
+            PayloadVerdict::Unknown
+        );
         let told = ["96=slin16".parse().unwrap(), "96=alaw".parse().unwrap()];
-        let alaw = Verdict::Told(Meaning::Audio(Codec::Alaw));
+        let alaw = PayloadVerdict::Told(PayloadMeaning::Audio(Codec::Alaw));
         assert_eq!(judge(&told, &sessions, sockets, &kind), alaw);
     }
 
     #[test]
     fn an_option_names_a_number_and_a_format() {
         for (text, number, meaning) in [
-            ("96=opus", 96, Meaning::Audio(Codec::Opus)),
-            (" 8 = PCMU ", 8, Meaning::Audio(Codec::Ulaw)),
-            ("127=telephone-event", 127, Meaning::TelephoneEvent),
+            ("96=opus", 96, PayloadMeaning::Audio(Codec::Opus)),
+            (" 8 = PCMU ", 8, PayloadMeaning::Audio(Codec::Ulaw)),
+            ("127=telephone-event", 127, PayloadMeaning::TelephoneEvent),
         ] {
-            assert_eq!(text.parse(), Ok(Told { number, meaning }));
+            assert_eq!(text.parse(), Ok(ToldPayload { number, meaning }));
         }
         for text in [
             "", "96", "=opus", "128=opus", "-1=opus", "96=", "96=mp3", "96=g729",
         ] {
-            assert!(text.parse::<Told>().is_err(), "{text}");
+            assert!(text.parse::<ToldPayload>().is_err(), "{text}");
         }
     }
 
     #[test]
     fn a_session_hears_of_every_meaning_by_a_number_of_its_own() {
         for format in MediaFormat::ALL {
-            let number = Meaning::Audio(format.codec()).number(96);
-            assert_eq!(Payload::classify(number), Payload::Audio(format.codec()));
+            let number = PayloadMeaning::Audio(format.codec()).number(96);
+            assert_eq!(
+                PayloadKind::classify(number),
+                PayloadKind::Audio(format.codec())
+            );
         }
-        assert_eq!(Meaning::Audio(Codec::Slin).number(11), 11);
-        assert_eq!(Meaning::TelephoneEvent.number(126), 101);
-        assert_eq!(Meaning::Other.number(96), 96);
-        let hidden = Meaning::Other.number(123);
-        assert!(matches!(Payload::classify(hidden), Payload::Unknown(_)));
+        assert_eq!(PayloadMeaning::Audio(Codec::Slin).number(11), 11);
+        assert_eq!(PayloadMeaning::TelephoneEvent.number(126), 101);
+        assert_eq!(PayloadMeaning::Other.number(96), 96);
+        let hidden = PayloadMeaning::Other.number(123);
+        assert!(matches!(
+            PayloadKind::classify(hidden),
+            PayloadKind::Unknown(_)
+        ));
     }
 
     #[test]
     fn only_what_lasts_as_long_as_its_timestamps_say_is_opus() {
         let shaped = |steps: &[(Option<u64>, u64)]| {
-            let mut kind = Kind::new(96);
+            let mut kind = PayloadShape::new(96);
             steps
                 .iter()
                 .for_each(|&(lasts, ticks)| kind.follows(lasts, ticks));

@@ -8,11 +8,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::capture::Summary;
-use super::flows::{Flows, Sockets};
+use super::capture::CaptureSummary;
+use super::flows::{FlowList, SocketPair};
 use crate::call::{
-    AudioAccount, CallId, DtmfDigit, Finding, GapReason, Leg, LegStats, MediaQuality, Sounds,
-    TranscriptLine,
+    AudioAccount, CallId, DtmfDigit, GapReason, Leg, LegSounds, LegStats, MediaFinding,
+    MediaQuality, TranscriptLine,
 };
 use crate::session::LegSnapshot;
 use crate::speech::SAMPLES_PER_MS;
@@ -25,7 +25,7 @@ const MAX_NAMED: usize = 8;
 
 /// Result of a replay.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Report {
+pub struct ReplayReport {
     /// Zero of every `…_ms`: when the first RTP packet was captured, or, in a
     /// capture of ours, when its call was opened.
     pub started_at: Timestamp,
@@ -89,14 +89,14 @@ pub struct FlowReport {
     pub quality: Option<MediaQuality>,
     /// What was wrong with it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub findings: Vec<Finding>,
+    pub findings: Vec<MediaFinding>,
     /// What was heard of it that is no speech.
     #[serde(flatten)]
-    pub sounds: Sounds,
+    pub sounds: LegSounds,
 }
 
 impl CopyReport {
-    fn new(((from, to), packets): &(Sockets, u64)) -> Self {
+    fn new(((from, to), packets): &(SocketPair, u64)) -> Self {
         Self {
             from: from.to_string(),
             to: to.to_string(),
@@ -116,9 +116,9 @@ pub struct CopyReport {
     pub packets: u64,
 }
 
-impl Report {
+impl ReplayReport {
     /// A report without results; `zero` is that of its times.
-    pub(super) fn new(summary: &Summary, flows: &Flows, zero: Duration) -> Self {
+    pub(super) fn new(summary: &CaptureSummary, flows: &FlowList, zero: Duration) -> Self {
         let socket =
             |socket: Option<SocketAddr>| socket.map_or_else(String::new, |s| s.to_string());
         let started_at = i128::try_from(zero.as_nanos())
@@ -148,7 +148,7 @@ impl Report {
                     audio: AudioAccount::default(),
                     quality: None,
                     findings: Vec::new(),
-                    sounds: Sounds::default(),
+                    sounds: LegSounds::default(),
                 })
                 .collect(),
             dtmf: Vec::new(),
@@ -252,7 +252,7 @@ impl Report {
     }
 }
 
-impl Report {
+impl ReplayReport {
     /// What was seen where nothing was heard, for people.
     pub fn heard_nothing(&self) -> Option<String> {
         if self.flows.is_empty() {

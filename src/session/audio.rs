@@ -10,17 +10,17 @@ mod unusable;
 use std::mem;
 use std::time::{Duration, Instant};
 
-use asterscribe_codecs::{AudioDecoder, Codec, Payload};
+use asterscribe_codecs::{AudioDecoder, Codec, PayloadKind};
 
-use self::gaps::Bridge;
-use self::stretch::{Stretch, alone};
-use super::cipher::Cipher;
-use super::doctor::{Doctor, Heard as Examined};
-use super::hold::{self, Held, Hold};
-use super::ledger::Ledger;
-use super::timeline::{Placement, Span, Timeline, to_samples};
-use super::{Depth, SessionConfig, sum};
-use crate::call::{AudioAccount, GapReason, Sound, Sounds};
+use self::gaps::PendingGaps;
+use self::stretch::{ResampledLength, alone};
+use super::cipher::CipherWatch;
+use super::doctor::{ExaminedPacket as Examined, MediaDoctor};
+use super::hold::{self, BreakHold, HeldAudio};
+use super::ledger::LegLedger;
+use super::timeline::{LegTimeline, PacketPlacement, PacketSpan, to_samples};
+use super::{SessionConfig, SessionDepth, sum};
+use crate::call::{AudioAccount, GapReason, LegSound, LegSounds};
 use crate::speech::segmenter::{Segmenter, SoundSpan};
 use crate::speech::{SAMPLES_PER_MS, Utterance};
 
@@ -44,35 +44,35 @@ const KEPT_SAMPLES: usize = 320;
 
 /// What lies behind the receiver; apart from it, since a released packet borrows from the receiver.
 #[derive(Debug)]
-pub(super) struct Audio {
-    pub(super) ledger: Ledger,
+pub(super) struct LegAudio {
+    pub(super) ledger: LegLedger,
     pub(super) stats: AudioStats,
-    missing: Missing,
+    missing: MissingNumbers,
     /// Packets that were booked as refused before their turn came.
     shed_ahead: u64,
-    pub(super) done: Vec<Spoken>,
-    pub(super) doctor: Doctor,
-    pub(super) sounds: Sounds,
+    pub(super) done: Vec<CutUtterance>,
+    pub(super) doctor: MediaDoctor,
+    pub(super) sounds: LegSounds,
     /// Where the last of them ended, and where the last utterance began.
     sounded: u64,
     spoke: u64,
-    depth: Depth,
-    timeline: Timeline,
+    depth: SessionDepth,
+    timeline: LegTimeline,
     decoder: AudioDecoder,
     segmenter: Segmenter,
-    stretch: Stretch,
+    stretch: ResampledLength,
     samples: Vec<f32>,
     /// Gaps that are booked and that whoever hears the audio is yet to be told of.
-    bridge: Bridge,
+    bridge: PendingGaps,
     /// Packets after a break of which it is not clear yet what it is.
-    hold: Option<Box<Hold>>,
-    cipher: Cipher,
+    hold: Option<Box<BreakHold>>,
+    cipher: CipherWatch,
     opened: Instant,
     idle_flush: Duration,
-    heard: Option<Heard>,
+    heard: Option<AudioArrival>,
     /// Whether the rest of a word is waited for: the sentence would have ended else.
     waits_for_word: bool,
-    pauses: Pauses,
+    pauses: PauseHabit,
     /// Whether the party has put the other on hold.
     on_hold: bool,
 }
@@ -81,7 +81,7 @@ pub(super) struct Audio {
 /// a word, one that sends silence has not paused: the network or the sender stands still, and the
 /// rest of the word follows. Of its two halves each would be taken for the word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Pauses {
+enum PauseHabit {
     /// It has not paused; how much silence it has sent in a row, 16 kHz samples.
     Unknown(u64),
     /// It goes on sending.
@@ -92,14 +92,14 @@ enum Pauses {
 
 /// An utterance, and how much of it is audio that arrived.
 #[derive(Debug)]
-pub(super) struct Spoken {
+pub(super) struct CutUtterance {
     pub(super) utterance: Utterance,
     pub(super) audio: u64,
 }
 
 /// Numbers since the last packet that held audio, by what became of them.
 #[derive(Debug, Default, Clone, Copy)]
-pub(super) struct Missing {
+pub(super) struct MissingNumbers {
     /// Given up.
     lost: u64,
     /// Refused because the sender exceeded its rate, and not booked yet.
@@ -108,7 +108,7 @@ pub(super) struct Missing {
     other: u64,
 }
 
-impl Missing {
+impl MissingNumbers {
     fn count(self) -> u64 {
         self.lost + self.shed + self.other
     }
@@ -117,7 +117,7 @@ impl Missing {
 /// Arrival of packets that held audio. Signalling does not count: it neither
 /// begins the timeline nor keeps a sentence open; what nobody can decode begins it.
 #[derive(Debug, Clone, Copy)]
-struct Heard {
+struct AudioArrival {
     /// Here is the timeline's sample 0.
     first: Instant,
     last: Instant,
@@ -138,37 +138,37 @@ pub(super) struct AudioStats {
     pub(super) unrecognised: u64,
 }
 
-impl Audio {
+impl LegAudio {
     pub(super) fn new(config: &SessionConfig, opened: Instant) -> Self {
         Self {
-            ledger: Ledger::default(),
+            ledger: LegLedger::default(),
             stats: AudioStats::default(),
-            missing: Missing::default(),
+            missing: MissingNumbers::default(),
             shed_ahead: 0,
             done: Vec::new(),
-            doctor: Doctor::new(opened),
-            sounds: Sounds::default(),
+            doctor: MediaDoctor::new(opened),
+            sounds: LegSounds::default(),
             sounded: 0,
             spoke: 0,
             depth: config.depth,
-            timeline: Timeline::default(),
+            timeline: LegTimeline::default(),
             decoder: AudioDecoder::new(),
             segmenter: Segmenter::new(&config.segmenter),
-            stretch: Stretch::default(),
+            stretch: ResampledLength::default(),
             samples: Vec::new(),
-            bridge: Bridge::default(),
+            bridge: PendingGaps::default(),
             hold: None,
-            cipher: Cipher::default(),
+            cipher: CipherWatch::default(),
             opened,
             idle_flush: config.idle_flush,
             heard: None,
             waits_for_word: false,
-            pauses: Pauses::Unknown(0),
+            pauses: PauseHabit::Unknown(0),
             on_hold: false,
         }
     }
 
-    /// See [`super::Session::glance`].
+    /// See [`super::CallSession::glance`].
     pub(super) fn glance(&self) -> u64 {
         sum([
             self.ledger.glance(),
@@ -214,8 +214,8 @@ impl Audio {
         let heard = self.heard.filter(|_| self.segmenter.is_speaking())?;
         let longer = match (self.waits_for_word, self.pauses) {
             (false, _) => Duration::ZERO,
-            (true, Pauses::Sent) => FREEZE_WAIT,
-            (true, Pauses::Unknown(_) | Pauses::NotSent) => WORD_WAIT,
+            (true, PauseHabit::Sent) => FREEZE_WAIT,
+            (true, PauseHabit::Unknown(_) | PauseHabit::NotSent) => WORD_WAIT,
         };
         Some(heard.last + self.idle_flush + longer)
     }
@@ -230,7 +230,7 @@ impl Audio {
 
     /// Learns from audio of that length what the sender does in pauses.
     fn learn(&mut self, length: u64) {
-        let Pauses::Unknown(silence) = &mut self.pauses else {
+        let PauseHabit::Unknown(silence) = &mut self.pauses else {
             return;
         };
         *silence = match self.segmenter.is_speaking() {
@@ -238,7 +238,7 @@ impl Audio {
             false => *silence + length,
         };
         if *silence >= to_samples(SENT_SILENCE) {
-            self.pauses = Pauses::Sent;
+            self.pauses = PauseHabit::Sent;
         }
     }
 
@@ -270,7 +270,7 @@ impl Audio {
             pace: Some((time, units, clock.hz())),
         });
         let missing = mem::take(&mut self.missing);
-        let span = Span {
+        let span = PacketSpan {
             begin: time,
             end: time.saturating_add(units),
             clock,
@@ -281,7 +281,7 @@ impl Audio {
         }
         if self.holds(arrived) {
             let payload = payload.to_vec();
-            let held = Held {
+            let held = HeldAudio {
                 codec,
                 payload_type: pt,
                 payload,
@@ -301,13 +301,13 @@ impl Audio {
         &mut self,
         (codec, pt, payload): (Codec, u8, &[u8]),
         count: usize,
-        placement: Placement,
-        missing: Missing,
+        placement: PacketPlacement,
+        missing: MissingNumbers,
     ) {
         self.pass(placement, missing);
         let rate = codec.sample_rate();
         let alone = alone(rate, count);
-        if self.depth == Depth::Ordered {
+        if self.depth == SessionDepth::Ordered {
             let length = self.stretch.take(rate, count as u64);
             self.stats.audio += length;
             self.ledger.audio(length);
@@ -337,17 +337,17 @@ impl Audio {
     }
 
     /// A packet that holds no audio, or none that anybody decodes, in its order.
-    pub(super) fn not_audio(&mut self, payload: Payload, pt: u8, time: u64, arrived: Instant) {
+    pub(super) fn not_audio(&mut self, payload: PayloadKind, pt: u8, time: u64, arrived: Instant) {
         self.doctor.packet(Examined::without_audio(pt, arrived));
-        if matches!(payload, Payload::Unknown(_)) {
+        if matches!(payload, PayloadKind::Unknown(_)) {
             self.stats.unknown_payload += 1;
             self.unusable(GapReason::UnknownPayload, time, None, arrived);
             return;
         }
         self.stats.not_audio += 1;
         self.missing.other += 1;
-        if matches!(payload, Payload::ComfortNoise) {
-            self.pauses = Pauses::NotSent;
+        if matches!(payload, PayloadKind::ComfortNoise) {
+            self.pauses = PauseHabit::NotSent;
         }
     }
 
@@ -363,7 +363,7 @@ impl Audio {
         self.doctor.restarted();
         self.timeline.restart();
         self.cipher.restart();
-        self.missing = Missing::default();
+        self.missing = MissingNumbers::default();
         self.shed_ahead = 0;
     }
 
@@ -382,7 +382,7 @@ impl Audio {
 
     /// Nothing more is waited for: gives out the resampler's tail and the open utterance.
     fn flush(&mut self) {
-        if self.depth == Depth::Ordered {
+        if self.depth == SessionDepth::Ordered {
             return;
         }
         if self.on_hold {
@@ -420,7 +420,7 @@ impl Audio {
         if self.heard.is_some() {
             return;
         }
-        self.heard = Some(Heard {
+        self.heard = Some(AudioArrival {
             first: arrived,
             last: arrived,
         });
@@ -450,13 +450,13 @@ impl Audio {
         }
         for utterance in ended {
             let audio = self.ledger.utterance(utterance.start, utterance.end());
-            self.done.push(Spoken { utterance, audio });
+            self.done.push(CutUtterance { utterance, audio });
         }
         self.ledger.silence_until(self.segmenter.undecided());
     }
 }
 
-impl Audio {
+impl LegAudio {
     /// Books a sound before which an utterance began at `spoken`. One that comes again, with
     /// nothing said in between, is one: a telephone rings every 6 s.
     fn note_sound(&mut self, span: SoundSpan, spoken: Option<u64>) {
@@ -467,7 +467,7 @@ impl Audio {
         self.sounded = span.end;
         match self.sounds.sounds.last_mut() {
             Some(last) if last.kind == span.kind && is_near && is_silent => last.end_ms = end_ms,
-            _ => self.sounds.push(Sound {
+            _ => self.sounds.push(LegSound {
                 kind: span.kind,
                 start_ms,
                 end_ms,

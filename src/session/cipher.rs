@@ -41,7 +41,7 @@ const HEADS: u32 = 8;
 
 /// What is known of the payloads.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum News {
+pub(super) enum CipherNews {
     /// They are encrypted, by this evidence.
     Encrypted(String),
     /// They are not, or not any more.
@@ -50,7 +50,7 @@ pub(super) enum News {
 
 /// What the payloads are taken for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-enum State {
+enum CipherState {
     /// A numbering has begun.
     #[default]
     Fresh,
@@ -60,18 +60,18 @@ enum State {
 
 /// Watches the payloads of one leg.
 #[derive(Debug, Default)]
-pub(super) struct Cipher {
-    state: State,
+pub(super) struct CipherWatch {
+    state: CipherState,
     /// Timestamp of the last packet and what it lasts by its payload, in ticks.
     last: Option<(u64, Option<u64>)>,
     /// Packets in a row that do not fit.
     odd: u8,
-    look: Option<Box<Look>>,
+    look: Option<Box<CipherLook>>,
 }
 
 /// Some packets in a row.
 #[derive(Debug)]
-struct Look {
+struct CipherLook {
     codec: Codec,
     packets: u16,
     strange: u16,
@@ -83,7 +83,7 @@ struct Look {
 
 /// One packet.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Payload<'a> {
+pub(super) struct CipherPayload<'a> {
     pub(super) codec: Codec,
     pub(super) bytes: &'a [u8],
     /// Its extended timestamp.
@@ -94,13 +94,13 @@ pub(super) struct Payload<'a> {
     pub(super) follows: bool,
 }
 
-impl Cipher {
+impl CipherWatch {
     pub(super) fn is_encrypted(&self) -> bool {
-        self.state == State::Encrypted
+        self.state == CipherState::Encrypted
     }
 
     /// Takes the next packet; what is now known that was not before.
-    pub(super) fn packet(&mut self, packet: Payload<'_>) -> Option<News> {
+    pub(super) fn packet(&mut self, packet: CipherPayload<'_>) -> Option<CipherNews> {
         let last = self.last.replace((packet.time, packet.ticks));
         let fits = |(time, ticks): (u64, Option<u64>)| {
             ticks.is_some_and(|ticks| time.saturating_add(ticks) == packet.time)
@@ -112,7 +112,7 @@ impl Cipher {
         } else {
             0
         };
-        if self.state == State::Plain && self.odd < ODD_PACKETS && self.look.is_none() {
+        if self.state == CipherState::Plain && self.odd < ODD_PACKETS && self.look.is_none() {
             return None;
         }
         self.look(packet, is_strange)
@@ -130,10 +130,10 @@ impl Cipher {
         ])
     }
 
-    fn look(&mut self, packet: Payload<'_>, is_strange: bool) -> Option<News> {
+    fn look(&mut self, packet: CipherPayload<'_>, is_strange: bool) -> Option<CipherNews> {
         let (codec, length) = (packet.codec, packet.bytes.len());
         let look = self.look.take().filter(|look| look.codec == codec);
-        let mut look = look.unwrap_or_else(|| Box::new(Look::new(codec)));
+        let mut look = look.unwrap_or_else(|| Box::new(CipherLook::new(codec)));
         look.add(packet.bytes, is_strange);
         let Some(is_random) = look.is_random(self.state) else {
             self.look = Some(look);
@@ -141,21 +141,23 @@ impl Cipher {
         };
         let was = self.state;
         self.state = if is_random {
-            State::Encrypted
+            CipherState::Encrypted
         } else {
-            State::Plain
+            CipherState::Plain
         };
         match (was, self.state) {
-            (State::Fresh | State::Plain, State::Encrypted) => {
-                Some(News::Encrypted(look.evidence(length)))
+            (CipherState::Fresh | CipherState::Plain, CipherState::Encrypted) => {
+                Some(CipherNews::Encrypted(look.evidence(length)))
             }
-            (State::Fresh | State::Encrypted, State::Plain) => Some(News::Plain),
+            (CipherState::Fresh | CipherState::Encrypted, CipherState::Plain) => {
+                Some(CipherNews::Plain)
+            }
             _ => None,
         }
     }
 }
 
-impl Look {
+impl CipherLook {
     fn new(codec: Codec) -> Self {
         Self {
             codec,
@@ -182,7 +184,7 @@ impl Look {
     }
 
     /// Whether they are encrypted, once enough of them is seen.
-    fn is_random(&self, state: State) -> Option<bool> {
+    fn is_random(&self, state: CipherState) -> Option<bool> {
         let is_enough = |packets, bytes| self.packets >= packets && self.bytes >= bytes;
         if self.codec == Codec::Opus {
             let heads: u32 = self.heads.iter().map(|part| part.count_ones()).sum();
@@ -199,7 +201,7 @@ impl Look {
             return (self.packets >= 4 * FRESH_PACKETS).then_some(false);
         }
         let tells = matches!(self.codec, Codec::Ulaw | Codec::Alaw | Codec::G722);
-        Some(tells && state != State::Plain && self.is_dice())
+        Some(tells && state != CipherState::Plain && self.is_dice())
     }
 
     /// What they are taken for encrypted by, the last of them of so many bytes.

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::call::Word;
+use crate::call::SpokenWord;
 use crate::speech::SAMPLES_PER_MS;
 
 /// When partial results are asked for.
@@ -28,7 +28,7 @@ impl Default for PartialConfig {
 
 /// The draft of the utterance that a leg is in.
 #[derive(Debug, Default)]
-pub(super) struct Draft {
+pub(super) struct PartialState {
     /// Where the utterance begins on the leg's timeline.
     start: u64,
     /// Length from which on the next result is wanted, samples.
@@ -40,11 +40,11 @@ pub(super) struct Draft {
     /// What followed the stable words in the last result.
     loose: Vec<String>,
     /// What somebody has been shown and no line has replaced yet.
-    shown: Option<Shown>,
+    shown: Option<ShownPartial>,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Shown {
+struct ShownPartial {
     /// Where its utterance begins on the call's clock.
     start_ms: u64,
     /// Whether that utterance has become a job, whose line takes its place.
@@ -53,13 +53,13 @@ struct Shown {
 
 /// A draft's words.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Drafted {
+pub(super) struct PartialText {
     pub(super) revision: u32,
     pub(super) text: String,
     pub(super) stable_words: usize,
 }
 
-impl Draft {
+impl PartialState {
     /// Whether a result is wanted of the utterance that begins there and holds so much; its number.
     pub(super) fn ask(&mut self, config: PartialConfig, start: u64, length: u64) -> Option<u32> {
         if start != self.start || self.next == 0 {
@@ -83,7 +83,7 @@ impl Draft {
 
     /// The utterance has become a job: no other draft of it is shown.
     pub(super) fn end(&mut self) {
-        let shown = self.shown.map(|shown| Shown {
+        let shown = self.shown.map(|shown| ShownPartial {
             is_promised: true,
             ..shown
         });
@@ -98,7 +98,7 @@ impl Draft {
     /// there, or in none: its own was too short to be one. Then it is.
     pub(super) fn take_stale(&mut self, speaking_ms: Option<u64>) -> bool {
         let is_stale =
-            |shown: &mut Shown| !shown.is_promised && Some(shown.start_ms) != speaking_ms;
+            |shown: &mut ShownPartial| !shown.is_promised && Some(shown.start_ms) != speaking_ms;
         if speaking_ms.is_none() {
             self.asked = None;
         }
@@ -107,7 +107,7 @@ impl Draft {
 
     /// Whether something is shown of what was said before that; it no longer is.
     pub(super) fn take_shown(&mut self, before_ms: u64) -> bool {
-        let is_before = |shown: &mut Shown| shown.start_ms < before_ms;
+        let is_before = |shown: &mut ShownPartial| shown.start_ms < before_ms;
         self.shown.take_if(is_before).is_some()
     }
 
@@ -120,7 +120,7 @@ impl Draft {
     }
 
     /// Joins a result to those before it.
-    pub(super) fn join(&mut self, start_ms: u64, words: &[Word]) -> Drafted {
+    pub(super) fn join(&mut self, start_ms: u64, words: &[SpokenWord]) -> PartialText {
         let behind = words.iter().skip(self.stable.len());
         let loose: Vec<String> = behind.map(|word| word.text.clone()).collect();
         let agreed = loose.iter().zip(&self.loose);
@@ -135,11 +135,11 @@ impl Draft {
             .chain(&self.loose)
             .map(String::as_str)
             .collect();
-        self.shown = Some(Shown {
+        self.shown = Some(ShownPartial {
             start_ms,
             is_promised: false,
         });
-        Drafted {
+        PartialText {
             revision: self.revision,
             text: all.join(" "),
             stable_words: self.stable.len(),
@@ -170,8 +170,8 @@ mod tests {
         every: Duration::from_millis(500),
     };
 
-    fn words(text: &str) -> Vec<Word> {
-        let word = |text: &str| Word {
+    fn words(text: &str) -> Vec<SpokenWord> {
+        let word = |text: &str| SpokenWord {
             text: text.to_owned(),
             start_ms: 0,
             end_ms: 0,
@@ -180,14 +180,14 @@ mod tests {
         text.split_whitespace().map(word).collect()
     }
 
-    fn join(draft: &mut Draft, text: &str) -> (String, usize) {
+    fn join(draft: &mut PartialState, text: &str) -> (String, usize) {
         let drafted = draft.join(0, &words(text));
         (drafted.text, drafted.stable_words)
     }
 
     #[test]
     fn one_result_at_a_time_is_asked_for() {
-        let mut draft = Draft::default();
+        let mut draft = PartialState::default();
         assert_eq!(draft.ask(CONFIG, 160, 12_000), None);
         assert_eq!(draft.ask(CONFIG, 160, 12_800), Some(1));
         assert_eq!(draft.ask(CONFIG, 160, 40_000), None);
@@ -205,7 +205,7 @@ mod tests {
 
     #[test]
     fn words_that_two_results_agree_on_stay() {
-        let mut draft = Draft::default();
+        let mut draft = PartialState::default();
         assert_eq!(join(&mut draft, "hello my"), ("hello my".into(), 0));
         assert_eq!(
             join(&mut draft, "Hello, my account"),
@@ -224,7 +224,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_was_stable_stays(results in prop::collection::vec("([ab] ){0,6}", 1..12)) {
-            let mut draft = Draft::default();
+            let mut draft = PartialState::default();
             let mut stable: Vec<String> = Vec::new();
             for result in results {
                 let drafted = draft.join(0, &words(&result));

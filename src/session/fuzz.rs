@@ -3,7 +3,10 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Input, JobId, LegIndex, LegSnapshot, Output, Session, SessionConfig, Unheard};
+use super::{
+    CallSession, JobId, LegIndex, LegSnapshot, SessionConfig, SessionInput, SessionOutput,
+    UnheardReason,
+};
 use crate::call::{AudioAccount, GapReason, Leg};
 use crate::speech::{Recognition, SAMPLES_PER_MS};
 
@@ -19,11 +22,11 @@ const OF_TIME: [GapReason; 5] = [
 /// The account of one leg must keep it from one moment to the next: what came is booked, whatever
 /// it was, and nothing is taken back but what turns out late.
 #[derive(Debug, Default)]
-pub(super) struct Law {
+pub(super) struct AccountLaw {
     before: AudioAccount,
 }
 
-impl Law {
+impl AccountLaw {
     /// Checks the books as they stand `elapsed` after the call began.
     pub(super) fn check(&mut self, leg: &LegSnapshot, elapsed: Duration) {
         let (audio, before) = (leg.audio, self.before);
@@ -60,7 +63,7 @@ impl Law {
 /// # Panics
 /// When the account of a leg breaks the law.
 pub fn session(opened: Instant, script: &[u8]) {
-    let mut run = Run::new(opened);
+    let mut run = FuzzRun::new(opened);
     let mut rest = script;
     while let [op, value, tail @ ..] = rest {
         rest = tail;
@@ -71,7 +74,7 @@ pub fn session(opened: Instant, script: &[u8]) {
 
 /// A sender on the other side.
 #[derive(Debug)]
-struct Sender {
+struct FuzzSender {
     seq: u16,
     time: u32,
     ssrc: u32,
@@ -84,7 +87,7 @@ struct Sender {
     random: u32,
 }
 
-impl Sender {
+impl FuzzSender {
     fn packet(&mut self) -> Vec<u8> {
         let mut bytes = vec![0x80, self.payload_type];
         bytes.extend(self.seq.to_be_bytes());
@@ -103,20 +106,20 @@ impl Sender {
     }
 }
 
-struct Run {
-    session: Session,
+struct FuzzRun {
+    session: CallSession,
     opened: Instant,
     now: Instant,
-    legs: Vec<(LegIndex, Sender, Law)>,
+    legs: Vec<(LegIndex, FuzzSender, AccountLaw)>,
     jobs: Vec<JobId>,
     due: Option<Instant>,
 }
 
-impl Run {
+impl FuzzRun {
     fn new(opened: Instant) -> Self {
-        let mut session = Session::new(SessionConfig::default(), opened);
+        let mut session = CallSession::new(SessionConfig::default(), opened);
         let legs = [Leg::caller(), Leg::callee()].map(|leg| {
-            let sender = Sender {
+            let sender = FuzzSender {
                 seq: 65_000,
                 time: u32::MAX - 9_000,
                 ssrc: 1,
@@ -126,7 +129,7 @@ impl Run {
                 pace: 20,
                 random: 1,
             };
-            (session.add_leg(leg), sender, Law::default())
+            (session.add_leg(leg), sender, AccountLaw::default())
         });
         Self {
             session,
@@ -163,7 +166,7 @@ impl Run {
         for _ in 0..packets {
             let leg = self.legs[n].0;
             let bytes = self.legs[n].1.packet();
-            self.input(Input::Datagram { leg, bytes: &bytes });
+            self.input(SessionInput::Datagram { leg, bytes: &bytes });
             if !at_once {
                 self.pass(Duration::from_millis(self.legs[n].1.pace));
             }
@@ -180,29 +183,29 @@ impl Run {
                 ..Recognition::default()
             }),
             1 => Ok(Recognition::default()),
-            _ => Err(Unheard::Gap(GapReason::RecognitionFailed)),
+            _ => Err(UnheardReason::Gap(GapReason::RecognitionFailed)),
         };
-        self.input(Input::Recognised { job, result });
+        self.input(SessionInput::Recognised { job, result });
     }
 
     fn pass(&mut self, time: Duration) {
         let until = self.now + time;
         while let Some(due) = self.due.filter(|&due| due <= until) {
             self.now = self.now.max(due);
-            self.input(Input::Timer);
+            self.input(SessionInput::Timer);
         }
         self.now = until;
     }
 
-    fn input(&mut self, input: Input<'_>) {
+    fn input(&mut self, input: SessionInput<'_>) {
         self.session.handle(self.now, input);
         loop {
             match self.session.poll() {
-                Output::Wait(due) => {
+                SessionOutput::Wait(due) => {
                     self.due = due;
                     break;
                 }
-                Output::Transcribe { job, .. } => self.jobs.push(job),
+                SessionOutput::Transcribe { job, .. } => self.jobs.push(job),
                 _ => {}
             }
         }
@@ -213,7 +216,7 @@ impl Run {
     }
 
     fn finish(mut self) {
-        self.input(Input::Hangup);
+        self.input(SessionInput::Hangup);
         while !self.jobs.is_empty() {
             self.answer(0);
         }

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use asterscribe_codecs::Codec;
 
-use super::audio::Missing;
-use super::timeline::Placement;
+use super::audio::MissingNumbers;
+use super::timeline::PacketPlacement;
 
 /// How far a packet must lag, and by how much more than the one before, for a break; nanoseconds.
 pub(super) const BREAK: i64 = 150_000_000;
@@ -26,26 +26,26 @@ const CAUGHT_UP: i64 = 100_000_000;
 
 /// Packets after a break.
 #[derive(Debug)]
-pub(super) struct Hold {
+pub(super) struct BreakHold {
     began: Instant,
     /// When the last of them came.
     last: Instant,
     /// How far the first lags, and the least late of them; nanoseconds.
     first: i64,
     least: i64,
-    packets: Vec<Held>,
+    packets: Vec<HeldAudio>,
 }
 
 /// One of them, placed and not heard yet.
 #[derive(Debug)]
-pub(super) struct Held {
+pub(super) struct HeldAudio {
     pub(super) codec: Codec,
     pub(super) payload_type: u8,
     pub(super) payload: Vec<u8>,
     /// Samples in it, at the codec's rate.
     pub(super) count: usize,
-    pub(super) placement: Placement,
-    pub(super) missing: Missing,
+    pub(super) placement: PacketPlacement,
+    pub(super) missing: MissingNumbers,
 }
 
 /// Whether a packet that lags so far, by so much more than the one before, comes after a break.
@@ -53,7 +53,7 @@ pub(super) fn is_break((lag, fell): (i64, i64)) -> bool {
     lag >= BREAK && fell >= SUDDEN
 }
 
-impl Hold {
+impl BreakHold {
     /// Begins with what came at that time, lagging by so much.
     pub(super) fn new(now: Instant, lag: i64) -> Self {
         Self {
@@ -66,7 +66,7 @@ impl Hold {
     }
 
     /// One more, lagging by so much.
-    pub(super) fn push(&mut self, packet: Held, now: Instant, lag: i64) {
+    pub(super) fn push(&mut self, packet: HeldAudio, now: Instant, lag: i64) {
         self.last = self.last.max(now);
         self.least = self.least.min(lag);
         self.packets.push(packet);
@@ -84,7 +84,7 @@ impl Hold {
 
     /// Time that has passed before the first of them, nanoseconds, as far as that is known by
     /// now; and the packets. `is_all`: nothing follows with which to catch up.
-    pub(super) fn decide(self, is_all: bool) -> (i64, Vec<Held>) {
+    pub(super) fn decide(self, is_all: bool) -> (i64, Vec<HeldAudio>) {
         let goes_on = self.last.saturating_duration_since(self.began) >= MOST;
         let has_paused = !self.catches_up() && (goes_on || is_all);
         let passed = if has_paused { self.least } else { 0 };
@@ -93,7 +93,7 @@ impl Hold {
 
     /// How long they are, in 16 kHz samples.
     pub(super) fn samples(&self) -> u64 {
-        let length = |held: &Held| {
+        let length = |held: &HeldAudio| {
             let rate = u64::from(held.codec.sample_rate().hz());
             held.placement.gap + held.count as u64 * u64::from(crate::speech::SAMPLE_RATE) / rate
         };

@@ -6,10 +6,10 @@ use std::time::Instant;
 
 use super::JobId;
 use crate::call::{
-    AudioAccount, CallEvent, DtmfDigit, Finding, GapReason, Leg, LegStats, MediaQuality,
-    PartialLine, Sounds, TranscriptLine,
+    AudioAccount, CallEvent, DtmfDigit, GapReason, Leg, LegSounds, LegStats, MediaFinding,
+    MediaQuality, PartialLine, TranscriptLine,
 };
-use crate::speech::{Choices, Recognition, SAMPLES_PER_MS};
+use crate::speech::{DecodeOptions, Recognition, SAMPLES_PER_MS};
 
 /// A leg of one session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -27,7 +27,7 @@ impl LegIndex {
 
 /// What happens to a call.
 #[derive(Debug)]
-pub enum Input<'a> {
+pub enum SessionInput<'a> {
     /// A datagram from the leg's source.
     Datagram {
         /// The leg; one that the session does not have is ignored.
@@ -55,16 +55,16 @@ pub enum Input<'a> {
         /// Datagrams.
         count: u64,
     },
-    /// The time that [`Output::Wait`] named has come, or any other.
+    /// The time that [`SessionOutput::Wait`] named has come, or any other.
     Timer,
     /// A job was answered.
     Recognised {
         /// The job.
         job: JobId,
         /// The words, or why there are none.
-        result: Result<Recognition, Unheard>,
+        result: Result<Recognition, UnheardReason>,
     },
-    /// What was asked for by [`Output::Draft`] is there, or will not be.
+    /// What was asked for by [`SessionOutput::Draft`] is there, or will not be.
     Drafted {
         /// The leg.
         leg: LegIndex,
@@ -95,14 +95,14 @@ pub enum Input<'a> {
 
 /// Why a job has no words.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Unheard {
+pub enum UnheardReason {
     /// It never will.
     Gap(GapReason),
     /// Nobody had the time for it. Here are its samples again: they may be kept for later.
     Late(Vec<i16>),
 }
 
-impl From<GapReason> for Unheard {
+impl From<GapReason> for UnheardReason {
     fn from(reason: GapReason) -> Self {
         Self::Gap(reason)
     }
@@ -110,7 +110,7 @@ impl From<GapReason> for Unheard {
 
 /// Speech that is to be heard once more, later.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Again {
+pub struct LaterSpeech {
     /// Name of the model that shall hear it.
     pub model: Arc<str>,
     /// 16 kHz mono PCM.
@@ -119,7 +119,7 @@ pub struct Again {
 
 /// A line with speech that is to be recognised later: for its words, or for better ones.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Deferred {
+pub struct DeferredLine {
     /// With the gap [`GapReason::Spooled`], or with words.
     pub line: TranscriptLine,
     /// How much of it is audio, in 16 kHz samples.
@@ -127,17 +127,17 @@ pub struct Deferred {
     /// What is to be recognised.
     pub samples: Vec<i16>,
     /// How.
-    pub choices: Arc<Choices>,
+    pub choices: Arc<DecodeOptions>,
     /// The model by which it is heard once more when it has words; `None`: it is not.
     pub second_pass: Option<Arc<str>>,
 }
 
 /// What a call wants done.
 #[derive(Debug, PartialEq)]
-pub enum Output {
+pub enum SessionOutput {
     /// Nothing until this time, or until the next input if there is none.
     Wait(Option<Instant>),
-    /// Recognise this and answer with [`Input::Recognised`].
+    /// Recognise this and answer with [`SessionInput::Recognised`].
     Transcribe {
         /// To be given back with the answer.
         job: JobId,
@@ -146,9 +146,9 @@ pub enum Output {
         /// The audio.
         samples: Vec<i16>,
         /// How.
-        choices: Arc<Choices>,
+        choices: Arc<DecodeOptions>,
     },
-    /// Recognise this, if there is time, and answer with [`Input::Drafted`].
+    /// Recognise this, if there is time, and answer with [`SessionInput::Drafted`].
     Draft {
         /// Who speaks.
         leg: LegIndex,
@@ -157,14 +157,14 @@ pub enum Output {
         /// The audio so far.
         samples: Vec<i16>,
         /// How.
-        choices: Arc<Choices>,
+        choices: Arc<DecodeOptions>,
     },
     /// What a party has said so far.
     Partial(PartialLine),
     /// A line of the transcript, in order.
     Line(TranscriptLine),
     /// The same, with speech that is to be recognised later: keep the samples.
-    Deferred(Box<Deferred>),
+    Deferred(Box<DeferredLine>),
     /// Something happened to a leg's media.
     Event(CallEvent),
     /// A party pressed a key, by its packets (RFC 4733).
@@ -187,11 +187,11 @@ pub struct LegSnapshot {
     /// How well its packets arrive.
     pub quality: Option<MediaQuality>,
     /// What is or was wrong with it.
-    pub findings: Vec<Finding>,
+    pub findings: Vec<MediaFinding>,
     /// Whisper's code of the language that it is taken to speak, once that was detected.
     pub language: Option<String>,
     /// What was heard of it that is no speech.
-    pub sounds: Sounds,
+    pub sounds: LegSounds,
 }
 
 impl LegSnapshot {
@@ -204,7 +204,7 @@ impl LegSnapshot {
             quality: None,
             findings: Vec::new(),
             language: None,
-            sounds: Sounds::default(),
+            sounds: LegSounds::default(),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::{Again, Unheard};
+use super::{LaterSpeech, UnheardReason};
 use crate::call::GapReason;
 use crate::speech::Recognition;
 
@@ -17,35 +17,35 @@ pub struct JobId(u64);
 /// for each leg, however long it goes on.
 #[derive(Debug)]
 pub(super) struct JobLedger {
-    jobs: VecDeque<Job>,
+    jobs: VecDeque<SessionJob>,
     /// Id of the front of `jobs`.
     first: u64,
     max_open: usize,
 }
 
 #[derive(Debug)]
-struct Job {
+struct SessionJob {
     leg: usize,
     start_ms: u64,
     end_ms: u64,
     /// More than one only where they were shed.
     utterances: u64,
     audio: u64,
-    again: Option<Again>,
-    result: Option<Result<Recognition, Unheard>>,
+    again: Option<LaterSpeech>,
+    result: Option<Result<Recognition, UnheardReason>>,
 }
 
 /// An answered job whose turn has come.
 #[derive(Debug)]
-pub(super) struct Settled {
+pub(super) struct SettledJob {
     pub(super) leg: usize,
     pub(super) start_ms: u64,
     pub(super) end_ms: u64,
     pub(super) utterances: u64,
     /// How much of them is audio, in 16 kHz samples.
     pub(super) audio: u64,
-    pub(super) again: Option<Again>,
-    pub(super) result: Result<Recognition, Unheard>,
+    pub(super) again: Option<LaterSpeech>,
+    pub(super) result: Result<Recognition, UnheardReason>,
 }
 
 impl JobLedger {
@@ -63,14 +63,14 @@ impl JobLedger {
         leg: usize,
         (start_ms, end_ms): (u64, u64),
         audio: u64,
-        again: Option<Again>,
+        again: Option<LaterSpeech>,
     ) -> Option<JobId> {
         if self.jobs.len() >= self.max_open {
             self.shed(leg, start_ms, end_ms, audio);
             return None;
         }
         let id = JobId(self.first + self.jobs.len() as u64);
-        self.jobs.push_back(Job {
+        self.jobs.push_back(SessionJob {
             leg,
             start_ms,
             end_ms,
@@ -85,26 +85,26 @@ impl JobLedger {
     fn shed(&mut self, leg: usize, start_ms: u64, end_ms: u64, audio: u64) {
         let of_leg = self.jobs.iter_mut().rev().find(|job| job.leg == leg);
         if let Some(job) = of_leg
-            && job.result == Some(Err(Unheard::Gap(GapReason::OverloadShed)))
+            && job.result == Some(Err(UnheardReason::Gap(GapReason::OverloadShed)))
         {
             job.end_ms = end_ms;
             job.utterances += 1;
             job.audio += audio;
             return;
         }
-        self.jobs.push_back(Job {
+        self.jobs.push_back(SessionJob {
             leg,
             start_ms,
             end_ms,
             utterances: 1,
             audio,
             again: None,
-            result: Some(Err(Unheard::Gap(GapReason::OverloadShed))),
+            result: Some(Err(UnheardReason::Gap(GapReason::OverloadShed))),
         });
     }
 
     /// Notes an answer. A second one, or one to a job given up, changes nothing.
-    pub(super) fn answer(&mut self, id: JobId, result: Result<Recognition, Unheard>) {
+    pub(super) fn answer(&mut self, id: JobId, result: Result<Recognition, UnheardReason>) {
         let Some(offset) = id.0.checked_sub(self.first) else {
             return;
         };
@@ -114,7 +114,7 @@ impl JobLedger {
         else {
             return;
         };
-        if let (Err(Unheard::Late(_)), Some(again)) = (&result, &mut job.again) {
+        if let (Err(UnheardReason::Late(_)), Some(again)) = (&result, &mut job.again) {
             // They have come back.
             again.samples = Vec::new();
         }
@@ -124,14 +124,14 @@ impl JobLedger {
     /// Settles everything unanswered.
     pub(super) fn give_up(&mut self, reason: GapReason) {
         for job in &mut self.jobs {
-            job.result.get_or_insert(Err(Unheard::Gap(reason)));
+            job.result.get_or_insert(Err(UnheardReason::Gap(reason)));
         }
     }
 
     /// The next job in order, if it is answered.
-    pub(super) fn next_settled(&mut self) -> Option<Settled> {
+    pub(super) fn next_settled(&mut self) -> Option<SettledJob> {
         self.jobs.front()?.result.as_ref()?;
-        let Job {
+        let SessionJob {
             leg,
             start_ms,
             end_ms,
@@ -141,7 +141,7 @@ impl JobLedger {
             result,
         } = self.jobs.pop_front()?;
         self.first += 1;
-        Some(Settled {
+        Some(SettledJob {
             leg,
             start_ms,
             end_ms,
@@ -173,12 +173,12 @@ mod tests {
         for n in 1..10_000 {
             let leg = n as usize % 3;
             if let Some(id) = ledger.open(leg, (n * 10, n * 10 + 5), 80, None) {
-                ledger.answer(id, Err(Unheard::Gap(GapReason::OverloadShed)));
+                ledger.answer(id, Err(UnheardReason::Gap(GapReason::OverloadShed)));
             }
         }
         assert!(ledger.jobs.len() <= 4 + 3, "{}", ledger.jobs.len());
         assert!(ledger.next_settled().is_none());
-        ledger.answer(stuck, Err(Unheard::Gap(GapReason::RecognitionFailed)));
+        ledger.answer(stuck, Err(UnheardReason::Gap(GapReason::RecognitionFailed)));
         let settled: Vec<_> = std::iter::from_fn(|| ledger.next_settled()).collect();
         assert_eq!(
             settled.iter().map(|job| job.utterances).sum::<u64>(),

@@ -10,12 +10,12 @@
 use std::mem;
 use std::sync::Arc;
 
-use super::{Draft, LegIndex, PartialConfig, Session};
-use crate::call::{CallEvent, CallEventKind, Doubt, TranscriptLine};
-use crate::session::Output;
-use crate::speech::guard::Judged;
+use super::{CallSession, LegIndex, PartialConfig, PartialState};
+use crate::call::{CallEvent, CallEventKind, DoubtReason, TranscriptLine};
+use crate::session::SessionOutput;
+use crate::speech::guard::JudgedText;
 use crate::speech::transcriber::DOUBTFUL_CONFIDENCE;
-use crate::speech::{Choices, Recognition};
+use crate::speech::{DecodeOptions, Recognition};
 
 /// How probable a language must be among those that are possible. Whisper is nearly always
 /// above this for the right one after some seconds of speech, and mostly below it for a wrong one.
@@ -40,9 +40,9 @@ const MOST_DOUBLINGS: u32 = 5;
 
 /// How a call's speech is recognised.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Manner {
+pub struct CallOptions {
     /// How its utterances are.
-    pub choices: Arc<Choices>,
+    pub choices: Arc<DecodeOptions>,
     /// When partial results are asked for; `None`: never.
     pub partials: Option<PartialConfig>,
     /// The model by which they are heard once more, later; `None`: they are not.
@@ -51,7 +51,7 @@ pub struct Manner {
 
 /// The language that an utterance was recognised in.
 #[derive(Debug)]
-pub(super) struct Spoken {
+pub(super) struct SpokenLanguage {
     language: String,
     /// Only where the language was to be found out.
     probability: Option<f32>,
@@ -60,18 +60,18 @@ pub(super) struct Spoken {
 
 /// Evidence of an utterance about the language of its leg.
 #[derive(Debug)]
-pub(super) enum Evidence {
+pub(super) enum LanguageEvidence {
     /// The language was to be found out, and this is it.
-    Detected(Spoken),
+    Detected(SpokenLanguage),
     /// The language was given, and its words fit.
-    Fits(Spoken),
+    Fits(SpokenLanguage),
     /// The language was given, and its words do not fit.
-    Doubtful(Spoken),
+    Doubtful(SpokenLanguage),
     /// Nothing.
     Nothing,
 }
 
-impl Spoken {
+impl SpokenLanguage {
     /// The language of a result, before anything is held back of its text.
     pub(super) fn of(heard: &Recognition) -> Self {
         Self {
@@ -82,24 +82,26 @@ impl Spoken {
     }
 
     /// The evidence of a result, with the line that was made of it.
-    pub(super) fn evidence(self, line: &TranscriptLine) -> Evidence {
+    pub(super) fn evidence(self, line: &TranscriptLine) -> LanguageEvidence {
         let has_words = !line.text.is_empty();
         let doubt = line.suppressed.as_ref();
         if self.probability.is_some() {
             return match has_words {
-                true => Evidence::Detected(self),
-                false => Evidence::Nothing,
+                true => LanguageEvidence::Detected(self),
+                false => LanguageEvidence::Nothing,
             };
         }
         // Speech of another language may become a loop, or be described instead of written.
         let is_strange = doubt.is_some_and(|held| {
-            held.reason == Doubt::Repetition || Judged::names_foreign_speech(held)
+            held.reason == DoubtReason::Repetition || JudgedText::names_foreign_speech(held)
         });
         match (is_strange, has_words) {
-            (true, _) => Evidence::Doubtful(self),
-            (false, false) => Evidence::Nothing,
-            (false, true) if self.confidence < DOUBTFUL_CONFIDENCE => Evidence::Doubtful(self),
-            (false, true) => Evidence::Fits(self),
+            (true, _) => LanguageEvidence::Doubtful(self),
+            (false, false) => LanguageEvidence::Nothing,
+            (false, true) if self.confidence < DOUBTFUL_CONFIDENCE => {
+                LanguageEvidence::Doubtful(self)
+            }
+            (false, true) => LanguageEvidence::Fits(self),
         }
     }
 
@@ -112,7 +114,7 @@ impl Spoken {
 #[derive(Debug, Default)]
 pub(super) struct LegLanguage {
     /// How it is recognised since its language was detected.
-    lock: Option<Arc<Choices>>,
+    lock: Option<Arc<DecodeOptions>>,
     /// Utterances in a row that spoke against that language.
     doubtful: u8,
     /// The language that was given up for such doubt, until one is found.
@@ -133,12 +135,12 @@ impl LegLanguage {
 
     /// Whether what was detected settles the language: without a doubt, or because it is what
     /// was given up for a low confidence, which it is then no reason for.
-    fn is_settled_by(&self, spoken: &Spoken) -> bool {
+    fn is_settled_by(&self, spoken: &SpokenLanguage) -> bool {
         let is_found_again = self.doubted.as_ref() == Some(&spoken.language);
         spoken.is_probable() && (is_found_again || spoken.confidence >= MIN_CONFIDENCE)
     }
 
-    fn settle(&mut self, choices: Arc<Choices>, at_ms: u64) {
+    fn settle(&mut self, choices: Arc<DecodeOptions>, at_ms: u64) {
         let is_found_again = self.doubted.is_some() && self.doubted == choices.language;
         if is_found_again {
             let rest_ms = REST_MS << self.confirmed.min(MOST_DOUBLINGS);
@@ -155,22 +157,24 @@ impl LegLanguage {
 
     /// Takes note of an utterance in the language that is locked; whether there are now enough
     /// that speak against it.
-    fn is_doubted_by(&mut self, evidence: &Evidence, at_ms: u64) -> bool {
+    fn is_doubted_by(&mut self, evidence: &LanguageEvidence, at_ms: u64) -> bool {
         match evidence {
-            Evidence::Fits(_) => self.doubtful = 0,
-            Evidence::Doubtful(_) if at_ms >= self.rests_until_ms => {
+            LanguageEvidence::Fits(_) => self.doubtful = 0,
+            LanguageEvidence::Doubtful(_) if at_ms >= self.rests_until_ms => {
                 self.doubtful = self.doubtful.saturating_add(1);
             }
-            Evidence::Doubtful(_) | Evidence::Detected(_) | Evidence::Nothing => {}
+            LanguageEvidence::Doubtful(_)
+            | LanguageEvidence::Detected(_)
+            | LanguageEvidence::Nothing => {}
         }
         self.doubtful >= DOUBTFUL_UTTERANCES
     }
 }
 
-impl Session {
+impl CallSession {
     /// From now on its speech is recognised like that.
-    pub fn choose(&mut self, manner: Manner) {
-        let Manner {
+    pub fn choose(&mut self, manner: CallOptions) {
+        let CallOptions {
             choices,
             partials,
             second_pass,
@@ -180,11 +184,11 @@ impl Session {
         self.config.second_pass = second_pass;
         self.languages.fill_with(LegLanguage::default);
         let drafts = partials.map_or(0, |_| self.legs.len());
-        self.drafts.resize_with(drafts, Draft::default);
+        self.drafts.resize_with(drafts, PartialState::default);
     }
 
     /// How a leg's speech is recognised now.
-    pub(super) fn choices_of(&self, leg: usize) -> Arc<Choices> {
+    pub(super) fn choices_of(&self, leg: usize) -> Arc<DecodeOptions> {
         let language = self.languages.get(leg);
         let locked = language.and_then(|language| language.lock.as_ref());
         Arc::clone(locked.unwrap_or(&self.config.choices))
@@ -200,7 +204,7 @@ impl Session {
     pub(super) fn weigh_language(
         &mut self,
         leg: usize,
-        evidence: Evidence,
+        evidence: LanguageEvidence,
         (start_ms, end_ms): (u64, u64),
     ) {
         let length_ms = end_ms.saturating_sub(start_ms);
@@ -212,7 +216,7 @@ impl Session {
             return;
         }
         match &evidence {
-            Evidence::Detected(spoken) => {
+            LanguageEvidence::Detected(spoken) => {
                 let is_other = language.language().is_some_and(|l| l != spoken.language);
                 if !language.is_settled_by(spoken) {
                     return;
@@ -225,7 +229,7 @@ impl Session {
                     self.lock_language(leg, spoken, length_ms, end_ms);
                 }
             }
-            Evidence::Fits(spoken) | Evidence::Doubtful(spoken) => {
+            LanguageEvidence::Fits(spoken) | LanguageEvidence::Doubtful(spoken) => {
                 // Of an earlier lock its last utterances may still come.
                 let is_current = language.language() == Some(spoken.language.as_str());
                 if is_current && language.is_doubted_by(&evidence, end_ms) {
@@ -241,12 +245,12 @@ impl Session {
                     self.open_language(leg, doubted, &text, end_ms);
                 }
             }
-            Evidence::Nothing => {}
+            LanguageEvidence::Nothing => {}
         }
     }
 
-    fn lock_language(&mut self, leg: usize, spoken: &Spoken, length_ms: u64, at_ms: u64) {
-        let choices = Choices {
+    fn lock_language(&mut self, leg: usize, spoken: &SpokenLanguage, length_ms: u64, at_ms: u64) {
+        let choices = DecodeOptions {
             language: Some(spoken.language.clone()),
             language_is_detected: true,
             ..(*self.config.choices).clone()
@@ -291,13 +295,13 @@ impl Session {
 
     fn tell_language(&mut self, leg: usize, kind: CallEventKind, text: String, at_ms: u64) {
         self.news = true;
-        self.outputs.push_back(Output::Event(CallEvent {
+        self.outputs.push_back(SessionOutput::Event(CallEvent {
             at_ms,
             kind,
             leg: Some(self.legs[leg].leg().clone()),
             text,
         }));
         let snapshots = self.snapshots();
-        self.outputs.push_back(Output::Stats(snapshots));
+        self.outputs.push_back(SessionOutput::Stats(snapshots));
     }
 }

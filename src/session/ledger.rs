@@ -8,12 +8,12 @@
 use std::collections::VecDeque;
 
 use super::sum;
-use crate::call::{AudioAccount, GapReason, Outcome};
+use crate::call::{AudioAccount, GapReason, UtteranceOutcome};
 
 /// The books of one leg, in 16 kHz samples. Bounded by what the segmenter holds:
 /// only gaps within audio that is still undecided are kept one by one.
 #[derive(Debug, Default)]
-pub(super) struct Ledger {
+pub(super) struct LegLedger {
     account: AudioAccount,
     /// Up to here it is decided what is speech.
     decided: u64,
@@ -23,8 +23,8 @@ pub(super) struct Ledger {
     recognising: u64,
 }
 
-impl Ledger {
-    /// See [`super::Session::glance`].
+impl LegLedger {
+    /// See [`super::CallSession::glance`].
     pub(super) fn glance(&self) -> u64 {
         sum([
             self.account.span,
@@ -85,12 +85,12 @@ impl Ledger {
     }
 
     /// Recognition has answered for this much audio.
-    pub(super) fn settle(&mut self, audio: u64, outcome: Outcome) {
+    pub(super) fn settle(&mut self, audio: u64, outcome: UtteranceOutcome) {
         self.recognising -= audio;
         *match outcome {
-            Outcome::Transcribed => &mut self.account.transcribed,
-            Outcome::NoWords => &mut self.account.non_speech,
-            Outcome::Gap(reason) => self.account.gaps.slot(reason),
+            UtteranceOutcome::Transcribed => &mut self.account.transcribed,
+            UtteranceOutcome::NoWords => &mut self.account.non_speech,
+            UtteranceOutcome::Gap(reason) => self.account.gaps.slot(reason),
         } += audio;
     }
 
@@ -136,14 +136,14 @@ mod tests {
 
     #[test]
     fn an_utterance_with_a_hole_in_it() {
-        let mut ledger = Ledger::default();
+        let mut ledger = LegLedger::default();
         ledger.audio(1_000);
         ledger.gap(GapReason::NetLoss, 320);
         ledger.audio(1_000);
         assert_eq!(ledger.account().pending, 2_000);
         let audio = ledger.utterance(500, 2_000);
         assert_eq!(audio, 1_180);
-        ledger.settle(audio, Outcome::Transcribed);
+        ledger.settle(audio, UtteranceOutcome::Transcribed);
         ledger.reclassify(GapReason::NetLoss, GapReason::Late, 500);
         ledger.silence_until(2_320);
         let account = ledger.account();
@@ -155,7 +155,7 @@ mod tests {
 
     #[test]
     fn a_border_within_a_gap_counts_no_gap_twice() {
-        let mut ledger = Ledger::default();
+        let mut ledger = LegLedger::default();
         ledger.gap(GapReason::SenderSilence, 100);
         ledger.gap(GapReason::NetLoss, 100);
         assert_eq!(ledger.utterance(50, 150), 0);
@@ -190,7 +190,7 @@ mod tests {
     proptest! {
         #[test]
         fn nothing_is_lost_and_nothing_counted_twice(ops in prop::collection::vec(op(), 0..200)) {
-            let mut ledger = Ledger::default();
+            let mut ledger = LegLedger::default();
             let (mut jobs, mut span) = (Vec::new(), 0);
             for op in ops {
                 match op {
@@ -209,9 +209,9 @@ mod tests {
                     }
                     Op::Settle(how) => if let Some(audio) = jobs.pop() {
                         ledger.settle(audio, match how % 3 {
-                            0 => Outcome::Transcribed,
-                            1 => Outcome::NoWords,
-                            _ => Outcome::Gap(GapReason::RecognitionFailed),
+                            0 => UtteranceOutcome::Transcribed,
+                            1 => UtteranceOutcome::NoWords,
+                            _ => UtteranceOutcome::Gap(GapReason::RecognitionFailed),
                         });
                     },
                     Op::Reclassify(n) => ledger.reclassify(GapReason::NetLoss, GapReason::Late, n),
@@ -222,7 +222,7 @@ mod tests {
             }
             ledger.silence_until(span);
             for audio in jobs {
-                ledger.settle(audio, Outcome::Transcribed);
+                ledger.settle(audio, UtteranceOutcome::Transcribed);
             }
             prop_assert_eq!(ledger.account().pending, 0);
             prop_assert!(ledger.open_gaps.is_empty());

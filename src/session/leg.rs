@@ -4,22 +4,24 @@ use std::mem;
 use std::time::Instant;
 
 use asterscribe_rtp::events::KeyPress;
-use asterscribe_rtp::{Receiver, ReceiverConfig, Refusal, Released, ReorderConfig, Verdict};
+use asterscribe_rtp::{
+    DropReason, PacketVerdict, ReceiverConfig, ReleasedItem, ReorderConfig, RtpReceiver,
+};
 
-use super::audio::Spoken;
-use super::doctor::{Doctor, Expected};
-use super::stream::Stream;
+use super::audio::CutUtterance;
+use super::doctor::{ExpectedMedia, MediaDoctor};
+use super::stream::OrderedStream;
 use super::sum;
 use super::{LegSnapshot, SessionConfig};
-use crate::call::{CallEvent, Leg, LegStats, Outcome};
+use crate::call::{CallEvent, Leg, LegStats, UtteranceOutcome};
 use crate::speech::{SAMPLES_PER_MS, Utterance};
 
 /// The media of one leg.
 #[derive(Debug)]
 pub(super) struct LegMedia {
     leg: Leg,
-    receiver: Receiver,
-    stream: Stream,
+    receiver: RtpReceiver,
+    stream: OrderedStream,
     /// The latest time this leg was told.
     now: Instant,
     /// When something is due though nothing comes. Kept, since it is asked for
@@ -33,14 +35,14 @@ impl LegMedia {
             wait: config.reorder_wait,
             ..ReorderConfig::default()
         };
-        let receiver = Receiver::new(ReceiverConfig {
+        let receiver = RtpReceiver::new(ReceiverConfig {
             reorder,
             ..ReceiverConfig::default()
         });
         Self {
             leg,
             receiver,
-            stream: Stream::new(config, opened),
+            stream: OrderedStream::new(config, opened),
             now: opened,
             due: None,
         }
@@ -54,15 +56,15 @@ impl LegMedia {
     pub(super) fn receive(&mut self, arrived: Instant, datagram: &[u8]) {
         let now = self.advance(arrived);
         match self.receiver.receive(now, datagram) {
-            Verdict::InOrder(packet) => self.stream.packet(packet),
-            Verdict::Refused(Refusal::Late) => self.stream.audio.came_late(),
-            Verdict::Refused(Refusal::Malformed(_)) => self.stream.audio.doctor.refused(),
-            Verdict::Refused(Refusal::Empty) => self.stream.audio.empty(),
+            PacketVerdict::InOrder(packet) => self.stream.packet(packet),
+            PacketVerdict::Refused(DropReason::Late) => self.stream.audio.came_late(),
+            PacketVerdict::Refused(DropReason::Malformed(_)) => self.stream.audio.doctor.refused(),
+            PacketVerdict::Refused(DropReason::Empty) => self.stream.audio.empty(),
             // One that waits is before it, and told of first.
-            Verdict::Refused(Refusal::OverRate) if self.receiver.stats().held == 0 => {
+            PacketVerdict::Refused(DropReason::OverRate) if self.receiver.stats().held == 0 => {
                 self.stream.audio.shed(now);
             }
-            Verdict::Refused(_) | Verdict::OnProbation | Verdict::Accepted => {}
+            PacketVerdict::Refused(_) | PacketVerdict::OnProbation | PacketVerdict::Accepted => {}
         }
         self.drain(now);
         let receiver = &self.receiver;
@@ -70,20 +72,20 @@ impl LegMedia {
         self.reschedule();
     }
 
-    /// See [`super::Session::glance`].
+    /// See [`super::CallSession::glance`].
     pub(super) fn glance(&self) -> u64 {
         let own = u64::from(self.due.is_some_and(|due| due < self.now));
         sum([own, self.receiver.glance(), self.stream.glance()])
     }
 
     /// What will come, by who named the leg's source.
-    pub(super) fn expect(&mut self, now: Instant, expected: Expected) {
+    pub(super) fn expect(&mut self, now: Instant, expected: ExpectedMedia) {
         // The leg's own clock stays: packets that came before its naming follow.
         self.tell_doctor(|doctor| doctor.expect(now, expected));
     }
 
     /// Lets whoever watches it know something.
-    pub(super) fn tell_doctor(&mut self, tell: impl FnOnce(&mut Doctor)) {
+    pub(super) fn tell_doctor(&mut self, tell: impl FnOnce(&mut MediaDoctor)) {
         tell(&mut self.stream.audio.doctor);
         self.reschedule();
     }
@@ -163,7 +165,7 @@ impl LegMedia {
         self.reschedule();
     }
 
-    pub(super) fn take_spoken(&mut self) -> Vec<Spoken> {
+    pub(super) fn take_spoken(&mut self) -> Vec<CutUtterance> {
         mem::take(&mut self.stream.audio.done)
     }
 
@@ -203,11 +205,11 @@ impl LegMedia {
     }
 
     /// Recognition has answered for `utterances` that hold this much audio.
-    pub(super) fn count_settled(&mut self, outcome: Outcome, utterances: u64, audio: u64) {
+    pub(super) fn count_settled(&mut self, outcome: UtteranceOutcome, utterances: u64, audio: u64) {
         let stats = &mut self.stream.audio.stats;
         *match outcome {
-            Outcome::Transcribed | Outcome::NoWords => &mut stats.utterances,
-            Outcome::Gap(_) => &mut stats.unrecognised,
+            UtteranceOutcome::Transcribed | UtteranceOutcome::NoWords => &mut stats.utterances,
+            UtteranceOutcome::Gap(_) => &mut stats.unrecognised,
         } += utterances;
         self.stream.audio.ledger.settle(audio, outcome);
     }
@@ -289,11 +291,11 @@ impl LegMedia {
     fn drain(&mut self, now: Instant) {
         while let Some(released) = self.receiver.poll(now) {
             match released {
-                Released::Packet(packet) => self.stream.packet(packet),
-                Released::Lost { count, shed } => self.stream.lost(count, shed),
+                ReleasedItem::Packet(packet) => self.stream.packet(packet),
+                ReleasedItem::Lost { count, shed } => self.stream.lost(count, shed),
                 // Nothing is missing.
-                Released::Skipped { .. } => {}
-                Released::Restart { reason } => self.stream.restart(reason),
+                ReleasedItem::Skipped { .. } => {}
+                ReleasedItem::Restart { reason } => self.stream.restart(reason),
             }
         }
         self.receiver.set_clock_rate(self.stream.clock());

@@ -5,11 +5,11 @@
 //!
 //! 1. Every input comes with `now`, which never runs backwards. Only a datagram
 //!    that was held until its leg was known may come with an earlier arrival.
-//! 2. After one [`Session::handle`], or several in a row, call [`Session::poll`]
-//!    until it answers [`Output::Wait`].
-//! 3. At the time that `Wait` names, hand in [`Input::Timer`] if nothing else came.
-//! 4. Every [`Output::Transcribe`] is answered by exactly one
-//!    [`Input::Recognised`], whenever; lines come out in the order of the jobs,
+//! 2. After one [`CallSession::handle`], or several in a row, call [`CallSession::poll`]
+//!    until it answers [`SessionOutput::Wait`].
+//! 3. At the time that `Wait` names, hand in [`SessionInput::Timer`] if nothing else came.
+//! 4. Every [`SessionOutput::Transcribe`] is answered by exactly one
+//!    [`SessionInput::Recognised`], whenever; lines come out in the order of the jobs,
 //!    so the transcript does not depend on how fast the engine was.
 
 mod audio;
@@ -36,17 +36,19 @@ use std::time::{Duration, Instant};
 
 use crate::call::{DtmfDigit, GapReason, Leg, LegStats};
 use crate::speech::segmenter::SegmenterConfig;
-use crate::speech::{Choices, Utterance};
+use crate::speech::{DecodeOptions, Utterance};
 
-use self::audio::Spoken;
-pub use self::doctor::{Arrival, Expected};
-use self::draft::Draft;
+use self::audio::CutUtterance;
+pub use self::doctor::{ArrivalExpectation, ExpectedMedia};
 pub use self::draft::PartialConfig;
-pub use self::io::{Again, Deferred, Input, LegIndex, LegSnapshot, Output, Unheard};
+use self::draft::PartialState;
+pub use self::io::{
+    DeferredLine, LaterSpeech, LegIndex, LegSnapshot, SessionInput, SessionOutput, UnheardReason,
+};
 pub use self::jobs::JobId;
 use self::jobs::JobLedger;
+pub use self::language::CallOptions;
 use self::language::LegLanguage;
-pub use self::language::Manner;
 use self::leg::LegMedia;
 pub use self::text::conclude;
 
@@ -54,9 +56,9 @@ pub use self::text::conclude;
 #[derive(Debug, Clone, PartialEq)]
 pub struct SessionConfig {
     /// How far a leg's packets go.
-    pub depth: Depth,
+    pub depth: SessionDepth,
     /// How its utterances are recognised.
-    pub choices: Arc<Choices>,
+    pub choices: Arc<DecodeOptions>,
     /// When partial results are asked for; `None`: never.
     pub partials: Option<PartialConfig>,
     /// The model by which its utterances are heard once more, later; `None`: they are not.
@@ -79,7 +81,7 @@ pub struct SessionConfig {
 
 /// How far a leg's packets go.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Depth {
+pub enum SessionDepth {
     /// Put in order, placed on the timeline and counted, but neither decoded
     /// nor heard: what reception alone costs.
     Ordered,
@@ -91,7 +93,7 @@ pub enum Depth {
 impl Default for SessionConfig {
     fn default() -> Self {
         Self {
-            depth: Depth::Speech,
+            depth: SessionDepth::Speech,
             choices: Arc::default(),
             partials: None,
             second_pass: None,
@@ -107,33 +109,33 @@ impl Default for SessionConfig {
 
 /// One call's media.
 #[derive(Debug)]
-pub struct Session {
+pub struct CallSession {
     config: SessionConfig,
     opened: Instant,
     legs: Vec<LegMedia>,
     /// Of each leg; none at all where there are no partial results.
-    drafts: Vec<Draft>,
+    drafts: Vec<PartialState>,
     /// Of each leg: what it is taken to speak.
     languages: Vec<LegLanguage>,
     jobs: JobLedger,
-    outputs: VecDeque<Output>,
+    outputs: VecDeque<SessionOutput>,
     next_line: u64,
     next_stats: Instant,
     told: Vec<LegStats>,
     /// Whether the counters may differ from what was told.
     news: bool,
-    phase: Phase,
+    phase: SessionPhase,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
+enum SessionPhase {
     Open,
     /// Hung up; outstanding jobs are waited for until then.
     Closing(Instant),
     Closed,
 }
 
-impl Session {
+impl CallSession {
     /// A session whose call clock begins at `now`. Its lines are numbered from 0; a call
     /// that has several sessions numbers them on itself.
     pub fn new(config: SessionConfig, now: Instant) -> Self {
@@ -150,7 +152,7 @@ impl Session {
             next_line: 0,
             told: Vec::new(),
             news: false,
-            phase: Phase::Open,
+            phase: SessionPhase::Open,
         }
     }
 
@@ -170,7 +172,7 @@ impl Session {
         self.languages.reserve_exact(1);
         self.languages.push(LegLanguage::default());
         if self.config.partials.is_some() {
-            self.drafts.push(Draft::default());
+            self.drafts.push(PartialState::default());
         }
         LegIndex(self.legs.len() - 1)
     }
@@ -190,7 +192,7 @@ impl Session {
     }
 
     /// The leg's source has been named, or named anew, by somebody who expects this of it.
-    pub fn expect(&mut self, now: Instant, leg: LegIndex, expected: Expected) {
+    pub fn expect(&mut self, now: Instant, leg: LegIndex, expected: ExpectedMedia) {
         if let Some(media) = self.legs.get_mut(leg.0) {
             media.expect(now, expected);
         }
@@ -216,9 +218,9 @@ impl Session {
     }
 
     /// Takes one input. Poll afterwards.
-    pub fn handle(&mut self, now: Instant, input: Input<'_>) {
+    pub fn handle(&mut self, now: Instant, input: SessionInput<'_>) {
         match input {
-            Input::Datagram { leg, bytes } if self.phase == Phase::Open => {
+            SessionInput::Datagram { leg, bytes } if self.phase == SessionPhase::Open => {
                 // What is due before it on any leg comes first: neither what is heard nor the
                 // order of the jobs may depend on how often the timers are looked at.
                 self.run_due(now);
@@ -231,8 +233,8 @@ impl Session {
                 }
             }
             // After the end packets still drain from the network; they belong to nobody.
-            Input::Datagram { .. } => {}
-            Input::Elsewhere {
+            SessionInput::Datagram { .. } => {}
+            SessionInput::Elsewhere {
                 leg,
                 from,
                 named,
@@ -242,32 +244,32 @@ impl Session {
                     media.tell_doctor(|doctor| doctor.elsewhere(now, from, named, packets));
                 }
             }
-            Input::KernelDrops(count) => {
+            SessionInput::KernelDrops(count) => {
                 for media in &mut self.legs {
                     media.tell_doctor(|doctor| doctor.kernel_drops(now, count));
                 }
             }
-            Input::OwnKernelDrops { leg, count } => {
+            SessionInput::OwnKernelDrops { leg, count } => {
                 if let Some(media) = self.legs.get_mut(leg.0) {
                     media.tell_doctor(|doctor| doctor.kernel_drops(now, count));
                 }
             }
-            Input::Timer => self.advance(now),
-            Input::Recognised { job, result } => {
+            SessionInput::Timer => self.advance(now),
+            SessionInput::Recognised { job, result } => {
                 self.news = true;
                 self.jobs.answer(job, result);
             }
-            Input::Drafted {
+            SessionInput::Drafted {
                 leg,
                 revision,
                 result,
             } => self.drafted(leg.0, revision, result),
-            Input::PartyMayDiffer { leg, why } if self.phase == Phase::Open => {
+            SessionInput::PartyMayDiffer { leg, why } if self.phase == SessionPhase::Open => {
                 let at = now.saturating_duration_since(self.opened);
                 self.reopen_language(leg, why, millis(at));
             }
-            Input::PartyMayDiffer { .. } => {}
-            Input::Hold { leg, is_on } if self.phase == Phase::Open => {
+            SessionInput::PartyMayDiffer { .. } => {}
+            SessionInput::Hold { leg, is_on } if self.phase == SessionPhase::Open => {
                 self.run_due(now);
                 if let Some(media) = self.legs.get_mut(leg.0) {
                     media.hold(is_on);
@@ -276,8 +278,8 @@ impl Session {
                     self.draft(leg.0);
                 }
             }
-            Input::Hold { .. } => {}
-            Input::Hangup => self.hang_up(now),
+            SessionInput::Hold { .. } => {}
+            SessionInput::Hangup => self.hang_up(now),
         }
         self.tell_news();
         self.settle();
@@ -285,25 +287,25 @@ impl Session {
 
     /// What the session wants next; see the contract above.
     #[must_use]
-    pub fn poll(&mut self) -> Output {
+    pub fn poll(&mut self) -> SessionOutput {
         self.outputs
             .pop_front()
-            .unwrap_or_else(|| Output::Wait(self.deadline()))
+            .unwrap_or_else(|| SessionOutput::Wait(self.deadline()))
     }
 
     /// Whether the call has not been hung up.
     pub fn is_open(&self) -> bool {
-        self.phase == Phase::Open
+        self.phase == SessionPhase::Open
     }
 
-    /// Whether [`Output::Closed`] has been produced.
+    /// Whether [`SessionOutput::Closed`] has been produced.
     pub fn is_closed(&self) -> bool {
-        self.phase == Phase::Closed
+        self.phase == SessionPhase::Closed
     }
 
     fn deadline(&self) -> Option<Instant> {
         match self.phase {
-            Phase::Open => {
+            SessionPhase::Open => {
                 let stats = self.news.then_some(self.next_stats);
                 self.legs
                     .iter()
@@ -311,25 +313,26 @@ impl Session {
                     .chain(stats)
                     .min()
             }
-            Phase::Closing(until) => Some(until),
-            Phase::Closed => None,
+            SessionPhase::Closing(until) => Some(until),
+            SessionPhase::Closed => None,
         }
     }
 
     fn advance(&mut self, now: Instant) {
         match self.phase {
-            Phase::Open => {
+            SessionPhase::Open => {
                 self.run_due(now);
                 if now >= self.next_stats && mem::take(&mut self.news) && self.stats_are_news() {
                     self.next_stats = now + self.config.stats_interval;
                     self.told = self.legs.iter().map(LegMedia::stats).collect();
-                    self.outputs.push_back(Output::Stats(self.snapshots()));
+                    self.outputs
+                        .push_back(SessionOutput::Stats(self.snapshots()));
                 }
             }
-            Phase::Closing(until) if now >= until => {
+            SessionPhase::Closing(until) if now >= until => {
                 self.jobs.give_up(GapReason::RecognitionFailed)
             }
-            Phase::Closing(_) | Phase::Closed => {}
+            SessionPhase::Closing(_) | SessionPhase::Closed => {}
         }
     }
 
@@ -352,7 +355,7 @@ impl Session {
     }
 
     fn hang_up(&mut self, now: Instant) {
-        if self.phase != Phase::Open {
+        if self.phase != SessionPhase::Open {
             return;
         }
         self.run_due(now);
@@ -360,7 +363,7 @@ impl Session {
             self.legs[index].close(now);
             self.collect(index);
         }
-        self.phase = Phase::Closing(now + self.config.closing_wait);
+        self.phase = SessionPhase::Closing(now + self.config.closing_wait);
     }
 
     /// Lets the other legs know that one has spoken.
@@ -384,10 +387,11 @@ impl Session {
         let before = self.outputs.len();
         for leg in &mut self.legs {
             self.outputs
-                .extend(leg.take_news().into_iter().map(Output::Event));
+                .extend(leg.take_news().into_iter().map(SessionOutput::Event));
         }
-        if self.outputs.len() > before && self.phase == Phase::Open {
-            self.outputs.push_back(Output::Stats(self.snapshots()));
+        if self.outputs.len() > before && self.phase == SessionPhase::Open {
+            self.outputs
+                .push_back(SessionOutput::Stats(self.snapshots()));
         }
     }
 
@@ -396,27 +400,27 @@ impl Session {
         while let Some(key) = self.legs[index].take_key() {
             let end = key.began + key.duration;
             let at = end.saturating_duration_since(self.opened);
-            self.outputs.push_back(Output::Digit(DtmfDigit {
+            self.outputs.push_back(SessionOutput::Digit(DtmfDigit {
                 at_ms: millis(at),
                 digit: key.digit,
                 duration_ms: millis(key.duration),
                 leg: self.legs[index].leg().clone(),
             }));
         }
-        for Spoken { utterance, audio } in self.legs[index].take_spoken() {
+        for CutUtterance { utterance, audio } in self.legs[index].take_spoken() {
             if let Some(draft) = self.drafts.get_mut(index) {
                 draft.end();
             }
             let (start_ms, end_ms) = self.legs[index].call_times(&utterance);
             let Utterance { samples, .. } = utterance;
             let again = self.config.second_pass.as_ref();
-            let again = again.map(|model| Again {
+            let again = again.map(|model| LaterSpeech {
                 model: Arc::clone(model),
                 samples: samples.clone(),
             });
             if let Some(job) = self.jobs.open(index, (start_ms, end_ms), audio, again) {
                 self.legs[index].count_speech(samples.len() as u64);
-                self.outputs.push_back(Output::Transcribe {
+                self.outputs.push_back(SessionOutput::Transcribe {
                     job,
                     leg: LegIndex(index),
                     samples,

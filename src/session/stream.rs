@@ -3,14 +3,14 @@
 
 use std::time::{Duration, Instant};
 
-use asterscribe_codecs::{Codec, Payload};
+use asterscribe_codecs::{Codec, PayloadKind};
 use asterscribe_rtp::events::{
-    Content, EventFormat, EventPacket, EventReceiver, EventTypes, KeyPress,
+    EventFormat, EventPacket, EventReceiver, EventTypes, KeyPress, PacketContent,
 };
-use asterscribe_rtp::quality::{self, ClockDrift, DriftPacket, Impairment, LossBursts};
-use asterscribe_rtp::{ClockRate, Placed, RestartReason};
+use asterscribe_rtp::quality::{self, ClockDrift, CodecImpairment, DriftPacket, LossBursts};
+use asterscribe_rtp::{ClockRate, PlacedPacket, RestartReason};
 
-use super::audio::Audio;
+use super::audio::LegAudio;
 use super::{SessionConfig, sum};
 use crate::call::MediaQuality;
 
@@ -26,8 +26,8 @@ const EVENT_TYPE: u8 = 101;
 
 /// What lies behind the receiver; apart from it, since a released packet borrows from the receiver.
 #[derive(Debug)]
-pub(super) struct Stream {
-    pub(super) audio: Audio,
+pub(super) struct OrderedStream {
+    pub(super) audio: LegAudio,
     /// Most legs never have any.
     keys: Option<Box<EventReceiver>>,
     types: EventTypes,
@@ -39,10 +39,10 @@ pub(super) struct Stream {
     next_look: Option<Instant>,
 }
 
-impl Stream {
+impl OrderedStream {
     pub(super) fn new(config: &SessionConfig, opened: Instant) -> Self {
         Self {
-            audio: Audio::new(config, opened),
+            audio: LegAudio::new(config, opened),
             keys: None,
             types: EventTypes::default(),
             bursts: LossBursts::default(),
@@ -53,7 +53,7 @@ impl Stream {
         }
     }
 
-    /// See [`super::Session::glance`].
+    /// See [`super::CallSession::glance`].
     pub(super) fn glance(&self) -> u64 {
         sum([
             self.audio.glance(),
@@ -71,51 +71,51 @@ impl Stream {
     }
 
     /// The next packet in order.
-    pub(super) fn packet(&mut self, packet: Placed<'_>) {
+    pub(super) fn packet(&mut self, packet: PlacedPacket<'_>) {
         let arrived = packet.arrived;
         self.bursts.packet();
         let Some((payload, pt)) = self.payload(&packet) else {
             // Nothing that is heard, or missed.
-            let event = Payload::TelephoneEvent;
+            let event = PayloadKind::TelephoneEvent;
             return self
                 .audio
                 .not_audio(event, EVENT_TYPE, packet.time.0, arrived);
         };
         match payload {
-            Payload::Audio(codec) => {
+            PayloadKind::Audio(codec) => {
                 self.measure(codec, &packet);
                 self.audio
                     .packet(codec, pt, packet.time.0, packet.payload, arrived);
             }
-            Payload::TelephoneEvent => self.key(EventFormat::TelephoneEvent, &packet),
-            Payload::CiscoDtmf => self.key(EventFormat::Cisco, &packet),
-            Payload::ComfortNoise | Payload::Unknown(_) => {}
+            PayloadKind::TelephoneEvent => self.key(EventFormat::TelephoneEvent, &packet),
+            PayloadKind::CiscoDtmf => self.key(EventFormat::Cisco, &packet),
+            PayloadKind::ComfortNoise | PayloadKind::Unknown(_) => {}
         }
-        if !matches!(payload, Payload::Audio(_)) {
+        if !matches!(payload, PayloadKind::Audio(_)) {
             self.audio.not_audio(payload, pt, packet.time.0, arrived);
         }
     }
 
     /// What the packet carries, and by which number that goes; nothing while it may turn
     /// out to be of a key.
-    fn payload(&mut self, packet: &Placed<'_>) -> Option<(Payload, u8)> {
+    fn payload(&mut self, packet: &PlacedPacket<'_>) -> Option<(PayloadKind, u8)> {
         let pt = packet.payload_type.get();
-        let numbered = Payload::classify(pt);
-        if numbered == Payload::TelephoneEvent {
+        let numbered = PayloadKind::classify(pt);
+        if numbered == PayloadKind::TelephoneEvent {
             return Some((numbered, pt));
         }
         match self.types.judge(packet) {
-            Content::AsNumbered => return Some((numbered, pt)),
-            Content::Undecided => return None,
-            Content::Event => {}
-            Content::EventAfter(held) => {
+            PacketContent::AsNumbered => return Some((numbered, pt)),
+            PacketContent::Undecided => return None,
+            PacketContent::Event => {}
+            PacketContent::EventAfter(held) => {
                 let keys = self.keys.get_or_insert_default();
                 for event in &held {
                     keys.receive(event.arrived, event.packet(EVENT_CLOCK));
                 }
             }
         }
-        Some((Payload::TelephoneEvent, EVENT_TYPE))
+        Some((PayloadKind::TelephoneEvent, EVENT_TYPE))
     }
 
     /// Packets were given up, `shed` of them because they were too many.
@@ -183,7 +183,7 @@ impl Stream {
         })
     }
 
-    fn measure(&mut self, codec: Codec, packet: &Placed<'_>) {
+    fn measure(&mut self, codec: Codec, packet: &PlacedPacket<'_>) {
         self.codec = Some(codec);
         let missing = std::mem::take(&mut self.missing);
         if let (Ok(samples), Some(clock)) = (codec.sample_count(packet.payload), self.clock()) {
@@ -197,7 +197,7 @@ impl Stream {
         }
     }
 
-    fn key(&mut self, format: EventFormat, packet: &Placed<'_>) {
+    fn key(&mut self, format: EventFormat, packet: &PlacedPacket<'_>) {
         let keys = self.keys.get_or_insert_default();
         keys.receive(
             packet.arrived,
@@ -213,11 +213,11 @@ impl Stream {
 }
 
 /// What the codec costs, with the concealment that it has here.
-fn impairment(codec: Codec) -> Impairment {
+fn impairment(codec: Codec) -> CodecImpairment {
     match codec {
-        Codec::Ulaw | Codec::Alaw | Codec::Slin => Impairment::G711_CONCEALED,
-        Codec::Gsm => Impairment::GSM,
-        Codec::Opus => Impairment::OPUS,
-        _ => Impairment::WIDEBAND_CONCEALED,
+        Codec::Ulaw | Codec::Alaw | Codec::Slin => CodecImpairment::G711_CONCEALED,
+        Codec::Gsm => CodecImpairment::GSM,
+        Codec::Opus => CodecImpairment::OPUS,
+        _ => CodecImpairment::WIDEBAND_CONCEALED,
     }
 }

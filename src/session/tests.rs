@@ -22,14 +22,14 @@ const PACKET: Duration = Duration::from_millis(20);
 /// A session on a clock of its own, with one leg and an engine that answers
 /// each job with its length.
 struct Rig {
-    session: Session,
+    session: CallSession,
     leg: LegIndex,
     now: Instant,
     lines: Vec<TranscriptLine>,
-    deferred: Vec<Deferred>,
+    deferred: Vec<DeferredLine>,
     jobs: Vec<(JobId, usize)>,
     /// How the jobs are to be recognised.
-    choices: Vec<Arc<Choices>>,
+    choices: Vec<Arc<DecodeOptions>>,
     events: Vec<CallEvent>,
     drafts: Vec<(u32, usize)>,
     partials: Vec<PartialLine>,
@@ -40,7 +40,7 @@ struct Rig {
 impl Rig {
     fn new(config: SessionConfig) -> Self {
         let now = clock::now();
-        let mut session = Session::new(config, now);
+        let mut session = CallSession::new(config, now);
         let leg = session.add_leg(Leg::caller());
         Self {
             session,
@@ -58,15 +58,15 @@ impl Rig {
         }
     }
 
-    fn input(&mut self, input: Input<'_>) {
+    fn input(&mut self, input: SessionInput<'_>) {
         self.session.handle(self.now, input);
         loop {
             match self.session.poll() {
-                Output::Wait(due) => {
+                SessionOutput::Wait(due) => {
                     self.due = due;
                     return;
                 }
-                Output::Transcribe {
+                SessionOutput::Transcribe {
                     job,
                     samples,
                     choices,
@@ -75,22 +75,22 @@ impl Rig {
                     self.jobs.push((job, samples.len()));
                     self.choices.push(choices);
                 }
-                Output::Draft {
+                SessionOutput::Draft {
                     revision, samples, ..
                 } => self.drafts.push((revision, samples.len())),
-                Output::Partial(partial) => self.partials.push(partial),
-                Output::Line(line) => self.lines.push(line),
-                Output::Deferred(deferred) => self.deferred.push(*deferred),
-                Output::Event(event) => self.events.push(event),
-                Output::Stats(_) | Output::Digit(_) => {}
-                Output::Closed(legs) => self.closed = Some(legs),
+                SessionOutput::Partial(partial) => self.partials.push(partial),
+                SessionOutput::Line(line) => self.lines.push(line),
+                SessionOutput::Deferred(deferred) => self.deferred.push(*deferred),
+                SessionOutput::Event(event) => self.events.push(event),
+                SessionOutput::Stats(_) | SessionOutput::Digit(_) => {}
+                SessionOutput::Closed(legs) => self.closed = Some(legs),
             }
         }
     }
 
     fn send(&mut self, bytes: &[u8]) {
         let leg = self.leg;
-        self.input(Input::Datagram { leg, bytes });
+        self.input(SessionInput::Datagram { leg, bytes });
     }
 
     /// Lets time pass and serves every timer that falls due.
@@ -98,7 +98,7 @@ impl Rig {
         let until = self.now + time;
         while let Some(due) = self.due.filter(|&due| due <= until) {
             self.now = self.now.max(due);
-            self.input(Input::Timer);
+            self.input(SessionInput::Timer);
         }
         self.now = until;
     }
@@ -111,7 +111,7 @@ impl Rig {
             language: "en".into(),
             ..Recognition::default()
         });
-        self.input(Input::Recognised { job, result });
+        self.input(SessionInput::Recognised { job, result });
     }
 
     fn stats(&self) -> LegStats {
@@ -221,7 +221,7 @@ fn lost_packets_are_told_from_silence() {
 #[test]
 fn ordered_packets_alone_are_accounted_for_and_nothing_is_heard() {
     let mut rig = Rig::new(SessionConfig {
-        depth: Depth::Ordered,
+        depth: SessionDepth::Ordered,
         ..SessionConfig::default()
     });
     let (mut seq, mut time) = (1, 1000);
@@ -233,7 +233,7 @@ fn ordered_packets_alone_are_accounted_for_and_nothing_is_heard() {
     rig.pass(Duration::from_secs(10));
     time += 10 * 8000;
     speak(&mut rig, &mut seq, &mut time);
-    rig.input(Input::Hangup);
+    rig.input(SessionInput::Hangup);
     assert!(rig.jobs.is_empty());
     let leg = &rig.closed.expect("nothing is waited for")[0];
     let packets = 3 * speech().len() as u64;
@@ -293,7 +293,7 @@ fn lines_come_in_the_order_of_speech_whatever_the_engine_does() {
     assert!(rig.lines.is_empty());
     rig.answer(0, "");
     let (job, _) = rig.jobs[1];
-    rig.input(Input::Recognised {
+    rig.input(SessionInput::Recognised {
         job,
         result: Err(GapReason::OverloadShed.into()),
     });
@@ -315,7 +315,7 @@ fn hanging_up_in_mid_sentence_keeps_the_last_words() {
     let mut rig = Rig::new(SessionConfig::default());
     let (mut seq, mut time) = (1, 1000);
     speak(&mut rig, &mut seq, &mut time);
-    rig.input(Input::Hangup);
+    rig.input(SessionInput::Hangup);
     assert_eq!(rig.jobs.len(), 1);
     assert!(rig.closed.is_none(), "its last words are still out");
     rig.answer(0, "bye");
@@ -330,7 +330,7 @@ fn an_engine_that_never_answers_does_not_keep_a_call_open() {
     let mut rig = Rig::new(SessionConfig::default());
     let (mut seq, mut time) = (1, 1000);
     speak(&mut rig, &mut seq, &mut time);
-    rig.input(Input::Hangup);
+    rig.input(SessionInput::Hangup);
     rig.pass(Duration::from_secs(61));
     assert_eq!(rig.lines[0].gap, Some(GapReason::RecognitionFailed));
     assert!(rig.closed.is_some());
@@ -414,7 +414,7 @@ fn the_call_clock_of_a_leg_begins_with_its_audio_not_with_its_signalling() {
         time += 8000;
     }
     speak(&mut rig, &mut seq, &mut time);
-    rig.input(Input::Hangup);
+    rig.input(SessionInput::Hangup);
     rig.answer(0, "hello");
     assert!(rig.lines[0].start_ms >= 10_000, "{:?}", rig.lines[0]);
 }

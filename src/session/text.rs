@@ -1,18 +1,22 @@
 //! What was said, and what is being said.
 
-use super::draft::Drafted;
-use super::jobs::Settled;
-use super::language::Spoken;
+use super::draft::PartialText;
+use super::jobs::SettledJob;
+use super::language::SpokenLanguage;
 use super::leg::LegMedia;
-use super::{Again, Deferred, LegIndex, Output, Phase, Session, Unheard};
-use crate::call::{GapReason, Outcome, PartialLine, Prompt, TranscriptLine, Word};
+use super::{
+    CallSession, DeferredLine, LaterSpeech, LegIndex, SessionOutput, SessionPhase, UnheardReason,
+};
+use crate::call::{
+    GapReason, InitialPrompt, PartialLine, SpokenWord, TranscriptLine, UtteranceOutcome,
+};
 use crate::speech::Recognition;
-use crate::speech::guard::{self, Judged};
+use crate::speech::guard::{self, JudgedText};
 
-impl Session {
+impl CallSession {
     /// Gives out what is settled, in the order of the jobs.
     pub(super) fn settle(&mut self) {
-        while let Some(Settled {
+        while let Some(SettledJob {
             leg,
             start_ms,
             end_ms,
@@ -30,12 +34,12 @@ impl Session {
             };
             let (heard, late) = match result {
                 Ok(heard) => (Ok(heard), None),
-                Err(Unheard::Gap(reason)) => (Err(reason), None),
-                Err(Unheard::Late(samples)) => (Err(GapReason::Spooled), Some(samples)),
+                Err(UnheardReason::Gap(reason)) => (Err(reason), None),
+                Err(UnheardReason::Late(samples)) => (Err(GapReason::Spooled), Some(samples)),
             };
             // The engine heard no words: that is an answer, not a line.
             let is_silent = heard.as_ref().is_ok_and(|heard| heard.text.is_empty());
-            let spoken = heard.as_ref().ok().map(Spoken::of);
+            let spoken = heard.as_ref().ok().map(SpokenLanguage::of);
             let (outcome, line) = conclude(line, heard, self.config.choices.prompt.as_ref());
             media.count_settled(outcome, utterances, audio);
             if is_silent {
@@ -48,12 +52,12 @@ impl Session {
                 draft.take_shown(end_ms);
             }
             let (again, second_pass) = again
-                .map(|Again { model, samples }| (samples, model))
+                .map(|LaterSpeech { model, samples }| (samples, model))
                 .unzip();
             let evidence = spoken.map(|spoken| spoken.evidence(&line));
             self.outputs.push_back(match late.or(again) {
-                None => Output::Line(line),
-                Some(samples) => Output::Deferred(Box::new(Deferred {
+                None => SessionOutput::Line(line),
+                Some(samples) => SessionOutput::Deferred(Box::new(DeferredLine {
                     line,
                     audio,
                     samples,
@@ -65,12 +69,13 @@ impl Session {
                 self.weigh_language(leg, evidence, (start_ms, end_ms));
             }
         }
-        if matches!(self.phase, Phase::Closing(_)) && self.jobs.is_empty() {
-            self.phase = Phase::Closed;
+        if matches!(self.phase, SessionPhase::Closing(_)) && self.jobs.is_empty() {
+            self.phase = SessionPhase::Closed;
             for index in 0..self.legs.len() {
                 self.take_draft_back(index, u64::MAX);
             }
-            self.outputs.push_back(Output::Closed(self.snapshots()));
+            self.outputs
+                .push_back(SessionOutput::Closed(self.snapshots()));
         }
     }
 
@@ -83,13 +88,14 @@ impl Session {
         let speaking = leg.speaking();
         let is_stale = draft.take_stale(speaking.map(|(start, _)| leg.call_ms(start)));
         if is_stale {
-            self.outputs.push_back(Output::Partial(nothing_of(leg)));
+            self.outputs
+                .push_back(SessionOutput::Partial(nothing_of(leg)));
         }
         let Some((start, length)) = speaking.filter(|_| !leg.is_doubtful()) else {
             return;
         };
         if let Some(revision) = draft.ask(config, start, length) {
-            self.outputs.push_back(Output::Draft {
+            self.outputs.push_back(SessionOutput::Draft {
                 leg: LegIndex(index),
                 revision,
                 samples: leg.so_far(),
@@ -114,22 +120,22 @@ impl Session {
         let is_in_it = leg
             .speaking()
             .is_some_and(|(speaking, _)| speaking == start);
-        if self.phase != Phase::Open || !is_in_it {
+        if self.phase != SessionPhase::Open || !is_in_it {
             return;
         }
         let start_ms = leg.call_ms(start);
         let end_ms = heard.words.last().map_or(0, |word| word.end_ms);
         let prompt = self.config.choices.prompt.as_ref();
-        let Judged { believed, .. } = guard::judge(heard, end_ms, prompt);
+        let JudgedText { believed, .. } = guard::judge(heard, end_ms, prompt);
         if believed.text.is_empty() {
             return;
         }
-        let Drafted {
+        let PartialText {
             revision,
             text,
             stable_words,
         } = draft.join(start_ms, &believed.words);
-        self.outputs.push_back(Output::Partial(PartialLine {
+        self.outputs.push_back(SessionOutput::Partial(PartialLine {
             leg: leg.leg().clone(),
             start_ms,
             end_ms: start_ms + end_ms,
@@ -145,7 +151,7 @@ impl Session {
             && draft.take_shown(before_ms)
         {
             let nothing = nothing_of(&self.legs[index]);
-            self.outputs.push_back(Output::Partial(nothing));
+            self.outputs.push_back(SessionOutput::Partial(nothing));
         }
     }
 }
@@ -167,29 +173,32 @@ fn nothing_of(leg: &LegMedia) -> PartialLine {
 pub fn conclude(
     line: TranscriptLine,
     heard: Result<Recognition, GapReason>,
-    prompt: Option<&Prompt>,
-) -> (Outcome, TranscriptLine) {
+    prompt: Option<&InitialPrompt>,
+) -> (UtteranceOutcome, TranscriptLine) {
     let heard = match heard {
         Ok(heard) => heard,
         Err(reason) => {
             let gap = Some(reason);
-            return (Outcome::Gap(reason), TranscriptLine { gap, ..line });
+            return (
+                UtteranceOutcome::Gap(reason),
+                TranscriptLine { gap, ..line },
+            );
         }
     };
     let start_ms = line.start_ms;
     let length_ms = line.end_ms.saturating_sub(start_ms);
-    let Judged {
+    let JudgedText {
         believed,
         suppressed,
     } = guard::judge(heard, length_ms, prompt);
-    let on_call_clock = |word: Word| Word {
+    let on_call_clock = |word: SpokenWord| SpokenWord {
         start_ms: word.start_ms + start_ms,
         end_ms: word.end_ms + start_ms,
         ..word
     };
     let outcome = match believed.text.is_empty() {
-        true => Outcome::NoWords,
-        false => Outcome::Transcribed,
+        true => UtteranceOutcome::NoWords,
+        false => UtteranceOutcome::Transcribed,
     };
     let line = TranscriptLine {
         text: believed.text,

@@ -19,10 +19,10 @@ use std::time::{Duration, Instant};
 
 use asterscribe_codecs::RtpClockRate;
 
-use self::guess::Guess;
-use self::lag::Lag;
-pub(super) use self::rate::Pace;
-use self::rate::{Rate, Usual};
+use self::guess::LengthGuess;
+use self::lag::ArrivalLag;
+pub(super) use self::rate::ClockPace;
+use self::rate::{ClockFit, UsualStep};
 use super::sum;
 use crate::speech::SAMPLE_RATE;
 
@@ -51,7 +51,7 @@ const MAX_RATIO: i64 = 5;
 
 /// What a packet of audio covers, in extended timestamps of its clock.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Span {
+pub(super) struct PacketSpan {
     pub(super) begin: u64,
     pub(super) end: u64,
     pub(super) clock: RtpClockRate,
@@ -59,7 +59,7 @@ pub(super) struct Span {
 
 /// Relation of one packet to what came before it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Placement {
+pub(super) struct PacketPlacement {
     /// Time that passed between, in 16 kHz samples.
     pub(super) gap: u64,
     /// Whether its timestamp cannot be believed: the time that passed is known by arrival only.
@@ -68,17 +68,17 @@ pub(super) struct Placement {
 
 /// The timestamps' state of one leg.
 #[derive(Debug, Default)]
-pub(super) struct Timeline {
-    last: Option<Last>,
+pub(super) struct LegTimeline {
+    last: Option<LastPlaced>,
     restarted: bool,
-    rate: Rate,
+    rate: ClockFit,
     /// Of packets whose length nobody can tell; most legs have none.
-    guess: Option<Box<Guess>>,
+    guess: Option<Box<LengthGuess>>,
 }
 
 /// Times in nanoseconds.
 #[derive(Debug, Clone, Copy)]
-struct Last {
+struct LastPlaced {
     /// Extended RTP timestamp one past the audio placed so far.
     end: u64,
     clock: RtpClockRate,
@@ -92,14 +92,19 @@ struct Last {
     best: i64,
     /// How long the last packet is that holds audio.
     length: i64,
-    usual: Usual,
-    lag: Lag,
+    usual: UsualStep,
+    lag: ArrivalLag,
 }
 
-impl Timeline {
+impl LegTimeline {
     /// Places a packet of audio, `numbered` packets behind the last one by the sender's count,
     /// and notes it as the last one.
-    pub(super) fn place(&mut self, span: Span, arrived: Instant, numbered: u64) -> Placement {
+    pub(super) fn place(
+        &mut self,
+        span: PacketSpan,
+        arrived: Instant,
+        numbered: u64,
+    ) -> PacketPlacement {
         let ticks = span.end.saturating_sub(span.begin);
         let length = nanos(i128::from(ticks), span.clock);
         let restarted = mem::take(&mut self.restarted);
@@ -107,17 +112,17 @@ impl Timeline {
             guess.interrupt();
         }
         let Some(last) = &mut self.last else {
-            self.last = Some(Last::first(span.end, span.clock, arrived, length));
-            return Placement::default();
+            self.last = Some(LastPlaced::first(span.end, span.clock, arrived, length));
+            return PacketPlacement::default();
         };
         let waited = last.advance(arrived);
         let (gap, is_broken) = if restarted {
-            last.usual = Usual::default();
+            last.usual = UsualStep::default();
             self.rate.restart();
             (last.borne_out(length, JITTER), true)
         } else if last.clock != span.clock {
             // Another clock counts in other units: only arrival is comparable.
-            last.usual = Usual::default();
+            last.usual = UsualStep::default();
             self.rate.restart();
             (last.borne_out(length, MAX_LEAD), true)
         } else {
@@ -138,7 +143,7 @@ impl Timeline {
             last.length = length;
         }
         last.go_on(gap, length);
-        Placement {
+        PacketPlacement {
             gap: samples(gap),
             is_broken,
         }
@@ -152,7 +157,7 @@ impl Timeline {
         clock: Option<RtpClockRate>,
         arrived: Instant,
         numbered: u64,
-    ) -> (Placement, u64) {
+    ) -> (PacketPlacement, u64) {
         let known = self.last.map(|last| last.clock);
         let clock = clock.or(known).unwrap_or(RtpClockRate::HZ_8000);
         let usual = self.last.map_or(guess::USUAL, |last| last.length);
@@ -163,8 +168,8 @@ impl Timeline {
         let restarted = mem::take(&mut self.restarted);
         let end = time.saturating_add(ticks(length, clock));
         let Some(last) = &mut self.last else {
-            self.last = Some(Last::first(end, clock, arrived, length));
-            return (Placement::default(), samples(length));
+            self.last = Some(LastPlaced::first(end, clock, arrived, length));
+            return (PacketPlacement::default(), samples(length));
         };
         last.advance(arrived);
         self.rate.restart();
@@ -193,9 +198,9 @@ impl Timeline {
         };
         last.clock = clock;
         last.length = usual;
-        last.usual = Usual::default();
+        last.usual = UsualStep::default();
         last.go_on(gap, length);
-        let placement = Placement {
+        let placement = PacketPlacement {
             gap: samples(gap),
             is_broken,
         };
@@ -260,11 +265,11 @@ impl Timeline {
     }
 
     /// What has become known of the clock of the timestamps.
-    pub(super) fn take_pace(&mut self) -> Option<Pace> {
+    pub(super) fn take_pace(&mut self) -> Option<ClockPace> {
         self.rate.take()
     }
 
-    /// See [`super::Session::glance`].
+    /// See [`super::CallSession::glance`].
     pub(super) fn glance(&self) -> u64 {
         let last = self
             .last
@@ -278,7 +283,7 @@ impl Timeline {
     }
 }
 
-impl Last {
+impl LastPlaced {
     fn first(end: u64, clock: RtpClockRate, arrived: Instant, length: i64) -> Self {
         Self {
             end,
@@ -292,8 +297,8 @@ impl Last {
             } else {
                 length
             },
-            usual: Usual::default(),
-            lag: Lag::starting(arrived),
+            usual: UsualStep::default(),
+            lag: ArrivalLag::starting(arrived),
         }
     }
 

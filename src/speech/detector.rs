@@ -7,15 +7,15 @@ use std::fmt;
 pub const FRAME: usize = 256;
 
 /// Scores frames of 16 kHz audio for voice, keeping the context of one stream.
-pub struct Detector(Box<earshot::Detector>);
+pub struct VoiceDetector(Box<earshot::Detector>);
 
-impl Default for Detector {
+impl Default for VoiceDetector {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl Detector {
+impl VoiceDetector {
     /// A detector that has heard nothing.
     pub fn new() -> Self {
         Self(earshot::Detector::default_boxed())
@@ -34,7 +34,7 @@ impl Detector {
     }
 }
 
-impl fmt::Debug for Detector {
+impl fmt::Debug for VoiceDetector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Detector")
     }

@@ -7,10 +7,10 @@ mod annotation;
 mod phantom;
 mod prompt_echo;
 
-use self::annotation::Annotations;
+use self::annotation::TextAnnotations;
 use super::Recognition;
 use super::words::is_unspaced;
-use crate::call::{Doubt, Prompt, Suppressed, Task};
+use crate::call::{DoubtReason, InitialPrompt, SpeechTask, SuppressedText};
 
 /// The loudest tenth of a second is below this, dB of full scale: no speech comes through a
 /// telephone so quietly, while the hiss of a line does.
@@ -48,33 +48,34 @@ const SURE_LOGPROB: f32 = -0.7;
 
 /// The believable part of a result, and what is held back of it.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Judged {
+pub struct JudgedText {
     /// The result without doubtful text; its text is empty where all is doubtful.
     pub believed: Recognition,
     /// Text that was probably not spoken, if there is any: the whole, or, where words are
     /// believed, the annotations among them.
-    pub suppressed: Option<Suppressed>,
+    pub suppressed: Option<SuppressedText>,
 }
 
-impl Judged {
+impl JudgedText {
     /// Whether the suppressed text says that a language is spoken which was not expected: an
     /// annotation such as `(speaking in foreign language)`.
-    pub fn names_foreign_speech(suppressed: &Suppressed) -> bool {
-        suppressed.reason == Doubt::Annotation && annotation::names_foreign_speech(&suppressed.text)
+    pub fn names_foreign_speech(suppressed: &SuppressedText) -> bool {
+        suppressed.reason == DoubtReason::Annotation
+            && annotation::names_foreign_speech(&suppressed.text)
     }
 }
 
 /// Tells what can be believed of what was heard in an utterance of that length, which was
 /// recognised with that prompt.
-pub fn judge(heard: Recognition, duration_ms: u64, prompt: Option<&Prompt>) -> Judged {
+pub fn judge(heard: Recognition, duration_ms: u64, prompt: Option<&InitialPrompt>) -> JudgedText {
     if heard.text.is_empty() {
         return believe(heard, None);
     }
     if heard.peak_dbfs < SILENCE_DBFS {
         let evidence = format!("the loudest 100 ms are at {:.0} dBFS", heard.peak_dbfs);
-        return suppress(heard, Doubt::NearSilence, evidence);
+        return suppress(heard, DoubtReason::NearSilence, evidence);
     }
-    let (believed, annotations) = match Annotations::find(&heard.text) {
+    let (believed, annotations) = match TextAnnotations::find(&heard.text) {
         Some(found) => (found.strip(&heard), Some(found.removed())),
         None => (heard.clone(), None),
     };
@@ -83,13 +84,13 @@ pub fn judge(heard: Recognition, duration_ms: u64, prompt: Option<&Prompt>) -> J
             Some(_) => "nothing but annotations",
             None => "neither a letter nor a digit",
         };
-        return suppress(heard, Doubt::Annotation, evidence.to_owned());
+        return suppress(heard, DoubtReason::Annotation, evidence.to_owned());
     }
     if let Some((reason, evidence)) = doubt(&believed, duration_ms, prompt) {
         return suppress(heard, reason, evidence);
     }
-    let suppressed = annotations.map(|text| Suppressed {
-        reason: Doubt::Annotation,
+    let suppressed = annotations.map(|text| SuppressedText {
+        reason: DoubtReason::Annotation,
         evidence: "stood beside words".to_owned(),
         text,
     });
@@ -100,20 +101,23 @@ pub fn judge(heard: Recognition, duration_ms: u64, prompt: Option<&Prompt>) -> J
 fn doubt(
     heard: &Recognition,
     duration_ms: u64,
-    prompt: Option<&Prompt>,
-) -> Option<(Doubt, String)> {
+    prompt: Option<&InitialPrompt>,
+) -> Option<(DoubtReason, String)> {
     let echo = prompt.and_then(|prompt| prompt_echo::seen_by(heard, prompt.text(), duration_ms));
     if let Some(evidence) = echo {
-        return Some((Doubt::PromptEcho, evidence));
+        return Some((DoubtReason::PromptEcho, evidence));
     }
     let plain = plain(&heard.text);
     let words: Vec<&str> = plain.split(' ').collect();
     if let Some((phrase, times)) = repetition(&words) {
-        return Some((Doubt::Repetition, format!("{times} times \"{phrase}\"")));
+        return Some((
+            DoubtReason::Repetition,
+            format!("{times} times \"{phrase}\""),
+        ));
     }
     let written = match heard.task {
-        Task::Transcribe => heard.language.as_str(),
-        Task::Translate => "en",
+        SpeechTask::Transcribe => heard.language.as_str(),
+        SpeechTask::Translate => "en",
     };
     let count = heard.text.split_whitespace().count();
     let rate = count as f32 * 1000.0 / duration_ms.max(1) as f32;
@@ -122,7 +126,7 @@ fn doubt(
     let is_sparse = is_spaced && duration_ms >= SPARSE_FROM_MS && rate < FEWEST_WORDS_PER_SECOND;
     let sparse_ms = is_sparse.then_some(duration_ms);
     if let Some(evidence) = phantom::seen_by(heard, &words, written, sparse_ms) {
-        return Some((Doubt::PhantomPhrase, evidence));
+        return Some((DoubtReason::PhantomPhrase, evidence));
     }
     let confidence = heard.confidence;
     let silence = heard.no_speech_probability;
@@ -130,15 +134,15 @@ fn doubt(
     let is_sure = heard.mean_logprob.is_some_and(|mean| mean >= SURE_LOGPROB);
     if let Some(p) = silence.filter(|_| confidence < UNSURE && !is_sure) {
         let evidence = format!("nobody speaks with probability {p:.2}, confidence {confidence:.2}");
-        return Some((Doubt::NoSpeech, evidence));
+        return Some((DoubtReason::NoSpeech, evidence));
     }
     if count > 3 && rate > MAX_WORDS_PER_SECOND {
         let evidence = format!("{count} words in {duration_ms} ms");
-        return Some((Doubt::SpeechRate, evidence));
+        return Some((DoubtReason::SpeechRate, evidence));
     }
     if is_sparse && confidence < SPARSE_CONFIDENCE {
         let evidence = format!("{count} words in {duration_ms} ms, confidence {confidence:.2}");
-        return Some((Doubt::SpeechRate, evidence));
+        return Some((DoubtReason::SpeechRate, evidence));
     }
     None
 }
@@ -150,17 +154,17 @@ pub(super) fn may_be_noise(text: &str, language: &str) -> bool {
     words.is_empty() || phantom::is_made_of_phrases(&words, language)
 }
 
-fn believe(believed: Recognition, suppressed: Option<Suppressed>) -> Judged {
-    Judged {
+fn believe(believed: Recognition, suppressed: Option<SuppressedText>) -> JudgedText {
+    JudgedText {
         believed,
         suppressed,
     }
 }
 
 /// Holds the whole text back.
-fn suppress(heard: Recognition, reason: Doubt, evidence: String) -> Judged {
+fn suppress(heard: Recognition, reason: DoubtReason, evidence: String) -> JudgedText {
     let Recognition { text, .. } = heard;
-    let suppressed = Some(Suppressed {
+    let suppressed = Some(SuppressedText {
         reason,
         evidence,
         text,
@@ -170,7 +174,7 @@ fn suppress(heard: Recognition, reason: Doubt, evidence: String) -> Judged {
         words: Vec::new(),
         ..heard
     };
-    Judged {
+    JudgedText {
         believed,
         suppressed,
     }

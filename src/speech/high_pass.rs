@@ -7,7 +7,7 @@ use crate::speech::SAMPLE_RATE;
 /// 50 at 60, 32 at 100, 26 at 120, 18 at 150. A telephone passes speech from 300 Hz on (ITU-T G.712).
 #[derive(Debug, Clone)]
 pub(crate) struct HighPass {
-    sections: [Section; 2],
+    sections: [BiquadSection; 2],
     /// Whether a sample has been taken.
     is_primed: bool,
 }
@@ -35,7 +35,7 @@ const COEFFICIENTS: [[f64; 3]; 2] = [
 
 /// A biquad in the direct form, whose zeros are both at 0 Hz: exact for a constant input.
 #[derive(Debug, Clone, Copy, Default)]
-struct Section {
+struct BiquadSection {
     taken: [f64; 2],
     given: [f64; 2],
 }
@@ -43,7 +43,7 @@ struct Section {
 impl HighPass {
     /// A filter that takes its first sample for one that has always been.
     pub(crate) const fn new() -> Self {
-        const NEW: Section = Section {
+        const NEW: BiquadSection = BiquadSection {
             taken: [0.0; 2],
             given: [0.0; 2],
         };
@@ -95,7 +95,7 @@ impl HighPass {
     }
 }
 
-impl Section {
+impl BiquadSection {
     fn next(&mut self, sample: f64, gain: f64, near: f64, far: f64) -> f64 {
         let ([one, two], [last, before]) = (self.taken, self.given);
         // What does not wait for the last result comes first.

@@ -16,9 +16,9 @@ use serde::{Deserialize, Serialize};
 pub use self::margins::ContextMargins;
 
 use super::mel::SAMPLES_PER_POSITION;
-use super::model::{AlignmentHeads, Model};
-use super::{Choices, SAMPLE_RATE, guard, sentinel};
-use crate::call::Task;
+use super::model::{AlignmentHeads, SpeechModel};
+use super::{DecodeOptions, SAMPLE_RATE, guard, sentinel};
+use crate::call::SpeechTask;
 
 /// Encoder positions of the whole window; each covers 20 ms.
 pub const WHOLE_WINDOW: usize = 1500;
@@ -115,14 +115,14 @@ impl RetryReason {
 
 /// What the encoder gets in one try at an utterance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Window {
+pub struct EncoderWindow {
     /// Its positions, each of 20 ms.
     pub positions: usize,
     /// Whether the sentinel is spoken behind the utterance.
     pub has_sentinel: bool,
 }
 
-impl Window {
+impl EncoderWindow {
     /// All that Whisper was trained with.
     pub const WHOLE: Self = Self {
         positions: WHOLE_WINDOW,
@@ -144,7 +144,7 @@ pub struct ContextLadder {
 
 impl ContextLadder {
     /// Windows for a model with these margins.
-    pub fn new(margins: ContextMargins, model: &Model) -> Self {
+    pub fn new(margins: ContextMargins, model: &SpeechModel) -> Self {
         let short_context = if model.is_demo() { 0 } else { SHORT_CONTEXT };
         Self {
             margins,
@@ -161,7 +161,7 @@ impl ContextLadder {
     pub(crate) fn fault(
         &self,
         samples: usize,
-        window: Window,
+        window: EncoderWindow,
         text: &str,
         mean_logprob: f32,
         reached_cap: bool,
@@ -186,16 +186,16 @@ impl ContextLadder {
 
     /// The window of the first try at an utterance of so many samples: those that begin alike can
     /// be decoded together.
-    pub fn first_window(&self, samples: usize, choices: &Choices) -> Window {
+    pub fn first_window(&self, samples: usize, choices: &DecodeOptions) -> EncoderWindow {
         let windows = self.windows(samples, choices);
-        windows.first().copied().unwrap_or(Window::WHOLE)
+        windows.first().copied().unwrap_or(EncoderWindow::WHOLE)
     }
 
     /// Windows for each try at an utterance of so many samples, in their order; the last is the
     /// whole one.
-    pub fn windows(&self, samples: usize, choices: &Choices) -> Vec<Window> {
+    pub fn windows(&self, samples: usize, choices: &DecodeOptions) -> Vec<EncoderWindow> {
         if choices.full_context {
-            return vec![Window::WHOLE];
+            return vec![EncoderWindow::WHOLE];
         }
         let fitted = |samples: usize, margin: u16, least: usize| {
             let spoken = samples.div_ceil(SAMPLES_PER_POSITION);
@@ -203,7 +203,7 @@ impl ContextLadder {
             positions.next_multiple_of(ROUNDING)
         };
         let sentinel = self.margins.sentinel.filter(|_| self.is_english(choices));
-        let sentinel = sentinel.map(|margin| Window {
+        let sentinel = sentinel.map(|margin| EncoderWindow {
             positions: fitted(samples + sentinel::samples(), margin, LEAST_CONTEXT),
             has_sentinel: true,
         });
@@ -216,28 +216,28 @@ impl ContextLadder {
         let widest = self.margins.alone.len().saturating_sub(1);
         let skipped = if sentinel.is_some() { widest } else { 0 };
         let alone = self.margins.alone[skipped..].iter();
-        let alone = alone.map(|&margin| Window {
+        let alone = alone.map(|&margin| EncoderWindow {
             positions: fitted(samples, margin, least),
             has_sentinel: false,
         });
         let mut windows: Vec<_> = sentinel.into_iter().chain(alone).collect();
         windows.retain(|window| window.positions < WHOLE_WINDOW);
         windows.dedup();
-        windows.push(Window::WHOLE);
+        windows.push(EncoderWindow::WHOLE);
         windows
     }
 
     /// Whether an utterance is known to be in the sentinel's language, and to be written in it.
-    fn is_english(&self, choices: &Choices) -> bool {
+    fn is_english(&self, choices: &DecodeOptions) -> bool {
         let is_spoken = choices.language.as_deref() == Some(sentinel::LANGUAGE);
-        self.is_english || is_spoken && choices.task == Task::Transcribe
+        self.is_english || is_spoken && choices.task == SpeechTask::Transcribe
     }
 }
 
 /// Tokens that the text of an utterance of so many samples may have, written in that language; with
 /// the whole window, after which nothing else is tried, as many as there can be.
-pub(crate) fn token_cap(samples: usize, window: Window, written_in: &str) -> usize {
-    if window == Window::WHOLE {
+pub(crate) fn token_cap(samples: usize, window: EncoderWindow, written_in: &str) -> usize {
+    if window == EncoderWindow::WHOLE {
         return MOST_TOKENS;
     }
     let each_second = match written_in {
@@ -300,7 +300,7 @@ mod tests {
 
     /// Positions of each window, all without a sentinel.
     fn contexts(ladder: &ContextLadder, samples: usize) -> Vec<usize> {
-        let windows = ladder.windows(samples, &Choices::default());
+        let windows = ladder.windows(samples, &DecodeOptions::default());
         assert!(windows.iter().all(|window| !window.has_sentinel));
         windows.iter().map(|window| window.positions).collect()
     }
@@ -320,17 +320,17 @@ mod tests {
     fn the_sentinel_is_tried_first_where_english_is_spoken_and_written() {
         let mut ladder = ladder(&[256]);
         ladder.margins.sentinel = Some(64);
-        let spoken = |language: Option<&str>, task| Choices {
+        let spoken = |language: Option<&str>, task| DecodeOptions {
             language: language.map(str::to_owned),
             task,
-            ..Choices::default()
+            ..DecodeOptions::default()
         };
-        let has = |ladder: &ContextLadder, choices: &Choices| {
+        let has = |ladder: &ContextLadder, choices: &DecodeOptions| {
             let windows = ladder.windows(57_600, choices);
-            assert_eq!(windows.last(), Some(&Window::WHOLE));
+            assert_eq!(windows.last(), Some(&EncoderWindow::WHOLE));
             windows[0].has_sentinel
         };
-        let (write, translate) = (Task::Transcribe, Task::Translate);
+        let (write, translate) = (SpeechTask::Transcribe, SpeechTask::Translate);
         assert!(has(&ladder, &spoken(Some("en"), write)));
         assert!(!has(&ladder, &spoken(Some("en"), translate)));
         assert!(!has(&ladder, &spoken(Some("es"), write)));
@@ -338,24 +338,28 @@ mod tests {
         ladder.is_english = true;
         assert!(has(&ladder, &spoken(None, write)));
         // 180 positions, 42 of the sentinel and 64; short ones need no more.
-        let first = |samples| ladder.first_window(samples, &Choices::default()).positions;
-        assert_eq!((first(57_600), first(1_600)), (288, 160));
-        let whole = Choices {
-            full_context: true,
-            ..Choices::default()
+        let first = |samples| {
+            ladder
+                .first_window(samples, &DecodeOptions::default())
+                .positions
         };
-        assert_eq!(ladder.windows(57_600, &whole), [Window::WHOLE]);
+        assert_eq!((first(57_600), first(1_600)), (288, 160));
+        let whole = DecodeOptions {
+            full_context: true,
+            ..DecodeOptions::default()
+        };
+        assert_eq!(ladder.windows(57_600, &whole), [EncoderWindow::WHOLE]);
         ladder.margins.alone = vec![256, 512];
-        let contexts: Vec<_> = ladder.windows(57_600, &Choices::default());
+        let contexts: Vec<_> = ladder.windows(57_600, &DecodeOptions::default());
         let positions: Vec<_> = contexts.iter().map(|window| window.positions).collect();
         assert_eq!(positions, [288, 704, 1500]);
         ladder.margins.sentinel = Some(1_500);
-        assert!(!has(&ladder, &Choices::default()));
+        assert!(!has(&ladder, &DecodeOptions::default()));
     }
 
     #[test]
     fn the_demo_model_gets_no_more_than_it_was_trained_with() {
-        let model = Model::demo().unwrap();
+        let model = SpeechModel::demo().unwrap();
         let ladder = ContextLadder::new(ContextMargins::of(&model), &model);
         assert_eq!(contexts(&ladder, 16_000), [64, 1500]);
     }
@@ -389,19 +393,20 @@ mod tests {
     #[test]
     fn the_cap_and_a_low_probability_are_faults_of_a_text_only() {
         let ladder = ladder(&[256]);
-        let fault = |text, logprob, cap| ladder.fault(SHORT, Window::WHOLE, text, logprob, cap);
+        let fault =
+            |text, logprob, cap| ladder.fault(SHORT, EncoderWindow::WHOLE, text, logprob, cap);
         let (cap, low) = (RetryReason::TokenCap, RetryReason::LowProbability);
         assert_eq!(fault("hello there", -0.2, true), Some(cap));
         assert_eq!(fault("hello there", -1.2, false), Some(low));
         assert_eq!(fault("hello there", -0.9, false), None);
-        let short = |logprob| ladder.fault(SHORT - 1, Window::WHOLE, "yes", logprob, false);
+        let short = |logprob| ladder.fault(SHORT - 1, EncoderWindow::WHOLE, "yes", logprob, false);
         assert_eq!((short(-1.9), short(-2.1)), (None, Some(low)));
         assert_eq!(fault("", -3.0, true), None);
     }
 
     #[test]
     fn languages_that_take_many_tokens_may_have_them_and_the_whole_window_any_number() {
-        let fitted = |has_sentinel| Window {
+        let fitted = |has_sentinel| EncoderWindow {
             positions: 320,
             has_sentinel,
         };
@@ -411,7 +416,7 @@ mod tests {
         }
         assert_eq!(token_cap(48_000, fitted(false), "en"), 29);
         assert_eq!(token_cap(48_000, fitted(true), "en"), 33);
-        assert_eq!(token_cap(48_000, Window::WHOLE, "en"), MOST_TOKENS);
+        assert_eq!(token_cap(48_000, EncoderWindow::WHOLE, "en"), MOST_TOKENS);
         assert_eq!(token_cap(480_000, fitted(false), "ka"), MOST_TOKENS);
         let unknown = IN_FEW_PIECES.map(|code| crate::call::language_code(code).is_none());
         assert!(!unknown.contains(&true));
@@ -426,7 +431,7 @@ mod tests {
     fn a_text_before_the_sentinel_is_doubted_sooner() {
         let ladder = ladder(&[256]);
         let judged = |has_sentinel, logprob| {
-            let window = Window {
+            let window = EncoderWindow {
                 positions: 320,
                 has_sentinel,
             };
@@ -441,7 +446,7 @@ mod tests {
     fn what_noise_makes_as_well_is_not_believed_of_the_sentinel() {
         let ladder = ladder(&[256]);
         let judged = |has_sentinel, text| {
-            let window = Window {
+            let window = EncoderWindow {
                 positions: 320,
                 has_sentinel,
             };
@@ -470,7 +475,7 @@ mod tests {
 
         #[test]
         fn no_text_upsets_the_judgement(text in "\\PC{0,60}", logprob in -5.0f32..0.0, cap: bool) {
-            let _any = ladder(&[128]).fault(SHORT, Window::WHOLE, &text, logprob, cap);
+            let _any = ladder(&[128]).fault(SHORT, EncoderWindow::WHOLE, &text, logprob, cap);
         }
     }
 }

@@ -25,7 +25,7 @@ pub(crate) const SAMPLES_PER_POSITION: usize = HOP * FRAMES_PER_POSITION;
 const LEAST_POWER: f32 = 1e-10;
 
 /// A mel band: the frequencies that it takes in, and their weights.
-struct Band {
+struct MelBand {
     first: usize,
     weights: Vec<f32>,
 }
@@ -33,7 +33,7 @@ struct Band {
 /// Makes spectrograms of one number of mel bands.
 pub(crate) struct MelSpectrogram {
     spectrum: PowerSpectrum,
-    bands: Vec<Band>,
+    bands: Vec<MelBand>,
 }
 
 impl MelSpectrogram {
@@ -86,7 +86,7 @@ fn window_at(samples: &[f32], frame: usize) -> [f32; WINDOW] {
 
 /// Slaney's mel scale as librosa has it, which Whisper was trained with: linear up to 1 kHz,
 /// logarithmic above; each band's triangle has the same area.
-fn mel_bands(n_mels: usize) -> Vec<Band> {
+fn mel_bands(n_mels: usize) -> Vec<MelBand> {
     const LINEAR_HZ: f64 = 200.0 / 3.0;
     const KNEE_HZ: f64 = 1_000.0;
     let step = 6.4f64.log10() * LN_10 / 27.0;
@@ -112,7 +112,7 @@ fn mel_bands(n_mels: usize) -> Vec<Band> {
         let inside = |n: &usize| low < frequency(*n) && frequency(*n) < high;
         let first = (0..FREQUENCIES).find(inside).unwrap_or(0);
         let weights = (first..FREQUENCIES).take_while(inside).map(weight);
-        Band {
+        MelBand {
             first,
             weights: weights.collect(),
         }

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use self::high_pass::HighPass;
 use self::ladder::RetryReason;
-use crate::call::{Prompt, Task, Word};
+use crate::call::{InitialPrompt, SpeechTask, SpokenWord};
 
 /// Rate of all audio in this module, Hz: what Whisper takes.
 pub const SAMPLE_RATE: u32 = 16_000;
@@ -49,7 +49,7 @@ impl Utterance {
 
 /// How an utterance shall be recognised.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Choices {
+pub struct DecodeOptions {
     /// Whisper's code of the language that is spoken; `None`: it decides for itself.
     pub language: Option<String>,
     /// Where it decides: among these; among all it knows, if there are none.
@@ -61,10 +61,10 @@ pub struct Choices {
     pub language_is_detected: bool,
     /// What it is given as if it had come before.
     #[serde(default)]
-    pub prompt: Option<Prompt>,
+    pub prompt: Option<InitialPrompt>,
     /// Text or English text for it; a model that knows English only does not translate.
     #[serde(default)]
-    pub task: Task,
+    pub task: SpeechTask,
     /// With the encoder's whole window from the start, instead of one fitted to the utterance.
     #[serde(default)]
     pub full_context: bool,
@@ -85,10 +85,10 @@ pub struct Recognition {
     pub language_probability: Option<f32>,
     /// What was done.
     #[serde(default)]
-    pub task: Task,
+    pub task: SpeechTask,
     /// The words one by one.
     #[serde(default)]
-    pub words: Vec<Word>,
+    pub words: Vec<SpokenWord>,
     /// Level of the loudest tenth of a second, dB of full scale, without hum and offset.
     #[serde(default)]
     pub peak_dbfs: f32,
@@ -128,7 +128,7 @@ pub struct UtteranceRef<'a> {
     /// 16 kHz mono PCM: 1 to 480,000 samples.
     pub samples: &'a [i16],
     /// How.
-    pub choices: &'a Choices,
+    pub choices: &'a DecodeOptions,
 }
 
 /// A recogniser of speech bound to one thread. It blocks for as long as it computes.
@@ -140,7 +140,7 @@ pub trait Transcriber {
     fn transcribe(
         &mut self,
         samples: &[i16],
-        choices: &Choices,
+        choices: &DecodeOptions,
     ) -> Result<Recognition, TranscribeError>;
 
     /// Recognises several utterances, in their order; one that fails does not fail the others.

@@ -21,7 +21,7 @@ use sha2::{Digest, Sha256};
 pub use self::folder::{FileIdentity, ModelFolder};
 pub(crate) use self::folder::{MAX_TEXT, REQUIRED_FILES, VOCABULARIES, WEIGHTS};
 use self::ggml::GgmlWalk;
-pub(crate) use self::vocabulary::Vocabulary;
+pub(crate) use self::vocabulary::ModelVocabulary;
 
 /// SHA-256 of the bundled demo model.
 const DEMO_SHA256: &str = "fbb9855a88a7038c6adb2a432e291f809f832cb96b464a0c5dfc93f6eaf0d993";
@@ -34,7 +34,7 @@ const DEMO_NAME: &str = "asterscribe-demo-q5_0";
 
 /// A model that may be handed to the engine.
 #[derive(Debug, Clone)]
-pub struct Model {
+pub struct SpeechModel {
     /// Name for people: the file's or the folder's.
     pub name: String,
     /// Where its bytes are.
@@ -42,17 +42,17 @@ pub struct Model {
     /// SHA-256 of all its bytes, hexadecimal; of a folder, of the list of its files with theirs.
     pub sha256: String,
     /// What its header says.
-    pub header: Header,
+    pub header: ModelHeader,
     /// Its size.
     pub bytes: u64,
 }
 
 /// A file or folder that has the structure of a model and is not read yet.
 #[derive(Debug)]
-pub struct Candidate {
+pub struct ModelCandidate {
     name: String,
     source: ModelSource,
-    header: Header,
+    header: ModelHeader,
     bytes: u64,
 }
 
@@ -109,7 +109,7 @@ const ENGLISH_VOCABULARY: u32 = 51_864;
 /// The header's eleven numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the field's own names, from whisper_hparams")]
-pub struct Header {
+pub struct ModelHeader {
     pub n_vocab: u32,
     pub n_audio_ctx: u32,
     pub n_audio_state: u32,
@@ -126,24 +126,24 @@ pub struct Header {
 
 /// Why something is no model.
 #[derive(Debug)]
-enum Flaw {
+enum ModelFlaw {
     Io(io::Error),
     Wrong(String),
 }
 
-impl From<io::Error> for Flaw {
+impl From<io::Error> for ModelFlaw {
     fn from(error: io::Error) -> Self {
         Self::Io(error)
     }
 }
 
-fn wrong<T>(reason: impl Into<String>) -> Result<T, Flaw> {
-    Err(Flaw::Wrong(reason.into()))
+fn wrong<T>(reason: impl Into<String>) -> Result<T, ModelFlaw> {
+    Err(ModelFlaw::Wrong(reason.into()))
 }
 
-impl Header {
+impl ModelHeader {
     /// Bounds well around everything published (large-v3: 51866, 1500, 1280, 20, 32, 448, …, 128).
-    fn check(&self) -> Result<(), Flaw> {
+    fn check(&self) -> Result<(), ModelFlaw> {
         let bounds = [
             ("n_vocab", self.n_vocab, 50_000..=60_000),
             ("n_audio_ctx", self.n_audio_ctx, 1500..=1500),
@@ -213,13 +213,13 @@ pub enum ModelError {
     },
 }
 
-impl Model {
+impl SpeechModel {
     /// Reads and checks a file: its whole structure, and its hash.
     ///
     /// # Errors
     /// It is no usable model.
     pub fn open(path: &Path) -> Result<Self, ModelError> {
-        Candidate::open(path)?.hash()
+        ModelCandidate::open(path)?.hash()
     }
 
     /// The demo model: 120 words, synthetic voices, no general recogniser.
@@ -229,7 +229,7 @@ impl Model {
     pub fn demo() -> Result<Self, ModelError> {
         let bytes = DEMO.len() as u64;
         let header = GgmlWalk::new(Cursor::new(DEMO), bytes).model();
-        let candidate = Candidate {
+        let candidate = ModelCandidate {
             name: DEMO_NAME.to_owned(),
             source: ModelSource::BuiltIn(DEMO),
             header: header.map_err(|flaw| refused(Path::new(DEMO_NAME), flaw))?,
@@ -244,7 +244,7 @@ impl Model {
     /// # Errors
     /// It is no usable model.
     pub fn handed_down(path: &Path, name: &str, sha256: &str) -> Result<Self, ModelError> {
-        let candidate = Candidate::open(path)?;
+        let candidate = ModelCandidate::open(path)?;
         Ok(candidate.named(name, sha256))
     }
 
@@ -259,7 +259,7 @@ impl Model {
         name: &str,
         sha256: &str,
     ) -> Result<Self, ModelError> {
-        let candidate = Candidate::open(path)?;
+        let candidate = ModelCandidate::open(path)?;
         let is_same = match &candidate.source {
             ModelSource::Folder(folder) => folder.are(files),
             ModelSource::File { .. } | ModelSource::BuiltIn(_) => false,
@@ -298,7 +298,7 @@ impl Model {
         if self.is_demo() {
             return AlignmentHeads::Demo;
         }
-        let Header {
+        let ModelHeader {
             n_audio_layer,
             n_text_layer,
             n_mels,
@@ -345,7 +345,7 @@ impl Model {
     }
 }
 
-impl Candidate {
+impl ModelCandidate {
     /// Reads and checks the whole structure of a file or folder. That takes no time to speak of,
     /// however large it is.
     ///
@@ -355,7 +355,7 @@ impl Candidate {
         Self::read(path).map_err(|flaw| refused(path, flaw))
     }
 
-    fn read(path: &Path) -> Result<Self, Flaw> {
+    fn read(path: &Path) -> Result<Self, ModelFlaw> {
         let name = path.file_name().unwrap_or_default();
         let name = name.to_string_lossy().into_owned();
         // Looked at before it is opened: a pipe would wait for somebody who writes into it.
@@ -370,7 +370,9 @@ impl Candidate {
             });
         }
         if !metadata.is_file() {
-            return Err(Flaw::Io(io::Error::other("neither a file nor a folder")));
+            return Err(ModelFlaw::Io(io::Error::other(
+                "neither a file nor a folder",
+            )));
         }
         let file = Arc::new(File::open(path)?);
         let bytes = file.metadata()?.len();
@@ -385,7 +387,7 @@ impl Candidate {
     }
 
     /// What its header says.
-    pub fn header(&self) -> Header {
+    pub fn header(&self) -> ModelHeader {
         self.header
     }
 
@@ -398,19 +400,19 @@ impl Candidate {
     ///
     /// # Errors
     /// It cannot be read.
-    pub fn hash(self) -> Result<Model, ModelError> {
+    pub fn hash(self) -> Result<SpeechModel, ModelError> {
         let (path, sha256) = match &self.source {
             ModelSource::File { path, file } => (path.as_path(), hash(&mut buffered(file))),
             ModelSource::Folder(folder) => (folder.path.as_path(), folder.sha256()),
             ModelSource::BuiltIn(bytes) => (Path::new(&self.name), hash(&mut Cursor::new(bytes))),
         };
-        let sha256 = sha256.map_err(|error| refused(path, Flaw::Io(error)))?;
+        let sha256 = sha256.map_err(|error| refused(path, ModelFlaw::Io(error)))?;
         let name = self.name.clone();
         Ok(self.named(&name, &sha256))
     }
 
-    fn named(self, name: &str, sha256: &str) -> Model {
-        Model {
+    fn named(self, name: &str, sha256: &str) -> SpeechModel {
+        SpeechModel {
             name: name.to_owned(),
             source: self.source,
             sha256: sha256.to_owned(),
@@ -424,11 +426,11 @@ fn buffered(file: &File) -> BufReader<&File> {
     BufReader::with_capacity(1 << 20, file)
 }
 
-fn refused(path: &Path, flaw: Flaw) -> ModelError {
+fn refused(path: &Path, flaw: ModelFlaw) -> ModelError {
     let path = path.to_owned();
     match flaw {
-        Flaw::Io(source) => ModelError::Unreadable { path, source },
-        Flaw::Wrong(reason) => ModelError::NotAModel { path, reason },
+        ModelFlaw::Io(source) => ModelError::Unreadable { path, source },
+        ModelFlaw::Wrong(reason) => ModelError::NotAModel { path, reason },
     }
 }
 

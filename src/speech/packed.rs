@@ -40,7 +40,7 @@ const MAX_GROUPS: usize = 1 + 2 * 2 * GROUP;
 /// As bytes, which [`unpack`] makes samples of again: blocks, and behind them what is no
 /// whole block, as it is (little endian).
 pub(crate) fn pack(samples: &[i16]) -> Vec<u8> {
-    let mut packed = Packed::default();
+    let mut packed = PackedAudio::default();
     let mut rest = samples;
     while let Some(block) = rest.first_chunk() {
         packed.push(block);
@@ -62,10 +62,10 @@ pub(crate) fn unpack(bytes: &[u8], samples: usize) -> Option<Vec<i16>> {
         return None;
     }
     let tail = tail.as_chunks().0.iter().copied().map(i16::from_le_bytes);
-    let packed = Packed {
+    let packed = PackedAudio {
         chunks: vec![blocks_bytes.to_vec()],
         len: blocks * BLOCK,
-        ..Packed::default()
+        ..PackedAudio::default()
     };
     let mut out = Vec::with_capacity(samples);
     packed.unpack(tail.clone(), &mut out);
@@ -75,14 +75,14 @@ pub(crate) fn unpack(bytes: &[u8], samples: usize) -> Option<Vec<i16>> {
 
 /// Whole blocks in order.
 #[derive(Debug, Default)]
-pub(super) struct Packed {
+pub(super) struct PackedAudio {
     chunks: Vec<Vec<u8>>,
     len: usize,
     /// The last even samples.
     before: [i16; TAPS.len() - 1],
 }
 
-impl Packed {
+impl PackedAudio {
     /// Samples.
     pub(super) fn len(&self) -> usize {
         self.len
@@ -169,7 +169,7 @@ impl Packed {
 }
 
 #[cfg(test)]
-impl Packed {
+impl PackedAudio {
     /// Memory taken.
     pub(super) fn bytes(&self) -> usize {
         self.chunks.iter().map(Vec::capacity).sum()
@@ -296,8 +296,8 @@ mod tests {
 
     use super::*;
 
-    fn round_trip(samples: &[i16]) -> Packed {
-        let mut packed = Packed::default();
+    fn round_trip(samples: &[i16]) -> PackedAudio {
+        let mut packed = PackedAudio::default();
         let mut rest = samples;
         while let Some(block) = rest.first_chunk() {
             packed.push(block);

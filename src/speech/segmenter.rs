@@ -13,13 +13,13 @@ mod speech;
 use std::mem;
 use std::time::Duration;
 
-use self::held::Held;
-use self::level::Level;
-use self::part::{Frame, Rule};
-use self::speech::Speech;
-use super::detector::{Detector, FRAME};
+use self::held::HeldSamples;
+use self::level::FrameLevel;
+use self::part::{FrameKind, PartRule};
+use self::speech::OpenUtterance;
+use super::detector::{FRAME, VoiceDetector};
 use super::high_pass::{HighPass, RESIDUE};
-use super::sound::Sounds;
+use super::sound::UtteranceSounds;
 use super::{SAMPLES_PER_MS, Utterance};
 use crate::call::SoundKind;
 
@@ -75,18 +75,18 @@ impl Default for SegmenterConfig {
 /// One leg's detector and the utterance it is in.
 #[derive(Debug)]
 pub struct Segmenter {
-    limits: Limits,
-    detector: Detector,
+    limits: SegmenterLimits,
+    detector: VoiceDetector,
     /// Samples short of a frame, waiting for the rest.
     partial: Vec<i16>,
     /// The last frames while silent, else the utterance so far.
-    held: Held,
+    held: HeldSamples,
     /// Position on the timeline of the first sample of `held`.
     held_start: u64,
-    state: State,
+    state: SegmenterState,
     /// What the detector is given as it comes, and all others without hum and offset.
     filter: HighPass,
-    level: Level,
+    level: FrameLevel,
     /// Which of the last frames were voiced, newest in bit 0.
     recent: u8,
     /// How far the last utterance's end was music.
@@ -107,14 +107,14 @@ pub struct SoundSpan {
 }
 
 #[derive(Debug)]
-enum State {
+enum SegmenterState {
     Silence,
-    Speech(Box<Speech>),
+    Speech(Box<OpenUtterance>),
 }
 
 /// The configuration in frames and samples.
 #[derive(Debug)]
-struct Limits {
+struct SegmenterLimits {
     enter_score: f32,
     leave_score: f32,
     onset_frames: usize,
@@ -125,21 +125,21 @@ struct Limits {
     cut_frames: usize,
     noise_gate: bool,
     tell_sounds: bool,
-    rule: Rule,
+    rule: PartRule,
 }
 
 impl Segmenter {
     /// A segmenter at position 0 of its timeline.
     pub fn new(config: &SegmenterConfig) -> Self {
         Self {
-            limits: Limits::new(config),
-            detector: Detector::new(),
+            limits: SegmenterLimits::new(config),
+            detector: VoiceDetector::new(),
             partial: Vec::new(),
-            held: Held::new(),
+            held: HeldSamples::new(),
             held_start: 0,
-            state: State::Silence,
+            state: SegmenterState::Silence,
             filter: HighPass::new(),
-            level: Level::new(),
+            level: FrameLevel::new(),
             recent: 0,
             music: 0.0,
             spans: Vec::new(),
@@ -158,18 +158,18 @@ impl Segmenter {
 
     /// Whether an utterance is open.
     pub fn is_speaking(&self) -> bool {
-        matches!(self.state, State::Speech { .. })
+        matches!(self.state, SegmenterState::Speech { .. })
     }
 
     /// Where the speech begins that is open, and how many samples of it there are: the
     /// utterance, or what follows the last other sound in it, if there is a voice in that.
     pub fn speaking(&self) -> Option<(u64, u64)> {
-        let State::Speech(speech) = &self.state else {
+        let SegmenterState::Speech(speech) = &self.state else {
             return None;
         };
         let skipped = match speech.sound {
             0 => 0,
-            sound if speech.frames[sound..].contains(&Frame::Voice) => {
+            sound if speech.frames[sound..].contains(&FrameKind::Voice) => {
                 self.held.len() - (speech.frames.len() - sound) * FRAME
             }
             _ => return None,
@@ -182,10 +182,13 @@ impl Segmenter {
 
     /// Whether what is open may turn out to be no speech.
     pub fn is_doubtful(&self) -> bool {
-        let State::Speech(speech) = &self.state else {
+        let SegmenterState::Speech(speech) = &self.state else {
             return false;
         };
-        speech.sounds.as_ref().is_some_and(Sounds::may_last)
+        speech
+            .sounds
+            .as_ref()
+            .is_some_and(UtteranceSounds::may_last)
     }
 
     /// The samples of the speech that is open.
@@ -229,8 +232,8 @@ impl Segmenter {
     /// may be within a word.
     pub fn is_in_word(&self) -> bool {
         match &self.state {
-            State::Silence => false,
-            State::Speech(speech) => speech.is_in_word(self.limits.noise_gate),
+            SegmenterState::Silence => false,
+            SegmenterState::Speech(speech) => speech.is_in_word(self.limits.noise_gate),
         }
     }
 
@@ -257,8 +260,8 @@ impl Segmenter {
         let is_hum = energy <= RESIDUE * swing;
         let is_audible = self.level.is_audible(energy) && !is_hum || !self.limits.noise_gate;
         match &mut self.state {
-            State::Silence => self.listen(is_audible && score >= self.limits.enter_score),
-            State::Speech(speech) => {
+            SegmenterState::Silence => self.listen(is_audible && score >= self.limits.enter_score),
+            SegmenterState::Speech(speech) => {
                 speech.take(&frame, score, self.limits.leave_score, is_audible);
                 self.held.pack();
                 let is_full = self.held.len() + FRAME > self.limits.max_samples;
@@ -278,7 +281,7 @@ impl Segmenter {
         self.recent = ((self.recent << 1) | u8::from(voiced)) & ((1 << ONSET_WINDOW) - 1);
         self.keep_pre_roll();
         if self.recent.count_ones() as usize >= self.limits.onset_frames {
-            self.state = State::Speech(Box::new(self.begin()));
+            self.state = SegmenterState::Speech(Box::new(self.begin()));
             self.recent = 0;
         }
     }
@@ -296,16 +299,19 @@ impl Segmenter {
     }
 
     /// An utterance of what is held at an onset; `recent` says which of the last frames were voiced.
-    fn begin(&self) -> Speech {
+    fn begin(&self) -> OpenUtterance {
         let held = self.held.to_vec();
         let count = held.len() / FRAME;
-        let mut speech = Speech {
+        let mut speech = OpenUtterance {
             quiet_frames: 0,
             is_heard: true,
             frames: Vec::new(),
             gone: 0,
             sound: 0,
-            sounds: self.limits.tell_sounds.then(|| Sounds::new(self.music)),
+            sounds: self
+                .limits
+                .tell_sounds
+                .then(|| UtteranceSounds::new(self.music)),
         };
         let held = &held[held.len() - count * FRAME..];
         let mut filter = HighPass::before(held);
@@ -322,14 +328,15 @@ impl Segmenter {
 
     /// Ends the open utterance, keeping the post-roll of its closing silence.
     fn close(&mut self, done: &mut Vec<Utterance>) {
-        let State::Speech(speech) = mem::replace(&mut self.state, State::Silence) else {
+        let SegmenterState::Speech(speech) = mem::replace(&mut self.state, SegmenterState::Silence)
+        else {
             return;
         };
-        self.music = speech.sounds.as_ref().map_or(0.0, Sounds::music);
+        self.music = speech.sounds.as_ref().map_or(0.0, UtteranceSounds::music);
         let surplus = (speech.quiet_frames * FRAME).saturating_sub(self.limits.trim);
         let keep = self.held.len().saturating_sub(surplus);
-        let is_one = |frames: &[Frame]| {
-            let sounds = frames.iter().filter(|frame| **frame != Frame::Quiet);
+        let is_one = |frames: &[FrameKind]| {
+            let sounds = frames.iter().filter(|frame| **frame != FrameKind::Quiet);
             sounds.count() >= self.limits.rule.least_voice
         };
         if keep > 0 && is_one(&speech.frames) {
@@ -343,7 +350,7 @@ impl Segmenter {
 
     /// Splits an over-long utterance at its quietest recent frame; the rest stays open.
     fn cut(&mut self, done: &mut Vec<Utterance>) {
-        let State::Speech(speech) = &mut self.state else {
+        let SegmenterState::Speech(speech) = &mut self.state else {
             return;
         };
         let samples = self.held.take();
@@ -370,7 +377,7 @@ impl Segmenter {
         &mut self,
         mut samples: Vec<i16>,
         count: usize,
-        frames: &[Frame],
+        frames: &[FrameKind],
         offset: usize,
         done: &mut Vec<Utterance>,
     ) {
@@ -403,11 +410,11 @@ impl Segmenter {
 
     fn skip_held(&mut self) {
         self.held_start += self.held.len() as u64;
-        self.held = Held::new();
+        self.held = HeldSamples::new();
     }
 }
 
-impl Limits {
+impl SegmenterLimits {
     fn new(config: &SegmenterConfig) -> Self {
         let samples = |d: Duration| {
             let samples = d.as_millis().saturating_mul(u128::from(SAMPLES_PER_MS));
@@ -425,7 +432,7 @@ impl Limits {
             cut_frames: frames(config.cut_search).max(1),
             noise_gate: config.noise_gate,
             tell_sounds: config.tell_sounds,
-            rule: Rule {
+            rule: PartRule {
                 least_voice: frames(config.min_voice),
                 before: samples(config.pre_roll) / FRAME,
                 behind: samples(config.post_roll) / FRAME,

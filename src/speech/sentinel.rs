@@ -14,7 +14,7 @@
 use std::ops::Range;
 
 use super::SAMPLES_PER_MS;
-use super::engine::{Decoding, TextToken};
+use super::engine::{TextToken, WindowText};
 
 /// What the word "goodbye" is heard as.
 const HEARD_AS: [&str; 5] = ["goodbye", "good bye", "good-bye", "then bye", "bye"];
@@ -66,7 +66,7 @@ pub(super) fn behind(audio: &[f32]) -> Vec<f32> {
 }
 
 /// Takes what was written behind the first few sentinels off a text that is to be aligned.
-pub(super) fn shorten(decoding: &mut Decoding) {
+pub(super) fn shorten(decoding: &mut WindowText) {
     let heard = heard(&decoding.tokens);
     if let Some(next) = heard.get(MOST_HEARD).map(|word| word.start) {
         // As if of what is taken off the decoder had been sure.
@@ -79,7 +79,7 @@ pub(super) fn shorten(decoding: &mut Decoding) {
 
 /// Takes the sentinel, and whatever follows it, off the aligned text of an utterance of so many
 /// samples; `false` where words are left that were spoken behind the utterance.
-pub(super) fn take_off(decoding: &mut Decoding, samples: usize) -> bool {
+pub(super) fn take_off(decoding: &mut WindowText, samples: usize) -> bool {
     // It had speech in its window in any case.
     decoding.no_speech_probability = None;
     let own_until = samples as u64 / SAMPLES_PER_MS + OWN_UNTIL_MS;
@@ -103,7 +103,7 @@ pub(super) fn take_off(decoding: &mut Decoding, samples: usize) -> bool {
 }
 
 /// Leaves so many tokens of a text.
-fn cut(decoding: &mut Decoding, begin: usize) {
+fn cut(decoding: &mut WindowText, begin: usize) {
     // The sentinel's probability would speak for the words before it. Those were written behind the
     // prompt, which the alignment does not know, so that their sum is what is left of the decoder's;
     // of that the sentinel has its share at most.
@@ -168,14 +168,14 @@ mod tests {
     use super::*;
 
     /// A text that reached its cap: tokens with the times at which they are left, milliseconds; 0: never.
-    fn decoding(tokens: &[(&str, u64)]) -> Decoding {
+    fn decoding(tokens: &[(&str, u64)]) -> WindowText {
         let token = |&(text, left): &(&str, u64)| TextToken {
             id: 0,
             bytes: text.as_bytes().to_vec(),
             probability: 0.5,
             left_ms: Some(left).filter(|&left| left > 0),
         };
-        Decoding {
+        WindowText {
             tokens: tokens.iter().map(token).collect(),
             mean_logprob: -0.1,
             no_speech_probability: Some(0.01),

@@ -11,10 +11,10 @@ mod tone;
 
 use std::fmt;
 
-use self::digit::Digits;
+use self::digit::DigitDetector;
 use self::fft::{LONG, SHORT};
-use self::music::Music;
-use self::tone::Tones;
+use self::music::MusicDetector;
+use self::tone::ToneDetector;
 use super::detector::FRAME;
 use crate::call::SoundKind;
 
@@ -30,7 +30,7 @@ const SUSPICIOUS: f32 = 0.6;
 
 /// These frames, counted from the first of the utterance, are something else than speech.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Mark {
+pub struct SoundMark {
     /// The first.
     pub from: u64,
     /// One past the last.
@@ -40,7 +40,7 @@ pub struct Mark {
 }
 
 /// What is known of the sounds of one utterance.
-pub struct Sounds {
+pub struct UtteranceSounds {
     /// The last frames at 8 kHz.
     recent: [i16; LONG],
     /// Frames so far.
@@ -51,12 +51,12 @@ pub struct Sounds {
     purity: f32,
     /// Sum of the detector's scores since the last long look.
     score: f32,
-    tones: Tones,
-    digits: Digits,
-    music: Music,
+    tones: ToneDetector,
+    digits: DigitDetector,
+    music: MusicDetector,
 }
 
-impl Sounds {
+impl UtteranceSounds {
     /// At the beginning of an utterance; `music` is what [`Self::music`] said at the end of the
     /// leg's last one.
     pub fn new(music: f32) -> Self {
@@ -66,9 +66,9 @@ impl Sounds {
             audible: 0,
             purity: 1.0,
             score: 0.0,
-            tones: Tones::default(),
-            digits: Digits::default(),
-            music: Music::new(music),
+            tones: ToneDetector::default(),
+            digits: DigitDetector::default(),
+            music: MusicDetector::new(music),
         }
     }
 
@@ -78,7 +78,7 @@ impl Sounds {
         frame: &[i16; FRAME],
         score: f32,
         is_audible: bool,
-        mut mark: impl FnMut(Mark),
+        mut mark: impl FnMut(SoundMark),
     ) {
         self.score += score;
         self.recent.copy_within(HALF.., 0);
@@ -118,7 +118,7 @@ impl Sounds {
         self.music.sum()
     }
 
-    fn look(&mut self, number: u64, mark: &mut impl FnMut(Mark)) {
+    fn look(&mut self, number: u64, mark: &mut impl FnMut(SoundMark)) {
         let Some(last) = self.recent.last_chunk::<SHORT>() else {
             return;
         };
@@ -133,7 +133,7 @@ impl Sounds {
         self.tones.look(number, purity, long, mark);
     }
 
-    fn look_for_music(&mut self, number: u64, mark: &mut impl FnMut(Mark)) {
+    fn look_for_music(&mut self, number: u64, mark: &mut impl FnMut(SoundMark)) {
         let score = std::mem::take(&mut self.score) / FRAMES_OF_LONG as f32;
         if self.audible < FRAMES_OF_LONG / 2 || self.tones.lasts() || self.digits.lasts() {
             self.music.interrupt();
@@ -144,7 +144,7 @@ impl Sounds {
     }
 }
 
-impl fmt::Debug for Sounds {
+impl fmt::Debug for UtteranceSounds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Sounds")
             .field("frames", &self.frames)

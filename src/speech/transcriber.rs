@@ -11,16 +11,16 @@ use std::borrow::Cow;
 
 pub use self::language::DOUBTFUL_CONFIDENCE;
 use self::language::most_probable;
-use super::engine::{DecodeOrder, Decoding, SpeechEngine, TokenId, language_named};
-use super::ladder::{ContextLadder, RetryReason, WHOLE_WINDOW, Window, endless, token_cap};
+use super::engine::{DecodeOrder, SpeechEngine, TokenId, WindowText, language_named};
+use super::ladder::{ContextLadder, EncoderWindow, RetryReason, WHOLE_WINDOW, endless, token_cap};
 use super::mel::SAMPLES_PER_POSITION;
-use super::model::Model;
-use super::words::{self, Token};
+use super::model::SpeechModel;
+use super::words::{self, TimedToken};
 use super::{
-    Choices, Recognition, SAMPLE_RATE, TranscribeError, Transcriber, UtteranceRef, peak_dbfs,
+    DecodeOptions, Recognition, SAMPLE_RATE, TranscribeError, Transcriber, UtteranceRef, peak_dbfs,
     sentinel,
 };
-use crate::call::Task;
+use crate::call::SpeechTask;
 
 /// Shorter audio is padded with silence to this, samples (0.5 s): whisper.cpp gives nothing
 /// below 110 ms and reads out of bounds below 201 samples.
@@ -49,38 +49,38 @@ impl std::fmt::Debug for WhisperTranscriber {
 }
 
 /// An utterance on its way through the ladder.
-struct Attempted<'a> {
+struct AttemptedUtterance<'a> {
     samples: &'a [i16],
-    choices: &'a Choices,
+    choices: &'a DecodeOptions,
     /// The samples as the engine takes them.
     audio: Vec<f32>,
     /// Windows to try, in their order, and how many of them were.
-    windows: Vec<Window>,
+    windows: Vec<EncoderWindow>,
     tried: usize,
     prompt: Vec<TokenId>,
-    task: Task,
+    task: SpeechTask,
     /// Once it is known: the language, and how probable it is where it was detected.
     language: Option<(&'static str, Option<f32>)>,
-    best: Option<Decoding>,
+    best: Option<WindowText>,
     /// What was wrong with each try but the last.
     retries: Vec<RetryReason>,
 }
 
-impl Attempted<'_> {
+impl AttemptedUtterance<'_> {
     /// Those of the same kind can be decoded together: the next window, the prompt's length, and how
     /// long the text may be, since the decoder's figures are of all that it writes.
-    fn kind(&self) -> (Option<Window>, usize, usize) {
+    fn kind(&self) -> (Option<EncoderWindow>, usize, usize) {
         let window = self.next_window();
         let cap = window.map_or(0, |window| self.order(window).max_tokens);
         (window, self.prompt.len(), cap)
     }
 
-    fn next_window(&self) -> Option<Window> {
+    fn next_window(&self) -> Option<EncoderWindow> {
         self.windows.get(self.tried).copied()
     }
 
     /// What the encoder gets.
-    fn audio_in(&self, window: Window) -> Cow<'_, [f32]> {
+    fn audio_in(&self, window: EncoderWindow) -> Cow<'_, [f32]> {
         match window.has_sentinel {
             true => Cow::Owned(sentinel::behind(&self.audio)),
             false => Cow::Borrowed(&self.audio),
@@ -88,11 +88,11 @@ impl Attempted<'_> {
     }
 
     /// The order by which it is decoded next.
-    fn order(&self, window: Window) -> DecodeOrder<'_> {
+    fn order(&self, window: EncoderWindow) -> DecodeOrder<'_> {
         let language = self.language.map_or("en", |(language, _)| language);
         let written_in = match self.task {
-            Task::Transcribe => language,
-            Task::Translate => "en",
+            SpeechTask::Transcribe => language,
+            SpeechTask::Translate => "en",
         };
         DecodeOrder {
             language,
@@ -103,7 +103,7 @@ impl Attempted<'_> {
     }
 
     /// Takes the result of a try, and what is wrong with it; whether there shall be another one.
-    fn take(&mut self, decoding: Decoding, fault: Option<RetryReason>) -> bool {
+    fn take(&mut self, decoding: WindowText, fault: Option<RetryReason>) -> bool {
         self.tried += 1;
         let is_better = match &self.best {
             // Words that the model was not sure of are better than none and than a loop, however
@@ -131,18 +131,22 @@ impl Attempted<'_> {
 }
 
 /// Whether a text may stand though there is another try.
-fn has_end(decoding: &Decoding) -> bool {
+fn has_end(decoding: &WindowText) -> bool {
     endless(&decoding.text(), decoding.reached_cap).is_none()
 }
 
 /// Mean probability of a text's tokens.
-fn confidence(decoding: &Decoding) -> f32 {
+fn confidence(decoding: &WindowText) -> f32 {
     let sum: f32 = decoding.tokens.iter().map(|token| token.probability).sum();
     (sum / decoding.tokens.len().max(1) as f32).clamp(0.0, 1.0)
 }
 
 impl WhisperTranscriber {
-    pub(crate) fn new(engine: Box<dyn SpeechEngine>, ladder: ContextLadder, model: &Model) -> Self {
+    pub(crate) fn new(
+        engine: Box<dyn SpeechEngine>,
+        ladder: ContextLadder,
+        model: &SpeechModel,
+    ) -> Self {
         Self {
             ladder,
             engine,
@@ -151,7 +155,10 @@ impl WhisperTranscriber {
         }
     }
 
-    fn prepare<'a>(&self, utterance: UtteranceRef<'a>) -> Result<Attempted<'a>, TranscribeError> {
+    fn prepare<'a>(
+        &self,
+        utterance: UtteranceRef<'a>,
+    ) -> Result<AttemptedUtterance<'a>, TranscribeError> {
         let UtteranceRef { samples, choices } = utterance;
         if samples.is_empty() || samples.len() > WINDOW_SAMPLES {
             let length = samples.len();
@@ -177,13 +184,13 @@ impl WhisperTranscriber {
             None => None,
         };
         let task = match choices.task {
-            Task::Translate if is_multilingual => Task::Translate,
-            _ => Task::Transcribe,
+            SpeechTask::Translate if is_multilingual => SpeechTask::Translate,
+            _ => SpeechTask::Transcribe,
         };
         let prompt = choices.prompt.as_ref().filter(|_| !self.is_demo);
         let prompt = prompt.map(|prompt| self.engine.prompt_tokens(prompt));
         let windows = self.ladder.windows(samples.len(), choices);
-        Ok(Attempted {
+        Ok(AttemptedUtterance {
             samples,
             choices,
             audio,
@@ -200,8 +207,8 @@ impl WhisperTranscriber {
     /// Tries utterances with the same window once; what comes back is to be tried alone.
     fn attempt(
         &mut self,
-        attempted: &mut [&mut Attempted<'_>],
-        window: Window,
+        attempted: &mut [&mut AttemptedUtterance<'_>],
+        window: EncoderWindow,
     ) -> Result<Vec<bool>, TranscribeError> {
         let audio: Vec<_> = attempted.iter().map(|one| one.audio_in(window)).collect();
         let audio: Vec<&[f32]> = audio.iter().map(Cow::as_ref).collect();
@@ -247,7 +254,7 @@ impl WhisperTranscriber {
         Ok(tries.collect())
     }
 
-    fn climb(&mut self, attempted: &mut Attempted<'_>) -> Result<(), TranscribeError> {
+    fn climb(&mut self, attempted: &mut AttemptedUtterance<'_>) -> Result<(), TranscribeError> {
         while let Some(window) = attempted.next_window() {
             let again = self.attempt(&mut [attempted], window)?;
             if !again.contains(&true) {
@@ -257,13 +264,13 @@ impl WhisperTranscriber {
         Ok(())
     }
 
-    fn recognition(&self, attempted: Attempted<'_>) -> Recognition {
+    fn recognition(&self, attempted: AttemptedUtterance<'_>) -> Recognition {
         let samples = attempted.samples;
         let (language, language_probability) = attempted.language.unwrap_or(("en", None));
         let decoding = attempted.best;
-        let text = decoding.as_ref().map(Decoding::text).unwrap_or_default();
+        let text = decoding.as_ref().map(WindowText::text).unwrap_or_default();
         let tokens = decoding.as_ref().map_or(&[][..], |best| &best.tokens);
-        let tokens = tokens.iter().map(|token| Token {
+        let tokens = tokens.iter().map(|token| TimedToken {
             bytes: &token.bytes,
             probability: token.probability,
             left_ms: token.left_ms,
@@ -289,11 +296,13 @@ impl WhisperTranscriber {
     /// what fails its first try goes on alone.
     fn recognise_group(
         &mut self,
-        mut group: Vec<(usize, Attempted<'_>)>,
+        mut group: Vec<(usize, AttemptedUtterance<'_>)>,
     ) -> Vec<(usize, Result<Recognition, TranscribeError>)> {
         let mut members: Vec<_> = group.iter_mut().map(|(_, one)| one).collect();
         let windows = members.iter().map(|one| one.next_window());
-        let window = windows.fold(None, Option::or).unwrap_or(Window::WHOLE);
+        let window = windows
+            .fold(None, Option::or)
+            .unwrap_or(EncoderWindow::WHOLE);
         // One that fails must not take the others along: then each is tried alone.
         let again = match self.attempt(&mut members, window) {
             Ok(again) => again,
@@ -303,7 +312,7 @@ impl WhisperTranscriber {
                 return failed.collect();
             }
         };
-        let finish = |((n, mut one), again): ((usize, Attempted<'_>), bool)| {
+        let finish = |((n, mut one), again): ((usize, AttemptedUtterance<'_>), bool)| {
             let climbed = if again { self.climb(&mut one) } else { Ok(()) };
             let heard = climbed.and_then(|()| self.try_other_language(&mut one));
             (n, heard.map(|()| self.recognition(one)))
@@ -316,7 +325,7 @@ impl Transcriber for WhisperTranscriber {
     fn transcribe(
         &mut self,
         samples: &[i16],
-        choices: &Choices,
+        choices: &DecodeOptions,
     ) -> Result<Recognition, TranscribeError> {
         let mut attempted = self.prepare(UtteranceRef { samples, choices })?;
         self.climb(&mut attempted)?;

@@ -11,11 +11,11 @@ use std::ops::Range;
 
 use super::SAMPLES_PER_MS;
 use super::high_pass::HighPass;
-use crate::call::Word;
+use crate::call::SpokenWord;
 
 /// A token of text, as the engine gives it.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Token<'a> {
+pub(super) struct TimedToken<'a> {
     /// UTF-8, of which a token may hold a part only.
     pub(super) bytes: &'a [u8],
     pub(super) probability: f32,
@@ -37,10 +37,13 @@ const FARTHEST: usize = 40;
 const PAUSE_BELOW_PEAK: f32 = 0.05;
 
 /// The words of an utterance.
-pub(super) fn words<'a>(tokens: impl Iterator<Item = Token<'a>>, audio: &[i16]) -> Vec<Word> {
+pub(super) fn words<'a>(
+    tokens: impl Iterator<Item = TimedToken<'a>>,
+    audio: &[i16],
+) -> Vec<SpokenWord> {
     let spoken = group(tokens);
     let length_ms = audio.len() as u64 / SAMPLES_PER_MS;
-    let loudness = Loudness::of(audio);
+    let loudness = FrameLoudness::of(audio);
     let mut ends = ends(&spoken, length_ms);
     loudness.move_into_pauses(&mut ends);
     let mut before = 0;
@@ -50,7 +53,7 @@ pub(super) fn words<'a>(tokens: impl Iterator<Item = Token<'a>>, audio: &[i16]) 
         .map(|(word, end)| {
             let (start_ms, end_ms) = loudness.trim(before, end);
             before = end;
-            Word {
+            SpokenWord {
                 text: word.text(),
                 start_ms,
                 end_ms,
@@ -62,14 +65,14 @@ pub(super) fn words<'a>(tokens: impl Iterator<Item = Token<'a>>, audio: &[i16]) 
 
 /// The tokens of a word.
 #[derive(Debug, Default)]
-struct Spelled {
+struct SpelledWord {
     bytes: Vec<u8>,
     tokens: u16,
     probability: f32,
     left_ms: Option<u64>,
 }
 
-impl Spelled {
+impl SpelledWord {
     fn text(&self) -> String {
         String::from_utf8_lossy(&self.bytes).trim().to_owned()
     }
@@ -80,8 +83,8 @@ impl Spelled {
 }
 
 /// A space begins a word; where a script has none, each piece that is whole is one.
-fn group<'a>(tokens: impl Iterator<Item = Token<'a>>) -> Vec<Spelled> {
-    let mut words: Vec<Spelled> = Vec::new();
+fn group<'a>(tokens: impl Iterator<Item = TimedToken<'a>>) -> Vec<SpelledWord> {
+    let mut words: Vec<SpelledWord> = Vec::new();
     for token in tokens {
         let begins = match words.last() {
             None => true,
@@ -92,7 +95,7 @@ fn group<'a>(tokens: impl Iterator<Item = Token<'a>>) -> Vec<Spelled> {
             }
         };
         if begins {
-            words.push(Spelled::default());
+            words.push(SpelledWord::default());
         }
         let word = words.last_mut().expect("one has just been begun");
         word.bytes.extend(token.bytes);
@@ -118,7 +121,7 @@ pub(super) fn is_unspaced(c: char) -> bool {
 
 /// Where each word ends, in order and within the utterance; where the engine gives no time,
 /// in proportion to the letters between the times that are known.
-fn ends(words: &[Spelled], length_ms: u64) -> Vec<u64> {
+fn ends(words: &[SpelledWord], length_ms: u64) -> Vec<u64> {
     let mut ends = Vec::with_capacity(words.len());
     let mut known = 0;
     let mut n = 0;
@@ -127,7 +130,7 @@ fn ends(words: &[Spelled], length_ms: u64) -> Vec<u64> {
         let last = next.unwrap_or(words.len() - 1);
         let until = words[last].left_ms.unwrap_or(length_ms);
         let until = until.clamp(known, length_ms.max(known));
-        let letters = |words: &[Spelled]| -> u64 {
+        let letters = |words: &[SpelledWord]| -> u64 {
             words
                 .iter()
                 .map(|word| word.text().chars().count() as u64)
@@ -144,9 +147,9 @@ fn ends(words: &[Spelled], length_ms: u64) -> Vec<u64> {
 }
 
 /// Whether each frame is loud.
-struct Loudness(Vec<bool>);
+struct FrameLoudness(Vec<bool>);
 
-impl Loudness {
+impl FrameLoudness {
     fn of(audio: &[i16]) -> Self {
         let energy = |frame: &[i16]| frame.iter().map(|&s| f32::from(s) * f32::from(s)).sum();
         let as_it_is = Self::above_pauses(audio, energy);

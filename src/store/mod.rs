@@ -22,12 +22,13 @@ use crate::call::{CallId, CallKey, CallRecord, DtmfDigit, TranscriptLine};
 
 pub use self::redis::RedisStore;
 pub use self::spool::{
-    Kept, Outlived, Page, Pass, Spool, SpoolConfig, SpoolError, SpoolId, SpoolKey, SpoolStats,
-    Spoolable,
+    ExpiredUtterance, RecognitionPass, SpeechSpool, SpoolConfig, SpoolError, SpoolId, SpoolKey,
+    SpoolPage, SpoolStats, SpoolableSpeech, SpooledUtterance,
 };
 pub use self::sqlite::SqliteStore;
 pub use self::writer::{
-    Backoff, Refused, StoreWriter, Unflushed, WriterSettings, WriterState, WriterStats,
+    RefusedWrite, StoreWriter, UnflushedWrites, WriterBackoff, WriterSettings, WriterState,
+    WriterStats,
 };
 
 /// Calls that a store is asked for at once.
@@ -39,7 +40,7 @@ const PAGE: usize = 500;
 /// Writes are idempotent: repeating one changes nothing but its expiry. One
 /// writer at a time writes about a given call, in order.
 #[async_trait]
-pub trait Store: Send + Sync {
+pub trait CallStore: Send + Sync {
     /// Name for logs and `/health`: `sqlite` or `redis`.
     fn name(&self) -> &'static str;
 
@@ -52,7 +53,7 @@ pub trait Store: Send + Sync {
     /// Applies the writes in order, in one transaction or one round trip. After
     /// an error any of them may have been applied, but none without those before
     /// it; repeating them all is safe.
-    async fn apply(&self, writes: &[Write]) -> Result<(), StoreError>;
+    async fn apply(&self, writes: &[StoreWrite]) -> Result<(), StoreError>;
 
     /// One record.
     async fn call(&self, call: &CallId) -> Result<Option<CallRecord>, StoreError>;
@@ -101,13 +102,13 @@ pub trait Store: Send + Sync {
     async fn dtmf(&self, call: &CallId) -> Result<Vec<DtmfDigit>, StoreError>;
 
     /// Those of the calls of which it lacks something that it was given.
-    async fn lacking(&self, given: &[Given]) -> Result<Vec<CallId>, StoreError>;
+    async fn lacking(&self, given: &[GivenCounts]) -> Result<Vec<CallId>, StoreError>;
 
     /// Records, lines and digits that could not be read since the start, each counted once.
     fn unreadable(&self) -> u64;
 
     /// `active_calls_count` and `total_calls_processed`.
-    async fn counters(&self) -> Result<Counters, StoreError>;
+    async fn counters(&self) -> Result<CallCounters, StoreError>;
 
     /// Removes what has outlived its retention, where the engine does not do so
     /// itself; how many calls went. A call that expired while open (its process
@@ -133,28 +134,29 @@ pub trait Store: Send + Sync {
         Ok(None)
     }
 
-    /// Applies [`Write::Call`].
+    /// Applies [`StoreWrite::Call`].
     async fn put_call(&self, call: &CallRecord) -> Result<(), StoreError> {
-        self.apply(&[Write::Call(Box::new(call.clone()))]).await
+        self.apply(&[StoreWrite::Call(Box::new(call.clone()))])
+            .await
     }
 
-    /// Applies [`Write::Line`].
+    /// Applies [`StoreWrite::Line`].
     async fn append_line(&self, call: &CallId, line: &TranscriptLine) -> Result<(), StoreError> {
-        self.apply(&[Write::Line {
+        self.apply(&[StoreWrite::Line {
             call: call.clone(),
             line: line.clone(),
         }])
         .await
     }
 
-    /// Applies [`Write::Dtmf`].
+    /// Applies [`StoreWrite::Dtmf`].
     async fn append_dtmf(
         &self,
         call: &CallId,
         index: u64,
         digit: &DtmfDigit,
     ) -> Result<(), StoreError> {
-        self.apply(&[Write::Dtmf {
+        self.apply(&[StoreWrite::Dtmf {
             call: call.clone(),
             index,
             digit: digit.clone(),
@@ -165,7 +167,7 @@ pub trait Store: Send + Sync {
 
 /// One write.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Write {
+pub enum StoreWrite {
     /// Creates or replaces a record and keeps the counters true: an open call
     /// counts as active; one that is over, as processed, once for its
     /// `started_at`, however often and in whatever order it is put.
@@ -206,7 +208,7 @@ pub enum Write {
     Erase(CallId),
 }
 
-impl Write {
+impl StoreWrite {
     /// The call that it is about.
     pub fn call_id(&self) -> &CallId {
         match self {
@@ -222,7 +224,7 @@ impl Write {
 
 /// What a store was given of a call and must have.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Given {
+pub struct GivenCounts {
     /// The call; its record was given.
     pub call: CallId,
     /// Numbers of the lines that it was given, as far as they are looked for.
@@ -249,7 +251,7 @@ pub enum StoreError {
 
 /// The two counters the predecessor kept.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Counters {
+pub struct CallCounters {
     /// Calls open now.
     pub active: u64,
     /// Calls that have ended, ever.
@@ -258,14 +260,14 @@ pub struct Counters {
 
 /// How long things are kept, counted from the last write about them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Retention {
+pub struct RetentionTimes {
     /// A call's record and digits.
     pub call: Duration,
     /// A call's transcript.
     pub transcript: Duration,
 }
 
-impl Default for Retention {
+impl Default for RetentionTimes {
     fn default() -> Self {
         Self {
             call: Duration::from_secs(24 * 3600),
@@ -274,7 +276,7 @@ impl Default for Retention {
     }
 }
 
-impl Retention {
+impl RetentionTimes {
     fn call_ms(self) -> i64 {
         bounded_ms(self.call)
     }
@@ -299,13 +301,13 @@ mod tests {
 
     #[test]
     fn retention_stays_within_what_both_engines_can_add_to_a_date() {
-        let odd = Retention {
+        let odd = RetentionTimes {
             call: Duration::ZERO,
             transcript: Duration::MAX,
         };
         assert_eq!(odd.call_ms(), 1);
         assert_eq!(odd.transcript_ms(), 3_162_240_000_000);
-        assert_eq!(Retention::default().call_ms(), 86_400_000);
-        assert_eq!(Retention::default().transcript_ms(), 604_800_000);
+        assert_eq!(RetentionTimes::default().call_ms(), 86_400_000);
+        assert_eq!(RetentionTimes::default().transcript_ms(), 604_800_000);
     }
 }

@@ -4,11 +4,11 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{StoreError, Write};
+use super::{StoreError, StoreWrite};
 
 /// A write, checked and encoded.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Row {
+pub(super) enum StoreRow {
     /// A record.
     Call {
         id: String,
@@ -19,7 +19,7 @@ pub(super) enum Row {
     /// An element of one of the call's lists, at `position`.
     Item {
         id: String,
-        list: List,
+        list: CallList,
         position: i64,
         json: String,
         /// Whether it takes the place of what is there.
@@ -33,12 +33,12 @@ pub(super) enum Row {
 
 /// The lists of a call; the name is the last part of the Redis key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum List {
+pub(super) enum CallList {
     Transcript,
     Dtmf,
 }
 
-impl List {
+impl CallList {
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Transcript => "transcript",
@@ -48,20 +48,20 @@ impl List {
 }
 
 /// Encodes the writes, or says which of them no store can take.
-pub(super) fn encode(writes: &[Write]) -> Result<Vec<Row>, StoreError> {
+pub(super) fn encode(writes: &[StoreWrite]) -> Result<Vec<StoreRow>, StoreError> {
     writes.iter().map(row).collect()
 }
 
-fn row(write: &Write) -> Result<Row, StoreError> {
+fn row(write: &StoreWrite) -> Result<StoreRow, StoreError> {
     let id = write.call_id().as_str().to_owned();
     match write {
-        Write::Call(record) => Ok(Row::Call {
+        StoreWrite::Call(record) => Ok(StoreRow::Call {
             open: record.status.is_open(),
             started_ms: record.started_at.as_millisecond(),
             json: json("record", &id, record)?,
             id,
         }),
-        Write::Line { line, .. } | Write::Revise { line, .. } => {
+        StoreWrite::Line { line, .. } | StoreWrite::Revise { line, .. } => {
             // JSON has no NaN: it would be written as null and then make the
             // whole transcript unreadable.
             if !line.confidence.is_finite() {
@@ -71,32 +71,32 @@ fn row(write: &Write) -> Result<Row, StoreError> {
                 )));
             }
             let json = json("line", &id, line)?;
-            Ok(Row::Item {
-                list: List::Transcript,
+            Ok(StoreRow::Item {
+                list: CallList::Transcript,
                 position: position(&id, line.seq)?,
                 json,
-                revises: matches!(write, Write::Revise { .. }),
+                revises: matches!(write, StoreWrite::Revise { .. }),
                 id,
             })
         }
-        Write::Dtmf { index, digit, .. } => {
+        StoreWrite::Dtmf { index, digit, .. } => {
             let json = json("digit", &id, digit)?;
-            Ok(Row::Item {
-                list: List::Dtmf,
+            Ok(StoreRow::Item {
+                list: CallList::Dtmf,
                 position: position(&id, *index)?,
                 json,
                 revises: false,
                 id,
             })
         }
-        Write::Digits { digits, .. } => {
+        StoreWrite::Digits { digits, .. } => {
             let all = digits.iter().map(|digit| json("digit", &id, digit));
-            Ok(Row::Digits {
+            Ok(StoreRow::Digits {
                 all: all.collect::<Result<_, _>>()?,
                 id,
             })
         }
-        Write::Erase(_) => Ok(Row::Erase { id }),
+        StoreWrite::Erase(_) => Ok(StoreRow::Erase { id }),
     }
 }
 
@@ -133,7 +133,7 @@ mod tests {
     use super::*;
     use crate::call::{CallId, Leg, TranscriptLine};
 
-    fn line(seq: u64, confidence: f32) -> Write {
+    fn line(seq: u64, confidence: f32) -> StoreWrite {
         let line = TranscriptLine {
             end_ms: 10,
             text: "hello".into(),
@@ -141,7 +141,7 @@ mod tests {
             language: "en".into(),
             ..TranscriptLine::new(seq, Leg::caller())
         };
-        Write::Line {
+        StoreWrite::Line {
             call: "1.2".parse().unwrap(),
             line,
         }

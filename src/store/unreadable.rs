@@ -15,12 +15,12 @@ const MAX_KNOWN: usize = 4096;
 
 /// Remembers what has been told of.
 #[derive(Debug, Default)]
-pub(super) struct Unreadable {
+pub(super) struct UnreadableLog {
     known: Mutex<HashSet<u64>>,
     hasher: RandomState,
 }
 
-impl Unreadable {
+impl UnreadableLog {
     /// The record of call `id`; `None` if it cannot be read, or is another call's.
     pub(super) fn record(&self, id: &str, json: &[u8]) -> Option<CallRecord> {
         match row::decode::<CallRecord>("record", id, json) {
@@ -84,7 +84,7 @@ mod tests {
 
     #[test]
     fn each_is_counted_once_and_hides_nothing() {
-        let left_out = Unreadable::default();
+        let left_out = UnreadableLog::default();
         let call: CallId = "1.2".parse().unwrap();
         for _ in 0..3 {
             assert_eq!(left_out.record("1.2", b"{"), None);
@@ -99,7 +99,7 @@ mod tests {
 
     #[test]
     fn a_record_under_another_calls_id_is_no_record() {
-        let left_out = Unreadable::default();
+        let left_out = UnreadableLog::default();
         let json = br#"{"call_id": "1.2", "status": "ended", "origin": "media",
             "started_at": "2026-01-01T00:00:00Z", "legs": [], "lines": 0}"#;
         assert!(left_out.record("1.2", json).is_some());

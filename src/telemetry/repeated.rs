@@ -22,19 +22,19 @@ const PERIOD: Duration = Duration::from_secs(60);
 const MOST: usize = 256;
 
 /// Writes events as `inner` does, warnings that repeat themselves less often.
-pub(super) struct Unrepeated<F> {
+pub(super) struct UnrepeatedLayer<F> {
     inner: F,
-    seen: Mutex<Seen>,
+    seen: Mutex<SeenMessages>,
 }
 
-impl<F> Unrepeated<F> {
+impl<F> UnrepeatedLayer<F> {
     pub(super) fn new(inner: F) -> Self {
         let seen = Mutex::default();
         Self { inner, seen }
     }
 }
 
-impl<S, N, F> FormatEvent<S, N> for Unrepeated<F>
+impl<S, N, F> FormatEvent<S, N> for UnrepeatedLayer<F>
 where
     S: Subscriber + for<'span> LookupSpan<'span>,
     N: for<'writer> FormatFields<'writer> + 'static,
@@ -72,11 +72,11 @@ where
 
 /// What was written when, and how often it came since.
 #[derive(Debug, Default)]
-struct Seen {
+struct SeenMessages {
     of: HashMap<u64, (Instant, u64)>,
 }
 
-impl Seen {
+impl SeenMessages {
     /// `None` if it is not to be written now, else how often it came since it was.
     fn comes(&mut self, key: u64, now: Instant) -> Option<u64> {
         if let Some((written, since)) = self.of.get_mut(&key) {
@@ -101,15 +101,15 @@ impl Seen {
 
 /// What makes two events the same: where they are from and what they say, whatever figures go with it.
 fn key(event: &Event<'_>) -> u64 {
-    let mut said = Said(DefaultHasher::new());
+    let mut said = RepeatedLine(DefaultHasher::new());
     event.metadata().callsite().hash(&mut said.0);
     event.record(&mut said);
     said.0.finish()
 }
 
-struct Said(DefaultHasher);
+struct RepeatedLine(DefaultHasher);
 
-impl Visit for Said {
+impl Visit for RepeatedLine {
     fn record_i64(&mut self, _: &Field, _: i64) {}
     fn record_u64(&mut self, _: &Field, _: u64) {}
     fn record_i128(&mut self, _: &Field, _: i128) {}
@@ -119,13 +119,13 @@ impl Visit for Said {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         field.name().hash(&mut self.0);
         // A hasher takes everything.
-        let _never = write!(Feed(&mut self.0), "{value:?}");
+        let _never = write!(RepeatedFeed(&mut self.0), "{value:?}");
     }
 }
 
-struct Feed<'a>(&'a mut DefaultHasher);
+struct RepeatedFeed<'a>(&'a mut DefaultHasher);
 
-impl fmt::Write for Feed<'_> {
+impl fmt::Write for RepeatedFeed<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         self.0.write(text.as_bytes());
         Ok(())
@@ -138,7 +138,7 @@ mod tests {
 
     #[test]
     fn a_warning_is_written_once_and_then_with_its_count() {
-        let (mut seen, start) = (Seen::default(), clock::now());
+        let (mut seen, start) = (SeenMessages::default(), clock::now());
         let at = |secs| start + Duration::from_secs(secs);
         assert_eq!(seen.comes(1, at(0)), Some(0));
         for secs in 1..60 {
@@ -152,7 +152,7 @@ mod tests {
 
     #[test]
     fn so_many_different_ones_are_remembered_and_no_more() {
-        let (mut seen, now) = (Seen::default(), clock::now());
+        let (mut seen, now) = (SeenMessages::default(), clock::now());
         for key in 0..10_000 {
             assert_eq!(seen.comes(key, now), Some(0));
         }
@@ -177,10 +177,10 @@ mod tests {
                 warn(0, "two");
             };
             if is_json {
-                let format = builder.json().map_event_format(Unrepeated::new);
+                let format = builder.json().map_event_format(UnrepeatedLayer::new);
                 tracing::subscriber::with_default(format.finish(), all);
             } else {
-                let format = builder.map_event_format(Unrepeated::new);
+                let format = builder.map_event_format(UnrepeatedLayer::new);
                 tracing::subscriber::with_default(format.finish(), all);
             }
             let text = log.text();

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use asterscribe::clock;
 use asterscribe::recognition::worker::{self, MakeEngine, ModelPlace};
-use asterscribe::speech::{Choices, Recognition, TranscribeError, Transcriber};
+use asterscribe::speech::{DecodeOptions, Recognition, TranscribeError, Transcriber};
 
 fn main() -> io::Result<()> {
     let Some(folder) = std::env::args_os().nth(1).map(PathBuf::from) else {
@@ -46,7 +46,11 @@ fn main() -> io::Result<()> {
 struct Echo;
 
 impl Transcriber for Echo {
-    fn transcribe(&mut self, samples: &[i16], _: &Choices) -> Result<Recognition, TranscribeError> {
+    fn transcribe(
+        &mut self,
+        samples: &[i16],
+        _: &DecodeOptions,
+    ) -> Result<Recognition, TranscribeError> {
         Ok(Recognition {
             text: format!("call {} utterance {}", samples[0], samples[1]),
             ..Recognition::default()
@@ -64,7 +68,7 @@ impl Transcriber for Faulty {
     fn transcribe(
         &mut self,
         samples: &[i16],
-        choices: &Choices,
+        choices: &DecodeOptions,
     ) -> Result<Recognition, TranscribeError> {
         self.wait_while_slow();
         let fault = if self.folder.as_os_str() == "slow" {

@@ -1,6 +1,6 @@
 //! N1: packets that get lost, one by one and in bursts.
 
-use asterscribe_rtp::testkit::netem::{Loss, NetemConfig};
+use asterscribe_rtp::testkit::netem::{LossModel, NetemConfig};
 
 use crate::oracle::Oracle;
 use crate::rig::{Format, Script, hear, hear_everything, through};
@@ -11,14 +11,14 @@ const SEEDS: std::ops::Range<u64> = 0..3;
 pub(crate) fn rows() -> Vec<Row> {
     let mut rows = Vec::new();
     for percent in [1, 2, 5, 10, 20, 30] {
-        let loss = Loss::Uniform(f64::from(percent) / 100.0);
+        let loss = LossModel::Uniform(f64::from(percent) / 100.0);
         rows.push(run(
             loss,
             format!("{percent} % of the packets lost, one by one"),
         ));
     }
     for (leave, name) in [(0.67, 30), (0.33, 60), (0.1, 200)] {
-        let loss = Loss::Bursts {
+        let loss = LossModel::Bursts {
             enter: 0.02,
             leave,
             good: 0.001,
@@ -32,7 +32,7 @@ pub(crate) fn rows() -> Vec<Row> {
     rows
 }
 
-fn run(loss: Loss, case: String) -> Row {
+fn run(loss: LossModel, case: String) -> Row {
     let script = Script::new(Format::Slin16).speak(1_000, 20);
     let config = NetemConfig {
         loss,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use asterscribe_rtp::testkit::netem::{Loss, NetemConfig};
+use asterscribe_rtp::testkit::netem::{LossModel, NetemConfig};
 
 use crate::oracle::Oracle;
 use crate::rig::{
@@ -100,7 +100,7 @@ fn late(script: &Script, delay: u64) -> Row {
     let config = NetemConfig {
         reorder: 0.03,
         reorder_delay: Duration::from_millis(delay),
-        loss: Loss::Uniform(0.02),
+        loss: LossModel::Uniform(0.02),
         ..NetemConfig::default()
     };
     let case = format!("3 % of the packets late by {delay} ms, 2 % lost");
@@ -192,7 +192,7 @@ fn frozen(script: &Script) -> Vec<Row> {
 /// A server looks at its timers now and then, a replay at each deadline.
 fn looked_at_less_often(script: &Script) -> Row {
     let config = NetemConfig {
-        loss: Loss::Uniform(0.05),
+        loss: LossModel::Uniform(0.05),
         jitter: 90 * MS,
         reorder: 0.1,
         reorder_delay: 70 * MS,

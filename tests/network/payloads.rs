@@ -5,7 +5,7 @@ use std::time::Duration;
 use asterscribe::call::GapReason;
 use asterscribe_codecs::AudioDecoder;
 use asterscribe_codecs::g711::{encode_alaw, encode_ulaw};
-use asterscribe_rtp::testkit::netem::{Loss, NetemConfig};
+use asterscribe_rtp::testkit::netem::{LossModel, NetemConfig};
 
 use crate::oracle::Oracle;
 use crate::rig::{Format, PER_MS, Script, hear, hear_everything, noise, perfect, through};
@@ -206,7 +206,7 @@ fn keys() -> Row {
     let heard = hear(&perfect(&script.sent), hear_everything());
     assert_eq!(heard.keys, expected, "{case}");
     let loss = NetemConfig {
-        loss: Loss::Uniform(0.3),
+        loss: LossModel::Uniform(0.3),
         ..NetemConfig::default()
     };
     for seed in 0..10 {

@@ -7,10 +7,12 @@
 use std::time::{Duration, Instant};
 
 use asterscribe::call::{AudioAccount, GapReason, Leg, LegStats, TranscriptLine};
-use asterscribe::session::{Input, LegIndex, LegSnapshot, Output, Session, SessionConfig};
+use asterscribe::session::{
+    CallSession, LegIndex, LegSnapshot, SessionConfig, SessionInput, SessionOutput,
+};
 use asterscribe::speech::Recognition;
 use asterscribe::speech::segmenter::SegmenterConfig;
-use asterscribe_rtp::testkit::netem::{Netem, NetemConfig};
+use asterscribe_rtp::testkit::netem::{NetemConfig, NetworkEmulator};
 use asterscribe_rtp::testkit::{build, origin};
 
 /// How long a session waits for a missing packet.
@@ -183,7 +185,7 @@ pub(crate) fn perfect(sent: &[Sent]) -> Vec<Arrival> {
 
 /// What a network makes of it.
 pub(crate) fn through(sent: &[Sent], config: NetemConfig, seed: u64) -> Vec<Arrival> {
-    let mut netem = Netem::new(config, seed);
+    let mut netem = NetworkEmulator::new(config, seed);
     for packet in sent {
         netem.send(origin() + packet.at, &packet.bytes);
     }
@@ -255,7 +257,7 @@ pub(crate) fn hear_looking(arrivals: &[Arrival], config: SessionConfig, look: Lo
         let leg = ear.leg;
         ear.input(
             at,
-            Input::Datagram {
+            SessionInput::Datagram {
                 leg,
                 bytes: &arrival.bytes,
             },
@@ -264,12 +266,12 @@ pub(crate) fn hear_looking(arrivals: &[Arrival], config: SessionConfig, look: Lo
     let end =
         origin() + arrivals.last().map_or(Duration::ZERO, |last| last.at) + Duration::from_secs(3);
     ear.pass(end, look);
-    ear.input(end, Input::Hangup);
+    ear.input(end, SessionInput::Hangup);
     ear.finish()
 }
 
 struct Ear {
-    session: Session,
+    session: CallSession,
     leg: LegIndex,
     due: Option<Instant>,
     jobs: Vec<Vec<i16>>,
@@ -281,7 +283,7 @@ struct Ear {
 
 impl Ear {
     fn new(config: SessionConfig) -> Self {
-        let mut session = Session::new(config, origin());
+        let mut session = CallSession::new(config, origin());
         let leg = session.add_leg(Leg::caller());
         Self {
             session,
@@ -299,29 +301,29 @@ impl Ear {
         match look {
             Look::Exactly => {
                 while let Some(due) = self.due.filter(|&due| due <= until) {
-                    self.input(due, Input::Timer);
+                    self.input(due, SessionInput::Timer);
                 }
             }
             Look::Every(step) => {
                 while self.looked + step <= until {
                     self.looked += step;
                     if self.due.is_some_and(|due| due <= self.looked) {
-                        self.input(self.looked, Input::Timer);
+                        self.input(self.looked, SessionInput::Timer);
                     }
                 }
             }
         }
     }
 
-    fn input(&mut self, now: Instant, input: Input<'_>) {
+    fn input(&mut self, now: Instant, input: SessionInput<'_>) {
         self.session.handle(now, input);
         loop {
             match self.session.poll() {
-                Output::Wait(due) => {
+                SessionOutput::Wait(due) => {
                     self.due = due;
                     return;
                 }
-                Output::Transcribe { job, samples, .. } => {
+                SessionOutput::Transcribe { job, samples, .. } => {
                     self.jobs.push(samples);
                     let result = Ok(Recognition {
                         text: "heard".to_owned(),
@@ -329,11 +331,12 @@ impl Ear {
                         language: "en".into(),
                         ..Recognition::default()
                     });
-                    self.session.handle(now, Input::Recognised { job, result });
+                    self.session
+                        .handle(now, SessionInput::Recognised { job, result });
                 }
-                Output::Line(line) => self.lines.push(line),
-                Output::Digit(key) => self.keys.push((key.digit, key.duration_ms)),
-                Output::Closed(legs) => self.closed = Some(legs),
+                SessionOutput::Line(line) => self.lines.push(line),
+                SessionOutput::Digit(key) => self.keys.push((key.digit, key.duration_ms)),
+                SessionOutput::Closed(legs) => self.closed = Some(legs),
                 _ => {}
             }
         }

@@ -1,7 +1,7 @@
 //! N6, N8: senders that number, stamp or extend their packets in a way of their own.
 
 use asterscribe::call::GapReason;
-use asterscribe_rtp::testkit::netem::{Loss, NetemConfig};
+use asterscribe_rtp::testkit::netem::{LossModel, NetemConfig};
 
 use crate::oracle::Oracle;
 use crate::rig::{Format, Heard, PER_MS, Script, hear, hear_everything, perfect, through};
@@ -49,7 +49,7 @@ fn nothing_missing(heard: &Heard, script: &Script, case: &str) {
 fn steps_and_losses() -> Row {
     let case = "the sequence steps by 500 every second, and 5 % of the packets are lost";
     let loss = NetemConfig {
-        loss: Loss::Uniform(0.05),
+        loss: LossModel::Uniform(0.05),
         ..NetemConfig::default()
     };
     let mut script = Script::new(Format::Slin16).speak(50, 20);

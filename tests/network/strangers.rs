@@ -4,10 +4,10 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use asterscribe::call::LegStats;
-use asterscribe_rtp::gate::{Gate, GateConfig, Route};
+use asterscribe_rtp::gate::{GateConfig, GateRoute, SourceGate};
 use asterscribe_rtp::testkit::build;
 use asterscribe_rtp::testkit::origin;
-use asterscribe_rtp::testkit::random::Random;
+use asterscribe_rtp::testkit::random::SplitMix;
 
 use crate::oracle::Oracle;
 use crate::rig::{
@@ -185,7 +185,7 @@ fn spray() -> Row {
         .into_iter()
         .map(|arrival| (arrival.at, friend, arrival.index, arrival.bytes))
         .collect();
-    let mut random = Random::new(5);
+    let mut random = SplitMix::new(5);
     for n in 0..50_000u64 {
         // The friend's address with another port, its port elsewhere, and strangers.
         let from: SocketAddr = match random.below(1_000) {
@@ -202,13 +202,13 @@ fn spray() -> Row {
         all.push((Duration::from_micros(100 * n), from, None, bytes));
     }
     all.sort_by_key(|(at, ..)| *at);
-    let mut gate = Gate::<u8>::new(GateConfig::default());
+    let mut gate = SourceGate::<u8>::new(GateConfig::default());
     let named_at = 70 * MS;
     let (mut named, mut admitted) = (false, Vec::new());
     for (at, from, index, bytes) in all {
         if !named && at >= named_at {
             named = true;
-            let claim = asterscribe_rtp::gate::Claim::Lasting;
+            let claim = asterscribe_rtp::gate::NameClaim::Lasting;
             for held in gate.admit(origin() + at, friend, 1, claim).unwrap().held {
                 let early = admitted.len();
                 admitted.push(Arrival {
@@ -218,7 +218,7 @@ fn spray() -> Row {
                 });
             }
         }
-        if gate.route(origin() + at, from, &bytes) == Route::To(1) {
+        if gate.route(origin() + at, from, &bytes) == GateRoute::To(1) {
             admitted.push(Arrival { at, index, bytes });
         }
     }

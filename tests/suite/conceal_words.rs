@@ -7,8 +7,8 @@
 use std::fs;
 
 use asterscribe::speech::engine::{EngineConfig, LoadedModel};
-use asterscribe::speech::model::Model;
-use asterscribe::speech::{Choices, SAMPLES_PER_MS, Transcriber};
+use asterscribe::speech::model::SpeechModel;
+use asterscribe::speech::{DecodeOptions, SAMPLES_PER_MS, Transcriber};
 use asterscribe_codecs::{AudioDecoder, g711};
 use asterscribe_testkit::fixture;
 use asterscribe_testkit::wav::Sound;
@@ -62,14 +62,17 @@ const CONCEALED: Fill = |decoder, out| {
 
 #[test]
 fn concealment_costs_no_words() {
-    let whisper = LoadedModel::load(Model::demo().unwrap(), EngineConfig::default()).unwrap();
+    let whisper = LoadedModel::load(SpeechModel::demo().unwrap(), EngineConfig::default()).unwrap();
     let mut worker = whisper.transcriber().unwrap();
     let sentences = sentences();
     let mut errors = |lost: &dyn Fn(u64, usize) -> Vec<bool>, fill: Fill| {
         let mut errors = WordErrors::default();
         for (n, (text, payload)) in (0..).zip(&sentences) {
             let audio = heard(payload, &lost(n, payload.len() / PACKET), fill);
-            let text_heard = worker.transcribe(&audio, &Choices::default()).unwrap().text;
+            let text_heard = worker
+                .transcribe(&audio, &DecodeOptions::default())
+                .unwrap()
+                .text;
             errors = errors.plus(WordErrors::between(text, &text_heard));
         }
         errors

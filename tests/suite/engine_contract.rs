@@ -1,9 +1,9 @@
 //! What both engines promise, whisper.cpp and CTranslate2, with real weights and recordings of
 //! people: the same tests for each.
 
-use asterscribe::call::Task;
+use asterscribe::call::SpeechTask;
 use asterscribe::speech::{
-    Choices, Recognition, SAMPLE_RATE, SAMPLES_PER_MS, Transcriber, UtteranceRef,
+    DecodeOptions, Recognition, SAMPLE_RATE, SAMPLES_PER_MS, Transcriber, UtteranceRef,
 };
 use asterscribe_testkit::real_speech::List;
 use asterscribe_testkit::spoken;
@@ -16,10 +16,10 @@ use crate::people_rig::{
 /// How far off the begin of a word may be.
 const NEAR_MS: u64 = 150;
 
-fn english() -> Choices {
-    Choices {
+fn english() -> DecodeOptions {
+    DecodeOptions {
         language: Some("en".to_owned()),
-        ..Choices::default()
+        ..DecodeOptions::default()
     }
 }
 
@@ -144,20 +144,20 @@ fn words_of_an_utterance_do_not_depend_on_those_beside_it() {
 fn a_prompt_and_a_language_leave_nothing_behind() {
     let Some(material) = material() else { return };
     let said = every(&material, List::ENGLISH, 200);
-    let prompted = Choices {
+    let prompted = DecodeOptions {
         prompt: Some("Zanzibar, Quetzalcoatl, Xylophone.".parse().unwrap()),
         ..english()
     };
-    let spanish = Choices {
+    let spanish = DecodeOptions {
         language: Some("es".to_owned()),
-        ..Choices::default()
+        ..DecodeOptions::default()
     };
     for form in forms(&material) {
         let mut transcriber = form.transcriber();
         for said in &said {
             let audio = through_a_telephone(&said.sound);
             let plain = transcriber.transcribe(&audio, &english()).unwrap();
-            for other in [&prompted, &spanish, &Choices::default()] {
+            for other in [&prompted, &spanish, &DecodeOptions::default()] {
                 transcriber.transcribe(&audio, other).unwrap();
                 let again = transcriber.transcribe(&audio, &english()).unwrap();
                 assert_eq!(plain, again, "{form:?} after {other:?}");
@@ -180,10 +180,10 @@ fn who_was_taken_to_speak_another_language_is_understood() {
             .iter()
             .map(|said| {
                 let audio = through_a_telephone(&said.sound);
-                let spanish = Choices {
+                let spanish = DecodeOptions {
                     language: Some("es".to_owned()),
                     language_is_detected: true,
-                    ..Choices::default()
+                    ..DecodeOptions::default()
                 };
                 transcriber.transcribe(&audio, &spanish).unwrap()
             })
@@ -207,7 +207,7 @@ fn a_prompt_is_looked_at() {
     let Some(material) = material() else { return };
     let said = named(&material, List::ENGLISH, "queue-thankyou");
     let audio = through_a_telephone(&said.sound);
-    let shouting = Choices {
+    let shouting = DecodeOptions {
         prompt: Some(
             "HELLO AND WELCOME. THANK YOU. PLEASE HOLD THE LINE."
                 .parse()
@@ -227,11 +227,11 @@ fn a_prompt_is_looked_at() {
 #[test]
 fn languages_are_detected_set_and_translated() {
     let Some(material) = material() else { return };
-    let choices = |language: Option<&str>, among: &[&str], task| Choices {
+    let choices = |language: Option<&str>, among: &[&str], task| DecodeOptions {
         language: language.map(str::to_owned),
         among: among.iter().map(|code| (*code).to_owned()).collect(),
         task,
-        ..Choices::default()
+        ..DecodeOptions::default()
     };
     for form in forms(&material) {
         let mut transcriber = form.transcriber();
@@ -244,7 +244,7 @@ fn languages_are_detected_set_and_translated() {
             let mut list = every(&material, of_language(language), 1).into_iter();
             let said = list.find(|said| said.sound.len() > 8000 * 4);
             let audio = through_a_telephone(&said.unwrap().sound);
-            let open = choices(None, &[], Task::Transcribe);
+            let open = choices(None, &[], SpeechTask::Transcribe);
             let heard = transcriber.transcribe(&audio, &open).unwrap();
             if !form.is_multilingual() {
                 assert_eq!(
@@ -258,12 +258,12 @@ fn languages_are_detected_set_and_translated() {
                 heard.language_probability.unwrap() > 0.5,
                 "{form:?} {heard:?}"
             );
-            let set = choices(Some(language), &[], Task::Transcribe);
+            let set = choices(Some(language), &[], SpeechTask::Transcribe);
             let told = transcriber.transcribe(&audio, &set).unwrap();
             assert_eq!((&told.text, told.language_probability), (&heard.text, None));
             // Among others it is the likeliest of those.
             let others = ["de", "nl", "pl"];
-            let among = choices(None, &others, Task::Transcribe);
+            let among = choices(None, &others, SpeechTask::Transcribe);
             let heard = transcriber.transcribe(&audio, &among).unwrap();
             assert!(
                 others.contains(&heard.language.as_str()),
@@ -278,21 +278,21 @@ fn another_language_becomes_english_text_where_the_model_can() {
     let Some(material) = material() else { return };
     let said = named(&material, of_language("es"), "queue-thankyou");
     let audio = through_a_telephone(&said.sound);
-    let translate = Choices {
+    let translate = DecodeOptions {
         language: Some("es".to_owned()),
-        task: Task::Translate,
-        ..Choices::default()
+        task: SpeechTask::Translate,
+        ..DecodeOptions::default()
     };
     for form in forms(&material) {
         let heard = form.transcriber().transcribe(&audio, &translate).unwrap();
         if form.is_multilingual() {
-            assert_eq!(heard.task, Task::Translate);
+            assert_eq!(heard.task, SpeechTask::Translate);
             let text = heard.text.to_lowercase();
             assert!(text.contains("thank"), "{form:?} {heard:?}");
         } else {
             assert_eq!(
                 (heard.task, heard.language.as_str()),
-                (Task::Transcribe, "en")
+                (SpeechTask::Transcribe, "en")
             );
         }
     }

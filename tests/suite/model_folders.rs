@@ -11,7 +11,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use asterscribe::speech::engine::{EngineConfig, LoadedModel};
-use asterscribe::speech::model::{Model, ModelError};
+use asterscribe::speech::model::{ModelError, SpeechModel};
 use asterscribe_testkit::real_speech::Weights;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -60,7 +60,7 @@ impl Folder {
 
     #[track_caller]
     fn refused(&self, what: &str) {
-        let error = Model::open(&self.path()).unwrap_err().to_string();
+        let error = SpeechModel::open(&self.path()).unwrap_err().to_string();
         assert!(error.contains(what), "{what}: {error}");
         let path = self.path().display().to_string();
         assert!(error.contains(&path), "{path}: {error}");
@@ -127,7 +127,7 @@ fn weights_that_lie_are_refused() {
             }
             put(at, &[byte]);
             // A letter of the first variable's name may be any, if nothing looks it up.
-            let _any = Model::open(&folder.path());
+            let _any = SpeechModel::open(&folder.path());
         }
         put(at, &whole[at..=at]);
     }
@@ -199,7 +199,7 @@ fn a_configuration_that_names_what_the_model_has_not_is_refused() {
 fn a_folder_that_changes_after_it_was_checked_is_not_used() {
     let Some(folder) = tiny() else { return };
     folder.change("vocabulary.txt", |text| text);
-    let model = Model::open(&folder.path()).unwrap();
+    let model = SpeechModel::open(&folder.path()).unwrap();
     LoadedModel::load(model.clone(), EngineConfig::default()).unwrap();
     folder.change("vocabulary.txt", |mut text| {
         text[0] ^= 1;
@@ -215,11 +215,11 @@ fn a_folder_that_changes_after_it_was_checked_is_not_used() {
 #[test]
 fn a_folder_has_one_hash_wherever_it_lies() {
     let Some(real) = material() else { return };
-    let whole = Model::open(&real.ctranslate2(Weights::TinyEn)).unwrap();
+    let whole = SpeechModel::open(&real.ctranslate2(Weights::TinyEn)).unwrap();
     let folder = tiny().unwrap();
-    let moved = Model::open(&folder.path()).unwrap();
+    let moved = SpeechModel::open(&folder.path()).unwrap();
     assert_eq!((&whole.sha256, whole.bytes), (&moved.sha256, moved.bytes));
     fs::write(folder.file("README.md"), "not looked at").unwrap();
-    let with_more = Model::open(&folder.path()).unwrap();
+    let with_more = SpeechModel::open(&folder.path()).unwrap();
     assert_eq!(whole.sha256, with_more.sha256);
 }

@@ -9,7 +9,7 @@ use std::net::TcpListener;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use asterscribe::models::{PullError, Pulled, Wanted, pull};
+use asterscribe::models::{PullError, PullOutcome, WantedFile, pull};
 use asterscribe_testkit::fixture;
 use asterscribe_testkit::server::Server;
 use tempfile::TempDir;
@@ -17,8 +17,8 @@ use tempfile::TempDir;
 use crate::api_rig::{BINARY, SOON};
 use crate::models_rig::{Mirror, answer, chunked, cut, rest, whole};
 
-fn wanted_from(mirror: &Mirror, folder: &TempDir) -> Wanted {
-    Wanted {
+fn wanted_from(mirror: &Mirror, folder: &TempDir) -> WantedFile {
+    WantedFile {
         url: format!("http://{}/ggml-x.bin", mirror.address)
             .parse()
             .unwrap(),
@@ -32,7 +32,7 @@ fn demo() -> Vec<u8> {
     fs::read(fixture::path("model/asterscribe-demo-q5_0.bin")).unwrap()
 }
 
-fn fetch(wanted: &Wanted) -> Result<Pulled, PullError> {
+fn fetch(wanted: &WantedFile) -> Result<PullOutcome, PullError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -40,20 +40,20 @@ fn fetch(wanted: &Wanted) -> Result<Pulled, PullError> {
     runtime.block_on(pull(wanted, &mut |_, _| {}))
 }
 
-fn part(wanted: &Wanted) -> PathBuf {
+fn part(wanted: &WantedFile) -> PathBuf {
     format!("{}.part", wanted.path.display()).into()
 }
 
 #[track_caller]
-fn assert_fetched(wanted: &Wanted, content: &[u8]) {
+fn assert_fetched(wanted: &WantedFile, content: &[u8]) {
     let pulled = fetch(wanted);
-    assert!(matches!(pulled, Ok(Pulled::Fetched(_))), "{pulled:?}");
+    assert!(matches!(pulled, Ok(PullOutcome::Fetched(_))), "{pulled:?}");
     assert!(fs::read(&wanted.path).unwrap() == content);
     assert_eq!(names(wanted), ["ggml-x.bin"]);
 }
 
 /// The files beside the one that is wanted.
-fn names(wanted: &Wanted) -> Vec<String> {
+fn names(wanted: &WantedFile) -> Vec<String> {
     let entries = fs::read_dir(wanted.path.parent().unwrap()).unwrap();
     let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let mut names: Vec<_> = names.collect();
@@ -63,7 +63,7 @@ fn names(wanted: &Wanted) -> Vec<String> {
 
 /// It is not fetched; what the failure says.
 #[track_caller]
-fn refused(wanted: &Wanted) -> String {
+fn refused(wanted: &WantedFile) -> String {
     let error = fetch(wanted).expect_err("it was fetched");
     assert!(!wanted.path.exists());
     error.to_string()
@@ -93,7 +93,7 @@ fn a_download_that_broke_off_goes_on_where_it_was() {
     );
     // It is here now; nobody is asked.
     let again = fetch(&wanted);
-    assert!(matches!(again, Ok(Pulled::Present(_))), "{again:?}");
+    assert!(matches!(again, Ok(PullOutcome::Present(_))), "{again:?}");
 }
 
 #[test]
@@ -105,7 +105,7 @@ fn another_page_in_its_place_costs_nothing_of_what_is_here() {
         whole(b"<html>Pay for the network first.</html>", "v1"),
         rest(&demo, half, "v1"),
     ]);
-    let wanted = Wanted {
+    let wanted = WantedFile {
         bytes: Some(demo.len() as u64),
         ..wanted_from(&mirror, &folder)
     };
@@ -203,7 +203,7 @@ fn a_wrong_hash_and_what_is_no_model_are_refused_and_removed() {
         whole(&demo[..demo.len() / 2], "v1"),
     ]);
     let wanted = wanted_from(&mirror, &folder);
-    let hashed = Wanted {
+    let hashed = WantedFile {
         sha256: Some("0".repeat(64)),
         ..wanted.clone()
     };
@@ -234,7 +234,7 @@ fn refusals_and_servers_that_are_not_there_leave_nothing() {
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = nobody.local_addr().unwrap();
     drop(nobody);
-    let wanted = Wanted {
+    let wanted = WantedFile {
         url: format!("http://{address}/ggml-x.bin").parse().unwrap(),
         ..wanted
     };
@@ -258,7 +258,7 @@ fn lengths_that_are_no_lengths() {
         (answer("200 OK", &demo[..100]), "after 100 bytes", 1),
     ] {
         let folder = tempfile::tempdir().unwrap();
-        let wanted = Wanted {
+        let wanted = WantedFile {
             bytes: Some(size),
             ..wanted_from(&Mirror::with(vec![answer]), &folder)
         };
@@ -299,7 +299,7 @@ fn two_at_once_and_a_file_in_the_way_are_refused() {
     let told = fetch(&wanted).unwrap_err().to_string();
     assert!(told.contains("move it away"), "{told}");
     assert_eq!(fs::read(&wanted.path).unwrap(), b"my own");
-    let other = Wanted {
+    let other = WantedFile {
         sha256: Some("0".repeat(64)),
         ..wanted
     };

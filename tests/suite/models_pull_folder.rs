@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use asterscribe::models::Pulled;
+use asterscribe::models::PullOutcome;
 use asterscribe_testkit::server::Server;
 use serde_json::{Value, json};
 
@@ -32,7 +32,7 @@ fn what_the_engine_reads_is_fetched_from_one_commit() {
     );
     // It is here now; nobody is asked.
     let again = rig.fetch();
-    assert!(matches!(again, Ok(Pulled::Present(_))), "{again:?}");
+    assert!(matches!(again, Ok(PullOutcome::Present(_))), "{again:?}");
     assert_eq!(rig.hub.asked(), [""; 0]);
 }
 
@@ -190,7 +190,7 @@ fn what_has_the_name_already_is_left_alone() {
     newer.get_mut("config.json").unwrap().push(b'\n');
     rig.hub.publish(&"2".repeat(40), newer);
     let pulled = rig.fetch();
-    assert!(matches!(pulled, Ok(Pulled::Present(_))), "{pulled:?}");
+    assert!(matches!(pulled, Ok(PullOutcome::Present(_))), "{pulled:?}");
     assert!(content(&rig.folder()) == rig.files);
     assert_eq!(names(&rig.models()), [NAME]);
 }

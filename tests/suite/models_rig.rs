@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use asterscribe::models::{PullError, Pulled, WantedFolder, pull_folder};
+use asterscribe::models::{PullError, PullOutcome, WantedFolder, pull_folder};
 use serde_json::{Value, json};
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
@@ -272,7 +272,7 @@ impl Rig {
         self.models().join(format!("{NAME}.part"))
     }
 
-    pub(crate) fn fetch(&self) -> Result<Pulled, PullError> {
+    pub(crate) fn fetch(&self) -> Result<PullOutcome, PullError> {
         let wanted = WantedFolder {
             hub: format!("http://{}/", self.hub.address).parse().unwrap(),
             repository: REPOSITORY.to_owned(),
@@ -304,7 +304,7 @@ impl Rig {
     #[track_caller]
     pub(crate) fn assert_fetched_at(&self, at: &str, files: &Files) {
         let pulled = self.fetch();
-        let Ok(Pulled::FetchedFrom { model, commit }) = &pulled else {
+        let Ok(PullOutcome::FetchedFrom { model, commit }) = &pulled else {
             panic!("{pulled:?}");
         };
         assert_eq!((model.name.as_str(), commit.as_str()), (NAME, at));

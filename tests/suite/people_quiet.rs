@@ -2,7 +2,7 @@
 //! if the segmenter had taken them for a voice, with real weights.
 
 use asterscribe::speech::guard::judge;
-use asterscribe::speech::{Choices, SAMPLES_PER_MS, Transcriber};
+use asterscribe::speech::{DecodeOptions, SAMPLES_PER_MS, Transcriber};
 use asterscribe_testkit::wav::Sound;
 
 use crate::people_rig::{forms, material, through_a_telephone};
@@ -59,9 +59,9 @@ fn music_breath_and_hum_say_nothing() {
                 .map(|(part, most)| part[..most.min(part.len())].to_vec()),
         );
     }
-    let english = Choices {
+    let english = DecodeOptions {
         language: Some("en".to_owned()),
-        ..Choices::default()
+        ..DecodeOptions::default()
     };
     for form in forms(&material) {
         if !form.is_ctranslate2() {

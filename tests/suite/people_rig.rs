@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use asterscribe::speech::SAMPLES_PER_MS;
 use asterscribe::speech::engine::{EngineConfig, LoadedModel};
-use asterscribe::speech::model::Model;
+use asterscribe::speech::model::SpeechModel;
 use asterscribe::speech::transcriber::WhisperTranscriber;
 use asterscribe_codecs::{AudioDecoder, g711};
 use asterscribe_testkit::available;
@@ -29,7 +29,7 @@ pub(crate) struct Form {
 
 impl Form {
     pub(crate) fn transcriber(&self) -> WhisperTranscriber {
-        let model = Model::open(&self.path).unwrap();
+        let model = SpeechModel::open(&self.path).unwrap();
         let loaded = LoadedModel::load(model, EngineConfig::default()).unwrap();
         loaded.transcriber().unwrap()
     }

@@ -12,10 +12,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use asterscribe::recognition::crew::{Program, Recogniser};
-use asterscribe::recognition::{Speaker, Task, Urgency};
-use asterscribe::speech::Choices;
-use asterscribe::speech::model::Model;
+use asterscribe::recognition::crew::{WorkerProgram, WorkerStarter};
+use asterscribe::recognition::{JobUrgency, RecognitionTask, SpeakerLeg};
+use asterscribe::speech::DecodeOptions;
+use asterscribe::speech::model::SpeechModel;
 use asterscribe_codecs::g711;
 use asterscribe_testkit::pcap::Packet;
 use asterscribe_testkit::rtp::Sender;
@@ -37,12 +37,12 @@ const PEACE: Duration = Duration::from_millis(60);
 
 #[test]
 fn thousands_of_utterances_come_back_to_their_own_calls_though_workers_are_killed() {
-    let program = Program {
+    let program = WorkerProgram {
         in_background: false,
         margins: None,
         command: vec![faulty_worker().into(), "echo".into()],
     };
-    let recogniser = Recogniser::start(program, Model::demo().unwrap(), 4).unwrap();
+    let recogniser = WorkerStarter::start(program, SpeechModel::demo().unwrap(), 4).unwrap();
     let pool = recogniser.pool::<(i16, i16)>(256, None).unwrap();
     let (stop, kills) = (AtomicBool::new(false), AtomicU64::new(0));
     let mut heard = Vec::new();
@@ -74,14 +74,14 @@ fn thousands_of_utterances_come_back_to_their_own_calls_though_workers_are_kille
     assert!(kills.load(Ordering::Relaxed) > 3, "nothing was disturbed");
 }
 
-fn task(call: i16, n: i16) -> Task {
+fn task(call: i16, n: i16) -> RecognitionTask {
     let mut samples = vec![0; 1600 + usize::try_from(n).unwrap() * 160];
     (samples[0], samples[1]) = (call, n);
-    Task {
+    RecognitionTask {
         samples,
-        choices: Arc::new(Choices::default()),
-        urgency: Urgency::Final,
-        speaker: Speaker::new(u64::try_from(call).unwrap(), 0),
+        choices: Arc::new(DecodeOptions::default()),
+        urgency: JobUrgency::Final,
+        speaker: SpeakerLeg::new(u64::try_from(call).unwrap(), 0),
         spoken: host::now(),
     }
 }

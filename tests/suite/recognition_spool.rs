@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 
 use asterscribe::clock;
-use asterscribe::store::{Retention, SqliteStore, Store};
+use asterscribe::store::{CallStore, RetentionTimes, SqliteStore};
 use asterscribe_testkit::redis::Instance;
 use asterscribe_testkit::server::Server;
 use asterscribe_testkit::{account, children, host};
@@ -69,7 +69,7 @@ fn spooled(health: &Value) -> u64 {
 
 /// Waits until the database has so many lines of a call that wait for their words; their numbers.
 fn stored_spooled_lines(database: &Path, call: &str, count: usize) -> Vec<u64> {
-    let store = SqliteStore::open(database, Retention::default(), clock::wall).unwrap();
+    let store = SqliteStore::open(database, RetentionTimes::default(), clock::wall).unwrap();
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     let runtime = runtime.enable_time().build().unwrap();
     let call = call.parse().unwrap();

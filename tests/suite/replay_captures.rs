@@ -8,7 +8,7 @@
 use std::path::Path;
 use std::process::Output;
 
-use asterscribe::replay::{Report, capture, fuzz};
+use asterscribe::replay::{ReplayReport, capture, fuzz};
 use asterscribe_testkit::fixture;
 use asterscribe_testkit::pcap::Packet;
 use serde_json::Value;
@@ -25,7 +25,7 @@ const MICRO: Clock = Clock {
     offset: 0,
 };
 
-fn recorded() -> (Vec<Packet>, Report) {
+fn recorded() -> (Vec<Packet>, ReplayReport) {
     let packets = packets(FIXTURE);
     let report = replay(&classic(&packets), &engines(1));
     assert_eq!(report.lines.len(), 3);
@@ -214,7 +214,7 @@ fn other_traffic_is_counted_and_changes_nothing() {
     let report = replay(&bytes, &engines(1));
     assert_eq!(report.unread["cut_off"], 9);
     assert_eq!(report.unread.values().sum::<u64>(), others.len() as u64);
-    let with_others = Report {
+    let with_others = ReplayReport {
         packets: expected.packets + others.len() as u64,
         unread: report.unread.clone(),
         ..expected

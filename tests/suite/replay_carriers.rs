@@ -5,7 +5,7 @@
     reason = "a test that cannot be set up has failed"
 )]
 
-use asterscribe::replay::{Report, fuzz};
+use asterscribe::replay::{ReplayReport, fuzz};
 use serde_json::Value;
 
 use crate::replay_formats::{Frame, Order, ipv4, ipv6, linked, pcap};
@@ -226,8 +226,8 @@ fn fragmented(frames: &[Frame], size: usize) -> Vec<Frame> {
     fragments
 }
 
-fn plain(report: Report) -> Report {
-    Report {
+fn plain(report: ReplayReport) -> ReplayReport {
+    ReplayReport {
         unread: std::collections::BTreeMap::new(),
         notes: Vec::new(),
         packets: 0,

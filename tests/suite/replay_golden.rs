@@ -9,7 +9,7 @@ use std::fs;
 use std::time::Duration;
 
 use asterscribe::call::{LegStats, TranscriptLine};
-use asterscribe::replay::Report;
+use asterscribe::replay::ReplayReport;
 use asterscribe_testkit::fixture::{self, Fixture, NAMES};
 use asterscribe_testkit::host;
 use asterscribe_testkit::pcap::Packet;
@@ -50,7 +50,7 @@ fn every_fixture_gives_the_report_beside_it() {
         }
         let expected =
             fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        let expected: Report = serde_json::from_slice(&expected).unwrap();
+        let expected: ReplayReport = serde_json::from_slice(&expected).unwrap();
         for (line, expected) in report.lines.iter().zip(&expected.lines) {
             let difference = (line.confidence - expected.confidence).abs();
             assert!(difference <= CONFIDENCE_TOLERANCE, "{name}: {line:?}");
@@ -60,7 +60,7 @@ fn every_fixture_gives_the_report_beside_it() {
 }
 
 /// The report without what may differ between processors.
-fn unsure(mut report: Report) -> Report {
+fn unsure(mut report: ReplayReport) -> ReplayReport {
     for line in &mut report.lines {
         line.confidence = 0.0;
     }
@@ -118,7 +118,10 @@ fn the_words_are_those_that_were_said() {
     );
 }
 
-fn lines_of<'a>(report: &'a Report, leg: &'a str) -> impl Iterator<Item = &'a TranscriptLine> {
+fn lines_of<'a>(
+    report: &'a ReplayReport,
+    leg: &'a str,
+) -> impl Iterator<Item = &'a TranscriptLine> {
     report
         .lines
         .iter()

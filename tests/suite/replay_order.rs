@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use asterscribe::replay::{Report, fuzz};
+use asterscribe::replay::{ReplayReport, fuzz};
 use asterscribe_testkit::pcap::Packet;
 
 use crate::replay_formats::{Clock, Frame, Order, Pcapng, ipv4, pcap};
@@ -19,8 +19,8 @@ const RAW: u32 = 101;
 const NEAR: Duration = Duration::from_millis(500);
 
 /// The report but for what says how the packets lay in the file.
-fn plain(report: Report) -> Report {
-    Report {
+fn plain(report: ReplayReport) -> ReplayReport {
+    ReplayReport {
         notes: Vec::new(),
         unread: BTreeMap::new(),
         packets: 0,
@@ -31,10 +31,10 @@ fn plain(report: Report) -> Report {
 
 /// Replays the file and holds it to what the call in its right order gives, but for the
 /// arrival of packets: findings and quality may differ by what a clock cannot tell.
-fn same_call(bytes: &[u8], expected: &Report) -> Vec<String> {
+fn same_call(bytes: &[u8], expected: &ReplayReport) -> Vec<String> {
     let report = replay(bytes, &engines(1));
     fuzz::capture(bytes);
-    let of = |report: &Report| {
+    let of = |report: &ReplayReport| {
         let flows = report.flows.iter();
         let flows: Vec<_> = flows
             .map(|flow| {
@@ -207,7 +207,7 @@ fn two_parties_without_times_keep_their_order_in_the_file() {
         })
         .collect();
     let report = replay(&classic(&timeless), &engines(1));
-    let words = |report: &Report| {
+    let words = |report: &ReplayReport| {
         let lines = report.lines.iter();
         let mut words: Vec<_> = lines
             .map(|line| (line.leg.clone(), line.text.clone()))

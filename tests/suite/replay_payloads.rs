@@ -10,7 +10,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use asterscribe::call::FindingKind;
-use asterscribe::replay::Report;
+use asterscribe::replay::ReplayReport;
 use asterscribe_testkit::pcap::Packet;
 use serde_json::Value;
 
@@ -149,7 +149,7 @@ fn opus(number: u8) -> Vec<Packet> {
     (0..200).map(packet).collect()
 }
 
-fn counters(report: &Report) -> (u64, u64, u64) {
+fn counters(report: &ReplayReport) -> (u64, u64, u64) {
     let stats = &report.flows[0].stats;
     (stats.decoded, stats.unknown_payload, stats.decode_errors)
 }

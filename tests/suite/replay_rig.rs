@@ -10,21 +10,21 @@ use std::process::{Command, Output};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use asterscribe::recognition::pool::{EngineFactory, Pool, PoolConfig};
-use asterscribe::replay::capture::{self, Capture};
-use asterscribe::replay::{self, Report};
+use asterscribe::recognition::pool::{EngineFactory, PoolConfig, RecognitionPool};
+use asterscribe::replay::capture::{self, HeldCapture};
+use asterscribe::replay::{self, ReplayReport};
 use asterscribe::session::{JobId, SessionConfig};
 use asterscribe::speech::engine::{EngineConfig, LoadedModel};
-use asterscribe::speech::model::Model;
+use asterscribe::speech::model::SpeechModel;
 use asterscribe_testkit::fixture::Fixture;
 use asterscribe_testkit::pcap::{self, Packet};
 use asterscribe_testkit::{account, host};
 
 /// Engines on the demo model, as the program starts them.
-pub(crate) fn engines(workers: usize) -> Pool<JobId> {
+pub(crate) fn engines(workers: usize) -> RecognitionPool<JobId> {
     static MODEL: OnceLock<Arc<LoadedModel>> = OnceLock::new();
     let model = MODEL.get_or_init(|| {
-        Arc::new(LoadedModel::load(Model::demo().unwrap(), EngineConfig::default()).unwrap())
+        Arc::new(LoadedModel::load(SpeechModel::demo().unwrap(), EngineConfig::default()).unwrap())
     });
     let factory: EngineFactory = Arc::new(move |_| Ok(Box::new(model.transcriber()?)));
     let config = PoolConfig {
@@ -32,16 +32,16 @@ pub(crate) fn engines(workers: usize) -> Pool<JobId> {
         queue: workers,
         max_age: None,
     };
-    Pool::start(config, &factory).unwrap()
+    RecognitionPool::start(config, &factory).unwrap()
 }
 
 /// A capture read from memory; it must be one.
-pub(crate) fn parse(bytes: &[u8]) -> Capture {
+pub(crate) fn parse(bytes: &[u8]) -> HeldCapture {
     capture::from_bytes(bytes).unwrap()
 }
 
 /// The report on a capture in memory.
-pub(crate) fn replay(bytes: &[u8], pool: &Pool<JobId>) -> Report {
+pub(crate) fn replay(bytes: &[u8], pool: &RecognitionPool<JobId>) -> ReplayReport {
     let config = SessionConfig::default();
     let report = replay::run_capture(&parse(bytes), config, pool, host::now()).unwrap();
     account::assert_flows_conserved(&serde_json::to_value(&report).unwrap());
@@ -49,7 +49,7 @@ pub(crate) fn replay(bytes: &[u8], pool: &Pool<JobId>) -> Report {
 }
 
 /// The report on these packets.
-pub(crate) fn replay_packets(packets: &[Packet], pool: &Pool<JobId>) -> Report {
+pub(crate) fn replay_packets(packets: &[Packet], pool: &RecognitionPool<JobId>) -> ReplayReport {
     replay(&classic(packets), pool)
 }
 
@@ -66,7 +66,7 @@ pub(crate) fn packets(name: &str) -> Vec<Packet> {
 }
 
 /// The bytes of the report as the program prints them.
-pub(crate) fn json(report: &Report) -> String {
+pub(crate) fn json(report: &ReplayReport) -> String {
     serde_json::to_string_pretty(report).unwrap() + "\n"
 }
 

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use asterscribe::call::FindingKind;
-use asterscribe::replay::Report;
+use asterscribe::replay::ReplayReport;
 use asterscribe_testkit::pcap::Packet;
 
 use crate::replay_rig::{Chance, engines, packets, replay_packets};
@@ -21,13 +21,13 @@ fn count(packet: &mut Packet, how: impl FnOnce(u32) -> u32) {
     packet.payload[4..8].copy_from_slice(&time.to_be_bytes());
 }
 
-fn lines(report: &Report) -> Vec<(u64, u64, &str)> {
+fn lines(report: &ReplayReport) -> Vec<(u64, u64, &str)> {
     let lines = report.lines.iter();
     let lines = lines.map(|line| (line.start_ms, line.end_ms, line.text.as_str()));
     lines.collect()
 }
 
-fn kinds(report: &Report) -> Vec<FindingKind> {
+fn kinds(report: &ReplayReport) -> Vec<FindingKind> {
     let findings = report.flows.iter().flat_map(|flow| &flow.findings);
     findings.map(|finding| finding.kind).collect()
 }

@@ -1,6 +1,6 @@
 //! The word that is spoken behind an utterance never stands in its text, and a caller's own does.
 
-use asterscribe::speech::{Choices, Recognition, Transcriber};
+use asterscribe::speech::{DecodeOptions, Recognition, Transcriber};
 use asterscribe_testkit::real_speech::List;
 use asterscribe_testkit::spoken;
 
@@ -14,10 +14,10 @@ const SHORT: List = List {
 /// Silence between two prompts of a caller, samples at 8 kHz (0.25 s).
 const BREATH: usize = 2_000;
 
-fn english() -> Choices {
-    Choices {
+fn english() -> DecodeOptions {
+    DecodeOptions {
         language: Some("en".to_owned()),
-        ..Choices::default()
+        ..DecodeOptions::default()
     }
 }
 

@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use asterscribe::speech::engine::{EngineConfig, LoadedModel};
-use asterscribe::speech::model::Model;
-use asterscribe::speech::{Choices, Transcriber};
+use asterscribe::speech::model::SpeechModel;
+use asterscribe::speech::{DecodeOptions, Transcriber};
 use asterscribe_testkit::wav::Sound;
 use asterscribe_testkit::{fixture, page};
 use serde_json::Value;
@@ -59,12 +59,14 @@ impl Errors {
 
 #[test]
 fn words_begin_where_they_were_said() {
-    let whisper = LoadedModel::load(Model::demo().unwrap(), EngineConfig::default()).unwrap();
+    let whisper = LoadedModel::load(SpeechModel::demo().unwrap(), EngineConfig::default()).unwrap();
     let mut worker = whisper.transcriber().unwrap();
     let mut errors = Vec::new();
     for (prompt, said) in truth() {
         let audio = through_a_telephone(&prompt);
-        let heard = worker.transcribe(&audio, &Choices::default()).unwrap();
+        let heard = worker
+            .transcribe(&audio, &DecodeOptions::default())
+            .unwrap();
         let texts: Vec<_> = heard.words.iter().map(|word| word.text.as_str()).collect();
         let said_texts: Vec<_> = said.iter().map(|(word, _)| word.as_str()).collect();
         if texts != said_texts {

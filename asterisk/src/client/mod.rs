@@ -1,5 +1,5 @@
 //! The wire: ARI over HTTP, the events websocket, and the task that drives a
-//! [`Control`](crate::control::Control) with both.
+//! [`CallControl`](crate::control::CallControl) with both.
 
 mod backoff;
 mod http;
@@ -98,7 +98,7 @@ pub enum ConnectionState {
     Failed(String),
 }
 
-/// Something unique per start of the process, for [`Config::nonce`](crate::control::Config::nonce).
+/// Something unique per start of the process, for [`ControlConfig::nonce`](crate::control::ControlConfig::nonce).
 pub fn fresh_nonce() -> String {
     format!(
         "{:010x}",

@@ -1,4 +1,4 @@
-//! The task that owns a [`Control`] and moves things between it and the world.
+//! The task that owns a [`CallControl`] and moves things between it and the world.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
@@ -27,7 +27,7 @@ const MAX_EVENTS: usize = 1024;
 /// How long taking everything down may take when we are told to stop.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
 
-/// Everything [`Driver::run`] needs.
+/// Everything [`AriDriver::run`] needs.
 #[derive(Debug)]
 pub struct AriDriver {
     /// Speaks to Asterisk.

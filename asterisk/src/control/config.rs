@@ -7,10 +7,10 @@ use jiff::Timestamp;
 
 use super::naming::ObjectNaming;
 
-/// Settings of a [`Control`](super::Control).
+/// Settings of a [`CallControl`](super::CallControl).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ControlConfig {
-    /// Name of the Stasis application, with which the ids of all that we create begin: [`Naming`].
+    /// Name of the Stasis application, with which the ids of all that we create begin: [`ObjectNaming`].
     pub app: String,
     /// Ten hexadecimal digits, unique per start of the process and part of every id we choose, so
     /// that none collides with what a predecessor left behind.
@@ -18,7 +18,7 @@ pub struct ControlConfig {
     /// RTP addresses as Asterisk reaches them; calls are spread over them in turn.
     pub targets: Vec<SocketAddr>,
     /// Whether each leg gets an RTP address to itself, asked for with
-    /// [`Notice::PortsWanted`](super::Notice::PortsWanted), rather than that of its call's target.
+    /// [`ControlNotice::PortsWanted`](super::ControlNotice::PortsWanted), rather than that of its call's target.
     pub own_ports: bool,
     /// Format asked of Asterisk, by its name: `ulaw`, `alaw`, `slin16`.
     pub format: String,
@@ -37,7 +37,7 @@ pub struct ControlConfig {
     /// Listing again when nothing was amiss; events alone are never trusted for ever.
     pub audit_interval: Duration,
     /// Variables that every call's channel is asked for before its media is set up; what it
-    /// has of them is told by [`Notice::CallVariables`](super::Notice::CallVariables).
+    /// has of them is told by [`ControlNotice::CallVariables`](super::ControlNotice::CallVariables).
     pub variables: Vec<String>,
     /// Calls that an earlier process left open.
     pub recover: Vec<RecoverCall>,

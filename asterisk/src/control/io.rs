@@ -1,4 +1,4 @@
-//! What goes into and comes out of a [`Control`](super::Control).
+//! What goes into and comes out of a [`CallControl`](super::CallControl).
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -31,7 +31,7 @@ pub enum ControlInput {
         /// The reply's JSON (null where it has no body), or why there is none.
         result: Result<Value, RequestFailure>,
     },
-    /// The time last named by [`Output::Wait`] has come.
+    /// The time last named by [`ControlOutput::Wait`] has come.
     Timer,
     /// Somebody wants something.
     Command(ControlCommand),
@@ -90,7 +90,7 @@ pub enum ControlCommand {
         /// Its id, which becomes the call's.
         call: String,
     },
-    /// Find the channel of a name; [`Notice::ChannelFound`] follows.
+    /// Find the channel of a name; [`ControlNotice::ChannelFound`] follows.
     Find {
         /// As Asterisk names it: `PJSIP/100-00000001`.
         name: String,
@@ -101,7 +101,7 @@ pub enum ControlCommand {
         call: String,
     },
     /// So many calls are open now that came without a channel; they count towards
-    /// [`Config::max_calls`](super::Config::max_calls).
+    /// [`ControlConfig::max_calls`](super::ControlConfig::max_calls).
     TakenElsewhere {
         /// How many.
         calls: usize,
@@ -111,16 +111,16 @@ pub enum ControlCommand {
         /// Why not; `None`: as many as there are places.
         closed: Option<String>,
     },
-    /// The answer to [`Notice::PortsWanted`].
+    /// The answer to [`ControlNotice::PortsWanted`].
     Ports {
         /// Which.
         id: RequestId,
         /// As many addresses as were asked for, or why there are none. Each is told of
-        /// once, by [`Notice::MediaSource`] or by [`Notice::PortsUnused`]; by the former again
+        /// once, by [`ControlNotice::MediaSource`] or by [`ControlNotice::PortsUnused`]; by the former again
         /// for a leg that must keep it when its media is made anew.
         ports: Result<Vec<SocketAddr>, String>,
     },
-    /// The source that [`Notice::MediaSource`] told cannot be heard for that leg: its media is made
+    /// The source that [`ControlNotice::MediaSource`] told cannot be heard for that leg: its media is made
     /// anew, and when that does not help its call fails for this reason. The leg's own RTP
     /// address, if it has one, is free again.
     Misplaced {
@@ -134,27 +134,27 @@ pub enum ControlCommand {
         text: String,
     },
     /// Take everything of ours down. Stasis callers go on in the dialplan, originated calls
-    /// are hung up, tapped channels are left alone. [`Notice::ShutdownComplete`] follows.
+    /// are hung up, tapped channels are left alone. [`ControlNotice::ShutdownComplete`] follows.
     Shutdown,
 }
 
 /// Which command a notice answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CommandKind {
-    /// [`Command::Originate`].
+    /// [`ControlCommand::Originate`].
     Originate,
-    /// [`Command::Tap`].
+    /// [`ControlCommand::Tap`].
     Tap,
-    /// [`Command::Find`].
+    /// [`ControlCommand::Find`].
     Find,
-    /// [`Command::Hangup`].
+    /// [`ControlCommand::Hangup`].
     Hangup,
 }
 
 /// Something to do.
 #[derive(Debug, Clone)]
 pub enum ControlOutput {
-    /// Send this and answer with [`Input::Reply`].
+    /// Send this and answer with [`ControlInput::Reply`].
     Send {
         /// To be given back with the reply.
         id: RequestId,
@@ -163,7 +163,7 @@ pub enum ControlOutput {
     },
     /// Tell whoever keeps the calls.
     Notice(ControlNotice),
-    /// Nothing more to do until the next input, or [`Input::Timer`] at this time.
+    /// Nothing more to do until the next input, or [`ControlInput::Timer`] at this time.
     Wait(Option<Instant>),
 }
 
@@ -240,7 +240,7 @@ pub enum ControlNotice {
         /// Whether an earlier process had it open already.
         resumed: bool,
     },
-    /// So many legs of a call need RTP addresses of their own, by [`Command::Ports`]. A call
+    /// So many legs of a call need RTP addresses of their own, by [`ControlCommand::Ports`]. A call
     /// that gets none is turned away before anything of it has begun.
     PortsWanted {
         /// To be given back with the answer.
@@ -258,7 +258,7 @@ pub enum ControlNotice {
         /// The addresses.
         ports: Vec<SocketAddr>,
     },
-    /// What a call's channel has of [`Config::variables`](super::Config::variables), before
+    /// What a call's channel has of [`ControlConfig::variables`](super::ControlConfig::variables), before
     /// any media of it. Not told where it has none.
     CallVariables {
         /// The call.
@@ -434,7 +434,7 @@ pub enum ControlNotice {
     Replaced,
     /// Counters, some time after they changed.
     Stats(ControlStats),
-    /// After [`Command::Shutdown`]: nothing of ours is left, or nothing more can be done.
+    /// After [`ControlCommand::Shutdown`]: nothing of ours is left, or nothing more can be done.
     ShutdownComplete,
 }
 

@@ -1,7 +1,7 @@
 //! The choreography of calls with Asterisk, without sockets and without a clock.
 //!
-//! [`Control::handle`] takes what happened and when; [`Control::poll`] is then called until
-//! it says [`Output::Wait`]. Everything between those two calls is decided here: which
+//! [`CallControl::handle`] takes what happened and when; [`CallControl::poll`] is then called until
+//! it says [`ControlOutput::Wait`]. Everything between those two calls is decided here: which
 //! requests go out, in which order things are made and unmade, what is told of a call.
 //!
 //! Rules that the measured behaviour of Asterisk imposes:
@@ -214,7 +214,7 @@ impl CallControl {
         })
     }
 
-    /// Takes one input. Call [`Control::poll`] until it waits afterwards.
+    /// Takes one input. Call [`CallControl::poll`] until it waits afterwards.
     pub fn handle(&mut self, input: ControlInput, now: Instant) {
         match input {
             ControlInput::Connected => self.on_connected(now),

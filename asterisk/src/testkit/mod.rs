@@ -1,4 +1,4 @@
-//! A small Asterisk made of maps, and a rig that plays a [`Control`](crate::control::Control)
+//! A small Asterisk made of maps, and a rig that plays a [`CallControl`](crate::control::CallControl)
 //! against it in virtual time, with every order of replies and events and every kind of
 //! failure. For tests of this crate and of what is built on it.
 
@@ -10,7 +10,7 @@ mod world;
 
 use std::time::Instant;
 
-pub use self::ports::PortPool;
+pub use self::ports::AddressPool;
 pub use self::rig::{ControlRig, DeliveryOrder, RequestFault};
 pub use self::world::AsteriskWorld;
 

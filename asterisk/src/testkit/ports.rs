@@ -8,7 +8,7 @@ use crate::request::AriRequest;
 
 /// Addresses, and where each is. Every change is checked against what was before.
 #[derive(Debug, Default)]
-pub struct PortPool {
+pub struct AddressPool {
     free: BTreeSet<SocketAddr>,
     /// Given to the machine, which has not said what became of them.
     given: BTreeSet<SocketAddr>,
@@ -24,7 +24,7 @@ pub struct PortPool {
     wanted: VecDeque<(RequestId, usize)>,
 }
 
-impl PortPool {
+impl AddressPool {
     /// So many addresses, all free.
     pub fn new(count: u16) -> Self {
         let address = |n| SocketAddr::from(([127, 0, 0, 1], 30_000 + 2 * n));

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::{AsteriskWorld, PortPool};
+use super::{AddressPool, AsteriskWorld};
 use crate::control::{
     CallControl, ControlCommand, ControlConfig, ControlInput, ControlNotice, ControlOutput,
     ObjectNaming, RequestFailure, RequestId,
@@ -28,7 +28,7 @@ pub enum RequestFault {
     Swallowed,
     /// It is carried out, but the answer is lost.
     Unanswered,
-    /// It is carried out only at [`Rig::carry_out_late`], and never answered.
+    /// It is carried out only at [`ControlRig::carry_out_late`], and never answered.
     Late,
 }
 
@@ -58,7 +58,7 @@ pub struct ControlRig {
     /// Everything asked so far.
     pub requests: Vec<AriRequest>,
     /// RTP addresses of legs, where they have their own.
-    pub ports: PortPool,
+    pub ports: AddressPool,
 
     own_ports: bool,
     naming: ObjectNaming,
@@ -82,7 +82,7 @@ impl ControlRig {
             order: DeliveryOrder::RepliesFirst,
             notices: Vec::new(),
             requests: Vec::new(),
-            ports: PortPool::default(),
+            ports: AddressPool::default(),
             own_ports,
             naming,
             faults: Box::new(|_| RequestFault::None),

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use crate::event::AriEvent;
 
-/// The world. What happens in it is told through [`World::next_event`] while
-/// [`World::connected`] is set, and lost otherwise.
+/// The world. What happens in it is told through [`AsteriskWorld::next_event`] while
+/// [`AsteriskWorld::connected`] is set, and lost otherwise.
 #[derive(Debug, Clone, Default)]
 pub struct AsteriskWorld {
     pub(super) app: String,
@@ -28,7 +28,7 @@ pub struct AsteriskWorld {
     /// Whether RTP ports are given out again as soon as they are free.
     pub reuses_ports: bool,
     pub(super) ports: u16,
-    /// Whether channels that are told to hang up are still there until [`World::hang_ups_done`].
+    /// Whether channels that are told to hang up are still there until [`AsteriskWorld::hang_ups_done`].
     pub hangs_up_late: bool,
     leaving: BTreeSet<String>,
     /// Whether an application that nobody uses has not been cleared away yet.

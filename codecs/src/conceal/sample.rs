@@ -3,7 +3,7 @@
 /// A sample of linear audio: `i16`, or `f32` with full scale 1.0.
 ///
 /// Concealed audio is computed in `f32` with the scale of `i16`.
-pub trait Sample: Copy + Default + sealed::Sealed {
+pub trait LinearSample: Copy + Default + sealed::SealedSample {
     /// As 16 bits, limited to them; what is no number is silence.
     fn to_i16(self) -> i16;
 
@@ -14,7 +14,7 @@ pub trait Sample: Copy + Default + sealed::Sealed {
     fn from_scaled(scaled: f32) -> Self;
 }
 
-impl Sample for i16 {
+impl LinearSample for i16 {
     fn to_i16(self) -> i16 {
         self
     }
@@ -28,7 +28,7 @@ impl Sample for i16 {
     }
 }
 
-impl Sample for f32 {
+impl LinearSample for f32 {
     fn to_i16(self) -> i16 {
         (self * 32768.0) as i16
     }
@@ -43,10 +43,10 @@ impl Sample for f32 {
 }
 
 mod sealed {
-    /// Keeps [`Sample`](super::Sample) to the types above.
-    pub trait Sealed {}
+    /// Keeps [`LinearSample`](super::LinearSample) to the types above.
+    pub trait SealedSample {}
 
-    impl Sealed for i16 {}
+    impl SealedSample for i16 {}
 
-    impl Sealed for f32 {}
+    impl SealedSample for f32 {}
 }

@@ -46,7 +46,7 @@ pub(super) const fn history_len(ms: usize) -> usize {
 }
 
 /// A voice that goes on. Samples have the scale of 16 bits.
-pub(super) struct Voice {
+pub(super) struct ContinuedVoice {
     ms: usize,
     /// What a sample takes of the one before it, of the one before that, and so on.
     filter: [f32; ORDER],
@@ -68,7 +68,7 @@ pub(super) struct Voice {
     chance: u32,
 }
 
-impl Voice {
+impl ContinuedVoice {
     /// Continues a history of [`history_len`] samples; none continues silence.
     pub(super) fn new(history: &[i16], ms: usize) -> Option<Self> {
         let peak = history.iter().map(|sample| sample.unsigned_abs()).max()?;

@@ -8,7 +8,7 @@ use super::tables::{INVERSE_LOG, QM2, QM4, RH2, RL4, WH, WL};
 const ZEROS: usize = 6;
 
 #[derive(Debug, Clone)]
-pub(super) struct Band {
+pub(super) struct SubBand {
     /// NB: the logarithm of the quantiser's scale.
     log_scale: i32,
     /// DET: the scale itself.
@@ -29,7 +29,7 @@ pub(super) struct Band {
     differences: [i32; ZEROS],
 }
 
-impl Band {
+impl SubBand {
     pub(super) fn low() -> Self {
         Self::with_scale(32)
     }

@@ -7,7 +7,7 @@ use crate::testdata;
 
 fn encode(samples: &[i16]) -> Vec<u8> {
     let mut out = Vec::new();
-    Encoder::new().encode(samples, &mut out);
+    G722Encoder::new().encode(samples, &mut out);
     out
 }
 
@@ -69,7 +69,7 @@ proptest! {
         samples in prop::collection::vec(any::<i16>(), 0..3_000),
         cuts in prop::collection::vec(1_usize..400, 1..20),
     ) {
-        let (mut encoder, mut out) = (Encoder::new(), Vec::new());
+        let (mut encoder, mut out) = (G722Encoder::new(), Vec::new());
         let mut rest = &samples[..];
         for &cut in cuts.iter().cycle() {
             if rest.is_empty() {

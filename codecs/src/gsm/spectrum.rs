@@ -22,9 +22,9 @@ const RATIOS: [(usize, i16, i16, i16); ORDER] = [
 
 /// Log area ratios of a frame.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Coefficients([i16; ORDER]);
+pub(super) struct LogAreaRatios([i16; ORDER]);
 
-impl Coefficients {
+impl LogAreaRatios {
     /// Decodes them (5.2.8); `take` reads as many bits as it is told.
     pub(super) fn read(mut take: impl FnMut(usize) -> i16) -> Self {
         Self(RATIOS.map(|(width, offset, minimum, inverse_step)| {
@@ -37,16 +37,16 @@ impl Coefficients {
 
 /// The filter that gives the residue its spectrum.
 #[derive(Debug, Default)]
-pub(super) struct Synthesis {
+pub(super) struct SynthesisFilter {
     /// Those of the frame before.
-    last: Coefficients,
+    last: LogAreaRatios,
     state: [i16; ORDER + 1],
 }
 
-impl Synthesis {
+impl SynthesisFilter {
     /// Turns a frame's residue into sound. The filter glides from the frame
     /// before over the first quarter of the frame (5.2.9.1).
-    pub(super) fn run(&mut self, now: &Coefficients, samples: &mut [i16; FRAME_SAMPLES]) {
+    pub(super) fn run(&mut self, now: &LogAreaRatios, samples: &mut [i16; FRAME_SAMPLES]) {
         let mix =
             |weigh: fn(i16, i16) -> i16| std::array::from_fn(|n| weigh(self.last.0[n], now.0[n]));
         let stages: [(Range<usize>, [i16; ORDER]); 4] = [

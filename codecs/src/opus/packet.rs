@@ -8,7 +8,7 @@ const MAX_FRAME: usize = 1_275;
 
 /// A packet that keeps every rule of RFC 6716, 3.4.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Packet<'a> {
+pub(super) struct OpusPacket<'a> {
     /// TOC, the first octet (3.1).
     toc: u8,
     frames: usize,
@@ -16,7 +16,7 @@ pub(super) struct Packet<'a> {
     first: &'a [u8],
 }
 
-impl<'a> Packet<'a> {
+impl<'a> OpusPacket<'a> {
     pub(super) fn parse(payload: &'a [u8]) -> Option<Self> {
         let (&toc, rest) = payload.split_first()?;
         let (frames, first) = match toc & 0x03 {
@@ -133,7 +133,8 @@ mod tests {
     use super::*;
 
     fn parsed(payload: &[u8]) -> Option<(usize, usize, usize)> {
-        Packet::parse(payload).map(|packet| (packet.frames, packet.samples(), packet.first.len()))
+        OpusPacket::parse(payload)
+            .map(|packet| (packet.frames, packet.samples(), packet.first.len()))
     }
 
     fn toc(config: u8, code: u8) -> u8 {
@@ -193,7 +194,7 @@ mod tests {
 
     #[test]
     fn copies_are_seen_where_they_are_flagged() {
-        let has_copy = |payload: &[u8]| Packet::parse(payload).unwrap().has_copy();
+        let has_copy = |payload: &[u8]| OpusPacket::parse(payload).unwrap().has_copy();
         // 20 ms of SILK: active, copies, then data.
         assert!(has_copy(&[toc(1, 0), 0b0100_0000, 0]));
         assert!(!has_copy(&[toc(1, 0), 0b1011_1111, 0]));

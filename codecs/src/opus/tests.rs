@@ -71,7 +71,7 @@ fn a_lost_frame_comes_back_from_its_copy() {
     let original = decoded(&packets);
     let mut levels = [0.0; 3];
     let lost: Vec<_> = (5..24)
-        .filter(|&n| Packet::parse(&packets[n + 1]).unwrap().has_copy())
+        .filter(|&n| OpusPacket::parse(&packets[n + 1]).unwrap().has_copy())
         .collect();
     assert!(lost.len() > 10, "{} copies", lost.len());
     for &n in &lost {
@@ -98,7 +98,7 @@ fn a_long_gap_is_silent_but_for_its_ends() {
     let packets = speech();
     let with_copy = packets
         .iter()
-        .rposition(|packet| Packet::parse(packet).unwrap().has_copy());
+        .rposition(|packet| OpusPacket::parse(packet).unwrap().has_copy());
     let next = &packets[with_copy.unwrap()][..];
     let (mut decoder, mut out) = (OpusDecoder::new(), Vec::new());
     decoder.decode(&packets[10], &mut out).unwrap();

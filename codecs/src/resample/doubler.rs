@@ -29,11 +29,11 @@ const KAISER: f64 = 7.5;
 /// on one of them, and around one that falls between two.
 static PHASES: LazyLock<[[f32; TAPS]; 2]> = LazyLock::new(|| [phase(0), phase(1)]);
 
-pub(super) struct Doubler {
+pub(super) struct RateDoubler {
     past: [f32; TAPS],
 }
 
-impl Doubler {
+impl RateDoubler {
     pub(super) fn new() -> Self {
         Self { past: [0.0; TAPS] }
     }

@@ -17,9 +17,9 @@ const BLOCKS_PER_SECOND: u32 = 100;
 /// would eat into the pass band (rubato's default loses 10 dB at 3.4 kHz).
 const WINDOW: WindowFunction = WindowFunction::Blackman;
 
-pub(super) struct Blocks(Fft<f32>);
+pub(super) struct FftBlocks(Fft<f32>);
 
-impl Blocks {
+impl FftBlocks {
     pub(super) fn new(from: SampleRate, to: SampleRate) -> Self {
         let block = from.hz().div_ceil(BLOCKS_PER_SECOND) as usize;
         let [from, to] = [from, to].map(|rate| rate.hz() as usize);

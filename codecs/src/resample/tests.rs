@@ -232,7 +232,7 @@ fn silence_is_exact_zeros_and_leaves_no_trace() {
 #[test]
 fn skipping_silent_blocks_changes_nothing() {
     for (from, to) in [(8_000, 16_000), (48_000, 16_000)] {
-        let mut kernel = Kernel::new(rate(from), rate(to));
+        let mut kernel = ResampleKernel::new(rate(from), rate(to));
         let block = kernel.block();
         let mut samples = vec![0; 5 * block + 100];
         samples.extend(tone(from, 900.0, 4 * block + 13));

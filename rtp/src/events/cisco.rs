@@ -5,12 +5,12 @@
 
 use std::time::{Duration, Instant};
 
-use super::{EventFormat, EventPacket, EventReceiver, Open, Stamps, TIMEOUT, ticks};
+use super::{EventFormat, EventPacket, EventReceiver, EventTimestamps, OpenEvent, TIMEOUT, ticks};
 use crate::ids::ExtRtpTime;
 
 /// The newest packet.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Last {
+pub(super) struct LastCiscoPacket {
     time: ExtRtpTime,
     flip: bool,
     code: u8,
@@ -35,21 +35,21 @@ impl EventReceiver {
             // A copy.
             return rest.is_empty();
         }
-        let last = self.cisco.replace(Last {
+        let last = self.cisco.replace(LastCiscoPacket {
             time: packet.time,
             flip,
             code,
             end_seen: power == 0,
         });
         let same = last.filter(|last| last.flip == flip && last.code == code);
-        let is_open = |open: &Open| open.format == EventFormat::Cisco;
+        let is_open = |open: &OpenEvent| open.format == EventFormat::Cisco;
         if self.open.as_ref().is_some_and(is_open) && same.is_some() {
             self.extend(now, packet.time, power == 0);
             return rest.is_empty();
         }
         // After the end, or what was taken for it: its copies, not another key.
         let lately = ticks(TIMEOUT, packet.clock);
-        let is_echo = |last: Last| {
+        let is_echo = |last: LastCiscoPacket| {
             packet.time.since(last.time) <= i128::from(lately) && (power == 0 || !last.end_seen)
         };
         if same.is_some_and(is_echo) {
@@ -68,7 +68,7 @@ impl EventReceiver {
             ticks(STEP, packet.clock)
         };
         let length = before + own;
-        self.open = Some(Open {
+        self.open = Some(OpenEvent {
             format: EventFormat::Cisco,
             code,
             start,
@@ -76,7 +76,7 @@ impl EventReceiver {
             segment: start,
             first: length,
             told: length,
-            stamps: Stamps::Unknown,
+            stamps: EventTimestamps::Unknown,
             ticks: length,
             clock: packet.clock,
             began: now,

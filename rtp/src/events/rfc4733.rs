@@ -8,7 +8,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Closed, EventPacket, EventReceiver, Open, Stamps, TIMEOUT, ticks};
+use super::{ClosedEvent, EventPacket, EventReceiver, EventTimestamps, OpenEvent, TIMEOUT, ticks};
 use crate::ids::ExtRtpTime;
 
 /// Ticks of a segment that is full; a longer event goes on in another one, which
@@ -30,7 +30,7 @@ const NEAR: i128 = 480;
 
 /// One event as a packet tells of it.
 #[derive(Debug, Clone, Copy)]
-struct Block {
+struct EventBlock {
     code: u8,
     is_end: bool,
     ticks: u16,
@@ -49,7 +49,7 @@ impl EventReceiver {
         let understood = rest.is_empty() && count == blocks.len();
         let mut time = packet.time;
         for (index, &[code, flags, high, low]) in blocks[..count].iter().enumerate() {
-            let block = Block {
+            let block = EventBlock {
                 code,
                 // One that is followed by another in the same packet is over.
                 is_end: flags & 0x80 != 0 || index + 1 < count,
@@ -68,7 +68,7 @@ impl EventReceiver {
         understood
     }
 
-    fn block(&mut self, now: Instant, packet: EventPacket<'_>, block: Block) {
+    fn block(&mut self, now: Instant, packet: EventPacket<'_>, block: EventBlock) {
         let time = packet.time;
         if let Some(open) = &mut self.open
             && open.format == packet.format
@@ -101,12 +101,12 @@ impl EventReceiver {
         }
     }
 
-    fn begin(&self, now: Instant, packet: EventPacket<'_>, block: Block) -> Open {
+    fn begin(&self, now: Instant, packet: EventPacket<'_>, block: EventBlock) -> OpenEvent {
         let time = packet.time;
         // Two keys do not begin at the same moment: the timestamp is that of the one before.
         let before = self.closed.back().filter(|closed| closed.stamp == time);
         let length = u64::from(block.ticks);
-        Open {
+        OpenEvent {
             format: packet.format,
             code: block.code,
             start: before.map_or(time, |before| before.end),
@@ -115,8 +115,8 @@ impl EventReceiver {
             first: length,
             told: length,
             stamps: match self.habit {
-                Stamps::Moving => Stamps::Moving,
-                Stamps::Unknown | Stamps::Constant => Stamps::Unknown,
+                EventTimestamps::Moving => EventTimestamps::Moving,
+                EventTimestamps::Unknown | EventTimestamps::Constant => EventTimestamps::Unknown,
             },
             ticks: length,
             clock: packet.clock,
@@ -126,7 +126,7 @@ impl EventReceiver {
     }
 
     /// Whether the packet belongs to an event that has been said already.
-    fn is_over(&mut self, now: Instant, packet: EventPacket<'_>, block: Block) -> bool {
+    fn is_over(&mut self, now: Instant, packet: EventPacket<'_>, block: EventBlock) -> bool {
         let of_code = self.closed.iter_mut().rev();
         let mut of_code = of_code.filter(|closed| closed.code == block.code);
         // The newest that it can be of decides.
@@ -135,9 +135,9 @@ impl EventReceiver {
     }
 }
 
-impl Open {
+impl OpenEvent {
     /// Whether the packet tells more of this event.
-    fn goes_on(&self, now: Instant, packet: EventPacket<'_>, block: Block) -> bool {
+    fn goes_on(&self, now: Instant, packet: EventPacket<'_>, block: EventBlock) -> bool {
         let later = packet.time.since(self.segment);
         let longer = i128::from(block.ticks) - i128::from(self.told);
         if later == 0 {
@@ -150,10 +150,10 @@ impl Open {
         }
         let is_near = (1..=NEAR).contains(&later) && longer >= 0 && !packet.marker;
         // Where timestamps go on, copies of the end have one of their own, but no other duration.
-        let is_copy = self.stamps == Stamps::Moving && block.is_end && longer >= 0;
+        let is_copy = self.stamps == EventTimestamps::Moving && block.is_end && longer >= 0;
         let limit = match self.stamps {
-            Stamps::Constant => NEAR,
-            Stamps::Unknown | Stamps::Moving => lately(packet),
+            EventTimestamps::Constant => NEAR,
+            EventTimestamps::Unknown | EventTimestamps::Moving => lately(packet),
         };
         let is_near = is_near || is_copy || self.keeps_step(now, later, longer);
         block.is_alone && is_near && (1..=limit).contains(&later)
@@ -171,18 +171,18 @@ impl Open {
         }
     }
 
-    fn extend(&mut self, now: Instant, time: ExtRtpTime, block: Block) {
+    fn extend(&mut self, now: Instant, time: ExtRtpTime, block: EventBlock) {
         let length = u64::from(block.ticks);
         let later = time.since(self.segment);
         if later == 0 && length > self.told {
-            self.stamps = Stamps::Constant;
+            self.stamps = EventTimestamps::Constant;
         } else if later != 0 && !is_later_segment(later) {
-            self.stamps = Stamps::Moving;
+            self.stamps = EventTimestamps::Moving;
         }
         let since = u64::try_from(time.since(self.stamp)).unwrap_or(0);
         let so_far = match self.stamps {
-            Stamps::Moving => since.max(length),
-            Stamps::Unknown | Stamps::Constant => since + length,
+            EventTimestamps::Moving => since.max(length),
+            EventTimestamps::Unknown | EventTimestamps::Constant => since + length,
         };
         self.ticks = self.ticks.max(so_far);
         (self.segment, self.told, self.heard) = (time, length, now);
@@ -195,14 +195,14 @@ impl Open {
 
     /// A packet from before the present one, of a sender whose timestamps go on.
     fn is_old_stamp(&self, time: ExtRtpTime) -> bool {
-        self.stamps == Stamps::Moving && time < self.segment
+        self.stamps == EventTimestamps::Moving && time < self.segment
     }
 }
 
-impl Closed {
+impl ClosedEvent {
     /// Whether the packet, which has its code, tells of this event or of another with its
     /// timestamp; nothing if it has nothing to do with it.
-    fn covers(&mut self, now: Instant, packet: EventPacket<'_>, block: Block) -> Option<bool> {
+    fn covers(&mut self, now: Instant, packet: EventPacket<'_>, block: EventBlock) -> Option<bool> {
         let since_start = packet.time.since(self.stamp);
         let later = packet.time.since(self.segment);
         let longer = i128::from(block.ticks) - i128::from(self.told);
@@ -214,15 +214,15 @@ impl Closed {
             return Some(!is_other);
         }
         let earlier = since_start > 0
-            && (is_later_segment(-later) || self.stamps == Stamps::Moving && later < 0);
+            && (is_later_segment(-later) || self.stamps == EventTimestamps::Moving && later < 0);
         // What was timed out may go on after all: it is no second key.
         let is_open = !self.end_seen && !packet.marker;
-        let steps = block.is_alone && self.stamps != Stamps::Constant && later > 0;
+        let steps = block.is_alone && self.stamps != EventTimestamps::Constant && later > 0;
         let goes_on = is_open && (is_later_segment(later) || steps && later == longer);
         // Copies of the end whose timestamps go on.
         let limit = match self.stamps {
-            Stamps::Moving => lately(packet),
-            Stamps::Unknown | Stamps::Constant => NEAR,
+            EventTimestamps::Moving => lately(packet),
+            EventTimestamps::Unknown | EventTimestamps::Constant => NEAR,
         };
         let is_copy = self.end_seen && block.is_end && longer >= 0;
         let is_copy = is_copy && steps && later <= limit;
@@ -235,7 +235,7 @@ impl Closed {
 
     /// Whether the packet has the timestamp of this event and still tells of another one
     /// after it: shorter than what was heard last, since no event gets shorter.
-    fn is_before(&self, now: Instant, packet: EventPacket<'_>, block: Block) -> bool {
+    fn is_before(&self, now: Instant, packet: EventPacket<'_>, block: EventBlock) -> bool {
         let length = u64::from(block.ticks);
         if length >= self.told {
             return false;

@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 use crate::ids::{ExtRtpTime, PayloadType};
-use crate::reorder::Placed;
+use crate::reorder::PlacedPacket;
 
 use super::rfc4733::clock_ratio;
 use super::{ClockRate, EventFormat, EventPacket};
@@ -41,7 +41,7 @@ pub struct EventTypes {
 
 /// What a packet is by what is known with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Content {
+pub enum PacketContent {
     /// What its payload type says.
     AsNumbered,
     /// It may be a telephone event, and is no audio that would be missed: it is kept.
@@ -66,18 +66,18 @@ pub struct HeldEvent {
 impl EventTypes {
     /// What the next packet in order is, whose payload type is of none of the known
     /// ones for events.
-    pub fn judge(&mut self, packet: &Placed<'_>) -> Content {
+    pub fn judge(&mut self, packet: &PlacedPacket<'_>) -> PacketContent {
         let Some(bit) = bit(packet.payload_type) else {
-            return Content::AsNumbered;
+            return PacketContent::AsNumbered;
         };
         let is_known = self.other & bit != 0;
         if is_known && packet.payload.len() != BLOCK {
-            return Content::AsNumbered;
+            return PacketContent::AsNumbered;
         }
         let is_shaped = is_shaped(packet.payload);
         if self.events & bit != 0 {
             if is_shaped || packet.payload.len() <= MAX_BLOCKS * BLOCK {
-                return Content::Event;
+                return PacketContent::Event;
             }
             self.events &= !bit;
         }
@@ -88,7 +88,7 @@ impl EventTypes {
         }
         let single = <[u8; BLOCK]>::try_from(packet.payload);
         let Some(payload) = single.ok().filter(|_| is_shaped && !is_cisco(packet)) else {
-            return Content::AsNumbered;
+            return PacketContent::AsNumbered;
         };
         let held = HeldEvent {
             payload_type: packet.payload_type,
@@ -99,7 +99,7 @@ impl EventTypes {
         };
         match self.suspect(bit, held) {
             // A tiny one, as audio may end with.
-            Content::Undecided if is_known => Content::AsNumbered,
+            PacketContent::Undecided if is_known => PacketContent::AsNumbered,
             content => content,
         }
     }
@@ -109,7 +109,7 @@ impl EventTypes {
         *self = Self::default();
     }
 
-    fn suspect(&mut self, bit: u32, held: HeldEvent) -> Content {
+    fn suspect(&mut self, bit: u32, held: HeldEvent) -> PacketContent {
         let of_type = |other: &HeldEvent| other.payload_type == held.payload_type;
         let before = self.held.iter().rfind(|other| of_type(other));
         if before.is_some_and(|before| held.follows(before)) {
@@ -117,13 +117,13 @@ impl EventTypes {
             self.other &= !bit;
             let (own, rest) = self.held.drain(..).partition(of_type);
             self.held = rest;
-            return Content::EventAfter(own);
+            return PacketContent::EventAfter(own);
         }
         if self.held.len() >= MAX_HELD {
             self.held.remove(0);
         }
         self.held.push(held);
-        Content::Undecided
+        PacketContent::Undecided
     }
 }
 
@@ -158,7 +158,7 @@ impl HeldEvent {
 }
 
 /// Whether it is of Cisco's own form, in which the fourth byte is a digit.
-fn is_cisco(packet: &Placed<'_>) -> bool {
+fn is_cisco(packet: &PlacedPacket<'_>) -> bool {
     packet.payload_type.get() == CISCO && packet.payload.get(3).is_some_and(|digit| *digit < 0x20)
 }
 

@@ -20,22 +20,22 @@ impl SourceHash {
 }
 
 impl BuildHasher for SourceHash {
-    type Hasher = Folding;
+    type Hasher = FoldingHasher;
 
-    fn build_hasher(&self) -> Folding {
-        Folding(self.seed)
+    fn build_hasher(&self) -> FoldingHasher {
+        FoldingHasher(self.seed)
     }
 }
 
 /// Folds the two halves of a product of 128 bits into each other: every bit of
 /// the input reaches both ends of the hash, which is where the table looks.
 #[derive(Debug)]
-pub(super) struct Folding(u64);
+pub(super) struct FoldingHasher(u64);
 
 /// Odd, with as many ones as zeros: 2⁶⁴ by the golden ratio.
 const FACTOR: u64 = 0x9E37_79B9_7F4A_7C15;
 
-impl Folding {
+impl FoldingHasher {
     fn add(&mut self, word: u64) {
         let product = u128::from(self.0 ^ word) * u128::from(FACTOR);
         // The halves, as they are.
@@ -43,7 +43,7 @@ impl Folding {
     }
 }
 
-impl Hasher for Folding {
+impl Hasher for FoldingHasher {
     fn write(&mut self, bytes: &[u8]) {
         let (words, rest) = bytes.as_chunks::<8>();
         for word in words {

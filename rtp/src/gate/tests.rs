@@ -4,10 +4,10 @@ use crate::testkit::origin;
 const MS: Duration = Duration::from_millis(1);
 const RTP: [u8; 14] = [0x80, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 9, 1, 2];
 
-const LASTING: Claim = Claim::Lasting;
+const LASTING: NameClaim = NameClaim::Lasting;
 
-fn nothing() -> Admitted<u32> {
-    Admitted {
+fn nothing() -> AdmittedSource<u32> {
+    AdmittedSource {
         held: Vec::new(),
         former: None,
     }
@@ -19,14 +19,14 @@ fn address(text: &str) -> SocketAddr {
 
 #[test]
 fn packets_that_overtake_the_naming_come_back_in_order() {
-    let (mut gate, t0) = (Gate::<u32>::new(GateConfig::default()), origin());
+    let (mut gate, t0) = (SourceGate::<u32>::new(GateConfig::default()), origin());
     let source = address("127.0.0.1:4000");
     for n in 0..3u8 {
         let mut bytes = RTP;
         bytes[3] = n;
         assert_eq!(
             gate.route(t0 + MS * u32::from(n), source, &bytes),
-            Route::Held
+            GateRoute::Held
         );
     }
     assert_eq!(gate.strangers().collect::<Vec<_>>(), [(source, 3)]);
@@ -36,7 +36,7 @@ fn packets_that_overtake_the_naming_come_back_in_order() {
         held.iter().map(|h| h.bytes[3]).collect::<Vec<_>>(),
         [0, 1, 2]
     );
-    assert_eq!(gate.route(t0 + MS * 4, source, &RTP), Route::To(7));
+    assert_eq!(gate.route(t0 + MS * 4, source, &RTP), GateRoute::To(7));
     assert_eq!(
         gate.stats(),
         GateStats {
@@ -48,7 +48,7 @@ fn packets_that_overtake_the_naming_come_back_in_order() {
 
 #[test]
 fn what_nobody_names_in_time_is_refused_and_counted() {
-    let (mut gate, t0) = (Gate::<u32>::new(GateConfig::default()), origin());
+    let (mut gate, t0) = (SourceGate::<u32>::new(GateConfig::default()), origin());
     let source = address("127.0.0.1:4000");
     gate.route(t0, source, &RTP);
     gate.route(t0, source, b"OPTIONS sip:x SIP/2.0");
@@ -65,7 +65,7 @@ fn what_nobody_names_in_time_is_refused_and_counted() {
 
 #[test]
 fn a_spray_of_sources_cannot_grow_the_gate() {
-    let (mut gate, t0) = (Gate::<u32>::new(GateConfig::default()), origin());
+    let (mut gate, t0) = (SourceGate::<u32>::new(GateConfig::default()), origin());
     for port in 1..10_000 {
         gate.route(t0, SocketAddr::new([127, 0, 0, 9].into(), port), &RTP);
     }
@@ -79,44 +79,47 @@ fn a_spray_of_sources_cannot_grow_the_gate() {
 
 #[test]
 fn a_source_has_one_owner_and_its_port_counts() {
-    let (mut gate, t0) = (Gate::<u32>::new(GateConfig::default()), origin());
+    let (mut gate, t0) = (SourceGate::<u32>::new(GateConfig::default()), origin());
     let source = address("127.0.0.1:4000");
     gate.admit(t0, source, 1, LASTING).unwrap();
     assert_eq!(gate.admit(t0, source, 2, LASTING), Err(SourceTaken(source)));
     assert_eq!(gate.admit(t0, source, 1, LASTING), Ok(nothing()));
     assert_ne!(
         gate.route(t0, address("127.0.0.1:4001"), &RTP),
-        Route::To(1)
+        GateRoute::To(1)
     );
     assert_ne!(
         gate.route(t0, address("127.0.0.2:4000"), &RTP),
-        Route::To(1)
+        GateRoute::To(1)
     );
     assert_eq!(
         gate.route(t0, address("[::ffff:127.0.0.1]:4000"), &RTP),
-        Route::To(1)
+        GateRoute::To(1)
     );
     gate.revoke(t0, source, 1);
-    assert_ne!(gate.route(t0, source, &RTP), Route::To(1));
+    assert_ne!(gate.route(t0, source, &RTP), GateRoute::To(1));
 }
 
 #[test]
 fn the_end_of_one_call_is_not_the_beginning_of_the_next() {
-    let (mut gate, t0) = (Gate::<u32>::new(GateConfig::default()), origin());
+    let (mut gate, t0) = (SourceGate::<u32>::new(GateConfig::default()), origin());
     let source = address("127.0.0.1:4000");
     gate.admit(t0, source, 1, LASTING).unwrap();
     gate.revoke(t0, source, 1);
-    assert_eq!(gate.route(t0 + MS * 500, source, &RTP), Route::Refused);
+    assert_eq!(gate.route(t0 + MS * 500, source, &RTP), GateRoute::Refused);
     assert_eq!(gate.stats().unknown_source, 1);
     // It goes on for long: still no stranger, whose words would be kept for whoever comes.
     for n in 1..100 {
-        assert_eq!(gate.route(t0 + MS * 500 * n, source, &RTP), Route::Refused);
+        assert_eq!(
+            gate.route(t0 + MS * 500 * n, source, &RTP),
+            GateRoute::Refused
+        );
     }
     let t1 = t0 + MS * 500 * 99;
     gate.admit(t1, source, 2, LASTING).unwrap();
     gate.revoke(t1, source, 2);
     // Some time after its last word it is a stranger like any other.
-    assert_eq!(gate.route(t1 + MS * 501, source, &RTP), Route::Held);
+    assert_eq!(gate.route(t1 + MS * 501, source, &RTP), GateRoute::Held);
     assert!(gate.revoked.is_empty());
 }
 
@@ -128,53 +131,59 @@ fn rtp_of(ssrc: u8) -> [u8; 14] {
 
 #[test]
 fn the_last_words_of_one_call_are_not_in_the_next_that_has_its_source() {
-    let (mut gate, t0) = (Gate::<u32>::new(GateConfig::default()), origin());
+    let (mut gate, t0) = (SourceGate::<u32>::new(GateConfig::default()), origin());
     let source = address("127.0.0.1:4000");
     gate.admit(t0, source, 1, LASTING).unwrap();
-    assert_eq!(gate.route(t0, source, &rtp_of(1)), Route::To(1));
+    assert_eq!(gate.route(t0, source, &rtp_of(1)), GateRoute::To(1));
     gate.revoke(t0 + MS, source, 1);
     assert_eq!(gate.admit(t0 + MS * 2, source, 2, LASTING), Ok(nothing()));
-    assert_eq!(gate.route(t0 + MS * 3, source, &rtp_of(1)), Route::Refused);
-    assert_eq!(gate.route(t0 + MS * 4, source, &rtp_of(2)), Route::To(2));
+    assert_eq!(
+        gate.route(t0 + MS * 3, source, &rtp_of(1)),
+        GateRoute::Refused
+    );
+    assert_eq!(
+        gate.route(t0 + MS * 4, source, &rtp_of(2)),
+        GateRoute::To(2)
+    );
     // However long the old one goes on beside the new one.
     for n in 1..100 {
         let now = t0 + MS * 20 * n;
-        assert_eq!(gate.route(now, source, &rtp_of(1)), Route::Refused);
-        assert_eq!(gate.route(now, source, &rtp_of(2)), Route::To(2));
+        assert_eq!(gate.route(now, source, &rtp_of(1)), GateRoute::Refused);
+        assert_eq!(gate.route(now, source, &rtp_of(2)), GateRoute::To(2));
     }
     assert_eq!(gate.stats().unknown_source, 100);
 }
 
 #[test]
 fn a_stream_that_alone_goes_on_is_the_one_that_was_named_anew() {
-    let (mut gate, t0) = (Gate::<u32>::new(GateConfig::default()), origin());
+    let (mut gate, t0) = (SourceGate::<u32>::new(GateConfig::default()), origin());
     let source = address("127.0.0.1:4000");
     gate.admit(t0, source, 1, LASTING).unwrap();
     gate.route(t0, source, &RTP);
     gate.revoke(t0, source, 1);
     gate.admit(t0, source, 2, LASTING).unwrap();
-    assert_eq!(gate.route(t0 + MS * 499, source, &RTP), Route::Refused);
-    assert_eq!(gate.route(t0 + MS * 500, source, &RTP), Route::To(2));
+    assert_eq!(gate.route(t0 + MS * 499, source, &RTP), GateRoute::Refused);
+    assert_eq!(gate.route(t0 + MS * 500, source, &RTP), GateRoute::To(2));
     // The same leg again: nothing of it is foreign.
     gate.revoke(t0 + MS * 501, source, 2);
     gate.admit(t0 + MS * 501, source, 2, LASTING).unwrap();
-    assert_eq!(gate.route(t0 + MS * 501, source, &RTP), Route::To(2));
+    assert_eq!(gate.route(t0 + MS * 501, source, &RTP), GateRoute::To(2));
 }
 
 #[test]
 fn a_port_of_one_leg_hears_no_other_leg() {
-    let (mut gate, t0) = (Gate::<u32>::new(GateConfig::default()), origin());
+    let (mut gate, t0) = (SourceGate::<u32>::new(GateConfig::default()), origin());
     let (one, two) = (address("127.0.0.1:4000"), address("127.0.0.1:4002"));
     gate.admit(t0, one, 1, LASTING).unwrap();
     gate.admit(t0, two, 2, LASTING).unwrap();
-    assert_eq!(gate.route_own(t0, one, &RTP, 1), Route::To(1));
-    assert_eq!(gate.route_own(t0, two, &RTP, 1), Route::Refused);
+    assert_eq!(gate.route_own(t0, one, &RTP, 1), GateRoute::To(1));
+    assert_eq!(gate.route_own(t0, two, &RTP, 1), GateRoute::Refused);
     assert_eq!(gate.stats().unknown_source, 1);
 }
 
 #[test]
 fn sources_that_lost_their_name_cannot_grow_the_gate() {
-    let (mut gate, t0) = (Gate::<u32>::new(GateConfig::default()), origin());
+    let (mut gate, t0) = (SourceGate::<u32>::new(GateConfig::default()), origin());
     for port in 1..5000 {
         let source = SocketAddr::new([127, 0, 0, 9].into(), port);
         gate.admit(t0, source, 1, LASTING).unwrap();
@@ -185,41 +194,57 @@ fn sources_that_lost_their_name_cannot_grow_the_gate() {
 
 #[test]
 fn the_latest_word_of_who_gives_a_source_to_one_at_a_time_counts() {
-    let (mut gate, t0) = (Gate::<u32>::new(GateConfig::default()), origin());
+    let (mut gate, t0) = (SourceGate::<u32>::new(GateConfig::default()), origin());
     let source = address("127.0.0.1:4000");
-    gate.admit(t0, source, 1, Claim::Latest).unwrap();
-    assert_eq!(gate.route(t0, source, &rtp_of(1)), Route::To(1));
+    gate.admit(t0, source, 1, NameClaim::Latest).unwrap();
+    assert_eq!(gate.route(t0, source, &rtp_of(1)), GateRoute::To(1));
     // Asterisk gives the port out again before the first call is told to be over.
-    let taken = gate.admit(t0 + MS * 9, source, 2, Claim::Latest).unwrap();
+    let taken = gate
+        .admit(t0 + MS * 9, source, 2, NameClaim::Latest)
+        .unwrap();
     assert_eq!((taken.held, taken.former), (vec![], Some(1)));
-    assert_eq!(gate.route(t0 + MS * 10, source, &rtp_of(1)), Route::Refused);
-    assert_eq!(gate.route(t0 + MS * 11, source, &rtp_of(2)), Route::To(2));
+    assert_eq!(
+        gate.route(t0 + MS * 10, source, &rtp_of(1)),
+        GateRoute::Refused
+    );
+    assert_eq!(
+        gate.route(t0 + MS * 11, source, &rtp_of(2)),
+        GateRoute::To(2)
+    );
     // The end of the first takes nothing from the second.
     gate.revoke(t0 + MS * 250, source, 1);
-    assert_eq!(gate.route(t0 + MS * 260, source, &rtp_of(2)), Route::To(2));
+    assert_eq!(
+        gate.route(t0 + MS * 260, source, &rtp_of(2)),
+        GateRoute::To(2)
+    );
     assert_eq!(
         gate.route(t0 + MS * 900, source, &rtp_of(1)),
-        Route::Refused
+        GateRoute::Refused
     );
     // Nor does the third's beginning depend on the second's end.
-    let taken = gate.admit(t0 + MS * 901, source, 3, Claim::Latest).unwrap();
+    let taken = gate
+        .admit(t0 + MS * 901, source, 3, NameClaim::Latest)
+        .unwrap();
     assert_eq!(taken.former, Some(2));
-    assert_eq!(gate.route(t0 + MS * 902, source, &rtp_of(3)), Route::To(3));
+    assert_eq!(
+        gate.route(t0 + MS * 902, source, &rtp_of(3)),
+        GateRoute::To(3)
+    );
     assert_eq!(gate.stats().admitted, 4);
 }
 
 #[test]
 fn a_lasting_claim_neither_takes_nor_loses_a_source() {
-    let (mut gate, t0) = (Gate::<u32>::new(GateConfig::default()), origin());
+    let (mut gate, t0) = (SourceGate::<u32>::new(GateConfig::default()), origin());
     for (n, first, second) in [
-        (0, Claim::Lasting, Claim::Latest),
-        (2, Claim::Latest, Claim::Lasting),
-        (4, Claim::Lasting, Claim::Lasting),
+        (0, NameClaim::Lasting, NameClaim::Latest),
+        (2, NameClaim::Latest, NameClaim::Lasting),
+        (4, NameClaim::Lasting, NameClaim::Lasting),
     ] {
         let source = address(&format!("127.0.0.1:{}", 4000 + n));
         gate.admit(t0, source, 1, first).unwrap();
         assert_eq!(gate.admit(t0, source, 2, second), Err(SourceTaken(source)));
-        assert_eq!(gate.route(t0, source, &RTP), Route::To(1));
+        assert_eq!(gate.route(t0, source, &RTP), GateRoute::To(1));
         // Once it is revoked it is free for any claim.
         gate.revoke(t0, source, 1);
         assert_eq!(gate.admit(t0, source, 2, second), Ok(nothing()));

@@ -37,27 +37,27 @@ pub struct DriftPacket {
 /// The estimate for one leg.
 #[derive(Debug, Clone, Default)]
 pub struct ClockDrift {
-    run: Option<Run>,
+    run: Option<SteadyRun>,
     /// Counts the runs, so that no two of them are compared.
     runs: u32,
-    windows: VecDeque<Window>,
+    windows: VecDeque<DriftWindow>,
 }
 
 /// Packets without a break in their timestamps. After one the clock may have
 /// been set by other means (Asterisk's follows the wall clock then).
 #[derive(Debug, Clone, Copy)]
-struct Run {
+struct SteadyRun {
     first: Instant,
     origin: ExtRtpTime,
     clock: ClockRate,
     end: u64,
-    window: Window,
+    window: DriftWindow,
     window_ends: Duration,
 }
 
 /// The quickest packet of a span.
 #[derive(Debug, Clone, Copy)]
-struct Window {
+struct DriftWindow {
     run: u32,
     /// Arrival since the run began, nanoseconds.
     at: i64,
@@ -73,11 +73,12 @@ impl ClockDrift {
 
     /// An audio packet, in order.
     pub fn packet(&mut self, packet: DriftPacket) {
-        let expected = |run: &Run| {
+        let expected = |run: &SteadyRun| {
             run.end
                 .saturating_add(packet.missing.saturating_mul(packet.ticks))
         };
-        let goes_on = |run: &&mut Run| run.clock == packet.clock && expected(run) == packet.time.0;
+        let goes_on =
+            |run: &&mut SteadyRun| run.clock == packet.clock && expected(run) == packet.time.0;
         let Some(run) = self.run.as_mut().filter(goes_on) else {
             self.begin(packet);
             return;
@@ -85,7 +86,7 @@ impl ClockDrift {
         run.end = packet.time.0.saturating_add(packet.ticks);
         let at = packet.arrived.saturating_duration_since(run.first);
         let sent = run.clock.nanos(packet.time.since(run.origin).max(0));
-        let window = Window {
+        let window = DriftWindow {
             run: self.runs,
             at: nanos(at),
             transit: nanos(at) - i64::try_from(sent).unwrap_or(i64::MAX),
@@ -143,12 +144,12 @@ impl ClockDrift {
 
     fn begin(&mut self, packet: DriftPacket) {
         self.runs = self.runs.wrapping_add(1);
-        self.run = Some(Run {
+        self.run = Some(SteadyRun {
             first: packet.arrived,
             origin: packet.time,
             clock: packet.clock,
             end: packet.time.0.saturating_add(packet.ticks),
-            window: Window {
+            window: DriftWindow {
                 run: self.runs,
                 at: 0,
                 transit: 0,

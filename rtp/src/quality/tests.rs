@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::ids::{ClockRate, ExtRtpTime};
 use crate::testkit;
-use crate::testkit::random::Random;
+use crate::testkit::random::SplitMix;
 
 fn near(value: f32, expected: f32, tolerance: f32) -> bool {
     (value - expected).abs() <= tolerance
@@ -42,22 +42,26 @@ fn impairments_under_loss_are_those_of_the_appendix() {
         (8.0, 36.0),
         (16.0, 49.0),
     ] {
-        let effective = BEST_R - r_factor(Impairment::G729A, percent / 100.0, 1.0);
+        let effective = BEST_R - r_factor(CodecImpairment::G729A, percent / 100.0, 1.0);
         assert!(near(effective, listed, 0.6), "{percent} %: {effective}");
     }
-    assert!(near(r_factor(Impairment::G711, 0.0, 1.0), 93.2, 1e-4));
+    assert!(near(r_factor(CodecImpairment::G711, 0.0, 1.0), 93.2, 1e-4));
     assert!(near(
-        r_factor(Impairment::G711_CONCEALED, 0.05, 1.0),
+        r_factor(CodecImpairment::G711_CONCEALED, 0.05, 1.0),
         77.42,
         0.01
     ));
     // Without concealment a loss of 2 % costs more than a third of the scale.
-    assert!(near(r_factor(Impairment::G711, 0.02, 1.0), 63.04, 0.01));
+    assert!(near(
+        r_factor(CodecImpairment::G711, 0.02, 1.0),
+        63.04,
+        0.01
+    ));
 }
 
 #[test]
 fn bursts_make_it_worse_and_more_than_even_loss_does_not_make_it_better() {
-    let r = |bursts| r_factor(Impairment::G711_CONCEALED, 0.05, bursts);
+    let r = |bursts| r_factor(CodecImpairment::G711_CONCEALED, 0.05, bursts);
     assert!(r(2.0) < r(1.0) - 1.0);
     assert_eq!(r(0.9), r(1.0));
 }
@@ -105,7 +109,7 @@ fn the_burst_ratio_is_exact() {
 
 #[test]
 fn random_loss_has_a_ratio_of_one_and_bursts_their_own() {
-    let mut random = Random::new(5);
+    let mut random = SplitMix::new(5);
     let mut uniform = LossBursts::default();
     let mut gilbert = LossBursts::default();
     let mut bad = false;
@@ -139,7 +143,7 @@ fn random_loss_has_a_ratio_of_one_and_bursts_their_own() {
 proptest! {
     #[test]
     fn every_rating_is_on_its_scale(loss in -1_f32..2.0, bursts in -1_f32..100.0, r in -200_f32..200.0) {
-        for codec in [Impairment::G711, Impairment::GSM, Impairment::OPUS] {
+        for codec in [CodecImpairment::G711, CodecImpairment::GSM, CodecImpairment::OPUS] {
             let rating = r_factor(codec, loss, bursts);
             prop_assert!((0.0..=93.2).contains(&rating), "{}", rating);
         }
@@ -151,7 +155,7 @@ proptest! {
 /// `from` on its own way; `seconds` of 20 ms packets.
 struct Sender {
     drift: ClockDrift,
-    random: Random,
+    random: SplitMix,
     sent: Duration,
     time: u64,
     ppm: f64,
@@ -161,7 +165,7 @@ impl Sender {
     fn new(ppm: f64) -> Self {
         Self {
             drift: ClockDrift::new(),
-            random: Random::new(11),
+            random: SplitMix::new(11),
             sent: Duration::ZERO,
             time: 1 << 48,
             ppm,
@@ -233,7 +237,7 @@ fn pauses_whose_length_is_only_roughly_told_are_no_drift() {
 #[test]
 fn no_timestamp_is_too_strange() {
     let mut drift = ClockDrift::new();
-    let mut random = Random::new(1);
+    let mut random = SplitMix::new(1);
     for n in 0..10_000_u32 {
         drift.packet(DriftPacket {
             arrived: testkit::origin() + Duration::from_millis(random.below(1 << 20)),

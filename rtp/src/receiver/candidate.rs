@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::ids::{ExtRtpTime, ExtSeq, PayloadType, RtpTime, SeqNo, Ssrc};
-use crate::reorder::{Placed, RestartReason};
-use crate::wire::Packet;
+use crate::reorder::{PlacedPacket, RestartReason};
+use crate::wire::RtpPacket;
 
 use super::timeline::MAX_MISORDER;
 
@@ -16,7 +16,7 @@ const MAX_BYTES: usize = 64 * 1024;
 
 /// What a packet on probation would mean.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Claim {
+pub(super) enum CandidateClaim {
     /// Another source.
     Source,
     /// The same, elsewhere in the sequence.
@@ -25,7 +25,7 @@ pub(super) enum Claim {
     UsedNumber,
 }
 
-impl Claim {
+impl CandidateClaim {
     pub(super) fn reason(self) -> RestartReason {
         match self {
             Self::Source => RestartReason::SsrcChange,
@@ -37,19 +37,19 @@ impl Claim {
 /// What may turn out to begin a new timeline. Believed once two of its packets
 /// follow each other; then all that are held count.
 #[derive(Debug)]
-pub(super) struct Candidate {
+pub(super) struct TimelineCandidate {
     pub(super) reason: RestartReason,
     pub(super) ssrc: Ssrc,
     /// In the order of arrival.
-    held: VecDeque<Held>,
+    held: VecDeque<HeldPacket>,
     bytes: usize,
     /// The former of two held that follow each other.
     pair: Option<SeqNo>,
 }
 
 #[derive(Debug)]
-pub(super) struct Held {
-    claim: Claim,
+pub(super) struct HeldPacket {
+    claim: CandidateClaim,
     pub(super) seq: SeqNo,
     pub(super) time: RtpTime,
     payload_type: PayloadType,
@@ -60,13 +60,13 @@ pub(super) struct Held {
 
 /// What was held of a candidate that is believed.
 #[derive(Debug)]
-pub(super) struct Believed {
-    held: Vec<(ExtSeq, ExtRtpTime, Held)>,
+pub(super) struct ConfirmedCandidate {
+    held: Vec<(ExtSeq, ExtRtpTime, HeldPacket)>,
     /// How many were too far from the others to be part of it.
     pub(super) strays: u64,
 }
 
-impl Candidate {
+impl TimelineCandidate {
     pub(super) fn new(reason: RestartReason, ssrc: Ssrc) -> Self {
         Self {
             reason,
@@ -78,7 +78,12 @@ impl Candidate {
     }
 
     /// Keeps a packet and says how many older ones had to go for it; `None` for a copy.
-    pub(super) fn hold(&mut self, now: Instant, packet: &Packet<'_>, claim: Claim) -> Option<u64> {
+    pub(super) fn hold(
+        &mut self,
+        now: Instant,
+        packet: &RtpPacket<'_>,
+        claim: CandidateClaim,
+    ) -> Option<u64> {
         if self.has(packet.seq) {
             return None;
         }
@@ -91,7 +96,7 @@ impl Candidate {
             dropped += 1;
         }
         self.bytes += length;
-        self.held.push_back(Held {
+        self.held.push_back(HeldPacket {
             claim,
             seq: packet.seq,
             time: packet.time,
@@ -107,8 +112,8 @@ impl Candidate {
     }
 
     /// What the packet is held for that this one follows, if it is here.
-    pub(super) fn leads_to(&self, packet: &Packet<'_>) -> Option<Claim> {
-        let leads = |held: &&Held| {
+    pub(super) fn leads_to(&self, packet: &RtpPacket<'_>) -> Option<CandidateClaim> {
+        let leads = |held: &&HeldPacket| {
             let later = packet.time.0.wrapping_sub(held.time.0).cast_signed();
             held.seq.next() == packet.seq && later > 0
         };
@@ -146,7 +151,7 @@ impl Candidate {
     }
 
     /// The former of two that follow each other.
-    pub(super) fn proof(&self) -> Option<&Held> {
+    pub(super) fn proof(&self) -> Option<&HeldPacket> {
         let pair = self.pair?;
         self.held.iter().find(|held| held.seq == pair)
     }
@@ -155,17 +160,17 @@ impl Candidate {
     pub(super) fn believe(
         self,
         first: impl Fn(SeqNo, RtpTime) -> (ExtSeq, ExtRtpTime),
-    ) -> Believed {
+    ) -> ConfirmedCandidate {
         let Some(pair) = self.pair else {
             let strays = self.held.len() as u64;
-            return Believed {
+            return ConfirmedCandidate {
                 held: Vec::new(),
                 strays,
             };
         };
         let all = self.held.len();
-        let offset = |held: &Held| held.seq.0.wrapping_sub(pair.0).cast_signed();
-        let is_near = |held: &Held| u64::from(offset(held).unsigned_abs()) <= MAX_MISORDER;
+        let offset = |held: &HeldPacket| held.seq.0.wrapping_sub(pair.0).cast_signed();
+        let is_near = |held: &HeldPacket| u64::from(offset(held).unsigned_abs()) <= MAX_MISORDER;
         let mut near: Vec<_> = self.held.into_iter().filter(is_near).collect();
         near.sort_by_key(offset);
         let mut last = None;
@@ -184,7 +189,7 @@ impl Candidate {
             })
             .collect();
         let strays = (all - held.len()) as u64;
-        Believed { held, strays }
+        ConfirmedCandidate { held, strays }
     }
 
     fn has(&self, seq: SeqNo) -> bool {
@@ -215,10 +220,10 @@ impl Candidate {
     }
 }
 
-impl Held {
+impl HeldPacket {
     /// It with its number and time on a timeline.
-    pub(super) fn placed(&self, seq: ExtSeq, time: ExtRtpTime) -> Placed<'_> {
-        Placed {
+    pub(super) fn placed(&self, seq: ExtSeq, time: ExtRtpTime) -> PlacedPacket<'_> {
+        PlacedPacket {
             seq,
             time,
             payload_type: self.payload_type,
@@ -229,9 +234,9 @@ impl Held {
     }
 }
 
-impl Believed {
+impl ConfirmedCandidate {
     /// The packets, in order.
-    pub(super) fn packets(&self) -> impl Iterator<Item = Placed<'_>> {
+    pub(super) fn packets(&self) -> impl Iterator<Item = PlacedPacket<'_>> {
         self.held
             .iter()
             .map(|(seq, time, held)| held.placed(*seq, *time))

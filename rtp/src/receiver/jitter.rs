@@ -7,14 +7,14 @@ use crate::ids::{ClockRate, ExtRtpTime, PayloadType};
 /// The estimate, kept as time instead of ticks so that it outlives a change of
 /// clock rate.
 #[derive(Debug)]
-pub(super) struct Jitter {
+pub(super) struct JitterEstimate {
     rate: Option<ClockRate>,
     last: Option<(Instant, ExtRtpTime, PayloadType)>,
     /// Nanoseconds × 16, which is what makes the integer form of A.8 round well.
     scaled: u128,
 }
 
-impl Jitter {
+impl JitterEstimate {
     pub(super) fn new(rate: Option<ClockRate>) -> Self {
         Self {
             rate,
@@ -52,7 +52,7 @@ impl Jitter {
         self.scaled = self.scaled + deviation - ((self.scaled + 8) >> 4);
     }
 
-    /// See [`Receiver::glance`](super::Receiver::glance).
+    /// See [`RtpReceiver::glance`](super::RtpReceiver::glance).
     pub(super) fn glance(&self) -> u64 {
         let last = self.last.map_or(0, |(_, time, _)| time.0);
         last ^ (self.scaled & u128::from(u64::MAX)) as u64
@@ -71,8 +71,8 @@ mod tests {
 
     const ULAW: PayloadType = PayloadType::new(0).unwrap();
 
-    fn fed(arrivals_ms: impl IntoIterator<Item = u64>) -> Jitter {
-        let mut jitter = Jitter::new(ClockRate::new(8_000));
+    fn fed(arrivals_ms: impl IntoIterator<Item = u64>) -> JitterEstimate {
+        let mut jitter = JitterEstimate::new(ClockRate::new(8_000));
         let mut time = ExtRtpTime::first(RtpTime(u32::MAX - 500));
         for at in arrivals_ms {
             jitter.update(testkit::origin() + Duration::from_millis(at), time, ULAW);
@@ -102,7 +102,7 @@ mod tests {
 
     #[test]
     fn the_slowest_clock_and_the_widest_step_do_not_overflow() {
-        let mut jitter = Jitter::new(ClockRate::new(1));
+        let mut jitter = JitterEstimate::new(ClockRate::new(1));
         for n in 0..1_000 {
             let time = ExtRtpTime(if n % 2 == 0 { 0 } else { u64::MAX });
             jitter.update(testkit::origin(), time, ULAW);
@@ -112,7 +112,7 @@ mod tests {
 
     #[test]
     fn unknown_clock_and_change_of_payload_type_are_not_measured() {
-        let mut jitter = Jitter::new(None);
+        let mut jitter = JitterEstimate::new(None);
         let at = |ms| testkit::origin() + Duration::from_millis(ms);
         let time = ExtRtpTime::first(RtpTime(0));
         jitter.update(at(0), time, ULAW);

@@ -8,7 +8,7 @@
 use std::time::{Duration, Instant};
 
 use crate::ids::{ClockRate, ExtRtpTime, ExtSeq, PayloadType};
-use crate::reorder::Placed;
+use crate::reorder::PlacedPacket;
 
 /// The bound on a leg's rate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +47,7 @@ const WATCH: Duration = Duration::from_secs(2);
 
 /// The bound at work (a generic cell rate algorithm, ITU-T I.371 annex A).
 #[derive(Debug)]
-pub(super) struct Police {
+pub(super) struct RatePolicer {
     factor: u32,
     shortest: Duration,
     /// Up to here the audio that came in is paid for by time.
@@ -59,7 +59,7 @@ pub(super) struct Police {
     packet_time: PacketTime,
 }
 
-impl Police {
+impl RatePolicer {
     pub(super) fn new(config: RateConfig) -> Self {
         let factor = config.factor.max(1);
         Self {
@@ -72,7 +72,7 @@ impl Police {
         }
     }
 
-    /// See [`Receiver::glance`](super::Receiver::glance).
+    /// See [`RtpReceiver::glance`](super::RtpReceiver::glance).
     pub(super) fn glance(&self) -> u64 {
         let last = self.packet_time.last.map_or(0, |last| last.seq.0);
         last ^ u64::from(self.packet_time.repeated) ^ u64::from(self.paid.is_some())
@@ -80,7 +80,7 @@ impl Police {
 
     /// Takes notice of a packet of the present timeline; `true` if what a packet
     /// lasts may have changed by it.
-    pub(super) fn observe(&mut self, clock: Option<ClockRate>, packet: &Placed<'_>) -> bool {
+    pub(super) fn observe(&mut self, clock: Option<ClockRate>, packet: &PlacedPacket<'_>) -> bool {
         let changed = self.packet_time.observe(clock, packet);
         if changed {
             self.cost = self.lasting() / self.factor;
@@ -124,7 +124,7 @@ impl Police {
 /// How long the leg's packets last.
 #[derive(Debug, Default)]
 struct PacketTime {
-    last: Option<Last>,
+    last: Option<LastArrival>,
     /// The step of the timestamps, how often it came in a row, and what it lasts.
     ticks: i128,
     repeated: u8,
@@ -135,7 +135,7 @@ struct PacketTime {
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Last {
+struct LastArrival {
     seq: ExtSeq,
     time: ExtRtpTime,
     payload_type: PayloadType,
@@ -145,16 +145,16 @@ struct Last {
 
 impl PacketTime {
     /// `true` if what is believed may have changed.
-    fn observe(&mut self, clock: Option<ClockRate>, packet: &Placed<'_>) -> bool {
+    fn observe(&mut self, clock: Option<ClockRate>, packet: &PlacedPacket<'_>) -> bool {
         let Some(clock) = clock else { return false };
-        let last = self.last.replace(Last {
+        let last = self.last.replace(LastArrival {
             seq: packet.seq,
             time: packet.time,
             payload_type: packet.payload_type,
             clock,
             arrived: packet.arrived,
         });
-        let follows = |last: &Last| {
+        let follows = |last: &LastArrival| {
             packet.seq.0 == last.seq.0.wrapping_add(1)
                 && packet.payload_type == last.payload_type
                 && clock == last.clock

@@ -1,7 +1,7 @@
 //! What a leg received and what became of it.
 
-use crate::receiver::Refusal;
-use crate::wire::{Malformed, Protocol};
+use crate::receiver::DropReason;
+use crate::wire::{MalformedPacket, MediaProtocol};
 
 /// Counters of a leg, in packets. Always true, at any moment
 /// ([`Self::is_balanced`]):
@@ -59,7 +59,7 @@ pub struct ReceiverStats {
     pub other: OtherCounts,
 }
 
-/// Broken RTP by reason; see [`Malformed`] for each.
+/// Broken RTP by reason; see [`MalformedPacket`] for each.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct MalformedCounts {
     /// Shorter than a header.
@@ -110,40 +110,40 @@ impl ReceiverStats {
         })
     }
 
-    pub(super) fn count(&mut self, refusal: Refusal, packets: u64) {
+    pub(super) fn count(&mut self, refusal: DropReason, packets: u64) {
         *self.slot(refusal) += packets;
     }
 
-    fn slot(&mut self, refusal: Refusal) -> &mut u64 {
+    fn slot(&mut self, refusal: DropReason) -> &mut u64 {
         match refusal {
-            Refusal::Late => &mut self.late,
-            Refusal::TooOld => &mut self.too_old,
-            Refusal::Duplicate => &mut self.duplicate,
-            Refusal::Overflow => &mut self.overflow,
-            Refusal::OverRate => &mut self.over_rate,
-            Refusal::ForeignSsrc => &mut self.foreign_ssrc,
-            Refusal::SequenceJump => &mut self.sequence_jump,
-            Refusal::Empty => &mut self.empty,
-            Refusal::Closed => &mut self.closed,
-            Refusal::Malformed(malformed) => self.malformed_slot(malformed),
+            DropReason::Late => &mut self.late,
+            DropReason::TooOld => &mut self.too_old,
+            DropReason::Duplicate => &mut self.duplicate,
+            DropReason::Overflow => &mut self.overflow,
+            DropReason::OverRate => &mut self.over_rate,
+            DropReason::ForeignSsrc => &mut self.foreign_ssrc,
+            DropReason::SequenceJump => &mut self.sequence_jump,
+            DropReason::Empty => &mut self.empty,
+            DropReason::Closed => &mut self.closed,
+            DropReason::Malformed(malformed) => self.malformed_slot(malformed),
         }
     }
 
-    fn malformed_slot(&mut self, malformed: Malformed) -> &mut u64 {
+    fn malformed_slot(&mut self, malformed: MalformedPacket) -> &mut u64 {
         match malformed {
-            Malformed::TooShort => &mut self.malformed.too_short,
-            Malformed::CsrcOverrun => &mut self.malformed.csrc_overrun,
-            Malformed::ExtensionOverrun => &mut self.malformed.extension_overrun,
-            Malformed::PaddingMissing => &mut self.malformed.padding_missing,
-            Malformed::PaddingZero => &mut self.malformed.padding_zero,
-            Malformed::PaddingOverrun => &mut self.malformed.padding_overrun,
-            Malformed::Header => &mut self.malformed.header,
-            Malformed::NotRtp(Protocol::Rtcp) => &mut self.rtcp,
-            Malformed::NotRtp(Protocol::Stun) => &mut self.other.stun,
-            Malformed::NotRtp(Protocol::Zrtp) => &mut self.other.zrtp,
-            Malformed::NotRtp(Protocol::Dtls) => &mut self.other.dtls,
-            Malformed::NotRtp(Protocol::TurnChannel) => &mut self.other.turn_channel,
-            Malformed::NotRtp(Protocol::Unknown) => &mut self.other.unknown,
+            MalformedPacket::TooShort => &mut self.malformed.too_short,
+            MalformedPacket::CsrcOverrun => &mut self.malformed.csrc_overrun,
+            MalformedPacket::ExtensionOverrun => &mut self.malformed.extension_overrun,
+            MalformedPacket::PaddingMissing => &mut self.malformed.padding_missing,
+            MalformedPacket::PaddingZero => &mut self.malformed.padding_zero,
+            MalformedPacket::PaddingOverrun => &mut self.malformed.padding_overrun,
+            MalformedPacket::Header => &mut self.malformed.header,
+            MalformedPacket::NotRtp(MediaProtocol::Rtcp) => &mut self.rtcp,
+            MalformedPacket::NotRtp(MediaProtocol::Stun) => &mut self.other.stun,
+            MalformedPacket::NotRtp(MediaProtocol::Zrtp) => &mut self.other.zrtp,
+            MalformedPacket::NotRtp(MediaProtocol::Dtls) => &mut self.other.dtls,
+            MalformedPacket::NotRtp(MediaProtocol::TurnChannel) => &mut self.other.turn_channel,
+            MalformedPacket::NotRtp(MediaProtocol::Unknown) => &mut self.other.unknown,
         }
     }
 }
@@ -168,29 +168,29 @@ impl OtherCounts {
     }
 }
 
-const REFUSALS: [Refusal; 22] = [
-    Refusal::Late,
-    Refusal::TooOld,
-    Refusal::Duplicate,
-    Refusal::Overflow,
-    Refusal::OverRate,
-    Refusal::ForeignSsrc,
-    Refusal::SequenceJump,
-    Refusal::Empty,
-    Refusal::Closed,
-    Refusal::Malformed(Malformed::TooShort),
-    Refusal::Malformed(Malformed::CsrcOverrun),
-    Refusal::Malformed(Malformed::ExtensionOverrun),
-    Refusal::Malformed(Malformed::PaddingMissing),
-    Refusal::Malformed(Malformed::PaddingZero),
-    Refusal::Malformed(Malformed::PaddingOverrun),
-    Refusal::Malformed(Malformed::Header),
-    Refusal::Malformed(Malformed::NotRtp(Protocol::Rtcp)),
-    Refusal::Malformed(Malformed::NotRtp(Protocol::Stun)),
-    Refusal::Malformed(Malformed::NotRtp(Protocol::Zrtp)),
-    Refusal::Malformed(Malformed::NotRtp(Protocol::Dtls)),
-    Refusal::Malformed(Malformed::NotRtp(Protocol::TurnChannel)),
-    Refusal::Malformed(Malformed::NotRtp(Protocol::Unknown)),
+const REFUSALS: [DropReason; 22] = [
+    DropReason::Late,
+    DropReason::TooOld,
+    DropReason::Duplicate,
+    DropReason::Overflow,
+    DropReason::OverRate,
+    DropReason::ForeignSsrc,
+    DropReason::SequenceJump,
+    DropReason::Empty,
+    DropReason::Closed,
+    DropReason::Malformed(MalformedPacket::TooShort),
+    DropReason::Malformed(MalformedPacket::CsrcOverrun),
+    DropReason::Malformed(MalformedPacket::ExtensionOverrun),
+    DropReason::Malformed(MalformedPacket::PaddingMissing),
+    DropReason::Malformed(MalformedPacket::PaddingZero),
+    DropReason::Malformed(MalformedPacket::PaddingOverrun),
+    DropReason::Malformed(MalformedPacket::Header),
+    DropReason::Malformed(MalformedPacket::NotRtp(MediaProtocol::Rtcp)),
+    DropReason::Malformed(MalformedPacket::NotRtp(MediaProtocol::Stun)),
+    DropReason::Malformed(MalformedPacket::NotRtp(MediaProtocol::Zrtp)),
+    DropReason::Malformed(MalformedPacket::NotRtp(MediaProtocol::Dtls)),
+    DropReason::Malformed(MalformedPacket::NotRtp(MediaProtocol::TurnChannel)),
+    DropReason::Malformed(MalformedPacket::NotRtp(MediaProtocol::Unknown)),
 ];
 
 #[cfg(test)]
@@ -221,7 +221,7 @@ mod tests {
             ..ReceiverStats::default()
         };
         assert!(!stats.is_balanced());
-        stats.count(Refusal::Malformed(Malformed::TooShort), 1);
+        stats.count(DropReason::Malformed(MalformedPacket::TooShort), 1);
         assert!(stats.is_balanced());
         stats.received = 1;
         assert!(!stats.is_balanced());

@@ -22,7 +22,7 @@ const JUMP: Out = Out::Restart(RestartReason::SequenceJump);
 
 /// A leg in a test: its receiver, virtual time in ms, and all that came out.
 struct Leg {
-    receiver: Receiver,
+    receiver: RtpReceiver,
     ms: u64,
     heard: Heard,
 }
@@ -35,17 +35,17 @@ struct Heard {
 }
 
 impl Heard {
-    fn note(&mut self, released: Released<'_>) {
+    fn note(&mut self, released: ReleasedItem<'_>) {
         self.out.push(match released {
-            Released::Packet(Placed { seq, time, .. }) => {
+            ReleasedItem::Packet(PlacedPacket { seq, time, .. }) => {
                 self.times.push(time);
                 self.seqs.push(seq);
                 Rtp(seq.wire().0)
             }
-            Released::Lost { count, shed: 0 } => Lost(count),
-            Released::Lost { count, shed } => Out::Shed(count, shed),
-            Released::Skipped { count } => Skipped(count),
-            Released::Restart { reason } => Out::Restart(reason),
+            ReleasedItem::Lost { count, shed: 0 } => Lost(count),
+            ReleasedItem::Lost { count, shed } => Out::Shed(count, shed),
+            ReleasedItem::Skipped { count } => Skipped(count),
+            ReleasedItem::Restart { reason } => Out::Restart(reason),
         });
     }
 }
@@ -53,7 +53,7 @@ impl Heard {
 impl Leg {
     fn new() -> Self {
         Self {
-            receiver: Receiver::new(ReceiverConfig::default()),
+            receiver: RtpReceiver::new(ReceiverConfig::default()),
             ms: 0,
             heard: Heard::default(),
         }
@@ -64,26 +64,26 @@ impl Leg {
     }
 
     /// The verdict; a packet that is handed out at once counts as accepted.
-    fn datagram(&mut self, datagram: &[u8]) -> Verdict<'static> {
+    fn datagram(&mut self, datagram: &[u8]) -> PacketVerdict<'static> {
         let verdict = match self.receiver.receive(self.now(), datagram) {
-            Verdict::InOrder(packet) => {
-                self.heard.note(Released::Packet(packet));
-                Verdict::Accepted
+            PacketVerdict::InOrder(packet) => {
+                self.heard.note(ReleasedItem::Packet(packet));
+                PacketVerdict::Accepted
             }
-            Verdict::Accepted => Verdict::Accepted,
-            Verdict::OnProbation => Verdict::OnProbation,
-            Verdict::Refused(refusal) => Verdict::Refused(refusal),
+            PacketVerdict::Accepted => PacketVerdict::Accepted,
+            PacketVerdict::OnProbation => PacketVerdict::OnProbation,
+            PacketVerdict::Refused(refusal) => PacketVerdict::Refused(refusal),
         };
         assert!(self.receiver.stats().is_balanced());
         self.drain();
         verdict
     }
 
-    fn rtp(&mut self, ssrc: u32, seq: u16) -> Verdict<'static> {
+    fn rtp(&mut self, ssrc: u32, seq: u16) -> PacketVerdict<'static> {
         self.rtp_at(ssrc, seq, u32::from(seq) * 160)
     }
 
-    fn rtp_at(&mut self, ssrc: u32, seq: u16, time: u32) -> Verdict<'static> {
+    fn rtp_at(&mut self, ssrc: u32, seq: u16, time: u32) -> PacketVerdict<'static> {
         self.datagram(
             &build::packet(seq)
                 .ssrc(ssrc)
@@ -97,7 +97,7 @@ impl Leg {
     fn steady(&mut self, ssrc: u32, seqs: impl IntoIterator<Item = u16>) {
         for seq in seqs {
             self.ms += 20;
-            assert_eq!(self.rtp(ssrc, seq), Verdict::Accepted, "{seq}");
+            assert_eq!(self.rtp(ssrc, seq), PacketVerdict::Accepted, "{seq}");
         }
     }
 
@@ -130,12 +130,12 @@ fn packets(seqs: impl IntoIterator<Item = u16>) -> Vec<Out> {
 #[test]
 fn the_first_packet_comes_out_at_once_and_an_older_one_is_too_old() {
     let mut leg = Leg::new();
-    assert_eq!(leg.rtp(1, 0), Verdict::Accepted);
+    assert_eq!(leg.rtp(1, 0), PacketVerdict::Accepted);
     assert_eq!(leg.heard.out, [Rtp(0)]);
     let mut older = || leg.rtp_at(1, 65_535, 0_u32.wrapping_sub(160));
-    assert_eq!(older(), Verdict::Refused(Refusal::TooOld));
-    assert_eq!(older(), Verdict::Refused(Refusal::Duplicate));
-    assert_eq!(leg.rtp(1, 1), Verdict::Accepted);
+    assert_eq!(older(), PacketVerdict::Refused(DropReason::TooOld));
+    assert_eq!(older(), PacketVerdict::Refused(DropReason::Duplicate));
+    assert_eq!(leg.rtp(1, 1), PacketVerdict::Accepted);
     let (out, stats) = leg.end();
     assert_eq!(out, packets([0, 1]));
     assert_eq!(
@@ -146,7 +146,7 @@ fn the_first_packet_comes_out_at_once_and_an_older_one_is_too_old() {
 
 #[test]
 fn what_is_released_is_what_was_sent() {
-    let mut receiver = Receiver::new(ReceiverConfig::default());
+    let mut receiver = RtpReceiver::new(ReceiverConfig::default());
     let now = testkit::origin();
     let datagram = build::packet(7)
         .ssrc(9)
@@ -155,7 +155,7 @@ fn what_is_released_is_what_was_sent() {
         .marker(true)
         .payload(b"sound")
         .bytes();
-    let expected = Verdict::InOrder(Placed {
+    let expected = PacketVerdict::InOrder(PlacedPacket {
         seq: ExtSeq::first(SeqNo(7)),
         time: ExtRtpTime::first(RtpTime(1_234)),
         payload_type: PayloadType::new(118).unwrap(),
@@ -179,7 +179,7 @@ fn wraps_of_sequence_and_time_with_drops_at_the_edge_are_exact() {
             let seq = 65_526_u16.wrapping_add(step);
             if !dropped.contains(&seq) {
                 let time = start.wrapping_add(u32::from(step) * 160);
-                assert_eq!(leg.rtp_at(1, seq, time), Verdict::Accepted);
+                assert_eq!(leg.rtp_at(1, seq, time), PacketVerdict::Accepted);
                 expected += 1;
             }
         }
@@ -200,7 +200,7 @@ fn wraps_of_sequence_and_time_with_drops_at_the_edge_are_exact() {
 
 #[test]
 fn twelve_hours_are_exact() {
-    let mut receiver = Receiver::new(ReceiverConfig::default());
+    let mut receiver = RtpReceiver::new(ReceiverConfig::default());
     let mut last = None;
     let count = 12 * 3_600 * 50_u64;
     for n in 0..count {
@@ -208,7 +208,9 @@ fn twelve_hours_are_exact() {
         // A 48 kHz clock wraps after 24.9 h: begin half way.
         let time = (n * 960).wrapping_add(1 << 31) as u32;
         let datagram = build::packet(n as u16).time(time).payload(b"sound").bytes();
-        let Verdict::InOrder(Placed { seq, time, .. }) = receiver.receive(now, &datagram) else {
+        let PacketVerdict::InOrder(PlacedPacket { seq, time, .. }) =
+            receiver.receive(now, &datagram)
+        else {
             panic!("packet {n} is not released at once");
         };
         let (first_seq, first_time) = *last.get_or_insert((seq, time));
@@ -223,11 +225,11 @@ fn late_duplicate_and_reordered_are_counted_apart() {
     let mut leg = Leg::new();
     leg.steady(1, [0, 2]);
     leg.steady(1, [1]);
-    assert_eq!(leg.rtp(1, 1), Verdict::Refused(Refusal::Duplicate));
+    assert_eq!(leg.rtp(1, 1), PacketVerdict::Refused(DropReason::Duplicate));
     leg.steady(1, [4]);
     leg.ms += 120;
     leg.drain();
-    assert_eq!(leg.rtp(1, 3), Verdict::Refused(Refusal::Late));
+    assert_eq!(leg.rtp(1, 3), PacketVerdict::Refused(DropReason::Late));
     let (out, stats) = leg.end();
     assert_eq!(out, [Rtp(0), Rtp(1), Rtp(2), Lost(1), Rtp(4)]);
     assert_eq!(
@@ -243,7 +245,7 @@ fn hostile_timestamps_stay_on_a_timeline() {
     for seq in 0..50_000_u32 {
         leg.ms += 20;
         time = time.wrapping_sub((1 << 31) - 1);
-        assert_eq!(leg.rtp_at(1, seq as u16, time), Verdict::Accepted);
+        assert_eq!(leg.rtp_at(1, seq as u16, time), PacketVerdict::Accepted);
     }
     let steps: Vec<_> = leg
         .heard
@@ -259,9 +261,12 @@ fn timestamps_after_a_restart_follow_its_second_packet() {
     let mut leg = Leg::new();
     leg.steady(1, [0]);
     let step = (1 << 31) - 1;
-    assert_eq!(leg.rtp_at(1, 9_000, 7), Verdict::OnProbation);
-    assert_eq!(leg.rtp_at(1, 9_001, 7 + step), Verdict::Accepted);
-    assert_eq!(leg.rtp_at(1, 9_002, 7 + step + 160), Verdict::Accepted);
+    assert_eq!(leg.rtp_at(1, 9_000, 7), PacketVerdict::OnProbation);
+    assert_eq!(leg.rtp_at(1, 9_001, 7 + step), PacketVerdict::Accepted);
+    assert_eq!(
+        leg.rtp_at(1, 9_002, 7 + step + 160),
+        PacketVerdict::Accepted
+    );
     assert_eq!(leg.heard.times[1], ExtRtpTime::first(RtpTime(7)));
     assert_eq!(
         leg.heard.times[2].since(leg.heard.times[1]),
@@ -275,7 +280,9 @@ fn other_protocols_change_nothing_but_their_counters() {
     let mut leg = Leg::new();
     leg.steady(1, [0]);
     let goodbye = rtcp::goodbye(&[1], None);
-    let rtcp = Verdict::Refused(Refusal::Malformed(Malformed::NotRtp(Protocol::Rtcp)));
+    let rtcp = PacketVerdict::Refused(DropReason::Malformed(MalformedPacket::NotRtp(
+        MediaProtocol::Rtcp,
+    )));
     assert_eq!(leg.datagram(&goodbye), rtcp);
     for datagram in [
         &[][..],
@@ -287,7 +294,7 @@ fn other_protocols_change_nothing_but_their_counters() {
     ] {
         assert!(matches!(
             leg.datagram(datagram),
-            Verdict::Refused(Refusal::Malformed(_))
+            PacketVerdict::Refused(DropReason::Malformed(_))
         ));
     }
     leg.steady(1, [1]);
@@ -312,11 +319,11 @@ fn after_the_end_everything_is_refused_and_counted() {
     let mut leg = Leg::new();
     leg.steady(1, [0, 2]);
     leg.ms += 1;
-    assert_eq!(leg.rtp(1, 9_000), Verdict::OnProbation);
+    assert_eq!(leg.rtp(1, 9_000), PacketVerdict::OnProbation);
     leg.receiver.close();
     leg.drain();
     assert_eq!(leg.heard.out, [Rtp(0), Lost(1), Rtp(2)]);
-    assert_eq!(leg.rtp(1, 3), Verdict::Refused(Refusal::Closed));
+    assert_eq!(leg.rtp(1, 3), PacketVerdict::Refused(DropReason::Closed));
     let (_, stats) = leg.end();
     assert_eq!(
         (stats.closed, stats.sequence_jump, stats.released),
@@ -335,7 +342,7 @@ fn jitter_is_measured_with_the_clock_rate() {
     assert_eq!(leg.receiver.jitter(), Duration::from_millis(1));
     // Another source has other timestamps: not compared.
     leg.ms += 200;
-    assert_eq!(leg.rtp(2, 9), Verdict::OnProbation);
+    assert_eq!(leg.rtp(2, 9), PacketVerdict::OnProbation);
     leg.steady(2, [10]);
     assert!(leg.receiver.jitter() < Duration::from_millis(1));
 }
@@ -358,7 +365,7 @@ fn rtcp_on_the_same_port_is_read_and_changes_nothing_else() {
     ]
     .concat();
     let verdict = leg.datagram(&compound);
-    assert_eq!(verdict.refusal().map(Refusal::name), Some("rtcp"));
+    assert_eq!(verdict.refusal().map(DropReason::name), Some("rtcp"));
     let _verdict = leg.datagram(&[0x80, 200, 0, 9]);
     leg.steady(9, [2]);
     let counts = leg.receiver.rtcp().counts();
@@ -376,5 +383,9 @@ fn rtcp_on_the_same_port_is_read_and_changes_nothing_else() {
 #[test]
 fn an_idle_receiver_is_small() {
     // What it takes on the heap: see the reorder buffer's own test.
-    assert!(size_of::<Receiver>() <= 1_408, "{}", size_of::<Receiver>());
+    assert!(
+        size_of::<RtpReceiver>() <= 1_408,
+        "{}",
+        size_of::<RtpReceiver>()
+    );
 }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::ids::{ExtRtpTime, ExtSeq, SeqNo, Ssrc};
-use crate::wire::Packet;
+use crate::wire::RtpPacket;
 
 /// A forward step of this many is no loss but another place in the sequence
 /// (RFC 3550 appendix A.1).
@@ -21,7 +21,7 @@ const MAX_LEAP: u64 = 50;
 
 /// The sequence that is being followed.
 #[derive(Debug)]
-pub(super) struct Timeline {
+pub(super) struct SequenceTimeline {
     pub(super) ssrc: Ssrc,
     /// Highest number accepted, and the timestamp that came with it.
     pub(super) newest: ExtSeq,
@@ -30,9 +30,9 @@ pub(super) struct Timeline {
     pub(super) spoke: Instant,
 }
 
-impl Timeline {
+impl SequenceTimeline {
     /// A leg's first, begun by `packet`.
-    pub(super) fn first(packet: &Packet<'_>, now: Instant) -> Self {
+    pub(super) fn first(packet: &RtpPacket<'_>, now: Instant) -> Self {
         Self {
             ssrc: packet.ssrc,
             newest: ExtSeq::first(packet.seq),
@@ -77,8 +77,8 @@ mod tests {
     use super::*;
     use crate::testkit;
 
-    fn timeline(newest: u64) -> Timeline {
-        Timeline {
+    fn timeline(newest: u64) -> SequenceTimeline {
+        SequenceTimeline {
             ssrc: Ssrc(1),
             newest: ExtSeq(newest),
             newest_time: ExtRtpTime::first(crate::RtpTime(0)),

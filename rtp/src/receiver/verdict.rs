@@ -1,26 +1,26 @@
 //! What becomes of a datagram, and by which name a refusal is counted.
 
-use crate::reorder::{Placed, Rejected};
-use crate::wire::Malformed;
+use crate::reorder::{PlacedPacket, RejectReason};
+use crate::wire::MalformedPacket;
 
 /// What became of a datagram at once.
 #[must_use = "a packet in order is handed out here and nowhere else"]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict<'a> {
+pub enum PacketVerdict<'a> {
     /// It is the next one, and nothing waits before it: here it is, counted as
     /// released. Polling does not give it again.
-    InOrder(Placed<'a>),
+    InOrder(PlacedPacket<'a>),
     /// Polling will release it.
     Accepted,
     /// Kept until it shows whether it begins a new timeline.
     OnProbation,
     /// Dropped and counted.
-    Refused(Refusal),
+    Refused(DropReason),
 }
 
-impl Verdict<'_> {
+impl PacketVerdict<'_> {
     /// Why it was dropped, if it was.
-    pub const fn refusal(&self) -> Option<Refusal> {
+    pub const fn refusal(&self) -> Option<DropReason> {
         match self {
             Self::Refused(refusal) => Some(*refusal),
             Self::InOrder(_) | Self::Accepted | Self::OnProbation => None,
@@ -30,9 +30,9 @@ impl Verdict<'_> {
 
 /// Why a datagram was dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Refusal {
+pub enum DropReason {
     /// No RTP packet.
-    Malformed(Malformed),
+    Malformed(MalformedPacket),
     /// Its place had been given up: it is among those said to be lost.
     Late,
     /// Before the first packet of its timeline, or so old that nothing is known of its place.
@@ -50,11 +50,11 @@ pub enum Refusal {
     SequenceJump,
     /// It has no payload.
     Empty,
-    /// Came after [`Receiver::close`](crate::Receiver::close).
+    /// Came after [`RtpReceiver::close`](crate::RtpReceiver::close).
     Closed,
 }
 
-impl Refusal {
+impl DropReason {
     /// Stable name for counters and logs.
     pub const fn name(self) -> &'static str {
         match self {
@@ -72,14 +72,14 @@ impl Refusal {
     }
 }
 
-impl From<Rejected> for Refusal {
-    fn from(rejected: Rejected) -> Self {
+impl From<RejectReason> for DropReason {
+    fn from(rejected: RejectReason) -> Self {
         match rejected {
-            Rejected::Late => Self::Late,
-            Rejected::TooOld => Self::TooOld,
-            Rejected::Duplicate => Self::Duplicate,
-            Rejected::Reused => Self::SequenceJump,
-            Rejected::Overflow => Self::Overflow,
+            RejectReason::Late => Self::Late,
+            RejectReason::TooOld => Self::TooOld,
+            RejectReason::Duplicate => Self::Duplicate,
+            RejectReason::Reused => Self::SequenceJump,
+            RejectReason::Overflow => Self::Overflow,
         }
     }
 }

@@ -6,7 +6,7 @@ use crate::ids::{ExtRtpTime, ExtSeq, PayloadType};
 
 /// A packet and its place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Placed<'a> {
+pub struct PlacedPacket<'a> {
     /// Its number; within a timeline one more than the one before, plus what was lost or skipped.
     pub seq: ExtSeq,
     /// Its timestamp on its timeline.
@@ -23,9 +23,9 @@ pub struct Placed<'a> {
 
 /// What comes out, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Released<'a> {
+pub enum ReleasedItem<'a> {
     /// The next packet.
-    Packet(Placed<'a>),
+    Packet(PlacedPacket<'a>),
     /// Packets that never arrived, or not in time, or were shed.
     Lost {
         /// How many, at least 1.
@@ -59,7 +59,7 @@ pub enum RestartReason {
 
 /// Why a packet was not put in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Rejected {
+pub enum RejectReason {
     /// Its place has been given up, and it is among those said to be lost.
     Late,
     /// It is before its timeline, or so old that nothing is known of its place.

@@ -14,14 +14,14 @@ const SHORTEST: i128 = 40;
 
 /// A packet, as far as time is concerned.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Moment {
+pub(super) struct PacketTiming {
     pub(super) time: ExtRtpTime,
     pub(super) arrived: Instant,
 }
 
 /// How long packets last.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Pace {
+pub(super) struct PacketPace {
     /// Ticks from one packet to the next; 0 while no two have followed each other.
     ticks: i128,
     /// Another step, and how often it came in a row.
@@ -31,7 +31,7 @@ pub(super) struct Pace {
     lasting: Duration,
 }
 
-impl Pace {
+impl PacketPace {
     pub(super) fn new() -> Self {
         Self {
             ticks: 0,
@@ -74,9 +74,9 @@ impl Pace {
     /// arrival tells.
     pub(super) fn sent_between(
         &self,
-        before: Moment,
-        behind: Moment,
-        next: Option<Moment>,
+        before: PacketTiming,
+        behind: PacketTiming,
+        next: Option<PacketTiming>,
         missing: u64,
     ) -> u64 {
         let arrived = self.within(behind.arrived.saturating_duration_since(before.arrived));
@@ -116,15 +116,15 @@ mod tests {
 
     const BASE: u64 = 1 << 48;
 
-    fn moment(ticks: i64, ms: u64) -> Moment {
-        Moment {
+    fn moment(ticks: i64, ms: u64) -> PacketTiming {
+        PacketTiming {
             time: ExtRtpTime(BASE.saturating_add_signed(ticks)),
             arrived: testkit::origin() + Duration::from_millis(ms),
         }
     }
 
-    fn pace(ticks: i128) -> Pace {
-        let mut pace = Pace::new();
+    fn pace(ticks: i128) -> PacketPace {
+        let mut pace = PacketPace::new();
         pace.observe(ticks);
         pace.set_lasting(Duration::from_millis(20));
         pace
@@ -179,14 +179,14 @@ mod tests {
     #[test]
     fn at_the_beginning_the_packets_behind_tell_the_packet_time() {
         let next = Some(moment(320, 40));
-        let sent = Pace::new().sent_between(moment(0, 0), moment(160, 20), next, 500);
+        let sent = PacketPace::new().sent_between(moment(0, 0), moment(160, 20), next, 500);
         assert_eq!(sent, 0);
     }
 
     #[test]
     fn before_any_packet_time_is_known_what_can_be_loss_is() {
         let sent = |ticks, missing| {
-            Pace::new().sent_between(moment(0, 0), moment(ticks, 0), None, missing)
+            PacketPace::new().sent_between(moment(0, 0), moment(ticks, 0), None, missing)
         };
         assert_eq!((sent(3 * 160, 2), sent(5 * 80, 4)), (2, 4));
         assert_eq!((sent(160, 500), sent(-160, 500)), (0, 0));
@@ -206,11 +206,11 @@ mod tests {
     #[test]
     fn the_ends_of_the_ranges_do_not_overflow() {
         let (low, high) = (ExtRtpTime(0), ExtRtpTime(u64::MAX));
-        let at = |time| Moment {
+        let at = |time| PacketTiming {
             time,
             arrived: testkit::origin(),
         };
-        let mut pace = Pace::new();
+        let mut pace = PacketPace::new();
         pace.observe(high.since(low));
         pace.set_lasting(Duration::ZERO);
         for (before, behind) in [(low, high), (high, low)] {

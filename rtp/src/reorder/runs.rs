@@ -7,7 +7,7 @@ use crate::ids::ExtSeq;
 
 /// A set of numbers: runs, in order and apart from each other.
 #[derive(Debug, Default)]
-pub(super) struct Runs {
+pub(super) struct SequenceRuns {
     /// First number and the one behind the last.
     runs: VecDeque<(u64, u64)>,
 }
@@ -16,7 +16,7 @@ pub(super) struct Runs {
 /// what is missing. A number beyond is lost like any other.
 const MAX_RUNS: usize = 128;
 
-impl Runs {
+impl SequenceRuns {
     /// Notes a number.
     pub(super) fn insert(&mut self, seq: ExtSeq) {
         let seq = seq.0;
@@ -42,7 +42,7 @@ impl Runs {
         self.runs.is_empty()
     }
 
-    /// See [`Receiver::glance`](crate::Receiver::glance).
+    /// See [`RtpReceiver::glance`](crate::RtpReceiver::glance).
     pub(super) fn glance(&self) -> u64 {
         self.runs.len() as u64
     }
@@ -103,7 +103,7 @@ mod tests {
     proptest! {
         #[test]
         fn it_is_a_set(numbers in prop::collection::vec(0_u64..100, 0..200), limits in prop::collection::vec(0_u64..110, 0..5)) {
-            let (mut runs, mut set) = (Runs::default(), BTreeSet::new());
+            let (mut runs, mut set) = (SequenceRuns::default(), BTreeSet::new());
             for number in numbers {
                 runs.insert(ExtSeq(number));
                 set.insert(number);
@@ -128,7 +128,7 @@ mod tests {
 
     #[test]
     fn runs_are_bounded() {
-        let mut runs = Runs::default();
+        let mut runs = SequenceRuns::default();
         for n in 0..1_000 {
             runs.insert(ExtSeq(2 * n));
         }

@@ -3,14 +3,14 @@
 
 use crate::ids::ExtSeq;
 
-use super::Placed;
+use super::PlacedPacket;
 
 /// How many numbers are remembered, counted from the one wanted next.
 const REMEMBERED: u64 = 128;
 
 /// The memory.
 #[derive(Debug)]
-pub(super) struct Seen {
+pub(super) struct SequenceMemory {
     /// Bit n: number `next - 1 - n` has been here.
     here: u128,
     /// The same, and its mark is known.
@@ -21,7 +21,7 @@ pub(super) struct Seen {
 
 /// What is known of a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Known {
+pub(super) enum NumberState {
     /// It has not been here.
     New,
     /// This packet has been here.
@@ -34,7 +34,7 @@ pub(super) enum Known {
     Forgotten,
 }
 
-impl Seen {
+impl SequenceMemory {
     pub(super) fn new() -> Self {
         Self {
             here: 0,
@@ -76,22 +76,22 @@ impl Seen {
     }
 
     /// What is known of the number `age` before the newest.
-    pub(super) fn look(&self, age: u64, seq: ExtSeq, mark: u16) -> Known {
+    pub(super) fn look(&self, age: u64, seq: ExtSeq, mark: u16) -> NumberState {
         let Some(bit) = bit(age) else {
-            return Known::Forgotten;
+            return NumberState::Forgotten;
         };
         if self.here & bit == 0 {
-            Known::New
+            NumberState::New
         } else if self.marked & bit == 0 {
-            Known::Used
+            NumberState::Used
         } else if self.marks[place(seq)] == mark {
-            Known::Copy
+            NumberState::Copy
         } else {
-            Known::Reused
+            NumberState::Reused
         }
     }
 
-    /// See [`Receiver::glance`](crate::Receiver::glance).
+    /// See [`RtpReceiver::glance`](crate::RtpReceiver::glance).
     pub(super) fn glance(&self, next: u64) -> u64 {
         (self.here & 1) as u64 ^ u64::from(self.marks[place(ExtSeq(next))])
     }
@@ -99,7 +99,7 @@ impl Seen {
 
 /// What tells two packets of the same number apart: the timestamp, and nothing that
 /// damage may have changed in a copy. Two that differ have the same mark once in 65,536 times.
-pub(super) fn mark(packet: &Placed<'_>) -> u16 {
+pub(super) fn mark(packet: &PlacedPacket<'_>) -> u16 {
     // Fibonacci hashing, so that steady steps of the timestamps spread.
     (packet.time.wire().0.wrapping_mul(0x9E37_79B1) >> 16) as u16
 }

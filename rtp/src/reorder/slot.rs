@@ -4,13 +4,13 @@ use std::time::Instant;
 
 use crate::ids::{ExtRtpTime, ExtSeq, PayloadType};
 
-use super::room::Moment;
+use super::room::PacketTiming;
 use super::seen::mark;
-use super::{Placed, Released, RestartReason};
+use super::{PlacedPacket, ReleasedItem, RestartReason};
 
 /// A packet with a copy of its payload.
 #[derive(Debug)]
-pub(super) struct Slot {
+pub(super) struct PacketSlot {
     pub(super) seq: ExtSeq,
     pub(super) time: ExtRtpTime,
     pub(super) arrived: Instant,
@@ -18,14 +18,14 @@ pub(super) struct Slot {
     pub(super) payload_type: PayloadType,
     pub(super) marker: bool,
     /// Given up before it, once it is due.
-    pub(super) gap: Gap,
+    pub(super) gap: SequenceGap,
     /// This is the first packet of a new timeline.
     pub(super) restart: Option<RestartReason>,
 }
 
 /// Numbers given up.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Gap {
+pub(super) struct SequenceGap {
     pub(super) lost: u64,
     /// Among them.
     pub(super) shed: u64,
@@ -33,10 +33,10 @@ pub(super) struct Gap {
     pub(super) skipped: u64,
 }
 
-impl Slot {
+impl PacketSlot {
     /// `buffer` is one that may be used again.
     pub(super) fn new(
-        packet: Placed<'_>,
+        packet: PlacedPacket<'_>,
         restart: Option<RestartReason>,
         buffer: Option<Vec<u8>>,
     ) -> Self {
@@ -50,20 +50,20 @@ impl Slot {
             payload,
             payload_type: packet.payload_type,
             marker: packet.marker,
-            gap: Gap::default(),
+            gap: SequenceGap::default(),
             restart,
         }
     }
 
-    pub(super) fn moment(&self) -> Moment {
-        Moment {
+    pub(super) fn moment(&self) -> PacketTiming {
+        PacketTiming {
             time: self.time,
             arrived: self.arrived,
         }
     }
 
     pub(super) fn mark(&self) -> u16 {
-        mark(&Placed {
+        mark(&PlacedPacket {
             seq: self.seq,
             time: self.time,
             payload_type: self.payload_type,
@@ -74,19 +74,19 @@ impl Slot {
     }
 }
 
-impl Gap {
+impl SequenceGap {
     pub(super) fn is_empty(&self) -> bool {
         self.lost == 0 && self.skipped == 0
     }
 
     /// What is to be said of it next.
-    pub(super) fn release(&mut self) -> Option<Released<'static>> {
+    pub(super) fn release(&mut self) -> Option<ReleasedItem<'static>> {
         let Self { lost, shed, .. } = *self;
         if lost > 0 {
             (self.lost, self.shed) = (0, 0);
-            return Some(Released::Lost { count: lost, shed });
+            return Some(ReleasedItem::Lost { count: lost, shed });
         }
         let count = std::mem::take(&mut self.skipped);
-        (count > 0).then_some(Released::Skipped { count })
+        (count > 0).then_some(ReleasedItem::Skipped { count })
     }
 }

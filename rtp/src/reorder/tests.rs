@@ -22,8 +22,8 @@ fn at(ms: u64) -> Instant {
     testkit::origin() + Duration::from_millis(ms)
 }
 
-fn placed(seq: u64, arrived: Instant, payload: &[u8]) -> Placed<'_> {
-    Placed {
+fn placed(seq: u64, arrived: Instant, payload: &[u8]) -> PlacedPacket<'_> {
+    PlacedPacket {
         seq: ExtSeq(START + seq),
         time: ExtRtpTime::first(RtpTime(160 * seq as u32)),
         payload_type: PayloadType::new(8).unwrap(),
@@ -33,21 +33,21 @@ fn placed(seq: u64, arrived: Instant, payload: &[u8]) -> Placed<'_> {
     }
 }
 
-fn put(reorder: &mut Reorder, seq: u64, ms: u64) -> Result<(), Rejected> {
+fn put(reorder: &mut ReorderBuffer, seq: u64, ms: u64) -> Result<(), RejectReason> {
     insert(reorder, placed(seq, at(ms), &seq.to_be_bytes()))
 }
 
-fn insert(reorder: &mut Reorder, packet: Placed<'_>) -> Result<(), Rejected> {
+fn insert(reorder: &mut ReorderBuffer, packet: PlacedPacket<'_>) -> Result<(), RejectReason> {
     let place = reorder.find(packet.arrived, &packet)?;
     reorder.put(packet.arrived, place, packet);
     Ok(())
 }
 
-fn drain(reorder: &mut Reorder, ms: u64) -> Vec<Out> {
+fn drain(reorder: &mut ReorderBuffer, ms: u64) -> Vec<Out> {
     let mut out = Vec::new();
     while let Some(released) = reorder.poll(at(ms)) {
         out.push(match released {
-            Released::Packet(Placed {
+            ReleasedItem::Packet(PlacedPacket {
                 seq,
                 time,
                 payload_type,
@@ -61,17 +61,17 @@ fn drain(reorder: &mut Reorder, ms: u64) -> Vec<Out> {
                 assert_eq!((payload_type.get(), marker), (8, number == 0));
                 Packet(number)
             }
-            Released::Lost { count, shed: 0 } => Lost(count),
-            Released::Lost { count, shed } => Shed(count, shed),
-            Released::Skipped { count } => Skipped(count),
-            Released::Restart { reason } => Out::Restart(reason),
+            ReleasedItem::Lost { count, shed: 0 } => Lost(count),
+            ReleasedItem::Lost { count, shed } => Shed(count, shed),
+            ReleasedItem::Skipped { count } => Skipped(count),
+            ReleasedItem::Restart { reason } => Out::Restart(reason),
         });
     }
     out
 }
 
-fn buffer() -> Reorder {
-    Reorder::new(ReorderConfig::default())
+fn buffer() -> ReorderBuffer {
+    ReorderBuffer::new(ReorderConfig::default())
 }
 
 #[test]
@@ -131,7 +131,7 @@ fn a_gap_whose_wait_is_over_is_given_up_though_nobody_polled() {
         put(&mut reorder, seq, seq * 10).unwrap();
     }
     // 2 has waited for 120 ms, 4 has not.
-    assert_eq!(put(&mut reorder, 1, 140), Err(Rejected::Late));
+    assert_eq!(put(&mut reorder, 1, 140), Err(RejectReason::Late));
     put(&mut reorder, 3, 140).unwrap();
     assert_eq!(
         drain(&mut reorder, 140),
@@ -165,7 +165,7 @@ fn restarts_that_nobody_polled_for_follow_each_other() {
     assert_eq!(reorder.deadline(), None);
     assert_eq!(
         insert(&mut reorder, placed(200_000, at(2), &payload)),
-        Err(Rejected::TooOld)
+        Err(RejectReason::TooOld)
     );
 }
 
@@ -184,10 +184,10 @@ fn what_was_shed_is_not_waited_for_and_said_with_the_loss() {
     assert_eq!(drain(&mut reorder, 123), [Shed(2, 1), Packet(6)]);
     // Copies of what was shed, before and after it was given up; 4 is late.
     reorder.shed(at(124), ExtSeq(START + 8));
-    assert_eq!(put(&mut reorder, 8, 124), Err(Rejected::Duplicate));
-    assert_eq!(put(&mut reorder, 5, 124), Err(Rejected::Duplicate));
-    assert_eq!(put(&mut reorder, 2, 124), Err(Rejected::Duplicate));
-    assert_eq!(put(&mut reorder, 4, 124), Err(Rejected::Late));
+    assert_eq!(put(&mut reorder, 8, 124), Err(RejectReason::Duplicate));
+    assert_eq!(put(&mut reorder, 5, 124), Err(RejectReason::Duplicate));
+    assert_eq!(put(&mut reorder, 2, 124), Err(RejectReason::Duplicate));
+    assert_eq!(put(&mut reorder, 4, 124), Err(RejectReason::Late));
     // At the end what was shed behind the last packet is said too.
     reorder.close();
     assert_eq!(drain(&mut reorder, 124), [Shed(2, 1)]);
@@ -211,7 +211,7 @@ fn what_was_shed_before_a_restart_is_said_before_it() {
 #[test]
 fn only_what_nothing_waits_before_passes_by() {
     let mut reorder = buffer();
-    let pass = |reorder: &mut Reorder, seq: u64, ms: u64| {
+    let pass = |reorder: &mut ReorderBuffer, seq: u64, ms: u64| {
         let payload = seq.to_be_bytes();
         let packet = placed(seq, at(ms), &payload);
         reorder.find(at(ms), &packet).unwrap();
@@ -220,7 +220,7 @@ fn only_what_nothing_waits_before_passes_by() {
     assert!(pass(&mut reorder, 0, 0));
     assert!(!pass(&mut reorder, 2, 0));
     assert!(pass(&mut reorder, 1, 0));
-    assert_eq!(put(&mut reorder, 1, 0), Err(Rejected::Duplicate));
+    assert_eq!(put(&mut reorder, 1, 0), Err(RejectReason::Duplicate));
     put(&mut reorder, 3, 0).unwrap();
     assert!(!pass(&mut reorder, 2, 0));
     put(&mut reorder, 2, 0).unwrap();
@@ -236,7 +236,7 @@ fn only_what_nothing_waits_before_passes_by() {
 
 #[test]
 fn the_count_gives_a_gap_up_too() {
-    let mut reorder = Reorder::new(ReorderConfig {
+    let mut reorder = ReorderBuffer::new(ReorderConfig {
         capacity: 4,
         ..ReorderConfig::default()
     });
@@ -257,15 +257,15 @@ fn late_and_duplicate_are_told_apart() {
     for seq in [0, 2, 3] {
         put(&mut reorder, seq, 0).unwrap();
     }
-    assert_eq!(put(&mut reorder, 3, 0), Err(Rejected::Duplicate));
+    assert_eq!(put(&mut reorder, 3, 0), Err(RejectReason::Duplicate));
     assert_eq!(
         drain(&mut reorder, 120),
         [Packet(0), Lost(1), Packet(2), Packet(3)]
     );
-    assert_eq!(put(&mut reorder, 2, 121), Err(Rejected::Duplicate));
-    assert_eq!(put(&mut reorder, 1, 121), Err(Rejected::Late));
-    assert_eq!(put(&mut reorder, 1, 122), Err(Rejected::Duplicate));
-    assert_eq!(put(&mut reorder, 0, 122), Err(Rejected::Duplicate));
+    assert_eq!(put(&mut reorder, 2, 121), Err(RejectReason::Duplicate));
+    assert_eq!(put(&mut reorder, 1, 121), Err(RejectReason::Late));
+    assert_eq!(put(&mut reorder, 1, 122), Err(RejectReason::Duplicate));
+    assert_eq!(put(&mut reorder, 0, 122), Err(RejectReason::Duplicate));
     assert_eq!(drain(&mut reorder, 500), []);
 }
 
@@ -276,12 +276,12 @@ fn what_was_seen_is_remembered_for_128_numbers() {
         put(&mut reorder, seq, 0).unwrap();
         drain(&mut reorder, 0);
     }
-    assert_eq!(put(&mut reorder, 1, 0), Err(Rejected::Duplicate));
-    assert_eq!(put(&mut reorder, 0, 0), Err(Rejected::TooOld));
+    assert_eq!(put(&mut reorder, 1, 0), Err(RejectReason::Duplicate));
+    assert_eq!(put(&mut reorder, 0, 0), Err(RejectReason::TooOld));
     put(&mut reorder, 1_000, 0).unwrap();
     assert_eq!(drain(&mut reorder, 120), [Lost(871), Packet(1_000)]);
-    assert_eq!(put(&mut reorder, 999, 0), Err(Rejected::Late));
-    assert_eq!(put(&mut reorder, 1_000, 0), Err(Rejected::Duplicate));
+    assert_eq!(put(&mut reorder, 999, 0), Err(RejectReason::Late));
+    assert_eq!(put(&mut reorder, 1_000, 0), Err(RejectReason::Duplicate));
 }
 
 #[test]
@@ -290,7 +290,7 @@ fn unpolled_packets_overflow_instead_of_piling_up() {
     for seq in 0..128 {
         put(&mut reorder, seq, 0).unwrap();
     }
-    assert_eq!(put(&mut reorder, 128, 0), Err(Rejected::Overflow));
+    assert_eq!(put(&mut reorder, 128, 0), Err(RejectReason::Overflow));
     assert_eq!(
         drain(&mut reorder, 0),
         (0..128).map(Packet).collect::<Vec<_>>()
@@ -325,8 +325,8 @@ fn a_restart_releases_the_old_timeline_first() {
     ];
     let reason = RestartReason::SsrcChange;
     reorder.restart(at(2), reason, pair);
-    assert_eq!(put(&mut reorder, 1, 2), Err(Rejected::TooOld));
-    assert_eq!(put(&mut reorder, 99_999, 2), Err(Rejected::TooOld));
+    assert_eq!(put(&mut reorder, 1, 2), Err(RejectReason::TooOld));
+    assert_eq!(put(&mut reorder, 99_999, 2), Err(RejectReason::TooOld));
     put(&mut reorder, 100_002, 2).unwrap();
     let restart = Out::Restart(RestartReason::SsrcChange);
     let new = [Packet(100_000), Packet(100_001), Packet(100_002)];
@@ -334,8 +334,8 @@ fn a_restart_releases_the_old_timeline_first() {
         drain(&mut reorder, 2),
         [&[Packet(0), Lost(1), Packet(2), restart], &new[..]].concat()
     );
-    assert_eq!(put(&mut reorder, 99_999, 2), Err(Rejected::Duplicate));
-    assert_eq!(put(&mut reorder, 100_000, 2), Err(Rejected::Duplicate));
+    assert_eq!(put(&mut reorder, 99_999, 2), Err(RejectReason::Duplicate));
+    assert_eq!(put(&mut reorder, 100_000, 2), Err(RejectReason::Duplicate));
 }
 
 #[test]
@@ -353,7 +353,7 @@ fn an_idle_buffer_is_small() {
         drain(&mut reorder, 0);
     }
     let spare: usize = reorder.spare.iter().map(Vec::capacity).sum();
-    let slots = reorder.queue.capacity() * size_of::<Slot>();
+    let slots = reorder.queue.capacity() * size_of::<PacketSlot>();
     assert!(
         spare + slots + reorder.lent.capacity() <= 8 * 1_024,
         "{spare} {slots}"
@@ -367,7 +367,7 @@ fn payload_buffers_are_used_again() {
     for seq in 0..100_u64 {
         put(&mut reorder, seq, 0).unwrap();
         while let Some(released) = reorder.poll(at(0)) {
-            let Released::Packet(Placed { payload, .. }) = released else {
+            let ReleasedItem::Packet(PlacedPacket { payload, .. }) = released else {
                 continue;
             };
             buffers.insert(payload.as_ptr());
@@ -383,7 +383,7 @@ proptest! {
         copies in prop::collection::vec(any::<prop::sample::Index>(), 0..50),
     ) {
         let count = order.len() as u64 + 1;
-        let mut reorder = Reorder::new(ReorderConfig { capacity: 129, ..ReorderConfig::default() });
+        let mut reorder = ReorderBuffer::new(ReorderConfig { capacity: 129, ..ReorderConfig::default() });
         put(&mut reorder, 0, 0).unwrap();
         let mut out = drain(&mut reorder, 0);
         for (position, seq) in order.iter().enumerate() {
@@ -392,7 +392,7 @@ proptest! {
             out.extend(drain(&mut reorder, ms));
             for copy in copies.iter().filter(|copy| copy.index(order.len()) == position) {
                 let repeated = order[copy.index(position + 1)];
-                prop_assert_eq!(put(&mut reorder, repeated, ms), Err(Rejected::Duplicate));
+                prop_assert_eq!(put(&mut reorder, repeated, ms), Err(RejectReason::Duplicate));
                 prop_assert_eq!(drain(&mut reorder, ms), []);
             }
         }
@@ -430,11 +430,11 @@ proptest! {
 fn numbering_survives_the_top_of_the_range() {
     let mut reorder = buffer();
     let seq = ExtSeq(u64::MAX);
-    let packet = Placed {
+    let packet = PlacedPacket {
         seq,
         ..placed(0, at(0), &[])
     };
     insert(&mut reorder, packet).unwrap();
-    assert!(matches!(reorder.poll(at(0)), Some(Released::Packet(_))));
+    assert!(matches!(reorder.poll(at(0)), Some(ReleasedItem::Packet(_))));
     assert_eq!(seq.wire(), SeqNo(0xFFFF));
 }

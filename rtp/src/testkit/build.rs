@@ -1,8 +1,8 @@
 //! RTP packets byte by byte, written independently of the parser under test.
 
-/// A packet to be. Every length is right unless [`Build::bytes`] is damaged afterwards.
+/// A packet to be. Every length is right unless [`PacketBuilder::bytes`] is damaged afterwards.
 #[derive(Debug, Clone)]
-pub struct Build {
+pub struct PacketBuilder {
     ssrc: u32,
     seq: u16,
     time: u32,
@@ -15,8 +15,8 @@ pub struct Build {
 }
 
 /// A packet of SSRC 1, payload type 0, timestamp 0 and no payload.
-pub fn packet(seq: u16) -> Build {
-    Build {
+pub fn packet(seq: u16) -> PacketBuilder {
+    PacketBuilder {
         ssrc: 1,
         seq,
         time: 0,
@@ -29,7 +29,7 @@ pub fn packet(seq: u16) -> Build {
     }
 }
 
-impl Build {
+impl PacketBuilder {
     /// Who sends.
     #[must_use]
     pub fn ssrc(mut self, ssrc: u32) -> Self {

@@ -1,21 +1,21 @@
 //! A network that loses, delays, reorders, duplicates, freezes and damages by
 //! its seed, and says exactly what it did. Sans-IO like the code it tests.
 //!
-//! Datagrams are named by the order of [`Netem::send`] and [`Netem::inject`]: the
-//! first is 0. With [`Sender`](crate::testkit::sender::Sender), whose log has the
+//! Datagrams are named by the order of [`NetworkEmulator::send`] and [`NetworkEmulator::inject`]: the
+//! first is 0. With [`TestSender`](crate::testkit::sender::TestSender), whose log has the
 //! same numbers, a test knows what became of every sample.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::{Duration, Instant};
 
-use crate::testkit::random::Random;
+use crate::testkit::random::SplitMix;
 
 /// What the network does to a datagram. Probabilities are 0.0 to 1.0.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct NetemConfig {
     /// Which are lost.
-    pub loss: Loss,
+    pub loss: LossModel,
     /// Time on the way that all need.
     pub delay: Duration,
     /// Up to so much more, evenly spread and each on its own: reorders once it
@@ -42,7 +42,7 @@ pub struct NetemConfig {
 
 /// How datagrams get lost.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Loss {
+pub enum LossModel {
     /// Not at all.
     None,
     /// Each with the same probability.
@@ -63,7 +63,7 @@ pub enum Loss {
 impl NetemConfig {
     /// A network that does nothing to a datagram.
     pub const PERFECT: Self = Self {
-        loss: Loss::None,
+        loss: LossModel::None,
         delay: Duration::ZERO,
         jitter: Duration::ZERO,
         reorder: 0.0,
@@ -87,7 +87,7 @@ impl Default for NetemConfig {
 /// What happened, in the order in which it happened. Datagrams are named by
 /// their index.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Log {
+pub struct NetworkLog {
     /// How many were sent, those injected included.
     pub sent: usize,
     /// Those that were injected.
@@ -103,7 +103,7 @@ pub struct Log {
     /// Those that a stall or a freeze held back, once per copy.
     pub held_back: Vec<usize>,
     /// Those of which a byte was changed.
-    pub corrupted: Vec<Corruption>,
+    pub corrupted: Vec<CorruptedByte>,
     /// Those that were cut off, and how long they still are.
     pub truncated: Vec<(usize, usize)>,
     /// Those that came out, a duplicated one twice.
@@ -114,7 +114,7 @@ pub struct Log {
 
 /// A byte that was changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Corruption {
+pub struct CorruptedByte {
     /// Of this datagram.
     pub index: usize,
     /// This byte.
@@ -123,7 +123,7 @@ pub struct Corruption {
     pub flipped: u8,
 }
 
-impl Log {
+impl NetworkLog {
     /// Whether the datagram arrives, and as it was sent.
     pub fn is_intact(&self, index: usize) -> bool {
         !self.lost.contains(&index)
@@ -140,15 +140,15 @@ impl Log {
 
 /// The network.
 #[derive(Debug)]
-pub struct Netem {
+pub struct NetworkEmulator {
     config: NetemConfig,
-    random: Random,
+    random: SplitMix,
     in_bad_state: bool,
     /// Spans in which nothing comes out.
     frozen: Vec<(Instant, Instant)>,
     copies: u64,
     on_the_way: BinaryHeap<Reverse<OnTheWay>>,
-    log: Log,
+    log: NetworkLog,
 }
 
 /// Ordered by arrival, then by the order of sending.
@@ -160,17 +160,17 @@ struct OnTheWay {
     datagram: Vec<u8>,
 }
 
-impl Netem {
+impl NetworkEmulator {
     /// A network whose behaviour depends on `seed` only.
     pub fn new(config: NetemConfig, seed: u64) -> Self {
         Self {
             config,
-            random: Random::new(seed),
+            random: SplitMix::new(seed),
             in_bad_state: false,
             frozen: Vec::new(),
             copies: 0,
             on_the_way: BinaryHeap::new(),
-            log: Log::default(),
+            log: NetworkLog::default(),
         }
     }
 
@@ -228,15 +228,15 @@ impl Netem {
     }
 
     /// What happened so far.
-    pub fn log(&self) -> &Log {
+    pub fn log(&self) -> &NetworkLog {
         &self.log
     }
 
     fn loses(&mut self) -> bool {
         let probability = match self.config.loss {
-            Loss::None => return false,
-            Loss::Uniform(probability) => probability,
-            Loss::Bursts {
+            LossModel::None => return false,
+            LossModel::Uniform(probability) => probability,
+            LossModel::Bursts {
                 enter,
                 leave,
                 good,
@@ -257,7 +257,7 @@ impl Netem {
             let byte = spared + self.random.below((datagram.len() - spared) as u64) as usize;
             let flipped = 1 + self.random.below(255) as u8;
             datagram[byte] ^= flipped;
-            self.log.corrupted.push(Corruption {
+            self.log.corrupted.push(CorruptedByte {
                 index,
                 byte,
                 flipped,
@@ -310,8 +310,8 @@ mod tests {
     use super::*;
     use crate::testkit;
 
-    fn run(config: NetemConfig, seed: u64) -> (Log, Vec<(Duration, Vec<u8>)>) {
-        let mut netem = Netem::new(config, seed);
+    fn run(config: NetemConfig, seed: u64) -> (NetworkLog, Vec<(Duration, Vec<u8>)>) {
+        let mut netem = NetworkEmulator::new(config, seed);
         for n in 0..200_u64 {
             let datagram = [n as u8, !n as u8, 7, 7];
             netem.send(testkit::origin() + Duration::from_millis(20 * n), &datagram);
@@ -325,7 +325,7 @@ mod tests {
     }
 
     const ROUGH: NetemConfig = NetemConfig {
-        loss: Loss::Bursts {
+        loss: LossModel::Bursts {
             enter: 0.05,
             leave: 0.3,
             good: 0.01,
@@ -403,7 +403,7 @@ mod tests {
     #[test]
     fn a_freeze_holds_everything_back_and_keeps_its_order() {
         let at = |ms| testkit::origin() + Duration::from_millis(ms);
-        let mut netem = Netem::new(NetemConfig::PERFECT, 1);
+        let mut netem = NetworkEmulator::new(NetemConfig::PERFECT, 1);
         netem.freeze(at(100), at(300));
         for n in 0..20 {
             assert_eq!(netem.send(at(20 * n), &[n as u8]), n as usize);
@@ -429,7 +429,7 @@ mod tests {
             delay: Duration::from_millis(30),
             ..NetemConfig::default()
         };
-        let mut netem = Netem::new(config, 1);
+        let mut netem = NetworkEmulator::new(config, 1);
         netem.send(testkit::origin(), b"x");
         let due = testkit::origin() + Duration::from_millis(30);
         assert_eq!(netem.deadline(), Some(due));

@@ -3,11 +3,11 @@
 
 /// SplitMix64: a counter, scrambled.
 #[derive(Debug, Clone)]
-pub struct Random {
+pub struct SplitMix {
     state: u64,
 }
 
-impl Random {
+impl SplitMix {
     /// The sequence that belongs to `seed`.
     pub fn new(seed: u64) -> Self {
         Self { state: seed }
@@ -54,14 +54,14 @@ mod tests {
 
     #[test]
     fn the_sequence_is_fixed() {
-        let mut random = Random::new(1_234_567);
+        let mut random = SplitMix::new(1_234_567);
         assert_eq!(random.number(), 6_457_827_717_110_365_317);
         assert_eq!(random.number(), 3_203_168_211_198_807_973);
     }
 
     #[test]
     fn chances_and_bounds_are_kept() {
-        let mut random = Random::new(7);
+        let mut random = SplitMix::new(7);
         let hits = (0..10_000).filter(|_| random.chance(0.25)).count();
         assert!((2_300..2_700).contains(&hits), "{hits}");
         assert!((0..1_000).all(|_| random.below(3) < 3));

@@ -1,9 +1,9 @@
 //! A sender of one leg's RTP that keeps an exact log of what each packet carries.
 //!
 //! A script: each call appends packets and moves the sender's clock on. In the
-//! end [`Sender::finish`] gives the datagrams with the times at which they were
+//! end [`TestSender::finish`] gives the datagrams with the times at which they were
 //! sent, and the log, one entry per datagram and in the same order. Handed to
-//! [`Netem::send`](crate::testkit::netem::Netem::send) in that order, a
+//! [`NetworkEmulator::send`](crate::testkit::netem::NetworkEmulator::send) in that order, a
 //! datagram's index in the network's log is its index here:
 //!
 //! ```
@@ -47,7 +47,7 @@ pub struct SenderConfig {
     /// First timestamp; the default is four seconds of 8 kHz before its wrap.
     pub time: u32,
     /// What is sent.
-    pub format: Format,
+    pub format: AudioFormat,
     /// How much faster than true the sender's clock runs, in parts per million.
     pub drift_ppm: f64,
     /// Payload type of keys.
@@ -56,7 +56,7 @@ pub struct SenderConfig {
 
 /// What a packet of audio is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Format {
+pub struct AudioFormat {
     /// Payload type.
     pub payload_type: u8,
     /// Ticks of the timestamps per second.
@@ -67,7 +67,7 @@ pub struct Format {
     pub samples: u64,
 }
 
-impl Format {
+impl AudioFormat {
     /// PCMU, 20 ms.
     pub const ULAW: Self = Self {
         payload_type: 0,
@@ -105,7 +105,7 @@ impl Default for SenderConfig {
             ssrc: 0x0A57_E215,
             seq: 65_336,
             time: u32::MAX - 32_000,
-            format: Format::ULAW,
+            format: AudioFormat::ULAW,
             drift_ppm: 0.0,
             event_type: 101,
         }
@@ -114,7 +114,7 @@ impl Default for SenderConfig {
 
 /// What a datagram is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sent {
+pub struct SentDatagram {
     /// When it was sent.
     pub at: Instant,
     /// Its source.
@@ -128,15 +128,15 @@ pub struct Sent {
     /// Its marker bit.
     pub marker: bool,
     /// What is in it.
-    pub carries: Carries,
+    pub carries: DatagramContent,
 }
 
 /// What a datagram carries.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Carries {
+pub enum DatagramContent {
     /// These samples of the leg.
     Audio(Range<u64>),
-    /// News of the key with this index in [`Script::keys`].
+    /// News of the key with this index in [`SenderScript::keys`].
     Key(usize),
     /// No audio of this leg.
     Other,
@@ -144,7 +144,7 @@ pub enum Carries {
 
 /// A key that was pressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Key {
+pub struct PressedKey {
     /// Event code (RFC 4733 section 3.2): 0 to 9, 10 for `*`, 11 for `#`, 12 to 15 for A to D.
     pub code: u8,
     /// Where it begins, in samples of the leg.
@@ -155,20 +155,20 @@ pub struct Key {
 
 /// All that was sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Script {
+pub struct SenderScript {
     /// In the order of sending.
     pub datagrams: Vec<(Instant, Vec<u8>)>,
     /// One for one.
-    pub log: Vec<Sent>,
+    pub log: Vec<SentDatagram>,
     /// Every key that was pressed.
-    pub keys: Vec<Key>,
+    pub keys: Vec<PressedKey>,
     /// Where the leg ends, in samples.
     pub end: u64,
 }
 
 /// The sender. See the module for what it does.
 #[derive(Debug)]
-pub struct Sender<P> {
+pub struct TestSender<P> {
     config: SenderConfig,
     payload: P,
     now: Instant,
@@ -178,10 +178,10 @@ pub struct Sender<P> {
     position: u64,
     stuck: bool,
     marker: bool,
-    script: Script,
+    script: SenderScript,
 }
 
-impl<P: FnMut(Range<u64>, u8) -> Vec<u8>> Sender<P> {
+impl<P: FnMut(Range<u64>, u8) -> Vec<u8>> TestSender<P> {
     /// A sender whose first packet is sent at `now`. `payload` gives the bytes of
     /// a range of samples in the format of a payload type.
     pub fn new(config: SenderConfig, now: Instant, payload: P) -> Self {
@@ -193,7 +193,7 @@ impl<P: FnMut(Range<u64>, u8) -> Vec<u8>> Sender<P> {
             position: 0,
             stuck: false,
             marker: false,
-            script: Script {
+            script: SenderScript {
                 datagrams: Vec::new(),
                 log: Vec::new(),
                 keys: Vec::new(),
@@ -215,7 +215,11 @@ impl<P: FnMut(Range<u64>, u8) -> Vec<u8>> Sender<P> {
         let end = self.position + samples;
         let payload_type = self.config.format.payload_type;
         let bytes = (self.payload)(self.position..end, payload_type);
-        self.emit(payload_type, &bytes, Carries::Audio(self.position..end));
+        self.emit(
+            payload_type,
+            &bytes,
+            DatagramContent::Audio(self.position..end),
+        );
         self.pass(samples);
     }
 
@@ -232,7 +236,7 @@ impl<P: FnMut(Range<u64>, u8) -> Vec<u8>> Sender<P> {
     pub fn press(&mut self, code: u8, duration: Duration) {
         let (start, first_time) = (self.position, self.time);
         let key = self.script.keys.len();
-        self.script.keys.push(Key {
+        self.script.keys.push(PressedKey {
             code,
             start,
             duration,
@@ -273,7 +277,7 @@ impl<P: FnMut(Range<u64>, u8) -> Vec<u8>> Sender<P> {
 
     /// Goes on in another format, or with another packet time. The position is
     /// converted to the format's sample rate, rounded down.
-    pub fn change_format(&mut self, format: Format) {
+    pub fn change_format(&mut self, format: AudioFormat) {
         let (old, new) = (self.config.format.sample_rate, format.sample_rate);
         let position = u128::from(self.position) * u128::from(new) / u128::from(old);
         self.position = u64::try_from(position).unwrap_or(u64::MAX);
@@ -292,12 +296,16 @@ impl<P: FnMut(Range<u64>, u8) -> Vec<u8>> Sender<P> {
     /// A packet of another payload type in sequence, in the place of nothing:
     /// comfort noise, or what nobody knows.
     pub fn other(&mut self, payload_type: u8, payload: &[u8]) {
-        self.emit(payload_type, payload, Carries::Other);
+        self.emit(payload_type, payload, DatagramContent::Other);
     }
 
     /// A datagram that is no RTP of this leg.
     pub fn raw(&mut self, datagram: &[u8]) {
-        self.note(datagram.to_vec(), self.config.event_type, Carries::Other);
+        self.note(
+            datagram.to_vec(),
+            self.config.event_type,
+            DatagramContent::Other,
+        );
     }
 
     /// The sender's time: when the next packet is sent.
@@ -311,7 +319,7 @@ impl<P: FnMut(Range<u64>, u8) -> Vec<u8>> Sender<P> {
     }
 
     /// All that was sent.
-    pub fn finish(mut self) -> Script {
+    pub fn finish(mut self) -> SenderScript {
         self.script.end = self.position;
         self.script
     }
@@ -326,11 +334,11 @@ impl<P: FnMut(Range<u64>, u8) -> Vec<u8>> Sender<P> {
         let payload = [code, u8::from(is_end) << 7 | 10, high, low];
         self.time = first_time.wrapping_add((segment * SEGMENT) as u32);
         for _ in 0..if is_end { 3 } else { 1 } {
-            self.emit(self.config.event_type, &payload, Carries::Key(key));
+            self.emit(self.config.event_type, &payload, DatagramContent::Key(key));
         }
     }
 
-    fn emit(&mut self, payload_type: u8, payload: &[u8], carries: Carries) {
+    fn emit(&mut self, payload_type: u8, payload: &[u8], carries: DatagramContent) {
         let datagram = build::packet(self.seq)
             .ssrc(self.config.ssrc)
             .time(self.time)
@@ -343,9 +351,9 @@ impl<P: FnMut(Range<u64>, u8) -> Vec<u8>> Sender<P> {
         self.seq = self.seq.wrapping_add(1);
     }
 
-    fn note(&mut self, datagram: Vec<u8>, payload_type: u8, carries: Carries) {
+    fn note(&mut self, datagram: Vec<u8>, payload_type: u8, carries: DatagramContent) {
         self.script.datagrams.push((self.now, datagram));
-        self.script.log.push(Sent {
+        self.script.log.push(SentDatagram {
             at: self.now,
             ssrc: self.config.ssrc,
             seq: self.seq,

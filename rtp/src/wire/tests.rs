@@ -4,12 +4,12 @@ use super::*;
 use crate::testkit::build;
 
 fn refusal(datagram: &[u8]) -> &'static str {
-    Packet::parse(datagram)
+    RtpPacket::parse(datagram)
         .expect_err("should be refused")
         .name()
 }
 
-fn full() -> build::Build {
+fn full() -> build::PacketBuilder {
     build::packet(0x1234)
         .ssrc(0xDEAD_BEEF)
         .time(0x8765_4321)
@@ -24,7 +24,7 @@ fn full() -> build::Build {
 #[test]
 fn every_field_is_read() {
     let datagram = full().bytes();
-    let packet = Packet::parse(&datagram).unwrap();
+    let packet = RtpPacket::parse(&datagram).unwrap();
     assert_eq!(packet.ssrc, Ssrc(0xDEAD_BEEF));
     assert_eq!(packet.seq, SeqNo(0x1234));
     assert_eq!(packet.time, RtpTime(0x8765_4321));
@@ -41,7 +41,7 @@ fn the_packet_that_kills_the_parser_is_taken() {
     let datagram = [
         0x90, 0x00, 0x00, 0x01, 0, 0, 0, 0, 0, 0, 0, 1, 0xBE, 0xDE, 0x00, 0x01, 0x1F, 0, 0, 0, b'x',
     ];
-    assert_eq!(Packet::parse(&datagram).unwrap().payload, b"x");
+    assert_eq!(RtpPacket::parse(&datagram).unwrap().payload, b"x");
 }
 
 #[test]
@@ -50,7 +50,7 @@ fn every_truncation_is_either_refused_or_agreed_upon() {
     let header = datagram.len() - 4 - b"sound".len();
     for len in 0..datagram.len() {
         crate::fuzz::wire(&datagram[..len]);
-        let reason = Packet::parse(&datagram[..len]).map_err(Malformed::name);
+        let reason = RtpPacket::parse(&datagram[..len]).map_err(MalformedPacket::name);
         match len {
             0 => assert_eq!(reason, Err("unknown")),
             1..12 => assert_eq!(reason, Err("too_short"), "{len}"),
@@ -74,9 +74,9 @@ fn all_first_two_bytes() {
             datagram[..2].copy_from_slice(&[first, second]);
             crate::fuzz::wire(&datagram);
             let is_rtp = (128..192).contains(&first) && !(192..224).contains(&second);
-            assert_eq!(classify(&datagram) == Class::Rtp, is_rtp);
+            assert_eq!(classify(&datagram) == DatagramClass::Rtp, is_rtp);
             assert_eq!(
-                Packet::parse(&datagram).is_ok(),
+                RtpPacket::parse(&datagram).is_ok(),
                 is_rtp,
                 "{first:02x} {second:02x}"
             );
@@ -122,8 +122,8 @@ fn padding_is_checked() {
     assert_eq!(refusal(&padded(&[])), "padding_missing");
     assert_eq!(refusal(&padded(&[9, 0])), "padding_zero");
     assert_eq!(refusal(&padded(&[0, 0, 4])), "padding_overrun");
-    assert_eq!(Packet::parse(&padded(&[0, 0, 3])).unwrap().payload, b"");
-    assert_eq!(Packet::parse(&padded(&[7, 1])).unwrap().payload, [7]);
+    assert_eq!(RtpPacket::parse(&padded(&[0, 0, 3])).unwrap().payload, b"");
+    assert_eq!(RtpPacket::parse(&padded(&[7, 1])).unwrap().payload, [7]);
 }
 
 /// What is in an extension is nobody's business here (RFC 8285 section 4.2 for id 15).
@@ -162,7 +162,7 @@ fn no_extension_costs_its_packet() {
             built.bytes(),
             built.clone().csrcs(&[1, 2]).padding(3).bytes(),
         ] {
-            let packet = Packet::parse(&datagram).unwrap();
+            let packet = RtpPacket::parse(&datagram).unwrap();
             assert_eq!(packet.payload, b"sound", "{profile:04x} {body:02x?}");
             assert_eq!(packet.seq, SeqNo(7));
             crate::fuzz::wire(&datagram);
@@ -186,7 +186,7 @@ fn an_extension_that_is_longer_than_its_datagram_is_refused() {
     for (words, rest) in [(0, 0), (0, 5), (1, 4), (2, 9)] {
         let datagram = with_words(words, rest);
         let left = rest - 4 * usize::from(words);
-        assert_eq!(Packet::parse(&datagram).unwrap().payload.len(), left);
+        assert_eq!(RtpPacket::parse(&datagram).unwrap().payload.len(), left);
     }
     let mut datagram = with_words(0, 0);
     datagram.truncate(15);
@@ -218,7 +218,7 @@ proptest! {
         prop_assume!(!(marker && (64..96).contains(&kind)));
         let datagram = build::packet(seq).ssrc(ssrc).time(time).payload_type(kind).marker(marker)
             .csrcs(&csrcs).padding(padding).payload(&payload).bytes();
-        let packet = Packet::parse(&datagram).unwrap();
+        let packet = RtpPacket::parse(&datagram).unwrap();
         prop_assert_eq!(packet.seq, SeqNo(seq));
         prop_assert_eq!(packet.ssrc, Ssrc(ssrc));
         prop_assert_eq!(packet.time, RtpTime(time));

@@ -17,7 +17,7 @@ fn n12_damage_is_counted_and_spares_the_rest() {
             duplicate: 0.1,
             ..NetemConfig::PERFECT
         };
-        let run = through(&script, Netem::new(config, seed));
+        let run = through(&script, NetworkEmulator::new(config, seed));
         let intact: BTreeSet<_> = (0..2_000)
             .filter(|index| run.log.is_intact(*index))
             .collect();
@@ -36,14 +36,14 @@ fn n12_damage_is_counted_and_spares_the_rest() {
             corrupt_from: 0,
             ..config
         };
-        let run = through(&script, Netem::new(config, seed));
+        let run = through(&script, NetworkEmulator::new(config, seed));
         assert!(run.stats.foreign_ssrc > 0);
     }
 }
 
 #[test]
 fn n12_all_first_bytes_and_all_lengths_are_judged() {
-    let mut receiver = Receiver::new(ReceiverConfig::default());
+    let mut receiver = RtpReceiver::new(ReceiverConfig::default());
     let big = vec![0x80; 9_000];
     let mut handed_in = 0;
     for head in 0..=u16::MAX {
@@ -90,8 +90,8 @@ fn n13_and_n14_what_is_no_rtp_changes_nothing_but_counters() {
         &[0x10, 0, 0, 1, 0x5A, 0x52, 0x54, 0x50],
         b"OPTIONS sip:somebody@example.org SIP/2.0\r\n\r\n",
     ];
-    let mut netem = Netem::new(NetemConfig::PERFECT, 1);
-    let mut random = Random::new(3);
+    let mut netem = NetworkEmulator::new(NetemConfig::PERFECT, 1);
+    let mut random = SplitMix::new(3);
     for (at, datagram) in &script.datagrams {
         netem.send(*at, datagram);
         for (n, stranger) in strangers.iter().enumerate() {
@@ -134,7 +134,11 @@ fn n15_the_right_source_at_ten_times_its_rate_is_policed() {
         clock_rate: ClockRate::new(8_000),
         ..ReceiverConfig::default()
     };
-    let run = play_in(config, &script, Netem::new(NetemConfig::PERFECT, 1));
+    let run = play_in(
+        config,
+        &script,
+        NetworkEmulator::new(NetemConfig::PERFECT, 1),
+    );
     check(&script, &run, &[]);
     let stats = run.stats;
     // 20 s at twice 50 packets a second, and one burst of 8 s.

@@ -5,12 +5,12 @@ use std::ops::Range;
 use std::time::Instant;
 
 use asterscribe_rtp::rtcp::RtcpCounts;
-use asterscribe_rtp::testkit::netem::{Log, Netem};
+use asterscribe_rtp::testkit::netem::{NetworkEmulator, NetworkLog};
 use asterscribe_rtp::testkit::origin;
-use asterscribe_rtp::testkit::sender::{Carries, Script, Sender, SenderConfig};
+use asterscribe_rtp::testkit::sender::{DatagramContent, SenderConfig, SenderScript, TestSender};
 use asterscribe_rtp::{
-    ClockRate, ExtRtpTime, ExtSeq, Placed, Receiver, ReceiverConfig, ReceiverStats, Released,
-    RestartReason, Ssrc, Verdict,
+    ClockRate, ExtRtpTime, ExtSeq, PacketVerdict, PlacedPacket, ReceiverConfig, ReceiverStats,
+    ReleasedItem, RestartReason, RtpReceiver, Ssrc,
 };
 
 /// What came out.
@@ -37,7 +37,7 @@ pub(crate) struct Heard {
 }
 
 impl Heard {
-    pub(crate) fn is_as_sent(&self, script: &Script) -> bool {
+    pub(crate) fn is_as_sent(&self, script: &SenderScript) -> bool {
         script.log.get(self.index).is_some_and(|sent| {
             let (_, datagram) = &script.datagrams[self.index];
             datagram.ends_with(&self.payload)
@@ -50,7 +50,7 @@ impl Heard {
 /// A finished run.
 pub(crate) struct Run {
     pub(crate) out: Vec<Out>,
-    pub(crate) log: Log,
+    pub(crate) log: NetworkLog,
     pub(crate) stats: ReceiverStats,
     pub(crate) rtcp: RtcpCounts,
     pub(crate) most_on_probation: u64,
@@ -58,7 +58,7 @@ pub(crate) struct Run {
 
 impl Run {
     /// Where sample 0 is on the timeline.
-    pub(crate) fn first_time(&self, script: &Script) -> ExtRtpTime {
+    pub(crate) fn first_time(&self, script: &SenderScript) -> ExtRtpTime {
         let first = self.out.iter().find_map(|out| match out {
             Out::Packet(heard) => Some(heard),
             _ => None,
@@ -72,7 +72,7 @@ impl Run {
 
     /// By how many ticks, in sum, packets are off the place of their samples; for
     /// legs whose ticks are samples.
-    pub(crate) fn exact_ticks(&self, script: &Script) -> u128 {
+    pub(crate) fn exact_ticks(&self, script: &SenderScript) -> u128 {
         let origin = self.first_time(script);
         self.out
             .iter()
@@ -81,7 +81,7 @@ impl Run {
                 _ => None,
             })
             .map(|heard| match &script.log[heard.index].carries {
-                Carries::Audio(samples) => {
+                DatagramContent::Audio(samples) => {
                     (heard.time.since(origin) - i128::from(samples.start)).unsigned_abs()
                 }
                 _ => 0,
@@ -94,8 +94,8 @@ impl Run {
 type Payload = fn(Range<u64>, u8) -> Vec<u8>;
 
 /// A sender whose payload names its samples, as long as G.711 would be, 8 bytes at least.
-pub(crate) fn sender(config: SenderConfig) -> Sender<Payload> {
-    Sender::new(config, origin(), |samples, _| {
+pub(crate) fn sender(config: SenderConfig) -> TestSender<Payload> {
+    TestSender::new(config, origin(), |samples, _| {
         let mut payload = samples.start.to_be_bytes().to_vec();
         payload.resize((samples.count()).max(8), 0x7F);
         payload
@@ -103,7 +103,7 @@ pub(crate) fn sender(config: SenderConfig) -> Sender<Payload> {
 }
 
 /// Sends the script into the network and plays it with the usual receiver.
-pub(crate) fn through(script: &Script, netem: Netem) -> Run {
+pub(crate) fn through(script: &SenderScript, netem: NetworkEmulator) -> Run {
     let config = ReceiverConfig {
         clock_rate: ClockRate::new(8_000),
         ..ReceiverConfig::default()
@@ -112,7 +112,11 @@ pub(crate) fn through(script: &Script, netem: Netem) -> Run {
 }
 
 /// Sends the script into the network and plays it.
-pub(crate) fn play_in(config: ReceiverConfig, script: &Script, mut netem: Netem) -> Run {
+pub(crate) fn play_in(
+    config: ReceiverConfig,
+    script: &SenderScript,
+    mut netem: NetworkEmulator,
+) -> Run {
     for (at, datagram) in &script.datagrams {
         netem.send(*at, datagram);
     }
@@ -120,7 +124,11 @@ pub(crate) fn play_in(config: ReceiverConfig, script: &Script, mut netem: Netem)
 }
 
 /// Plays what is on its way, every timer kept.
-pub(crate) fn play(config: ReceiverConfig, script: &Script, mut netem: Netem) -> Run {
+pub(crate) fn play(
+    config: ReceiverConfig,
+    script: &SenderScript,
+    mut netem: NetworkEmulator,
+) -> Run {
     let numbers = script
         .log
         .iter()
@@ -128,7 +136,7 @@ pub(crate) fn play(config: ReceiverConfig, script: &Script, mut netem: Netem) ->
         .map(|(index, sent)| ((sent.ssrc, sent.seq, sent.time), index))
         .collect();
     let mut player = Player {
-        receiver: Receiver::new(config),
+        receiver: RtpReceiver::new(config),
         numbers,
         end: script.log.len(),
         out: Vec::new(),
@@ -167,7 +175,7 @@ pub(crate) fn play(config: ReceiverConfig, script: &Script, mut netem: Netem) ->
 }
 
 struct Player {
-    receiver: Receiver,
+    receiver: RtpReceiver,
     numbers: HashMap<(u32, u16, u32), usize>,
     end: usize,
     out: Vec<Out>,
@@ -175,7 +183,7 @@ struct Player {
 
 impl Player {
     fn receive(&mut self, now: Instant, datagram: &[u8]) {
-        if let Verdict::InOrder(packet) = self.receiver.receive(now, datagram) {
+        if let PacketVerdict::InOrder(packet) = self.receiver.receive(now, datagram) {
             self.packet(now, packet);
         }
     }
@@ -186,27 +194,27 @@ impl Player {
             let payload;
             let released = match self.receiver.poll(now) {
                 None => return,
-                Some(Released::Packet(packet)) => {
+                Some(ReleasedItem::Packet(packet)) => {
                     payload = packet.payload.to_vec();
-                    Released::Packet(Placed {
+                    ReleasedItem::Packet(PlacedPacket {
                         payload: &payload,
                         ..packet
                     })
                 }
-                Some(Released::Lost { count, shed }) => Released::Lost { count, shed },
-                Some(Released::Skipped { count }) => Released::Skipped { count },
-                Some(Released::Restart { reason }) => Released::Restart { reason },
+                Some(ReleasedItem::Lost { count, shed }) => ReleasedItem::Lost { count, shed },
+                Some(ReleasedItem::Skipped { count }) => ReleasedItem::Skipped { count },
+                Some(ReleasedItem::Restart { reason }) => ReleasedItem::Restart { reason },
             };
             match released {
-                Released::Packet(packet) => self.packet(now, packet),
-                Released::Lost { count, .. } => self.out.push(Out::Lost(count)),
-                Released::Skipped { count } => self.out.push(Out::Skipped(count)),
-                Released::Restart { reason } => self.out.push(Out::Restart(reason)),
+                ReleasedItem::Packet(packet) => self.packet(now, packet),
+                ReleasedItem::Lost { count, .. } => self.out.push(Out::Lost(count)),
+                ReleasedItem::Skipped { count } => self.out.push(Out::Skipped(count)),
+                ReleasedItem::Restart { reason } => self.out.push(Out::Restart(reason)),
             }
         }
     }
 
-    fn packet(&mut self, now: Instant, packet: Placed<'_>) {
+    fn packet(&mut self, now: Instant, packet: PlacedPacket<'_>) {
         let ssrc = self.receiver.ssrc().map_or(0, |Ssrc(ssrc)| ssrc);
         let index = self
             .numbers
@@ -227,7 +235,7 @@ impl Player {
 /// Packets come out in the order of sending and as they were sent, every number
 /// between the first and the last of a timeline is a packet or said to be lost or
 /// skipped, and there are just these restarts.
-pub(crate) fn check(script: &Script, run: &Run, restarts: &[RestartReason]) {
+pub(crate) fn check(script: &SenderScript, run: &Run, restarts: &[RestartReason]) {
     let mut last: Option<(usize, ExtSeq)> = None;
     let mut lost = 0;
     let mut seen = Vec::new();

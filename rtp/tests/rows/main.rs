@@ -9,11 +9,13 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use asterscribe_rtp::events::{EventFormat, EventPacket, EventReceiver};
-use asterscribe_rtp::testkit::netem::{Loss, Netem, NetemConfig};
-use asterscribe_rtp::testkit::random::Random;
-use asterscribe_rtp::testkit::sender::{Carries, Format, SenderConfig};
+use asterscribe_rtp::testkit::netem::{LossModel, NetemConfig, NetworkEmulator};
+use asterscribe_rtp::testkit::random::SplitMix;
+use asterscribe_rtp::testkit::sender::{AudioFormat, DatagramContent, SenderConfig};
 use asterscribe_rtp::testkit::{build, origin, rtcp};
-use asterscribe_rtp::{ClockRate, Receiver, ReceiverConfig, ReorderConfig, RestartReason, Verdict};
+use asterscribe_rtp::{
+    ClockRate, PacketVerdict, ReceiverConfig, ReorderConfig, RestartReason, RtpReceiver,
+};
 
 use kit::{Out, check, play, play_in, sender, through};
 
@@ -22,13 +24,13 @@ const SEEDS: std::ops::Range<u64> = 0..10;
 
 #[test]
 fn n1_loss_is_said_to_the_packet() {
-    let burst = |leave| Loss::Bursts {
+    let burst = |leave| LossModel::Bursts {
         enter: 0.02,
         leave,
         good: 0.0,
         bad: 1.0,
     };
-    let uniform = [0.01, 0.02, 0.05, 0.1, 0.2, 0.3].map(Loss::Uniform);
+    let uniform = [0.01, 0.02, 0.05, 0.1, 0.2, 0.3].map(LossModel::Uniform);
     // Bursts of 30, 60 and 200 ms.
     let bursts = [20.0 / 30.0, 20.0 / 60.0, 20.0 / 200.0].map(burst);
     for loss in uniform.into_iter().chain(bursts) {
@@ -40,7 +42,7 @@ fn n1_loss_is_said_to_the_packet() {
                 loss,
                 ..NetemConfig::PERFECT
             };
-            let run = through(&script, Netem::new(config, seed));
+            let run = through(&script, NetworkEmulator::new(config, seed));
             check(&script, &run, &[]);
             let ends = [run.log.delivered[0], *run.log.delivered.last().unwrap()];
             let inner = run
@@ -68,7 +70,7 @@ fn n2_disorder_within_the_window_and_copies_change_nothing() {
                 duplicate,
                 ..NetemConfig::PERFECT
             };
-            let run = through(&script, Netem::new(config, seed));
+            let run = through(&script, NetworkEmulator::new(config, seed));
             check(&script, &run, &[]);
             assert_eq!((run.stats.lost, run.stats.late), (0, 0));
             assert_eq!(run.stats.duplicate, run.log.duplicated.len() as u64);
@@ -78,7 +80,7 @@ fn n2_disorder_within_the_window_and_copies_change_nothing() {
             reorder_delay: 600 * MS,
             ..NetemConfig::PERFECT
         };
-        let run = through(&script, Netem::new(config, seed));
+        let run = through(&script, NetworkEmulator::new(config, seed));
         assert!(run.stats.late > 0);
         // Counted, never inserted, and each is among what was said to be lost.
         let behind = run.stats.late - run.stats.lost;
@@ -116,10 +118,10 @@ fn n3_jitter_spikes_and_freezes_lose_nothing() {
         .flat_map(|config| SEEDS.map(move |seed| (config, seed)))
     {
         for format in [
-            Format::ULAW,
-            Format {
+            AudioFormat::ULAW,
+            AudioFormat {
                 samples: 80,
-                ..Format::ULAW
+                ..AudioFormat::ULAW
             },
         ] {
             let mut sender = sender(SenderConfig {
@@ -128,7 +130,7 @@ fn n3_jitter_spikes_and_freezes_lose_nothing() {
             });
             sender.talk(2_000);
             let script = sender.finish();
-            let mut netem = Netem::new(config, seed);
+            let mut netem = NetworkEmulator::new(config, seed);
             // Not with jitter: what is out of order when it begins waits in vain.
             let freezes = config != jitter;
             if freezes {
@@ -148,7 +150,7 @@ fn n3_jitter_spikes_and_freezes_lose_nothing() {
 fn n4_changes_of_source_lose_nothing() {
     for seed in SEEDS {
         let mut sender = sender(SenderConfig::default());
-        let mut random = Random::new(seed);
+        let mut random = SplitMix::new(seed);
         sender.talk(100);
         for n in 0..60_u32 {
             let (seq, time) = (random.number() as u16, random.number() as u32);
@@ -163,7 +165,7 @@ fn n4_changes_of_source_lose_nothing() {
             jitter: 15 * MS,
             ..NetemConfig::PERFECT
         };
-        let run = through(&script, Netem::new(config, seed));
+        let run = through(&script, NetworkEmulator::new(config, seed));
         check(&script, &run, &[RestartReason::SsrcChange; 60]);
         assert_eq!((run.stats.lost, run.stats.foreign_ssrc), (0, 0));
         assert!(run.most_on_probation <= 12);
@@ -175,7 +177,7 @@ fn n4_and_n11_a_second_source_beside_the_first_is_refused() {
     let mut leg = sender(SenderConfig::default());
     leg.talk(500);
     let script = leg.finish();
-    let mut netem = Netem::new(NetemConfig::PERFECT, 1);
+    let mut netem = NetworkEmulator::new(NetemConfig::PERFECT, 1);
     for (index, (at, datagram)) in script.datagrams.iter().enumerate() {
         netem.send(*at, datagram);
         // At the same rate, then at fifty times the rate; not when the leg has ended.
@@ -214,7 +216,7 @@ fn n5_wraps_with_drops_at_the_edge_are_exact() {
             script.datagrams.remove(*index);
             script.log.remove(*index);
         }
-        let run = through(&script, Netem::new(NetemConfig::PERFECT, 1));
+        let run = through(&script, NetworkEmulator::new(NetemConfig::PERFECT, 1));
         check(&script, &run, &[]);
         assert_eq!(run.stats.lost, dropped.len() as u64);
         assert_eq!(run.exact_ticks(&script), 0);
@@ -224,7 +226,7 @@ fn n5_wraps_with_drops_at_the_edge_are_exact() {
 #[test]
 fn n6_jumps_are_followed_and_timestamps_are_passed_on_as_they_are() {
     for seed in SEEDS {
-        let mut random = Random::new(seed);
+        let mut random = SplitMix::new(seed);
         let mut sender = sender(SenderConfig::default());
         sender.talk(50);
         let mut restarts = Vec::new();
@@ -244,7 +246,7 @@ fn n6_jumps_are_followed_and_timestamps_are_passed_on_as_they_are() {
             sender.stick_time(false);
         }
         let script = sender.finish();
-        let run = through(&script, Netem::new(NetemConfig::PERFECT, seed));
+        let run = through(&script, NetworkEmulator::new(NetemConfig::PERFECT, seed));
         check(&script, &run, &restarts);
         let stats = run.stats;
         assert_eq!((stats.released, stats.over_rate), (450, 0));
@@ -252,9 +254,9 @@ fn n6_jumps_are_followed_and_timestamps_are_passed_on_as_they_are() {
     // 48 kHz taken for 8 kHz, and the reverse.
     for (clock, told) in [(48_000, 8_000), (8_000, 48_000)] {
         let mut sender = sender(SenderConfig {
-            format: Format {
+            format: AudioFormat {
                 clock,
-                ..Format::ULAW
+                ..AudioFormat::ULAW
             },
             ..SenderConfig::default()
         });
@@ -264,19 +266,23 @@ fn n6_jumps_are_followed_and_timestamps_are_passed_on_as_they_are() {
             clock_rate: ClockRate::new(told),
             ..ReceiverConfig::default()
         };
-        let run = play_in(config, &script, Netem::new(NetemConfig::PERFECT, 1));
+        let run = play_in(
+            config,
+            &script,
+            NetworkEmulator::new(NetemConfig::PERFECT, 1),
+        );
         assert_eq!(run.stats.released, 2_000);
     }
 }
 
 #[test]
 fn n7_packets_of_any_length_are_exact() {
-    let mut random = Random::new(7);
+    let mut random = SplitMix::new(7);
     let mut sender = sender(SenderConfig::default());
     for ms in [10, 20, 30, 40, 60, 120, 20, 10] {
-        sender.change_format(Format {
+        sender.change_format(AudioFormat {
             samples: 8 * ms,
-            ..Format::ULAW
+            ..AudioFormat::ULAW
         });
         sender.talk(400);
     }
@@ -289,7 +295,11 @@ fn n7_packets_of_any_length_are_exact() {
         clock_rate: ClockRate::new(8_000),
         ..ReceiverConfig::default()
     };
-    let run = play_in(config, &script, Netem::new(NetemConfig::PERFECT, 1));
+    let run = play_in(
+        config,
+        &script,
+        NetworkEmulator::new(NetemConfig::PERFECT, 1),
+    );
     check(&script, &run, &[]);
     assert_eq!(run.stats.released, 8 * 400 + 800);
     assert_eq!(run.exact_ticks(&script), 0);
@@ -299,9 +309,9 @@ fn n7_packets_of_any_length_are_exact() {
 fn n8_every_packet_comes_with_its_own_payload_type() {
     let mut sender = sender(SenderConfig::default());
     for payload_type in [0, 8, 10, 11, 118, 107, 96, 127, 0] {
-        sender.change_format(Format {
+        sender.change_format(AudioFormat {
             payload_type,
-            ..Format::ULAW
+            ..AudioFormat::ULAW
         });
         sender.talk(30);
         sender.other(13, &[40]);
@@ -309,7 +319,7 @@ fn n8_every_packet_comes_with_its_own_payload_type() {
         sender.other(77, b"?");
     }
     let script = sender.finish();
-    let run = through(&script, Netem::new(NetemConfig::PERFECT, 1));
+    let run = through(&script, NetworkEmulator::new(NetemConfig::PERFECT, 1));
     // 64 to 95 with the marker would be RTCP (RFC 5761); without it 77 is RTP.
     check(&script, &run, &[]);
     assert_eq!(run.stats.released, 9 * 33);
@@ -328,19 +338,19 @@ fn n8_every_key_is_said_once_whatever_is_lost() {
         sender.talk(20);
         let script = sender.finish();
         let config = NetemConfig {
-            loss: Loss::Uniform(0.5),
+            loss: LossModel::Uniform(0.5),
             jitter: 30 * MS,
             duplicate: 0.3,
             ..NetemConfig::PERFECT
         };
-        let run = through(&script, Netem::new(config, seed));
+        let run = through(&script, NetworkEmulator::new(config, seed));
         let mut events = EventReceiver::new();
         let mut said = Vec::new();
         let mut told = BTreeSet::new();
         let first = run.first_time(&script);
         for out in &run.out {
             let Out::Packet(packet) = out else { continue };
-            let Carries::Key(key) = script.log[packet.index].carries else {
+            let DatagramContent::Key(key) = script.log[packet.index].carries else {
                 continue;
             };
             told.insert(key);
@@ -387,7 +397,7 @@ fn n9_silence_of_the_sender_is_no_loss() {
                 jitter: 60 * MS,
                 ..NetemConfig::PERFECT
             };
-            let run = through(&script, Netem::new(config, seed));
+            let run = through(&script, NetworkEmulator::new(config, seed));
             check(&script, &run, &[]);
             assert_eq!((run.stats.lost, run.stats.restarts), (0, 0));
             assert_eq!(run.exact_ticks(&script), 0);
@@ -400,11 +410,11 @@ fn a_verdict_in_order_is_the_rule_on_a_good_network() {
     let mut leg = sender(SenderConfig::default());
     leg.talk(100);
     let script = leg.finish();
-    let mut receiver = Receiver::new(ReceiverConfig::default());
+    let mut receiver = RtpReceiver::new(ReceiverConfig::default());
     for (at, datagram) in &script.datagrams {
         assert!(matches!(
             receiver.receive(*at, datagram),
-            Verdict::InOrder(_)
+            PacketVerdict::InOrder(_)
         ));
         assert_eq!(receiver.poll(*at), None);
         assert_eq!(receiver.deadline(), None);

@@ -1,6 +1,6 @@
 //! The reference says what the code does.
 
-use super::super::Kind;
+use super::super::ProblemKind;
 use super::*;
 
 const REFERENCE: &str = include_str!("../../../docs/api.md");
@@ -11,7 +11,7 @@ fn the_reference_names_every_route_and_every_problem() {
         let heading = format!("`{} {}`", route.method, route.path);
         assert!(REFERENCE.contains(&heading), "docs/api.md lacks {heading}");
     }
-    for kind in Kind::ALL {
+    for kind in ProblemKind::ALL {
         let row = format!("| {} | `{}` |", kind.status().as_u16(), kind.slug());
         assert!(REFERENCE.contains(&row), "docs/api.md lacks {row}");
     }

@@ -8,15 +8,16 @@ use async_trait::async_trait;
 use tokio::sync::Semaphore;
 
 use crate::call::{
-    CallChoices, CallId, CallKey, CallRecord, CallStatus, CaptureState, ChannelRef, Identity, Leg,
-    Origin, Playback, PlaybackState, SecondHearing, TranscriptLine,
+    CallChoices, CallId, CallIdentity, CallKey, CallOrigin, CallPlayback, CallRecord, CallStatus,
+    CaptureState, ChannelRef, Leg, PlaybackState, SecondHearing, TranscriptLine,
 };
 use crate::capture::{CaptureFile, CapturePart};
-use crate::metrics::{Metric, Values};
+use crate::metrics::{MetricFamily, MetricValues};
 use crate::service::{
-    CallService, CallStatusView, CallsRequest, CallsView, CaptureRequest, Health, InitiateRequest,
+    CallService, CallStatusView, CallsRequest, CallsView, CaptureRequest, InitiateRequest,
     MediaGrant, MediaRequest, ModelRequest, ModelView, PartHealth, PartState, PlayRequest,
-    RtpTarget, ServiceError, Sound, SwitchState, TranscribeRequest, TranscriptView,
+    RtpTarget, ServiceError, ServiceHealth, SoundSource, SwitchState, TranscribeRequest,
+    TranscriptView,
 };
 
 pub(super) struct Fake {
@@ -99,11 +100,11 @@ pub(super) fn record(id: &CallId) -> CallRecord {
     CallRecord {
         call_id: id.clone(),
         status: CallStatus::Active,
-        origin: Origin::Stasis,
+        origin: CallOrigin::Stasis,
         caller_number: Some("100".to_owned()),
         destination: Some("200".to_owned()),
         channel_name: None,
-        identity: Identity::default(),
+        identity: CallIdentity::default(),
         started_at: jiff::Timestamp::UNIX_EPOCH,
         answered_at: None,
         ended_at: None,
@@ -151,8 +152,8 @@ fn model(state: SwitchState, wanted: Option<String>) -> ModelView {
     }
 }
 
-fn playback(name: &str) -> Playback {
-    Playback {
+fn playback(name: &str) -> CallPlayback {
+    CallPlayback {
         id: 3,
         leg: Leg::caller(),
         name: name.to_owned(),
@@ -169,13 +170,13 @@ fn new_id() -> CallId {
 
 #[async_trait]
 impl CallService for Fake {
-    async fn health(&self) -> Health {
+    async fn health(&self) -> ServiceHealth {
         let _outcome = self.ask("health".to_owned()).await;
         let part = || PartHealth {
             state: PartState::Off,
             detail: "not configured".to_owned(),
         };
-        Health {
+        ServiceHealth {
             status: PartState::Degraded,
             version: "9.9.9".to_owned(),
             asterisk: part(),
@@ -190,12 +191,12 @@ impl CallService for Fake {
         }
     }
 
-    async fn metrics(&self) -> Vec<Metric> {
+    async fn metrics(&self) -> Vec<MetricFamily> {
         let _outcome = self.ask("metrics".to_owned()).await;
-        vec![Metric {
+        vec![MetricFamily {
             name: "calls_open",
             help: "Calls open now",
-            values: Values::Gauge(1.0),
+            values: MetricValues::Gauge(1.0),
         }]
     }
 
@@ -326,11 +327,15 @@ impl CallService for Fake {
         })
     }
 
-    async fn play(&self, call: &CallId, request: PlayRequest) -> Result<Playback, ServiceError> {
+    async fn play(
+        &self,
+        call: &CallId,
+        request: PlayRequest,
+    ) -> Result<CallPlayback, ServiceError> {
         let PlayRequest { sound, leg, format } = request;
         let (name, held) = match sound {
-            Sound::File(name) => (name, "named".to_owned()),
-            Sound::Upload { name, wav } => (name, format!("{} bytes", wav.len())),
+            SoundSource::File(name) => (name, "named".to_owned()),
+            SoundSource::Upload { name, wav } => (name, format!("{} bytes", wav.len())),
         };
         let leg = leg.map_or_else(|| "any".to_owned(), |leg| leg.to_string());
         let format = format.unwrap_or_else(|| "any".to_owned());
@@ -343,7 +348,7 @@ impl CallService for Fake {
         &self,
         call: &CallId,
         id: Option<u64>,
-    ) -> Result<Vec<Playback>, ServiceError> {
+    ) -> Result<Vec<CallPlayback>, ServiceError> {
         self.ask(format!("stop {call} {id:?}")).await?;
         Ok(vec![playback("a.wav")])
     }

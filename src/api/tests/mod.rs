@@ -20,7 +20,7 @@ use serde_json::Value;
 use tower::ServiceExt;
 
 use self::fake::Fake;
-use super::{ApiConfig, ApiLimits, ROUTES, Route, router};
+use super::{ApiConfig, ApiLimits, ApiRoute, ROUTES, router};
 use crate::config::{CorsOrigins, Secret};
 
 const TOKEN: &str = "correct-horse-battery-staple";
@@ -132,7 +132,7 @@ async fn post_json(router: &Router, uri: &str, body: impl Into<Body>) -> Answer 
 }
 
 /// A request to that route which a server without a token would serve.
-fn good_request(route: &Route) -> Request<Body> {
+fn good_request(route: &ApiRoute) -> Request<Body> {
     let uri = route.path.replace("{id}", "1764000000.12");
     let body = match route.path {
         "/api/call/initiate" => r#"{"caller_number":"100","destination":"200"}"#,

@@ -289,7 +289,7 @@ async fn each_failure_of_the_service_has_its_code() {
     for (error, status, slug, retry_after) in cases {
         let router = open_router(Fake::new(Mood::Fail(error.clone())));
         let never_fails = ["/health", "/metrics"];
-        let may_fail = |route: &&Route| !never_fails.contains(&route.path);
+        let may_fail = |route: &&ApiRoute| !never_fails.contains(&route.path);
         for route in ROUTES.iter().filter(may_fail) {
             let request = good_request(route);
             let path = request.uri().path().to_owned();
@@ -344,7 +344,7 @@ async fn unknown_paths_and_methods_are_told_apart() {
             Method::OPTIONS,
             Method::TRACE,
         ] {
-            let served = |other: &Route| other.path == route.path && other.method == method;
+            let served = |other: &ApiRoute| other.path == route.path && other.method == method;
             if ROUTES.iter().any(served) {
                 continue;
             }

@@ -13,22 +13,22 @@ use anyhow::Result;
 use clap::Args;
 use serde_json::json;
 
-use self::probe::Probe;
-use super::cpus::Cpus;
-use super::figures::{Figure, Spread, Unit, figure};
-use super::isolate::{self, Place};
-use super::sheet::{self, Format, Sheet};
+use self::probe::LoadProbe;
+use super::cpus::UsedCpus;
+use super::figures::{FigureUnit, ReportFigure, RoundSpread, figure};
+use super::isolate::{self, ProcessPlace};
+use super::sheet::{self, ReportSheet, SheetFormat};
 use super::{proc, speech};
 
 /// How to run it.
 #[derive(Debug, Args)]
-pub(crate) struct Options {
+pub(crate) struct CallsOptions {
     /// A few calls for a moment: shows that it works, judges nothing.
     #[arg(long)]
     quick: bool,
     /// How to print the result.
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    format: Format,
+    #[arg(long, value_enum, default_value_t = SheetFormat::Text)]
+    format: SheetFormat,
     /// So late, from the end of speech, may 95 % of the lines be, milliseconds.
     #[arg(long, default_value_t = 2_000)]
     latency_ms: u64,
@@ -40,7 +40,7 @@ pub(crate) struct Options {
     #[arg(long)]
     prompts: Option<PathBuf>,
     #[command(flatten)]
-    place: Place,
+    place: ProcessPlace,
 }
 
 /// Calls with which the search begins: what they cost gives a first guess.
@@ -65,18 +65,18 @@ const CONFIRMED: Duration = Duration::from_secs(60);
 const QUICK: Duration = Duration::from_secs(8);
 
 /// Runs it and prints what came of it.
-pub(super) fn run(options: Options) -> Result<ExitCode> {
-    isolate::enter(options.place, Cpus::choose()?, isolate::PREFERRED)?;
+pub(super) fn run(options: CallsOptions) -> Result<ExitCode> {
+    isolate::enter(options.place, UsedCpus::choose()?, isolate::PREFERRED)?;
     isolate::raise_file_limit()?;
     let workers = thread::available_parallelism().map_or(1, usize::from);
-    let mut search = Search {
+    let mut search = LoadSearch {
         bound: Duration::from_millis(options.latency_ms),
         workers,
         options: &options,
         probes: Vec::new(),
     };
     let held = search.run()?;
-    let report = Report {
+    let report = CallsReport {
         quick: options.quick,
         bound: search.bound,
         processors: workers,
@@ -90,16 +90,16 @@ pub(super) fn run(options: Options) -> Result<ExitCode> {
     Ok(sheet::status(report.held.is_some()))
 }
 
-struct Search<'a> {
+struct LoadSearch<'a> {
     bound: Duration,
     workers: usize,
-    options: &'a Options,
-    probes: Vec<Probe>,
+    options: &'a CallsOptions,
+    probes: Vec<LoadProbe>,
 }
 
-impl Search<'_> {
+impl LoadSearch<'_> {
     /// The load that is held, if any is.
-    fn run(&mut self) -> Result<Option<Probe>> {
+    fn run(&mut self) -> Result<Option<LoadProbe>> {
         if self.options.quick {
             let probe = self.probe(FIRST, QUICK)?;
             return Ok(probe.holds(self.bound).then_some(probe));
@@ -139,7 +139,7 @@ impl Search<'_> {
         Ok(held)
     }
 
-    fn probe(&mut self, calls: u32, length: Duration) -> Result<Probe> {
+    fn probe(&mut self, calls: u32, length: Duration) -> Result<LoadProbe> {
         let model = self.options.model.as_deref();
         let prompts = self.options.prompts.as_deref();
         let probe = probe::run(calls, length, self.workers, model, prompts)?;
@@ -149,20 +149,20 @@ impl Search<'_> {
 }
 
 /// A whole run.
-struct Report {
+struct CallsReport {
     quick: bool,
     bound: Duration,
     processors: usize,
     model: String,
     is_people: bool,
-    place: Place,
-    probes: Vec<Probe>,
-    held: Option<Probe>,
+    place: ProcessPlace,
+    probes: Vec<LoadProbe>,
+    held: Option<LoadProbe>,
 }
 
-impl Report {
-    fn sheet(&self) -> Sheet {
-        Sheet {
+impl CallsReport {
+    fn sheet(&self) -> ReportSheet {
+        ReportSheet {
             head: self.head(),
             figures: self.figures(),
             verdict: self.verdict(),
@@ -203,23 +203,23 @@ impl Report {
         head
     }
 
-    fn figures(&self) -> Vec<Figure> {
-        let held = |of: &dyn Fn(&Probe) -> f64| Spread::of(self.held.iter().map(of));
+    fn figures(&self) -> Vec<ReportFigure> {
+        let held = |of: &dyn Fn(&LoadProbe) -> f64| RoundSpread::of(self.held.iter().map(of));
         let bound = self.bound.as_secs_f64() * 1e3;
         let latency = |what: &str, n: usize, goal: Option<f64>| {
             let value = held(&|probe| probe.latency_ms[n]);
-            figure("", what.to_owned(), Unit::Milliseconds, value, goal)
+            figure("", what.to_owned(), FigureUnit::Milliseconds, value, goal)
         };
         let share = |what: &str, n: usize| {
             let value = held(&|probe| probe.busy[n] * 100.0 / f64::from(probe.calls));
-            figure("", what.to_owned(), Unit::PercentOfCore, value, None)
+            figure("", what.to_owned(), FigureUnit::PercentOfCore, value, None)
         };
         let goal = (!self.quick).then_some(bound);
         vec![
             figure(
                 "",
                 "calls of two parties that are held".to_owned(),
-                Unit::Calls,
+                FigureUnit::Calls,
                 held(&|probe| f64::from(probe.calls)),
                 None,
             ),
@@ -233,7 +233,7 @@ impl Report {
                 "",
                 "calls that would keep all processors busy, by what one costs: an upper bound"
                     .to_owned(),
-                Unit::Calls,
+                FigureUnit::Calls,
                 held(&|probe| {
                     let busy: f64 = probe.busy.iter().sum();
                     f64::from(probe.calls) * self.processors as f64 / busy
@@ -243,14 +243,14 @@ impl Report {
             figure(
                 "",
                 "calls, by the estimate that a server makes when it starts".to_owned(),
-                Unit::Calls,
+                FigureUnit::Calls,
                 held(&|probe| probe.estimate),
                 None,
             ),
             figure(
                 "",
                 "of the processors' time, taken by other things meanwhile".to_owned(),
-                Unit::Percent,
+                FigureUnit::Percent,
                 held(&|probe| probe.others * 100.0 / self.processors as f64),
                 None,
             ),
@@ -304,14 +304,14 @@ impl Report {
 mod tests {
     use super::*;
 
-    fn report(held: Option<Probe>) -> Report {
-        Report {
+    fn report(held: Option<LoadProbe>) -> CallsReport {
+        CallsReport {
             quick: false,
             bound: Duration::from_secs(2),
             processors: 2,
             model: "a model".to_owned(),
             is_people: false,
-            place: Place::default(),
+            place: ProcessPlace::default(),
             probes: Vec::new(),
             held,
         }

@@ -9,9 +9,9 @@ use anyhow::{Result, bail};
 use serde::Serialize;
 
 use crate::bench::generator::PACE;
-use crate::bench::part::Part;
+use crate::bench::part::BenchPart;
 use crate::bench::proc;
-use crate::bench::wire::{Held, Message};
+use crate::bench::wire::{HeldCalls, PartMessage};
 
 /// Part of the time for which the generator may be held up.
 const MAX_SLIPPED: f64 = 0.05;
@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 /// How a load was borne.
 #[derive(Debug, Clone, Serialize)]
-pub(super) struct Probe {
+pub(super) struct LoadProbe {
     /// Calls of two parties.
     pub(super) calls: u32,
     /// For so long.
@@ -39,7 +39,7 @@ pub(super) struct Probe {
     pub(super) faults: Vec<String>,
 }
 
-impl Probe {
+impl LoadProbe {
     /// Whether lines came in time and nothing was lost.
     pub(super) fn holds(&self, bound: Duration) -> bool {
         self.faults.is_empty() && self.lines > 0 && self.latency_ms[1] <= bound.as_secs_f64() * 1e3
@@ -75,34 +75,34 @@ pub(super) fn run(
     workers: usize,
     model: Option<&Path>,
     prompts: Option<&Path>,
-) -> Result<Probe> {
+) -> Result<LoadProbe> {
     let packets = (length.as_millis() / PACE.as_millis()) as u32;
-    let mut generator = Part::start("generator", generator(calls, packets, prompts)?, None)?;
-    let Message::Sources(sources) = generator.hear(PATIENCE)? else {
+    let mut generator = BenchPart::start("generator", generator(calls, packets, prompts)?, None)?;
+    let PartMessage::Sources(sources) = generator.hear(PATIENCE)? else {
         bail!("expected the generator's ports");
     };
-    let mut server = Part::start("server", server(workers, model)?, None)?;
-    let Message::Ready = server.hear(PATIENCE)? else {
+    let mut server = BenchPart::start("server", server(workers, model)?, None)?;
+    let PartMessage::Ready = server.hear(PATIENCE)? else {
         bail!("expected the server to be ready");
     };
-    server.say(&Message::Sources(sources))?;
-    let Message::Targets(targets) = server.hear(PATIENCE)? else {
+    server.say(&PartMessage::Sources(sources))?;
+    let PartMessage::Targets(targets) = server.hear(PATIENCE)? else {
         bail!("expected the server's port");
     };
     let (before, worked) = (proc::process(generator.pid())?, proc::worked()?);
-    generator.say(&Message::Targets(targets))?;
+    generator.say(&PartMessage::Targets(targets))?;
     // It says so before its last packets, when it is still there to be looked at.
-    let Message::Mark(_) = generator.hear(length * 3 + PATIENCE)? else {
+    let PartMessage::Mark(_) = generator.hear(length * 3 + PATIENCE)? else {
         bail!("the generator could not keep any pace here");
     };
     let generated = proc::process(generator.pid())?.ran_since(&before);
     let worked = proc::worked()?.saturating_sub(worked);
-    let Message::Sent(sent) = generator.hear(PATIENCE)? else {
+    let PartMessage::Sent(sent) = generator.hear(PATIENCE)? else {
         bail!("expected what was sent");
     };
     let slipped = Duration::from_micros(sent.slipped_us);
-    server.say(&Message::Sent(sent))?;
-    let Message::Held(held) = server.hear(PATIENCE)? else {
+    server.say(&PartMessage::Sent(sent))?;
+    let PartMessage::Held(held) = server.hear(PATIENCE)? else {
         bail!("expected how the calls were held");
     };
     Ok(probe(calls, length, [generated, worked], slipped, held))
@@ -113,8 +113,8 @@ fn probe(
     length: Duration,
     [generated_ns, worked_ns]: [u64; 2],
     slipped: Duration,
-    held: Held,
-) -> Probe {
+    held: HeldCalls,
+) -> LoadProbe {
     let mut latencies = held.latencies_ms;
     latencies.sort_by(f64::total_cmp);
     let most = |share: f64| {
@@ -131,7 +131,7 @@ fn probe(
         ));
     }
     let busy = [held.spent.own_ns, held.spent.workers_ns, generated_ns].map(|ns| ns as f64 / wall);
-    Probe {
+    LoadProbe {
         calls,
         seconds: length.as_secs_f64(),
         lines: latencies.len(),
@@ -170,18 +170,18 @@ fn server(workers: usize, model: Option<&Path>) -> Result<Command> {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::bench::wire::Outcome;
+    use crate::bench::wire::OrderOutcome;
 
     /// One that was borne with such latencies.
-    pub(in crate::bench) fn of(calls: u32, latencies_ms: Vec<f64>) -> Probe {
-        let held = Held {
+    pub(in crate::bench) fn of(calls: u32, latencies_ms: Vec<f64>) -> LoadProbe {
+        let held = HeldCalls {
             estimate: 0.0,
             latencies_ms,
-            spent: Outcome {
+            spent: OrderOutcome {
                 wall_ns: 1_000,
                 own_ns: 100,
                 workers_ns: 900,
-                ..Outcome::default()
+                ..OrderOutcome::default()
             },
             faults: Vec::new(),
         };

@@ -15,19 +15,19 @@ use asterscribe::live::hearing;
 use asterscribe::live::media::{
     MediaConfig, MediaEvent, MediaEventKind, MediaPlane, MediaPort, OpenCall,
 };
-use asterscribe::recognition::crew::{Program, Recogniser};
-use asterscribe::session::{Depth, Expected, LegSnapshot, SessionConfig};
-use asterscribe::speech::Choices;
+use asterscribe::recognition::crew::{WorkerProgram, WorkerStarter};
+use asterscribe::session::{ExpectedMedia, LegSnapshot, SessionConfig, SessionDepth};
+use asterscribe::speech::DecodeOptions;
 use asterscribe::speech::segmenter::SegmenterConfig;
 use clap::Args;
 use futures_util::future::try_join_all;
 use tokio::sync::mpsc;
 
 use crate::bench::account;
-use crate::bench::meter::Meter;
+use crate::bench::meter::CpuMeter;
 use crate::bench::server::{EVENTS, TICK, await_all, books};
 use crate::bench::speech::model;
-use crate::bench::wire::{self, Held, Message, Sent};
+use crate::bench::wire::{self, HeldCalls, PartMessage, SentCount};
 
 /// Jobs that may wait, and for how long: the server's own defaults.
 const QUEUE: usize = 512;
@@ -44,7 +44,7 @@ const TOLD: usize = 2;
 
 /// How the server runs.
 #[derive(Debug, Args)]
-pub(crate) struct Options {
+pub(crate) struct CallsServerOptions {
     /// Worker processes.
     #[arg(long)]
     workers: usize,
@@ -54,9 +54,9 @@ pub(crate) struct Options {
 }
 
 /// Holds calls of two legs each.
-pub(in crate::bench) fn run(options: &Options) -> Result<()> {
+pub(in crate::bench) fn run(options: &CallsServerOptions) -> Result<()> {
     let model = model(options.model.as_deref())?;
-    let recogniser = Recogniser::start(Program::this(), model, options.workers)?;
+    let recogniser = WorkerStarter::start(WorkerProgram::this(), model, options.workers)?;
     // As a server does; the first use of everything costs more.
     let estimate = hearing::calls_held_by(&recogniser).map_err(|error| anyhow!(error))?;
     let pool = recogniser.pool(QUEUE, Some(MAX_AGE))?;
@@ -67,9 +67,9 @@ pub(in crate::bench) fn run(options: &Options) -> Result<()> {
         tick: TICK,
         own_ports: false,
         session: SessionConfig {
-            choices: Arc::new(Choices {
+            choices: Arc::new(DecodeOptions {
                 language: Some("en".to_owned()),
-                ..Choices::default()
+                ..DecodeOptions::default()
             }),
             ..SessionConfig::default()
         },
@@ -78,16 +78,16 @@ pub(in crate::bench) fn run(options: &Options) -> Result<()> {
     let plane = MediaPlane::start(&config, &pool, &tell)?;
     let [port] = <[MediaPort; 1]>::try_from(plane.ports())
         .map_err(|ports| anyhow!("{} media threads instead of one", ports.len()))?;
-    wire::say(&Message::Ready)?;
-    let Message::Sources(sources) = wire::hear()? else {
+    wire::say(&PartMessage::Ready)?;
+    let PartMessage::Sources(sources) = wire::hear()? else {
         bail!("expected the sources");
     };
     let opened = clock::now();
     let calls = open(&port, &sources, opened)?;
-    let listener = Listener::start(events, opened, calls.len())?;
-    wire::say(&Message::Targets(vec![port.local().port()]))?;
-    let meter = Meter::start()?;
-    let Message::Sent(sent) = wire::hear()? else {
+    let listener = CallsListener::start(events, opened, calls.len())?;
+    wire::say(&PartMessage::Targets(vec![port.local().port()]))?;
+    let meter = CpuMeter::start()?;
+    let PartMessage::Sent(sent) = wire::hear()? else {
         bail!("expected what was sent");
     };
     let spent = meter.stop()?;
@@ -105,7 +105,7 @@ pub(in crate::bench) fn run(options: &Options) -> Result<()> {
     if more > 0 {
         faults.push(format!("and {more} more"));
     }
-    wire::say(&Message::Held(Held {
+    wire::say(&PartMessage::Held(HeldCalls {
         estimate,
         latencies_ms: held.latencies_ms(cut_off),
         spent,
@@ -132,7 +132,7 @@ fn open(port: &MediaPort, sources: &[u16], opened: Instant) -> Result<Vec<CallId
         let legs = [Leg::caller(), Leg::callee()];
         legs.into_iter().zip(pair).map(|(leg, &source)| {
             let source = SocketAddr::from((Ipv4Addr::LOCALHOST, source));
-            port.add_leg(call.clone(), leg, source, Expected::default(), None)
+            port.add_leg(call.clone(), leg, source, ExpectedMedia::default(), None)
         })
     });
     tokio::runtime::Builder::new_current_thread()
@@ -142,7 +142,11 @@ fn open(port: &MediaPort, sources: &[u16], opened: Instant) -> Result<Vec<CallId
 }
 
 /// The legs that do not say what was sent to them.
-fn flaws(calls: &[CallId], ended: &BTreeMap<CallId, Vec<LegSnapshot>>, sent: &Sent) -> Vec<String> {
+fn flaws(
+    calls: &[CallId],
+    ended: &BTreeMap<CallId, Vec<LegSnapshot>>,
+    sent: &SentCount,
+) -> Vec<String> {
     let check = |(n, call): (usize, &CallId)| {
         let legs = ended.get(call).map_or(&[][..], Vec::as_slice);
         if legs.len() != 2 {
@@ -150,7 +154,9 @@ fn flaws(calls: &[CallId], ended: &BTreeMap<CallId, Vec<LegSnapshot>>, sent: &Se
         }
         (2 * n as u64..)
             .zip(legs)
-            .filter_map(|(flow, leg)| account::check(leg, sent.flow(flow), Depth::Speech).err())
+            .filter_map(|(flow, leg)| {
+                account::check(leg, sent.flow(flow), SessionDepth::Speech).err()
+            })
             .map(|flaw| format!("{call}: {flaw}"))
             .collect()
     };
@@ -159,7 +165,7 @@ fn flaws(calls: &[CallId], ended: &BTreeMap<CallId, Vec<LegSnapshot>>, sent: &Se
 
 /// A line by the clock of its call.
 #[derive(Debug, Clone, Copy)]
-struct Timed {
+struct TimedLine {
     /// When its utterance began, pre-roll and all.
     began: Duration,
     /// When its last word ended.
@@ -170,13 +176,13 @@ struct Timed {
 
 /// What the calls gave.
 #[derive(Debug, Default)]
-struct Heard {
-    lines: Vec<Timed>,
+struct HeardCalls {
+    lines: Vec<TimedLine>,
     faults: Vec<String>,
     ended: BTreeMap<CallId, Vec<LegSnapshot>>,
 }
 
-impl Heard {
+impl HeardCalls {
     fn line(&mut self, line: &TranscriptLine, since_opened: Duration) {
         if let Some(gap) = line.gap {
             self.faults.push(format!("a line of {gap:?}"));
@@ -184,7 +190,7 @@ impl Heard {
         }
         // What is kept of the silence behind the voice is part of the utterance.
         let post_roll = SegmenterConfig::default().post_roll;
-        self.lines.push(Timed {
+        self.lines.push(TimedLine {
             began: Duration::from_millis(line.start_ms),
             spoken: Duration::from_millis(line.end_ms).saturating_sub(post_roll),
             came: since_opened,
@@ -196,17 +202,17 @@ impl Heard {
     /// either end, are not counted.
     fn latencies_ms(&self, cut_off: Duration) -> Vec<f64> {
         let whole = BEGINNING..cut_off.saturating_sub(SegmenterConfig::default().hang_over);
-        let is_whole = |line: &&Timed| line.began >= whole.start && line.spoken < whole.end;
+        let is_whole = |line: &&TimedLine| line.began >= whole.start && line.spoken < whole.end;
         let lines = self.lines.iter().filter(is_whole);
-        let latency = |line: &Timed| line.came.saturating_sub(line.spoken).as_secs_f64() * 1e3;
+        let latency = |line: &TimedLine| line.came.saturating_sub(line.spoken).as_secs_f64() * 1e3;
         lines.map(latency).collect()
     }
 }
 
 /// Takes events off the media thread's hands as they come, as the server's desk does.
-struct Listener(thread::JoinHandle<Heard>);
+struct CallsListener(thread::JoinHandle<HeardCalls>);
 
-impl Listener {
+impl CallsListener {
     /// `opened` is zero of all calls' clocks.
     fn start(
         mut events: mpsc::Receiver<MediaEvent>,
@@ -214,7 +220,7 @@ impl Listener {
         calls: usize,
     ) -> Result<Self> {
         let thread = thread::Builder::new().spawn(move || {
-            let mut heard = Heard::default();
+            let mut heard = HeardCalls::default();
             while heard.ended.len() < calls {
                 let Some(MediaEvent { call, kind }) = events.blocking_recv() else {
                     break;
@@ -235,7 +241,7 @@ impl Listener {
     }
 
     /// All of it, once the calls have ended.
-    fn finish(self) -> Result<Heard> {
+    fn finish(self) -> Result<HeardCalls> {
         let late = clock::now() + PATIENCE;
         while !self.0.is_finished() {
             ensure!(clock::now() < late, "the calls do not end");

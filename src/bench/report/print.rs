@@ -1,11 +1,11 @@
 //! What a report of the media path says beside its figures.
 
-use super::Report;
-use crate::bench::sheet::Sheet;
+use super::MediaReport;
+use crate::bench::sheet::ReportSheet;
 
-impl Report {
-    pub(in crate::bench) fn sheet(&self) -> Sheet {
-        Sheet {
+impl MediaReport {
+    pub(in crate::bench) fn sheet(&self) -> ReportSheet {
+        ReportSheet {
             head: self.head(),
             figures: self.figures(),
             verdict: self.verdict(),

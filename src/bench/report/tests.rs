@@ -2,14 +2,14 @@ use super::*;
 use crate::bench::media::QUICK;
 use crate::bench::round::tests::round;
 
-fn report(rounds: Vec<Round>) -> Report {
-    Report {
-        machine: Machine {
+fn report(rounds: Vec<MediaRound>) -> MediaReport {
+    MediaReport {
+        machine: MachineDescription {
             processor: "A processor".to_owned(),
             kernel: "6.1".to_owned(),
             receiver_cpu: Some(1),
             sender_cpu: Some(0),
-            place: Place::default(),
+            place: ProcessPlace::default(),
         },
         scale: QUICK,
         quick: false,
@@ -19,16 +19,19 @@ fn report(rounds: Vec<Round>) -> Report {
     }
 }
 
-fn reception(sink_ns: u64, server_ns: u64) -> Vec<Round> {
+fn reception(sink_ns: u64, server_ns: u64) -> Vec<MediaRound> {
     let of = |subject, ns: u64| {
         let mut round = round(subject, QUICK.flows);
         round.cpu_ns = ns * round.packets;
         round
     };
-    vec![of(Subject::Sink, sink_ns), of(Subject::Ordered, server_ns)]
+    vec![
+        of(ReceiverSubject::Sink, sink_ns),
+        of(ReceiverSubject::Ordered, server_ns),
+    ]
 }
 
-fn g1(report: &Report) -> Figure {
+fn g1(report: &MediaReport) -> ReportFigure {
     report.figures().swap_remove(0)
 }
 
@@ -62,7 +65,7 @@ fn a_lost_packet_of_ours_disqualifies_and_one_of_others_only_does_not_count() {
     assert!(clean.sheet().to_text().contains("No packet was lost"));
 
     let mut rounds = reception(1_000, 1_400);
-    rounds.push(round(Subject::Gstreamer, QUICK.flows_of_others));
+    rounds.push(round(ReceiverSubject::Gstreamer, QUICK.flows_of_others));
     rounds[2].faults.push("scripted".to_owned());
     let others = report(rounds.clone());
     assert!(others.disqualified().is_empty());
@@ -74,7 +77,7 @@ fn a_lost_packet_of_ours_disqualifies_and_one_of_others_only_does_not_count() {
     );
     assert!(
         others
-            .ns(Subject::Gstreamer, QUICK.flows_of_others)
+            .ns(ReceiverSubject::Gstreamer, QUICK.flows_of_others)
             .is_none()
     );
 
@@ -94,8 +97,8 @@ fn a_lost_packet_of_ours_disqualifies_and_one_of_others_only_does_not_count() {
 #[test]
 fn what_did_not_run_is_named_and_has_no_figure() {
     let mut report = report(reception(1_000, 1_400));
-    report.skipped.push(Skipped {
-        subject: Subject::Gstreamer,
+    report.skipped.push(SkippedReceiver {
+        subject: ReceiverSubject::Gstreamer,
         why: "not here".to_owned(),
     });
     let text = report.sheet().to_text();
@@ -113,8 +116,8 @@ fn what_did_not_run_is_named_and_has_no_figure() {
 #[test]
 fn memory_is_held_against_the_payload_that_is_held() {
     let [.., flows] = QUICK.growth;
-    let mut spoken = round(Subject::Speech, flows);
-    spoken.case.payload = Payload::Monologue;
+    let mut spoken = round(ReceiverSubject::Speech, flows);
+    spoken.case.payload = BenchPayload::Monologue;
     spoken.case.slower = 2;
     let figures = report(vec![spoken]).figures();
     let figure = figures

@@ -4,22 +4,22 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use asterscribe::speech::engine::{EngineConfig, LoadedModel};
-use asterscribe::speech::model::Model;
+use asterscribe::speech::model::SpeechModel;
 use asterscribe::speech::transcriber::WhisperTranscriber;
-use asterscribe::speech::{Choices, SAMPLE_RATE, Transcriber};
+use asterscribe::speech::{DecodeOptions, SAMPLE_RATE, Transcriber};
 use clap::Args;
 
 use super::SEED;
-use crate::bench::meter::Meter;
-use crate::bench::script::Script;
-use crate::bench::wire::{Order, Outcome};
+use crate::bench::meter::CpuMeter;
+use crate::bench::script::PartyScript;
+use crate::bench::wire::{OrderOutcome, SpeechOrder};
 
 /// Whisper's window, samples.
 const WINDOW: usize = 30 * SAMPLE_RATE as usize;
 
 /// The engine to be measured.
 #[derive(Debug, Args)]
-pub(crate) struct Options {
+pub(crate) struct BareOptions {
     /// Minutes of the call.
     #[arg(long)]
     minutes: u32,
@@ -35,14 +35,14 @@ pub(crate) struct Options {
 }
 
 /// Does what it is told.
-pub(in crate::bench) fn run(options: &Options) -> Result<()> {
+pub(in crate::bench) fn run(options: &BareOptions) -> Result<()> {
     let model = super::orders::model(options.model.as_deref())?;
     let config = EngineConfig {
         threads: options.threads,
         word_times: !options.no_word_times,
         ..EngineConfig::default()
     };
-    let script = Script::new(options.minutes, SEED);
+    let script = PartyScript::new(options.minutes, SEED);
     let clips: Vec<_> = script
         .utterances()?
         .into_iter()
@@ -51,17 +51,17 @@ pub(in crate::bench) fn run(options: &Options) -> Result<()> {
     let whole: Vec<_> = super::pcm(&script.samples()?);
     let mut engine = LoadedModel::load(model.clone(), config.clone())?.transcriber()?;
     super::orders::obey(|order| match order {
-        Order::Clips {
+        SpeechOrder::Clips {
             count,
             full_context,
         } => recognise(&mut engine, clips.iter().take(count), full_context),
-        Order::Clip(n) => {
+        SpeechOrder::Clip(n) => {
             let clip = clips.get(n).context("no such utterance")?;
             recognise(&mut engine, [clip], false)
         }
-        Order::Windows => recognise(&mut engine, whole.chunks(WINDOW), true),
-        Order::Start => load(&model, &config),
-        Order::Live | Order::Backlog => bail!("that takes a service"),
+        SpeechOrder::Windows => recognise(&mut engine, whole.chunks(WINDOW), true),
+        SpeechOrder::Start => load(&model, &config),
+        SpeechOrder::Live | SpeechOrder::Backlog => bail!("that takes a service"),
     })
 }
 
@@ -69,24 +69,24 @@ fn recognise(
     engine: &mut WhisperTranscriber,
     pieces: impl IntoIterator<Item = impl AsRef<[i16]>>,
     full_context: bool,
-) -> Result<Outcome> {
-    let choices = Choices {
+) -> Result<OrderOutcome> {
+    let choices = DecodeOptions {
         full_context,
-        ..Choices::default()
+        ..DecodeOptions::default()
     };
-    let meter = Meter::start()?;
+    let meter = CpuMeter::start()?;
     let mut texts = Vec::new();
     for piece in pieces {
         texts.push(engine.transcribe(piece.as_ref(), &choices)?.text);
     }
-    Ok(Outcome {
+    Ok(OrderOutcome {
         texts,
         ..meter.stop()?
     })
 }
 
-fn load(model: &Model, config: &EngineConfig) -> Result<Outcome> {
-    let meter = Meter::start()?;
+fn load(model: &SpeechModel, config: &EngineConfig) -> Result<OrderOutcome> {
+    let meter = CpuMeter::start()?;
     let engine = LoadedModel::load(model.clone(), config.clone())?.transcriber()?;
     let outcome = meter.stop()?;
     drop(engine);

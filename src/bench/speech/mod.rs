@@ -15,18 +15,18 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use asterscribe::speech::Utterance;
-use asterscribe::speech::model::Model;
+use asterscribe::speech::model::SpeechModel;
 use clap::Args;
 
 pub(super) use self::orders::model;
-use self::report::{Baseline, Report, Round};
-use self::whisper_cli::{Manner, Ran, WhisperCli};
-use super::cpus::Cpus;
-use super::isolate::{self, Place};
-use super::part::Part;
-use super::script::Script;
-use super::sheet::{self, Format};
-use super::wire::{Message, Order, Outcome};
+use self::report::{SpeechBaseline, SpeechReport, SpeechRound};
+use self::whisper_cli::{CliMode, CliRun, WhisperCli};
+use super::cpus::UsedCpus;
+use super::isolate::{self, ProcessPlace};
+use super::part::BenchPart;
+use super::script::PartyScript;
+use super::sheet::{self, SheetFormat};
+use super::wire::{OrderOutcome, PartMessage, SpeechOrder};
 
 /// The chance by which the call is made.
 const SEED: u64 = 1;
@@ -39,13 +39,13 @@ const PATIENCE: Duration = Duration::from_secs(180);
 
 /// How to run it.
 #[derive(Debug, Args)]
-pub(crate) struct Options {
+pub(crate) struct SpeechOptions {
     /// One short round of each: shows that it works, judges nothing.
     #[arg(long)]
     quick: bool,
     /// How to print the result.
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    format: Format,
+    #[arg(long, value_enum, default_value_t = SheetFormat::Text)]
+    format: SheetFormat,
     /// whisper.cpp's program.
     #[arg(long, default_value = "whisper-cli")]
     whisper_cli: PathBuf,
@@ -53,7 +53,7 @@ pub(crate) struct Options {
     #[arg(long)]
     model: Option<PathBuf>,
     #[command(flatten)]
-    place: Place,
+    place: ProcessPlace,
 }
 
 /// Rounds with what takes long and need not be known so well.
@@ -61,7 +61,7 @@ const LONG_ROUNDS: u32 = 2;
 
 /// How much of everything.
 #[derive(Debug, Clone, Copy)]
-struct Scale {
+struct SpeechScale {
     rounds: u32,
     /// Of the call.
     minutes: u32,
@@ -69,27 +69,27 @@ struct Scale {
     clips: usize,
 }
 
-const FULL: Scale = Scale {
+const FULL: SpeechScale = SpeechScale {
     rounds: 5,
     minutes: 3,
     clips: 16,
 };
 
-const QUICK: Scale = Scale {
+const QUICK: SpeechScale = SpeechScale {
     rounds: 1,
     minutes: 1,
     clips: 3,
 };
 
 /// Runs it and prints what came of it.
-pub(super) fn run(options: Options) -> Result<ExitCode> {
-    isolate::enter(options.place, Cpus::choose()?, isolate::PREFERRED)?;
+pub(super) fn run(options: SpeechOptions) -> Result<ExitCode> {
+    isolate::enter(options.place, UsedCpus::choose()?, isolate::PREFERRED)?;
     let scale = if options.quick { QUICK } else { FULL };
-    let mut bench = Conductor::new(&options, scale)?;
+    let mut bench = SpeechConductor::new(&options, scale)?;
     let rounds = (0..scale.rounds)
         .map(|n| bench.round(n))
         .collect::<Result<_>>()?;
-    let report = Report {
+    let report = SpeechReport {
         quick: options.quick,
         place: options.place,
         model: bench.model.name.clone(),
@@ -116,24 +116,24 @@ fn minutes(utterances: &[Utterance]) -> f64 {
 }
 
 /// The others, or why they are not there.
-type Cli = Result<(WhisperCli, Vec<PathBuf>, [PathBuf; 1]), String>;
+type OtherPrograms = Result<(WhisperCli, Vec<PathBuf>, [PathBuf; 1]), String>;
 
-struct Conductor {
-    scale: Scale,
-    model: Model,
-    script: Script,
+struct SpeechConductor {
+    scale: SpeechScale,
+    model: SpeechModel,
+    script: PartyScript,
     utterances: Vec<Utterance>,
-    cli: Cli,
-    service: Part,
-    bare: Part,
-    untimed: Part,
-    two_threads: Part,
+    cli: OtherPrograms,
+    service: BenchPart,
+    bare: BenchPart,
+    untimed: BenchPart,
+    two_threads: BenchPart,
 }
 
-impl Conductor {
-    fn new(options: &Options, scale: Scale) -> Result<Self> {
+impl SpeechConductor {
+    fn new(options: &SpeechOptions, scale: SpeechScale) -> Result<Self> {
         let model = model(options.model.as_deref())?;
-        let script = Script::new(scale.minutes, SEED);
+        let script = PartyScript::new(scale.minutes, SEED);
         let utterances = script.utterances()?;
         let clips = &utterances[..scale.clips.min(utterances.len())];
         let cli = prepare(options, &model, clips, &script).map_err(|error| format!("{error:#}"));
@@ -160,45 +160,45 @@ impl Conductor {
         &self.utterances[..self.scale.clips.min(self.utterances.len())]
     }
 
-    fn baseline(&self) -> Baseline {
+    fn baseline(&self) -> SpeechBaseline {
         match &self.cli {
-            Ok((cli, ..)) => Baseline::WhisperCli {
+            Ok((cli, ..)) => SpeechBaseline::WhisperCli {
                 start_ns: cli.start_ns(),
             },
-            Err(why) => Baseline::Engine { why: why.clone() },
+            Err(why) => SpeechBaseline::Engine { why: why.clone() },
         }
     }
 
     /// Everything once, each beside what it is held against.
-    fn round(&mut self, number: u32) -> Result<Round> {
-        let whole_windows = Order::Clips {
+    fn round(&mut self, number: u32) -> Result<SpeechRound> {
+        let whole_windows = SpeechOrder::Clips {
             count: self.scale.clips,
             full_context: true,
         };
-        let fitted = Order::Clips {
+        let fitted = SpeechOrder::Clips {
             count: usize::MAX,
             full_context: false,
         };
         let is_long = number < LONG_ROUNDS;
         let if_long = |part| is_long.then(|| ask(part, whole_windows)).transpose();
-        Ok(Round {
+        Ok(SpeechRound {
             untimed_clips: if_long(&mut self.untimed)?,
             two_threads: if_long(&mut self.two_threads)?,
-            cli_clips: self.cli_clips(Manner::Greedy)?,
+            cli_clips: self.cli_clips(CliMode::Greedy)?,
             service_clips: ask(&mut self.service, whole_windows)?,
-            cli_clips_plain: self.cli_clips(Manner::Plain)?,
+            cli_clips_plain: self.cli_clips(CliMode::Plain)?,
             bare_clips: ask(&mut self.bare, whole_windows)?,
-            cli_whole: self.cli_whole(Manner::Greedy)?,
-            service_live: ask(&mut self.service, Order::Live)?,
-            cli_whole_plain: self.cli_whole(Manner::Plain)?,
-            service_backlog: ask(&mut self.service, Order::Backlog)?,
-            cli_whole_as_it_comes: self.cli_whole(Manner::AsItComes)?,
+            cli_whole: self.cli_whole(CliMode::Greedy)?,
+            service_live: ask(&mut self.service, SpeechOrder::Live)?,
+            cli_whole_plain: self.cli_whole(CliMode::Plain)?,
+            service_backlog: ask(&mut self.service, SpeechOrder::Backlog)?,
+            cli_whole_as_it_comes: self.cli_whole(CliMode::AsItComes)?,
             bare_fitted: ask(&mut self.bare, fitted)?,
             untimed_fitted: ask(&mut self.untimed, fitted)?,
             single: self.single()?,
             start: [
-                ask(&mut self.service, Order::Start)?,
-                ask(&mut self.bare, Order::Start)?,
+                ask(&mut self.service, SpeechOrder::Start)?,
+                ask(&mut self.bare, SpeechOrder::Start)?,
             ],
         })
     }
@@ -207,34 +207,34 @@ impl Conductor {
     fn single(&mut self) -> Result<Vec<[f64; 2]>> {
         let mut both = Vec::new();
         for n in 0..self.clips().len() {
-            let service = ask(&mut self.service, Order::Clip(n))?;
-            let bare = ask(&mut self.bare, Order::Clip(n))?;
+            let service = ask(&mut self.service, SpeechOrder::Clip(n))?;
+            let bare = ask(&mut self.bare, SpeechOrder::Clip(n))?;
             both.push([service.wall_ns as f64 / 1e6, bare.wall_ns as f64 / 1e6]);
         }
         Ok(both)
     }
 
-    fn cli_clips(&mut self, manner: Manner) -> Result<Ran> {
+    fn cli_clips(&mut self, manner: CliMode) -> Result<CliRun> {
         match &self.cli {
             Ok((cli, clips, _)) => cli.run(manner, clips),
-            Err(_) => self.instead(Order::Clips {
+            Err(_) => self.instead(SpeechOrder::Clips {
                 count: self.scale.clips,
                 full_context: true,
             }),
         }
     }
 
-    fn cli_whole(&mut self, manner: Manner) -> Result<Ran> {
+    fn cli_whole(&mut self, manner: CliMode) -> Result<CliRun> {
         match &self.cli {
             Ok((cli, _, whole)) => cli.run(manner, whole),
-            Err(_) => self.instead(Order::Windows),
+            Err(_) => self.instead(SpeechOrder::Windows),
         }
     }
 
     /// The engine does what whisper-cli would.
-    fn instead(&mut self, order: Order) -> Result<Ran> {
+    fn instead(&mut self, order: SpeechOrder) -> Result<CliRun> {
         let outcome = ask(&mut self.untimed, order)?;
-        Ok(Ran {
+        Ok(CliRun {
             cpu_ns: outcome.own_ns,
             words: words::of_texts(&outcome.texts),
         })
@@ -242,10 +242,10 @@ impl Conductor {
 }
 
 fn prepare(
-    options: &Options,
-    model: &Model,
+    options: &SpeechOptions,
+    model: &SpeechModel,
     clips: &[Utterance],
-    script: &Script,
+    script: &PartyScript,
 ) -> Result<(WhisperCli, Vec<PathBuf>, [PathBuf; 1])> {
     let cli = WhisperCli::find(&options.whisper_cli, model)?;
     let clips = clips.iter().enumerate();
@@ -259,9 +259,9 @@ fn start(
     name: &'static str,
     what: &[&str],
     threads: u32,
-    options: &Options,
-    scale: Scale,
-) -> Result<Part> {
+    options: &SpeechOptions,
+    scale: SpeechScale,
+) -> Result<BenchPart> {
     let mut command = Command::new(env::current_exe()?);
     command.arg("bench").args(what);
     command.args(["--minutes", &scale.minutes.to_string()]);
@@ -270,18 +270,18 @@ fn start(
     }
     // Or whisper.cpp would take four for the times of words.
     command.env("OMP_THREAD_LIMIT", threads.to_string());
-    let part = Part::start(name, command, None)?;
+    let part = BenchPart::start(name, command, None)?;
     match part.hear(PATIENCE)? {
-        Message::Ready => Ok(part),
+        PartMessage::Ready => Ok(part),
         other => bail!("expected the {name} to be ready, not {other:?}"),
     }
 }
 
-fn ask(part: &mut Part, order: Order) -> Result<Outcome> {
-    part.say(&Message::Recognise(order))?;
+fn ask(part: &mut BenchPart, order: SpeechOrder) -> Result<OrderOutcome> {
+    part.say(&PartMessage::Recognise(order))?;
     let answer = part.hear(PATIENCE);
     match answer.with_context(|| format!("{order:?}"))? {
-        Message::Recognised(outcome) => Ok(outcome),
+        PartMessage::Recognised(outcome) => Ok(outcome),
         other => bail!("expected what was recognised, not {other:?}"),
     }
 }

@@ -3,23 +3,23 @@
 use std::path::Path;
 
 use anyhow::{Result, bail};
-use asterscribe::speech::model::Model;
+use asterscribe::speech::model::SpeechModel;
 
-use crate::bench::wire::{self, Message, Order, Outcome};
+use crate::bench::wire::{self, OrderOutcome, PartMessage, SpeechOrder};
 
 /// Does what the conductor says until it goes.
-pub(super) fn obey(mut work: impl FnMut(Order) -> Result<Outcome>) -> Result<()> {
-    wire::say(&Message::Ready)?;
+pub(super) fn obey(mut work: impl FnMut(SpeechOrder) -> Result<OrderOutcome>) -> Result<()> {
+    wire::say(&PartMessage::Ready)?;
     while let Ok(message) = wire::hear() {
-        let Message::Recognise(order) = message else {
+        let PartMessage::Recognise(order) = message else {
             bail!("expected an order, not {message:?}");
         };
-        wire::say(&Message::Recognised(work(order)?))?;
+        wire::say(&PartMessage::Recognised(work(order)?))?;
     }
     Ok(())
 }
 
 /// The model of that file, or the demo model.
-pub(in crate::bench) fn model(path: Option<&Path>) -> Result<Model> {
-    Ok(path.map_or_else(Model::demo, Model::open)?)
+pub(in crate::bench) fn model(path: Option<&Path>) -> Result<SpeechModel> {
+    Ok(path.map_or_else(SpeechModel::demo, SpeechModel::open)?)
 }

@@ -6,14 +6,14 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::WORKERS;
-use super::whisper_cli::Ran;
+use super::whisper_cli::CliRun;
 use super::words;
-use crate::bench::figures::{Figure, Spread, Unit, figure, ratio};
-use crate::bench::isolate::Place;
+use crate::bench::figures::{FigureUnit, ReportFigure, RoundSpread, figure, ratio};
+use crate::bench::isolate::ProcessPlace;
 use crate::bench::proc;
 use crate::bench::server::TICK;
-use crate::bench::sheet::Sheet;
-use crate::bench::wire::Outcome;
+use crate::bench::sheet::ReportSheet;
+use crate::bench::wire::OrderOutcome;
 
 /// Latency beyond 1.05 times that of the engine alone, milliseconds.
 const G6: [f64; 2] = [1.05, 20.0];
@@ -36,7 +36,7 @@ const WORD_TIMES: f64 = 15.0;
 /// What whisper-cli's part was played by.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Baseline {
+pub(super) enum SpeechBaseline {
     /// Itself; what it takes to start and to load the model does not count.
     WhisperCli { start_ns: u64 },
     /// This program's own engine, on windows of 30 s; why.
@@ -45,34 +45,34 @@ pub(super) enum Baseline {
 
 /// Everything once.
 #[derive(Debug, Clone, Serialize)]
-pub(super) struct Round {
-    pub(super) cli_clips: Ran,
-    pub(super) cli_clips_plain: Ran,
-    pub(super) service_clips: Outcome,
-    pub(super) bare_clips: Outcome,
+pub(super) struct SpeechRound {
+    pub(super) cli_clips: CliRun,
+    pub(super) cli_clips_plain: CliRun,
+    pub(super) service_clips: OrderOutcome,
+    pub(super) bare_clips: OrderOutcome,
     /// Not in every round.
-    pub(super) untimed_clips: Option<Outcome>,
-    pub(super) two_threads: Option<Outcome>,
-    pub(super) cli_whole: Ran,
-    pub(super) cli_whole_plain: Ran,
-    pub(super) cli_whole_as_it_comes: Ran,
-    pub(super) service_live: Outcome,
-    pub(super) service_backlog: Outcome,
-    pub(super) bare_fitted: Outcome,
-    pub(super) untimed_fitted: Outcome,
+    pub(super) untimed_clips: Option<OrderOutcome>,
+    pub(super) two_threads: Option<OrderOutcome>,
+    pub(super) cli_whole: CliRun,
+    pub(super) cli_whole_plain: CliRun,
+    pub(super) cli_whole_as_it_comes: CliRun,
+    pub(super) service_live: OrderOutcome,
+    pub(super) service_backlog: OrderOutcome,
+    pub(super) bare_fitted: OrderOutcome,
+    pub(super) untimed_fitted: OrderOutcome,
     /// Each utterance alone, milliseconds: through the service, and in the engine alone.
     pub(super) single: Vec<[f64; 2]>,
     /// Until the crew, and the engine alone, is ready.
-    pub(super) start: [Outcome; 2],
+    pub(super) start: [OrderOutcome; 2],
 }
 
 /// A whole run.
 #[derive(Debug)]
-pub(super) struct Report {
+pub(super) struct SpeechReport {
     pub(super) quick: bool,
-    pub(super) place: Place,
+    pub(super) place: ProcessPlace,
     pub(super) model: String,
-    pub(super) baseline: Baseline,
+    pub(super) baseline: SpeechBaseline,
     /// Of the call, and of the clips.
     pub(super) minutes: u32,
     pub(super) clip_minutes: f64,
@@ -80,22 +80,22 @@ pub(super) struct Report {
     pub(super) truth: Vec<String>,
     /// From the end of each utterance, and from where the detector hears it, to the segmenter's decision.
     pub(super) decisions_ms: Vec<[f64; 2]>,
-    pub(super) rounds: Vec<Round>,
+    pub(super) rounds: Vec<SpeechRound>,
 }
 
 /// All CPU time of an outcome.
-fn all(outcome: &Outcome) -> f64 {
+fn all(outcome: &OrderOutcome) -> f64 {
     (outcome.own_ns + outcome.workers_ns) as f64
 }
 
-fn cli(ran: &Ran) -> f64 {
+fn cli(ran: &CliRun) -> f64 {
     ran.cpu_ns as f64
 }
 
-impl Report {
+impl SpeechReport {
     /// What disqualifies the run.
     pub(super) fn faults(&self) -> Vec<String> {
-        let named = |round: &Round| {
+        let named = |round: &SpeechRound| {
             [
                 ("clips", &round.service_clips),
                 ("live", &round.service_live),
@@ -109,23 +109,23 @@ impl Report {
             .collect()
     }
 
-    fn of(&self, of: impl Fn(&Round) -> f64) -> Option<Spread> {
-        Spread::of(self.rounds.iter().map(of))
+    fn of(&self, of: impl Fn(&SpeechRound) -> f64) -> Option<RoundSpread> {
+        RoundSpread::of(self.rounds.iter().map(of))
     }
 
     /// Where it was measured.
-    fn where_known(&self, of: impl Fn(&Round) -> Option<f64>) -> Option<Spread> {
-        Spread::of(self.rounds.iter().filter_map(of))
+    fn where_known(&self, of: impl Fn(&SpeechRound) -> Option<f64>) -> Option<RoundSpread> {
+        RoundSpread::of(self.rounds.iter().filter_map(of))
     }
 
-    pub(super) fn sheet(&self) -> Sheet {
+    pub(super) fn sheet(&self) -> ReportSheet {
         let faults = self.faults();
         let verdict = if faults.is_empty() {
             "Every job was answered with words, and the call's account balances.".to_owned()
         } else {
             format!("DISQUALIFIED:\n- {}", faults.join("\n- "))
         };
-        Sheet {
+        ReportSheet {
             head: self.head(),
             figures: self.figures(),
             verdict,
@@ -139,11 +139,11 @@ impl Report {
             "among all else that runs"
         };
         let baseline = match &self.baseline {
-            Baseline::WhisperCli { start_ns } => format!(
+            SpeechBaseline::WhisperCli { start_ns } => format!(
                 "Baseline: whisper.cpp's whisper-cli, one thread; the {:.0} ms that it takes to start and to load the model are taken off.",
                 *start_ns as f64 / 1e6
             ),
-            Baseline::Engine { why } => format!(
+            SpeechBaseline::Engine { why } => format!(
                 "Baseline: NOT whisper-cli but this program's own engine, one call of whisper_full for each 30 s ({why})."
             ),
         };
@@ -165,7 +165,7 @@ impl Report {
     }
 
     /// All figures, in the order of the goals.
-    pub(super) fn figures(&self) -> Vec<Figure> {
+    pub(super) fn figures(&self) -> Vec<ReportFigure> {
         let mut figures = self.latency();
         figures.extend(self.clips());
         figures.extend(self.live());
@@ -179,53 +179,53 @@ impl Report {
         figures
     }
 
-    fn latency(&self) -> Vec<Figure> {
+    fn latency(&self) -> Vec<ReportFigure> {
         let single = || self.rounds.iter().flat_map(|round| &round.single);
-        let ms = |of: fn(&[f64; 2]) -> f64| Spread::of(single().map(of));
+        let ms = |of: fn(&[f64; 2]) -> f64| RoundSpread::of(single().map(of));
         let hang_over = SegmenterConfig::default().hang_over.as_millis() as f64;
         let tick = TICK.as_millis() as f64;
         let late = |n: usize| {
             let delays = self.decisions_ms.iter().map(move |ms| ms[n]);
-            Spread::of(delays.map(|ms| ms - hang_over + tick))
+            RoundSpread::of(delays.map(|ms| ms - hang_over + tick))
         };
         vec![
             figure(
                 "G6",
                 "final: decision to text through the service, less 1.05 × the engine alone; idle"
                     .to_owned(),
-                Unit::Milliseconds,
+                FigureUnit::Milliseconds,
                 ms(|[service, bare]| service - G6[0] * bare),
                 Some(G6[1]),
             ),
             figure(
                 "",
                 "the engine alone, an utterance with the context fitted".to_owned(),
-                Unit::Milliseconds,
+                FigureUnit::Milliseconds,
                 ms(|[_, bare]| *bare),
                 None,
             ),
             figure(
                 "G7",
                 "end of speech to decision, beyond the hang-over, one tick added".to_owned(),
-                Unit::Milliseconds,
+                FigureUnit::Milliseconds,
                 late(0),
                 Some(G7),
             ),
             figure(
                 "G7",
                 "the same from the last frame that the detector takes for voice".to_owned(),
-                Unit::Milliseconds,
+                FigureUnit::Milliseconds,
                 late(1),
                 Some(G7),
             ),
         ]
     }
 
-    fn clips(&self) -> Vec<Figure> {
+    fn clips(&self) -> Vec<ReportFigure> {
         let service = self.of(|round| all(&round.service_clips));
         let over = |id, what: &str, below, goal| {
             let value = ratio(service, below);
-            figure(id, what.to_owned(), Unit::Ratio, value, goal)
+            figure(id, what.to_owned(), FigureUnit::Ratio, value, goal)
         };
         let [flash, plain] = [
             self.of(|round| cli(&round.cli_clips)),
@@ -264,17 +264,29 @@ impl Report {
         ]
     }
 
-    fn cost(&self, what: &str, value: Option<Spread>, minutes: f64) -> Figure {
+    fn cost(&self, what: &str, value: Option<RoundSpread>, minutes: f64) -> ReportFigure {
         let value = value.map(|value| value.map(|ns| ns / 1e9 / minutes));
-        figure("", what.to_owned(), Unit::CpuSecondsPerMinute, value, None)
+        figure(
+            "",
+            what.to_owned(),
+            FigureUnit::CpuSecondsPerMinute,
+            value,
+            None,
+        )
     }
 
-    fn live(&self) -> Vec<Figure> {
+    fn live(&self) -> Vec<ReportFigure> {
         let service = self.of(|round| all(&round.service_live));
         let [flash, plain] = self.whole_file();
         let over = |what: &str, below| {
             let value = ratio(service, below);
-            figure("G8b", what.to_owned(), Unit::Ratio, value, Some(G8B[0]))
+            figure(
+                "G8b",
+                what.to_owned(),
+                FigureUnit::Ratio,
+                value,
+                Some(G8B[0]),
+            )
         };
         let cost = |what: &str, value| self.cost(what, value, f64::from(self.minutes));
         vec![
@@ -298,19 +310,19 @@ impl Report {
     }
 
     /// What whisper-cli takes for the call: with flash attention, and without.
-    fn whole_file(&self) -> [Option<Spread>; 2] {
+    fn whole_file(&self) -> [Option<RoundSpread>; 2] {
         [
             self.of(|round| cli(&round.cli_whole)),
             self.of(|round| cli(&round.cli_whole_plain)),
         ]
     }
 
-    fn backlog(&self) -> Vec<Figure> {
+    fn backlog(&self) -> Vec<ReportFigure> {
         let service = self.of(|round| all(&round.service_backlog));
         let [flash, plain] = self.whole_file();
         let over = |what: &str, below| {
             let value = ratio(service, below);
-            figure("G8c", what.to_owned(), Unit::Ratio, value, Some(G8C))
+            figure("G8c", what.to_owned(), FigureUnit::Ratio, value, Some(G8C))
         };
         vec![
             over(
@@ -323,9 +335,9 @@ impl Report {
     }
 
     /// What was heard, and whether it is the same.
-    fn words(&self) -> Vec<Figure> {
-        let differ = |id, what: &str, goal, of: &dyn Fn(&Round) -> f64| {
-            figure(id, what.to_owned(), Unit::Percent, self.of(of), goal)
+    fn words(&self) -> Vec<ReportFigure> {
+        let differ = |id, what: &str, goal, of: &dyn Fn(&SpeechRound) -> f64| {
+            figure(id, what.to_owned(), FigureUnit::Percent, self.of(of), goal)
         };
         let from_script = |texts: &[String]| words::differing(&words::of_texts(texts), &self.truth);
         vec![
@@ -355,19 +367,19 @@ impl Report {
         ]
     }
 
-    fn workers(&self) -> Vec<Figure> {
-        let of_both = |of: fn(&Outcome) -> f64| {
+    fn workers(&self) -> Vec<ReportFigure> {
+        let of_both = |of: fn(&OrderOutcome) -> f64| {
             ratio(
                 self.of(|round| of(&round.service_clips)),
                 self.where_known(|round| round.two_threads.as_ref().map(of)),
             )
         };
-        let unused = |outcome: &Outcome| {
+        let unused = |outcome: &OrderOutcome| {
             let all = outcome.wall_ns as f64 * WORKERS as f64;
             let used = (outcome.workers_ns + outcome.waited_ns) as f64;
             ((1.0 - used / all) * 100.0).max(0.0)
         };
-        let start = |n: usize| move |round: &Round| round.start[n].wall_ns as f64 / 1e6;
+        let start = |n: usize| move |round: &SpeechRound| round.start[n].wall_ns as f64 / 1e6;
         let later = self.of(|round| start(0)(round) - start(1)(round));
         let count = self
             .rounds
@@ -377,42 +389,42 @@ impl Report {
             figure(
                 "G9",
                 format!("{count} queued finals: time of 2 workers × 1 thread over 1 × 2"),
-                Unit::Ratio,
+                FigureUnit::Ratio,
                 of_both(|outcome| outcome.wall_ns as f64),
                 Some(G9[0]),
             ),
             figure(
                 "G9",
                 "the same, CPU time".to_owned(),
-                Unit::Ratio,
+                FigureUnit::Ratio,
                 of_both(all),
                 Some(G9[1]),
             ),
             figure(
                 "G10",
                 "of the workers' time at saturation, not used".to_owned(),
-                Unit::Percent,
+                FigureUnit::Percent,
                 self.of(|round| unused(&round.service_clips)),
                 Some(G10),
             ),
             figure(
                 "G13",
                 "a crew is ready, later than the model is loaded by the engine alone".to_owned(),
-                Unit::Milliseconds,
+                FigureUnit::Milliseconds,
                 later,
                 Some(G13),
             ),
         ]
     }
 
-    fn word_times(&self) -> Vec<Figure> {
-        let share = |with: &Outcome, without: &Outcome| {
+    fn word_times(&self) -> Vec<ReportFigure> {
+        let share = |with: &OrderOutcome, without: &OrderOutcome| {
             let (with, without) = (all(with), all(without));
             (with - without) / with * 100.0
         };
         let row = |what: &str, value| {
             let what = format!("times of words (DTW), of an utterance; {what}");
-            figure("", what, Unit::Percent, value, Some(WORD_TIMES))
+            figure("", what, FigureUnit::Percent, value, Some(WORD_TIMES))
         };
         vec![
             row(

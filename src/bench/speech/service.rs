@@ -7,23 +7,23 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use asterscribe::clock;
-use asterscribe::recognition::crew::{Program, Recogniser};
-use asterscribe::recognition::pool::{Answer, Pool};
-use asterscribe::recognition::{Speaker, Task, Urgency};
-use asterscribe::replay::capture::{Capture, CapturedDatagram};
-use asterscribe::session::{Depth, JobId, LegSnapshot, SessionConfig};
-use asterscribe::speech::{Choices, SAMPLES_PER_MS, Utterance};
-use asterscribe::{replay, speech::model::Model};
+use asterscribe::recognition::crew::{WorkerProgram, WorkerStarter};
+use asterscribe::recognition::pool::{JobAnswer, RecognitionPool};
+use asterscribe::recognition::{JobUrgency, RecognitionTask, SpeakerLeg};
+use asterscribe::replay::capture::{CapturedDatagram, HeldCapture};
+use asterscribe::session::{JobId, LegSnapshot, SessionConfig, SessionDepth};
+use asterscribe::speech::{DecodeOptions, SAMPLES_PER_MS, Utterance};
+use asterscribe::{replay, speech::model::SpeechModel};
 use clap::Args;
 use crossbeam_channel::bounded;
 
 use super::SEED;
-use crate::bench::account::{self, Flow};
+use crate::bench::account::{self, FlowAccount};
 use crate::bench::generator::{PACE, rtp};
-use crate::bench::meter::Meter;
+use crate::bench::meter::CpuMeter;
 use crate::bench::payload::PACKET;
-use crate::bench::script::Script;
-use crate::bench::wire::{Order, Outcome};
+use crate::bench::script::PartyScript;
+use crate::bench::wire::{OrderOutcome, SpeechOrder};
 
 /// Jobs that may wait; there are never as many.
 const QUEUE: usize = 4_096;
@@ -36,7 +36,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The service to be measured.
 #[derive(Debug, Args)]
-pub(crate) struct Options {
+pub(crate) struct ServiceOptions {
     /// Minutes of the call.
     #[arg(long)]
     minutes: u32,
@@ -49,27 +49,28 @@ pub(crate) struct Options {
 }
 
 /// Does what it is told.
-pub(in crate::bench) fn run(options: &Options) -> Result<()> {
-    let service = Service::start(options)?;
+pub(in crate::bench) fn run(options: &ServiceOptions) -> Result<()> {
+    let service = MeasuredService::start(options)?;
     super::orders::obey(|order| service.obey(order))
 }
 
-struct Service {
-    model: Model,
+struct MeasuredService {
+    model: SpeechModel,
     workers: usize,
     packets: Vec<[u8; PACKET]>,
     utterances: Vec<Utterance>,
-    recogniser: Arc<Recogniser>,
-    clips: Pool<usize>,
-    backlog: Pool<usize>,
-    live: Pool<JobId>,
+    recogniser: Arc<WorkerStarter>,
+    clips: RecognitionPool<usize>,
+    backlog: RecognitionPool<usize>,
+    live: RecognitionPool<JobId>,
 }
 
-impl Service {
-    fn start(options: &Options) -> Result<Self> {
+impl MeasuredService {
+    fn start(options: &ServiceOptions) -> Result<Self> {
         let model = super::orders::model(options.model.as_deref())?;
-        let script = Script::new(options.minutes, SEED);
-        let recogniser = Recogniser::start(Program::this(), model.clone(), options.workers)?;
+        let script = PartyScript::new(options.minutes, SEED);
+        let recogniser =
+            WorkerStarter::start(WorkerProgram::this(), model.clone(), options.workers)?;
         Ok(Self {
             model,
             workers: options.workers,
@@ -82,17 +83,17 @@ impl Service {
         })
     }
 
-    fn obey(&self, order: Order) -> Result<Outcome> {
+    fn obey(&self, order: SpeechOrder) -> Result<OrderOutcome> {
         let mut outcome = match order {
-            Order::Clips {
+            SpeechOrder::Clips {
                 count,
                 full_context,
             } => self.clips(count, full_context),
-            Order::Clip(n) => self.clip(n),
-            Order::Live => self.live(),
-            Order::Backlog => self.backlog(),
-            Order::Start => self.anew(),
-            Order::Windows => bail!("the service takes no whole files"),
+            SpeechOrder::Clip(n) => self.clip(n),
+            SpeechOrder::Live => self.live(),
+            SpeechOrder::Backlog => self.backlog(),
+            SpeechOrder::Start => self.anew(),
+            SpeechOrder::Windows => bail!("the service takes no whole files"),
         }?;
         let (crashed, stuck) = self.recogniser.stats().ends();
         if crashed + stuck > 0 {
@@ -102,23 +103,23 @@ impl Service {
         Ok(outcome)
     }
 
-    fn clips(&self, count: usize, full_context: bool) -> Result<Outcome> {
+    fn clips(&self, count: usize, full_context: bool) -> Result<OrderOutcome> {
         let choices = choices(full_context);
         let clips = self.utterances.iter().take(count).enumerate();
-        let tasks = clips.map(|(n, clip)| task(clip, &choices, Speaker::new(n as u64, 0)));
+        let tasks = clips.map(|(n, clip)| task(clip, &choices, SpeakerLeg::new(n as u64, 0)));
         answers(&self.clips, tasks.collect())
     }
 
-    fn clip(&self, n: usize) -> Result<Outcome> {
+    fn clip(&self, n: usize) -> Result<OrderOutcome> {
         let clip = self.utterances.get(n).context("no such utterance")?;
-        let task = task(clip, &choices(false), Speaker::new(0, 0));
+        let task = task(clip, &choices(false), SpeakerLeg::new(0, 0));
         answers(&self.clips, vec![task])
     }
 
     /// The very machine of live calls, in the call's own time: as fast as recognition allows.
-    fn live(&self) -> Result<Outcome> {
+    fn live(&self) -> Result<OrderOutcome> {
         let capture = capture(&self.packets);
-        let meter = Meter::start()?;
+        let meter = CpuMeter::start()?;
         let report =
             replay::run_capture(&capture, SessionConfig::default(), &self.live, clock::now())?;
         let mut outcome = meter.stop()?;
@@ -131,11 +132,11 @@ impl Service {
             audio: flow.audio,
             ..LegSnapshot::new(flow.leg.clone())
         };
-        let flow = Flow {
+        let flow = FlowAccount {
             packets: self.packets.len() as u64,
             slipped_us: 0,
         };
-        let books = account::check(&leg, flow, Depth::Speech);
+        let books = account::check(&leg, flow, SessionDepth::Speech);
         outcome.faults.extend(books.err());
         let gaps = report.lines.iter().filter_map(|line| line.gap);
         outcome
@@ -146,14 +147,14 @@ impl Service {
 
     /// Jobs that keep the workers busy come first, so that the rest has waited when its turn
     /// comes; what they cost is measured alone and taken off.
-    fn backlog(&self) -> Result<Outcome> {
+    fn backlog(&self) -> Result<OrderOutcome> {
         let choices = choices(true);
         let first = self.utterances.first().context("no utterance")?;
-        let busy = |n: usize| task(first, &choices, Speaker::new(1 + n as u64, 0));
+        let busy = |n: usize| task(first, &choices, SpeakerLeg::new(1 + n as u64, 0));
         let alone = answers(&self.backlog, (0..self.workers).map(busy).collect())?;
         let end = self.packets.len() as u64 * PACE.as_millis() as u64;
         let waited = self.utterances.iter().map(|utterance| {
-            let mut task = task(utterance, &choices, Speaker::new(0, 0));
+            let mut task = task(utterance, &choices, SpeakerLeg::new(0, 0));
             let ago = end.saturating_sub(utterance.end() / SAMPLES_PER_MS);
             let spoken = task.spoken.checked_sub(Duration::from_millis(ago));
             task.spoken = spoken.unwrap_or(task.spoken);
@@ -162,7 +163,7 @@ impl Service {
         let tasks = (0..self.workers).map(busy).chain(waited).collect();
         let mut both = answers(&self.backlog, tasks)?;
         both.texts.drain(..self.workers.min(both.texts.len()));
-        Ok(Outcome {
+        Ok(OrderOutcome {
             wall_ns: both.wall_ns.saturating_sub(alone.wall_ns),
             own_ns: both.own_ns.saturating_sub(alone.own_ns),
             workers_ns: both.workers_ns.saturating_sub(alone.workers_ns),
@@ -171,48 +172,52 @@ impl Service {
     }
 
     /// Another crew, until all of it is ready.
-    fn anew(&self) -> Result<Outcome> {
+    fn anew(&self) -> Result<OrderOutcome> {
         let from = clock::now();
-        let crew = Recogniser::start(Program::this(), self.model.clone(), self.workers)?;
+        let crew = WorkerStarter::start(WorkerProgram::this(), self.model.clone(), self.workers)?;
         let wall = clock::now().saturating_duration_since(from);
         drop(crew);
-        Ok(Outcome {
+        Ok(OrderOutcome {
             wall_ns: wall.as_nanos() as u64,
-            ..Outcome::default()
+            ..OrderOutcome::default()
         })
     }
 }
 
-fn choices(full_context: bool) -> Arc<Choices> {
-    Arc::new(Choices {
+fn choices(full_context: bool) -> Arc<DecodeOptions> {
+    Arc::new(DecodeOptions {
         full_context,
-        ..Choices::default()
+        ..DecodeOptions::default()
     })
 }
 
-fn task(utterance: &Utterance, choices: &Arc<Choices>, speaker: Speaker) -> Task {
-    Task {
+fn task(
+    utterance: &Utterance,
+    choices: &Arc<DecodeOptions>,
+    speaker: SpeakerLeg,
+) -> RecognitionTask {
+    RecognitionTask {
         samples: utterance.samples.clone(),
         choices: Arc::clone(choices),
-        urgency: Urgency::Final,
+        urgency: JobUrgency::Final,
         speaker,
         spoken: clock::now(),
     }
 }
 
 /// Hands them in at once and waits for all answers.
-fn answers(pool: &Pool<usize>, tasks: Vec<Task>) -> Result<Outcome> {
+fn answers(pool: &RecognitionPool<usize>, tasks: Vec<RecognitionTask>) -> Result<OrderOutcome> {
     let (reply, answers) = bounded(tasks.len());
     let handle = pool.handle();
     let mut texts = vec![None; tasks.len()];
-    let meter = Meter::start()?;
+    let meter = CpuMeter::start()?;
     for (n, task) in tasks.into_iter().enumerate() {
         let offered = handle.offer(n, task, &reply);
         offered.map_err(|_| anyhow!("a job was refused"))?;
     }
     let mut faults = Vec::new();
     for _ in 0..texts.len() {
-        let Answer { ticket, result, .. } = answers
+        let JobAnswer { ticket, result, .. } = answers
             .recv_timeout(PATIENCE)
             .context("a job was not answered")?;
         ensure!(texts[ticket].is_none(), "a job was answered twice");
@@ -224,7 +229,7 @@ fn answers(pool: &Pool<usize>, tasks: Vec<Task>) -> Result<Outcome> {
             }
         });
     }
-    Ok(Outcome {
+    Ok(OrderOutcome {
         texts: texts.into_iter().flatten().collect(),
         faults,
         ..meter.stop()?
@@ -232,7 +237,7 @@ fn answers(pool: &Pool<usize>, tasks: Vec<Task>) -> Result<Outcome> {
 }
 
 /// The call as a capture would hold it.
-fn capture(packets: &[[u8; PACKET]]) -> Capture {
+fn capture(packets: &[[u8; PACKET]]) -> HeldCapture {
     let socket = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let datagrams: Vec<_> = (0u32..)
         .zip(packets)
@@ -244,9 +249,9 @@ fn capture(packets: &[[u8; PACKET]]) -> Capture {
             leg: None,
         })
         .collect();
-    Capture {
+    HeldCapture {
         packets: datagrams.len() as u64,
         datagrams,
-        ..Capture::default()
+        ..HeldCapture::default()
     }
 }

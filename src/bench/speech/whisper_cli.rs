@@ -7,7 +7,7 @@ use std::process::{self, Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
 use asterscribe::speech::SAMPLE_RATE;
-use asterscribe::speech::model::{Model, ModelSource};
+use asterscribe::speech::model::{ModelSource, SpeechModel};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
 use serde::Serialize;
@@ -20,7 +20,7 @@ const NOTHING: [i16; SAMPLE_RATE as usize / 100] = [0; SAMPLE_RATE as usize / 10
 /// How it is called; always with one thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Manner {
+pub(super) enum CliMode {
     /// Decoding as the service does, greedily and without timestamps; flash attention, its default.
     Greedy,
     /// The same without flash attention, which the service leaves off.
@@ -29,7 +29,7 @@ pub(super) enum Manner {
     AsItComes,
 }
 
-impl Manner {
+impl CliMode {
     fn options(self) -> &'static [&'static str] {
         match self {
             Self::Greedy => &["-bs", "1", "-bo", "1", "-nt"],
@@ -41,7 +41,7 @@ impl Manner {
 
 /// What a run has cost and given.
 #[derive(Debug, Clone, Default, Serialize)]
-pub(super) struct Ran {
+pub(super) struct CliRun {
     /// CPU time beyond what it takes to start and to load the model, nanoseconds.
     pub(super) cpu_ns: u64,
     /// What it heard.
@@ -52,7 +52,7 @@ pub(super) struct Ran {
 #[derive(Debug)]
 pub(super) struct WhisperCli {
     program: PathBuf,
-    folder: Folder,
+    folder: OwnedFolder,
     model: PathBuf,
     /// What it takes to start, nanoseconds.
     start_ns: u64,
@@ -60,8 +60,8 @@ pub(super) struct WhisperCli {
 
 impl WhisperCli {
     /// Finds out whether it runs here.
-    pub(super) fn find(program: &Path, model: &Model) -> Result<Self> {
-        let folder = Folder::new()?;
+    pub(super) fn find(program: &Path, model: &SpeechModel) -> Result<Self> {
+        let folder = OwnedFolder::new()?;
         let path = match &model.source {
             ModelSource::File { path, .. } => path.canonicalize()?,
             ModelSource::Folder(_) => bail!("whisper-cli reads ggml files only"),
@@ -79,9 +79,9 @@ impl WhisperCli {
         };
         let nothing = cli.file("nothing", &NOTHING)?;
         let nothing = [nothing];
-        cli.run(Manner::Greedy, &nothing)?;
+        cli.run(CliMode::Greedy, &nothing)?;
         // The first one has fetched it from the disk.
-        cli.start_ns = cli.run(Manner::Greedy, &nothing)?.cpu_ns;
+        cli.start_ns = cli.run(CliMode::Greedy, &nothing)?.cpu_ns;
         Ok(cli)
     }
 
@@ -110,7 +110,7 @@ impl WhisperCli {
     }
 
     /// Runs it once on all files.
-    pub(super) fn run(&self, manner: Manner, files: &[PathBuf]) -> Result<Ran> {
+    pub(super) fn run(&self, manner: CliMode, files: &[PathBuf]) -> Result<CliRun> {
         let mut command = Command::new(&self.program);
         command
             .args(["-t", "1", "-np", "-m"])
@@ -131,7 +131,7 @@ impl WhisperCli {
             self.program.display(),
             output.status
         );
-        Ok(Ran {
+        Ok(CliRun {
             cpu_ns: spent.saturating_sub(self.start_ns),
             words: words::of_output(&String::from_utf8_lossy(&output.stdout)),
         })
@@ -147,9 +147,9 @@ fn spent() -> Result<u64> {
 
 /// A folder that goes with its owner.
 #[derive(Debug)]
-struct Folder(PathBuf);
+struct OwnedFolder(PathBuf);
 
-impl Folder {
+impl OwnedFolder {
     fn new() -> Result<Self> {
         let path = std::env::temp_dir().join(format!("asterscribe-bench-{}", process::id()));
         fs::create_dir(&path).with_context(|| format!("cannot create {}", path.display()))?;
@@ -157,7 +157,7 @@ impl Folder {
     }
 }
 
-impl Drop for Folder {
+impl Drop for OwnedFolder {
     fn drop(&mut self) {
         // What is left of it is the system's to clear away.
         let _left = fs::remove_dir_all(&self.0);

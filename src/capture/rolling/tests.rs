@@ -35,7 +35,7 @@ impl Scarce {
         self.0.lock().unwrap()
     }
 
-    fn read(&self, piece: &Piece) -> Vec<u8> {
+    fn read(&self, piece: &SegmentPiece) -> Vec<u8> {
         let range = piece.from as usize..piece.to as usize;
         self.lock().files[&piece.name][range].to_vec()
     }
@@ -49,8 +49,8 @@ impl State {
 
 struct Open(Arc<Scarce>, String);
 
-impl Disk for Arc<Scarce> {
-    fn create(&self, name: &str) -> io::Result<Box<dyn Sink>> {
+impl SegmentDisk for Arc<Scarce> {
+    fn create(&self, name: &str) -> io::Result<Box<dyn SegmentSink>> {
         let mut state = self.lock();
         if state.room == 0 {
             return Err(io::ErrorKind::StorageFull.into());
@@ -66,7 +66,7 @@ impl Disk for Arc<Scarce> {
     }
 }
 
-impl Sink for Open {
+impl SegmentSink for Open {
     /// As a file system does it: what fits is written, then the error comes.
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
         let mut state = self.0.lock();
@@ -94,13 +94,13 @@ impl Sink for Open {
 
 const HEAD: &[u8] = b"head:";
 
-fn begin(disk: &Arc<Scarce>, bound: u64) -> Rolling {
+fn begin(disk: &Arc<Scarce>, bound: u64) -> RollingFile {
     let disk = Arc::new(Arc::clone(disk));
-    Rolling::create(disk, "c".to_owned(), "x", bound, HEAD).unwrap()
+    RollingFile::create(disk, "c".to_owned(), "x", bound, HEAD).unwrap()
 }
 
 /// All pieces as one file.
-fn whole(disk: &Arc<Scarce>, file: &Rolling) -> Vec<u8> {
+fn whole(disk: &Arc<Scarce>, file: &RollingFile) -> Vec<u8> {
     let pieces = file.pieces();
     pieces.iter().flat_map(|piece| disk.read(piece)).collect()
 }
@@ -183,7 +183,7 @@ fn a_record_larger_than_a_segment_is_lost_and_the_next_one_kept() {
 #[test]
 fn a_file_that_cannot_be_begun_leaves_nothing() {
     let disk = Scarce::new(3);
-    let arc: Arc<dyn Disk> = Arc::new(Arc::clone(&disk));
-    assert!(Rolling::create(arc, "c".to_owned(), "x", 100, HEAD).is_err());
+    let arc: Arc<dyn SegmentDisk> = Arc::new(Arc::clone(&disk));
+    assert!(RollingFile::create(arc, "c".to_owned(), "x", 100, HEAD).is_err());
     assert!(disk.lock().files.is_empty());
 }

@@ -17,11 +17,11 @@ fn load(values: &[(&str, &str)]) -> Result<Settings, SettingsError> {
     Settings::load(&[&map])
 }
 
-fn layer(label: &str, values: &[(&str, &str)]) -> Layer {
+fn layer(label: &str, values: &[(&str, &str)]) -> SettingsLayer {
     let values = values
         .iter()
         .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-    Layer::new(label, values.collect())
+    SettingsLayer::new(label, values.collect())
 }
 
 /// The names of what is wrong.
@@ -51,7 +51,7 @@ fn secrets_are_not_printed() {
 /// Remembers what it was asked for.
 struct Recorder(RefCell<BTreeSet<String>>);
 
-impl Source for Recorder {
+impl SettingsSource for Recorder {
     fn label(&self) -> &str {
         "recorder"
     }

@@ -3,7 +3,7 @@
 use asterscribe_codecs::MediaFormat;
 
 use super::*;
-use crate::call::Origin;
+use crate::call::CallOrigin;
 
 #[test]
 fn nothing_set_gives_the_documented_defaults() {
@@ -27,7 +27,7 @@ fn nothing_set_gives_the_documented_defaults() {
         (64, 100)
     );
     assert_eq!(settings.sqlite_path, PathBuf::from("asterscribe.db"));
-    assert_eq!(settings.retention, Retention::default());
+    assert_eq!(settings.retention, RetentionTimes::default());
     assert_eq!(settings.cors, CorsOrigins::List(Vec::new()));
     assert_eq!(
         (settings.log_format, settings.log_filter.as_str()),
@@ -77,7 +77,7 @@ fn everything_set_is_taken() {
         ("RUST_LOG", "warn,asterscribe=trace"),
     ])
     .unwrap();
-    let advertise = Advertise {
+    let advertise = AdvertisedAddress {
         ip: "203.0.113.5".parse().unwrap(),
         port: Some(6000),
     };
@@ -415,13 +415,13 @@ fn calls_are_captured_only_where_a_folder_is_named() {
         settings.capture.unwrap().rule
     };
     let all = [
-        Origin::Stasis,
-        Origin::Initiated,
-        Origin::Tap,
-        Origin::Media,
+        CallOrigin::Stasis,
+        CallOrigin::Initiated,
+        CallOrigin::Tap,
+        CallOrigin::Media,
     ];
     assert!(all.iter().all(|origin| rule("all").takes(*origin)));
-    assert!(!rule("off").takes(Origin::Tap));
+    assert!(!rule("off").takes(CallOrigin::Tap));
     let some = rule("tap, media");
     assert_eq!(
         all.map(|origin| some.takes(origin)),

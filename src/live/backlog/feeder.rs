@@ -10,16 +10,19 @@ use crossbeam_channel::{Receiver, Sender, select};
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
-use super::second::{Ready, Second};
-use super::{AT_ONCE, Found, Handled, Heard};
-use crate::call::{CallId, GapReason, Leg, Prompt};
+use super::second::{SecondPassQueue, SecondPassReadiness};
+use super::{AT_ONCE, LateOutcome, LateResult, LateText};
+use crate::call::{CallId, GapReason, InitialPrompt, Leg};
 use crate::clock;
-use crate::live::desk::Again;
-use crate::live::media::Ticket;
-use crate::recognition::pool::{Answer, PoolHandle, PoolStats, Unrecognised};
-use crate::recognition::{Speaker, Step, Task, Urgency};
+use crate::live::desk::SecondPassProgress;
+use crate::live::media::JobTicket;
+use crate::recognition::pool::{JobAnswer, NotRecognised, PoolHandle, PoolStats};
+use crate::recognition::{JobUrgency, OverloadStep, RecognitionTask, SpeakerLeg};
 use crate::speech::Recognition;
-use crate::store::{Kept, Outlived, Page, Pass, Spool, SpoolId, Spoolable};
+use crate::store::{
+    ExpiredUtterance, RecognitionPass, SpeechSpool, SpoolId, SpoolPage, SpoolableSpeech,
+    SpooledUtterance,
+};
 
 /// Time between two looks at whether there is time.
 const LOOK: Duration = Duration::from_millis(200);
@@ -30,53 +33,53 @@ const AGAIN: Duration = Duration::from_secs(5);
 /// Time between two looks at what could not be read, or may have grown too old.
 const LONG: Duration = Duration::from_secs(60);
 
-pub(super) struct Feeder {
-    pub(super) pass: Pass,
+pub(super) struct SpoolFeeder {
+    pub(super) pass: RecognitionPass,
     /// Utterances in the pool at once.
     pub(super) at_once: usize,
     /// How much those have to do whose work comes first.
     pub(super) load: Arc<PoolStats>,
-    pub(super) spool: Spool,
-    pub(super) pool: PoolHandle<Ticket>,
-    pub(super) reply: Sender<Answer<Ticket>>,
-    pub(super) heard: mpsc::Sender<Heard>,
+    pub(super) spool: SpeechSpool,
+    pub(super) pool: PoolHandle<JobTicket>,
+    pub(super) reply: Sender<JobAnswer<JobTicket>>,
+    pub(super) heard: mpsc::Sender<LateResult>,
     /// In the pool, or with the desk.
-    pub(super) out: HashMap<SpoolId, Out>,
+    pub(super) out: HashMap<SpoolId, FeederJobs>,
     /// What there was no room to tell.
-    pub(super) again: Vec<Heard>,
+    pub(super) again: Vec<LateResult>,
     /// What the desk cannot take in now: it is heard again, after a while.
     pub(super) postponed: HashSet<SpoolId>,
-    pub(super) reading: Reading,
+    pub(super) reading: SpoolReading,
     /// Of the second pass.
-    pub(super) second: Option<Second>,
+    pub(super) second: Option<SecondPassQueue>,
 }
 
 /// One reading of the spool from its beginning to its end, or of what it has of one call.
 #[derive(Debug, Default)]
-pub(super) struct Reading {
+pub(super) struct SpoolReading {
     /// Read, and not handed out.
-    next: VecDeque<Kept>,
+    next: VecDeque<SpooledUtterance>,
     /// How far the spool has been read.
     behind: Option<SpoolId>,
     is_at_end: bool,
     unreadable: u64,
 }
 
-pub(super) struct Out {
+pub(super) struct FeederJobs {
     call: CallId,
     /// Whose it is in the pool.
     leg: Option<Leg>,
     audio: u64,
     /// Whether it is to be heard once more after that.
-    again: Again,
-    prompt: Option<Prompt>,
+    again: SecondPassProgress,
+    prompt: Option<InitialPrompt>,
 }
 
-impl Feeder {
+impl SpoolFeeder {
     pub(super) fn run(
         mut self,
-        answers: &Receiver<Answer<Ticket>>,
-        done: &Receiver<Handled>,
+        answers: &Receiver<JobAnswer<JobTicket>>,
+        done: &Receiver<LateOutcome>,
         stop: &Receiver<()>,
     ) {
         let (mut begun, mut tried, mut freed) = (clock::now(), clock::now(), clock::now());
@@ -140,7 +143,7 @@ impl Feeder {
     }
 
     fn begin(&mut self) {
-        self.reading = Reading::default();
+        self.reading = SpoolReading::default();
         if let Some(second) = &mut self.second {
             second.begin(&self.spool);
         }
@@ -167,13 +170,14 @@ impl Feeder {
     /// What is said now comes first, and all of it before anything is heard once more.
     fn is_time(&self) -> bool {
         let is_idle = || self.load.waiting.load(Ordering::Relaxed) == 0;
-        self.load.step() == Step::Normal && (self.pass == Pass::First || is_idle())
+        self.load.step() == OverloadStep::Normal
+            && (self.pass == RecognitionPass::First || is_idle())
     }
 
-    fn read(&mut self) -> Option<Kept> {
+    fn read(&mut self) -> Option<SpooledUtterance> {
         let waiting = self.spool.stats(self.pass).waiting.load(Ordering::Relaxed);
         let of = self.second.as_ref().and_then(|second| second.of.clone());
-        if waiting == 0 || (self.pass == Pass::Second && of.is_none()) {
+        if waiting == 0 || (self.pass == RecognitionPass::Second && of.is_none()) {
             self.reading.is_at_end = true;
         }
         let may_read = |feeder: &Self| {
@@ -181,7 +185,7 @@ impl Feeder {
             reading.next.is_empty() && !reading.is_at_end && feeder.again.len() < AT_ONCE
         };
         while may_read(self) {
-            if !self.second.as_ref().is_none_or(Second::may_go_on) {
+            if !self.second.as_ref().is_none_or(SecondPassQueue::may_go_on) {
                 // It has come back: it goes on when it is over again.
                 self.reading.is_at_end = true;
                 break;
@@ -197,7 +201,7 @@ impl Feeder {
         self.reading.next.pop_front()
     }
 
-    fn take(&mut self, page: Page) {
+    fn take(&mut self, page: SpoolPage) {
         let reading = &mut self.reading;
         reading.is_at_end = page.is_last;
         reading.behind = page.upto.or(reading.behind);
@@ -218,12 +222,12 @@ impl Feeder {
         let outlived: Vec<_> = outlived.filter(|old| is_new(&old.id)).collect();
         let count = &self.spool.stats(self.pass).outlived;
         count.fetch_add(outlived.len() as u64, Ordering::Relaxed);
-        for Outlived { id, call, audio } in outlived {
-            let out = Out {
+        for ExpiredUtterance { id, call, audio } in outlived {
+            let out = FeederJobs {
                 call,
                 leg: None,
                 audio,
-                again: Again::No,
+                again: SecondPassProgress::No,
                 prompt: None,
             };
             self.out.insert(id, out);
@@ -232,34 +236,36 @@ impl Feeder {
     }
 
     /// Gives it back if the pool has no place for it.
-    fn hand_out(&mut self, kept: Kept) -> Option<Kept> {
+    fn hand_out(&mut self, kept: SpooledUtterance) -> Option<SpooledUtterance> {
         let is_idle = self.out.is_empty();
         let second = self.second.as_mut();
-        match second.map_or(Ready::Now, |second| second.make_ready(&kept, is_idle)) {
-            Ready::Now => {}
-            Ready::Later => return Some(kept),
-            Ready::LongAfter => {
+        match second.map_or(SecondPassReadiness::Now, |second| {
+            second.make_ready(&kept, is_idle)
+        }) {
+            SecondPassReadiness::Now => {}
+            SecondPassReadiness::Later => return Some(kept),
+            SecondPassReadiness::LongAfter => {
                 self.postponed.insert(kept.id);
                 return None;
             }
         }
-        let Kept { id, speech } = kept;
-        let task = Task {
+        let SpooledUtterance { id, speech } = kept;
+        let task = RecognitionTask {
             samples: speech.samples,
             choices: speech.choices.clone().into(),
-            urgency: Urgency::Backlog,
+            urgency: JobUrgency::Backlog,
             speaker: self.speaker(id, &speech.call, &speech.leg),
             spoken: clock::now(),
         };
-        match self.pool.offer(Ticket::Spooled(id), task, &self.reply) {
+        match self.pool.offer(JobTicket::Spooled(id), task, &self.reply) {
             Ok(()) => {
-                let out = Out {
+                let out = FeederJobs {
                     call: speech.call,
                     leg: Some(speech.leg),
                     audio: speech.audio,
                     again: match (self.pass, &speech.second_pass) {
-                        (Pass::First, Some(_)) => Again::Wanted,
-                        _ => Again::No,
+                        (RecognitionPass::First, Some(_)) => SecondPassProgress::Wanted,
+                        _ => SecondPassProgress::No,
                     },
                     prompt: speech.choices.prompt,
                 };
@@ -267,28 +273,28 @@ impl Feeder {
                 None
             }
             Err((_, samples)) => {
-                let speech = Spoolable { samples, ..speech };
-                Some(Kept { id, speech })
+                let speech = SpoolableSpeech { samples, ..speech };
+                Some(SpooledUtterance { id, speech })
             }
         }
     }
 
     /// No live call's: those count from 0, these from the other end, one for each leg that
     /// has something in the pool.
-    fn speaker(&self, id: SpoolId, call: &CallId, leg: &Leg) -> Speaker {
+    fn speaker(&self, id: SpoolId, call: &CallId, leg: &Leg) -> SpeakerLeg {
         let of_leg =
-            |(_, out): &(&SpoolId, &Out)| out.call == *call && out.leg.as_ref() == Some(leg);
+            |(_, out): &(&SpoolId, &FeederJobs)| out.call == *call && out.leg.as_ref() == Some(leg);
         let first = self.out.iter().filter(of_leg).map(|(id, _)| *id).min();
-        Speaker::new(u64::MAX - first.unwrap_or(id).0, 0)
+        SpeakerLeg::new(u64::MAX - first.unwrap_or(id).0, 0)
     }
 
-    fn answered(&mut self, answer: Answer<Ticket>) {
-        let Ticket::Spooled(id) = answer.ticket else {
+    fn answered(&mut self, answer: JobAnswer<JobTicket>) {
+        let JobTicket::Spooled(id) = answer.ticket else {
             return;
         };
         let result = match answer.result {
             Ok(recognition) => Ok(recognition),
-            Err(Unrecognised::Failed(error))
+            Err(NotRecognised::Failed(error))
                 if (self.second.as_mut()).is_some_and(|second| second.is_worth_another(id)) =>
             {
                 tracing::warn!(%error, "an utterance could not be heard once more; it is tried again");
@@ -296,12 +302,12 @@ impl Feeder {
                 self.postponed.insert(id);
                 return;
             }
-            Err(Unrecognised::Failed(error)) => {
+            Err(NotRecognised::Failed(error)) => {
                 tracing::warn!(%error, "a spooled utterance could not be recognised");
                 Err(GapReason::RecognitionFailed)
             }
             // Live calls came between: its time will come, in the next reading.
-            Err(Unrecognised::TooOld | Unrecognised::Replaced) => {
+            Err(NotRecognised::TooOld | NotRecognised::Replaced) => {
                 self.out.remove(&id);
                 return;
             }
@@ -311,7 +317,7 @@ impl Feeder {
 
     fn found(&mut self, id: SpoolId, result: Result<Recognition, GapReason>) {
         let Some(out) = self.out.get(&id) else { return };
-        let found = Found {
+        let found = LateText {
             id,
             audio: out.audio,
             pass: self.pass,
@@ -320,11 +326,11 @@ impl Feeder {
             result,
         };
         let call = out.call.clone();
-        self.tell(Heard { call, found });
+        self.tell(LateResult { call, found });
     }
 
     /// Tells the desk, or keeps it for the next time.
-    fn tell(&mut self, heard: Heard) {
+    fn tell(&mut self, heard: LateResult) {
         match self.heard.try_send(heard) {
             Ok(()) => {}
             Err(TrySendError::Full(heard)) => self.again.push(heard),
@@ -335,11 +341,11 @@ impl Feeder {
     }
 
     /// Removes what the desk has done with.
-    fn handled(&mut self, first: Handled, more: &Receiver<Handled>) {
+    fn handled(&mut self, first: LateOutcome, more: &Receiver<LateOutcome>) {
         let (mut done, mut kept_on) = (Vec::new(), Vec::new());
         for handled in iter::once(first).chain(more.try_iter()) {
             match handled {
-                Handled::Done { id, again } => {
+                LateOutcome::Done { id, again } => {
                     self.out.remove(&id);
                     if let Some(second) = &mut self.second {
                         second.failures.remove(&id);
@@ -349,10 +355,10 @@ impl Feeder {
                         false => done.push(id),
                     }
                 }
-                Handled::Unsure(id) => {
+                LateOutcome::Unsure(id) => {
                     self.out.remove(&id);
                 }
-                Handled::Again(heard) => {
+                LateOutcome::Again(heard) => {
                     self.out.remove(&heard.found.id);
                     self.postponed.insert(heard.found.id);
                 }

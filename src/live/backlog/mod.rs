@@ -16,13 +16,13 @@ use std::thread::{self, JoinHandle};
 use crossbeam_channel::{Sender, bounded};
 use tokio::sync::mpsc;
 
-use self::feeder::{Feeder, Reading};
-use super::desk::Found;
-use super::media::Ticket;
+use self::feeder::{SpoolFeeder, SpoolReading};
+use super::desk::LateText;
+use super::media::JobTicket;
 use crate::call::CallId;
-use crate::recognition::occasional::Occasional;
-use crate::recognition::pool::{Pool, PoolHandle, PoolStats};
-use crate::store::{Pass, Spool, SpoolId};
+use crate::recognition::occasional::OnDemandWorker;
+use crate::recognition::pool::{PoolHandle, PoolStats, RecognitionPool};
+use crate::store::{RecognitionPass, SpeechSpool, SpoolId};
 
 /// Utterances of the backlog in the pool at once: enough that no worker waits for the next,
 /// and that some of a leg can share a window.
@@ -33,16 +33,16 @@ const SECOND_AT_ONCE: usize = 2;
 
 /// What was heard in an utterance that had been kept.
 #[derive(Debug)]
-pub struct Heard {
+pub struct LateResult {
     /// Whose it is.
     pub call: CallId,
     /// What was heard, and where it is kept.
-    pub found: Found,
+    pub found: LateText,
 }
 
 /// What became of that.
 #[derive(Debug)]
-pub enum Handled {
+pub enum LateOutcome {
     /// It is stored.
     Done {
         /// The utterance.
@@ -51,12 +51,12 @@ pub enum Handled {
         again: bool,
     },
     /// It cannot be taken in now.
-    Again(Box<Heard>),
+    Again(Box<LateResult>),
     /// It is written and may not be stored yet: it is heard again, and then changes nothing.
     Unsure(SpoolId),
 }
 
-impl Handled {
+impl LateOutcome {
     /// The utterance.
     pub fn id(&self) -> SpoolId {
         match self {
@@ -73,9 +73,9 @@ const HANDLED: usize = 256;
 #[derive(Debug)]
 pub struct DeskEnds {
     /// What was heard.
-    pub heard: mpsc::Receiver<Heard>,
+    pub heard: mpsc::Receiver<LateResult>,
     /// What became of it.
-    pub handled: Sender<Handled>,
+    pub handled: Sender<LateOutcome>,
 }
 
 /// Says whether a call may be heard once more.
@@ -84,9 +84,9 @@ pub type MayBegin = dyn Fn(&CallId) -> Option<bool> + Send;
 /// Who hears what is to be heard once more, and when.
 pub struct SecondWork {
     /// Those that hear it …
-    pub workers: Arc<Occasional>,
+    pub workers: Arc<OnDemandWorker>,
     /// … and the way to them.
-    pub pool: Pool<Ticket>,
+    pub pool: RecognitionPool<JobTicket>,
     /// How those are doing whose work comes first.
     pub live: Arc<PoolStats>,
     /// Whether nothing more will be said in a call, and what is heard of it can be written;
@@ -104,17 +104,20 @@ impl std::fmt::Debug for SecondWork {
 
 /// The running thread. Dropping it ends the thread; what it has in the pool is left there.
 #[derive(Debug)]
-pub struct Backlog {
+pub struct LateRecognition {
     stop: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Backlog {
+impl LateRecognition {
     /// Starts it for what nobody has heard.
     ///
     /// # Errors
     /// The system gives no thread.
-    pub fn start(spool: Spool, pool: PoolHandle<Ticket>) -> std::io::Result<(Self, DeskEnds)> {
+    pub fn start(
+        spool: SpeechSpool,
+        pool: PoolHandle<JobTicket>,
+    ) -> std::io::Result<(Self, DeskEnds)> {
         Self::of(spool, pool, None)
     }
 
@@ -122,13 +125,13 @@ impl Backlog {
     ///
     /// # Errors
     /// The system gives no thread.
-    pub fn start_second(spool: Spool, work: SecondWork) -> std::io::Result<(Self, DeskEnds)> {
+    pub fn start_second(spool: SpeechSpool, work: SecondWork) -> std::io::Result<(Self, DeskEnds)> {
         Self::of(spool, work.pool.handle(), Some(work))
     }
 
     fn of(
-        spool: Spool,
-        pool: PoolHandle<Ticket>,
+        spool: SpeechSpool,
+        pool: PoolHandle<JobTicket>,
         second: Option<SecondWork>,
     ) -> std::io::Result<(Self, DeskEnds)> {
         let (stop, stopped) = bounded(0);
@@ -137,10 +140,10 @@ impl Backlog {
         // As many as are in the pool: a worker that answers never waits.
         let (reply, answers) = bounded(AT_ONCE);
         let (name, pass, at_once) = match second {
-            None => ("backlog", Pass::First, AT_ONCE),
-            Some(_) => ("second-pass", Pass::Second, SECOND_AT_ONCE),
+            None => ("backlog", RecognitionPass::First, AT_ONCE),
+            Some(_) => ("second-pass", RecognitionPass::Second, SECOND_AT_ONCE),
         };
-        let feeder = Feeder {
+        let feeder = SpoolFeeder {
             pass,
             at_once,
             load: second
@@ -153,8 +156,8 @@ impl Backlog {
             out: HashMap::new(),
             again: Vec::new(),
             postponed: HashSet::new(),
-            reading: Reading::default(),
-            second: second.map(second::Second::new),
+            reading: SpoolReading::default(),
+            second: second.map(second::SecondPassQueue::new),
         };
         let thread = thread::Builder::new().name(name.to_owned());
         let thread = thread.spawn(move || feeder.run(&answers, &done, &stopped))?;
@@ -170,7 +173,7 @@ impl Backlog {
     }
 }
 
-impl Drop for Backlog {
+impl Drop for LateRecognition {
     fn drop(&mut self) {
         self.stop = None;
         if let Some(thread) = self.thread.take()

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use super::SecondWork;
 use crate::call::CallId;
-use crate::recognition::occasional::Prepared;
-use crate::store::{Kept, Pass, Spool, SpoolId, StoreError};
+use crate::recognition::occasional::ModelReadiness;
+use crate::store::{RecognitionPass, SpeechSpool, SpoolId, SpooledUtterance, StoreError};
 
 /// How often the second pass tries what its model fails on, mostly a minute apart.
 const ATTEMPTS: u32 = 3;
@@ -18,7 +18,7 @@ const ATTEMPTS: u32 = 3;
 const IDLE: Duration = Duration::from_secs(30);
 
 /// When an utterance can be heard.
-pub(super) enum Ready {
+pub(super) enum SecondPassReadiness {
     Now,
     /// When those that are being heard have been.
     Later,
@@ -26,7 +26,7 @@ pub(super) enum Ready {
 }
 
 /// What only the second pass needs: it goes call by call.
-pub(super) struct Second {
+pub(super) struct SecondPassQueue {
     work: SecondWork,
     /// The call that is read.
     pub(super) of: Option<CallId>,
@@ -47,7 +47,7 @@ pub(super) struct Second {
     idle: Option<Instant>,
 }
 
-impl Second {
+impl SecondPassQueue {
     pub(super) fn new(work: SecondWork) -> Self {
         Self {
             work,
@@ -63,7 +63,7 @@ impl Second {
     }
 
     /// The next call that is over and has something to be heard: in this round, or in the next.
-    fn next_call(&mut self, spool: &Spool) -> Result<Option<CallId>, StoreError> {
+    fn next_call(&mut self, spool: &SpeechSpool) -> Result<Option<CallId>, StoreError> {
         let calls = spool.second_calls()?;
         self.unreadable.retain(|call, _| calls.contains(call));
         if let Some(next) = self.next_of(&calls) {
@@ -103,8 +103,11 @@ impl Second {
     }
 
     /// More may have come of calls that have been read.
-    pub(super) fn look(&mut self, spool: &Spool) {
-        let kept_on = spool.stats(Pass::Second).kept_on.load(Ordering::Relaxed);
+    pub(super) fn look(&mut self, spool: &SpeechSpool) {
+        let kept_on = spool
+            .stats(RecognitionPass::Second)
+            .kept_on
+            .load(Ordering::Relaxed);
         let is_more = mem::replace(&mut self.kept_on, kept_on) != kept_on;
         self.is_news |= self.work.news.swap(false, Ordering::Relaxed) || is_more;
     }
@@ -115,7 +118,7 @@ impl Second {
         self.is_news = true;
     }
 
-    pub(super) fn begin(&mut self, spool: &Spool) {
+    pub(super) fn begin(&mut self, spool: &SpeechSpool) {
         self.rested.extend(self.of.take());
         match self.next_call(spool) {
             Ok(of) => self.of = of,
@@ -147,18 +150,22 @@ impl Second {
 
     /// Lets the workers have the model that it is to be heard by; another than they have, if
     /// they are idle.
-    pub(super) fn make_ready(&mut self, kept: &Kept, is_idle: bool) -> Ready {
+    pub(super) fn make_ready(
+        &mut self,
+        kept: &SpooledUtterance,
+        is_idle: bool,
+    ) -> SecondPassReadiness {
         let model = kept.speech.second_pass.as_deref().unwrap_or_default();
         if self.unusable.contains(model) {
-            return Ready::LongAfter;
+            return SecondPassReadiness::LongAfter;
         }
         match self.work.workers.prepare(model, is_idle) {
-            Ok(Prepared::Ready) => Ready::Now,
-            Ok(Prepared::Busy) => Ready::Later,
+            Ok(ModelReadiness::Ready) => SecondPassReadiness::Now,
+            Ok(ModelReadiness::Busy) => SecondPassReadiness::Later,
             Err(reason) => {
                 tracing::error!(model, reason, "a second pass waits for its model");
                 self.unusable.insert(model.to_owned());
-                Ready::LongAfter
+                SecondPassReadiness::LongAfter
             }
         }
     }
@@ -193,18 +200,18 @@ mod tests {
     use super::*;
     use crate::call::Leg;
     use crate::clock;
-    use crate::recognition::crew::Program;
-    use crate::recognition::occasional::Occasional;
+    use crate::recognition::crew::WorkerProgram;
+    use crate::recognition::occasional::OnDemandWorker;
     use crate::recognition::pool::PoolStats;
-    use crate::speech::Choices;
-    use crate::store::{SpoolConfig, Spoolable};
+    use crate::speech::DecodeOptions;
+    use crate::store::{SpoolConfig, SpoolableSpeech};
 
     struct Rig {
         _folder: tempfile::TempDir,
-        spool: Spool,
+        spool: SpeechSpool,
         open: Arc<Mutex<HashSet<CallId>>>,
         news: Arc<AtomicBool>,
-        second: Second,
+        second: SecondPassQueue,
     }
 
     fn call(id: &str) -> CallId {
@@ -219,9 +226,10 @@ mod tests {
                 keep: Duration::from_secs(60),
                 key: None,
             };
-            let spool = Spool::open(&folder.path().join("s.db"), config, clock::wall).unwrap();
+            let spool =
+                SpeechSpool::open(&folder.path().join("s.db"), config, clock::wall).unwrap();
             let open_model = |name: &str| Err(format!("{name} is gone"));
-            let workers = Occasional::new(Program::this(), Box::new(open_model));
+            let workers = OnDemandWorker::new(WorkerProgram::this(), Box::new(open_model));
             let (open, news) = (Arc::<Mutex<HashSet<CallId>>>::default(), Arc::default());
             let of_desk = Arc::clone(&open);
             let work = SecondWork {
@@ -236,18 +244,18 @@ mod tests {
                 spool,
                 open,
                 news,
-                second: Second::new(work),
+                second: SecondPassQueue::new(work),
             }
         }
 
-        fn keep(&self, call: &CallId, pass: Pass) -> Kept {
+        fn keep(&self, call: &CallId, pass: RecognitionPass) -> SpooledUtterance {
             let id = self.spool.place();
-            let speech = Spoolable {
+            let speech = SpoolableSpeech {
                 call: call.clone(),
                 leg: Leg::caller(),
                 audio: 16,
                 samples: vec![1; 16],
-                choices: Choices::default(),
+                choices: DecodeOptions::default(),
                 second_pass: Some("large".to_owned()),
             };
             let runtime = tokio::runtime::Builder::new_current_thread()
@@ -256,7 +264,7 @@ mod tests {
                 .unwrap();
             let kept = self.spool.keep(id, speech.clone(), pass);
             runtime.block_on(kept).unwrap();
-            Kept { id, speech }
+            SpooledUtterance { id, speech }
         }
 
         fn begin(&mut self) -> Option<CallId> {
@@ -270,8 +278,8 @@ mod tests {
     fn calls_are_read_one_after_the_other_once_they_are_over() {
         let mut rig = Rig::new();
         let (one, two) = (call("2.1"), call("1.2"));
-        rig.keep(&one, Pass::Second);
-        rig.keep(&two, Pass::Second);
+        rig.keep(&one, RecognitionPass::Second);
+        rig.keep(&two, RecognitionPass::Second);
         rig.open.lock().unwrap().insert(one.clone());
         assert_eq!(rig.begin(), Some(two.clone()));
         // Read again only because it is the first round; then nothing is new until a call ends.
@@ -290,8 +298,8 @@ mod tests {
     fn what_comes_of_a_call_while_it_is_read_is_read_after_it() {
         let mut rig = Rig::new();
         let one = call("1.1");
-        let first = rig.keep(&one, Pass::First);
-        rig.keep(&one, Pass::Second);
+        let first = rig.keep(&one, RecognitionPass::First);
+        rig.keep(&one, RecognitionPass::Second);
         assert_eq!(rig.begin(), Some(one.clone()));
         rig.second.is_news = false;
         rig.spool.hear_again(vec![first.id]).unwrap();
@@ -304,7 +312,7 @@ mod tests {
         let mut rig = Rig::new();
         let calls = ["1.1", "1.2", "1.3"].map(call);
         for call in &calls {
-            rig.keep(call, Pass::Second);
+            rig.keep(call, RecognitionPass::Second);
         }
         let mut read = HashSet::new();
         for _ in &calls {
@@ -318,7 +326,7 @@ mod tests {
     #[test]
     fn what_fails_is_tried_again_and_a_model_that_is_gone_waited_for() {
         let mut rig = Rig::new();
-        let kept = rig.keep(&call("1.1"), Pass::Second);
+        let kept = rig.keep(&call("1.1"), RecognitionPass::Second);
         for _ in 1..ATTEMPTS {
             assert!(rig.second.is_worth_another(kept.id));
         }
@@ -327,7 +335,7 @@ mod tests {
         for _ in 0..2 {
             assert!(matches!(
                 rig.second.make_ready(&kept, true),
-                Ready::LongAfter
+                SecondPassReadiness::LongAfter
             ));
         }
         assert!(rig.second.unusable.contains("large"));

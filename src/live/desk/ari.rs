@@ -19,10 +19,10 @@ use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use super::opening::CallOpened;
-use super::pending::{Asked, Outcome};
-use super::remarks::Step;
-use super::{Desk, choices, lock, roles};
-use crate::call::{CallId, CallStatus, EndReason, Origin};
+use super::pending::{AskedCommand, CommandOutcome};
+use super::remarks::SyncStep;
+use super::{CallManager, choices, lock, roles};
+use crate::call::{CallId, CallOrigin, CallStatus, EndReason};
 use crate::clock;
 use crate::config::{AriSettings, Settings};
 use crate::service::{InitiateRequest, RtpTarget, ServiceError};
@@ -50,7 +50,7 @@ pub struct AriLink {
     pub(super) take_back: Arc<Notify>,
     /// What is amiss though it is connected.
     pub(super) trouble: Mutex<Option<String>>,
-    pub(super) step: Step,
+    pub(super) step: SyncStep,
 }
 
 /// The other end, to be started once the desk is there.
@@ -92,7 +92,7 @@ impl AriLink {
         let (state, seen) = watch::channel(ConnectionState::Connecting);
         let link = Self {
             commands,
-            step: Step::new(seen.clone()),
+            step: SyncStep::new(seen.clone()),
             state: seen,
             url: ari.url.to_string(),
             naming: config.naming(),
@@ -207,8 +207,8 @@ impl AriTask {
     /// Starts the driver and the desk's ear for it; they run until `stopped` says so.
     pub fn spawn(
         self,
-        desk: Arc<Desk>,
-        recalled: Vec<Recalled>,
+        desk: Arc<CallManager>,
+        recalled: Vec<RecalledCall>,
         mut stopped: watch::Receiver<bool>,
     ) -> Result<JoinHandle<()>, String> {
         let Self {
@@ -267,7 +267,7 @@ fn client(settings: AriSettings) -> Result<AriClient, String> {
 
 /// A call that an earlier process left open.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Recalled {
+pub struct RecalledCall {
     /// Its id.
     pub call: CallId,
     /// Asterisk's id of its channel.
@@ -275,15 +275,15 @@ pub struct Recalled {
     /// When that was created.
     pub created_at: Option<Timestamp>,
     /// How the call came.
-    pub origin: Origin,
+    pub origin: CallOrigin,
 }
 
-fn recoverable(recalled: Recalled) -> Option<RecoverCall> {
+fn recoverable(recalled: RecalledCall) -> Option<RecoverCall> {
     let kind = match recalled.origin {
-        Origin::Stasis => CallKind::Stasis,
-        Origin::Initiated => CallKind::Initiated,
-        Origin::Tap => CallKind::Tap,
-        Origin::Media | Origin::Replay => return None,
+        CallOrigin::Stasis => CallKind::Stasis,
+        CallOrigin::Initiated => CallKind::Initiated,
+        CallOrigin::Tap => CallKind::Tap,
+        CallOrigin::Media | CallOrigin::Replay => return None,
     };
     Some(RecoverCall {
         call: recalled.call.to_string(),
@@ -293,15 +293,15 @@ fn recoverable(recalled: Recalled) -> Option<RecoverCall> {
     })
 }
 
-impl Desk {
+impl CallManager {
     /// Hands a command to Asterisk and waits for its outcome. Whoever stops
     /// waiting does not undo it.
     pub(super) async fn command(
         &self,
         channel: &str,
         command: ControlCommand,
-        asked: Option<Asked>,
-    ) -> Outcome {
+        asked: Option<AskedCommand>,
+    ) -> CommandOutcome {
         let none = || ServiceError::AsteriskUnavailable("not configured".to_owned());
         let ari = self.ari.as_ref().ok_or_else(none)?;
         let kind = kind(&command);

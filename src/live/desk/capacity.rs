@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use asterscribe_codecs::{AudioDecoder, g711};
 
-use super::Desk;
-use crate::play::wav::Wav;
-use crate::recognition::capacity::Capacity;
-use crate::recognition::crew::Recogniser;
+use super::CallManager;
+use crate::play::wav::WavFile;
+use crate::recognition::capacity::MachineCapacity;
+use crate::recognition::crew::WorkerStarter;
 
 /// Two sentences of 2 s each: together they are what `tiny.en` and `base` recognise at the first
 /// try, at about the cost of a mean utterance.
@@ -28,12 +28,12 @@ const ULAW: u8 = 0;
 
 /// The estimate, and the revision of the model that it holds for.
 #[derive(Debug, Clone, Default)]
-pub(super) struct CapacityBoard(Arc<Mutex<Option<(String, Capacity)>>>);
+pub(super) struct CapacityBoard(Arc<Mutex<Option<(String, MachineCapacity)>>>);
 
 impl CapacityBoard {
     /// Finds out how it stands with the model in use, and tells those who read the log. Blocks
     /// for some utterances of each worker; the demo model is not worth it.
-    pub(super) fn update(&self, recogniser: &Arc<Recogniser>, max_calls: usize) {
+    pub(super) fn update(&self, recogniser: &Arc<WorkerStarter>, max_calls: usize) {
         let model = recogniser.model();
         if model.is_demo() {
             self.set(None);
@@ -70,18 +70,18 @@ impl CapacityBoard {
         self.set(None);
     }
 
-    fn set(&self, known: Option<(String, Capacity)>) {
+    fn set(&self, known: Option<(String, MachineCapacity)>) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = known;
     }
 
-    fn get(&self, revision: &str) -> Option<Capacity> {
+    fn get(&self, revision: &str) -> Option<MachineCapacity> {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (of, capacity) = known.as_ref()?;
         (of == revision).then_some(*capacity)
     }
 }
 
-impl Desk {
+impl CallManager {
     /// Finds out how many calls the model in use allows, on a thread of its own.
     pub(crate) fn estimate_capacity(&self) {
         let (board, recogniser) = (self.capacity.clone(), Arc::clone(&self.recogniser));
@@ -90,7 +90,7 @@ impl Desk {
     }
 
     /// The estimate for the model in use, if there is one.
-    pub(super) fn capacity(&self) -> Option<Capacity> {
+    pub(super) fn capacity(&self) -> Option<MachineCapacity> {
         self.capacity.get(&self.recogniser.model().revision())
     }
 
@@ -106,12 +106,12 @@ impl Desk {
 ///
 /// # Errors
 /// A worker failed.
-pub(crate) fn measure(recogniser: &Arc<Recogniser>) -> Result<Capacity, String> {
-    let measured = Capacity::measure(recogniser, &sample()?);
+pub(crate) fn measure(recogniser: &Arc<WorkerStarter>) -> Result<MachineCapacity, String> {
+    let measured = MachineCapacity::measure(recogniser, &sample()?);
     measured.map_err(|error| error.to_string())
 }
 
-fn describe(capacity: Capacity, model: &str) -> String {
+fn describe(capacity: MachineCapacity, model: &str) -> String {
     let calls = capacity.calls();
     if calls < 1.0 {
         format!("this machine does not hold one call of two parties with {model}")
@@ -124,7 +124,7 @@ fn describe(capacity: Capacity, model: &str) -> String {
 fn sample() -> Result<Vec<i16>, String> {
     let mut samples: Vec<i16> = Vec::new();
     for sentence in SENTENCES {
-        let wav = Wav::parse(sentence).map_err(|error| error.to_string())?;
+        let wav = WavFile::parse(sentence).map_err(|error| error.to_string())?;
         let spoken = wav.samples().collect::<Result<Vec<_>, _>>();
         samples.extend(spoken.map_err(|error| error.to_string())?);
         samples.resize(samples.len() + BREATH, 0);

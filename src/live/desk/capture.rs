@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 use asterscribe_ari::client::EventTap;
 use tokio::sync::mpsc;
 
-use super::book::{CallBook, Stint};
-use super::{Desk, channel};
+use super::book::{CallRegistry, MediaRun};
+use super::{CallManager, channel};
 use crate::call::{CallEventKind, CallId, CaptureState};
 use crate::capture::{
-    self, CaptureFile, CaptureNews, CaptureNewsKind, CapturePart, CaptureRefused, Captures,
+    self, CaptureFile, CaptureNews, CaptureNewsKind, CapturePart, CaptureRefused, CaptureSet,
     StartCapture,
 };
 use crate::clock;
@@ -21,14 +21,14 @@ use crate::service::{CaptureRequest, ServiceError};
 #[derive(Debug, Clone)]
 pub struct CaptureDesk {
     /// The captures.
-    pub captures: Arc<Captures>,
+    pub captures: Arc<CaptureSet>,
     /// Which calls are captured without being asked for.
     pub rule: CaptureRule,
     /// Bytes of one capture at most.
     pub max_bytes: u64,
 }
 
-impl Desk {
+impl CallManager {
     /// Records what becomes of captures, until their writer is gone.
     pub async fn follow_captures(&self, mut news: mpsc::Receiver<CaptureNews>) {
         while let Some(news) = news.recv().await {
@@ -86,7 +86,7 @@ impl Desk {
     }
 
     /// The media of a call that can be captured, and zero of the call's clock.
-    async fn capturable(&self, call: &CallId) -> Result<(Stint, Instant), ServiceError> {
+    async fn capturable(&self, call: &CallId) -> Result<(MediaRun, Instant), ServiceError> {
         let found = self.book(|book| {
             let entry = book.find(call)?;
             let stint = entry.running()?;
@@ -125,7 +125,7 @@ impl Desk {
 
     /// A call has been opened, and nothing has reached its media yet. Under the
     /// book's lock: the media thread gets its orders in order.
-    pub(super) fn capture_by_rule(&self, book: &CallBook, call: &CallId, stint: &Stint) {
+    pub(super) fn capture_by_rule(&self, book: &CallRegistry, call: &CallId, stint: &MediaRun) {
         let Some((desk, entry)) = self.captures.as_ref().zip(book.find(call)) else {
             return;
         };
@@ -156,7 +156,7 @@ impl Desk {
     }
 
     /// Brings the figures of running captures up to date, for readers.
-    pub(super) fn show_captures(&self, book: &mut CallBook) {
+    pub(super) fn show_captures(&self, book: &mut CallRegistry) {
         if let Some(desk) = &self.captures {
             book.show_captures(|call| desk.captures.state(call));
         }
@@ -174,7 +174,7 @@ impl Desk {
     fn start_order(
         &self,
         call: &CallId,
-        stint: &Stint,
+        stint: &MediaRun,
         zero: Instant,
         max_bytes: u64,
     ) -> StartCapture {
@@ -197,7 +197,7 @@ impl Desk {
     }
 }
 
-fn record(book: &mut CallBook, captures: &Captures, news: CaptureNews) {
+fn record(book: &mut CallRegistry, captures: &CaptureSet, news: CaptureNews) {
     let CaptureNews {
         call,
         at,
@@ -234,8 +234,8 @@ fn refused(refused: CaptureRefused) -> ServiceError {
 /// The captures' ear at the connection to Asterisk.
 #[derive(Debug)]
 struct CaptureEar {
-    captures: Arc<Captures>,
-    desk: Arc<Desk>,
+    captures: Arc<CaptureSet>,
+    desk: Arc<CallManager>,
 }
 
 impl EventTap for CaptureEar {

@@ -13,7 +13,7 @@ use asterscribe_ari::model::AriChannel;
 use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest, Sha256};
 
-use crate::call::{CallId, CallRecord, Identity};
+use crate::call::{CallId, CallIdentity, CallRecord};
 
 /// Characters of the channel's id that a made id keeps.
 const KEPT: usize = 60;
@@ -26,7 +26,7 @@ const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_secs(1);
 
 /// A channel, as it is told from all others.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Life {
+pub(crate) struct ChannelLife {
     /// Asterisk's id of it.
     pub(super) id: String,
     /// When it was created.
@@ -35,7 +35,7 @@ pub(crate) struct Life {
     unread: String,
 }
 
-impl Life {
+impl ChannelLife {
     pub(crate) fn of(channel: &AriChannel) -> Self {
         let created_at = channel.created_at();
         let unread = created_at.map_or(channel.creationtime.as_str(), |_| "");
@@ -134,13 +134,13 @@ pub(super) fn of_record(record: &CallRecord) -> String {
 }
 
 /// What a channel tells of itself and the parties.
-pub(super) fn identity(channel: &AriChannel) -> Identity {
-    Identity {
+pub(super) fn identity(channel: &AriChannel) -> CallIdentity {
+    CallIdentity {
         channel_id: Some(channel.id.clone()),
         channel_created_at: channel.created_at(),
         account_code: non_empty(&channel.accountcode),
         tags: tags(channel),
-        ..Identity::default()
+        ..CallIdentity::default()
     }
 }
 
@@ -174,8 +174,8 @@ mod tests {
         assert_ne!(call_id("a;1"), call_id("a:1"));
     }
 
-    fn life(id: &str, created: &str) -> Life {
-        Life::of(&AriChannel {
+    fn life(id: &str, created: &str) -> ChannelLife {
+        ChannelLife::of(&AriChannel {
             id: id.to_owned(),
             creationtime: created.to_owned(),
             ..AriChannel::default()

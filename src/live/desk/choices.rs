@@ -6,20 +6,20 @@ use std::sync::atomic::Ordering;
 
 use asterscribe_ari::control::VariableValue;
 
-use super::Desk;
-use crate::call::{CallChoices, CallId, Language, SecondPass, Task};
+use super::CallManager;
+use crate::call::{CallChoices, CallId, Language, SecondPassChoice, SpeechTask};
 use crate::config::ModelChoice;
 use crate::service::ServiceError;
-use crate::session::{Manner, PartialConfig};
-use crate::speech::Choices;
-use crate::speech::model::Model;
+use crate::session::{CallOptions, PartialConfig};
+use crate::speech::DecodeOptions;
+use crate::speech::model::SpeechModel;
 
 /// What the names of channel variables begin with; the rest is a choice's name in capitals.
 const PREFIX: &str = "ASTERSCRIBE_";
 
 /// What holds where a call's choices say nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Defaults {
+pub struct DefaultOptions {
     /// What is spoken.
     pub language: Language,
     /// Whether sentences are shown that are still being spoken.
@@ -28,29 +28,29 @@ pub struct Defaults {
     pub second_pass: Option<Arc<str>>,
 }
 
-impl Defaults {
+impl DefaultOptions {
     /// How a call of those choices is recognised.
-    pub fn manner(&self, chosen: &CallChoices) -> Manner {
+    pub fn manner(&self, chosen: &CallChoices) -> CallOptions {
         let language = chosen.language.unwrap_or(self.language);
         let among = language.among().into_iter().map(str::to_owned);
-        let choices = Choices {
+        let choices = DecodeOptions {
             language: language.code().map(str::to_owned),
             among: among.collect(),
             language_is_detected: false,
             prompt: chosen.prompt.clone(),
             task: match chosen.translate {
-                Some(true) => Task::Translate,
-                _ => Task::Transcribe,
+                Some(true) => SpeechTask::Translate,
+                _ => SpeechTask::Transcribe,
             },
             full_context: false,
         };
         let partials = chosen.partials.unwrap_or(self.partials);
         let second_pass = match &chosen.second_pass {
-            None | Some(SecondPass::On) => self.second_pass.clone(),
-            Some(SecondPass::Off) => None,
-            Some(SecondPass::By(name)) => Some(name.as_str().into()),
+            None | Some(SecondPassChoice::On) => self.second_pass.clone(),
+            Some(SecondPassChoice::Off) => None,
+            Some(SecondPassChoice::By(name)) => Some(name.as_str().into()),
         };
-        Manner {
+        CallOptions {
             choices: Arc::new(choices),
             partials: partials.then(PartialConfig::default),
             second_pass,
@@ -81,7 +81,7 @@ fn read(found: Vec<(String, Result<VariableValue, String>)>) -> (CallChoices, Ve
 }
 
 /// Takes away what a model cannot do; what that was, and why.
-fn fit(model: &Model, chosen: &mut CallChoices) -> Vec<String> {
+fn fit(model: &SpeechModel, chosen: &mut CallChoices) -> Vec<String> {
     let mut misfits = Vec::new();
     if !model.header.is_english() {
         return misfits;
@@ -104,7 +104,7 @@ fn fit(model: &Model, chosen: &mut CallChoices) -> Vec<String> {
 }
 
 /// What is taken, but comes to nothing.
-fn in_vain(model: &Model, chosen: &CallChoices) -> Option<String> {
+fn in_vain(model: &SpeechModel, chosen: &CallChoices) -> Option<String> {
     let is_in_vain = model.is_demo() && chosen.prompt.is_some();
     is_in_vain.then(|| {
         let name = &model.name;
@@ -112,7 +112,7 @@ fn in_vain(model: &Model, chosen: &CallChoices) -> Option<String> {
     })
 }
 
-impl Desk {
+impl CallManager {
     /// Takes away what cannot be done; what that was, and why.
     fn fit(&self, chosen: &mut CallChoices) -> Vec<String> {
         let mut misfits = fit(&self.recogniser.model(), chosen);
@@ -127,17 +127,17 @@ impl Desk {
         misfits
     }
 
-    fn why_no_second(&self, wanted: &SecondPass) -> Option<String> {
-        if *wanted != SecondPass::Off && self.spool.is_none() {
+    fn why_no_second(&self, wanted: &SecondPassChoice) -> Option<String> {
+        if *wanted != SecondPassChoice::Off && self.spool.is_none() {
             return Some("the server keeps no speech: its SPOOL_PATH is off".to_owned());
         }
         match wanted {
-            SecondPass::Off => None,
-            SecondPass::On => {
+            SecondPassChoice::Off => None,
+            SecondPassChoice::On => {
                 let is_set = self.config.defaults.second_pass.is_some();
                 (!is_set).then(|| "no SECOND_PASS_MODEL is set: name a model".to_owned())
             }
-            SecondPass::By(name) => {
+            SecondPassChoice::By(name) => {
                 let model = ModelChoice::named(&self.config.models_dir, name);
                 let Some(path) = model.as_ref().and_then(ModelChoice::path) else {
                     return Some(format!(
@@ -163,7 +163,10 @@ impl Desk {
     /// How a call is recognised, if not like every other, and what is to be noted about that.
     /// The model may be another than when its choices were checked: what it cannot do is taken
     /// away.
-    pub(super) fn settle_manner(&self, chosen: &mut CallChoices) -> (Option<Manner>, Vec<String>) {
+    pub(super) fn settle_manner(
+        &self,
+        chosen: &mut CallChoices,
+    ) -> (Option<CallOptions>, Vec<String>) {
         if chosen.is_empty() {
             return (None, Vec::new());
         }
@@ -176,7 +179,10 @@ impl Desk {
 
     /// Of a call that asks for itself for what the settings do not, and then is on the disk.
     fn warn_of_plain_speech(&self, chosen: &CallChoices) {
-        let asks = matches!(chosen.second_pass, Some(SecondPass::On | SecondPass::By(_)));
+        let asks = matches!(
+            chosen.second_pass,
+            Some(SecondPassChoice::On | SecondPassChoice::By(_))
+        );
         let is_plain = self
             .spool
             .as_ref()
@@ -265,7 +271,7 @@ mod tests {
 
     #[test]
     fn an_english_model_is_asked_for_english_only() {
-        let model = Model::demo().unwrap();
+        let model = SpeechModel::demo().unwrap();
         let mut chosen = CallChoices::default();
         chosen.set("language", "en").unwrap();
         chosen.set("translate", "off").unwrap();
@@ -286,7 +292,7 @@ mod tests {
 
     #[test]
     fn what_a_call_says_outweighs_the_settings() {
-        let defaults = Defaults {
+        let defaults = DefaultOptions {
             language: Language::Code("en"),
             partials: true,
             second_pass: Some("medium".into()),
@@ -307,7 +313,7 @@ mod tests {
         let manner = defaults.manner(&chosen);
         assert_eq!(manner.choices.language, None);
         assert_eq!(manner.choices.among, ["en", "de"]);
-        assert_eq!(manner.choices.task, Task::Translate);
+        assert_eq!(manner.choices.task, SpeechTask::Translate);
         assert_eq!(manner.partials, None);
         assert_eq!(manner.second_pass.as_deref(), Some("large-v3"));
         for (text, model) in [("off", None), ("on", Some("medium"))] {

@@ -4,14 +4,14 @@ use std::sync::atomic::Ordering;
 
 use tokio::time::error::Elapsed;
 
-use super::model::Switch;
-use super::{Desk, lock};
+use super::model::LatestSwitch;
+use super::{CallManager, lock};
 use crate::clock;
 use crate::live::media::{self, MediaPort, PortUse};
 use crate::service::{PartHealth, PartState};
-use crate::store::{Counters, StoreError, WriterState};
+use crate::store::{CallCounters, StoreError, WriterState};
 
-impl Desk {
+impl CallManager {
     pub(super) fn asterisk_health(&self) -> PartHealth {
         let off = || part(PartState::Off, "ASTERISK_ARI_URL is not set".to_owned());
         self.ari.as_ref().map_or_else(off, |ari| ari.health())
@@ -19,7 +19,7 @@ impl Desk {
 
     pub(super) fn store_health(
         &self,
-        asked: &Result<Result<Counters, StoreError>, Elapsed>,
+        asked: &Result<Result<CallCounters, StoreError>, Elapsed>,
     ) -> PartHealth {
         let name = self.store.name();
         let stats = self.writer.stats();
@@ -100,9 +100,9 @@ impl Desk {
             ));
         }
         match self.latest_switch() {
-            Switch::Settled => {}
-            Switch::Loading(name) => said.push(format!("loading {name}")),
-            Switch::Failed { name, reason } => said.push(format!("failed {name}: {reason}")),
+            LatestSwitch::Settled => {}
+            LatestSwitch::Loading(name) => said.push(format!("loading {name}")),
+            LatestSwitch::Failed { name, reason } => said.push(format!("failed {name}: {reason}")),
         }
         let (crashed, stuck) = self.recogniser.stats().ends();
         if crashed > 0 {

@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::ari::Recalled;
-use super::book::History;
-use super::channel::Life;
+use super::ari::RecalledCall;
+use super::book::StoredHistory;
+use super::channel::ChannelLife;
 use super::opening::MOST_IDS;
-use super::{Desk, lock};
-use crate::call::{CallId, CallStatus, EndReason, Origin};
+use super::{CallManager, lock};
+use crate::call::{CallId, CallOrigin, CallStatus, EndReason};
 use crate::clock;
 use crate::service::{PartHealth, PartState};
 use crate::store::StoreError;
@@ -29,9 +29,9 @@ fn rival(node: &str) -> String {
     )
 }
 
-impl Desk {
+impl CallManager {
     /// What the store has of a call, if anything.
-    pub(super) async fn history(&self, call: &CallId) -> Result<Option<History>, StoreError> {
+    pub(super) async fn history(&self, call: &CallId) -> Result<Option<StoredHistory>, StoreError> {
         let mut record = self.store.call(call).await?;
         let known = record.as_ref().map_or(0, |record| record.lines);
         // A line is stored, and revised, before the record that counts it, and outlives it.
@@ -42,7 +42,7 @@ impl Desk {
         }
         let digits = self.store.dtmf(call).await?;
         let nothing = record.is_none() && lines == 0 && digits.is_empty();
-        Ok((!nothing).then_some(History {
+        Ok((!nothing).then_some(StoredHistory {
             record,
             lines,
             digits,
@@ -61,8 +61,9 @@ impl Desk {
             match self.written_history(&call).await {
                 Ok(history) => {
                     told = false;
-                    let is_anothers =
-                        |history: &History| self.book(|book| book.is_anothers(&call, history));
+                    let is_anothers = |history: &StoredHistory| {
+                        self.book(|book| book.is_anothers(&call, history))
+                    };
                     if history.as_ref().is_some_and(is_anothers) {
                         self.give_way(&call);
                     } else {
@@ -84,14 +85,14 @@ impl Desk {
     }
 
     /// The history once the store has all that was written so far.
-    async fn written_history(&self, call: &CallId) -> Result<Option<History>, StoreError> {
+    async fn written_history(&self, call: &CallId) -> Result<Option<StoredHistory>, StoreError> {
         let flushed = self.writer.flush(WRITTEN_WITHIN).await;
         flushed.map_err(|error| StoreError::Unavailable(error.to_string()))?;
         self.history(call).await
     }
 
-    fn learn(&self, call: &CallId, history: Option<History>) {
-        if let Some(History { record, lines, .. }) = &history {
+    fn learn(&self, call: &CallId, history: Option<StoredHistory>) {
+        if let Some(StoredHistory { record, lines, .. }) = &history {
             let of_another = record
                 .as_ref()
                 .filter(|r| r.node != self.config.node && r.status.is_open());
@@ -110,7 +111,7 @@ impl Desk {
     fn give_way(&self, call: &CallId) {
         self.book(|book| {
             let Some(entry) = book.find(call) else { return };
-            let life = Life::of_record(&entry.record);
+            let life = ChannelLife::of_record(&entry.record);
             let ids = life.call_ids().take(MOST_IDS);
             let mut behind = ids.skip_while(|id| id != call).skip(1);
             let id = behind.find(|id| book.find(id).is_none()).unwrap_or_else(|| {
@@ -123,7 +124,7 @@ impl Desk {
     }
 
     /// A call that an earlier process left open is no more.
-    pub(super) fn settle(&self, left: History, text: String) {
+    pub(super) fn settle(&self, left: StoredHistory, text: String) {
         self.book(|book| book.settle(left, clock::wall(), text));
         self.hear_again();
     }
@@ -131,7 +132,7 @@ impl Desk {
     /// Reads what an earlier process of this node left open in the store.
     /// Calls that can go on are kept for Asterisk to confirm, the others are
     /// settled. Returns those kept: the call, its channel, its origin.
-    pub async fn recall(&self) -> Result<Vec<Recalled>, StoreError> {
+    pub async fn recall(&self) -> Result<Vec<RecalledCall>, StoreError> {
         let mut resumable = Vec::new();
         for record in self.store.open_calls().await? {
             // Calls of other nodes are theirs; those that this process had are no leftovers,
@@ -143,7 +144,7 @@ impl Desk {
             }
             let on_asterisk = matches!(
                 record.origin,
-                Origin::Stasis | Origin::Initiated | Origin::Tap
+                CallOrigin::Stasis | CallOrigin::Initiated | CallOrigin::Tap
             );
             let history = match self.history(&call).await {
                 Ok(history) => history.unwrap_or_default(),
@@ -151,10 +152,10 @@ impl Desk {
                 Err(StoreError::Broken(reason)) => {
                     tracing::error!(%call, reason, "what the store has of this call is not readable; it is settled by its record");
                     let lines = record.lines;
-                    History {
+                    StoredHistory {
                         record: Some(record.clone()),
                         lines,
-                        ..History::default()
+                        ..StoredHistory::default()
                     }
                 }
                 Err(away) => return Err(away),
@@ -163,7 +164,7 @@ impl Desk {
                 self.settle(history, "the server was restarted".to_owned());
                 continue;
             }
-            resumable.push(Recalled {
+            resumable.push(RecalledCall {
                 call: call.clone(),
                 channel: super::channel::of_record(&record),
                 created_at: record.identity.channel_created_at,
@@ -203,7 +204,7 @@ impl Desk {
     }
 
     /// Of several calls that were open on channels of one id only the newest can go on.
-    fn settle_older(&self, mut resumable: Vec<Recalled>) -> Vec<Recalled> {
+    fn settle_older(&self, mut resumable: Vec<RecalledCall>) -> Vec<RecalledCall> {
         resumable.sort_by_key(|one| std::cmp::Reverse(one.created_at));
         let mut seen = HashSet::new();
         let (newest, older): (Vec<_>, Vec<_>) = resumable
@@ -236,7 +237,7 @@ impl Desk {
                     continue;
                 }
             };
-            for Recalled { call, .. } in left {
+            for RecalledCall { call, .. } in left {
                 // Asterisk was asked long ago: what it still has was opened meanwhile.
                 let text = "the server was restarted".to_owned();
                 self.call_over(&call, EndReason { cause: None, text }, CallStatus::Failed);

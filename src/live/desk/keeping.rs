@@ -4,12 +4,12 @@ use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::book::Erased;
-use super::{Desk, Phase, lock};
+use super::book::RemovalOutcome;
+use super::{CallManager, CallPhase, lock};
 use crate::call::CallId;
 use crate::clock;
 use crate::service::ServiceError;
-use crate::store::{Given, StoreError, WriterState};
+use crate::store::{GivenCounts, StoreError, WriterState};
 
 /// Time between two looks at what is to be had no longer.
 const FORGET_EVERY: Duration = Duration::from_secs(1);
@@ -26,7 +26,7 @@ const AT_ONCE: usize = 256;
 /// How long the spool's disk may take to close its file.
 const CLOSED_WITHIN: Duration = Duration::from_secs(1);
 
-impl Desk {
+impl CallManager {
     /// Forgets in time what the store forgets, and sees to it that the store takes what it is
     /// given, and has it.
     pub async fn follow_store(&self) {
@@ -91,7 +91,7 @@ impl Desk {
         }
     }
 
-    fn given(&self, which: impl Fn(&Given) -> bool) -> Vec<Given> {
+    fn given(&self, which: impl Fn(&GivenCounts) -> bool) -> Vec<GivenCounts> {
         let keep = self.config.retention;
         let mut given = self.book(|book| book.given(clock::now(), keep));
         given.retain(which);
@@ -99,7 +99,7 @@ impl Desk {
     }
 
     /// Of which calls the store lacks something; none while it cannot say.
-    async fn lacking(&self, given: &[Given]) -> Vec<CallId> {
+    async fn lacking(&self, given: &[GivenCounts]) -> Vec<CallId> {
         if given.is_empty() || self.writer.flush(WRITTEN_WITHIN).await.is_err() {
             return Vec::new();
         }
@@ -116,7 +116,7 @@ impl Desk {
         let _alone = self.revising.lock().await;
         let goes_on = || ServiceError::Conflict(format!("call {call} goes on: hang it up first"));
         let here = self.book(|book| book.phase(call));
-        if let Some((Phase::Open | Phase::Ending, _)) = here {
+        if let Some((CallPhase::Open | CallPhase::Ending, _)) = here {
             return Err(goes_on());
         }
         let is_stored = self.is_stored(call).await?;
@@ -127,12 +127,12 @@ impl Desk {
         }
         let erased = self.book(|book| {
             let erased = book.erase(call);
-            if erased != Erased::Open {
+            if erased != RemovalOutcome::Open {
                 book.write_erasure(call);
             }
             erased
         });
-        if erased == Erased::Open {
+        if erased == RemovalOutcome::Open {
             return Err(goes_on());
         }
         let not_yet = |error: String| {

@@ -11,20 +11,20 @@ const LATELY: Duration = Duration::from_secs(60);
 
 /// The troubles of one pass, as `/health` has seen them.
 #[derive(Debug, Default)]
-pub(super) struct Troubles {
-    refused: Growing,
-    outlived: Growing,
+pub(super) struct RecentTroubles {
+    refused: GrowingCount,
+    outlived: GrowingCount,
 }
 
 /// A count that only grows.
 #[derive(Debug, Default)]
-struct Growing {
+struct GrowingCount {
     seen: u64,
     /// When it was seen to have grown, and how many had been kept by then.
     grew: Option<(Instant, u64)>,
 }
 
-impl Growing {
+impl GrowingCount {
     fn look(&mut self, count: u64, kept: u64, now: Instant) {
         if count > self.seen {
             self.seen = count;
@@ -43,7 +43,7 @@ impl Growing {
     }
 }
 
-impl Troubles {
+impl RecentTroubles {
     /// What went wrong since the start, in words, and whether anything still does.
     pub(super) fn look(&mut self, stats: &SpoolStats, now: Instant) -> (Vec<String>, bool) {
         let figure = |of: &AtomicU64| of.load(Ordering::Relaxed);
@@ -76,7 +76,7 @@ mod tests {
 
     #[test]
     fn what_is_over_is_told_and_is_no_trouble_any_more() {
-        let (mut troubles, stats) = (Troubles::default(), SpoolStats::default());
+        let (mut troubles, stats) = (RecentTroubles::default(), SpoolStats::default());
         let start = crate::clock::now();
         let at = |secs| start + Duration::from_secs(secs);
         assert_eq!(troubles.look(&stats, at(0)), (vec![], false));

@@ -2,13 +2,13 @@
 
 use tracing::debug;
 
-use super::Desk;
-use super::book::Listed;
+use super::CallManager;
+use super::book::ListedCall;
 use crate::call::{CallId, CallKey, CallRecord};
 use crate::service::{CallsRequest, CallsView};
 use crate::store::WriterState;
 
-impl Desk {
+impl CallManager {
     /// One page, at the cost of that page.
     pub(super) async fn list(&self, request: CallsRequest) -> CallsView {
         let CallsRequest { limit, before } = request;
@@ -50,8 +50,8 @@ impl Desk {
     /// Adds the records of those calls, as far as there are any; `false`: the store did not say.
     async fn fetch(&self, keys: &[CallKey], calls: &mut Vec<CallRecord>) -> bool {
         let mut listed = self.book(|book| book.records(keys));
-        let is_missing = |(listed, key): (&Listed, &CallKey)| {
-            matches!(listed, Listed::NotHere).then(|| key.call.clone())
+        let is_missing = |(listed, key): (&ListedCall, &CallKey)| {
+            matches!(listed, ListedCall::NotHere).then(|| key.call.clone())
         };
         let missing: Vec<CallId> = listed.iter().zip(keys).filter_map(is_missing).collect();
         let stored = match missing.is_empty() {
@@ -61,15 +61,15 @@ impl Desk {
         let is_whole = stored.is_ok();
         let mut stored = stored.unwrap_or_default().into_iter();
         for place in &mut listed {
-            if *place == Listed::NotHere
+            if *place == ListedCall::NotHere
                 && let Some(record) = stored.next().flatten()
             {
-                *place = Listed::Here(Box::new(record));
+                *place = ListedCall::Here(Box::new(record));
             }
         }
         calls.extend(listed.into_iter().filter_map(|listed| match listed {
-            Listed::Here(record) => Some(*record),
-            Listed::NotHere | Listed::Elsewhere => None,
+            ListedCall::Here(record) => Some(*record),
+            ListedCall::NotHere | ListedCall::Elsewhere => None,
         }));
         is_whole
     }

@@ -3,21 +3,21 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::Desk;
+use super::CallManager;
 use crate::call::CallEventKind;
 use crate::clock;
-use crate::recognition::Step;
+use crate::recognition::OverloadStep;
 use crate::service::ServiceError;
 
 /// Time between two looks at the load.
 const LOOK: Duration = Duration::from_millis(250);
 
-impl Desk {
+impl CallManager {
     /// Tells Asterisk's side whether new calls are taken, for as long as the server runs.
     pub async fn follow_load(&self) {
         let mut looks = tokio::time::interval(LOOK);
         let mut was_closed = false;
-        let mut step = Step::default();
+        let mut step = OverloadStep::default();
         loop {
             looks.tick().await;
             let now = self.pool.step();
@@ -55,7 +55,7 @@ impl Desk {
     }
 
     fn why_closed(&self) -> Option<String> {
-        (self.pool.step() >= Step::Closed).then(|| {
+        (self.pool.step() >= OverloadStep::Closed).then(|| {
             format!(
                 "recognition is {} behind, and takes no new calls until it is less",
                 self.behind()
@@ -66,10 +66,12 @@ impl Desk {
     /// What is given up now, in words.
     pub(super) fn given_up(&self) -> Option<String> {
         let given_up = match self.pool.step() {
-            Step::Normal => return None,
-            Step::NoPartials => "no partial results",
-            Step::Packing => "no partial results, utterances recognised together",
-            Step::Closed => "no partial results, utterances recognised together, no new calls",
+            OverloadStep::Normal => return None,
+            OverloadStep::NoPartials => "no partial results",
+            OverloadStep::Packing => "no partial results, utterances recognised together",
+            OverloadStep::Closed => {
+                "no partial results, utterances recognised together, no new calls"
+            }
         };
         Some(format!(
             "recognition is {} behind: {given_up}",

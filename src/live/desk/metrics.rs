@@ -2,13 +2,13 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::Desk;
-use crate::metrics::{Metric, Values};
-use crate::recognition::Step;
-use crate::store::Pass;
+use super::CallManager;
+use crate::metrics::{MetricFamily, MetricValues};
+use crate::recognition::OverloadStep;
+use crate::store::RecognitionPass;
 
-impl Desk {
-    pub(super) fn figures(&self) -> Vec<Metric> {
+impl CallManager {
+    pub(super) fn figures(&self) -> Vec<MetricFamily> {
         let calls = [
             gauge(
                 "calls_open",
@@ -56,7 +56,7 @@ impl Desk {
         all
     }
 
-    fn media_figures(&self) -> Vec<Metric> {
+    fn media_figures(&self) -> Vec<MetricFamily> {
         let sum = |of: fn(&crate::live::media::MediaCounters) -> u64| -> u64 {
             self.ports.iter().map(|port| of(port.counters())).sum()
         };
@@ -93,9 +93,11 @@ impl Desk {
         ]
     }
 
-    fn recognition_figures(&self) -> Vec<Metric> {
+    fn recognition_figures(&self) -> Vec<MetricFamily> {
         let pool = &self.pool;
-        let step = Step::ALL.iter().position(|&step| step == pool.step());
+        let step = OverloadStep::ALL
+            .iter()
+            .position(|&step| step == pool.step());
         let fates = [
             ("accepted", read(&pool.accepted)),
             ("refused", read(&pool.refused)),
@@ -176,13 +178,16 @@ impl Desk {
         figures
     }
 
-    fn spool_figures(&self) -> Vec<Metric> {
+    fn spool_figures(&self) -> Vec<MetricFamily> {
         let Some(spool) = &self.spool else {
             return Vec::new();
         };
         let by_pass = |of: fn(&crate::store::SpoolStats) -> &AtomicU64| {
-            [("first", Pass::First), ("second", Pass::Second)]
-                .map(|(name, pass)| (name, read(of(spool.stats(pass)))))
+            [
+                ("first", RecognitionPass::First),
+                ("second", RecognitionPass::Second),
+            ]
+            .map(|(name, pass)| (name, read(of(spool.stats(pass)))))
         };
         vec![
             gauges(
@@ -229,9 +234,9 @@ fn read(figure: &AtomicU64) -> u64 {
     figure.load(Ordering::Relaxed)
 }
 
-fn gauge(name: &'static str, help: &'static str, value: f64) -> Metric {
-    let values = Values::Gauge(value);
-    Metric { name, help, values }
+fn gauge(name: &'static str, help: &'static str, value: f64) -> MetricFamily {
+    let values = MetricValues::Gauge(value);
+    MetricFamily { name, help, values }
 }
 
 fn gauges(
@@ -239,15 +244,15 @@ fn gauges(
     help: &'static str,
     label: &'static str,
     of: &[(&'static str, u64)],
-) -> Metric {
+) -> MetricFamily {
     let of = of.iter().map(|&(value, count)| (value, count as f64));
-    let values = Values::Gauges(label, of.collect());
-    Metric { name, help, values }
+    let values = MetricValues::Gauges(label, of.collect());
+    MetricFamily { name, help, values }
 }
 
-fn counter(name: &'static str, help: &'static str, count: u64) -> Metric {
-    let values = Values::Counter(count);
-    Metric { name, help, values }
+fn counter(name: &'static str, help: &'static str, count: u64) -> MetricFamily {
+    let values = MetricValues::Counter(count);
+    MetricFamily { name, help, values }
 }
 
 fn counters(
@@ -255,7 +260,7 @@ fn counters(
     help: &'static str,
     label: &'static str,
     of: &[(&'static str, u64)],
-) -> Metric {
-    let values = Values::Counters(label, of.to_vec());
-    Metric { name, help, values }
+) -> MetricFamily {
+    let values = MetricValues::Counters(label, of.to_vec());
+    MetricFamily { name, help, values }
 }

@@ -43,30 +43,33 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use tokio::sync::{Notify, mpsc};
 
-pub use self::ari::{AriLink, Recalled};
-pub use self::book::{Again, Found};
-use self::book::{CallBook, Entry, History, Opened, Opening, Past, Phase, Stint};
+pub use self::ari::{AriLink, RecalledCall};
+use self::book::{
+    CallOpening, CallPast, CallPhase, CallRegistry, MediaRun, OpenedCall, RegisteredCall,
+    StoredHistory,
+};
+pub use self::book::{LateText, SecondPassProgress};
 use self::capacity::CapacityBoard;
 pub use self::capture::CaptureDesk;
-pub use self::choices::Defaults;
-use self::lately::Troubles;
-use self::model::Switch;
-use self::pending::Pending;
-use self::play::Sounds;
-use self::ports::Reserved;
+pub use self::choices::DefaultOptions;
+use self::lately::RecentTroubles;
+use self::model::LatestSwitch;
+use self::pending::PendingCommands;
+use self::play::SoundSources;
+use self::ports::ReservedPorts;
 use self::second::SecondDesk;
 pub use self::targets::PlayTargets;
 use super::media::{
-    LegRefused, MediaEvent, MediaEventKind, MediaPort, OpenCall, PortPool, Reservation,
+    LegRefused, MediaEvent, MediaEventKind, MediaPort, OpenCall, PortPool, PortReservation,
 };
-use crate::call::{CallId, CallStatus, EndReason, Leg, Origin};
+use crate::call::{CallId, CallOrigin, CallStatus, EndReason, Leg};
 use crate::clock;
 use crate::config::EndpointTemplate;
-use crate::recognition::crew::Recogniser;
+use crate::recognition::crew::WorkerStarter;
 use crate::recognition::pool::PoolStats;
 use crate::service::RtpTarget;
-use crate::session::{Arrival, Expected};
-use crate::store::{Retention, Spool, SpoolId, Store, StoreWriter, WriterState};
+use crate::session::{ArrivalExpectation, ExpectedMedia};
+use crate::store::{CallStore, RetentionTimes, SpeechSpool, SpoolId, StoreWriter, WriterState};
 
 /// Events of media threads that are looked at together.
 const EVENTS_AT_ONCE: usize = 64;
@@ -81,7 +84,7 @@ pub struct DeskConfig {
     /// A registered call from which nothing comes for this long is over.
     pub media_idle: Duration,
     /// How long calls are kept, here as in the store.
-    pub retention: Retention,
+    pub retention: RetentionTimes,
     /// How a destination becomes an endpoint.
     pub endpoint: EndpointTemplate,
     /// Where to send RTP, one address for each media thread.
@@ -89,7 +92,7 @@ pub struct DeskConfig {
     /// Where models are looked for by name.
     pub models_dir: PathBuf,
     /// How calls are recognised that say nothing about it.
-    pub defaults: Defaults,
+    pub defaults: DefaultOptions,
     /// Sound files that calls may be played from.
     pub play_dir: Option<PathBuf>,
     /// How large a sound file may be, bytes.
@@ -99,41 +102,41 @@ pub struct DeskConfig {
 }
 
 /// The desk of a running server.
-pub struct Desk {
+pub struct CallManager {
     config: DeskConfig,
-    book: Mutex<CallBook>,
+    book: Mutex<CallRegistry>,
     ports: Vec<MediaPort>,
     own_ports: Option<PortPool>,
     /// Those that Asterisk's side has for legs which are still to be placed.
-    reserved: Mutex<Reserved>,
-    store: Arc<dyn Store>,
+    reserved: Mutex<ReservedPorts>,
+    store: Arc<dyn CallStore>,
     writer: StoreWriter,
     /// Why it took nothing when that was last tried.
     store_refusal: Mutex<Option<String>>,
     /// Calls that it had lost and was given again.
     restored: AtomicU64,
     pool: Arc<PoolStats>,
-    recogniser: Arc<Recogniser>,
-    spool: Option<Spool>,
+    recogniser: Arc<WorkerStarter>,
+    spool: Option<SpeechSpool>,
     /// Places in the spool whose lines are still to be told.
     untold: Mutex<HashSet<SpoolId>>,
     /// What went wrong with it, by the pass.
-    troubles: Mutex<[Troubles; 2]>,
+    troubles: Mutex<[RecentTroubles; 2]>,
     /// Whether it has been said that speech is on the disk unencrypted.
     is_warned: AtomicBool,
     /// Held by whoever changes what the store has of a call that is no longer here.
     revising: tokio::sync::Mutex<()>,
     /// Who hears calls once more, once that has begun.
     second: OnceLock<SecondDesk>,
-    switch: Arc<Mutex<Switch>>,
+    switch: Arc<Mutex<LatestSwitch>>,
     capacity: CapacityBoard,
     ari: Option<AriLink>,
     captures: Option<CaptureDesk>,
-    sounds: Sounds,
+    sounds: SoundSources,
     /// Commands to Asterisk whose outcome is still to come.
-    pending: Mutex<Pending>,
+    pending: Mutex<PendingCommands>,
     /// Calls that an earlier process left open and that may go on.
-    resumable: Mutex<HashMap<CallId, History>>,
+    resumable: Mutex<HashMap<CallId, StoredHistory>>,
     /// Whether those are known.
     is_recalled: AtomicBool,
     /// Whether another server of our name runs on the same store.
@@ -144,7 +147,7 @@ pub struct Desk {
     unknown: Notify,
 }
 
-impl std::fmt::Debug for Desk {
+impl std::fmt::Debug for CallManager {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Desk")
             .field("config", &self.config)
@@ -159,15 +162,15 @@ pub struct DeskParts {
     /// Ports that legs get to themselves, where they do.
     pub own_ports: Option<PortPool>,
     /// For reading.
-    pub store: Arc<dyn Store>,
+    pub store: Arc<dyn CallStore>,
     /// For writing.
     pub writer: StoreWriter,
     /// Counters of recognition.
     pub pool: Arc<PoolStats>,
     /// Who recognises.
-    pub recogniser: Arc<Recogniser>,
+    pub recogniser: Arc<WorkerStarter>,
     /// Where what nobody had time for is kept, if it is.
-    pub spool: Option<Spool>,
+    pub spool: Option<SpeechSpool>,
     /// Asterisk, if one is configured.
     pub ari: Option<AriLink>,
     /// Captures, if a folder for them is named.
@@ -180,7 +183,7 @@ impl std::fmt::Debug for DeskParts {
     }
 }
 
-impl Desk {
+impl CallManager {
     /// A desk with no call on it.
     pub fn new(config: DeskConfig, parts: DeskParts) -> Self {
         let DeskParts {
@@ -195,8 +198,8 @@ impl Desk {
             captures,
         } = parts;
         Self {
-            book: Mutex::new(CallBook::new(config.node.clone())),
-            sounds: Sounds::new(config.play_dir.clone(), config.play_max_bytes),
+            book: Mutex::new(CallRegistry::new(config.node.clone())),
+            sounds: SoundSources::new(config.play_dir.clone(), config.play_max_bytes),
             config,
             ports,
             own_ports,
@@ -319,7 +322,7 @@ impl Desk {
     }
 
     /// Opens a call on its media thread and in the book.
-    fn open(&self, opening: Opening, idle_limit: Option<Duration>) -> bool {
+    fn open(&self, opening: CallOpening, idle_limit: Option<Duration>) -> bool {
         self.book(|book| self.open_in(book, opening, idle_limit))
     }
 
@@ -327,16 +330,16 @@ impl Desk {
     /// about it, and they must come after this one.
     fn open_in(
         &self,
-        book: &mut CallBook,
-        mut opening: Opening,
+        book: &mut CallRegistry,
+        mut opening: CallOpening,
         idle_limit: Option<Duration>,
     ) -> bool {
         let call = opening.call.clone();
         let (manner, notes) = self.settle_manner(&mut opening.recognition);
-        if matches!(opening.past, Past::Unknown) {
+        if matches!(opening.past, CallPast::Unknown) {
             self.unknown.notify_one();
         }
-        let Opened { stint, replaced } = book.open(clock::now(), clock::wall(), opening);
+        let OpenedCall { stint, replaced } = book.open(clock::now(), clock::wall(), opening);
         if let Some(replaced) = replaced {
             tracing::warn!(%call, "a call was opened that is open already; its media is taken over");
             self.hang_up_media(book, &replaced);
@@ -377,16 +380,16 @@ impl Desk {
         leg: Leg,
         source: SocketAddr,
         format: Option<String>,
-        at: Option<Reservation>,
+        at: Option<PortReservation>,
     ) -> Result<(), LegRefused> {
         let (port, media) = self.running(call).ok_or(LegRefused::NotOpen)?;
         let origin = self.book(|book| book.find(call).map(|entry| entry.record.origin));
-        let expected = Expected {
+        let expected = ExpectedMedia {
             format: format.as_deref().and_then(|name| name.parse().ok()),
             // A snoop channel never pauses; a bridge of two sends nothing while they are silent.
             arrival: match origin {
-                Some(Origin::Tap) => Arrival::Continuous,
-                _ => Arrival::WithPauses,
+                Some(CallOrigin::Tap) => ArrivalExpectation::Continuous,
+                _ => ArrivalExpectation::WithPauses,
             },
         };
         port.place_leg(media, leg.clone(), source, expected, at)
@@ -410,7 +413,7 @@ impl Desk {
         });
     }
 
-    fn hang_up_media(&self, book: &mut CallBook, stint: &Stint) {
+    fn hang_up_media(&self, book: &mut CallRegistry, stint: &MediaRun) {
         let port = self.ports.get(stint.port);
         if !port.is_some_and(|port| port.hang_up(stint.media.clone())) {
             tracing::error!(media = %stint.media, "the media thread does not take the hang-up; last lines are lost");
@@ -426,15 +429,15 @@ impl Desk {
 
     /// Tells Asterisk's side how many places registered calls take, under the
     /// book's lock so that the last word is the true one.
-    fn tell_places(&self, book: &CallBook) {
+    fn tell_places(&self, book: &CallRegistry) {
         if let Some(ari) = &self.ari {
-            let registered = |entry: &&Entry| entry.record.origin == Origin::Media;
+            let registered = |entry: &&RegisteredCall| entry.record.origin == CallOrigin::Media;
             ari.taken_elsewhere(book.open_calls().filter(registered).count());
         }
     }
 
     /// Works on the book and passes on what the store must be told.
-    fn book<T>(&self, work: impl FnOnce(&mut CallBook) -> T) -> T {
+    fn book<T>(&self, work: impl FnOnce(&mut CallRegistry) -> T) -> T {
         let mut book = lock(&self.book);
         let result = work(&mut book);
         // Under the lock, so that the store hears of a call in the order in which it happened.

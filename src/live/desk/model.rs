@@ -4,19 +4,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::oneshot;
 
-use super::Desk;
+use super::CallManager;
 use crate::config::ModelChoice;
-use crate::recognition::crew::Recogniser;
+use crate::recognition::crew::WorkerStarter;
 use crate::service::{ModelRequest, ModelView, ServiceError, SwitchState};
 use crate::speech::ladder::ContextMargins;
-use crate::speech::model::{Candidate, Model};
+use crate::speech::model::{ModelCandidate, SpeechModel};
 
 /// The name of the model that is part of the program.
 const DEMO: &str = "demo";
 
 /// How the latest switch stands.
 #[derive(Debug, Clone, Default)]
-pub(super) enum Switch {
+pub(super) enum LatestSwitch {
     /// Over, or there was none.
     #[default]
     Settled,
@@ -31,13 +31,15 @@ pub(super) enum Switch {
     },
 }
 
-impl Desk {
+impl CallManager {
     /// The model in use, and how the latest switch stands.
     pub(super) fn model_view(&self) -> ModelView {
         let (state, wanted, reason) = match self.latest_switch() {
-            Switch::Settled => (SwitchState::Ready, None, None),
-            Switch::Loading(name) => (SwitchState::Loading, Some(name), None),
-            Switch::Failed { name, reason } => (SwitchState::Failed, Some(name), Some(reason)),
+            LatestSwitch::Settled => (SwitchState::Ready, None, None),
+            LatestSwitch::Loading(name) => (SwitchState::Loading, Some(name), None),
+            LatestSwitch::Failed { name, reason } => {
+                (SwitchState::Failed, Some(name), Some(reason))
+            }
         };
         let model = self.recogniser.model();
         let margins = self.recogniser.margins();
@@ -57,7 +59,7 @@ impl Desk {
         }
     }
 
-    pub(super) fn latest_switch(&self) -> Switch {
+    pub(super) fn latest_switch(&self) -> LatestSwitch {
         let switch = self.switch.lock();
         switch.unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -107,20 +109,20 @@ impl Desk {
 
 /// A switch that has begun. However it ends, the next one can begin.
 struct UnderWay {
-    switch: Arc<Mutex<Switch>>,
+    switch: Arc<Mutex<LatestSwitch>>,
     name: String,
-    before: Switch,
-    outcome: Option<Switch>,
+    before: LatestSwitch,
+    outcome: Option<LatestSwitch>,
 }
 
 impl UnderWay {
-    fn begin(switch: &Arc<Mutex<Switch>>, name: String) -> Result<Self, ServiceError> {
+    fn begin(switch: &Arc<Mutex<LatestSwitch>>, name: String) -> Result<Self, ServiceError> {
         let mut now = switch.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Switch::Loading(other) = &*now {
+        if let LatestSwitch::Loading(other) = &*now {
             let told = format!("the model {other} is being loaded; one at a time");
             return Err(ServiceError::Conflict(told));
         }
-        let before = std::mem::replace(&mut *now, Switch::Loading(name.clone()));
+        let before = std::mem::replace(&mut *now, LatestSwitch::Loading(name.clone()));
         Ok(Self {
             switch: Arc::clone(switch),
             name,
@@ -133,11 +135,11 @@ impl UnderWay {
     /// as long as that takes.
     fn run(
         mut self,
-        recogniser: &Recogniser,
+        recogniser: &WorkerStarter,
         choice: &ModelChoice,
         tell: oneshot::Sender<Result<(), String>>,
     ) -> bool {
-        let candidate = choice.path().map(Candidate::open).transpose();
+        let candidate = choice.path().map(ModelCandidate::open).transpose();
         let candidate = match candidate {
             Ok(candidate) => candidate,
             Err(error) => {
@@ -151,7 +153,7 @@ impl UnderWay {
         let name = self.name.clone();
         tracing::info!(name, "loading another speech model");
         let _unheard = tell.send(Ok(()));
-        let model = candidate.map_or_else(Model::demo, Candidate::hash);
+        let model = candidate.map_or_else(SpeechModel::demo, ModelCandidate::hash);
         let model = model.map_err(|error| error.to_string());
         let switched = model.and_then(|model| {
             let described = model.describe();
@@ -162,11 +164,11 @@ impl UnderWay {
         self.outcome = Some(match switched {
             Ok(model) => {
                 tracing::info!(model, "the speech model is another from now on");
-                Switch::Settled
+                LatestSwitch::Settled
             }
             Err(reason) => {
                 tracing::warn!(name, reason, "the speech model stays as it is");
-                Switch::Failed { name, reason }
+                LatestSwitch::Failed { name, reason }
             }
         });
         is_another
@@ -175,7 +177,7 @@ impl UnderWay {
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        let outcome = self.outcome.take().unwrap_or_else(|| Switch::Failed {
+        let outcome = self.outcome.take().unwrap_or_else(|| LatestSwitch::Failed {
             name: std::mem::take(&mut self.name),
             reason: "a fault of the server".to_owned(),
         });

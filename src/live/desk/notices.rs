@@ -3,11 +3,11 @@
 use asterscribe_ari::control::{CommandKind, ControlNotice};
 
 use super::party::PartyNews;
-use super::{Desk, lock};
+use super::{CallManager, lock};
 use crate::clock;
 use crate::service::ServiceError;
 
-impl Desk {
+impl CallManager {
     /// What became of a command.
     pub(super) fn answered(&self, answer: ControlNotice) {
         let (call, command, outcome) = match answer {

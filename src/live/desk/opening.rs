@@ -6,12 +6,12 @@ use asterscribe_ari::control::CallKind;
 use asterscribe_ari::model::AriChannel;
 use tokio::time::timeout;
 
-use super::book::{Opening, Past};
-use super::channel::{Life, non_empty};
-use super::pending::Asked;
-use super::roles::{self, Parties};
-use super::{Desk, lock};
-use crate::call::{CallId, CallStatus, EndReason, Origin, Sides};
+use super::book::{CallOpening, CallPast};
+use super::channel::{ChannelLife, non_empty};
+use super::pending::AskedCommand;
+use super::roles::{self, CallParties};
+use super::{CallManager, lock};
+use crate::call::{CallId, CallOrigin, CallStatus, EndReason, LegSides};
 use crate::clock;
 use crate::store::StoreError;
 
@@ -34,18 +34,18 @@ pub(super) struct CallOpened {
 
 /// Whose a call id is in the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kept {
+enum StoredOwner {
     /// Nobody's.
     Nothing,
     /// This very channel's.
     Same,
     /// Another call's.
     Others,
-    /// It cannot be asked now; that is made up for when it can ([`Desk::follow_histories`]).
+    /// It cannot be asked now; that is made up for when it can ([`CallManager::follow_histories`]).
     Unknown,
 }
 
-impl Desk {
+impl CallManager {
     pub(super) async fn call_opened(&self, id: &str, opened: CallOpened, channel: &AriChannel) {
         let CallOpened {
             kind,
@@ -54,31 +54,31 @@ impl Desk {
         } = opened;
         let asked = lock(&self.pending).asked(id);
         let is_fresh = kind == CallKind::Initiated && asked.is_some();
-        let call = self.name(&Life::of(channel), is_fresh).await;
+        let call = self.name(&ChannelLife::of(channel), is_fresh).await;
         let recognition = asked.as_ref().map(|asked| asked.recognition().clone());
-        let named = asked.as_ref().and_then(Asked::sides);
+        let named = asked.as_ref().and_then(AskedCommand::sides);
         let here = self.book(|book| book.find(&call)?.record.identity.sides.clone());
         let left = lock(&self.resumable).remove(&call);
         let before = left.as_ref().and_then(|left| left.record.as_ref());
         let recognition = recognition.or_else(|| before.map(|record| record.recognition.clone()));
         // A record of an earlier release has no names; its legs are called like that.
         let known = before.map(|record| record.identity.sides.clone());
-        let known = known.map(|sides| sides.unwrap_or_else(Sides::of_caller));
+        let known = known.map(|sides| sides.unwrap_or_else(LegSides::of_caller));
         let sides = named.or(here).or(known);
         let past = match left {
-            Some(history) => Past::Known(Box::new(history)),
+            Some(history) => CallPast::Known(Box::new(history)),
             // We made its id ourselves, a moment ago.
-            None if is_fresh => Past::New,
-            None => Past::Unknown,
+            None if is_fresh => CallPast::New,
+            None => CallPast::Unknown,
         };
         let told = match kind {
             CallKind::Initiated => Some(true),
             CallKind::Stasis | CallKind::Tap => roles::is_called(channel),
         };
         let is_called = told.unwrap_or(false);
-        let parties = Parties::of(channel, is_called);
+        let parties = CallParties::of(channel, is_called);
         let (caller_number, destination) = match asked {
-            Some(Asked::Initiate(request)) => {
+            Some(AskedCommand::Initiate(request)) => {
                 (Some(request.caller_number), Some(request.destination))
             }
             _ => (
@@ -90,13 +90,13 @@ impl Desk {
         parties.enter(&mut identity);
         let is_settled = told.is_some() || sides.is_some();
         identity.sides = sides.or(identity.sides);
-        let opening = Opening {
+        let opening = CallOpening {
             call: call.clone(),
             channel: id.to_owned(),
             origin: match kind {
-                CallKind::Stasis => Origin::Stasis,
-                CallKind::Initiated => Origin::Initiated,
-                CallKind::Tap => Origin::Tap,
+                CallKind::Stasis => CallOrigin::Stasis,
+                CallKind::Initiated => CallOrigin::Initiated,
+                CallKind::Tap => CallOrigin::Tap,
             },
             port: target,
             caller_number,
@@ -116,7 +116,7 @@ impl Desk {
 
     /// The id under which a channel's call is opened: its own, if it was here before; else the
     /// first that no other call has, here or in the store.
-    async fn name(&self, life: &Life, is_fresh: bool) -> CallId {
+    async fn name(&self, life: &ChannelLife, is_fresh: bool) -> CallId {
         let here = self.book(|book| book.call_of_life(life));
         if let Some(call) = here.or_else(|| self.left_open(life)) {
             return call;
@@ -126,7 +126,8 @@ impl Desk {
             last = id;
             let is_taken = self.book(|book| book.find(&last).is_some())
                 || lock(&self.resumable).contains_key(&last);
-            if !is_taken && (is_fresh || self.kept_under(&last, life).await != Kept::Others) {
+            if !is_taken && (is_fresh || self.kept_under(&last, life).await != StoredOwner::Others)
+            {
                 break;
             }
         }
@@ -134,9 +135,9 @@ impl Desk {
     }
 
     /// The call that an earlier process left open and whose channel this is.
-    fn left_open(&self, life: &Life) -> Option<CallId> {
+    fn left_open(&self, life: &ChannelLife) -> Option<CallId> {
         let resumable = lock(&self.resumable);
-        let is_it = |history: &super::History| {
+        let is_it = |history: &super::StoredHistory| {
             let record = history.record.as_ref();
             record.is_some_and(|record| life.is_of(record))
         };
@@ -144,27 +145,35 @@ impl Desk {
         Some(found.0.clone())
     }
 
-    async fn kept_under(&self, id: &CallId, life: &Life) -> Kept {
+    async fn kept_under(&self, id: &CallId, life: &ChannelLife) -> StoredOwner {
         let now = clock::now();
         if lock(&self.store_rests).is_some_and(|until| now < until) {
-            return Kept::Unknown;
+            return StoredOwner::Unknown;
         }
         if let Ok(Ok(kept)) = timeout(PATIENCE, self.ask_whose(id, life)).await {
             return kept;
         }
         *lock(&self.store_rests) = Some(now + REST);
-        Kept::Unknown
+        StoredOwner::Unknown
     }
 
-    async fn ask_whose(&self, id: &CallId, life: &Life) -> Result<Kept, StoreError> {
+    async fn ask_whose(&self, id: &CallId, life: &ChannelLife) -> Result<StoredOwner, StoreError> {
         if let Some(record) = self.store.call(id).await? {
             let is_same = life.is_of(&record);
-            return Ok(if is_same { Kept::Same } else { Kept::Others });
+            return Ok(if is_same {
+                StoredOwner::Same
+            } else {
+                StoredOwner::Others
+            });
         }
         // A transcript outlives its call's record.
         let is_free =
             self.store.lines(id, 0).await?.is_empty() && self.store.dtmf(id).await?.is_empty();
-        Ok(if is_free { Kept::Nothing } else { Kept::Others })
+        Ok(if is_free {
+            StoredOwner::Nothing
+        } else {
+            StoredOwner::Others
+        })
     }
 
     /// Asterisk's side tells that the call of a channel is over: one that is open here, or one

@@ -5,7 +5,7 @@ use std::time::Instant;
 use asterscribe_ari::control::PartyChange;
 use asterscribe_ari::model::PartyId;
 
-use super::Desk;
+use super::CallManager;
 use crate::call::{CallEventKind, CallId, Leg};
 
 /// What has happened to the parties of a call, in the words of Asterisk's side.
@@ -18,7 +18,7 @@ pub(super) struct PartyNews {
     pub(super) at: Instant,
 }
 
-impl Desk {
+impl CallManager {
     /// Somebody else may speak on a leg of a call, or on any.
     pub(super) fn party_may_differ(&self, call: &CallId, news: PartyNews) {
         let PartyNews {

@@ -10,29 +10,29 @@ use std::time::{Duration, Instant};
 use asterscribe_ari::control::CommandKind;
 use tokio::sync::oneshot;
 
-use crate::call::{CallChoices, Leg, Sides};
+use crate::call::{CallChoices, Leg, LegSides};
 use crate::service::{InitiateRequest, ServiceError, TranscribeRequest};
 
 /// How long an entry stays without an outcome: longer than anybody waits for one.
 const KEEP: Duration = Duration::from_secs(15);
 
 /// Asterisk's id of the channel concerned, or why nothing came of it.
-pub(super) type Outcome = Result<String, ServiceError>;
+pub(super) type CommandOutcome = Result<String, ServiceError>;
 
 /// What was asked for of a call that a command opens.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Asked {
+pub(super) enum AskedCommand {
     /// To place it.
     Initiate(InitiateRequest),
     /// To listen in on it.
     Transcribe(TranscribeRequest),
 }
 
-impl Asked {
+impl AskedCommand {
     /// What the parties are to be called.
-    pub(super) fn sides(&self) -> Option<Sides> {
+    pub(super) fn sides(&self) -> Option<LegSides> {
         match self {
-            Self::Initiate(request) => request.leg.clone().map(|channel| Sides {
+            Self::Initiate(request) => request.leg.clone().map(|channel| LegSides {
                 channel,
                 peer: Leg::caller(),
             }),
@@ -50,29 +50,29 @@ impl Asked {
 
 /// The commands.
 #[derive(Debug, Default)]
-pub(super) struct Pending {
+pub(super) struct PendingCommands {
     /// By what Asterisk's side calls the channel concerned.
-    waiting: HashMap<String, Waiting>,
+    waiting: HashMap<String, WaitingCommand>,
 }
 
 #[derive(Debug)]
-struct Waiting {
+struct WaitingCommand {
     kind: CommandKind,
     /// What was asked for, if the command opens a call.
-    asked: Option<Asked>,
-    outcome: oneshot::Sender<Outcome>,
+    asked: Option<AskedCommand>,
+    outcome: oneshot::Sender<CommandOutcome>,
     until: Instant,
 }
 
-impl Pending {
+impl PendingCommands {
     /// Enters a command; `None` if another one about that call is under way.
     pub(super) fn begin(
         &mut self,
         now: Instant,
         channel: &str,
         kind: CommandKind,
-        asked: Option<Asked>,
-    ) -> Option<oneshot::Receiver<Outcome>> {
+        asked: Option<AskedCommand>,
+    ) -> Option<oneshot::Receiver<CommandOutcome>> {
         self.waiting.retain(|_, waiting| waiting.until > now);
         if self.waiting.contains_key(channel) {
             return None;
@@ -81,7 +81,7 @@ impl Pending {
         let until = now + KEEP;
         self.waiting.insert(
             channel.to_owned(),
-            Waiting {
+            WaitingCommand {
                 kind,
                 asked,
                 outcome,
@@ -92,7 +92,7 @@ impl Pending {
     }
 
     /// A command has had its outcome.
-    pub(super) fn settle(&mut self, channel: &str, kind: CommandKind, outcome: Outcome) {
+    pub(super) fn settle(&mut self, channel: &str, kind: CommandKind, outcome: CommandOutcome) {
         if self
             .waiting
             .get(channel)
@@ -105,13 +105,13 @@ impl Pending {
     }
 
     /// What was asked for of a call that is being opened, if it is.
-    pub(super) fn asked(&self, channel: &str) -> Option<Asked> {
+    pub(super) fn asked(&self, channel: &str) -> Option<AskedCommand> {
         self.waiting.get(channel)?.asked.clone()
     }
 
     /// Commands under way that open a call which is not `known` yet: each will take a place.
     pub(super) fn places(&self, now: Instant, known: impl Fn(&str) -> bool) -> usize {
-        let opens = |(channel, waiting): &(&String, &Waiting)| {
+        let opens = |(channel, waiting): &(&String, &WaitingCommand)| {
             let kind = waiting.kind;
             let is_to_open = matches!(kind, CommandKind::Originate | CommandKind::Tap);
             waiting.until > now && is_to_open && !known(channel)
@@ -127,14 +127,14 @@ mod tests {
 
     #[test]
     fn who_stops_waiting_neither_frees_nor_blocks_the_call_for_ever() {
-        let (mut pending, now) = (Pending::default(), clock::now());
+        let (mut pending, now) = (PendingCommands::default(), clock::now());
         let request = InitiateRequest {
             caller_number: "1".into(),
             destination: "2".into(),
             leg: None,
             recognition: CallChoices::default(),
         };
-        let request = Asked::Initiate(request);
+        let request = AskedCommand::Initiate(request);
         let answer = pending.begin(now, "a", CommandKind::Originate, Some(request.clone()));
         drop(answer.unwrap());
         // The command is on its way: its place is taken, its numbers are known.
@@ -157,7 +157,7 @@ mod tests {
 
     #[test]
     fn an_outcome_reaches_its_own_command_only() {
-        let (mut pending, now) = (Pending::default(), clock::now());
+        let (mut pending, now) = (PendingCommands::default(), clock::now());
         let mut answer = pending.begin(now, "a", CommandKind::Hangup, None).unwrap();
         pending.settle("a", CommandKind::Tap, Ok("a".to_owned()));
         assert!(answer.try_recv().is_err(), "a late word on an earlier tap");
@@ -168,7 +168,7 @@ mod tests {
 
     #[test]
     fn a_hang_up_and_a_call_that_is_open_take_no_further_place() {
-        let (mut pending, now) = (Pending::default(), clock::now());
+        let (mut pending, now) = (PendingCommands::default(), clock::now());
         let _hangup = pending.begin(now, "a", CommandKind::Hangup, None);
         let _tap = pending.begin(now, "b", CommandKind::Tap, None);
         assert_eq!(pending.places(now, |_| false), 1);

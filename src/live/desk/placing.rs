@@ -4,10 +4,10 @@ use std::net::SocketAddr;
 
 use asterscribe_ari::control::ControlCommand;
 
-use super::Desk;
-use crate::live::media::Reservation;
+use super::CallManager;
+use crate::live::media::PortReservation;
 
-impl Desk {
+impl CallManager {
     /// Asterisk sends a leg's audio from `source`.
     pub(super) async fn media_source(
         &self,
@@ -15,7 +15,7 @@ impl Desk {
         side: &str,
         source: SocketAddr,
         format: String,
-        at: Option<Reservation>,
+        at: Option<PortReservation>,
     ) {
         let found = self.book(|book| {
             let call = book.call_on(channel)?;

@@ -6,22 +6,22 @@ use std::net::SocketAddr;
 
 use asterscribe_ari::control::RequestId;
 
-use super::{Desk, lock};
+use super::{CallManager, lock};
 use crate::clock;
-use crate::live::media::Reservation;
+use crate::live::media::PortReservation;
 
 /// Ports that are open for legs still to be placed, by where Asterisk sends to.
 /// What is taken out and not used, or dropped with it, is given back.
 #[derive(Debug, Default)]
-pub(super) struct Reserved(HashMap<SocketAddr, Reservation>);
+pub(super) struct ReservedPorts(HashMap<SocketAddr, PortReservation>);
 
-impl Reserved {
-    pub(super) fn take(&mut self, at: SocketAddr) -> Option<Reservation> {
+impl ReservedPorts {
+    pub(super) fn take(&mut self, at: SocketAddr) -> Option<PortReservation> {
         self.0.remove(&at)
     }
 }
 
-impl Desk {
+impl CallManager {
     /// Answers Asterisk's side, which asks for ports of a call's legs.
     pub(super) async fn ports_wanted(&self, id: RequestId, call: &str, target: usize, legs: usize) {
         let ports = self.reserve(target, legs);
@@ -46,7 +46,7 @@ impl Desk {
 
     /// Asterisk's side is gone: nobody will ask for what is left.
     pub(super) fn forget_reserved(&self) {
-        *lock(&self.reserved) = Reserved::default();
+        *lock(&self.reserved) = ReservedPorts::default();
     }
 
     fn reserve(&self, target: usize, legs: usize) -> Result<Vec<SocketAddr>, String> {

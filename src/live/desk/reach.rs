@@ -4,7 +4,7 @@ use asterscribe_ari::client::ConnectionState;
 
 use super::ari::AriLink;
 use super::health::part;
-use super::{Desk, lock};
+use super::{CallManager, lock};
 use crate::service::{PartHealth, PartState, ServiceError};
 
 /// Why nothing is done in Asterisk by a server that another one has replaced.
@@ -35,7 +35,7 @@ impl AriLink {
     }
 }
 
-impl Desk {
+impl CallManager {
     /// Something is amiss in Asterisk, or no longer is; calls go on.
     pub(super) fn asterisk_trouble(&self, trouble: Option<String>) {
         if let Some(ari) = &self.ari {

@@ -1,8 +1,8 @@
 //! Calls whose media somebody else makes, and registers leg by leg.
 
-use super::Desk;
-use super::book::{CallBook, Held, History, Opening, Past, Phase};
-use crate::call::{CallChoices, CallId, CallStatus, EndReason, Identity, Origin};
+use super::CallManager;
+use super::book::{CallOpening, CallPast, CallPhase, CallRegistry, StoredHistory, WriteHold};
+use crate::call::{CallChoices, CallId, CallIdentity, CallOrigin, CallStatus, EndReason};
 use crate::clock;
 use crate::live::media::LegRefused;
 use crate::service::ServiceError;
@@ -13,7 +13,7 @@ const MAX_LEGS: usize = 16;
 
 /// Whether the call is one that takes another registration; an error if it is one that takes none.
 pub(super) fn is_registration(
-    book: &CallBook,
+    book: &CallRegistry,
     call: &CallId,
     chosen: &CallChoices,
 ) -> Result<bool, ServiceError> {
@@ -22,25 +22,25 @@ pub(super) fn is_registration(
         return Ok(false);
     };
     match (phase, origin) {
-        (Phase::Open, Origin::Media) if entry.record.legs.len() >= MAX_LEGS => {
+        (CallPhase::Open, CallOrigin::Media) if entry.record.legs.len() >= MAX_LEGS => {
             conflict("has all the legs it can have")
         }
-        (Phase::Open, Origin::Media)
+        (CallPhase::Open, CallOrigin::Media)
             if !chosen.is_empty() && *chosen != entry.record.recognition =>
         {
             conflict("was registered with another recognition, which holds for all of its legs")
         }
-        (Phase::Open, Origin::Media) => Ok(true),
-        (Phase::Open, _) => conflict("gets its media from Asterisk"),
+        (CallPhase::Open, CallOrigin::Media) => Ok(true),
+        (CallPhase::Open, _) => conflict("gets its media from Asterisk"),
         // It never got a leg, so it never was a call.
-        (Phase::Ending | Phase::Over, _) if entry.held == Held::Admission => Ok(false),
-        (Phase::Ending | Phase::Over, _) => conflict("is over"),
+        (CallPhase::Ending | CallPhase::Over, _) if entry.held == WriteHold::Admission => Ok(false),
+        (CallPhase::Ending | CallPhase::Over, _) => conflict("is over"),
     }
 }
 
 /// How a registered call was opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Admission {
+pub(super) enum RegistrationOutcome {
     /// The store has nothing of it.
     New,
     /// The store could not be asked.
@@ -50,25 +50,25 @@ pub(super) enum Admission {
 }
 
 /// What the store's answer means for a registration.
-enum Before {
-    Admission(Admission, Past),
+enum StoredRegistration {
+    Admission(RegistrationOutcome, CallPast),
     /// It is a call that takes no registration, unless it is open here.
-    Refused(Box<History>),
+    Refused(Box<StoredHistory>),
 }
 
-impl Desk {
+impl CallManager {
     /// Opens a registered call if there is none; if it did, how.
     pub(super) async fn admit_media(
         &self,
         call: &CallId,
         chosen: &CallChoices,
-    ) -> Result<Option<Admission>, ServiceError> {
+    ) -> Result<Option<RegistrationOutcome>, ServiceError> {
         if self.book(|book| is_registration(book, call, chosen))? {
             return Ok(None);
         }
         let (admission, past) = match self.before(self.history(call).await) {
-            Before::Admission(admission, past) => (admission, past),
-            Before::Refused(history) => {
+            StoredRegistration::Admission(admission, past) => (admission, past),
+            StoredRegistration::Refused(history) => {
                 // Unless its other leg has opened it while the store was asked.
                 if self.book(|book| is_registration(book, call, chosen))? {
                     return Ok(None);
@@ -80,20 +80,20 @@ impl Desk {
         };
         // Unless somebody says so, it goes on as it was.
         let before = match &past {
-            Past::Known(history) if chosen.is_empty() => history.record.as_ref(),
+            CallPast::Known(history) if chosen.is_empty() => history.record.as_ref(),
             _ => None,
         };
         let recognition =
             before.map_or_else(|| chosen.clone(), |record| record.recognition.clone());
-        let opening = Opening {
+        let opening = CallOpening {
             call: call.clone(),
             channel: call.to_string(),
-            origin: Origin::Media,
+            origin: CallOrigin::Media,
             port: self.least_busy_port(),
             caller_number: None,
             destination: None,
             channel_name: None,
-            identity: Identity::default(),
+            identity: CallIdentity::default(),
             undecided: None,
             is_called: false,
             recognition,
@@ -116,20 +116,33 @@ impl Desk {
 
     /// A call that our predecessor had when it died goes on, settled or not. One that was ended
     /// is over.
-    fn before(&self, asked: Result<Option<History>, StoreError>) -> Before {
+    fn before(&self, asked: Result<Option<StoredHistory>, StoreError>) -> StoredRegistration {
         let history = match asked {
             Ok(Some(history)) => history,
-            Ok(None) => return Before::Admission(Admission::New, Past::Unadmitted),
-            Err(_) => return Before::Admission(Admission::Unknown, Past::Unadmitted),
+            Ok(None) => {
+                return StoredRegistration::Admission(
+                    RegistrationOutcome::New,
+                    CallPast::Unadmitted,
+                );
+            }
+            Err(_) => {
+                return StoredRegistration::Admission(
+                    RegistrationOutcome::Unknown,
+                    CallPast::Unadmitted,
+                );
+            }
         };
         let broke_off = history.record.as_ref().is_some_and(|record| {
             let is_ours = record.node == self.config.node;
-            record.origin == Origin::Media
+            record.origin == CallOrigin::Media
                 && (record.status == CallStatus::Failed || (record.status.is_open() && is_ours))
         });
         match broke_off {
-            true => Before::Admission(Admission::Resumed, Past::Known(Box::new(history))),
-            false => Before::Refused(Box::new(history)),
+            true => StoredRegistration::Admission(
+                RegistrationOutcome::Resumed,
+                CallPast::Known(Box::new(history)),
+            ),
+            false => StoredRegistration::Refused(Box::new(history)),
         }
     }
 
@@ -137,12 +150,12 @@ impl Desk {
     pub(super) fn conclude_admission(
         &self,
         call: &CallId,
-        admission: Admission,
+        admission: RegistrationOutcome,
         placed: &Result<usize, LegRefused>,
     ) {
         self.book(|book| match (placed, admission) {
-            (Ok(_), admission) => book.admit(call, admission == Admission::New),
-            (Err(refused), Admission::Resumed) => {
+            (Ok(_), admission) => book.admit(call, admission == RegistrationOutcome::New),
+            (Err(refused), RegistrationOutcome::Resumed) => {
                 let text = refused.to_string();
                 let reason = EndReason { cause: None, text };
                 if let Some(stint) = book.ended(call, clock::wall(), reason, CallStatus::Failed) {
@@ -155,7 +168,7 @@ impl Desk {
                 }
             }
         });
-        if admission == Admission::Unknown {
+        if admission == RegistrationOutcome::Unknown {
             self.unknown.notify_one();
         }
     }

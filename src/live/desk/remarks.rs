@@ -6,13 +6,13 @@ use asterscribe_ari::client::ConnectionState;
 use asterscribe_ari::control::ControlNotice;
 use tokio::sync::watch;
 
-use super::{Desk, lock};
+use super::{CallManager, lock};
 
 /// Whether there is something new in being in step with Asterisk: it is looked at every minute.
 #[derive(Debug)]
-pub(super) struct Step(Mutex<watch::Receiver<ConnectionState>>);
+pub(super) struct SyncStep(Mutex<watch::Receiver<ConnectionState>>);
 
-impl Step {
+impl SyncStep {
     pub(super) fn new(connection: watch::Receiver<ConnectionState>) -> Self {
         Self(Mutex::new(connection))
     }
@@ -27,7 +27,7 @@ impl Step {
     }
 }
 
-impl Desk {
+impl CallManager {
     /// Puts into the log what changes no record.
     pub(super) fn remark(&self, notice: &ControlNotice) {
         match notice {
@@ -60,7 +60,7 @@ mod tests {
     #[test]
     fn being_in_step_is_news_once_for_each_connection() {
         let (state, seen) = watch::channel(ConnectionState::Connecting);
-        let step = Step::new(seen);
+        let step = SyncStep::new(seen);
         state.send_replace(ConnectionState::Connected);
         let looks: Vec<_> = (0..3).map(|_| step.is_new()).collect();
         assert_eq!(looks, [true, false, false]);

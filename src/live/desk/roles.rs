@@ -5,9 +5,9 @@
 use asterscribe_ari::control::VariableValue;
 use asterscribe_ari::model::{AriChannel, PartyId};
 
-use super::Desk;
+use super::CallManager;
 use super::channel::non_empty;
-use crate::call::{CallId, Identity, Sides};
+use crate::call::{CallId, CallIdentity, LegSides};
 
 /// The channel by which everything began that a channel has part in.
 const LINKEDID: &str = "CHANNEL(linkedid)";
@@ -26,15 +26,15 @@ const NOT_DIALLED: [&str; 8] = ["a", "e", "h", "i", "o", "s", "t", "transcribe"]
 
 /// The two parties of a call, as its channel knows them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Parties {
+pub(crate) struct CallParties {
     pub(crate) caller: PartyId,
     pub(crate) called: PartyId,
     /// What was called.
     pub(crate) destination: Option<String>,
-    pub(crate) sides: Sides,
+    pub(crate) sides: LegSides,
 }
 
-impl Parties {
+impl CallParties {
     /// The parties of a channel, by whether it is the called one's.
     pub(crate) fn of(channel: &AriChannel, is_called: bool) -> Self {
         let (own, other) = (channel.caller.clone(), channel.connected.clone());
@@ -45,20 +45,20 @@ impl Parties {
                 destination: non_empty(&own.number).or(exten),
                 caller: other,
                 called: own,
-                sides: Sides::of_callee(),
+                sides: LegSides::of_callee(),
             }
         } else {
             Self {
                 destination: exten,
                 caller: own,
                 called: other,
-                sides: Sides::of_caller(),
+                sides: LegSides::of_caller(),
             }
         }
     }
 
     /// Writes them down.
-    pub(crate) fn enter(self, identity: &mut Identity) {
+    pub(crate) fn enter(self, identity: &mut CallIdentity) {
         identity.caller_name = non_empty(&self.caller.name);
         identity.connected_name = non_empty(&self.called.name);
         identity.connected_number = non_empty(&self.called.number);
@@ -86,7 +86,7 @@ pub(super) fn variables() -> [String; 2] {
     [LINKEDID, DNID].map(str::to_owned)
 }
 
-impl Desk {
+impl CallManager {
     /// A call's channel has told its variables.
     pub(super) fn variables_told(
         &self,
@@ -164,20 +164,20 @@ mod tests {
     #[test]
     fn the_called_partys_channel_has_the_caller_at_its_other_end() {
         let channel = channel("PJSIP/100-00000001", "AppDial", OUTGOING);
-        let called = Parties::of(&channel, true);
+        let called = CallParties::of(&channel, true);
         assert_eq!(
             (called.caller.number, called.called.number),
             ("200".into(), "100".into())
         );
         assert_eq!(called.destination.as_deref(), Some("100"));
-        assert_eq!(called.sides, Sides::of_callee());
-        let calling = Parties::of(&channel, false);
+        assert_eq!(called.sides, LegSides::of_callee());
+        let calling = CallParties::of(&channel, false);
         assert_eq!(
             (calling.caller.number, calling.called.number),
             ("100".into(), "200".into())
         );
         assert_eq!(calling.destination.as_deref(), Some("9"));
-        assert_eq!(calling.sides, Sides::of_caller());
+        assert_eq!(calling.sides, LegSides::of_caller());
     }
 
     #[test]
@@ -185,7 +185,11 @@ mod tests {
         for exten in NOT_DIALLED {
             let mut channel = channel("PJSIP/100-00000001", "Stasis", "");
             channel.dialplan.exten = exten.to_owned();
-            assert_eq!(Parties::of(&channel, false).destination, None, "{exten}");
+            assert_eq!(
+                CallParties::of(&channel, false).destination,
+                None,
+                "{exten}"
+            );
         }
     }
 }

@@ -7,14 +7,14 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 
 use super::health::part;
-use super::{Desk, lock};
+use super::{CallManager, lock};
 use crate::call::CallId;
-use crate::live::backlog::{AT_ONCE, Backlog, DeskEnds, SecondWork};
-use crate::recognition::occasional::Occasional;
+use crate::live::backlog::{AT_ONCE, DeskEnds, LateRecognition, SecondWork};
+use crate::recognition::occasional::OnDemandWorker;
 use crate::recognition::pool::PoolStats;
 use crate::service::{PartHealth, PartState};
 use crate::speech::TranscribeError;
-use crate::store::Pass;
+use crate::store::RecognitionPass;
 
 /// How long the store may take for what was written of a call before that is heard once more.
 const WRITTEN_WITHIN: Duration = Duration::from_secs(2);
@@ -23,10 +23,10 @@ const WRITTEN_WITHIN: Duration = Duration::from_secs(2);
 pub(super) struct SecondDesk {
     /// Set when a call ends.
     news: Arc<AtomicBool>,
-    workers: Arc<Occasional>,
+    workers: Arc<OnDemandWorker>,
 }
 
-impl Desk {
+impl CallManager {
     /// Begins to have calls heard once more, where there is a spool, for as long as what this
     /// returns is there.
     ///
@@ -34,9 +34,9 @@ impl Desk {
     /// The system gives no threads.
     pub fn start_second_pass(
         self: &Arc<Self>,
-        workers: &Arc<Occasional>,
+        workers: &Arc<OnDemandWorker>,
         live: Arc<PoolStats>,
-    ) -> Option<Result<Backlog, TranscribeError>> {
+    ) -> Option<Result<LateRecognition, TranscribeError>> {
         let spool = self.spool.clone()?;
         let begin = || {
             let desk = Arc::downgrade(self);
@@ -52,7 +52,7 @@ impl Desk {
                 }),
                 news: Arc::clone(&news),
             };
-            let started = Backlog::start_second(spool, work);
+            let started = LateRecognition::start_second(spool, work);
             let (backlog, DeskEnds { heard, handled }) = started
                 .map_err(|error| TranscribeError(format!("cannot start a thread: {error}")))?;
             let desk = SecondDesk {
@@ -102,7 +102,7 @@ impl Desk {
         let (Some(spool), Some(second)) = (&self.spool, self.second.get()) else {
             return off("SPOOL_PATH is off");
         };
-        let stats = spool.stats(Pass::Second);
+        let stats = spool.stats(RecognitionPass::Second);
         let (waiting, kept) = (
             stats.waiting.load(Ordering::Relaxed),
             stats.kept.load(Ordering::Relaxed),
@@ -115,7 +115,7 @@ impl Desk {
         let bytes = stats.bytes.load(Ordering::Relaxed);
         let mut said = vec![format!("{waiting} utterances wait in {bytes} bytes")];
         said.extend(workers);
-        let (troubles, is_in_trouble) = self.troubles(Pass::Second, stats);
+        let (troubles, is_in_trouble) = self.troubles(RecognitionPass::Second, stats);
         let state = if second.workers.is_in_trouble() || is_in_trouble {
             PartState::Degraded
         } else {

@@ -7,30 +7,31 @@ use asterscribe_codecs::MediaFormat;
 use async_trait::async_trait;
 use tokio::time::timeout;
 
-use super::book::{CallBook, Phase};
-use super::pending::Asked;
-use super::{Desk, lock};
+use super::book::{CallPhase, CallRegistry};
+use super::pending::AskedCommand;
+use super::{CallManager, lock};
 use crate::call::{
-    CallId, CallRecord, CallStatus, CaptureState, ChannelRef, EndReason, Leg, Origin, Playback,
+    CallId, CallOrigin, CallPlayback, CallRecord, CallStatus, CaptureState, ChannelRef, EndReason,
+    Leg,
 };
 use crate::capture::{CaptureFile, CapturePart};
 use crate::clock;
 use crate::live::media::{LegRefused, OwnPort};
-use crate::metrics::Metric;
+use crate::metrics::MetricFamily;
 use crate::service::{
-    CallService, CallStatusView, CallsRequest, CallsView, CaptureRequest, Health, InitiateRequest,
+    CallService, CallStatusView, CallsRequest, CallsView, CaptureRequest, InitiateRequest,
     MediaGrant, MediaRequest, ModelRequest, ModelView, PartHealth, PartState, PlayRequest,
-    RtpTarget, ServiceError, TranscribeRequest, TranscriptView,
+    RtpTarget, ServiceError, ServiceHealth, TranscribeRequest, TranscriptView,
 };
-use crate::session::{Arrival, Expected};
+use crate::session::{ArrivalExpectation, ExpectedMedia};
 use crate::store::StoreError;
 
 /// A store that hangs must not make `/health` hang.
 const HEALTH_PATIENCE: Duration = Duration::from_millis(500);
 
 #[async_trait]
-impl CallService for Desk {
-    async fn health(&self) -> Health {
+impl CallService for CallManager {
+    async fn health(&self) -> ServiceHealth {
         let counters = timeout(HEALTH_PATIENCE, self.store.counters()).await;
         let asterisk = self.asterisk_health();
         let store = self.with_rival(self.store_health(&counters));
@@ -40,7 +41,7 @@ impl CallService for Desk {
             .iter()
             .any(|part| matches!(part.state, PartState::Degraded | PartState::Down));
         let counters = counters.ok().and_then(Result::ok).unwrap_or_default();
-        Health {
+        ServiceHealth {
             status: if troubled {
                 PartState::Degraded
             } else {
@@ -59,7 +60,7 @@ impl CallService for Desk {
         }
     }
 
-    async fn metrics(&self) -> Vec<Metric> {
+    async fn metrics(&self) -> Vec<MetricFamily> {
         self.figures()
     }
 
@@ -70,7 +71,7 @@ impl CallService for Desk {
         let call = ari.fresh_call_id();
         let endpoint = self.config.endpoint.endpoint(&request.destination);
         let command = ari.originate(&call, endpoint, &request);
-        let asked = Asked::Initiate(request);
+        let asked = AskedCommand::Initiate(request);
         self.command(call.as_str(), command, Some(asked)).await?;
         self.record(&call).await
     }
@@ -131,11 +132,11 @@ impl CallService for Desk {
     async fn hangup(&self, call: &CallId) -> Result<CallRecord, ServiceError> {
         let over = || ServiceError::Conflict(format!("call {call} is over"));
         match self.book(|book| book.phase(call)) {
-            Some((Phase::Open, Origin::Media)) => {
+            Some((CallPhase::Open, CallOrigin::Media)) => {
                 let text = "ended through the API".to_owned();
                 self.end(call, EndReason { cause: None, text }, CallStatus::Ended);
             }
-            Some((Phase::Open, _)) => {
+            Some((CallPhase::Open, _)) => {
                 let ari = self.ari()?;
                 let channel = self.book(|book| book.find(call).map(|entry| entry.channel.clone()));
                 let channel = channel.ok_or_else(over)?;
@@ -146,7 +147,7 @@ impl CallService for Desk {
                     outcome => drop(outcome?),
                 }
             }
-            Some((Phase::Ending | Phase::Over, _)) => return Err(over()),
+            Some((CallPhase::Ending | CallPhase::Over, _)) => return Err(over()),
             None => {
                 let record = self.stored(call).await?;
                 return Err(if record.status.is_open() {
@@ -216,7 +217,11 @@ impl CallService for Desk {
         self.read_capture(call, part).await
     }
 
-    async fn play(&self, call: &CallId, request: PlayRequest) -> Result<Playback, ServiceError> {
+    async fn play(
+        &self,
+        call: &CallId,
+        request: PlayRequest,
+    ) -> Result<CallPlayback, ServiceError> {
         self.play_sound(call, request).await
     }
 
@@ -224,12 +229,12 @@ impl CallService for Desk {
         &self,
         call: &CallId,
         id: Option<u64>,
-    ) -> Result<Vec<Playback>, ServiceError> {
+    ) -> Result<Vec<CallPlayback>, ServiceError> {
         self.stop_sound(call, id).await
     }
 }
 
-impl Desk {
+impl CallManager {
     pub(super) fn ari(&self) -> Result<&super::AriLink, ServiceError> {
         let none = || ServiceError::AsteriskUnavailable("ASTERISK_ARI_URL is not set".to_owned());
         self.ari.as_ref().ok_or_else(none)
@@ -240,7 +245,7 @@ impl Desk {
     }
 
     /// Calls of every origin count, and commands under way that will open one.
-    pub(super) fn check_capacity_in(&self, book: &CallBook) -> Result<(), ServiceError> {
+    pub(super) fn check_capacity_in(&self, book: &CallRegistry) -> Result<(), ServiceError> {
         let known = |channel: &str| book.call_on(channel).is_some();
         let asked = lock(&self.pending).places(clock::now(), known);
         if book.open_count() + asked >= self.config.max_calls {
@@ -275,9 +280,9 @@ impl Desk {
         let stint = self.book(|book| book.find(call)?.running().cloned());
         let stint = stint.ok_or(LegRefused::NotOpen)?;
         let port = self.ports.get(stint.port).ok_or(LegRefused::NotOpen)?;
-        let expected = Expected {
+        let expected = ExpectedMedia {
             format: Some(format),
-            arrival: Arrival::WithPauses,
+            arrival: ArrivalExpectation::WithPauses,
         };
         port.add_leg(stint.media, leg.clone(), source, expected, own)
             .await?;

@@ -7,16 +7,17 @@ use std::time::Duration;
 use crossbeam_channel::{Sender, TrySendError};
 use tokio::sync::mpsc;
 
-use super::book::{Again, Found, Revised};
+use super::book::{LateText, LineRevision, SecondPassProgress};
 use super::health::part;
-use super::{Desk, lock};
+use super::{CallManager, lock};
 use crate::call::{CallId, GapReason, TranscriptLine};
 use crate::clock;
-use crate::live::backlog::{Handled, Heard};
+use crate::live::backlog::{LateOutcome, LateResult};
 use crate::service::{PartHealth, PartState};
-use crate::session::Deferred;
+use crate::session::DeferredLine;
 use crate::store::{
-    Pass, Spool, SpoolError, SpoolId, SpoolStats, Spoolable, StoreError, Unflushed, WriterSettings,
+    RecognitionPass, SpeechSpool, SpoolError, SpoolId, SpoolStats, SpoolableSpeech, StoreError,
+    UnflushedWrites, WriterSettings,
 };
 
 /// How long the store may take for what was heard, before it is done again.
@@ -25,15 +26,15 @@ const WRITTEN_WITHIN: Duration = Duration::from_secs(30);
 /// What is heard at a time, before the store is waited for.
 const BATCH: usize = 64;
 
-impl Desk {
+impl CallManager {
     /// Puts the audio of these lines on the disk, before anybody hears of them; a line whose
     /// audio is not there will have no words.
-    pub(super) async fn keep(&self, media: &CallId, deferred: &mut Deferred) {
+    pub(super) async fn keep(&self, media: &CallId, deferred: &mut DeferredLine) {
         let call = self.book(|book| book.call_of(media));
         let (Some(call), Some(spool)) = (call, &self.spool) else {
             return;
         };
-        let speech = Spoolable {
+        let speech = SpoolableSpeech {
             call,
             leg: deferred.line.leg.clone(),
             audio: deferred.audio,
@@ -42,16 +43,16 @@ impl Desk {
             second_pass: deferred.second_pass.as_deref().map(str::to_owned),
         };
         let pass = match deferred.line.awaits_words() {
-            true => Pass::First,
-            false => Pass::Second,
+            true => RecognitionPass::First,
+            false => RecognitionPass::Second,
         };
         let id = spool.place();
         lock(&self.untold).insert(id);
         let kept = spool.keep(id, speech, pass).await;
         let may_be_kept = match pass {
             // Where the disk was only too slow it may be there after all, and then the line is known.
-            Pass::First => matches!(kept, Ok(()) | Err(SpoolError::Slow)),
-            Pass::Second => kept.is_ok(),
+            RecognitionPass::First => matches!(kept, Ok(()) | Err(SpoolError::Slow)),
+            RecognitionPass::Second => kept.is_ok(),
         };
         if may_be_kept {
             deferred.line.spool = Some(id.0);
@@ -60,11 +61,11 @@ impl Desk {
         }
         match (kept, pass) {
             (Ok(()), _) => {}
-            (Err(error), Pass::First) => {
+            (Err(error), RecognitionPass::First) => {
                 tracing::error!(%media, %error, "an utterance has no text: recognition could not keep up");
                 deferred.line.gap = Some(GapReason::OverloadShed);
             }
-            (Err(error), Pass::Second) => {
+            (Err(error), RecognitionPass::Second) => {
                 tracing::warn!(%media, %error, "an utterance is not kept for a second pass");
                 self.book(|book| book.not_kept_for_second_pass(media));
             }
@@ -72,8 +73,8 @@ impl Desk {
     }
 
     /// Tells a line of which the words are still to come, or will not come.
-    pub(super) fn defer(&self, media: &CallId, deferred: Deferred) {
-        let Deferred { line, audio, .. } = deferred;
+    pub(super) fn defer(&self, media: &CallId, deferred: DeferredLine) {
+        let DeferredLine { line, audio, .. } = deferred;
         let place = line.spool;
         self.book(|book| {
             if line.gap == Some(GapReason::OverloadShed) {
@@ -88,7 +89,11 @@ impl Desk {
     }
 
     /// Takes in what was heard at last, until nobody listens any more.
-    pub async fn follow_backlog(&self, mut heard: mpsc::Receiver<Heard>, handled: Sender<Handled>) {
+    pub async fn follow_backlog(
+        &self,
+        mut heard: mpsc::Receiver<LateResult>,
+        handled: Sender<LateOutcome>,
+    ) {
         let mut batch = Vec::new();
         while heard.recv_many(&mut batch, BATCH).await > 0 {
             let handed = batch.len();
@@ -106,22 +111,22 @@ impl Desk {
         }
     }
 
-    async fn take_in_all(&self, batch: Vec<Heard>) -> Result<Vec<Handled>, NotStored> {
+    async fn take_in_all(&self, batch: Vec<LateResult>) -> Result<Vec<LateOutcome>, NotStored> {
         let mut outcomes = Vec::with_capacity(batch.len());
         for heard in batch {
             let id = heard.found.id;
             outcomes.push(match self.take_in(&heard).await {
-                Ok(again) => Handled::Done { id, again },
+                Ok(again) => LateOutcome::Done { id, again },
                 Err(error) => {
                     tracing::debug!(%error, id = id.0, "a spooled utterance waits on");
-                    Handled::Again(Box::new(heard))
+                    LateOutcome::Again(Box::new(heard))
                 }
             });
         }
         // Not before it is stored is it removed from the spool; until then it is heard again.
         if let Err(error) = self.writer.flush(WRITTEN_WITHIN).await {
             let left = outcomes.into_iter().map(|handled| match handled {
-                Handled::Done { id, .. } => Handled::Unsure(id),
+                LateOutcome::Done { id, .. } => LateOutcome::Unsure(id),
                 other => other,
             });
             let left = left.collect();
@@ -132,8 +137,8 @@ impl Desk {
 
     /// Writes the words into their line, wherever that is. Whether its audio is to be kept on,
     /// to be heard once more.
-    async fn take_in(&self, heard: &Heard) -> Result<bool, StoreError> {
-        let Heard { call, found } = heard;
+    async fn take_in(&self, heard: &LateResult) -> Result<bool, StoreError> {
+        let LateResult { call, found } = heard;
         let found = &self.to_be_kept_on(found);
         let wait = |why: &str| Err(StoreError::Unavailable(format!("call {call} {why}")));
         if self.is_far_behind() {
@@ -145,9 +150,9 @@ impl Desk {
         // Not beside the other pass, which may be at the same call.
         let _alone = self.revising.lock().await;
         match self.book(|book| book.revise(call, found, None)) {
-            Revised::Done { again } => return Ok(again),
-            Revised::NotYet => return wait("may be one that the store knows"),
-            Revised::NoSuchLine | Revised::NoSuchCall => {}
+            LineRevision::Done { again } => return Ok(again),
+            LineRevision::NotYet => return wait("may be one that the store knows"),
+            LineRevision::NoSuchLine | LineRevision::NoSuchCall => {}
         }
         // What was written of the call a moment ago is what must be built on.
         let flushed = self.writer.flush(WRITTEN_WITHIN).await;
@@ -166,22 +171,24 @@ impl Desk {
             .as_ref()
             .is_some_and(|record| record.status.is_open());
         self.book(|book| match book.revise(call, found, Some(line)) {
-            Revised::Done { again } => Ok(again),
-            Revised::NotYet | Revised::NoSuchLine => wait("may be one that the store knows"),
-            Revised::NoSuchCall if is_open => wait("may still go on"),
-            Revised::NoSuchCall => Ok(book.revise_stored(record, found, line, (call, &lines))),
+            LineRevision::Done { again } => Ok(again),
+            LineRevision::NotYet | LineRevision::NoSuchLine => {
+                wait("may be one that the store knows")
+            }
+            LineRevision::NoSuchCall if is_open => wait("may still go on"),
+            LineRevision::NoSuchCall => Ok(book.revise_stored(record, found, line, (call, &lines))),
         })
     }
 
     /// What was wanted to be heard once more may find no room for that.
-    fn to_be_kept_on(&self, found: &Found) -> Found {
+    fn to_be_kept_on(&self, found: &LateText) -> LateText {
         let spool = self.spool.as_ref();
-        let has_room = spool.is_some_and(Spool::has_room_for_second_pass);
+        let has_room = spool.is_some_and(SpeechSpool::has_room_for_second_pass);
         let again = match found.again {
-            Again::Wanted if !has_room => Again::NoRoom,
+            SecondPassProgress::Wanted if !has_room => SecondPassProgress::NoRoom,
             again => again,
         };
-        Found {
+        LateText {
             again,
             ..found.clone()
         }
@@ -196,7 +203,7 @@ impl Desk {
         let Some(spool) = &self.spool else {
             return part(PartState::Off, "SPOOL_PATH is off".to_owned());
         };
-        let stats = spool.stats(Pass::First);
+        let stats = spool.stats(RecognitionPass::First);
         let figure = |of: &AtomicU64| of.load(Ordering::Relaxed);
         let waiting = figure(&stats.waiting);
         let said = format!(
@@ -204,7 +211,7 @@ impl Desk {
             figure(&stats.bytes),
             figure(&stats.kept)
         );
-        let (troubles, is_in_trouble) = self.troubles(Pass::First, stats);
+        let (troubles, is_in_trouble) = self.troubles(RecognitionPass::First, stats);
         let state = if waiting > 0 || is_in_trouble {
             PartState::Degraded
         } else {
@@ -214,12 +221,16 @@ impl Desk {
     }
 
     /// What went wrong with what was kept, or to be, for `/health`, and whether it still does.
-    pub(super) fn troubles(&self, pass: Pass, stats: &SpoolStats) -> (Vec<String>, bool) {
+    pub(super) fn troubles(
+        &self,
+        pass: RecognitionPass,
+        stats: &SpoolStats,
+    ) -> (Vec<String>, bool) {
         let mut troubles = lock(&self.troubles);
         let [first, second] = &mut *troubles;
         let of_pass = match pass {
-            Pass::First => first,
-            Pass::Second => second,
+            RecognitionPass::First => first,
+            RecognitionPass::Second => second,
         };
         of_pass.look(stats, clock::now())
     }
@@ -229,6 +240,6 @@ impl Desk {
 #[derive(Debug, thiserror::Error)]
 #[error("{error}")]
 struct NotStored {
-    error: Unflushed,
-    left: Vec<Handled>,
+    error: UnflushedWrites,
+    left: Vec<LateOutcome>,
 }

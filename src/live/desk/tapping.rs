@@ -1,12 +1,12 @@
 //! Calls that are listened in on.
 
-use super::Desk;
-use super::book::Phase;
-use super::pending::Asked;
-use crate::call::{CallRecord, ChannelRef, Sides};
+use super::CallManager;
+use super::book::CallPhase;
+use super::pending::AskedCommand;
+use crate::call::{CallRecord, ChannelRef, LegSides};
 use crate::service::{ServiceError, TranscribeRequest};
 
-impl Desk {
+impl CallManager {
     /// Taps a channel that is given by its id or its name.
     pub(super) async fn listen_in(
         &self,
@@ -37,7 +37,7 @@ impl Desk {
         let here = self.book(|book| {
             let call = book.call_on(id)?;
             let (phase, _) = book.phase(&call)?;
-            (phase == Phase::Open).then_some(call)
+            (phase == CallPhase::Open).then_some(call)
         });
         if let Some(call) = here {
             return Err(ServiceError::Conflict(format!(
@@ -45,15 +45,15 @@ impl Desk {
             )));
         }
         self.check_capacity()?;
-        let asked = Asked::Transcribe(request);
+        let asked = AskedCommand::Transcribe(request);
         self.command(id, ari.tap(id), Some(asked)).await
     }
 }
 
 /// Two parties are two legs.
-fn check_legs(legs: Option<&Sides>) -> Result<(), ServiceError> {
+fn check_legs(legs: Option<&LegSides>) -> Result<(), ServiceError> {
     match legs {
-        Some(Sides { channel, peer }) if channel == peer => Err(ServiceError::Unprocessable(
+        Some(LegSides { channel, peer }) if channel == peer => Err(ServiceError::Unprocessable(
             format!("legs: both parties cannot be {channel}"),
         )),
         _ => Ok(()),

@@ -6,15 +6,15 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 
 use url::Url;
 
-use super::{Desk, MediaPort};
-use crate::config::Networks;
+use super::{CallManager, MediaPort};
+use crate::config::NetworkList;
 use crate::service::ServiceError;
 
 /// What the settings say about it.
 #[derive(Debug, Clone, Default)]
 pub struct PlayTargets {
     /// Allowed beside loopback and Asterisk.
-    pub networks: Networks,
+    pub networks: NetworkList,
     /// Where Asterisk is.
     pub asterisk: Option<Url>,
 }
@@ -44,7 +44,7 @@ impl PlayTargets {
     }
 }
 
-impl Desk {
+impl CallManager {
     /// Refuses a source that is a port of this server: it would hear itself.
     pub(super) fn check_source(&self, source: SocketAddr) -> Result<(), ServiceError> {
         if !self.is_own(source) {

@@ -1,13 +1,13 @@
 //! A call's transcript, wherever its lines are, and whether that is all of it.
 
-use super::Desk;
+use super::CallManager;
 use super::service::unavailable;
 use crate::call::{CallId, TranscriptLine};
 use crate::service::{ServiceError, TranscriptView};
 
 /// What is known of a transcript apart from its lines.
 #[derive(Debug, Clone, Copy)]
-struct Known {
+struct KnownTranscript {
     /// Numbers that its lines have, from 0.
     count: u64,
     /// Whether nothing more will come.
@@ -15,7 +15,7 @@ struct Known {
     revisions: u64,
 }
 
-impl Desk {
+impl CallManager {
     pub(super) async fn view_transcript(
         &self,
         call: &CallId,
@@ -26,7 +26,7 @@ impl Desk {
             let first = entry.lines().first();
             let first = first.map_or(entry.record.lines, |line| line.seq);
             let wanted = entry.lines().iter().filter(|line| line.seq >= from_seq);
-            let known = Known {
+            let known = KnownTranscript {
                 count: entry.record.lines,
                 is_over: entry.record.is_complete(),
                 revisions: entry.record.revisions,
@@ -75,13 +75,13 @@ impl Desk {
             .map_err(unavailable)?;
         // A transcript outlives its call's record, and may expire before it.
         let known = match record {
-            Some(record) => Known {
+            Some(record) => KnownTranscript {
                 count: record.lines,
                 is_over: record.is_complete(),
                 revisions: record.revisions,
             },
             None if lines.is_empty() => return Err(ServiceError::UnknownCall(call.clone())),
-            None => Known {
+            None => KnownTranscript {
                 count: lines.last().map_or(0, |line| line.seq + 1),
                 is_over: true,
                 revisions: lines.iter().map(|line| u64::from(line.revision)).sum(),
@@ -117,7 +117,12 @@ impl Desk {
     }
 }
 
-fn view(call: &CallId, known: Known, missing: u64, lines: Vec<TranscriptLine>) -> TranscriptView {
+fn view(
+    call: &CallId,
+    known: KnownTranscript,
+    missing: u64,
+    lines: Vec<TranscriptLine>,
+) -> TranscriptView {
     // Words that are said to be there may not have reached the store.
     let awaits = |line: &TranscriptLine| line.awaits_words() || line.awaits_second_pass();
     TranscriptView {

@@ -5,13 +5,13 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use crate::call::Leg;
-use crate::capture::Tap;
-use crate::session::{LegIndex, Session};
+use crate::capture::CaptureTap;
+use crate::session::{CallSession, LegIndex};
 
 /// Records a session's input.
 #[derive(Debug)]
-pub(super) struct Recorder {
-    tap: Tap,
+pub(super) struct SessionRecorder {
+    tap: CaptureTap,
     /// In the order of the session's: a capture's legs are numbered like that.
     legs: Vec<RecordedLeg>,
     /// How many of them the capture has been told of.
@@ -26,9 +26,13 @@ struct RecordedLeg {
     source: Option<SocketAddr>,
 }
 
-impl Recorder {
+impl SessionRecorder {
     /// Records what `session` is given from now on.
-    pub(super) fn new(tap: Tap, session: &Session, sources: &[(LegIndex, SocketAddr)]) -> Self {
+    pub(super) fn new(
+        tap: CaptureTap,
+        session: &CallSession,
+        sources: &[(LegIndex, SocketAddr)],
+    ) -> Self {
         let source = |index| {
             let mut sources = sources.iter().rev();
             sources.find(|(of, _)| *of == index).map(|(_, at)| *at)

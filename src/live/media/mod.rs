@@ -28,19 +28,19 @@ use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
 use crate::call::{CallEvent, CallId, DtmfDigit, Leg, PartialLine, TranscriptLine};
-use crate::capture::Tap;
+use crate::capture::CaptureTap;
 use crate::play::PlayReport;
-use crate::recognition::pool::{Pool, PoolHandle};
-use crate::session::{Deferred, Expected, LegSnapshot, Manner, SessionConfig};
+use crate::recognition::pool::{PoolHandle, RecognitionPool};
+use crate::session::{CallOptions, DeferredLine, ExpectedMedia, LegSnapshot, SessionConfig};
 
 use self::own::OwnSockets;
 pub use self::play::{PlayOrder, PlayRefused};
 use self::ports::ReservedPort;
-pub use self::ports::{NoPort, OwnPort, PortPool, PortUse, Reservation};
-pub use self::room::{MediaCounters, Ticket};
-use self::room::{Room, RoomConfig};
+pub use self::ports::{NoPort, OwnPort, PortPool, PortReservation, PortUse};
+pub use self::room::{JobTicket, MediaCounters};
+use self::room::{RoomConfig, SessionShard};
 use self::socket::{RECEIVE_BUFFER, RtpSocket};
-use self::thread::{Ends, MediaThread};
+use self::thread::{MediaThread, ThreadEnds};
 
 /// A stall of the process that a thread's receive buffer must bridge.
 pub const STALL: Duration = Duration::from_millis(150);
@@ -93,7 +93,7 @@ pub enum MediaEventKind {
     /// A line of the transcript, in order.
     Line(TranscriptLine),
     /// The same, of which the words are still to come.
-    Deferred(Box<Deferred>),
+    Deferred(Box<DeferredLine>),
     /// What a party has said so far; empty: nothing came of it.
     Partial(PartialLine),
     /// Something happened to a leg's media.
@@ -120,7 +120,7 @@ pub struct OpenCall {
     /// Report [`MediaEventKind::Idle`] after this long without a datagram.
     pub idle_limit: Option<Duration>,
     /// How it is recognised, if not like every other.
-    pub manner: Option<Manner>,
+    pub manner: Option<CallOptions>,
 }
 
 /// Why a leg could not be added.
@@ -144,13 +144,13 @@ pub enum LegRefused {
 }
 
 #[derive(Debug)]
-pub(super) enum Command {
+pub(super) enum MediaCommand {
     Open(OpenCall),
     AddLeg(AddLeg),
     Reserve(ReservedPort),
     Choose {
         call: CallId,
-        manner: Manner,
+        manner: CallOptions,
     },
     PartyMayDiffer {
         call: CallId,
@@ -165,7 +165,7 @@ pub(super) enum Command {
     },
     Capture {
         call: CallId,
-        tap: Tap,
+        tap: CaptureTap,
         /// Answered once packets are recorded.
         reply: oneshot::Sender<()>,
     },
@@ -189,21 +189,21 @@ pub(super) struct AddLeg {
     leg: Leg,
     source: SocketAddr,
     /// What it was asked to send.
-    expected: Expected,
+    expected: ExpectedMedia,
     /// Whether it may exist: then its source moves, as when its media channel was made anew.
     may_exist: bool,
-    ear: Ear,
+    ear: LegSocket,
     reply: oneshot::Sender<Result<(), LegRefused>>,
 }
 
 /// Where a leg is heard.
 #[derive(Debug, Default)]
-enum Ear {
+enum LegSocket {
     /// At the thread's socket; or, if it exists, where it was.
     #[default]
     Shared,
     Own(OwnPort),
-    Reserved(Reservation),
+    Reserved(PortReservation),
 }
 
 impl AddLeg {
@@ -221,7 +221,7 @@ const COMMAND_QUEUE: usize = 4096;
 pub struct MediaPort {
     local: SocketAddr,
     receive_buffer: usize,
-    commands: Sender<Command>,
+    commands: Sender<MediaCommand>,
     counters: Arc<MediaCounters>,
 }
 
@@ -244,21 +244,21 @@ impl MediaPort {
     /// Opens a call; `false` if the thread's queue of orders is full.
     #[must_use]
     pub fn open(&self, call: OpenCall) -> bool {
-        self.order(Command::Open(call)).is_ok()
+        self.order(MediaCommand::Open(call)).is_ok()
     }
 
     /// Has a call's speech recognised like that from now on; `false` if the thread's queue of
     /// orders is full.
     #[must_use]
-    pub fn choose(&self, call: CallId, manner: Manner) -> bool {
-        self.order(Command::Choose { call, manner }).is_ok()
+    pub fn choose(&self, call: CallId, manner: CallOptions) -> bool {
+        self.order(MediaCommand::Choose { call, manner }).is_ok()
     }
 
     /// Somebody else may speak on a leg of a call, or on any; `false` if the thread's queue of
     /// orders is full.
     #[must_use]
     pub fn party_may_differ(&self, call: CallId, leg: Option<Leg>, why: &'static str) -> bool {
-        let order = Command::PartyMayDiffer { call, leg, why };
+        let order = MediaCommand::PartyMayDiffer { call, leg, why };
         self.order(order).is_ok()
     }
 
@@ -266,7 +266,7 @@ impl MediaPort {
     /// queue of orders is full.
     #[must_use]
     pub fn hold(&self, call: CallId, leg: Leg, is_on: bool) -> bool {
-        self.order(Command::Hold { call, leg, is_on }).is_ok()
+        self.order(MediaCommand::Hold { call, leg, is_on }).is_ok()
     }
 
     /// Adds a leg that is spoken for by `source`, heard at a port of its `own`
@@ -279,10 +279,10 @@ impl MediaPort {
         call: CallId,
         leg: Leg,
         source: SocketAddr,
-        expected: Expected,
+        expected: ExpectedMedia,
         own: Option<OwnPort>,
     ) -> Result<(), LegRefused> {
-        let ear = own.map_or(Ear::Shared, Ear::Own);
+        let ear = own.map_or(LegSocket::Shared, LegSocket::Own);
         self.leg(call, leg, source, expected, false, ear).await
     }
 
@@ -291,9 +291,9 @@ impl MediaPort {
     ///
     /// # Errors
     /// [`LegRefused`]; the port is given back.
-    pub fn reserve(&self, own: OwnPort) -> Result<Reservation, LegRefused> {
+    pub fn reserve(&self, own: OwnPort) -> Result<PortReservation, LegRefused> {
         let (reservation, port) = own.reserve();
-        self.order(Command::Reserve(port))?;
+        self.order(MediaCommand::Reserve(port))?;
         Ok(reservation)
     }
 
@@ -308,10 +308,10 @@ impl MediaPort {
         call: CallId,
         leg: Leg,
         source: SocketAddr,
-        expected: Expected,
-        at: Option<Reservation>,
+        expected: ExpectedMedia,
+        at: Option<PortReservation>,
     ) -> Result<(), LegRefused> {
-        let ear = at.map_or(Ear::Shared, Ear::Reserved);
+        let ear = at.map_or(LegSocket::Shared, LegSocket::Reserved);
         self.leg(call, leg, source, expected, true, ear).await
     }
 
@@ -320,12 +320,12 @@ impl MediaPort {
         call: CallId,
         leg: Leg,
         source: SocketAddr,
-        expected: Expected,
+        expected: ExpectedMedia,
         may_exist: bool,
-        ear: Ear,
+        ear: LegSocket,
     ) -> Result<(), LegRefused> {
         let (reply, answer) = oneshot::channel();
-        self.order(Command::AddLeg(AddLeg {
+        self.order(MediaCommand::AddLeg(AddLeg {
             call,
             leg,
             source,
@@ -340,9 +340,10 @@ impl MediaPort {
     /// Records what reaches a call; what comes after the answer is recorded for
     /// certain. `None` if the thread's queue of orders is full.
     #[must_use]
-    pub fn capture(&self, call: CallId, tap: Tap) -> Option<oneshot::Receiver<()>> {
+    pub fn capture(&self, call: CallId, tap: CaptureTap) -> Option<oneshot::Receiver<()>> {
         let (reply, answer) = oneshot::channel();
-        self.order(Command::Capture { call, tap, reply }).ok()?;
+        self.order(MediaCommand::Capture { call, tap, reply })
+            .ok()?;
         Some(answer)
     }
 
@@ -354,7 +355,7 @@ impl MediaPort {
     pub async fn play(&self, call: CallId, order: PlayOrder) -> Result<(), PlayRefused> {
         let (reply, answer) = oneshot::channel();
         let start = StreamStart::from_random(Uuid::new_v4().into_bytes());
-        let command = Command::Play {
+        let command = MediaCommand::Play {
             call,
             order,
             start,
@@ -370,16 +371,16 @@ impl MediaPort {
     /// Plays no more of that sound, or of any; `false` if the thread's queue of orders is full.
     #[must_use]
     pub fn stop_play(&self, call: CallId, id: Option<u64>) -> bool {
-        self.order(Command::StopPlay { call, id }).is_ok()
+        self.order(MediaCommand::StopPlay { call, id }).is_ok()
     }
 
     /// Ends a call's media; [`MediaEventKind::Closed`] follows when its last line is out.
     #[must_use]
     pub fn hang_up(&self, call: CallId) -> bool {
-        self.order(Command::Hangup(call)).is_ok()
+        self.order(MediaCommand::Hangup(call)).is_ok()
     }
 
-    fn order(&self, command: Command) -> Result<(), LegRefused> {
+    fn order(&self, command: MediaCommand) -> Result<(), LegRefused> {
         self.commands
             .try_send(command)
             .map_err(|error| match error {
@@ -402,7 +403,7 @@ impl MediaPlane {
     /// A socket cannot be bound, or a thread cannot be started.
     pub fn start(
         config: &MediaConfig,
-        pool: &Pool<Ticket>,
+        pool: &RecognitionPool<JobTicket>,
         events: &mpsc::Sender<MediaEvent>,
     ) -> io::Result<Self> {
         let threads = (0..config.threads)
@@ -414,7 +415,7 @@ impl MediaPlane {
     fn start_one(
         config: &MediaConfig,
         n: usize,
-        pool: PoolHandle<Ticket>,
+        pool: PoolHandle<JobTicket>,
         pool_capacity: usize,
         events: mpsc::Sender<MediaEvent>,
     ) -> io::Result<MediaThread> {
@@ -438,7 +439,7 @@ impl MediaPlane {
         // As large as the pool: a worker that answers never waits for this thread.
         let (reply, answers) = bounded(pool_capacity + PARTIAL_ANSWERS);
         let counters = Arc::new(MediaCounters::default());
-        let room = Room::new(
+        let room = SessionShard::new(
             RoomConfig {
                 session: config.session.clone(),
                 number: n,
@@ -455,7 +456,7 @@ impl MediaPlane {
             counters,
         };
         let own = config.own_ports.then(OwnSockets::new).transpose()?;
-        let ends = Ends::new(socket, own, orders, answers, events);
+        let ends = ThreadEnds::new(socket, own, orders, answers, events);
         MediaThread::spawn(n, port, config.tick, room, ends)
     }
 

@@ -7,9 +7,9 @@ use std::sync::Weak;
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
-use super::ports::{OwnPort, Reservation, ReservedPort};
+use super::ports::{OwnPort, PortReservation, ReservedPort};
 use super::room::LegKey;
-use super::socket::{Batch, Read, RtpSocket};
+use super::socket::{ReadBatch, RtpSocket, SocketRead};
 
 /// Datagrams taken from one socket by one read: a leg sends 50 a second.
 const BATCH: usize = 8;
@@ -22,16 +22,16 @@ const LOOK: usize = 256;
 pub(super) struct OwnSockets {
     epoll: Epoll,
     /// By the number that the kernel tells of a socket that is ready.
-    slots: Vec<Option<Own>>,
+    slots: Vec<Option<OwnSocket>>,
     open: usize,
     /// Slots of legs that are still to be placed, and whether anybody wants them.
     reserved: Vec<(usize, Weak<()>)>,
-    batch: Batch,
+    batch: ReadBatch,
     ready: Vec<EpollEvent>,
 }
 
 #[derive(Debug)]
-struct Own {
+struct OwnSocket {
     port: OwnPort,
     leg: Option<LegKey>,
 }
@@ -43,7 +43,7 @@ impl OwnSockets {
             slots: Vec::new(),
             open: 0,
             reserved: Vec::new(),
-            batch: Batch::new(BATCH),
+            batch: ReadBatch::new(BATCH),
             ready: vec![EpollEvent::empty(); LOOK],
         })
     }
@@ -55,7 +55,7 @@ impl OwnSockets {
         let event = EpollEvent::new(EpollFlags::EPOLLIN, slot as u64);
         self.epoll.add(&port.socket, event)?;
         self.open += 1;
-        let own = Some(Own { port, leg: None });
+        let own = Some(OwnSocket { port, leg: None });
         match self.slots.get_mut(slot) {
             Some(free) => *free = own,
             None => self.slots.push(own),
@@ -80,7 +80,7 @@ impl OwnSockets {
     }
 
     /// What was reserved, to be given to a leg with [`Self::assign`].
-    pub(super) fn claim(&mut self, reservation: &Reservation) -> Option<usize> {
+    pub(super) fn claim(&mut self, reservation: &PortReservation) -> Option<usize> {
         let is_it = |&(slot, _): &(usize, Weak<()>)| {
             let own = self.slots.get(slot).and_then(Option::as_ref);
             own.is_some_and(|own| own.port.port() == reservation.port)
@@ -140,14 +140,14 @@ impl OwnSockets {
         let mut more = ready == self.ready.len();
         for event in &self.ready[..ready] {
             let slot = usize::try_from(event.data()).unwrap_or(usize::MAX);
-            let Some(Some(Own { port, leg })) = self.slots.get_mut(slot) else {
+            let Some(Some(OwnSocket { port, leg })) = self.slots.get_mut(slot) else {
                 continue;
             };
             let leg = *leg;
             let read = port
                 .socket
                 .read(&mut self.batch, |from, bytes| take(leg, from, bytes))?;
-            let Read {
+            let SocketRead {
                 datagrams,
                 dropped: lost,
             } = read;

@@ -7,7 +7,7 @@ use std::time::Instant;
 use asterscribe_rtp::StreamStart;
 
 use crate::call::Leg;
-use crate::play::{Clip, PlayReport, Playout, QueueFull, SendError, Turn};
+use crate::play::{EncodedClip, LegPlayout, PlayReport, PlayoutTurn, QueueFull, SendError};
 
 /// A sound that a leg shall hear.
 #[derive(Debug)]
@@ -17,7 +17,7 @@ pub struct PlayOrder {
     /// Names the playback in reports.
     pub id: u64,
     /// The sound.
-    pub clip: Clip,
+    pub clip: EncodedClip,
 }
 
 /// Why a sound is not played.
@@ -39,27 +39,27 @@ pub enum PlayRefused {
 
 /// The playouts of all legs of a thread, by whatever names a leg.
 #[derive(Debug)]
-pub(super) struct Players<K> {
-    players: HashMap<K, Player>,
+pub(super) struct ThreadPlayers<K> {
+    players: HashMap<K, LegPlayer>,
 }
 
 #[derive(Debug)]
-struct Player {
-    playout: Playout,
+struct LegPlayer {
+    playout: LegPlayout,
     /// When it is to be looked at; `None` while there is nothing to play.
     wake: Option<Instant>,
 }
 
 /// What a playout wants of its thread.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Wish<'a> {
+pub(super) enum PlayoutWish<'a> {
     /// Send this datagram to the leg's source.
     Send(&'a [u8]),
     /// Tell this.
     Report(PlayReport),
 }
 
-impl<K> Default for Players<K> {
+impl<K> Default for ThreadPlayers<K> {
     fn default() -> Self {
         Self {
             players: HashMap::new(),
@@ -67,7 +67,7 @@ impl<K> Default for Players<K> {
     }
 }
 
-impl<K: Copy + Eq + Hash> Players<K> {
+impl<K: Copy + Eq + Hash> ThreadPlayers<K> {
     /// Plays a sound after those that wait already. `start` counts for a leg's first.
     pub(super) fn enqueue(
         &mut self,
@@ -75,10 +75,10 @@ impl<K: Copy + Eq + Hash> Players<K> {
         leg: K,
         start: StreamStart,
         id: u64,
-        clip: Clip,
+        clip: EncodedClip,
     ) -> Result<(), QueueFull> {
-        let player = self.players.entry(leg).or_insert_with(|| Player {
-            playout: Playout::new(start),
+        let player = self.players.entry(leg).or_insert_with(|| LegPlayer {
+            playout: LegPlayout::new(start),
             wake: None,
         });
         player.playout.enqueue(id, clip)?;
@@ -106,7 +106,7 @@ impl<K: Copy + Eq + Hash> Players<K> {
 
     /// Those that are to be looked at now.
     pub(super) fn due(&self, now: Instant) -> Vec<K> {
-        let due = |player: &Player| player.wake.is_some_and(|wake| wake <= now);
+        let due = |player: &LegPlayer| player.wake.is_some_and(|wake| wake <= now);
         let players = self.players.iter().filter(|(_, player)| due(player));
         players.map(|(leg, _)| *leg).collect()
     }
@@ -116,20 +116,20 @@ impl<K: Copy + Eq + Hash> Players<K> {
         &mut self,
         now: Instant,
         leg: K,
-        mut grant: impl FnMut(Wish<'_>) -> Result<(), SendError>,
+        mut grant: impl FnMut(PlayoutWish<'_>) -> Result<(), SendError>,
     ) {
         let Some(player) = self.players.get_mut(&leg) else {
             return;
         };
         player.wake = loop {
             match player.playout.poll(now) {
-                Turn::Wait(until) => break until,
-                Turn::Report(report) => {
+                PlayoutTurn::Wait(until) => break until,
+                PlayoutTurn::Report(report) => {
                     // Reports are never refused.
-                    let _granted = grant(Wish::Report(report));
+                    let _granted = grant(PlayoutWish::Report(report));
                 }
-                Turn::Send(datagram) => {
-                    let result = grant(Wish::Send(datagram));
+                PlayoutTurn::Send(datagram) => {
+                    let result = grant(PlayoutWish::Send(datagram));
                     player.playout.sent(now, result);
                 }
             }

@@ -43,18 +43,18 @@ pub enum NoPort {
 
 /// The even ports of a range.
 #[derive(Debug, Clone)]
-pub struct PortPool(Arc<Shared>);
+pub struct PortPool(Arc<SharedPorts>);
 
 #[derive(Debug)]
-struct Shared {
+struct SharedPorts {
     host: IpAddr,
     /// Legs that may have a port at once.
     max_leased: usize,
-    ports: Mutex<Ports>,
+    ports: Mutex<ThreadPorts>,
 }
 
 #[derive(Debug)]
-struct Ports {
+struct ThreadPorts {
     /// The one that has been free for longest is first.
     free: VecDeque<u16>,
     /// When each was given back, oldest first.
@@ -77,13 +77,13 @@ pub struct OwnPort {
 /// The right to a port that is open at a media thread for a leg which is still
 /// to be placed. Dropping it unused closes the socket and gives the port back.
 #[derive(Debug)]
-pub struct Reservation {
+pub struct PortReservation {
     pub(super) port: u16,
     /// The thread looks whether it is still there.
     _wanted: Arc<()>,
 }
 
-/// The thread's half of a [`Reservation`].
+/// The thread's half of a [`PortReservation`].
 #[derive(Debug)]
 pub(in crate::live) struct ReservedPort {
     own: OwnPort,
@@ -109,14 +109,14 @@ impl PortPool {
     /// The pool of a range at that address, of which `max_leased` may be leased at
     /// once; none of its ports is bound yet.
     pub fn new(host: IpAddr, range: PortRange, max_leased: usize) -> Self {
-        let ports = Ports {
+        let ports = ThreadPorts {
             free: range.even().collect(),
             resting: VecDeque::new(),
             leased: HashSet::new(),
             exhausted: 0,
             failed: 0,
         };
-        Self(Arc::new(Shared {
+        Self(Arc::new(SharedPorts {
             host,
             max_leased,
             ports: Mutex::new(ports),
@@ -195,12 +195,12 @@ impl PortPool {
     }
 
     /// The data is valid after every statement that changes it, whoever panicked.
-    fn lock(&self) -> MutexGuard<'_, Ports> {
+    fn lock(&self) -> MutexGuard<'_, ThreadPorts> {
         self.0.ports.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Ports {
+impl ThreadPorts {
     /// Whether that many more can be had, as far as is known before they are bound.
     fn check(&mut self, now: Instant, legs: usize, max_leased: usize) -> Result<(), NoPort> {
         self.wake(now);
@@ -235,10 +235,10 @@ impl OwnPort {
     }
 
     /// Divides it into the right to it and what the media thread holds.
-    pub(super) fn reserve(self) -> (Reservation, ReservedPort) {
+    pub(super) fn reserve(self) -> (PortReservation, ReservedPort) {
         let (port, held) = (self.port, Arc::new(()));
         let wanted = Arc::downgrade(&held);
-        let reservation = Reservation {
+        let reservation = PortReservation {
             port,
             _wanted: held,
         };

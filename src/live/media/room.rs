@@ -16,21 +16,23 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use asterscribe_rtp::gate::{self, Admitted, Claim, Gate, GateConfig, HeldDatagram, Route};
+use asterscribe_rtp::gate::{
+    self, AdmittedSource, GateConfig, GateRoute, HeldDatagram, NameClaim, SourceGate,
+};
 use crossbeam_channel::Sender;
 
-use super::capture::Recorder;
-use super::play::Players;
-use super::{AddLeg, Command, LegRefused, MediaEvent, MediaEventKind, OpenCall};
+use super::capture::SessionRecorder;
+use super::play::ThreadPlayers;
+use super::{AddLeg, LegRefused, MediaCommand, MediaEvent, MediaEventKind, OpenCall};
 use crate::call::CallId;
-use crate::capture::Tap;
-use crate::recognition::pool::{Answer, PoolHandle};
-use crate::session::{Input, LegIndex, Manner, Session, SessionConfig};
+use crate::capture::CaptureTap;
+use crate::recognition::pool::{JobAnswer, PoolHandle};
+use crate::session::{CallOptions, CallSession, LegIndex, SessionConfig, SessionInput};
 
-pub use self::asking::Ticket;
+pub use self::asking::JobTicket;
 pub use self::counters::MediaCounters;
-use self::residents::Residents;
 pub(super) use self::residents::SessionKey;
+use self::residents::SlotTable;
 
 /// How a room treats its calls.
 #[derive(Debug, Clone)]
@@ -62,10 +64,10 @@ const DROPS_LOGGED_EVERY: Duration = Duration::from_secs(1);
 
 /// The calls of one thread.
 #[derive(Debug)]
-pub(super) struct Room {
+pub(super) struct SessionShard {
     config: RoomConfig,
-    gate: Gate<LegKey>,
-    residents: Residents,
+    gate: SourceGate<LegKey>,
+    residents: SlotTable,
     /// Kept for its memory.
     routed: Vec<Option<LegKey>>,
     /// Calls that were given something since the last tick.
@@ -76,35 +78,35 @@ pub(super) struct Room {
     deaf: Vec<SessionKey>,
     /// When the calls are next told of strangers and of the kernel's drops.
     next_look: Option<Instant>,
-    players: Players<LegKey>,
+    players: ThreadPlayers<LegKey>,
     /// What the kernel has dropped since, at the thread's socket and at those of single legs.
     dropped: u64,
     own_dropped: Vec<(LegKey, u64)>,
-    pool: PoolHandle<Ticket>,
-    reply: Sender<Answer<Ticket>>,
+    pool: PoolHandle<JobTicket>,
+    reply: Sender<JobAnswer<JobTicket>>,
     events: Vec<MediaEvent>,
     datagrams: u64,
     drops_logged: Option<Instant>,
     counters: Arc<MediaCounters>,
 }
 
-impl Room {
+impl SessionShard {
     pub(super) fn new(
         config: RoomConfig,
-        pool: PoolHandle<Ticket>,
-        reply: Sender<Answer<Ticket>>,
+        pool: PoolHandle<JobTicket>,
+        reply: Sender<JobAnswer<JobTicket>>,
         counters: Arc<MediaCounters>,
     ) -> Self {
         Self {
             config,
-            gate: Gate::new(GateConfig::default()),
-            residents: Residents::default(),
+            gate: SourceGate::new(GateConfig::default()),
+            residents: SlotTable::default(),
             routed: Vec::new(),
             touched: Vec::new(),
             awake: Vec::new(),
             deaf: Vec::new(),
             next_look: None,
-            players: Players::default(),
+            players: ThreadPlayers::default(),
             dropped: 0,
             own_dropped: Vec::new(),
             pool,
@@ -135,8 +137,8 @@ impl Room {
         for (from, bytes) in datagrams {
             let route = self.gate.route(now, *from, bytes);
             routed.push(match route {
-                Route::To(key) => Some(key),
-                Route::Held | Route::Refused => None,
+                GateRoute::To(key) => Some(key),
+                GateRoute::Held | GateRoute::Refused => None,
             });
         }
         // A call was last at work 20 ms and thousands of other packets ago, and
@@ -163,7 +165,7 @@ impl Room {
     ) {
         self.datagrams += 1;
         let leg = leg.unwrap_or(LegKey::NOBODY);
-        if let Route::To(key) = self.gate.route_own(now, from, bytes, leg) {
+        if let GateRoute::To(key) = self.gate.route_own(now, from, bytes, leg) {
             self.deliver(now, key, bytes);
         }
     }
@@ -207,26 +209,26 @@ impl Room {
         }
     }
 
-    pub(super) fn command(&mut self, now: Instant, command: Command) {
+    pub(super) fn command(&mut self, now: Instant, command: MediaCommand) {
         match command {
-            Command::Open(open) => self.open(now, open),
-            Command::AddLeg(add) => {
+            MediaCommand::Open(open) => self.open(now, open),
+            MediaCommand::AddLeg(add) => {
                 let result = self.add_leg(now, &add).map(|_| ());
                 add.answer(result);
             }
             // Without sockets of single legs it goes back at once.
-            Command::Reserve(port) => drop(port),
-            Command::Choose { call, manner } => self.choose(&call, manner),
-            Command::PartyMayDiffer { call, leg, why } => {
+            MediaCommand::Reserve(port) => drop(port),
+            MediaCommand::Choose { call, manner } => self.choose(&call, manner),
+            MediaCommand::PartyMayDiffer { call, leg, why } => {
                 self.party_may_differ(now, &call, leg.as_ref(), why);
             }
-            Command::Hold { call, leg, is_on } => self.hold(now, &call, &leg, is_on),
-            Command::Capture { call, tap, reply } => {
+            MediaCommand::Hold { call, leg, is_on } => self.hold(now, &call, &leg, is_on),
+            MediaCommand::Capture { call, tap, reply } => {
                 self.capture(now, &call, tap);
                 // By rule, nobody waits for the answer.
                 let _unheard = reply.send(());
             }
-            Command::Play {
+            MediaCommand::Play {
                 call,
                 order,
                 start,
@@ -236,23 +238,23 @@ impl Room {
                 // Whoever asked may have given up; it is played all the same.
                 let _unheard = reply.send(result);
             }
-            Command::StopPlay { call, id } => self.stop_play(now, &call, id),
-            Command::Hangup(call) => self.hang_up(now, &call),
+            MediaCommand::StopPlay { call, id } => self.stop_play(now, &call, id),
+            MediaCommand::Hangup(call) => self.hang_up(now, &call),
         }
     }
 
-    fn choose(&mut self, call: &CallId, manner: Manner) {
+    fn choose(&mut self, call: &CallId, manner: CallOptions) {
         let key = self.residents.key(call);
         if let Some(resident) = key.and_then(|key| self.residents.get_mut(key)) {
             resident.session.choose(manner);
         }
     }
 
-    fn capture(&mut self, now: Instant, call: &CallId, tap: Tap) {
+    fn capture(&mut self, now: Instant, call: &CallId, tap: CaptureTap) {
         let key = self.residents.key(call);
         match key.and_then(|key| self.residents.get_mut(key)) {
             Some(resident) if resident.session.is_open() => {
-                let recorder = Recorder::new(tap, &resident.session, &resident.sources);
+                let recorder = SessionRecorder::new(tap, &resident.session, &resident.sources);
                 resident.recorder = Some(recorder);
             }
             // It was hung up while the capture began: there is nothing to come.
@@ -289,7 +291,7 @@ impl Room {
             });
         }
         if resident.due.is_some_and(|due| due <= now) {
-            resident.session.handle(now, Input::Timer);
+            resident.session.handle(now, SessionInput::Timer);
         }
         self.pump(key, now);
     }
@@ -301,7 +303,7 @@ impl Room {
             idle_limit,
             manner,
         } = open;
-        let mut session = Session::new(self.config.session.clone(), opened);
+        let mut session = CallSession::new(self.config.session.clone(), opened);
         if let Some(manner) = manner {
             session.choose(manner);
         }
@@ -343,11 +345,11 @@ impl Room {
         };
         // Only Asterisk lets a leg move, and only it may give a port out again.
         let claim = if *may_exist {
-            Claim::Latest
+            NameClaim::Latest
         } else {
-            Claim::Lasting
+            NameClaim::Lasting
         };
-        let Admitted { held, former } = self
+        let AdmittedSource { held, former } = self
             .gate
             .admit(now, source, place, claim)
             .map_err(|taken| LegRefused::SourceTaken(taken.0))?;
@@ -403,7 +405,7 @@ impl Room {
                 recorder.end(now);
             }
             self.deaf.push(key);
-            self.feed(now, key, Input::Hangup);
+            self.feed(now, key, SessionInput::Hangup);
         }
     }
 
@@ -423,7 +425,7 @@ impl Room {
         if let Some(recorder) = &mut resident.recorder {
             recorder.datagram(leg, arrived, bytes);
         }
-        let input = Input::Datagram { leg, bytes };
+        let input = SessionInput::Datagram { leg, bytes };
         resident.session.handle(arrived, input);
         if !mem::replace(&mut resident.touched, true) {
             self.touched.push(key);
@@ -431,7 +433,7 @@ impl Room {
     }
 
     /// Hands a session an input and does what it then wants.
-    fn feed(&mut self, now: Instant, key: SessionKey, input: Input<'_>) {
+    fn feed(&mut self, now: Instant, key: SessionKey, input: SessionInput<'_>) {
         self.contain(now, key, |room| {
             if let Some(resident) = room.residents.get_mut(key) {
                 resident.session.handle(now, input);
@@ -463,8 +465,8 @@ impl Room {
     /// gate's counters begin at 0.
     pub(super) fn reset(&mut self) {
         self.counters.count_panic();
-        self.gate = Gate::new(GateConfig::default());
-        self.players = Players::default();
+        self.gate = SourceGate::new(GateConfig::default());
+        self.players = ThreadPlayers::default();
         self.touched.clear();
         for (key, resident) in self.residents.clear() {
             self.deaf.push(key);

@@ -33,7 +33,7 @@ pub(super) struct RtpSocket {
 
 /// What one read of a socket gave.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Read {
+pub(super) struct SocketRead {
     /// Datagrams handed out.
     pub(super) datagrams: usize,
     /// Datagrams that the kernel has dropped before the newest of them, since the read before:
@@ -43,11 +43,11 @@ pub(super) struct Read {
 
 /// Memory for one read.
 #[derive(Debug)]
-pub(super) struct Batch {
+pub(super) struct ReadBatch {
     buffer: Vec<u8>,
 }
 
-impl Batch {
+impl ReadBatch {
     /// For up to `messages` datagrams a read. Pages that no datagram reaches take no memory.
     pub(super) fn new(messages: usize) -> Self {
         Self {
@@ -120,9 +120,9 @@ impl RtpSocket {
     /// The system's; nothing was taken.
     pub(super) fn read(
         &mut self,
-        batch: &mut Batch,
+        batch: &mut ReadBatch,
         mut take: impl FnMut(SocketAddr, &[u8]),
-    ) -> io::Result<Read> {
+    ) -> io::Result<SocketRead> {
         self.read_all(batch, |datagrams| {
             for &(from, bytes) in datagrams {
                 take(from, bytes);
@@ -136,9 +136,9 @@ impl RtpSocket {
     /// The system's; nothing was taken.
     pub(super) fn read_all(
         &mut self,
-        batch: &mut Batch,
+        batch: &mut ReadBatch,
         take: impl FnOnce(&[(SocketAddr, &[u8])]),
-    ) -> io::Result<Read> {
+    ) -> io::Result<SocketRead> {
         let capacity = batch.capacity();
         let mut slots: Vec<[IoSliceMut<'_>; 1]> = batch
             .buffer
@@ -154,7 +154,7 @@ impl RtpSocket {
         let messages = match received {
             Ok(messages) => messages,
             // After a signal, what waits is read at the next look.
-            Err(Errno::EAGAIN | Errno::EINTR) => return Ok(Read::default()),
+            Err(Errno::EAGAIN | Errno::EINTR) => return Ok(SocketRead::default()),
             Err(error) => return Err(error.into()),
         };
         let (mut count, mut dropped) = (0, self.dropped);
@@ -171,7 +171,7 @@ impl RtpSocket {
         take(&datagrams);
         let since = dropped.wrapping_sub(self.dropped);
         self.dropped = dropped;
-        Ok(Read {
+        Ok(SocketRead {
             datagrams: count,
             dropped: since.into(),
         })
@@ -224,7 +224,7 @@ mod tests {
 
     /// Reads until nothing waits: lengths in order, and what the kernel dropped.
     fn drain(socket: &mut RtpSocket) -> (Vec<usize>, u64) {
-        let mut batch = Batch::new(64);
+        let mut batch = ReadBatch::new(64);
         let (mut lengths, mut dropped) = (Vec::new(), 0);
         loop {
             let read = socket.read(&mut batch, |_, bytes| lengths.push(bytes.len()));
@@ -244,10 +244,10 @@ mod tests {
             assert_eq!(sender.send(&vec![7; *length]).unwrap(), *length);
         }
         let mut from = None;
-        let first = socket.read(&mut Batch::new(1), |source, bytes| {
+        let first = socket.read(&mut ReadBatch::new(1), |source, bytes| {
             from = Some((source, bytes.len()));
         });
-        let one = Read {
+        let one = SocketRead {
             datagrams: 1,
             dropped: 0,
         };
@@ -255,8 +255,8 @@ mod tests {
         assert_eq!(from, Some((sender.local_addr().unwrap(), 0)));
         assert_eq!(drain(&mut socket), (lengths[1..].to_vec(), 0));
         assert_eq!(
-            socket.read(&mut Batch::new(1), |_, _| {}).unwrap(),
-            Read::default()
+            socket.read(&mut ReadBatch::new(1), |_, _| {}).unwrap(),
+            SocketRead::default()
         );
     }
 

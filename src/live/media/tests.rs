@@ -9,12 +9,12 @@ use super::*;
 use crate::clock;
 use crate::config::PortRange;
 use crate::recognition::pool::{EngineFactory, PoolConfig};
-use crate::speech::{Choices, Recognition, TranscribeError, Transcriber};
+use crate::speech::{DecodeOptions, Recognition, TranscribeError, Transcriber};
 
 struct Deaf;
 
 impl Transcriber for Deaf {
-    fn transcribe(&mut self, _: &[i16], _: &Choices) -> Result<Recognition, TranscribeError> {
+    fn transcribe(&mut self, _: &[i16], _: &DecodeOptions) -> Result<Recognition, TranscribeError> {
         Ok(Recognition {
             text: String::new(),
             confidence: 0.0,
@@ -28,7 +28,7 @@ struct Rig {
     plane: MediaPlane,
     pool: PortPool,
     events: mpsc::Receiver<MediaEvent>,
-    _recognition: Pool<Ticket>,
+    _recognition: RecognitionPool<JobTicket>,
 }
 
 impl Rig {
@@ -39,7 +39,7 @@ impl Rig {
             queue: 8,
             max_age: None,
         };
-        let recognition = Pool::start(config, &factory).unwrap();
+        let recognition = RecognitionPool::start(config, &factory).unwrap();
         let (sender, events) = mpsc::channel(64);
         let config = MediaConfig {
             bind: "127.0.0.1:0".parse().unwrap(),
@@ -75,7 +75,7 @@ impl Rig {
         let target = SocketAddr::new([127, 0, 0, 1].into(), own.port());
         let source = source.local_addr().unwrap();
         let port = self.port();
-        let expected = Expected::default();
+        let expected = ExpectedMedia::default();
         port.add_leg(call, Leg::caller(), source, expected, Some(own))
             .await?;
         Ok(target)
@@ -94,7 +94,7 @@ impl Rig {
     }
 
     /// A port for a leg that is to be placed.
-    fn reserve(&self) -> (Reservation, SocketAddr) {
+    fn reserve(&self) -> (PortReservation, SocketAddr) {
         let own = self.pool.lease(clock::now()).unwrap();
         let at = SocketAddr::new([127, 0, 0, 1].into(), own.port());
         (self.port().reserve(own).unwrap(), at)
@@ -104,10 +104,10 @@ impl Rig {
         &self,
         call: &CallId,
         source: &UdpSocket,
-        at: Reservation,
+        at: PortReservation,
     ) -> Result<(), LegRefused> {
         let source = source.local_addr().unwrap();
-        let (port, expected) = (self.port(), Expected::default());
+        let (port, expected) = (self.port(), ExpectedMedia::default());
         let (call, leg) = (call.clone(), Leg::caller());
         port.place_leg(call, leg, source, expected, Some(at)).await
     }

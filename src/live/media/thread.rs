@@ -14,12 +14,12 @@ use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
 use super::own::OwnSockets;
-use super::room::{Room, Ticket};
-use super::socket::{Batch, Read, RtpSocket};
-use super::{AddLeg, Command, Ear, LegRefused, MediaEvent, MediaEventKind, MediaPort};
+use super::room::{JobTicket, SessionShard};
+use super::socket::{ReadBatch, RtpSocket, SocketRead};
+use super::{AddLeg, LegRefused, LegSocket, MediaCommand, MediaEvent, MediaEventKind, MediaPort};
 use crate::clock;
 use crate::play::{PlayEvent, PlayReport};
-use crate::recognition::pool::Answer;
+use crate::recognition::pool::JobAnswer;
 
 /// Datagrams taken by one read of the socket.
 const BATCH: usize = 64;
@@ -52,8 +52,8 @@ impl MediaThread {
         n: usize,
         port: MediaPort,
         tick: Duration,
-        room: Room,
-        mut ends: Ends,
+        room: SessionShard,
+        mut ends: ThreadEnds,
     ) -> io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
@@ -84,7 +84,7 @@ impl Drop for MediaThread {
 }
 
 /// Until when to sleep: less than a tick where a packet is to be sent before.
-fn nap(room: &Room, tick: Duration) -> Duration {
+fn nap(room: &SessionShard, tick: Duration) -> Duration {
     let tick = if room.is_empty() {
         tick * IDLE_FACTOR
     } else {
@@ -97,23 +97,23 @@ fn nap(room: &Room, tick: Duration) -> Duration {
 }
 
 /// What a media thread reads and writes.
-pub(super) struct Ends {
+pub(super) struct ThreadEnds {
     socket: RtpSocket,
     /// Sockets of single legs, where they may have one.
     own: Option<OwnSockets>,
-    orders: Receiver<Command>,
-    answers: Receiver<Answer<Ticket>>,
+    orders: Receiver<MediaCommand>,
+    answers: Receiver<JobAnswer<JobTicket>>,
     events: mpsc::Sender<MediaEvent>,
     outbox: VecDeque<MediaEvent>,
     errors: u64,
 }
 
-impl Ends {
+impl ThreadEnds {
     pub(super) fn new(
         socket: RtpSocket,
         own: Option<OwnSockets>,
-        orders: Receiver<Command>,
-        answers: Receiver<Answer<Ticket>>,
+        orders: Receiver<MediaCommand>,
+        answers: Receiver<JobAnswer<JobTicket>>,
         events: mpsc::Sender<MediaEvent>,
     ) -> Self {
         Self {
@@ -127,8 +127,8 @@ impl Ends {
         }
     }
 
-    fn run(&mut self, mut room: Room, tick: Duration, stop: &AtomicBool) {
-        let mut batch = Batch::new(BATCH);
+    fn run(&mut self, mut room: SessionShard, tick: Duration, stop: &AtomicBool) {
+        let mut batch = ReadBatch::new(BATCH);
         while !stop.load(Ordering::Relaxed) {
             let turn = AssertUnwindSafe(|| self.turn(&mut room, &mut batch));
             let more = catch_unwind(turn).unwrap_or_else(|_| {
@@ -143,15 +143,15 @@ impl Ends {
     }
 
     /// Does all there is to do now; `true` if more is waiting at the socket.
-    fn turn(&mut self, room: &mut Room, batch: &mut Batch) -> bool {
+    fn turn(&mut self, room: &mut SessionShard, batch: &mut ReadBatch) -> bool {
         let more = self.receive(room, batch) | self.receive_own(room);
         let now = clock::now();
         // Orders come after the datagrams that were already waiting: a leg
         // named in this tick finds them held at the gate.
         for command in self.orders.try_iter() {
             match (command, &mut self.own) {
-                (Command::AddLeg(add), Some(own)) => add_leg(room, own, now, add),
-                (Command::Reserve(port), Some(own)) => {
+                (MediaCommand::AddLeg(add), Some(own)) => add_leg(room, own, now, add),
+                (MediaCommand::Reserve(port), Some(own)) => {
                     if let Err(error) = own.reserve(port) {
                         // Its leg will be told.
                         tracing::error!(%error, "a leg's own socket cannot be read");
@@ -177,7 +177,7 @@ impl Ends {
     }
 
     /// Sends what is due, from the socket that hears the leg.
-    fn send(&mut self, room: &mut Room) {
+    fn send(&mut self, room: &mut SessionShard) {
         let (shared, own) = (&self.socket, &self.own);
         room.send_due(clock::now(), &mut |leg, to, datagram| {
             let socket = own.as_ref().and_then(|own| own.of_leg(leg));
@@ -186,14 +186,14 @@ impl Ends {
     }
 
     /// Takes what the socket holds; `true` if it holds more.
-    fn receive(&mut self, room: &mut Room, batch: &mut Batch) -> bool {
+    fn receive(&mut self, room: &mut SessionShard, batch: &mut ReadBatch) -> bool {
         for _ in 0..READS {
             // One time for all of a read: what a session is told is what a capture records.
             let read = self.socket.read_all(batch, |datagrams| {
                 room.datagrams(clock::now(), datagrams);
             });
             match read {
-                Ok(Read { datagrams, dropped }) => {
+                Ok(SocketRead { datagrams, dropped }) => {
                     if dropped > 0 {
                         room.kernel_dropped(clock::now(), dropped);
                     }
@@ -209,7 +209,7 @@ impl Ends {
     }
 
     /// The same for the sockets of single legs.
-    fn receive_own(&mut self, room: &mut Room) -> bool {
+    fn receive_own(&mut self, room: &mut SessionShard) -> bool {
         for _ in 0..READS {
             let Some(own) = &mut self.own else {
                 return false;
@@ -241,7 +241,7 @@ impl Ends {
     }
 
     /// Hands events to the desk without ever waiting for it.
-    fn publish(&mut self, room: &mut Room) {
+    fn publish(&mut self, room: &mut SessionShard) {
         for event in room.take_events() {
             match event.kind {
                 // Newer ones follow, and `Closed` brings the last.
@@ -285,11 +285,11 @@ impl Ends {
 }
 
 /// Adds a leg that may have a socket of its own.
-fn add_leg(room: &mut Room, own: &mut OwnSockets, now: Instant, mut add: AddLeg) {
+fn add_leg(room: &mut SessionShard, own: &mut OwnSockets, now: Instant, mut add: AddLeg) {
     let slot = match mem::take(&mut add.ear) {
-        Ear::Shared => Ok(None),
-        Ear::Own(port) => own.add(port).map(Some).map_err(|error| error.to_string()),
-        Ear::Reserved(reservation) => {
+        LegSocket::Shared => Ok(None),
+        LegSocket::Own(port) => own.add(port).map(Some).map_err(|error| error.to_string()),
+        LegSocket::Reserved(reservation) => {
             let slot = own.claim(&reservation).map(Some);
             slot.ok_or_else(|| "it could not be opened".to_owned())
         }
@@ -314,9 +314,9 @@ mod tests {
     use super::*;
     use crate::live::media::room::tests::{Rig, line};
 
-    fn ends(events: mpsc::Sender<MediaEvent>) -> Ends {
+    fn ends(events: mpsc::Sender<MediaEvent>) -> ThreadEnds {
         let socket = RtpSocket::bind("127.0.0.1:0".parse().unwrap(), 1 << 16).unwrap();
-        Ends::new(socket, None, bounded(0).1, bounded(0).1, events)
+        ThreadEnds::new(socket, None, bounded(0).1, bounded(0).1, events)
     }
 
     #[test]

@@ -185,7 +185,7 @@ fn a_commit_is_forty_digits() {
 fn addresses_are_below_the_hub() {
     for hub in ["http://mirror/hub", "http://mirror/hub/"] {
         let hub = hub.parse().unwrap();
-        let repository = Repository {
+        let repository = HubRepository {
             hub: &hub,
             name: "Systran/x",
         };

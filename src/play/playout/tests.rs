@@ -1,4 +1,4 @@
-use asterscribe_rtp::{Packet, RtpTime, SeqNo, Ssrc};
+use asterscribe_rtp::{RtpPacket, RtpTime, SeqNo, Ssrc};
 use proptest::prelude::*;
 
 use super::*;
@@ -20,7 +20,7 @@ struct Left {
 
 /// A playout on a clock of its own.
 struct Rig {
-    playout: Playout,
+    playout: LegPlayout,
     zero: Instant,
     now: Instant,
     left: Vec<Left>,
@@ -37,7 +37,7 @@ impl Rig {
         };
         let zero = clock::now();
         Self {
-            playout: Playout::new(start),
+            playout: LegPlayout::new(start),
             zero,
             now: zero,
             left: Vec::new(),
@@ -47,7 +47,7 @@ impl Rig {
     }
 
     fn enqueue(&mut self, id: u64, packets: usize) {
-        let clip = Clip::marked(SendFormat::Ulaw, packets, id as u8);
+        let clip = EncodedClip::marked(SendFormat::Ulaw, packets, id as u8);
         self.playout.enqueue(id, clip).unwrap();
     }
 
@@ -55,10 +55,10 @@ impl Rig {
     fn poll(&mut self) -> Option<Instant> {
         loop {
             match self.playout.poll(self.now) {
-                Turn::Wait(until) => return until,
-                Turn::Report(report) => self.reports.push(report),
-                Turn::Send(datagram) => {
-                    let packet = Packet::parse(datagram).unwrap();
+                PlayoutTurn::Wait(until) => return until,
+                PlayoutTurn::Report(report) => self.reports.push(report),
+                PlayoutTurn::Send(datagram) => {
+                    let packet = RtpPacket::parse(datagram).unwrap();
                     assert_eq!((packet.ssrc, packet.payload.len()), (Ssrc(7), 160));
                     let [mark, n, ..] = *packet.payload else {
                         panic!("an empty packet")
@@ -272,7 +272,7 @@ fn the_queue_is_bounded_in_number_and_length() {
     for id in 0..MAX_QUEUED as u64 {
         rig.enqueue(id, 1);
     }
-    let more = |packets| Clip::marked(SendFormat::Ulaw, packets, 0);
+    let more = |packets| EncodedClip::marked(SendFormat::Ulaw, packets, 0);
     assert_eq!(rig.playout.enqueue(99, more(1)), Err(QueueFull::Count));
     let mut rig = Rig::new();
     rig.enqueue(1, 3590 * 50);

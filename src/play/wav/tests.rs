@@ -42,7 +42,7 @@ fn floats(samples: &[f32]) -> Vec<u8> {
 }
 
 fn read(bytes: &[u8]) -> Result<Vec<i16>, WavError> {
-    Wav::parse(bytes)?.samples().collect()
+    WavFile::parse(bytes)?.samples().collect()
 }
 
 /// A file of those chunks, written out by hand.
@@ -90,7 +90,7 @@ fn two_channels_are_mixed() {
         16,
         &[100, 200, -32768, -32768, 32767, 32767, 32767, -32768],
     );
-    let wav = Wav::parse(&bytes).unwrap();
+    let wav = WavFile::parse(&bytes).unwrap();
     assert_eq!((wav.frames(), wav.rate()), (4, 8000));
     assert_eq!(read(&bytes), Ok(vec![150, -32768, 32767, 0]));
 }
@@ -171,7 +171,7 @@ proptest! {
             }
         }
         bytes.truncate(cut);
-        if let Ok(wav) = Wav::parse(&bytes) {
+        if let Ok(wav) = WavFile::parse(&bytes) {
             let promised = wav.frames();
             prop_assert!(promised <= bytes.len() as u64);
             let read = wav.samples().take_while(Result::is_ok).count() as u64;

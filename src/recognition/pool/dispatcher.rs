@@ -7,53 +7,53 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
-use super::{Answer, Batch, Job, LOOK, PoolConfig, PoolStats, Unrecognised, refuse};
+use super::{JobAnswer, JobBatch, LOOK, NotRecognised, PoolConfig, PoolJob, PoolStats, refuse};
 use crate::clock;
-use crate::recognition::batching::{Batching, MOST_TOGETHER, SharedBatching};
-use crate::recognition::ladder::{Ladder, Step};
-use crate::recognition::queue::{Queue, Task, Urgency};
+use crate::recognition::batching::{MOST_TOGETHER, SharedBatching, WorkerBatching};
+use crate::recognition::ladder::{OverloadLadder, OverloadStep};
+use crate::recognition::queue::{JobQueue, JobUrgency, RecognitionTask};
 
 /// The thread that knows what waits.
 #[derive(Debug)]
-pub(super) struct Dispatcher<T> {
-    jobs: Receiver<Job<T>>,
+pub(super) struct JobDispatcher<T> {
+    jobs: Receiver<PoolJob<T>>,
     places: Receiver<()>,
     idle: Receiver<usize>,
     /// Where a worker finds its next job.
-    desks: Vec<Sender<Batch<T>>>,
+    desks: Vec<Sender<JobBatch<T>>>,
     free: Vec<usize>,
     /// Since when a worker is busy with a partial, by number.
     on_partial: Vec<Option<Instant>>,
-    queue: Queue<(T, Sender<Answer<T>>)>,
+    queue: JobQueue<(T, Sender<JobAnswer<T>>)>,
     max_age: Option<Duration>,
     batching: SharedBatching,
-    ladder: Ladder,
+    ladder: OverloadLadder,
     stats: Arc<PoolStats>,
 }
 
 /// A job as it waits: whose it is, whom to answer, and what to do.
-type Waiting<T> = ((T, Sender<Answer<T>>), Task);
+type WaitingTicket<T> = ((T, Sender<JobAnswer<T>>), RecognitionTask);
 
 /// What comes to a dispatcher.
 #[derive(Debug)]
-pub(super) struct Incoming<T> {
-    pub(super) jobs: Receiver<Job<T>>,
+pub(super) struct DispatcherInput<T> {
+    pub(super) jobs: Receiver<PoolJob<T>>,
     /// One token for each job that waits and must be answered.
     pub(super) places: Receiver<()>,
     /// Workers that have become free, by number.
     pub(super) idle: Receiver<usize>,
 }
 
-impl<T> Dispatcher<T> {
+impl<T> JobDispatcher<T> {
     /// One that hands jobs out to so many desks, each a worker's.
     pub(super) fn new(
         config: PoolConfig,
         batching: SharedBatching,
-        incoming: Incoming<T>,
-        desks: Vec<Sender<Batch<T>>>,
+        incoming: DispatcherInput<T>,
+        desks: Vec<Sender<JobBatch<T>>>,
         stats: Arc<PoolStats>,
     ) -> Self {
-        let Incoming { jobs, places, idle } = incoming;
+        let DispatcherInput { jobs, places, idle } = incoming;
         let workers = desks.len();
         Self {
             jobs,
@@ -62,10 +62,10 @@ impl<T> Dispatcher<T> {
             desks,
             free: Vec::with_capacity(workers),
             on_partial: vec![None; workers],
-            queue: Queue::new(workers, config.queue),
+            queue: JobQueue::new(workers, config.queue),
             max_age: config.max_age,
             batching,
-            ladder: Ladder::default(),
+            ladder: OverloadLadder::default(),
             stats,
         }
     }
@@ -85,7 +85,7 @@ impl<T> Dispatcher<T> {
             self.look();
         }
         for ((ticket, reply), task) in self.queue.take_partials() {
-            refuse(ticket, &reply, task, Unrecognised::Replaced);
+            refuse(ticket, &reply, task, NotRecognised::Replaced);
         }
     }
 
@@ -127,14 +127,14 @@ impl<T> Dispatcher<T> {
         self.free.push(worker);
     }
 
-    fn take(&mut self, job: Job<T>) {
-        let Job {
+    fn take(&mut self, job: PoolJob<T>) {
+        let PoolJob {
             ticket,
             task,
             reply,
         } = job;
         if let Some(((ticket, reply), task)) = self.queue.push((ticket, reply), task) {
-            refuse(ticket, &reply, task, Unrecognised::Replaced);
+            refuse(ticket, &reply, task, NotRecognised::Replaced);
         }
     }
 
@@ -147,18 +147,18 @@ impl<T> Dispatcher<T> {
             // With this one: they share what waits.
             let free = self.free.len();
             self.free.pop();
-            self.on_partial[worker] = (task.urgency == Urgency::Partial).then_some(now);
+            self.on_partial[worker] = (task.urgency == JobUrgency::Partial).then_some(now);
             let mut jobs = vec![((ticket, reply), task)];
             let is_packed = self.add_others(&mut jobs, free);
             let jobs = jobs.into_iter().map(|((ticket, reply), task)| {
                 self.give_place_back(&task);
-                Job {
+                PoolJob {
                     ticket,
                     task,
                     reply,
                 }
             });
-            let batch = Batch {
+            let batch = JobBatch {
                 jobs: jobs.collect(),
                 is_packed,
             };
@@ -170,21 +170,22 @@ impl<T> Dispatcher<T> {
     }
 
     /// Adds to a job what shall be recognised along with it; whether all are for one window.
-    fn add_others(&mut self, jobs: &mut Vec<Waiting<T>>, free: usize) -> bool {
+    fn add_others(&mut self, jobs: &mut Vec<WaitingTicket<T>>, free: usize) -> bool {
         let first = &jobs[0].1;
         let batching = self.batching.get();
-        let may_pack = matches!(batching, Batching::Packed) || first.choices.full_context;
+        let may_pack = matches!(batching, WorkerBatching::Packed) || first.choices.full_context;
         if may_pack && self.is_late(first) {
             let fellows = self.queue.pop_fellows(first);
             jobs.extend(fellows);
             return true;
         }
-        if let Batching::Together(ladder) = batching
+        if let WorkerBatching::Together(ladder) = batching
             && !first.choices.full_context
         {
-            let window_of = |task: &Task| ladder.first_window(task.samples.len(), &task.choices);
+            let window_of =
+                |task: &RecognitionTask| ladder.first_window(task.samples.len(), &task.choices);
             let window = window_of(first);
-            let is_alike = |task: &Task| {
+            let is_alike = |task: &RecognitionTask| {
                 !task.choices.full_context
                     && task.choices.prompt == first.choices.prompt
                     && window_of(task) == window
@@ -198,9 +199,9 @@ impl<T> Dispatcher<T> {
     }
 
     /// Whether nobody waits for a job's words any more.
-    fn is_late(&self, task: &Task) -> bool {
-        let is_late = task.urgency == Urgency::Backlog && self.max_age.is_some();
-        is_late || self.stats.step() >= Step::Packing
+    fn is_late(&self, task: &RecognitionTask) -> bool {
+        let is_late = task.urgency == JobUrgency::Backlog && self.max_age.is_some();
+        is_late || self.stats.step() >= OverloadStep::Packing
     }
 
     /// How old a job may be now.
@@ -219,9 +220,9 @@ impl<T> Dispatcher<T> {
         if let Some(than) = self.max_age().and_then(|age| now.checked_sub(age)) {
             for ((ticket, reply), task) in self.queue.take_older(than) {
                 self.give_place_back(&task);
-                let is_final = u64::from(task.urgency == Urgency::Final);
+                let is_final = u64::from(task.urgency == JobUrgency::Final);
                 self.stats.too_old.fetch_add(is_final, Ordering::Relaxed);
-                refuse(ticket, &reply, task, Unrecognised::TooOld);
+                refuse(ticket, &reply, task, NotRecognised::TooOld);
             }
         }
         let oldest = self.queue.oldest(now);
@@ -234,19 +235,19 @@ impl<T> Dispatcher<T> {
     }
 
     /// Where on the ladder we are now; nowhere, where nothing is live.
-    fn ladder_step(&mut self, now: Instant, oldest: Duration) -> Step {
+    fn ladder_step(&mut self, now: Instant, oldest: Duration) -> OverloadStep {
         match self.max_age {
             Some(_) => self.ladder.look(now, oldest),
-            None => Step::Normal,
+            None => OverloadStep::Normal,
         }
     }
 
-    fn climb(&mut self, step: Step, oldest: Duration) {
+    fn climb(&mut self, step: OverloadStep, oldest: Duration) {
         let before = self.stats.step();
         if step == before {
             return;
         }
-        let place = Step::ALL.iter().position(|&known| known == step);
+        let place = OverloadStep::ALL.iter().position(|&known| known == step);
         let place = place.and_then(|place| u8::try_from(place).ok());
         self.stats
             .step
@@ -256,15 +257,15 @@ impl<T> Dispatcher<T> {
         } else {
             tracing::info!(?step, ?before, ?oldest, "recognition catches up");
         }
-        if step > Step::Normal {
+        if step > OverloadStep::Normal {
             for ((ticket, reply), task) in self.queue.take_partials() {
-                refuse(ticket, &reply, task, Unrecognised::Replaced);
+                refuse(ticket, &reply, task, NotRecognised::Replaced);
             }
         }
     }
 
-    fn give_place_back(&self, task: &Task) {
-        if task.urgency != Urgency::Partial {
+    fn give_place_back(&self, task: &RecognitionTask) {
+        if task.urgency != JobUrgency::Partial {
             // One was taken for it when it came.
             let _token = self.places.try_recv();
         }

@@ -1,19 +1,23 @@
 use crossbeam_channel::Receiver;
 
 use super::*;
-use crate::call::Word;
+use crate::call::SpokenWord;
 use crate::clock;
-use crate::recognition::Speaker;
-use crate::recognition::batching::{Batching, MOST_TOGETHER};
-use crate::speech::Choices;
+use crate::recognition::SpeakerLeg;
+use crate::recognition::batching::{MOST_TOGETHER, WorkerBatching};
+use crate::speech::DecodeOptions;
 use crate::speech::ladder::{ContextLadder, ContextMargins};
-use crate::speech::model::Model;
+use crate::speech::model::SpeechModel;
 
 /// Says how many samples it got; panics on 13, fails on 14, waits on 15.
 struct Counting(Receiver<()>);
 
 impl Transcriber for Counting {
-    fn transcribe(&mut self, samples: &[i16], _: &Choices) -> Result<Recognition, TranscribeError> {
+    fn transcribe(
+        &mut self,
+        samples: &[i16],
+        _: &DecodeOptions,
+    ) -> Result<Recognition, TranscribeError> {
         match samples.len() {
             13 => panic!("scripted"),
             14 => Err(TranscribeError("scripted".to_owned())),
@@ -40,26 +44,26 @@ fn config(workers: usize, queue: usize) -> PoolConfig {
     }
 }
 
-fn pool(workers: usize, queue: usize) -> (Pool<usize>, Sender<()>) {
+fn pool(workers: usize, queue: usize) -> (RecognitionPool<usize>, Sender<()>) {
     let (release, gate) = bounded(100);
     let factory: EngineFactory = Arc::new(move |_| Ok(Box::new(Counting(gate.clone()))));
     (
-        Pool::start(config(workers, queue), &factory).unwrap(),
+        RecognitionPool::start(config(workers, queue), &factory).unwrap(),
         release,
     )
 }
 
-fn task(samples: usize, urgency: Urgency) -> Task {
-    Task {
+fn task(samples: usize, urgency: JobUrgency) -> RecognitionTask {
+    RecognitionTask {
         samples: vec![0; samples],
         choices: Arc::default(),
         urgency,
-        speaker: Speaker::new(samples as u64, 0),
+        speaker: SpeakerLeg::new(samples as u64, 0),
         spoken: clock::now(),
     }
 }
 
-fn text(answer: Answer<usize>) -> String {
+fn text(answer: JobAnswer<usize>) -> String {
     answer.result.unwrap().text
 }
 
@@ -69,7 +73,7 @@ fn every_job_is_answered_once_with_its_own_ticket() {
     let (reply, answers) = bounded(100);
     for n in 20..80 {
         pool.handle()
-            .offer(n, task(n, Urgency::Final), &reply)
+            .offer(n, task(n, JobUrgency::Final), &reply)
             .unwrap();
     }
     let mut seen: Vec<usize> = (0..60)
@@ -90,7 +94,7 @@ fn a_panic_and_a_failure_are_answers_too_and_the_worker_goes_on() {
     let (reply, answers) = bounded(10);
     for n in [13, 14, 16] {
         pool.handle()
-            .offer(n, task(n, Urgency::Final), &reply)
+            .offer(n, task(n, JobUrgency::Final), &reply)
             .unwrap();
     }
     let results: Vec<_> = (0..3).map(|_| answers.recv().unwrap()).collect();
@@ -108,7 +112,7 @@ fn a_full_queue_refuses_the_newest_and_counts_it() {
     for n in 0..10 {
         if pool
             .handle()
-            .offer(n, task(15, Urgency::Final), &reply)
+            .offer(n, task(15, JobUrgency::Final), &reply)
             .is_err()
         {
             refused += 1;
@@ -127,19 +131,27 @@ fn a_partial_waits_for_finals_and_is_replaced_by_its_own() {
     let (pool, release) = pool(1, 10);
     let (reply, answers) = bounded(10);
     let handle = pool.handle();
-    handle.offer(0, task(15, Urgency::Final), &reply).unwrap();
+    handle
+        .offer(0, task(15, JobUrgency::Final), &reply)
+        .unwrap();
     // The worker is at the gate with that one once the place is free again.
     while !handle.places.is_empty() {
         thread::yield_now();
     }
-    handle.offer(1, task(20, Urgency::Partial), &reply).unwrap();
-    handle.offer(2, task(21, Urgency::Partial), &reply).unwrap();
-    handle.offer(3, task(20, Urgency::Final), &reply).unwrap();
+    handle
+        .offer(1, task(20, JobUrgency::Partial), &reply)
+        .unwrap();
+    handle
+        .offer(2, task(21, JobUrgency::Partial), &reply)
+        .unwrap();
+    handle
+        .offer(3, task(20, JobUrgency::Final), &reply)
+        .unwrap();
     release.send(()).unwrap();
     let results: Vec<_> = (0..4).map(|_| answers.recv().unwrap()).collect();
     let tickets: Vec<_> = results.iter().map(|answer| answer.ticket).collect();
     let replaced = tickets.iter().position(|&ticket| ticket == 1).unwrap();
-    assert_eq!(results[replaced].result, Err(Unrecognised::Replaced));
+    assert_eq!(results[replaced].result, Err(NotRecognised::Replaced));
     let rest: Vec<_> = tickets.into_iter().filter(|&ticket| ticket != 1).collect();
     assert_eq!(rest, [0, 3, 2]);
     assert_eq!(pool.stats().partials.load(Ordering::Relaxed), 1);
@@ -153,14 +165,14 @@ fn what_waits_too_long_is_answered_with_that() {
         max_age: Some(Duration::from_secs(60)),
         ..config(1, 10)
     };
-    let pool = Pool::start(config, &factory).unwrap();
+    let pool = RecognitionPool::start(config, &factory).unwrap();
     let (reply, answers) = bounded(10);
     pool.handle()
-        .offer(0, task(15, Urgency::Final), &reply)
+        .offer(0, task(15, JobUrgency::Final), &reply)
         .unwrap();
-    let old = Task {
+    let old = RecognitionTask {
         spoken: clock::now() - Duration::from_secs(61),
-        ..task(16, Urgency::Final)
+        ..task(16, JobUrgency::Final)
     };
     while !pool.handle().places.is_empty() {
         thread::yield_now();
@@ -169,7 +181,7 @@ fn what_waits_too_long_is_answered_with_that() {
     let answer = answers.recv().unwrap();
     assert_eq!(
         (answer.ticket, answer.result),
-        (1, Err(Unrecognised::TooOld))
+        (1, Err(NotRecognised::TooOld))
     );
     assert_eq!(pool.stats().too_old.load(Ordering::Relaxed), 1);
     release.send(()).unwrap();
@@ -182,7 +194,7 @@ fn jobs_that_wait_are_answered_when_the_pool_goes() {
     let (reply, answers) = bounded(200);
     for n in 20..80 {
         pool.handle()
-            .offer(n, task(n, Urgency::Final), &reply)
+            .offer(n, task(n, JobUrgency::Final), &reply)
             .unwrap();
     }
     drop((pool, reply));
@@ -193,7 +205,7 @@ fn jobs_that_wait_are_answered_when_the_pool_goes() {
 fn an_engine_that_cannot_start_stops_the_start() {
     let factory: EngineFactory = Arc::new(|_| Err(TranscribeError("no".to_owned())));
     assert_eq!(
-        Pool::<usize>::start(config(2, 2), &factory).unwrap_err(),
+        RecognitionPool::<usize>::start(config(2, 2), &factory).unwrap_err(),
         TranscribeError("no".to_owned())
     );
 }
@@ -201,7 +213,7 @@ fn an_engine_that_cannot_start_stops_the_start() {
 #[test]
 fn an_engine_that_panics_while_starting_stops_the_start() {
     let factory: EngineFactory = Arc::new(|_| panic!("scripted"));
-    assert!(Pool::<usize>::start(config(2, 2), &factory).is_err());
+    assert!(RecognitionPool::<usize>::start(config(2, 2), &factory).is_err());
 }
 
 #[test]
@@ -211,11 +223,11 @@ fn an_engine_that_cannot_be_made_anew_fails_its_jobs_and_no_more() {
         1 => panic!("scripted"),
         _ => Ok(Box::new(Counting(bounded(0).1))),
     });
-    let pool = Pool::start(config(1, 10), &factory).unwrap();
+    let pool = RecognitionPool::start(config(1, 10), &factory).unwrap();
     let (reply, answers) = bounded(10);
     for n in [13, 16, 17] {
         pool.handle()
-            .offer(n, task(n, Urgency::Final), &reply)
+            .offer(n, task(n, JobUrgency::Final), &reply)
             .unwrap();
     }
     let results: Vec<_> = (0..3).map(|_| answers.recv().unwrap().result).collect();
@@ -227,16 +239,20 @@ fn an_engine_that_cannot_be_made_anew_fails_its_jobs_and_no_more() {
 struct Spelling(Receiver<()>);
 
 impl Transcriber for Spelling {
-    fn transcribe(&mut self, samples: &[i16], _: &Choices) -> Result<Recognition, TranscribeError> {
+    fn transcribe(
+        &mut self,
+        samples: &[i16],
+        _: &DecodeOptions,
+    ) -> Result<Recognition, TranscribeError> {
         if samples.len() == 15 {
             self.0.recv().unwrap();
         }
-        let mut words: Vec<Word> = Vec::new();
+        let mut words: Vec<SpokenWord> = Vec::new();
         for (n, pair) in samples.windows(2).enumerate() {
             let ms = n as u64 / 16;
             let is_start = n == 0 || pair[0] != pair[1];
             if pair[1] != 0 && is_start {
-                words.push(Word {
+                words.push(SpokenWord {
                     text: pair[1].to_string(),
                     start_ms: ms,
                     end_ms: ms,
@@ -260,17 +276,26 @@ impl Transcriber for Spelling {
 
 #[test]
 fn under_load_what_waits_of_a_leg_is_recognised_together_and_comes_back_apart() {
-    assert_eq!(packed_under_load(Batching::Packed, Batching::Packed), 40);
+    assert_eq!(
+        packed_under_load(WorkerBatching::Packed, WorkerBatching::Packed),
+        40
+    );
 }
 
 #[test]
 fn whether_that_is_done_follows_the_engines_of_now() {
-    assert_eq!(packed_under_load(Batching::Single, Batching::Packed), 40);
-    assert_eq!(packed_under_load(Batching::Packed, Batching::Single), 0);
+    assert_eq!(
+        packed_under_load(WorkerBatching::Single, WorkerBatching::Packed),
+        40
+    );
+    assert_eq!(
+        packed_under_load(WorkerBatching::Packed, WorkerBatching::Single),
+        0
+    );
 }
 
 /// How many utterances share a window, by what is cheaper at the start and then.
-fn packed_under_load(at_start: Batching, then: Batching) -> u64 {
+fn packed_under_load(at_start: WorkerBatching, then: WorkerBatching) -> u64 {
     let (release, gate) = bounded(100);
     let factory: EngineFactory = Arc::new(move |_| Ok(Box::new(Spelling(gate.clone()))));
     let config = PoolConfig {
@@ -278,31 +303,33 @@ fn packed_under_load(at_start: Batching, then: Batching) -> u64 {
         ..config(1, 100)
     };
     let batching = SharedBatching::new(at_start);
-    let pool = Pool::start_for(config, &factory, batching.clone()).unwrap();
+    let pool = RecognitionPool::start_for(config, &factory, batching.clone()).unwrap();
     batching.set(then);
     let (handle, stats) = (pool.handle(), pool.stats());
     let (reply, answers) = bounded(100);
-    handle.offer(0, task(15, Urgency::Final), &reply).unwrap();
+    handle
+        .offer(0, task(15, JobUrgency::Final), &reply)
+        .unwrap();
     while !handle.places.is_empty() {
         thread::yield_now();
     }
     let spoken = clock::now() - Duration::from_secs(5);
     for n in 1..=40 {
-        let task = Task {
+        let task = RecognitionTask {
             samples: vec![n; 8000],
-            speaker: Speaker::new(u64::from(n % 2 == 0), 0),
+            speaker: SpeakerLeg::new(u64::from(n % 2 == 0), 0),
             spoken: spoken + Duration::from_millis(u64::from(n.unsigned_abs())),
-            ..task(0, Urgency::Final)
+            ..task(0, JobUrgency::Final)
         };
         handle.offer(n.unsigned_abs().into(), task, &reply).unwrap();
     }
     // It is behind by now; let it see that before it goes on.
-    while stats.step() < Step::Packing {
+    while stats.step() < OverloadStep::Packing {
         thread::yield_now();
     }
     assert!(
         handle
-            .offer(99, task(20, Urgency::Partial), &reply)
+            .offer(99, task(20, JobUrgency::Partial), &reply)
             .is_err()
     );
     release.send(()).unwrap();
@@ -324,7 +351,7 @@ fn packed_under_load(at_start: Batching, then: Batching) -> u64 {
 struct Grouping(Receiver<()>);
 
 impl Transcriber for Grouping {
-    fn transcribe(&mut self, _: &[i16], _: &Choices) -> Result<Recognition, TranscribeError> {
+    fn transcribe(&mut self, _: &[i16], _: &DecodeOptions) -> Result<Recognition, TranscribeError> {
         Err(TranscribeError("asked for one alone".to_owned()))
     }
 
@@ -345,14 +372,19 @@ impl Transcriber for Grouping {
 }
 
 /// How many were with each of some utterances, that wait while the one worker is busy.
-fn company(tasks: Vec<Task>) -> Vec<String> {
+fn company(tasks: Vec<RecognitionTask>) -> Vec<String> {
     let (release, gate) = bounded(1);
     let factory: EngineFactory = Arc::new(move |_| Ok(Box::new(Grouping(gate.clone()))));
-    let ladder = ContextLadder::new(ContextMargins::new(vec![128]), &Model::demo().unwrap());
-    let batching = SharedBatching::new(Batching::Together(ladder));
-    let pool = Pool::start_for(config(1, 100), &factory, batching).unwrap();
+    let ladder = ContextLadder::new(
+        ContextMargins::new(vec![128]),
+        &SpeechModel::demo().unwrap(),
+    );
+    let batching = SharedBatching::new(WorkerBatching::Together(ladder));
+    let pool = RecognitionPool::start_for(config(1, 100), &factory, batching).unwrap();
     let (handle, (reply, answers)) = (pool.handle(), bounded(100));
-    handle.offer(99, task(15, Urgency::Final), &reply).unwrap();
+    handle
+        .offer(99, task(15, JobUrgency::Final), &reply)
+        .unwrap();
     while !handle.places.is_empty() {
         thread::yield_now();
     }
@@ -375,11 +407,11 @@ fn company(tasks: Vec<Task>) -> Vec<String> {
 #[test]
 fn utterances_of_all_calls_that_begin_with_the_same_context_go_together() {
     let seconds = |n: usize| 16_000 * n;
-    let of = |samples: usize| task(samples, Urgency::Final);
-    let prompted = Task {
-        choices: Arc::new(Choices {
+    let of = |samples: usize| task(samples, JobUrgency::Final);
+    let prompted = RecognitionTask {
+        choices: Arc::new(DecodeOptions {
             prompt: Some("Kowalski".parse().unwrap()),
-            ..Choices::default()
+            ..DecodeOptions::default()
         }),
         ..of(seconds(2))
     };
@@ -395,7 +427,7 @@ fn utterances_of_all_calls_that_begin_with_the_same_context_go_together() {
 
 #[test]
 fn no_more_go_together_than_each_of_them_can_wait_for() {
-    let many: Vec<_> = (0..20).map(|_| task(32_000, Urgency::Final)).collect();
+    let many: Vec<_> = (0..20).map(|_| task(32_000, JobUrgency::Final)).collect();
     let company = company(many);
     let most = MOST_TOGETHER.to_string();
     assert_eq!(company.iter().filter(|with| **with == most).count(), 16);

@@ -6,26 +6,26 @@ use std::sync::atomic::Ordering;
 
 use crossbeam_channel::{Receiver, Sender};
 
-use super::{Answer, Batch, EngineFactory, Job, PoolStats, Unrecognised, send};
+use super::{EngineFactory, JobAnswer, JobBatch, NotRecognised, PoolJob, PoolStats, send};
 use crate::recognition::pack;
-use crate::recognition::queue::{Task, Urgency};
+use crate::recognition::queue::{JobUrgency, RecognitionTask};
 use crate::speech::{Recognition, TranscribeError, Transcriber, peak_dbfs};
 
 /// One of a pool's workers.
-pub(super) struct Worker<T> {
+pub(super) struct PoolWorker<T> {
     number: usize,
     factory: EngineFactory,
-    jobs: Receiver<Batch<T>>,
+    jobs: Receiver<JobBatch<T>>,
     free: Sender<usize>,
     stats: Arc<PoolStats>,
 }
 
-impl<T> Worker<T> {
+impl<T> PoolWorker<T> {
     /// The worker of that number.
     pub(super) fn new(
         number: usize,
         factory: EngineFactory,
-        jobs: Receiver<Batch<T>>,
+        jobs: Receiver<JobBatch<T>>,
         free: Sender<usize>,
         stats: Arc<PoolStats>,
     ) -> Self {
@@ -59,8 +59,8 @@ impl<T> Worker<T> {
                     self.stats.count_retries(recognition);
                 }
                 let counter = match (&result, job.task.urgency) {
-                    (Ok(_), Urgency::Partial) => Some(&self.stats.partials),
-                    (Err(_), Urgency::Final | Urgency::Backlog) => Some(&self.stats.failed),
+                    (Ok(_), JobUrgency::Partial) => Some(&self.stats.partials),
+                    (Err(_), JobUrgency::Final | JobUrgency::Backlog) => Some(&self.stats.failed),
                     _ => None,
                 };
                 if let Some(counter) = counter {
@@ -69,11 +69,11 @@ impl<T> Worker<T> {
                 // What is broken off at the end may be done later, as what still waits then.
                 let is_broken_off = result.is_err() && self.stats.is_letting_go();
                 let (result, samples) = if is_broken_off {
-                    (Err(Unrecognised::TooOld), job.task.samples)
+                    (Err(NotRecognised::TooOld), job.task.samples)
                 } else {
-                    (result.map_err(Unrecognised::Failed), Vec::new())
+                    (result.map_err(NotRecognised::Failed), Vec::new())
                 };
-                let answer = Answer {
+                let answer = JobAnswer {
                     ticket: job.ticket,
                     urgency: job.task.urgency,
                     result,
@@ -88,7 +88,7 @@ impl<T> Worker<T> {
     fn recognise_batch(
         &self,
         engine: &mut Option<Box<dyn Transcriber>>,
-        batch: &Batch<T>,
+        batch: &JobBatch<T>,
     ) -> Vec<Result<Recognition, TranscribeError>> {
         let jobs = &batch.jobs;
         if batch.is_packed
@@ -111,7 +111,7 @@ impl<T> Worker<T> {
                 .together
                 .fetch_add(jobs.len() as u64, Ordering::Relaxed);
         }
-        let utterances: Vec<_> = jobs.iter().map(Job::utterance).collect();
+        let utterances: Vec<_> = jobs.iter().map(PoolJob::utterance).collect();
         self.with_engine(engine, |engine| engine.transcribe_together(&utterances))
             .unwrap_or_else(|error| jobs.iter().map(|_| Err(error.clone())).collect())
     }
@@ -119,10 +119,10 @@ impl<T> Worker<T> {
     fn recognise_packed(
         &self,
         engine: &mut Option<Box<dyn Transcriber>>,
-        jobs: &[Job<T>],
+        jobs: &[PoolJob<T>],
     ) -> Option<Vec<Recognition>> {
         let samples = || jobs.iter().map(|job| job.task.samples.as_slice());
-        let window = Task {
+        let window = RecognitionTask {
             samples: pack::pack(samples()),
             choices: Arc::clone(&jobs[0].task.choices),
             ..jobs[0].task
@@ -146,7 +146,7 @@ impl<T> Worker<T> {
     fn recognise(
         &self,
         engine: &mut Option<Box<dyn Transcriber>>,
-        task: &Task,
+        task: &RecognitionTask,
     ) -> Result<Recognition, TranscribeError> {
         self.with_engine(engine, |engine| {
             engine.transcribe(&task.samples, &task.choices)

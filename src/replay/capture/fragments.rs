@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use super::layers::{Fragment, Whole};
+use super::layers::{FragmentedPacket, IpFragment};
 
 /// Packets that may be incomplete at once; the oldest is given up for another.
 const MAX_OPEN: usize = 256;
@@ -16,8 +16,8 @@ const MAX_LENGTH: usize = 65_535;
 
 /// The fragments that wait for others.
 #[derive(Debug, Default)]
-pub(super) struct Fragments {
-    open: HashMap<Whole, Partial>,
+pub(super) struct FragmentTable {
+    open: HashMap<FragmentedPacket, PartialDatagram>,
     /// Fragments so far, by which the oldest is told.
     clock: u64,
     /// Packets that never became whole, in fragments.
@@ -25,7 +25,7 @@ pub(super) struct Fragments {
 }
 
 #[derive(Debug, Default)]
-struct Partial {
+struct PartialDatagram {
     /// By place, without overlaps.
     parts: Vec<(usize, Vec<u8>)>,
     /// Where the packet ends, once its last part is there.
@@ -35,14 +35,14 @@ struct Partial {
 }
 
 /// A packet that was put together, and of how many it was.
-pub(super) struct Reassembled {
+pub(super) struct ReassembledPacket {
     pub(super) bytes: Vec<u8>,
     pub(super) packets: u64,
 }
 
-impl Fragments {
+impl FragmentTable {
     /// Takes a part; the whole, if it was the last that was missing.
-    pub(super) fn add(&mut self, fragment: Fragment<'_>) -> Option<Reassembled> {
+    pub(super) fn add(&mut self, fragment: IpFragment<'_>) -> Option<ReassembledPacket> {
         self.clock += 1;
         let end = fragment.offset + fragment.bytes.len();
         // All but the last end at a multiple of 8.
@@ -54,17 +54,20 @@ impl Fragments {
         if !self.open.contains_key(&fragment.of) && self.open.len() >= MAX_OPEN {
             self.give_up_oldest();
         }
-        let partial = self.open.entry(fragment.of).or_insert_with(|| Partial {
-            begun: self.clock,
-            ..Partial::default()
-        });
+        let partial = self
+            .open
+            .entry(fragment.of)
+            .or_insert_with(|| PartialDatagram {
+                begun: self.clock,
+                ..PartialDatagram::default()
+            });
         partial.packets += 1;
         partial.add(fragment, end);
         if !partial.is_whole() {
             return None;
         }
         let whole = self.open.remove(&fragment.of)?;
-        Some(Reassembled {
+        Some(ReassembledPacket {
             bytes: whole.parts.into_iter().flat_map(|(_, part)| part).collect(),
             packets: whole.packets,
         })
@@ -85,9 +88,9 @@ impl Fragments {
     }
 }
 
-impl Partial {
+impl PartialDatagram {
     /// What overlaps with a part that is there is a copy, or a lie: the first counts.
-    fn add(&mut self, fragment: Fragment<'_>, end: usize) {
+    fn add(&mut self, fragment: IpFragment<'_>, end: usize) {
         let place = self.parts.partition_point(|(at, _)| *at < fragment.offset);
         let before = place.checked_sub(1).and_then(|n| self.parts.get(n));
         let free_before = before.is_none_or(|(at, part)| at + part.len() <= fragment.offset);
@@ -118,16 +121,16 @@ mod tests {
 
     use super::*;
 
-    const OF: Whole = Whole {
+    const OF: FragmentedPacket = FragmentedPacket {
         source: std::net::IpAddr::V4(Ipv4Addr::LOCALHOST),
         destination: std::net::IpAddr::V4(Ipv4Addr::LOCALHOST),
         id: 7,
         protocol: 17,
     };
 
-    fn part(id: u32, offset: usize, more: bool, bytes: &[u8]) -> Fragment<'_> {
-        Fragment {
-            of: Whole { id, ..OF },
+    fn part(id: u32, offset: usize, more: bool, bytes: &[u8]) -> IpFragment<'_> {
+        IpFragment {
+            of: FragmentedPacket { id, ..OF },
             offset,
             more,
             bytes,
@@ -137,7 +140,7 @@ mod tests {
     #[test]
     fn parts_in_any_order_and_twice_make_the_whole() {
         for order in [[0, 1, 2], [2, 1, 0], [1, 2, 0], [1, 0, 2]] {
-            let mut fragments = Fragments::default();
+            let mut fragments = FragmentTable::default();
             let parts = [
                 part(1, 0, true, b"01234567"),
                 part(1, 8, true, b"89abcdef"),
@@ -159,7 +162,7 @@ mod tests {
 
     #[test]
     fn what_stays_incomplete_is_counted_and_bounded() {
-        let mut fragments = Fragments::default();
+        let mut fragments = FragmentTable::default();
         for id in 0..1_000 {
             assert!(fragments.add(part(id, 0, true, b"01234567")).is_none());
         }
@@ -171,7 +174,7 @@ mod tests {
 
     #[test]
     fn lies_about_places_make_no_packet() {
-        let mut fragments = Fragments::default();
+        let mut fragments = FragmentTable::default();
         assert!(fragments.add(part(1, 0, true, b"0123456")).is_none());
         assert!(
             fragments

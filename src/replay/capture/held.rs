@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use super::{Input, UnreadCounts, input, show};
+use super::{CaptureInput, UnreadCounts, input, show};
 use crate::call::{CallId, Leg};
-use crate::capture::mark::Completeness;
+use crate::capture::mark::CaptureCompleteness;
 
 /// A UDP datagram as it was captured.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub struct CapturedDatagram {
 
 /// The same, as long as the block that it came in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Datagram<'a> {
+pub struct BorrowedDatagram<'a> {
     /// As of [`CapturedDatagram`].
     pub at: Duration,
     /// Sender.
@@ -41,16 +41,16 @@ pub struct Datagram<'a> {
 
 /// What a pass over a capture shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Seen<'a> {
+pub enum CapturePass<'a> {
     /// A datagram.
-    Datagram(Datagram<'a>),
+    Datagram(BorrowedDatagram<'a>),
     /// What a segment of TCP carried: signalling, perhaps.
     Tcp(&'a [u8]),
 }
 
 /// What a capture of ours tells about its call.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Recorded {
+pub struct RecordedCall {
     /// The call.
     pub call: CallId,
     /// Its legs in the order of their session.
@@ -60,12 +60,12 @@ pub struct Recorded {
     /// When the capture ended, if it says so: the call's hang-up, or an earlier stop.
     pub end: Option<Duration>,
     /// What is missing in it.
-    pub missing: Completeness,
+    pub missing: CaptureCompleteness,
 }
 
 /// A whole capture in memory.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Capture {
+pub struct HeldCapture {
     /// The datagrams in file order.
     pub datagrams: Vec<CapturedDatagram>,
     /// Packets of any kind in the file.
@@ -79,12 +79,12 @@ pub struct Capture {
     /// Where the file broke off or stopped making sense, if it did.
     pub broken: Option<String>,
     /// What it tells about the call, if it is one of ours.
-    pub recorded: Option<Recorded>,
+    pub recorded: Option<RecordedCall>,
 }
 
 /// What a pass over a capture has counted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Summary {
+pub struct CaptureSummary {
     /// Packets of any kind.
     pub packets: u64,
     /// Datagrams that were shown.
@@ -96,7 +96,7 @@ pub struct Summary {
     /// Where the file broke off or stopped making sense, if it did.
     pub broken: Option<String>,
     /// What it tells about the call, if it is one of ours.
-    pub recorded: Option<Recorded>,
+    pub recorded: Option<RecordedCall>,
 }
 
 /// Why a file gives nothing at all.
@@ -121,8 +121,8 @@ pub enum CaptureError {
 ///
 /// # Errors
 /// The file cannot be read, or is no capture.
-pub fn read(path: &Path) -> Result<Capture, CaptureError> {
-    let input = Input::open(path)?;
+pub fn read(path: &Path) -> Result<HeldCapture, CaptureError> {
+    let input = CaptureInput::open(path)?;
     whole(|visit| input.pass(None, visit))
 }
 
@@ -130,7 +130,7 @@ pub fn read(path: &Path) -> Result<Capture, CaptureError> {
 ///
 /// # Errors
 /// It is no capture.
-pub fn from_bytes(bytes: &[u8]) -> Result<Capture, CaptureError> {
+pub fn from_bytes(bytes: &[u8]) -> Result<HeldCapture, CaptureError> {
     whole(|visit| {
         let reader = input::unpacked(bytes, bytes.len() as u64, Box::new(bytes));
         show(reader, "what lies in memory", None, visit)
@@ -140,12 +140,12 @@ pub fn from_bytes(bytes: &[u8]) -> Result<Capture, CaptureError> {
 /// Keeps what a pass shows.
 fn whole(
     pass: impl FnOnce(
-        &mut dyn FnMut(Seen<'_>) -> Result<(), CaptureError>,
-    ) -> Result<Summary, CaptureError>,
-) -> Result<Capture, CaptureError> {
+        &mut dyn FnMut(CapturePass<'_>) -> Result<(), CaptureError>,
+    ) -> Result<CaptureSummary, CaptureError>,
+) -> Result<HeldCapture, CaptureError> {
     let mut datagrams = Vec::new();
     let summary = pass(&mut |seen| {
-        if let Seen::Datagram(datagram) = seen {
+        if let CapturePass::Datagram(datagram) = seen {
             datagrams.push(CapturedDatagram {
                 at: datagram.at,
                 from: datagram.from,
@@ -156,7 +156,7 @@ fn whole(
         }
         Ok(())
     })?;
-    Ok(Capture {
+    Ok(HeldCapture {
         datagrams,
         packets: summary.packets,
         other_packets: summary.unread.total(),
@@ -167,14 +167,17 @@ fn whole(
     })
 }
 
-impl Capture {
-    /// Shows what [`Input::pass`] would.
+impl HeldCapture {
+    /// Shows what [`CaptureInput::pass`] would.
     ///
     /// # Errors
     /// That of `visit`.
-    pub fn pass<E>(&self, visit: &mut dyn FnMut(Seen<'_>) -> Result<(), E>) -> Result<Summary, E> {
+    pub fn pass<E>(
+        &self,
+        visit: &mut dyn FnMut(CapturePass<'_>) -> Result<(), E>,
+    ) -> Result<CaptureSummary, E> {
         for datagram in &self.datagrams {
-            visit(Seen::Datagram(Datagram {
+            visit(CapturePass::Datagram(BorrowedDatagram {
                 at: datagram.at,
                 from: datagram.from,
                 to: datagram.to,
@@ -182,7 +185,7 @@ impl Capture {
                 leg: datagram.leg,
             }))?;
         }
-        Ok(Summary {
+        Ok(CaptureSummary {
             packets: self.packets,
             datagrams: self.datagrams.len() as u64,
             unread: self.unread.clone(),

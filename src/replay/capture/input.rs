@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use flate2::read::MultiGzDecoder;
 
-use super::{CaptureError, Seen, Summary, show};
+use super::{CaptureError, CapturePass, CaptureSummary, show};
 
 /// How much a gzipped file may unpack to: so much, or so many times its own size if that
 /// is more. Captures of calls shrink to a third, those of silence to a tenth.
@@ -22,12 +22,12 @@ const STANDARD_INPUT: &str = "-";
 
 /// A capture that can be read again and again.
 #[derive(Debug)]
-pub struct Input {
+pub struct CaptureInput {
     name: String,
     file: File,
 }
 
-impl Input {
+impl CaptureInput {
     /// Opens a file; what is no regular one, and `-` for standard input, is copied.
     ///
     /// # Errors
@@ -48,8 +48,8 @@ impl Input {
     pub fn pass<E: From<CaptureError>>(
         &self,
         limit: Option<u64>,
-        visit: &mut dyn FnMut(Seen<'_>) -> Result<(), E>,
-    ) -> Result<Summary, E> {
+        visit: &mut dyn FnMut(CapturePass<'_>) -> Result<(), E>,
+    ) -> Result<CaptureSummary, E> {
         let reader = self.reader().map_err(|source| CaptureError::Unreadable {
             path: self.name.clone(),
             source,
@@ -57,7 +57,7 @@ impl Input {
         show(reader, &self.name, limit, visit)
     }
 
-    fn reader(&self) -> io::Result<Unpacked<'_>> {
+    fn reader(&self) -> io::Result<UnpackedReader<'_>> {
         let mut file = &self.file;
         file.seek(SeekFrom::Start(0))?;
         let mut start = Vec::new();
@@ -90,18 +90,18 @@ fn kept(mut from: impl Read) -> io::Result<File> {
     Ok(file)
 }
 
-type Unpacked<'a> = (Box<dyn Read + Send + 'a>, Trouble);
+type UnpackedReader<'a> = (Box<dyn Read + Send + 'a>, ReadTrouble);
 
 /// A reader of `length` bytes that begin with `start`, unpacked if they are packed.
 pub(super) fn unpacked<'a>(
     start: &[u8],
     length: u64,
     reader: Box<dyn Read + Send + 'a>,
-) -> Unpacked<'a> {
-    let trouble = Trouble::default();
+) -> UnpackedReader<'a> {
+    let trouble = ReadTrouble::default();
     let inner: Box<dyn Read + Send + 'a> = if start.starts_with(&GZIP) {
         let limit = UNPACKED.max(length.saturating_mul(UNPACKED_RATIO));
-        Box::new(Bounded {
+        Box::new(BoundedReader {
             inner: MultiGzDecoder::new(BufReader::new(reader)),
             left: limit,
             limit,
@@ -109,7 +109,7 @@ pub(super) fn unpacked<'a>(
     } else {
         reader
     };
-    let watched = Watched {
+    let watched = WatchedReader {
         inner,
         trouble: trouble.clone(),
     };
@@ -118,9 +118,9 @@ pub(super) fn unpacked<'a>(
 
 /// Why reading failed; the parser behind it does not pass that on.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Trouble(Arc<Mutex<Option<String>>>);
+pub(super) struct ReadTrouble(Arc<Mutex<Option<String>>>);
 
-impl Trouble {
+impl ReadTrouble {
     /// In words.
     pub(super) fn told(&self) -> String {
         let told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -131,12 +131,12 @@ impl Trouble {
     }
 }
 
-struct Watched<'a> {
+struct WatchedReader<'a> {
     inner: Box<dyn Read + Send + 'a>,
-    trouble: Trouble,
+    trouble: ReadTrouble,
 }
 
-impl Read for Watched<'_> {
+impl Read for WatchedReader<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.inner.read(buffer).inspect_err(|error| {
             if error.kind() != io::ErrorKind::Interrupted {
@@ -152,13 +152,13 @@ impl Read for Watched<'_> {
 }
 
 /// Gives no more than it may: a packed file of a few bytes can be one of terabytes.
-struct Bounded<R> {
+struct BoundedReader<R> {
     inner: R,
     left: u64,
     limit: u64,
 }
 
-impl<R: Read> Read for Bounded<R> {
+impl<R: Read> Read for BoundedReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.inner.read(buffer)?;
         match self.left.checked_sub(count as u64) {
@@ -185,7 +185,7 @@ mod tests {
 
     #[test]
     fn what_unpacks_without_end_is_bounded_and_says_so() {
-        let mut bounded = Bounded {
+        let mut bounded = BoundedReader {
             inner: io::repeat(0),
             left: 2 << 20,
             limit: 2 << 20,

@@ -3,14 +3,14 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use super::unread::Unread;
+use super::unread::UnreadReason;
 
 /// Headers of IP and Ethernet within each other; no network nests as many.
 const MAX_DEPTH: u8 = 12;
 
 /// What was found in a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Inside<'a> {
+pub(super) enum FrameContent<'a> {
     /// A whole UDP datagram.
     Udp {
         from: SocketAddr,
@@ -20,13 +20,13 @@ pub(super) enum Inside<'a> {
     /// A segment of TCP: no media, but perhaps signalling.
     Tcp(&'a [u8]),
     /// A part of an IP packet.
-    Fragment(Fragment<'a>),
+    Fragment(IpFragment<'a>),
 }
 
 /// A part of an IP packet (RFC 791 section 3.2, RFC 8200 section 4.5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Fragment<'a> {
-    pub(super) of: Whole,
+pub(super) struct IpFragment<'a> {
+    pub(super) of: FragmentedPacket,
     /// Where it belongs, in bytes.
     pub(super) offset: usize,
     /// Whether others follow it.
@@ -36,7 +36,7 @@ pub(super) struct Fragment<'a> {
 
 /// The IP packet that fragments are of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Whole {
+pub(super) struct FragmentedPacket {
     pub(super) source: IpAddr,
     pub(super) destination: IpAddr,
     pub(super) id: u32,
@@ -44,7 +44,7 @@ pub(super) struct Whole {
     pub(super) protocol: u8,
 }
 
-type Found<'a> = Result<Inside<'a>, Unread>;
+type LayerResult<'a> = Result<FrameContent<'a>, UnreadReason>;
 
 /// Linux cooked headers end (version 1) or begin (version 2) with the EtherType
 /// of what follows; of the hardware they were captured on nothing is needed.
@@ -52,7 +52,7 @@ const SLL_HEADER: usize = 16;
 const SLL2_HEADER: usize = 20;
 
 /// What a frame of that link layer (LINKTYPE) carries.
-pub(super) fn open(link: i32, data: &[u8]) -> Found<'_> {
+pub(super) fn open(link: i32, data: &[u8]) -> LayerResult<'_> {
     let at = MAX_DEPTH;
     match link {
         1 => ethernet(data, at),
@@ -65,24 +65,24 @@ pub(super) fn open(link: i32, data: &[u8]) -> Found<'_> {
         104 => ether_type(half(data, 2)?, rest(data, 4)?, at),
         113 => ether_type(half(data, SLL_HEADER - 2)?, rest(data, SLL_HEADER)?, at),
         276 => ether_type(half(data, 0)?, rest(data, SLL2_HEADER)?, at),
-        other => Err(Unread::LinkLayer(other)),
+        other => Err(UnreadReason::LinkLayer(other)),
     }
 }
 
 /// What a packet that was put together carries.
-pub(super) fn reassembled(of: Whole, data: &[u8]) -> Found<'_> {
+pub(super) fn reassembled(of: FragmentedPacket, data: &[u8]) -> LayerResult<'_> {
     transport(of.source, of.destination, of.protocol, data, MAX_DEPTH)
 }
 
-fn ethernet(data: &[u8], depth: u8) -> Found<'_> {
+fn ethernet(data: &[u8], depth: u8) -> LayerResult<'_> {
     ether_type(half(data, 12)?, rest(data, 14)?, deeper(depth)?)
 }
 
-fn ether_type(kind: u16, data: &[u8], depth: u8) -> Found<'_> {
+fn ether_type(kind: u16, data: &[u8], depth: u8) -> LayerResult<'_> {
     match kind {
         0x0800 if first(data)? >> 4 == 4 => ip(data, depth),
         0x86dd if first(data)? >> 4 == 6 => ip(data, depth),
-        0x0800 | 0x86dd => Err(Unread::Malformed),
+        0x0800 | 0x86dd => Err(UnreadReason::Malformed),
         // Tags of a VLAN (IEEE 802.1Q, 802.1ad and the numbers before it).
         0x8100 | 0x88a8 | 0x9100 | 0x9200 => {
             ether_type(half(data, 2)?, rest(data, 4)?, deeper(depth)?)
@@ -95,13 +95,13 @@ fn ether_type(kind: u16, data: &[u8], depth: u8) -> Found<'_> {
         0..=1500 if data.starts_with(&[0xaa, 0xaa, 3, 0, 0, 0]) => {
             ether_type(half(data, 6)?, rest(data, 8)?, deeper(depth)?)
         }
-        _ => Err(Unread::NotIp),
+        _ => Err(UnreadReason::NotIp),
     }
 }
 
 /// Labels (RFC 3032), then whatever their makers agreed on: IP, or Ethernet with or
 /// without a control word before it (RFC 4448).
-fn mpls(data: &[u8], depth: u8) -> Found<'_> {
+fn mpls(data: &[u8], depth: u8) -> LayerResult<'_> {
     let mut data = data;
     while half(data, 2)? & 0x0100 == 0 {
         data = rest(data, 4)?;
@@ -115,16 +115,16 @@ fn mpls(data: &[u8], depth: u8) -> Found<'_> {
 }
 
 /// A PPPoE session (RFC 2516).
-fn pppoe(data: &[u8], depth: u8) -> Found<'_> {
+fn pppoe(data: &[u8], depth: u8) -> LayerResult<'_> {
     match half(data, 0)? {
         0x1100 => ppp(rest(data, 6)?, depth),
-        _ => Err(Unread::NotIp),
+        _ => Err(UnreadReason::NotIp),
     }
 }
 
 /// PPP with or without HDLC's address and control, its protocol number in one or
 /// two bytes (RFC 1661, RFC 1662).
-fn ppp(data: &[u8], depth: u8) -> Found<'_> {
+fn ppp(data: &[u8], depth: u8) -> LayerResult<'_> {
     let data = data.strip_prefix(&[0xff, 3]).unwrap_or(data);
     let (protocol, data) = match first(data)? {
         short if short & 1 == 1 => (short.into(), rest(data, 1)?),
@@ -133,27 +133,27 @@ fn ppp(data: &[u8], depth: u8) -> Found<'_> {
     match protocol {
         0x0021 | 0x0057 => ip(data, deeper(depth)?),
         0x0281 => mpls(data, deeper(depth)?),
-        _ => Err(Unread::NotIp),
+        _ => Err(UnreadReason::NotIp),
     }
 }
 
-fn ip(data: &[u8], depth: u8) -> Found<'_> {
+fn ip(data: &[u8], depth: u8) -> LayerResult<'_> {
     let depth = deeper(depth)?;
     match first(data)? >> 4 {
         4 => ipv4(data, depth),
         6 => ipv6(data, depth),
-        _ => Err(Unread::Malformed),
+        _ => Err(UnreadReason::Malformed),
     }
 }
 
-fn ipv4(data: &[u8], depth: u8) -> Found<'_> {
-    let head: &[u8; 20] = data.first_chunk().ok_or(Unread::CutOff)?;
+fn ipv4(data: &[u8], depth: u8) -> LayerResult<'_> {
+    let head: &[u8; 20] = data.first_chunk().ok_or(UnreadReason::CutOff)?;
     let header = usize::from(head[0] & 0x0f) * 4;
     let length = usize::from(half(head, 2)?);
     if header < head.len() || length < header {
-        return Err(Unread::Malformed);
+        return Err(UnreadReason::Malformed);
     }
-    let body = data.get(header..length).ok_or(Unread::CutOff)?;
+    let body = data.get(header..length).ok_or(UnreadReason::CutOff)?;
     let address = |at: usize| {
         let [a, b, c, d] = [head[at], head[at + 1], head[at + 2], head[at + 3]];
         IpAddr::from(Ipv4Addr::new(a, b, c, d))
@@ -162,13 +162,13 @@ fn ipv4(data: &[u8], depth: u8) -> Found<'_> {
     let place = half(head, 6)?;
     let (more, offset) = (place & 0x2000 != 0, usize::from(place & 0x1fff) * 8);
     if more || offset > 0 {
-        let of = Whole {
+        let of = FragmentedPacket {
             source,
             destination,
             id: half(head, 4)?.into(),
             protocol,
         };
-        return Ok(Inside::Fragment(Fragment {
+        return Ok(FrameContent::Fragment(IpFragment {
             of,
             offset,
             more,
@@ -178,14 +178,14 @@ fn ipv4(data: &[u8], depth: u8) -> Found<'_> {
     transport(source, destination, protocol, body, depth)
 }
 
-fn ipv6(data: &[u8], depth: u8) -> Found<'_> {
-    let head: &[u8; 40] = data.first_chunk().ok_or(Unread::CutOff)?;
+fn ipv6(data: &[u8], depth: u8) -> LayerResult<'_> {
+    let head: &[u8; 40] = data.first_chunk().ok_or(UnreadReason::CutOff)?;
     let length = usize::from(half(head, 4)?);
     let body = rest(data, head.len())?;
     // A jumbogram has its length elsewhere; it is all that there is.
     let body = match length {
         0 => body,
-        _ => body.get(..length).ok_or(Unread::CutOff)?,
+        _ => body.get(..length).ok_or(UnreadReason::CutOff)?,
     };
     let address = |at: usize| {
         let bytes: [u8; 16] = head[at..at + 16].try_into().expect("sixteen bytes");
@@ -204,13 +204,13 @@ fn ipv6(data: &[u8], depth: u8) -> Found<'_> {
                 let place = half(body, 2)?;
                 let id = u32::from(half(body, 4)?) << 16 | u32::from(half(body, 6)?);
                 let (protocol, bytes) = (first(body)?, rest(body, 8)?);
-                let of = Whole {
+                let of = FragmentedPacket {
                     source,
                     destination,
                     id,
                     protocol,
                 };
-                return Ok(Inside::Fragment(Fragment {
+                return Ok(FrameContent::Fragment(IpFragment {
                     of,
                     offset: usize::from(place & 0xfff8),
                     more: place & 1 == 1,
@@ -228,17 +228,17 @@ fn transport(
     protocol: u8,
     data: &[u8],
     depth: u8,
-) -> Found<'_> {
+) -> LayerResult<'_> {
     match protocol {
-        1 | 58 => Err(Unread::Icmp),
+        1 | 58 => Err(UnreadReason::Icmp),
         4 | 41 => ip(data, depth),
         6 => {
             let header = usize::from(byte(data, 12)? >> 4) * 4;
-            Ok(Inside::Tcp(rest(data, header.max(20))?))
+            Ok(FrameContent::Tcp(rest(data, header.max(20))?))
         }
         17 => udp(source, destination, data, depth),
         47 => gre(data, depth),
-        50 => Err(Unread::Tunnel("esp")),
+        50 => Err(UnreadReason::Tunnel("esp")),
         // An authentication header counts its length in words, less two (RFC 4302).
         51 => {
             let length = (usize::from(byte(data, 1)?) + 2) * 4;
@@ -251,23 +251,23 @@ fn transport(
                 depth,
             )
         }
-        115 => Err(Unread::Tunnel("l2tpv3")),
+        115 => Err(UnreadReason::Tunnel("l2tpv3")),
         137 => mpls(data, depth),
-        other => Err(Unread::IpProtocol(other)),
+        other => Err(UnreadReason::IpProtocol(other)),
     }
 }
 
-fn udp(source: IpAddr, destination: IpAddr, data: &[u8], depth: u8) -> Found<'_> {
+fn udp(source: IpAddr, destination: IpAddr, data: &[u8], depth: u8) -> LayerResult<'_> {
     let (from, to) = (half(data, 0)?, half(data, 2)?);
     let payload = match usize::from(half(data, 4)?) {
         0 => rest(data, 8)?,
-        length if length < 8 => return Err(Unread::Malformed),
-        length => data.get(8..length).ok_or(Unread::CutOff)?,
+        length if length < 8 => return Err(UnreadReason::Malformed),
+        length => data.get(8..length).ok_or(UnreadReason::CutOff)?,
     };
     if let Some(found) = tunnel(to, payload, depth) {
         return found;
     }
-    Ok(Inside::Udp {
+    Ok(FrameContent::Udp {
         from: SocketAddr::new(source, from),
         to: SocketAddr::new(destination, to),
         payload,
@@ -276,7 +276,7 @@ fn udp(source: IpAddr, destination: IpAddr, data: &[u8], depth: u8) -> Found<'_>
 
 /// What a tunnel over UDP carries. Its port alone is none: media may have any. But RTP
 /// begins with a 2 in two bits, and none of these does.
-fn tunnel(port: u16, payload: &[u8], depth: u8) -> Option<Found<'_>> {
+fn tunnel(port: u16, payload: &[u8], depth: u8) -> Option<LayerResult<'_>> {
     match (port, payload) {
         // VXLAN (RFC 7348), and the number that Linux used before it had one.
         (4789 | 8472, [0x08, 0, 0, 0, _, _, _, _, inner @ ..]) => Some(ethernet(inner, depth)),
@@ -284,7 +284,7 @@ fn tunnel(port: u16, payload: &[u8], depth: u8) -> Option<Found<'_>> {
         (4790, [0x0c, 0, 0, next, _, _, _, _, inner @ ..]) => Some(match next {
             1 | 2 => ip(inner, depth),
             3 => ethernet(inner, depth),
-            _ => Err(Unread::Tunnel("vxlan_gpe")),
+            _ => Err(UnreadReason::Tunnel("vxlan_gpe")),
         }),
         // Geneve (RFC 8926).
         (6081, [options, _, high, low, _, _, _, _, inner @ ..]) if options >> 6 == 0 => {
@@ -300,7 +300,7 @@ fn tunnel(port: u16, payload: &[u8], depth: u8) -> Option<Found<'_>> {
 }
 
 /// TaZmen Sniffer Protocol: tags, then what was sniffed.
-fn tzsp(encapsulated: u16, tags: &[u8], depth: u8) -> Found<'_> {
+fn tzsp(encapsulated: u16, tags: &[u8], depth: u8) -> LayerResult<'_> {
     let mut tags = tags;
     loop {
         tags = match first(tags)? {
@@ -311,13 +311,13 @@ fn tzsp(encapsulated: u16, tags: &[u8], depth: u8) -> Found<'_> {
     }
     match encapsulated {
         1 => ethernet(rest(tags, 1)?, depth),
-        _ => Err(Unread::Tunnel("tzsp")),
+        _ => Err(UnreadReason::Tunnel("tzsp")),
     }
 }
 
 /// GRE (RFC 2784, RFC 2890), with what is put into it: IP, Ethernet, MPLS, a mirrored
 /// port (ERSPAN), and PPP in the version of PPTP (RFC 2637).
-fn gre(data: &[u8], depth: u8) -> Found<'_> {
+fn gre(data: &[u8], depth: u8) -> LayerResult<'_> {
     let (flags, protocol) = (half(data, 0)?, half(data, 2)?);
     let (checksum, routing, key, numbered) = (
         flags & 0x8000 != 0,
@@ -328,7 +328,7 @@ fn gre(data: &[u8], depth: u8) -> Found<'_> {
     let words = match flags & 7 {
         0 if !routing => usize::from(checksum) + usize::from(key) + usize::from(numbered),
         1 => 1 + usize::from(numbered) + usize::from(flags & 0x80 != 0),
-        _ => return Err(Unread::Tunnel("gre")),
+        _ => return Err(UnreadReason::Tunnel("gre")),
     };
     let inner = rest(data, 4 + 4 * words)?;
     match protocol {
@@ -347,27 +347,27 @@ fn gre(data: &[u8], depth: u8) -> Found<'_> {
         0x0800 | 0x86dd | 0x6558 | 0x8847 | 0x8848 | 0x880b | 0x8100 => {
             ether_type(protocol, inner, depth)
         }
-        _ => Err(Unread::Tunnel("gre")),
+        _ => Err(UnreadReason::Tunnel("gre")),
     }
 }
 
-fn deeper(depth: u8) -> Result<u8, Unread> {
-    depth.checked_sub(1).ok_or(Unread::TooDeep)
+fn deeper(depth: u8) -> Result<u8, UnreadReason> {
+    depth.checked_sub(1).ok_or(UnreadReason::TooDeep)
 }
 
-fn first(data: &[u8]) -> Result<u8, Unread> {
+fn first(data: &[u8]) -> Result<u8, UnreadReason> {
     byte(data, 0)
 }
 
-fn byte(data: &[u8], at: usize) -> Result<u8, Unread> {
-    data.get(at).copied().ok_or(Unread::CutOff)
+fn byte(data: &[u8], at: usize) -> Result<u8, UnreadReason> {
+    data.get(at).copied().ok_or(UnreadReason::CutOff)
 }
 
-fn half(data: &[u8], at: usize) -> Result<u16, Unread> {
-    let bytes = rest(data, at)?.first_chunk().ok_or(Unread::CutOff)?;
+fn half(data: &[u8], at: usize) -> Result<u16, UnreadReason> {
+    let bytes = rest(data, at)?.first_chunk().ok_or(UnreadReason::CutOff)?;
     Ok(u16::from_be_bytes(*bytes))
 }
 
-fn rest(data: &[u8], from: usize) -> Result<&[u8], Unread> {
-    data.get(from..).ok_or(Unread::CutOff)
+fn rest(data: &[u8], from: usize) -> Result<&[u8], UnreadReason> {
+    data.get(from..).ok_or(UnreadReason::CutOff)
 }

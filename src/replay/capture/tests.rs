@@ -2,8 +2,8 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn interface(resolution: u8, offset_seconds: i64) -> Interface {
-    Interface {
+fn interface(resolution: u8, offset_seconds: i64) -> CaptureInterface {
+    CaptureInterface {
         link: Linktype::RAW,
         units_per_second: units_per_second(resolution),
         offset_seconds,
@@ -37,7 +37,7 @@ proptest! {
 
     #[test]
     fn any_bytes_on_any_link_are_a_datagram_or_none(link in 0i32..300, data in prop::collection::vec(any::<u8>(), 0..80)) {
-        if let Ok(Inside::Udp { payload, .. }) = layers::open(link, &data) {
+        if let Ok(FrameContent::Udp { payload, .. }) = layers::open(link, &data) {
             prop_assert!(data.len() >= payload.len() + 28);
         }
     }

@@ -5,7 +5,7 @@ use std::fmt;
 
 /// Why no datagram was got out of a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Unread {
+pub enum UnreadReason {
     /// Its link layer is not known here, by LINKTYPE's number.
     LinkLayer(i32),
     /// It is of an interface that the file does not describe.
@@ -30,7 +30,7 @@ pub enum Unread {
     TooDeep,
 }
 
-impl fmt::Display for Unread {
+impl fmt::Display for UnreadReason {
     /// Its name in the report.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -51,10 +51,10 @@ impl fmt::Display for Unread {
 
 /// How many packets were not read, by reason.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct UnreadCounts(BTreeMap<Unread, u64>);
+pub struct UnreadCounts(BTreeMap<UnreadReason, u64>);
 
 impl UnreadCounts {
-    pub(super) fn count(&mut self, why: Unread, packets: u64) {
+    pub(super) fn count(&mut self, why: UnreadReason, packets: u64) {
         if packets > 0 {
             *self.0.entry(why).or_default() += packets;
         }
@@ -66,12 +66,12 @@ impl UnreadCounts {
     }
 
     /// For that reason.
-    pub fn of(&self, why: Unread) -> u64 {
+    pub fn of(&self, why: UnreadReason) -> u64 {
         self.0.get(&why).copied().unwrap_or(0)
     }
 
     /// Every reason that there was.
-    pub fn iter(&self) -> impl Iterator<Item = (Unread, u64)> {
+    pub fn iter(&self) -> impl Iterator<Item = (UnreadReason, u64)> {
         self.0.iter().map(|(why, count)| (*why, *count))
     }
 }

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use asterscribe_rtp::Packet;
+use asterscribe_rtp::RtpPacket;
 
-use super::copies::Sketch;
-use crate::replay::moments::{Pace, Stream};
-use crate::replay::payloads::{Kind, opus_ticks};
+use super::copies::FlowSketch;
+use crate::replay::moments::{StreamClock, StreamPace};
+use crate::replay::payloads::{PayloadShape, opus_ticks};
 
 /// Packets in sequence that make a flow RTP: two can be chance, RFC 3550 A.1
 /// asks for as many of a live sender; a capture can wait for more.
@@ -25,19 +25,19 @@ const MAX_KINDS: usize = 8;
 
 /// Packets from one socket to another that look like RTP.
 #[derive(Debug)]
-pub(super) struct Rtp {
+pub(super) struct RtpLikeness {
     /// Place of the first datagram in the file.
     pub(super) first: u64,
     pub(super) earliest: Duration,
     pub(super) packets: u64,
     /// Datagrams between the same sockets that are none, once all are known.
     pub(super) beside: u64,
-    pub(super) stream: Stream,
-    pub(super) pace: Pace,
-    pub(super) kinds: Vec<Kind>,
+    pub(super) stream: StreamClock,
+    pub(super) pace: StreamPace,
+    pub(super) kinds: Vec<PayloadShape>,
     /// Once it has proven to be RTP.
-    pub(super) sketch: Option<Sketch>,
-    last: Option<Last>,
+    pub(super) sketch: Option<FlowSketch>,
+    last: Option<LastPacket>,
     run: u32,
     /// Its last numbers, in order.
     numbers: Vec<u16>,
@@ -46,7 +46,7 @@ pub(super) struct Rtp {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Last {
+struct LastPacket {
     ssrc: u32,
     seq: u16,
     time: u32,
@@ -55,15 +55,15 @@ struct Last {
     lasts: Option<u64>,
 }
 
-impl Rtp {
+impl RtpLikeness {
     pub(super) fn new(first: u64) -> Self {
         Self {
             first,
             earliest: Duration::MAX,
             packets: 0,
             beside: 0,
-            stream: Stream::default(),
-            pace: Pace::default(),
+            stream: StreamClock::default(),
+            pace: StreamPace::default(),
             kinds: Vec::new(),
             sketch: None,
             last: None,
@@ -85,12 +85,12 @@ impl Rtp {
     }
 
     /// Takes notice of a packet that came then.
-    pub(super) fn packet(&mut self, at: Duration, packet: &Packet<'_>) {
+    pub(super) fn packet(&mut self, at: Duration, packet: &RtpPacket<'_>) {
         self.packets += 1;
         self.earliest = self.earliest.min(at);
         self.pace.packet(at, packet);
         let payload_type = packet.payload_type.get();
-        let next = Last {
+        let next = LastPacket {
             ssrc: packet.ssrc.0,
             seq: packet.seq.0,
             time: packet.time.0,
@@ -150,12 +150,12 @@ impl Rtp {
         u32::try_from(found.min(all)).unwrap_or(u32::MAX)
     }
 
-    fn note_kind(&mut self, before: Option<Last>, next: Last) {
+    fn note_kind(&mut self, before: Option<LastPacket>, next: LastPacket) {
         let number = next.payload_type;
         let known = self.kinds.iter().position(|kind| kind.number == number);
         let place = known.unwrap_or_else(|| {
             if self.kinds.len() < MAX_KINDS {
-                self.kinds.push(Kind::new(number));
+                self.kinds.push(PayloadShape::new(number));
             }
             self.kinds.len() - 1
         });

@@ -4,10 +4,10 @@
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use asterscribe_rtp::Packet;
+use asterscribe_rtp::RtpPacket;
 
-use super::Sockets;
-use super::candidate::Rtp;
+use super::SocketPair;
+use super::candidate::RtpLikeness;
 
 /// Packets that stand for all of a flow: those with the smallest hashes, which are the same
 /// wherever the flow is seen.
@@ -19,13 +19,13 @@ const SHARE: usize = 4;
 
 /// A flow's packets in small.
 #[derive(Debug, Default)]
-pub(super) struct Sketch {
+pub(super) struct FlowSketch {
     /// In order.
     smallest: Vec<u64>,
 }
 
-impl Sketch {
-    pub(super) fn add(&mut self, packet: &Packet<'_>) {
+impl FlowSketch {
+    pub(super) fn add(&mut self, packet: &RtpPacket<'_>) {
         let mut hasher = DefaultHasher::new();
         let head = (packet.ssrc.0, packet.seq.0, packet.time.0, packet.payload);
         head.hash(&mut hasher);
@@ -41,7 +41,7 @@ impl Sketch {
 }
 
 /// Of each flow: the one before it whose packets it has, if there is one.
-pub(super) fn originals(flows: &[(Sockets, Box<Rtp>)]) -> Vec<Option<usize>> {
+pub(super) fn originals(flows: &[(SocketPair, Box<RtpLikeness>)]) -> Vec<Option<usize>> {
     let mut owners: HashMap<u64, usize> = HashMap::new();
     let mut originals = Vec::with_capacity(flows.len());
     for (n, (_, rtp)) in flows.iter().enumerate() {

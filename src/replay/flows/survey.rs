@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, HashMap};
 use std::mem;
 use std::time::Duration;
 
-use asterscribe_rtp::Packet;
+use asterscribe_rtp::RtpPacket;
 
-use super::candidate::Rtp;
-use super::{Flows, Sockets};
-use crate::replay::capture::{Datagram, Seen, Summary};
-use crate::replay::moments::Clock;
-use crate::replay::payloads::{Sessions, Told};
+use super::candidate::RtpLikeness;
+use super::{FlowList, SocketPair};
+use crate::replay::capture::{BorrowedDatagram, CapturePass, CaptureSummary};
+use crate::replay::moments::CaptureClock;
+use crate::replay::payloads::{SdpSessions, ToldPayload};
 
 /// Pairs of sockets that are watched; beyond it those go first that show no RTP.
 const MAX_PAIRS: usize = 32_768;
@@ -24,39 +24,39 @@ const WORTH_TELLING: Duration = Duration::from_secs(1);
 
 /// What is known so far.
 #[derive(Debug)]
-pub(in crate::replay) struct Survey {
-    pairs: HashMap<Sockets, Pair>,
+pub(in crate::replay) struct FlowSurvey {
+    pairs: HashMap<SocketPair, SurveyedPair>,
     /// How many pairs there may be before some are let go of.
     room: usize,
     /// Datagrams of no flow, by what they seem to be.
     others: BTreeMap<&'static str, u64>,
-    sessions: Sessions,
-    clock: Clock,
+    sessions: SdpSessions,
+    clock: CaptureClock,
     newest: Duration,
     back: Duration,
     datagrams: u64,
     /// Of a capture of ours: where each leg's packets went, how many, since when.
-    told: Vec<Option<Sockets>>,
+    told: Vec<Option<SocketPair>>,
     told_datagrams: u64,
     told_first: Option<Duration>,
 }
 
 /// What is known of the datagrams from one socket to another.
 #[derive(Debug, Default)]
-struct Pair {
+struct SurveyedPair {
     /// What is no RTP, by what it seems to be: nearly always one thing.
     others: Vec<(&'static str, u64)>,
-    rtp: Option<Box<Rtp>>,
+    rtp: Option<Box<RtpLikeness>>,
 }
 
-impl Default for Survey {
+impl Default for FlowSurvey {
     fn default() -> Self {
         Self {
             pairs: HashMap::new(),
             room: MAX_PAIRS,
             others: BTreeMap::new(),
-            sessions: Sessions::default(),
-            clock: Clock::default(),
+            sessions: SdpSessions::default(),
+            clock: CaptureClock::default(),
             newest: Duration::ZERO,
             back: Duration::ZERO,
             datagrams: 0,
@@ -67,22 +67,26 @@ impl Default for Survey {
     }
 }
 
-impl Survey {
+impl FlowSurvey {
     /// Takes notice of what a pass shows.
-    pub(in crate::replay) fn see(&mut self, seen: Seen<'_>) {
+    pub(in crate::replay) fn see(&mut self, seen: CapturePass<'_>) {
         match seen {
-            Seen::Datagram(datagram) => self.datagram(&datagram),
-            Seen::Tcp(bytes) => self.sessions.read(bytes),
+            CapturePass::Datagram(datagram) => self.datagram(&datagram),
+            CapturePass::Tcp(bytes) => self.sessions.read(bytes),
         }
     }
 
     /// What the pass has found; `told` are payload types that whoever replays names.
-    pub(in crate::replay) fn finish(self, summary: &Summary, told: &[Told]) -> Flows {
+    pub(in crate::replay) fn finish(
+        self,
+        summary: &CaptureSummary,
+        told: &[ToldPayload],
+    ) -> FlowList {
         let mut flows = match &summary.recorded {
             Some(recorded) => {
                 let no_leg = self.datagrams - self.told_datagrams;
                 let start = self.told_first.unwrap_or_default();
-                let mut flows = Flows::told(&recorded.legs, &self.told, start);
+                let mut flows = FlowList::told(&recorded.legs, &self.told, start);
                 if no_leg > 0 {
                     flows.leave_out("no_leg", no_leg);
                 }
@@ -99,7 +103,7 @@ impl Survey {
         flows
     }
 
-    fn datagram(&mut self, datagram: &Datagram<'_>) {
+    fn datagram(&mut self, datagram: &BorrowedDatagram<'_>) {
         let number = self.datagrams;
         self.datagrams += 1;
         let sockets = (datagram.from, datagram.to);
@@ -115,7 +119,7 @@ impl Survey {
             self.forget();
         }
         let pair = self.pairs.entry(sockets).or_default();
-        let packet = match Packet::parse(datagram.payload) {
+        let packet = match RtpPacket::parse(datagram.payload) {
             Ok(packet) => packet,
             Err(flaw) => {
                 self.sessions.read(datagram.payload);
@@ -123,7 +127,9 @@ impl Survey {
                 return;
             }
         };
-        let rtp = pair.rtp.get_or_insert_with(|| Box::new(Rtp::new(number)));
+        let rtp = pair
+            .rtp
+            .get_or_insert_with(|| Box::new(RtpLikeness::new(number)));
         let at = self
             .clock
             .time(&mut rtp.stream, datagram.at, Some(&packet), number);
@@ -135,8 +141,9 @@ impl Survey {
     /// Lets go of pairs that show no RTP, and of those that may yet if they are too many.
     fn forget(&mut self) {
         let bound = self.datagrams.saturating_sub(MAX_PAIRS as u64);
-        let is_proven = |pair: &Pair| pair.rtp.as_ref().is_some_and(|rtp| rtp.is_proven());
-        let is_recent = |pair: &Pair| pair.rtp.as_ref().is_some_and(|rtp| rtp.first >= bound);
+        let is_proven = |pair: &SurveyedPair| pair.rtp.as_ref().is_some_and(|rtp| rtp.is_proven());
+        let is_recent =
+            |pair: &SurveyedPair| pair.rtp.as_ref().is_some_and(|rtp| rtp.first >= bound);
         let recent = self.pairs.values().filter(|pair| is_recent(pair)).count();
         let is_crowded = recent > MAX_PAIRS / 2;
         let others = &mut self.others;
@@ -150,7 +157,7 @@ impl Survey {
         self.room = MAX_PAIRS.max(2 * self.pairs.len());
     }
 
-    fn found(mut self, told: &[Told]) -> Flows {
+    fn found(mut self, told: &[ToldPayload]) -> FlowList {
         let mut proven = Vec::new();
         let mut stuck = Vec::new();
         for (sockets, pair) in mem::take(&mut self.pairs) {
@@ -160,7 +167,7 @@ impl Survey {
                     proven.push((sockets, rtp));
                 }
                 rtp => {
-                    let pair = Pair { rtp, ..pair };
+                    let pair = SurveyedPair { rtp, ..pair };
                     stuck.extend(pair.stuck(sockets));
                     pair.count_into(&mut self.others);
                 }
@@ -172,7 +179,7 @@ impl Survey {
         let is_certain =
             self.clock.step_count == 0 && leaps.is_empty() && !self.clock.is_timeless();
         let back = is_certain.then_some(self.back);
-        let mut flows = Flows::found(&proven, back, &self.sessions, told);
+        let mut flows = FlowList::found(&proven, back, &self.sessions, told);
         for (why, packets) in &self.others {
             flows.leave_out(why, *packets);
         }
@@ -225,7 +232,7 @@ impl Survey {
     }
 }
 
-impl Pair {
+impl SurveyedPair {
     fn note_other(&mut self, kind: &'static str) {
         match self.others.iter_mut().find(|(other, _)| *other == kind) {
             Some((_, count)) => *count += 1,
@@ -248,7 +255,7 @@ impl Pair {
     }
 
     /// That its numbers do not count, if so.
-    fn stuck(&self, (from, to): Sockets) -> Option<String> {
+    fn stuck(&self, (from, to): SocketPair) -> Option<String> {
         let rtp = self.rtp.as_ref()?;
         let number = rtp.stuck_at()?;
         Some(format!(

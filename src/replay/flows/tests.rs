@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::replay::capture::{Capture, CapturedDatagram, Summary};
+use crate::replay::capture::{CaptureSummary, CapturedDatagram, HeldCapture};
 
 /// RTP datagrams of one sender with these sequence numbers.
 fn stream(ssrc: u8, numbers: impl IntoIterator<Item = u16>) -> Vec<CapturedDatagram> {
@@ -19,21 +19,21 @@ fn stream(ssrc: u8, numbers: impl IntoIterator<Item = u16>) -> Vec<CapturedDatag
     numbers.into_iter().map(datagram).collect()
 }
 
-fn find(datagrams: &[CapturedDatagram]) -> Flows {
-    let capture = Capture {
+fn find(datagrams: &[CapturedDatagram]) -> FlowList {
+    let capture = HeldCapture {
         datagrams: datagrams.to_vec(),
-        ..Capture::default()
+        ..HeldCapture::default()
     };
-    let mut survey = Survey::default();
-    let summary: Result<Summary, ()> = capture.pass(&mut |seen| {
+    let mut survey = FlowSurvey::default();
+    let summary: Result<CaptureSummary, ()> = capture.pass(&mut |seen| {
         survey.see(seen);
         Ok(())
     });
     survey.finish(&summary.unwrap(), &[])
 }
 
-fn place(flows: &Flows, datagram: &CapturedDatagram) -> Option<usize> {
-    flows.of(&Datagram {
+fn place(flows: &FlowList, datagram: &CapturedDatagram) -> Option<usize> {
+    flows.of(&BorrowedDatagram {
         at: datagram.at,
         from: datagram.from,
         to: datagram.to,
@@ -142,16 +142,18 @@ fn the_same_packets_between_other_sockets_are_one_flow_and_its_copy() {
 
 #[test]
 fn a_crowd_of_other_datagrams_is_bounded_and_counted() {
-    let mut survey = Survey::default();
+    let mut survey = FlowSurvey::default();
     let rtp = stream(1, 0..10);
     let mut seen = |datagram: &CapturedDatagram, port: u16, host: u8| {
-        survey.see(crate::replay::capture::Seen::Datagram(Datagram {
-            at: datagram.at,
-            from: ([10, 0, 0, host], port).into(),
-            to: datagram.to,
-            payload: &datagram.payload,
-            leg: None,
-        }));
+        survey.see(crate::replay::capture::CapturePass::Datagram(
+            BorrowedDatagram {
+                at: datagram.at,
+                from: ([10, 0, 0, host], port).into(),
+                to: datagram.to,
+                payload: &datagram.payload,
+                leg: None,
+            },
+        ));
     };
     for datagram in &rtp {
         seen(datagram, 1, 99);
@@ -161,7 +163,7 @@ fn a_crowd_of_other_datagrams_is_bounded_and_counted() {
             seen(&rtp[0], port, host);
         }
     }
-    let flows = survey.finish(&Summary::default(), &[]);
+    let flows = survey.finish(&CaptureSummary::default(), &[]);
     assert_eq!(flows.iter().count(), 1);
     assert_eq!(flows.unread["rtp_out_of_sequence"], 3 * u64::from(u16::MAX));
 }

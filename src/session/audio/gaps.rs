@@ -3,9 +3,11 @@
 use std::mem;
 use std::time::{Duration, Instant};
 
-use super::{Audio, Held, Hold, Missing, Pauses, Placement, hold, to_samples};
+use super::{
+    BreakHold, HeldAudio, LegAudio, MissingNumbers, PacketPlacement, PauseHabit, hold, to_samples,
+};
 use crate::call::GapReason;
-use crate::session::Depth;
+use crate::session::SessionDepth;
 
 /// Breaks up to this long are filled, so that a word with a lost packet in it
 /// stays one word; longer ones end the utterance.
@@ -27,9 +29,9 @@ const ORDER: [GapReason; 7] = [
 
 /// Gaps since the last audio, in 16 kHz samples, in the order of [`ORDER`].
 #[derive(Debug, Default)]
-pub(super) struct Bridge([u64; ORDER.len()]);
+pub(super) struct PendingGaps([u64; ORDER.len()]);
 
-impl Bridge {
+impl PendingGaps {
     pub(super) fn total(&self) -> u64 {
         self.0.iter().sum()
     }
@@ -47,10 +49,10 @@ impl Bridge {
     }
 }
 
-impl Audio {
+impl LegAudio {
     /// Books the time that passed before a packet. As a rule a packet holds as much as its
     /// neighbours; what `missing` does not explain has another reason.
-    pub(super) fn pass(&mut self, placement: Placement, missing: Missing) {
+    pub(super) fn pass(&mut self, placement: PacketPlacement, missing: MissingNumbers) {
         if placement.gap == 0 {
             return;
         }
@@ -82,7 +84,7 @@ impl Audio {
         } else {
             self.stats.silent += samples;
         }
-        if self.depth == Depth::Speech {
+        if self.depth == SessionDepth::Speech {
             self.bridge.add(reason, samples);
         }
     }
@@ -113,7 +115,7 @@ impl Audio {
             .parts()
             .all(|(reason, _)| reason == GapReason::SenderSilence)
         {
-            self.pauses = Pauses::NotSent;
+            self.pauses = PauseHabit::NotSent;
         }
         let mut ended = Vec::new();
         self.segmenter.gap(samples, &mut ended);
@@ -156,13 +158,13 @@ impl Audio {
         let lag = self.timeline.lag();
         let holds = hold::is_break(lag) && !self.segmenter.is_in_word();
         if holds {
-            self.hold = Some(Box::new(Hold::new(arrived, lag.0)));
+            self.hold = Some(Box::new(BreakHold::new(arrived, lag.0)));
         }
         holds
     }
 
     /// Holds a packet back.
-    pub(super) fn keep(&mut self, packet: Held, arrived: Instant) {
+    pub(super) fn keep(&mut self, packet: HeldAudio, arrived: Instant) {
         let (lag, _) = self.timeline.lag();
         let Some(hold) = &mut self.hold else {
             return;

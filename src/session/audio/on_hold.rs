@@ -1,15 +1,15 @@
 //! Audio that comes while its party has put the other on hold: music, or nothing that was meant
 //! for anybody.
 
-use super::Audio;
+use super::LegAudio;
 use crate::call::GapReason;
-use crate::session::Depth;
+use crate::session::SessionDepth;
 
-impl Audio {
+impl LegAudio {
     /// The party puts the other on hold, or takes it off. A sentence ends with that; what comes
     /// meanwhile is decoded, for the decoder's sake, and heard by nobody.
     pub(in crate::session) fn hold(&mut self, is_on: bool) {
-        if self.on_hold == is_on || self.depth == Depth::Ordered {
+        if self.on_hold == is_on || self.depth == SessionDepth::Ordered {
             return;
         }
         // What waits for its place came before.

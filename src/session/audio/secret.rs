@@ -4,12 +4,12 @@ use std::time::Instant;
 
 use asterscribe_codecs::{Codec, DecodeError};
 
-use super::Audio;
-use crate::call::{GapReason, Outcome};
-use crate::session::Depth;
-use crate::session::cipher::{News, Payload};
+use super::LegAudio;
+use crate::call::{GapReason, UtteranceOutcome};
+use crate::session::SessionDepth;
+use crate::session::cipher::{CipherNews, CipherPayload};
 
-impl Audio {
+impl LegAudio {
     /// Watches whether payloads are encrypted.
     pub(super) fn look_for_cipher(
         &mut self,
@@ -19,11 +19,11 @@ impl Audio {
         count: &Result<usize, DecodeError>,
         arrived: Instant,
     ) {
-        if self.depth == Depth::Ordered {
+        if self.depth == SessionDepth::Ordered {
             return;
         }
         let ticks = count.as_ref().ok().map(|&count| codec.rtp_ticks(count));
-        let news = self.cipher.packet(Payload {
+        let news = self.cipher.packet(CipherPayload {
             codec,
             bytes,
             time,
@@ -32,8 +32,8 @@ impl Audio {
         });
         match news {
             None => {}
-            Some(News::Plain) => self.doctor.plain(arrived),
-            Some(News::Encrypted(evidence)) => {
+            Some(CipherNews::Plain) => self.doctor.plain(arrived),
+            Some(CipherNews::Encrypted(evidence)) => {
                 self.doctor.encrypted(arrived, evidence);
                 self.discard();
             }
@@ -48,7 +48,7 @@ impl Audio {
         self.segmenter.end(&mut ended);
         for utterance in ended {
             let audio = self.ledger.utterance(utterance.start, utterance.end());
-            let outcome = Outcome::Gap(GapReason::DecodeError);
+            let outcome = UtteranceOutcome::Gap(GapReason::DecodeError);
             self.ledger.settle(audio, outcome);
         }
         // Neither was what sounded like tones.

@@ -9,7 +9,7 @@ use crate::speech::SAMPLE_RATE;
 /// Audio since the resampler was last empty, so that packets whose length is no
 /// whole number of 16 kHz samples add up to what the resampler makes of them.
 #[derive(Debug, Default)]
-pub(super) struct Stretch {
+pub(super) struct ResampledLength {
     rate: u64,
     /// Samples at `rate`.
     taken: u64,
@@ -17,7 +17,7 @@ pub(super) struct Stretch {
     given: u64,
 }
 
-impl Stretch {
+impl ResampledLength {
     /// How many 16 kHz samples the next `count` samples are. At another rate than before the
     /// resampler ends its stretch, so that what is short of a sample is one.
     pub(super) fn take(&mut self, rate: SampleRate, count: u64) -> u64 {
@@ -38,7 +38,7 @@ impl Stretch {
         }
     }
 
-    /// See [`Session::glance`](crate::session::Session::glance).
+    /// See [`CallSession::glance`](crate::session::CallSession::glance).
     pub(super) fn glance(&self) -> u64 {
         self.taken
     }

@@ -5,10 +5,10 @@ use std::time::Instant;
 
 use asterscribe_codecs::RtpClockRate;
 
-use super::{Audio, Missing};
+use super::{LegAudio, MissingNumbers};
 use crate::call::GapReason;
 
-impl Audio {
+impl LegAudio {
     /// A packet that nobody can decode; `clock` counts its timestamps, where that is known.
     pub(super) fn unusable(
         &mut self,
@@ -50,7 +50,7 @@ impl Audio {
 
     /// Nothing follows that would tell when the packets were that are missing.
     pub(super) fn book_rest(&mut self, now: Instant) {
-        let missing: Missing = mem::take(&mut self.missing);
+        let missing: MissingNumbers = mem::take(&mut self.missing);
         let lost = self.timeline.place_lost(missing.lost, now);
         self.book(GapReason::NetLoss, lost);
         let shed = self.timeline.place_refused(missing.shed, now);

@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::chart::Chart;
-use super::{Arrival, Expected};
+use super::chart::FindingsLog;
+use super::{ArrivalExpectation, ExpectedMedia};
 use crate::call::FindingKind;
 
 /// What may pass without a packet before that is a finding.
@@ -38,8 +38,8 @@ const DROPS_FIX: &str = "This server did not read its socket in time. Raise net.
 calls over more sockets (RTP_THREADS).";
 
 #[derive(Debug)]
-pub(super) struct Arrivals {
-    promised: Arrival,
+pub(super) struct ArrivalProbe {
+    promised: ArrivalExpectation,
     named: Duration,
     last: Option<Duration>,
     packets: u64,
@@ -47,18 +47,18 @@ pub(super) struct Arrivals {
     refused: u64,
     /// When a stranger was last told of.
     stranger: Option<Duration>,
-    drops: Option<Drops>,
+    drops: Option<DropProbe>,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Drops {
+struct DropProbe {
     since: Duration,
     last: Duration,
     count: u64,
 }
 
-impl Arrivals {
-    pub(super) fn new(named: Duration, expected: Expected) -> Self {
+impl ArrivalProbe {
+    pub(super) fn new(named: Duration, expected: ExpectedMedia) -> Self {
         Self {
             promised: expected.arrival,
             named,
@@ -71,7 +71,7 @@ impl Arrivals {
     }
 
     /// A source is named, or another one. What lasts ends as it would have.
-    pub(super) fn expect(&mut self, at: Duration, expected: Expected) {
+    pub(super) fn expect(&mut self, at: Duration, expected: ExpectedMedia) {
         *self = Self {
             stranger: self.stranger,
             drops: self.drops,
@@ -79,7 +79,7 @@ impl Arrivals {
         };
     }
 
-    pub(super) fn packet(&mut self, at: Duration, chart: &mut Chart) {
+    pub(super) fn packet(&mut self, at: Duration, chart: &mut FindingsLog) {
         self.last = Some(at);
         self.packets += 1;
         if chart.any_lasts(&[FindingKind::NoRtp, FindingKind::UnexpectedSource]) {
@@ -89,7 +89,7 @@ impl Arrivals {
         }
     }
 
-    /// See [`Session::glance`](crate::session::Session::glance).
+    /// See [`CallSession::glance`](crate::session::CallSession::glance).
     pub(super) fn glance(&self) -> u64 {
         self.packets ^ u64::from(self.drops.is_some())
     }
@@ -108,7 +108,7 @@ impl Arrivals {
         from: SocketAddr,
         named: SocketAddr,
         packets: u64,
-        chart: &mut Chart,
+        chart: &mut FindingsLog,
     ) {
         if self.last.is_some() || at < self.named + SETTLED || packets < STRANGER_PACKETS {
             return;
@@ -120,11 +120,11 @@ impl Arrivals {
         chart.begin(FindingKind::UnexpectedSource, at, evidence, STRANGER_FIX);
     }
 
-    pub(super) fn kernel_drops(&mut self, at: Duration, count: u64, chart: &mut Chart) {
+    pub(super) fn kernel_drops(&mut self, at: Duration, count: u64, chart: &mut FindingsLog) {
         if count == 0 {
             return;
         }
-        let drops = self.drops.get_or_insert(Drops {
+        let drops = self.drops.get_or_insert(DropProbe {
             since: at,
             last: at,
             count: 0,
@@ -149,7 +149,7 @@ impl Arrivals {
         }
     }
 
-    pub(super) fn deadline(&self, chart: &Chart) -> Option<Duration> {
+    pub(super) fn deadline(&self, chart: &FindingsLog) -> Option<Duration> {
         let missed = self
             .missed_at()
             .filter(|_| !chart.lasts(FindingKind::NoRtp));
@@ -158,7 +158,7 @@ impl Arrivals {
         [missed, stranger, drops].into_iter().flatten().min()
     }
 
-    pub(super) fn tick(&mut self, at: Duration, chart: &mut Chart) {
+    pub(super) fn tick(&mut self, at: Duration, chart: &mut FindingsLog) {
         if let Some(due) = self.missed_at()
             && due <= at
             && !chart.lasts(FindingKind::NoRtp)
@@ -182,13 +182,15 @@ impl Arrivals {
     /// When the absence of packets becomes a finding, if it ever does.
     fn missed_at(&self) -> Option<Duration> {
         match (self.promised, self.last) {
-            (Arrival::Unknown, _) | (Arrival::WithPauses, Some(_)) => None,
-            (Arrival::WithPauses | Arrival::Continuous, None) => Some(self.named + PATIENCE),
-            (Arrival::Continuous, Some(last)) => Some(last + PATIENCE),
+            (ArrivalExpectation::Unknown, _) | (ArrivalExpectation::WithPauses, Some(_)) => None,
+            (ArrivalExpectation::WithPauses | ArrivalExpectation::Continuous, None) => {
+                Some(self.named + PATIENCE)
+            }
+            (ArrivalExpectation::Continuous, Some(last)) => Some(last + PATIENCE),
         }
     }
 
-    fn report_missing(&self, due: Duration, at: Duration, chart: &mut Chart) {
+    fn report_missing(&self, due: Duration, at: Duration, chart: &mut FindingsLog) {
         let since = due - PATIENCE;
         let seconds = (at - since).as_secs_f32();
         let refused = match self.refused {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::call::{CallEvent, CallEventKind, Finding, FindingKind};
+use crate::call::{CallEvent, CallEventKind, FindingKind, MediaFinding};
 
 /// Findings of one leg that are kept. Those that last always fit, one of each
 /// kind; of those that are over, the oldest are let go.
@@ -10,28 +10,28 @@ pub(super) const MAX_FINDINGS: usize = 32;
 
 /// What is and was wrong with a leg.
 #[derive(Debug, Default)]
-pub(super) struct Chart {
+pub(super) struct FindingsLog {
     /// The latest time that the leg was told.
     now: Duration,
-    findings: Vec<Finding>,
+    findings: Vec<MediaFinding>,
     /// A bit for every kind that lasts.
     lasting: u16,
     news: Vec<CallEvent>,
 }
 
-impl Chart {
+impl FindingsLog {
     /// Time has passed; it never runs back.
     pub(super) fn advance(&mut self, now: Duration) -> Duration {
         self.now = self.now.max(now);
         self.now
     }
 
-    /// See [`Session::glance`](crate::session::Session::glance).
+    /// See [`CallSession::glance`](crate::session::CallSession::glance).
     pub(super) fn glance(&self) -> u64 {
         self.news.len() as u64 + u64::from(self.lasting)
     }
 
-    pub(super) fn findings(&self) -> &[Finding] {
+    pub(super) fn findings(&self) -> &[MediaFinding] {
         &self.findings
     }
 
@@ -67,7 +67,7 @@ impl Chart {
         }
         let text = format!("{}: {evidence}", kind.name());
         self.tell(CallEventKind::FindingBegan, text);
-        self.findings.push(Finding {
+        self.findings.push(MediaFinding {
             kind,
             since_ms: millis(since.min(self.now)),
             until_ms: None,
@@ -112,7 +112,7 @@ impl Chart {
         self.tell(CallEventKind::FindingEnded, text);
     }
 
-    fn lasting_mut(&mut self, kind: FindingKind) -> Option<&mut Finding> {
+    fn lasting_mut(&mut self, kind: FindingKind) -> Option<&mut MediaFinding> {
         if !self.lasts(kind) {
             return None;
         }

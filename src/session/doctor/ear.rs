@@ -4,10 +4,10 @@
 
 use std::time::Duration;
 
-use super::chart::Chart;
-use super::level::{Clipping, Silence};
+use super::chart::FindingsLog;
+use super::level::{ClippingProbe, SilenceProbe};
 use super::predictor;
-use super::tuner::Tuner;
+use super::tuner::PitchAnalyser;
 use crate::call::FindingKind;
 use crate::speech::SAMPLE_RATE;
 use crate::speech::high_pass::HighPass;
@@ -50,7 +50,7 @@ pub(super) const UNPAUSED: u32 = 15;
 const BREAK: Duration = Duration::from_millis(150);
 
 #[derive(Debug)]
-pub(super) struct Ear {
+pub(super) struct AudioAnalyser {
     /// Where the audio stands: by arrival, and between two breaks by its length.
     at: Duration,
     /// Samples since the last look began.
@@ -65,15 +65,15 @@ pub(super) struct Ear {
     /// Mean square of the audible looks of late.
     habit: f32,
     unpaused: u32,
-    silence: Silence,
-    clipping: Clipping,
+    silence: SilenceProbe,
+    clipping: ClippingProbe,
     spoken_ms: u32,
-    tuner: Option<Box<Tuner>>,
+    tuner: Option<Box<PitchAnalyser>>,
 }
 
 /// One look.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Look {
+pub(super) struct AudioProbe {
     /// Its end.
     pub(super) at: Duration,
     /// Mean square, full scale 1.
@@ -86,13 +86,13 @@ pub(super) struct Look {
     pub(super) unpaused: u32,
 }
 
-impl Look {
+impl AudioProbe {
     pub(super) fn is_audible(self) -> bool {
         self.power > AUDIBLE
     }
 }
 
-impl Ear {
+impl AudioAnalyser {
     pub(super) fn new() -> Self {
         Self {
             at: Duration::ZERO,
@@ -104,8 +104,8 @@ impl Ear {
             full: 0,
             habit: 0.0,
             unpaused: 0,
-            silence: Silence::default(),
-            clipping: Clipping::default(),
+            silence: SilenceProbe::default(),
+            clipping: ClippingProbe::default(),
             spoken_ms: 0,
             tuner: None,
         }
@@ -117,7 +117,7 @@ impl Ear {
         at: Duration,
         mut samples: &[f32],
         is_garbled: bool,
-        chart: &mut Chart,
+        chart: &mut FindingsLog,
     ) {
         if at > self.at + BREAK {
             self.resume(at);
@@ -148,7 +148,7 @@ impl Ear {
         }
     }
 
-    /// See [`Session::glance`](crate::session::Session::glance).
+    /// See [`CallSession::glance`](crate::session::CallSession::glance).
     pub(super) fn glance(&self) -> u64 {
         u64::from(self.spoken_ms) + u64::from(self.tuner.is_some())
     }
@@ -159,7 +159,7 @@ impl Ear {
     }
 
     /// Another leg has spoken for that long.
-    pub(super) fn other_spoke(&mut self, at: Duration, ms: u32, chart: &mut Chart) {
+    pub(super) fn other_spoke(&mut self, at: Duration, ms: u32, chart: &mut FindingsLog) {
         self.silence.other_spoke(at, ms, chart);
     }
 
@@ -167,7 +167,7 @@ impl Ear {
         self.tuner.as_ref().map(|tuner| tuner.deadline())
     }
 
-    pub(super) fn tick(&mut self, at: Duration, chart: &mut Chart) {
+    pub(super) fn tick(&mut self, at: Duration, chart: &mut FindingsLog) {
         self.tuner.take_if(|tuner| tuner.rests(at, chart));
     }
 
@@ -210,7 +210,7 @@ impl Ear {
         });
     }
 
-    fn finish_look(&mut self) -> Look {
+    fn finish_look(&mut self) -> AudioProbe {
         let power = predictor::power(&self.look);
         let is_audible = power > AUDIBLE;
         if is_audible && power >= DIP * self.habit {
@@ -221,7 +221,7 @@ impl Ear {
         if is_audible {
             self.habit += (power - self.habit) / 8.0;
         }
-        let look = Look {
+        let look = AudioProbe {
             at: self.at,
             power,
             full: self.full as f32 / LOOK as f32,
@@ -232,7 +232,7 @@ impl Ear {
         look
     }
 
-    fn judge(&mut self, look: Look, is_garbled: bool, chart: &mut Chart) {
+    fn judge(&mut self, look: AudioProbe, is_garbled: bool, chart: &mut FindingsLog) {
         self.silence.look(look, chart);
         if is_garbled {
             self.tuner = None;
@@ -249,7 +249,7 @@ impl Ear {
         }
         let is_suspicious = look.is_audible() && (look.is_tonal || look.unpaused >= UNPAUSED);
         if is_suspicious && self.tuner.is_none() {
-            self.tuner = Some(Box::new(Tuner::new(look.at)));
+            self.tuner = Some(Box::new(PitchAnalyser::new(look.at)));
         }
         self.tuner.take_if(|tuner| {
             tuner.look(look);

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use asterscribe_codecs::{Codec, MediaFormat, Payload};
+use asterscribe_codecs::{Codec, MediaFormat, PayloadKind};
 
-use super::chart::Chart;
+use super::chart::FindingsLog;
 use crate::call::FindingKind;
-use crate::session::timeline::Pace;
+use crate::session::timeline::ClockPace;
 
 /// Packets in a row of another type than expected that are no strays.
 const WRONG_IN_A_ROW: u32 = 10;
@@ -43,9 +43,9 @@ const CIPHER_FIX: &str = "This is SRTP, or encrypted otherwise, and the key is n
 external media (what ARI sets up is plain), or capture behind what terminates the encryption and not on the encrypted trunk.";
 
 /// What the timeline found of the clock that the timestamps count.
-pub(super) fn clock_rate(at: Duration, codec: Codec, pace: Pace, chart: &mut Chart) {
+pub(super) fn clock_rate(at: Duration, codec: Codec, pace: ClockPace, chart: &mut FindingsLog) {
     let kind = FindingKind::ClockRate;
-    let Pace::Off(ratio) = pace else {
+    let ClockPace::Off(ratio) = pace else {
         chart.end(kind, at);
         return;
     };
@@ -64,12 +64,12 @@ pub(super) fn clock_rate(at: Duration, codec: Codec, pace: Pace, chart: &mut Cha
 }
 
 /// Payloads are found to be encrypted.
-pub(super) fn encrypted(at: Duration, evidence: String, chart: &mut Chart) {
+pub(super) fn encrypted(at: Duration, evidence: String, chart: &mut FindingsLog) {
     chart.begin(FindingKind::Encrypted, at, evidence, CIPHER_FIX);
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Format {
+pub(super) struct FormatProbe {
     expected: Option<MediaFormat>,
     wrong: u32,
     right: u32,
@@ -79,7 +79,7 @@ pub(super) struct Format {
     order: ByteOrder,
 }
 
-impl Format {
+impl FormatProbe {
     /// What is asked for from now on.
     pub(super) fn expect(&mut self, expected: Option<MediaFormat>) {
         self.expected = expected;
@@ -90,7 +90,7 @@ impl Format {
         self.order.garbled || self.order.is_swapped()
     }
 
-    /// See [`Session::glance`](crate::session::Session::glance).
+    /// See [`CallSession::glance`](crate::session::CallSession::glance).
     pub(super) fn glance(&self) -> u64 {
         u64::from(self.right) + u64::from(self.order.looks)
     }
@@ -100,19 +100,21 @@ impl Format {
         at: Duration,
         payload_type: u8,
         bytes: &[u8],
-        chart: &mut Chart,
+        chart: &mut FindingsLog,
     ) {
-        let payload = Payload::classify(payload_type);
+        let payload = PayloadKind::classify(payload_type);
         let is_right = match payload {
-            Payload::Audio(codec) => {
+            PayloadKind::Audio(codec) => {
                 if is_linear(codec) {
                     self.order.packet(at, bytes, chart);
                 }
                 self.expected.is_none_or(|format| format.codec() == codec)
             }
-            Payload::Unknown(_) => false,
+            PayloadKind::Unknown(_) => false,
             // Part of every stream.
-            Payload::ComfortNoise | Payload::TelephoneEvent | Payload::CiscoDtmf => return,
+            PayloadKind::ComfortNoise | PayloadKind::TelephoneEvent | PayloadKind::CiscoDtmf => {
+                return;
+            }
         };
         if is_right {
             self.wrong = 0;
@@ -135,14 +137,14 @@ impl Format {
         }
     }
 
-    fn report(&mut self, payload_type: u8, payload: Payload, chart: &mut Chart) {
+    fn report(&mut self, payload_type: u8, payload: PayloadKind, chart: &mut FindingsLog) {
         let kind = FindingKind::UnexpectedPayloadType;
         let asked = self.expected.map_or_else(
             || "nothing was asked for by name".to_owned(),
             |format| format!("{format} was asked for"),
         );
         let (arrives, fix) = match payload {
-            Payload::Audio(codec) => {
+            PayloadKind::Audio(codec) => {
                 let known_fault = self.expected == Some(MediaFormat::Slin) && codec == Codec::Ulaw;
                 let fix = if known_fault { SLIN_FIX } else { OTHER_FIX };
                 (codec.name(), fix.to_owned())
@@ -186,27 +188,27 @@ fn is_linear(codec: Codec) -> bool {
 struct ByteOrder {
     skipped: u8,
     looks: u8,
-    as_sent: Roughness,
-    swapped: Roughness,
+    as_sent: SampleRoughness,
+    swapped: SampleRoughness,
     since: Duration,
     garbled: bool,
 }
 
 /// Sums over samples of full scale 1.
 #[derive(Debug, Default, Clone, Copy)]
-struct Roughness {
+struct SampleRoughness {
     squares: f32,
     steps: f32,
     samples: u32,
 }
 
 impl ByteOrder {
-    fn packet(&mut self, at: Duration, bytes: &[u8], chart: &mut Chart) {
+    fn packet(&mut self, at: Duration, bytes: &[u8], chart: &mut FindingsLog) {
         self.skipped = (self.skipped + 1) % LOOK_EVERY;
         if self.skipped != 1 {
             return;
         }
-        let (mut as_sent, mut swapped) = (Roughness::default(), Roughness::default());
+        let (mut as_sent, mut swapped) = (SampleRoughness::default(), SampleRoughness::default());
         let (pairs, _) = bytes.as_chunks::<2>();
         as_sent.add(pairs, i16::from_be_bytes);
         swapped.add(pairs, i16::from_le_bytes);
@@ -230,7 +232,7 @@ impl ByteOrder {
         self.looks > 0 && self.as_sent.ratio() > ROUGH && self.swapped.ratio() < SMOOTH
     }
 
-    fn judge(&mut self, chart: &mut Chart) {
+    fn judge(&mut self, chart: &mut FindingsLog) {
         let (as_sent, swapped) = (self.as_sent.ratio(), self.swapped.ratio());
         if self.is_swapped() {
             self.garbled = true;
@@ -243,11 +245,11 @@ impl ByteOrder {
             chart.end(FindingKind::ByteOrder, self.since);
         }
         self.looks = 0;
-        (self.as_sent, self.swapped) = (Roughness::default(), Roughness::default());
+        (self.as_sent, self.swapped) = (SampleRoughness::default(), SampleRoughness::default());
     }
 }
 
-impl Roughness {
+impl SampleRoughness {
     fn add(&mut self, pairs: &[[u8; 2]], order: impl Fn([u8; 2]) -> i16) {
         let mut last = None;
         for &pair in pairs {

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::chart::Chart;
-use super::ear::{LOOK_TIME, Look};
+use super::chart::FindingsLog;
+use super::ear::{AudioProbe, LOOK_TIME};
 use crate::call::FindingKind;
 
 /// Mean square below which there is nothing to hear: -60 dB of full scale.
@@ -39,7 +39,7 @@ const CLIPPING_FIX: &str = "The level is too high before it reaches this server,
 or VOLUME() and AGC() in the dialplan; speech should peak some 6 dB below full scale.";
 
 #[derive(Debug, Default)]
-pub(super) struct Silence {
+pub(super) struct SilenceProbe {
     since: Duration,
     last: Duration,
     quiet: u32,
@@ -48,8 +48,8 @@ pub(super) struct Silence {
     other_ms: u32,
 }
 
-impl Silence {
-    pub(super) fn look(&mut self, look: Look, chart: &mut Chart) {
+impl SilenceProbe {
+    pub(super) fn look(&mut self, look: AudioProbe, chart: &mut FindingsLog) {
         if look.power < SILENT {
             if self.quiet == 0 {
                 self.since = look.at.saturating_sub(LOOK_TIME);
@@ -69,7 +69,7 @@ impl Silence {
         }
     }
 
-    pub(super) fn other_spoke(&mut self, at: Duration, ms: u32, chart: &mut Chart) {
+    pub(super) fn other_spoke(&mut self, at: Duration, ms: u32, chart: &mut FindingsLog) {
         if self.quiet == 0 || at > self.last + AUDIO_GONE {
             return;
         }
@@ -91,15 +91,15 @@ impl Silence {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Clipping {
+pub(super) struct ClippingProbe {
     looks: u32,
     full: f32,
     since: Duration,
     clean: u8,
 }
 
-impl Clipping {
-    pub(super) fn look(&mut self, look: Look, chart: &mut Chart) {
+impl ClippingProbe {
+    pub(super) fn look(&mut self, look: AudioProbe, chart: &mut FindingsLog) {
         if !look.is_audible() {
             return;
         }

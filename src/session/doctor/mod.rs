@@ -25,27 +25,27 @@ use std::time::{Duration, Instant};
 
 use asterscribe_codecs::{Codec, MediaFormat};
 
-use self::arrival::Arrivals;
-use self::chart::Chart;
-use self::ear::Ear;
-use self::format::Format;
-use self::timing::{Pace, Timing};
-use crate::call::{CallEvent, Finding, FindingKind, MediaQuality};
+use self::arrival::ArrivalProbe;
+use self::chart::FindingsLog;
+use self::ear::AudioAnalyser;
+use self::format::FormatProbe;
+use self::timing::{TimedPacket, TimingProbe};
+use crate::call::{CallEvent, FindingKind, MediaFinding, MediaQuality};
 use crate::session::sum;
-use crate::session::timeline::Pace as Rate;
+use crate::session::timeline::ClockPace as Rate;
 
 /// What whoever named a leg's source said would come from it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Expected {
+pub struct ExpectedMedia {
     /// The format that was asked for.
     pub format: Option<MediaFormat>,
     /// When packets may be counted on.
-    pub arrival: Arrival,
+    pub arrival: ArrivalExpectation,
 }
 
 /// When packets may be counted on.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Arrival {
+pub enum ArrivalExpectation {
     /// Nothing was said, as of a flow in a capture.
     #[default]
     Unknown,
@@ -57,7 +57,7 @@ pub enum Arrival {
 
 /// A packet of the leg's stream.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Heard<'a> {
+pub(super) struct ExaminedPacket<'a> {
     /// When it arrived.
     pub(super) arrived: Instant,
     /// Its payload type.
@@ -68,7 +68,7 @@ pub(super) struct Heard<'a> {
     pub(super) pace: Option<(u64, u64, u32)>,
 }
 
-impl Heard<'_> {
+impl ExaminedPacket<'_> {
     /// One that holds no audio.
     pub(super) const fn without_audio(payload_type: u8, arrived: Instant) -> Self {
         Self {
@@ -82,29 +82,29 @@ impl Heard<'_> {
 
 /// Watches one leg.
 #[derive(Debug)]
-pub(super) struct Doctor {
+pub(super) struct MediaDoctor {
     opened: Instant,
-    chart: Chart,
-    arrivals: Arrivals,
-    format: Format,
-    timing: Timing,
-    ear: Ear,
+    chart: FindingsLog,
+    arrivals: ArrivalProbe,
+    format: FormatProbe,
+    timing: TimingProbe,
+    ear: AudioAnalyser,
 }
 
-impl Doctor {
+impl MediaDoctor {
     /// For a leg of a call that was opened at `opened`, of which nothing is expected yet.
     pub(super) fn new(opened: Instant) -> Self {
         Self {
             opened,
-            chart: Chart::default(),
-            arrivals: Arrivals::new(Duration::ZERO, Expected::default()),
-            format: Format::default(),
-            timing: Timing::default(),
-            ear: Ear::new(),
+            chart: FindingsLog::default(),
+            arrivals: ArrivalProbe::new(Duration::ZERO, ExpectedMedia::default()),
+            format: FormatProbe::default(),
+            timing: TimingProbe::default(),
+            ear: AudioAnalyser::new(),
         }
     }
 
-    /// See [`super::Session::glance`].
+    /// See [`super::CallSession::glance`].
     pub(super) fn glance(&self) -> u64 {
         sum([
             self.chart.glance(),
@@ -116,7 +116,7 @@ impl Doctor {
     }
 
     /// The leg's source has been named, or named anew.
-    pub(super) fn expect(&mut self, now: Instant, expected: Expected) {
+    pub(super) fn expect(&mut self, now: Instant, expected: ExpectedMedia) {
         let at = self.advance(now);
         self.arrivals.expect(at, expected);
         self.format.expect(expected.format);
@@ -124,14 +124,14 @@ impl Doctor {
     }
 
     /// A packet, in the order of the stream.
-    pub(super) fn packet(&mut self, heard: Heard<'_>) {
+    pub(super) fn packet(&mut self, heard: ExaminedPacket<'_>) {
         let arrived = heard.arrived.saturating_duration_since(self.opened);
         let at = self.chart.advance(arrived);
         self.arrivals.packet(at, &mut self.chart);
         self.format
             .packet(at, heard.payload_type, heard.payload, &mut self.chart);
         if let Some((time, ticks, hertz)) = heard.pace {
-            let pace = Pace {
+            let pace = TimedPacket {
                 at: arrived,
                 time,
                 ticks,
@@ -239,7 +239,7 @@ impl Doctor {
     }
 
     /// What is and was wrong, in the order in which it was found.
-    pub(super) fn findings(&self) -> &[Finding] {
+    pub(super) fn findings(&self) -> &[MediaFinding] {
         self.chart.findings()
     }
 

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::chart::Chart;
+use super::chart::FindingsLog;
 use crate::call::FindingKind;
 
 /// Pairs of blocks, one each 450 ms, that are judged together.
@@ -25,7 +25,7 @@ const FIX: &str = "The party has been put on hold, or waits in a queue, and the 
 listened to, stop the transcription while the call is held.";
 
 #[derive(Debug, Default)]
-pub(super) struct Music {
+pub(super) struct MusicProbe {
     since: Duration,
     last: Duration,
     pairs: u32,
@@ -34,14 +34,20 @@ pub(super) struct Music {
     lasts: bool,
 }
 
-impl Music {
+impl MusicProbe {
     pub(super) fn lasts(&self) -> bool {
         self.lasts
     }
 
     /// Two blocks 100 ms apart and what share of the later one's peaks was in
     /// the earlier one, after `unpaused` without a pause of speech.
-    pub(super) fn pair(&mut self, at: Duration, held: f32, unpaused: Duration, chart: &mut Chart) {
+    pub(super) fn pair(
+        &mut self,
+        at: Duration,
+        held: f32,
+        unpaused: Duration,
+        chart: &mut FindingsLog,
+    ) {
         if self.lasts {
             self.last = at;
             let is_like = held >= NOT_HELD && !unpaused.is_zero();
@@ -81,13 +87,13 @@ impl Music {
         self.lasts.then(|| self.last + OVER)
     }
 
-    pub(super) fn lapse(&mut self, at: Duration, chart: &mut Chart) {
+    pub(super) fn lapse(&mut self, at: Duration, chart: &mut FindingsLog) {
         if self.deadline().is_some_and(|due| due <= at) {
             self.end(self.last, chart);
         }
     }
 
-    fn end(&mut self, until: Duration, chart: &mut Chart) {
+    fn end(&mut self, until: Duration, chart: &mut FindingsLog) {
         *self = Self::default();
         chart.end(FindingKind::Music, until);
     }

@@ -30,7 +30,7 @@ pub(super) const PURE: f32 = 0.85;
 
 /// A block behind its window.
 #[derive(Debug)]
-pub(super) struct Spectrum {
+pub(super) struct BlockSpectrum {
     windowed: [f32; BLOCK],
     /// Mean square of the block.
     power: f32,
@@ -38,22 +38,22 @@ pub(super) struct Spectrum {
 
 /// The strongest peaks, the strongest first.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub(super) struct Peaks {
+pub(super) struct SpectrumPeaks {
     pub(super) count: usize,
-    pub(super) peaks: [Peak; KEPT],
+    pub(super) peaks: [SpectrumPeak; KEPT],
     /// Mean square of the block.
     pub(super) power: f32,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub(super) struct Peak {
+pub(super) struct SpectrumPeak {
     /// Hz.
     pub(super) frequency: f32,
     /// Mean square of the sinusoid.
     pub(super) power: f32,
 }
 
-impl Spectrum {
+impl BlockSpectrum {
     pub(super) fn new() -> Self {
         Self {
             windowed: [0.0; BLOCK],
@@ -90,16 +90,16 @@ impl Spectrum {
         found >= PURE * self.power
     }
 
-    pub(super) fn peaks(&self) -> Peaks {
+    pub(super) fn peaks(&self) -> SpectrumPeaks {
         let mut grid = [0.0; GRID];
         for (group, powers) in grid.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
             let first = LOWEST + STEP * (group * LANES) as f32;
             let frequencies = std::array::from_fn(|lane| first + STEP * lane as f32);
             *powers = self.powers(&frequencies);
         }
-        let mut found = Peaks {
+        let mut found = SpectrumPeaks {
             power: self.power,
-            ..Peaks::default()
+            ..SpectrumPeaks::default()
         };
         for place in 0..GRID {
             let left = if place > 0 { grid[place - 1] } else { 0.0 };
@@ -107,7 +107,7 @@ impl Spectrum {
             if grid[place] >= left && grid[place] > right {
                 let frequency = LOWEST + STEP * place as f32;
                 let power = grid[place];
-                found.insert(Peak { frequency, power });
+                found.insert(SpectrumPeak { frequency, power });
             }
         }
         self.refine(&mut found);
@@ -116,7 +116,7 @@ impl Spectrum {
 
     /// Finds the tops between the grid's lines: by a parabola through the
     /// logarithms, which near its top is what the window's lobe looks like.
-    fn refine(&self, found: &mut Peaks) {
+    fn refine(&self, found: &mut SpectrumPeaks) {
         const HALF: f32 = STEP / 2.0;
         let mut lanes = [0.0; LANES];
         for (n, peak) in found.peaks[..found.count].iter().enumerate() {
@@ -156,9 +156,9 @@ impl Spectrum {
     }
 }
 
-impl Peaks {
+impl SpectrumPeaks {
     /// The peaks from the strongest to the weakest that is the block's own.
-    pub(super) fn iter(&self) -> impl Iterator<Item = Peak> + '_ {
+    pub(super) fn iter(&self) -> impl Iterator<Item = SpectrumPeak> + '_ {
         self.peaks[..self.count].iter().copied()
     }
 
@@ -189,7 +189,7 @@ impl Peaks {
         for peak in self.iter() {
             // By amplitude: a single loud note is not all there is to hear.
             let weight = peak.power.sqrt();
-            let was_there = |old: Peak| (old.frequency - peak.frequency).abs() <= SAME;
+            let was_there = |old: SpectrumPeak| (old.frequency - peak.frequency).abs() <= SAME;
             total += weight;
             held += if before.iter().any(was_there) {
                 weight
@@ -200,7 +200,7 @@ impl Peaks {
         if total > 0.0 { held / total } else { 0.0 }
     }
 
-    fn insert(&mut self, peak: Peak) {
+    fn insert(&mut self, peak: SpectrumPeak) {
         let place = self
             .iter()
             .take_while(|old| old.power >= peak.power)

@@ -7,7 +7,7 @@ mod stream;
 
 use std::time::{Duration, Instant};
 
-use asterscribe_codecs::{AudioDecoder, Payload, g711};
+use asterscribe_codecs::{AudioDecoder, PayloadKind, g711};
 
 use super::*;
 use crate::call::{CallEventKind, FindingKind};
@@ -17,7 +17,7 @@ const PACKET: Duration = Duration::from_millis(20);
 
 /// A leg under observation, on a clock of its own.
 struct Patient {
-    doctor: Doctor,
+    doctor: MediaDoctor,
     decoder: AudioDecoder,
     opened: Instant,
     now: Instant,
@@ -26,9 +26,9 @@ struct Patient {
 }
 
 impl Patient {
-    fn new(expected: Expected) -> Self {
+    fn new(expected: ExpectedMedia) -> Self {
         let opened = clock::now();
-        let mut doctor = Doctor::new(opened);
+        let mut doctor = MediaDoctor::new(opened);
         doctor.expect(opened, expected);
         Self {
             doctor,
@@ -42,7 +42,7 @@ impl Patient {
 
     /// One whose sender promised nothing.
     fn any() -> Self {
-        Self::new(Expected::default())
+        Self::new(ExpectedMedia::default())
     }
 
     fn ms(&self) -> u64 {
@@ -66,14 +66,14 @@ impl Patient {
 
     /// A packet arrives now.
     fn packet(&mut self, payload_type: u8, payload: &[u8]) {
-        let ticks = match Payload::classify(payload_type) {
-            Payload::Audio(codec) => {
+        let ticks = match PayloadKind::classify(payload_type) {
+            PayloadKind::Audio(codec) => {
                 let count = codec.sample_count(payload).unwrap();
                 Some((codec.rtp_ticks(count), codec.rtp_clock_rate().hz()))
             }
             _ => None,
         };
-        self.doctor.packet(Heard {
+        self.doctor.packet(ExaminedPacket {
             arrived: self.now,
             payload_type,
             payload,
@@ -101,7 +101,7 @@ impl Patient {
 
     /// Plays samples as linear packets of this type.
     fn hear_linear(&mut self, payload_type: u8, samples: &[i16], bytes: fn(i16) -> [u8; 2]) {
-        let Payload::Audio(codec) = Payload::classify(payload_type) else {
+        let PayloadKind::Audio(codec) = PayloadKind::classify(payload_type) else {
             panic!("{payload_type} is no audio");
         };
         for piece in samples.chunks(codec.sample_rate().hz() as usize / 50) {
@@ -116,7 +116,7 @@ impl Patient {
     }
 
     fn lasting(&self) -> Vec<FindingKind> {
-        let lasting = |finding: &&Finding| finding.until_ms.is_none();
+        let lasting = |finding: &&MediaFinding| finding.until_ms.is_none();
         self.doctor
             .findings()
             .iter()
@@ -125,7 +125,7 @@ impl Patient {
             .collect()
     }
 
-    fn found(&self, kind: FindingKind) -> &Finding {
+    fn found(&self, kind: FindingKind) -> &MediaFinding {
         self.doctor
             .findings()
             .iter()

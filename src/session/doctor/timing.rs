@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::chart::Chart;
+use super::chart::FindingsLog;
 use crate::call::FindingKind;
 
 /// Packets are judged in stretches of this length; two in a row must agree, so
@@ -40,7 +40,7 @@ timing module of Asterisk that is not res_timing_timerfd, or a player that does 
 
 /// One packet of audio.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Pace {
+pub(super) struct TimedPacket {
     /// Its arrival.
     pub(super) at: Duration,
     /// Its extended RTP timestamp.
@@ -52,16 +52,16 @@ pub(super) struct Pace {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Timing {
-    last: Option<Pace>,
-    stretch: Stretch,
+pub(super) struct TimingProbe {
+    last: Option<TimedPacket>,
+    stretch: TimedStretch,
     faulty: u8,
     clean: u8,
-    drift: Drift,
+    drift: DriftProbe,
 }
 
 #[derive(Debug, Default)]
-struct Stretch {
+struct TimedStretch {
     since: Duration,
     packets: u32,
     /// How late the last packet was by the one before the stretch.
@@ -78,25 +78,25 @@ struct Stretch {
 }
 
 #[derive(Debug, Default)]
-struct Drift {
+struct DriftProbe {
     /// Since when the clock is off, or, while that is a finding, right.
     turned: Option<Duration>,
 }
 
-impl Timing {
+impl TimingProbe {
     /// The numbering begins anew.
     pub(super) fn restart(&mut self) {
         self.last = None;
     }
 
-    /// See [`Session::glance`](crate::session::Session::glance).
+    /// See [`CallSession::glance`](crate::session::CallSession::glance).
     pub(super) fn glance(&self) -> u64 {
         let last = self.last.map_or(0, |last| last.time);
         let stretch = u64::from(self.stretch.packets) + u64::from(self.stretch.resized);
         last ^ stretch
     }
 
-    pub(super) fn packet(&mut self, pace: Pace, chart: &mut Chart) {
+    pub(super) fn packet(&mut self, pace: TimedPacket, chart: &mut FindingsLog) {
         if pace.hertz == 0 {
             return;
         }
@@ -111,8 +111,8 @@ impl Timing {
     }
 
     /// Nothing is told of packets that do not come.
-    fn judge(&mut self, at: Duration, chart: &mut Chart) {
-        let stretch = std::mem::replace(&mut self.stretch, Stretch::starting(at));
+    fn judge(&mut self, at: Duration, chart: &mut FindingsLog) {
+        let stretch = std::mem::replace(&mut self.stretch, TimedStretch::starting(at));
         // A pause belongs to no stretch.
         if stretch.packets < MIN_PACKETS || at > stretch.since + 2 * STRETCH {
             self.faulty = 0;
@@ -140,7 +140,7 @@ impl Timing {
     }
 
     /// The sender's clock against ours, as far as that is known.
-    pub(super) fn drift(&mut self, at: Duration, ppm: Option<f32>, chart: &mut Chart) {
+    pub(super) fn drift(&mut self, at: Duration, ppm: Option<f32>, chart: &mut FindingsLog) {
         let kind = FindingKind::ClockDrift;
         let Some(ppm) = ppm.filter(|ppm| ppm.is_finite()) else {
             self.drift.turned = None;
@@ -175,7 +175,7 @@ impl Timing {
     }
 }
 
-impl Stretch {
+impl TimedStretch {
     fn starting(at: Duration) -> Self {
         Self {
             since: at,
@@ -183,7 +183,7 @@ impl Stretch {
         }
     }
 
-    fn add(&mut self, last: Pace, pace: Pace) {
+    fn add(&mut self, last: TimedPacket, pace: TimedPacket) {
         let waited = micros(pace.at) - micros(last.at);
         let played = ticks_us(i128::from(pace.time) - i128::from(last.time), pace.hertz);
         let step = (waited - played).clamp(-MAX_STEP_US, MAX_STEP_US);

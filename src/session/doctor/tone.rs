@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use super::chart::Chart;
-use super::spectrum::Peaks;
+use super::chart::FindingsLog;
+use super::spectrum::SpectrumPeaks;
 use super::tuner::BLOCK_TIME;
 use crate::call::FindingKind;
 
@@ -59,12 +59,12 @@ const TONE_FIX: &str = "No voice sounds like this. 1100 and 2100 Hz are fax or m
 a faulty analogue line. If no machine is meant to be on this leg, look at what its channel is connected to.";
 
 #[derive(Debug, Default)]
-pub(super) struct Tones {
-    run: Option<Run>,
+pub(super) struct ToneProbe {
+    run: Option<ToneRun>,
 }
 
 #[derive(Debug)]
-struct Run {
+struct ToneRun {
     frequencies: [f32; 2],
     count: usize,
     since: Duration,
@@ -75,12 +75,12 @@ struct Run {
     /// Blocks of something else since.
     other: u32,
     declared: Option<FindingKind>,
-    cadence: Cadence,
+    cadence: ToneCadence,
 }
 
 /// How a tone comes and goes, as far as blocks of 100 ms tell.
 #[derive(Debug, Default)]
-struct Cadence {
+struct ToneCadence {
     /// End of the first block of this burst.
     began: Duration,
     bursts: u32,
@@ -89,7 +89,7 @@ struct Cadence {
     told: bool,
 }
 
-impl Tones {
+impl ToneProbe {
     /// The tones that are a finding at present.
     pub(super) fn lasting(&self) -> Option<&[f32]> {
         let run = self.run.as_ref().filter(|run| run.declared.is_some())?;
@@ -97,7 +97,13 @@ impl Tones {
     }
 
     /// A block while a tone lasts: more of it, a pause, or something else.
-    pub(super) fn again(&mut self, at: Duration, is_same: bool, power: f32, chart: &mut Chart) {
+    pub(super) fn again(
+        &mut self,
+        at: Duration,
+        is_same: bool,
+        power: f32,
+        chart: &mut FindingsLog,
+    ) {
         let Some(run) = &mut self.run else { return };
         if is_same {
             run.hear(at, power);
@@ -113,14 +119,19 @@ impl Tones {
     }
 
     /// The peaks of a block; whether it is made of tones.
-    pub(super) fn peaks(&mut self, at: Duration, peaks: &Peaks, chart: &mut Chart) -> bool {
+    pub(super) fn peaks(
+        &mut self,
+        at: Duration,
+        peaks: &SpectrumPeaks,
+        chart: &mut FindingsLog,
+    ) -> bool {
         let Some((frequencies, count)) = peaks.tones() else {
             return false;
         };
         match &mut self.run {
             Some(run) if run.is(frequencies, count) => run.hear(at, peaks.power),
             Some(run) if run.declared.is_some() => {}
-            other => *other = Some(Run::new(at, frequencies, count, peaks.power)),
+            other => *other = Some(ToneRun::new(at, frequencies, count, peaks.power)),
         }
         if let Some(run) = &mut self.run {
             run.declare(chart);
@@ -129,7 +140,7 @@ impl Tones {
     }
 
     /// A block in which there is nothing.
-    pub(super) fn silent(&mut self, at: Duration, chart: &mut Chart) {
+    pub(super) fn silent(&mut self, at: Duration, chart: &mut FindingsLog) {
         if let Some(run) = &mut self.run {
             run.cadence.pause(run.last);
             run.tell(chart);
@@ -149,13 +160,13 @@ impl Tones {
     }
 
     /// Ends what was not heard for long enough.
-    pub(super) fn lapse(&mut self, at: Duration, chart: &mut Chart) {
+    pub(super) fn lapse(&mut self, at: Duration, chart: &mut FindingsLog) {
         if self.deadline().is_some_and(|due| due <= at) {
             self.end(chart);
         }
     }
 
-    fn end(&mut self, chart: &mut Chart) {
+    fn end(&mut self, chart: &mut FindingsLog) {
         if let Some(run) = self.run.take()
             && let Some(kind) = run.declared
         {
@@ -164,7 +175,7 @@ impl Tones {
     }
 }
 
-impl Run {
+impl ToneRun {
     fn new(at: Duration, frequencies: [f32; 2], count: usize, power: f32) -> Self {
         Self {
             frequencies,
@@ -175,10 +186,10 @@ impl Run {
             power,
             other: 0,
             declared: None,
-            cadence: Cadence {
+            cadence: ToneCadence {
                 began: at,
                 bursts: 1,
-                ..Cadence::default()
+                ..ToneCadence::default()
             },
         }
     }
@@ -212,7 +223,7 @@ impl Run {
         self.count == 1 && PROGRESS.contains(&self.frequencies[0])
     }
 
-    fn declare(&mut self, chart: &mut Chart) {
+    fn declare(&mut self, chart: &mut FindingsLog) {
         let (kind, needed) = if self.pair().is_some() {
             (FindingKind::Ringback, OF_KNOWN_PAIR)
         } else if self.is_progress() {
@@ -229,7 +240,7 @@ impl Run {
     }
 
     /// Says more once the cadence is known.
-    fn tell(&mut self, chart: &mut Chart) {
+    fn tell(&mut self, chart: &mut FindingsLog) {
         let is_known = self.cadence.is_known() || self.last > self.cadence.began + CONTINUOUS;
         if is_known
             && !self.cadence.told
@@ -269,7 +280,7 @@ impl Run {
     }
 }
 
-impl Cadence {
+impl ToneCadence {
     /// A burst follows on a pause.
     fn resume(&mut self, last: Duration, at: Duration) {
         self.pause(last);

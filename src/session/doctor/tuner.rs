@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
-use super::chart::Chart;
-use super::ear::{LOOK_EVERY, Look, UNPAUSED, halve};
-use super::music::Music;
-use super::spectrum::{BLOCK, Peaks, Spectrum};
-use super::tone::Tones;
+use super::chart::FindingsLog;
+use super::ear::{AudioProbe, LOOK_EVERY, UNPAUSED, halve};
+use super::music::MusicProbe;
+use super::spectrum::{BLOCK, BlockSpectrum, SpectrumPeaks};
+use super::tone::ToneProbe;
 
 /// A block begins every 50 ms, so that it overlaps the one before by half.
 const HOP: usize = BLOCK / 2;
@@ -27,31 +27,31 @@ const MUSIC_EVERY: u32 = 9;
 const SILENT: f32 = 1e-5;
 
 #[derive(Debug)]
-pub(super) struct Tuner {
+pub(super) struct PitchAnalyser {
     block: [f32; BLOCK],
     filled: usize,
     odd: Option<f32>,
-    spectrum: Spectrum,
-    tones: Tones,
-    music: Music,
+    spectrum: BlockSpectrum,
+    tones: ToneProbe,
+    music: MusicProbe,
     /// Blocks so far, for the pairs of music.
     blocks: u32,
     /// Two blocks before the present one, if that was looked at for music.
-    before: Option<Peaks>,
+    before: Option<SpectrumPeaks>,
     tonal: Duration,
     unpaused: u32,
     called_for: Duration,
 }
 
-impl Tuner {
+impl PitchAnalyser {
     pub(super) fn new(now: Duration) -> Self {
         Self {
             block: [0.0; BLOCK],
             filled: 0,
             odd: None,
-            spectrum: Spectrum::new(),
-            tones: Tones::default(),
-            music: Music::default(),
+            spectrum: BlockSpectrum::new(),
+            tones: ToneProbe::default(),
+            music: MusicProbe::default(),
             blocks: 0,
             before: None,
             tonal: now,
@@ -61,7 +61,7 @@ impl Tuner {
     }
 
     /// Takes audio of 16 kHz that ends at `at`.
-    pub(super) fn hear(&mut self, at: Duration, part: &[f32], chart: &mut Chart) {
+    pub(super) fn hear(&mut self, at: Duration, part: &[f32], chart: &mut FindingsLog) {
         let mut odd = self.odd.take();
         halve(part, &mut odd, |sample| {
             self.block[self.filled] = sample;
@@ -75,7 +75,7 @@ impl Tuner {
         self.odd = odd;
     }
 
-    pub(super) fn look(&mut self, look: Look) {
+    pub(super) fn look(&mut self, look: AudioProbe) {
         self.unpaused = look.unpaused;
         if look.is_tonal {
             self.tonal = look.at;
@@ -103,7 +103,7 @@ impl Tuner {
     }
 
     /// Ends what is over, if nothing calls for listening any more; whether that is so.
-    pub(super) fn rests(&mut self, at: Duration, chart: &mut Chart) -> bool {
+    pub(super) fn rests(&mut self, at: Duration, chart: &mut FindingsLog) -> bool {
         let rests = self.deadline() <= at;
         if rests {
             self.tones.lapse(at, chart);
@@ -112,7 +112,7 @@ impl Tuner {
         rests
     }
 
-    fn listen(&mut self, at: Duration, chart: &mut Chart) {
+    fn listen(&mut self, at: Duration, chart: &mut FindingsLog) {
         self.blocks = self.blocks.wrapping_add(1);
         let power = self.spectrum.load(&self.block);
         if power < SILENT {

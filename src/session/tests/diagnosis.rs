@@ -6,7 +6,7 @@ use crate::call::{CallEventKind, FindingKind};
 
 /// Two legs and what the session said of them.
 struct Pair {
-    session: Session,
+    session: CallSession,
     legs: [LegIndex; 2],
     start: Instant,
     now: Instant,
@@ -19,12 +19,12 @@ struct Pair {
 impl Pair {
     fn new() -> Self {
         let start = clock::now();
-        let mut session = Session::new(SessionConfig::default(), start);
+        let mut session = CallSession::new(SessionConfig::default(), start);
         let legs = [Leg::caller(), Leg::callee()].map(|leg| session.add_leg(leg));
-        let arrival = Arrival::WithPauses;
+        let arrival = ArrivalExpectation::WithPauses;
         for leg in legs {
             let format = None;
-            session.expect(start, leg, Expected { format, arrival });
+            session.expect(start, leg, ExpectedMedia { format, arrival });
         }
         let mut pair = Self {
             session,
@@ -36,30 +36,30 @@ impl Pair {
             events: Vec::new(),
             told: Vec::new(),
         };
-        pair.input(Input::Timer);
+        pair.input(SessionInput::Timer);
         pair
     }
 
-    fn input(&mut self, input: Input<'_>) {
+    fn input(&mut self, input: SessionInput<'_>) {
         self.session.handle(self.now, input);
         loop {
             match self.session.poll() {
-                Output::Wait(due) => {
+                SessionOutput::Wait(due) => {
                     self.due = due;
                     return;
                 }
-                Output::Transcribe { job, .. } => {
+                SessionOutput::Transcribe { job, .. } => {
                     let result = Err(GapReason::OverloadShed.into());
                     self.session
-                        .handle(self.now, Input::Recognised { job, result });
+                        .handle(self.now, SessionInput::Recognised { job, result });
                 }
-                Output::Event(event) => self.events.push(event),
-                Output::Stats(legs) | Output::Closed(legs) => self.told = legs,
-                Output::Line(_)
-                | Output::Deferred(_)
-                | Output::Digit(_)
-                | Output::Draft { .. }
-                | Output::Partial(_) => {}
+                SessionOutput::Event(event) => self.events.push(event),
+                SessionOutput::Stats(legs) | SessionOutput::Closed(legs) => self.told = legs,
+                SessionOutput::Line(_)
+                | SessionOutput::Deferred(_)
+                | SessionOutput::Digit(_)
+                | SessionOutput::Draft { .. }
+                | SessionOutput::Partial(_) => {}
             }
         }
     }
@@ -68,7 +68,7 @@ impl Pair {
         let until = self.now + time;
         while let Some(due) = self.due.filter(|&due| due <= until) {
             self.now = self.now.max(due);
-            self.input(Input::Timer);
+            self.input(SessionInput::Timer);
         }
         self.now = until;
     }
@@ -78,7 +78,7 @@ impl Pair {
         for (leg, payload) in self.legs.into_iter().zip(payloads) {
             if let Some(payload) = payload {
                 let bytes = packet(self.seq, u32::from(self.seq) * 160, 0, payload);
-                self.input(Input::Datagram { leg, bytes: &bytes });
+                self.input(SessionInput::Datagram { leg, bytes: &bytes });
             }
         }
         self.seq = self.seq.wrapping_add(1);
@@ -110,7 +110,7 @@ fn a_leg_that_is_mute_is_found_by_the_speech_of_the_other() {
     let finding = &pair.told[1].findings[0];
     assert_eq!(finding.kind, FindingKind::OneLegSilent);
     assert!(pair.events[0].at_ms <= pair.ms());
-    pair.input(Input::Hangup);
+    pair.input(SessionInput::Hangup);
     assert_eq!(pair.events.len(), 2);
     assert_eq!(pair.told[1].findings[0].until_ms, Some(pair.ms()));
 }
@@ -128,7 +128,7 @@ fn legs_without_packets_wake_the_session_and_say_who_sends_instead() {
     assert_eq!(no_rtp(&pair.told), [vec![], vec![FindingKind::NoRtp]]);
     for leg in pair.legs {
         let (from, named) = ("192.0.2.1:4002".parse(), "192.0.2.1:4000".parse());
-        pair.input(Input::Elsewhere {
+        pair.input(SessionInput::Elsewhere {
             leg,
             from: from.unwrap(),
             named: named.unwrap(),
@@ -142,7 +142,7 @@ fn legs_without_packets_wake_the_session_and_say_who_sends_instead() {
         vec![FindingKind::NoRtp, FindingKind::UnexpectedSource],
     ];
     assert_eq!(no_rtp(&pair.told), both);
-    pair.input(Input::KernelDrops(3));
+    pair.input(SessionInput::KernelDrops(3));
     let drops = |leg: &LegSnapshot| leg.findings.last().map(|finding| finding.kind);
     let all: Vec<_> = pair.told.iter().map(drops).collect();
     assert_eq!(all, [Some(FindingKind::KernelDrops); 2]);

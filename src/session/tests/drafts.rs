@@ -1,7 +1,7 @@
 //! What a party has said so far.
 
 use super::*;
-use crate::call::Word;
+use crate::call::SpokenWord;
 
 fn rig() -> Rig {
     Rig::new(SessionConfig {
@@ -14,7 +14,7 @@ fn rig() -> Rig {
 fn draft(rig: &mut Rig, text: &str) {
     let (revision, _) = *rig.drafts.last().expect("something was asked");
     let leg = rig.leg;
-    let word = |text: &str| Word {
+    let word = |text: &str| SpokenWord {
         text: text.to_owned(),
         start_ms: 0,
         end_ms: 900,
@@ -25,7 +25,7 @@ fn draft(rig: &mut Rig, text: &str) {
         words: text.split_whitespace().map(word).collect(),
         ..Recognition::default()
     });
-    rig.input(Input::Drafted {
+    rig.input(SessionInput::Drafted {
         leg,
         revision,
         result,
@@ -113,7 +113,7 @@ fn a_phantom_is_not_shown_even_for_a_moment() {
         language: "en".to_owned(),
         ..Recognition::default()
     });
-    rig.input(Input::Drafted {
+    rig.input(SessionInput::Drafted {
         leg,
         revision,
         result,
@@ -139,7 +139,7 @@ fn a_draft_of_the_next_sentence_stays_when_the_line_of_the_last_one_comes_withou
     rig.answer(0, "");
     assert_eq!(rig.partials.last(), Some(&shown), "it was taken back");
     // The call ends with the second sentence unanswered, then without words.
-    rig.input(Input::Hangup);
+    rig.input(SessionInput::Hangup);
     rig.answer(1, "");
     assert_eq!(rig.partials.last().unwrap().text, "");
     assert!(rig.closed.is_some());

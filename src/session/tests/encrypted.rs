@@ -1,6 +1,6 @@
 //! Payloads to which nobody has the key, and sounds that are taken for none.
 
-use asterscribe_codecs::{Codec, Encoder, MediaFormat, SendFormat, g711};
+use asterscribe_codecs::{Codec, MediaFormat, SendFormat, StreamEncoder, g711};
 
 use super::*;
 use crate::call::FindingKind;
@@ -71,7 +71,7 @@ fn what_is_encrypted_is_found_and_nothing_of_it_heard() {
             );
             assert_eq!(kinds(&rig), [FindingKind::Encrypted], "{what}");
             assert_eq!((rig.jobs.len(), rig.drafts.len()), (0, 0), "{what}");
-            rig.input(Input::Hangup);
+            rig.input(SessionInput::Hangup);
             let leg = &rig.closed.expect("nothing is waited for")[0];
             let audio = leg.audio;
             assert!(
@@ -183,7 +183,7 @@ fn no_sound_is_taken_for_encrypted_whatever_its_timestamps() {
             let codec = format.codec();
             // Samples for 20 ms.
             let count = if codec == Codec::G722 { 320 } else { 160 };
-            let mut encoder = Encoder::new(SendFormat::towards(format));
+            let mut encoder = StreamEncoder::new(SendFormat::towards(format));
             let mut payloads = Vec::new();
             for part in samples.chunks_exact(count) {
                 let mut payload = Vec::new();

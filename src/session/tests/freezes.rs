@@ -32,7 +32,7 @@ fn talk(skipped: usize, freezes: &[(usize, Duration)], lost: &[usize]) -> Rig {
 
 /// Hangs up and settles the books; the lines' times.
 fn lines(rig: &mut Rig) -> Vec<(u64, u64)> {
-    rig.input(Input::Hangup);
+    rig.input(SessionInput::Hangup);
     for n in 0..rig.jobs.len() {
         rig.answer(n, "words");
     }

@@ -24,7 +24,7 @@ impl Held {
 
     fn hold(&mut self, is_on: bool) {
         let leg = self.rig.leg;
-        self.rig.input(Input::Hold { leg, is_on });
+        self.rig.input(SessionInput::Hold { leg, is_on });
     }
 
     fn silence(&mut self, packets: u16) {
@@ -38,7 +38,7 @@ impl Held {
 
     /// Hangs up; the account and the lines' starts, the call being whole.
     fn account(mut self) -> (crate::call::AudioAccount, Vec<u64>) {
-        self.rig.input(Input::Hangup);
+        self.rig.input(SessionInput::Hangup);
         for n in 0..self.rig.jobs.len() {
             self.rig.answer(n, "words");
         }
@@ -136,14 +136,14 @@ fn a_packet_of_part_of_a_sample_costs_the_account_nothing() {
             }
         };
         send(&mut rig, 7);
-        rig.input(Input::Hold {
+        rig.input(SessionInput::Hold {
             leg,
             is_on: is_held,
         });
         send(&mut rig, 33);
-        rig.input(Input::Hold { leg, is_on: false });
+        rig.input(SessionInput::Hold { leg, is_on: false });
         send(&mut rig, 7);
-        rig.input(Input::Hangup);
+        rig.input(SessionInput::Hangup);
         let audio = rig.closed.unwrap()[0].audio;
         assert!(audio.is_conserved() && audio.pending == 0, "{audio:?}");
         assert!(audio.span.abs_diff(47 * 320) <= 4, "{audio:?}");

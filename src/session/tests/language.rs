@@ -3,18 +3,18 @@
 use super::*;
 use crate::call::CallEventKind;
 
-fn detecting() -> Manner {
-    Manner {
-        choices: Arc::new(Choices {
+fn detecting() -> CallOptions {
+    CallOptions {
+        choices: Arc::new(DecodeOptions {
             among: vec!["en".to_owned(), "de".to_owned()],
-            ..Choices::default()
+            ..DecodeOptions::default()
         }),
         partials: None,
         second_pass: None,
     }
 }
 
-fn rig(manner: Manner) -> Rig {
+fn rig(manner: CallOptions) -> Rig {
     let mut rig = Rig::new(SessionConfig::default());
     rig.session.choose(manner);
     rig
@@ -36,7 +36,7 @@ fn hear(rig: &mut Rig, text: &str, language: &str, probability: Option<f32>, con
         peak_dbfs: -20.0,
         ..Recognition::default()
     });
-    rig.input(Input::Recognised { job, result });
+    rig.input(SessionInput::Recognised { job, result });
 }
 
 fn locked(rig: &Rig) -> Vec<&str> {
@@ -129,11 +129,11 @@ fn what_was_said_last_settles_it_in_whatever_order_results_come() {
 
 #[test]
 fn what_was_said_to_be_spoken_is_not_found_out() {
-    let choices = Choices {
+    let choices = DecodeOptions {
         language: Some("en".to_owned()),
-        ..Choices::default()
+        ..DecodeOptions::default()
     };
-    let mut rig = rig(Manner {
+    let mut rig = rig(CallOptions {
         choices: Arc::new(choices),
         partials: None,
         second_pass: None,
@@ -180,9 +180,9 @@ impl Talk {
     fn in_english() -> Self {
         let mut choices = detecting();
         let among = ["en", "es"].map(str::to_owned);
-        choices.choices = Arc::new(Choices {
+        choices.choices = Arc::new(DecodeOptions {
             among: among.to_vec(),
-            ..Choices::default()
+            ..DecodeOptions::default()
         });
         let mut talk = Self {
             rig: rig(choices),
@@ -317,12 +317,13 @@ fn hold_and_another_party_open_it_at_once() {
         (leg, "the call was transferred"),
         (None, "the call was taken off hold"),
     ] {
-        talk.rig.input(Input::PartyMayDiffer { leg, why });
+        talk.rig.input(SessionInput::PartyMayDiffer { leg, why });
         assert_eq!(talk.language(), None);
         assert!(reopened(&talk.rig).last().unwrap().ends_with(why));
         let count = reopened(&talk.rig).len();
         // Nothing is locked now, so nothing is opened.
-        talk.rig.input(Input::PartyMayDiffer { leg: None, why });
+        talk.rig
+            .input(SessionInput::PartyMayDiffer { leg: None, why });
         assert_eq!(reopened(&talk.rig).len(), count);
         talk.detect("mumble", "en", 0.9, 0.5);
         assert_eq!(talk.language(), None, "somebody else must leave no doubt");
@@ -331,10 +332,11 @@ fn hold_and_another_party_open_it_at_once() {
     }
     let why = "of another call";
     let leg = Some(LegIndex::NONE);
-    talk.rig.input(Input::PartyMayDiffer { leg, why });
+    talk.rig.input(SessionInput::PartyMayDiffer { leg, why });
     assert_eq!(talk.language(), Some("en"));
-    talk.rig.input(Input::Hangup);
-    talk.rig.input(Input::PartyMayDiffer { leg: None, why });
+    talk.rig.input(SessionInput::Hangup);
+    talk.rig
+        .input(SessionInput::PartyMayDiffer { leg: None, why });
     assert_eq!(talk.language(), Some("en"), "it is over");
 }
 
@@ -344,7 +346,7 @@ fn what_was_said_before_another_party_came_settles_nothing_for_that_party() {
     let (mut seq, mut time) = (1, 1000);
     utterance(&mut rig, &mut seq, &mut time);
     let why = "transferred";
-    rig.input(Input::PartyMayDiffer { leg: None, why });
+    rig.input(SessionInput::PartyMayDiffer { leg: None, why });
     hear(&mut rig, "meine Nummer ist vier", "de", Some(0.97), 0.9);
     assert_eq!(locked(&rig), Vec::<&str>::new());
     utterance(&mut rig, &mut seq, &mut time);
@@ -354,11 +356,11 @@ fn what_was_said_before_another_party_came_settles_nothing_for_that_party() {
 
 #[test]
 fn a_language_that_somebody_chose_is_never_opened() {
-    let choices = Choices {
+    let choices = DecodeOptions {
         language: Some("en".to_owned()),
-        ..Choices::default()
+        ..DecodeOptions::default()
     };
-    let mut rig = rig(Manner {
+    let mut rig = rig(CallOptions {
         choices: Arc::new(choices),
         partials: None,
         second_pass: None,
@@ -368,7 +370,7 @@ fn a_language_that_somebody_chose_is_never_opened() {
         utterance(&mut rig, &mut seq, &mut time);
         hear(&mut rig, "Ali Dare, Adi Hado", "en", None, 0.3);
         let why = "the call was transferred";
-        rig.input(Input::PartyMayDiffer { leg: None, why });
+        rig.input(SessionInput::PartyMayDiffer { leg: None, why });
     }
     assert_eq!(reopened(&rig), Vec::<&str>::new());
     let asked = rig
@@ -395,7 +397,7 @@ fn what_was_under_way_in_a_former_language_does_not_speak_against_the_new_one() 
             confidence,
             ..Recognition::default()
         });
-        talk.rig.input(Input::Recognised { job, result });
+        talk.rig.input(SessionInput::Recognised { job, result });
     };
     for &job in &jobs {
         answer(&mut talk, job, "en", None, 0.4);
@@ -413,7 +415,7 @@ fn what_was_under_way_in_a_former_language_does_not_speak_against_the_new_one() 
 #[test]
 fn partial_results_begin_and_end_with_the_choice() {
     let mut rig = Rig::new(SessionConfig::default());
-    let on = Manner {
+    let on = CallOptions {
         partials: Some(PartialConfig::default()),
         ..detecting()
     };

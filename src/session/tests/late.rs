@@ -8,9 +8,9 @@ fn what_nobody_had_time_for_comes_in_its_turn_with_its_samples() {
     say_sentences(&mut rig, 2);
     let (job, length) = rig.jobs[1];
     let samples: Vec<i16> = (0..length).map(|n| n as i16).collect();
-    rig.input(Input::Recognised {
+    rig.input(SessionInput::Recognised {
         job,
-        result: Err(Unheard::Late(samples.clone())),
+        result: Err(UnheardReason::Late(samples.clone())),
     });
     assert_eq!(rig.deferred, []);
     rig.answer(0, "first");
@@ -38,7 +38,7 @@ fn what_is_to_be_heard_once_more_comes_with_its_words_and_its_samples() {
     });
     say_sentences(&mut rig, 2);
     rig.answer(0, "first");
-    rig.input(Input::Recognised {
+    rig.input(SessionInput::Recognised {
         job: rig.jobs[1].0,
         result: Err(GapReason::RecognitionFailed.into()),
     });

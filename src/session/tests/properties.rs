@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, HashSet};
 use proptest::prelude::*;
 
 use super::*;
-use crate::call::{PartialLine, TranscriptLine, Word};
-use crate::session::fuzz::Law;
+use crate::call::{PartialLine, SpokenWord, TranscriptLine};
+use crate::session::fuzz::AccountLaw;
 use crate::speech::Recognition;
 
 const MAX_SAMPLES: usize = 480_000;
@@ -143,7 +143,7 @@ impl Sender {
 
 /// Drives a session and checks its contract after every input.
 struct Checked {
-    session: Session,
+    session: CallSession,
     legs: Vec<(LegIndex, Sender)>,
     now: Instant,
     due: Option<Instant>,
@@ -155,13 +155,13 @@ struct Checked {
     hung_up: bool,
     closed: Option<Vec<LegSnapshot>>,
     drafts: Vec<(LegIndex, u32)>,
-    laws: [Law; 3],
+    laws: [AccountLaw; 3],
 }
 
 impl Checked {
     fn new(config: SessionConfig) -> Self {
         let now = clock::now();
-        let mut session = Session::new(config, now);
+        let mut session = CallSession::new(config, now);
         let legs = (0..3u16)
             .map(|n| {
                 let leg = session.add_leg(format!("leg-{n}").parse().unwrap());
@@ -192,12 +192,12 @@ impl Checked {
         }
     }
 
-    fn input_at(&mut self, now: Instant, input: Input<'_>) {
-        let is_timer = matches!(input, Input::Timer);
+    fn input_at(&mut self, now: Instant, input: SessionInput<'_>) {
+        let is_timer = matches!(input, SessionInput::Timer);
         self.session.handle(now, input);
         loop {
             match self.session.poll() {
-                Output::Wait(due) => {
+                SessionOutput::Wait(due) => {
                     self.due = due;
                     // Whoever serves the timer must not be asked for the same again.
                     assert!(
@@ -206,12 +206,12 @@ impl Checked {
                     );
                     break;
                 }
-                Output::Transcribe { job, samples, .. } => {
+                SessionOutput::Transcribe { job, samples, .. } => {
                     assert!((1..=MAX_SAMPLES).contains(&samples.len()));
                     assert!(!self.jobs.contains(&job));
                     self.jobs.push(job);
                 }
-                Output::Draft {
+                SessionOutput::Draft {
                     leg,
                     revision,
                     samples,
@@ -220,17 +220,17 @@ impl Checked {
                     assert!((1..=MAX_SAMPLES).contains(&samples.len()));
                     self.drafts.push((leg, revision));
                 }
-                Output::Partial(partial) => self.check_partial(&partial),
-                Output::Line(line) => self.check_line(&line),
-                Output::Deferred(deferred) => {
+                SessionOutput::Partial(partial) => self.check_partial(&partial),
+                SessionOutput::Line(line) => self.check_line(&line),
+                SessionOutput::Deferred(deferred) => {
                     assert_eq!(deferred.line.gap, Some(GapReason::Spooled));
                     assert!(!deferred.samples.is_empty());
                     self.check_line(&deferred.line);
                 }
-                Output::Stats(_) | Output::Event(_) | Output::Digit(_) => {
+                SessionOutput::Stats(_) | SessionOutput::Event(_) | SessionOutput::Digit(_) => {
                     assert!(self.closed.is_none())
                 }
-                Output::Closed(legs) => {
+                SessionOutput::Closed(legs) => {
                     assert!(self.hung_up, "closed before the hang-up");
                     assert!(self.closed.replace(legs).is_none(), "closed twice");
                 }
@@ -250,7 +250,7 @@ impl Checked {
             return;
         }
         let (leg, revision) = self.drafts.remove(0);
-        let word = Word {
+        let word = SpokenWord {
             text: format!("word{}", revision % 3),
             start_ms: 0,
             end_ms: 500,
@@ -261,7 +261,7 @@ impl Checked {
             words: vec![word],
             ..Recognition::default()
         });
-        let input = Input::Drafted {
+        let input = SessionInput::Drafted {
             leg,
             revision,
             result,
@@ -292,7 +292,7 @@ impl Checked {
         *end = line.end_ms;
     }
 
-    fn input(&mut self, input: Input<'_>) {
+    fn input(&mut self, input: SessionInput<'_>) {
         self.input_at(self.now, input);
     }
 
@@ -304,7 +304,7 @@ impl Checked {
         if !self.hung_up {
             self.datagrams[n] += 1;
         }
-        self.input_at(now, Input::Datagram { leg, bytes });
+        self.input_at(now, SessionInput::Datagram { leg, bytes });
     }
 
     fn packets(&mut self, n: usize, payloads: &[Vec<u8>]) {
@@ -319,7 +319,7 @@ impl Checked {
         let until = self.now + time;
         while let Some(due) = self.due.filter(|&due| due <= until) {
             self.now = self.now.max(due);
-            self.input(Input::Timer);
+            self.input(SessionInput::Timer);
         }
         self.now = until;
     }
@@ -332,13 +332,13 @@ impl Checked {
             ..Recognition::default()
         };
         let result = match outcome % 5 {
-            0 => Err(Unheard::Gap(GapReason::OverloadShed)),
-            4 => Err(Unheard::Late(vec![0; 160])),
+            0 => Err(UnheardReason::Gap(GapReason::OverloadShed)),
+            4 => Err(UnheardReason::Late(vec![0; 160])),
             1 => Ok(heard("")),
             _ => Ok(heard("words")),
         };
         self.answered.insert(job);
-        self.input(Input::Recognised { job, result });
+        self.input(SessionInput::Recognised { job, result });
     }
 
     fn run(&mut self, op: Op, voice: &[Vec<u8>]) {
@@ -387,9 +387,9 @@ impl Checked {
             Op::Pass(time) => self.pass(time),
             Op::Stall(time) => {
                 self.now += time;
-                self.input(Input::Timer);
+                self.input(SessionInput::Timer);
             }
-            Op::Timer => self.input(Input::Timer),
+            Op::Timer => self.input(SessionInput::Timer),
             Op::Answer { job, outcome } => {
                 if let Some(&job) = self.jobs.get(job % self.jobs.len().max(1)) {
                     self.answer(job, outcome);
@@ -397,7 +397,7 @@ impl Checked {
             }
             Op::Hangup => {
                 self.hung_up = true;
-                self.input(Input::Hangup);
+                self.input(SessionInput::Hangup);
             }
         }
     }

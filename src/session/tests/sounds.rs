@@ -1,7 +1,7 @@
 //! Sounds that are no speech.
 
 use super::*;
-use crate::call::{Sound, SoundKind};
+use crate::call::{LegSound, SoundKind};
 
 fn rig() -> Rig {
     Rig::new(SessionConfig {
@@ -43,9 +43,9 @@ fn ringback_is_listed_and_what_is_said_after_it_recognised() {
     assert_eq!(rig.jobs.len(), 1);
     assert!(!rig.drafts.is_empty(), "speech is shown as it is said");
     rig.answer(0, "my account number");
-    rig.input(Input::Hangup);
+    rig.input(SessionInput::Hangup);
     let legs = rig.closed.unwrap();
-    let Sound {
+    let LegSound {
         kind,
         start_ms,
         end_ms,
@@ -74,9 +74,9 @@ fn a_call_keeps_a_bounded_number_of_sounds_and_counts_the_rest() {
     let key: Vec<Vec<u8>> = key.chunks_exact(160).map(<[u8]>::to_vec).collect();
     let once = [key, vec![SILENCE.to_vec(); 290]].concat();
     send_all(&mut rig, &vec![once; 70].concat());
-    rig.input(Input::Hangup);
+    rig.input(SessionInput::Hangup);
     let sounds = &rig.closed.unwrap()[0].sounds;
-    assert_eq!(sounds.sounds.len(), crate::call::Sounds::MOST);
+    assert_eq!(sounds.sounds.len(), crate::call::LegSounds::MOST);
     // The detector may need one to get used to.
     assert!(
         (5..=6).contains(&sounds.sounds_left_out),

@@ -67,7 +67,7 @@ impl Talk {
     /// Hangs up and answers; start and end of the lines, and the account.
     fn end(mut self) -> (Vec<(u64, u64)>, LegSnapshot) {
         let elapsed = self.rig.now.duration_since(self.rig.session.opened);
-        self.rig.input(Input::Hangup);
+        self.rig.input(SessionInput::Hangup);
         for n in 0..self.rig.jobs.len() {
             self.rig.answer(n, "words");
         }
@@ -258,7 +258,7 @@ fn a_late_timer_does_not_change_what_a_break_was() {
             } else {
                 talk.rig.now += PACKET;
                 if n % 7 == 0 {
-                    talk.rig.input(Input::Timer);
+                    talk.rig.input(SessionInput::Timer);
                 }
             }
         }
@@ -269,7 +269,7 @@ fn a_late_timer_does_not_change_what_a_break_was() {
 }
 
 /// A sender of slin48 that pauses for 3 s, and sends so many samples then.
-fn tiny(samples: usize, depth: Depth) -> AudioAccount {
+fn tiny(samples: usize, depth: SessionDepth) -> AudioAccount {
     let mut rig = Rig::new(SessionConfig {
         depth,
         ..SessionConfig::default()
@@ -294,14 +294,14 @@ fn tiny(samples: usize, depth: Depth) -> AudioAccount {
     for _ in 0..50 {
         send(&mut rig, 960);
     }
-    rig.input(Input::Hangup);
+    rig.input(SessionInput::Hangup);
     rig.closed.unwrap()[0].audio
 }
 
 #[test]
 fn a_pause_before_less_than_a_sample_is_silence_of_the_sender() {
     for samples in [1, 2, 3, 5] {
-        for depth in [Depth::Speech, Depth::Ordered] {
+        for depth in [SessionDepth::Speech, SessionDepth::Ordered] {
             let audio = tiny(samples, depth);
             assert!(audio.is_conserved(), "{samples}: {audio:?}");
             assert_eq!(audio.gaps.total(), audio.gaps.sender_silence);

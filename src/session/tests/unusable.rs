@@ -2,12 +2,12 @@
 
 use super::*;
 use crate::call::AudioAccount;
-use crate::session::fuzz::Law;
+use crate::session::fuzz::AccountLaw;
 
 /// Sends packets and holds the leg to the law after each.
 struct Sender {
     rig: Rig,
-    law: Law,
+    law: AccountLaw,
     seq: u16,
     time: u32,
 }
@@ -16,7 +16,7 @@ impl Sender {
     fn new() -> Self {
         Self {
             rig: Rig::new(SessionConfig::default()),
-            law: Law::default(),
+            law: AccountLaw::default(),
             seq: 65_520,
             time: u32::MAX - 3_000,
         }
@@ -49,7 +49,7 @@ impl Sender {
     }
 
     fn end(mut self) -> (AudioAccount, LegStats) {
-        self.rig.input(Input::Hangup);
+        self.rig.input(SessionInput::Hangup);
         let leg = self.rig.closed.unwrap().remove(0);
         assert!(leg.audio.is_conserved(), "{:?}", leg.audio);
         (leg.audio, leg.stats)

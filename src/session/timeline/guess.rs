@@ -18,15 +18,15 @@ const MEAN_OF: u64 = 4;
 
 /// The length of such packets, once it is known, and their present run.
 #[derive(Debug, Default)]
-pub(super) struct Guess {
+pub(super) struct LengthGuess {
     /// Nanoseconds.
     length: Option<i64>,
-    run: Option<Run>,
+    run: Option<UnusableRun>,
 }
 
 /// Packets without audio between them.
 #[derive(Debug)]
-struct Run {
+struct UnusableRun {
     clock: RtpClockRate,
     /// Timestamp of the last one, and how long it was taken for.
     time: u64,
@@ -36,7 +36,7 @@ struct Run {
     packets: u64,
 }
 
-impl Guess {
+impl LengthGuess {
     /// The length of a packet and, if it follows another one of its kind, how much longer that
     /// was than was thought; nanoseconds. It is what the timestamps say, if arrival does not
     /// contradict; else that of those before.
@@ -51,7 +51,7 @@ impl Guess {
         let run = self.run.as_mut().filter(|run| run.clock == clock);
         let Some(run) = run else {
             let length = self.length.unwrap_or(usual);
-            self.run = Some(Run {
+            self.run = Some(UnusableRun {
                 clock,
                 time,
                 length,

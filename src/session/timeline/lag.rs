@@ -19,7 +19,7 @@ const CATCHES_UP: i64 = 50_000_000;
 
 /// The last stretches of one leg. Times in nanoseconds.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Lag {
+pub(super) struct ArrivalLag {
     since: Instant,
     packets: u32,
     /// Lead of the least late packet.
@@ -34,7 +34,7 @@ pub(super) struct Lag {
     pub(super) owed: i64,
 }
 
-impl Lag {
+impl ArrivalLag {
     pub(super) fn starting(now: Instant) -> Self {
         Self {
             since: now,

@@ -30,14 +30,14 @@ const SAME: f64 = 20.0;
 /// What the timestamps count from one packet to the next, beyond its audio, where that is
 /// always the same: a clock of another rate, and no pause.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Usual {
+pub(super) struct UsualStep {
     /// Ticks that a packet lasts and, so far, what its timestamp skips each time.
     known: Option<(u64, i128)>,
     last: (u64, i128),
     repeated: u8,
 }
 
-impl Usual {
+impl UsualStep {
     /// What of a jump before a packet of so many ticks is no matter of the clock's rate, in ticks
     /// of the right one.
     pub(super) fn claim(&mut self, jump: i128, ticks: u64, numbered: u64) -> i128 {
@@ -75,7 +75,7 @@ impl Usual {
 
 /// What has become known of the clock.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(in crate::session) enum Pace {
+pub(in crate::session) enum ClockPace {
     /// It counts so many times as fast as the audio goes, and arrival agrees with the audio.
     Off(f64),
     /// It counts what the audio lasts.
@@ -84,16 +84,16 @@ pub(in crate::session) enum Pace {
 
 /// Sums over neighbours, nanoseconds.
 #[derive(Debug, Default)]
-pub(super) struct Rate {
+pub(super) struct ClockFit {
     audio: i64,
     /// What timestamps count beyond it.
     off: i64,
     waited: i64,
     told: Option<f64>,
-    news: Option<Pace>,
+    news: Option<ClockPace>,
 }
 
-impl Rate {
+impl ClockFit {
     /// Two packets in a row: what the timestamps skip between them, how long the first one is,
     /// and how long the second took to come.
     pub(super) fn pair(&mut self, skipped: i64, length: i64, waited: i64) {
@@ -113,7 +113,7 @@ impl Rate {
         (self.audio, self.off, self.waited) = (0, 0, 0);
     }
 
-    pub(super) fn take(&mut self) -> Option<Pace> {
+    pub(super) fn take(&mut self) -> Option<ClockPace> {
         self.news.take()
     }
 
@@ -130,7 +130,7 @@ impl Rate {
             let ratio = claimed as f64 / self.audio.max(1) as f64;
             let told = self.told.replace(ratio);
             if told.is_none_or(|told| (told - ratio).abs() * SAME > told.abs()) {
-                self.news = Some(Pace::Off(ratio));
+                self.news = Some(ClockPace::Off(ratio));
             } else {
                 self.told = told;
             }
@@ -138,7 +138,7 @@ impl Rate {
         } else if self.told.is_some() {
             if off < self.audio / RIGHT_SHARE {
                 self.told = None;
-                self.news = Some(Pace::Right);
+                self.news = Some(ClockPace::Right);
             }
             self.restart();
         } else if self.audio > FORGOTTEN {

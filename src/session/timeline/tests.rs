@@ -9,7 +9,7 @@ const HOUR_OF_PACKETS: u64 = 180_000;
 const BASE: u64 = 1 << 48;
 
 struct Sender {
-    timeline: Timeline,
+    timeline: LegTimeline,
     now: Instant,
     time: u64,
     /// What a packet of 160 samples adds to the timestamps.
@@ -19,7 +19,7 @@ struct Sender {
 impl Sender {
     fn new() -> Self {
         Self {
-            timeline: Timeline::default(),
+            timeline: LegTimeline::default(),
             now: clock::now(),
             time: BASE,
             step: 160,
@@ -27,12 +27,12 @@ impl Sender {
     }
 
     /// One packet of 20 ms, this long after the one before, behind `missing` that never came.
-    fn packet_behind(&mut self, after: Duration, missing: u64) -> Placement {
+    fn packet_behind(&mut self, after: Duration, missing: u64) -> PacketPlacement {
         self.now += after;
         self.time += missing * self.step;
         let begin = self.time;
         self.time += self.step;
-        let span = Span {
+        let span = PacketSpan {
             begin,
             end: begin + 160,
             clock: CLOCK,
@@ -40,13 +40,13 @@ impl Sender {
         self.timeline.place(span, self.now, missing)
     }
 
-    fn packet(&mut self, after: Duration) -> Placement {
+    fn packet(&mut self, after: Duration) -> PacketPlacement {
         self.packet_behind(after, 0)
     }
 
     fn flow(&mut self, packets: u64, step: Duration) {
         for n in 0..packets {
-            assert_eq!(self.packet(step), Placement::default(), "packet {n}");
+            assert_eq!(self.packet(step), PacketPlacement::default(), "packet {n}");
         }
     }
 
@@ -54,7 +54,7 @@ impl Sender {
     fn flow_made_good(&mut self, packets: u64, step: Duration) -> u64 {
         let mut sum = 0;
         for _ in 0..packets {
-            assert_eq!(self.packet(step), Placement::default());
+            assert_eq!(self.packet(step), PacketPlacement::default());
             let owed = self.timeline.owed();
             sum += self.timeline.make_good(owed);
         }
@@ -64,15 +64,15 @@ impl Sender {
 
 const STEP: Duration = Duration::from_millis(20);
 
-fn after(gap: u64) -> Placement {
-    Placement {
+fn after(gap: u64) -> PacketPlacement {
+    PacketPlacement {
         gap,
         is_broken: false,
     }
 }
 
-fn broken(gap: u64) -> Placement {
-    Placement {
+fn broken(gap: u64) -> PacketPlacement {
+    PacketPlacement {
         gap,
         is_broken: true,
     }
@@ -142,9 +142,9 @@ fn a_short_frame_at_the_end_of_a_prompt_leaves_the_pause_as_long_as_it_was() {
     let (begin, end) = (sender.time, sender.time + 128);
     sender.now += STEP;
     let clock = CLOCK;
-    let span = Span { begin, end, clock };
+    let span = PacketSpan { begin, end, clock };
     let short = sender.timeline.place(span, sender.now, 0);
-    assert_eq!(short, Placement::default());
+    assert_eq!(short, PacketPlacement::default());
     sender.time = end + 8 * 1801;
     let pause = sender.packet(Duration::from_millis(1817));
     assert_eq!(pause, after(1801 * 16));
@@ -159,7 +159,7 @@ fn a_restart_is_placed_by_arrival_and_what_was_ahead_or_behind_stays_so() {
         sender.time = BASE + 77;
         let placement = sender.packet(Duration::from_millis(pause));
         assert_eq!(placement, broken(expected * 16));
-        assert_eq!(sender.packet(STEP), Placement::default());
+        assert_eq!(sender.packet(STEP), PacketPlacement::default());
     }
 }
 
@@ -170,7 +170,7 @@ fn a_clock_that_counts_otherwise_is_known_and_adds_nothing() {
         sender.step = step;
         sender.flow(3_000, STEP);
         let expected = step as f64 / 160.0;
-        let Some(Pace::Off(ratio)) = sender.timeline.take_pace() else {
+        let Some(ClockPace::Off(ratio)) = sender.timeline.take_pace() else {
             panic!("{step}: nothing is known of its clock");
         };
         assert!((ratio - expected).abs() < 0.01, "{step}: {ratio}");
@@ -186,7 +186,11 @@ fn a_clock_that_counts_otherwise_is_known_and_adds_nothing() {
         for _ in 0..500 {
             assert_eq!(sender.packet(STEP).gap, 0, "{step}, and then the right one");
         }
-        assert_eq!(sender.timeline.take_pace(), Some(Pace::Right), "{step}");
+        assert_eq!(
+            sender.timeline.take_pace(),
+            Some(ClockPace::Right),
+            "{step}"
+        );
     }
 }
 
@@ -233,7 +237,7 @@ fn what_nobody_decodes_is_as_long_as_its_timestamps_and_arrival_say() {
         (20, 48_000, None),
         (30, 16_000, None),
     ] {
-        let mut timeline = Timeline::default();
+        let mut timeline = LegTimeline::default();
         let start = clock::now();
         let mut placed = 0;
         for n in 0..500u64 {
@@ -288,7 +292,7 @@ proptest! {
     fn nothing_stretches_the_timeline_beyond_real_time(
         packets in prop::collection::vec((any::<u32>(), 0..5_000u64, any::<bool>(), 0..20u8, 0..4u64), 1..300),
     ) {
-        let mut timeline = Timeline::default();
+        let mut timeline = LegTimeline::default();
         let start = clock::now();
         let (mut now, mut audio, mut passed, mut time) = (start, 0u64, 0u64, BASE);
         for (jump, after_ms, forward, dice, missing) in packets {
@@ -304,7 +308,7 @@ proptest! {
                 let (before, length) = timeline.place_unusable(time, None, arrived, missing);
                 passed += before.gap + length;
             } else {
-                let span = Span { begin: time, end: time + 160, clock };
+                let span = PacketSpan { begin: time, end: time + 160, clock };
                 passed += timeline.place(span, arrived, missing).gap;
                 audio += 320;
             }

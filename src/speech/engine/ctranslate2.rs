@@ -17,13 +17,13 @@ use ct2rs::sys::{
 };
 
 use super::{
-    DecodeOrder, Decoding, EngineConfig, LanguageProbabilities, MAX_PROMPT_TOKENS, SpeechEngine,
-    TextToken, TokenId, language_named,
+    DecodeOrder, EngineConfig, LanguageProbabilities, MAX_PROMPT_TOKENS, SpeechEngine, TextToken,
+    TokenId, WindowText, language_named,
 };
-use crate::call::{Prompt, Task};
+use crate::call::{InitialPrompt, SpeechTask};
 use crate::speech::TranscribeError;
 use crate::speech::mel::{FRAMES_PER_POSITION, MelSpectrogram, SAMPLES_PER_POSITION};
-use crate::speech::model::{Model, ModelError, ModelFolder, Vocabulary};
+use crate::speech::model::{ModelError, ModelFolder, ModelVocabulary, SpeechModel};
 
 /// Milliseconds of a position of the encoder.
 const POSITION_MS: u64 = 20;
@@ -33,20 +33,20 @@ const MEDIAN_FILTER: i64 = 7;
 
 /// A loaded folder, shared by its engines.
 #[derive(Debug)]
-pub(crate) struct Weights(Arc<Shared>);
+pub(crate) struct FolderWeights(Arc<SharedWhisper>);
 
 #[derive(Debug)]
-struct Shared {
+struct SharedWhisper {
     whisper: Whisper,
-    vocabulary: Arc<Vocabulary>,
-    marks: Marks,
+    vocabulary: Arc<ModelVocabulary>,
+    marks: MarkTokens,
     n_mels: usize,
     has_word_times: bool,
 }
 
 /// Numbers of the tokens around the text.
 #[derive(Debug)]
-struct Marks {
+struct MarkTokens {
     previous: String,
     start: String,
     no_timestamps: String,
@@ -54,10 +54,10 @@ struct Marks {
     is_multilingual: bool,
 }
 
-impl Weights {
+impl FolderWeights {
     /// Loads a checked folder.
     pub(crate) fn load(
-        model: &Model,
+        model: &SpeechModel,
         folder: &ModelFolder,
         config: &EngineConfig,
     ) -> Result<Self, ModelError> {
@@ -85,10 +85,10 @@ impl Weights {
                 path: folder.path.clone(),
             });
         }
-        Ok(Self(Arc::new(Shared {
+        Ok(Self(Arc::new(SharedWhisper {
             whisper,
             vocabulary: Arc::clone(folder.vocabulary()),
-            marks: Marks {
+            marks: MarkTokens {
                 previous: "<|startofprev|>".to_owned(),
                 start: "<|startoftranscript|>".to_owned(),
                 no_timestamps: "<|notimestamps|>".to_owned(),
@@ -112,15 +112,15 @@ impl Weights {
 
 /// One thread's engine.
 pub(crate) struct CTranslate2Engine {
-    shared: Arc<Shared>,
+    shared: Arc<SharedWhisper>,
     spectrogram: MelSpectrogram,
     /// Positions of audio in each window that was encoded last.
     windows: Vec<usize>,
     /// What the encoder made of them, and what it was given.
-    encoded: Option<Encoded>,
+    encoded: Option<EncodedWindows>,
 }
 
-struct Encoded {
+struct EncodedWindows {
     output: StorageView<'static>,
     /// Of each window, one after the other.
     mels: Vec<f32>,
@@ -143,7 +143,7 @@ impl CTranslate2Engine {
         self.shared.whisper.encode(&features, false).map_err(failed)
     }
 
-    fn encoded(&self) -> Result<&Encoded, TranscribeError> {
+    fn encoded(&self) -> Result<&EncodedWindows, TranscribeError> {
         let encoded = self.encoded.as_ref();
         encoded.ok_or_else(|| TranscribeError("nothing was encoded".to_owned()))
     }
@@ -154,8 +154,8 @@ impl CTranslate2Engine {
         if self.shared.marks.is_multilingual {
             tokens.push(format!("<|{}|>", order.language));
             tokens.push(match order.task {
-                Task::Transcribe => "<|transcribe|>".to_owned(),
-                Task::Translate => "<|translate|>".to_owned(),
+                SpeechTask::Transcribe => "<|transcribe|>".to_owned(),
+                SpeechTask::Translate => "<|translate|>".to_owned(),
             });
         }
         tokens
@@ -181,7 +181,7 @@ impl CTranslate2Engine {
         &self,
         encoded: &StorageView<'_>,
         order: &DecodeOrder<'_>,
-        decodings: &[Decoding],
+        decodings: &[WindowText],
         windows: &[usize],
     ) -> Result<Vec<WhisperAlignmentResult>, TranscribeError> {
         let start = self.start_tokens(order);
@@ -191,7 +191,7 @@ impl CTranslate2Engine {
             id.map(|id| id as usize)
         });
         let start = start.collect::<Result<Vec<_>, _>>()?;
-        let text = |decoding: &Decoding| {
+        let text = |decoding: &WindowText| {
             decoding
                 .tokens
                 .iter()
@@ -211,9 +211,9 @@ impl CTranslate2Engine {
         &self,
         n: usize,
         order: &DecodeOrder<'_>,
-        decoding: &Decoding,
+        decoding: &WindowText,
     ) -> Result<Vec<WhisperAlignmentResult>, TranscribeError> {
-        let Encoded {
+        let EncodedWindows {
             mels, positions, ..
         } = self.encoded()?;
         let length = self.shared.n_mels * positions * FRAMES_PER_POSITION;
@@ -255,7 +255,7 @@ impl SpeechEngine for CTranslate2Engine {
         self.shared.vocabulary.id(&format!("<|{code}|>")).is_some()
     }
 
-    fn prompt_tokens(&self, prompt: &Prompt) -> Result<Vec<TokenId>, TranscribeError> {
+    fn prompt_tokens(&self, prompt: &InitialPrompt) -> Result<Vec<TokenId>, TranscribeError> {
         let text = format!(" {}", prompt.text());
         let mut tokens = self.shared.vocabulary.encode(&text);
         tokens.drain(..tokens.len().saturating_sub(MAX_PROMPT_TOKENS));
@@ -271,7 +271,7 @@ impl SpeechEngine for CTranslate2Engine {
             mels.extend(self.spectrogram.of(window, positions));
         }
         let output = self.run_encoder(&mut mels, windows.len(), positions)?;
-        self.encoded = Some(Encoded {
+        self.encoded = Some(EncodedWindows {
             output,
             mels,
             positions,
@@ -294,7 +294,7 @@ impl SpeechEngine for CTranslate2Engine {
         Ok(languages.collect())
     }
 
-    fn decode(&mut self, orders: &[DecodeOrder<'_>]) -> Result<Vec<Decoding>, TranscribeError> {
+    fn decode(&mut self, orders: &[DecodeOrder<'_>]) -> Result<Vec<WindowText>, TranscribeError> {
         let encoded = self.encoded()?;
         let prompts: Vec<_> = orders.iter().map(|order| self.prompt(order)).collect();
         // The longest text that one of them may have; the others are held to theirs below.
@@ -333,7 +333,7 @@ impl SpeechEngine for CTranslate2Engine {
                     left_ms: None,
                 })
             });
-            Decoding {
+            WindowText {
                 tokens: text.collect(),
                 // A model that yields no numbers must not yield an answer that is none.
                 mean_logprob: if score.is_finite() { score } else { f32::MIN },
@@ -347,7 +347,7 @@ impl SpeechEngine for CTranslate2Engine {
     fn align(
         &mut self,
         orders: &[DecodeOrder<'_>],
-        decodings: &mut [Decoding],
+        decodings: &mut [WindowText],
     ) -> Result<(), TranscribeError> {
         if !self.shared.has_word_times {
             return Ok(());
@@ -389,7 +389,7 @@ impl SpeechEngine for CTranslate2Engine {
 
 /// Gives tokens the times and probabilities of an alignment: its path goes through pairs of a
 /// token and a position; a token is left where the next one begins.
-fn tell_times(decoding: &mut Decoding, aligned: &WhisperAlignmentResult) {
+fn tell_times(decoding: &mut WindowText, aligned: &WhisperAlignmentResult) {
     let arrived = |token: usize| {
         let mut path = aligned.alignments.iter();
         let step = path.find(|step| usize::try_from(step.token_x).is_ok_and(|at| at >= token))?;

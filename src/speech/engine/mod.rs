@@ -8,9 +8,9 @@ pub(crate) mod ctranslate2;
 pub(crate) mod whisper_cpp;
 
 use super::TranscribeError;
-use super::model::{Model, ModelError, ModelSource};
+use super::model::{ModelError, ModelSource, SpeechModel};
 use super::transcriber::WhisperTranscriber;
-use crate::call::{Prompt, Task};
+use crate::call::{InitialPrompt, SpeechTask};
 use crate::speech::ladder::{ContextLadder, ContextMargins};
 
 /// Number of a token in a model's vocabulary.
@@ -61,7 +61,7 @@ impl Default for EngineConfig {
 pub(crate) struct DecodeOrder<'a> {
     /// Whisper's code of the language that is spoken.
     pub(crate) language: &'static str,
-    pub(crate) task: Task,
+    pub(crate) task: SpeechTask,
     /// Tokens as if they had come before.
     pub(crate) prompt: &'a [TokenId],
     /// Tokens that the text may have.
@@ -83,7 +83,7 @@ pub(crate) struct TextToken {
 
 /// The text of a window.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Decoding {
+pub(crate) struct WindowText {
     /// Tokens of text, without the marks around them.
     pub(crate) tokens: Vec<TextToken>,
     pub(crate) mean_logprob: f32,
@@ -93,7 +93,7 @@ pub(crate) struct Decoding {
     pub(crate) reached_cap: bool,
 }
 
-impl Decoding {
+impl WindowText {
     /// The text, trimmed.
     pub(crate) fn text(&self) -> String {
         let bytes: Vec<u8> = self
@@ -122,7 +122,7 @@ pub(crate) trait SpeechEngine {
     fn knows_language(&self, code: &str) -> bool;
 
     /// The last tokens of a text, at most [`MAX_PROMPT_TOKENS`].
-    fn prompt_tokens(&self, prompt: &Prompt) -> Result<Vec<TokenId>, TranscribeError>;
+    fn prompt_tokens(&self, prompt: &InitialPrompt) -> Result<Vec<TokenId>, TranscribeError>;
 
     /// Takes windows of 16 kHz samples, each with so many positions of the encoder.
     fn encode(&mut self, windows: &[&[f32]], positions: usize) -> Result<(), TranscribeError>;
@@ -131,29 +131,29 @@ pub(crate) trait SpeechEngine {
     fn detect_languages(&mut self) -> Result<Vec<LanguageProbabilities>, TranscribeError>;
 
     /// Texts of the windows that were encoded last; prompts have the same number of tokens.
-    fn decode(&mut self, orders: &[DecodeOrder<'_>]) -> Result<Vec<Decoding>, TranscribeError>;
+    fn decode(&mut self, orders: &[DecodeOrder<'_>]) -> Result<Vec<WindowText>, TranscribeError>;
 
     /// Gives the tokens of what was decoded last their times and probabilities, where that was
     /// not done along with it; `orders` are those that it was decoded by.
     fn align(
         &mut self,
         orders: &[DecodeOrder<'_>],
-        decodings: &mut [Decoding],
+        decodings: &mut [WindowText],
     ) -> Result<(), TranscribeError>;
 }
 
 /// A model in memory, shared by its transcribers.
 #[derive(Debug)]
 pub struct LoadedModel {
-    model: Model,
+    model: SpeechModel,
     config: EngineConfig,
-    weights: Weights,
+    weights: EngineWeights,
 }
 
 #[derive(Debug)]
-enum Weights {
-    WhisperCpp(whisper_cpp::Weights),
-    CTranslate2(ctranslate2::Weights),
+enum EngineWeights {
+    WhisperCpp(whisper_cpp::FileWeights),
+    CTranslate2(ctranslate2::FolderWeights),
 }
 
 impl LoadedModel {
@@ -161,14 +161,14 @@ impl LoadedModel {
     ///
     /// # Errors
     /// The engine refuses it.
-    pub fn load(model: Model, config: EngineConfig) -> Result<Self, ModelError> {
+    pub fn load(model: SpeechModel, config: EngineConfig) -> Result<Self, ModelError> {
         let weights = match &model.source {
             ModelSource::File { .. } | ModelSource::BuiltIn(_) => {
-                Weights::WhisperCpp(whisper_cpp::Weights::load(&model, &config)?)
+                EngineWeights::WhisperCpp(whisper_cpp::FileWeights::load(&model, &config)?)
             }
-            ModelSource::Folder(folder) => {
-                Weights::CTranslate2(ctranslate2::Weights::load(&model, folder, &config)?)
-            }
+            ModelSource::Folder(folder) => EngineWeights::CTranslate2(
+                ctranslate2::FolderWeights::load(&model, folder, &config)?,
+            ),
         };
         Ok(Self {
             model,
@@ -178,7 +178,7 @@ impl LoadedModel {
     }
 
     /// The model that was loaded.
-    pub fn model(&self) -> &Model {
+    pub fn model(&self) -> &SpeechModel {
         &self.model
     }
 
@@ -188,8 +188,8 @@ impl LoadedModel {
     /// There is no memory for its state.
     pub fn transcriber(&self) -> Result<WhisperTranscriber, TranscribeError> {
         let engine: Box<dyn SpeechEngine> = match &self.weights {
-            Weights::WhisperCpp(weights) => Box::new(weights.engine(&self.config)?),
-            Weights::CTranslate2(weights) => Box::new(weights.engine()),
+            EngineWeights::WhisperCpp(weights) => Box::new(weights.engine(&self.config)?),
+            EngineWeights::CTranslate2(weights) => Box::new(weights.engine()),
         };
         let mut margins = ContextMargins::chosen(self.config.margins.as_ref(), &self.model);
         // Without times nobody can tell the sentinel from the caller's own word.

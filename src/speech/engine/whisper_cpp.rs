@@ -26,13 +26,13 @@ use whisper_rs::{
 };
 
 use super::{
-    DecodeOrder, Decoding, EngineConfig, LanguageProbabilities, MAX_PROMPT_TOKENS, SpeechEngine,
-    TextToken, TokenId,
+    DecodeOrder, EngineConfig, LanguageProbabilities, MAX_PROMPT_TOKENS, SpeechEngine, TextToken,
+    TokenId, WindowText,
 };
-use crate::call::{Prompt, Task};
+use crate::call::{InitialPrompt, SpeechTask};
 use crate::speech::TranscribeError;
 use crate::speech::ladder::WHOLE_WINDOW;
-use crate::speech::model::{AlignmentHeads, Model, ModelError, ModelSource};
+use crate::speech::model::{AlignmentHeads, ModelError, ModelSource, SpeechModel};
 
 /// Whether whisper.cpp was built for a graphics card; without one it computes on the processor.
 const HAS_GPU: bool = cfg!(any(feature = "cuda", feature = "metal", feature = "vulkan"));
@@ -42,11 +42,11 @@ const NOTHING_MS: i32 = 100;
 
 /// A loaded file, shared by its engines.
 #[derive(Debug)]
-pub(crate) struct Weights(Arc<WhisperContext>);
+pub(crate) struct FileWeights(Arc<WhisperContext>);
 
-impl Weights {
+impl FileWeights {
     /// Loads a checked file.
-    pub(crate) fn load(model: &Model, config: &EngineConfig) -> Result<Self, ModelError> {
+    pub(crate) fn load(model: &SpeechModel, config: &EngineConfig) -> Result<Self, ModelError> {
         // Without a logger behind them the hooks silence whisper.cpp's own output.
         whisper_rs::install_logging_hooks();
         let mut parameters = WhisperContextParameters::default();
@@ -143,9 +143,9 @@ impl WhisperCppEngine {
         &mut self,
         n: usize,
         order: &DecodeOrder<'_>,
-    ) -> Result<Decoding, TranscribeError> {
+    ) -> Result<WindowText, TranscribeError> {
         let mut params = self.params(order.language);
-        params.set_translate(order.task == Task::Translate);
+        params.set_translate(order.task == SpeechTask::Translate);
         let prompt: Vec<i32>;
         if !order.prompt.is_empty() {
             prompt = order.prompt.iter().map(|&id| id.cast_signed()).collect();
@@ -158,7 +158,7 @@ impl WhisperCppEngine {
     }
 
     /// What the state holds after decoding.
-    fn decoding(&self, max_tokens: usize) -> Decoding {
+    fn decoding(&self, max_tokens: usize) -> WindowText {
         let mut tokens = Vec::new();
         let mut logprob = 0.0f32;
         let segments: Vec<_> = self.state.as_iter().collect();
@@ -180,7 +180,7 @@ impl WhisperCppEngine {
                 });
             }
         }
-        Decoding {
+        WindowText {
             mean_logprob: logprob / tokens.len().max(1) as f32,
             no_speech_probability: None,
             reached_cap: tokens.len() > max_tokens,
@@ -212,7 +212,7 @@ impl SpeechEngine for WhisperCppEngine {
         id.is_some_and(|id| (0..self.languages).contains(&id))
     }
 
-    fn prompt_tokens(&self, prompt: &Prompt) -> Result<Vec<TokenId>, TranscribeError> {
+    fn prompt_tokens(&self, prompt: &InitialPrompt) -> Result<Vec<TokenId>, TranscribeError> {
         let text = format!(" {}", prompt.text());
         // The binding takes a buffer that is too small for as many tokens as there are; no
         // token is shorter than a byte.
@@ -237,7 +237,7 @@ impl SpeechEngine for WhisperCppEngine {
             .collect()
     }
 
-    fn decode(&mut self, orders: &[DecodeOrder<'_>]) -> Result<Vec<Decoding>, TranscribeError> {
+    fn decode(&mut self, orders: &[DecodeOrder<'_>]) -> Result<Vec<WindowText>, TranscribeError> {
         let numbered = orders.iter().enumerate();
         numbered
             .map(|(n, order)| self.decode_window(n, order))
@@ -247,7 +247,7 @@ impl SpeechEngine for WhisperCppEngine {
     fn align(
         &mut self,
         _orders: &[DecodeOrder<'_>],
-        _decodings: &mut [Decoding],
+        _decodings: &mut [WindowText],
     ) -> Result<(), TranscribeError> {
         // Tokens have their times and probabilities since they were decoded.
         Ok(())
@@ -272,7 +272,7 @@ const fn head(n_text_layer: i32, n_head: i32) -> DtwAhead {
 
 /// How word times are found. A list of heads must live as long as any state of the context:
 /// whisper.cpp keeps the pointer, which the binding does not say.
-fn time_warping(model: &Model) -> DtwMode<'static> {
+fn time_warping(model: &SpeechModel) -> DtwMode<'static> {
     match model.alignment_heads() {
         AlignmentHeads::Demo => DtwMode::Custom {
             aheads: &DEMO_HEADS,
@@ -290,7 +290,7 @@ fn time_warping(model: &Model) -> DtwMode<'static> {
 
 /// What time warping takes at most: three copies of the attention of all heads, for the longest
 /// text and the whole window. whisper.cpp aborts where it has less.
-fn warping_memory(model: &Model) -> usize {
+fn warping_memory(model: &SpeechModel) -> usize {
     const LEAST: usize = 128 << 20;
     const REST: usize = 16 << 20;
     const LONGEST_TEXT: usize = 230;
@@ -304,7 +304,7 @@ fn warping_memory(model: &Model) -> usize {
 }
 
 /// All heads of the upper half of the layers: OpenAI's choice where nobody has looked.
-fn upper_half(model: &Model) -> DtwMode<'static> {
+fn upper_half(model: &SpeechModel) -> DtwMode<'static> {
     let half = model.header.n_text_layer / 2;
     DtwMode::TopMost {
         n_top: i32::try_from(half).map_or(1, |half| half.max(1)),

@@ -16,7 +16,7 @@
 use std::ops::Range;
 
 use super::plain;
-use crate::call::Word;
+use crate::call::SpokenWord;
 use crate::speech::Recognition;
 
 /// Longest annotation between brackets, characters; Whisper's own have some 40.
@@ -30,14 +30,14 @@ const FOREIGN_SPEECH: [&str; 3] = ["foreign", "speaking", "speaks"];
 
 /// Annotations of a text, marked byte by byte.
 #[derive(Debug)]
-pub(super) struct Annotations<'a> {
+pub(super) struct TextAnnotations<'a> {
     text: &'a str,
     /// Of each byte of the text: whether it belongs to an annotation. All bytes of a character
     /// are marked alike.
     marked: Vec<bool>,
 }
 
-impl<'a> Annotations<'a> {
+impl<'a> TextAnnotations<'a> {
     /// The annotations of a text; `None` if it has none.
     pub(super) fn find(text: &'a str) -> Option<Self> {
         if !text.chars().any(begins_annotation) {
@@ -93,7 +93,7 @@ impl<'a> Annotations<'a> {
     /// A result without its annotations: the text, and the other words with their times.
     pub(super) fn strip(&self, heard: &Recognition) -> Recognition {
         let mut from = 0;
-        let words: Vec<Word> = heard
+        let words: Vec<SpokenWord> = heard
             .words
             .iter()
             .filter_map(|word| self.strip_word(word, &mut from))
@@ -112,7 +112,7 @@ impl<'a> Annotations<'a> {
     }
 
     /// The part of a word that is not marked; words stand in the text one behind the other.
-    fn strip_word(&self, word: &Word, from: &mut usize) -> Option<Word> {
+    fn strip_word(&self, word: &SpokenWord, from: &mut usize) -> Option<SpokenWord> {
         let Some(offset) = self.text[*from..].find(&word.text) else {
             // Words of broken UTF-8 may not be the text's.
             return Some(word.clone());
@@ -125,7 +125,7 @@ impl<'a> Annotations<'a> {
         let left = word.text.char_indices();
         let left = left.filter(|(within, _)| !self.marked[place + within]);
         let text: String = left.map(|(_, c)| c).collect();
-        text.contains(char::is_alphanumeric).then(|| Word {
+        text.contains(char::is_alphanumeric).then(|| SpokenWord {
             text: text.trim().to_owned(),
             ..word.clone()
         })

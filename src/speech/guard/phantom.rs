@@ -56,7 +56,7 @@ pub(super) fn is_made_of_phrases(words: &[&str], language: &str) -> bool {
 }
 
 /// The first phrase, if the words are such phrases from the first to the last.
-fn made_of(words: &[&str], language: &str, lists: &[Phrases]) -> Option<&'static str> {
+fn made_of(words: &[&str], language: &str, lists: &[LanguagePhrases]) -> Option<&'static str> {
     let phrases = || lists.iter().flat_map(|list| phrases_of(list, language));
     let mut first = None;
     let mut rest = words;
@@ -86,18 +86,18 @@ fn begins_joined(words: &[&str], phrase: &str) -> bool {
     phrase.starts_with(is_unspaced) && words.first().is_some_and(|word| word.starts_with(phrase))
 }
 
-fn phrases_of(list: Phrases, language: &str) -> impl Iterator<Item = &'static str> {
+fn phrases_of(list: LanguagePhrases, language: &str) -> impl Iterator<Item = &'static str> {
     let list = list.iter().find(|(code, _)| *code == language);
     list.into_iter()
         .flat_map(|(_, phrases)| phrases.iter().copied())
 }
 
 /// Phrases by Whisper's code of their language.
-type Phrases = &'static [(&'static str, &'static [&'static str])];
+type LanguagePhrases = &'static [(&'static str, &'static [&'static str])];
 
 /// Beginnings of credits, in front of names and years.
 #[rustfmt::skip]
-const CREDITS: Phrases = &[
+const CREDITS: LanguagePhrases = &[
     ("en", &["subtitles by", "subs by", "captions by", "captioned by", "closed captioning by", "transcription by castingwords", "transcribed by https"]),
     ("de", &["untertitel von", "untertitel im auftrag des", "untertitelung im auftrag des", "untertitelung des", "untertitel des", "untertitel der amara", "untertitelung aufgrund der amara", "copyright wdr"]),
     ("fr", &["sous titrage", "sous titres réalisés par", "sous titres par"]),
@@ -123,7 +123,7 @@ const CREDITS: Phrases = &[
 
 /// Phrases over silence in subtitles, which no caller says and nothing else.
 #[rustfmt::skip]
-const PHANTOMS: Phrases = &[
+const PHANTOMS: LanguagePhrases = &[
     ("en", &["thanks for watching", "thank you for watching", "thank you so much for watching", "thanks for watching and i'll see you in the next video", "thanks for watching and i'll see you next time", "i'll see you in the next video", "see you in the next video", "please subscribe", "please subscribe to my channel", "please like and subscribe", "don't forget to like and subscribe", "don't forget to subscribe", "like and subscribe", "for more information visit www fema gov"]),
     ("de", &["vielen dank fürs zuschauen", "danke fürs zuschauen", "bis zum nächsten video"]),
     ("fr", &["merci d'avoir regardé cette vidéo", "abonnez vous", "n'oubliez pas de vous abonner", "à bientôt pour une nouvelle vidéo", "par soustitreur com"]),
@@ -154,7 +154,7 @@ const PHANTOMS: Phrases = &[
 /// Phrases that Whisper writes on noise, and callers say as well. Yes and no, in whatever words (okay,
 /// mm hmm), are not among them: too much may hang on one.
 #[rustfmt::skip]
-const SAID_BY_CALLERS: Phrases = &[
+const SAID_BY_CALLERS: LanguagePhrases = &[
     ("en", &["thank you", "thank you very much", "thank you so much", "thanks", "you", "bye", "bye bye", "goodbye", "good bye", "oh", "uh", "um", "hmm", "ah", "so", "the", "i'm sorry", "see you next time", "good night", "amen"]),
     ("de", &["vielen dank", "danke", "danke schön", "tschüss", "bis zum nächsten mal", "amen", "hm"]),
     ("fr", &["merci", "merci beaucoup", "au revoir", "à bientôt", "amen"]),

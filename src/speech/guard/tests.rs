@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::call::Word;
+use crate::call::SpokenWord;
 
 fn heard(text: &str, language: &str) -> Recognition {
     Recognition {
@@ -13,11 +13,11 @@ fn heard(text: &str, language: &str) -> Recognition {
     }
 }
 
-fn judge_alone(heard: Recognition, ms: u64) -> Option<Suppressed> {
+fn judge_alone(heard: Recognition, ms: u64) -> Option<SuppressedText> {
     judge(heard, ms, None).suppressed
 }
 
-fn reason(text: &str, language: &str, ms: u64) -> Option<Doubt> {
+fn reason(text: &str, language: &str, ms: u64) -> Option<DoubtReason> {
     judge_alone(heard(text, language), ms).map(|held| held.reason)
 }
 
@@ -39,7 +39,7 @@ fn what_callers_say_is_believed() {
 
 #[test]
 fn what_subtitles_say_is_not() {
-    let phantom = Some(Doubt::PhantomPhrase);
+    let phantom = Some(DoubtReason::PhantomPhrase);
     assert_eq!(reason("Thanks for watching!", "en", 2000), phantom);
     assert_eq!(
         reason(" Untertitel im Auftrag des ZDF.", "de", 2000),
@@ -47,7 +47,7 @@ fn what_subtitles_say_is_not() {
     );
     assert_eq!(reason("Thanks for watching!", "de", 2000), None);
     let translated = Recognition {
-        task: Task::Translate,
+        task: SpeechTask::Translate,
         ..heard("Thanks for watching!", "de")
     };
     assert_eq!(
@@ -60,12 +60,12 @@ fn what_subtitles_say_is_not() {
 fn loops_are_told_by_phrase_and_number() {
     let text = "so I said ".to_owned() + &"you know what I mean ".repeat(5);
     let held = judge_alone(heard(&text, "en"), 20_000).unwrap();
-    assert_eq!(held.reason, Doubt::Repetition);
+    assert_eq!(held.reason, DoubtReason::Repetition);
     assert!(held.evidence.starts_with("4 times"), "{}", held.evidence);
     assert_eq!(held.text, text);
     assert_eq!(
         reason(&"the ".repeat(30), "en", 20_000),
-        Some(Doubt::Repetition)
+        Some(DoubtReason::Repetition)
     );
 }
 
@@ -75,9 +75,12 @@ fn text_on_silence_and_faster_than_speech_is_held_back() {
         peak_dbfs: -71.0,
         ..heard("goodbye", "en")
     };
-    assert_eq!(judge_alone(quiet, 1000).unwrap().reason, Doubt::NearSilence);
+    assert_eq!(
+        judge_alone(quiet, 1000).unwrap().reason,
+        DoubtReason::NearSilence
+    );
     let fast = "one two three four five six seven eight nine ten";
-    assert_eq!(reason(fast, "en", 900), Some(Doubt::SpeechRate));
+    assert_eq!(reason(fast, "en", 900), Some(DoubtReason::SpeechRate));
     assert_eq!(reason(fast, "en", 2500), None);
 }
 
@@ -90,7 +93,7 @@ fn a_word_in_many_seconds_is_not_believed_where_the_model_is_not_sure() {
         };
         judge_alone(unsure, ms).map(|held| held.reason)
     };
-    let sparse = Some(Doubt::SpeechRate);
+    let sparse = Some(DoubtReason::SpeechRate);
     // Of music on hold, with tiny.en and base.
     let next = "I'm going to go to the next one.";
     assert_eq!(rate(next, "en", 0.26, 28_000), sparse);
@@ -116,7 +119,7 @@ fn thanks_are_not_believed_where_they_are_all_that_was_said_in_many_seconds() {
     };
     // Of music on hold, with tiny.en in whisper.cpp.
     let held = thanks("Thank you.", 14_372).unwrap();
-    assert_eq!(held.reason, Doubt::PhantomPhrase);
+    assert_eq!(held.reason, DoubtReason::PhantomPhrase);
     assert_eq!(held.evidence, "nothing but \"thank you\" in 14372 ms");
     for (text, ms) in [
         ("Thank you.", 1_200),
@@ -128,8 +131,8 @@ fn thanks_are_not_believed_where_they_are_all_that_was_said_in_many_seconds() {
     }
 }
 
-fn words(text: &str) -> Vec<Word> {
-    let word = |(text, n): (&str, u64)| Word {
+fn words(text: &str) -> Vec<SpokenWord> {
+    let word = |(text, n): (&str, u64)| SpokenWord {
         text: text.to_owned(),
         start_ms: 100 * n,
         end_ms: 100 * n + 90,
@@ -169,7 +172,7 @@ fn an_annotation_beside_words_is_taken_from_them_and_kept_apart() {
     assert_eq!(times, expected);
     assert!((judged.believed.confidence - 0.8).abs() < 1e-6);
     let suppressed = judged.suppressed.unwrap();
-    assert_eq!(suppressed.reason, Doubt::Annotation);
+    assert_eq!(suppressed.reason, DoubtReason::Annotation);
     assert_eq!(suppressed.text, "[Music] (upbeat music)");
 }
 
@@ -177,7 +180,7 @@ fn an_annotation_beside_words_is_taken_from_them_and_kept_apart() {
 fn what_is_left_beside_an_annotation_is_judged_too() {
     let judged = judge(heard("[Music] Thanks for watching!", "en"), 2000, None);
     let suppressed = judged.suppressed.unwrap();
-    assert_eq!(suppressed.reason, Doubt::PhantomPhrase);
+    assert_eq!(suppressed.reason, DoubtReason::PhantomPhrase);
     assert_eq!(suppressed.text, "[Music] Thanks for watching!");
     assert_eq!(
         (judged.believed.text.as_str(), judged.believed.words.len()),
@@ -189,7 +192,11 @@ fn what_is_left_beside_an_annotation_is_judged_too() {
         "...",
         "- [Music]",
     ] {
-        assert_eq!(reason(text, "en", 2000), Some(Doubt::Annotation), "{text}");
+        assert_eq!(
+            reason(text, "en", 2000),
+            Some(DoubtReason::Annotation),
+            "{text}"
+        );
     }
 }
 
@@ -202,14 +209,18 @@ fn only_an_annotation_names_foreign_speech() {
         ("(upbeat music)", false),
     ] {
         let suppressed = judge(heard(text, "en"), 2000, None).suppressed.unwrap();
-        assert_eq!(Judged::names_foreign_speech(&suppressed), names, "{text}");
+        assert_eq!(
+            JudgedText::names_foreign_speech(&suppressed),
+            names,
+            "{text}"
+        );
     }
-    let phantom = Suppressed {
-        reason: Doubt::Repetition,
+    let phantom = SuppressedText {
+        reason: DoubtReason::Repetition,
         evidence: String::new(),
         text: "speaking speaking".to_owned(),
     };
-    assert!(!Judged::names_foreign_speech(&phantom));
+    assert!(!JudgedText::names_foreign_speech(&phantom));
 }
 
 #[test]
@@ -235,7 +246,7 @@ fn text_of_a_model_that_hears_nobody_and_is_not_sure_is_held_back() {
         let held = judge_alone(heard, 3000).map(|held| held.reason);
         assert_eq!(
             held,
-            is_held.then_some(Doubt::NoSpeech),
+            is_held.then_some(DoubtReason::NoSpeech),
             "{confidence} {no_speech:?}"
         );
     }
@@ -250,7 +261,7 @@ fn text_of_a_model_that_hears_nobody_and_is_not_sure_is_held_back() {
 
 #[test]
 fn the_prompt_is_known_by_its_words_and_audio_that_cannot_hold_them() {
-    let prompt: Prompt = "Kowalski, Asterscribe, Zielinski, Nowak".parse().unwrap();
+    let prompt: InitialPrompt = "Kowalski, Asterscribe, Zielinski, Nowak".parse().unwrap();
     let echo = |ms| {
         judge(
             heard("Kowalski, Asterscribe, Zielinski, Nowak.", "en"),
@@ -259,12 +270,12 @@ fn the_prompt_is_known_by_its_words_and_audio_that_cannot_hold_them() {
         )
     };
     let reason = echo(500).suppressed.map(|held| held.reason);
-    assert_eq!(reason, Some(Doubt::PromptEcho));
+    assert_eq!(reason, Some(DoubtReason::PromptEcho));
     assert_eq!(echo(2500).suppressed, None);
     let none = judge_alone(heard("Kowalski, Asterscribe, Zielinski, Nowak.", "en"), 400);
     assert_eq!(
         none.map(|held| held.reason),
-        Some(Doubt::SpeechRate),
+        Some(DoubtReason::SpeechRate),
         "without a prompt"
     );
 }
@@ -276,9 +287,9 @@ proptest! {
         confidence in 0.0f32..1.0,
         ms in 0u64..30_000,
     ) {
-        let prompt: Prompt = "a B a 音".parse().unwrap();
+        let prompt: InitialPrompt = "a B a 音".parse().unwrap();
         let heard = Recognition { words: words(&text), confidence, ..heard(&text, "en") };
-        let Judged { believed, suppressed } = judge(heard.clone(), ms, Some(&prompt));
+        let JudgedText { believed, suppressed } = judge(heard.clone(), ms, Some(&prompt));
         match suppressed {
             None => prop_assert_eq!(believed, heard),
             Some(suppressed) if believed.text.is_empty() => {

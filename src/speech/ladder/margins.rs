@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::WHOLE_WINDOW;
-use crate::speech::model::{AlignmentHeads, Model};
+use crate::speech::model::{AlignmentHeads, SpeechModel};
 
 /// What stands before the margin behind the sentinel, where margins are written.
 const SENTINEL: &str = "sentinel+";
@@ -40,7 +40,7 @@ impl ContextMargins {
     }
 
     /// Margins that were measured for a model, or, where nobody has measured, wide ones.
-    pub fn of(model: &Model) -> Self {
+    pub fn of(model: &SpeechModel) -> Self {
         let measured = |sentinel: u16, alone: &[u16]| Self {
             sentinel: model.times_words_closely().then_some(sentinel),
             alone: alone.to_vec(),
@@ -56,7 +56,7 @@ impl ContextMargins {
 
     /// Margins that somebody has set, else those of the model; no sentinel where its word could
     /// not be told from the caller's own.
-    pub fn chosen(set: Option<&Self>, model: &Model) -> Self {
+    pub fn chosen(set: Option<&Self>, model: &SpeechModel) -> Self {
         let mut margins = set.cloned().unwrap_or_else(|| Self::of(model));
         margins.sentinel = margins.sentinel.filter(|_| model.times_words_closely());
         margins

@@ -10,9 +10,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::vocabulary::Vocabulary;
+use super::vocabulary::ModelVocabulary;
 use super::weights::WeightsWalk;
-use super::{Flaw, Header, buffered, hash, hex, wrong};
+use super::{ModelFlaw, ModelHeader, buffered, hash, hex, wrong};
 
 pub(crate) const WEIGHTS: &str = "model.bin";
 const CONFIG: &str = "config.json";
@@ -61,14 +61,14 @@ pub struct ModelFolder {
     pub path: PathBuf,
     /// Its files, by name.
     pub files: Vec<FileIdentity>,
-    vocabulary: Arc<Vocabulary>,
+    vocabulary: Arc<ModelVocabulary>,
     /// Whether the heads are named whose attention follows the speech.
     has_alignment_heads: bool,
 }
 
 impl ModelFolder {
     /// Walks through a folder: every file is there, and they fit each other.
-    pub(super) fn open(path: &Path) -> Result<(Self, Header), Flaw> {
+    pub(super) fn open(path: &Path) -> Result<(Self, ModelHeader), ModelFlaw> {
         let path = fs::canonicalize(path)?;
         let vocabulary_file = VOCABULARIES
             .into_iter()
@@ -80,14 +80,14 @@ impl ModelFolder {
             Err(error) if error.kind() == io::ErrorKind::NotFound => wrong(format!(
                 "the folder has no {name}; a whole one has {WEIGHTS}, {CONFIG}, {TOKENIZER} and {vocabulary_file}"
             )),
-            identity => identity.map_err(Flaw::Io),
+            identity => identity.map_err(ModelFlaw::Io),
         };
         let names = REQUIRED_FILES.into_iter().chain([vocabulary_file]);
         let files = names.map(identity).collect::<Result<Vec<_>, _>>()?;
         let weights = File::open(path.join(WEIGHTS))?;
         let bytes = weights.metadata()?.len();
         let header = WeightsWalk::new(buffered(&weights), bytes).header()?;
-        let vocabulary = Vocabulary::new(read_vocabulary(&path.join(vocabulary_file))?)?;
+        let vocabulary = ModelVocabulary::new(read_vocabulary(&path.join(vocabulary_file))?)?;
         let words = header.n_vocab as usize;
         if vocabulary.len() != words {
             let found = vocabulary.len();
@@ -138,7 +138,7 @@ impl ModelFolder {
     }
 
     /// The model's vocabulary.
-    pub(crate) fn vocabulary(&self) -> &Arc<Vocabulary> {
+    pub(crate) fn vocabulary(&self) -> &Arc<ModelVocabulary> {
         &self.vocabulary
     }
 
@@ -152,7 +152,7 @@ fn buffered_file(path: &Path) -> io::Result<io::BufReader<File>> {
     Ok(io::BufReader::with_capacity(1 << 20, File::open(path)?))
 }
 
-fn read_text(path: &Path) -> Result<String, Flaw> {
+fn read_text(path: &Path) -> Result<String, ModelFlaw> {
     let mut text = String::new();
     let file = File::open(path)?;
     if file.take(MAX_TEXT + 1).read_to_string(&mut text)? as u64 > MAX_TEXT {
@@ -161,7 +161,7 @@ fn read_text(path: &Path) -> Result<String, Flaw> {
     Ok(text)
 }
 
-fn read_vocabulary(path: &Path) -> Result<Vec<String>, Flaw> {
+fn read_vocabulary(path: &Path) -> Result<Vec<String>, ModelFlaw> {
     let text = read_text(path)?;
     if path
         .extension()
@@ -173,13 +173,13 @@ fn read_vocabulary(path: &Path) -> Result<Vec<String>, Flaw> {
     Ok(lines.split('\n').map(str::to_owned).collect())
 }
 
-fn parse<'a, T: Deserialize<'a>>(text: &'a str, name: &str) -> Result<T, Flaw> {
+fn parse<'a, T: Deserialize<'a>>(text: &'a str, name: &str) -> Result<T, ModelFlaw> {
     serde_json::from_str(text).or_else(|error| wrong(format!("{name} is broken: {error}")))
 }
 
 /// What is looked at of `tokenizer.json`.
 #[derive(Deserialize)]
-struct Tokenizer {
+struct TokenizerFile {
     model: TokenizerModel,
     #[serde(default)]
     added_tokens: Vec<AddedToken>,
@@ -198,9 +198,9 @@ struct AddedToken {
 
 /// The tokenizer must number the words as the vocabulary does: one of another model would write
 /// other words without any error.
-fn check_tokenizer(path: &Path, vocabulary: &Vocabulary) -> Result<(), Flaw> {
+fn check_tokenizer(path: &Path, vocabulary: &ModelVocabulary) -> Result<(), ModelFlaw> {
     let text = read_text(path)?;
-    let Tokenizer {
+    let TokenizerFile {
         model,
         added_tokens,
     } = parse(&text, TOKENIZER)?;
@@ -224,7 +224,7 @@ fn check_tokenizer(path: &Path, vocabulary: &Vocabulary) -> Result<(), Flaw> {
 
 /// What CTranslate2 reads of `config.json`.
 #[derive(Deserialize)]
-struct Config {
+struct FolderConfig {
     #[serde(default)]
     alignment_heads: Vec<(u32, u32)>,
     #[serde(default)]
@@ -234,9 +234,9 @@ struct Config {
 }
 
 /// CTranslate2 believes every number in it; whether alignment heads are among them.
-fn check_config(path: &Path, header: &Header) -> Result<bool, Flaw> {
+fn check_config(path: &Path, header: &ModelHeader) -> Result<bool, ModelFlaw> {
     let text = read_text(path)?;
-    let config: Config = parse(&text, CONFIG)?;
+    let config: FolderConfig = parse(&text, CONFIG)?;
     let mut ids = config
         .lang_ids
         .iter()

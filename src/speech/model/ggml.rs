@@ -3,7 +3,7 @@
 
 use std::io::{Read, Seek, SeekFrom};
 
-use super::{Flaw, Header, wrong};
+use super::{ModelFlaw, ModelHeader, wrong};
 
 const GGML_MAGIC: u32 = 0x6767_6d6c;
 
@@ -25,7 +25,7 @@ impl<R: Read + Seek> GgmlWalk<R> {
     }
 
     /// Walks to the end; what the header says.
-    pub(super) fn model(&mut self) -> Result<Header, Flaw> {
+    pub(super) fn model(&mut self) -> Result<ModelHeader, ModelFlaw> {
         let magic = self.u32()?;
         if magic != GGML_MAGIC {
             return wrong(format!(
@@ -51,8 +51,8 @@ impl<R: Read + Seek> GgmlWalk<R> {
         Ok(header)
     }
 
-    fn header(&mut self) -> Result<Header, Flaw> {
-        let header = Header {
+    fn header(&mut self) -> Result<ModelHeader, ModelFlaw> {
+        let header = ModelHeader {
             n_vocab: self.u32()?,
             n_audio_ctx: self.u32()?,
             n_audio_state: self.u32()?,
@@ -69,7 +69,7 @@ impl<R: Read + Seek> GgmlWalk<R> {
         Ok(header)
     }
 
-    fn mel_filters(&mut self, header: &Header) -> Result<(), Flaw> {
+    fn mel_filters(&mut self, header: &ModelHeader) -> Result<(), ModelFlaw> {
         let (n_mel, n_fft) = (self.u32()?, self.u32()?);
         if n_mel != header.n_mels || n_fft != 201 {
             return wrong(format!("its mel filters are {n_mel} × {n_fft}"));
@@ -77,7 +77,7 @@ impl<R: Read + Seek> GgmlWalk<R> {
         self.skip(u64::from(n_mel) * u64::from(n_fft) * 4)
     }
 
-    fn vocabulary(&mut self, header: &Header) -> Result<(), Flaw> {
+    fn vocabulary(&mut self, header: &ModelHeader) -> Result<(), ModelFlaw> {
         let words = self.u32()?;
         if words > header.n_vocab {
             return wrong(format!(
@@ -106,7 +106,7 @@ impl<R: Read + Seek> GgmlWalk<R> {
         Ok(())
     }
 
-    fn tensor(&mut self) -> Result<(), Flaw> {
+    fn tensor(&mut self) -> Result<(), ModelFlaw> {
         let (n_dims, name_length, kind) = (self.u32()?, self.u32()?, self.u32()?);
         if !(1..=4).contains(&n_dims) || !(1..=128).contains(&name_length) {
             return wrong(format!("no tensor begins at byte {}", self.at - 12));
@@ -132,13 +132,13 @@ impl<R: Read + Seek> GgmlWalk<R> {
         self.skip((elements / block).saturating_mul(bytes))
     }
 
-    fn u32(&mut self) -> Result<u32, Flaw> {
+    fn u32(&mut self) -> Result<u32, ModelFlaw> {
         let mut bytes = [0; 4];
         self.read(&mut bytes)?;
         Ok(u32::from_le_bytes(bytes))
     }
 
-    fn read(&mut self, into: &mut [u8]) -> Result<(), Flaw> {
+    fn read(&mut self, into: &mut [u8]) -> Result<(), ModelFlaw> {
         let end = self.at + into.len() as u64;
         self.stay_within(end)?;
         self.inner.read_exact(into)?;
@@ -146,7 +146,7 @@ impl<R: Read + Seek> GgmlWalk<R> {
         Ok(())
     }
 
-    fn stay_within(&self, end: u64) -> Result<(), Flaw> {
+    fn stay_within(&self, end: u64) -> Result<(), ModelFlaw> {
         if end > self.length {
             return wrong(format!(
                 "it is cut off: {} bytes, where at least {end} are announced",
@@ -156,7 +156,7 @@ impl<R: Read + Seek> GgmlWalk<R> {
         Ok(())
     }
 
-    fn skip(&mut self, bytes: u64) -> Result<(), Flaw> {
+    fn skip(&mut self, bytes: u64) -> Result<(), ModelFlaw> {
         let end = self.at.saturating_add(bytes);
         self.stay_within(end)?;
         self.at = end;

@@ -4,18 +4,18 @@ fn demo() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/model/asterscribe-demo-q5_0.bin")
 }
 
-fn check_bytes(bytes: &[u8]) -> Result<Model, ModelError> {
+fn check_bytes(bytes: &[u8]) -> Result<SpeechModel, ModelError> {
     let file = tempfile::NamedTempFile::new().unwrap();
     fs::write(file.path(), bytes).unwrap();
-    Model::open(file.path())
+    SpeechModel::open(file.path())
 }
 
 #[test]
 fn the_demo_model_is_known_as_what_it_is() {
-    let model = Model::open(&demo()).unwrap();
+    let model = SpeechModel::open(&demo()).unwrap();
     assert!(model.is_demo(), "sha256 {}", model.sha256);
     assert_eq!(model.header.n_audio_state, 96);
-    let built_in = Model::demo().unwrap();
+    let built_in = SpeechModel::demo().unwrap();
     assert_eq!(
         (&built_in.sha256, built_in.header),
         (&model.sha256, model.header)
@@ -60,11 +60,11 @@ fn a_header_that_lies_is_refused() {
 fn other_files_are_told_from_models() {
     let error = check_bytes(b"#!/bin/sh\n").unwrap_err().to_string();
     assert!(error.contains("no Whisper model"), "{error}");
-    let error = Model::open(Path::new("/nonexistent/model.bin"))
+    let error = SpeechModel::open(Path::new("/nonexistent/model.bin"))
         .unwrap_err()
         .to_string();
     assert!(error.contains("/nonexistent/model.bin"), "{error}");
-    assert!(Model::open(Path::new("/")).is_err());
+    assert!(SpeechModel::open(Path::new("/")).is_err());
 }
 
 #[test]

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use super::{Flaw, wrong};
+use super::{ModelFlaw, wrong};
 
 /// Marks that every Whisper vocabulary has.
 const END_OF_TEXT: &str = "<|endoftext|>";
@@ -15,7 +15,7 @@ const NO_TIMESTAMPS: &str = "<|notimestamps|>";
 
 /// A model's vocabulary.
 #[derive(Debug)]
-pub(crate) struct Vocabulary {
+pub(crate) struct ModelVocabulary {
     /// As CTranslate2 knows them.
     tokens: Vec<String>,
     /// Text tokens by their bytes.
@@ -24,9 +24,9 @@ pub(crate) struct Vocabulary {
     bytes: Vec<Vec<u8>>,
 }
 
-impl Vocabulary {
+impl ModelVocabulary {
     /// A vocabulary of all tokens of a model, in their order.
-    pub(super) fn new(tokens: Vec<String>) -> Result<Self, Flaw> {
+    pub(super) fn new(tokens: Vec<String>) -> Result<Self, ModelFlaw> {
         for mark in [END_OF_TEXT, START_OF_TRANSCRIPT, NO_TIMESTAMPS] {
             if !tokens.iter().any(|token| token == mark) {
                 return wrong(format!("its vocabulary lacks {mark}"));
@@ -122,22 +122,22 @@ fn pieces(text: &str) -> impl Iterator<Item = &str> {
 }
 
 #[derive(Clone, Copy, PartialEq)]
-enum Class {
+enum TokenClass {
     Letter,
     Digit,
     Space,
     Other,
 }
 
-fn class(c: char) -> Class {
+fn class(c: char) -> TokenClass {
     if c.is_alphabetic() {
-        Class::Letter
+        TokenClass::Letter
     } else if c.is_numeric() {
-        Class::Digit
+        TokenClass::Digit
     } else if c.is_whitespace() {
-        Class::Space
+        TokenClass::Space
     } else {
-        Class::Other
+        TokenClass::Other
     }
 }
 
@@ -204,7 +204,8 @@ pub(super) mod tests {
 
     #[test]
     fn neighbours_that_make_the_lowest_token_are_joined_first() {
-        let vocabulary = Vocabulary::new(small(&["he", "el", "hel", "ll", " w", "hell"])).unwrap();
+        let vocabulary =
+            ModelVocabulary::new(small(&["he", "el", "hel", "ll", " w", "hell"])).unwrap();
         let names = |text: &str| -> Vec<String> {
             let tokens = vocabulary.encode(text);
             let name = |id: u32| String::from_utf8(vocabulary.bytes(id).unwrap().to_vec());
@@ -233,7 +234,7 @@ pub(super) mod tests {
     proptest! {
         #[test]
         fn no_text_is_lost(text in "\\PC{0,40}") {
-            let vocabulary = Vocabulary::new(small(&["he", "ä", " t", "th", " the"])).unwrap();
+            let vocabulary = ModelVocabulary::new(small(&["he", "ä", " t", "th", " the"])).unwrap();
             let tokens = vocabulary.encode(&text);
             let bytes = tokens.iter().flat_map(|&id| vocabulary.bytes(id).unwrap()).copied();
             prop_assert_eq!(bytes.collect::<Vec<_>>(), text.as_bytes());

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::io::{Read, Seek, SeekFrom};
 
-use super::{Flaw, Header, wrong};
+use super::{ModelFlaw, ModelHeader, wrong};
 
 /// Versions of the format in which a variable has a type and a size in bytes.
 const VERSIONS: std::ops::RangeInclusive<u32> = 4..=6;
@@ -65,7 +65,7 @@ impl ElementType {
 }
 
 #[derive(Debug, Clone)]
-struct Variable {
+struct WeightsVariable {
     shape: Vec<u64>,
     element: ElementType,
     /// Of a variable of one element, if that is a whole number.
@@ -77,7 +77,7 @@ pub(super) struct WeightsWalk<R> {
     inner: R,
     at: u64,
     length: u64,
-    variables: HashMap<String, Variable>,
+    variables: HashMap<String, WeightsVariable>,
 }
 
 impl<R: Read + Seek> WeightsWalk<R> {
@@ -92,7 +92,7 @@ impl<R: Read + Seek> WeightsWalk<R> {
     }
 
     /// Walks to the end; the model's dimensions.
-    pub(super) fn header(mut self) -> Result<Header, Flaw> {
+    pub(super) fn header(mut self) -> Result<ModelHeader, ModelFlaw> {
         let version = self.u32()?;
         if !VERSIONS.contains(&version) {
             return wrong(format!("model.bin has version {version}, not 4 to 6"));
@@ -126,7 +126,7 @@ impl<R: Read + Seek> WeightsWalk<R> {
         Ok(header)
     }
 
-    fn variable(&mut self, name: &str) -> Result<Variable, Flaw> {
+    fn variable(&mut self, name: &str) -> Result<WeightsVariable, ModelFlaw> {
         let rank = self.u8()?;
         if rank > MAX_RANK {
             return wrong(format!("variable {name} has {rank} dimensions"));
@@ -156,7 +156,7 @@ impl<R: Read + Seek> WeightsWalk<R> {
                 None
             }
         };
-        Ok(Variable {
+        Ok(WeightsVariable {
             shape,
             element,
             value,
@@ -164,13 +164,13 @@ impl<R: Read + Seek> WeightsWalk<R> {
     }
 
     /// The dimensions that the variables have, within the bounds of everything published.
-    fn dimensions(&self) -> Result<Header, Flaw> {
-        let size = |name: &str, dimension: usize| -> Result<u32, Flaw> {
+    fn dimensions(&self) -> Result<ModelHeader, ModelFlaw> {
+        let size = |name: &str, dimension: usize| -> Result<u32, ModelFlaw> {
             let variable = self.get(name)?;
             let size = variable.shape.get(dimension).copied().unwrap_or(0);
             Ok(u32::try_from(size).unwrap_or(u32::MAX))
         };
-        let number = |name: &str| -> Result<u32, Flaw> {
+        let number = |name: &str| -> Result<u32, ModelFlaw> {
             let value = self
                 .get(name)?
                 .value
@@ -178,7 +178,7 @@ impl<R: Read + Seek> WeightsWalk<R> {
             value.map_or_else(|| wrong(format!("{name} is no number")), Ok)
         };
         let embeddings = "decoder/embeddings/weight";
-        let header = Header {
+        let header = ModelHeader {
             n_vocab: size(embeddings, 0)?,
             n_audio_ctx: size("encoder/position_encodings/encodings", 0)?,
             n_audio_state: size("encoder/position_encodings/encodings", 1)?,
@@ -202,7 +202,7 @@ impl<R: Read + Seek> WeightsWalk<R> {
     }
 
     /// Every tensor that CTranslate2 looks up, with the shape that it computes with.
-    fn check_layers(&self, header: &Header) -> Result<(), Flaw> {
+    fn check_layers(&self, header: &ModelHeader) -> Result<(), ModelFlaw> {
         let (audio, text) = (
             u64::from(header.n_audio_state),
             u64::from(header.n_text_state),
@@ -232,7 +232,7 @@ impl<R: Read + Seek> WeightsWalk<R> {
     }
 
     /// What layers of both sides have.
-    fn check_layer(&self, layer: &str, state: u64) -> Result<(), Flaw> {
+    fn check_layer(&self, layer: &str, state: u64) -> Result<(), ModelFlaw> {
         self.expect_norm(&format!("{layer}/self_attention/layer_norm"), state)?;
         self.expect_linear(
             &format!("{layer}/self_attention/linear_0"),
@@ -245,17 +245,17 @@ impl<R: Read + Seek> WeightsWalk<R> {
         self.expect_linear(&format!("{layer}/ffn/linear_1"), state, 4 * state)
     }
 
-    fn expect_linear(&self, name: &str, rows: u64, columns: u64) -> Result<(), Flaw> {
+    fn expect_linear(&self, name: &str, rows: u64, columns: u64) -> Result<(), ModelFlaw> {
         self.expect(&format!("{name}/weight"), &[rows, columns])?;
         self.expect(&format!("{name}/bias"), &[rows])
     }
 
-    fn expect_norm(&self, name: &str, state: u64) -> Result<(), Flaw> {
+    fn expect_norm(&self, name: &str, state: u64) -> Result<(), ModelFlaw> {
         self.expect(&format!("{name}/gamma"), &[state])?;
         self.expect(&format!("{name}/beta"), &[state])
     }
 
-    fn expect(&self, name: &str, shape: &[u64]) -> Result<(), Flaw> {
+    fn expect(&self, name: &str, shape: &[u64]) -> Result<(), ModelFlaw> {
         let variable = self.get(name)?;
         if variable.shape != shape {
             let found = &variable.shape;
@@ -270,7 +270,7 @@ impl<R: Read + Seek> WeightsWalk<R> {
 
     /// Whole numbers need a factor for each row, or one for all: CTranslate2 reads as many as
     /// there are rows.
-    fn expect_scale(&self, name: &str, shape: &[u64]) -> Result<(), Flaw> {
+    fn expect_scale(&self, name: &str, shape: &[u64]) -> Result<(), ModelFlaw> {
         let Some(scale) = self.variables.get(&format!("{name}_scale")) else {
             return wrong(format!("{name} is quantised and {name}_scale is missing"));
         };
@@ -286,14 +286,14 @@ impl<R: Read + Seek> WeightsWalk<R> {
         Ok(())
     }
 
-    fn get(&self, name: &str) -> Result<&Variable, Flaw> {
+    fn get(&self, name: &str) -> Result<&WeightsVariable, ModelFlaw> {
         match self.variables.get(name) {
             Some(variable) => Ok(variable),
             None => wrong(format!("model.bin has no variable {name}")),
         }
     }
 
-    fn count(&mut self) -> Result<u32, Flaw> {
+    fn count(&mut self) -> Result<u32, ModelFlaw> {
         let count = self.u32()?;
         if count > MAX_VARIABLES {
             return wrong(format!("model.bin announces {count} variables"));
@@ -301,7 +301,7 @@ impl<R: Read + Seek> WeightsWalk<R> {
         Ok(count)
     }
 
-    fn string(&mut self) -> Result<String, Flaw> {
+    fn string(&mut self) -> Result<String, ModelFlaw> {
         let length = self.u16()?;
         if !(1..=MAX_NAME).contains(&length) {
             return wrong(format!(
@@ -317,37 +317,37 @@ impl<R: Read + Seek> WeightsWalk<R> {
         String::from_utf8(bytes).or_else(|_| wrong("a name in model.bin is no text"))
     }
 
-    fn u8(&mut self) -> Result<u8, Flaw> {
+    fn u8(&mut self) -> Result<u8, ModelFlaw> {
         let mut bytes = [0; 1];
         self.read(&mut bytes)?;
         Ok(bytes[0])
     }
 
-    fn u16(&mut self) -> Result<u16, Flaw> {
+    fn u16(&mut self) -> Result<u16, ModelFlaw> {
         let mut bytes = [0; 2];
         self.read(&mut bytes)?;
         Ok(u16::from_le_bytes(bytes))
     }
 
-    fn u32(&mut self) -> Result<u32, Flaw> {
+    fn u32(&mut self) -> Result<u32, ModelFlaw> {
         let mut bytes = [0; 4];
         self.read(&mut bytes)?;
         Ok(u32::from_le_bytes(bytes))
     }
 
-    fn read(&mut self, into: &mut [u8]) -> Result<(), Flaw> {
+    fn read(&mut self, into: &mut [u8]) -> Result<(), ModelFlaw> {
         self.advance(into.len() as u64)?;
         self.inner.read_exact(into)?;
         Ok(())
     }
 
-    fn skip(&mut self, bytes: u64) -> Result<(), Flaw> {
+    fn skip(&mut self, bytes: u64) -> Result<(), ModelFlaw> {
         self.advance(bytes)?;
         self.inner.seek(SeekFrom::Start(self.at))?;
         Ok(())
     }
 
-    fn advance(&mut self, bytes: u64) -> Result<(), Flaw> {
+    fn advance(&mut self, bytes: u64) -> Result<(), ModelFlaw> {
         let end = self.at.saturating_add(bytes);
         if end > self.length {
             return wrong(format!(

@@ -5,28 +5,28 @@
 use std::collections::VecDeque;
 use std::mem;
 
-use crate::speech::packed::{AHEAD, BLOCK, Packed};
+use crate::speech::packed::{AHEAD, BLOCK, PackedAudio};
 
 /// Samples in order. What was pushed comes back exactly.
 #[derive(Debug)]
-pub(super) struct Held {
+pub(super) struct HeldSamples {
     /// The older ones, once there is an utterance.
-    packed: Option<Box<Packed>>,
-    recent: Recent,
+    packed: Option<Box<PackedAudio>>,
+    recent: RecentFrames,
 }
 
 #[derive(Debug)]
-enum Recent {
+enum RecentFrames {
     /// All of them fit into a byte: more than 48 dB below full scale.
     Quiet(VecDeque<i8>),
     Any(VecDeque<i16>),
 }
 
-impl Held {
+impl HeldSamples {
     pub(super) const fn new() -> Self {
         Self {
             packed: None,
-            recent: Recent::Quiet(VecDeque::new()),
+            recent: RecentFrames::Quiet(VecDeque::new()),
         }
     }
 
@@ -97,7 +97,7 @@ impl Held {
     }
 }
 
-impl Recent {
+impl RecentFrames {
     fn len(&self) -> usize {
         match self {
             Self::Quiet(samples) => samples.len(),
@@ -162,23 +162,23 @@ impl Recent {
 }
 
 #[cfg(test)]
-impl Held {
+impl HeldSamples {
     /// Memory taken.
     pub(super) fn bytes(&self) -> usize {
         let packed = self.packed.as_ref().map_or(0, |packed| packed.bytes());
         packed
             + match &self.recent {
-                Recent::Quiet(samples) => samples.capacity(),
-                Recent::Any(samples) => 2 * samples.capacity(),
+                RecentFrames::Quiet(samples) => samples.capacity(),
+                RecentFrames::Any(samples) => 2 * samples.capacity(),
             }
     }
 }
 
-impl From<Vec<i16>> for Held {
+impl From<Vec<i16>> for HeldSamples {
     fn from(samples: Vec<i16>) -> Self {
         Self {
             packed: None,
-            recent: Recent::Any(samples.into()),
+            recent: RecentFrames::Any(samples.into()),
         }
     }
 }
@@ -216,7 +216,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_held_is_what_was_pushed(steps in prop::collection::vec(step(), 0..40)) {
-            let (mut held, mut model) = (Held::new(), Vec::<i16>::new());
+            let (mut held, mut model) = (HeldSamples::new(), Vec::<i16>::new());
             for step in steps {
                 match step {
                     Step::Extend(samples) => {
@@ -231,7 +231,7 @@ mod tests {
                     Step::Compact => {
                         held.compact(64);
                         let quiet = model.iter().all(|&sample| is_quiet(sample));
-                        prop_assert_eq!(matches!(held.recent, Recent::Quiet(_)), quiet);
+                        prop_assert_eq!(matches!(held.recent, RecentFrames::Quiet(_)), quiet);
                     }
                     Step::Pack => {
                         held.pack();

@@ -31,27 +31,27 @@ const LOWEST_FLOOR: f32 = 2.5e-7 * 32_768.0 * 32_768.0 * FRAME as f32;
 
 /// The quietest and the loudest frame of the last seconds of one leg.
 #[derive(Debug)]
-pub(super) struct Level {
+pub(super) struct FrameLevel {
     /// Of each stretch, the newest first.
-    stretches: [Range; STRETCHES],
+    stretches: [EnergyRange; STRETCHES],
     /// Frames of the newest one.
     frames: u8,
 }
 
 /// Energies.
 #[derive(Debug, Clone, Copy)]
-struct Range {
+struct EnergyRange {
     least: f32,
     most: f32,
 }
 
 /// Of a stretch that has not been.
-const NONE: Range = Range {
+const NONE: EnergyRange = EnergyRange {
     least: f32::INFINITY,
     most: 0.0,
 };
 
-impl Level {
+impl FrameLevel {
     pub(super) const fn new() -> Self {
         Self {
             stretches: [NONE; STRETCHES],
@@ -70,7 +70,7 @@ impl Level {
         let newest = &mut self.stretches[0];
         newest.least = newest.least.min(energy);
         newest.most = newest.most.max(energy);
-        let all = self.stretches.iter().fold(NONE, |all, one| Range {
+        let all = self.stretches.iter().fold(NONE, |all, one| EnergyRange {
             least: all.least.min(one.least),
             most: all.most.max(one.most),
         });
@@ -92,11 +92,11 @@ mod tests {
 
     #[test]
     fn silence_is_known_at_once_and_a_steady_sound_after_three_seconds() {
-        let mut level = Level::new();
+        let mut level = FrameLevel::new();
         assert!(!level.is_audible(0.0));
         assert!(level.is_audible(SOUND));
         assert!(!level.is_audible(0.0));
-        let mut level = Level::new();
+        let mut level = FrameLevel::new();
         let audible = (0..1_000).take_while(|_| level.is_audible(SOUND)).count();
         assert_eq!(audible, usize::from(STRETCH) * (STRETCHES - 1));
         // A voice above it is heard all the same.
@@ -106,7 +106,7 @@ mod tests {
 
     #[test]
     fn a_far_voice_beside_a_near_one_is_audible() {
-        let mut level = Level::new();
+        let mut level = FrameLevel::new();
         for n in 0..500 {
             let energy = [0.0, 1e3 * SOUND, SOUND][n % 3];
             assert_eq!(level.is_audible(energy), energy > 0.0, "{n}");
@@ -118,7 +118,7 @@ mod tests {
         fn the_loudest_is_audible_unless_all_are_alike(
             energies in prop::collection::vec(0.0f32..1e12, 1..600),
         ) {
-            let mut level = Level::new();
+            let mut level = FrameLevel::new();
             for (n, energy) in energies.iter().enumerate() {
                 let lately = &energies[n.saturating_sub(usize::from(STRETCH) * STRETCHES)..n];
                 let is_loudest = lately.iter().all(|other| other <= energy);

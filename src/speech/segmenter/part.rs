@@ -6,7 +6,7 @@ use super::FRAME;
 
 /// What is in a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Frame {
+pub(super) enum FrameKind {
     Quiet,
     Voice,
     Sound(SoundKind),
@@ -14,7 +14,7 @@ pub(super) enum Frame {
 
 /// A part of an utterance, in samples from its first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Part {
+pub(super) struct UtterancePart {
     pub(super) from: usize,
     pub(super) until: usize,
     /// What it is; `None`: speech.
@@ -23,7 +23,7 @@ pub(super) struct Part {
 
 /// How an utterance is taken apart, in frames.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Rule {
+pub(super) struct PartRule {
     /// Voice that a part must hold to be speech.
     pub(super) least_voice: usize,
     /// What speech keeps of what is before its voice, and behind it.
@@ -39,7 +39,7 @@ const BLUR: usize = 2;
 
 /// Some frames of a sound.
 #[derive(Debug, Clone, Copy)]
-struct Run {
+struct SoundRun {
     from: usize,
     until: usize,
     kind: SoundKind,
@@ -47,7 +47,12 @@ struct Run {
 
 /// The parts, in order, of an utterance of `length` samples, whose first whole frame begins at
 /// `offset`.
-pub(super) fn parts(frames: &[Frame], offset: usize, length: usize, rule: Rule) -> Vec<Part> {
+pub(super) fn parts(
+    frames: &[FrameKind],
+    offset: usize,
+    length: usize,
+    rule: PartRule,
+) -> Vec<UtterancePart> {
     let runs = runs(frames, rule.least_voice);
     let place = |frame: usize| (offset + frame * FRAME).min(length);
     let mut parts = Vec::new();
@@ -55,7 +60,7 @@ pub(super) fn parts(frames: &[Frame], offset: usize, length: usize, rule: Rule) 
     let mut add = |from: usize, until: usize, sound| {
         let from = from.max(done);
         if from < until {
-            parts.push(Part { from, until, sound });
+            parts.push(UtterancePart { from, until, sound });
             done = until;
         }
     };
@@ -63,7 +68,10 @@ pub(super) fn parts(frames: &[Frame], offset: usize, length: usize, rule: Rule) 
     for n in 0..=runs.len() {
         let (before, next) = (n.checked_sub(1).map(|n| runs[n]), runs.get(n).copied());
         let gap = before.map_or(0, |run| run.until)..next.map_or(frames.len(), |run| run.from);
-        let voices = || gap.clone().filter(|frame| frames[*frame] == Frame::Voice);
+        let voices = || {
+            gap.clone()
+                .filter(|frame| frames[*frame] == FrameKind::Voice)
+        };
         let speech = voices().next().zip(voices().next_back());
         let speech = speech.filter(|_| voices().count() >= rule.least_voice);
         let from = speech.map(|(first, _)| before.map_or(0, |run| run.left_at(first, rule)));
@@ -80,9 +88,9 @@ pub(super) fn parts(frames: &[Frame], offset: usize, length: usize, rule: Rule) 
     parts
 }
 
-impl Run {
+impl SoundRun {
     /// Where speech begins whose voice begins at `first`, behind this sound.
-    fn left_at(self, first: usize, rule: Rule) -> usize {
+    fn left_at(self, first: usize, rule: PartRule) -> usize {
         let least = self
             .until
             .saturating_sub(self.reach(rule.before))
@@ -91,7 +99,7 @@ impl Run {
     }
 
     /// Where speech ends whose voice ends with `last`, before this sound.
-    fn reached_from(self, last: usize, rule: Rule) -> usize {
+    fn reached_from(self, last: usize, rule: PartRule) -> usize {
         let most = (self.from + self.reach(rule.behind)).min(self.until);
         (last + 1 + rule.behind).min(most)
     }
@@ -107,20 +115,22 @@ impl Run {
 }
 
 /// The sounds; bursts of one kind without speech between them are one.
-fn runs(frames: &[Frame], least_voice: usize) -> Vec<Run> {
-    let mut runs: Vec<Run> = Vec::new();
+fn runs(frames: &[FrameKind], least_voice: usize) -> Vec<SoundRun> {
+    let mut runs: Vec<SoundRun> = Vec::new();
     for (place, frame) in frames.iter().enumerate() {
-        let Frame::Sound(kind) = *frame else { continue };
+        let FrameKind::Sound(kind) = *frame else {
+            continue;
+        };
         match runs.last_mut() {
             Some(last)
                 if last.kind == kind && last.until + PAUSE >= place && {
                     let between = &frames[last.until..place];
-                    between.iter().filter(|f| **f == Frame::Voice).count() < least_voice
+                    between.iter().filter(|f| **f == FrameKind::Voice).count() < least_voice
                 } =>
             {
                 last.until = place + 1;
             }
-            _ => runs.push(Run {
+            _ => runs.push(SoundRun {
                 from: place,
                 until: place + 1,
                 kind,
@@ -136,19 +146,19 @@ mod tests {
 
     use super::*;
 
-    const RULE: Rule = Rule {
+    const RULE: PartRule = PartRule {
         least_voice: 5,
         before: 15,
         behind: 18,
     };
 
     /// `q`uiet, `v`oice, `r`ingback, `m`usic.
-    fn frames(text: &str) -> Vec<Frame> {
+    fn frames(text: &str) -> Vec<FrameKind> {
         let frame = |c| match c {
-            'q' => Frame::Quiet,
-            'v' => Frame::Voice,
-            'r' => Frame::Sound(SoundKind::Ringback),
-            _ => Frame::Sound(SoundKind::Music),
+            'q' => FrameKind::Quiet,
+            'v' => FrameKind::Voice,
+            'r' => FrameKind::Sound(SoundKind::Ringback),
+            _ => FrameKind::Sound(SoundKind::Music),
         };
         text.chars().map(frame).collect()
     }
@@ -176,12 +186,12 @@ mod tests {
         );
     }
 
-    fn any_frame() -> impl Strategy<Value = Vec<Frame>> {
+    fn any_frame() -> impl Strategy<Value = Vec<FrameKind>> {
         let kind = prop_oneof![
-            Just(Frame::Quiet),
-            Just(Frame::Voice),
-            Just(Frame::Sound(SoundKind::Dtmf)),
-            Just(Frame::Sound(SoundKind::Music)),
+            Just(FrameKind::Quiet),
+            Just(FrameKind::Voice),
+            Just(FrameKind::Sound(SoundKind::Dtmf)),
+            Just(FrameKind::Sound(SoundKind::Music)),
         ];
         (kind, 1..40usize).prop_map(|(frame, count)| vec![frame; count])
     }
@@ -198,7 +208,7 @@ mod tests {
             let frames = runs.concat();
             let whole = offset + frames.len() * FRAME;
             let length = whole.saturating_sub(short).max(1);
-            let rule = Rule { before, behind, ..RULE };
+            let rule = PartRule { before, behind, ..RULE };
             let parts = parts(&frames, offset, length, rule);
             for part in &parts {
                 prop_assert!(part.from < part.until && part.until <= length);
@@ -211,8 +221,8 @@ mod tests {
             for same in frames.chunk_by(|a, b| a == b) {
                 let (from, until) = (offset + place * FRAME, offset + (place + same.len()) * FRAME);
                 place += same.len();
-                if same[0] == Frame::Voice && same.len() >= rule.least_voice {
-                    let is_held = |part: &Part| {
+                if same[0] == FrameKind::Voice && same.len() >= rule.least_voice {
+                    let is_held = |part: &UtterancePart| {
                         part.sound.is_none() && part.from <= from && until.min(length) <= part.until
                     };
                     prop_assert!(from >= length || parts.iter().any(is_held), "{from}: {parts:?}");

@@ -1,7 +1,7 @@
 //! Keys pressed in band (ITU-T Q.23): one of four low tones with one of four high ones.
 
-use super::Mark;
-use super::fft::Lobe;
+use super::SoundMark;
+use super::fft::SpectrumLobe;
 use crate::call::SoundKind;
 
 const LOW: [f32; 4] = [697.0, 770.0, 852.0, 941.0];
@@ -22,13 +22,13 @@ const LOOKS: u32 = 3;
 
 /// The key that may be pressed.
 #[derive(Debug, Default)]
-pub(super) struct Digits {
+pub(super) struct DigitDetector {
     now: Option<(usize, usize)>,
     start: u64,
     looks: u32,
 }
 
-impl Digits {
+impl DigitDetector {
     /// Whether a key is known to be held.
     pub(super) fn lasts(&self) -> bool {
         self.looks >= LOOKS
@@ -38,9 +38,9 @@ impl Digits {
     pub(super) fn look(
         &mut self,
         frame: u64,
-        lobes: &[Lobe; 2],
+        lobes: &[SpectrumLobe; 2],
         purity: f32,
-        mark: &mut impl FnMut(Mark),
+        mark: &mut impl FnMut(SoundMark),
     ) {
         let key = if purity >= PURE { key(lobes) } else { None };
         if key.is_none() || key != self.now {
@@ -58,7 +58,7 @@ impl Digits {
             } else {
                 frame
             };
-            mark(Mark {
+            mark(SoundMark {
                 from,
                 until: frame + 1,
                 kind: SoundKind::Dtmf,
@@ -73,7 +73,7 @@ impl Digits {
     }
 }
 
-fn key(lobes: &[Lobe; 2]) -> Option<(usize, usize)> {
+fn key(lobes: &[SpectrumLobe; 2]) -> Option<(usize, usize)> {
     let [low, high] = lobes;
     let place = |group: &[f32; 4], frequency: f32| {
         let near = |tone: &f32| (tone - frequency).abs() <= NEAR * tone + BLUR;

@@ -26,7 +26,7 @@ pub(super) fn long(samples: &[i16; LONG]) -> [f32; LONG / 2 + 1] {
 
 /// A sinusoid, by its lobe behind the window.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub(super) struct Lobe {
+pub(super) struct SpectrumLobe {
     /// Hz.
     pub(super) frequency: f32,
     pub(super) power: f32,
@@ -34,7 +34,7 @@ pub(super) struct Lobe {
 
 /// The lobe whose top is that bin, `reach` bins to both sides. Its frequency is where a
 /// parabola through the logarithms has its top, which is what the window's lobe looks like there.
-pub(super) fn lobe(powers: &[f32], top: usize, reach: usize) -> Lobe {
+pub(super) fn lobe(powers: &[f32], top: usize, reach: usize) -> SpectrumLobe {
     let log = |bin: usize| {
         powers
             .get(bin)
@@ -53,7 +53,7 @@ pub(super) fn lobe(powers: &[f32], top: usize, reach: usize) -> Lobe {
         top.saturating_sub(reach),
         (top + reach).min(powers.len() - 1),
     );
-    Lobe {
+    SpectrumLobe {
         frequency: (top as f32 + shift) * width,
         power: powers[first..=last].iter().sum(),
     }

@@ -5,8 +5,8 @@
 //! up as a cumulative sum (Page, 1954) of the logarithms of how likely each is in music
 //! and in speech; `docs/segmentation.md` says what that was measured on.
 
-use super::Mark;
-use super::fft::{LONG, Lobe, lobe};
+use super::SoundMark;
+use super::fft::{LONG, SpectrumLobe, lobe};
 use crate::call::SoundKind;
 
 /// Notes kept of a look.
@@ -48,14 +48,14 @@ const LOST: f32 = 12.0;
 
 /// The case for music so far.
 #[derive(Debug, Default)]
-pub(super) struct Music {
-    before: Notes,
-    case: Case,
+pub(super) struct MusicDetector {
+    before: NoteTrack,
+    case: MusicCase,
 }
 
 /// The cumulative sum.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-struct Case {
+struct MusicCase {
     sum: f32,
     /// While it is music the most, else the least that the sum has been since.
     extreme: f32,
@@ -67,21 +67,21 @@ struct Case {
 }
 
 #[derive(Debug, Clone, Copy, Default)]
-struct Notes {
-    notes: [Lobe; NOTES],
+struct NoteTrack {
+    notes: [SpectrumLobe; NOTES],
     count: usize,
 }
 
-impl Music {
+impl MusicDetector {
     /// Goes on where another utterance of the leg ended.
     pub(super) fn new(sum: f32) -> Self {
-        let case = Case {
+        let case = MusicCase {
             sum,
             extreme: sum,
-            ..Case::default()
+            ..MusicCase::default()
         };
         Self {
-            before: Notes::default(),
+            before: NoteTrack::default(),
             case,
         }
     }
@@ -107,14 +107,14 @@ impl Music {
         frame: u64,
         score: f32,
         powers: &[f32; LONG / 2 + 1],
-        mark: &mut impl FnMut(Mark),
+        mark: &mut impl FnMut(SoundMark),
     ) {
-        let notes = Notes::of(powers);
+        let notes = NoteTrack::of(powers);
         let says = notes.say(&self.before, score);
         self.before = notes;
         let until = frame + 1;
         if let Some(from) = self.case.hear(until, says) {
-            mark(Mark {
+            mark(SoundMark {
                 from,
                 until,
                 kind: SoundKind::Music,
@@ -124,11 +124,11 @@ impl Music {
 
     /// What comes is no continuation of what was.
     pub(super) fn interrupt(&mut self) {
-        self.before = Notes::default();
+        self.before = NoteTrack::default();
     }
 }
 
-impl Case {
+impl MusicCase {
     /// Adds what was heard up to `until`; where the music begins that lasts until there, as far
     /// as it was not told before.
     fn hear(&mut self, until: u64, says: f32) -> Option<u64> {
@@ -158,7 +158,7 @@ impl Case {
     }
 }
 
-impl Notes {
+impl NoteTrack {
     fn of(powers: &[f32; LONG / 2 + 1]) -> Self {
         let mut found = Self::default();
         let mut floor = 0.0;
@@ -174,7 +174,7 @@ impl Notes {
         found
     }
 
-    fn insert(&mut self, note: Lobe) {
+    fn insert(&mut self, note: SpectrumLobe) {
         let place = self
             .iter()
             .take_while(|old| old.power >= note.power)
@@ -186,7 +186,7 @@ impl Notes {
         }
     }
 
-    fn iter(&self) -> impl Iterator<Item = &Lobe> {
+    fn iter(&self) -> impl Iterator<Item = &SpectrumLobe> {
         self.notes[..self.count].iter()
     }
 
@@ -194,7 +194,7 @@ impl Notes {
     /// music than in speech.
     fn say(&self, before: &Self, score: f32) -> f32 {
         let held = self.share(|note| {
-            let same = |old: &Lobe| (old.frequency - note.frequency).abs() <= SAME;
+            let same = |old: &SpectrumLobe| (old.frequency - note.frequency).abs() <= SAME;
             before.iter().any(same)
         });
         let sung = self.sung();
@@ -217,7 +217,7 @@ impl Notes {
     }
 
     /// Of the notes, by amplitude: a single loud one is not all there is to hear.
-    fn share(&self, is_meant: impl Fn(&Lobe) -> bool) -> f32 {
+    fn share(&self, is_meant: impl Fn(&SpectrumLobe) -> bool) -> f32 {
         let (mut meant, mut all) = (0.0, 0.0);
         for note in self.iter() {
             let weight = note.power.sqrt();

@@ -1,7 +1,7 @@
 //! Tones of the telephone network, by their frequencies and how long they last.
 
-use super::fft::{LONG, Lobe, RATE, lobe, strongest};
-use super::{FRAMES_OF_LONG, Mark};
+use super::fft::{LONG, RATE, SpectrumLobe, lobe, strongest};
+use super::{FRAMES_OF_LONG, SoundMark};
 use crate::call::SoundKind;
 
 /// Part of a short look's power in its two strongest lobes from which it may be tones: the
@@ -57,19 +57,19 @@ const REACH: usize = 3;
 
 /// The tones that a leg is in.
 #[derive(Debug, Default)]
-pub(super) struct Tones {
-    run: Option<Run>,
+pub(super) struct ToneDetector {
+    run: Option<SteadyTone>,
 }
 
 #[derive(Debug)]
-struct Run {
+struct SteadyTone {
     /// First frame of the run of tonal looks, or of the tone that is held against.
     start: u64,
     /// Tonal looks so far.
     looks: u32,
     /// Whether the last look was none of them.
     is_broken: bool,
-    tones: Option<Found>,
+    tones: Option<FoundTone>,
     steady: u32,
     told: Option<SoundKind>,
     /// One past the last frame that was.
@@ -78,13 +78,13 @@ struct Run {
 
 /// One or two sinusoids that are all there is.
 #[derive(Debug, Clone, Copy, PartialEq)]
-struct Found {
+struct FoundTone {
     frequencies: [f32; 2],
     count: usize,
     power: f32,
 }
 
-impl Tones {
+impl ToneDetector {
     /// Whether a tone is known to go on.
     pub(super) fn lasts(&self) -> bool {
         self.run.as_ref().is_some_and(|run| run.told.is_some())
@@ -101,15 +101,15 @@ impl Tones {
         frame: u64,
         purity: f32,
         long: impl FnOnce() -> Option<[f32; LONG / 2 + 1]>,
-        mark: &mut impl FnMut(Mark),
+        mark: &mut impl FnMut(SoundMark),
     ) {
         if purity < TONAL {
             // Two tones beat, and noise is heard where they cancel each other.
-            let is_over = |run: &mut Run| std::mem::replace(&mut run.is_broken, true);
+            let is_over = |run: &mut SteadyTone| std::mem::replace(&mut run.is_broken, true);
             self.run.take_if(is_over);
             return;
         }
-        let run = self.run.get_or_insert_with(|| Run {
+        let run = self.run.get_or_insert_with(|| SteadyTone {
             start: frame.saturating_sub(1),
             looks: 0,
             is_broken: false,
@@ -124,7 +124,7 @@ impl Tones {
             && run.looks.is_multiple_of(2)
             && let Some(powers) = long()
         {
-            run.hold_against(frame, Found::of(&powers));
+            run.hold_against(frame, FoundTone::of(&powers));
         }
         run.tell(frame, mark);
     }
@@ -135,8 +135,8 @@ impl Tones {
     }
 }
 
-impl Run {
-    fn hold_against(&mut self, frame: u64, now: Option<Found>) {
+impl SteadyTone {
+    fn hold_against(&mut self, frame: u64, now: Option<FoundTone>) {
         match (self.tones, now) {
             (Some(before), Some(now)) if before.is(now) => self.steady += 1,
             (before, _) => {
@@ -151,7 +151,7 @@ impl Run {
         self.tones = now;
     }
 
-    fn tell(&mut self, frame: u64, mark: &mut impl FnMut(Mark)) {
+    fn tell(&mut self, frame: u64, mark: &mut impl FnMut(SoundMark)) {
         let frames = frame + 1 - self.start;
         let Some(kind) = self.tones.and_then(|tones| tones.kind(self.steady, frames)) else {
             return;
@@ -163,7 +163,7 @@ impl Run {
         };
         self.told = Some(kind);
         self.told_until = frame + 1;
-        mark(Mark {
+        mark(SoundMark {
             from,
             until: frame + 1,
             kind,
@@ -171,7 +171,7 @@ impl Run {
     }
 }
 
-impl Found {
+impl FoundTone {
     /// The one or two sinusoids that a long look is made of.
     fn of(powers: &[f32; LONG / 2 + 1]) -> Option<Self> {
         let all = LOWEST..LONG / 2;
@@ -179,7 +179,7 @@ impl Found {
         let top = strongest(powers, all.clone(), None)?;
         let first = lobe(powers, top, REACH);
         let rest = strongest(powers, all, Some((top, REACH + 1)));
-        let second = rest.map_or_else(Lobe::default, |bin| lobe(powers, bin, REACH));
+        let second = rest.map_or_else(SpectrumLobe::default, |bin| lobe(powers, bin, REACH));
         let is_pair = second.power >= SECOND * first.power;
         let explained = first.power + if is_pair { second.power } else { 0.0 };
         let mut frequencies = [first.frequency, 0.0];
@@ -227,16 +227,16 @@ impl Found {
 }
 
 /// The two strongest lobes of a short look, the lower one first, and what part of its power is in them.
-pub(super) fn lobes(powers: &[f32]) -> ([Lobe; 2], f32) {
+pub(super) fn lobes(powers: &[f32]) -> ([SpectrumLobe; 2], f32) {
     // 156 Hz to the end; below it hums the mains.
     let bins = 5..powers.len() - 1;
     let total: f32 = powers[2..].iter().sum();
     let Some(top) = strongest(powers, bins.clone(), None).filter(|_| total > 0.0) else {
-        return ([Lobe::default(); 2], 0.0);
+        return ([SpectrumLobe::default(); 2], 0.0);
     };
     let first = lobe(powers, top, 2);
     let second = strongest(powers, bins, Some((top, 3)))
-        .map_or_else(Lobe::default, |bin| lobe(powers, bin, 2));
+        .map_or_else(SpectrumLobe::default, |bin| lobe(powers, bin, 2));
     let purity = ((first.power + second.power) / total).min(1.0);
     let mut both = [first, second];
     both.sort_by(|a, b| a.frequency.total_cmp(&b.frequency));

@@ -5,10 +5,10 @@
 //! writes words of that language which nobody said, and is not sure of them. Such an utterance
 //! is looked at once more while its audio is at hand, so that no line is lost by it.
 
-use super::{Attempted, WhisperTranscriber, confidence};
-use crate::speech::engine::{Decoding, LanguageProbabilities, language_named};
-use crate::speech::ladder::{RetryReason, Window};
-use crate::speech::{Choices, SAMPLE_RATE, TranscribeError};
+use super::{AttemptedUtterance, WhisperTranscriber, confidence};
+use crate::speech::engine::{LanguageProbabilities, WindowText, language_named};
+use crate::speech::ladder::{EncoderWindow, RetryReason};
+use crate::speech::{DecodeOptions, SAMPLE_RATE, TranscribeError};
 
 /// Confidence below which an utterance speaks against the language that it was recognised in.
 /// Of telephone prompts (base) 60 % of the Spanish and 95 % of the French and Italian ones are
@@ -27,13 +27,13 @@ impl WhisperTranscriber {
     /// detected before and it surely is another. The text that the model is surer of stands.
     pub(super) fn try_other_language(
         &mut self,
-        attempted: &mut Attempted<'_>,
+        attempted: &mut AttemptedUtterance<'_>,
     ) -> Result<(), TranscribeError> {
         let Some((given, None)) = attempted.language else {
             return Ok(());
         };
         let is_doubtful =
-            |best: &Decoding| !best.tokens.is_empty() && confidence(best) < DOUBTFUL_CONFIDENCE;
+            |best: &WindowText| !best.tokens.is_empty() && confidence(best) < DOUBTFUL_CONFIDENCE;
         if !attempted.choices.language_is_detected
             || !self.engine.is_multilingual()
             || attempted.samples.len() < MIN_SAMPLES
@@ -43,7 +43,7 @@ impl WhisperTranscriber {
         }
         // The engine holds what it encoded last, which may have been others' or the sentinel's.
         let plain = attempted.windows.iter().find(|window| !window.has_sentinel);
-        let window = plain.copied().unwrap_or(Window::WHOLE);
+        let window = plain.copied().unwrap_or(EncoderWindow::WHOLE);
         self.engine.encode(&[&attempted.audio], window.positions)?;
         let detected = self.engine.detect_languages()?;
         let Some(probabilities) = detected.first() else {
@@ -53,7 +53,7 @@ impl WhisperTranscriber {
         if language == given || probability < MIN_PROBABILITY {
             return Ok(());
         }
-        let choices = Choices {
+        let choices = DecodeOptions {
             language: Some(language.to_owned()),
             ..attempted.choices.clone()
         };
@@ -74,7 +74,7 @@ impl WhisperTranscriber {
 /// The most probable of the languages that may be spoken, and how probable it is among them.
 pub(super) fn most_probable(
     probabilities: &LanguageProbabilities,
-    choices: &Choices,
+    choices: &DecodeOptions,
 ) -> Result<(&'static str, f32), TranscribeError> {
     let among = choices.among.iter().map(|code| language_named(code));
     let among = among.collect::<Result<Vec<_>, _>>()?;

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use proptest::prelude::*;
 
 use super::*;
-use crate::call::Prompt;
+use crate::call::InitialPrompt;
 use crate::speech::engine::{LanguageProbabilities, TextToken};
 use crate::speech::ladder::ContextMargins;
 
@@ -19,17 +19,17 @@ struct Asked {
 
 /// An engine that says what the script has for an utterance's length and context.
 struct Scripted {
-    script: HashMap<(usize, usize), Decoding>,
+    script: HashMap<(usize, usize), WindowText>,
     /// What it writes of anything in some languages, whatever the script has.
-    in_language: HashMap<&'static str, Decoding>,
+    in_language: HashMap<&'static str, WindowText>,
     asked: Arc<Mutex<Asked>>,
     windows: Vec<usize>,
     positions: usize,
 }
 
-fn decoding(text: &str, mean_logprob: f32) -> Decoding {
+fn decoding(text: &str, mean_logprob: f32) -> WindowText {
     let tokens = text.split(' ').zip(0u32..);
-    Decoding {
+    WindowText {
         tokens: tokens
             .map(|(word, id)| TextToken {
                 id,
@@ -53,7 +53,7 @@ impl SpeechEngine for Scripted {
         code != "yue"
     }
 
-    fn prompt_tokens(&self, prompt: &Prompt) -> Result<Vec<TokenId>, TranscribeError> {
+    fn prompt_tokens(&self, prompt: &InitialPrompt) -> Result<Vec<TokenId>, TranscribeError> {
         Ok(prompt.text().bytes().map(u32::from).collect())
     }
 
@@ -74,7 +74,7 @@ impl SpeechEngine for Scripted {
         Ok(vec![probabilities; self.windows.len()])
     }
 
-    fn decode(&mut self, orders: &[DecodeOrder<'_>]) -> Result<Vec<Decoding>, TranscribeError> {
+    fn decode(&mut self, orders: &[DecodeOrder<'_>]) -> Result<Vec<WindowText>, TranscribeError> {
         assert_eq!(orders.len(), self.windows.len());
         let said = |(length, order): (&usize, &DecodeOrder<'_>)| {
             let said = self.in_language.get(order.language).cloned();
@@ -87,7 +87,7 @@ impl SpeechEngine for Scripted {
     fn align(
         &mut self,
         _orders: &[DecodeOrder<'_>],
-        decodings: &mut [Decoding],
+        decodings: &mut [WindowText],
     ) -> Result<(), TranscribeError> {
         self.asked.lock().unwrap().aligned += 1;
         for token in decodings.iter_mut().flat_map(|one| &mut one.tokens) {
@@ -99,14 +99,14 @@ impl SpeechEngine for Scripted {
 }
 
 /// A transcriber that tries margins of 128 and 512 positions, and what its engine was asked.
-fn transcriber(script: &[(usize, usize, Decoding)]) -> (WhisperTranscriber, Arc<Mutex<Asked>>) {
+fn transcriber(script: &[(usize, usize, WindowText)]) -> (WhisperTranscriber, Arc<Mutex<Asked>>) {
     transcriber_in(script, HashMap::new())
 }
 
 /// Likewise, with an engine that has something to write in some languages.
 fn transcriber_in(
-    script: &[(usize, usize, Decoding)],
-    in_language: HashMap<&'static str, Decoding>,
+    script: &[(usize, usize, WindowText)],
+    in_language: HashMap<&'static str, WindowText>,
 ) -> (WhisperTranscriber, Arc<Mutex<Asked>>) {
     let asked = Arc::<Mutex<Asked>>::default();
     let script = script.iter().cloned();
@@ -119,7 +119,7 @@ fn transcriber_in(
         windows: Vec::new(),
         positions: 0,
     };
-    let model = Model::demo().unwrap();
+    let model = SpeechModel::demo().unwrap();
     let ladder = ContextLadder::new(ContextMargins::new(vec![128, 512]), &model);
     let mut transcriber = WhisperTranscriber::new(Box::new(engine), ladder, &model);
     transcriber.is_demo = false;
@@ -129,10 +129,10 @@ fn transcriber_in(
 /// 3.6 s, for which the contexts are 320, 704 and 1500.
 const LENGTH: usize = 57_600;
 
-fn english() -> Choices {
-    Choices {
+fn english() -> DecodeOptions {
+    DecodeOptions {
         language: Some("en".to_owned()),
-        ..Choices::default()
+        ..DecodeOptions::default()
     }
 }
 
@@ -157,7 +157,7 @@ fn a_sound_text_is_tried_once_and_has_its_times() {
 #[test]
 fn a_text_without_an_end_is_tried_with_more_up_to_the_whole_window() {
     let again = decoding("please hold the line please hold the", -0.1);
-    let capped = Decoding {
+    let capped = WindowText {
         reached_cap: true,
         ..decoding("please hold the line", -0.1)
     };
@@ -188,13 +188,13 @@ fn of_two_unsure_texts_the_surer_one_stays_with_its_times() {
 }
 
 /// A transcriber that tries the sentinel first.
-fn with_sentinel(script: &[(usize, usize, Decoding)]) -> (WhisperTranscriber, Arc<Mutex<Asked>>) {
+fn with_sentinel(script: &[(usize, usize, WindowText)]) -> (WhisperTranscriber, Arc<Mutex<Asked>>) {
     let (mut transcriber, asked) = transcriber(script);
     let margins = ContextMargins {
         sentinel: Some(64),
         alone: vec![128, 512],
     };
-    transcriber.ladder = ContextLadder::new(margins, &Model::demo().unwrap());
+    transcriber.ladder = ContextLadder::new(margins, &SpeechModel::demo().unwrap());
     (transcriber, asked)
 }
 
@@ -227,7 +227,7 @@ fn a_text_that_the_sentinel_does_not_end_is_tried_without_it() {
 
 #[test]
 fn unsure_words_are_better_than_none_and_than_a_loop() {
-    let nothing = Decoding {
+    let nothing = WindowText {
         tokens: Vec::new(),
         ..decoding("", 0.0)
     };
@@ -246,9 +246,9 @@ fn unsure_words_are_better_than_none_and_than_a_loop() {
 fn a_language_that_the_model_has_no_token_for_fails_its_own_utterance_only() {
     let (mut transcriber, _) = transcriber(&[]);
     let samples = vec![1; LENGTH];
-    let cantonese = Choices {
+    let cantonese = DecodeOptions {
         language: Some("yue".to_owned()),
-        ..Choices::default()
+        ..DecodeOptions::default()
     };
     let choices = [english(), cantonese, english()];
     let utterances = choices.each_ref().map(|choices| UtteranceRef {
@@ -307,9 +307,9 @@ fn one_that_fails_takes_no_other_along() {
 fn a_language_is_detected_once_among_those_that_may_be_spoken() {
     let again = decoding("hold on hold on hold on", -0.1);
     let (mut transcriber, asked) = transcriber(&[(LENGTH, 320, again)]);
-    let choices = |among: &[&str]| Choices {
+    let choices = |among: &[&str]| DecodeOptions {
         among: among.iter().map(|&code| code.to_owned()).collect(),
-        ..Choices::default()
+        ..DecodeOptions::default()
     };
     let samples = vec![1; LENGTH];
     let any = transcriber.transcribe(&samples, &choices(&[])).unwrap();
@@ -331,13 +331,13 @@ fn a_language_is_detected_once_among_those_that_may_be_spoken() {
 #[test]
 fn probabilities_that_are_no_numbers_make_no_language() {
     let broken = vec![("en", f32::NAN), ("de", 0.0)];
-    assert!(most_probable(&broken, &Choices::default()).is_err());
+    assert!(most_probable(&broken, &DecodeOptions::default()).is_err());
 }
 
 #[test]
 fn the_whole_window_is_what_is_asked_for() {
     let (mut transcriber, asked) = transcriber(&[]);
-    let choices = Choices {
+    let choices = DecodeOptions {
         full_context: true,
         ..english()
     };
@@ -377,7 +377,7 @@ proptest! {
 }
 
 /// A text of whose words the model is so sure.
-fn sure(text: &str, probability: f32) -> Decoding {
+fn sure(text: &str, probability: f32) -> WindowText {
     let mut said = decoding(text, -0.2);
     for token in &mut said.tokens {
         token.probability = probability;
@@ -386,12 +386,12 @@ fn sure(text: &str, probability: f32) -> Decoding {
 }
 
 /// French is the most probable language, with 0.86 among these.
-fn detected(language: &str) -> Choices {
-    Choices {
+fn detected(language: &str) -> DecodeOptions {
+    DecodeOptions {
         language: Some(language.to_owned()),
         among: vec!["fr".to_owned(), "de".to_owned()],
         language_is_detected: true,
-        ..Choices::default()
+        ..DecodeOptions::default()
     }
 }
 
@@ -435,7 +435,7 @@ fn words_that_do_not_fit_are_recognised_in_the_language_that_is_surely_spoken() 
 
 #[test]
 fn a_language_stays_where_its_words_fit_or_no_other_does() {
-    let given = |german, french, choices: Choices, length| {
+    let given = |german, french, choices: DecodeOptions, length| {
         let (mut transcriber, asked) = in_german_and_french(german, french);
         let heard = transcriber
             .transcribe(&vec![1000; length], &choices)
@@ -449,12 +449,12 @@ fn a_language_stays_where_its_words_fit_or_no_other_does() {
     assert_eq!(given(0.7, 0.9, detected("de"), LENGTH), 0, "it fits");
     assert_eq!(given(0.4, 0.4, detected("de"), LENGTH), 1, "no better");
     assert_eq!(given(0.4, 0.9, detected("de"), 23_999), 0, "too short");
-    let chosen = Choices {
+    let chosen = DecodeOptions {
         language_is_detected: false,
         ..detected("de")
     };
     assert_eq!(given(0.4, 0.9, chosen, LENGTH), 0, "somebody chose it");
-    let unsure = Choices {
+    let unsure = DecodeOptions {
         among: Vec::new(),
         ..detected("de")
     };

@@ -2,15 +2,15 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn token(text: &str, left_ms: impl Into<Option<u64>>) -> Token<'_> {
-    Token {
+fn token(text: &str, left_ms: impl Into<Option<u64>>) -> TimedToken<'_> {
+    TimedToken {
         bytes: text.as_bytes(),
         probability: 0.5,
         left_ms: left_ms.into(),
     }
 }
 
-fn times(words: &[Word]) -> Vec<(&str, u64, u64)> {
+fn times(words: &[SpokenWord]) -> Vec<(&str, u64, u64)> {
     words
         .iter()
         .map(|word| (word.text.as_str(), word.start_ms, word.end_ms))
@@ -136,7 +136,7 @@ proptest! {
         pieces in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..6), 20),
         length in 0u64..3_000,
     ) {
-        let tokens = lefts.iter().zip(&pieces).map(|(&left_ms, bytes)| Token {
+        let tokens = lefts.iter().zip(&pieces).map(|(&left_ms, bytes)| TimedToken {
             bytes,
             probability: 1.0,
             left_ms,

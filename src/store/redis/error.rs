@@ -33,7 +33,7 @@ const DENIED_TEXT: &[&str] = &[
 
 /// What was asked when it failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Stage {
+pub(super) enum RedisStage {
     /// To be let in, on a new connection.
     Setup,
     /// Something else.
@@ -42,33 +42,36 @@ pub(super) enum Stage {
 
 /// What a server that answered means by its refusal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Refusal {
+enum RedisRefusal {
     ForNow,
     OfUs,
     OfThis,
 }
 
-pub(super) fn classify(address: &str, stage: Stage, error: &RedisError) -> StoreError {
+pub(super) fn classify(address: &str, stage: RedisStage, error: &RedisError) -> StoreError {
     let text = format!("Redis at {address}: {error}");
     if error.is_io_error() {
         return StoreError::Unavailable(text);
     }
     match refusal(error) {
-        Some(Refusal::ForNow) => StoreError::Unavailable(text),
-        Some(Refusal::OfUs) => StoreError::Denied(text),
+        Some(RedisRefusal::ForNow) => StoreError::Unavailable(text),
+        Some(RedisRefusal::OfUs) => StoreError::Denied(text),
         // Whatever it says: it is nothing that was to be written.
-        Some(Refusal::OfThis) if stage == Stage::Setup => StoreError::Denied(text),
-        Some(Refusal::OfThis) | None => StoreError::Broken(text),
+        Some(RedisRefusal::OfThis) if stage == RedisStage::Setup => StoreError::Denied(text),
+        Some(RedisRefusal::OfThis) | None => StoreError::Broken(text),
     }
 }
 
 /// Whether another connection may be answered better: the name may lead to another server by
 /// now, and whoever has changed our password changes nothing for connections that are open.
 pub(super) fn ends_connection(error: &RedisError) -> bool {
-    matches!(refusal(error), Some(Refusal::ForNow | Refusal::OfUs))
+    matches!(
+        refusal(error),
+        Some(RedisRefusal::ForNow | RedisRefusal::OfUs)
+    )
 }
 
-fn refusal(error: &RedisError) -> Option<Refusal> {
+fn refusal(error: &RedisError) -> Option<RedisRefusal> {
     // Of several commands in one round trip, the first refusal decides.
     let refusal = error
         .clone()
@@ -83,11 +86,11 @@ fn refusal(error: &RedisError) -> Option<Refusal> {
             || texts.iter().any(|text| details.contains(text))
     };
     Some(if says(PASSING, PASSING_TEXT) {
-        Refusal::ForNow
+        RedisRefusal::ForNow
     } else if says(DENIED, DENIED_TEXT) {
-        Refusal::OfUs
+        RedisRefusal::OfUs
     } else {
-        Refusal::OfThis
+        RedisRefusal::OfThis
     })
 }
 
@@ -103,7 +106,7 @@ mod tests {
     }
 
     fn classified(error: &RedisError) -> StoreError {
-        classify("here:1", Stage::Commands, error)
+        classify("here:1", RedisStage::Commands, error)
     }
 
     fn is_passing(error: &RedisError) -> bool {
@@ -131,7 +134,7 @@ mod tests {
             );
             assert!(!ends_connection(&error), "{code}");
             // Of a server that does not let us in, it is nothing about a write.
-            let answer = classify("here:1", Stage::Setup, &error);
+            let answer = classify("here:1", RedisStage::Setup, &error);
             assert!(
                 matches!(answer, StoreError::Denied(_)),
                 "{code}: {answer:?}"

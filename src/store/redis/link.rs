@@ -16,7 +16,7 @@ use ::redis::{
 use tokio::sync::Mutex;
 
 use super::super::StoreError;
-use super::error::{Stage, classify, ends_connection};
+use super::error::{RedisStage, classify, ends_connection};
 
 /// Connecting, with the handshake; and each answer.
 const STEP: Duration = Duration::from_secs(1);
@@ -26,23 +26,23 @@ const CALL: Duration = Duration::from_millis(2500);
 /// long: the peer's machine is gone. A stopped process still acknowledges.
 const UNACKNOWLEDGED: Duration = Duration::from_secs(5);
 
-pub(super) struct Link {
+pub(super) struct RedisLink {
     client: Client,
     address: String,
     /// `AUTH` and `SELECT`. Sent by us, because the library reports every
     /// refusal of its own handshake as a wrong password.
     setup: Pipeline,
-    slot: Mutex<Slot>,
+    slot: Mutex<LinkSlot>,
 }
 
 #[derive(Default)]
-struct Slot {
+struct LinkSlot {
     connection: Option<MultiplexedConnection>,
     /// Counts connections, so that only the one that failed is given up.
     generation: u64,
 }
 
-impl Link {
+impl RedisLink {
     /// Reads the URL; connects to nothing.
     pub(super) fn new(url: &str) -> Result<Self, StoreError> {
         // The text of these errors is the library's own and holds no part of the URL.
@@ -85,7 +85,7 @@ impl Link {
     ) -> Result<T, StoreError> {
         let attempts = async {
             match self.attempt(commands).await {
-                Err((Stage::Commands, error)) if lost(&error) || ends_connection(&error) => {
+                Err((RedisStage::Commands, error)) if lost(&error) || ends_connection(&error) => {
                     self.attempt(commands).await
                 }
                 result => result,
@@ -104,9 +104,9 @@ impl Link {
     async fn attempt<T: FromRedisValue>(
         &self,
         commands: &Pipeline,
-    ) -> Result<T, (Stage, RedisError)> {
+    ) -> Result<T, (RedisStage, RedisError)> {
         let connected = self.connection().await;
-        let (generation, mut connection) = connected.map_err(|error| (Stage::Setup, error))?;
+        let (generation, mut connection) = connected.map_err(|error| (RedisStage::Setup, error))?;
         let result = commands.query_async(&mut connection).await;
         if result.as_ref().is_err_and(unusable) {
             let mut slot = self.slot.lock().await;
@@ -114,7 +114,7 @@ impl Link {
                 slot.connection = None;
             }
         }
-        result.map_err(|error| (Stage::Commands, error))
+        result.map_err(|error| (RedisStage::Commands, error))
     }
 
     async fn connection(&self) -> RedisResult<(u64, MultiplexedConnection)> {
@@ -139,7 +139,7 @@ impl Link {
 }
 
 /// Shows the address, never the credentials.
-impl fmt::Debug for Link {
+impl fmt::Debug for RedisLink {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Link")
             .field("address", &self.address)

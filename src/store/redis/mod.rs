@@ -2,15 +2,15 @@
 //!
 //! | key | type | content | expires |
 //! |---|---|---|---|
-//! | `call:{id}` | string | [`CallRecord`] as JSON | [`Retention::call`] after its last write |
-//! | `call:{id}:transcript` | list | [`TranscriptLine`]s as JSON, in order | [`Retention::transcript`] after the last line |
-//! | `call:{id}:dtmf` | list | [`DtmfDigit`]s as JSON, in order | [`Retention::call`] after the last digit |
+//! | `call:{id}` | string | [`CallRecord`] as JSON | [`RetentionTimes::call`] after its last write |
+//! | `call:{id}:transcript` | list | [`TranscriptLine`]s as JSON, in order | [`RetentionTimes::transcript`] after the last line |
+//! | `call:{id}:dtmf` | list | [`DtmfDigit`]s as JSON, in order | [`RetentionTimes::call`] after the last digit |
 //! | `active_calls_count` | integer | size of `calls:open`, after each write | never |
 //! | `total_calls_processed` | integer | calls that have ended | never |
-//! | `calls:index` | sorted set | ids by `started_at` (ms since 1970) | by [`Store::expire`] |
-//! | `calls:open` | set | ids of calls in an open state | by being put as ended, or [`Store::expire`] |
+//! | `calls:index` | sorted set | ids by `started_at` (ms since 1970) | by [`CallStore::expire`] |
+//! | `calls:open` | set | ids of calls in an open state | by being put as ended, or [`CallStore::expire`] |
 //! | `node:{name}` | string | which running server has the name | 6 s after it was last renewed |
-//! | `calls:counted` | sorted set | ids of calls in `total_calls_processed`, by their `started_at` | by [`Store::expire`] |
+//! | `calls:counted` | sorted set | ids of calls in `total_calls_processed`, by their `started_at` | by [`CallStore::expire`] |
 //!
 //! The first five are the predecessor's. An id holds no `:`, so no key can be
 //! taken for another. Scripts are sent whole (`EVAL`): a few hundred bytes buy
@@ -26,10 +26,10 @@ use std::time::Duration;
 use ::redis::{Cmd, FromRedisValue, Pipeline, cmd, pipe};
 use async_trait::async_trait;
 
-use self::link::Link;
-use super::row::{self, List, Row};
-use super::unreadable::Unreadable;
-use super::{Counters, Given, PAGE, Retention, Store, StoreError, Write};
+use self::link::RedisLink;
+use super::row::{self, CallList, StoreRow};
+use super::unreadable::UnreadableLog;
+use super::{CallCounters, CallStore, GivenCounts, PAGE, RetentionTimes, StoreError, StoreWrite};
 use crate::call::{CallId, CallKey, CallRecord, DtmfDigit, TranscriptLine};
 
 const APPLY: &str = include_str!("apply.lua");
@@ -48,23 +48,23 @@ const LOOKED_AT: usize = 200;
 /// It connects when first used and again whenever the connection was lost; no
 /// method takes longer than 2.5 s per round trip.
 pub struct RedisStore {
-    link: Link,
-    retention: Retention,
-    unreadable: Unreadable,
+    link: RedisLink,
+    retention: RetentionTimes,
+    unreadable: UnreadableLog,
 }
 
 impl RedisStore {
     /// Reads the URL, `redis://[user][:password@]host[:port][/db]`, or `rediss://…` for TLS,
     /// which trusts the system's certificates or those of `SSL_CERT_FILE`. Connects to
-    /// nothing: whether Redis is there is for [`Store::ping`] to find out.
+    /// nothing: whether Redis is there is for [`CallStore::ping`] to find out.
     ///
     /// # Errors
     /// [`StoreError::Broken`] if the URL is malformed; no part of it is repeated.
-    pub fn new(url: &str, retention: Retention) -> Result<Self, StoreError> {
+    pub fn new(url: &str, retention: RetentionTimes) -> Result<Self, StoreError> {
         Ok(Self {
-            link: Link::new(url)?,
+            link: RedisLink::new(url)?,
             retention,
-            unreadable: Unreadable::default(),
+            unreadable: UnreadableLog::default(),
         })
     }
 
@@ -87,7 +87,7 @@ impl fmt::Debug for RedisStore {
 }
 
 #[async_trait]
-impl Store for RedisStore {
+impl CallStore for RedisStore {
     fn name(&self) -> &'static str {
         "redis"
     }
@@ -101,7 +101,7 @@ impl Store for RedisStore {
         Ok(())
     }
 
-    async fn apply(&self, writes: &[Write]) -> Result<(), StoreError> {
+    async fn apply(&self, writes: &[StoreWrite]) -> Result<(), StoreError> {
         if writes.is_empty() {
             return Ok(());
         }
@@ -110,7 +110,7 @@ impl Store for RedisStore {
             .arg(self.retention.transcript_ms());
         for row in row::encode(writes)? {
             match row {
-                Row::Call {
+                StoreRow::Call {
                     id,
                     open,
                     started_ms,
@@ -121,7 +121,7 @@ impl Store for RedisStore {
                     .arg(u8::from(open))
                     .arg(started_ms)
                     .arg(json),
-                Row::Item {
+                StoreRow::Item {
                     id,
                     list,
                     position,
@@ -133,13 +133,13 @@ impl Store for RedisStore {
                     .arg(position)
                     .arg(u8::from(revises))
                     .arg(json),
-                Row::Digits { id, all } => {
+                StoreRow::Digits { id, all } => {
                     let all = serde_json::to_string(&all).map_err(|error| {
                         StoreError::Broken(format!("digits of call {id}: {error}"))
                     })?;
                     eval.arg("digits").arg(id).arg("").arg("").arg(all)
                 }
-                Row::Erase { id } => eval.arg("erase").arg(id).arg("").arg("").arg(""),
+                StoreRow::Erase { id } => eval.arg("erase").arg(id).arg("").arg("").arg(""),
             };
         }
         let beyond: u64 = self.one(eval).await?;
@@ -239,7 +239,7 @@ impl Store for RedisStore {
     async fn dtmf(&self, call: &CallId) -> Result<Vec<DtmfDigit>, StoreError> {
         let mut range = cmd("LRANGE");
         range
-            .arg(format!("call:{call}:{}", List::Dtmf.name()))
+            .arg(format!("call:{call}:{}", CallList::Dtmf.name()))
             .arg(0)
             .arg(-1);
         let found: Vec<Vec<u8>> = self.one(range).await?;
@@ -249,11 +249,11 @@ impl Store for RedisStore {
         Ok(read.collect())
     }
 
-    async fn lacking(&self, given: &[Given]) -> Result<Vec<CallId>, StoreError> {
+    async fn lacking(&self, given: &[GivenCounts]) -> Result<Vec<CallId>, StoreError> {
         let mut lacking = Vec::new();
         for some in given.chunks(LOOKED_AT) {
             let mut eval = script(LACKING);
-            for Given {
+            for GivenCounts {
                 call,
                 lines,
                 digits,
@@ -275,7 +275,7 @@ impl Store for RedisStore {
         self.unreadable.count()
     }
 
-    async fn counters(&self) -> Result<Counters, StoreError> {
+    async fn counters(&self) -> Result<CallCounters, StoreError> {
         let mut get = pipe();
         get.cmd("GET")
             .arg("active_calls_count")
@@ -283,7 +283,7 @@ impl Store for RedisStore {
             .arg("total_calls_processed");
         let (active, processed): (Option<i64>, Option<i64>) = self.link.send(&get).await?;
         let count = |stored: Option<i64>| u64::try_from(stored.unwrap_or(0)).unwrap_or(0);
-        Ok(Counters {
+        Ok(CallCounters {
             active: count(active),
             processed: count(processed),
         })

@@ -23,7 +23,7 @@ fn a_malformed_url_is_refused_without_repeating_it() {
         "redis://:sesame@127.0.0.1/?protocol=7",
         "rediss://:sesame@",
     ] {
-        let error = RedisStore::new(url, Retention::default()).expect_err(url);
+        let error = RedisStore::new(url, RetentionTimes::default()).expect_err(url);
         assert!(matches!(error, StoreError::Broken(_)), "{url}: {error:?}");
         assert!(!text(&error).contains("sesame"), "{url}: {error}");
     }
@@ -32,7 +32,7 @@ fn a_malformed_url_is_refused_without_repeating_it() {
 #[test]
 fn tls_is_built_in() {
     let url = "rediss://user:sesame@redis.example:6380/2";
-    let store = RedisStore::new(url, Retention::default()).unwrap();
+    let store = RedisStore::new(url, RetentionTimes::default()).unwrap();
     assert!(!format!("{store:?}").contains("sesame"));
 }
 
@@ -45,7 +45,7 @@ async fn a_redis_that_is_away_is_unavailable_and_its_password_stays_secret() {
         .unwrap();
     let store = RedisStore::new(
         &format!("redis://user:sesame@{nobody}/3"),
-        Retention::default(),
+        RetentionTimes::default(),
     )
     .unwrap();
     assert!(!format!("{store:?} {store:#?}").contains("sesame"));
@@ -60,7 +60,7 @@ async fn a_server_that_accepts_and_never_answers_is_unavailable() {
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let store = RedisStore::new(
         &format!("redis://{}", silent.local_addr().unwrap()),
-        Retention::default(),
+        RetentionTimes::default(),
     )
     .unwrap();
     let answer = tokio::time::timeout(Duration::from_secs(60), store.ping())
@@ -78,7 +78,7 @@ async fn a_server_that_is_no_redis_is_broken() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let store = RedisStore::new(
         &format!("redis://{}", listener.local_addr().unwrap()),
-        Retention::default(),
+        RetentionTimes::default(),
     )
     .unwrap();
     tokio::spawn(async move {

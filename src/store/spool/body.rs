@@ -5,9 +5,9 @@ use chacha20poly1305::aead::{Aead, Generate, KeyInit, Payload};
 use chacha20poly1305::{Key, XChaCha20Poly1305, XNonce};
 use serde::{Deserialize, Serialize};
 
-use super::{SpoolId, Spoolable};
+use super::{SpoolId, SpoolableSpeech};
 use crate::call::{CallId, Leg};
-use crate::speech::{Choices, SAMPLE_RATE, packed};
+use crate::speech::{DecodeOptions, SAMPLE_RATE, packed};
 
 /// Samples beyond which nothing is an utterance: twice Whisper's window.
 const MAX_SAMPLES: usize = SAMPLE_RATE as usize * 60;
@@ -50,7 +50,7 @@ impl std::fmt::Debug for SpoolKey {
 
 /// Why a row cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Unreadable {
+pub(super) enum UnreadableRow {
     #[error("it is encrypted and SPOOL_KEY is not set")]
     NoKey,
     #[error("SPOOL_KEY is another than it was encrypted with, or it is damaged")]
@@ -60,17 +60,21 @@ pub(super) enum Unreadable {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Head {
+struct BodyHead {
     leg: Leg,
     samples: usize,
-    choices: Choices,
+    choices: DecodeOptions,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     second_pass: Option<String>,
 }
 
 /// The body of a row; `None` where there is no randomness or the head cannot be written.
-pub(super) fn encode(id: SpoolId, speech: &Spoolable, key: Option<&SpoolKey>) -> Option<Vec<u8>> {
-    let head = Head {
+pub(super) fn encode(
+    id: SpoolId,
+    speech: &SpoolableSpeech,
+    key: Option<&SpoolKey>,
+) -> Option<Vec<u8>> {
+    let head = BodyHead {
         leg: speech.leg.clone(),
         samples: speech.samples.len(),
         choices: speech.choices.clone(),
@@ -101,30 +105,30 @@ pub(super) fn decode(
     (call, audio): (CallId, u64),
     body: &[u8],
     key: Option<&SpoolKey>,
-) -> Result<Spoolable, Unreadable> {
+) -> Result<SpoolableSpeech, UnreadableRow> {
     let opened;
     let plain = match body.split_first() {
         Some((&PLAIN, plain)) => plain,
         Some((&SEALED, sealed)) => {
-            let key = key.ok_or(Unreadable::NoKey)?;
+            let key = key.ok_or(UnreadableRow::NoKey)?;
             let (nonce, sealed) = sealed
                 .split_first_chunk::<24>()
-                .ok_or(Unreadable::Damaged)?;
+                .ok_or(UnreadableRow::Damaged)?;
             let nonce = XNonce::from(*nonce);
             let place = place(id, &call, audio);
             let plain = key.cipher().decrypt(&nonce, at(sealed, &place));
-            opened = plain.map_err(|_| Unreadable::WrongKey)?;
+            opened = plain.map_err(|_| UnreadableRow::WrongKey)?;
             &opened
         }
-        _ => return Err(Unreadable::Damaged),
+        _ => return Err(UnreadableRow::Damaged),
     };
     let mut parts = plain.splitn(2, |&byte| byte == b'\n');
     let (head, samples) = (parts.next().unwrap_or_default(), parts.next());
-    let head: Head = serde_json::from_slice(head).map_err(|_| Unreadable::Damaged)?;
+    let head: BodyHead = serde_json::from_slice(head).map_err(|_| UnreadableRow::Damaged)?;
     let whole = samples.filter(|_| (1..=MAX_SAMPLES).contains(&head.samples));
     let samples = whole.and_then(|bytes| packed::unpack(bytes, head.samples));
-    let samples = samples.ok_or(Unreadable::Damaged)?;
-    Ok(Spoolable {
+    let samples = samples.ok_or(UnreadableRow::Damaged)?;
+    Ok(SpoolableSpeech {
         call,
         leg: head.leg,
         audio: audio.min(samples.len() as u64),

@@ -8,15 +8,18 @@ use std::time::Duration;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use tokio::sync::{mpsc, oneshot};
 
-use super::body::{self, Unreadable};
-use super::{Figures, Kept, Outlived, Page, Pass, SpoolConfig, SpoolError, SpoolId, Spoolable};
+use super::body::{self, UnreadableRow};
+use super::{
+    ExpiredUtterance, RecognitionPass, SpoolConfig, SpoolError, SpoolFigures, SpoolId, SpoolPage,
+    SpoolableSpeech, SpooledUtterance,
+};
 use crate::call::CallId;
-use crate::store::sqlite::schema::{self, Schema};
+use crate::store::sqlite::schema::{self, FileSchema};
 use crate::store::sqlite::worker::classify;
 use crate::store::{StoreError, WallClock, bounded_ms};
 
 /// Utterances waiting for their turn: "ASCS".
-const SPOOL: Schema = Schema {
+const SPOOL: FileSchema = FileSchema {
     application_id: 0x4153_4353,
     is_exclusive: true,
     clean_since: 0,
@@ -46,13 +49,13 @@ const GROUP: usize = 64;
 
 /// What the thread is asked to do.
 #[derive(Debug)]
-pub(super) enum Job {
-    Keep(Keep),
+pub(super) enum SpoolJob {
+    Keep(KeepRequest),
     Next(
         Option<CallId>,
         Option<SpoolId>,
         usize,
-        oneshot::Sender<Result<Page, StoreError>>,
+        oneshot::Sender<Result<SpoolPage, StoreError>>,
     ),
     SecondCalls(oneshot::Sender<Result<Vec<CallId>, StoreError>>),
     HearAgain(Vec<SpoolId>, oneshot::Sender<Result<(), StoreError>>),
@@ -63,33 +66,33 @@ pub(super) enum Job {
 }
 
 #[derive(Debug)]
-pub(super) struct Keep {
+pub(super) struct KeepRequest {
     pub(super) id: SpoolId,
-    pub(super) speech: Box<Spoolable>,
-    pub(super) pass: Pass,
+    pub(super) speech: Box<SpoolableSpeech>,
+    pub(super) pass: RecognitionPass,
     pub(super) reply: oneshot::Sender<Result<(), SpoolError>>,
 }
 
-pub(super) struct File {
+pub(super) struct SpoolFile {
     conn: Connection,
     config: SpoolConfig,
     clock: WallClock,
-    figures: Arc<Figures>,
-    kept: Kinds,
+    figures: Arc<SpoolFigures>,
+    kept: PassBytes,
 }
 
 /// Bytes of each pass.
 #[derive(Debug, Clone, Copy, Default)]
-struct Kinds {
+struct PassBytes {
     first: u64,
     second: u64,
 }
 
-impl Kinds {
-    fn of(&mut self, pass: Pass) -> &mut u64 {
+impl PassBytes {
+    fn of(&mut self, pass: RecognitionPass) -> &mut u64 {
         match pass {
-            Pass::First => &mut self.first,
-            Pass::Second => &mut self.second,
+            RecognitionPass::First => &mut self.first,
+            RecognitionPass::Second => &mut self.second,
         }
     }
 
@@ -98,13 +101,13 @@ impl Kinds {
     }
 }
 
-impl File {
+impl SpoolFile {
     /// The error is a sentence without the path.
     pub(super) fn open(
         path: &Path,
         config: SpoolConfig,
         clock: WallClock,
-        figures: Arc<Figures>,
+        figures: Arc<SpoolFigures>,
     ) -> Result<Self, String> {
         let conn = schema::open(path, BUSY, &SPOOL)?;
         let text = |error: rusqlite::Error| error.to_string();
@@ -113,7 +116,7 @@ impl File {
             config,
             clock,
             figures,
-            kept: Kinds::default(),
+            kept: PassBytes::default(),
         };
         file.count().map_err(text)?;
         Ok(file)
@@ -133,40 +136,40 @@ impl File {
     }
 
     /// Serves until the last sender is gone.
-    pub(super) fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
+    pub(super) fn run(mut self, mut jobs: mpsc::Receiver<SpoolJob>) {
         let mut held = None;
         while let Some(job) = held.take().or_else(|| jobs.blocking_recv()) {
             // Whoever gave up waiting made up their mind already, or will ask again.
             match job {
-                Job::Keep(first) => {
+                SpoolJob::Keep(first) => {
                     let (group, next) = gather(first, &mut jobs);
                     held = next;
                     self.keep(group);
                 }
-                Job::Next(second_of, behind, limit, reply) => {
+                SpoolJob::Next(second_of, behind, limit, reply) => {
                     let found = self.next(second_of.as_ref(), behind, limit);
                     drop(reply.send(found.map_err(classify)));
                 }
-                Job::SecondCalls(reply) => {
+                SpoolJob::SecondCalls(reply) => {
                     drop(reply.send(self.second_calls().map_err(classify)));
                 }
-                Job::HearAgain(ids, reply) => {
+                SpoolJob::HearAgain(ids, reply) => {
                     drop(reply.send(self.hear_again(&ids).map_err(classify)));
                 }
-                Job::Forget(ids, reply) => {
+                SpoolJob::Forget(ids, reply) => {
                     drop(reply.send(self.forget(&ids).map_err(classify)));
                 }
-                Job::Erase(call, reply) => {
+                SpoolJob::Erase(call, reply) => {
                     drop(reply.send(self.erase(&call).map_err(classify)));
                 }
-                Job::Close(reply) => {
+                SpoolJob::Close(reply) => {
                     let closed = self.conn.close().map_err(|(_, error)| classify(error));
                     drop(reply.send(closed));
                     return;
                 }
             }
             if held.is_none() && jobs.is_empty() {
-                for pass in [Pass::First, Pass::Second] {
+                for pass in [RecognitionPass::First, RecognitionPass::Second] {
                     self.figures.slow(pass).store(false, Ordering::Relaxed);
                 }
             }
@@ -174,16 +177,16 @@ impl File {
     }
 
     /// Also what nobody waits for any more: its line has its place.
-    fn keep(&mut self, group: Vec<Keep>) {
+    fn keep(&mut self, group: Vec<KeepRequest>) {
         match self.insert(&group) {
             Ok(kept) => {
-                for (Keep { reply, .. }, result) in group.into_iter().zip(kept) {
+                for (KeepRequest { reply, .. }, result) in group.into_iter().zip(kept) {
                     drop(reply.send(result));
                 }
             }
             Err(error) => {
                 let error = SpoolError::Disk(classify(error));
-                for Keep { reply, .. } in group {
+                for KeepRequest { reply, .. } in group {
                     drop(reply.send(Err(error.clone())));
                 }
             }
@@ -191,20 +194,20 @@ impl File {
         self.tell();
     }
 
-    fn insert(&mut self, group: &[Keep]) -> rusqlite::Result<Vec<Result<(), SpoolError>>> {
+    fn insert(&mut self, group: &[KeepRequest]) -> rusqlite::Result<Vec<Result<(), SpoolError>>> {
         let now_ms = self.now_ms();
         let (mut bytes, mut kept) = (self.kept, Vec::with_capacity(group.len()));
         let tx = self
             .conn
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
-        for Keep {
+        for KeepRequest {
             id,
             speech,
             pass,
             reply,
         } in group
         {
-            if *pass == Pass::Second && reply.is_closed() {
+            if *pass == RecognitionPass::Second && reply.is_closed() {
                 // Its line has been told without it.
                 kept.push(Err(SpoolError::Slow));
                 continue;
@@ -242,7 +245,9 @@ impl File {
         }
         tx.commit()?;
         self.kept = bytes;
-        for (Keep { pass, .. }, _) in group.iter().zip(&kept).filter(|(_, kept)| kept.is_ok()) {
+        for (KeepRequest { pass, .. }, _) in
+            group.iter().zip(&kept).filter(|(_, kept)| kept.is_ok())
+        {
             let stats = self.figures.of(*pass);
             stats.kept.fetch_add(1, Ordering::Relaxed);
             stats.waiting.fetch_add(1, Ordering::Relaxed);
@@ -265,8 +270,8 @@ impl File {
             "UPDATE utterance SET pass = 2 WHERE id = ?1 AND pass = 1 RETURNING 1, length(body)";
         for (from, bytes) in self.each(ids, moved)? {
             self.gone(from, bytes);
-            *self.kept.of(Pass::Second) += bytes;
-            let stats = self.figures.of(Pass::Second);
+            *self.kept.of(RecognitionPass::Second) += bytes;
+            let stats = self.figures.of(RecognitionPass::Second);
             stats.waiting.fetch_add(1, Ordering::Relaxed);
             stats.kept_on.fetch_add(1, Ordering::Relaxed);
         }
@@ -279,7 +284,7 @@ impl File {
         second_of: Option<&CallId>,
         behind: Option<SpoolId>,
         limit: usize,
-    ) -> rusqlite::Result<Page> {
+    ) -> rusqlite::Result<SpoolPage> {
         let oldest = self.now_ms().saturating_sub(bounded_ms(self.config.keep));
         // Spelled out, so that each goes by the index that is made for it.
         let of = match second_of {
@@ -296,15 +301,15 @@ impl File {
             behind,
             number(limit as u64)
         ])?;
-        let (mut page, mut seen) = (Page::default(), 0);
+        let (mut page, mut seen) = (SpoolPage::default(), 0);
         while let Some(row) = rows.next()? {
             seen += 1;
             let id = SpoolId(row.get::<_, i64>(0)?.unsigned_abs());
             page.upto = Some(id);
             let is_old = row.get::<_, i64>(3)? < oldest;
             match self.read(row, id, is_old)? {
-                Ok(Row::Kept(kept)) => page.kept.push(kept),
-                Ok(Row::Outlived(old)) => page.outlived.push(old),
+                Ok(SpoolRow::Kept(kept)) => page.kept.push(kept),
+                Ok(SpoolRow::Outlived(old)) => page.outlived.push(old),
                 Err(why) => {
                     page.unreadable += 1;
                     tracing::debug!(id = id.0, %why, "a spooled utterance cannot be read");
@@ -320,17 +325,17 @@ impl File {
         row: &rusqlite::Row<'_>,
         id: SpoolId,
         is_old: bool,
-    ) -> rusqlite::Result<Result<Row, Unreadable>> {
+    ) -> rusqlite::Result<Result<SpoolRow, UnreadableRow>> {
         let Ok(call) = row.get::<_, String>(1)?.parse() else {
-            return Ok(Err(Unreadable::Damaged));
+            return Ok(Err(UnreadableRow::Damaged));
         };
         let audio = row.get::<_, i64>(2)?.unsigned_abs();
         if is_old {
-            return Ok(Ok(Row::Outlived(Outlived { id, call, audio })));
+            return Ok(Ok(SpoolRow::Outlived(ExpiredUtterance { id, call, audio })));
         }
         let body = row.get_ref(4)?.as_blob()?;
         let speech = body::decode(id, (call, audio), body, self.config.key.as_ref());
-        Ok(speech.map(|speech| Row::Kept(Kept { id, speech })))
+        Ok(speech.map(|speech| SpoolRow::Kept(SpooledUtterance { id, speech })))
     }
 
     fn forget(&mut self, ids: &[SpoolId]) -> rusqlite::Result<()> {
@@ -362,7 +367,11 @@ impl File {
 
     /// Does the same with every place that is still something's; what pass those were of, and
     /// their bytes.
-    fn each(&mut self, ids: &[SpoolId], change: &str) -> rusqlite::Result<Vec<(Pass, u64)>> {
+    fn each(
+        &mut self,
+        ids: &[SpoolId],
+        change: &str,
+    ) -> rusqlite::Result<Vec<(RecognitionPass, u64)>> {
         let tx = self
             .conn
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -371,8 +380,8 @@ impl File {
         for id in ids {
             let of_row = statement.query_row([number(id.0)], |row| {
                 let pass = match row.get::<_, i64>(0)? {
-                    1 => Pass::First,
-                    _ => Pass::Second,
+                    1 => RecognitionPass::First,
+                    _ => RecognitionPass::Second,
                 };
                 Ok((pass, row.get::<_, i64>(1)?.unsigned_abs()))
             });
@@ -384,7 +393,7 @@ impl File {
     }
 
     /// One less of that pass.
-    fn gone(&mut self, pass: Pass, bytes: u64) {
+    fn gone(&mut self, pass: RecognitionPass, bytes: u64) {
         let kept = self.kept.of(pass);
         *kept = kept.saturating_sub(bytes);
         let stats = self.figures.of(pass);
@@ -395,7 +404,7 @@ impl File {
 
     /// Learns how much there is.
     fn count(&mut self) -> rusqlite::Result<()> {
-        for pass in [Pass::First, Pass::Second] {
+        for pass in [RecognitionPass::First, RecognitionPass::Second] {
             let (waiting, bytes): (i64, i64) = self.conn.query_row(
                 "SELECT count(*), coalesce(sum(length(body)), 0) FROM utterance WHERE pass = ?1",
                 [column(pass)],
@@ -411,7 +420,7 @@ impl File {
     }
 
     fn tell(&mut self) {
-        for pass in [Pass::First, Pass::Second] {
+        for pass in [RecognitionPass::First, RecognitionPass::Second] {
             let bytes = *self.kept.of(pass);
             self.figures.of(pass).bytes.store(bytes, Ordering::Relaxed);
         }
@@ -433,9 +442,9 @@ CREATE TABLE utterance (
 ) STRICT;
 ";
 
-enum Row {
-    Kept(Kept),
-    Outlived(Outlived),
+enum SpoolRow {
+    Kept(SpooledUtterance),
+    Outlived(ExpiredUtterance),
 }
 
 /// As SQLite has it.
@@ -443,18 +452,21 @@ fn number(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-fn column(pass: Pass) -> i64 {
+fn column(pass: RecognitionPass) -> i64 {
     match pass {
-        Pass::First => 1,
-        Pass::Second => 2,
+        RecognitionPass::First => 1,
+        RecognitionPass::Second => 2,
     }
 }
 
-fn gather(first: Keep, jobs: &mut mpsc::Receiver<Job>) -> (Vec<Keep>, Option<Job>) {
+fn gather(
+    first: KeepRequest,
+    jobs: &mut mpsc::Receiver<SpoolJob>,
+) -> (Vec<KeepRequest>, Option<SpoolJob>) {
     let mut group = vec![first];
     while group.len() < GROUP {
         match jobs.try_recv() {
-            Ok(Job::Keep(keep)) => group.push(keep),
+            Ok(SpoolJob::Keep(keep)) => group.push(keep),
             Ok(other) => return (group, Some(other)),
             Err(_) => break,
         }

@@ -23,10 +23,10 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
 pub use self::body::SpoolKey;
-use self::file::{File, Job, Keep};
+use self::file::{KeepRequest, SpoolFile, SpoolJob};
 use super::StoreError;
 use crate::call::{CallId, Leg};
-use crate::speech::Choices;
+use crate::speech::DecodeOptions;
 
 /// Requests that may wait for the thread.
 const QUEUE: usize = 256;
@@ -46,7 +46,7 @@ pub struct SpoolId(pub u64);
 
 /// What something is kept for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Pass {
+pub enum RecognitionPass {
     /// Nobody has heard it.
     First,
     /// It is to be heard once more, when its call is over.
@@ -55,7 +55,7 @@ pub enum Pass {
 
 /// What is kept.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Spoolable {
+pub struct SpoolableSpeech {
     /// Whose it is.
     pub call: CallId,
     /// Who spoke.
@@ -65,23 +65,23 @@ pub struct Spoolable {
     /// 16 kHz mono PCM.
     pub samples: Vec<i16>,
     /// How it is to be recognised.
-    pub choices: Choices,
+    pub choices: DecodeOptions,
     /// The model by which it is heard once more when it has words; `None`: it is not.
     pub second_pass: Option<String>,
 }
 
 /// What is kept, and where.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Kept {
+pub struct SpooledUtterance {
     /// Its place.
     pub id: SpoolId,
     /// What was put there.
-    pub speech: Spoolable,
+    pub speech: SpoolableSpeech,
 }
 
 /// An utterance that has been kept for longer than it may.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Outlived {
+pub struct ExpiredUtterance {
     /// Its place.
     pub id: SpoolId,
     /// Whose it is.
@@ -92,11 +92,11 @@ pub struct Outlived {
 
 /// Some of what is kept, in the order in which it came.
 #[derive(Debug, Default, PartialEq)]
-pub struct Page {
+pub struct SpoolPage {
     /// What can be recognised.
-    pub kept: Vec<Kept>,
+    pub kept: Vec<SpooledUtterance>,
     /// What is too old for that.
-    pub outlived: Vec<Outlived>,
+    pub outlived: Vec<ExpiredUtterance>,
     /// How many cannot be read.
     pub unreadable: u64,
     /// The last place that was looked at.
@@ -119,10 +119,10 @@ pub struct SpoolConfig {
 impl SpoolConfig {
     /// Bytes that all of a pass may have together: whatever is to be heard once more, there is
     /// room for what nobody has heard.
-    fn bytes_for(&self, pass: Pass) -> u64 {
+    fn bytes_for(&self, pass: RecognitionPass) -> u64 {
         match pass {
-            Pass::First => self.max_bytes,
-            Pass::Second => self.max_bytes / 2,
+            RecognitionPass::First => self.max_bytes,
+            RecognitionPass::Second => self.max_bytes / 2,
         }
     }
 }
@@ -173,7 +173,7 @@ pub struct SpoolStats {
 }
 
 #[derive(Debug, Default)]
-struct Figures {
+struct SpoolFigures {
     first: SpoolStats,
     second: SpoolStats,
     /// Whether the disk was too slow for something of that pass and has not caught up since:
@@ -182,27 +182,27 @@ struct Figures {
     second_slow: AtomicBool,
 }
 
-impl Figures {
-    fn of(&self, pass: Pass) -> &SpoolStats {
+impl SpoolFigures {
+    fn of(&self, pass: RecognitionPass) -> &SpoolStats {
         match pass {
-            Pass::First => &self.first,
-            Pass::Second => &self.second,
+            RecognitionPass::First => &self.first,
+            RecognitionPass::Second => &self.second,
         }
     }
 
-    fn slow(&self, pass: Pass) -> &AtomicBool {
+    fn slow(&self, pass: RecognitionPass) -> &AtomicBool {
         match pass {
-            Pass::First => &self.first_slow,
-            Pass::Second => &self.second_slow,
+            RecognitionPass::First => &self.first_slow,
+            RecognitionPass::Second => &self.second_slow,
         }
     }
 }
 
 /// A way to the spool; cheap to clone. The thread ends with the last one.
 #[derive(Debug, Clone)]
-pub struct Spool {
-    jobs: mpsc::Sender<Job>,
-    figures: Arc<Figures>,
+pub struct SpeechSpool {
+    jobs: mpsc::Sender<SpoolJob>,
+    figures: Arc<SpoolFigures>,
     /// Bytes that the second pass may have.
     second_bytes: u64,
     is_encrypted: bool,
@@ -210,7 +210,7 @@ pub struct Spool {
     next: Arc<AtomicU64>,
 }
 
-impl Spool {
+impl SpeechSpool {
     /// Opens or creates the file at `path` and checks it whole. `clock` is the wall clock
     /// that `keep` goes by.
     ///
@@ -224,10 +224,10 @@ impl Spool {
     ) -> Result<Self, StoreError> {
         let failed =
             |why: String| StoreError::Broken(format!("spool file {}: {why}", path.display()));
-        let figures = Arc::new(Figures::default());
-        let second_bytes = config.bytes_for(Pass::Second);
+        let figures = Arc::new(SpoolFigures::default());
+        let second_bytes = config.bytes_for(RecognitionPass::Second);
         let is_encrypted = config.key.is_some();
-        let file = File::open(path, config, Arc::new(clock), Arc::clone(&figures));
+        let file = SpoolFile::open(path, config, Arc::new(clock), Arc::clone(&figures));
         let file = file.map_err(failed)?;
         let next = Arc::new(AtomicU64::new(file.next_place()));
         let (jobs, queue) = mpsc::channel(QUEUE);
@@ -245,13 +245,16 @@ impl Spool {
     }
 
     /// Figures of what is kept for that pass.
-    pub fn stats(&self, pass: Pass) -> &SpoolStats {
+    pub fn stats(&self, pass: RecognitionPass) -> &SpoolStats {
         self.figures.of(pass)
     }
 
     /// Whether there is room for more that is to be heard once more.
     pub fn has_room_for_second_pass(&self) -> bool {
-        self.stats(Pass::Second).bytes.load(Ordering::Relaxed) < self.second_bytes
+        self.stats(RecognitionPass::Second)
+            .bytes
+            .load(Ordering::Relaxed)
+            < self.second_bytes
     }
 
     /// Whether whoever has the disk cannot hear what is kept.
@@ -270,7 +273,12 @@ impl Spool {
     ///
     /// # Errors
     /// It is not kept; after [`SpoolError::Slow`] it may be all the same.
-    pub async fn keep(&self, id: SpoolId, speech: Spoolable, pass: Pass) -> Result<(), SpoolError> {
+    pub async fn keep(
+        &self,
+        id: SpoolId,
+        speech: SpoolableSpeech,
+        pass: RecognitionPass,
+    ) -> Result<(), SpoolError> {
         let kept = self.try_keep(id, speech, pass).await;
         let is_slow = kept == Err(SpoolError::Slow);
         if is_slow || kept == Err(SpoolError::Hangs) {
@@ -278,22 +286,27 @@ impl Spool {
             self.figures.slow(pass).store(true, Ordering::Relaxed);
         }
         // What nobody has heard may be there all the same.
-        if kept.is_err() && !(is_slow && pass == Pass::First) {
+        if kept.is_err() && !(is_slow && pass == RecognitionPass::First) {
             let refused = &self.stats(pass).refused;
             refused.fetch_add(1, Ordering::Relaxed);
         }
         kept
     }
 
-    async fn try_keep(&self, id: SpoolId, speech: Spoolable, pass: Pass) -> Result<(), SpoolError> {
+    async fn try_keep(
+        &self,
+        id: SpoolId,
+        speech: SpoolableSpeech,
+        pass: RecognitionPass,
+    ) -> Result<(), SpoolError> {
         let patience = match pass {
             _ if self.figures.slow(pass).load(Ordering::Relaxed) => NO_PATIENCE,
-            Pass::First => PATIENCE,
-            Pass::Second => SECOND_PATIENCE,
+            RecognitionPass::First => PATIENCE,
+            RecognitionPass::Second => SECOND_PATIENCE,
         };
         let (reply, answer) = oneshot::channel();
         let speech = Box::new(speech);
-        let job = Job::Keep(Keep {
+        let job = SpoolJob::Keep(KeepRequest {
             id,
             speech,
             pass,
@@ -316,8 +329,8 @@ impl Spool {
         second_of: Option<CallId>,
         behind: Option<SpoolId>,
         limit: usize,
-    ) -> Result<Page, StoreError> {
-        self.ask(|reply| Job::Next(second_of, behind, limit, reply))
+    ) -> Result<SpoolPage, StoreError> {
+        self.ask(|reply| SpoolJob::Next(second_of, behind, limit, reply))
     }
 
     /// The calls that are to be heard once more. Blocks, for as long as the disk takes.
@@ -325,7 +338,7 @@ impl Spool {
     /// # Errors
     /// The disk fails.
     pub fn second_calls(&self) -> Result<Vec<CallId>, StoreError> {
-        self.ask(Job::SecondCalls)
+        self.ask(SpoolJob::SecondCalls)
     }
 
     /// What has been heard is to be heard once more. Blocks, for as long as the disk takes.
@@ -333,7 +346,7 @@ impl Spool {
     /// # Errors
     /// The disk fails; nothing has changed.
     pub fn hear_again(&self, ids: Vec<SpoolId>) -> Result<(), StoreError> {
-        self.ask(|reply| Job::HearAgain(ids, reply))
+        self.ask(|reply| SpoolJob::HearAgain(ids, reply))
     }
 
     /// Removes what is no longer needed. Blocks, for as long as the disk takes.
@@ -341,7 +354,7 @@ impl Spool {
     /// # Errors
     /// The disk fails; what was to be removed is still there.
     pub fn forget(&self, ids: Vec<SpoolId>) -> Result<(), StoreError> {
-        self.ask(|reply| Job::Forget(ids, reply))
+        self.ask(|reply| SpoolJob::Forget(ids, reply))
     }
 
     /// Removes all that is kept of a call, from the file and the log beside it; how many
@@ -350,7 +363,7 @@ impl Spool {
     /// # Errors
     /// The disk fails; some of it may still be there.
     pub fn erase(&self, call: CallId) -> Result<u64, StoreError> {
-        self.ask(|reply| Job::Erase(call, reply))
+        self.ask(|reply| SpoolJob::Erase(call, reply))
     }
 
     /// Closes the file; nothing is kept from then on. Blocks, for as long as the disk takes.
@@ -358,12 +371,12 @@ impl Spool {
     /// # Errors
     /// The disk fails.
     pub fn close(&self) -> Result<(), StoreError> {
-        self.ask(Job::Close)
+        self.ask(SpoolJob::Close)
     }
 
     fn ask<T>(
         &self,
-        job: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> Job,
+        job: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> SpoolJob,
     ) -> Result<T, StoreError> {
         let gone = || StoreError::Unavailable("the spool's thread has ended".to_owned());
         let (reply, answer) = oneshot::channel();

@@ -3,18 +3,18 @@ use std::sync::atomic::AtomicI64;
 
 use proptest::prelude::*;
 
-use super::body::{Unreadable, decode, encode};
+use super::body::{UnreadableRow, decode, encode};
 use super::*;
 
-fn speech(call: &str, samples: Vec<i16>) -> Spoolable {
-    Spoolable {
+fn speech(call: &str, samples: Vec<i16>) -> SpoolableSpeech {
+    SpoolableSpeech {
         call: call.parse().unwrap(),
         leg: Leg::caller(),
         audio: samples.len() as u64 - 1,
         samples,
-        choices: Choices {
+        choices: DecodeOptions {
             language: Some("de".to_owned()),
-            ..Choices::default()
+            ..DecodeOptions::default()
         },
         second_pass: None,
     }
@@ -50,16 +50,16 @@ impl Rig {
         }
     }
 
-    fn open(&self, config: SpoolConfig) -> Spool {
+    fn open(&self, config: SpoolConfig) -> SpeechSpool {
         let now_ms = Arc::clone(&self.now_ms);
         let clock = move || Timestamp::from_millisecond(now_ms.load(Ordering::Relaxed)).unwrap();
-        Spool::open(&self.folder.path().join("spool.db"), config, clock).unwrap()
+        SpeechSpool::open(&self.folder.path().join("spool.db"), config, clock).unwrap()
     }
 
-    fn keep(&self, spool: &Spool, speech: Spoolable) -> Result<SpoolId, SpoolError> {
+    fn keep(&self, spool: &SpeechSpool, speech: SpoolableSpeech) -> Result<SpoolId, SpoolError> {
         let id = spool.place();
         self.runtime
-            .block_on(spool.keep(id, speech, Pass::First))
+            .block_on(spool.keep(id, speech, RecognitionPass::First))
             .map(|()| id)
     }
 }
@@ -80,7 +80,7 @@ fn what_was_kept_is_there_in_order_also_after_a_restart_until_it_is_forgotten() 
     spool.forget(vec![ids[1]]).unwrap();
     drop(spool);
     let spool = rig.open(config());
-    assert_eq!(figure(&spool.stats(Pass::First).waiting), 4);
+    assert_eq!(figure(&spool.stats(RecognitionPass::First).waiting), 4);
     let first = spool.next(None, None, 2).unwrap();
     assert_eq!(first.kept[0].speech, said[0]);
     assert_eq!((first.upto, first.is_last), (Some(ids[2]), false));
@@ -88,8 +88,8 @@ fn what_was_kept_is_there_in_order_also_after_a_restart_until_it_is_forgotten() 
     assert_eq!((rest.kept.len(), rest.is_last), (2, true));
     assert_eq!(rest.kept[1].speech, said[4]);
     spool.forget(ids.clone()).unwrap();
-    assert_eq!(figure(&spool.stats(Pass::First).waiting), 0);
-    assert_eq!(figure(&spool.stats(Pass::First).bytes), 0);
+    assert_eq!(figure(&spool.stats(RecognitionPass::First).waiting), 0);
+    assert_eq!(figure(&spool.stats(RecognitionPass::First).bytes), 0);
     let next = rig.keep(&spool, said[0].clone()).unwrap();
     assert!(next > ids[4], "a place is not used twice");
 }
@@ -112,7 +112,7 @@ fn more_than_it_may_hold_is_refused_and_room_is_used_again() {
     };
     assert!(matches!(refused, SpoolError::Full { bytes, .. } if bytes <= max_bytes));
     assert!(!ids.is_empty());
-    assert_eq!(figure(&spool.stats(Pass::First).refused), 1);
+    assert_eq!(figure(&spool.stats(RecognitionPass::First).refused), 1);
     spool.forget(ids).unwrap();
     rig.keep(&spool, speech("1.2", loud)).unwrap();
 }
@@ -125,7 +125,7 @@ fn what_is_too_old_is_handed_out_as_that() {
     rig.now_ms.fetch_add(60_001, Ordering::Relaxed);
     rig.keep(&spool, speech("1.3", vec![2; 40])).unwrap();
     let page = spool.next(None, None, 9).unwrap();
-    let outlived = Outlived {
+    let outlived = ExpiredUtterance {
         id: old,
         call: "1.2".parse().unwrap(),
         audio: 39,
@@ -139,7 +139,7 @@ fn the_file_is_one_process_s_alone() {
     let rig = Rig::new();
     let _spool = rig.open(config());
     let path = rig.folder.path().join("spool.db");
-    let refused = Spool::open(&path, config(), crate::clock::wall).unwrap_err();
+    let refused = SpeechSpool::open(&path, config(), crate::clock::wall).unwrap_err();
     assert!(refused.to_string().contains("locked"), "{refused}");
 }
 
@@ -169,7 +169,7 @@ fn with_a_key_nothing_of_it_can_be_read_on_the_disk_nor_with_another() {
         let page = spool.next(None, None, 9).unwrap();
         assert_eq!((page.kept.len(), page.unreadable), (0, 1));
         // It stays: the right key may come back.
-        assert_eq!(figure(&spool.stats(Pass::First).waiting), 1);
+        assert_eq!(figure(&spool.stats(RecognitionPass::First).waiting), 1);
     }
     let spool = rig.open(sealed);
     assert_eq!(spool.next(None, None, 9).unwrap().kept[0].speech, secret);
@@ -185,7 +185,7 @@ fn a_sealed_row_in_anothers_place_does_not_open() {
     };
     assert!(opened(1, "1.2", 39).is_ok());
     for (id, call, audio) in [(1, "1.3", 39), (2, "1.2", 39), (1, "1.2", 40)] {
-        assert_eq!(opened(id, call, audio), Err(Unreadable::WrongKey));
+        assert_eq!(opened(id, call, audio), Err(UnreadableRow::WrongKey));
     }
 }
 
@@ -229,14 +229,17 @@ fn what_is_heard_once_more_is_kept_apart_call_by_call() {
         rig.runtime.block_on(kept).unwrap();
         id
     };
-    let first = keep("1.1", Pass::First);
-    let second = keep("1.1", Pass::Second);
-    let other = keep("1.2", Pass::Second);
-    let ids = |page: Page| page.kept.iter().map(|kept| kept.id).collect::<Vec<_>>();
+    let first = keep("1.1", RecognitionPass::First);
+    let second = keep("1.1", RecognitionPass::Second);
+    let other = keep("1.2", RecognitionPass::Second);
+    let ids = |page: SpoolPage| page.kept.iter().map(|kept| kept.id).collect::<Vec<_>>();
     let of = |call: &str| ids(spool.next(Some(call.parse().unwrap()), None, 9).unwrap());
     assert_eq!(ids(spool.next(None, None, 9).unwrap()), [first]);
     assert_eq!((of("1.1"), of("1.2")), (vec![second], vec![other]));
-    let waiting = || [Pass::First, Pass::Second].map(|pass| figure(&spool.stats(pass).waiting));
+    let waiting = || {
+        [RecognitionPass::First, RecognitionPass::Second]
+            .map(|pass| figure(&spool.stats(pass).waiting))
+    };
     assert_eq!(waiting(), [1, 2]);
     // What was heard goes on; one that is gone, or went on before, changes nothing.
     spool.hear_again(vec![first, second, SpoolId(1)]).unwrap();
@@ -246,12 +249,12 @@ fn what_is_heard_once_more_is_kept_apart_call_by_call() {
     assert_eq!(waiting(), [0, 1]);
     let calls: Vec<CallId> = vec!["1.2".parse().unwrap()];
     assert_eq!(spool.second_calls().unwrap(), calls);
-    let bytes = figure(&spool.stats(Pass::Second).bytes);
+    let bytes = figure(&spool.stats(RecognitionPass::Second).bytes);
     drop(spool);
     let spool = rig.open(config());
-    assert_eq!(figure(&spool.stats(Pass::Second).bytes), bytes);
+    assert_eq!(figure(&spool.stats(RecognitionPass::Second).bytes), bytes);
     spool.forget(vec![other]).unwrap();
-    assert_eq!(figure(&spool.stats(Pass::Second).bytes), 0);
+    assert_eq!(figure(&spool.stats(RecognitionPass::Second).bytes), 0);
 }
 
 #[test]
@@ -275,10 +278,10 @@ fn what_is_heard_once_more_leaves_half_of_the_room_to_what_nobody_heard() {
             }
         }
     };
-    let (second, first) = (fill(Pass::Second), fill(Pass::First));
+    let (second, first) = (fill(RecognitionPass::Second), fill(RecognitionPass::First));
     assert!(second > 1 && first >= second, "{second}, {first}");
-    assert!(figure(&spool.stats(Pass::Second).bytes) <= 32_768);
-    assert_eq!(fill(Pass::Second), 0);
+    assert!(figure(&spool.stats(RecognitionPass::Second).bytes) <= 32_768);
+    assert_eq!(fill(RecognitionPass::Second), 0);
 }
 
 #[test]

@@ -15,11 +15,13 @@ use jiff::Timestamp;
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
-use self::watched::Watched;
-use self::worker::{Job, Reply, Worker, WriteJob, answer, classify};
-use super::row::{self, List};
-use super::unreadable::Unreadable;
-use super::{Counters, Given, Retention, Store, StoreError, WallClock, Write};
+use self::watched::WatchedFile;
+use self::worker::{SqliteJob, SqliteReply, SqliteWorker, WriteJob, answer, classify};
+use super::row::{self, CallList};
+use super::unreadable::UnreadableLog;
+use super::{
+    CallCounters, CallStore, GivenCounts, RetentionTimes, StoreError, StoreWrite, WallClock,
+};
 use crate::call::{CallId, CallKey, CallRecord, DtmfDigit, TranscriptLine};
 
 /// Requests that may wait for the thread; a full queue makes callers wait, up to their time-out.
@@ -27,14 +29,14 @@ const QUEUE: usize = 256;
 
 /// How long things may take.
 #[derive(Debug, Clone, Copy)]
-struct Limits {
+struct SqliteLimits {
     /// A call of the trait, with its wait in the queue.
     call: Duration,
     /// Waiting for a lock that another process holds on the file.
     busy: Duration,
 }
 
-const LIMITS: Limits = Limits {
+const LIMITS: SqliteLimits = SqliteLimits {
     call: Duration::from_secs(2),
     busy: Duration::from_secs(1),
 };
@@ -46,12 +48,12 @@ const LIMITS: Limits = Limits {
 #[derive(Debug, Clone)]
 pub struct SqliteStore {
     /// To whoever writes.
-    jobs: mpsc::Sender<Job>,
+    jobs: mpsc::Sender<SqliteJob>,
     /// To whoever only reads.
-    reads: mpsc::Sender<Job>,
-    limits: Limits,
-    watched: Arc<Watched>,
-    unreadable: Arc<Unreadable>,
+    reads: mpsc::Sender<SqliteJob>,
+    limits: SqliteLimits,
+    watched: Arc<WatchedFile>,
+    unreadable: Arc<UnreadableLog>,
 }
 
 impl SqliteStore {
@@ -65,7 +67,7 @@ impl SqliteStore {
     /// newer version of it.
     pub fn open(
         path: &Path,
-        retention: Retention,
+        retention: RetentionTimes,
         clock: impl Fn() -> Timestamp + Send + Sync + 'static,
     ) -> Result<Self, StoreError> {
         Self::open_with(path, retention, Arc::new(clock), LIMITS)
@@ -73,18 +75,18 @@ impl SqliteStore {
 
     fn open_with(
         path: &Path,
-        retention: Retention,
+        retention: RetentionTimes,
         clock: WallClock,
-        limits: Limits,
+        limits: SqliteLimits,
     ) -> Result<Self, StoreError> {
         let failed =
             |why: String| StoreError::Broken(format!("SQLite file {}: {why}", path.display()));
         let conn = schema::open(path, limits.busy, &schema::CALLS).map_err(failed)?;
         let reader = schema::open_reader(path, limits.busy).map_err(failed)?;
-        let watched = Arc::new(Watched::new(path));
-        let start = |name: &str, conn| -> Result<mpsc::Sender<Job>, StoreError> {
+        let watched = Arc::new(WatchedFile::new(path));
+        let start = |name: &str, conn| -> Result<mpsc::Sender<SqliteJob>, StoreError> {
             let (jobs, queue) = mpsc::channel(QUEUE);
-            let worker = Worker {
+            let worker = SqliteWorker {
                 conn,
                 retention,
                 clock: Arc::clone(&clock),
@@ -124,8 +126,8 @@ impl SqliteStore {
 
     async fn ask<T>(
         &self,
-        thread: &mpsc::Sender<Job>,
-        job: impl FnOnce(Reply<T>) -> Job,
+        thread: &mpsc::Sender<SqliteJob>,
+        job: impl FnOnce(SqliteReply<T>) -> SqliteJob,
     ) -> Result<T, StoreError> {
         let (reply, answer) = oneshot::channel();
         let job = job(reply);
@@ -140,9 +142,9 @@ impl SqliteStore {
 
 fn task<T: Send + 'static>(
     work: impl FnOnce(&mut Connection, i64) -> Result<T, StoreError> + Send + 'static,
-) -> impl FnOnce(Reply<T>) -> Job {
+) -> impl FnOnce(SqliteReply<T>) -> SqliteJob {
     |reply| {
-        Job::Task(Box::new(move |conn, now_ms| {
+        SqliteJob::Task(Box::new(move |conn, now_ms| {
             if !reply.is_closed() {
                 answer(reply, work(conn, now_ms));
             }
@@ -162,7 +164,7 @@ async fn within<T>(
 }
 
 #[async_trait]
-impl Store for SqliteStore {
+impl CallStore for SqliteStore {
     fn name(&self) -> &'static str {
         "sqlite"
     }
@@ -181,10 +183,12 @@ impl Store for SqliteStore {
         self.change(|conn, _| queries::try_write(conn)).await
     }
 
-    async fn apply(&self, writes: &[Write]) -> Result<(), StoreError> {
+    async fn apply(&self, writes: &[StoreWrite]) -> Result<(), StoreError> {
         let rows = row::encode(writes)?;
-        self.ask(&self.jobs, |reply| Job::Write(WriteJob { rows, reply }))
-            .await
+        self.ask(&self.jobs, |reply| {
+            SqliteJob::Write(WriteJob { rows, reply })
+        })
+        .await
     }
 
     async fn call(&self, call: &CallId) -> Result<Option<CallRecord>, StoreError> {
@@ -257,7 +261,9 @@ impl Store for SqliteStore {
         let id = call.as_str().to_owned();
         let from = i64::try_from(from_seq).unwrap_or(i64::MAX);
         let found = self
-            .query(move |conn, now_ms| queries::items(conn, &id, List::Transcript, from, now_ms))
+            .query(move |conn, now_ms| {
+                queries::items(conn, &id, CallList::Transcript, from, now_ms)
+            })
             .await?;
         let read = found
             .iter()
@@ -270,7 +276,7 @@ impl Store for SqliteStore {
         let below = i64::try_from(seq).unwrap_or(i64::MAX);
         let count = self
             .query(move |conn, now_ms| {
-                queries::items_below(conn, &id, List::Transcript, below, now_ms)
+                queries::items_below(conn, &id, CallList::Transcript, below, now_ms)
             })
             .await?;
         Ok(count.unsigned_abs())
@@ -279,7 +285,7 @@ impl Store for SqliteStore {
     async fn dtmf(&self, call: &CallId) -> Result<Vec<DtmfDigit>, StoreError> {
         let id = call.as_str().to_owned();
         let found = self
-            .query(move |conn, now_ms| queries::items(conn, &id, List::Dtmf, 0, now_ms))
+            .query(move |conn, now_ms| queries::items(conn, &id, CallList::Dtmf, 0, now_ms))
             .await?;
         let read = found
             .iter()
@@ -287,7 +293,7 @@ impl Store for SqliteStore {
         Ok(read.collect())
     }
 
-    async fn lacking(&self, _given: &[Given]) -> Result<Vec<CallId>, StoreError> {
+    async fn lacking(&self, _given: &[GivenCounts]) -> Result<Vec<CallId>, StoreError> {
         // What is committed is there, until the file itself is gone.
         Ok(Vec::new())
     }
@@ -296,7 +302,7 @@ impl Store for SqliteStore {
         self.unreadable.count()
     }
 
-    async fn counters(&self) -> Result<Counters, StoreError> {
+    async fn counters(&self) -> Result<CallCounters, StoreError> {
         let watched = Arc::clone(&self.watched);
         let count = move |conn: &mut Connection, _| {
             watched.check()?;
@@ -325,8 +331,8 @@ impl Store for SqliteStore {
 
     async fn close(&self) -> Result<(), StoreError> {
         // The log goes with the last connection.
-        self.ask(&self.reads, Job::Close).await?;
-        self.ask(&self.jobs, Job::Close).await
+        self.ask(&self.reads, SqliteJob::Close).await?;
+        self.ask(&self.jobs, SqliteJob::Close).await
     }
 }
 

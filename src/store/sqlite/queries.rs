@@ -3,8 +3,8 @@
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
-use super::super::row::{List, Row};
-use super::super::{Counters, Retention};
+use super::super::row::{CallList, StoreRow};
+use super::super::{CallCounters, RetentionTimes};
 use crate::call::CallId;
 
 /// How many calls and lists one transaction of `expire` deletes at most.
@@ -12,12 +12,12 @@ const EXPIRE_CHUNK: i64 = 200;
 
 pub(super) fn write(
     tx: &Transaction<'_>,
-    row: &Row,
-    keep: Retention,
+    row: &StoreRow,
+    keep: RetentionTimes,
     now_ms: i64,
 ) -> rusqlite::Result<()> {
     match row {
-        Row::Call {
+        StoreRow::Call {
             id,
             open,
             started_ms,
@@ -31,7 +31,7 @@ pub(super) fn write(
                 now_ms.saturating_add(keep.call_ms()),
             )?;
         }
-        Row::Item {
+        StoreRow::Item {
             id,
             list,
             position,
@@ -39,8 +39,8 @@ pub(super) fn write(
             revises,
         } => {
             let keep_ms = match list {
-                List::Transcript => keep.transcript_ms(),
-                List::Dtmf => keep.call_ms(),
+                CallList::Transcript => keep.transcript_ms(),
+                CallList::Dtmf => keep.call_ms(),
             };
             append(
                 tx,
@@ -50,9 +50,9 @@ pub(super) fn write(
                 keep_ms,
             )?;
         }
-        Row::Digits { id, all } => {
+        StoreRow::Digits { id, all } => {
             for (position, json) in (0i64..).zip(all) {
-                let kind = List::Dtmf.name();
+                let kind = CallList::Dtmf.name();
                 append(
                     tx,
                     (id, kind),
@@ -62,7 +62,7 @@ pub(super) fn write(
                 )?;
             }
         }
-        Row::Erase { id } => erase(tx, id)?,
+        StoreRow::Erase { id } => erase(tx, id)?,
     }
     Ok(())
 }
@@ -211,7 +211,7 @@ pub(super) fn open_calls(
 pub(super) fn items(
     conn: &Connection,
     id: &str,
-    list: List,
+    list: CallList,
     from: i64,
     now_ms: i64,
 ) -> rusqlite::Result<Vec<Vec<u8>>> {
@@ -228,7 +228,7 @@ pub(super) fn items(
 pub(super) fn items_below(
     conn: &Connection,
     id: &str,
-    list: List,
+    list: CallList,
     below: i64,
     now_ms: i64,
 ) -> rusqlite::Result<i64> {
@@ -240,7 +240,7 @@ pub(super) fn items_below(
 }
 
 /// `active` is counted, not kept: it cannot drift from the records.
-pub(super) fn counters(conn: &Connection) -> rusqlite::Result<Counters> {
+pub(super) fn counters(conn: &Connection) -> rusqlite::Result<CallCounters> {
     let active: i64 = conn.query_row("SELECT count(*) FROM call WHERE is_open = 1", [], |row| {
         row.get(0)
     })?;
@@ -249,7 +249,7 @@ pub(super) fn counters(conn: &Connection) -> rusqlite::Result<Counters> {
         [],
         |row| row.get(0),
     )?;
-    Ok(Counters {
+    Ok(CallCounters {
         active: active.unsigned_abs(),
         processed: processed.unsigned_abs(),
     })
@@ -257,7 +257,7 @@ pub(super) fn counters(conn: &Connection) -> rusqlite::Result<Counters> {
 
 /// What one chunk of the expiry did.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Expired {
+pub(super) struct ExpiryChunk {
     /// Calls that went.
     pub(super) calls: u64,
     /// Transcripts and lists of digits that went.
@@ -267,7 +267,7 @@ pub(super) struct Expired {
 }
 
 /// Deletes one chunk of what has expired.
-pub(super) fn expire_chunk(conn: &mut Connection, now_ms: i64) -> rusqlite::Result<Expired> {
+pub(super) fn expire_chunk(conn: &mut Connection, now_ms: i64) -> rusqlite::Result<ExpiryChunk> {
     let tx = conn.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
     let gone: Vec<i64> = tx
         .prepare(
@@ -292,7 +292,7 @@ pub(super) fn expire_chunk(conn: &mut Connection, now_ms: i64) -> rusqlite::Resu
     }
     tx.commit()?;
     let chunk = usize::try_from(EXPIRE_CHUNK).expect("a small positive constant");
-    Ok(Expired {
+    Ok(ExpiryChunk {
         calls: gone.len() as u64,
         lists: lists.len() as u64,
         is_all: gone.len() < chunk && lists.len() < chunk,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
 /// What a file of ours is.
-pub(in crate::store) struct Schema {
+pub(in crate::store) struct FileSchema {
     /// Marks it as ours (`PRAGMA application_id`).
     pub(in crate::store) application_id: i32,
     /// Whether no other process may have it open.
@@ -20,7 +20,7 @@ pub(in crate::store) struct Schema {
 }
 
 /// Calls and transcripts: "ASCB".
-pub(super) const CALLS: Schema = Schema {
+pub(super) const CALLS: FileSchema = FileSchema {
     application_id: 0x4153_4342,
     is_exclusive: false,
     clean_since: 2,
@@ -76,7 +76,7 @@ CREATE INDEX call_newest ON call (started_ms DESC, call_id DESC, expires_ms);
 pub(in crate::store) fn open(
     path: &Path,
     busy_timeout: Duration,
-    schema: &Schema,
+    schema: &FileSchema,
 ) -> Result<Connection, String> {
     create_private(path)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -114,7 +114,11 @@ fn create_private(path: &Path) -> Result<(), String> {
     }
 }
 
-fn prepare(conn: &mut Connection, busy_timeout: Duration, schema: &Schema) -> Result<(), String> {
+fn prepare(
+    conn: &mut Connection,
+    busy_timeout: Duration,
+    schema: &FileSchema,
+) -> Result<(), String> {
     conn.busy_timeout(busy_timeout).map_err(text)?;
     if schema.is_exclusive {
         // Taken by what comes next and kept until the end.
@@ -156,7 +160,7 @@ fn prepare(conn: &mut Connection, busy_timeout: Duration, schema: &Schema) -> Re
     Ok(())
 }
 
-fn refuse_foreign(conn: &Connection, schema: &Schema) -> Result<(), String> {
+fn refuse_foreign(conn: &Connection, schema: &FileSchema) -> Result<(), String> {
     let id: i32 = conn
         .pragma_query_value(None, "application_id", |row| row.get(0))
         .map_err(text)?;
@@ -170,7 +174,7 @@ fn refuse_foreign(conn: &Connection, schema: &Schema) -> Result<(), String> {
 }
 
 /// Returns the version that the file had.
-fn migrate(conn: &mut Connection, schema: &Schema) -> Result<i64, String> {
+fn migrate(conn: &mut Connection, schema: &FileSchema) -> Result<i64, String> {
     // Immediate: of two processes that start at once, one migrates and the other sees the result.
     let tx = conn
         .transaction_with_behavior(TransactionBehavior::Immediate)

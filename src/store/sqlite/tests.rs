@@ -11,7 +11,7 @@ fn fixed_clock() -> WallClock {
 }
 
 fn open(path: &Path) -> Result<SqliteStore, StoreError> {
-    SqliteStore::open(path, Retention::default(), now)
+    SqliteStore::open(path, RetentionTimes::default(), now)
 }
 
 /// Opening must fail with the path and `why`.
@@ -93,11 +93,12 @@ async fn a_new_file_is_private_to_its_owner() {
 async fn a_lock_held_by_another_process_makes_it_unavailable_until_it_is_given_back() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("calls.db");
-    let limits = Limits {
+    let limits = SqliteLimits {
         call: Duration::from_secs(60),
         busy: Duration::from_millis(20),
     };
-    let store = SqliteStore::open_with(&path, Retention::default(), fixed_clock(), limits).unwrap();
+    let store =
+        SqliteStore::open_with(&path, RetentionTimes::default(), fixed_clock(), limits).unwrap();
     let call: CallId = "1.1".parse().unwrap();
     let digit = DtmfDigit {
         at_ms: 1,
@@ -127,19 +128,19 @@ async fn a_lock_held_by_another_process_makes_it_unavailable_until_it_is_given_b
 #[tokio::test]
 async fn a_thread_that_hangs_makes_calls_time_out_and_recovers() {
     let dir = tempfile::tempdir().unwrap();
-    let limits = Limits {
+    let limits = SqliteLimits {
         call: Duration::from_millis(50),
         busy: Duration::from_secs(1),
     };
     let store = SqliteStore::open_with(
         &dir.path().join("calls.db"),
-        Retention::default(),
+        RetentionTimes::default(),
         fixed_clock(),
         limits,
     )
     .unwrap();
     let (release, held) = std::sync::mpsc::channel::<()>();
-    let hang = Job::Task(Box::new(move |_, _| held.recv().unwrap()));
+    let hang = SqliteJob::Task(Box::new(move |_, _| held.recv().unwrap()));
     store.jobs.send(hang).await.unwrap();
     // More than the queue holds: those that find no room must time out as well.
     let asked = ping_at_once(QUEUE + 3, &store).await;
@@ -174,14 +175,14 @@ fn one_bad_write_does_not_spoil_those_that_share_its_transaction() {
     let (jobs, queue) = mpsc::channel(QUEUE);
     let ask = |id: &str| {
         let (reply, answer) = oneshot::channel();
-        let row = row::Row::Item {
+        let row = row::StoreRow::Item {
             id: id.to_owned(),
-            list: List::Dtmf,
+            list: CallList::Dtmf,
             position: 0,
             json: "{}".to_owned(),
             revises: false,
         };
-        jobs.try_send(Job::Write(WriteJob {
+        jobs.try_send(SqliteJob::Write(WriteJob {
             rows: vec![row],
             reply,
         }))
@@ -190,9 +191,9 @@ fn one_bad_write_does_not_spoil_those_that_share_its_transaction() {
     };
     let mut answers = ["5", "6", "7"].map(ask);
     drop(jobs);
-    Worker {
+    SqliteWorker {
         conn,
-        retention: Retention::default(),
+        retention: RetentionTimes::default(),
         clock: fixed_clock(),
     }
     .run(queue);
@@ -226,9 +227,9 @@ async fn readers_do_not_wait_for_whoever_writes() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(&dir.path().join("calls.db")).unwrap();
     let (release, held) = std::sync::mpsc::channel::<()>();
-    let hang = Job::Task(Box::new(move |_, _| held.recv().unwrap()));
+    let hang = SqliteJob::Task(Box::new(move |_, _| held.recv().unwrap()));
     store.jobs.send(hang).await.unwrap();
     assert_eq!(store.calls(1).await.unwrap(), []);
-    assert_eq!(store.counters().await.unwrap(), Counters::default());
+    assert_eq!(store.counters().await.unwrap(), CallCounters::default());
     release.send(()).unwrap();
 }

@@ -11,17 +11,17 @@ use super::super::StoreError;
 
 /// The file and the log beside it, as they were when they were opened.
 #[derive(Debug)]
-pub(super) struct Watched {
-    files: [(PathBuf, Option<Identity>); 2],
+pub(super) struct WatchedFile {
+    files: [(PathBuf, Option<DatabaseFileId>); 2],
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Identity {
+struct DatabaseFileId {
     device: u64,
     inode: u64,
 }
 
-impl Watched {
+impl WatchedFile {
     /// Takes note of them, while they are open.
     pub(super) fn new(path: &Path) -> Self {
         let mut log: OsString = path.as_os_str().to_owned();
@@ -53,9 +53,9 @@ impl Watched {
 }
 
 /// `None`: there is no such file.
-fn identity(file: &Path) -> io::Result<Option<Identity>> {
+fn identity(file: &Path) -> io::Result<Option<DatabaseFileId>> {
     match fs::metadata(file) {
-        Ok(about) => Ok(Some(Identity {
+        Ok(about) => Ok(Some(DatabaseFileId {
             device: about.dev(),
             inode: about.ino(),
         })),

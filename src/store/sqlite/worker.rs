@@ -4,61 +4,61 @@
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
-use super::super::row::Row;
-use super::super::{Retention, StoreError, WallClock};
+use super::super::row::StoreRow;
+use super::super::{RetentionTimes, StoreError, WallClock};
 use super::{queries, schema};
 
 /// Writes that share one transaction at most: bounds how long a reader waits behind them.
 const GROUP: usize = 64;
 
-pub(super) type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
+pub(super) type SqliteReply<T> = oneshot::Sender<Result<T, StoreError>>;
 
 /// Gets the connection and the wall clock in milliseconds; replies itself.
-pub(super) type Task = Box<dyn FnOnce(&mut Connection, i64) + Send>;
+pub(super) type SqliteTask = Box<dyn FnOnce(&mut Connection, i64) + Send>;
 
 /// What the thread is asked to do.
-pub(super) enum Job {
+pub(super) enum SqliteJob {
     /// Writes of one caller.
     Write(WriteJob),
     /// Anything else.
-    Task(Task),
+    Task(SqliteTask),
     /// Closes the file, and ends the thread.
-    Close(Reply<()>),
+    Close(SqliteReply<()>),
 }
 
 pub(super) struct WriteJob {
-    pub(super) rows: Vec<Row>,
-    pub(super) reply: Reply<()>,
+    pub(super) rows: Vec<StoreRow>,
+    pub(super) reply: SqliteReply<()>,
 }
 
-pub(super) struct Worker {
+pub(super) struct SqliteWorker {
     pub(super) conn: Connection,
-    pub(super) retention: Retention,
+    pub(super) retention: RetentionTimes,
     pub(super) clock: WallClock,
 }
 
-impl Worker {
+impl SqliteWorker {
     /// Serves until the last sender is gone.
-    pub(super) fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
+    pub(super) fn run(mut self, mut jobs: mpsc::Receiver<SqliteJob>) {
         let mut held = None;
         while let Some(job) = held.take().or_else(|| jobs.blocking_recv()) {
             match job {
-                Job::Task(task) => {
+                SqliteJob::Task(task) => {
                     let now_ms = self.now_ms();
                     task(&mut self.conn, now_ms);
                 }
-                Job::Write(first) => {
+                SqliteJob::Write(first) => {
                     let (group, next) = gather(first, &mut jobs);
                     held = next;
                     self.write(group);
                 }
-                Job::Close(reply) => return self.close(reply),
+                SqliteJob::Close(reply) => return self.close(reply),
             }
         }
     }
 
     /// The log is folded into the file and removed, unless another process has it open.
-    fn close(self, reply: Reply<()>) {
+    fn close(self, reply: SqliteReply<()>) {
         let folded = schema::fold_log_in(&self.conn).map(drop);
         let closed = self.conn.close().map_err(|(_, error)| error);
         answer(reply, folded.and(closed).map_err(classify));
@@ -66,7 +66,7 @@ impl Worker {
 
     fn write(&mut self, group: Vec<WriteJob>) {
         let mut rows = group.iter().flat_map(|job| &job.rows);
-        let erases = rows.any(|row| matches!(row, Row::Erase { .. }));
+        let erases = rows.any(|row| matches!(row, StoreRow::Erase { .. }));
         let answers = self.store(group);
         // Before anybody hears that it is gone.
         if erases {
@@ -89,7 +89,10 @@ impl Worker {
         }
     }
 
-    fn store(&mut self, mut group: Vec<WriteJob>) -> Vec<(Reply<()>, Result<(), StoreError>)> {
+    fn store(
+        &mut self,
+        mut group: Vec<WriteJob>,
+    ) -> Vec<(SqliteReply<()>, Result<(), StoreError>)> {
         // Whoever gave up waiting will come again with the same writes.
         group.retain(|job| !job.reply.is_closed());
         if group.is_empty() {
@@ -112,7 +115,10 @@ impl Worker {
         }
     }
 
-    fn commit<'a>(&mut self, rows: impl IntoIterator<Item = &'a Row>) -> Result<(), StoreError> {
+    fn commit<'a>(
+        &mut self,
+        rows: impl IntoIterator<Item = &'a StoreRow>,
+    ) -> Result<(), StoreError> {
         let (now_ms, retention) = (self.now_ms(), self.retention);
         let write = |conn: &mut Connection| -> rusqlite::Result<()> {
             // Dropped without a commit, the transaction is rolled back.
@@ -130,11 +136,14 @@ impl Worker {
     }
 }
 
-fn gather(first: WriteJob, jobs: &mut mpsc::Receiver<Job>) -> (Vec<WriteJob>, Option<Job>) {
+fn gather(
+    first: WriteJob,
+    jobs: &mut mpsc::Receiver<SqliteJob>,
+) -> (Vec<WriteJob>, Option<SqliteJob>) {
     let mut group = vec![first];
     while group.len() < GROUP {
         match jobs.try_recv() {
-            Ok(Job::Write(job)) => group.push(job),
+            Ok(SqliteJob::Write(job)) => group.push(job),
             Ok(other) => return (group, Some(other)),
             Err(_) => break,
         }
@@ -143,7 +152,7 @@ fn gather(first: WriteJob, jobs: &mut mpsc::Receiver<Job>) -> (Vec<WriteJob>, Op
 }
 
 /// A caller that has given up is no error: the work is done or will be repeated.
-pub(super) fn answer<T>(reply: Reply<T>, result: Result<T, StoreError>) {
+pub(super) fn answer<T>(reply: SqliteReply<T>, result: Result<T, StoreError>) {
     drop(reply.send(result));
 }
 

@@ -10,8 +10,8 @@ use jiff::Timestamp;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
-use self::queue::{Pushed, Queue};
-use super::{Store, StoreError, WallClock, Write};
+use self::queue::{PushOutcome, WriteQueue};
+use super::{CallStore, StoreError, StoreWrite, WallClock};
 
 /// Writes handed to the store at once: one transaction, one round trip.
 const BATCH: usize = 64;
@@ -23,28 +23,28 @@ pub struct WriterSettings {
     /// so the default of 10,000 holds 5 to 40 MiB when it is full.
     pub capacity: usize,
     /// How long to wait before asking a store again that was away.
-    pub backoff: Backoff,
+    pub backoff: WriterBackoff,
 }
 
 impl Default for WriterSettings {
     fn default() -> Self {
         Self {
             capacity: 10_000,
-            backoff: Backoff::default(),
+            backoff: WriterBackoff::default(),
         }
     }
 }
 
 /// Waits that double from `first` up to `max`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Backoff {
+pub struct WriterBackoff {
     /// The first wait.
     pub first: Duration,
     /// The longest.
     pub max: Duration,
 }
 
-impl Default for Backoff {
+impl Default for WriterBackoff {
     fn default() -> Self {
         Self {
             first: Duration::from_millis(50),
@@ -53,7 +53,7 @@ impl Default for Backoff {
     }
 }
 
-impl Backoff {
+impl WriterBackoff {
     fn waits(self) -> impl Iterator<Item = Duration> {
         std::iter::successors(Some(self.first.min(self.max)), move |wait| {
             Some(wait.saturating_mul(2).min(self.max))
@@ -99,7 +99,7 @@ pub struct WriterStats {
 /// The queue is full: the store has been away for long. This write is not kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the store is behind by {queued} writes; this one was not kept")]
-pub struct Refused {
+pub struct RefusedWrite {
     /// Writes that wait.
     pub queued: usize,
 }
@@ -107,7 +107,7 @@ pub struct Refused {
 /// The deadline came first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{left} writes did not reach the store in time")]
-pub struct Unflushed {
+pub struct UnflushedWrites {
     /// Writes that were not stored.
     pub left: usize,
 }
@@ -116,7 +116,7 @@ pub struct Unflushed {
 /// loses what still waits; call [`StoreWriter::flush`] first.
 #[derive(Debug)]
 pub struct StoreWriter {
-    shared: Arc<Shared>,
+    shared: Arc<SharedWriter>,
     state: watch::Receiver<WriterState>,
     finished: watch::Receiver<u64>,
     task: JoinHandle<()>,
@@ -126,20 +126,20 @@ impl StoreWriter {
     /// Starts the task; must be called within a Tokio runtime. The clock serves
     /// [`WriterState::Behind`] only.
     pub fn spawn(
-        store: Arc<dyn Store>,
+        store: Arc<dyn CallStore>,
         settings: WriterSettings,
         clock: impl Fn() -> Timestamp + Send + Sync + 'static,
     ) -> Self {
-        let shared = Arc::new(Shared {
-            inner: Mutex::new(Inner {
-                queue: Queue::new(settings.capacity),
+        let shared = Arc::new(SharedWriter {
+            inner: Mutex::new(WriterInner {
+                queue: WriteQueue::new(settings.capacity),
                 stats: WriterStats::default(),
             }),
             ready: Notify::new(),
         });
         let (state, state_seen) = watch::channel(WriterState::Ok);
         let (finished, finished_seen) = watch::channel(0);
-        let drain = Drain {
+        let drain = WriterDrain {
             shared: shared.clone(),
             store,
             backoff: settings.backoff,
@@ -160,17 +160,17 @@ impl StoreWriter {
     /// predecessor still waits with nothing of that call behind it takes its place.
     ///
     /// # Errors
-    /// [`Refused`] when the queue is full: the newest is what is not kept, for
+    /// [`RefusedWrite`] when the queue is full: the newest is what is not kept, for
     /// all before it is one unbroken account.
-    pub fn write(&self, write: Write) -> Result<(), Refused> {
+    pub fn write(&self, write: StoreWrite) -> Result<(), RefusedWrite> {
         let mut inner = self.shared.lock();
         let pushed = inner.queue.push(write);
         match pushed {
-            Pushed::Queued => inner.stats.accepted += 1,
-            Pushed::Merged => inner.stats.merged += 1,
-            Pushed::Refused => {
+            PushOutcome::Queued => inner.stats.accepted += 1,
+            PushOutcome::Merged => inner.stats.merged += 1,
+            PushOutcome::Refused => {
                 inner.stats.refused += 1;
-                return Err(Refused {
+                return Err(RefusedWrite {
                     queued: inner.queue.len(),
                 });
             }
@@ -184,11 +184,11 @@ impl StoreWriter {
     /// up as broken).
     ///
     /// # Errors
-    /// [`Unflushed`] when that took longer than `deadline`; the writer goes on.
-    pub async fn flush(&self, deadline: Duration) -> Result<(), Unflushed> {
+    /// [`UnflushedWrites`] when that took longer than `deadline`; the writer goes on.
+    pub async fn flush(&self, deadline: Duration) -> Result<(), UnflushedWrites> {
         let target = self.shared.lock().stats.accepted;
         let mut finished = self.finished.clone();
-        let left = || Unflushed {
+        let left = || UnflushedWrites {
             left: self.stats().queued,
         };
         match tokio::time::timeout(deadline, finished.wait_for(|count| *count >= target)).await {
@@ -227,36 +227,36 @@ impl Drop for StoreWriter {
 }
 
 #[derive(Debug)]
-struct Shared {
-    inner: Mutex<Inner>,
+struct SharedWriter {
+    inner: Mutex<WriterInner>,
     ready: Notify,
 }
 
 #[derive(Debug)]
-struct Inner {
-    queue: Queue,
+struct WriterInner {
+    queue: WriteQueue,
     stats: WriterStats,
 }
 
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Inner> {
+impl SharedWriter {
+    fn lock(&self) -> MutexGuard<'_, WriterInner> {
         // Nothing panics half-way through a change, so a poisoned lock guards sound data.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// The task's side.
-struct Drain {
-    shared: Arc<Shared>,
-    store: Arc<dyn Store>,
-    backoff: Backoff,
+struct WriterDrain {
+    shared: Arc<SharedWriter>,
+    store: Arc<dyn CallStore>,
+    backoff: WriterBackoff,
     clock: WallClock,
     state: watch::Sender<WriterState>,
     /// Writes done so far, stored or broken.
     finished: watch::Sender<u64>,
 }
 
-impl Drain {
+impl WriterDrain {
     async fn run(self) {
         loop {
             let batch = self.shared.lock().queue.take(BATCH);
@@ -280,7 +280,7 @@ impl Drain {
 
     /// Repeats until the store takes the writes, or takes others and refuses these: only then
     /// it is they that are at fault.
-    async fn persist(&self, writes: &[Write]) -> Result<(), StoreError> {
+    async fn persist(&self, writes: &[StoreWrite]) -> Result<(), StoreError> {
         let mut waits = self.backoff.waits();
         loop {
             let reason = match self.store.apply(writes).await {
@@ -303,7 +303,7 @@ impl Drain {
         }
     }
 
-    fn conclude(&self, write: &Write, result: Result<(), StoreError>) {
+    fn conclude(&self, write: &StoreWrite, result: Result<(), StoreError>) {
         if let Err(reason) = &result {
             tracing::error!(call = %write.call_id(), %reason, store = self.store.name(),
                 "a write is given up: the store refuses it");

@@ -3,12 +3,12 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use super::super::Write;
+use super::super::StoreWrite;
 use crate::call::CallId;
 
 #[derive(Debug)]
-pub(super) struct Queue {
-    waiting: VecDeque<Write>,
+pub(super) struct WriteQueue {
+    waiting: VecDeque<StoreWrite>,
     /// For a call whose last waiting write is its record: that write's number.
     merge: HashMap<CallId, u64>,
     /// The number of the first waiting write.
@@ -20,7 +20,7 @@ pub(super) struct Queue {
 
 /// What became of a write that was offered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Pushed {
+pub(super) enum PushOutcome {
     /// It waits at the end.
     Queued,
     /// It took the place of the call's previous record.
@@ -29,7 +29,7 @@ pub(super) enum Pushed {
     Refused,
 }
 
-impl Queue {
+impl WriteQueue {
     pub(super) fn new(capacity: usize) -> Self {
         Self {
             waiting: VecDeque::new(),
@@ -45,21 +45,21 @@ impl Queue {
         self.waiting.len() + self.in_flight
     }
 
-    pub(super) fn push(&mut self, write: Write) -> Pushed {
-        if let Write::Call(record) = &write
+    pub(super) fn push(&mut self, write: StoreWrite) -> PushOutcome {
+        if let StoreWrite::Call(record) = &write
             && let Some(number) = self.merge.get(&record.call_id)
         {
             let place = usize::try_from(number - self.first)
                 .expect("it waits, so it lies within the queue");
             self.waiting[place] = write;
-            return Pushed::Merged;
+            return PushOutcome::Merged;
         }
         if self.len() >= self.capacity {
-            return Pushed::Refused;
+            return PushOutcome::Refused;
         }
         let number = self.first + u64::try_from(self.waiting.len()).expect("a length");
         match &write {
-            Write::Call(record) => {
+            StoreWrite::Call(record) => {
                 self.merge.insert(record.call_id.clone(), number);
             }
             // A record must not overtake this: it may say that the call is over.
@@ -68,12 +68,12 @@ impl Queue {
             }
         }
         self.waiting.push_back(write);
-        Pushed::Queued
+        PushOutcome::Queued
     }
 
     /// Takes up to `max` writes; they count until [`Self::done`].
-    pub(super) fn take(&mut self, max: usize) -> Vec<Write> {
-        let taken: Vec<Write> = self.waiting.drain(..max.min(self.waiting.len())).collect();
+    pub(super) fn take(&mut self, max: usize) -> Vec<StoreWrite> {
+        let taken: Vec<StoreWrite> = self.waiting.drain(..max.min(self.waiting.len())).collect();
         self.first += u64::try_from(taken.len()).expect("a length");
         for write in &taken {
             if self

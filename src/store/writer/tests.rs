@@ -5,10 +5,10 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::call::{
-    CallId, CallKey, CallRecord, CallStatus, DtmfDigit, Identity, Leg, Origin, SecondHearing,
-    TranscriptLine,
+    CallId, CallIdentity, CallKey, CallOrigin, CallRecord, CallStatus, DtmfDigit, Leg,
+    SecondHearing, TranscriptLine,
 };
-use crate::store::{Counters, Given};
+use crate::store::{CallCounters, GivenCounts};
 
 /// Answers its first calls by script, then takes everything. It keeps what it
 /// took in order, and what of it was new.
@@ -16,12 +16,12 @@ use crate::store::{Counters, Given};
 struct Scripted {
     script: Mutex<VecDeque<StoreError>>,
     /// Refused for good, whenever it comes.
-    poison: Option<Write>,
+    poison: Option<StoreWrite>,
     /// What the first tries to write anything at all are answered.
     probes: Mutex<VecDeque<StoreError>>,
     /// While closed, `apply` does not return.
     gate: Option<tokio::sync::Semaphore>,
-    kept: Mutex<Vec<Write>>,
+    kept: Mutex<Vec<StoreWrite>>,
 }
 
 impl Scripted {
@@ -42,18 +42,18 @@ impl Scripted {
         }
     }
 
-    fn kept(&self) -> Vec<Write> {
+    fn kept(&self) -> Vec<StoreWrite> {
         self.kept.lock().unwrap().clone()
     }
 }
 
 #[async_trait]
-impl Store for Scripted {
+impl CallStore for Scripted {
     fn name(&self) -> &'static str {
         "scripted"
     }
 
-    async fn apply(&self, writes: &[Write]) -> Result<(), StoreError> {
+    async fn apply(&self, writes: &[StoreWrite]) -> Result<(), StoreError> {
         if let Some(gate) = &self.gate {
             gate.acquire().await.unwrap().forget();
         }
@@ -97,13 +97,13 @@ impl Store for Scripted {
     async fn dtmf(&self, _: &CallId) -> Result<Vec<DtmfDigit>, StoreError> {
         unreachable!("the writer only writes")
     }
-    async fn lacking(&self, _: &[Given]) -> Result<Vec<CallId>, StoreError> {
+    async fn lacking(&self, _: &[GivenCounts]) -> Result<Vec<CallId>, StoreError> {
         unreachable!("the writer only writes")
     }
     fn unreadable(&self) -> u64 {
         0
     }
-    async fn counters(&self) -> Result<Counters, StoreError> {
+    async fn counters(&self) -> Result<CallCounters, StoreError> {
         unreachable!("the writer only writes")
     }
     async fn expire(&self) -> Result<u64, StoreError> {
@@ -116,7 +116,7 @@ const HANG: Duration = Duration::from_secs(60);
 const AT: i64 = 1_764_000_000;
 
 fn spawn(store: &Arc<Scripted>, capacity: usize) -> StoreWriter {
-    let backoff = Backoff {
+    let backoff = WriterBackoff {
         first: Duration::from_millis(1),
         max: Duration::from_millis(4),
     };
@@ -124,7 +124,7 @@ fn spawn(store: &Arc<Scripted>, capacity: usize) -> StoreWriter {
     StoreWriter::spawn(store.clone(), WriterSettings { capacity, backoff }, clock)
 }
 
-fn line(call: &str, seq: u64) -> Write {
+fn line(call: &str, seq: u64) -> StoreWrite {
     let line = TranscriptLine {
         start_ms: seq * 1000,
         end_ms: seq * 1000 + 500,
@@ -133,22 +133,22 @@ fn line(call: &str, seq: u64) -> Write {
         language: "en".into(),
         ..TranscriptLine::new(seq, Leg::caller())
     };
-    Write::Line {
+    StoreWrite::Line {
         call: call.parse().unwrap(),
         line,
     }
 }
 
-fn record(call: &str, lines: u64) -> Write {
-    Write::Call(Box::new(CallRecord {
+fn record(call: &str, lines: u64) -> StoreWrite {
+    StoreWrite::Call(Box::new(CallRecord {
         call_id: call.parse().unwrap(),
         status: CallStatus::Active,
-        origin: Origin::Stasis,
+        origin: CallOrigin::Stasis,
         node: "n1".into(),
         caller_number: None,
         destination: None,
         channel_name: None,
-        identity: Identity::default(),
+        identity: CallIdentity::default(),
         started_at: Timestamp::from_second(AT).unwrap(),
         answered_at: None,
         ended_at: None,
@@ -172,7 +172,7 @@ async fn after_an_outage_everything_arrives_in_order_and_once() {
     let store = Arc::new(Scripted::away(7));
     let writer = spawn(&store, 1000);
     let mut state = writer.state();
-    let all: Vec<Write> = (0..200).map(|seq| line("1.1", seq)).collect();
+    let all: Vec<StoreWrite> = (0..200).map(|seq| line("1.1", seq)).collect();
     for write in &all {
         writer.write(write.clone()).unwrap();
     }
@@ -238,7 +238,7 @@ async fn what_is_refused_by_a_store_that_takes_nothing_is_not_given_up() {
         ..Scripted::default()
     });
     let writer = spawn(&store, 1000);
-    let all: Vec<Write> = (0..3).map(|seq| line("1.1", seq)).collect();
+    let all: Vec<StoreWrite> = (0..3).map(|seq| line("1.1", seq)).collect();
     for write in &all {
         writer.write(write.clone()).unwrap();
     }
@@ -255,8 +255,14 @@ async fn a_full_queue_refuses_the_newest_and_says_so() {
     for seq in 0..3 {
         writer.write(line("1.1", seq)).unwrap();
     }
-    assert_eq!(writer.write(line("1.1", 3)), Err(Refused { queued: 3 }));
-    assert_eq!(writer.write(record("1.1", 3)), Err(Refused { queued: 3 }));
+    assert_eq!(
+        writer.write(line("1.1", 3)),
+        Err(RefusedWrite { queued: 3 })
+    );
+    assert_eq!(
+        writer.write(record("1.1", 3)),
+        Err(RefusedWrite { queued: 3 })
+    );
     assert_eq!(writer.stats().refused, 2);
 
     store.gate.as_ref().unwrap().add_permits(100);
@@ -274,7 +280,7 @@ async fn a_flush_that_comes_to_its_deadline_tells_what_is_left_and_loses_nothing
     writer.write(line("1.1", 1)).unwrap();
     assert_eq!(
         writer.flush(Duration::from_millis(1)).await,
-        Err(Unflushed { left: 2 })
+        Err(UnflushedWrites { left: 2 })
     );
     store.gate.as_ref().unwrap().add_permits(100);
     writer.flush(HANG).await.unwrap();
@@ -294,7 +300,7 @@ async fn writes_may_come_from_threads_without_a_runtime() {
         .unwrap();
     writer.flush(HANG).await.unwrap();
     for call in ["1.1", "1.2", "1.3"] {
-        let own: Vec<Write> = store
+        let own: Vec<StoreWrite> = store
             .kept()
             .into_iter()
             .filter(|write| write.call_id().as_str() == call)
@@ -305,20 +311,20 @@ async fn writes_may_come_from_threads_without_a_runtime() {
 
 #[test]
 fn a_record_takes_the_place_of_its_predecessor_only_if_nothing_of_the_call_lies_between() {
-    let mut queue = Queue::new(100);
-    assert_eq!(queue.push(record("1.1", 0)), Pushed::Queued);
-    assert_eq!(queue.push(record("1.2", 0)), Pushed::Queued);
-    assert_eq!(queue.push(record("1.1", 1)), Pushed::Merged);
-    assert_eq!(queue.push(line("1.1", 1)), Pushed::Queued);
-    assert_eq!(queue.push(record("1.1", 2)), Pushed::Queued);
-    assert_eq!(queue.push(record("1.1", 3)), Pushed::Merged);
+    let mut queue = WriteQueue::new(100);
+    assert_eq!(queue.push(record("1.1", 0)), PushOutcome::Queued);
+    assert_eq!(queue.push(record("1.2", 0)), PushOutcome::Queued);
+    assert_eq!(queue.push(record("1.1", 1)), PushOutcome::Merged);
+    assert_eq!(queue.push(line("1.1", 1)), PushOutcome::Queued);
+    assert_eq!(queue.push(record("1.1", 2)), PushOutcome::Queued);
+    assert_eq!(queue.push(record("1.1", 3)), PushOutcome::Merged);
     assert_eq!(
         queue.take(3),
         [record("1.1", 1), record("1.2", 0), line("1.1", 1)]
     );
     // What was taken is beyond reach.
-    assert_eq!(queue.push(record("1.2", 5)), Pushed::Queued);
-    assert_eq!(queue.push(record("1.1", 4)), Pushed::Merged);
+    assert_eq!(queue.push(record("1.2", 5)), PushOutcome::Queued);
+    assert_eq!(queue.push(record("1.1", 4)), PushOutcome::Merged);
     assert_eq!(queue.len(), 5);
     queue.done(3);
     assert_eq!(queue.take(9), [record("1.1", 4), record("1.2", 5)]);
@@ -327,37 +333,37 @@ fn a_record_takes_the_place_of_its_predecessor_only_if_nothing_of_the_call_lies_
 
 #[test]
 fn a_record_does_not_overtake_the_erasure_of_its_predecessor() {
-    let mut queue = Queue::new(100);
-    let erase = Write::Erase("1.1".parse().unwrap());
-    assert_eq!(queue.push(record("1.1", 0)), Pushed::Queued);
-    assert_eq!(queue.push(erase.clone()), Pushed::Queued);
-    assert_eq!(queue.push(record("1.1", 1)), Pushed::Queued);
+    let mut queue = WriteQueue::new(100);
+    let erase = StoreWrite::Erase("1.1".parse().unwrap());
+    assert_eq!(queue.push(record("1.1", 0)), PushOutcome::Queued);
+    assert_eq!(queue.push(erase.clone()), PushOutcome::Queued);
+    assert_eq!(queue.push(record("1.1", 1)), PushOutcome::Queued);
     assert_eq!(queue.take(9), [record("1.1", 0), erase, record("1.1", 1)]);
 }
 
 #[test]
 fn a_full_queue_still_takes_a_newer_state_of_a_record_that_waits() {
-    let mut queue = Queue::new(1);
-    assert_eq!(queue.push(record("1.1", 0)), Pushed::Queued);
-    assert_eq!(queue.push(record("1.1", 1)), Pushed::Merged);
-    assert_eq!(queue.push(record("1.2", 0)), Pushed::Refused);
+    let mut queue = WriteQueue::new(1);
+    assert_eq!(queue.push(record("1.1", 0)), PushOutcome::Queued);
+    assert_eq!(queue.push(record("1.1", 1)), PushOutcome::Merged);
+    assert_eq!(queue.push(record("1.2", 0)), PushOutcome::Refused);
     assert_eq!(queue.take(1), [record("1.1", 1)]);
     assert_eq!(
         queue.push(record("1.2", 0)),
-        Pushed::Refused,
+        PushOutcome::Refused,
         "what is under way still counts"
     );
 }
 
 #[test]
 fn waits_double_up_to_the_longest() {
-    let waits: Vec<u128> = Backoff::default()
+    let waits: Vec<u128> = WriterBackoff::default()
         .waits()
         .take(8)
         .map(|wait| wait.as_millis())
         .collect();
     assert_eq!(waits, [50, 100, 200, 400, 800, 1600, 2000, 2000]);
-    let odd = Backoff {
+    let odd = WriterBackoff {
         first: Duration::MAX,
         max: Duration::from_secs(1),
     };
@@ -372,7 +378,7 @@ proptest! {
         steps in proptest::collection::vec((0..3usize, 0..3usize), 1..80)
     ) {
         let calls = ["1.1", "1.2", "1.3"];
-        let mut queue = Queue::new(1000);
+        let mut queue = WriteQueue::new(1000);
         let (mut pushed, mut taken) = (Vec::new(), Vec::new());
         for (version, (call, kind)) in (0u64..).zip(steps) {
             match kind {
@@ -389,12 +395,12 @@ proptest! {
         }
         taken.extend(queue.take(1000));
         for call in calls {
-            let of = |all: &[Write]| all.iter().filter(|w| w.call_id().as_str() == call).cloned().collect::<Vec<_>>();
+            let of = |all: &[StoreWrite]| all.iter().filter(|w| w.call_id().as_str() == call).cloned().collect::<Vec<_>>();
             let (pushed, taken) = (of(&pushed), of(&taken));
             // Nothing but records that a newer one follows at once may be missing.
             let mut rest = taken.iter().peekable();
             for (i, write) in pushed.iter().enumerate() {
-                let replaced = matches!((write, pushed.get(i + 1)), (Write::Call(_), Some(Write::Call(_))));
+                let replaced = matches!((write, pushed.get(i + 1)), (StoreWrite::Call(_), Some(StoreWrite::Call(_))));
                 if rest.peek() == Some(&write) {
                     rest.next();
                 } else {

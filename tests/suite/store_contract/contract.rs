@@ -2,7 +2,7 @@
 
 use asterscribe::call::CallStatus::{Active, Ended, Failed, Initiated};
 use asterscribe::call::{CallId, CallKey, CallRecord, CallStatus, TranscriptLine};
-use asterscribe::store::{Counters, Retention, Store, StoreError, Write};
+use asterscribe::store::{CallCounters, CallStore, RetentionTimes, StoreError, StoreWrite};
 
 use super::engine::{Redis, Sqlite, digit, digits, id, line, line_of, lines, record};
 
@@ -11,14 +11,14 @@ macro_rules! contract {
         mod sqlite {
             $(#[tokio::test(flavor = "multi_thread")]
             async fn $promise() {
-                let engine = super::Sqlite::start(super::Retention::default());
+                let engine = super::Sqlite::start(super::RetentionTimes::default());
                 super::$promise(&engine.store).await;
             })+
         }
         mod redis {
             $(#[tokio::test(flavor = "multi_thread")]
             async fn $promise() {
-                let engine = super::Redis::start(super::Retention::default());
+                let engine = super::Redis::start(super::RetentionTimes::default());
                 super::$promise(&*engine.store).await;
             })+
         }
@@ -44,7 +44,7 @@ contract!(
     what_no_store_can_keep_is_refused_and_harms_nothing,
 );
 
-async fn what_was_put_comes_back_whole(store: &dyn Store) {
+async fn what_was_put_comes_back_whole(store: &dyn CallStore) {
     store.ping().await.unwrap();
     let mut call = record("pbx-1.17", 0, Active);
     store.put_call(&call).await.unwrap();
@@ -67,7 +67,7 @@ async fn what_was_put_comes_back_whole(store: &dyn Store) {
     assert_eq!(store.dtmf(&call.call_id).await.unwrap(), [digit(0)]);
 }
 
-async fn an_empty_store_knows_nothing(store: &dyn Store) {
+async fn an_empty_store_knows_nothing(store: &dyn CallStore) {
     let nobody = id("nobody");
     assert_eq!(store.call(&nobody).await.unwrap(), None);
     assert_eq!(store.calls(10).await.unwrap(), []);
@@ -75,12 +75,12 @@ async fn an_empty_store_knows_nothing(store: &dyn Store) {
     assert_eq!(store.lines(&nobody, 0).await.unwrap(), []);
     assert_eq!(store.lines(&nobody, u64::MAX).await.unwrap(), []);
     assert_eq!(store.dtmf(&nobody).await.unwrap(), []);
-    assert_eq!(store.counters().await.unwrap(), Counters::default());
+    assert_eq!(store.counters().await.unwrap(), CallCounters::default());
     assert_eq!(store.expire().await.unwrap(), 0);
     store.apply(&[]).await.unwrap();
 }
 
-async fn counters_follow_the_records_however_often_they_are_put(store: &dyn Store) {
+async fn counters_follow_the_records_however_often_they_are_put(store: &dyn CallStore) {
     let steps: &[(&str, i64, CallStatus, u64, u64)] = &[
         ("a", 0, Initiated, 1, 0),
         ("a", 0, Initiated, 1, 0),
@@ -106,7 +106,7 @@ async fn counters_follow_the_records_however_often_they_are_put(store: &dyn Stor
             .put_call(&record(call, *second, *status))
             .await
             .unwrap();
-        let expected = Counters {
+        let expected = CallCounters {
             active: *active,
             processed: *processed,
         };
@@ -118,11 +118,11 @@ async fn counters_follow_the_records_however_often_they_are_put(store: &dyn Stor
     }
 }
 
-async fn calls_come_newest_first_up_to_a_limit(store: &dyn Store) {
+async fn calls_come_newest_first_up_to_a_limit(store: &dyn CallStore) {
     // 700: more than any store asks its engine for at once.
-    let all: Vec<Write> = (0..700)
+    let all: Vec<StoreWrite> = (0..700)
         .map(|n: i64| {
-            Write::Call(Box::new(record(
+            StoreWrite::Call(Box::new(record(
                 &format!("call-{:03}", n * 11 % 700),
                 n * 11 % 700,
                 Ended,
@@ -160,7 +160,7 @@ async fn calls_come_newest_first_up_to_a_limit(store: &dyn Store) {
     );
 }
 
-async fn a_list_goes_on_where_it_ended_whatever_came_meanwhile(store: &dyn Store) {
+async fn a_list_goes_on_where_it_ended_whatever_came_meanwhile(store: &dyn CallStore) {
     // Seven in each millisecond.
     let name = |n: i64| format!("call-{n:03}");
     for n in 0..70 {
@@ -199,7 +199,7 @@ async fn a_list_goes_on_where_it_ended_whatever_came_meanwhile(store: &dyn Store
     assert_eq!(found, [true, false, true]);
 }
 
-async fn what_is_erased_is_gone_and_only_that(store: &dyn Store) {
+async fn what_is_erased_is_gone_and_only_that(store: &dyn CallStore) {
     for call in ["1.1", "1.11"] {
         store.put_call(&record(call, 0, Ended)).await.unwrap();
         store.append_line(&id(call), &line(0)).await.unwrap();
@@ -208,7 +208,7 @@ async fn what_is_erased_is_gone_and_only_that(store: &dyn Store) {
     store.put_call(&record("open", 1, Active)).await.unwrap();
     // Also of one that nobody knows.
     for call in ["1.1", "1.1", "nobody", "open"] {
-        store.apply(&[Write::Erase(id(call))]).await.unwrap();
+        store.apply(&[StoreWrite::Erase(id(call))]).await.unwrap();
     }
     let gone = id("1.1");
     assert_eq!(store.call(&gone).await.unwrap(), None);
@@ -222,7 +222,7 @@ async fn what_is_erased_is_gone_and_only_that(store: &dyn Store) {
     assert_eq!((counters.active, counters.processed), (0, 2));
 }
 
-async fn lines_are_counted_up_to_a_number_without_those_that_are_lost(store: &dyn Store) {
+async fn lines_are_counted_up_to_a_number_without_those_that_are_lost(store: &dyn CallStore) {
     let call = id("1.1");
     assert_eq!(store.lines_below(&call, u64::MAX).await.unwrap(), 0);
     for seq in 0..4 {
@@ -237,7 +237,7 @@ async fn lines_are_counted_up_to_a_number_without_those_that_are_lost(store: &dy
     }
 }
 
-async fn digits_that_were_lost_are_put_in_their_places(store: &dyn Store) {
+async fn digits_that_were_lost_are_put_in_their_places(store: &dyn CallStore) {
     let call = id("1.1");
     for index in 3..5 {
         store
@@ -245,7 +245,7 @@ async fn digits_that_were_lost_are_put_in_their_places(store: &dyn Store) {
             .await
             .unwrap();
     }
-    let all = Write::Digits {
+    let all = StoreWrite::Digits {
         call: call.clone(),
         digits: digits(0..5),
     };
@@ -258,14 +258,14 @@ async fn digits_that_were_lost_are_put_in_their_places(store: &dyn Store) {
     assert_eq!(store.dtmf(&call).await.unwrap(), digits(0..6));
 }
 
-async fn a_try_to_write_changes_nothing(store: &dyn Store) {
+async fn a_try_to_write_changes_nothing(store: &dyn CallStore) {
     store.try_write().await.unwrap();
     assert_eq!(store.calls(9).await.unwrap(), []);
-    assert_eq!(store.counters().await.unwrap(), Counters::default());
+    assert_eq!(store.counters().await.unwrap(), CallCounters::default());
     store.put_call(&record("a", 0, Active)).await.unwrap();
     store.put_call(&record("b", 0, Ended)).await.unwrap();
     store.try_write().await.unwrap();
-    let expected = Counters {
+    let expected = CallCounters {
         active: 1,
         processed: 1,
     };
@@ -274,7 +274,7 @@ async fn a_try_to_write_changes_nothing(store: &dyn Store) {
     assert_eq!(store.unreadable(), 0);
 }
 
-async fn open_calls_are_those_that_a_restart_must_settle(store: &dyn Store) {
+async fn open_calls_are_those_that_a_restart_must_settle(store: &dyn CallStore) {
     for (call, second, status) in [
         ("a", 5, Active),
         ("b", 9, Ended),
@@ -305,14 +305,14 @@ async fn open_calls_are_those_that_a_restart_must_settle(store: &dyn Store) {
     assert_eq!(store.open_calls().await.unwrap(), []);
     assert_eq!(
         store.counters().await.unwrap(),
-        Counters {
+        CallCounters {
             active: 0,
             processed: 4
         }
     );
 }
 
-async fn a_line_is_kept_once_and_in_order(store: &dyn Store) {
+async fn a_line_is_kept_once_and_in_order(store: &dyn CallStore) {
     let call = id("1.1");
     for seq in 0..12 {
         store.append_line(&call, &line(seq)).await.unwrap();
@@ -332,7 +332,7 @@ async fn a_line_is_kept_once_and_in_order(store: &dyn Store) {
     assert_eq!(store.lines(&call, u64::MAX).await.unwrap(), []);
 }
 
-async fn a_line_may_be_revised_and_stays_so(store: &dyn Store) {
+async fn a_line_may_be_revised_and_stays_so(store: &dyn CallStore) {
     let call = id("1.1");
     // Line 3 never arrived.
     let known = [0, 1, 2, 4, 5, 6];
@@ -345,7 +345,7 @@ async fn a_line_may_be_revised_and_stays_so(store: &dyn Store) {
         gap: None,
         ..line(seq)
     };
-    let revise = |seq: u64| Write::Revise {
+    let revise = |seq: u64| StoreWrite::Revise {
         call: call.clone(),
         line: revised(seq),
     };
@@ -371,7 +371,7 @@ async fn a_line_may_be_revised_and_stays_so(store: &dyn Store) {
     assert_eq!(store.lines(&call, 4).await.unwrap(), expected[3..]);
 }
 
-async fn after_a_lost_line_the_call_goes_on(store: &dyn Store) {
+async fn after_a_lost_line_the_call_goes_on(store: &dyn CallStore) {
     let call = id("1.1");
     for seq in [0, 1, 4, 5, 9, 9, 1, 4, 0, 10] {
         store.append_line(&call, &line(seq)).await.unwrap();
@@ -402,7 +402,7 @@ async fn after_a_lost_line_the_call_goes_on(store: &dyn Store) {
     assert_eq!(store.dtmf(&call).await.unwrap(), digits(3..6));
 }
 
-async fn a_digit_is_kept_once_and_in_order(store: &dyn Store) {
+async fn a_digit_is_kept_once_and_in_order(store: &dyn CallStore) {
     let call = id("1.1");
     for index in 0..5 {
         store
@@ -418,19 +418,19 @@ async fn a_digit_is_kept_once_and_in_order(store: &dyn Store) {
     assert_eq!(store.dtmf(&call).await.unwrap(), digits(0..5));
 }
 
-async fn a_batch_may_be_repeated(store: &dyn Store) {
-    let mut batch = vec![Write::Call(Box::new(record("1.1", 0, Active)))];
+async fn a_batch_may_be_repeated(store: &dyn CallStore) {
+    let mut batch = vec![StoreWrite::Call(Box::new(record("1.1", 0, Active)))];
     for n in 0..100 {
         batch.push(line_of("1.1", n));
         batch.push(line_of("2.2", n));
-        batch.push(Write::Dtmf {
+        batch.push(StoreWrite::Dtmf {
             call: id("1.1"),
             index: n,
             digit: digit(n),
         });
     }
-    batch.push(Write::Call(Box::new(record("1.1", 0, Ended))));
-    batch.push(Write::Call(Box::new(record("2.2", 1, Active))));
+    batch.push(StoreWrite::Call(Box::new(record("1.1", 0, Ended))));
+    batch.push(StoreWrite::Call(Box::new(record("2.2", 1, Active))));
     // Cut off at some point, then twice in full.
     for part in [&batch[..150], &batch[..], &batch[..]] {
         store.apply(part).await.unwrap();
@@ -449,14 +449,14 @@ async fn a_batch_may_be_repeated(store: &dyn Store) {
     );
     assert_eq!(
         store.counters().await.unwrap(),
-        Counters {
+        CallCounters {
             active: 1,
             processed: 1
         }
     );
 }
 
-async fn what_no_store_can_keep_is_refused_and_harms_nothing(store: &dyn Store) {
+async fn what_no_store_can_keep_is_refused_and_harms_nothing(store: &dyn CallStore) {
     let call = id("1.1");
     store.append_line(&call, &line(0)).await.unwrap();
     for bad in [

@@ -5,12 +5,15 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use asterscribe::call::{
-    AudioAccount, CallEvent, CallEventKind, CallId, CallRecord, CallStatus, CaptureState,
-    ChannelStateChange, Doubt, DtmfDigit, Earlier, EndReason, Finding, FindingKind, GapReason,
-    Identity, Leg, LegRecord, LegStats, MediaQuality, Origin, SecondHearing, Sides, Sound,
-    SoundKind, Sounds, Suppressed, TranscriptLine, Word,
+    AudioAccount, CallEvent, CallEventKind, CallId, CallIdentity, CallOrigin, CallRecord,
+    CallStatus, CaptureState, ChannelStateChange, DoubtReason, DtmfDigit, EarlierRevision,
+    EndReason, FindingKind, GapReason, Leg, LegRecord, LegSides, LegSound, LegSounds, LegStats,
+    MediaFinding, MediaQuality, SecondHearing, SoundKind, SpokenWord, SuppressedText,
+    TranscriptLine,
 };
-use asterscribe::store::{RedisStore, Retention, SqliteStore, Store, StoreError, Write};
+use asterscribe::store::{
+    CallStore, RedisStore, RetentionTimes, SqliteStore, StoreError, StoreWrite,
+};
 use asterscribe_testkit::redis::Instance;
 use jiff::Timestamp;
 
@@ -27,14 +30,14 @@ pub(crate) struct Sqlite {
 }
 
 impl Sqlite {
-    pub(crate) fn start(retention: Retention) -> Self {
+    pub(crate) fn start(retention: RetentionTimes) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let now_ms = Arc::new(AtomicI64::new(EPOCH * 1000));
         let store = open(&dir, &now_ms, retention);
         Self { dir, now_ms, store }
     }
 
-    pub(crate) fn reopen(&mut self, retention: Retention) {
+    pub(crate) fn reopen(&mut self, retention: RetentionTimes) {
         self.store = open(&self.dir, &self.now_ms, retention);
     }
 
@@ -44,7 +47,11 @@ impl Sqlite {
     }
 }
 
-fn open(dir: &tempfile::TempDir, now_ms: &Arc<AtomicI64>, retention: Retention) -> SqliteStore {
+fn open(
+    dir: &tempfile::TempDir,
+    now_ms: &Arc<AtomicI64>,
+    retention: RetentionTimes,
+) -> SqliteStore {
     let now_ms = now_ms.clone();
     let clock = move || Timestamp::from_millisecond(now_ms.load(Ordering::Relaxed)).unwrap();
     SqliteStore::open(&dir.path().join("calls.db"), retention, clock).unwrap()
@@ -57,7 +64,7 @@ pub(crate) struct Redis {
 }
 
 impl Redis {
-    pub(crate) fn start(retention: Retention) -> Self {
+    pub(crate) fn start(retention: RetentionTimes) -> Self {
         let instance = Instance::start().unwrap();
         let store = Arc::new(RedisStore::new(&instance.url(), retention).unwrap());
         Self { instance, store }
@@ -75,7 +82,7 @@ impl Redis {
 }
 
 /// Asks until the store answers; its attempts are what paces this.
-pub(crate) async fn until_it_answers(store: &dyn Store) {
+pub(crate) async fn until_it_answers(store: &dyn CallStore) {
     let answers = async {
         while store.ping().await.is_err() {
             tokio::task::yield_now().await;
@@ -110,12 +117,12 @@ pub(crate) fn record(call: &str, second: i64, status: CallStatus) -> CallRecord 
     CallRecord {
         call_id: id(call),
         status,
-        origin: Origin::Tap,
+        origin: CallOrigin::Tap,
         node: "pbx-1".into(),
         caller_number: Some("+43 1 \"0\" \u{1F4DE}".into()),
         destination: Some("9999".into()),
         channel_name: Some("PJSIP/alice-00000001".into()),
-        identity: Identity {
+        identity: CallIdentity {
             channel_id: Some("lead 42;2".into()),
             channel_created_at: Some(at(0)),
             channel_gone: over,
@@ -125,7 +132,7 @@ pub(crate) fn record(call: &str, second: i64, status: CallStatus) -> CallRecord 
             connected_number: Some("200".into()),
             account_code: Some("sales".into()),
             tags: vec!["1764000000.12".into(), String::new()],
-            sides: Some(Sides::of_callee()),
+            sides: Some(LegSides::of_callee()),
         },
         started_at: at(0),
         answered_at: Some(at(1)),
@@ -158,15 +165,15 @@ pub(crate) fn record(call: &str, second: i64, status: CallStatus) -> CallRecord 
                 clock_drift_ppm: None,
             }),
             language: Some("de".into()),
-            findings: vec![Finding {
+            findings: vec![MediaFinding {
                 kind: FindingKind::NoRtp,
                 since_ms: 3,
                 until_ms: None,
                 evidence: "0 packets".into(),
                 fix: "look".into(),
             }],
-            sounds: Sounds {
-                sounds: vec![Sound {
+            sounds: LegSounds {
+                sounds: vec![LegSound {
                     kind: SoundKind::Ringback,
                     start_ms: 5,
                     end_ms: 2_005,
@@ -213,12 +220,12 @@ pub(crate) fn line(seq: u64) -> TranscriptLine {
         text: format!("line {seq}: gr\u{fc}\u{df} \"Gott\"\n\u{0}"),
         confidence: 0.1 + 0.001,
         language: "de".into(),
-        task: asterscribe::call::Task::Transcribe,
+        task: asterscribe::call::SpeechTask::Transcribe,
         early_media: seq % 8 == 7,
         gap: (seq % 5 == 4).then_some(GapReason::OverloadShed),
         words: (0..seq % 3).map(|n| word(seq * 1000 + n * 200)).collect(),
-        suppressed: (seq % 4 == 3).then(|| Suppressed {
-            reason: Doubt::PhantomPhrase,
+        suppressed: (seq % 4 == 3).then(|| SuppressedText {
+            reason: DoubtReason::PhantomPhrase,
             evidence: "nothing but \"thanks\"".into(),
             text: "Thanks!".into(),
         }),
@@ -226,7 +233,7 @@ pub(crate) fn line(seq: u64) -> TranscriptLine {
         revision: u32::from(seq % 7 == 6),
         spool: (seq % 5 == 3).then_some(seq),
         first: (seq % 6 == 2).then(|| {
-            Box::new(Earlier {
+            Box::new(EarlierRevision {
                 text: "first".into(),
                 confidence: 0.25,
                 model: "small@0123abcd".into(),
@@ -235,8 +242,8 @@ pub(crate) fn line(seq: u64) -> TranscriptLine {
     }
 }
 
-fn word(start_ms: u64) -> Word {
-    Word {
+fn word(start_ms: u64) -> SpokenWord {
+    SpokenWord {
         text: "gr\u{fc}\u{df}".into(),
         start_ms,
         end_ms: start_ms + 180,
@@ -248,8 +255,8 @@ pub(crate) fn lines(seqs: impl IntoIterator<Item = u64>) -> Vec<TranscriptLine> 
     seqs.into_iter().map(line).collect()
 }
 
-pub(crate) fn line_of(call: &str, seq: u64) -> Write {
-    Write::Line {
+pub(crate) fn line_of(call: &str, seq: u64) -> StoreWrite {
+    StoreWrite::Line {
         call: id(call),
         line: line(seq),
     }

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use asterscribe::call::CallStatus::{Active, Ended};
 use asterscribe::store::{
-    Counters, RedisStore, Retention, Store, StoreError, StoreWriter, WriterSettings, WriterState,
+    CallCounters, CallStore, RedisStore, RetentionTimes, StoreError, StoreWriter, WriterSettings,
+    WriterState,
 };
 use asterscribe_testkit::redis::{Instance, find};
 
@@ -31,7 +32,7 @@ fn assert_ttl(redis: &Redis, key: &str, seconds: i64) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_json_and_expiry_are_the_predecessors() {
-    let redis = Redis::start(Retention::default());
+    let redis = Redis::start(RetentionTimes::default());
     let (store, call) = (&redis.store, id("1764000000.12"));
     store
         .put_call(&record("1764000000.12", 0, Active))
@@ -109,12 +110,12 @@ async fn keys_json_and_expiry_are_the_predecessors() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn counters_that_the_predecessor_left_behind_are_taken_over_or_put_right() {
-    let redis = Redis::start(Retention::default());
+    let redis = Redis::start(RetentionTimes::default());
     let () = redis.ask("SET active_calls_count -3");
     let () = redis.ask("SET total_calls_processed 41");
     assert_eq!(
         redis.store.counters().await.unwrap(),
-        Counters {
+        CallCounters {
             active: 0,
             processed: 41
         }
@@ -122,7 +123,7 @@ async fn counters_that_the_predecessor_left_behind_are_taken_over_or_put_right()
     redis.store.put_call(&record("a", 0, Active)).await.unwrap();
     assert_eq!(
         redis.store.counters().await.unwrap(),
-        Counters {
+        CallCounters {
             active: 1,
             processed: 41
         }
@@ -130,7 +131,7 @@ async fn counters_that_the_predecessor_left_behind_are_taken_over_or_put_right()
     redis.store.put_call(&record("a", 0, Ended)).await.unwrap();
     assert_eq!(
         redis.store.counters().await.unwrap(),
-        Counters {
+        CallCounters {
             active: 0,
             processed: 42
         }
@@ -140,7 +141,7 @@ async fn counters_that_the_predecessor_left_behind_are_taken_over_or_put_right()
 #[tokio::test(flavor = "multi_thread")]
 async fn what_expired_leaves_the_index_and_the_counters() {
     let short = Duration::from_millis(500);
-    let redis = Redis::start(Retention {
+    let redis = Redis::start(RetentionTimes {
         call: short,
         transcript: short,
     });
@@ -148,7 +149,7 @@ async fn what_expired_leaves_the_index_and_the_counters() {
     store.put_call(&record("open", 0, Active)).await.unwrap();
     store.put_call(&record("over", 1, Ended)).await.unwrap();
     store.append_line(&id("over"), &line(0)).await.unwrap();
-    let lasting = RedisStore::new(&redis.instance.url(), Retention::default()).unwrap();
+    let lasting = RedisStore::new(&redis.instance.url(), RetentionTimes::default()).unwrap();
     lasting
         .put_call(&record("lasting", 2, Active))
         .await
@@ -173,7 +174,7 @@ async fn what_expired_leaves_the_index_and_the_counters() {
     assert_eq!(store.expire().await.unwrap(), 0);
     assert_eq!(
         store.counters().await.unwrap(),
-        Counters {
+        CallCounters {
             active: 1,
             processed: 2
         }
@@ -196,7 +197,7 @@ async fn what_expired_leaves_the_index_and_the_counters() {
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_and_restarted_it_is_used_again_and_nothing_is_doubled() {
     let instance = Instance::start_with(find().unwrap(), true).unwrap();
-    let store = Arc::new(RedisStore::new(&instance.url(), Retention::default()).unwrap());
+    let store = Arc::new(RedisStore::new(&instance.url(), RetentionTimes::default()).unwrap());
     let mut redis = Redis { instance, store };
     let call = id("1.1");
     redis
@@ -220,7 +221,7 @@ async fn killed_and_restarted_it_is_used_again_and_nothing_is_doubled() {
     assert_eq!(redis.store.lines(&call, 0).await.unwrap(), lines(0..2));
     assert_eq!(
         redis.store.counters().await.unwrap(),
-        Counters {
+        CallCounters {
             active: 1,
             processed: 0
         }
@@ -229,7 +230,7 @@ async fn killed_and_restarted_it_is_used_again_and_nothing_is_doubled() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_redis_that_lost_everything_takes_what_follows() {
-    let mut redis = Redis::start(Retention::default());
+    let mut redis = Redis::start(RetentionTimes::default());
     let call = id("1.1");
     redis
         .store
@@ -271,7 +272,7 @@ async fn a_redis_that_lost_everything_takes_what_follows() {
         .unwrap();
     assert_eq!(
         redis.store.counters().await.unwrap(),
-        Counters {
+        CallCounters {
             active: 0,
             processed: 1
         }
@@ -287,10 +288,10 @@ async fn a_redis_that_lost_everything_takes_what_follows() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn stopped_it_is_unavailable_on_old_and_new_connections_and_catches_up() {
-    let mut redis = Redis::start(Retention::default());
+    let mut redis = Redis::start(RetentionTimes::default());
     let (known, call) = (redis.store.clone(), id("1.1"));
     known.append_line(&call, &line(0)).await.unwrap();
-    let fresh = RedisStore::new(&redis.instance.url(), Retention::default()).unwrap();
+    let fresh = RedisStore::new(&redis.instance.url(), RetentionTimes::default()).unwrap();
 
     redis.instance.sigstop().unwrap();
     must_be_unavailable(known.append_line(&call, &line(1))).await;
@@ -316,7 +317,7 @@ async fn stopped_it_is_unavailable_on_old_and_new_connections_and_catches_up() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn behind_a_writer_an_outage_costs_nothing() {
-    let mut redis = Redis::start(Retention::default());
+    let mut redis = Redis::start(RetentionTimes::default());
     let writer = StoreWriter::spawn(redis.store.clone(), WriterSettings::default(), clock);
     let mut state = writer.state();
     for seq in 0..10 {
@@ -346,7 +347,7 @@ async fn behind_a_writer_an_outage_costs_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn refusals_are_told_apart_by_whether_they_pass() {
-    let redis = Redis::start(Retention::default());
+    let redis = Redis::start(RetentionTimes::default());
     let (store, call) = (&redis.store, id("1.1"));
 
     let () = redis.ask("CONFIG SET maxmemory 1");
@@ -377,7 +378,7 @@ async fn refusals_are_told_apart_by_whether_they_pass() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_password_and_a_database_are_used_and_the_password_is_never_shown() {
-    let redis = Redis::start(Retention::default());
+    let redis = Redis::start(RetentionTimes::default());
     // Kept open: once a password is set, this one still obeys.
     let mut admin = redis.instance.connection().unwrap();
     let mut configure = |name: &str, value: &str| {
@@ -393,7 +394,7 @@ async fn a_password_and_a_database_are_used_and_the_password_is_never_shown() {
     let with = |credentials: &str| {
         RedisStore::new(
             &format!("redis://{credentials}{address}/3"),
-            Retention::default(),
+            RetentionTimes::default(),
         )
         .unwrap()
     };

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use asterscribe::call::CallStatus::Active;
 use asterscribe::store::{
-    Given, RedisStore, Retention, Store, StoreError, StoreWriter, Write, WriterSettings,
-    WriterState,
+    CallStore, GivenCounts, RedisStore, RetentionTimes, StoreError, StoreWrite, StoreWriter,
+    WriterSettings, WriterState,
 };
 
 use super::engine::{
@@ -30,14 +30,14 @@ fn clock() -> jiff::Timestamp {
     jiff::Timestamp::from_second(EPOCH).unwrap()
 }
 
-fn record_of(call: &str) -> Write {
-    Write::Call(Box::new(record(call, 0, Active)))
+fn record_of(call: &str) -> StoreWrite {
+    StoreWrite::Call(Box::new(record(call, 0, Active)))
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn it_says_of_which_calls_it_has_lost_something() {
-    let redis = Redis::start(Retention::default());
-    let given = |call: &str, lines: std::ops::Range<u64>, digits| Given {
+    let redis = Redis::start(RetentionTimes::default());
+    let given = |call: &str, lines: std::ops::Range<u64>, digits| GivenCounts {
         call: id(call),
         lines,
         digits,
@@ -61,7 +61,7 @@ async fn it_says_of_which_calls_it_has_lost_something() {
             .await
             .unwrap();
     }
-    let all: Vec<Given> = ["whole", "a", "b", "c", "d"]
+    let all: Vec<GivenCounts> = ["whole", "a", "b", "c", "d"]
         .map(|call| given(call, 2..5, 1))
         .into();
     assert_eq!(redis.store.lacking(&all).await.unwrap(), []);
@@ -89,7 +89,7 @@ async fn it_says_of_which_calls_it_has_lost_something() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_read_hides_nothing_else() {
-    let redis = Redis::start(Retention::default());
+    let redis = Redis::start(RetentionTimes::default());
     let store = &redis.store;
     for (call, second) in [("good", 1), ("better", 2)] {
         store.put_call(&record(call, second, Active)).await.unwrap();
@@ -128,7 +128,7 @@ async fn what_cannot_be_read_hides_nothing_else() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_line_that_cannot_be_read_stops_neither_readers_nor_the_call() {
-    let redis = Redis::start(Retention::default());
+    let redis = Redis::start(RetentionTimes::default());
     let (store, call) = (&redis.store, id("1.1"));
     for seq in 0..2 {
         store.append_line(&call, &line(seq)).await.unwrap();
@@ -148,11 +148,11 @@ async fn a_line_that_cannot_be_read_stops_neither_readers_nor_the_call() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rights_that_are_taken_away_cost_no_line() {
-    let redis = Redis::start(Retention::default());
+    let redis = Redis::start(RetentionTimes::default());
     let rights = "~call:* ~calls:* ~active_calls_count ~total_calls_processed";
     let () = redis.ask(&format!("ACL SETUSER app on >sesame {rights} +@all"));
     let url = format!("redis://app:sesame@{}/", redis.instance.address());
-    let store = Arc::new(RedisStore::new(&url, Retention::default()).unwrap());
+    let store = Arc::new(RedisStore::new(&url, RetentionTimes::default()).unwrap());
     store.try_write().await.unwrap();
     assert_eq!(redis.ask::<Vec<String>>("SMEMBERS calls:open").len(), 0);
     let writer = StoreWriter::spawn(store.clone(), WriterSettings::default(), clock);
@@ -192,12 +192,12 @@ async fn rights_that_are_taken_away_cost_no_line() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_is_not_to_be_written_to_any_more_is_left_for_another() {
     let (first, second) = (
-        Redis::start(Retention::default()),
-        Redis::start(Retention::default()),
+        Redis::start(RetentionTimes::default()),
+        Redis::start(RetentionTimes::default()),
     );
     let name = Forwarder::to(first.instance.address());
     let url = format!("redis://{}/", name.address());
-    let store = RedisStore::new(&url, Retention::default()).unwrap();
+    let store = RedisStore::new(&url, RetentionTimes::default()).unwrap();
     let call = id("1.1");
     store.append_line(&call, &line(0)).await.unwrap();
     let no_one = "127.0.0.1 1";
@@ -217,7 +217,7 @@ async fn a_server_that_is_not_to_be_written_to_any_more_is_left_for_another() {
     // One that has lost its disk, and one that asks for a password.
     let () = first.ask("CONFIG SET min-replicas-to-write 1");
     must_be_unavailable(store.append_line(&call, &line(1))).await;
-    let third = Redis::start(Retention::default());
+    let third = Redis::start(RetentionTimes::default());
     name.lead_to(third.instance.address());
     store.append_line(&call, &line(1)).await.unwrap();
 }

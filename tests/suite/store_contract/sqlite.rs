@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use asterscribe::call::CallStatus::{Active, Ended};
 use asterscribe::call::TranscriptLine;
-use asterscribe::store::{Counters, Retention, Store, StoreError, Write};
+use asterscribe::store::{CallCounters, CallStore, RetentionTimes, StoreError, StoreWrite};
 
 use super::engine::{Sqlite, digit, digits, id, line, lines, record};
 
@@ -12,7 +12,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 
 #[tokio::test]
 async fn a_record_expires_after_a_day_and_its_transcript_after_a_week() {
-    let engine = Sqlite::start(Retention::default());
+    let engine = Sqlite::start(RetentionTimes::default());
     let (store, call) = (&engine.store, id("1.1"));
     store.put_call(&record("1.1", 0, Ended)).await.unwrap();
     store.append_line(&call, &line(0)).await.unwrap();
@@ -36,7 +36,7 @@ async fn a_record_expires_after_a_day_and_its_transcript_after_a_week() {
     store.expire().await.unwrap();
     assert_eq!(
         store.counters().await.unwrap(),
-        Counters {
+        CallCounters {
             active: 0,
             processed: 1
         }
@@ -45,7 +45,7 @@ async fn a_record_expires_after_a_day_and_its_transcript_after_a_week() {
 
 #[tokio::test]
 async fn every_write_begins_the_retention_anew() {
-    let engine = Sqlite::start(Retention {
+    let engine = Sqlite::start(RetentionTimes {
         call: 2 * HOUR,
         transcript: 2 * HOUR,
     });
@@ -68,7 +68,7 @@ async fn every_write_begins_the_retention_anew() {
 
 #[tokio::test]
 async fn a_call_that_expires_while_open_stops_counting_as_active() {
-    let engine = Sqlite::start(Retention {
+    let engine = Sqlite::start(RetentionTimes {
         call: HOUR,
         transcript: HOUR,
     });
@@ -87,7 +87,7 @@ async fn a_call_that_expires_while_open_stops_counting_as_active() {
     }
     assert_eq!(
         store.counters().await.unwrap(),
-        Counters {
+        CallCounters {
             active: 150,
             processed: 300
         }
@@ -96,7 +96,7 @@ async fn a_call_that_expires_while_open_stops_counting_as_active() {
     assert_eq!(store.expire().await.unwrap(), 450);
     assert_eq!(
         store.counters().await.unwrap(),
-        Counters {
+        CallCounters {
             active: 0,
             processed: 450
         }
@@ -116,7 +116,7 @@ async fn a_call_that_expires_while_open_stops_counting_as_active() {
 
 #[tokio::test]
 async fn everything_is_there_after_the_file_is_opened_again() {
-    let mut engine = Sqlite::start(Retention::default());
+    let mut engine = Sqlite::start(RetentionTimes::default());
     let call = id("1.1");
     engine
         .store
@@ -131,7 +131,7 @@ async fn everything_is_there_after_the_file_is_opened_again() {
     for seq in 0..50 {
         engine.store.append_line(&call, &line(seq)).await.unwrap();
     }
-    engine.reopen(Retention::default());
+    engine.reopen(RetentionTimes::default());
     let store = &engine.store;
     assert_eq!(
         store.open_calls().await.unwrap(),
@@ -140,7 +140,7 @@ async fn everything_is_there_after_the_file_is_opened_again() {
     assert_eq!(store.lines(&call, 0).await.unwrap(), lines(0..50));
     assert_eq!(
         store.counters().await.unwrap(),
-        Counters {
+        CallCounters {
             active: 1,
             processed: 1
         }
@@ -154,7 +154,7 @@ async fn everything_is_there_after_the_file_is_opened_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn many_callers_at_once_lose_nothing() {
-    let engine = Sqlite::start(Retention::default());
+    let engine = Sqlite::start(RetentionTimes::default());
     let mut callers = tokio::task::JoinSet::new();
     for caller in 0..20 {
         let store = engine.store.clone();
@@ -170,7 +170,7 @@ async fn many_callers_at_once_lose_nothing() {
     assert_eq!(callers.join_all().await, [20; 20]);
     assert_eq!(
         engine.store.counters().await.unwrap(),
-        Counters {
+        CallCounters {
             active: 0,
             processed: 20
         }
@@ -202,7 +202,7 @@ fn secret(seq: u64) -> TranscriptLine {
 
 #[tokio::test]
 async fn what_cannot_be_read_hides_nothing_else() {
-    let engine = Sqlite::start(Retention::default());
+    let engine = Sqlite::start(RetentionTimes::default());
     let store = &engine.store;
     for (call, second) in [
         ("good", 1),
@@ -237,7 +237,7 @@ async fn what_cannot_be_read_hides_nothing_else() {
 
 #[tokio::test]
 async fn what_is_erased_or_expired_is_nowhere_in_the_files() {
-    let engine = Sqlite::start(Retention {
+    let engine = Sqlite::start(RetentionTimes {
         call: HOUR,
         transcript: HOUR,
     });
@@ -249,7 +249,7 @@ async fn what_is_erased_or_expired_is_nowhere_in_the_files() {
         }
         assert!(is_on_disk(&engine, "sesame"));
         if call == "erased" {
-            store.apply(&[Write::Erase(id(call))]).await.unwrap();
+            store.apply(&[StoreWrite::Erase(id(call))]).await.unwrap();
         } else {
             engine.advance(HOUR);
             store.expire().await.unwrap();
@@ -260,7 +260,7 @@ async fn what_is_erased_or_expired_is_nowhere_in_the_files() {
 
 #[tokio::test]
 async fn a_file_of_an_older_version_keeps_nothing_of_what_that_removed() {
-    let mut engine = Sqlite::start(Retention::default());
+    let mut engine = Sqlite::start(RetentionTimes::default());
     let store = &engine.store;
     store.put_call(&record("kept", 0, Ended)).await.unwrap();
     store.append_line(&id("1.1"), &secret(0)).await.unwrap();
@@ -275,7 +275,7 @@ async fn a_file_of_an_older_version_keeps_nothing_of_what_that_removed() {
         .unwrap();
     drop(by_hand);
     assert!(is_on_disk(&engine, "sesame"));
-    engine.reopen(Retention::default());
+    engine.reopen(RetentionTimes::default());
     assert!(!is_on_disk(&engine, "sesame"));
     assert_eq!(
         engine.store.calls(9).await.unwrap(),
@@ -285,7 +285,7 @@ async fn a_file_of_an_older_version_keeps_nothing_of_what_that_removed() {
 
 #[tokio::test]
 async fn a_store_that_was_closed_leaves_one_file() {
-    let engine = Sqlite::start(Retention::default());
+    let engine = Sqlite::start(RetentionTimes::default());
     engine
         .store
         .append_line(&id("1.1"), &line(0))
@@ -316,7 +316,7 @@ async fn a_file_that_is_taken_away_is_noticed() {
         }),
     ];
     for (harm, harmed) in harms {
-        let engine = Sqlite::start(Retention::default());
+        let engine = Sqlite::start(RetentionTimes::default());
         engine.store.ping().await.unwrap();
         engine.store.counters().await.unwrap();
         harmed(&engine.dir.path().join("calls.db"));

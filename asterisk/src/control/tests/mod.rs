@@ -24,7 +24,7 @@ use std::time::Duration;
 use super::{
     CallKind, CommandKind, ControlCommand, ControlConfig, ControlNotice, RecoverCall, VariableValue,
 };
-use crate::testkit::{AsteriskWorld, ControlRig, DeliveryOrder, PortPool, t0};
+use crate::testkit::{AddressPool, AsteriskWorld, ControlRig, DeliveryOrder, t0};
 
 const APP: &str = "asterscribe";
 /// Calls that the API placed.
@@ -66,7 +66,7 @@ fn rig_with_ports(count: u16) -> ControlRig {
         own_ports: true,
         ..config()
     });
-    rig.ports = PortPool::new(count);
+    rig.ports = AddressPool::new(count);
     rig
 }
 

@@ -86,7 +86,7 @@ fn a_command_for_which_there_is_none_is_refused_and_asks_nothing_of_asterisk() {
     let asked = rig.requests.len();
     rig.command(ControlCommand::Tap { call: "t1".into() });
     rig.settle();
-    rig.ports = PortPool::new(0);
+    rig.ports = AddressPool::new(0);
     rig.command(originate(O1));
     rig.settle();
     let lacking = |n: &ControlNotice| matches!(n, ControlNotice::CommandLacksPort { .. });
@@ -216,7 +216,7 @@ fn a_connection_that_breaks_meanwhile_costs_no_call() {
         ..config()
     };
     let mut rig = rig_with(config, AsteriskWorld::new(APP));
-    rig.ports = PortPool::new(8);
+    rig.ports = AddressPool::new(8);
     rig.world.connected = true;
     rig.world.incoming("c1");
     rig.world.incoming("c2");

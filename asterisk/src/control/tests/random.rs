@@ -276,7 +276,7 @@ proptest! {
         let mut rig = connected(ControlConfig { own_ports: ports.is_some(), variables, ..config() });
         add_foreign(&mut rig);
         rig.world.reuses_ports = reuses;
-        rig.ports = PortPool::new(ports.unwrap_or_default());
+        rig.ports = AddressPool::new(ports.unwrap_or_default());
         rig.world.set_variable("c1", "A", "1");
         rig.order = if events_first { DeliveryOrder::EventsFirst } else { DeliveryOrder::RepliesFirst };
         for op in ops {

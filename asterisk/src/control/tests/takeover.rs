@@ -17,7 +17,7 @@ fn busy(deliveries: usize, own_ports: bool) -> ControlRig {
         variables: vec!["A".into()],
         ..config()
     });
-    rig.ports = PortPool::new(12);
+    rig.ports = AddressPool::new(12);
     rig.world.incoming("c1");
     rig.world.foreign_call("t1");
     rig.command(ControlCommand::Tap { call: "t1".into() });

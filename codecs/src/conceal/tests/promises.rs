@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::network::{PACKET, prompts, workspace};
 use crate::g711;
-use crate::{Concealer, SampleRate};
+use crate::{LossConcealer, SampleRate};
 
 const RATES: [SampleRate; 2] = [SampleRate::HZ_8000, SampleRate::HZ_16000];
 
@@ -40,7 +40,7 @@ fn noise(rate: SampleRate, millis: usize) -> Vec<i16> {
 
 /// What is made of `samples` lost after `heard`.
 fn after(rate: SampleRate, heard: &[i16], samples: usize) -> (Vec<i16>, usize) {
-    let mut concealer = Concealer::new(rate);
+    let mut concealer = LossConcealer::new(rate);
     concealer.good(&mut heard.to_vec());
     let mut out = Vec::new();
     let made = concealer.conceal(samples, &mut out);
@@ -129,7 +129,7 @@ fn it_fades_from_ten_to_sixty_milliseconds_and_says_where_it_ended() {
 #[test]
 fn nothing_is_made_of_nothing() {
     for rate in RATES {
-        let mut concealer = Concealer::new(rate);
+        let mut concealer = LossConcealer::new(rate);
         let mut out: Vec<f32> = Vec::new();
         assert_eq!(concealer.conceal(100, &mut out), 0, "nothing was heard");
         concealer.good(&mut [0.0_f32; 1_000]);
@@ -144,7 +144,7 @@ fn nothing_is_made_of_nothing() {
 #[test]
 fn audio_behind_silence_is_left_as_it_is() {
     for rate in RATES {
-        let mut concealer = Concealer::new(rate);
+        let mut concealer = LossConcealer::new(rate);
         concealer.good(&mut [0_i16; 1_000]);
         concealer.conceal(100, &mut Vec::<i16>::new());
         let spoken = vowel(rate, 100, 20);
@@ -163,7 +163,7 @@ fn no_seam_clicks() {
         let audio: Vec<i16> = said.iter().map(|&code| g711::decode_ulaw(code)).collect();
         for lost in (5..audio.len() / PACKET - 5).step_by(7) {
             let (start, end) = (lost * PACKET, (lost + 1) * PACKET);
-            let mut concealer = Concealer::new(SampleRate::HZ_8000);
+            let mut concealer = LossConcealer::new(SampleRate::HZ_8000);
             concealer.good(&mut audio[..start].to_vec());
             let mut out = audio[..start].to_vec();
             concealer.conceal(PACKET, &mut out);
@@ -215,17 +215,17 @@ proptest! {
         before.truncate(heard);
         let behind = noise(rate, 50);
         let whole = {
-            let mut concealer = Concealer::new(rate);
+            let mut concealer = LossConcealer::new(rate);
             let (mut first, mut out, mut last) = (before.clone(), Vec::new(), behind.clone());
             concealer.good(&mut first);
             let made = concealer.conceal(lost, &mut out);
             concealer.good(&mut last);
             ([first, out, last].concat(), made)
         };
-        let mut concealer = Concealer::new(rate);
+        let mut concealer = LossConcealer::new(rate);
         let (mut out, mut made) = (Vec::new(), 0);
         let mut cuts = cuts.iter().copied().cycle();
-        let mut good = |concealer: &mut Concealer, samples: &[i16], out: &mut Vec<i16>| {
+        let mut good = |concealer: &mut LossConcealer, samples: &[i16], out: &mut Vec<i16>| {
             let mut rest = samples;
             while !rest.is_empty() {
                 let (now, later) = rest.split_at(cuts.next().unwrap().min(rest.len()));

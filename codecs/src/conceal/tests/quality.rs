@@ -8,7 +8,7 @@ use super::appendix::{self, Appendix};
 use super::measure::Distance;
 use super::network::{LENGTH, NETWORKS, Network, PACKET, prompts, spans, workspace};
 use crate::g711;
-use crate::{AudioDecoder, Concealer, SampleRate};
+use crate::{AudioDecoder, LossConcealer, SampleRate};
 
 /// Audio at 16 kHz out of packets, some of which are lost.
 type Way = fn(said: &[u8], lost: &[bool]) -> Vec<f32>;
@@ -122,7 +122,7 @@ fn decode(
 /// At 16 kHz, with a resampler that is flushed before each loss.
 fn behind_the_resampler(said: &[u8], lost: &[bool]) -> Vec<f32> {
     let (mut decoder, mut out) = (AudioDecoder::new(), Vec::new());
-    let mut concealer = Concealer::new(SampleRate::OUTPUT);
+    let mut concealer = LossConcealer::new(SampleRate::OUTPUT);
     for (packet, lost) in said.chunks(PACKET).zip(lost) {
         let start = out.len();
         if *lost {

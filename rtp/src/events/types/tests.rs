@@ -6,8 +6,8 @@ use crate::testkit;
 
 const CLOCK: ClockRate = ClockRate::new(8_000).unwrap();
 
-fn judge(types: &mut EventTypes, number: u8, ms: u64, time: u32, payload: &[u8]) -> Content {
-    types.judge(&Placed {
+fn judge(types: &mut EventTypes, number: u8, ms: u64, time: u32, payload: &[u8]) -> PacketContent {
+    types.judge(&PlacedPacket {
         seq: ExtSeq(70_000 + ms),
         time: ExtRtpTime::first(RtpTime(time)),
         payload_type: PayloadType::new(number).unwrap(),
@@ -23,9 +23,9 @@ fn event(code: u8, is_end: bool, ticks: u16) -> [u8; 4] {
 }
 
 /// The durations of those that came before, if it is an event by them.
-fn before(content: &Content) -> Option<Vec<u16>> {
+fn before(content: &PacketContent) -> Option<Vec<u16>> {
     match content {
-        Content::EventAfter(held) => Some(held.iter().map(HeldEvent::duration).collect()),
+        PacketContent::EventAfter(held) => Some(held.iter().map(HeldEvent::duration).collect()),
         _ => None,
     }
 }
@@ -36,12 +36,18 @@ fn two_packets_of_a_key_prove_its_type_whichever_it_is() {
         let mut types = EventTypes::default();
         // Interleaved with audio, and with another candidate.
         let first = judge(&mut types, number, 0, 160, &event(5, false, 160));
-        assert_eq!(first, Content::Undecided, "{number}");
-        assert_eq!(judge(&mut types, 0, 1, 320, &[0; 160]), Content::AsNumbered);
+        assert_eq!(first, PacketContent::Undecided, "{number}");
+        assert_eq!(
+            judge(&mut types, 0, 1, 320, &[0; 160]),
+            PacketContent::AsNumbered
+        );
         let second = judge(&mut types, number, 20, 160, &event(5, false, 320));
         assert_eq!(before(&second), Some(vec![160]), "{number}");
         for payload in [&event(6, true, 320)[..], &[1, 0x80, 0, 160, 2, 0, 0, 160]] {
-            assert_eq!(judge(&mut types, number, 40, 900, payload), Content::Event);
+            assert_eq!(
+                judge(&mut types, number, 40, 900, payload),
+                PacketContent::Event
+            );
         }
     }
 }
@@ -59,7 +65,7 @@ fn timestamps_that_go_on_with_the_durations_and_copies_of_an_end_prove_it_too() 
     for ((time, payload), (next_time, next)) in pairs {
         let mut types = EventTypes::default();
         let first = judge(&mut types, 127, 0, time, &payload);
-        assert_eq!(first, Content::Undecided);
+        assert_eq!(first, PacketContent::Undecided);
         let second = judge(&mut types, 127, 20, next_time, &next);
         assert!(before(&second).is_some(), "{payload:?} {next:?}");
     }
@@ -77,7 +83,7 @@ fn lone_packets_of_keys_before_the_proof_are_not_lost() {
             8 * ms as u32,
             &event(n % 10, true, 800),
         );
-        assert_eq!(lone, Content::Undecided);
+        assert_eq!(lone, PacketContent::Undecided);
         assert!(types.held.len() <= MAX_HELD);
     }
     judge(&mut types, 101, 30_000, 7, &event(1, true, 800));
@@ -97,7 +103,7 @@ fn the_type_of_audio_is_never_that_of_events() {
         for n in 2..10 {
             let time = 960 + 2 * n as u32;
             let tiny = judge(&mut types, number, 20 * n, time, &event(5, false, 160));
-            assert_eq!(tiny, Content::AsNumbered, "{number}");
+            assert_eq!(tiny, PacketContent::AsNumbered, "{number}");
         }
         types.restart();
         judge(&mut types, number, 200, 960, &event(5, false, 160));
@@ -105,7 +111,7 @@ fn the_type_of_audio_is_never_that_of_events() {
         assert!(before(&key).is_some());
         // And now it is audio.
         let audio = judge(&mut types, number, 240, 1_920, &[0; 640]);
-        assert_eq!(audio, Content::AsNumbered);
+        assert_eq!(audio, PacketContent::AsNumbered);
     }
 }
 
@@ -115,11 +121,11 @@ fn a_type_that_was_audio_becomes_one_of_events_by_the_same_proof() {
     let mut types = EventTypes::default();
     judge(&mut types, 126, 0, 960, &[0; 1_920]);
     let first = judge(&mut types, 126, 20, 1_920, &event(5, false, 160));
-    assert_eq!(first, Content::AsNumbered);
+    assert_eq!(first, PacketContent::AsNumbered);
     let second = judge(&mut types, 126, 40, 1_920, &event(5, false, 320));
     assert_eq!(before(&second), Some(vec![160]));
     let third = judge(&mut types, 126, 60, 1_920, &event(5, true, 480));
-    assert_eq!(third, Content::Event);
+    assert_eq!(third, PacketContent::Event);
 }
 
 #[test]
@@ -137,7 +143,7 @@ fn what_is_shaped_or_goes_on_otherwise_is_no_event() {
         let mut types = EventTypes::default();
         for n in 0..3 {
             let content = judge(&mut types, 127, n, 160, payload);
-            assert_eq!(content, Content::AsNumbered, "{payload:?}");
+            assert_eq!(content, PacketContent::AsNumbered, "{payload:?}");
         }
     }
     // Another code, a shorter duration, another step, too late.
@@ -152,13 +158,13 @@ fn what_is_shaped_or_goes_on_otherwise_is_no_event() {
         let mut types = EventTypes::default();
         judge(&mut types, 127, 0, 160, &event(5, false, 160));
         let content = judge(&mut types, 127, ms, time, &payload);
-        assert_eq!(content, Content::Undecided, "{payload:?}");
+        assert_eq!(content, PacketContent::Undecided, "{payload:?}");
     }
     // Static types are what they are.
     let mut types = EventTypes::default();
     for n in 0..5 {
         let content = judge(&mut types, 95, n, 160, &event(5, false, 160));
-        assert_eq!(content, Content::AsNumbered);
+        assert_eq!(content, PacketContent::AsNumbered);
     }
 }
 
@@ -168,14 +174,17 @@ fn ciscos_own_form_keeps_its_number_until_it_is_something_else() {
     for n in 0..10_u8 {
         let cisco = [n, 7, 0x20, 5];
         let content = judge(&mut types, 121, 20 * u64::from(n), 160, &cisco);
-        assert_eq!(content, Content::AsNumbered);
+        assert_eq!(content, PacketContent::AsNumbered);
     }
     judge(&mut types, 121, 500, 160, &event(5, false, 160));
     let key = judge(&mut types, 121, 520, 160, &event(5, false, 320));
     assert_eq!(before(&key), Some(vec![160]));
     let packet = event(5, false, 0x0510);
-    assert_eq!(judge(&mut types, 121, 540, 160, &packet), Content::Event);
-    let Content::EventAfter(held) = key else {
+    assert_eq!(
+        judge(&mut types, 121, 540, 160, &packet),
+        PacketContent::Event
+    );
+    let PacketContent::EventAfter(held) = key else {
         unreachable!()
     };
     assert_eq!(held[0].packet(CLOCK).payload, event(5, false, 160));
@@ -191,7 +200,7 @@ proptest! {
         let (mut types, mut time) = (EventTypes::default(), 0);
         for (n, payload) in packets.iter().enumerate() {
             let content = judge(&mut types, number, 20 * n as u64, time, payload);
-            prop_assert!(before(&content).is_none() && content != Content::Event);
+            prop_assert!(before(&content).is_none() && content != PacketContent::Event);
             time += payload.len() as u32 / 2 * 20;
         }
     }

@@ -4,7 +4,7 @@ use crate::testkit;
 
 /// A leg's packets handed to the police.
 struct Leg {
-    police: Police,
+    police: RatePolicer,
     clock: Option<ClockRate>,
     seq: ExtSeq,
     time: ExtRtpTime,
@@ -14,7 +14,7 @@ struct Leg {
 impl Leg {
     fn new(clock: u32) -> Self {
         Self {
-            police: Police::new(RateConfig::default()),
+            police: RatePolicer::new(RateConfig::default()),
             clock: ClockRate::new(clock),
             seq: ExtSeq::first(SeqNo(65_000)),
             time: ExtRtpTime::first(RtpTime(u32::MAX - 1_000)),
@@ -25,7 +25,7 @@ impl Leg {
     fn packet(&mut self, ticks: u64) -> bool {
         self.seq.0 += 1;
         self.time.0 += ticks;
-        let packet = Placed {
+        let packet = PlacedPacket {
             seq: self.seq,
             time: self.time,
             payload_type: PayloadType::new(0).unwrap(),

@@ -8,8 +8,8 @@ fn flow(leg: &mut Leg, seq: &mut u16, count: u32, apart_ms: u64, ticks: u32) -> 
         leg.ms += apart_ms;
         let verdict = leg.rtp_at(1, *seq, u32::from(*seq).wrapping_mul(ticks));
         match verdict {
-            Verdict::Accepted => {}
-            Verdict::Refused(Refusal::OverRate) => refused += 1,
+            PacketVerdict::Accepted => {}
+            PacketVerdict::Refused(DropReason::OverRate) => refused += 1,
             other => panic!("{other:?}"),
         }
         *seq = seq.wrapping_add(1);
@@ -77,7 +77,10 @@ fn copies_are_not_over_rate() {
     for seq in 0..3_000 {
         leg.steady(1, [seq]);
         for _ in 0..4 {
-            assert_eq!(leg.rtp(1, seq), Verdict::Refused(Refusal::Duplicate));
+            assert_eq!(
+                leg.rtp(1, seq),
+                PacketVerdict::Refused(DropReason::Duplicate)
+            );
         }
     }
     assert_eq!(leg.end().1.over_rate, 0);
@@ -90,7 +93,7 @@ fn another_ssrc_that_floods_costs_the_present_one_nothing() {
         leg.steady(1, [seq]);
         for n in 0..50 {
             let verdict = leg.rtp(2, seq.wrapping_mul(50).wrapping_add(n));
-            assert_eq!(verdict, Verdict::OnProbation);
+            assert_eq!(verdict, PacketVerdict::OnProbation);
         }
     }
     let (out, stats) = leg.end();

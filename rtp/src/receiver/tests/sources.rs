@@ -10,7 +10,7 @@ fn a_second_ssrc_is_foreign_while_the_first_speaks() {
     let mut leg = Leg::new();
     for seq in 0..100 {
         leg.steady(1, [seq]);
-        assert_eq!(leg.rtp(2, 500 + seq), Verdict::OnProbation);
+        assert_eq!(leg.rtp(2, 500 + seq), PacketVerdict::OnProbation);
         assert_eq!(leg.receiver.stats().on_probation, 1);
     }
     let (out, stats) = leg.end();
@@ -26,7 +26,7 @@ fn a_new_ssrc_takes_over_after_silence_and_loses_nothing() {
     let seqs = [65_530, 65_531, 65_532, 65_534, 65_533, 65_535, 0, 1, 2];
     for seq in seqs {
         leg.ms += 20;
-        assert_eq!(leg.rtp(2, seq), Verdict::OnProbation);
+        assert_eq!(leg.rtp(2, seq), PacketVerdict::OnProbation);
     }
     assert_eq!(leg.receiver.ssrc(), Some(Ssrc(1)));
     assert_eq!(leg.heard.out, packets(0..10));
@@ -49,7 +49,7 @@ fn time_alone_makes_the_change() {
     let spoke = leg.ms;
     for seq in [7, 8, 10] {
         leg.ms += 10;
-        assert_eq!(leg.rtp(2, seq), Verdict::OnProbation);
+        assert_eq!(leg.rtp(2, seq), PacketVerdict::OnProbation);
     }
     leg.ms = spoke + 199;
     leg.drain();
@@ -74,11 +74,11 @@ fn the_change_happens_at_its_time_though_nobody_polled() {
     leg.steady(1, [0]);
     for seq in [7, 8] {
         leg.ms += 10;
-        assert_eq!(leg.rtp(2, seq), Verdict::OnProbation);
+        assert_eq!(leg.rtp(2, seq), PacketVerdict::OnProbation);
     }
     leg.ms += 1_000;
     // The former source comes too late: it is the foreign one now.
-    assert_eq!(leg.rtp(1, 1), Verdict::OnProbation);
+    assert_eq!(leg.rtp(1, 1), PacketVerdict::OnProbation);
     leg.steady(2, [9]);
     let (out, stats) = leg.end();
     assert_eq!(out, [Rtp(0), NEW_SSRC, Rtp(7), Rtp(8), Rtp(9)]);
@@ -88,7 +88,7 @@ fn the_change_happens_at_its_time_though_nobody_polled() {
 #[test]
 fn a_gap_before_a_restart_is_given_up_before_it() {
     let mut leg = Leg::new();
-    leg.receiver = Receiver::new(ReceiverConfig {
+    leg.receiver = RtpReceiver::new(ReceiverConfig {
         reorder: ReorderConfig {
             wait: Duration::from_secs(5),
             ..ReorderConfig::default()
@@ -97,7 +97,7 @@ fn a_gap_before_a_restart_is_given_up_before_it() {
     });
     leg.steady(1, [0, 1, 3]);
     leg.ms += 300;
-    assert_eq!(leg.rtp(2, 7), Verdict::OnProbation);
+    assert_eq!(leg.rtp(2, 7), PacketVerdict::OnProbation);
     leg.steady(2, [8]);
     let (out, stats) = leg.end();
     assert_eq!(
@@ -113,13 +113,13 @@ fn the_present_ssrc_speaking_on_ends_a_probation_and_its_echo_does_not() {
     leg.steady(1, [0, 2]);
     leg.ms += 20;
     for seq in 10..13 {
-        assert_eq!(leg.rtp(2, seq), Verdict::OnProbation);
+        assert_eq!(leg.rtp(2, seq), PacketVerdict::OnProbation);
     }
     // Held back on the way, or a copy: no sign that it still speaks.
-    assert_eq!(leg.rtp(1, 1), Verdict::Accepted);
-    assert_eq!(leg.rtp(1, 2), Verdict::Refused(Refusal::Duplicate));
+    assert_eq!(leg.rtp(1, 1), PacketVerdict::Accepted);
+    assert_eq!(leg.rtp(1, 2), PacketVerdict::Refused(DropReason::Duplicate));
     assert_eq!(leg.receiver.stats().on_probation, 3);
-    assert_eq!(leg.rtp(1, 3), Verdict::Accepted);
+    assert_eq!(leg.rtp(1, 3), PacketVerdict::Accepted);
     assert_eq!(leg.receiver.stats().foreign_ssrc, 3);
     let (out, stats) = leg.end();
     assert_eq!(out, packets([0, 1, 2, 3]));
@@ -150,12 +150,12 @@ fn of_many_ssrcs_none_takes_over_and_memory_is_bounded() {
     leg.steady(1, [0]);
     leg.ms += 300;
     for n in 0..1_000_u32 {
-        assert_eq!(leg.rtp(100 + n, n as u16), Verdict::OnProbation);
+        assert_eq!(leg.rtp(100 + n, n as u16), PacketVerdict::OnProbation);
         assert_eq!(leg.receiver.stats().on_probation, 1);
     }
     // One that sends much, and nothing in sequence.
     for n in 0..1_000_u16 {
-        assert_eq!(leg.rtp(5, 2 * n), Verdict::OnProbation);
+        assert_eq!(leg.rtp(5, 2 * n), PacketVerdict::OnProbation);
         assert!(leg.receiver.stats().on_probation <= 32);
     }
     let (out, stats) = leg.end();
@@ -169,11 +169,11 @@ fn a_stranger_does_not_drive_out_a_candidate_that_is_proven() {
     leg.steady(1, [0]);
     for seq in 7..16 {
         leg.ms += 20;
-        assert_eq!(leg.rtp(2, seq), Verdict::OnProbation);
+        assert_eq!(leg.rtp(2, seq), PacketVerdict::OnProbation);
         let stranger = leg.rtp(100 + u32::from(seq), 1);
         assert_eq!(stranger.refusal().is_some(), seq > 7, "{seq}");
         if seq == 7 {
-            assert_eq!(leg.rtp(2, seq), Verdict::OnProbation);
+            assert_eq!(leg.rtp(2, seq), PacketVerdict::OnProbation);
         }
     }
     leg.steady(2, [16]);
@@ -190,7 +190,7 @@ fn large_packets_are_held_within_bounds() {
     let big = [0; 9_000];
     for seq in 0..100 {
         let datagram = build::packet(seq).ssrc(2).payload(&big).bytes();
-        assert_eq!(leg.datagram(&datagram), Verdict::OnProbation);
+        assert_eq!(leg.datagram(&datagram), PacketVerdict::OnProbation);
     }
     let stats = leg.receiver.stats();
     assert_eq!((stats.on_probation, stats.foreign_ssrc), (7, 93));
@@ -201,8 +201,11 @@ fn probation_ends_after_its_time() {
     let mut leg = Leg::new();
     leg.steady(1, [0]);
     leg.ms += 300;
-    assert_eq!(leg.rtp(2, 10), Verdict::OnProbation);
-    assert_eq!(leg.rtp(2, 10), Verdict::Refused(Refusal::Duplicate));
+    assert_eq!(leg.rtp(2, 10), PacketVerdict::OnProbation);
+    assert_eq!(
+        leg.rtp(2, 10),
+        PacketVerdict::Refused(DropReason::Duplicate)
+    );
     assert_eq!(
         leg.receiver.deadline(),
         Some(leg.now() + Duration::from_secs(2))
@@ -210,9 +213,9 @@ fn probation_ends_after_its_time() {
     leg.ms += 2_000;
     leg.drain();
     assert_eq!(leg.receiver.stats().foreign_ssrc, 1);
-    assert_eq!(leg.rtp(2, 11), Verdict::OnProbation);
+    assert_eq!(leg.rtp(2, 11), PacketVerdict::OnProbation);
     leg.ms += 1_999;
-    assert_eq!(leg.rtp(2, 12), Verdict::Accepted);
+    assert_eq!(leg.rtp(2, 12), PacketVerdict::Accepted);
     let (out, stats) = leg.end();
     assert_eq!(out, [Rtp(0), NEW_SSRC, Rtp(11), Rtp(12)]);
     assert_eq!((stats.foreign_ssrc, stats.duplicate), (1, 1));
@@ -224,9 +227,9 @@ fn a_jump_needs_two_in_sequence() {
         let mut leg = Leg::new();
         leg.steady(1, [0]);
         let far = jump as u16;
-        assert_eq!(leg.rtp(1, far), Verdict::OnProbation, "{jump}");
+        assert_eq!(leg.rtp(1, far), PacketVerdict::OnProbation, "{jump}");
         leg.steady(1, [1]);
-        assert_eq!(leg.rtp(1, far + 5), Verdict::OnProbation);
+        assert_eq!(leg.rtp(1, far + 5), PacketVerdict::OnProbation);
         leg.steady(1, [far + 6, far + 7]);
         let (out, stats) = leg.end();
         assert_eq!(
@@ -251,7 +254,7 @@ fn one_packet_from_far_ahead_takes_no_number_from_the_stream() {
     for ahead in [51, 500, 2_999] {
         let mut leg = Leg::new();
         leg.steady(1, 0..10);
-        assert_eq!(leg.rtp(1, 9 + ahead), Verdict::OnProbation, "{ahead}");
+        assert_eq!(leg.rtp(1, 9 + ahead), PacketVerdict::OnProbation, "{ahead}");
         leg.steady(1, 10..200);
         let (out, stats) = leg.end();
         assert_eq!(out, packets(0..200), "{ahead}");
@@ -267,11 +270,11 @@ fn a_step_that_took_its_time_is_loss_at_once() {
         leg.steady(1, 0..10);
         leg.ms += ms - 1;
         let early = leg.rtp(1, 9 + ahead);
-        assert_eq!(early, Verdict::OnProbation, "{ahead}");
+        assert_eq!(early, PacketVerdict::OnProbation, "{ahead}");
         let mut leg = Leg::new();
         leg.steady(1, 0..10);
         leg.ms += ms;
-        assert_eq!(leg.rtp(1, 9 + ahead), Verdict::Accepted, "{ahead}");
+        assert_eq!(leg.rtp(1, 9 + ahead), PacketVerdict::Accepted, "{ahead}");
         let (out, stats) = leg.end();
         assert_eq!(out[10..], [Lost(u64::from(ahead) - 1), Rtp(9 + ahead)]);
         assert_eq!((stats.restarts, stats.lost), (0, u64::from(ahead) - 1));
@@ -283,7 +286,7 @@ fn a_sudden_step_that_goes_on_is_the_same_loss_as_ever() {
     for ahead in [51, 500, 2_999] {
         let mut leg = Leg::new();
         leg.steady(1, 0..10);
-        assert_eq!(leg.rtp(1, 9 + ahead), Verdict::OnProbation, "{ahead}");
+        assert_eq!(leg.rtp(1, 9 + ahead), PacketVerdict::OnProbation, "{ahead}");
         // One of its own, and one behind it.
         leg.steady(1, [10, 10 + ahead, 11 + ahead]);
         assert_eq!(leg.receiver.stats().on_probation, 0);
@@ -308,7 +311,7 @@ fn a_smaller_step_is_loss_not_a_jump() {
     let first = 0_u32.wrapping_sub(99);
     assert_eq!(
         leg.rtp_at(1, first as u16, first.wrapping_mul(160)),
-        Verdict::Refused(Refusal::TooOld)
+        PacketVerdict::Refused(DropReason::TooOld)
     );
     let (out, stats) = leg.end();
     assert_eq!(out, [Rtp(0), Lost(2_998), Rtp(2_999)]);
@@ -319,7 +322,7 @@ fn a_smaller_step_is_loss_not_a_jump() {
 fn reordering_around_a_jump_loses_nothing() {
     let mut leg = Leg::new();
     leg.steady(1, [0]);
-    assert_eq!(leg.rtp(1, 9_000), Verdict::OnProbation);
+    assert_eq!(leg.rtp(1, 9_000), PacketVerdict::OnProbation);
     leg.steady(1, [1, 9_001]);
     let (out, stats) = leg.end();
     assert_eq!(out, [Rtp(0), Rtp(1), JUMP, Rtp(9_000), Rtp(9_001)]);
@@ -355,8 +358,11 @@ fn a_stranger_does_not_drive_out_a_jump() {
     let mut leg = Leg::new();
     leg.steady(1, [0]);
     leg.ms += 20;
-    assert_eq!(leg.rtp(1, 9_000), Verdict::OnProbation);
-    assert_eq!(leg.rtp(2, 1), Verdict::Refused(Refusal::ForeignSsrc));
+    assert_eq!(leg.rtp(1, 9_000), PacketVerdict::OnProbation);
+    assert_eq!(
+        leg.rtp(2, 1),
+        PacketVerdict::Refused(DropReason::ForeignSsrc)
+    );
     leg.steady(1, [9_001]);
     let (out, stats) = leg.end();
     assert_eq!(out, [Rtp(0), JUMP, Rtp(9_000), Rtp(9_001)]);

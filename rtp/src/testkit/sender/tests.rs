@@ -1,11 +1,11 @@
 use super::*;
 use crate::testkit::origin;
-use crate::wire::Packet;
+use crate::wire::RtpPacket;
 
 type Payload = fn(Range<u64>, u8) -> Vec<u8>;
 
-fn sender(config: SenderConfig) -> Sender<Payload> {
-    Sender::new(config, origin(), |samples, _| {
+fn sender(config: SenderConfig) -> TestSender<Payload> {
+    TestSender::new(config, origin(), |samples, _| {
         samples.start.to_be_bytes().to_vec()
     })
 }
@@ -22,7 +22,7 @@ fn the_log_is_what_the_datagrams_say() {
     sender.talk(2);
     sender.change_source(7, 9, 11);
     sender.packet(37);
-    sender.change_format(Format::G722);
+    sender.change_format(AudioFormat::G722);
     sender.talk(2);
     sender.raw(b"OPTIONS sip:x");
     let script = sender.finish();
@@ -30,8 +30,8 @@ fn the_log_is_what_the_datagrams_say() {
     assert_eq!(script.end, (300 * 160 + 2_000 + 800 + 320 + 37) * 2 + 640);
     for ((at, datagram), sent) in script.datagrams.iter().zip(&script.log) {
         assert_eq!(*at, sent.at);
-        let Ok(packet) = Packet::parse(datagram) else {
-            assert_eq!(sent.carries, Carries::Other);
+        let Ok(packet) = RtpPacket::parse(datagram) else {
+            assert_eq!(sent.carries, DatagramContent::Other);
             continue;
         };
         assert_eq!(
@@ -50,7 +50,7 @@ fn the_log_is_what_the_datagrams_say() {
                 sent.marker
             )
         );
-        if let Carries::Audio(samples) = &sent.carries {
+        if let DatagramContent::Audio(samples) = &sent.carries {
             assert_eq!(packet.payload, samples.start.to_be_bytes());
         }
     }
@@ -64,7 +64,7 @@ fn the_log_is_what_the_datagrams_say() {
 #[test]
 fn timestamps_and_times_follow_the_samples() {
     let mut sender = sender(SenderConfig {
-        format: Format::G722,
+        format: AudioFormat::G722,
         ..SenderConfig::default()
     });
     sender.talk(1);
@@ -87,7 +87,7 @@ fn timestamps_and_times_follow_the_samples() {
     assert_eq!((ms(4), ms(14)), (1_080, 1_100));
     assert_eq!(
         script.log[14].carries,
-        Carries::Audio(320 * 14 + 16_000..320 * 15 + 16_000)
+        DatagramContent::Audio(320 * 14 + 16_000..320 * 15 + 16_000)
     );
 }
 
@@ -103,7 +103,7 @@ fn a_key_is_sent_as_the_rfc_has_it() {
         .datagrams
         .iter()
         .zip(&script.log)
-        .filter(|(_, sent)| sent.carries == Carries::Key(0))
+        .filter(|(_, sent)| sent.carries == DatagramContent::Key(0))
         .map(|((_, datagram), sent)| (datagram[12..].to_vec(), sent.time, sent.marker))
         .collect();
     let time = script.log[1].time;
@@ -124,7 +124,7 @@ fn a_key_is_sent_as_the_rfc_has_it() {
     let starts: std::collections::BTreeSet<_> = script
         .log
         .iter()
-        .filter(|sent| sent.carries == Carries::Key(1))
+        .filter(|sent| sent.carries == DatagramContent::Key(1))
         .map(|sent| sent.time.wrapping_sub(time))
         .collect();
     assert!(starts.into_iter().eq([400, 400 + 0xFFFF]));

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::record::push_event;
-use super::{CallBook, Entry};
+use super::{CallRegistry, RegisteredCall};
 use crate::call::{CallEvent, CallEventKind, CallId, CallRecord, CaptureState};
 
 /// What an earlier process left of a capture: it does not run.
@@ -14,7 +14,7 @@ pub(super) fn left_behind(record: &CallRecord) -> Option<CaptureState> {
     })
 }
 
-impl Entry {
+impl RegisteredCall {
     /// Zero of the call's clock as a stint's times show it: whole milliseconds
     /// before the stint's own, so that both come to the same numbers.
     pub(crate) fn zero_for(&self, stint_zero: Instant) -> Instant {
@@ -23,7 +23,7 @@ impl Entry {
     }
 }
 
-impl CallBook {
+impl CallRegistry {
     /// A capture of the call has begun or ended at `now`.
     pub(crate) fn capture(
         &mut self,

@@ -11,16 +11,16 @@ use std::time::Instant;
 use asterscribe_ari::model::AriChannel;
 use jiff::Timestamp;
 
-pub(crate) use self::recovered::Recovered;
-pub use self::recovered::{Again, Found};
-use super::Opening;
+pub(crate) use self::recovered::RecoveredAudio;
+pub use self::recovered::{LateText, SecondPassProgress};
+use super::CallOpening;
 use super::record::{add, leg_record, millis, new_record, push_event, push_note};
 use crate::call::{
-    CallEvent, CallEventKind, CallId, CallRecord, CallStatus, ChannelStateChange, DtmfDigit,
-    EndReason, GapReason, Leg, Origin, PartialLine, TranscriptLine,
+    CallEvent, CallEventKind, CallId, CallOrigin, CallRecord, CallStatus, ChannelStateChange,
+    DtmfDigit, EndReason, GapReason, Leg, PartialLine, TranscriptLine,
 };
 use crate::session::LegSnapshot;
-use crate::store::Write;
+use crate::store::StoreWrite;
 
 /// Events of a kind that concerns all calls, in the list of one: the newest.
 const MAX_SAME: usize = 32;
@@ -35,7 +35,7 @@ pub(super) const MAX_LINES: usize = 4096;
 
 /// Why nothing is written about a call yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Held {
+pub(crate) enum WriteHold {
     /// It is written.
     Nothing,
     /// What the store has of it is still to be learned.
@@ -46,7 +46,7 @@ pub(crate) enum Held {
 
 /// What the store has of a call.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct History {
+pub(crate) struct StoredHistory {
     /// Its record, unless that has expired.
     pub(crate) record: Option<CallRecord>,
     /// Number of the next line. The record may promise fewer than are stored.
@@ -56,7 +56,7 @@ pub(crate) struct History {
 
 /// A stretch of a call on a media thread.
 #[derive(Debug, Clone)]
-pub(crate) struct Stint {
+pub(crate) struct MediaRun {
     /// What the media thread calls it.
     pub(crate) media: CallId,
     /// The media thread.
@@ -68,12 +68,12 @@ pub(crate) struct Stint {
 
 /// A call, open or ended.
 #[derive(Debug)]
-pub(crate) struct Entry {
+pub(crate) struct RegisteredCall {
     pub(crate) record: CallRecord,
     /// Asterisk's id of its channel.
     pub(crate) channel: String,
-    pub(crate) held: Held,
-    /// See [`Opening::undecided`].
+    pub(crate) held: WriteHold,
+    /// See [`CallOpening::undecided`].
     pub(super) undecided: Option<Box<AriChannel>>,
     pub(super) is_called: bool,
     /// When it was answered.
@@ -87,23 +87,23 @@ pub(crate) struct Entry {
     partials: Vec<PartialLine>,
     dtmf: Vec<DtmfDigit>,
     /// Those that media threads work on, in order; all but the last have been hung up.
-    stints: Vec<Stint>,
+    stints: Vec<MediaRun>,
     /// Counters of stints that are over.
     base: Vec<LegSnapshot>,
     /// What became of speech after the media threads had counted it.
-    recovered: Vec<Recovered>,
+    recovered: Vec<RecoveredAudio>,
     /// Why nothing is known of the time between `base` and what follows it.
     between: GapReason,
     /// Set once the call is over; the last lines may still be under way.
     end: Option<(Timestamp, EndReason, CallStatus)>,
 }
 
-impl Entry {
-    pub(super) fn new(now: Instant, wall: Timestamp, opening: &Opening) -> Self {
+impl RegisteredCall {
+    pub(super) fn new(now: Instant, wall: Timestamp, opening: &CallOpening) -> Self {
         Self {
             record: new_record(wall, opening),
             channel: String::new(),
-            held: Held::Nothing,
+            held: WriteHold::Nothing,
             undecided: None,
             is_called: false,
             answered: None,
@@ -121,7 +121,7 @@ impl Entry {
     }
 
     /// The stint that goes on.
-    pub(crate) fn running(&self) -> Option<&Stint> {
+    pub(crate) fn running(&self) -> Option<&MediaRun> {
         self.stints.last().filter(|_| self.end.is_none())
     }
 
@@ -138,8 +138,8 @@ impl Entry {
     }
 
     /// The call goes on, or begins.
-    pub(super) fn go_on(&mut self, node: &str, opening: Opening) {
-        let Opening {
+    pub(super) fn go_on(&mut self, node: &str, opening: CallOpening) {
+        let CallOpening {
             origin,
             channel,
             caller_number,
@@ -153,7 +153,7 @@ impl Entry {
         } = opening;
         let record = &mut self.record;
         record.status = match origin {
-            Origin::Initiated if record.answered_at.is_none() => CallStatus::Initiated,
+            CallOrigin::Initiated if record.answered_at.is_none() => CallStatus::Initiated,
             _ => CallStatus::Active,
         };
         record.origin = origin;
@@ -173,8 +173,8 @@ impl Entry {
     }
 
     /// A media thread takes it up.
-    pub(super) fn begin(&mut self, media: CallId, port: usize) -> Stint {
-        let stint = Stint {
+    pub(super) fn begin(&mut self, media: CallId, port: usize) -> MediaRun {
+        let stint = MediaRun {
             media,
             port,
             zero: self.opened,
@@ -240,7 +240,7 @@ impl Entry {
         digit: char,
         duration_ms: u64,
         leg: Leg,
-        writes: &mut Vec<Write>,
+        writes: &mut Vec<StoreWrite>,
     ) {
         let at_ms = self.at_ms(now);
         let key = DtmfDigit {
@@ -253,12 +253,12 @@ impl Entry {
     }
 
     /// A key of a stint, put on the call's clock.
-    pub(super) fn key(&mut self, media: &CallId, mut key: DtmfDigit, writes: &mut Vec<Write>) {
+    pub(super) fn key(&mut self, media: &CallId, mut key: DtmfDigit, writes: &mut Vec<StoreWrite>) {
         key.at_ms += self.shift_of(self.zero_of(media));
         self.push_key(key, writes);
     }
 
-    fn push_key(&mut self, key: DtmfDigit, writes: &mut Vec<Write>) {
+    fn push_key(&mut self, key: DtmfDigit, writes: &mut Vec<StoreWrite>) {
         if self.dtmf.len() >= MAX_DIGITS {
             self.note("further digits are not kept".to_owned());
             self.write_record(writes);
@@ -273,7 +273,7 @@ impl Entry {
         &mut self,
         media: &CallId,
         mut line: TranscriptLine,
-        writes: &mut Vec<Write>,
+        writes: &mut Vec<StoreWrite>,
     ) {
         let shift_ms = self.shift_of(self.zero_of(media));
         line.seq = self.record.lines;
@@ -363,9 +363,9 @@ impl Entry {
     }
 
     /// The call is one after all.
-    pub(super) fn admit(&mut self, known: bool, writes: &mut Vec<Write>) {
-        if self.held == Held::Admission {
-            self.held = Held::History;
+    pub(super) fn admit(&mut self, known: bool, writes: &mut Vec<StoreWrite>) {
+        if self.held == WriteHold::Admission {
+            self.held = WriteHold::History;
             if known {
                 self.release(writes);
             }
@@ -373,39 +373,39 @@ impl Entry {
     }
 
     /// Writes what was held back for the sake of the store's answer.
-    pub(super) fn release(&mut self, writes: &mut Vec<Write>) {
-        if self.held != Held::History {
+    pub(super) fn release(&mut self, writes: &mut Vec<StoreWrite>) {
+        if self.held != WriteHold::History {
             return;
         }
-        self.held = Held::Nothing;
+        self.held = WriteHold::Nothing;
         // Those that the store has already are ignored there.
         self.write_digits(0, writes);
         self.write_lines(0, writes);
         self.write_record(writes);
     }
 
-    pub(super) fn write_record(&self, writes: &mut Vec<Write>) {
-        if self.held == Held::Nothing {
-            writes.push(Write::Call(Box::new(self.record.clone())));
+    pub(super) fn write_record(&self, writes: &mut Vec<StoreWrite>) {
+        if self.held == WriteHold::Nothing {
+            writes.push(StoreWrite::Call(Box::new(self.record.clone())));
         }
     }
 
-    fn write_lines(&self, from: usize, writes: &mut Vec<Write>) {
-        if self.held == Held::Nothing {
+    fn write_lines(&self, from: usize, writes: &mut Vec<StoreWrite>) {
+        if self.held == WriteHold::Nothing {
             let call = &self.record.call_id;
             let lines = self.lines[from..].iter().cloned();
-            writes.extend(lines.map(|line| Write::Line {
+            writes.extend(lines.map(|line| StoreWrite::Line {
                 call: call.clone(),
                 line,
             }));
         }
     }
 
-    fn write_digits(&self, from: usize, writes: &mut Vec<Write>) {
-        if self.held == Held::Nothing {
+    fn write_digits(&self, from: usize, writes: &mut Vec<StoreWrite>) {
+        if self.held == WriteHold::Nothing {
             let call = &self.record.call_id;
             let digits = (0u64..).zip(&self.dtmf).skip(from);
-            writes.extend(digits.map(|(index, digit)| Write::Dtmf {
+            writes.extend(digits.map(|(index, digit)| StoreWrite::Dtmf {
                 call: call.clone(),
                 index,
                 digit: digit.clone(),

@@ -5,16 +5,16 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-use super::{CallBook, Entry, Held, History, capture};
+use super::{CallRegistry, RegisteredCall, StoredHistory, WriteHold, capture};
 use crate::call::{CallId, CallStatus, EndReason, GapReason};
-use crate::store::{Given, Retention, Write};
+use crate::store::{GivenCounts, RetentionTimes, StoreWrite};
 
 /// Samples of an account in a millisecond.
 const SAMPLES_PER_MS: u64 = 16;
 
 /// How an attempt to remove a call from the book went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Erased {
+pub(crate) enum RemovalOutcome {
     /// It is gone.
     Gone,
     /// It was not here.
@@ -23,10 +23,10 @@ pub(crate) enum Erased {
     Open,
 }
 
-impl CallBook {
+impl CallRegistry {
     /// A call that an earlier process left open and that is no more.
-    pub(crate) fn settle(&mut self, history: History, wall: Timestamp, text: String) {
-        let History { record, lines, .. } = history;
+    pub(crate) fn settle(&mut self, history: StoredHistory, wall: Timestamp, text: String) {
+        let StoredHistory { record, lines, .. } = history;
         let Some(mut record) = record else { return };
         if self.find(&record.call_id).is_some() {
             // It was taken up again while the store was asked.
@@ -44,12 +44,12 @@ impl CallBook {
             leg.audio.give_up(GapReason::NodeCrash);
             leg.audio.last_until(end, GapReason::NodeCrash);
         }
-        self.writes.push(Write::Call(Box::new(record)));
+        self.writes.push(StoreWrite::Call(Box::new(record)));
     }
 
     /// What the store was given of the calls that are here and must have, unless it has expired.
-    pub(crate) fn given(&self, now: Instant, keep: Retention) -> Vec<Given> {
-        let written = self.iter().filter(|entry| entry.held == Held::Nothing);
+    pub(crate) fn given(&self, now: Instant, keep: RetentionTimes) -> Vec<GivenCounts> {
+        let written = self.iter().filter(|entry| entry.held == WriteHold::Nothing);
         written.map(|entry| entry.given(now, keep)).collect()
     }
 
@@ -65,32 +65,32 @@ impl CallBook {
         let mut recent = recent.iter();
         let ended = recent.find(|entry| entry.record.call_id == *call);
         let entry = open.get(call).or(ended)?;
-        if entry.held != Held::Nothing {
+        if entry.held != WriteHold::Nothing {
             return None;
         }
         entry.write_again(from, count, writes)
     }
 
     /// Removes what is known of a call that is over.
-    pub(crate) fn erase(&mut self, call: &CallId) -> Erased {
+    pub(crate) fn erase(&mut self, call: &CallId) -> RemovalOutcome {
         if self.open.contains_key(call) {
-            return Erased::Open;
+            return RemovalOutcome::Open;
         }
         match self.take_recent(call) {
-            Some(_) => Erased::Gone,
-            None => Erased::NotHere,
+            Some(_) => RemovalOutcome::Gone,
+            None => RemovalOutcome::NotHere,
         }
     }
 
     /// All that there is of a call is to go from the store.
     pub(crate) fn write_erasure(&mut self, call: &CallId) {
-        self.writes.push(Write::Erase(call.clone()));
+        self.writes.push(StoreWrite::Erase(call.clone()));
     }
 
     /// Forgets calls that have been over for so long that the store has, too.
-    pub(crate) fn forget(&mut self, wall: Timestamp, keep: Retention) {
+    pub(crate) fn forget(&mut self, wall: Timestamp, keep: RetentionTimes) {
         let keep = keep.call.min(keep.transcript);
-        let is_old = |entry: &Entry| {
+        let is_old = |entry: &RegisteredCall| {
             let age = entry
                 .record
                 .ended_at

@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 use std::ops::Bound;
 
-use super::{CallBook, Entry};
+use super::{CallRegistry, RegisteredCall};
 use crate::call::{CallId, CallKey, CallRecord};
 
-impl CallBook {
+impl CallRegistry {
     /// So many of the calls that are here, newest first, those behind `before`.
     pub(crate) fn newest(&self, before: Option<&CallKey>, limit: usize) -> Vec<CallKey> {
         let behind = match before {
@@ -18,8 +18,8 @@ impl CallBook {
     }
 
     /// The records of those that are here, under just these keys.
-    pub(crate) fn records(&self, keys: &[CallKey]) -> Vec<Listed> {
-        let mut ended: HashMap<&CallId, &Entry> = HashMap::new();
+    pub(crate) fn records(&self, keys: &[CallKey]) -> Vec<ListedCall> {
+        let mut ended: HashMap<&CallId, &RegisteredCall> = HashMap::new();
         if keys.iter().any(|key| !self.open.contains_key(&key.call)) {
             let recent = self.recent.iter();
             ended.extend(recent.map(|entry| (&entry.record.call_id, entry)));
@@ -27,11 +27,11 @@ impl CallBook {
         let listed = keys.iter().map(|key| {
             let here = self.open.get(&key.call);
             match here.or_else(|| ended.get(&key.call).copied()) {
-                None => Listed::NotHere,
+                None => ListedCall::NotHere,
                 Some(entry) if CallKey::of(&entry.record) == *key => {
-                    Listed::Here(Box::new(entry.record.clone()))
+                    ListedCall::Here(Box::new(entry.record.clone()))
                 }
-                Some(_) => Listed::Elsewhere,
+                Some(_) => ListedCall::Elsewhere,
             }
         });
         listed.collect()
@@ -40,7 +40,7 @@ impl CallBook {
 
 /// What the book has of a key.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Listed {
+pub(crate) enum ListedCall {
     /// The call.
     Here(Box<CallRecord>),
     /// Nothing.

@@ -1,9 +1,9 @@
 //! The calls of this process and what is known of them, without I/O: what
-//! happens goes in, what must be written to the store comes out as [`Write`]s.
+//! happens goes in, what must be written to the store comes out as [`StoreWrite`]s.
 //!
 //! A call may come more than once: its channel leaves our application and
 //! returns, a tap is ended and set up again, a server is restarted. It stays
-//! one call with one transcript; each time is a [`Stint`] of it. The lines are
+//! one call with one transcript; each time is a [`MediaRun`] of it. The lines are
 //! therefore numbered here, and not where they are heard.
 
 mod capture;
@@ -24,18 +24,18 @@ use std::time::Instant;
 use asterscribe_ari::model::AriChannel;
 use jiff::Timestamp;
 
-pub use self::entry::{Again, Found};
-pub(crate) use self::entry::{Entry, Held, History, Recovered, Stint};
-pub(crate) use self::keeping::Erased;
-pub(crate) use self::listing::Listed;
-pub(crate) use self::revising::Revised;
+pub use self::entry::{LateText, SecondPassProgress};
+pub(crate) use self::entry::{MediaRun, RecoveredAudio, RegisteredCall, StoredHistory, WriteHold};
+pub(crate) use self::keeping::RemovalOutcome;
+pub(crate) use self::listing::ListedCall;
+pub(crate) use self::revising::LineRevision;
 use crate::call::{
-    CallChoices, CallEvent, CallEventKind, CallId, CallKey, CallStatus, Doubt, DtmfDigit,
-    EndReason, Identity, Leg, Origin, PartialLine, Playback, TranscriptLine,
+    CallChoices, CallEvent, CallEventKind, CallId, CallIdentity, CallKey, CallOrigin, CallPlayback,
+    CallStatus, DoubtReason, DtmfDigit, EndReason, Leg, PartialLine, TranscriptLine,
 };
 use crate::play::PlayReport;
 use crate::session::LegSnapshot;
-use crate::store::Write;
+use crate::store::StoreWrite;
 
 /// Ended calls kept at hand, so that they can be read while the store catches up …
 const RECENT: usize = 256;
@@ -45,17 +45,17 @@ const RECENT_LINES: usize = 50_000;
 
 /// How a call comes into the book.
 #[derive(Debug, Clone)]
-pub(crate) struct Opening {
+pub(crate) struct CallOpening {
     pub(crate) call: CallId,
     /// Asterisk's id of its channel.
     pub(crate) channel: String,
-    pub(crate) origin: Origin,
+    pub(crate) origin: CallOrigin,
     pub(crate) port: usize,
     pub(crate) caller_number: Option<String>,
     pub(crate) destination: Option<String>,
     pub(crate) channel_name: Option<String>,
     /// That channel, and the parties.
-    pub(crate) identity: Identity,
+    pub(crate) identity: CallIdentity,
     /// The channel, where only its linkedid tells whether it is the called party's.
     pub(crate) undecided: Option<Box<AriChannel>>,
     /// Whether it is, as far as that is known.
@@ -63,16 +63,16 @@ pub(crate) struct Opening {
     /// How it shall be recognised, where somebody said so.
     pub(crate) recognition: CallChoices,
     /// What the store has of it, as far as that is known.
-    pub(crate) past: Past,
+    pub(crate) past: CallPast,
 }
 
 /// What is known about a call's earlier time.
 #[derive(Debug, Clone)]
-pub(crate) enum Past {
+pub(crate) enum CallPast {
     /// There was none.
     New,
     /// This.
-    Known(Box<History>),
+    Known(Box<StoredHistory>),
     /// The store is still to be asked; nothing is written about the call until then.
     Unknown,
     /// Nothing is written until the call is admitted.
@@ -81,16 +81,16 @@ pub(crate) enum Past {
 
 /// A call has been entered.
 #[derive(Debug)]
-pub(crate) struct Opened {
+pub(crate) struct OpenedCall {
     /// What a media thread must open.
-    pub(crate) stint: Stint,
+    pub(crate) stint: MediaRun,
     /// What it takes the place of, though nobody had ended it: its media must be hung up.
-    pub(crate) replaced: Option<Stint>,
+    pub(crate) replaced: Option<MediaRun>,
 }
 
 /// How far a call in the book is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Phase {
+pub(crate) enum CallPhase {
     /// It goes on.
     Open,
     /// It is over; its last words are under way.
@@ -99,27 +99,27 @@ pub(crate) enum Phase {
     Over,
 }
 
-/// Lines by the reason of their suppressed text, in the order of [`Doubt::ALL`].
-type SuppressedCounts = [u64; Doubt::ALL.len()];
+/// Lines by the reason of their suppressed text, in the order of [`DoubtReason::ALL`].
+type SuppressedCounts = [u64; DoubtReason::ALL.len()];
 
 /// All calls of this process.
 #[derive(Debug)]
-pub(crate) struct CallBook {
+pub(crate) struct CallRegistry {
     node: String,
-    open: HashMap<CallId, Entry>,
-    recent: VecDeque<Entry>,
+    open: HashMap<CallId, RegisteredCall>,
+    recent: VecDeque<RegisteredCall>,
     /// All of them, in the order in which they are listed.
     order: BTreeSet<CallKey>,
     /// The calls of the stints that are on media threads, by what those call them.
     live: HashMap<CallId, CallId>,
     /// The newest open call of each of Asterisk's channels, by the channel's id.
     channels: HashMap<String, CallId>,
-    writes: Vec<Write>,
+    writes: Vec<StoreWrite>,
     /// Since the start.
     suppressed: SuppressedCounts,
 }
 
-impl CallBook {
+impl CallRegistry {
     pub(crate) fn new(node: String) -> Self {
         Self {
             node,
@@ -129,7 +129,7 @@ impl CallBook {
             live: HashMap::new(),
             channels: HashMap::new(),
             writes: Vec::new(),
-            suppressed: [0; Doubt::ALL.len()],
+            suppressed: [0; DoubtReason::ALL.len()],
         }
     }
 
@@ -142,23 +142,23 @@ impl CallBook {
         self.open.contains_key(call)
     }
 
-    pub(crate) fn open_calls(&self) -> impl Iterator<Item = &Entry> {
+    pub(crate) fn open_calls(&self) -> impl Iterator<Item = &RegisteredCall> {
         self.open.values()
     }
 
     /// The call, if it is here, and how far it is.
-    pub(crate) fn phase(&self, call: &CallId) -> Option<(Phase, Origin)> {
+    pub(crate) fn phase(&self, call: &CallId) -> Option<(CallPhase, CallOrigin)> {
         let entry = self.find(call)?;
         let phase = match (self.open.contains_key(call), entry.is_ending()) {
-            (false, _) => Phase::Over,
-            (true, true) => Phase::Ending,
-            (true, false) => Phase::Open,
+            (false, _) => CallPhase::Over,
+            (true, true) => CallPhase::Ending,
+            (true, false) => CallPhase::Open,
         };
         Some((phase, entry.record.origin))
     }
 
     /// The call, open or recently ended.
-    pub(crate) fn find(&self, call: &CallId) -> Option<&Entry> {
+    pub(crate) fn find(&self, call: &CallId) -> Option<&RegisteredCall> {
         self.open.get(call).or_else(|| {
             let mut recent = self.recent.iter();
             recent.find(|entry| entry.record.call_id == *call)
@@ -166,17 +166,22 @@ impl CallBook {
     }
 
     /// Open and recently ended calls.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Entry> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &RegisteredCall> {
         self.open.values().chain(&self.recent)
     }
 
     /// What the store must be told since the last call.
-    pub(crate) fn take_writes(&mut self) -> Vec<Write> {
+    pub(crate) fn take_writes(&mut self) -> Vec<StoreWrite> {
         mem::take(&mut self.writes)
     }
 
     /// Enters a call, or lets one go on that was here before.
-    pub(crate) fn open(&mut self, now: Instant, wall: Timestamp, opening: Opening) -> Opened {
+    pub(crate) fn open(
+        &mut self,
+        now: Instant,
+        wall: Timestamp,
+        opening: CallOpening,
+    ) -> OpenedCall {
         let call = opening.call.clone();
         let past = opening.past.clone();
         let port = opening.port;
@@ -186,7 +191,7 @@ impl CallBook {
                 self.order.remove(&CallKey::of(&entry.record));
                 (entry, false)
             }
-            None => (Entry::new(now, wall, &opening), true),
+            None => (RegisteredCall::new(now, wall, &opening), true),
         };
         let replaced = entry.running().cloned();
         if opening.origin.is_on_asterisk() {
@@ -196,10 +201,10 @@ impl CallBook {
         entry.go_on(&self.node, opening);
         match past {
             _ if !is_new => {}
-            Past::New => {}
-            Past::Known(history) => entry.learn(Some(*history)),
-            Past::Unknown => entry.held = Held::History,
-            Past::Unadmitted => entry.held = Held::Admission,
+            CallPast::New => {}
+            CallPast::Known(history) => entry.learn(Some(*history)),
+            CallPast::Unknown => entry.held = WriteHold::History,
+            CallPast::Unadmitted => entry.held = WriteHold::Admission,
         }
         let media = self.media_name(&call);
         let stint = entry.begin(media.clone(), port);
@@ -207,7 +212,7 @@ impl CallBook {
         entry.write_record(&mut self.writes);
         self.order.insert(CallKey::of(&entry.record));
         self.open.insert(call, entry);
-        Opened { stint, replaced }
+        OpenedCall { stint, replaced }
     }
 
     /// The call's own id, unless a media thread still works on an earlier stint of that name.
@@ -222,24 +227,24 @@ impl CallBook {
             .expect("the names never end")
     }
 
-    fn take_recent(&mut self, call: &CallId) -> Option<Entry> {
+    fn take_recent(&mut self, call: &CallId) -> Option<RegisteredCall> {
         let mut recent = self.recent.iter();
         let place = recent.position(|entry| entry.record.call_id == *call)?;
         let entry = self.recent.remove(place)?;
         self.order.remove(&CallKey::of(&entry.record));
         // One that was never admitted was no call.
-        (entry.held != Held::Admission).then_some(entry)
+        (entry.held != WriteHold::Admission).then_some(entry)
     }
 
     /// A call whose earlier time the store is still to be asked for.
     pub(crate) fn next_unknown(&self) -> Option<CallId> {
         let mut all = self.iter();
-        all.find(|entry| entry.held == Held::History)
+        all.find(|entry| entry.held == WriteHold::History)
             .map(|entry| entry.record.call_id.clone())
     }
 
     /// What the store has of a call; what was held back is written behind it.
-    pub(crate) fn learn(&mut self, call: &CallId, history: Option<History>) {
+    pub(crate) fn learn(&mut self, call: &CallId, history: Option<StoredHistory>) {
         let Self {
             open,
             recent,
@@ -251,7 +256,7 @@ impl CallBook {
             .iter_mut()
             .find(|entry| entry.record.call_id == *call);
         if let Some(entry) = open.get_mut(call).or(ended)
-            && entry.held == Held::History
+            && entry.held == WriteHold::History
         {
             order.remove(&CallKey::of(&entry.record));
             entry.learn(history);
@@ -270,9 +275,14 @@ impl CallBook {
     /// The first leg of a registered call was refused: unless it has another by
     /// now, the call ends as failed, for readers only; its id may be registered
     /// again. Returns what must be hung up.
-    pub(crate) fn refuse(&mut self, call: &CallId, wall: Timestamp, text: String) -> Option<Stint> {
+    pub(crate) fn refuse(
+        &mut self,
+        call: &CallId,
+        wall: Timestamp,
+        text: String,
+    ) -> Option<MediaRun> {
         let entry = self.open.get(call)?;
-        if entry.held != Held::Admission || !entry.record.legs.is_empty() {
+        if entry.held != WriteHold::Admission || !entry.record.legs.is_empty() {
             return None;
         }
         let reason = EndReason { cause: None, text };
@@ -329,8 +339,8 @@ impl CallBook {
     }
 
     /// Lines with suppressed text since the start, by its reason.
-    pub(crate) fn suppressed(&self) -> impl Iterator<Item = (Doubt, u64)> {
-        Doubt::ALL.into_iter().zip(self.suppressed)
+    pub(crate) fn suppressed(&self) -> impl Iterator<Item = (DoubtReason, u64)> {
+        DoubtReason::ALL.into_iter().zip(self.suppressed)
     }
 
     /// What a party has said so far.
@@ -379,7 +389,7 @@ impl CallBook {
         }
     }
 
-    pub(crate) fn playback_queued(&mut self, call: &CallId, playback: Playback) {
+    pub(crate) fn playback_queued(&mut self, call: &CallId, playback: CallPlayback) {
         self.change(call, |entry| entry.playback_queued(playback));
     }
 
@@ -412,7 +422,7 @@ impl CallBook {
         wall: Timestamp,
         reason: EndReason,
         status: CallStatus,
-    ) -> Option<Stint> {
+    ) -> Option<MediaRun> {
         let entry = self.open.get_mut(call)?;
         let stint = entry.running().cloned()?;
         entry.end(wall, reason, status);
@@ -455,7 +465,7 @@ impl CallBook {
         entry.finish(wall);
         entry.write_record(&mut self.writes);
         // What never got a leg never was a call.
-        if entry.held != Held::Admission {
+        if entry.held != WriteHold::Admission {
             record::tell_end(&entry.record);
         }
         self.recent.push_back(entry);
@@ -483,7 +493,7 @@ impl CallBook {
         }
     }
 
-    fn change(&mut self, call: &CallId, change: impl FnOnce(&mut Entry)) {
+    fn change(&mut self, call: &CallId, change: impl FnOnce(&mut RegisteredCall)) {
         if let Some(entry) = self.open.get_mut(call) {
             change(entry);
             entry.write_record(&mut self.writes);
@@ -493,7 +503,7 @@ impl CallBook {
 
 fn count_suppressed(counts: &mut SuppressedCounts, line: &TranscriptLine) {
     let Some(held) = &line.suppressed else { return };
-    for (reason, count) in Doubt::ALL.iter().zip(counts) {
+    for (reason, count) in DoubtReason::ALL.iter().zip(counts) {
         *count += u64::from(*reason == held.reason);
     }
 }

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use super::{CallBook, Entry, Held, History};
+use super::{CallRegistry, RegisteredCall, StoredHistory, WriteHold};
 use crate::call::{CallId, CallKey};
-use crate::live::desk::channel::Life;
+use crate::live::desk::channel::ChannelLife;
 
-impl CallBook {
+impl CallRegistry {
     /// The open call of Asterisk's channel of that id.
     pub(crate) fn call_on(&self, channel: &str) -> Option<CallId> {
         self.channels.get(channel).cloned()
@@ -16,16 +16,18 @@ impl CallBook {
     pub(crate) fn newest_on(&self, channel: &str) -> Option<CallId> {
         self.call_on(channel).or_else(|| {
             let mut ended = self.recent.iter().rev();
-            let of_it =
-                |entry: &&Entry| entry.record.origin.is_on_asterisk() && entry.channel == channel;
+            let of_it = |entry: &&RegisteredCall| {
+                entry.record.origin.is_on_asterisk() && entry.channel == channel
+            };
             ended.find(of_it).map(|entry| entry.record.call_id.clone())
         })
     }
 
     /// The call of this very channel, if it is here.
-    pub(crate) fn call_of_life(&self, life: &Life) -> Option<CallId> {
-        let is_it =
-            |entry: &&Entry| entry.record.origin.is_on_asterisk() && life.is_of(&entry.record);
+    pub(crate) fn call_of_life(&self, life: &ChannelLife) -> Option<CallId> {
+        let is_it = |entry: &&RegisteredCall| {
+            entry.record.origin.is_on_asterisk() && life.is_of(&entry.record)
+        };
         let newest = self.channels.get(&life.id);
         let open = newest.and_then(|call| self.open.get(call));
         let ended = self.recent.iter().rev();
@@ -39,14 +41,14 @@ impl CallBook {
     }
 
     /// Whether what the store has under a call's id is of another channel than the call here.
-    pub(crate) fn is_anothers(&self, call: &CallId, history: &History) -> bool {
+    pub(crate) fn is_anothers(&self, call: &CallId, history: &StoredHistory) -> bool {
         let Some(entry) = self.find(call) else {
             return false;
         };
-        if entry.held != Held::History || !entry.record.origin.is_on_asterisk() {
+        if entry.held != WriteHold::History || !entry.record.origin.is_on_asterisk() {
             return false;
         }
-        let life = Life::of_record(&entry.record);
+        let life = ChannelLife::of_record(&entry.record);
         // What has outlived its record proves nothing.
         !history.record.as_ref().is_some_and(|old| life.is_of(old))
     }
@@ -70,7 +72,7 @@ impl CallBook {
 }
 
 /// Gives a call another id, and its place in the list with it.
-fn rename_in(order: &mut BTreeSet<CallKey>, entry: &mut Entry, name: &CallId) {
+fn rename_in(order: &mut BTreeSet<CallKey>, entry: &mut RegisteredCall, name: &CallId) {
     order.remove(&CallKey::of(&entry.record));
     entry.record.call_id = name.clone();
     order.insert(CallKey::of(&entry.record));

@@ -6,16 +6,16 @@ use asterscribe_ari::model::PartyId;
 use jiff::Timestamp;
 
 use super::record::push_event;
-use super::{CallBook, Entry};
-use crate::call::{CallEvent, CallEventKind, CallId, CallStatus, Leg, Origin, Sides};
+use super::{CallRegistry, RegisteredCall};
+use crate::call::{CallEvent, CallEventKind, CallId, CallOrigin, CallStatus, Leg, LegSides};
 use crate::live::desk::channel::non_empty;
-use crate::live::desk::roles::Parties;
+use crate::live::desk::roles::CallParties;
 
-impl Entry {
+impl RegisteredCall {
     /// What a side of the call's channel is called as a leg. `caller` is who is on the channel.
     fn leg_of(&self, side: &str) -> Leg {
         let sides = self.record.identity.sides.clone();
-        let sides = sides.unwrap_or_else(Sides::of_caller);
+        let sides = sides.unwrap_or_else(LegSides::of_caller);
         match side {
             "caller" => sides.channel,
             _ => sides.peer,
@@ -29,7 +29,7 @@ impl Entry {
         if let Some(channel) = undecided
             && linkedid.as_deref().is_some_and(is_called)
         {
-            let parties = Parties::of(&channel, true);
+            let parties = CallParties::of(&channel, true);
             self.record.caller_number = non_empty(&parties.caller.number);
             self.record.destination.clone_from(&parties.destination);
             parties.enter(&mut self.record.identity);
@@ -39,7 +39,7 @@ impl Entry {
         let record = &mut self.record;
         record.identity.linkedid = linkedid.or_else(|| record.identity.linkedid.take());
         // Of a call that we place it is known; a called party's channel has its own number.
-        let is_wanted = record.origin != Origin::Initiated && !is_called;
+        let is_wanted = record.origin != CallOrigin::Initiated && !is_called;
         if let Some(dnid) = dnid.filter(|_| is_wanted) {
             record.destination = Some(dnid);
         }
@@ -52,7 +52,7 @@ impl Entry {
     }
 }
 
-impl CallBook {
+impl CallRegistry {
     pub(crate) fn answered(&mut self, call: &CallId, now: Instant, wall: Timestamp) {
         self.change(call, |entry| {
             entry.answered.get_or_insert(now);

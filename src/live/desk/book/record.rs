@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::Opening;
+use super::CallOpening;
 use crate::call::{
-    AudioAccount, CallChoices, CallEvent, CallRecord, CallStatus, GapReason, Identity, Leg,
-    LegRecord, LegStats, SecondHearing, Sounds,
+    AudioAccount, CallChoices, CallEvent, CallIdentity, CallRecord, CallStatus, GapReason, Leg,
+    LegRecord, LegSounds, LegStats, SecondHearing,
 };
 use crate::session::LegSnapshot;
 
@@ -17,7 +17,7 @@ pub(super) const MAX_EVENTS: usize = 256;
 const MAX_FINDINGS: usize = 32;
 
 /// The record of a call of which nothing is known but how it came.
-pub(super) fn new_record(wall: Timestamp, opening: &Opening) -> CallRecord {
+pub(super) fn new_record(wall: Timestamp, opening: &CallOpening) -> CallRecord {
     CallRecord {
         call_id: opening.call.clone(),
         status: CallStatus::Active,
@@ -26,7 +26,7 @@ pub(super) fn new_record(wall: Timestamp, opening: &Opening) -> CallRecord {
         caller_number: None,
         destination: None,
         channel_name: None,
-        identity: Identity::default(),
+        identity: CallIdentity::default(),
         started_at: wall,
         answered_at: None,
         ended_at: None,
@@ -82,7 +82,7 @@ pub(super) fn leg_record<'a>(record: &'a mut CallRecord, leg: &Leg) -> &'a mut L
                 quality: None,
                 findings: Vec::new(),
                 language: None,
-                sounds: Sounds::default(),
+                sounds: LegSounds::default(),
             });
             record.legs.len() - 1
         });

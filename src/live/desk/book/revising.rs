@@ -1,12 +1,12 @@
 //! Lines that say more than when they were told.
 
-use super::{CallBook, Found, Recovered, count_suppressed};
-use crate::call::{CallId, CallRecord, GapReason, Leg, Outcome, TranscriptLine};
-use crate::store::{Pass, Write};
+use super::{CallRegistry, LateText, RecoveredAudio, count_suppressed};
+use crate::call::{CallId, CallRecord, GapReason, Leg, TranscriptLine, UtteranceOutcome};
+use crate::store::{RecognitionPass, StoreWrite};
 
 /// What became of the attempt to let a line say more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Revised {
+pub(crate) enum LineRevision {
     /// It is written, now or before; whether its audio is to be kept on, to be heard once more.
     Done { again: bool },
     /// The lines of the call may still get other numbers.
@@ -17,14 +17,14 @@ pub(crate) enum Revised {
     NoSuchCall,
 }
 
-impl CallBook {
+impl CallRegistry {
     /// What was heard of a line that had been told. `stored` is the line, if the store was asked.
     pub(crate) fn revise(
         &mut self,
         call: &CallId,
-        found: &Found,
+        found: &LateText,
         stored: Option<&TranscriptLine>,
-    ) -> Revised {
+    ) -> LineRevision {
         let Self {
             open,
             recent,
@@ -35,31 +35,31 @@ impl CallBook {
         let mut recent = recent.iter_mut();
         let ended = recent.find(|entry| entry.record.call_id == *call);
         let Some(entry) = open.get_mut(call).or(ended) else {
-            return Revised::NoSuchCall;
+            return LineRevision::NoSuchCall;
         };
         if !entry.is_settled() {
-            return Revised::NotYet;
+            return LineRevision::NotYet;
         }
         let line = entry.spooled_line(found.id).or(stored).cloned();
         let Some(line) = line else {
-            return Revised::NoSuchLine;
+            return LineRevision::NoSuchLine;
         };
         let Some(applied) = found.apply(&line) else {
             let again = found.had_its_first(&line);
-            return Revised::Done { again };
+            return LineRevision::Done { again };
         };
-        if found.pass == Pass::First {
+        if found.pass == RecognitionPass::First {
             count_suppressed(suppressed, &applied.line);
         }
         let again = entry.revise(found.id, applied, writes);
-        Revised::Done { again }
+        LineRevision::Done { again }
     }
 
     /// The same of a call that ended long ago, or with an earlier process.
     pub(crate) fn revise_stored(
         &mut self,
         record: Option<CallRecord>,
-        found: &Found,
+        found: &LateText,
         line: &TranscriptLine,
         (call, lines): (&CallId, &[TranscriptLine]),
     ) -> bool {
@@ -67,16 +67,16 @@ impl CallBook {
             self.recount(record, lines);
             return found.had_its_first(line);
         };
-        if found.pass == Pass::First {
+        if found.pass == RecognitionPass::First {
             count_suppressed(&mut self.suppressed, &applied.line);
         }
         let (call, line) = (call.clone(), applied.line.clone());
         let again = line.spool.is_some();
-        self.writes.push(Write::Revise { call, line });
+        self.writes.push(StoreWrite::Revise { call, line });
         if let Some(mut record) = record {
             applied.revise(&mut record);
             applied.recovered.correct(&mut record.legs);
-            self.writes.push(Write::Call(Box::new(record)));
+            self.writes.push(StoreWrite::Call(Box::new(record)));
         }
         again
     }
@@ -90,7 +90,7 @@ impl CallBook {
         let told = (record.awaited, record.second_pass.waiting);
         record.count_awaited(lines);
         if told != (record.awaited, record.second_pass.waiting) {
-            self.writes.push(Write::Call(Box::new(record)));
+            self.writes.push(StoreWrite::Call(Box::new(record)));
         }
     }
 
@@ -115,10 +115,10 @@ impl CallBook {
             .get(media)
             .and_then(|call| self.open.get_mut(call))
         {
-            entry.recovered(Recovered {
+            entry.recovered(RecoveredAudio {
                 leg,
-                was: Outcome::Gap(GapReason::Spooled),
-                outcome: Outcome::Gap(GapReason::OverloadShed),
+                was: UtteranceOutcome::Gap(GapReason::Spooled),
+                outcome: UtteranceOutcome::Gap(GapReason::OverloadShed),
                 audio,
                 utterances: 1,
             });
@@ -129,9 +129,9 @@ impl CallBook {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::live::desk::book::Again;
+    use crate::live::desk::book::SecondPassProgress;
     use crate::speech::Recognition;
-    use crate::store::{Pass, SpoolId};
+    use crate::store::{RecognitionPass, SpoolId};
 
     fn record() -> CallRecord {
         let json = serde_json::json!({
@@ -141,8 +141,8 @@ mod tests {
         serde_json::from_value(json).unwrap()
     }
 
-    fn found(pass: Pass, again: Again) -> Found {
-        Found {
+    fn found(pass: RecognitionPass, again: SecondPassProgress) -> LateText {
+        LateText {
             id: SpoolId(7),
             audio: 16_000,
             pass,
@@ -158,23 +158,23 @@ mod tests {
 
     #[test]
     fn text_held_back_is_counted_when_its_line_gets_words_and_not_again() {
-        let mut book = CallBook::new("one".to_owned());
+        let mut book = CallRegistry::new("one".to_owned());
         let call: CallId = "1.2".parse().unwrap();
         let waiting = line(0, Some(GapReason::Spooled), Some(7));
         let annotation = Ok(Recognition {
             text: "[Music]".to_owned(),
             ..Recognition::default()
         });
-        let first = Found {
+        let first = LateText {
             result: annotation,
-            ..found(Pass::First, Again::Wanted)
+            ..found(RecognitionPass::First, SecondPassProgress::Wanted)
         };
         let now = [first.apply(&waiting).unwrap().line];
         book.revise_stored(Some(record()), &first, &waiting, (&call, &now));
         book.revise_stored(Some(record()), &first, &now[0], (&call, &now));
-        let second = Found {
-            pass: Pass::Second,
-            again: Again::No,
+        let second = LateText {
+            pass: RecognitionPass::Second,
+            again: SecondPassProgress::No,
             ..first
         };
         book.revise_stored(Some(record()), &second, &now[0], (&call, &now));
@@ -191,22 +191,22 @@ mod tests {
         }
     }
 
-    fn written(book: &mut CallBook) -> Option<CallRecord> {
+    fn written(book: &mut CallRegistry) -> Option<CallRecord> {
         book.take_writes()
             .into_iter()
             .find_map(|write| match write {
-                Write::Call(record) => Some(*record),
+                StoreWrite::Call(record) => Some(*record),
                 _ => None,
             })
     }
 
     #[test]
     fn what_a_crash_left_between_a_line_and_its_record_is_made_good() {
-        let mut book = CallBook::new("one".to_owned());
+        let mut book = CallRegistry::new("one".to_owned());
         let call: CallId = "1.2".parse().unwrap();
         // The line has its words and waits to be heard once more; the record knows nothing of it.
         let lines = [line(0, None, Some(7)), line(1, None, Some(8))];
-        let first = found(Pass::First, Again::Wanted);
+        let first = found(RecognitionPass::First, SecondPassProgress::Wanted);
         let again = book.revise_stored(Some(record()), &first, &lines[0], (&call, &lines));
         assert!(again);
         let now = written(&mut book).unwrap();
@@ -215,22 +215,31 @@ mod tests {
 
     #[test]
     fn each_hearing_is_counted_in_the_record() {
-        let mut book = CallBook::new("one".to_owned());
+        let mut book = CallRegistry::new("one".to_owned());
         let call: CallId = "1.2".parse().unwrap();
-        let mut hear = |found: Found, line: &TranscriptLine| {
+        let mut hear = |found: LateText, line: &TranscriptLine| {
             let lines = [line.clone()];
             let again = book.revise_stored(Some(record()), &found, line, (&call, &lines));
             let now = written(&mut book).unwrap();
             (again, now.awaited, now.second_pass)
         };
         let waiting = line(0, Some(GapReason::Spooled), Some(7));
-        let (again, awaited, second) = hear(found(Pass::First, Again::Wanted), &waiting);
+        let (again, awaited, second) = hear(
+            found(RecognitionPass::First, SecondPassProgress::Wanted),
+            &waiting,
+        );
         assert_eq!((again, awaited, second.waiting), (true, 0, 2));
-        let (again, awaited, second) = hear(found(Pass::First, Again::NoRoom), &waiting);
+        let (again, awaited, second) = hear(
+            found(RecognitionPass::First, SecondPassProgress::NoRoom),
+            &waiting,
+        );
         assert_eq!((again, awaited), (false, 0));
         assert_eq!((second.waiting, second.not_kept), (1, 1));
         let told = line(0, None, Some(7));
-        let (again, awaited, second) = hear(found(Pass::Second, Again::No), &told);
+        let (again, awaited, second) = hear(
+            found(RecognitionPass::Second, SecondPassProgress::No),
+            &told,
+        );
         assert_eq!((again, awaited), (false, 1));
         assert_eq!((second.waiting, second.changed), (0, 1));
     }

@@ -16,7 +16,7 @@ use crate::call::{DtmfDigit, LegStats};
 use crate::clock;
 
 struct Rig {
-    book: CallBook,
+    book: CallRegistry,
     now: Instant,
     wall: Timestamp,
 }
@@ -24,7 +24,7 @@ struct Rig {
 impl Rig {
     fn new() -> Self {
         Self {
-            book: CallBook::new("n".to_owned()),
+            book: CallRegistry::new("n".to_owned()),
             now: clock::now(),
             wall: clock::wall(),
         }
@@ -35,8 +35,8 @@ impl Rig {
         self.wall += Duration::from_secs(seconds);
     }
 
-    fn open(&mut self, call: &str, past: Past) -> Stint {
-        let opening = Opening {
+    fn open(&mut self, call: &str, past: CallPast) -> MediaRun {
+        let opening = CallOpening {
             past,
             ..opening(call)
         };
@@ -68,12 +68,14 @@ impl Rig {
     fn written(&mut self) -> (Vec<u64>, bool) {
         let writes = self.book.take_writes();
         let seqs = writes.iter().filter_map(|write| match write {
-            Write::Line { line, .. } => Some(line.seq),
+            StoreWrite::Line { line, .. } => Some(line.seq),
             _ => None,
         });
         (
             seqs.collect(),
-            writes.iter().any(|write| matches!(write, Write::Call(_))),
+            writes
+                .iter()
+                .any(|write| matches!(write, StoreWrite::Call(_))),
         )
     }
 }
@@ -82,20 +84,20 @@ fn id(text: &str) -> CallId {
     text.parse().unwrap()
 }
 
-fn opening(call: &str) -> Opening {
-    Opening {
+fn opening(call: &str) -> CallOpening {
+    CallOpening {
         call: id(call),
         channel: call.to_owned(),
-        origin: Origin::Stasis,
+        origin: CallOrigin::Stasis,
         port: 0,
         caller_number: None,
         destination: None,
         channel_name: None,
-        identity: Identity::default(),
+        identity: CallIdentity::default(),
         undecided: None,
         is_called: false,
         recognition: CallChoices::default(),
-        past: Past::New,
+        past: CallPast::New,
     }
 }
 
@@ -141,7 +143,7 @@ fn digit(at_ms: u64) -> DtmfDigit {
 #[test]
 fn a_call_ends_for_readers_only_when_its_last_line_is_out() {
     let mut rig = Rig::new();
-    let stint = rig.open("1.1", Past::New);
+    let stint = rig.open("1.1", CallPast::New);
     rig.end("1.1");
     let again = rig
         .book
@@ -154,7 +156,7 @@ fn a_call_ends_for_readers_only_when_its_last_line_is_out() {
     );
     assert_eq!(
         rig.book.phase(&id("1.1")),
-        Some((Phase::Ending, Origin::Stasis))
+        Some((CallPhase::Ending, CallOrigin::Stasis))
     );
     rig.close(&stint.media);
     let record = &rig.book.find(&id("1.1")).unwrap().record;
@@ -165,18 +167,18 @@ fn a_call_ends_for_readers_only_when_its_last_line_is_out() {
 #[test]
 fn the_store_is_told_of_a_line_before_the_record_that_counts_it() {
     let mut rig = Rig::new();
-    let stint = rig.open("1.1", Past::New);
+    let stint = rig.open("1.1", CallPast::New);
     rig.book.take_writes();
     rig.book.line(&stint.media, line(0));
     let writes = rig.book.take_writes();
-    assert!(matches!(&writes[0], Write::Line { line, .. } if line.seq == 0));
-    assert!(matches!(&writes[1], Write::Call(record) if record.lines == 1));
+    assert!(matches!(&writes[0], StoreWrite::Line { line, .. } if line.seq == 0));
+    assert!(matches!(&writes[1], StoreWrite::Call(record) if record.lines == 1));
 }
 
 #[test]
 fn a_channel_that_comes_back_goes_on_with_its_transcript() {
     let mut rig = Rig::new();
-    let first = rig.open("1.1", Past::New);
+    let first = rig.open("1.1", CallPast::New);
     rig.book.line(&first.media, line(10));
     rig.book.stats(&first.media, received(5));
     rig.end("1.1");
@@ -184,7 +186,7 @@ fn a_channel_that_comes_back_goes_on_with_its_transcript() {
     rig.pass(60);
     rig.book.take_writes();
 
-    let second = rig.open("1.1", Past::Unknown);
+    let second = rig.open("1.1", CallPast::Unknown);
     rig.book.line(&second.media, line(61_000));
     rig.book.stats(&second.media, received(4));
     assert_eq!(rig.seqs("1.1"), [0, 1]);
@@ -205,10 +207,10 @@ fn a_channel_that_comes_back_goes_on_with_its_transcript() {
 #[test]
 fn a_channel_that_comes_back_before_its_last_words_are_out_keeps_both() {
     let mut rig = Rig::new();
-    let first = rig.open("1.1", Past::New);
+    let first = rig.open("1.1", CallPast::New);
     rig.book.line(&first.media, line(10));
     rig.end("1.1");
-    let second = rig.open("1.1", Past::New);
+    let second = rig.open("1.1", CallPast::New);
     assert_ne!(
         second.media, first.media,
         "the media thread still works on the first"
@@ -218,7 +220,7 @@ fn a_channel_that_comes_back_before_its_last_words_are_out_keeps_both() {
     rig.book.closed(&first.media, rig.wall, received(3));
     assert_eq!(
         rig.book.phase(&id("1.1")),
-        Some((Phase::Open, Origin::Stasis))
+        Some((CallPhase::Open, CallOrigin::Stasis))
     );
     rig.book.line(&second.media, line(500));
     assert_eq!(rig.seqs("1.1"), [0, 1, 2]);
@@ -232,9 +234,9 @@ fn a_channel_that_comes_back_before_its_last_words_are_out_keeps_both() {
 #[test]
 fn a_call_is_not_over_while_an_earlier_stint_of_it_has_words_to_come() {
     let mut rig = Rig::new();
-    let first = rig.open("1.1", Past::New);
+    let first = rig.open("1.1", CallPast::New);
     rig.end("1.1");
-    let second = rig.open("1.1", Past::New);
+    let second = rig.open("1.1", CallPast::New);
     rig.end("1.1");
     rig.close(&second.media);
     assert_eq!(rig.book.open_count(), 1);
@@ -247,8 +249,8 @@ fn a_call_is_not_over_while_an_earlier_stint_of_it_has_words_to_come() {
 #[test]
 fn a_channel_takes_over_a_registration_of_its_id_and_loses_nothing_of_it() {
     let mut rig = Rig::new();
-    let media = Opening {
-        origin: Origin::Media,
+    let media = CallOpening {
+        origin: CallOrigin::Media,
         ..opening("1.1")
     };
     let registered = rig.book.open(rig.now, rig.wall, media).stint;
@@ -264,34 +266,34 @@ fn a_channel_takes_over_a_registration_of_its_id_and_loses_nothing_of_it() {
     assert_eq!(rig.seqs("1.1"), [0, 1, 2]);
     assert_eq!(
         rig.book.phase(&id("1.1")),
-        Some((Phase::Open, Origin::Stasis))
+        Some((CallPhase::Open, CallOrigin::Stasis))
     );
 }
 
 #[test]
 fn a_call_that_is_called_as_a_media_thread_calls_another_gets_its_own_words() {
     let mut rig = Rig::new();
-    rig.open("1.1", Past::New);
+    rig.open("1.1", CallPast::New);
     rig.end("1.1");
-    let again = rig.open("1.1", Past::New);
-    let other = rig.open(again.media.as_str(), Past::New);
+    let again = rig.open("1.1", CallPast::New);
+    let other = rig.open(again.media.as_str(), CallPast::New);
     assert_ne!(other.media, again.media);
     rig.book.line(&again.media, line(0));
     assert_eq!(rig.seqs("1.1").len(), 1);
     assert!(rig.seqs(again.media.as_str()).is_empty());
 }
 
-fn stored(rig: &Rig, lines: u64) -> History {
+fn stored(rig: &Rig, lines: u64) -> StoredHistory {
     let mut earlier = Rig {
-        book: CallBook::new("n".to_owned()),
+        book: CallRegistry::new("n".to_owned()),
         now: rig.now,
         wall: rig.wall,
     };
-    let stint = earlier.open("1.1", Past::New);
+    let stint = earlier.open("1.1", CallPast::New);
     earlier.book.stats(&stint.media, received(100));
     earlier.book.answered(&id("1.1"), rig.now, rig.wall);
     let record = earlier.book.find(&id("1.1")).unwrap().record.clone();
-    History {
+    StoredHistory {
         record: Some(record),
         lines,
         digits: vec![digit(7)],
@@ -304,17 +306,17 @@ fn a_resumed_call_goes_on_behind_what_is_stored_and_keeps_its_clock() {
     // The record promises no line, yet two are stored: the process died in between.
     let history = stored(&rig, 2);
     rig.pass(60);
-    let stint = rig.open("1.1", Past::Known(Box::new(history)));
+    let stint = rig.open("1.1", CallPast::Known(Box::new(history)));
     rig.book.line(&stint.media, line(60_500));
     rig.book.digit(&id("1.1"), rig.now, '6', 100, Leg::caller());
     let writes = rig.book.take_writes();
     assert!(
         writes
             .iter()
-            .any(|write| matches!(write, Write::Line { line, .. } if line.seq == 2))
+            .any(|write| matches!(write, StoreWrite::Line { line, .. } if line.seq == 2))
     );
     assert!(writes.iter().any(
-        |write| matches!(write, Write::Dtmf { index: 1, digit, .. } if (59_000..61_000).contains(&digit.at_ms))
+        |write| matches!(write, StoreWrite::Dtmf { index: 1, digit, .. } if (59_000..61_000).contains(&digit.at_ms))
     ));
     let entry = rig.book.find(&id("1.1")).unwrap();
     assert_eq!((entry.record.lines, entry.dtmf().len()), (3, 2));
@@ -327,7 +329,7 @@ fn nothing_is_written_of_a_call_whose_past_is_unknown_until_it_is_known() {
     let mut rig = Rig::new();
     let history = stored(&rig, 5);
     rig.pass(60);
-    let stint = rig.open("1.1", Past::Unknown);
+    let stint = rig.open("1.1", CallPast::Unknown);
     rig.book.line(&stint.media, line(1000));
     rig.book.digit(&id("1.1"), rig.now, '6', 100, Leg::caller());
     assert_eq!(rig.written(), (vec![], false));
@@ -352,7 +354,7 @@ fn nothing_is_written_of_a_call_whose_past_is_unknown_until_it_is_known() {
 fn a_call_may_end_before_its_past_is_known() {
     let mut rig = Rig::new();
     let history = stored(&rig, 5);
-    let stint = rig.open("1.1", Past::Unknown);
+    let stint = rig.open("1.1", CallPast::Unknown);
     rig.book.line(&stint.media, line(0));
     rig.end("1.1");
     rig.close(&stint.media);
@@ -360,7 +362,7 @@ fn a_call_may_end_before_its_past_is_known() {
     rig.book.learn(&id("1.1"), Some(history));
     let writes = rig.book.take_writes();
     assert!(
-        matches!(writes.last(), Some(Write::Call(record)) if record.status == CallStatus::Ended && record.lines == 6)
+        matches!(writes.last(), Some(StoreWrite::Call(record)) if record.status == CallStatus::Ended && record.lines == 6)
     );
     rig.book.learn(&id("1.1"), None);
     assert!(rig.book.take_writes().is_empty(), "once");
@@ -369,13 +371,13 @@ fn a_call_may_end_before_its_past_is_known() {
 #[test]
 fn at_the_end_what_is_held_back_is_written_as_it_is() {
     let mut rig = Rig::new();
-    let stint = rig.open("1.1", Past::Unknown);
+    let stint = rig.open("1.1", CallPast::Unknown);
     rig.book.line(&stint.media, line(0));
     assert_eq!(rig.book.abandon(rig.wall), 1);
     rig.book.assume_new();
     let writes = rig.book.take_writes();
-    assert!(matches!(&writes[0], Write::Line { line, .. } if line.seq == 0));
-    let Some(Write::Call(record)) = writes.last() else {
+    assert!(matches!(&writes[0], StoreWrite::Line { line, .. } if line.seq == 0));
+    let Some(StoreWrite::Call(record)) = writes.last() else {
         panic!("{writes:?}")
     };
     assert_eq!(record.status, CallStatus::Ended);
@@ -385,7 +387,7 @@ fn at_the_end_what_is_held_back_is_written_as_it_is() {
 #[test]
 fn an_end_that_was_told_outlives_the_loss_of_the_last_words() {
     let mut rig = Rig::new();
-    rig.open("1.1", Past::New);
+    rig.open("1.1", CallPast::New);
     rig.end("1.1");
     rig.book.abandon(rig.wall);
     let record = &rig.book.find(&id("1.1")).unwrap().record;
@@ -395,7 +397,7 @@ fn an_end_that_was_told_outlives_the_loss_of_the_last_words() {
 #[test]
 fn a_stint_without_last_counters_keeps_those_it_told() {
     let mut rig = Rig::new();
-    let stint = rig.open("1.1", Past::New);
+    let stint = rig.open("1.1", CallPast::New);
     rig.book.stats(&stint.media, received(9));
     rig.close(&stint.media);
     let record = &rig.book.find(&id("1.1")).unwrap().record;
@@ -405,7 +407,7 @@ fn a_stint_without_last_counters_keeps_those_it_told() {
 #[test]
 fn a_registration_that_is_refused_is_told_but_never_was_a_call() {
     let mut rig = Rig::new();
-    let stint = rig.open("1.1", Past::Unadmitted);
+    let stint = rig.open("1.1", CallPast::Unadmitted);
     let refused = |rig: &mut Rig| rig.book.refuse(&id("1.1"), rig.wall, "taken".to_owned());
     assert_eq!(
         refused(&mut rig).map(|stint| stint.media),
@@ -418,7 +420,7 @@ fn a_registration_that_is_refused_is_told_but_never_was_a_call() {
     assert_eq!((rig.book.open_count(), rig.written()), (0, (vec![], false)));
 
     // Its id may come again; one that has a leg by now stays.
-    rig.open("1.1", Past::Unadmitted);
+    rig.open("1.1", CallPast::Unadmitted);
     let source = "192.0.2.1:5".to_owned();
     rig.book.leg(&id("1.1"), Leg::caller(), source, None);
     assert!(refused(&mut rig).is_none());
@@ -434,7 +436,7 @@ fn a_registration_that_is_refused_is_told_but_never_was_a_call() {
 #[test]
 fn lists_that_others_make_grow_are_bounded() {
     let mut rig = Rig::new();
-    let stint = rig.open("1.1", Past::New);
+    let stint = rig.open("1.1", CallPast::New);
     for n in 0..5000 {
         rig.book.channel_state(&id("1.1"), rig.now, n.to_string());
         rig.book.digit(&id("1.1"), rig.now, '1', 1, Leg::caller());
@@ -458,7 +460,7 @@ fn ended_calls_are_kept_in_number_and_in_size() {
     let mut rig = Rig::new();
     for n in 0..600 {
         let call = format!("2.{n}");
-        let stint = rig.open(&call, Past::New);
+        let stint = rig.open(&call, CallPast::New);
         for _ in 0..if n < 300 { 0 } else { 1000 } {
             rig.book.line(&stint.media, line(0));
         }

@@ -11,12 +11,12 @@ use asterscribe_codecs::{MediaFormat, SendFormat};
 use tokio::sync::Semaphore;
 
 use self::folder::FileRefused;
-use super::Desk;
-use super::book::{CallBook, Phase};
-use crate::call::{CallId, Leg, Origin, Playback, PlaybackState, SoundName};
+use super::CallManager;
+use super::book::{CallPhase, CallRegistry};
+use crate::call::{CallId, CallOrigin, CallPlayback, Leg, PlaybackState, SoundName};
 use crate::live::media::{PlayOrder, PlayRefused};
-use crate::play::{Budget, Clip, MAX_QUEUED_LENGTH, Unplayable};
-use crate::service::{PlayRequest, ServiceError, Sound};
+use crate::play::{EncodedClip, MAX_QUEUED_LENGTH, SoundBudget, UnplayableSound};
+use crate::service::{PlayRequest, ServiceError, SoundSource};
 
 /// Bytes of encoded sound that may wait or play, all calls together: some two hours of G.711.
 const MAX_SOUND: usize = 64 << 20;
@@ -26,27 +26,31 @@ const READERS: usize = 2;
 
 /// What is needed to make a sound ready.
 #[derive(Debug)]
-pub(super) struct Sounds {
+pub(super) struct SoundSources {
     folder: Option<PathBuf>,
     max_bytes: usize,
-    budget: Budget,
+    budget: SoundBudget,
     readers: Arc<Semaphore>,
     next: AtomicU64,
 }
 
-impl Sounds {
+impl SoundSources {
     pub(super) fn new(folder: Option<PathBuf>, max_bytes: usize) -> Self {
         Self {
             folder,
             max_bytes,
-            budget: Budget::new(MAX_SOUND),
+            budget: SoundBudget::new(MAX_SOUND),
             readers: Arc::new(Semaphore::new(READERS)),
             next: AtomicU64::new(1),
         }
     }
 
     /// Reads and encodes it, off the threads that must not block.
-    async fn clip(&self, sound: Sound, format: SendFormat) -> Result<Clip, ServiceError> {
+    async fn clip(
+        &self,
+        sound: SoundSource,
+        format: SendFormat,
+    ) -> Result<EncodedClip, ServiceError> {
         let stopping = || ServiceError::Busy("the server is stopping".to_owned());
         let reader = Arc::clone(&self.readers).acquire_owned().await;
         let reader = reader.map_err(|_| stopping())?;
@@ -56,10 +60,10 @@ impl Sounds {
             // Until the work is done, whoever still waits for it.
             let _reader = reader;
             let file = match sound {
-                Sound::Upload { wav, .. } => wav,
-                Sound::File(name) => read(folder, &name, max_bytes)?,
+                SoundSource::Upload { wav, .. } => wav,
+                SoundSource::File(name) => read(folder, &name, max_bytes)?,
             };
-            Clip::from_wav(&file, format, MAX_QUEUED_LENGTH, &budget).map_err(unplayable)
+            EncodedClip::from_wav(&file, format, MAX_QUEUED_LENGTH, &budget).map_err(unplayable)
         };
         let done = tokio::task::spawn_blocking(work).await;
         done.unwrap_or_else(|error| {
@@ -85,22 +89,22 @@ fn read(folder: Option<PathBuf>, name: &SoundName, limit: usize) -> Result<Vec<u
     })
 }
 
-fn unplayable(reason: Unplayable) -> ServiceError {
+fn unplayable(reason: UnplayableSound) -> ServiceError {
     match reason {
-        Unplayable::NoRoom => ServiceError::Busy(reason.to_string()),
+        UnplayableSound::NoRoom => ServiceError::Busy(reason.to_string()),
         _ => ServiceError::Unprocessable(reason.to_string()),
     }
 }
 
-impl Desk {
+impl CallManager {
     pub(super) async fn play_sound(
         &self,
         call: &CallId,
         request: PlayRequest,
-    ) -> Result<Playback, ServiceError> {
+    ) -> Result<CallPlayback, ServiceError> {
         let PlayRequest { sound, leg, format } = request;
         let found = self.book(|book| listener(book, call, leg));
-        let Listener {
+        let PlayListener {
             leg,
             format: own,
             registered,
@@ -118,10 +122,10 @@ impl Desk {
             None => own.map_or(SendFormat::Ulaw, SendFormat::towards),
         };
         let name = match &sound {
-            Sound::File(name) | Sound::Upload { name, .. } => name.to_string(),
+            SoundSource::File(name) | SoundSource::Upload { name, .. } => name.to_string(),
         };
         let clip = self.sounds.clip(sound, format).await?;
-        let playback = Playback {
+        let playback = CallPlayback {
             id: self.sounds.next.fetch_add(1, Ordering::Relaxed),
             leg,
             name,
@@ -136,9 +140,9 @@ impl Desk {
     async fn order_playback(
         &self,
         call: &CallId,
-        playback: Playback,
-        clip: Clip,
-    ) -> Result<Playback, ServiceError> {
+        playback: CallPlayback,
+        clip: EncodedClip,
+    ) -> Result<CallPlayback, ServiceError> {
         let over = || ServiceError::Conflict(format!("call {call} is over"));
         let (port, media) = self.running(call).ok_or_else(over)?;
         let order = PlayOrder {
@@ -166,10 +170,10 @@ impl Desk {
         &self,
         call: &CallId,
         id: Option<u64>,
-    ) -> Result<Vec<Playback>, ServiceError> {
-        let open = |book: &mut CallBook| match book.phase(call)?.0 {
-            Phase::Open => book.find(call).map(|entry| entry.record.playing.clone()),
-            Phase::Ending | Phase::Over => None,
+    ) -> Result<Vec<CallPlayback>, ServiceError> {
+        let open = |book: &mut CallRegistry| match book.phase(call)?.0 {
+            CallPhase::Open => book.find(call).map(|entry| entry.record.playing.clone()),
+            CallPhase::Ending | CallPhase::Over => None,
         };
         let Some(mut playing) = self.book(open) else {
             return Err(self.not_here(call).await);
@@ -204,7 +208,7 @@ impl Desk {
 }
 
 /// Who shall hear a sound.
-struct Listener {
+struct PlayListener {
     leg: Leg,
     /// What it sends.
     format: Option<MediaFormat>,
@@ -214,14 +218,14 @@ struct Listener {
 
 /// The leg that shall hear it; `None` if the call does not go on here.
 fn listener(
-    book: &CallBook,
+    book: &CallRegistry,
     call: &CallId,
     wanted: Option<Leg>,
-) -> Option<Result<Listener, ServiceError>> {
-    let (Phase::Open, origin) = book.phase(call)? else {
+) -> Option<Result<PlayListener, ServiceError>> {
+    let (CallPhase::Open, origin) = book.phase(call)? else {
         return None;
     };
-    if origin == Origin::Tap {
+    if origin == CallOrigin::Tap {
         let text =
             "nobody would hear it: the call is tapped, and what is sent to a tap reaches no party";
         return Some(Err(ServiceError::Conflict(text.to_owned())));
@@ -250,8 +254,11 @@ fn listener(
         }
     };
     Some(found.map(|leg| {
-        let source = leg.source.as_deref().filter(|_| origin == Origin::Media);
-        Listener {
+        let source = leg
+            .source
+            .as_deref()
+            .filter(|_| origin == CallOrigin::Media);
+        PlayListener {
             leg: leg.leg.clone(),
             format: leg.format.as_deref().and_then(|name| name.parse().ok()),
             registered: source.and_then(|source| source.parse().ok()),

@@ -3,18 +3,18 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::{Room, RoomConfig, SessionKey};
+use super::{RoomConfig, SessionKey, SessionShard};
 use crate::call::{GapReason, Leg};
 use crate::live::media::{MediaEvent, MediaEventKind};
-use crate::recognition::pool::{Answer, Unrecognised};
-use crate::recognition::{Speaker, Task, Urgency};
-use crate::session::{Input, JobId, LegIndex, Output, Unheard};
-use crate::speech::Choices;
+use crate::recognition::pool::{JobAnswer, NotRecognised};
+use crate::recognition::{JobUrgency, RecognitionTask, SpeakerLeg};
+use crate::session::{JobId, LegIndex, SessionInput, SessionOutput, UnheardReason};
+use crate::speech::DecodeOptions;
 use crate::store::SpoolId;
 
 /// Whose a recognition job is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ticket {
+pub enum JobTicket {
     /// A call's on a media thread.
     Live(LiveTicket),
     /// Of an utterance that was kept on the disk, by its place there.
@@ -25,28 +25,28 @@ pub enum Ticket {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LiveTicket {
     session: SessionKey,
-    ask: Ask,
+    ask: SessionRequest,
 }
 
 /// What a session asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Ask {
+enum SessionRequest {
     Job(JobId),
     Draft { leg: LegIndex, revision: u32 },
 }
 
-impl Room {
+impl SessionShard {
     /// A recognition job was answered.
-    pub(in crate::live::media) fn answer(&mut self, now: Instant, answer: Answer<Ticket>) {
-        let Ticket::Live(LiveTicket { session, ask }) = answer.ticket else {
+    pub(in crate::live::media) fn answer(&mut self, now: Instant, answer: JobAnswer<JobTicket>) {
+        let JobTicket::Live(LiveTicket { session, ask }) = answer.ticket else {
             // Those have their answers elsewhere.
             return;
         };
         let job = match ask {
-            Ask::Job(job) => job,
-            Ask::Draft { leg, revision } => {
+            SessionRequest::Job(job) => job,
+            SessionRequest::Draft { leg, revision } => {
                 let result = answer.result.ok();
-                let input = Input::Drafted {
+                let input = SessionInput::Drafted {
                     leg,
                     revision,
                     result,
@@ -56,13 +56,13 @@ impl Room {
         };
         let samples = answer.samples;
         let result = answer.result.map_err(|error| match error {
-            Unrecognised::TooOld => late(&self.config, samples),
-            Unrecognised::Failed(_) | Unrecognised::Replaced => {
+            NotRecognised::TooOld => late(&self.config, samples),
+            NotRecognised::Failed(_) | NotRecognised::Replaced => {
                 tracing::warn!(%error, "an utterance could not be recognised");
                 GapReason::RecognitionFailed.into()
             }
         });
-        self.feed(now, session, Input::Recognised { job, result });
+        self.feed(now, session, SessionInput::Recognised { job, result });
     }
 
     /// Does what a session wants until it waits.
@@ -75,44 +75,44 @@ impl Room {
         let mut closed = false;
         loop {
             let kind = match resident.session.poll() {
-                Output::Wait(due) => {
+                SessionOutput::Wait(due) => {
                     resident.due = due;
                     break;
                 }
-                Output::Transcribe {
+                SessionOutput::Transcribe {
                     job,
                     leg,
                     samples,
                     choices,
                 } => {
                     let room = self.config.number;
-                    let task = task(key, room, leg, (samples, choices), Urgency::Final, now);
-                    let ticket = Ticket::Live(LiveTicket {
+                    let task = task(key, room, leg, (samples, choices), JobUrgency::Final, now);
+                    let ticket = JobTicket::Live(LiveTicket {
                         session: key,
-                        ask: Ask::Job(job),
+                        ask: SessionRequest::Job(job),
                     });
                     if let Err((_, samples)) = self.pool.offer(ticket, task, &self.reply) {
                         let result = Err(late(&self.config, samples));
                         resident
                             .session
-                            .handle(now, Input::Recognised { job, result });
+                            .handle(now, SessionInput::Recognised { job, result });
                     }
                     continue;
                 }
-                Output::Draft {
+                SessionOutput::Draft {
                     leg,
                     revision,
                     samples,
                     choices,
                 } => {
                     let room = self.config.number;
-                    let task = task(key, room, leg, (samples, choices), Urgency::Partial, now);
-                    let ticket = Ticket::Live(LiveTicket {
+                    let task = task(key, room, leg, (samples, choices), JobUrgency::Partial, now);
+                    let ticket = JobTicket::Live(LiveTicket {
                         session: key,
-                        ask: Ask::Draft { leg, revision },
+                        ask: SessionRequest::Draft { leg, revision },
                     });
                     if self.pool.offer(ticket, task, &self.reply).is_err() {
-                        let input = Input::Drafted {
+                        let input = SessionInput::Drafted {
                             leg,
                             revision,
                             result: None,
@@ -121,17 +121,17 @@ impl Room {
                     }
                     continue;
                 }
-                Output::Partial(partial) => MediaEventKind::Partial(partial),
-                Output::Line(line) => MediaEventKind::Line(line),
-                Output::Deferred(deferred) => MediaEventKind::Deferred(deferred),
-                Output::Event(event) => {
+                SessionOutput::Partial(partial) => MediaEventKind::Partial(partial),
+                SessionOutput::Line(line) => MediaEventKind::Line(line),
+                SessionOutput::Deferred(deferred) => MediaEventKind::Deferred(deferred),
+                SessionOutput::Event(event) => {
                     let leg = event.leg.as_ref().map_or("", Leg::as_str);
                     tracing::info!(%call, leg, kind = ?event.kind, "{}", event.text);
                     MediaEventKind::Event(event)
                 }
-                Output::Digit(digit) => MediaEventKind::Digit(digit),
-                Output::Stats(legs) => MediaEventKind::Stats(legs),
-                Output::Closed(legs) => {
+                SessionOutput::Digit(digit) => MediaEventKind::Digit(digit),
+                SessionOutput::Stats(legs) => MediaEventKind::Stats(legs),
+                SessionOutput::Closed(legs) => {
                     closed = true;
                     MediaEventKind::Closed(legs)
                 }
@@ -150,9 +150,9 @@ impl Room {
 }
 
 /// Nobody had time for it.
-fn late(config: &RoomConfig, samples: Vec<i16>) -> Unheard {
+fn late(config: &RoomConfig, samples: Vec<i16>) -> UnheardReason {
     if config.keeps_late {
-        return Unheard::Late(samples);
+        return UnheardReason::Late(samples);
     }
     tracing::warn!("an utterance has no text: recognition could not keep up");
     GapReason::OverloadShed.into()
@@ -163,15 +163,15 @@ fn task(
     key: SessionKey,
     room: usize,
     leg: LegIndex,
-    (samples, choices): (Vec<i16>, Arc<Choices>),
-    urgency: Urgency,
+    (samples, choices): (Vec<i16>, Arc<DecodeOptions>),
+    urgency: JobUrgency,
     now: Instant,
-) -> Task {
-    Task {
+) -> RecognitionTask {
+    RecognitionTask {
         samples,
         choices,
         urgency,
-        speaker: Speaker::new(key.among_all(room), leg.place()),
+        speaker: SpeakerLeg::new(key.among_all(room), leg.place()),
         spoken: now,
     }
 }

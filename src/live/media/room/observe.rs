@@ -4,18 +4,18 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use super::{Input, LegIndex, LegKey, Room, SessionKey};
+use super::{LegIndex, LegKey, SessionInput, SessionKey, SessionShard};
 
 const EVERY: Duration = Duration::from_secs(1);
 
 /// A leg that has heard nothing of the source that was named for it.
-struct Unheard {
+struct SilentSource {
     call: SessionKey,
     leg: LegIndex,
     named: SocketAddr,
 }
 
-impl Room {
+impl SessionShard {
     /// Tells the calls, if it is time to.
     pub(super) fn observe(&mut self, now: Instant) {
         if self.next_look.is_some_and(|due| now < due) {
@@ -35,14 +35,14 @@ impl Room {
         }
         let calls: Vec<_> = self.residents.iter().map(|(key, _)| key).collect();
         for call in calls {
-            self.feed(now, call, Input::KernelDrops(dropped));
+            self.feed(now, call, SessionInput::KernelDrops(dropped));
         }
     }
 
     /// The socket tells whose they were.
     fn tell_of_own_drops(&mut self, now: Instant) {
         for (LegKey { session, leg }, count) in std::mem::take(&mut self.own_dropped) {
-            self.feed(now, session, Input::OwnKernelDrops { leg, count });
+            self.feed(now, session, SessionInput::OwnKernelDrops { leg, count });
         }
     }
 
@@ -57,7 +57,7 @@ impl Room {
         // Somebody who has nothing in common with a source is likely meant only
         // where there is no other leg that he could be meant for.
         let is_only_one = unheard.len() == 1;
-        for Unheard { call, leg, named } in unheard {
+        for SilentSource { call, leg, named } in unheard {
             let nearness =
                 |from: &SocketAddr| (from.ip() == named.ip(), from.port() == named.port());
             let nearest = strangers
@@ -66,7 +66,7 @@ impl Room {
                 .max_by_key(|(from, packets)| (nearness(from), *packets));
             if let Some(&(from, packets)) = nearest {
                 let packets = packets as u64;
-                let input = Input::Elsewhere {
+                let input = SessionInput::Elsewhere {
                     leg,
                     from,
                     named,
@@ -77,12 +77,12 @@ impl Room {
         }
     }
 
-    fn unheard(&self) -> Vec<Unheard> {
+    fn unheard(&self) -> Vec<SilentSource> {
         let mut unheard = Vec::new();
         for (call, resident) in self.residents.iter() {
             for &(leg, named) in &resident.sources {
                 if resident.session.is_unheard(leg) {
-                    unheard.push(Unheard { call, leg, named });
+                    unheard.push(SilentSource { call, leg, named });
                 }
             }
         }

@@ -2,11 +2,11 @@
 
 use std::time::Instant;
 
-use super::Room;
+use super::SessionShard;
 use crate::call::{CallId, Leg};
-use crate::session::{Input, LegIndex};
+use crate::session::{LegIndex, SessionInput};
 
-impl Room {
+impl SessionShard {
     /// Somebody else may speak on a leg, or on any.
     pub(super) fn party_may_differ(
         &mut self,
@@ -22,7 +22,7 @@ impl Room {
         // A leg that it does not have is none of the session's.
         let index = |leg| resident.and_then(|resident| resident.session.leg(leg));
         let leg = leg.map(|leg| index(leg).unwrap_or(LegIndex::NONE));
-        self.feed(now, key, Input::PartyMayDiffer { leg, why });
+        self.feed(now, key, SessionInput::PartyMayDiffer { leg, why });
     }
 
     /// The party of a leg has put the other on hold, or taken it off. A call or leg that is not
@@ -33,7 +33,7 @@ impl Room {
         };
         let resident = self.residents.get_mut(key);
         if let Some(leg) = resident.and_then(|resident| resident.session.leg(leg)) {
-            self.feed(now, key, Input::Hold { leg, is_on });
+            self.feed(now, key, SessionInput::Hold { leg, is_on });
         }
     }
 }

@@ -5,13 +5,13 @@ use std::time::Instant;
 
 use asterscribe_rtp::StreamStart;
 
-use super::{LegKey, Room, SessionKey};
+use super::{LegKey, SessionKey, SessionShard};
 use crate::call::CallId;
-use crate::live::media::play::{PlayOrder, PlayRefused, Wish};
+use crate::live::media::play::{PlayOrder, PlayRefused, PlayoutWish};
 use crate::live::media::{MediaEvent, MediaEventKind};
 use crate::play::SendError;
 
-impl Room {
+impl SessionShard {
     /// When [`send_due`](Self::send_due) has something to send.
     pub(in crate::live::media) fn next_send(&self) -> Option<Instant> {
         self.players.wake()
@@ -82,14 +82,14 @@ impl Room {
         };
         let (events, counters) = (&mut self.events, &*self.counters);
         self.players.run(now, key, |wish| match wish {
-            Wish::Report(report) => {
+            PlayoutWish::Report(report) => {
                 events.push(MediaEvent {
                     call: resident.call.clone(),
                     kind: MediaEventKind::Played(report),
                 });
                 Ok(())
             }
-            Wish::Send(datagram) => {
+            PlayoutWish::Send(datagram) => {
                 let source = resident.source(leg);
                 let gone = || SendError::Refused("nobody speaks for the leg any more".to_owned());
                 let sent = source

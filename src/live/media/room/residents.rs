@@ -7,10 +7,10 @@ use std::hint::black_box;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use super::super::capture::Recorder;
+use super::super::capture::SessionRecorder;
 use super::LegKey;
 use crate::call::CallId;
-use crate::session::{LegIndex, Session};
+use crate::session::{CallSession, LegIndex};
 
 /// A call in a room. Its number is never used twice, so a late answer or
 /// datagram cannot reach another call in the same slot.
@@ -34,23 +34,23 @@ impl SessionKey {
 }
 
 #[derive(Debug)]
-pub(super) struct Resident {
+pub(super) struct SessionSlot {
     number: u64,
     pub(super) call: CallId,
-    pub(super) session: Session,
+    pub(super) session: CallSession,
     pub(super) sources: Vec<(LegIndex, SocketAddr)>,
-    /// From the session's last [`crate::session::Output::Wait`].
+    /// From the session's last [`crate::session::SessionOutput::Wait`].
     pub(super) due: Option<Instant>,
     /// Whether the session was given something that it has not been polled after.
     pub(super) touched: bool,
-    pub(super) idle: Option<Idle>,
+    pub(super) idle: Option<IdleReport>,
     pub(super) last_heard: Instant,
-    pub(super) recorder: Option<Recorder>,
+    pub(super) recorder: Option<SessionRecorder>,
 }
 
 /// When a call from which nothing comes is to be reported.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Idle {
+pub(super) struct IdleReport {
     limit: Duration,
     /// The call need not be looked at before.
     look: Instant,
@@ -58,8 +58,8 @@ pub(super) struct Idle {
 
 /// All calls of a room.
 #[derive(Debug, Default)]
-pub(super) struct Residents {
-    slots: Vec<Option<Resident>>,
+pub(super) struct SlotTable {
+    slots: Vec<Option<SessionSlot>>,
     /// When to look at the call of each slot: when its session is due, or it may be idle.
     wake: Vec<Option<Instant>>,
     free: Vec<usize>,
@@ -67,7 +67,7 @@ pub(super) struct Residents {
     next_number: u64,
 }
 
-impl Residents {
+impl SlotTable {
     pub(super) fn is_empty(&self) -> bool {
         self.by_call.is_empty()
     }
@@ -77,7 +77,7 @@ impl Residents {
         &mut self,
         now: Instant,
         call: CallId,
-        session: Session,
+        session: CallSession,
         idle_limit: Option<Duration>,
     ) -> Option<SessionKey> {
         if self.by_call.contains_key(&call) {
@@ -92,14 +92,14 @@ impl Residents {
         });
         let key = SessionKey { slot, number };
         self.by_call.insert(call.clone(), key);
-        self.slots[slot] = Some(Resident {
+        self.slots[slot] = Some(SessionSlot {
             number,
             call,
             session,
             sources: Vec::new(),
             due: None,
             touched: false,
-            idle: idle_limit.map(|limit| Idle {
+            idle: idle_limit.map(|limit| IdleReport {
                 limit,
                 look: now + limit,
             }),
@@ -114,7 +114,7 @@ impl Residents {
         self.by_call.get(call).copied()
     }
 
-    pub(super) fn get_mut(&mut self, key: SessionKey) -> Option<&mut Resident> {
+    pub(super) fn get_mut(&mut self, key: SessionKey) -> Option<&mut SessionSlot> {
         let resident = self.slots.get_mut(key.slot)?.as_mut()?;
         (resident.number == key.number).then_some(resident)
     }
@@ -127,7 +127,7 @@ impl Residents {
         }
     }
 
-    pub(super) fn remove(&mut self, key: SessionKey) -> Option<Resident> {
+    pub(super) fn remove(&mut self, key: SessionKey) -> Option<SessionSlot> {
         let slot = self.slots.get_mut(key.slot)?;
         let resident = slot.take_if(|resident| resident.number == key.number)?;
         self.wake[key.slot] = None;
@@ -137,7 +137,7 @@ impl Residents {
     }
 
     /// Takes everybody out. Numbers go on, for answers that are still to come.
-    pub(super) fn clear(&mut self) -> Vec<(SessionKey, Resident)> {
+    pub(super) fn clear(&mut self) -> Vec<(SessionKey, SessionSlot)> {
         self.by_call.clear();
         self.wake.clear();
         self.free.clear();
@@ -150,7 +150,7 @@ impl Residents {
         keyed.collect()
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = (SessionKey, &Resident)> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (SessionKey, &SessionSlot)> {
         let slots = self.slots.iter().enumerate();
         slots.filter_map(|(slot, resident)| {
             let resident = resident.as_ref()?;
@@ -180,7 +180,7 @@ impl Residents {
     }
 }
 
-impl Resident {
+impl SessionSlot {
     /// Who speaks for a leg.
     pub(super) fn source(&self, leg: LegIndex) -> Option<SocketAddr> {
         let mut sources = self.sources.iter();

@@ -8,11 +8,11 @@ use crossbeam_channel::{Receiver, bounded};
 use super::*;
 use crate::call::{Leg, TranscriptLine};
 use crate::clock;
-use crate::recognition::pool::{EngineFactory, Pool, PoolConfig};
+use crate::recognition::pool::{EngineFactory, PoolConfig, RecognitionPool};
 
-use crate::live::media::Ear;
-use crate::session::Expected;
-use crate::speech::{Choices, Recognition, TranscribeError, Transcriber};
+use crate::live::media::LegSocket;
+use crate::session::ExpectedMedia;
+use crate::speech::{DecodeOptions, Recognition, TranscribeError, Transcriber};
 
 struct Echo;
 
@@ -20,7 +20,7 @@ impl Transcriber for Echo {
     fn transcribe(
         &mut self,
         samples: &[i16],
-        choices: &Choices,
+        choices: &DecodeOptions,
     ) -> Result<Recognition, TranscribeError> {
         Ok(Recognition {
             language_probability: choices.language.is_none().then_some(1.0),
@@ -42,10 +42,10 @@ fn pool_config(queue: usize) -> PoolConfig {
 
 /// A room on a clock of its own.
 pub(in crate::live::media) struct Rig {
-    pub(in crate::live::media) room: Room,
-    answers: Receiver<Answer<Ticket>>,
+    pub(in crate::live::media) room: SessionShard,
+    answers: Receiver<JobAnswer<JobTicket>>,
     now: Instant,
-    _pool: Pool<Ticket>,
+    _pool: RecognitionPool<JobTicket>,
 }
 
 impl Rig {
@@ -55,7 +55,7 @@ impl Rig {
 
     fn with_queue(queue: usize) -> Self {
         let factory: EngineFactory = Arc::new(|_| Ok(Box::new(Echo)));
-        let pool = Pool::start(pool_config(queue), &factory).unwrap();
+        let pool = RecognitionPool::start(pool_config(queue), &factory).unwrap();
         let (reply, answers) = bounded(pool.capacity());
         let config = RoomConfig {
             keeps_late: false,
@@ -63,7 +63,7 @@ impl Rig {
             number: 0,
         };
         Self {
-            room: Room::new(config, pool.handle(), reply, Arc::default()),
+            room: SessionShard::new(config, pool.handle(), reply, Arc::default()),
             answers,
             now: clock::now(),
             _pool: pool,
@@ -77,7 +77,7 @@ impl Rig {
             idle_limit: Some(Duration::from_secs(10)),
             manner: None,
         };
-        self.room.command(self.now, Command::Open(open));
+        self.room.command(self.now, MediaCommand::Open(open));
     }
 
     /// As Asterisk has it.
@@ -98,13 +98,13 @@ impl Rig {
         may_exist: bool,
     ) -> Result<(), LegRefused> {
         let (reply, mut answer) = tokio::sync::oneshot::channel();
-        let order = Command::AddLeg(AddLeg {
+        let order = MediaCommand::AddLeg(AddLeg {
             call: call.parse().unwrap(),
             leg: leg.parse().unwrap(),
             source: source.parse().unwrap(),
-            expected: Expected::default(),
+            expected: ExpectedMedia::default(),
             may_exist,
-            ear: Ear::Shared,
+            ear: LegSocket::Shared,
             reply,
         });
         self.room.command(self.now, order);
@@ -113,7 +113,7 @@ impl Rig {
 
     fn hang_up(&mut self, call: &str) {
         let call = call.parse().unwrap();
-        self.room.command(self.now, Command::Hangup(call));
+        self.room.command(self.now, MediaCommand::Hangup(call));
     }
 
     fn send(&mut self, source: &str, seq: u16) {
@@ -186,7 +186,7 @@ pub(in crate::live::media) fn line() -> MediaEventKind {
     MediaEventKind::Line(TranscriptLine::new(0, Leg::caller()))
 }
 
-impl Room {
+impl SessionShard {
     pub(in crate::live::media) fn report(&mut self, kind: MediaEventKind) {
         let call = "c".parse().unwrap();
         self.events.push(MediaEvent { call, kind });
@@ -493,7 +493,7 @@ fn a_slot_that_is_used_again_does_not_hear_its_former_call() {
     rig.open("d");
     assert_ne!(rig.key("d"), former);
     assert!(rig.room.residents.get_mut(former).is_none());
-    let (now, job) = (rig.now, Input::Hangup);
+    let (now, job) = (rig.now, SessionInput::Hangup);
     rig.room.feed(now, former, job);
     assert!(rig.room.residents.get_mut(rig.key("d")).is_some());
 }

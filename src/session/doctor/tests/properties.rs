@@ -39,11 +39,11 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-fn arrival() -> impl Strategy<Value = Arrival> {
+fn arrival() -> impl Strategy<Value = ArrivalExpectation> {
     prop_oneof![
-        Just(Arrival::Unknown),
-        Just(Arrival::WithPauses),
-        Just(Arrival::Continuous)
+        Just(ArrivalExpectation::Unknown),
+        Just(ArrivalExpectation::WithPauses),
+        Just(ArrivalExpectation::Continuous)
     ]
 }
 
@@ -58,7 +58,7 @@ fn apply(patient: &mut Patient, step: Step) {
         }
         Step::Packet(payload_type, payload, jump) => {
             patient.time = patient.time.wrapping_add_signed(jump);
-            patient.doctor.packet(Heard {
+            patient.doctor.packet(ExaminedPacket {
                 arrived: patient.now,
                 payload_type,
                 payload: &payload,
@@ -95,7 +95,7 @@ fn apply(patient: &mut Patient, step: Step) {
             };
             patient.doctor.quality(patient.now, &quality);
         }
-        Step::Rename => patient.doctor.expect(patient.now, Expected::default()),
+        Step::Rename => patient.doctor.expect(patient.now, ExpectedMedia::default()),
     }
     patient.news.extend(patient.doctor.take_news());
 }
@@ -106,7 +106,7 @@ proptest! {
         arrival in arrival(),
         steps in prop::collection::vec(step(), 0..120),
     ) {
-        let mut patient = Patient::new(Expected { format: None, arrival });
+        let mut patient = Patient::new(ExpectedMedia { format: None, arrival });
         for step in steps {
             apply(&mut patient, step);
             let findings = patient.doctor.findings();

@@ -11,15 +11,15 @@ use crate::call::MediaQuality;
 const SECOND: Duration = Duration::from_secs(1);
 const SILENT: [u8; 160] = [0xff; 160];
 
-fn expecting(format: MediaFormat, arrival: Arrival) -> Expected {
-    Expected {
+fn expecting(format: MediaFormat, arrival: ArrivalExpectation) -> ExpectedMedia {
+    ExpectedMedia {
         format: Some(format),
         arrival,
     }
 }
 
 fn ulaw() -> Patient {
-    Patient::new(expecting(MediaFormat::Ulaw, Arrival::WithPauses))
+    Patient::new(expecting(MediaFormat::Ulaw, ArrivalExpectation::WithPauses))
 }
 
 #[test]
@@ -47,8 +47,8 @@ fn nothing_for_two_seconds_is_a_finding_until_something_comes() {
 #[test]
 fn a_leg_named_later_has_its_two_seconds_then() {
     let opened = clock::now();
-    let expected = expecting(MediaFormat::Ulaw, Arrival::WithPauses);
-    let mut doctor = Doctor::new(opened);
+    let expected = expecting(MediaFormat::Ulaw, ArrivalExpectation::WithPauses);
+    let mut doctor = MediaDoctor::new(opened);
     assert_eq!(doctor.deadline(), None);
     doctor.expect(opened + SECOND * 30, expected);
     assert_eq!(doctor.deadline(), Some(opened + SECOND * 32));
@@ -56,7 +56,7 @@ fn a_leg_named_later_has_its_two_seconds_then() {
 
 #[test]
 fn a_flow_that_never_pauses_is_missed_after_two_seconds() {
-    let mut patient = Patient::new(expecting(MediaFormat::Ulaw, Arrival::Continuous));
+    let mut patient = Patient::new(expecting(MediaFormat::Ulaw, ArrivalExpectation::Continuous));
     patient.hear(&silence(5.0));
     patient.assert_healthy("it goes on");
     patient.pass(SECOND * 3);
@@ -129,7 +129,7 @@ fn a_stranger_is_named_while_the_leg_hears_nothing() {
 
 #[test]
 fn another_payload_type_than_was_asked_for() {
-    let mut patient = Patient::new(expecting(MediaFormat::Slin, Arrival::WithPauses));
+    let mut patient = Patient::new(expecting(MediaFormat::Slin, ArrivalExpectation::WithPauses));
     patient.hear(&speech()[..16_000]);
     let finding = patient.found(FindingKind::UnexpectedPayloadType);
     assert_eq!(
@@ -322,7 +322,7 @@ fn drops_of_the_kernel_are_summed_up_and_end_after_a_while() {
 
 #[test]
 fn the_list_is_bounded_and_keeps_what_lasts() {
-    let mut patient = Patient::new(expecting(MediaFormat::Ulaw, Arrival::Continuous));
+    let mut patient = Patient::new(expecting(MediaFormat::Ulaw, ArrivalExpectation::Continuous));
     patient.hear(&silence(0.1));
     patient.doctor.kernel_drops(patient.now, 1);
     for _ in 0..100 {

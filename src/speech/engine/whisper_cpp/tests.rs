@@ -1,9 +1,9 @@
 use super::*;
 use crate::speech::engine::LoadedModel;
-use crate::speech::{Choices, Transcriber};
+use crate::speech::{DecodeOptions, Transcriber};
 
 fn demo() -> LoadedModel {
-    LoadedModel::load(Model::demo().unwrap(), EngineConfig::default()).unwrap()
+    LoadedModel::load(SpeechModel::demo().unwrap(), EngineConfig::default()).unwrap()
 }
 
 fn noise() -> Vec<i16> {
@@ -14,7 +14,7 @@ fn noise() -> Vec<i16> {
 #[test]
 fn a_prompt_becomes_the_tokens_that_whisper_looks_at() {
     let config = EngineConfig::default();
-    let weights = Weights::load(&Model::demo().unwrap(), &config).unwrap();
+    let weights = FileWeights::load(&SpeechModel::demo().unwrap(), &config).unwrap();
     let engine = weights.engine(&config).unwrap();
     let tokens = |text: &str| engine.prompt_tokens(&text.parse().unwrap()).unwrap();
     assert!(!tokens("hello support").is_empty());
@@ -27,29 +27,29 @@ fn a_prompt_becomes_the_tokens_that_whisper_looks_at() {
 
 #[test]
 fn the_demo_model_is_given_no_prompt_and_translates_nothing() {
-    let choices = Choices {
+    let choices = DecodeOptions {
         language: Some("de".to_owned()),
         prompt: Some("hello support".parse().unwrap()),
-        task: Task::Translate,
-        ..Choices::default()
+        task: SpeechTask::Translate,
+        ..DecodeOptions::default()
     };
     let loaded = demo();
     let prompted = loaded.transcriber().unwrap().transcribe(&noise(), &choices);
-    let plain = Choices::default();
+    let plain = DecodeOptions::default();
     let plain = loaded.transcriber().unwrap().transcribe(&noise(), &plain);
     assert_eq!(prompted, plain);
-    assert_eq!(plain.unwrap().task, Task::Transcribe);
+    assert_eq!(plain.unwrap().task, SpeechTask::Transcribe);
 }
 
 #[test]
 fn of_a_prompt_nothing_is_left_for_the_next_window() {
     let config = EngineConfig::default();
-    let weights = Weights::load(&Model::demo().unwrap(), &config).unwrap();
+    let weights = FileWeights::load(&SpeechModel::demo().unwrap(), &config).unwrap();
     let audio: Vec<f32> = noise().iter().map(|&s| f32::from(s) / 32768.0).collect();
     let decode = |engine: &mut WhisperCppEngine, prompt: &[TokenId]| {
         let order = DecodeOrder {
             language: "en",
-            task: Task::Transcribe,
+            task: SpeechTask::Transcribe,
             prompt,
             max_tokens: 20,
         };
@@ -67,10 +67,10 @@ fn of_a_prompt_nothing_is_left_for_the_next_window() {
 
 /// The demo model with one more row in its vocabulary, which makes whisper.cpp take it for a
 /// multilingual one. What it says is worth nothing, but it says it in every language.
-fn multilingual(folder: &std::path::Path) -> Model {
+fn multilingual(folder: &std::path::Path) -> SpeechModel {
     const NAME: &[u8] = b"decoder.token_embedding.weight";
     const WORDS: u32 = 51_864;
-    let ModelSource::BuiltIn(demo) = Model::demo().unwrap().source else {
+    let ModelSource::BuiltIn(demo) = SpeechModel::demo().unwrap().source else {
         panic!("the demo model is built in");
     };
     let mut file = demo.to_vec();
@@ -89,7 +89,7 @@ fn multilingual(folder: &std::path::Path) -> Model {
     }
     let path = folder.join("ggml-every.bin");
     std::fs::write(&path, file).unwrap();
-    Model::open(&path).unwrap()
+    SpeechModel::open(&path).unwrap()
 }
 
 #[test]
@@ -106,31 +106,31 @@ fn a_multilingual_model_tells_languages_apart_whatever_came_before() {
     let samples: Vec<i16> = samples.collect();
     let among = |codes: &[&str]| codes.iter().map(|&code| code.to_owned()).collect();
     for codes in [&["de", "fr"][..], &["yue", "en", "sw"], &[]] {
-        let choices = Choices {
+        let choices = DecodeOptions {
             among: among(codes),
-            task: Task::Translate,
+            task: SpeechTask::Translate,
             prompt: Some("Kowalski".parse().unwrap()),
-            ..Choices::default()
+            ..DecodeOptions::default()
         };
         let heard = transcriber.transcribe(&samples, &choices).unwrap();
         let language = heard.language.as_str();
         assert!(codes.is_empty() || codes.contains(&language), "{language}");
         let probability = heard.language_probability.unwrap();
         assert!(probability > 0.0 && probability <= 1.0, "{probability}");
-        assert_eq!(heard.task, Task::Translate);
+        assert_eq!(heard.task, SpeechTask::Translate);
         // whisper.cpp would detect with the context of the call before.
         transcriber.transcribe(&samples[..9_000], &choices).unwrap();
         let again = transcriber.transcribe(&samples, &choices).unwrap();
         assert_eq!(again, heard);
     }
-    let said = Choices {
+    let said = DecodeOptions {
         language: Some("de".to_owned()),
-        ..Choices::default()
+        ..DecodeOptions::default()
     };
     let heard = transcriber.transcribe(&samples, &said).unwrap();
     assert_eq!(
         (heard.language.as_str(), heard.language_probability),
         ("de", None)
     );
-    assert_eq!(heard.task, Task::Transcribe);
+    assert_eq!(heard.task, SpeechTask::Transcribe);
 }

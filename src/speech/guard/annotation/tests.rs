@@ -1,7 +1,7 @@
 use super::*;
 
 fn rest(text: &str) -> String {
-    Annotations::find(text).map_or_else(|| text.to_owned(), |found| found.rest())
+    TextAnnotations::find(text).map_or_else(|| text.to_owned(), |found| found.rest())
 }
 
 #[test]
@@ -107,26 +107,26 @@ fn what_callers_say_in_words_stays() {
 
 #[test]
 fn what_goes_is_kept_apart() {
-    let found = Annotations::find("[Music] Hello. ♪ la la ♪ (laughs)").unwrap();
+    let found = TextAnnotations::find("[Music] Hello. ♪ la la ♪ (laughs)").unwrap();
     assert_eq!(found.removed(), "[Music] ♪ la la ♪ (laughs)");
-    let found = Annotations::find("Hello. (laughs) Bye. *sighs*").unwrap();
+    let found = TextAnnotations::find("Hello. (laughs) Bye. *sighs*").unwrap();
     assert_eq!(found.removed(), "(laughs) *sighs*");
 }
 
 #[test]
 fn words_keep_their_times_also_where_no_space_is_between() {
-    let word = |text: &str, start_ms| Word {
+    let word = |text: &str, start_ms| SpokenWord {
         text: text.to_owned(),
         start_ms,
         end_ms: start_ms + 50,
         probability: 0.9,
     };
-    let heard = |text: &str, words: &[Word]| Recognition {
+    let heard = |text: &str, words: &[SpokenWord]| Recognition {
         text: text.to_owned(),
         words: words.to_vec(),
         ..Recognition::default()
     };
-    let strip = |heard: &Recognition| Annotations::find(&heard.text).unwrap().strip(heard);
+    let strip = |heard: &Recognition| TextAnnotations::find(&heard.text).unwrap().strip(heard);
     let unspaced = heard(
         "【音楽】もし",
         &[

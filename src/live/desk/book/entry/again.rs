@@ -2,15 +2,15 @@
 
 use std::time::{Duration, Instant};
 
-use super::Entry;
-use crate::store::{Given, Retention, Write};
+use super::RegisteredCall;
+use crate::store::{GivenCounts, RetentionTimes, StoreWrite};
 
 /// So long before its expiry something counts as expired: it must not be brought back.
 const MARGIN: Duration = Duration::from_secs(10);
 
-impl Entry {
+impl RegisteredCall {
     /// What the store was given of the call and must have.
-    pub(in super::super) fn given(&self, now: Instant, keep: Retention) -> Given {
+    pub(in super::super) fn given(&self, now: Instant, keep: RetentionTimes) -> GivenCounts {
         let at_ms = self.at_ms(now);
         let is_kept = |told_ms: Option<u64>, keep: Duration| {
             let age = told_ms.map(|told| Duration::from_millis(at_ms.saturating_sub(told)));
@@ -25,7 +25,7 @@ impl Entry {
             true => self.dtmf.len() as u64,
             false => 0,
         };
-        Given {
+        GivenCounts {
             call: self.record.call_id.clone(),
             lines: match is_kept(told, keep.transcript) {
                 true => first..all,
@@ -41,12 +41,12 @@ impl Entry {
         &self,
         from: u64,
         count: usize,
-        writes: &mut Vec<Write>,
+        writes: &mut Vec<StoreWrite>,
     ) -> Option<u64> {
         let call = &self.record.call_id;
         let mut left = self.lines.iter().filter(|line| line.seq >= from);
         // As revisions: what is there may be an older one.
-        writes.extend(left.by_ref().take(count).map(|line| Write::Revise {
+        writes.extend(left.by_ref().take(count).map(|line| StoreWrite::Revise {
             call: call.clone(),
             line: line.clone(),
         }));
@@ -54,7 +54,7 @@ impl Entry {
             return Some(next.seq);
         }
         if !self.dtmf.is_empty() {
-            writes.push(Write::Digits {
+            writes.push(StoreWrite::Digits {
                 call: call.clone(),
                 digits: self.dtmf.clone(),
             });

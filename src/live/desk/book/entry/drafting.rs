@@ -1,9 +1,9 @@
 //! The sentences that parties are in.
 
-use super::Entry;
+use super::RegisteredCall;
 use crate::call::{CallId, PartialLine, TranscriptLine};
 
-impl Entry {
+impl RegisteredCall {
     /// What a party has said so far, put on the call's clock.
     pub(in super::super) fn partial(&mut self, media: &CallId, mut partial: PartialLine) {
         self.partials.retain(|old| old.leg != partial.leg);

@@ -4,17 +4,17 @@ use std::time::Duration;
 
 use super::super::capture::left_behind;
 use super::super::record::{add, millis, push_event, push_note};
-use super::{Entry, History};
-use crate::call::{CallRecord, CallStatus, GapReason, Origin};
+use super::{RegisteredCall, StoredHistory};
+use crate::call::{CallOrigin, CallRecord, CallStatus, GapReason};
 use crate::session::LegSnapshot;
 
 /// Samples of an account in a millisecond.
 const SAMPLES_PER_MS: u64 = 16;
 
-impl Entry {
+impl RegisteredCall {
     /// Puts what the store has in front of what is here.
-    pub(in super::super) fn learn(&mut self, history: Option<History>) {
-        let Some(History {
+    pub(in super::super) fn learn(&mut self, history: Option<StoredHistory>) {
+        let Some(StoredHistory {
             record,
             lines,
             digits,
@@ -52,7 +52,7 @@ impl Entry {
         record.second_pass.add(&old.second_pass);
         record.started_at = old.started_at;
         record.answered_at = old.answered_at.or(record.answered_at);
-        if record.origin == Origin::Initiated
+        if record.origin == CallOrigin::Initiated
             && record.answered_at.is_some()
             && record.ended_at.is_none()
         {

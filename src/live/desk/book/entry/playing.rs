@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{Entry, millis, push_event};
-use crate::call::{CallEvent, CallEventKind, Playback, PlaybackState};
+use super::{RegisteredCall, millis, push_event};
+use crate::call::{CallEvent, CallEventKind, CallPlayback, PlaybackState};
 use crate::play::{PlayEvent, PlayReport};
 
-impl Entry {
+impl RegisteredCall {
     /// A sound has been ordered.
-    pub(in super::super) fn playback_queued(&mut self, playback: Playback) {
+    pub(in super::super) fn playback_queued(&mut self, playback: CallPlayback) {
         self.record.playing.push(playback);
     }
 
@@ -59,7 +59,7 @@ impl Entry {
     }
 
     fn tell(&mut self, at_ms: u64, kind: CallEventKind, place: usize, reason: Option<String>) {
-        let Playback {
+        let CallPlayback {
             id,
             leg,
             name,

@@ -1,20 +1,21 @@
 //! What became of speech after its line was told.
 
-use super::{Entry, Held};
+use super::{RegisteredCall, WriteHold};
 use crate::call::{
-    CallRecord, Earlier, GapReason, Leg, LegRecord, Outcome, Prompt, TranscriptLine,
+    CallRecord, EarlierRevision, GapReason, InitialPrompt, Leg, LegRecord, TranscriptLine,
+    UtteranceOutcome,
 };
 use crate::session::conclude;
 use crate::speech::Recognition;
-use crate::store::{Pass, SpoolId, Write};
+use crate::store::{RecognitionPass, SpoolId, StoreWrite};
 
 /// So much of a leg that was told as one thing, and is another now.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Recovered {
+pub(crate) struct RecoveredAudio {
     pub(crate) leg: Leg,
     /// What it was told as.
-    pub(crate) was: Outcome,
-    pub(crate) outcome: Outcome,
+    pub(crate) was: UtteranceOutcome,
+    pub(crate) outcome: UtteranceOutcome,
     /// Audio, in 16 kHz samples.
     pub(crate) audio: u64,
     pub(crate) utterances: u64,
@@ -22,24 +23,24 @@ pub(crate) struct Recovered {
 
 /// What was heard in the audio of a line that had been told.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Found {
+pub struct LateText {
     /// The place of its audio in the spool.
     pub id: SpoolId,
     /// How much of it is audio, in 16 kHz samples.
     pub audio: u64,
     /// What it was kept for.
-    pub pass: Pass,
+    pub pass: RecognitionPass,
     /// Whether it is kept on, to be heard once more.
-    pub again: Again,
+    pub again: SecondPassProgress,
     /// The prompt that it was recognised with.
-    pub prompt: Option<Prompt>,
+    pub prompt: Option<InitialPrompt>,
     /// The words, or why there are none.
     pub result: Result<Recognition, GapReason>,
 }
 
 /// Whether what has been heard is kept on, to be heard once more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Again {
+pub enum SecondPassProgress {
     /// Nobody wants that.
     No,
     /// It is.
@@ -50,18 +51,18 @@ pub enum Again {
 
 /// What became of a line.
 #[derive(Debug)]
-pub(crate) struct Applied {
+pub(crate) struct RevisionOutcome {
     pub(crate) line: TranscriptLine,
-    pub(crate) recovered: Recovered,
-    hearing: Hearing,
+    pub(crate) recovered: RecoveredAudio,
+    hearing: LateAudio,
 }
 
 /// What that was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Hearing {
+enum LateAudio {
     /// It has its words, or will have none; whether it is to be heard once more.
     First {
-        again: Again,
+        again: SecondPassProgress,
     },
     /// It was heard once more.
     Changed,
@@ -69,57 +70,63 @@ enum Hearing {
     Failed,
 }
 
-impl Found {
+impl LateText {
     /// Whether it is what the line waits for.
     fn is_awaited(&self, line: &TranscriptLine) -> bool {
         let is_its = line.spool == Some(self.id.0);
-        is_its && line.awaits_second_pass() == (self.pass == Pass::Second)
+        is_its && line.awaits_second_pass() == (self.pass == RecognitionPass::Second)
     }
 
     /// Whether the line has what it is, by an earlier attempt, and waits to be heard once more.
     pub(crate) fn had_its_first(&self, line: &TranscriptLine) -> bool {
         let is_its = line.spool == Some(self.id.0);
-        self.pass == Pass::First && is_its && line.awaits_second_pass()
+        self.pass == RecognitionPass::First && is_its && line.awaits_second_pass()
     }
 
     /// The line as it is now, and what that changes in the counters; `None` if it waits for
     /// something else.
-    pub(crate) fn apply(&self, line: &TranscriptLine) -> Option<Applied> {
+    pub(crate) fn apply(&self, line: &TranscriptLine) -> Option<RevisionOutcome> {
         if !self.is_awaited(line) {
             return None;
         }
         let was = told_as(line);
         let (leg, audio) = (line.leg.clone(), self.audio);
         let revision = line.revision + 1;
-        let spool = (self.again == Again::Wanted).then_some(self.id.0);
+        let spool = (self.again == SecondPassProgress::Wanted).then_some(self.id.0);
         let (outcome, heard) = conclude(bare(line), self.result.clone(), self.prompt.as_ref());
         let (outcome, now, hearing) = match (self.pass, outcome) {
-            (Pass::First, outcome) => (outcome, heard, Hearing::First { again: self.again }),
-            (Pass::Second, Outcome::Transcribed) if heard.text == line.text => {
-                (outcome, heard, Hearing::Unchanged)
+            (RecognitionPass::First, outcome) => {
+                (outcome, heard, LateAudio::First { again: self.again })
             }
-            (Pass::Second, Outcome::Transcribed) => {
+            (RecognitionPass::Second, UtteranceOutcome::Transcribed) if heard.text == line.text => {
+                (outcome, heard, LateAudio::Unchanged)
+            }
+            (RecognitionPass::Second, UtteranceOutcome::Transcribed) => {
                 let first = (!line.text.is_empty()).then(|| Box::new(said(line)));
                 let heard = TranscriptLine { first, ..heard };
-                (outcome, heard, Hearing::Changed)
+                (outcome, heard, LateAudio::Changed)
             }
             // Whoever heard words before is believed.
-            (Pass::Second, Outcome::NoWords) => (was, line.clone(), Hearing::Unchanged),
-            (Pass::Second, Outcome::Gap(_)) => (was, line.clone(), Hearing::Failed),
+            (RecognitionPass::Second, UtteranceOutcome::NoWords) => {
+                (was, line.clone(), LateAudio::Unchanged)
+            }
+            (RecognitionPass::Second, UtteranceOutcome::Gap(_)) => {
+                (was, line.clone(), LateAudio::Failed)
+            }
         };
         let line = TranscriptLine {
             revision,
             spool,
             ..now
         };
-        let recovered = Recovered {
+        let recovered = RecoveredAudio {
             leg,
             was,
             outcome,
             audio,
             utterances: 1,
         };
-        Some(Applied {
+        Some(RevisionOutcome {
             line,
             recovered,
             hearing,
@@ -128,11 +135,11 @@ impl Found {
 }
 
 /// What the audio of a line counts as.
-fn told_as(line: &TranscriptLine) -> Outcome {
+fn told_as(line: &TranscriptLine) -> UtteranceOutcome {
     match line.gap {
-        Some(reason) => Outcome::Gap(reason),
-        None if line.text.is_empty() => Outcome::NoWords,
-        None => Outcome::Transcribed,
+        Some(reason) => UtteranceOutcome::Gap(reason),
+        None if line.text.is_empty() => UtteranceOutcome::NoWords,
+        None => UtteranceOutcome::Transcribed,
     }
 }
 
@@ -145,15 +152,15 @@ fn bare(line: &TranscriptLine) -> TranscriptLine {
     }
 }
 
-fn said(line: &TranscriptLine) -> Earlier {
-    Earlier {
+fn said(line: &TranscriptLine) -> EarlierRevision {
+    EarlierRevision {
         text: line.text.clone(),
         confidence: line.confidence,
         model: line.model.clone(),
     }
 }
 
-impl Applied {
+impl RevisionOutcome {
     /// Notes it in the record of its call.
     pub(crate) fn revise(&self, record: &mut CallRecord) {
         record.revisions += 1;
@@ -163,29 +170,34 @@ impl Applied {
             ..
         } = record;
         match self.hearing {
-            Hearing::First { again } => {
-                let was_awaited = self.recovered.was == Outcome::Gap(GapReason::Spooled);
+            LateAudio::First { again } => {
+                let was_awaited = self.recovered.was == UtteranceOutcome::Gap(GapReason::Spooled);
                 *awaited = awaited.saturating_sub(was_awaited.into());
-                second_pass.waiting += u64::from(again == Again::Wanted);
-                second_pass.not_kept += u64::from(again == Again::NoRoom);
+                second_pass.waiting += u64::from(again == SecondPassProgress::Wanted);
+                second_pass.not_kept += u64::from(again == SecondPassProgress::NoRoom);
                 return;
             }
-            Hearing::Changed => second_pass.changed += 1,
-            Hearing::Unchanged => second_pass.unchanged += 1,
-            Hearing::Failed => second_pass.failed += 1,
+            LateAudio::Changed => second_pass.changed += 1,
+            LateAudio::Unchanged => second_pass.unchanged += 1,
+            LateAudio::Failed => second_pass.failed += 1,
         }
         second_pass.waiting = second_pass.waiting.saturating_sub(1);
     }
 }
 
-impl Recovered {
+impl RecoveredAudio {
     /// Corrects the counters of its leg.
     pub(crate) fn correct(&self, legs: &mut [LegRecord]) {
         let Some(record) = legs.iter_mut().find(|record| record.leg == self.leg) else {
             return;
         };
         record.audio.recover(self.was, self.audio, self.outcome);
-        let is_answered = |outcome| matches!(outcome, Outcome::Transcribed | Outcome::NoWords);
+        let is_answered = |outcome| {
+            matches!(
+                outcome,
+                UtteranceOutcome::Transcribed | UtteranceOutcome::NoWords
+            )
+        };
         if is_answered(self.outcome) && !is_answered(self.was) {
             let stats = &mut record.stats;
             // The counters of the media thread may still be on their way.
@@ -196,7 +208,7 @@ impl Recovered {
     }
 }
 
-impl Entry {
+impl RegisteredCall {
     /// What is known of a line; it is known by the place that its audio had, and may be so old
     /// that it is no longer here.
     pub(in super::super) fn spooled_line(&self, id: SpoolId) -> Option<&TranscriptLine> {
@@ -205,18 +217,18 @@ impl Entry {
 
     /// Whether its lines have their numbers and are written.
     pub(crate) fn is_settled(&self) -> bool {
-        self.held == Held::Nothing
+        self.held == WriteHold::Nothing
     }
 
     /// A line says more than it did. Whether its audio is to be kept on.
     pub(in super::super) fn revise(
         &mut self,
         id: SpoolId,
-        applied: Applied,
-        writes: &mut Vec<Write>,
+        applied: RevisionOutcome,
+        writes: &mut Vec<StoreWrite>,
     ) -> bool {
         applied.revise(&mut self.record);
-        let Applied {
+        let RevisionOutcome {
             line, recovered, ..
         } = applied;
         if let Some(here) = self.lines.iter_mut().find(|line| line.spool == Some(id.0)) {
@@ -225,14 +237,14 @@ impl Entry {
         let again = line.spool.is_some();
         self.recovered(recovered);
         let call = self.record.call_id.clone();
-        writes.push(Write::Revise { call, line });
+        writes.push(StoreWrite::Revise { call, line });
         self.write_record(writes);
         again
     }
 
     /// Keeps in mind what the media threads' counters know nothing of.
-    pub(in super::super) fn recovered(&mut self, more: Recovered) {
-        let same = |known: &&mut Recovered| {
+    pub(in super::super) fn recovered(&mut self, more: RecoveredAudio) {
+        let same = |known: &&mut RecoveredAudio| {
             (&known.leg, known.was, known.outcome) == (&more.leg, more.was, more.outcome)
         };
         match self.recovered.iter_mut().find(same) {
@@ -261,7 +273,11 @@ mod tests {
         }
     }
 
-    fn found(pass: Pass, again: Again, result: Result<&str, GapReason>) -> Found {
+    fn found(
+        pass: RecognitionPass,
+        again: SecondPassProgress,
+        result: Result<&str, GapReason>,
+    ) -> LateText {
         let heard = |text: &str| Recognition {
             text: text.to_owned(),
             confidence: 0.9,
@@ -269,7 +285,7 @@ mod tests {
             peak_dbfs: -10.0,
             ..Recognition::default()
         };
-        Found {
+        LateText {
             id: SpoolId(7),
             audio: 32_000,
             pass,
@@ -282,25 +298,40 @@ mod tests {
     #[test]
     fn what_waits_for_its_words_gets_them_and_may_be_heard_once_more() {
         let waiting = line("", Some(GapReason::Spooled));
-        let applied = found(Pass::First, Again::Wanted, Ok("hello"))
-            .apply(&waiting)
-            .unwrap();
+        let applied = found(
+            RecognitionPass::First,
+            SecondPassProgress::Wanted,
+            Ok("hello"),
+        )
+        .apply(&waiting)
+        .unwrap();
         assert_eq!(
             (applied.line.text.as_str(), applied.line.gap),
             ("hello", None)
         );
         assert_eq!((applied.line.spool, applied.line.revision), (Some(7), 1));
         // Heard twice, it changes nothing and waits on.
-        let again = found(Pass::First, Again::Wanted, Ok("hullo"));
+        let again = found(
+            RecognitionPass::First,
+            SecondPassProgress::Wanted,
+            Ok("hullo"),
+        );
         assert!(again.had_its_first(&applied.line));
         assert!(again.apply(&applied.line).is_none());
-        let second = found(Pass::Second, Again::No, Ok("hello there"));
+        let second = found(
+            RecognitionPass::Second,
+            SecondPassProgress::No,
+            Ok("hello there"),
+        );
         let heard = second.apply(&applied.line).unwrap();
         assert_eq!(heard.line.text, "hello there");
         assert_eq!((heard.line.spool, heard.line.revision), (None, 2));
         assert_eq!(heard.line.first.unwrap().text, "hello");
         let (was, outcome) = (heard.recovered.was, heard.recovered.outcome);
-        assert_eq!((was, outcome), (Outcome::Transcribed, Outcome::Transcribed));
+        assert_eq!(
+            (was, outcome),
+            (UtteranceOutcome::Transcribed, UtteranceOutcome::Transcribed)
+        );
     }
 
     #[test]
@@ -311,27 +342,29 @@ mod tests {
             Err(GapReason::RecognitionFailed),
             Err(GapReason::OverloadShed),
         ] {
-            let applied = found(Pass::Second, Again::No, result).apply(&told).unwrap();
+            let applied = found(RecognitionPass::Second, SecondPassProgress::No, result)
+                .apply(&told)
+                .unwrap();
             let kept = TranscriptLine {
                 revision: 1,
                 spool: None,
                 ..told.clone()
             };
             assert_eq!(applied.line, kept);
-            assert_eq!(applied.recovered.outcome, Outcome::Transcribed);
+            assert_eq!(applied.recovered.outcome, UtteranceOutcome::Transcribed);
         }
     }
 
     #[test]
     fn a_second_hearing_may_find_what_the_first_did_not() {
         for (gap, was) in [
-            (None, Outcome::NoWords),
+            (None, UtteranceOutcome::NoWords),
             (
                 Some(GapReason::RecognitionFailed),
-                Outcome::Gap(GapReason::RecognitionFailed),
+                UtteranceOutcome::Gap(GapReason::RecognitionFailed),
             ),
         ] {
-            let second = found(Pass::Second, Again::No, Ok("hello"));
+            let second = found(RecognitionPass::Second, SecondPassProgress::No, Ok("hello"));
             let applied = second.apply(&line("", gap)).unwrap();
             assert_eq!(applied.line.text, "hello");
             assert_eq!((applied.line.gap, applied.line.first), (None, None));
@@ -342,14 +375,14 @@ mod tests {
     #[test]
     fn nothing_is_heard_for_a_line_that_waits_for_something_else() {
         let waiting = line("", Some(GapReason::Spooled));
-        let second = found(Pass::Second, Again::No, Ok("hello"));
+        let second = found(RecognitionPass::Second, SecondPassProgress::No, Ok("hello"));
         assert!(!second.had_its_first(&waiting) && second.apply(&waiting).is_none());
         let other = TranscriptLine {
             spool: Some(8),
             ..waiting
         };
         assert!(
-            found(Pass::First, Again::No, Ok("hello"))
+            found(RecognitionPass::First, SecondPassProgress::No, Ok("hello"))
                 .apply(&other)
                 .is_none()
         );

@@ -1,7 +1,7 @@
 use super::*;
 use crate::call::{AudioAccount, CallKey, CallRecord, GapReason};
-use crate::live::desk::book::{Erased, Listed};
-use crate::store::{Given, Retention, Write};
+use crate::live::desk::book::{ListedCall, RemovalOutcome};
+use crate::store::{GivenCounts, RetentionTimes, StoreWrite};
 
 const SECOND: u64 = 16_000;
 
@@ -22,7 +22,7 @@ fn heard(span: u64) -> Vec<LegSnapshot> {
 fn last_record(rig: &mut Rig) -> CallRecord {
     let writes = rig.book.take_writes();
     let mut records = writes.into_iter().filter_map(|write| match write {
-        Write::Call(record) => Some(*record),
+        StoreWrite::Call(record) => Some(*record),
         _ => None,
     });
     records.next_back().expect("a record was written")
@@ -31,7 +31,7 @@ fn last_record(rig: &mut Rig) -> CallRecord {
 #[test]
 fn what_is_told_of_a_call_is_written_as_it_is_told() {
     let mut rig = Rig::new();
-    let stint = rig.open("1.1", Past::New);
+    let stint = rig.open("1.1", CallPast::New);
     for seconds in 1..4 {
         rig.pass(1);
         rig.book.stats(&stint.media, heard(seconds * SECOND));
@@ -44,15 +44,15 @@ fn what_is_told_of_a_call_is_written_as_it_is_told() {
 #[test]
 fn from_a_crash_to_its_end_a_call_has_no_server() {
     let mut rig = Rig::new();
-    let stint = rig.open("1.1", Past::New);
+    let stint = rig.open("1.1", CallPast::New);
     rig.pass(20);
     rig.book.stats(&stint.media, heard(19 * SECOND));
     let record = last_record(&mut rig);
     rig.pass(40);
-    let mut next = CallBook::new("n".to_owned());
-    let history = History {
+    let mut next = CallRegistry::new("n".to_owned());
+    let history = StoredHistory {
         record: Some(record),
-        ..History::default()
+        ..StoredHistory::default()
     };
     next.settle(history.clone(), rig.wall, "restarted".to_owned());
     rig.book = next;
@@ -63,7 +63,7 @@ fn from_a_crash_to_its_end_a_call_has_no_server() {
     assert_eq!(audio.pending, 0);
 
     // One that goes on instead, and of which nothing more is heard, likewise.
-    let stint = rig.open("1.1", Past::Known(Box::new(history.clone())));
+    let stint = rig.open("1.1", CallPast::Known(Box::new(history.clone())));
     rig.pass(5);
     rig.end("1.1");
     rig.close(&stint.media);
@@ -79,12 +79,12 @@ fn from_a_crash_to_its_end_a_call_has_no_server() {
 #[test]
 fn what_the_store_must_have_is_what_is_here_and_has_not_expired() {
     let mut rig = Rig::new();
-    let keep = Retention {
+    let keep = RetentionTimes {
         call: Duration::from_secs(100),
         transcript: Duration::from_secs(50),
     };
-    let stint = rig.open("1.1", Past::New);
-    rig.open("2.2", Past::Unknown);
+    let stint = rig.open("1.1", CallPast::New);
+    rig.open("2.2", CallPast::Unknown);
     rig.pass(10);
     for at in [1_000, 2_000, 3_000] {
         rig.book.line(&stint.media, line(at));
@@ -92,7 +92,7 @@ fn what_the_store_must_have_is_what_is_here_and_has_not_expired() {
     rig.book.digit(&id("1.1"), rig.now, '5', 100, Leg::caller());
     let given = |lines, digits| {
         let call = id("1.1");
-        [Given {
+        [GivenCounts {
             call,
             lines,
             digits,
@@ -111,9 +111,9 @@ fn what_the_store_must_have_is_what_is_here_and_has_not_expired() {
     let kinds: Vec<String> = writes
         .iter()
         .map(|write| match write {
-            Write::Revise { line, .. } => format!("line {}", line.seq),
-            Write::Digits { digits, .. } => format!("{} digits", digits.len()),
-            Write::Call(_) => "record".to_owned(),
+            StoreWrite::Revise { line, .. } => format!("line {}", line.seq),
+            StoreWrite::Digits { digits, .. } => format!("{} digits", digits.len()),
+            StoreWrite::Call(_) => "record".to_owned(),
             other => format!("{other:?}"),
         })
         .collect();
@@ -137,7 +137,7 @@ fn a_call_is_listed_once_and_at_its_place_as_long_as_it_is_here() {
     let history = stored(&rig, 0);
     rig.pass(5);
     for call in ["a", "b", "c"] {
-        let stint = rig.open(call, Past::Unknown);
+        let stint = rig.open(call, CallPast::Unknown);
         rig.pass(1);
         if call == "b" {
             rig.end(call);
@@ -150,13 +150,13 @@ fn a_call_is_listed_once_and_at_its_place_as_long_as_it_is_here() {
     rig.book.learn(&id("c"), Some(history));
     assert_eq!(order(&rig), ["b", "a", "c"]);
     let listed = rig.book.records(&keys);
-    assert_eq!(listed[0], Listed::Elsewhere);
-    let Listed::Here(b) = &listed[1] else {
+    assert_eq!(listed[0], ListedCall::Elsewhere);
+    let ListedCall::Here(b) = &listed[1] else {
         panic!("{listed:?}")
     };
     assert_eq!(b.call_id, id("b"));
     // It comes back, and is listed once.
-    rig.open("b", Past::Unknown);
+    rig.open("b", CallPast::Unknown);
     assert_eq!(order(&rig), ["b", "a", "c"]);
     let newest = rig.book.newest(None, 1);
     let behind = rig.book.newest(Some(&newest[0]), 1);
@@ -165,24 +165,24 @@ fn a_call_is_listed_once_and_at_its_place_as_long_as_it_is_here() {
         started_ms: 0,
         call: id("x"),
     };
-    assert_eq!(rig.book.records(&[nowhere]), [Listed::NotHere]);
+    assert_eq!(rig.book.records(&[nowhere]), [ListedCall::NotHere]);
 }
 
 #[test]
 fn what_is_erased_or_has_expired_is_not_here_any_more() {
     let mut rig = Rig::new();
-    let keep = Retention {
+    let keep = RetentionTimes {
         call: Duration::from_secs(100),
         transcript: Duration::from_secs(50),
     };
-    let stints = ["a", "b", "c"].map(|call| rig.open(call, Past::New));
-    assert_eq!(rig.book.erase(&id("a")), Erased::Open);
+    let stints = ["a", "b", "c"].map(|call| rig.open(call, CallPast::New));
+    assert_eq!(rig.book.erase(&id("a")), RemovalOutcome::Open);
     rig.end("a");
-    assert_eq!(rig.book.erase(&id("a")), Erased::Open);
+    assert_eq!(rig.book.erase(&id("a")), RemovalOutcome::Open);
     rig.close(&stints[0].media);
     rig.book.forget(rig.wall, keep);
-    assert_eq!(rig.book.erase(&id("a")), Erased::Gone);
-    assert_eq!(rig.book.erase(&id("a")), Erased::NotHere);
+    assert_eq!(rig.book.erase(&id("a")), RemovalOutcome::Gone);
+    assert_eq!(rig.book.erase(&id("a")), RemovalOutcome::NotHere);
     rig.pass(30);
     rig.end("b");
     rig.close(&stints[1].media);

@@ -1,33 +1,33 @@
 //! Which call is whose.
 
 use super::*;
-use crate::live::desk::channel::Life;
+use crate::live::desk::channel::ChannelLife;
 
 const FIRST: &str = "2026-01-12T09:30:00Z";
 const SECOND: &str = "2026-01-12T09:40:00Z";
 
-fn life(channel: &str, created: &str) -> Life {
-    Life::of(&AriChannel {
+fn life(channel: &str, created: &str) -> ChannelLife {
+    ChannelLife::of(&AriChannel {
         id: channel.to_owned(),
         creationtime: created.to_owned(),
         ..Default::default()
     })
 }
 
-fn of_channel(call: &str, channel: &str, created: &str) -> Opening {
-    Opening {
+fn of_channel(call: &str, channel: &str, created: &str) -> CallOpening {
+    CallOpening {
         channel: channel.to_owned(),
-        identity: Identity {
+        identity: CallIdentity {
             channel_id: Some(channel.to_owned()),
             channel_created_at: created.parse().ok(),
-            ..Identity::default()
+            ..CallIdentity::default()
         },
-        past: Past::Unknown,
+        past: CallPast::Unknown,
         ..opening(call)
     }
 }
 
-fn history(channel: Option<(&str, &str)>, lines: u64) -> History {
+fn history(channel: Option<(&str, &str)>, lines: u64) -> StoredHistory {
     let record = channel.map(|(channel, created)| {
         serde_json::from_value(serde_json::json!({
             "call_id": "lead-42", "status": "ended", "origin": "stasis", "started_at": FIRST, "legs": [],
@@ -35,7 +35,7 @@ fn history(channel: Option<(&str, &str)>, lines: u64) -> History {
         }))
         .unwrap()
     });
-    History {
+    StoredHistory {
         record,
         lines,
         digits: Vec::new(),
@@ -91,9 +91,9 @@ fn a_call_of_which_the_store_has_another_gives_way_before_anything_is_written() 
     rig.book.line(&stint.media, line(10));
     assert_eq!(rig.seqs("lead-42-b"), [0, 1]);
     let writes = rig.book.take_writes();
-    let of_it = |write: &Write| match write {
-        Write::Call(record) => record.call_id == id("lead-42-b"),
-        Write::Line { call, .. } | Write::Dtmf { call, .. } => *call == id("lead-42-b"),
+    let of_it = |write: &StoreWrite| match write {
+        StoreWrite::Call(record) => record.call_id == id("lead-42-b"),
+        StoreWrite::Line { call, .. } | StoreWrite::Dtmf { call, .. } => *call == id("lead-42-b"),
         _ => false,
     };
     assert!(!writes.is_empty() && writes.iter().all(of_it), "{writes:?}");
@@ -102,8 +102,8 @@ fn a_call_of_which_the_store_has_another_gives_way_before_anything_is_written() 
 #[test]
 fn a_registered_call_is_no_channels() {
     let mut rig = Rig::new();
-    let media = Opening {
-        origin: Origin::Media,
+    let media = CallOpening {
+        origin: CallOrigin::Media,
         ..opening("lead-42")
     };
     rig.book.open(rig.now, rig.wall, media);

@@ -3,7 +3,7 @@
 use asterscribe_ari::model::{AriChannel, PartyId};
 
 use super::*;
-use crate::call::Sides;
+use crate::call::LegSides;
 
 fn party(name: &str, number: &str) -> PartyId {
     PartyId {
@@ -22,12 +22,12 @@ fn undecided() -> Rig {
         ..AriChannel::default()
     };
     channel.dialplan.exten = "9".to_owned();
-    let opening = Opening {
+    let opening = CallOpening {
         caller_number: Some("100".to_owned()),
         destination: Some("9".to_owned()),
-        identity: Identity {
-            sides: Some(Sides::of_caller()),
-            ..Identity::default()
+        identity: CallIdentity {
+            sides: Some(LegSides::of_caller()),
+            ..CallIdentity::default()
         },
         undecided: Some(Box::new(channel)),
         ..opening("1.1")
@@ -75,7 +75,7 @@ fn the_linkedid_tells_the_called_party_from_the_calling_one() {
 #[test]
 fn a_line_from_before_the_answer_is_early_media() {
     let mut rig = Rig::new();
-    let stint = rig.open("1.1", Past::New);
+    let stint = rig.open("1.1", CallPast::New);
     rig.pass(10);
     rig.book.answered(&id("1.1"), rig.now, rig.wall);
     for start_ms in [500, 9_999, 10_000] {
@@ -89,8 +89,8 @@ fn a_line_from_before_the_answer_is_early_media() {
 #[test]
 fn nobody_answers_a_registered_call() {
     let mut rig = Rig::new();
-    let media = Opening {
-        origin: Origin::Media,
+    let media = CallOpening {
+        origin: CallOrigin::Media,
         ..opening("1.1")
     };
     let stint = rig.book.open(rig.now, rig.wall, media).stint;
@@ -101,7 +101,7 @@ fn nobody_answers_a_registered_call() {
 #[test]
 fn a_key_of_the_media_has_the_time_of_its_packets_on_the_calls_clock() {
     let mut rig = Rig::new();
-    let stint = rig.open("1.1", Past::New);
+    let stint = rig.open("1.1", CallPast::New);
     rig.pass(60);
     rig.book.key(&stint.media, digit(1_250));
     rig.book.digit(&id("1.1"), rig.now, '6', 80, Leg::callee());
@@ -113,7 +113,7 @@ fn a_key_of_the_media_has_the_time_of_its_packets_on_the_calls_clock() {
 #[test]
 fn what_happens_to_the_parties_is_an_event_of_the_call() {
     let mut rig = Rig::new();
-    rig.open("1.1", Past::New);
+    rig.open("1.1", CallPast::New);
     let call = id("1.1");
     let at = rig.now + Duration::from_millis(300);
     let leg = Some(Leg::callee());
@@ -126,7 +126,7 @@ fn what_happens_to_the_parties_is_an_event_of_the_call() {
         (300, CallEventKind::Hold, &leg)
     );
     let is_stored =
-        |write: &Write| matches!(write, Write::Call(record) if !record.events.is_empty());
+        |write: &StoreWrite| matches!(write, StoreWrite::Call(record) if !record.events.is_empty());
     assert!(rig.book.take_writes().iter().any(is_stored));
     rig.book.hold(&call, Leg::callee(), true);
     assert!(

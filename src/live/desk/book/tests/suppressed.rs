@@ -1,14 +1,14 @@
 //! Lines whose text is held back.
 
 use super::*;
-use crate::call::{Doubt, Suppressed};
+use crate::call::{DoubtReason, SuppressedText};
 
 #[test]
 fn lines_are_counted_by_why_their_text_is_held_back() {
     let mut rig = Rig::new();
-    let stint = rig.open("1.1", Past::New);
+    let stint = rig.open("1.1", CallPast::New);
     let held = |reason| TranscriptLine {
-        suppressed: Some(Suppressed {
+        suppressed: Some(SuppressedText {
             reason,
             evidence: String::new(),
             text: "[Music]".to_owned(),
@@ -17,9 +17,9 @@ fn lines_are_counted_by_why_their_text_is_held_back() {
     };
     for line in [
         line(0),
-        held(Doubt::Annotation),
-        held(Doubt::NoSpeech),
-        held(Doubt::Annotation),
+        held(DoubtReason::Annotation),
+        held(DoubtReason::NoSpeech),
+        held(DoubtReason::Annotation),
     ] {
         rig.book.line(&stint.media, line);
     }
@@ -28,5 +28,8 @@ fn lines_are_counted_by_why_their_text_is_held_back() {
         .suppressed()
         .filter(|(_, count)| *count > 0)
         .collect();
-    assert_eq!(counted, [(Doubt::Annotation, 2), (Doubt::NoSpeech, 1)]);
+    assert_eq!(
+        counted,
+        [(DoubtReason::Annotation, 2), (DoubtReason::NoSpeech, 1)]
+    );
 }

@@ -9,8 +9,10 @@ use tokio::sync::mpsc;
 
 use super::*;
 use crate::call::TranscriptLine;
-use crate::capture::{CaptureConfig, CapturePart, CaptureThread, Captures, StartCapture, Tap};
-use crate::replay::{self, Report, capture as reader};
+use crate::capture::{
+    CaptureConfig, CapturePart, CaptureSet, CaptureTap, CaptureThread, StartCapture,
+};
+use crate::replay::{self, ReplayReport, capture as reader};
 use crate::session::LegSnapshot;
 
 /// Chance that depends on its seed only (SplitMix64).
@@ -103,7 +105,7 @@ fn flights(seed: u64) -> Vec<Flight> {
 
 struct Taped {
     rig: Rig,
-    captures: Arc<Captures>,
+    captures: Arc<CaptureSet>,
     zero: Instant,
     lines: Vec<TranscriptLine>,
     legs: Option<Vec<LegSnapshot>>,
@@ -138,7 +140,7 @@ impl Taped {
     }
 
     /// Records from now on.
-    fn record(&mut self) -> Tap {
+    fn record(&mut self) -> CaptureTap {
         let order = StartCapture {
             call: "c".parse().unwrap(),
             media: "c".parse().unwrap(),
@@ -152,7 +154,7 @@ impl Taped {
             .unwrap();
         let call = "c".parse().unwrap();
         let (reply, mut answer) = tokio::sync::oneshot::channel();
-        let command = Command::Capture {
+        let command = MediaCommand::Capture {
             call,
             tap: tap.clone(),
             reply,
@@ -210,7 +212,7 @@ impl Taped {
         }
     }
 
-    fn replayed(&self) -> Report {
+    fn replayed(&self) -> ReplayReport {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .build()
             .unwrap();
@@ -220,7 +222,7 @@ impl Taped {
         std::io::Read::read_to_end(&mut file.unwrap().unwrap().body, &mut bytes).unwrap();
         let capture = reader::from_bytes(&bytes).unwrap();
         let factory: EngineFactory = Arc::new(|_| Ok(Box::new(Echo)));
-        let pool = Pool::start(pool_config(512), &factory).unwrap();
+        let pool = RecognitionPool::start(pool_config(512), &factory).unwrap();
         // Another zero than that of the live call: only differences may count.
         let epoch = self.zero + Duration::from_secs(5);
         replay::run_capture(&capture, SessionConfig::default(), &pool, epoch).unwrap()

@@ -14,14 +14,14 @@ fn a_detected_language_is_opened_on_the_leg_where_somebody_else_may_speak() {
     let answer = rig.answers.recv().unwrap();
     rig.room.answer(rig.now, answer);
     for leg in ["callee", "nobody", "caller", "caller"] {
-        let order = Command::PartyMayDiffer {
+        let order = MediaCommand::PartyMayDiffer {
             call: "c".parse().unwrap(),
             leg: Some(leg.parse().unwrap()),
             why: "the call was transferred",
         };
         rig.room.command(rig.now, order);
     }
-    let order = Command::PartyMayDiffer {
+    let order = MediaCommand::PartyMayDiffer {
         call: "gone".parse().unwrap(),
         leg: None,
         why: "",
@@ -52,7 +52,7 @@ fn hold_reaches_the_leg_whose_party_holds_and_no_other() {
     rig.place("c", "caller", A).unwrap();
     rig.place("c", "callee", B).unwrap();
     for (call, leg) in [("c", "callee"), ("c", "nobody"), ("gone", "caller")] {
-        let order = Command::Hold {
+        let order = MediaCommand::Hold {
             call: call.parse().unwrap(),
             leg: leg.parse().unwrap(),
             is_on: true,

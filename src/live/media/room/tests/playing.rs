@@ -1,21 +1,21 @@
 //! Sounds go to the address that was named for their leg, and nowhere else.
 
 use asterscribe_codecs::SendFormat;
-use asterscribe_rtp::{Packet, StreamStart};
+use asterscribe_rtp::{RtpPacket, StreamStart};
 
 use super::*;
 use crate::live::media::{PlayOrder, PlayRefused};
-use crate::play::{Clip, PlayEvent, SendError};
+use crate::play::{EncodedClip, PlayEvent, SendError};
 
 impl Rig {
     fn play(&mut self, call: &str, leg: &str, id: u64, packets: usize) -> Result<(), PlayRefused> {
         let (reply, mut answer) = tokio::sync::oneshot::channel();
-        let order = Command::Play {
+        let order = MediaCommand::Play {
             call: call.parse().unwrap(),
             order: PlayOrder {
                 leg: leg.parse().unwrap(),
                 id,
-                clip: Clip::marked(SendFormat::Ulaw, packets, id as u8),
+                clip: EncodedClip::marked(SendFormat::Ulaw, packets, id as u8),
             },
             start: StreamStart::from_random([7; 16]),
             reply,
@@ -30,7 +30,7 @@ impl Rig {
         let mut heard = Vec::new();
         loop {
             self.room.send_due(self.now, &mut |_, to, datagram| {
-                let packet = Packet::parse(datagram).unwrap();
+                let packet = RtpPacket::parse(datagram).unwrap();
                 heard.push((to, packet.payload[0], packet.payload[1]));
                 Ok(())
             });
@@ -92,7 +92,7 @@ fn legs_are_played_to_side_by_side_and_stopped_together() {
     heard.sort();
     let [a, b] = [A, B].map(|text| text.parse().unwrap());
     assert_eq!(heard, [(a, 1, 0), (b, 2, 0)]);
-    let stop = |id| Command::StopPlay {
+    let stop = |id| MediaCommand::StopPlay {
         call: "c".parse().unwrap(),
         id,
     };
