@@ -3,18 +3,15 @@
 //! Source rules (RFC 3550 appendix A.1, adapted): the first valid packet is
 //! believed and released at once. Another SSRC takes over with two packets in
 //! sequence once the present one has been silent for
-//! [`ReceiverConfig::ssrc_silence`]; a jump within one SSRC needs two in sequence
-//! as well, and so does a step within reach that comes sooner than the packets
-//! which it passes over could have been sent. What comes before that is held
-//! meanwhile, so a real change loses nothing; if the present source speaks on, it
-//! was foreign. Two in sequence also prove that the sender counts from elsewhere
-//! though its numbers are near: those were here before, with other packets.
+//! [`ReceiverConfig::ssrc_silence`]; a jump within one SSRC needs two in sequence as well, and
+//! so does a step within reach that comes sooner than the packets which it passes over could
+//! have been sent. What comes before that is held meanwhile, so a real change loses nothing; if
+//! the present source speaks on, it was foreign. Two in sequence also prove that the sender
+//! counts from elsewhere though its numbers are near: they were here before, with other packets.
 //!
-//! A packet without a payload says nothing of the stream and takes no number of it:
-//! some senders keep a path alive with one that bears the number of the next packet.
-//!
-//! Time decides at the moments it names, whether anybody polls then or not: the
-//! same arrivals always give the same result.
+//! A packet without a payload says nothing of the stream and takes no number of it: some senders
+//! keep a path alive with one that bears the number of the next packet. Time decides at the moments
+//! it names, whether anybody polls then or not: the same arrivals always give the same result.
 
 mod candidate;
 mod jitter;

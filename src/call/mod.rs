@@ -8,6 +8,7 @@
 
 mod choices;
 mod event;
+mod finding;
 mod identity;
 mod key;
 mod line;
@@ -26,6 +27,7 @@ pub use self::choices::{
     language_code,
 };
 pub use self::event::{CallEvent, CallEventKind, CallPlayback, CaptureState, PlaybackState};
+pub use self::finding::{FindingKind, MediaFinding};
 pub use self::identity::{CallIdentity, ChannelRef, InvalidChannel, LegSides};
 pub use self::key::{CallKey, InvalidKey};
 pub use self::line::{
@@ -33,8 +35,7 @@ pub use self::line::{
     TranscriptLine,
 };
 pub use self::media::{
-    AudioAccount, FindingKind, GapReason, GapTotals, LegStats, MediaFinding, MediaQuality,
-    UtteranceOutcome,
+    AudioAccount, GapReason, GapTotals, LegStats, MediaQuality, UtteranceOutcome,
 };
 pub use self::second_pass::{SecondHearing, SecondPassChoice};
 pub use self::sound::{LegSound, LegSounds, SoundKind};

@@ -1,9 +1,9 @@
 //! When which packet is due on one leg.
 //!
-//! The contract: after each [`enqueue`](Playout::enqueue) and
-//! [`stop`](Playout::stop), and at the time of the last [`PlayoutTurn::Wait`],
-//! [`poll`](Playout::poll) until it waits; every [`PlayoutTurn::Send`] is answered by
-//! [`sent`](Playout::sent) at once.
+//! The contract: after each [`enqueue`](LegPlayout::enqueue) and
+//! [`stop`](LegPlayout::stop), and at the time of the last [`PlayoutTurn::Wait`],
+//! [`poll`](LegPlayout::poll) until it waits; every [`PlayoutTurn::Send`] is answered by
+//! [`sent`](LegPlayout::sent) at once.
 //!
 //! Asterisk plays what arrives when it arrives, so packets leave at the pace of
 //! the sound, one each 20 ms. Who wakes late makes up for it by sending at
