@@ -7,12 +7,13 @@ mod suppressed;
 
 use std::time::{Duration, Instant};
 
+use asterscribe_ari::model::AriChannel;
 use jiff::Timestamp;
 
 use super::entry::{MAX_DIGITS, MAX_LINES, MAX_STATES};
 use super::record::MAX_NOTES;
 use super::*;
-use crate::call::{DtmfDigit, LegStats};
+use crate::call::{CallIdentity, DtmfDigit, LegStats};
 use crate::clock;
 
 struct Rig {
