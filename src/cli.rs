@@ -12,8 +12,8 @@ use clap::{Parser, Subcommand, ValueEnum};
 use asterscribe::config::Settings;
 use asterscribe::live::{hearing, server};
 use asterscribe::models::{self, ModelOrder, PullProgress};
-use asterscribe::recognition::crew::WorkerStarter;
 use asterscribe::recognition::worker;
+use asterscribe::recognition::workers::WorkerStarter;
 use asterscribe::session::SessionConfig;
 use asterscribe::{clock, replay, telemetry};
 

@@ -76,7 +76,7 @@ pub trait CallService: Send + Sync {
     ) -> Result<Vec<CallPlayback>, ServiceError>;
 }
 
-/// What `GET /api/calls` asks for.
+/// The query of `GET /api/calls`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CallsRequest {
     /// So many at most.
@@ -106,7 +106,7 @@ fn is_false(is: &bool) -> bool {
     !is
 }
 
-/// What `POST /api/call/{id}/play` asks for.
+/// The body of `POST /api/call/{id}/play`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlayRequest {
     /// The sound.

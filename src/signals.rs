@@ -19,14 +19,14 @@ pub(crate) struct ServerSignals {
     hang_up: Signal,
 }
 
-/// What a signal asks for.
+/// The wish that a signal stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum StopWish {
     Stop,
     Reload,
 }
 
-/// What becomes of it.
+/// The consequence of a signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum SignalDeed {
     /// The server is taken down in order.
@@ -37,7 +37,7 @@ enum SignalDeed {
     Nothing(&'static str),
 }
 
-/// What has been wished for so far.
+/// The wishes so far.
 #[derive(Debug, Default)]
 struct StopWishes {
     stopping: Option<Instant>,

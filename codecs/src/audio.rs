@@ -36,7 +36,7 @@ struct CodecStream {
     resampler: Resampler,
 }
 
-/// What a packet turned out to hold.
+/// The content of a packet, as far as it could be decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DecodedPacket {
     /// By the packet's payload type.

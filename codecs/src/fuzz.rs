@@ -115,7 +115,7 @@ const PAYLOAD_TYPES: [u8; 15] = [
 /// 15 ms at 16 kHz.
 const HELD_BACK: usize = 240;
 
-/// What went in and what came out.
+/// The account of what went in and what came out.
 #[derive(Default)]
 struct FuzzBook {
     out: Vec<f32>,

@@ -81,7 +81,7 @@ impl PayloadDecoder for G722Decoder {
 /// An encoder of one stream.
 ///
 /// ```
-/// let mut encoder = asterscribe_codecs::g722::Encoder::new();
+/// let mut encoder = asterscribe_codecs::g722::G722Encoder::new();
 /// let mut payload = Vec::new();
 /// encoder.encode(&[0; 320], &mut payload); // 20 ms at 16 kHz
 /// assert_eq!(payload.len(), 160);

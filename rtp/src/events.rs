@@ -129,7 +129,7 @@ enum EventTimestamps {
     Moving,
 }
 
-/// What is remembered of an event that is over.
+/// The memory of an event that is over.
 #[derive(Debug, Clone, Copy)]
 struct ClosedEvent {
     code: u8,

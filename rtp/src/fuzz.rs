@@ -165,7 +165,7 @@ struct FuzzWorld {
     heard: FuzzOutput,
 }
 
-/// What came out.
+/// The output so far.
 #[derive(Default)]
 struct FuzzOutput {
     lost: u64,

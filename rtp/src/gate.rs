@@ -61,7 +61,7 @@ pub struct GateStats {
     pub hold_full: u64,
 }
 
-/// What to do with a datagram.
+/// The route of a datagram.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GateRoute<K> {
     /// It belongs to this key.

@@ -3,8 +3,8 @@
 
 use crate::ids::{PayloadType, RtpTime, SeqNo, Ssrc};
 
-/// What a new stream begins with. RFC 3550 section 5.1 wants all three to be
-/// random; where they come from is the caller's business.
+/// The beginning of a new stream: what a new stream begins with. RFC 3550 section 5.1 wants all
+/// three to be random; where they come from is the caller's business.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StreamStart {
     /// Who sends.

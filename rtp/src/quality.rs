@@ -64,7 +64,7 @@ impl LossBursts {
     }
 }
 
-/// What a codec costs and how it stands losses (ITU-T G.113 appendix I).
+/// The cost of a codec in quality, and how it stands losses (ITU-T G.113 appendix I).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct CodecImpairment {
     /// Ie: equipment impairment factor without loss.

@@ -29,7 +29,7 @@ pub enum RtcpPacket {
     Other(u8),
 }
 
-/// What a sender says of its clocks and of what it has sent.
+/// A report of a sender: what a sender says of its clocks and of what it has sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SenderReport {
     /// Who says it.
@@ -45,7 +45,7 @@ pub struct SenderReport {
     pub octets: u32,
 }
 
-/// What is wrong with an RTCP packet.
+/// The fault of an RTCP packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum RtcpError {
     /// Its header or its announced length runs past the datagram.

@@ -96,7 +96,7 @@ impl MalformedPacket {
     }
 }
 
-/// What a datagram seems to be, by its first two bytes.
+/// The class of a datagram, by its first two bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum DatagramClass {
     /// RTP version 2; whether it is a valid packet says [`RtpPacket::parse`].
@@ -105,7 +105,7 @@ pub enum DatagramClass {
     Other(MediaProtocol),
 }
 
-/// What is met on media ports beside RTP.
+/// A protocol that is met on media ports beside RTP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum MediaProtocol {
     /// RTCP on the RTP port (RFC 5761).

@@ -40,7 +40,7 @@ const MADE_AT_ONCE: usize = 16;
 /// Between two looks for somebody who could make room.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// What large answers hold.
+/// The bytes that large answers hold.
 #[derive(Debug)]
 pub(super) struct LargeAnswers {
     most: usize,

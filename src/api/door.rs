@@ -48,7 +48,7 @@ pub(super) struct ConnectionDoor {
     given_up: Arc<RefusalTally>,
 }
 
-/// What a newcomer is told.
+/// The answer that the door gives a newcomer.
 #[derive(Debug)]
 pub(super) enum DoorEntry {
     /// It is in.

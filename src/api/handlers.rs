@@ -7,7 +7,7 @@ use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
 
 use super::ApiState;
-use super::access::AccessLevel;
+use super::auth::AccessLevel;
 use super::door::ConnectionVisit;
 use super::error::{ApiProblem, ProblemKind};
 use super::extract::{CallPath, ChannelPath, RawBody, number, query, query_number};

@@ -7,19 +7,19 @@
 //! fails, the client sees an RFC 9457 problem document. Connections come in through
 //! `door`.
 
-mod access;
 mod answers;
+mod auth;
 mod capture;
 mod door;
 mod error;
 mod extract;
-mod finish;
 mod handlers;
 mod limits;
 mod model;
 mod play;
 mod rates;
 mod register;
+mod response;
 mod serve;
 mod tally;
 #[cfg(test)]
@@ -39,8 +39,8 @@ use tower_http::cors::{AllowOrigin, Any, CorsLayer};
 pub use self::error::{ApiProblem, ProblemKind};
 pub use self::serve::{ServeLimits, listen, serve};
 
-use self::access::TokenDigest;
 use self::answers::LargeAnswers;
+use self::auth::TokenDigest;
 use self::rates::{ClockReading, RequestRates};
 use self::tally::RefusalTally;
 use crate::config::{CorsOrigins, RateLimits, Secret};
@@ -185,7 +185,7 @@ pub(crate) const ROUTES: &[ApiRoute] = &[
     closed(Method::DELETE, "/api/call/{id}/play", |m| on(m, play::stop)),
 ];
 
-/// What handlers and middleware share.
+/// The state that handlers and middleware share.
 #[derive(Clone)]
 pub(crate) struct ApiState {
     service: Arc<dyn CallService>,
@@ -224,14 +224,14 @@ pub fn router(service: Arc<dyn CallService>, config: &ApiConfig) -> Router {
         .fallback(handlers::unknown_route)
         .layer(DefaultBodyLimit::max(config.limits.body))
         .layer(from_fn_with_state(state.clone(), limits::in_time))
-        .layer(from_fn_with_state(state.clone(), access::check));
+        .layer(from_fn_with_state(state.clone(), auth::check));
     if let Some(cors) = cors_layer(&config.cors) {
         router = router.layer(cors);
     }
     router
         .layer(from_fn_with_state(state.clone(), limits::in_size))
         .layer(from_fn_with_state(state.clone(), answers::in_bounds))
-        .layer(from_fn_with_state(state.clone(), finish::finish))
+        .layer(from_fn_with_state(state.clone(), response::finish))
         .with_state(state)
 }
 

@@ -15,7 +15,7 @@ use governor::{Quota, RateLimiter};
 use crate::clock;
 use crate::config::RateLimits;
 
-/// Who asks.
+/// The client that a rate is kept for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum RateKey {
     /// Whoever has the token.
@@ -42,7 +42,7 @@ impl Clock for ClockReading {
     }
 }
 
-/// What everybody has asked.
+/// The rates of all clients.
 pub(super) struct RequestRates<C: Clock = ClockReading> {
     clock: C,
     known: KeyedLimiter<RateKey, C>,

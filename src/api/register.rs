@@ -28,7 +28,7 @@ const AT_A_TIME: usize = 16;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct ConnectionId(u64);
 
-/// What becomes of a newcomer.
+/// The admission of a new connection, or the reason against it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum ConnectionAdmission {
     /// It comes in.
@@ -43,7 +43,7 @@ pub(super) enum ConnectionAdmission {
     Refused,
 }
 
-/// What a connection is at.
+/// The stage of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ConnectionStage {
     /// It keeps the server waiting since then.
@@ -76,7 +76,7 @@ impl RegisteredConnection {
 
 type ConnectionPlace = (bool, Instant, ConnectionId);
 
-/// Those of one address.
+/// The connections of one address.
 #[derive(Debug, Default)]
 struct AddressGroup {
     count: usize,

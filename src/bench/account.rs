@@ -8,7 +8,7 @@ use super::generator::PACE;
 /// Samples of 16 kHz in a packet.
 const SAMPLES: u64 = 320;
 
-/// What a flow was sent.
+/// The packets that a flow was sent.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct FlowAccount {
     /// Packets, in order, none missing.

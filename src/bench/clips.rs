@@ -111,7 +111,7 @@ pub(super) fn run(options: &ClipsOptions) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What came of a clip.
+/// The result of recognising a clip.
 #[derive(Debug, Serialize)]
 struct ClipResult {
     name: String,

@@ -26,7 +26,7 @@ const NAP: Duration = Duration::from_micros(500);
 /// RTP header without extras (RFC 3550 §5.1).
 const HEADER: usize = 12;
 
-/// What to send.
+/// The load that a generator sends.
 #[derive(Debug, Args)]
 pub(crate) struct GeneratorOptions {
     /// Flows, each from its own port.

@@ -14,7 +14,8 @@ use serde::Serialize;
 
 use super::cpus::UsedCpus;
 
-/// What this process has already; set by the program itself when it begins anew.
+/// The place of this process: what this process has already; set by the program itself when it
+/// begins anew.
 #[derive(Debug, Clone, Copy, Default, Args, Serialize)]
 pub(super) struct ProcessPlace {
     /// A network namespace.

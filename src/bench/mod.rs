@@ -31,7 +31,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Subcommand;
 
-/// What can be measured; the hidden ones are the parts that the others start.
+/// A thing to measure: what can be measured; the hidden ones are the parts that the others start.
 #[derive(Debug, Subcommand)]
 pub(crate) enum BenchCommand {
     /// The media path: CPU per packet and per call, memory per call, and ratios to other receivers.

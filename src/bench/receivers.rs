@@ -23,7 +23,7 @@ const LOOK: Duration = Duration::from_millis(20);
 /// What a Python program of the field does with RTP, and no more.
 const PYTHON: &str = include_str!("receiver.py");
 
-/// Who receives.
+/// The receiver that is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum ReceiverSubject {

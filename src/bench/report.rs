@@ -39,7 +39,7 @@ pub(super) struct MachineDescription {
     pub(super) place: ProcessPlace,
 }
 
-/// What table, resampler and detector cost alone.
+/// The cost of table, resampler and detector alone.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub(super) struct MediaFloor {
     pub(super) payload: BenchPayload,

@@ -28,7 +28,7 @@ const AFTER: u32 = 5;
 /// Part of the wall time that others may take before a round does not count.
 pub(super) const MAX_STOLEN: f64 = 0.05;
 
-/// What is measured.
+/// The case that a round measures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub(super) struct RoundCase {
     /// Who receives.
@@ -50,7 +50,7 @@ impl RoundCase {
     }
 }
 
-/// What a round gave.
+/// The results of a round.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct MediaRound {
     /// What was measured.

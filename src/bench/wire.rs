@@ -32,7 +32,7 @@ pub(super) enum PartMessage {
     Held(HeldCalls),
 }
 
-/// What calls with recognition gave.
+/// The results of calls with recognition.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct HeldCalls {
     /// Calls that it would hold, by the estimate that a server makes when it starts.
@@ -68,7 +68,7 @@ pub(super) enum SpeechOrder {
     Start,
 }
 
-/// What became of an order.
+/// The outcome of an order.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct OrderOutcome {
     /// Wall time, nanoseconds.
@@ -85,7 +85,7 @@ pub(super) struct OrderOutcome {
     pub(super) faults: Vec<String>,
 }
 
-/// What a generator has sent.
+/// The datagrams that a generator has sent.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct SentCount {
     /// Packets that the kernel took. Flow `n` sent one more than the others if
@@ -110,7 +110,7 @@ impl SentCount {
     }
 }
 
-/// What a receiver has received.
+/// The datagrams that a receiver has received.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct ReceivedCount {
     /// Datagrams taken from the socket.

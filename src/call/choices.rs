@@ -147,7 +147,7 @@ impl CallChoices {
     }
 }
 
-/// What is spoken. As text `auto`, a code, or several codes separated by commas.
+/// The language that is spoken. As text `auto`, a code, or several codes separated by commas.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(into = "String")]
 pub enum Language {

@@ -18,7 +18,7 @@ pub struct CallEvent {
     pub text: String,
 }
 
-/// What can happen.
+/// The kind of an event of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CallEventKind {

@@ -18,7 +18,7 @@ pub struct MediaFinding {
     pub fix: String,
 }
 
-/// What can be wrong with a leg's media.
+/// The kind of a fault in a leg's media.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FindingKind {

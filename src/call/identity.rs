@@ -80,7 +80,7 @@ impl CallIdentity {
     }
 }
 
-/// What the parties at the two ends of a channel are called as legs.
+/// The names, as legs, of the parties at the two ends of a channel.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LegSides {

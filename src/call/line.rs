@@ -52,7 +52,7 @@ pub struct TranscriptLine {
     pub first: Option<Box<EarlierRevision>>,
 }
 
-/// What a line said in an earlier revision.
+/// The text of a line in an earlier revision.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EarlierRevision {
     /// Its text.
@@ -63,7 +63,7 @@ pub struct EarlierRevision {
     pub model: String,
 }
 
-/// What Whisper made of what was said.
+/// The task that Whisper did: transcription or translation.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SpeechTask {
@@ -130,7 +130,7 @@ impl TranscriptLine {
     }
 }
 
-/// What a party has said so far of the sentence it is in. Numbered; the line that comes of it
+/// The beginning of a sentence that a party has not finished. Numbered; the line that comes of it
 /// takes its place, and none follows that line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PartialLine {

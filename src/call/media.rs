@@ -5,7 +5,7 @@ use std::ops::AddAssign;
 
 use serde::{Deserialize, Serialize};
 
-/// What a leg received and what became of it. Counts are packets unless named otherwise.
+/// The packets of a leg, by what became of them. Counts are packets unless named otherwise.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LegStats {
     /// Valid RTP packets from the leg's source.
@@ -319,7 +319,7 @@ impl AudioAccount {
     }
 }
 
-/// What became of an utterance's audio.
+/// The outcome of an utterance's audio.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UtteranceOutcome {
     /// It is text.

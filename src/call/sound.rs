@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// What sounds like speech to a voice detector and is none.
+/// A kind of sound that a voice detector takes for speech.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SoundKind {

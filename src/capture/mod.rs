@@ -102,7 +102,7 @@ pub struct CaptureNews {
     pub kind: CaptureNewsKind,
 }
 
-/// What can become of a capture.
+/// The kind of news about a capture.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CaptureNewsKind {
     /// Its files are there.

@@ -58,7 +58,7 @@ struct FileSegment {
     torn: bool,
 }
 
-/// What of a segment there is to be read.
+/// The readable part of a segment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct SegmentPiece {
     pub(super) name: String,

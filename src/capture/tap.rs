@@ -17,7 +17,7 @@ pub(super) const QUEUE: usize = 16_384;
 /// … and so many bytes of them; beyond either the newest are lost.
 pub(super) const QUEUE_BYTES: usize = 32 << 20;
 
-/// What the threads share about one capture.
+/// The state of one capture that threads share.
 #[derive(Debug)]
 pub(super) struct SharedCapture {
     pub(super) id: u64,

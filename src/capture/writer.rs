@@ -24,7 +24,7 @@ use crate::call::CallId;
 /// Time between two looks at the queue while a capture runs: so much of it a crash may cost.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// What the thread is asked to do.
+/// An order to the writing thread.
 #[derive(Debug)]
 pub(super) enum WriterOrder {
     Start {
@@ -53,7 +53,7 @@ pub(super) enum WriterOrder {
     Stop,
 }
 
-/// What the time is.
+/// The present time on both clocks.
 #[derive(Clone, Copy)]
 pub(super) struct WriterTimes {
     pub(super) wall: fn() -> Timestamp,

@@ -21,7 +21,7 @@ pub struct Setting {
     group: &'static str,
 }
 
-/// What holds where nothing is set.
+/// The value that holds where nothing is set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SettingPreset {
     /// This value.

@@ -95,7 +95,7 @@ impl CorsOrigins {
     }
 }
 
-/// What each client of the REST API may ask; never 0.
+/// The rates that each client of the REST API may reach; never 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RateLimits {
     /// Requests a second with the token; without one, from an address that may ask everything.

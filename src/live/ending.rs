@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 
-use super::backlog::LateRecognition;
 use super::desk::CallManager;
+use super::late_results::LateRecognition;
 use super::media::{JobTicket, MediaPlane};
 use super::recording::FollowedRecording;
-use crate::recognition::crew::WorkerStarter;
-use crate::recognition::occasional::OnDemandWorker;
+use crate::recognition::on_demand::OnDemandWorker;
 use crate::recognition::pool::PoolHandle;
+use crate::recognition::workers::WorkerStarter;
 
 /// How long the end may take: requests under way and, meanwhile, hang-ups at
 /// Asterisk; then last words, then the store. With all of them hanging, 29 s, and 5 s more for its files.
@@ -32,13 +32,13 @@ pub(super) async fn release_callers(ari_task: Option<JoinHandle<()>>) {
     }
 }
 
-/// What is recognised no more at the end is put on the disk.
+/// The recogniser of last resort: it puts on the disk what is recognised no more at the end.
 pub(super) struct LastResort {
     pub(super) pool: PoolHandle<JobTicket>,
     pub(super) recogniser: Arc<WorkerStarter>,
 }
 
-/// Who hears calls once more.
+/// The engine of the second pass.
 pub(super) struct SecondPassEngine {
     pub(super) backlog: LateRecognition,
     pub(super) workers: Arc<OnDemandWorker>,

@@ -27,7 +27,7 @@ const AGAIN: Duration = Duration::from_secs(2);
 /// How long the store may take to hear that the name is free again.
 const RELEASED_WITHIN: Duration = Duration::from_millis(500);
 
-/// This server's claim to its name.
+/// The claim of this server to its name.
 pub(super) struct NodeInstance {
     store: Arc<dyn CallStore>,
     node: String,
@@ -37,7 +37,7 @@ pub(super) struct NodeInstance {
     lock: Option<NameLock>,
 }
 
-/// Whose the name is.
+/// The owner of the name.
 #[derive(Debug, PartialEq, Eq)]
 enum NameOwner {
     /// Ours.

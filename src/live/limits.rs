@@ -17,7 +17,7 @@ const CONNECTIONS: usize = 1024;
 /// Legs of a call as a rule; each may have a socket.
 const LEGS: usize = 2;
 
-/// What calls and connections may take.
+/// The resources that calls and connections may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ServerBudget {
     /// Calls open at once.
@@ -28,7 +28,7 @@ pub(super) struct ServerBudget {
     pub(super) connections: usize,
 }
 
-/// What is asked for, and what it costs.
+/// A demand for a resource, and what it costs.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct BudgetDemand {
     /// Calls, as configured.

@@ -23,7 +23,7 @@ pub(super) struct CaptureRecording {
     settings: CaptureSettings,
 }
 
-/// The same, followed by the desk.
+/// The writer of captures, followed by the call manager.
 #[derive(Debug)]
 pub(super) struct FollowedRecording {
     thread: CaptureThread,

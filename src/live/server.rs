@@ -11,11 +11,11 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use super::advertise::advertised;
-use super::backlog::{DeskEnds, LateRecognition};
 use super::desk::{AriLink, CallManager, DeskConfig, DeskParts, PlayTargets, RecalledCall};
 use super::ending::{self, DRAIN_GRACE, LastResort, SecondPassEngine};
 use super::hearing::{defaults, open_spool, session_config, start_second_pass, start_speech};
 use super::instance::NodeInstance;
+use super::late_results::{DeskEnds, LateRecognition};
 use super::limits::{self, BudgetDemand, ServerBudget};
 use super::media::{JobTicket, MediaConfig, MediaPlane, PortPool};
 use super::recording::{CaptureRecording, FollowedRecording};

@@ -20,7 +20,7 @@ const MAX_REDIRECTS: usize = 10;
 /// A file whose size nobody knows is not followed further than this.
 pub(super) const MOST: u64 = 16 << 30;
 
-/// Who hears how many bytes are here, of how many if that is known.
+/// The listener of a download: who hears how many bytes are here, of how many if that is known.
 pub(super) type ProgressListener<'a> = &'a mut (dyn FnMut(u64, Option<u64>) + Send);
 
 /// Fetches what is missing of a file, of that size if it is known.

@@ -26,7 +26,7 @@ pub struct WantedFile {
     pub sha256: Option<String>,
 }
 
-/// What became of a model that was wanted.
+/// The outcome of pulling a model.
 #[derive(Debug)]
 pub enum PullOutcome {
     /// It was here already.

@@ -40,7 +40,7 @@ const PROGRESS: usize = 25;
 /// is no hiccup.
 const MAX_UNSENT: usize = 50;
 
-/// What is to be done now.
+/// The next thing to do for a leg.
 #[derive(Debug, PartialEq, Eq)]
 pub enum PlayoutTurn<'a> {
     /// Send this to the leg's source.
@@ -51,7 +51,7 @@ pub enum PlayoutTurn<'a> {
     Wait(Option<Instant>),
 }
 
-/// What has become of a clip.
+/// The report on a clip.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlayReport {
     /// The number it was enqueued under.
@@ -64,7 +64,7 @@ pub struct PlayReport {
     pub event: PlayEvent,
 }
 
-/// What can become of a clip.
+/// An event of a clip's life.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PlayEvent {
     /// It begins.
@@ -99,7 +99,7 @@ pub enum SendError {
     Refused(String),
 }
 
-/// What is played to one leg.
+/// The clips that are played to one leg.
 #[derive(Debug)]
 pub struct LegPlayout {
     stream: OutgoingStream,

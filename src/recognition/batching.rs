@@ -9,7 +9,7 @@ use crate::speech::model::{EngineKind, SpeechModel};
 /// waits for all.
 pub(super) const MOST_TOGETHER: usize = 8;
 
-/// What goes to a worker at once.
+/// The number of utterances that go to a worker at once.
 #[derive(Debug, Clone, Default)]
 pub enum WorkerBatching {
     /// One utterance.

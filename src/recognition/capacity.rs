@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::batching::WorkerBatching;
-use super::crew::WorkerStarter;
+use super::workers::WorkerStarter;
 use crate::clock;
 use crate::speech::{DecodeOptions, TranscribeError, UtteranceRef};
 
@@ -26,7 +26,7 @@ const TOGETHER: usize = 2;
 /// Times that each worker recognises the sample, after a first one that does not count.
 const ROUNDS: u32 = 2;
 
-/// What the machine does with a model.
+/// The capacity of this machine with a model.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct MachineCapacity {
     /// Time between two utterances that are done, all workers together.

@@ -10,18 +10,18 @@
 
 pub mod batching;
 pub mod capacity;
-pub mod crew;
-mod ladder;
 mod link;
-pub mod occasional;
-mod pace;
+pub mod on_demand;
+mod overload;
 mod pack;
 pub mod pool;
 mod process;
 mod program;
 mod queue;
+mod watchdog;
 mod wire;
 pub mod worker;
+pub mod workers;
 
-pub use self::ladder::OverloadStep;
+pub use self::overload::OverloadStep;
 pub use self::queue::{JobUrgency, RecognitionTask, SpeakerLeg};

@@ -19,7 +19,7 @@ use crossbeam_channel::{Sender, TrySendError, bounded};
 use self::dispatcher::{DispatcherInput, JobDispatcher};
 use self::worker::PoolWorker;
 use super::batching::SharedBatching;
-use super::ladder::OverloadStep;
+use super::overload::OverloadStep;
 use super::queue::{JobUrgency, RecognitionTask};
 use crate::speech::ladder::RetryReason;
 use crate::speech::{Recognition, TranscribeError, Transcriber, UtteranceRef};
@@ -62,7 +62,7 @@ impl<T> PoolJob<T> {
     }
 }
 
-/// What a worker gets at once.
+/// The jobs that a worker gets at once.
 #[derive(Debug)]
 struct JobBatch<T> {
     jobs: Vec<PoolJob<T>>,
@@ -70,7 +70,7 @@ struct JobBatch<T> {
     is_packed: bool,
 }
 
-/// What became of a job.
+/// The answer to a job.
 #[derive(Debug)]
 pub struct JobAnswer<T> {
     /// As it was handed in.

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 
 use crate::speech::ladder::ContextMargins;
 
-/// What is run as a worker.
+/// The program that is run as a worker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WorkerProgram {
     /// The program and its arguments.

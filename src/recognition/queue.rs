@@ -21,7 +21,7 @@ const PARTIAL_SHARE: f64 = 0.1;
 /// Over which that share is kept.
 const SHARE_WINDOW: Duration = Duration::from_secs(10);
 
-/// What is to be recognised, how, and when by.
+/// A task for an engine: what is to be recognised, how, and when by.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecognitionTask {
     /// 16 kHz mono PCM.

@@ -18,7 +18,7 @@ use crate::speech::{DecodeOptions, Recognition};
 /// A header is some hundred bytes; one beyond this is no header.
 const MAX_HEADER: usize = 1 << 20;
 
-/// What a worker is told.
+/// An order to a worker.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) enum WorkerOrder {
     /// First of all, and once: become ready.
@@ -74,7 +74,7 @@ pub enum ModelPlace {
     },
 }
 
-/// What a worker says.
+/// A report of a worker.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) enum WorkerReport {
     /// The model is loaded.

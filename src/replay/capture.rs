@@ -91,7 +91,7 @@ struct ReaderSource<'a> {
     starved: bool,
 }
 
-/// What the reader needs to go on.
+/// The need of the reader before it can go on.
 enum ReaderNeed {
     Bytes,
     Room,
@@ -151,7 +151,7 @@ impl ReaderSource<'_> {
     }
 }
 
-/// What earlier blocks say about later ones.
+/// The knowledge from earlier blocks that later ones need.
 #[derive(Default)]
 struct CaptureDecoder {
     summary: CaptureSummary,

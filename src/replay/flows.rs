@@ -23,7 +23,7 @@ pub(super) type SocketPair = (SocketAddr, SocketAddr);
 /// Legs that a replay has at most; each takes memory of its own.
 const MAX_FLOWS: usize = 4_096;
 
-/// What carries a leg's RTP: one direction of one pair of sockets, as a rule.
+/// The carrier of a leg's RTP: one direction of one pair of sockets, as a rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct RtpFlow {
     pub(super) leg: Leg,

@@ -71,7 +71,7 @@ struct StreamLeap {
     refuted: bool,
 }
 
-/// What a stream's last packet tells about the next.
+/// The expectation that a stream's last packet raises about the next.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct StreamClock {
     last: Option<LastMoment>,

@@ -14,7 +14,7 @@ const MAX_SOCKETS: usize = 16_384;
 /// The numbers that may carry anything (RFC 3551 section 6).
 const DYNAMIC: std::ops::RangeInclusive<u8> = 35..=127;
 
-/// What a payload type carries, where somebody says so.
+/// The meaning of a payload type, where somebody says so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PayloadMeaning {
     /// Audio that is decoded here.
@@ -115,7 +115,7 @@ impl PayloadMeaning {
     }
 }
 
-/// What is known of payload types beside Asterisk's own numbers.
+/// The payload types that SDP names beside Asterisk's own numbers.
 #[derive(Debug, Default)]
 pub(super) struct SdpSessions {
     sockets: HashMap<SocketAddr, Vec<(u8, PayloadMeaning)>>,
@@ -264,7 +264,7 @@ pub(super) fn opus_ticks(number: u8, payload: &[u8]) -> Option<u64> {
     Some(Codec::Opus.rtp_ticks(samples))
 }
 
-/// What is done about one payload type of a flow.
+/// The treatment of one payload type of a flow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum PayloadVerdict {
     /// It is what Asterisk means by it.

@@ -55,7 +55,7 @@ pub struct ReplayReport {
     pub lines: Vec<TranscriptLine>,
 }
 
-/// What a capture of ours says about itself.
+/// The note of a capture of ours about itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CaptureNote {
     /// The call.

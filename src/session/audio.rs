@@ -42,7 +42,8 @@ const SAME_SOUND: Duration = Duration::from_millis(5_200);
 /// needs twenty times that, but only once in a while.
 const KEPT_SAMPLES: usize = 320;
 
-/// What lies behind the receiver; apart from it, since a released packet borrows from the receiver.
+/// The part of a leg that lies behind the receiver; apart from it, since a released packet borrows
+/// from the receiver.
 #[derive(Debug)]
 pub(super) struct LegAudio {
     pub(super) ledger: LegLedger,
@@ -77,7 +78,7 @@ pub(super) struct LegAudio {
     on_hold: bool,
 }
 
-/// What the sender does in pauses of speech, as far as it is known. Where audio breaks off within
+/// The habit of a sender in pauses of speech, as far as it is known. Where audio breaks off within
 /// a word, one that sends silence has not paused: the network or the sender stands still, and the
 /// rest of the word follows. Of its two halves each would be taken for the word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -39,7 +39,7 @@ const DICE: std::ops::Range<f32> = 142.0..368.0;
 /// Different first bytes among twelve packets of Opus; one that chooses freely has a few.
 const HEADS: u32 = 8;
 
-/// What is known of the payloads.
+/// The news about the payloads.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum CipherNews {
     /// They are encrypted, by this evidence.
@@ -48,7 +48,7 @@ pub(super) enum CipherNews {
     Plain,
 }
 
-/// What the payloads are taken for.
+/// The state of the watch: encrypted, plain, or not known yet.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 enum CipherState {
     /// A numbering has begun.

@@ -25,7 +25,7 @@ impl LegIndex {
     pub const NONE: Self = Self(usize::MAX);
 }
 
-/// What happens to a call.
+/// An input of a call's session.
 #[derive(Debug)]
 pub enum SessionInput<'a> {
     /// A datagram from the leg's source.
@@ -132,7 +132,7 @@ pub struct DeferredLine {
     pub second_pass: Option<Arc<str>>,
 }
 
-/// What a call wants done.
+/// An output of a call's session.
 #[derive(Debug, PartialEq)]
 pub enum SessionOutput {
     /// Nothing until this time, or until the next input if there is none.

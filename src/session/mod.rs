@@ -15,7 +15,6 @@
 mod audio;
 mod cipher;
 mod doctor;
-mod draft;
 pub mod fuzz;
 mod hold;
 mod io;
@@ -23,6 +22,7 @@ mod jobs;
 mod language;
 mod ledger;
 mod leg;
+mod partial;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -40,8 +40,6 @@ use crate::speech::{DecodeOptions, Utterance};
 
 use self::audio::CutUtterance;
 pub use self::doctor::{ArrivalExpectation, ExpectedMedia};
-pub use self::draft::PartialConfig;
-use self::draft::PartialState;
 pub use self::io::{
     DeferredLine, LaterSpeech, LegIndex, LegSnapshot, SessionInput, SessionOutput, UnheardReason,
 };
@@ -50,6 +48,8 @@ use self::jobs::JobLedger;
 pub use self::language::CallOptions;
 use self::language::LegLanguage;
 use self::leg::LegMedia;
+pub use self::partial::PartialConfig;
+use self::partial::PartialState;
 pub use self::text::conclude;
 
 /// How a session treats its media.

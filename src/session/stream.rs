@@ -24,7 +24,8 @@ const EVENT_CLOCK: ClockRate = ClockRate::new(8_000).unwrap();
 /// Asterisk's payload type for telephone events, by which those of others go too.
 const EVENT_TYPE: u8 = 101;
 
-/// What lies behind the receiver; apart from it, since a released packet borrows from the receiver.
+/// The part of a leg that lies behind the receiver; apart from it, since a released packet borrows
+/// from the receiver.
 #[derive(Debug)]
 pub(super) struct OrderedStream {
     pub(super) audio: LegAudio,

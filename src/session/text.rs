@@ -1,9 +1,9 @@
 //! What was said, and what is being said.
 
-use super::draft::PartialText;
 use super::jobs::SettledJob;
 use super::language::SpokenLanguage;
 use super::leg::LegMedia;
+use super::partial::PartialText;
 use super::{
     CallSession, DeferredLine, LaterSpeech, LegIndex, SessionOutput, SessionPhase, UnheardReason,
 };

@@ -49,7 +49,7 @@ const JITTER: i64 = 60_000_000;
 /// Beyond this many times what arrival tells, and a second, a jump counts nothing.
 const MAX_RATIO: i64 = 5;
 
-/// What a packet of audio covers, in extended timestamps of its clock.
+/// The span of a packet of audio, in extended timestamps of its clock.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct PacketSpan {
     pub(super) begin: u64,

@@ -113,7 +113,7 @@ impl RetryReason {
     }
 }
 
-/// What the encoder gets in one try at an utterance.
+/// The window that the encoder computes in one try at an utterance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct EncoderWindow {
     /// Its positions, each of 20 ms.

@@ -70,7 +70,7 @@ pub struct DecodeOptions {
     pub full_context: bool,
 }
 
-/// What an engine heard in an utterance.
+/// The result of recognising an utterance.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Recognition {
     /// The words; empty if the engine heard none.

@@ -28,7 +28,7 @@ const FRAMES_OF_LONG: usize = LONG / HALF;
 /// two of three in speech.
 const SUSPICIOUS: f32 = 0.6;
 
-/// These frames, counted from the first of the utterance, are something else than speech.
+/// Frames, counted from the first of the utterance, that are something else than speech.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SoundMark {
     /// The first.
@@ -39,7 +39,7 @@ pub struct SoundMark {
     pub kind: SoundKind,
 }
 
-/// What is known of the sounds of one utterance.
+/// The sounds of one utterance, as far as they are known.
 pub struct UtteranceSounds {
     /// The last frames at 8 kHz.
     recent: [i16; LONG],

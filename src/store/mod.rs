@@ -222,7 +222,7 @@ impl StoreWrite {
     }
 }
 
-/// What a store was given of a call and must have.
+/// The counts of a call's entries that a store was given and must have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GivenCounts {
     /// The call; its record was given.

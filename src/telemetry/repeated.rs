@@ -70,7 +70,7 @@ where
     }
 }
 
-/// What was written when, and how often it came since.
+/// The messages of late, when each was written and how often it came since.
 #[derive(Debug, Default)]
 struct SeenMessages {
     of: HashMap<u64, (Instant, u64)>,

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use asterscribe::recognition::crew::{WorkerProgram, WorkerStarter};
+use asterscribe::recognition::workers::{WorkerProgram, WorkerStarter};
 use asterscribe::recognition::{JobUrgency, RecognitionTask, SpeakerLeg};
 use asterscribe::speech::DecodeOptions;
 use asterscribe::speech::model::SpeechModel;

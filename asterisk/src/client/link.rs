@@ -23,7 +23,7 @@ const GOOD: Duration = Duration::from_secs(30);
 /// nobody meanwhile, so the pause does not grow.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
-/// What is heard of the websocket.
+/// An event of the websocket's life, or one that came over it.
 #[derive(Debug)]
 pub(super) enum SocketEvent {
     Connected,
@@ -32,7 +32,7 @@ pub(super) enum SocketEvent {
     Disconnected,
 }
 
-/// Who keeps the websocket, and for whom.
+/// The task that keeps the websocket: its connection, and where events go.
 pub(super) struct ConnectionKeeper {
     pub(super) client: AriClient,
     pub(super) app: String,

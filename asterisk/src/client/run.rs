@@ -122,7 +122,7 @@ struct DriverTask {
     complete: bool,
 }
 
-/// What woke the task.
+/// The reason for which the task woke.
 enum WakeReason {
     Room,
     NobodyListens,

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::config::CallKind;
 use super::ports::CallEntry;
-use super::removal::{AriObject, TeardownAction, TeardownRank};
+use super::teardown::{AriObject, TeardownAction, TeardownRank};
 use super::variables::VariableProgress;
 use crate::model::{AriChannel, PartyId};
 use crate::request::SnoopSide;
@@ -75,7 +75,7 @@ pub(super) enum CallStage {
     Ending(PendingHangup),
 }
 
-/// What was asked for.
+/// The request that opens a call and is not answered yet.
 #[derive(Debug)]
 pub(super) enum SetupRequest {
     /// RTP addresses for its legs, before anything else.
@@ -347,7 +347,7 @@ pub(super) enum LegStep {
     Lost,
 }
 
-/// Whose an object is.
+/// The call, and the part of it, that an Asterisk object belongs to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum ObjectOwner {
     Party { call: String },

@@ -11,8 +11,8 @@ use super::call::{
 };
 use super::config::CallKind;
 use super::io::{CommandKind, ControlNotice, RequestFailure};
-use super::removal::{AriObject, ObjectTeardown, TeardownAction, TeardownRank};
 use super::stray::CallDeparture;
+use super::teardown::{AriObject, ObjectTeardown, TeardownAction, TeardownRank};
 use super::{CallControl, RequestPurpose};
 
 /// How long the events of a hang-up that we asked for may take.

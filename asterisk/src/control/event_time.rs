@@ -11,7 +11,7 @@ const WINDOW: Duration = Duration::from_secs(60);
 /// How late an event can be heard. What seems later was told by a clock that was set.
 const LATEST_MS: i64 = 30_000;
 
-/// What the events so far tell of Asterisk's clock.
+/// Asterisk's clock, as far as the events so far tell it.
 #[derive(Debug, Default)]
 pub(super) struct EventTime {
     /// A moment, told by both clocks.

@@ -167,7 +167,7 @@ pub enum ControlOutput {
     Wait(Option<Instant>),
 }
 
-/// What the kind of object is that was removed.
+/// The kind of an object that was removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ObjectKind {
     /// A channel.

@@ -16,17 +16,16 @@
 
 mod again;
 mod call;
-mod comparing;
-mod concern;
 mod config;
+mod correlate;
 mod ending;
 mod event_time;
 mod events;
 mod finding;
 mod giving_up;
 mod io;
+mod leg_recovery;
 mod legs;
-mod listing;
 mod lives;
 mod naming;
 mod one_by_one;
@@ -34,14 +33,15 @@ mod opening;
 mod party;
 mod peer;
 mod ports;
-mod removal;
+mod reconcile;
 mod replies;
+mod snapshot;
 mod stray;
-mod tapping;
+mod tap;
+mod teardown;
 #[cfg(test)]
 mod tests;
 mod timers;
-mod upkeep;
 mod variables;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -57,10 +57,10 @@ pub use self::io::{
     CommandKind, ControlCommand, ControlInput, ControlNotice, ControlOutput, ControlStats,
     ObjectKind, PartyChange, RequestFailure, RequestId, VariableValue,
 };
-use self::listing::PendingSnapshot;
 pub use self::naming::{ObjectMaker, ObjectNaming, OwnId, OwnKind};
-use self::removal::{AriObject, ObjectTeardown};
+use self::snapshot::PendingSnapshot;
 use self::stray::CallDeparture;
+use self::teardown::{AriObject, ObjectTeardown};
 use crate::request::OriginateRequest;
 
 /// The state machine. See the [module](self) for the contract.
@@ -113,7 +113,7 @@ enum LinkState {
     Replaced,
 }
 
-/// What a request is for.
+/// The purpose of a request, by which its answer is understood.
 #[derive(Debug)]
 enum RequestPurpose {
     /// The current step of a leg.

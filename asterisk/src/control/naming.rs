@@ -33,7 +33,7 @@ pub struct OwnId {
     pub maker: ObjectMaker,
 }
 
-/// What an id of our form names.
+/// The kind of object that an id of our form names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OwnKind {
     /// A leg's bridge.

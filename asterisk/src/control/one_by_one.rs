@@ -176,7 +176,7 @@ impl CallControl {
     }
 }
 
-/// What was found of a single object.
+/// The result of looking for a single object.
 enum ObjectLookup<T> {
     Found(T),
     Absent,

@@ -10,8 +10,8 @@ use super::call::{CallStage, ChannelSubscription, ControlledCall, ObjectOwner, S
 use super::config::CallKind;
 use super::io::{CommandKind, ControlNotice, RequestFailure};
 use super::ports::CallEntry;
-use super::removal::{AriObject, ObjectTeardown, TeardownAction, TeardownRank};
 use super::replies::read;
+use super::teardown::{AriObject, ObjectTeardown, TeardownAction, TeardownRank};
 use super::{CallControl, RequestPurpose};
 use crate::model::{AriChannel, PartyId};
 use crate::request::{AriRequest, OriginateRequest};

@@ -10,13 +10,13 @@ use std::time::Instant;
 use tracing::info;
 
 use super::CallControl;
-use super::comparing::ObjectSnapshot;
 use super::naming::{ObjectMaker, OwnId, OwnKind};
 use super::ports::CallEntry;
-use super::removal::{AriObject, ObjectTeardown, TeardownAction, TeardownRank};
+use super::reconcile::ObjectSnapshot;
+use super::teardown::{AriObject, ObjectTeardown, TeardownAction, TeardownRank};
 use crate::model::{AriBridge, AriChannel};
 
-/// What a channel that belongs to no call is to us.
+/// The kind of a channel that belongs to no call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum StrayKind {
     /// We did not make it, or it has gone on elsewhere: it is left alone.

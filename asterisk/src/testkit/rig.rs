@@ -13,7 +13,7 @@ use crate::control::{
 use crate::event::AriEvent;
 use crate::request::AriRequest;
 
-/// What becomes of a request.
+/// The fault that befalls a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RequestFault {
     /// It is carried out and answered.

@@ -39,7 +39,7 @@ pub struct EventTypes {
     held: Vec<HeldEvent>,
 }
 
-/// What a packet is by what is known with it.
+/// The content of a packet, judged with what is known of its stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PacketContent {
     /// What its payload type says.

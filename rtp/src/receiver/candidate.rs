@@ -14,7 +14,7 @@ pub(crate) const MAX_HELD: usize = 32;
 /// Payload bytes held at most: 200 ms of the widest linear audio fit thrice.
 const MAX_BYTES: usize = 64 * 1024;
 
-/// What a packet on probation would mean.
+/// The meaning of a packet on probation, should it be believed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum CandidateClaim {
     /// Another source.
@@ -34,8 +34,8 @@ impl CandidateClaim {
     }
 }
 
-/// What may turn out to begin a new timeline. Believed once two of its packets
-/// follow each other; then all that are held count.
+/// Packets that may turn out to begin a new timeline. Believed once two of its packets follow each
+/// other; then all that are held count.
 #[derive(Debug)]
 pub(super) struct TimelineCandidate {
     pub(super) reason: RestartReason,
@@ -58,7 +58,7 @@ pub(super) struct HeldPacket {
     arrived: Instant,
 }
 
-/// What was held of a candidate that is believed.
+/// The packets of a candidate that is believed.
 #[derive(Debug)]
 pub(super) struct ConfirmedCandidate {
     held: Vec<(ExtSeq, ExtRtpTime, HeldPacket)>,

@@ -3,7 +3,7 @@
 use crate::reorder::{PlacedPacket, RejectReason};
 use crate::wire::MalformedPacket;
 
-/// What became of a datagram at once.
+/// The verdict on a datagram, at once.
 #[must_use = "a packet in order is handed out here and nowhere else"]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PacketVerdict<'a> {

@@ -21,7 +21,7 @@ pub struct PlacedPacket<'a> {
     pub arrived: Instant,
 }
 
-/// What comes out, in order.
+/// An item that comes out, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReleasedItem<'a> {
     /// The next packet.

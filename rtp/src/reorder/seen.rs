@@ -19,7 +19,7 @@ pub(super) struct SequenceMemory {
     marks: [u16; REMEMBERED as usize],
 }
 
-/// What is known of a number.
+/// The state of a sequence number in the memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum NumberState {
     /// It has not been here.

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use crate::testkit::random::SplitMix;
 
-/// What the network does to a datagram. Probabilities are 0.0 to 1.0.
+/// The faults of the network. Probabilities are 0.0 to 1.0.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct NetemConfig {
     /// Which are lost.
@@ -84,7 +84,7 @@ impl Default for NetemConfig {
     }
 }
 
-/// What happened, in the order in which it happened. Datagrams are named by
+/// The log of the network: what happened, in the order in which it happened. Datagrams are named by
 /// their index.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NetworkLog {

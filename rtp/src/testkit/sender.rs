@@ -8,22 +8,22 @@
 //!
 //! ```
 //! use std::time::Duration;
-//! use asterscribe_rtp::testkit::netem::{Netem, NetemConfig};
-//! use asterscribe_rtp::testkit::{origin, sender::{Carries, Sender, SenderConfig}};
+//! use asterscribe_rtp::testkit::netem::{NetemConfig, NetworkEmulator};
+//! use asterscribe_rtp::testkit::{origin, sender::{DatagramContent, SenderConfig, TestSender}};
 //!
 //! // The payload of samples first..end of the leg, however a codec makes it.
 //! let payload = |samples: std::ops::Range<u64>, _payload_type: u8| vec![0x7F; samples.count()];
-//! let mut sender = Sender::new(SenderConfig::default(), origin(), payload);
+//! let mut sender = TestSender::new(SenderConfig::default(), origin(), payload);
 //! sender.talk(50);
 //! sender.pause(Duration::from_secs(2), true);
 //! sender.press(5, Duration::from_millis(120));
 //! sender.talk(50);
 //! let script = sender.finish();
-//! let mut network = Netem::new(NetemConfig::default(), 1);
+//! let mut network = NetworkEmulator::new(NetemConfig::default(), 1);
 //! for (at, datagram) in &script.datagrams {
 //!     network.send(*at, datagram);
 //! }
-//! assert_eq!(script.log[49].carries, Carries::Audio(49 * 160..50 * 160));
+//! assert_eq!(script.log[49].carries, DatagramContent::Audio(49 * 160..50 * 160));
 //! assert_eq!(script.keys[0].start, 50 * 160 + 2 * 8_000);
 //! ```
 //!
@@ -54,7 +54,7 @@ pub struct SenderConfig {
     pub event_type: u8,
 }
 
-/// What a packet of audio is.
+/// The format of a packet of audio.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AudioFormat {
     /// Payload type.
@@ -112,7 +112,7 @@ impl Default for SenderConfig {
     }
 }
 
-/// What a datagram is.
+/// A datagram that was sent, and what it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SentDatagram {
     /// When it was sent.
@@ -131,7 +131,7 @@ pub struct SentDatagram {
     pub carries: DatagramContent,
 }
 
-/// What a datagram carries.
+/// The content of a datagram.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DatagramContent {
     /// These samples of the leg.

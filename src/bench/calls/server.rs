@@ -15,7 +15,7 @@ use asterscribe::live::hearing;
 use asterscribe::live::media::{
     MediaConfig, MediaEvent, MediaEventKind, MediaPlane, MediaPort, OpenCall,
 };
-use asterscribe::recognition::crew::{WorkerProgram, WorkerStarter};
+use asterscribe::recognition::workers::{WorkerProgram, WorkerStarter};
 use asterscribe::session::{ExpectedMedia, LegSnapshot, SessionConfig, SessionDepth};
 use asterscribe::speech::DecodeOptions;
 use asterscribe::speech::segmenter::SegmenterConfig;
@@ -174,7 +174,7 @@ struct TimedLine {
     came: Duration,
 }
 
-/// What the calls gave.
+/// The results of the calls.
 #[derive(Debug, Default)]
 struct HeardCalls {
     lines: Vec<TimedLine>,

@@ -33,7 +33,7 @@ const G13: f64 = 1_000.0;
 /// Per cent of an utterance beyond which times of words are dear.
 const WORD_TIMES: f64 = 15.0;
 
-/// What whisper-cli's part was played by.
+/// The program that played whisper-cli's part.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum SpeechBaseline {

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use asterscribe::clock;
-use asterscribe::recognition::crew::{WorkerProgram, WorkerStarter};
 use asterscribe::recognition::pool::{JobAnswer, RecognitionPool};
+use asterscribe::recognition::workers::{WorkerProgram, WorkerStarter};
 use asterscribe::recognition::{JobUrgency, RecognitionTask, SpeakerLeg};
 use asterscribe::replay::capture::{CapturedDatagram, HeldCapture};
 use asterscribe::session::{JobId, LegSnapshot, SessionConfig, SessionDepth};

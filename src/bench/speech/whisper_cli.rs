@@ -39,7 +39,7 @@ impl CliMode {
     }
 }
 
-/// What a run has cost and given.
+/// The cost and the output of a run.
 #[derive(Debug, Clone, Default, Serialize)]
 pub(super) struct CliRun {
     /// CPU time beyond what it takes to start and to load the model, nanoseconds.

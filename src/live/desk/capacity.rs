@@ -8,7 +8,7 @@ use asterscribe_codecs::{AudioDecoder, g711};
 use super::CallManager;
 use crate::play::wav::WavFile;
 use crate::recognition::capacity::MachineCapacity;
-use crate::recognition::crew::WorkerStarter;
+use crate::recognition::workers::WorkerStarter;
 
 /// Two sentences of 2 s each: together they are what `tiny.en` and `base` recognise at the first
 /// try, at about the cost of a mean utterance.

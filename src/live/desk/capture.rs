@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use asterscribe_ari::client::EventTap;
 use tokio::sync::mpsc;
 
-use super::book::{CallRegistry, MediaRun};
+use super::registry::{CallRegistry, MediaRun};
 use super::{CallManager, channel};
 use crate::call::{CallEventKind, CallId, CaptureState};
 use crate::capture::{
@@ -17,7 +17,7 @@ use crate::clock;
 use crate::config::CaptureRule;
 use crate::service::{CaptureRequest, ServiceError};
 
-/// What the desk has for captures, where a folder for them is named.
+/// The capture service: what the desk has for captures, where a folder for them is named.
 #[derive(Debug, Clone)]
 pub struct CaptureDesk {
     /// The captures.

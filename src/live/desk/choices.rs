@@ -17,7 +17,7 @@ use crate::speech::model::SpeechModel;
 /// What the names of channel variables begin with; the rest is a choice's name in capitals.
 const PREFIX: &str = "ASTERSCRIBE_";
 
-/// What holds where a call's choices say nothing.
+/// The options of a call that says nothing else.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DefaultOptions {
     /// What is spoken.

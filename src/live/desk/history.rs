@@ -8,9 +8,9 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::ari::RecalledCall;
-use super::book::StoredHistory;
 use super::channel::ChannelLife;
 use super::opening::MOST_IDS;
+use super::registry::StoredHistory;
 use super::{CallManager, lock};
 use crate::call::{CallId, CallOrigin, CallStatus, EndReason};
 use crate::clock;

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::book::RemovalOutcome;
+use super::registry::RemovalOutcome;
 use super::{CallManager, CallPhase, lock};
 use crate::call::CallId;
 use crate::clock;

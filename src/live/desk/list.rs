@@ -3,7 +3,7 @@
 use tracing::debug;
 
 use super::CallManager;
-use super::book::ListedCall;
+use super::registry::ListedCall;
 use crate::call::{CallId, CallKey, CallRecord};
 use crate::service::{CallsRequest, CallsView};
 use crate::store::WriterState;

@@ -2,7 +2,6 @@
 //! the API, and tells the store. It stands beside the media path, not on it.
 
 mod ari;
-mod book;
 pub(crate) mod capacity;
 mod capture;
 mod channel;
@@ -24,6 +23,7 @@ mod play;
 mod ports;
 mod reach;
 mod registering;
+mod registry;
 mod remarks;
 mod roles;
 mod second;
@@ -44,11 +44,6 @@ use futures_util::future::join_all;
 use tokio::sync::{Notify, mpsc};
 
 pub use self::ari::{AriLink, RecalledCall};
-use self::book::{
-    CallOpening, CallPast, CallPhase, CallRegistry, MediaRun, OpenedCall, RegisteredCall,
-    StoredHistory,
-};
-pub use self::book::{LateText, SecondPassProgress};
 use self::capacity::CapacityBoard;
 pub use self::capture::CaptureDesk;
 pub use self::choices::DefaultOptions;
@@ -57,6 +52,11 @@ use self::model::LatestSwitch;
 use self::pending::PendingCommands;
 use self::play::SoundSources;
 use self::ports::ReservedPorts;
+use self::registry::{
+    CallOpening, CallPast, CallPhase, CallRegistry, MediaRun, OpenedCall, RegisteredCall,
+    StoredHistory,
+};
+pub use self::registry::{LateText, SecondPassProgress};
 use self::second::SecondDesk;
 pub use self::targets::PlayTargets;
 use super::media::{
@@ -65,8 +65,8 @@ use super::media::{
 use crate::call::{CallId, CallOrigin, CallStatus, EndReason, Leg};
 use crate::clock;
 use crate::config::EndpointTemplate;
-use crate::recognition::crew::WorkerStarter;
 use crate::recognition::pool::PoolStats;
+use crate::recognition::workers::WorkerStarter;
 use crate::service::RtpTarget;
 use crate::session::{ArrivalExpectation, ExpectedMedia};
 use crate::store::{CallStore, RetentionTimes, SpeechSpool, SpoolId, StoreWriter, WriterState};
@@ -74,7 +74,7 @@ use crate::store::{CallStore, RetentionTimes, SpeechSpool, SpoolId, StoreWriter,
 /// Events of media threads that are looked at together.
 const EVENTS_AT_ONCE: usize = 64;
 
-/// What the desk is set up with.
+/// The configuration of the call manager.
 #[derive(Debug, Clone)]
 pub struct DeskConfig {
     /// Name of this server in the records.
@@ -155,7 +155,7 @@ impl std::fmt::Debug for CallManager {
     }
 }
 
-/// What the desk works with.
+/// The parts that the call manager works with.
 pub struct DeskParts {
     /// The media threads.
     pub ports: Vec<MediaPort>,

@@ -6,7 +6,7 @@ use tokio::sync::oneshot;
 
 use super::CallManager;
 use crate::config::ModelChoice;
-use crate::recognition::crew::WorkerStarter;
+use crate::recognition::workers::WorkerStarter;
 use crate::service::{ModelRequest, ModelView, ServiceError, SwitchState};
 use crate::speech::ladder::ContextMargins;
 use crate::speech::model::{ModelCandidate, SpeechModel};

@@ -6,9 +6,9 @@ use asterscribe_ari::control::CallKind;
 use asterscribe_ari::model::AriChannel;
 use tokio::time::timeout;
 
-use super::book::{CallOpening, CallPast};
 use super::channel::{ChannelLife, non_empty};
 use super::pending::AskedCommand;
+use super::registry::{CallOpening, CallPast};
 use super::roles::{self, CallParties};
 use super::{CallManager, lock};
 use crate::call::{CallId, CallOrigin, CallStatus, EndReason, LegSides};
@@ -32,7 +32,7 @@ pub(super) struct CallOpened {
     pub(super) resumed: bool,
 }
 
-/// Whose a call id is in the store.
+/// The owner of a call id in the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum StoredOwner {
     /// Nobody's.

@@ -8,7 +8,7 @@ use asterscribe_ari::model::PartyId;
 use super::CallManager;
 use crate::call::{CallEventKind, CallId, Leg};
 
-/// What has happened to the parties of a call, in the words of Asterisk's side.
+/// News of a call's parties, in the words of Asterisk's side.
 #[derive(Debug)]
 pub(super) struct PartyNews {
     pub(super) leg: Option<&'static str>,

@@ -19,7 +19,7 @@ const KEEP: Duration = Duration::from_secs(15);
 /// Asterisk's id of the channel concerned, or why nothing came of it.
 pub(super) type CommandOutcome = Result<String, ServiceError>;
 
-/// What was asked for of a call that a command opens.
+/// The command that opens a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum AskedCommand {
     /// To place it.

@@ -1,7 +1,7 @@
 //! Calls whose media somebody else makes, and registers leg by leg.
 
 use super::CallManager;
-use super::book::{CallOpening, CallPast, CallPhase, CallRegistry, StoredHistory, WriteHold};
+use super::registry::{CallOpening, CallPast, CallPhase, CallRegistry, StoredHistory, WriteHold};
 use crate::call::{CallChoices, CallId, CallIdentity, CallOrigin, CallStatus, EndReason};
 use crate::clock;
 use crate::live::media::LegRefused;
@@ -49,7 +49,7 @@ pub(super) enum RegistrationOutcome {
     Resumed,
 }
 
-/// What the store's answer means for a registration.
+/// The store's answer, as far as a registration needs it.
 enum StoredRegistration {
     Admission(RegistrationOutcome, CallPast),
     /// It is a call that takes no registration, unless it is open here.

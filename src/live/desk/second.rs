@@ -9,8 +9,8 @@ use tokio::runtime::Handle;
 use super::health::part;
 use super::{CallManager, lock};
 use crate::call::CallId;
-use crate::live::backlog::{AT_ONCE, DeskEnds, LateRecognition, SecondWork};
-use crate::recognition::occasional::OnDemandWorker;
+use crate::live::late_results::{AT_ONCE, DeskEnds, LateRecognition, SecondWork};
+use crate::recognition::on_demand::OnDemandWorker;
 use crate::recognition::pool::PoolStats;
 use crate::service::{PartHealth, PartState};
 use crate::speech::TranscribeError;
@@ -19,7 +19,7 @@ use crate::store::RecognitionPass;
 /// How long the store may take for what was written of a call before that is heard once more.
 const WRITTEN_WITHIN: Duration = Duration::from_secs(2);
 
-/// Who hears calls once more.
+/// The call manager's access to the second pass.
 pub(super) struct SecondDesk {
     /// Set when a call ends.
     news: Arc<AtomicBool>,

@@ -7,8 +7,8 @@ use asterscribe_codecs::MediaFormat;
 use async_trait::async_trait;
 use tokio::time::timeout;
 
-use super::book::{CallPhase, CallRegistry};
 use super::pending::AskedCommand;
+use super::registry::{CallPhase, CallRegistry};
 use super::{CallManager, lock};
 use crate::call::{
     CallId, CallOrigin, CallPlayback, CallRecord, CallStatus, CaptureState, ChannelRef, EndReason,

@@ -7,12 +7,12 @@ use std::time::Duration;
 use crossbeam_channel::{Sender, TrySendError};
 use tokio::sync::mpsc;
 
-use super::book::{LateText, LineRevision, SecondPassProgress};
 use super::health::part;
+use super::registry::{LateText, LineRevision, SecondPassProgress};
 use super::{CallManager, lock};
 use crate::call::{CallId, GapReason, TranscriptLine};
 use crate::clock;
-use crate::live::backlog::{LateOutcome, LateResult};
+use crate::live::late_results::{LateOutcome, LateResult};
 use crate::service::{PartHealth, PartState};
 use crate::session::DeferredLine;
 use crate::store::{

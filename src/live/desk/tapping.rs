@@ -1,8 +1,8 @@
 //! Calls that are listened in on.
 
 use super::CallManager;
-use super::book::CallPhase;
 use super::pending::AskedCommand;
+use super::registry::CallPhase;
 use crate::call::{CallRecord, ChannelRef, LegSides};
 use crate::service::{ServiceError, TranscribeRequest};
 

@@ -10,7 +10,7 @@ use super::{CallManager, MediaPort};
 use crate::config::NetworkList;
 use crate::service::ServiceError;
 
-/// What the settings say about it.
+/// The URLs from which sounds may be fetched.
 #[derive(Debug, Clone, Default)]
 pub struct PlayTargets {
     /// Allowed beside loopback and Asterisk.

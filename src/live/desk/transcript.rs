@@ -5,7 +5,7 @@ use super::service::unavailable;
 use crate::call::{CallId, TranscriptLine};
 use crate::service::{ServiceError, TranscriptView};
 
-/// What is known of a transcript apart from its lines.
+/// The facts of a transcript apart from its lines.
 #[derive(Debug, Clone, Copy)]
 struct KnownTranscript {
     /// Numbers that its lines have, from 0.

@@ -11,7 +11,7 @@ mod capture;
 mod own;
 mod play;
 mod ports;
-mod room;
+mod shard;
 mod socket;
 #[cfg(test)]
 mod tests;
@@ -37,8 +37,8 @@ use self::own::OwnSockets;
 pub use self::play::{PlayOrder, PlayRefused};
 use self::ports::ReservedPort;
 pub use self::ports::{NoPort, OwnPort, PortPool, PortReservation, PortUse};
-pub use self::room::{JobTicket, MediaCounters};
-use self::room::{RoomConfig, SessionShard};
+pub use self::shard::{JobTicket, MediaCounters};
+use self::shard::{RoomConfig, SessionShard};
 use self::socket::{RECEIVE_BUFFER, RtpSocket};
 use self::thread::{MediaThread, ThreadEnds};
 
@@ -87,7 +87,7 @@ pub struct MediaEvent {
     pub kind: MediaEventKind,
 }
 
-/// What can happen.
+/// The kind of a media event.
 #[derive(Debug)]
 pub enum MediaEventKind {
     /// A line of the transcript, in order.

@@ -8,7 +8,7 @@ use std::sync::Weak;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
 use super::ports::{OwnPort, PortReservation, ReservedPort};
-use super::room::LegKey;
+use super::shard::LegKey;
 use super::socket::{ReadBatch, RtpSocket, SocketRead};
 
 /// Datagrams taken from one socket by one read: a leg sends 50 a second.

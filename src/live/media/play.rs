@@ -50,7 +50,7 @@ struct LegPlayer {
     wake: Option<Instant>,
 }
 
-/// What a playout wants of its thread.
+/// A wish of a playout to its thread.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum PlayoutWish<'a> {
     /// Send this datagram to the leg's source.

@@ -31,7 +31,7 @@ pub(super) struct RtpSocket {
     dropped: u32,
 }
 
-/// What one read of a socket gave.
+/// The result of one read of a socket.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct SocketRead {
     /// Datagrams handed out.

@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
 use super::own::OwnSockets;
-use super::room::{JobTicket, SessionShard};
+use super::shard::{JobTicket, SessionShard};
 use super::socket::{ReadBatch, RtpSocket, SocketRead};
 use super::{AddLeg, LegRefused, LegSocket, MediaCommand, MediaEvent, MediaEventKind, MediaPort};
 use crate::clock;
@@ -96,7 +96,7 @@ fn nap(room: &SessionShard, tick: Duration) -> Duration {
     })
 }
 
-/// What a media thread reads and writes.
+/// The ends of a media thread: what it reads and writes.
 pub(super) struct ThreadEnds {
     socket: RtpSocket,
     /// Sockets of single legs, where they may have one.
@@ -312,7 +312,7 @@ mod tests {
     use crossbeam_channel::bounded;
 
     use super::*;
-    use crate::live::media::room::tests::{Rig, line};
+    use crate::live::media::shard::tests::{Rig, line};
 
     fn ends(events: mpsc::Sender<MediaEvent>) -> ThreadEnds {
         let socket = RtpSocket::bind("127.0.0.1:0".parse().unwrap(), 1 << 16).unwrap();

@@ -10,7 +10,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use super::{JobAnswer, JobBatch, LOOK, NotRecognised, PoolConfig, PoolJob, PoolStats, refuse};
 use crate::clock;
 use crate::recognition::batching::{MOST_TOGETHER, SharedBatching, WorkerBatching};
-use crate::recognition::ladder::{OverloadLadder, OverloadStep};
+use crate::recognition::overload::{OverloadLadder, OverloadStep};
 use crate::recognition::queue::{JobQueue, JobUrgency, RecognitionTask};
 
 /// The thread that knows what waits.
@@ -34,7 +34,7 @@ pub(super) struct JobDispatcher<T> {
 /// A job as it waits: whose it is, whom to answer, and what to do.
 type WaitingTicket<T> = ((T, Sender<JobAnswer<T>>), RecognitionTask);
 
-/// What comes to a dispatcher.
+/// An input of a dispatcher.
 #[derive(Debug)]
 pub(super) struct DispatcherInput<T> {
     pub(super) jobs: Receiver<PoolJob<T>>,

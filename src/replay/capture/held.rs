@@ -24,7 +24,7 @@ pub struct CapturedDatagram {
     pub leg: Option<usize>,
 }
 
-/// The same, as long as the block that it came in.
+/// A datagram of the capture, as long as the block that it came in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BorrowedDatagram<'a> {
     /// As of [`CapturedDatagram`].
@@ -39,7 +39,7 @@ pub struct BorrowedDatagram<'a> {
     pub leg: Option<usize>,
 }
 
-/// What a pass over a capture shows.
+/// A thing that a pass over a capture shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CapturePass<'a> {
     /// A datagram.
@@ -48,7 +48,7 @@ pub enum CapturePass<'a> {
     Tcp(&'a [u8]),
 }
 
-/// What a capture of ours tells about its call.
+/// The call of a capture of ours, as the file tells it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecordedCall {
     /// The call.
@@ -82,7 +82,7 @@ pub struct HeldCapture {
     pub recorded: Option<RecordedCall>,
 }
 
-/// What a pass over a capture has counted.
+/// The counts of a pass over a capture.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CaptureSummary {
     /// Packets of any kind.

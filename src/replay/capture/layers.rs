@@ -8,7 +8,7 @@ use super::unread::UnreadReason;
 /// Headers of IP and Ethernet within each other; no network nests as many.
 const MAX_DEPTH: u8 = 12;
 
-/// What was found in a frame.
+/// The content of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum FrameContent<'a> {
     /// A whole UDP datagram.

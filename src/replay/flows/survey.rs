@@ -22,7 +22,7 @@ const MAX_STUCK: usize = 8;
 /// A file whose order is wrong by less is as any capture with several queues.
 const WORTH_TELLING: Duration = Duration::from_secs(1);
 
-/// What is known so far.
+/// The knowledge of the flows so far.
 #[derive(Debug)]
 pub(in crate::replay) struct FlowSurvey {
     pairs: HashMap<SocketPair, SurveyedPair>,
@@ -41,7 +41,7 @@ pub(in crate::replay) struct FlowSurvey {
     told_first: Option<Duration>,
 }
 
-/// What is known of the datagrams from one socket to another.
+/// The knowledge of the datagrams from one socket to another.
 #[derive(Debug, Default)]
 struct SurveyedPair {
     /// What is no RTP, by what it seems to be: nearly always one thing.

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::chart::FindingsLog;
+use super::findings::FindingsLog;
 use super::{ArrivalExpectation, ExpectedMedia};
 use crate::call::FindingKind;
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use asterscribe_codecs::{Codec, MediaFormat, PayloadKind};
 
-use super::chart::FindingsLog;
+use super::findings::FindingsLog;
 use crate::call::FindingKind;
 use crate::session::timeline::ClockPace;
 

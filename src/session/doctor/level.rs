@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::chart::FindingsLog;
-use super::ear::{AudioProbe, LOOK_TIME};
+use super::analyser::{AudioProbe, LOOK_TIME};
+use super::findings::FindingsLog;
 use crate::call::FindingKind;
 
 /// Mean square below which there is nothing to hear: -60 dB of full scale.

@@ -6,9 +6,9 @@
 //! whatever it finds, the audio takes its way. What the timeline and the
 //! watch for ciphers find is told to it, and told on by it.
 
+mod analyser;
 mod arrival;
-mod chart;
-mod ear;
+mod findings;
 mod format;
 mod level;
 mod music;
@@ -25,16 +25,16 @@ use std::time::{Duration, Instant};
 
 use asterscribe_codecs::{Codec, MediaFormat};
 
+use self::analyser::AudioAnalyser;
 use self::arrival::ArrivalProbe;
-use self::chart::FindingsLog;
-use self::ear::AudioAnalyser;
+use self::findings::FindingsLog;
 use self::format::FormatProbe;
 use self::timing::{TimedPacket, TimingProbe};
 use crate::call::{CallEvent, FindingKind, MediaFinding, MediaQuality};
 use crate::session::sum;
 use crate::session::timeline::ClockPace as Rate;
 
-/// What whoever named a leg's source said would come from it.
+/// The media that a leg's source was announced to send.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ExpectedMedia {
     /// The format that was asked for.

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::chart::FindingsLog;
+use super::findings::FindingsLog;
 use crate::call::FindingKind;
 
 /// Pairs of blocks, one each 450 ms, that are judged together.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::chart::FindingsLog;
+use super::findings::FindingsLog;
 use crate::call::FindingKind;
 
 /// Packets are judged in stretches of this length; two in a row must agree, so

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::chart::FindingsLog;
+use super::findings::FindingsLog;
 use super::spectrum::SpectrumPeaks;
 use super::tuner::BLOCK_TIME;
 use crate::call::FindingKind;

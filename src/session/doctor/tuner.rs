@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use super::chart::FindingsLog;
-use super::ear::{AudioProbe, LOOK_EVERY, UNPAUSED, halve};
+use super::analyser::{AudioProbe, LOOK_EVERY, UNPAUSED, halve};
+use super::findings::FindingsLog;
 use super::music::MusicProbe;
 use super::spectrum::{BLOCK, BlockSpectrum, SpectrumPeaks};
 use super::tone::ToneProbe;

@@ -27,8 +27,8 @@ const JITTER: i64 = 40_000_000;
 /// A ratio that differs from the one told by less than one part in this many is the same.
 const SAME: f64 = 20.0;
 
-/// What the timestamps count from one packet to the next, beyond its audio, where that is
-/// always the same: a clock of another rate, and no pause.
+/// The usual step of the timestamps: what the timestamps count from one packet to the next, beyond
+/// its audio, where that is always the same: a clock of another rate, and no pause.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct UsualStep {
     /// Ticks that a packet lasts and, so far, what its timestamp skips each time.
@@ -73,7 +73,7 @@ impl UsualStep {
     }
 }
 
-/// What has become known of the clock.
+/// The pace of the sender's clock, as far as it is known.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(in crate::session) enum ClockPace {
     /// It counts so many times as fast as the audio goes, and arrival agrees with the audio.

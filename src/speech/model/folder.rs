@@ -177,7 +177,7 @@ fn parse<'a, T: Deserialize<'a>>(text: &'a str, name: &str) -> Result<T, ModelFl
     serde_json::from_str(text).or_else(|error| wrong(format!("{name} is broken: {error}")))
 }
 
-/// What is looked at of `tokenizer.json`.
+/// The fields of `tokenizer.json` that are looked at.
 #[derive(Deserialize)]
 struct TokenizerFile {
     model: TokenizerModel,
@@ -222,7 +222,7 @@ fn check_tokenizer(path: &Path, vocabulary: &ModelVocabulary) -> Result<(), Mode
     Ok(())
 }
 
-/// What CTranslate2 reads of `config.json`.
+/// The fields of `config.json` that CTranslate2 reads.
 #[derive(Deserialize)]
 struct FolderConfig {
     #[serde(default)]

@@ -4,7 +4,7 @@ use crate::call::SoundKind;
 
 use super::FRAME;
 
-/// What is in a frame.
+/// The kind of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum FrameKind {
     Quiet,

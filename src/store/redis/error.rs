@@ -31,7 +31,7 @@ const DENIED_TEXT: &[&str] = &[
     "operation not permitted",
 ];
 
-/// What was asked when it failed.
+/// The stage of a request at which it failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum RedisStage {
     /// To be let in, on a new connection.
@@ -40,7 +40,7 @@ pub(super) enum RedisStage {
     Commands,
 }
 
-/// What a server that answered means by its refusal.
+/// The meaning of a refusal by a server that answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum RedisRefusal {
     ForNow,

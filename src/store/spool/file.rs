@@ -47,7 +47,7 @@ const BUSY: Duration = Duration::from_millis(200);
 /// Utterances that share a transaction, and its synchronisation.
 const GROUP: usize = 64;
 
-/// What the thread is asked to do.
+/// An order to the spool's thread.
 #[derive(Debug)]
 pub(super) enum SpoolJob {
     Keep(KeepRequest),

@@ -44,7 +44,7 @@ const NO_PATIENCE: Duration = Duration::from_millis(5);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct SpoolId(pub u64);
 
-/// What something is kept for.
+/// The pass for which an utterance is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum RecognitionPass {
     /// Nobody has heard it.
@@ -53,7 +53,7 @@ pub enum RecognitionPass {
     Second,
 }
 
-/// What is kept.
+/// The speech that is kept, and how it is to be recognised.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SpoolableSpeech {
     /// Whose it is.
@@ -70,7 +70,7 @@ pub struct SpoolableSpeech {
     pub second_pass: Option<String>,
 }
 
-/// What is kept, and where.
+/// An utterance that is kept, and where.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SpooledUtterance {
     /// Its place.

@@ -255,7 +255,7 @@ pub(super) fn counters(conn: &Connection) -> rusqlite::Result<CallCounters> {
     })
 }
 
-/// What one chunk of the expiry did.
+/// The result of one chunk of the expiry.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ExpiryChunk {
     /// Calls that went.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
-/// What a file of ours is.
+/// The schema of a file of ours.
 pub(in crate::store) struct FileSchema {
     /// Marks it as ours (`PRAGMA application_id`).
     pub(in crate::store) application_id: i32,

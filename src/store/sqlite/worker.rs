@@ -16,7 +16,7 @@ pub(super) type SqliteReply<T> = oneshot::Sender<Result<T, StoreError>>;
 /// Gets the connection and the wall clock in milliseconds; replies itself.
 pub(super) type SqliteTask = Box<dyn FnOnce(&mut Connection, i64) + Send>;
 
-/// What the thread is asked to do.
+/// An order to the database's thread.
 pub(super) enum SqliteJob {
     /// Writes of one caller.
     Write(WriteJob),

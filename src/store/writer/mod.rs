@@ -77,7 +77,7 @@ pub enum WriterState {
     },
 }
 
-/// What the writer has done so far.
+/// The counts of the writer.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct WriterStats {
     /// Writes not yet done: those that wait and those under way.

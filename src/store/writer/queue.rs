@@ -18,7 +18,7 @@ pub(super) struct WriteQueue {
     capacity: usize,
 }
 
-/// What became of a write that was offered.
+/// The outcome of offering a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum PushOutcome {
     /// It waits at the end.

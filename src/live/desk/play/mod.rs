@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 
 use self::folder::FileRefused;
 use super::CallManager;
-use super::book::{CallPhase, CallRegistry};
+use super::registry::{CallPhase, CallRegistry};
 use crate::call::{CallId, CallOrigin, CallPlayback, Leg, PlaybackState, SoundName};
 use crate::live::media::{PlayOrder, PlayRefused};
 use crate::play::{EncodedClip, MAX_QUEUED_LENGTH, SoundBudget, UnplayableSound};
@@ -24,7 +24,7 @@ const MAX_SOUND: usize = 64 << 20;
 /// Sounds that are read and encoded at the same time; others wait.
 const READERS: usize = 2;
 
-/// What is needed to make a sound ready.
+/// The sources from which a sound is made ready.
 #[derive(Debug)]
 pub(super) struct SoundSources {
     folder: Option<PathBuf>,
@@ -207,7 +207,7 @@ impl CallManager {
     }
 }
 
-/// Who shall hear a sound.
+/// The leg that shall hear a sound.
 struct PlayListener {
     leg: Leg,
     /// What it sends.

@@ -110,7 +110,7 @@ proptest! {
         for step in steps {
             apply(&mut patient, step);
             let findings = patient.doctor.findings();
-            prop_assert!(findings.len() <= chart::MAX_FINDINGS);
+            prop_assert!(findings.len() <= findings::MAX_FINDINGS);
             for finding in findings {
                 prop_assert!(finding.since_ms <= patient.ms());
                 prop_assert!(finding.until_ms.is_none_or(|until| (finding.since_ms..=patient.ms()).contains(&until)));

@@ -22,8 +22,8 @@ use super::rates::RateKey;
 use super::{ApiState, ROUTES};
 use crate::config::{CorsOrigins, Secret};
 
-/// What is kept of the token: equal length for every token, so that comparing
-/// takes the same time whatever was sent.
+/// The digest of the token: what is kept of the token: equal length for every token, so that
+/// comparing takes the same time whatever was sent.
 #[derive(Clone)]
 pub(super) struct TokenDigest([u8; 32]);
 

@@ -44,7 +44,7 @@ pub(crate) enum WriteHold {
     Admission,
 }
 
-/// What the store has of a call.
+/// The history of a call in the store.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct StoredHistory {
     /// Its record, unless that has expired.

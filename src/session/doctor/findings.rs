@@ -8,7 +8,7 @@ use crate::call::{CallEvent, CallEventKind, FindingKind, MediaFinding};
 /// kind; of those that are over, the oldest are let go.
 pub(super) const MAX_FINDINGS: usize = 32;
 
-/// What is and was wrong with a leg.
+/// The findings of a leg, those that last and those that are over.
 #[derive(Debug, Default)]
 pub(super) struct FindingsLog {
     /// The latest time that the leg was told.

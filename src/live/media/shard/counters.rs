@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use asterscribe_rtp::gate::GateStats;
 
-/// What has passed through a media thread; read by `/health`.
+/// The counts of a media thread; read by `/health`.
 #[derive(Debug, Default)]
 pub struct MediaCounters {
     datagrams: AtomicU64,

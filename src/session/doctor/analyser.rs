@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use super::chart::FindingsLog;
+use super::findings::FindingsLog;
 use super::level::{ClippingProbe, SilenceProbe};
 use super::predictor;
 use super::tuner::PitchAnalyser;

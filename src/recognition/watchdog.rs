@@ -13,7 +13,7 @@ const FACTOR: u32 = 5;
 /// What a window of `tiny` takes on one slow core, and its size.
 const TINY: (Duration, f64, f64) = (Duration::from_millis(2500), 4.0, 384.0);
 
-/// What jobs take, as far as that is known.
+/// The time that jobs take, as far as it is known.
 #[derive(Debug)]
 pub(super) struct WatchdogEstimate {
     /// The longest of late; before the first job a guess from the model's size.

@@ -4,8 +4,8 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::crew::{WorkerProgram, WorkerStarter};
 use super::pool::{EngineFactory, PoolConfig, RecognitionPool};
+use super::workers::{WorkerProgram, WorkerStarter};
 use crate::call::SpeechTask;
 use crate::speech::model::SpeechModel;
 use crate::speech::{DecodeOptions, Recognition, TranscribeError, Transcriber};
@@ -23,7 +23,7 @@ pub struct OnDemandWorker {
     is_stopped: AtomicBool,
 }
 
-/// Those who are there.
+/// The workers that are running.
 struct PresentWorkers {
     /// The name that the model was asked for by.
     name: String,

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use tracing::{debug, warn};
 
-use super::comparing::ObjectSnapshot;
 use super::io::{ControlNotice, RequestFailure};
 use super::one_by_one::{PartialList, cannot_be_listed};
+use super::reconcile::ObjectSnapshot;
 use super::{CallControl, LinkState, RequestPurpose};
 use crate::event::AriEvent;
 use crate::model::{AriBridge, AriChannel, StasisApplication};

@@ -21,7 +21,7 @@ pub(crate) struct RecoveredAudio {
     pub(crate) utterances: u64,
 }
 
-/// What was heard in the audio of a line that had been told.
+/// The text that was found late for a line that had been sent.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LateText {
     /// The place of its audio in the spool.
@@ -49,7 +49,7 @@ pub enum SecondPassProgress {
     NoRoom,
 }
 
-/// What became of a line.
+/// The outcome of revising a line.
 #[derive(Debug)]
 pub(crate) struct RevisionOutcome {
     pub(crate) line: TranscriptLine,
@@ -57,7 +57,7 @@ pub(crate) struct RevisionOutcome {
     hearing: LateAudio,
 }
 
-/// What that was.
+/// The audio that a late text was found in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum LateAudio {
     /// It has its words, or will have none; whether it is to be heard once more.

@@ -38,7 +38,7 @@ impl CallRegistry {
     }
 }
 
-/// What the book has of a key.
+/// The registry's entry for a key.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum ListedCall {
     /// The call.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::SecondWork;
 use crate::call::CallId;
-use crate::recognition::occasional::ModelReadiness;
+use crate::recognition::on_demand::ModelReadiness;
 use crate::store::{RecognitionPass, SpeechSpool, SpoolId, SpooledUtterance, StoreError};
 
 /// How often the second pass tries what its model fails on, mostly a minute apart.
@@ -25,7 +25,7 @@ pub(super) enum SecondPassReadiness {
     LongAfter,
 }
 
-/// What only the second pass needs: it goes call by call.
+/// The queue of the second pass: what only the second pass needs: it goes call by call.
 pub(super) struct SecondPassQueue {
     work: SecondWork,
     /// The call that is read.
@@ -200,9 +200,9 @@ mod tests {
     use super::*;
     use crate::call::Leg;
     use crate::clock;
-    use crate::recognition::crew::WorkerProgram;
-    use crate::recognition::occasional::OnDemandWorker;
+    use crate::recognition::on_demand::OnDemandWorker;
     use crate::recognition::pool::PoolStats;
+    use crate::recognition::workers::WorkerProgram;
     use crate::speech::DecodeOptions;
     use crate::store::{SpoolConfig, SpoolableSpeech};
 

@@ -12,8 +12,8 @@ use super::call::{CallStage, ChannelSubscription, LegStep};
 use super::config::{CallKind, RecoverCall};
 use super::io::ControlNotice;
 use super::ports::CallEntry;
-use super::removal::AriObject;
 use super::stray::StrayKind;
+use super::teardown::AriObject;
 use crate::model::{AriBridge, AriChannel};
 
 /// Complete lists.

@@ -28,7 +28,7 @@ pub(crate) struct CallOpening {
     pub(crate) past: CallPast,
 }
 
-/// What is known about a call's earlier time.
+/// The past of a call under its id.
 #[derive(Debug, Clone)]
 pub(crate) enum CallPast {
     /// There was none.

@@ -35,7 +35,7 @@ pub(super) enum AriObject {
     Subscription(String),
 }
 
-/// What is to become of it.
+/// The action by which an object is taken down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum TeardownAction {
     Delete,

@@ -7,11 +7,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::batching::{SharedBatching, WorkerBatching};
-use super::pace::WatchdogEstimate;
 use super::pool::{EngineFactory, PoolConfig, RecognitionPool};
 pub use super::process::ProcessStats;
 use super::process::{LostJob, WorkerProcess};
 pub use super::program::WorkerProgram;
+use super::watchdog::WatchdogEstimate;
 use crate::speech::ladder::ContextMargins;
 use crate::speech::model::SpeechModel;
 use crate::speech::{DecodeOptions, Recognition, TranscribeError, Transcriber, UtteranceRef};

@@ -20,7 +20,7 @@ use self::feeder::{SpoolFeeder, SpoolReading};
 use super::desk::LateText;
 use super::media::JobTicket;
 use crate::call::CallId;
-use crate::recognition::occasional::OnDemandWorker;
+use crate::recognition::on_demand::OnDemandWorker;
 use crate::recognition::pool::{PoolHandle, PoolStats, RecognitionPool};
 use crate::store::{RecognitionPass, SpeechSpool, SpoolId};
 
@@ -31,7 +31,7 @@ pub const AT_ONCE: usize = 16;
 /// The same of what is heard once more, by one worker.
 const SECOND_AT_ONCE: usize = 2;
 
-/// What was heard in an utterance that had been kept.
+/// The result of recognising an utterance that had been kept.
 #[derive(Debug)]
 pub struct LateResult {
     /// Whose it is.
@@ -40,7 +40,7 @@ pub struct LateResult {
     pub found: LateText,
 }
 
-/// What became of that.
+/// The outcome of a late result.
 #[derive(Debug)]
 pub enum LateOutcome {
     /// It is stored.
@@ -81,7 +81,7 @@ pub struct DeskEnds {
 /// Says whether a call may be heard once more.
 pub type MayBegin = dyn Fn(&CallId) -> Option<bool> + Send;
 
-/// Who hears what is to be heard once more, and when.
+/// The work of the second pass: who hears what is to be heard once more, and when.
 pub struct SecondWork {
     /// Those that hear it …
     pub workers: Arc<OnDemandWorker>,

@@ -12,7 +12,7 @@ use crate::session::{JobId, LegIndex, SessionInput, SessionOutput, UnheardReason
 use crate::speech::DecodeOptions;
 use crate::store::SpoolId;
 
-/// Whose a recognition job is.
+/// The owner of a recognition job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum JobTicket {
     /// A call's on a media thread.
@@ -21,14 +21,14 @@ pub enum JobTicket {
     Spooled(SpoolId),
 }
 
-/// Whose a job of a call on a media thread is.
+/// The leg of a call on a media thread that owns a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LiveTicket {
     session: SessionKey,
     ask: SessionRequest,
 }
 
-/// What a session asked for.
+/// A request of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum SessionRequest {
     Job(JobId),

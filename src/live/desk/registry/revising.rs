@@ -4,7 +4,7 @@ use super::{CallRegistry, LateText, RecoveredAudio, count_suppressed};
 use crate::call::{CallId, CallRecord, GapReason, Leg, TranscriptLine, UtteranceOutcome};
 use crate::store::{RecognitionPass, StoreWrite};
 
-/// What became of the attempt to let a line say more.
+/// The outcome of letting a line say more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LineRevision {
     /// It is written, now or before; whether its audio is to be kept on, to be heard once more.
@@ -129,7 +129,7 @@ impl CallRegistry {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::live::desk::book::SecondPassProgress;
+    use crate::live::desk::registry::SecondPassProgress;
     use crate::speech::Recognition;
     use crate::store::{RecognitionPass, SpoolId};
 

@@ -3,12 +3,12 @@
 //! A datagram costs what its session does with it at once; what the session
 //! then wants, its timers and its counters are looked at once a tick.
 
-mod asking;
 mod counters;
-mod observe;
+mod outputs;
 mod parties;
 mod playing;
-mod residents;
+mod slots;
+mod strangers;
 
 use std::mem;
 use std::net::SocketAddr;
@@ -29,10 +29,10 @@ use crate::capture::CaptureTap;
 use crate::recognition::pool::{JobAnswer, PoolHandle};
 use crate::session::{CallOptions, CallSession, LegIndex, SessionConfig, SessionInput};
 
-pub use self::asking::JobTicket;
 pub use self::counters::MediaCounters;
-pub(super) use self::residents::SessionKey;
-use self::residents::SlotTable;
+pub use self::outputs::JobTicket;
+pub(super) use self::slots::SessionKey;
+use self::slots::SlotTable;
 
 /// How a room treats its calls.
 #[derive(Debug, Clone)]

@@ -1,6 +1,6 @@
 use super::*;
 use crate::call::{AudioAccount, CallKey, CallRecord, GapReason};
-use crate::live::desk::book::{ListedCall, RemovalOutcome};
+use crate::live::desk::registry::{ListedCall, RemovalOutcome};
 use crate::store::{GivenCounts, RetentionTimes, StoreWrite};
 
 const SECOND: u64 = 16_000;
