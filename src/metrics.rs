@@ -32,11 +32,11 @@ pub struct MetricFamily {
 pub enum MetricValues {
     /// As it is now.
     Gauge(f64),
-    /// The same by a label.
+    /// Values by a label.
     Gauges(&'static str, Vec<(&'static str, f64)>),
     /// Since the start.
     Counter(u64),
-    /// The same by a label.
+    /// Values by a label.
     Counters(&'static str, Vec<(&'static str, u64)>),
 }
 

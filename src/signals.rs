@@ -31,7 +31,7 @@ enum StopWish {
 enum SignalDeed {
     /// The server is taken down in order.
     TakeDown,
-    /// It ends now.
+    /// The server ends now.
     EndAtOnce,
     /// Nothing, and that is said.
     Nothing(&'static str),

@@ -25,7 +25,7 @@ impl SampleRate {
     pub const HZ_32000: Self = Self(32_000);
     /// The compact disc's.
     pub const HZ_44100: Self = Self(44_100);
-    /// That of nearly all sound hardware.
+    /// The rate of nearly all sound hardware.
     pub const HZ_48000: Self = Self(48_000);
     /// Asterisk's `slin96`.
     pub const HZ_96000: Self = Self(96_000);

@@ -104,7 +104,7 @@ struct OpenEvent {
     start: ExtRtpTime,
     /// Timestamp of the first packet that was heard of it.
     stamp: ExtRtpTime,
-    /// That of the last, where its present segment begins (RFC 4733 section 2.5.1.3).
+    /// The timestamp of the last packet, where its present segment begins (RFC 4733 section 2.5.1.3).
     segment: ExtRtpTime,
     /// Duration in the first packet and in the last, ticks.
     first: u64,

@@ -64,11 +64,11 @@ pub struct GateStats {
 /// The route of a datagram.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GateRoute<K> {
-    /// It belongs to this key.
+    /// The datagram belongs to this key.
     To(K),
-    /// It is kept for a moment; [`SourceGate::admit`] may hand it back.
+    /// The datagram is kept for a moment; [`SourceGate::admit`] may hand it back.
     Held,
-    /// It was counted and is to be dropped.
+    /// The datagram was counted and is to be dropped.
     Refused,
 }
 

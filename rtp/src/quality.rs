@@ -76,7 +76,7 @@ pub struct CodecImpairment {
 impl CodecImpairment {
     /// G.711, and linear samples of 8 kHz, without concealment (G.113 appendix I).
     pub const G711: Self = Self::new(0.0, 4.3);
-    /// The same with concealment as of G.711 appendix I (G.113 appendix I).
+    /// G.711 with concealment as of G.711 appendix I (G.113 appendix I).
     pub const G711_CONCEALED: Self = Self::new(0.0, 25.1);
     /// G.729A with silence suppression (G.113 appendix I). No decoder of ours
     /// needs it: it is the codec whose figures are published at every loss.
@@ -88,7 +88,7 @@ impl CodecImpairment {
     /// G.722 and wider linear samples without concealment. An assumption: rated
     /// on the narrow-band scale, where they cost nothing, and as G.711 under loss.
     pub const WIDEBAND: Self = Self::G711;
-    /// The same with concealment; the same assumption.
+    /// Wide band with concealment; the same assumption.
     pub const WIDEBAND_CONCEALED: Self = Self::G711_CONCEALED;
     /// Opus with its own concealment and error correction. An assumption.
     pub const OPUS: Self = Self::new(0.0, 25.1);

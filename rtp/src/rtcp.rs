@@ -37,7 +37,7 @@ pub struct SenderReport {
     /// The moment of the report on the sender's wall clock: seconds since 1900
     /// in the upper 32 bits, fraction in the lower.
     pub ntp: u64,
-    /// The same moment on the clock of the RTP timestamps.
+    /// The moment of the report on the clock of the RTP timestamps.
     pub time: RtpTime,
     /// Packets sent; wraps.
     pub packets: u32,

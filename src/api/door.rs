@@ -26,9 +26,9 @@ use crate::metrics::{MetricFamily, MetricValues};
 /// Why a connection is given up for others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum EvictionReason {
-    /// It kept a place that a newcomer needed.
+    /// The connection kept a place that a newcomer needed.
     PlaceNeeded,
-    /// It took too little of an answer, and others needed the memory.
+    /// The connection took too little of an answer, and others needed the memory.
     MemoryNeeded,
     /// All those of its address were being served.
     AddressFull,
@@ -51,11 +51,11 @@ pub(super) struct ConnectionDoor {
 /// The answer that the door gives a newcomer.
 #[derive(Debug)]
 pub(super) enum DoorEntry {
-    /// It is in.
+    /// The connection is in.
     In(ConnectionPresence),
-    /// It has to wait for a change, or so long.
+    /// The connection has to wait for a change, or so long.
     Wait(Option<Duration>),
-    /// It has to go.
+    /// The connection has to go.
     Refused,
 }
 
@@ -208,23 +208,23 @@ impl ConnectionVisit {
         self.door.changed.notify_one();
     }
 
-    /// It keeps the server waiting from now on, for the rest of its request or for taking the answer.
+    /// The connection keeps the server waiting from now on, for the rest of its request or for taking the answer.
     pub(super) fn waits(&self) {
         self.door.register().waits(self.id, clock::now());
         self.door.changed.notify_one();
     }
 
-    /// It does not any more.
+    /// The connection does not any more.
     pub(super) fn goes_on(&self) {
         self.door.register().goes_on(self.id);
     }
 
-    /// It has asked something that it may ask.
+    /// The connection has asked something that it may ask.
     pub(super) fn is_known(&self) {
         self.door.register().is_known(self.id);
     }
 
-    /// It is to go if it keeps the server waiting; whether it is.
+    /// The connection is to go if it keeps the server waiting; whether it is.
     pub(super) fn put_out(&self) -> bool {
         let goes = self.door.register().put_out(self.id);
         if goes {

@@ -31,7 +31,7 @@ pub(super) struct ConnectionId(u64);
 /// The admission of a new connection, or the reason against it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum ConnectionAdmission {
-    /// It comes in.
+    /// The connection comes in.
     Enters(ConnectionId),
     /// Those are to be put out; it is to ask again when a place is free.
     After(Vec<ConnectionId>),
@@ -46,20 +46,20 @@ pub(super) enum ConnectionAdmission {
 /// The stage of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ConnectionStage {
-    /// It keeps the server waiting since then.
+    /// The connection keeps the server waiting since then.
     Waits(Instant),
     /// A request of its is being answered.
     Served,
-    /// It has been told to go.
+    /// The connection has been told to go.
     Leaves,
 }
 
 #[derive(Debug)]
 struct RegisteredConnection {
     party: IpAddr,
-    /// It has asked something that it may ask.
+    /// The connection has asked something that it may ask.
     is_known: bool,
-    /// It has asked something that it has not been answered yet.
+    /// The connection has asked something that it has not been answered yet.
     is_owed: bool,
     stage: ConnectionStage,
 }
@@ -197,14 +197,14 @@ impl ConnectionRegister {
         self.waits(id, now);
     }
 
-    /// It keeps the server waiting from now on, for the rest of its request or for taking the answer.
+    /// The connection keeps the server waiting from now on, for the rest of its request or for taking the answer.
     pub(super) fn waits(&mut self, id: ConnectionId, now: Instant) {
         if self.stage(id) == Some(ConnectionStage::Served) {
             self.set(id, ConnectionStage::Waits(now));
         }
     }
 
-    /// It does not any more, if there is something that it asked for.
+    /// The connection does not any more, if there is something that it asked for.
     pub(super) fn goes_on(&mut self, id: ConnectionId) {
         let is_owed = self.guests.get(&id).is_some_and(|guest| guest.is_owed);
         if is_owed && matches!(self.stage(id), Some(ConnectionStage::Waits(_))) {
@@ -212,7 +212,7 @@ impl ConnectionRegister {
         }
     }
 
-    /// It has asked something that it may ask.
+    /// The connection has asked something that it may ask.
     pub(super) fn is_known(&mut self, id: ConnectionId) {
         // While it is served it has no place in the lists, which tell one from the other.
         if self.stage(id) == Some(ConnectionStage::Served)
@@ -222,7 +222,7 @@ impl ConnectionRegister {
         }
     }
 
-    /// It is to go if it keeps the server waiting; whether it is.
+    /// The connection is to go if it keeps the server waiting; whether it is.
     pub(super) fn put_out(&mut self, id: ConnectionId) -> bool {
         let waits = matches!(self.stage(id), Some(ConnectionStage::Waits(_)));
         if waits {
@@ -231,7 +231,7 @@ impl ConnectionRegister {
         waits
     }
 
-    /// It is gone.
+    /// The connection is gone.
     pub(super) fn left(&mut self, id: ConnectionId) {
         self.set(id, ConnectionStage::Leaves);
         let Some(guest) = self.guests.remove(&id) else {

@@ -42,7 +42,7 @@ const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nCont
 pub struct ServeLimits {
     /// Connections open at the same time; for more, those are put out that keep the server waiting.
     pub connections: usize,
-    /// The same for those of one address.
+    /// Connections of one address at most.
     pub per_address: usize,
     /// Time for a request's head to arrive, and for an idle connection to stay.
     pub header_time: Duration,

@@ -70,7 +70,7 @@ pub(super) struct ReportFigure {
     pub(super) unit: FigureUnit,
     /// The measurement; absent if what it needs did not run.
     pub(super) value: Option<RoundSpread>,
-    /// It is to be no higher than this.
+    /// The figure is to be no higher than this.
     pub(super) goal: Option<f64>,
 }
 

@@ -44,9 +44,9 @@ pub(super) struct MediaScale {
     pub(super) rounds: [u32; 2],
     /// Measured packets of each flow.
     pub(super) packets: u32,
-    /// The same for the receivers that we are compared with.
+    /// Packets for the receivers that we are compared with.
     pub(super) packets_of_others: u32,
-    /// The same where memory is measured under speech that does not end.
+    /// Packets where memory is measured under speech that does not end.
     pub(super) packets_of_monologue: u32,
     /// Length of a loop of the stages behind reception.
     floor: Duration,

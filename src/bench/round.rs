@@ -57,7 +57,7 @@ pub(super) struct MediaRound {
     pub(super) case: RoundCase,
     /// Packets sent while the receiver's CPU time was taken.
     pub(super) packets: u64,
-    /// That time, nanoseconds: all threads of the receiver.
+    /// CPU time of all threads of the receiver, nanoseconds.
     pub(super) cpu_ns: u64,
     /// The generator's meanwhile. On loopback it pays for the kernel's way in, too.
     pub(super) sender_cpu_ns: u64,
@@ -105,7 +105,7 @@ impl MediaRound {
         end.saturating_sub(empty) as f64 / f64::from(self.case.flows)
     }
 
-    /// The same for flows that are known and have sent nothing.
+    /// Growth of the receiver's memory for a flow that is known and has sent nothing, bytes.
     pub(super) fn bytes_per_silent_call(&self) -> f64 {
         let [empty, opened, _] = self.resident;
         opened.saturating_sub(empty) as f64 / f64::from(self.case.flows)

@@ -144,12 +144,12 @@ impl PartyScript {
         self.pcm.extend((0..packets).map(|_| chance.noise()));
     }
 
-    /// The same as packets of µ-law.
+    /// The prompt as packets of µ-law.
     pub(super) fn packets(&self) -> Vec<[u8; PACKET]> {
         self.pcm.iter().map(payload::encode).collect()
     }
 
-    /// The same as the service hears it: 16 kHz.
+    /// The prompt as the service hears it: 16 kHz.
     pub(super) fn samples(&self) -> Result<Vec<f32>> {
         payload::decoded(self.packets())
     }

@@ -26,7 +26,7 @@ pub(super) enum PartMessage {
     Received(ReceivedCount),
     /// Recognise that.
     Recognise(SpeechOrder),
-    /// It has been recognised.
+    /// The utterance has been recognised.
     Recognised(OrderOutcome),
     /// How a server has held its calls.
     Held(HeldCalls),

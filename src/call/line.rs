@@ -179,7 +179,7 @@ pub struct SuppressedText {
 pub enum DoubtReason {
     /// There was next to nothing to be heard.
     NearSilence,
-    /// The same words over and over.
+    /// Words that come over and over.
     Repetition,
     /// What subtitles say, and callers do not.
     PhantomPhrase,

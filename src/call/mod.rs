@@ -265,7 +265,7 @@ pub struct CallRecord {
     /// Asterisk's name of the channel that began it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub channel_name: Option<String>,
-    /// That channel, and the parties.
+    /// The channel that the call was opened for, and the parties.
     #[serde(flatten)]
     pub identity: CallIdentity,
     /// When it was opened here.

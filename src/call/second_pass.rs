@@ -14,7 +14,7 @@ const MAX_NAME: usize = 64;
 /// also `true` and `false`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SecondPassChoice {
-    /// It shall not.
+    /// No second pass.
     Off,
     /// By the model of the settings.
     On,

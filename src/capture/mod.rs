@@ -74,7 +74,7 @@ pub struct StartCapture {
 /// Why a capture does not begin, or cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CaptureRefused {
-    /// It goes on.
+    /// The capture goes on.
     #[error("call {0} is being captured already")]
     Running(CallId),
     /// The captures that go on may need all there is.

@@ -87,7 +87,7 @@ impl PartialFile {
         Ok(())
     }
 
-    /// It is whole: gives it its name, for good even if the power fails now.
+    /// The file is whole: gives it its name, for good even if the power fails now.
     pub(super) fn finish(self, path: &Path) -> Result<(), PullError> {
         self.file.sync_all().map_err(disk(&self.path))?;
         fs::rename(&self.path, path).map_err(disk(path))?;
@@ -95,7 +95,7 @@ impl PartialFile {
         sync_parent(path)
     }
 
-    /// It is wrong, and no more of it will make it right.
+    /// The file is wrong, and no more of it will make it right.
     pub(super) fn discard(self) -> Result<(), PullError> {
         remove(&self.tag_path)?;
         remove(&self.path)

@@ -29,11 +29,11 @@ pub struct WantedFile {
 /// The outcome of pulling a model.
 #[derive(Debug)]
 pub enum PullOutcome {
-    /// It was here already.
+    /// The model was here already.
     Present(SpeechModel),
-    /// It was fetched.
+    /// The model was fetched.
     Fetched(SpeechModel),
-    /// It was fetched from a repository of the hub.
+    /// The model was fetched from a repository of the hub.
     FetchedFrom {
         /// The folder.
         model: SpeechModel,

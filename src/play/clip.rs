@@ -22,7 +22,7 @@ pub enum UnplayableSound {
     /// Its rate is one that is not resampled.
     #[error(transparent)]
     Rate(#[from] UnsupportedRates),
-    /// It is longer than anything that is played.
+    /// The sound is longer than anything that is played.
     #[error("it lasts {} s; {} s can be played", .length.as_secs(), .limit.as_secs())]
     TooLong {
         /// How long it is.

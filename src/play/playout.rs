@@ -67,15 +67,15 @@ pub struct PlayReport {
 /// An event of a clip's life.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PlayEvent {
-    /// It begins.
+    /// The clip begins.
     Started,
-    /// It goes on.
+    /// The clip goes on.
     Progress,
-    /// It was played to its end.
+    /// The clip was played to its end.
     Finished,
-    /// It was stopped.
+    /// The clip was stopped.
     Stopped,
-    /// It could not be sent, and why.
+    /// The clip could not be sent, and why.
     Failed(String),
 }
 
@@ -95,7 +95,7 @@ pub enum QueueFull {
 pub enum SendError {
     /// The system has no room now; the packet is lost as packets are.
     Full,
-    /// It cannot be sent, in the system's words.
+    /// The clip cannot be sent, in the system's words.
     Refused(String),
 }
 

@@ -14,13 +14,13 @@ const UNTOLD_LENGTH: u32 = 0x7fff_0000;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum WavError {
-    /// It does not begin as such a file does.
+    /// The file does not begin as such a file does.
     #[error("no RIFF/WAVE file")]
     NotWav,
     /// A chunk is missing.
     #[error("the file has no {0:?} chunk")]
     Missing(&'static str),
-    /// It ends before the sound does.
+    /// The file ends before the sound does.
     #[error("the file breaks off: it promises {promised} bytes of sound and holds {held}")]
     BrokenOff {
         /// By its own account.
@@ -37,7 +37,7 @@ pub enum WavError {
     /// Too slow or too fast.
     #[error("{0} samples per second; 8000 to 48000 can be played")]
     Rate(u32),
-    /// It holds no sound.
+    /// The file holds no sound.
     #[error("the file holds no sound")]
     Empty,
     /// A floating-point sample that is no number, or is infinite.

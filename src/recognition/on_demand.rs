@@ -33,7 +33,7 @@ struct PresentWorkers {
 /// How it stands with a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ModelReadiness {
-    /// It is loaded.
+    /// The model is loaded.
     Ready,
     /// Another one is, and in use.
     Busy,
@@ -119,7 +119,7 @@ impl OnDemandWorker {
         }
     }
 
-    /// The same for good.
+    /// Ends the worker for good.
     pub fn stop(&self) {
         self.is_stopped.store(true, Ordering::Relaxed);
         // Not where a model is being loaded: its process ends with ours.

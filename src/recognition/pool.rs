@@ -89,7 +89,7 @@ pub enum NotRecognised {
     /// The engine failed on it.
     #[error(transparent)]
     Failed(#[from] TranscribeError),
-    /// It waited longer than it may.
+    /// The job waited longer than it may.
     #[error("it waited too long for an engine")]
     TooOld,
     /// A partial: a newer one or the whole utterance came before its turn.

@@ -37,7 +37,7 @@ pub(super) enum LostJob {
     /// The process ended.
     #[error("the recognition worker ended")]
     Ended,
-    /// It did not answer in time and was killed.
+    /// The process did not answer in time and was killed.
     #[error("the recognition worker was stuck for {} s and was killed", .0.as_secs())]
     Stuck(Duration),
     /// There is none, and none came up in time.

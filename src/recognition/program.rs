@@ -26,7 +26,7 @@ impl WorkerProgram {
         }
     }
 
-    /// The same, with only the time that nobody else needs.
+    /// The program, with only the time that nobody else needs.
     #[must_use]
     pub fn in_background(self) -> Self {
         Self {

@@ -79,7 +79,7 @@ pub enum ModelPlace {
 pub(super) enum WorkerReport {
     /// The model is loaded.
     Ready,
-    /// It cannot be; nothing follows.
+    /// The model cannot be loaded; nothing follows.
     Refused(String),
     /// A job is done.
     Done {

@@ -43,7 +43,7 @@ pub fn run() -> io::Result<()> {
     run_with(load)
 }
 
-/// The same with another engine, for tests of what a worker can do wrong.
+/// Runs a worker with another engine, for tests of what a worker can do wrong.
 ///
 /// # Errors
 /// As for [`run`].

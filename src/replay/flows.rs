@@ -29,7 +29,7 @@ pub(super) struct RtpFlow {
     pub(super) leg: Leg,
     /// A leg that is told may have had none, or several: then the last.
     pub(super) sockets: Option<SocketPair>,
-    /// The same packets elsewhere on their way, and how many they are.
+    /// Copies of the packets elsewhere on their way, and how many they are.
     pub(super) copies: Vec<(SocketPair, u64)>,
     /// Payload types that a session knows by another number.
     numbers: Vec<(u8, u8)>,

@@ -130,7 +130,7 @@ const MAX_SPAN: Duration = Duration::from_secs(100 * 366 * 24 * 3600);
 struct SessionStart {
     /// Capture time of the session's opening.
     at: Duration,
-    /// The same on the call's clock, whole milliseconds.
+    /// The moment on the call's clock, whole milliseconds.
     ms: u64,
 }
 

@@ -267,11 +267,11 @@ pub(super) fn opus_ticks(number: u8, payload: &[u8]) -> Option<u64> {
 /// The treatment of one payload type of a flow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum PayloadVerdict {
-    /// It is what Asterisk means by it.
+    /// The type is what Asterisk means by it.
     AsNumbered,
-    /// It is something else, and told so.
+    /// The type is something else, and told so.
     Told(PayloadMeaning),
-    /// It is shaped like Opus.
+    /// The type is shaped like Opus.
     Opus,
     /// Nobody says what it is.
     Unknown,

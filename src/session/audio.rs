@@ -83,11 +83,11 @@ pub(super) struct LegAudio {
 /// rest of the word follows. Of its two halves each would be taken for the word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum PauseHabit {
-    /// It has not paused; how much silence it has sent in a row, 16 kHz samples.
+    /// The sender has not paused; how much silence it has sent in a row, 16 kHz samples.
     Unknown(u64),
-    /// It goes on sending.
+    /// The sender goes on sending.
     Sent,
-    /// It sends nothing, or says so by comfort noise.
+    /// The sender sends nothing, or says so by comfort noise.
     NotSent,
 }
 

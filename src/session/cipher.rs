@@ -18,7 +18,7 @@ use super::sum;
 const PACKETS: u16 = 12;
 const BYTES: u32 = 2_000;
 
-/// The same where nothing but the bytes tells.
+/// Packets that are looked at where nothing but the bytes tells.
 const FRESH_PACKETS: u16 = 25;
 const FRESH_BYTES: u32 = 3_900;
 

@@ -18,7 +18,7 @@ const SUDDEN: i64 = 100_000_000;
 const HELD: Duration = Duration::from_millis(200);
 const MOST: Duration = Duration::from_millis(100);
 
-/// The same in packets, which only a sender of very short ones reaches.
+/// Packets that are held at most, which only a sender of very short ones reaches.
 const MAX_PACKETS: usize = 64;
 
 /// What a network that goes on makes up for in that time, nanoseconds.

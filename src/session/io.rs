@@ -163,7 +163,7 @@ pub enum SessionOutput {
     Partial(PartialLine),
     /// A line of the transcript, in order.
     Line(TranscriptLine),
-    /// The same, with speech that is to be recognised later: keep the samples.
+    /// A line with speech that is to be recognised later: keep the samples.
     Deferred(Box<DeferredLine>),
     /// Something happened to a leg's media.
     Event(CallEvent),

@@ -78,7 +78,7 @@ pub enum RetryReason {
     BeginsAgain,
     /// The text had as many tokens as it may.
     TokenCap,
-    /// The same words came several times in a row.
+    /// Words that came several times in a row.
     Repetition,
     /// The model is not sure of its words.
     LowProbability,

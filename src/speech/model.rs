@@ -179,7 +179,7 @@ impl ModelHeader {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ModelError {
-    /// It cannot be read.
+    /// The file cannot be read.
     #[error("cannot read the model {path}: {source}")]
     Unreadable {
         /// The file.
@@ -187,7 +187,7 @@ pub enum ModelError {
         /// The system's reason.
         source: io::Error,
     },
-    /// It is neither a Whisper model in ggml format nor a CTranslate2 folder of one.
+    /// The file is neither a Whisper model in ggml format nor a CTranslate2 folder of one.
     #[error("{path} is no Whisper model: {reason}")]
     NotAModel {
         /// The file or folder.
@@ -195,7 +195,7 @@ pub enum ModelError {
         /// What is wrong with it.
         reason: String,
     },
-    /// It is not what it was when it was checked.
+    /// The file is not what it was when it was checked.
     #[error("{path} has changed since it was checked; choose the model again to have it loaded")]
     Changed {
         /// The folder.

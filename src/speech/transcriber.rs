@@ -35,7 +35,7 @@ pub struct WhisperTranscriber {
     ladder: ContextLadder,
     /// Name and revision of the model.
     model: String,
-    /// It was never trained with a prompt, and writes nonsense after one.
+    /// The model was never trained with a prompt, and writes nonsense after one.
     is_demo: bool,
 }
 

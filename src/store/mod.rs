@@ -237,14 +237,14 @@ pub struct GivenCounts {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
-    /// It cannot be reached, or did not answer in time: try again later.
+    /// The store cannot be reached, or did not answer in time: try again later.
     #[error("{0}")]
     Unavailable(String),
-    /// It lets us not in, or not do this: somebody must mend its rights or our password, and
+    /// The store lets us not in, or not do this: somebody must mend its rights or our password, and
     /// then nothing is lost.
     #[error("{0}")]
     Denied(String),
-    /// It answered, but not with what was stored, or it refuses the write for good.
+    /// The store answered, but not with what was stored, or it refuses the write for good.
     #[error("{0}")]
     Broken(String),
 }

@@ -28,7 +28,7 @@ const MAX_REASON: usize = 300;
 #[derive(Clone)]
 pub struct AriClient {
     http: reqwest::Client,
-    /// The same for the events, which have no end.
+    /// The HTTP client for the events, which have no end.
     events: reqwest::Client,
     places: Arc<Semaphore>,
     denied: Arc<Notify>,
@@ -96,7 +96,7 @@ impl AriClient {
         self.denied.notified().await;
     }
 
-    /// The same as [`execute`](Self::execute), without telling whether it was denied.
+    /// Sends a request like [`execute`](Self::execute), and does not tell whether it was denied.
     pub(super) async fn probe(&self, request: &AriRequest) -> Result<Value, RequestFailure> {
         let url = Url::parse(&format!("{}{}", self.base, request.target()))
             .map_err(|_| RequestFailure::Unreachable("the request makes no address".to_owned()))?;

@@ -32,11 +32,11 @@ pub(super) struct PendingRequest {
 
 #[derive(Debug)]
 enum RequestAttempt {
-    /// It is on its way, after so many that broke off.
+    /// The request is on its way, after so many that broke off.
     Asked { broken: u32 },
     /// So many broke off; the next is due.
     Due { broken: u32, at: Instant },
-    /// It was refused, like this, after one that broke off; it is looked, so many times so far,
+    /// The request was refused, like this, after one that broke off; it is looked, so many times so far,
     /// whether that one made it.
     Checking { refusal: RequestFailure, looks: u32 },
 }

@@ -67,7 +67,7 @@ pub(super) enum ChannelSubscription {
 pub(super) enum CallStage {
     /// Asked of Asterisk; nobody has been told of it yet.
     Asking(SetupRequest),
-    /// It rings at the other end.
+    /// The call rings at the other end.
     Ringing { until: Instant },
     /// In our application, or tapped.
     Active,
@@ -88,7 +88,7 @@ pub(super) enum SetupRequest {
     Tap {
         /// What it looked like when it was looked up.
         channel: Option<Box<AriChannel>>,
-        /// It is taken up again for an earlier process; no command waits for it.
+        /// The call is taken up again for an earlier process; no command waits for it.
         resumed: bool,
     },
 }
@@ -109,9 +109,9 @@ pub(super) struct PendingHangup {
 /// A sign that a call's channel is going.
 #[derive(Debug)]
 pub(super) enum HangupSign {
-    /// It left our application, or cannot be found.
+    /// The call left our application, or cannot be found.
     Left,
-    /// It is hung up.
+    /// The call is hung up.
     HungUp {
         cause: Option<u16>,
         /// Asterisk's words for it.

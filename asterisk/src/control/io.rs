@@ -22,7 +22,7 @@ pub enum ControlInput {
     Connected,
     /// The events websocket is gone.
     Disconnected,
-    /// It said something.
+    /// The websocket said something.
     Event(AriEvent),
     /// A request was answered, or will not be.
     Reply {

@@ -106,7 +106,7 @@ impl CallControl {
         self.replace_leg(id, generation, now);
     }
 
-    /// The same for a leg whose set-up was cut short; that is no fault of the leg.
+    /// Makes a leg's objects anew where its set-up was cut short; that is no fault of the leg.
     pub(super) fn replace_leg(&mut self, id: &str, generation: u64, now: Instant) {
         let Some(leg) = self.take_leg(id, generation) else {
             return;
@@ -150,7 +150,7 @@ impl CallControl {
         }
     }
 
-    /// The same for legs that wait for an event.
+    /// Marks the legs that wait for an event as lost.
     pub(super) fn lose_unfinished_legs(&mut self) {
         for leg in self.calls.values_mut().flat_map(|call| &mut call.legs) {
             if !matches!(leg.step, LegStep::Up | LegStep::Idle) {

@@ -35,7 +35,7 @@ impl CallControl {
         }
     }
 
-    /// The same, with nothing left to be asked before.
+    /// Begins the set-up of a call's legs, with nothing left to be asked before.
     pub(super) fn begin_legs(&mut self, id: &str, now: Instant) {
         let Some(call) = self.calls.get_mut(id) else {
             return;

@@ -27,7 +27,7 @@ pub(super) enum PartialList<T> {
     /// Asked for.
     #[default]
     Asked,
-    /// It cannot be had as a whole; what is to be asked for is known only once our application is.
+    /// The object cannot be had as a whole; what is to be asked for is known only once our application is.
     Refused,
     /// Asked for one by one.
     Single {
@@ -180,7 +180,7 @@ impl CallControl {
 enum ObjectLookup<T> {
     Found(T),
     Absent,
-    /// It is there, and cannot be described.
+    /// The object is there, and cannot be described.
     Unseen,
 }
 

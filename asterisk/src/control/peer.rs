@@ -15,7 +15,7 @@ use crate::request::AriRequest;
 
 /// A side of a call, as the choreography names it: the call's channel itself.
 pub(super) const OWN: &str = "caller";
-/// The same: what the channel hears.
+/// The label of the leg that the channel hears.
 pub(super) const OTHER: &str = "callee";
 
 impl CallControl {

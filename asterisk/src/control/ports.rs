@@ -30,7 +30,7 @@ pub(super) enum CallEntry {
     ResumedTap(AriChannel),
     ResumedInitiated {
         channel: AriChannel,
-        /// It rings no longer.
+        /// The party rings no longer.
         answered: bool,
     },
 }

@@ -32,7 +32,7 @@ pub(super) enum StrayKind {
 /// How a call that we placed went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum CallDeparture {
-    /// It left our application; should it come back, it is a caller's like any other.
+    /// The call left our application; should it come back, it is a caller's like any other.
     WentOn,
     /// Another process took our application over; should we have it again, it is as it was.
     TakenOver,
@@ -155,7 +155,7 @@ impl CallControl {
         self.remove(AriObject::Channel(id.to_owned()), removal);
     }
 
-    /// The same for a bridge.
+    /// Removes a bridge of ours that belongs to no call.
     pub(super) fn reap_bridge(&mut self, id: &str, group: u64) {
         let removal =
             ObjectTeardown::new(TeardownAction::Delete, TeardownRank::Bridge, group).orphan();

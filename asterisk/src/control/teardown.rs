@@ -64,11 +64,11 @@ pub(super) struct ObjectTeardown {
     granted: bool,
     /// Asterisk has told that the channel is gone.
     destroyed: bool,
-    /// It belonged to nobody; its end is told.
+    /// The object belonged to nobody; its end is told.
     orphan: bool,
     /// The call whose `Hangup` command waits for this.
     pub(super) hangup: Option<String>,
-    /// It turned up (again) while its removal was under way.
+    /// The object turned up (again) while its removal was under way.
     again: bool,
 }
 
@@ -148,7 +148,7 @@ impl CallControl {
         }
     }
 
-    /// It was seen entering our application: an answer to an earlier attempt proves nothing.
+    /// The object was seen entering our application: an answer to an earlier attempt proves nothing.
     pub(super) fn removal_seen(&mut self, object: &AriObject) {
         if let Some(removal) = self.removals.get_mut(object)
             && removal.state == TeardownState::Asked

@@ -16,19 +16,19 @@ use crate::request::AriRequest;
 /// The fault that befalls a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RequestFault {
-    /// It is carried out and answered.
+    /// The request is carried out and answered.
     None,
-    /// It is refused with this status.
+    /// The request is refused with this status.
     Refused(u16),
-    /// It does not arrive.
+    /// The request does not arrive.
     Unreachable,
-    /// It is carried out, but the connection breaks before the answer.
+    /// The request is carried out, but the connection breaks before the answer.
     BrokenOff,
-    /// It does not arrive, and nobody says so.
+    /// The request does not arrive, and nobody says so.
     Swallowed,
-    /// It is carried out, but the answer is lost.
+    /// The request is carried out, but the answer is lost.
     Unanswered,
-    /// It is carried out only at [`ControlRig::carry_out_late`], and never answered.
+    /// The request is carried out only at [`ControlRig::carry_out_late`], and never answered.
     Late,
 }
 

@@ -213,7 +213,7 @@ impl AsteriskWorld {
         self.end_channel(id, cause);
     }
 
-    /// The same by a BYE without a Reason header: no cause is told when it is asked for.
+    /// A party hangs up by a BYE without a Reason header: no cause is told when it is asked for.
     pub fn hang_up_without_reason(&mut self, id: &str, cause: u16) {
         self.tell(id, "ChannelHangupRequest", json!({ "soft": true }));
         self.end_channel(id, cause);

@@ -33,7 +33,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub struct EventTypes {
     /// Bit n: payload type 96 + n carries events.
     events: u32,
-    /// The same for anything else: it is audio, or nobody knows what.
+    /// Packets of anything else: audio, or nobody knows what.
     other: u32,
     /// Packets that may be events.
     held: Vec<HeldEvent>,

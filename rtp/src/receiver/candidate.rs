@@ -19,9 +19,9 @@ const MAX_BYTES: usize = 64 * 1024;
 pub(super) enum CandidateClaim {
     /// Another source.
     Source,
-    /// The same, elsewhere in the sequence.
+    /// The present source, elsewhere in the sequence.
     Elsewhere,
-    /// The same, which has begun to count from a number that it used before.
+    /// The present source, which has begun to count from a number that it used before.
     UsedNumber,
 }
 

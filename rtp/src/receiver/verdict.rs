@@ -7,7 +7,7 @@ use crate::wire::MalformedPacket;
 #[must_use = "a packet in order is handed out here and nowhere else"]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PacketVerdict<'a> {
-    /// It is the next one, and nothing waits before it: here it is, counted as
+    /// The packet is the next one, and nothing waits before it: here it is, counted as
     /// released. Polling does not give it again.
     InOrder(PlacedPacket<'a>),
     /// Polling will release it.
@@ -48,7 +48,7 @@ pub enum DropReason {
     /// Far from the sequence, or with a number that another packet had, and nothing
     /// followed it there.
     SequenceJump,
-    /// It has no payload.
+    /// The packet has no payload.
     Empty,
     /// Came after [`RtpReceiver::close`](crate::RtpReceiver::close).
     Closed,

@@ -53,7 +53,7 @@ pub enum ReleasedItem<'a> {
 pub enum RestartReason {
     /// Another source took over after the former fell silent.
     SsrcChange,
-    /// The same source went on elsewhere in its sequence.
+    /// A jump of one source: it went on elsewhere in its sequence.
     SequenceJump,
 }
 
@@ -62,9 +62,9 @@ pub enum RestartReason {
 pub enum RejectReason {
     /// Its place has been given up, and it is among those said to be lost.
     Late,
-    /// It is before its timeline, or so old that nothing is known of its place.
+    /// The packet is before its timeline, or so old that nothing is known of its place.
     TooOld,
-    /// It is here, or has been.
+    /// The packet is here, or has been.
     Duplicate,
     /// Its number is taken, but by another packet; or it is over, and the packet newer
     /// than those behind it. So the sender may count from elsewhere.

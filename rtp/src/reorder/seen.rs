@@ -13,7 +13,7 @@ const REMEMBERED: u64 = 128;
 pub(super) struct SequenceMemory {
     /// Bit n: number `next - 1 - n` has been here.
     here: u128,
-    /// The same, and its mark is known.
+    /// Bit n: number `next - 1 - n` has been here, and its mark is known.
     marked: u128,
     /// By the low bits of the number.
     marks: [u16; REMEMBERED as usize],
@@ -22,15 +22,15 @@ pub(super) struct SequenceMemory {
 /// The state of a sequence number in the memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum NumberState {
-    /// It has not been here.
+    /// The number has not been here.
     New,
     /// This packet has been here.
     Copy,
-    /// It has been here with another packet.
+    /// The number has been here with another packet.
     Reused,
-    /// It has been here, with what is not known.
+    /// The number has been here, with what is not known.
     Used,
-    /// It is too old to tell.
+    /// The number is too old to tell.
     Forgotten,
 }
 

@@ -23,7 +23,7 @@ const NOTHING: [i16; SAMPLE_RATE as usize / 100] = [0; SAMPLE_RATE as usize / 10
 pub(super) enum CliMode {
     /// Decoding as the service does, greedily and without timestamps; flash attention, its default.
     Greedy,
-    /// The same without flash attention, which the service leaves off.
+    /// Without flash attention, which the service leaves off.
     Plain,
     /// With no option but the thread: five beams and timestamps, too.
     AsItComes,

@@ -31,7 +31,7 @@ pub(crate) struct ChannelLife {
     pub(super) id: String,
     /// When it was created.
     pub(super) created_at: Option<Timestamp>,
-    /// The same as Asterisk writes it, where that cannot be read.
+    /// The time of creation as Asterisk writes it, where that cannot be read.
     unread: String,
 }
 

@@ -41,7 +41,7 @@ enum StoredOwner {
     Same,
     /// Another call's.
     Others,
-    /// It cannot be asked now; that is made up for when it can ([`CallManager::follow_histories`]).
+    /// The store cannot be asked now; that is made up for when it can ([`CallManager::follow_histories`]).
     Unknown,
 }
 

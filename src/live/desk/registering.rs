@@ -45,14 +45,14 @@ pub(super) enum RegistrationOutcome {
     New,
     /// The store could not be asked.
     Unknown,
-    /// It goes on where a server that was not ended properly left it.
+    /// The call goes on where a server that was not ended properly left it.
     Resumed,
 }
 
 /// The store's answer, as far as a registration needs it.
 enum StoredRegistration {
     Admission(RegistrationOutcome, CallPast),
-    /// It is a call that takes no registration, unless it is open here.
+    /// The call is a call that takes no registration, unless it is open here.
     Refused(Box<StoredHistory>),
 }
 

@@ -28,7 +28,7 @@ use crate::store::{RecognitionPass, SpeechSpool, SpoolId};
 /// and that some of a leg can share a window.
 pub const AT_ONCE: usize = 16;
 
-/// The same of what is heard once more, by one worker.
+/// Utterances of the second pass that are out at once, by one worker.
 const SECOND_AT_ONCE: usize = 2;
 
 /// The result of recognising an utterance that had been kept.
@@ -43,16 +43,16 @@ pub struct LateResult {
 /// The outcome of a late result.
 #[derive(Debug)]
 pub enum LateOutcome {
-    /// It is stored.
+    /// The result is stored.
     Done {
         /// The utterance.
         id: SpoolId,
         /// Whether it is kept on, to be heard once more.
         again: bool,
     },
-    /// It cannot be taken in now.
+    /// The result cannot be taken in now.
     Again(Box<LateResult>),
-    /// It is written and may not be stored yet: it is heard again, and then changes nothing.
+    /// The result is written and may not be stored yet: it is heard again, and then changes nothing.
     Unsure(SpoolId),
 }
 

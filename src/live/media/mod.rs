@@ -92,7 +92,7 @@ pub struct MediaEvent {
 pub enum MediaEventKind {
     /// A line of the transcript, in order.
     Line(TranscriptLine),
-    /// The same, of which the words are still to come.
+    /// A line of which the words are still to come.
     Deferred(Box<DeferredLine>),
     /// What a party has said so far; empty: nothing came of it.
     Partial(PartialLine),

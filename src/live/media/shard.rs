@@ -181,7 +181,7 @@ impl SessionShard {
         self.count_drops(now, count);
     }
 
-    /// The same at the own socket of a leg, which alone is told.
+    /// Counts drops by the kernel at the own socket of a leg, which alone is told.
     pub(super) fn own_kernel_dropped(&mut self, now: Instant, leg: Option<LegKey>, count: u64) {
         let known = self.own_dropped.iter_mut();
         match (

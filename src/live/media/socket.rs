@@ -130,7 +130,7 @@ impl RtpSocket {
         })
     }
 
-    /// The same, handed over all at once. `take` is not called if nothing waits.
+    /// Reads what waits, handed over all at once. `take` is not called if nothing waits.
     ///
     /// # Errors
     /// The system's; nothing was taken.

@@ -208,7 +208,7 @@ impl ThreadEnds {
         true
     }
 
-    /// The same for the sockets of single legs.
+    /// Receives from the sockets of single legs.
     fn receive_own(&mut self, room: &mut SessionShard) -> bool {
         for _ in 0..READS {
             let Some(own) = &mut self.own else {

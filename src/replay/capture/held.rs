@@ -72,7 +72,7 @@ pub struct HeldCapture {
     pub packets: u64,
     /// Packets that are not whole UDP datagrams over IP: other protocols, lone fragments, cut by the snap length.
     pub other_packets: u64,
-    /// The same, by reason.
+    /// Packets that were not read, by reason.
     pub unread: UnreadCounts,
     /// Packets that are further fragments of the datagrams.
     pub joined: u64,
@@ -103,7 +103,7 @@ pub struct CaptureSummary {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CaptureError {
-    /// It cannot be read.
+    /// The file cannot be read.
     #[error("cannot read {path}: {source}")]
     Unreadable {
         /// The file.
@@ -111,7 +111,7 @@ pub enum CaptureError {
         /// The system's reason.
         source: io::Error,
     },
-    /// It is neither pcap nor pcapng.
+    /// The file is neither pcap nor pcapng.
     #[error("{0} is neither a pcap nor a pcapng file")]
     NotACapture(String),
 }

@@ -8,15 +8,15 @@ use std::fmt;
 pub enum UnreadReason {
     /// Its link layer is not known here, by LINKTYPE's number.
     LinkLayer(i32),
-    /// It is of an interface that the file does not describe.
+    /// The packet is of an interface that the file does not describe.
     NoInterface,
-    /// It carries no IP: ARP, LLDP, spanning tree.
+    /// The packet carries no IP: ARP, LLDP, spanning tree.
     NotIp,
-    /// It is shorter than its own headers say, as a rule by the capture's snap length.
+    /// The packet is shorter than its own headers say, as a rule by the capture's snap length.
     CutOff,
-    /// It contradicts itself.
+    /// The packet contradicts itself.
     Malformed,
-    /// It is a part of a datagram whose other parts are not in the file.
+    /// The packet is a part of a datagram whose other parts are not in the file.
     Fragment,
     /// TCP.
     Tcp,
@@ -24,7 +24,7 @@ pub enum UnreadReason {
     Icmp,
     /// Another protocol over IP, by its number.
     IpProtocol(u8),
-    /// It is in a tunnel that is not opened here, or not with what it carries.
+    /// The packet is in a tunnel that is not opened here, or not with what it carries.
     Tunnel(&'static str),
     /// Too many headers are in each other.
     TooDeep,

@@ -254,7 +254,7 @@ impl SurveyedPair {
         }
     }
 
-    /// That its numbers do not count, if so.
+    /// The remark that a flow's numbers do not count, if so.
     fn stuck(&self, (from, to): SocketPair) -> Option<String> {
         let rtp = self.rtp.as_ref()?;
         let number = rtp.stuck_at()?;

@@ -84,7 +84,7 @@ impl FindingsLog {
         }
     }
 
-    /// It is over since `until`; nothing happens if it did not last.
+    /// The finding is over since `until`; nothing happens if it did not last.
     pub(super) fn end(&mut self, kind: FindingKind, until: Duration) {
         self.end_saying(kind, until, None);
     }

@@ -16,7 +16,7 @@ const SOUNDS: u8 = 3;
 /// Shorter is no sign of a fault: whoever listens is silent too.
 const NEVER_HEARD_MS: u32 = 8_000;
 
-/// The same for one that has been heard before.
+/// Speech of another leg, milliseconds, in which one that has been heard before says nothing.
 const HEARD_MS: u32 = 30_000;
 
 /// Without audio for this long, silence is not what arrives.

@@ -24,7 +24,7 @@ pub(super) struct ArrivalLag {
     packets: u32,
     /// Lead of the least late packet.
     most: i64,
-    /// That of the stretch before, if it lagged too.
+    /// Lag of the stretch before, if it lagged too.
     earlier: Option<i64>,
     /// Lead before the last packet came.
     pub(super) before: i64,

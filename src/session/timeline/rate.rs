@@ -18,7 +18,7 @@ const FORGOTTEN: i64 = 30_000_000_000;
 const OFF: i64 = 100_000_000;
 const OFF_SHARE: i64 = 200;
 
-/// It is right again if it is off by less than one part in this many.
+/// The clock is right again if it is off by less than one part in this many.
 const RIGHT_SHARE: i64 = 1_000;
 
 /// Jitter at both ends.
@@ -76,9 +76,9 @@ impl UsualStep {
 /// The pace of the sender's clock, as far as it is known.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(in crate::session) enum ClockPace {
-    /// It counts so many times as fast as the audio goes, and arrival agrees with the audio.
+    /// The clock counts so many times as fast as the audio goes, and arrival agrees with the audio.
     Off(f64),
-    /// It counts what the audio lasts.
+    /// The clock counts what the audio lasts.
     Right,
 }
 

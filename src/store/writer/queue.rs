@@ -21,9 +21,9 @@ pub(super) struct WriteQueue {
 /// The outcome of offering a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum PushOutcome {
-    /// It waits at the end.
+    /// The write waits at the end.
     Queued,
-    /// It took the place of the call's previous record.
+    /// The write took the place of the call's previous record.
     Merged,
     /// There was no room.
     Refused,

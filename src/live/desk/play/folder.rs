@@ -13,7 +13,7 @@ pub(super) enum FileRefused {
     /// There is none of that name, or what has it is no plain file.
     #[error("there is no such file")]
     Unknown,
-    /// It is too large.
+    /// The file is too large.
     #[error("the file has {length} bytes; PLAY_MAX_BYTES is {limit}")]
     TooLarge {
         /// Its length.

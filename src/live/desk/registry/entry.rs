@@ -36,11 +36,11 @@ pub(super) const MAX_LINES: usize = 4096;
 /// Why nothing is written about a call yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum WriteHold {
-    /// It is written.
+    /// Nothing holds the record back.
     Nothing,
     /// What the store has of it is still to be learned.
     History,
-    /// It is still to be admitted.
+    /// The call is still to be admitted.
     Admission,
 }
 

@@ -15,11 +15,11 @@ const SAMPLES_PER_MS: u64 = 16;
 /// How an attempt to remove a call from the book went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RemovalOutcome {
-    /// It is gone.
+    /// The call is gone.
     Gone,
-    /// It was not here.
+    /// The call was not here.
     NotHere,
-    /// It goes on, or its last words are under way.
+    /// The call goes on, or its last words are under way.
     Open,
 }
 

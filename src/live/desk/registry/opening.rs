@@ -16,7 +16,7 @@ pub(crate) struct CallOpening {
     pub(crate) caller_number: Option<String>,
     pub(crate) destination: Option<String>,
     pub(crate) channel_name: Option<String>,
-    /// That channel, and the parties.
+    /// The channel that the call is opened for, and the parties.
     pub(crate) identity: CallIdentity,
     /// The channel, where only its linkedid tells whether it is the called party's.
     pub(crate) undecided: Option<Box<AriChannel>>,
@@ -53,10 +53,10 @@ pub(crate) struct OpenedCall {
 /// How far a call in the book is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CallPhase {
-    /// It goes on.
+    /// The call goes on.
     Open,
-    /// It is over; its last words are under way.
+    /// The call is over; its last words are under way.
     Ending,
-    /// It is over and complete.
+    /// The call is over and complete.
     Over,
 }

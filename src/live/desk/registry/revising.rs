@@ -7,7 +7,7 @@ use crate::store::{RecognitionPass, StoreWrite};
 /// The outcome of letting a line say more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LineRevision {
-    /// It is written, now or before; whether its audio is to be kept on, to be heard once more.
+    /// The revision is written, now or before; whether its audio is to be kept on, to be heard once more.
     Done { again: bool },
     /// The lines of the call may still get other numbers.
     NotYet,
@@ -55,7 +55,7 @@ impl CallRegistry {
         LineRevision::Done { again }
     }
 
-    /// The same of a call that ended long ago, or with an earlier process.
+    /// Revises a line of a call that ended long ago, or with an earlier process.
     pub(crate) fn revise_stored(
         &mut self,
         record: Option<CallRecord>,

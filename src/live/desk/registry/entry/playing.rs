@@ -14,7 +14,7 @@ impl RegisteredCall {
         self.record.playing.push(playback);
     }
 
-    /// It was not taken after all.
+    /// The sound was not taken after all.
     pub(in super::super) fn playback_refused(&mut self, id: u64) {
         self.record.playing.retain(|playback| playback.id != id);
     }

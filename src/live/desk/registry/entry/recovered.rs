@@ -43,9 +43,9 @@ pub struct LateText {
 pub enum SecondPassProgress {
     /// Nobody wants that.
     No,
-    /// It is.
+    /// The audio is kept for the second pass.
     Wanted,
-    /// It should have been.
+    /// There was no room to keep the audio for the second pass.
     NoRoom,
 }
 
@@ -60,11 +60,11 @@ pub(crate) struct RevisionOutcome {
 /// The audio that a late text was found in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum LateAudio {
-    /// It has its words, or will have none; whether it is to be heard once more.
+    /// The audio has its words, or will have none; whether it is to be heard once more.
     First {
         again: SecondPassProgress,
     },
-    /// It was heard once more.
+    /// The audio was heard once more.
     Changed,
     Unchanged,
     Failed,
