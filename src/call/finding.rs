@@ -5,14 +5,14 @@ use serde::{Deserialize, Serialize};
 /// Something wrong with a leg's media, or that was.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MediaFinding {
-    /// What.
+    /// Kind of the fault.
     pub kind: FindingKind,
     /// Since when, call clock, milliseconds.
     pub since_ms: u64,
     /// Until when; absent while it lasts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until_ms: Option<u64>,
-    /// What it was seen by, with figures.
+    /// Evidence, with figures.
     pub evidence: String,
     /// The likely cause, and what to do.
     pub fix: String,

@@ -14,19 +14,14 @@ use super::{CallSession, LegIndex, PartialConfig, PartialState};
 use crate::call::{CallEvent, CallEventKind, DoubtReason, TranscriptLine};
 use crate::session::SessionOutput;
 use crate::speech::guard::JudgedText;
-use crate::speech::transcriber::DOUBTFUL_CONFIDENCE;
+use crate::speech::transcriber::{
+    DOUBTFUL_CONFIDENCE, LEAST_LANGUAGE_MS, LEAST_LANGUAGE_PROBABILITY,
+};
 use crate::speech::{DecodeOptions, Recognition};
-
-/// How probable a language must be among those that are possible. Whisper is nearly always
-/// above this for the right one after some seconds of speech, and mostly below it for a wrong one.
-const MIN_PROBABILITY: f32 = 0.8;
 
 /// How sure the model must be of the text's tokens in the mean: it is not, where it writes one
 /// language in the words of another.
 const MIN_CONFIDENCE: f32 = 0.6;
-
-/// Length of an utterance, milliseconds: less is a yes, a no or a name.
-const MIN_LENGTH_MS: u64 = 1500;
 
 /// Utterances in a row that speak against a language before it is detected again.
 const DOUBTFUL_UTTERANCES: u8 = 2;
@@ -106,7 +101,8 @@ impl SpokenLanguage {
     }
 
     fn is_probable(&self) -> bool {
-        self.probability.is_some_and(|p| p >= MIN_PROBABILITY)
+        self.probability
+            .is_some_and(|p| p >= LEAST_LANGUAGE_PROBABILITY)
     }
 }
 
@@ -212,7 +208,7 @@ impl CallSession {
         let Some(language) = self.languages.get_mut(leg) else {
             return;
         };
-        if length_ms < MIN_LENGTH_MS || start_ms < language.since_ms {
+        if length_ms < LEAST_LANGUAGE_MS || start_ms < language.since_ms {
             return;
         }
         match &evidence {

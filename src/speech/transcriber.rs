@@ -9,8 +9,8 @@ mod language;
 
 use std::borrow::Cow;
 
-pub use self::language::DOUBTFUL_CONFIDENCE;
 use self::language::most_probable;
+pub use self::language::{DOUBTFUL_CONFIDENCE, LEAST_LANGUAGE_MS, LEAST_LANGUAGE_PROBABILITY};
 use super::engine::{DecodeOrder, SpeechEngine, TokenId, WindowText, language_named};
 use super::ladder::{ContextLadder, EncoderWindow, RetryReason, WHOLE_WINDOW, endless, token_cap};
 use super::mel::SAMPLES_PER_POSITION;

@@ -109,7 +109,7 @@ impl ObjectTeardown {
         self
     }
 
-    /// What pauses are multiplied by after so many attempts.
+    /// Factor of pauses after so many attempts.
     fn doubled(&self) -> u32 {
         2u32.saturating_pow(self.attempts.saturating_sub(1))
     }

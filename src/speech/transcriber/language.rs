@@ -8,19 +8,21 @@
 use super::{AttemptedUtterance, WhisperTranscriber, confidence};
 use crate::speech::engine::{LanguageProbabilities, WindowText, language_named};
 use crate::speech::ladder::{EncoderWindow, RetryReason};
-use crate::speech::{DecodeOptions, SAMPLE_RATE, TranscribeError};
+use crate::speech::{DecodeOptions, SAMPLES_PER_MS, TranscribeError};
 
 /// Confidence below which an utterance speaks against the language that it was recognised in.
 /// Of telephone prompts (base) 60 % of the Spanish and 95 % of the French and Italian ones are
 /// below it as English; in their own language none of the English ones and a sixth of the Spanish.
 pub const DOUBTFUL_CONFIDENCE: f32 = 0.7;
 
-/// How probable another language must be. Whisper is nearly always above this for the right one
-/// after some seconds of speech, and mostly below it for a wrong one.
-const MIN_PROBABILITY: f32 = 0.8;
+/// Least probability of a language, among those that are possible, that is believed. Whisper is
+/// nearly always above it for the right one after some seconds of speech, and mostly below it for
+/// a wrong one.
+pub const LEAST_LANGUAGE_PROBABILITY: f32 = 0.8;
 
-/// Shorter utterances, samples (1.5 s), are a yes, a no or a name, and tell no language apart.
-const MIN_SAMPLES: usize = 3 * SAMPLE_RATE as usize / 2;
+/// Least length of an utterance, milliseconds, that tells of a language: less is a yes, a no or a
+/// name.
+pub const LEAST_LANGUAGE_MS: u64 = 1_500;
 
 impl WhisperTranscriber {
     /// Recognises an utterance in another language, where its words do not fit the one that was
@@ -36,7 +38,7 @@ impl WhisperTranscriber {
             |best: &WindowText| !best.tokens.is_empty() && confidence(best) < DOUBTFUL_CONFIDENCE;
         if !attempted.choices.language_is_detected
             || !self.engine.is_multilingual()
-            || attempted.samples.len() < MIN_SAMPLES
+            || (attempted.samples.len() as u64) < LEAST_LANGUAGE_MS * SAMPLES_PER_MS
             || !attempted.best.as_ref().is_some_and(is_doubtful)
         {
             return Ok(());
@@ -49,8 +51,11 @@ impl WhisperTranscriber {
         let Some(probabilities) = detected.first() else {
             return Ok(());
         };
-        let (language, probability) = most_probable(probabilities, attempted.choices)?;
-        if language == given || probability < MIN_PROBABILITY {
+        // A model that tells no language apart has written something all the same.
+        let Ok((language, probability)) = most_probable(probabilities, attempted.choices) else {
+            return Ok(());
+        };
+        if language == given || probability < LEAST_LANGUAGE_PROBABILITY {
             return Ok(());
         }
         let choices = DecodeOptions {

@@ -459,4 +459,10 @@ fn a_language_stays_where_its_words_fit_or_no_other_does() {
         ..detected("de")
     };
     assert_eq!(given(0.4, 0.9, unsure, LENGTH), 1, "0.6 is no certainty");
+    let never_detected = DecodeOptions {
+        among: vec!["sw".to_owned()],
+        ..detected("de")
+    };
+    let why = "nothing of what is possible has a probability";
+    assert_eq!(given(0.4, 0.9, never_detected, LENGTH), 1, "{why}");
 }
