@@ -1,5 +1,5 @@
-//! What a 20 ms packet costs on its way from datagram to 16 kHz samples, and
-//! with the speech detector behind it. Criterion prints the time per packet.
+//! Cost of a 20 ms packet on its way from datagram to 16 kHz samples, without and with the speech
+//! detector behind it. Criterion prints the time per packet.
 //!
 //! `cargo bench --bench media_path`
 
@@ -166,7 +166,7 @@ fn voice(rate: SampleRate, samples: usize) -> Vec<i16> {
     (0..samples).map(sample).collect()
 }
 
-/// What concealment costs where nothing is lost, and where every other packet is.
+/// Cost of concealment for a 20 ms packet: where no packet is lost, and where every second one is.
 fn concealment(c: &mut Criterion) {
     let mut group = c.benchmark_group("20 ms packet: concealment");
     for rate in [SampleRate::HZ_8000, SampleRate::HZ_16000] {
@@ -213,8 +213,8 @@ fn ringing() -> Vec<f32> {
         .collect()
 }
 
-/// What the detector costs, what the segmenter costs with it, and what it costs to tell other
-/// sounds from speech: 20 ms.
+/// Cost per 20 ms of the detector alone, of the segmenter with it, and of telling other sounds
+/// (tones, ringback) from speech.
 fn segmentation(c: &mut Criterion) {
     let mut group = c.benchmark_group("20 ms of 16 kHz samples: segmentation");
     let spoken = spoken();

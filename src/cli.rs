@@ -40,7 +40,8 @@ enum CliCommand {
     Replay {
         /// A pcap or pcapng file, also gzipped; - reads standard input.
         file: PathBuf,
-        /// What a payload type carries, where nothing in the file says so: 96=opus; may be repeated.
+        /// Format that a payload type carries where nothing in the file says so: 96=opus; may be
+        /// repeated.
         #[arg(long = "payload", value_name = "PT=FORMAT")]
         payloads: Vec<replay::ToldPayload>,
         /// How to print it.
@@ -51,13 +52,13 @@ enum CliCommand {
     Demo(demo::DemoOptions),
     /// Measures what this program costs on this machine.
     Bench {
-        /// What to measure.
+        /// Subject of the measurement.
         #[command(subcommand)]
         what: BenchCommand,
     },
     /// Lists, fetches and checks speech models.
     Models {
-        /// What to do.
+        /// Subcommand.
         #[command(subcommand)]
         what: ModelsCommand,
     },
@@ -75,15 +76,15 @@ enum CliCommand {
 enum ModelsCommand {
     /// Lists the published models, and which of them are here.
     List {
-        /// Finds out how many calls this machine holds with each that is here.
+        /// Finds out how many calls this machine holds with each model that is here.
         #[arg(long)]
         cost: bool,
     },
-    /// Fetches one into WHISPER_MODELS_DIR; goes on where an earlier attempt broke off.
+    /// Fetches a model into WHISPER_MODELS_DIR; goes on where an earlier attempt broke off.
     Pull {
-        /// As WHISPER_MODEL_SIZE names it, such as base.en.
+        /// Name as in WHISPER_MODEL_SIZE, such as base.en.
         name: String,
-        /// In which form; by default in the one that costs the least on this machine.
+        /// Form of the model; by default the one that costs the least on this machine.
         #[arg(long, value_enum)]
         format: Option<ModelFormat>,
     },

@@ -205,7 +205,8 @@ impl DemoServer {
             .await
     }
 
-    /// Prints what is new; whether it is all, and where the next look begins.
+    /// Prints the lines from `from_seq` on. The result says whether the transcript is complete, and
+    /// the number of the next line.
     async fn show_from(&self, out: &mut impl Write, from_seq: u64) -> Result<(bool, u64)> {
         let view = self.transcript(from_seq).await?;
         for line in &view.lines {
@@ -227,7 +228,7 @@ impl DemoServer {
 struct DemoFolder(PathBuf);
 
 impl DemoFolder {
-    /// Under a name that nobody can have prepared.
+    /// Creates a folder under a random name that nobody can have prepared.
     fn create() -> Result<Self> {
         let name = format!("asterscribe-demo-{}", uuid::Uuid::new_v4());
         let folder = std::env::temp_dir().join(name);

@@ -1,4 +1,4 @@
-//! The `asterscribe` program: its command line. What it does is in the library.
+//! The `asterscribe` program: its command line. Everything else is in the library.
 
 mod bench;
 mod cli;

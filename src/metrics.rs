@@ -1,5 +1,5 @@
-//! Figures of the server in the text that Prometheus reads (OpenMetrics 1.0). The one home
-//! of `prometheus-client`.
+//! Metrics of the server as text in the format that Prometheus reads (OpenMetrics 1.0). The one
+//! home of `prometheus-client`.
 
 use std::fmt;
 
@@ -10,37 +10,37 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
-/// What the text is.
+/// Media type of the metrics text.
 pub const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// What every name begins with.
+/// Prefix of every metric's name.
 const PREFIX: &str = "asterscribe";
 
-/// One figure, or several that differ in a label.
+/// A metric: one value, or several that differ in a label.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MetricFamily {
-    /// Its name, without what all begin with and without `_total`.
+    /// Name of the metric, without the prefix `asterscribe_` and the suffix `_total`.
     pub name: &'static str,
-    /// What it says.
+    /// Help text of the metric.
     pub help: &'static str,
-    /// The values.
+    /// Values of the metric.
     pub values: MetricValues,
 }
 
-/// Values of one figure.
+/// Kind and values of a metric.
 #[derive(Debug, Clone, PartialEq)]
 pub enum MetricValues {
-    /// As it is now.
+    /// Present value.
     Gauge(f64),
-    /// Values by a label.
+    /// Present values, by a label of that name.
     Gauges(&'static str, Vec<(&'static str, f64)>),
-    /// Since the start.
+    /// Count since the start.
     Counter(u64),
-    /// Values by a label.
+    /// Counts since the start, by a label of that name.
     Counters(&'static str, Vec<(&'static str, u64)>),
 }
 
-/// The text.
+/// Metrics as OpenMetrics text.
 ///
 /// # Errors
 /// None in fact: it is written into memory.
@@ -66,6 +66,7 @@ impl Collector for MetricsSnapshot {
 
 impl MetricFamily {
     fn encode(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        // These values are made only to ask for their types.
         let kind = match self.values {
             MetricValues::Gauge(_) | MetricValues::Gauges(..) => ConstGauge::new(0.0).metric_type(),
             MetricValues::Counter(_) | MetricValues::Counters(..) => {

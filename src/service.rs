@@ -1,5 +1,5 @@
-//! What the REST API asks of the running server. `api` knows only this trait;
-//! `live` implements it; tests of the API may put anything behind it.
+//! Interface between the REST API and the running server. `api` knows only this trait; `live`
+//! implements it; tests of the API may put anything behind it.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -16,24 +16,24 @@ use crate::metrics::MetricFamily;
 /// The server as the API sees it. Every method is bounded in time.
 #[async_trait]
 pub trait CallService: Send + Sync {
-    /// How the parts are; never fails, never blocks on a part that hangs.
+    /// Health of the parts. Never fails, never blocks on a part that hangs.
     async fn health(&self) -> ServiceHealth;
-    /// Figures; never fails, waits for nothing.
+    /// Metrics for Prometheus. Never fails, waits for nothing.
     async fn metrics(&self) -> Vec<MetricFamily>;
     /// Places a call; answers once Asterisk has accepted the request.
     async fn initiate(&self, request: InitiateRequest) -> Result<CallRecord, ServiceError>;
-    /// Takes Asterisk's application back from another server that took it over; answers how the
-    /// connection is before that.
+    /// Takes the Stasis application back from another server that took it over; the result is the
+    /// state of the connection before that.
     async fn take_back(&self) -> Result<PartHealth, ServiceError>;
-    /// The model that recognises, and how the latest switch to another stands.
+    /// Model in use, and the state of the latest switch to another.
     async fn model(&self) -> Result<ModelView, ServiceError>;
     /// Begins to load another model; calls go on with the old one until it is there.
     async fn switch_model(&self, request: ModelRequest) -> Result<ModelView, ServiceError>;
     /// Open calls and the most recent ended ones, newest first.
     async fn calls(&self, request: CallsRequest) -> Result<CallsView, ServiceError>;
-    /// One call's record and digits.
+    /// Record and digits of one call.
     async fn status(&self, call: &CallId) -> Result<CallStatusView, ServiceError>;
-    /// The lines so far, from `from_seq` on.
+    /// Lines of a call so far, from `from_seq` on.
     async fn transcript(
         &self,
         call: &CallId,
@@ -61,14 +61,14 @@ pub trait CallService: Send + Sync {
         call: &CallId,
         request: CaptureRequest,
     ) -> Result<CaptureState, ServiceError>;
-    /// Ends that.
+    /// Ends the capture of a call; the file stays.
     async fn stop_capture(&self, call: &CallId) -> Result<CaptureState, ServiceError>;
-    /// What was recorded so far.
+    /// File with the packets, or the events, that were captured so far.
     async fn capture(&self, call: &CallId, part: CapturePart) -> Result<CaptureFile, ServiceError>;
     /// Plays a sound to a call, after those that wait already.
     async fn play(&self, call: &CallId, request: PlayRequest)
     -> Result<CallPlayback, ServiceError>;
-    /// Plays no more of that sound, or of any; what was playing or waiting.
+    /// Stops that sound, or all of them; the result is the sounds that were playing or waiting.
     async fn stop_play(
         &self,
         call: &CallId,
@@ -79,21 +79,21 @@ pub trait CallService: Send + Sync {
 /// The query of `GET /api/calls`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CallsRequest {
-    /// So many at most.
+    /// Most calls in the answer.
     pub limit: usize,
-    /// Those behind this one.
+    /// Place in the list behind which the answer begins.
     pub before: Option<CallKey>,
 }
 
 /// Body of `GET /api/calls`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CallsView {
-    /// The calls, newest first.
+    /// Calls, newest first.
     pub calls: Vec<CallRecord>,
     /// Whether some may be missing: the store does not answer.
     #[serde(default, rename = "partial", skip_serializing_if = "is_false")]
     pub is_partial: bool,
-    /// Where the list goes on, as `before` of the next request.
+    /// Place where the list goes on, as `before` of the next request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
 }
@@ -109,24 +109,24 @@ fn is_false(is: &bool) -> bool {
 /// The body of `POST /api/call/{id}/play`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlayRequest {
-    /// The sound.
+    /// Sound to be played.
     pub sound: SoundSource,
-    /// Who shall hear it; needed where a call has several parties.
+    /// Leg that the sound is played to; needed where a call has several.
     pub leg: Option<Leg>,
-    /// How it shall be sent, by Asterisk's name; as wide as the leg's own if absent.
+    /// Format that the sound is sent in, by Asterisk's name; as wide as the leg's own if absent.
     pub format: Option<String>,
 }
 
-/// Where a sound comes from.
+/// Source of a sound.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SoundSource {
-    /// From the folder of the server.
+    /// A file of the server's folder of sounds.
     File(SoundName),
-    /// With the request: a WAV file.
+    /// A WAV file that comes with the request.
     Upload {
-        /// What it is to be called.
+        /// Name of the sound in reports.
         name: SoundName,
-        /// The file.
+        /// Bytes of the WAV file.
         wav: Vec<u8>,
     },
 }
@@ -135,14 +135,14 @@ pub enum SoundSource {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct InitiateRequest {
-    /// Shown to the called party.
+    /// Caller id number that is shown to the called party.
     pub caller_number: String,
-    /// What to call; put into the endpoint template.
+    /// Number or name to call; put into the endpoint template.
     pub destination: String,
-    /// What the called party is called as a leg; `callee` if absent.
+    /// Label of the called party's leg; `callee` if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub leg: Option<Leg>,
-    /// How the call shall be recognised, where that is not as the settings have it.
+    /// Choices of how the call is recognised, where they differ from the settings.
     #[serde(
         default,
         deserialize_with = "CallChoices::from_object",
@@ -155,10 +155,10 @@ pub struct InitiateRequest {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TranscribeRequest {
-    /// What the parties are called, where not `caller` and `callee` by who called.
+    /// Labels of the legs; `caller` and `callee`, by who called, if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub legs: Option<LegSides>,
-    /// How the call shall be recognised, where that is not as the settings have it.
+    /// Choices of how the call is recognised, where they differ from the settings.
     #[serde(
         default,
         deserialize_with = "CallChoices::from_object",
@@ -171,14 +171,14 @@ pub struct TranscribeRequest {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MediaRequest {
-    /// Where the RTP will come from; nothing else is accepted for this leg.
+    /// Address that the RTP comes from; nothing else is accepted for this leg.
     pub source: SocketAddr,
     /// Label of the leg.
     pub leg: Leg,
-    /// What will be sent, by Asterisk's name: one of
+    /// Format of the leg's audio, by Asterisk's name: one of
     /// [`MediaFormat::ALL`](asterscribe_codecs::MediaFormat::ALL).
     pub format: String,
-    /// How the call shall be recognised, where that is not as the settings have it.
+    /// Choices of how the call is recognised, where they differ from the settings.
     #[serde(
         default,
         deserialize_with = "CallChoices::from_object",
@@ -191,34 +191,34 @@ pub struct MediaRequest {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelRequest {
-    /// As `WHISPER_MODEL_SIZE` names it, or `demo`.
+    /// Name as in `WHISPER_MODEL_SIZE`, or `demo`.
     pub name: String,
 }
 
 /// Body of `GET /api/model`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModelView {
-    /// How the latest switch stands.
+    /// State of the latest switch.
     pub state: SwitchState,
-    /// The model that is being loaded, or that could not be.
+    /// Model that is being loaded, or that could not be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wanted: Option<String>,
-    /// Why it could not be.
+    /// Reason why the switch failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// The model in use: its file's name.
+    /// Name of the model in use: that of its file or folder.
     pub name: String,
-    /// What the lines of a transcript name it by.
+    /// Name and revision by which the lines of a transcript name the model.
     pub revision: String,
-    /// SHA-256 of its file.
+    /// SHA-256 of the model's file.
     pub sha256: String,
-    /// Its size.
+    /// Size of the model, bytes.
     pub bytes: u64,
-    /// Whether it is the demo model, which knows 120 words.
+    /// Whether the model is the demo model, which knows 120 words.
     pub demo: bool,
-    /// Whether its encoder's context is fitted to the utterance.
+    /// Whether the encoder's context is fitted to each utterance.
     pub fits_audio_ctx: bool,
-    /// The engine that computes it: `whisper.cpp` or `CTranslate2`.
+    /// Engine that computes the model: `whisper.cpp` or `CTranslate2`.
     pub engine: String,
     /// Encoder positions behind the sentinel, where the first try at English speech has one.
     pub sentinel_margin: Option<u16>,
@@ -226,15 +226,15 @@ pub struct ModelView {
     pub context_margins: Vec<u16>,
 }
 
-/// How a switch of the model stands.
+/// State of a switch of the model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SwitchState {
-    /// None is under way, and the latest has succeeded.
+    /// No switch is under way, and the latest has succeeded.
     Ready,
     /// A model is being loaded.
     Loading,
-    /// The latest has failed; the model before it is in use.
+    /// The latest switch has failed; the model before it is in use.
     Failed,
 }
 
@@ -247,14 +247,14 @@ pub struct CaptureRequest {
     pub max_bytes: Option<u64>,
 }
 
-/// Answer to a registration.
+/// Answer to the registration of a leg.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MediaGrant {
-    /// The call, created if it did not exist.
+    /// Call of the leg, created if it did not exist.
     pub call_id: CallId,
-    /// The leg.
+    /// Label of the leg.
     pub leg: Leg,
-    /// Send RTP here.
+    /// Address that the RTP is to be sent to.
     pub send_to: RtpTarget,
 }
 
@@ -270,40 +270,40 @@ pub struct RtpTarget {
 /// Body of `GET /api/call/{id}/status`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CallStatusView {
-    /// The record.
+    /// Record of the call.
     #[serde(flatten)]
     pub call: CallRecord,
-    /// Keys pressed so far.
+    /// Digits pressed so far.
     pub dtmf: Vec<DtmfDigit>,
 }
 
 /// Body of `GET /api/call/{id}/transcript`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TranscriptView {
-    /// The call.
+    /// Id of the call.
     pub call_id: CallId,
-    /// Whether it stays as it is: no line will follow, none is still to get its words, and none
-    /// is missing.
+    /// Whether the transcript stays as it is: no line will follow, none is still to get its words,
+    /// and none is missing.
     pub complete: bool,
     /// Lines of the call that the store has lost, or that cannot be read.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub missing: u64,
-    /// How often a line was replaced by something better: who sees it grow asks for all again.
+    /// Number of revisions of lines so far: whoever sees it grow asks for all lines again.
     #[serde(default)]
     pub revisions: u64,
-    /// The lines in order of `seq`.
+    /// Lines in the order of `seq`.
     pub lines: Vec<TranscriptLine>,
-    /// Sentences that parties are in; each becomes a line.
+    /// Partials: sentences that parties are still speaking; each becomes a line.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub partials: Vec<PartialLine>,
 }
 
-/// How one part of the server is.
+/// Health of one part of the server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PartHealth {
     /// `ok`, `degraded`, `down` or `off`.
     pub state: PartState,
-    /// In words.
+    /// Details, in words.
     pub detail: String,
 }
 
@@ -336,19 +336,19 @@ pub struct ServiceHealth {
     pub model: PartHealth,
     /// The RTP socket: datagrams received and refused, by reason.
     pub media: PartHealth,
-    /// What nobody had time for yet, on the disk.
+    /// Speech on the disk that recognition had no time for yet.
     pub spool: PartHealth,
-    /// Calls that are heard once more when they are over.
+    /// Second pass: calls that are recognised once more when they are over.
     pub second_pass: PartHealth,
-    /// Calls open now.
+    /// Number of calls open now.
     pub active_calls: u64,
     /// `MAX_CONCURRENT_CALLS`.
     pub max_concurrent_calls: u64,
-    /// Calls since the store was created.
+    /// Number of calls since the store was created.
     pub total_calls_processed: u64,
 }
 
-/// Why a request could not be served.
+/// Reason why a request could not be served.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ServiceError {
@@ -358,13 +358,13 @@ pub enum ServiceError {
     /// 404: no channel of that id or name.
     #[error("no channel {0} is known")]
     UnknownChannel(String),
-    /// 404: the call has no capture, or none any more.
+    /// 404: the call has no capture, or has none any more.
     #[error("call {0} has no capture")]
     NoCapture(CallId),
     /// 404: no such file in the folder of sounds.
     #[error("there is no file {0} to play")]
     UnknownFile(SoundName),
-    /// 404: nothing of that number is played to the call.
+    /// 404: no sound of that number is played to the call.
     #[error("playback {0} is neither playing nor waiting")]
     UnknownPlayback(u64),
     /// 403: the server does not send to that address; says what to set.
@@ -382,7 +382,7 @@ pub enum ServiceError {
     /// 503 + Retry-After: `MAX_CONCURRENT_CALLS` reached.
     #[error("all {max} call places are taken")]
     AtCapacity {
-        /// The limit.
+        /// Value of `MAX_CONCURRENT_CALLS`.
         max: u64,
     },
     /// 503 + Retry-After: `RTP_MODE=per-call`, and no port can be had; says why.

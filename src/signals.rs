@@ -1,4 +1,4 @@
-//! What the system and persons tell a running server by signals.
+//! Signals from the operating system and from people to a running server.
 
 use std::io;
 use std::process;
@@ -8,36 +8,36 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use asterscribe::clock;
 
-/// Signals to stop within so long of the first one are the same wish: supervisors send two, a terminal sends
-/// one to a whole group of which each passes it on.
+/// Time after the first stop signal within which further ones mean the same: supervisors send two,
+/// and a terminal sends one to a whole group of which each passes it on.
 const SAME: Duration = Duration::from_secs(2);
 
-/// Every signal that the server hears of, from when it is made.
+/// Streams of the signals that the server handles.
 pub(crate) struct ServerSignals {
     interrupt: Signal,
     terminate: Signal,
     hang_up: Signal,
 }
 
-/// The wish that a signal stands for.
+/// Meaning of a signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum StopWish {
     Stop,
     Reload,
 }
 
-/// The consequence of a signal.
+/// Consequence of a signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum SignalDeed {
     /// The server is taken down in order.
     TakeDown,
     /// The server ends now.
     EndAtOnce,
-    /// Nothing, and that is said.
+    /// Nothing happens, for the reason given, which is logged.
     Nothing(&'static str),
 }
 
-/// The wishes so far.
+/// Stop signals received so far.
 #[derive(Debug, Default)]
 struct StopWishes {
     stopping: Option<Instant>,
@@ -65,7 +65,7 @@ impl StopWishes {
 }
 
 impl ServerSignals {
-    /// Hears of every SIGINT, SIGTERM and SIGHUP from now on.
+    /// Begins to receive SIGINT, SIGTERM and SIGHUP.
     pub(crate) fn hear() -> io::Result<Self> {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
@@ -82,7 +82,7 @@ impl ServerSignals {
         }
     }
 
-    /// Ends when the server is to be taken down; what is heard after that is heard in the background.
+    /// Waits for the first signal to stop; later ones are handled in the background.
     pub(crate) async fn told_to_stop(mut self) {
         let mut wishes = StopWishes::default();
         while self.follow(&mut wishes).await != SignalDeed::TakeDown {}

@@ -37,7 +37,8 @@ pub fn start(settings: &Settings) {
     }
 }
 
-/// At `trace`, libraries write what they send, passwords and tokens among it; ours do not.
+/// Whether an event can be written. At `trace`, libraries write what they send, passwords and
+/// tokens among it; our own events do not.
 fn holds_no_secret(metadata: &Metadata<'_>) -> bool {
     *metadata.level() <= Level::DEBUG || metadata.target().starts_with("asterscribe")
 }

@@ -1,5 +1,4 @@
-//! L3: what a call takes of memory. A program of its own, since it looks at the
-//! memory of the whole process.
+//! L3: memory of a call. A program of its own, since it looks at the memory of the whole process.
 #![expect(
     clippy::unwrap_used,
     reason = "a test that cannot be set up has failed"
@@ -16,10 +15,10 @@ use asterscribe_testkit::page;
 /// Legs, so many that what the process takes beside them does not count.
 const LEGS: usize = 1_000;
 
-/// Packets each of them gets: two seconds, by which all buffers have their size.
+/// Packets for each leg: two seconds, by which all buffers have their size.
 const PACKETS: u16 = 100;
 
-/// What an idle leg may take.
+/// Most bytes of memory for an idle leg.
 const BOUND: usize = 32 * 1024;
 
 fn resident() -> usize {

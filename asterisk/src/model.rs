@@ -95,10 +95,10 @@ impl AriChannel {
         (app_name == "Stasis" && !app.is_empty()).then_some(app)
     }
 
-    /// Whether it is executing `Stasis()`, or `StasisBroadcast()` after a claim, as far as its description tells. An application is
-    /// also subscribed to channels that are elsewhere (tapped, or still ringing out), so its
-    /// list of channels alone does not say. Old Asterisks do not name the running application;
-    /// there an answered or incoming channel passes.
+    /// Whether it is executing `Stasis()`, or `StasisBroadcast()` after a claim, as far as its
+    /// description tells. An application is also subscribed to channels that are elsewhere (tapped,
+    /// or still ringing out), so its list of channels alone does not say. Old Asterisks do not name
+    /// the running application; there an answered or incoming channel passes.
     pub fn seems_in_stasis(&self) -> bool {
         match self.dialplan.app_name.as_str() {
             "Stasis" | "StasisBroadcast" => true,

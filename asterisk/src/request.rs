@@ -1,4 +1,4 @@
-//! What we ask of Asterisk: each request knows its method, path, query and body.
+//! Requests to Asterisk's REST interface: each knows its method, path, query and body.
 
 use std::fmt::Write as _;
 
@@ -18,21 +18,21 @@ pub enum HttpMethod {
 /// Which side of a channel a snoop hears.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SnoopSide {
-    /// Only what the channel says.
+    /// Audio that the channel sends, its party's speech.
     In,
-    /// Only what the channel hears.
+    /// Audio that the channel is sent, what its party hears.
     Out,
 }
 
 /// A request of ARI. Ids may hold any text: they are encoded where they stand.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AriRequest {
-    /// Proof of life and of the password.
+    /// Check that Asterisk answers and takes the password.
     Ping,
     /// Proof that the user may write: a variable of a channel that there is none of. It changes
     /// nothing, and is answered with 404 where it would be allowed.
     TryWrite {
-        /// An id that nothing has.
+        /// Channel id that no channel has.
         channel: String,
     },
     /// Every channel there is.
@@ -68,7 +68,7 @@ pub enum AriRequest {
         /// Channel id.
         channel: String,
     },
-    /// Hear no more of it.
+    /// Unsubscribe from a channel's events.
     Unsubscribe {
         /// Application.
         app: String,
@@ -118,7 +118,7 @@ pub enum AriRequest {
         snoop: String,
         /// Application.
         app: String,
-        /// Which side.
+        /// Direction to listen to.
         spy: SnoopSide,
     },
     /// Hang a channel up.
@@ -147,7 +147,7 @@ pub struct OriginateRequest {
     pub channel: String,
     /// Application.
     pub app: String,
-    /// What to call: `PJSIP/100`, `Local/talk@default/n`.
+    /// Endpoint to dial, such as `PJSIP/100` or `Local/talk@default/n`.
     pub endpoint: String,
     /// Shown to the called party: a number, or `"name" <number>`.
     pub caller_id: Option<String>,

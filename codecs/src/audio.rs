@@ -39,7 +39,7 @@ struct CodecStream {
 /// The content of a packet, as far as it could be decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DecodedPacket {
-    /// By the packet's payload type.
+    /// Codec of the packet's payload type.
     pub codec: Codec,
     /// Samples in the packet, at [`Codec::sample_rate`].
     pub samples_in: usize,
@@ -186,8 +186,9 @@ impl AudioDecoder {
     }
 }
 
-/// What follows the decoder of `codec` once `old` has done its part; the same,
-/// in full flow, where the sample rate stays.
+/// Concealer and resampler that follow the decoder of `codec`, after the change from `old`: the old
+/// ones, in full flow, if the sample rate stays, else new ones, with the old resampler flushed into
+/// `out`.
 fn rest_after(
     mut old: CodecStream,
     codec: Codec,

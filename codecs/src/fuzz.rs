@@ -112,7 +112,7 @@ const PAYLOAD_TYPES: [u8; 15] = [
     0, 8, 10, 11, 118, 3, 9, 107, 122, 123, 124, 125, 126, 127, 13,
 ];
 
-/// 15 ms at 16 kHz.
+/// Most samples that the resampler holds back: 15 ms at 16 kHz.
 const HELD_BACK: usize = 240;
 
 /// The account of what went in and what came out.
@@ -120,12 +120,12 @@ const HELD_BACK: usize = 240;
 struct FuzzBook {
     out: Vec<f32>,
     checked: usize,
-    /// What came out until the last flush or change of rate.
+    /// Samples due in `out` from before the last flush or change of rate.
     before: usize,
-    /// Samples since then, at `rate`.
+    /// Samples decoded since then, at `rate`.
     taken: usize,
     rate: Option<SampleRate>,
-    /// Silence since then, at 16 kHz.
+    /// Samples of silence since then, at 16 kHz.
     silence: usize,
 }
 
@@ -153,7 +153,7 @@ impl FuzzBook {
         self.silence = 0;
     }
 
-    /// What must have come out after a flush.
+    /// Samples that must be in `out` after a flush.
     fn due(&self) -> usize {
         let to = SampleRate::OUTPUT.hz() as usize;
         let from = self.rate.map_or(to, |rate| rate.hz() as usize);

@@ -15,7 +15,7 @@ use crate::codec::{Codec, DecodeError, PayloadDecoder};
 const FRAME: usize = 33;
 /// Samples of a frame.
 const FRAME_SAMPLES: usize = 160;
-/// What the first four bits of a frame are.
+/// Signature of a GSM frame: its first four bits (RFC 3551, 4.5.8).
 const SIGNATURE: u8 = 0xd;
 /// Parts of a frame, and samples in each.
 const PARTS: usize = 4;

@@ -1,4 +1,4 @@
-//! What Asterisk puts into an RTP payload, as 16 kHz mono samples.
+//! Decoder of the RTP payloads that Asterisk sends, to 16 kHz mono samples.
 //!
 //! ```
 //! use asterscribe_codecs::AudioDecoder;

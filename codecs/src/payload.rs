@@ -1,4 +1,4 @@
-//! What an RTP payload type means when Asterisk sends it.
+//! RTP payload types as Asterisk numbers them.
 
 use crate::Codec;
 
@@ -24,7 +24,7 @@ pub enum PayloadKind {
 }
 
 impl PayloadKind {
-    /// What payload type `pt` carries.
+    /// The content that payload type `pt` stands for.
     pub const fn classify(pt: u8) -> Self {
         match pt {
             0 => Self::Audio(Codec::Ulaw),

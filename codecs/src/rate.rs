@@ -11,26 +11,26 @@ pub struct SampleRate(u32);
 impl SampleRate {
     /// Narrow band telephony.
     pub const HZ_8000: Self = Self(8_000);
-    /// A quarter of the compact disc's.
+    /// A quarter of the compact disc's rate.
     pub const HZ_11025: Self = Self(11_025);
     /// Asterisk's `slin12`.
     pub const HZ_12000: Self = Self(12_000);
     /// Wide band telephony.
     pub const HZ_16000: Self = Self(16_000);
-    /// Half of the compact disc's.
+    /// Half of the compact disc's rate.
     pub const HZ_22050: Self = Self(22_050);
     /// Asterisk's `slin24`, and what many speech synthesisers give.
     pub const HZ_24000: Self = Self(24_000);
     /// Asterisk's `slin32`.
     pub const HZ_32000: Self = Self(32_000);
-    /// The compact disc's.
+    /// The compact disc's rate.
     pub const HZ_44100: Self = Self(44_100);
     /// The rate of nearly all sound hardware.
     pub const HZ_48000: Self = Self(48_000);
     /// Asterisk's `slin96`.
     pub const HZ_96000: Self = Self(96_000);
-    /// What this crate makes of every codec: the rate that speech detectors
-    /// and Whisper take.
+    /// The rate that this crate decodes every codec to: the one that speech detectors and Whisper
+    /// take.
     pub const OUTPUT: Self = Self::HZ_16000;
 
     /// `hz` samples per second, or nothing for 0.

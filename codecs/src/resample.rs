@@ -32,11 +32,11 @@ use crate::rate::SampleRate;
 pub struct Resampler {
     from: SampleRate,
     to: SampleRate,
-    /// None where the rates are equal.
+    /// `None` where the rates are equal.
     engine: Option<Box<ResampleEngine>>,
 }
 
-/// What can come in.
+/// Input rates for which the filter's quality is measured.
 const FROM: [SampleRate; 10] = [
     SampleRate::HZ_8000,
     SampleRate::HZ_11025,
@@ -50,7 +50,7 @@ const FROM: [SampleRate; 10] = [
     SampleRate::HZ_96000,
 ];
 
-/// What can come out.
+/// Output rates.
 const TO: [SampleRate; 2] = [SampleRate::HZ_8000, SampleRate::HZ_16000];
 
 impl Resampler {
@@ -121,9 +121,9 @@ impl Resampler {
      8, 11.025, 12, 16, 22.05, 24, 32, 44.1, 48 and 96 kHz to 8 or 16 kHz are"
 )]
 pub struct UnsupportedRates {
-    /// What would come in.
+    /// Rate of the input.
     pub from: SampleRate,
-    /// What was wanted.
+    /// Rate wanted for the output.
     pub to: SampleRate,
 }
 

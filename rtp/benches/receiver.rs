@@ -1,5 +1,5 @@
-//! What the receiver costs per packet, beside what parsing alone costs, and how
-//! much memory an idle one takes.
+//! Cost of the receiver per packet, beside that of parsing alone, and the memory of an idle
+//! receiver.
 //!
 //! `cargo bench -p asterscribe-rtp`
 
@@ -12,7 +12,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 
 const PACKET: Duration = Duration::from_millis(20);
 
-/// A steady leg of PCMU, for ever.
+/// An endless steady leg of PCMU, 20 ms a packet.
 struct Source {
     datagram: Vec<u8>,
     seq: u16,

@@ -29,18 +29,18 @@ const MAX_UNPOLLED: usize = 64;
 pub struct KeyPress {
     /// `0` to `9`, `*`, `#`, `A` to `D`.
     pub digit: char,
-    /// Where it begins on the leg's timeline; of a key that bears the timestamp of the one
-    /// before it, where that one ends.
+    /// Timestamp at which the key begins, on the leg's timeline; if a sender gives it the previous
+    /// key's timestamp, the end of that key.
     pub start: ExtRtpTime,
-    /// When the first packet of it came in.
+    /// Arrival of its first packet.
     pub began: Instant,
-    /// For how long it was held down, as far as that was heard.
+    /// Length of the key press, as far as its packets reported it.
     pub duration: Duration,
-    /// Whether its end was heard; without it the key may have been held longer.
+    /// Whether a packet with the end (E bit) came; without it the key may have been held longer.
     pub end_seen: bool,
 }
 
-/// How a payload tells of keys.
+/// Format in which a payload reports keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum EventFormat {
     /// `telephone-event` (RFC 4733; Asterisk's payload type 101).
@@ -49,14 +49,14 @@ pub enum EventFormat {
     Cisco,
 }
 
-/// A packet of such a payload.
+/// A packet with a key's events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EventPacket<'a> {
-    /// By its payload type.
+    /// Format, by the packet's payload type.
     pub format: EventFormat,
-    /// Its payload.
+    /// RTP payload.
     pub payload: &'a [u8],
-    /// Its timestamp.
+    /// RTP timestamp on the leg's timeline.
     pub time: ExtRtpTime,
     /// Its marker bit: with it an event begins (RFC 4733 section 2.4.1).
     pub marker: bool,
@@ -67,13 +67,13 @@ pub struct EventPacket<'a> {
 /// Counters. Packets unless named otherwise.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct EventStats {
-    /// Handed in.
+    /// Packets handed in.
     pub packets: u64,
     /// Of no use: too short, or contradicting what came before.
     pub malformed: u64,
     /// Events that are no key of a telephone: flash, fax and modem tones …
     pub other_events: u64,
-    /// Keys said.
+    /// Keys reported.
     pub keys: u64,
     /// Keys that nobody polled for, and that were dropped.
     pub overflow: u64,
@@ -83,11 +83,11 @@ pub struct EventStats {
 #[derive(Debug, Default)]
 pub struct EventReceiver {
     open: Option<OpenEvent>,
-    /// Events that are over, so that what still comes of them is known.
+    /// Events that are over, so that late repetitions of them are recognised.
     closed: VecDeque<ClosedEvent>,
-    /// What the timestamps of its keys did so far.
+    /// Behaviour of the timestamps of this sender's keys so far.
     habit: EventTimestamps,
-    /// The newest of Cisco's packets.
+    /// The newest packet in Cisco's format.
     cisco: Option<cisco::LastCiscoPacket>,
     out: VecDeque<KeyPress>,
     stats: EventStats,
@@ -96,7 +96,7 @@ pub struct EventReceiver {
 /// How many events that are over are remembered.
 const MEMORY: usize = 16;
 
-/// The event that goes on at present.
+/// The event that is under way.
 #[derive(Debug, Clone, Copy)]
 struct OpenEvent {
     format: EventFormat,
@@ -104,7 +104,8 @@ struct OpenEvent {
     start: ExtRtpTime,
     /// Timestamp of the first packet that was heard of it.
     stamp: ExtRtpTime,
-    /// The timestamp of the last packet, where its present segment begins (RFC 4733 section 2.5.1.3).
+    /// The timestamp of the last packet, where its present segment begins (RFC 4733 section
+    /// 2.5.1.3).
     segment: ExtRtpTime,
     /// Duration in the first packet and in the last, ticks.
     first: u64,
@@ -114,7 +115,7 @@ struct OpenEvent {
     ticks: u64,
     clock: ClockRate,
     began: Instant,
-    /// When something was last heard of it.
+    /// Arrival of its last packet.
     heard: Instant,
 }
 
@@ -123,9 +124,9 @@ struct OpenEvent {
 enum EventTimestamps {
     #[default]
     Unknown,
-    /// All the same, but for segments.
+    /// Equal in all packets of an event or segment (RFC 4733 section 2.2).
     Constant,
-    /// They go on with the duration, against RFC 4733 section 2.2.
+    /// Moving on with the duration, against RFC 4733 section 2.2.
     Moving,
 }
 
@@ -144,7 +145,7 @@ struct ClosedEvent {
 }
 
 impl EventReceiver {
-    /// A receiver that has heard no key yet.
+    /// A receiver without any key so far.
     pub fn new() -> Self {
         Self::default()
     }
@@ -171,6 +172,7 @@ impl EventReceiver {
     /// When to poll though nothing comes in; `None` while no key is held down.
     pub fn deadline(&self) -> Option<Instant> {
         if let Some(waiting) = self.out.front() {
+            // A time that has passed: a key that waits is to be polled for at once.
             return Some(waiting.began);
         }
         self.open.map(|open| open.heard + TIMEOUT)
@@ -201,7 +203,7 @@ impl EventReceiver {
         }
     }
 
-    /// The open event is over.
+    /// Ends the open event, if there is one.
     fn close(&mut self, end_seen: bool) {
         if let Some(open) = self.open.take() {
             self.say(open, end_seen);

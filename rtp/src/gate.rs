@@ -22,7 +22,7 @@ use hash::SourceHash;
 pub struct GateConfig {
     /// How long a datagram is held.
     pub hold: Duration,
-    /// Unnamed sources held for at once.
+    /// Unnamed sources of which datagrams are held at once.
     pub max_sources: usize,
     /// Datagrams held of one source: half a second at 10 ms packets.
     pub max_per_source: usize,
@@ -81,7 +81,7 @@ pub struct HeldDatagram {
     pub bytes: Vec<u8>,
 }
 
-/// The source is named for somebody else already.
+/// Error: the source is named for another leg already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("RTP from {0} already belongs to another leg")]
 pub struct SourceTaken(pub SocketAddr);
@@ -89,19 +89,19 @@ pub struct SourceTaken(pub SocketAddr);
 /// How a name of a source holds against another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NameClaim {
-    /// Until it is revoked nobody else gets the source.
+    /// The source stays with this name until it is revoked.
     Lasting,
-    /// Whoever names gives a source to one key at a time, as Asterisk does with its ports, and
-    /// may give it to the next before the first is revoked: the latest word counts.
+    /// The newest name of this kind wins: whoever names sources gives each to one key at a time, as
+    /// Asterisk does with its ports, and may give it to the next before the first is revoked.
     Latest,
 }
 
-/// A source has been named.
+/// Outcome of naming a source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AdmittedSource<K> {
-    /// What was held of it, oldest first; to be handed to the leg before anything newer.
+    /// Datagrams held of the source, oldest first; to be handed to the leg before anything newer.
     pub held: Vec<HeldDatagram>,
-    /// Who has lost it.
+    /// Key that the source was named for until now, if another.
     pub former: Option<K>,
 }
 
@@ -123,9 +123,10 @@ pub struct SourceGate<K> {
 struct NamedSource<K> {
     key: K,
     claim: NameClaim,
-    /// Of the newest RTP packet.
+    /// SSRC of the newest RTP packet.
     ssrc: Option<Ssrc>,
-    /// Rare, and every packet comes by here: apart, so that the table stays small.
+    /// The stream that the source sent under another name. Boxed, for it is rare and every packet
+    /// looks into this table, which so stays small.
     former: Option<Box<FormerStream>>,
 }
 
@@ -177,7 +178,7 @@ fn rtp_ssrc(bytes: &[u8]) -> Option<Ssrc> {
 }
 
 impl<K: Copy + Eq> SourceGate<K> {
-    /// A gate that lets nobody in yet.
+    /// A gate without any named source.
     pub fn new(config: GateConfig) -> Self {
         Self {
             config,
@@ -194,8 +195,8 @@ impl<K: Copy + Eq> SourceGate<K> {
         self.judge(now, from, bytes, None)
     }
 
-    /// The same for a datagram that came to a port of that leg alone: from a
-    /// source that is named for another leg it is refused.
+    /// Judges one datagram that came to a leg's own port, whose source must be named for that leg:
+    /// from a source named for another leg it is refused. Counted as by [`Self::route`].
     pub fn route_own(
         &mut self,
         now: Instant,
@@ -334,7 +335,8 @@ impl<K: Copy + Eq> SourceGate<K> {
         self.sweep_after.get_or_insert(now + self.config.hold);
     }
 
-    /// Drops what has been held in vain.
+    /// Drops datagrams held in vain for [`GateConfig::hold`], and forgets sources that lost their
+    /// name and have been silent since.
     pub fn expire(&mut self, now: Instant) {
         if self.sweep_after.is_none_or(|after| now <= after) {
             return;

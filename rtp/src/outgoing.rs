@@ -3,13 +3,13 @@
 
 use crate::ids::{PayloadType, RtpTime, SeqNo, Ssrc};
 
-/// The beginning of a new stream: what a new stream begins with. RFC 3550 section 5.1 wants all
-/// three to be random; where they come from is the caller's business.
+/// Random start of a new stream. RFC 3550 section 5.1 wants SSRC, sequence number and timestamp to
+/// be random; where they come from is the caller's business.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StreamStart {
-    /// Who sends.
+    /// SSRC of the sender.
     pub ssrc: Ssrc,
-    /// Number of the first packet.
+    /// Sequence number of the first packet.
     pub seq: SeqNo,
     /// Timestamp of the first packet.
     pub time: RtpTime,

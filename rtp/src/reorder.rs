@@ -26,7 +26,7 @@ use slot::{PacketSlot, SequenceGap};
 
 pub use released::{PlacedPacket, RejectReason, ReleasedItem, RestartReason};
 
-/// The bounds.
+/// Limits of the buffer, in time and packets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReorderConfig {
     /// Longest time that a packet waits for those before it. A gap is given up
@@ -55,11 +55,11 @@ pub struct ReorderBuffer {
     /// Sorted by number, without duplicates: first those that are due, then
     /// those that wait on a gap.
     queue: VecDeque<PacketSlot>,
-    /// How many are due.
+    /// Number of packets at the head of `queue` that are due.
     ready: usize,
     /// The number wanted next, behind all that are due; `None` before the first packet.
     next: Option<ExtSeq>,
-    /// Where the timeline begins.
+    /// Number with which the timeline begins.
     start: ExtSeq,
     seen: SequenceMemory,
     /// The last packet before `next`; `None` before the first of the timeline.
@@ -69,7 +69,7 @@ pub struct ReorderBuffer {
     shed: SequenceRuns,
     /// Numbers wanted still with which a packet without a payload came.
     empty: SequenceRuns,
-    /// Given up behind the last packet that is due.
+    /// Numbers given up behind the last packet that is due.
     gap: SequenceGap,
     closed: bool,
     /// Payload of the packet released last, lent to the caller.
@@ -183,7 +183,7 @@ impl ReorderBuffer {
         }
     }
 
-    /// What a packet lasts, as far as is known.
+    /// Sets the packet duration, by which arrival times tell how many packets can be missing.
     pub fn set_lasting(&mut self, lasting: Duration) {
         self.pace.set_lasting(lasting);
     }
@@ -301,7 +301,7 @@ impl ReorderBuffer {
         self.next
     }
 
-    /// A timeline begins with this number.
+    /// Begins a timeline with this number.
     fn begin(&mut self, first: ExtSeq) -> ExtSeq {
         self.start = first;
         self.next = Some(first);
@@ -405,14 +405,14 @@ impl ReorderBuffer {
         }
     }
 
-    /// What was shed behind the last packet is over as well.
+    /// Gives up the numbers of packets that were refused behind the last one in the buffer.
     fn give_up_shed(&mut self) {
         if let Some(end) = self.shed.end() {
             self.pass_over(end);
         }
     }
 
-    /// Wants nothing before `to` any more.
+    /// Gives up every number before `to` that is still missing.
     fn pass_over(&mut self, to: ExtSeq) {
         let next = self.next.unwrap_or(to);
         let count = to.0 - next.0;

@@ -32,7 +32,7 @@ pub enum RtcpPacket {
 /// A report of a sender: what a sender says of its clocks and of what it has sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SenderReport {
-    /// Who says it.
+    /// SSRC of the sender.
     pub ssrc: Ssrc,
     /// The moment of the report on the sender's wall clock: seconds since 1900
     /// in the upper 32 bits, fraction in the lower.
@@ -57,7 +57,8 @@ pub enum RtcpError {
     /// Padding that is 0, no multiple of 4, or longer than the packet.
     #[error("its padding has an impossible length")]
     Padding,
-    /// What it must contain does not fit into its length.
+    /// Content that the packet's type demands, such as a sender report's 24 octets, exceeds its
+    /// length.
     #[error("its content does not fit into its length")]
     Body,
 }

@@ -15,7 +15,7 @@ use crate::ids::{PayloadType, RtpTime, SeqNo, Ssrc};
 /// A valid RTP packet; the payload is borrowed from the datagram.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RtpPacket<'a> {
-    /// Who sends.
+    /// SSRC.
     pub ssrc: Ssrc,
     /// Sequence number as sent.
     pub seq: SeqNo,
@@ -25,7 +25,7 @@ pub struct RtpPacket<'a> {
     pub payload_type: PayloadType,
     /// Marker bit; for audio the first packet after silence (RFC 3551 section 4.1).
     pub marker: bool,
-    /// What is between header and padding; may be empty.
+    /// Payload: the octets between header and padding; may be empty.
     pub payload: &'a [u8],
 }
 
@@ -54,7 +54,7 @@ impl<'a> RtpPacket<'a> {
 /// Why a datagram is no RTP packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum MalformedPacket {
-    /// Another protocol.
+    /// The datagram is of another protocol.
     #[error("not RTP but {}", .0.name())]
     NotRtp(MediaProtocol),
     /// Less than the 12 bytes of a fixed header.
@@ -101,7 +101,7 @@ impl MalformedPacket {
 pub enum DatagramClass {
     /// RTP version 2; whether it is a valid packet says [`RtpPacket::parse`].
     Rtp,
-    /// Anything else.
+    /// Any other protocol.
     Other(MediaProtocol),
 }
 
@@ -118,7 +118,7 @@ pub enum MediaProtocol {
     Dtls,
     /// TURN channel data (RFC 8656), or text such as SIP.
     TurnChannel,
-    /// None of these, or nothing at all.
+    /// None of these, or an empty datagram.
     Unknown,
 }
 

@@ -8,7 +8,7 @@ use asterscribe_rtp::testkit::random::SplitMix;
 use asterscribe_rtp::testkit::{build, origin, rtcp};
 use asterscribe_rtp::{PacketVerdict, ReceiverConfig, ReleasedItem, RtpReceiver, fuzz};
 
-/// From pure noise to packets that are almost right.
+/// One datagram, anything from pure noise to a packet that is almost right.
 fn shaped(random: &mut SplitMix, seq: &mut u16) -> Vec<u8> {
     match random.below(8) {
         0 => noise(random, 64),
@@ -133,7 +133,7 @@ fn random_scripts_keep_every_promise() {
     }
 }
 
-/// From noise to compounds that are almost right.
+/// One RTCP datagram, anything from noise to a compound that is almost right.
 fn shaped_rtcp(random: &mut SplitMix) -> Vec<u8> {
     let mut compound = Vec::new();
     for _ in 0..=random.below(4) {
@@ -173,7 +173,7 @@ fn random_events_say_no_key_that_was_not_told() {
     }
 }
 
-/// What a fuzzer or the field has found stays found.
+/// Regression test: every input that a fuzzer or the field has found passes.
 #[test]
 fn the_corpus_passes() {
     type Body = fn(&[u8]);

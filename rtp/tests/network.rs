@@ -12,7 +12,7 @@ use asterscribe_rtp::{
 const PACKETS: usize = 2_000;
 const FIRST_SEQ: u16 = 64_900;
 
-/// What came out: packets by their index, and losses by their size.
+/// Items that the receiver released: packets by their index, and losses by their size.
 #[derive(Debug, PartialEq, Eq, Clone, Copy)]
 enum Out {
     Packet(usize),
@@ -91,7 +91,7 @@ fn packet_of(packet: PlacedPacket<'_>) -> Out {
     Out::Packet(u32::from_be_bytes(index) as usize)
 }
 
-/// What the log says must come out, if nothing is later than the window.
+/// Items and counters that the network's log demands, if nothing is later than the window.
 fn expected(log: &NetworkLog) -> (Vec<Out>, ReceiverStats) {
     let mut stats = ReceiverStats::default();
     let first = log.delivered[0];

@@ -1,5 +1,5 @@
-//! What comes out depends on what arrived when, not on how often anybody looked:
-//! a live server that ticks and a replay that runs every timer agree.
+//! Released items depend on what arrived when, not on how often the receiver is polled: a live
+//! server that ticks and a replay that runs every timer agree.
 
 use std::time::{Duration, Instant};
 

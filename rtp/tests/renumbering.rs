@@ -11,7 +11,7 @@ use asterscribe_rtp::{
 };
 use proptest::prelude::*;
 
-/// How packets are made.
+/// Spacing of a scene's packets.
 #[derive(Debug, Clone, Copy)]
 struct Packets {
     ms: u64,
@@ -33,7 +33,7 @@ enum Op {
     /// The numbers go on from elsewhere; nothing is missing.
     Step(i32),
     Lose(u32),
-    /// Both at the same place.
+    /// A step of the numbers, and a loss at the same place.
     StepAndLose(u16, u32),
     /// Nothing is sent; the timestamps count that, or do not.
     Pause(u64, bool),
@@ -162,7 +162,7 @@ impl Scene {
         self.ms += self.packets.ms;
     }
 
-    /// What a receiver makes of it.
+    /// Items and counters of a receiver that is handed the scene.
     fn hear(&self) -> Heard {
         let mut heard = Heard::default();
         let clock = ClockRate::new(1_000 * self.packets.ticks / self.packets.ms as u32);
@@ -300,7 +300,7 @@ fn losses_beside_a_step_are_told_from_it() {
     }
 }
 
-/// What a network that stood still lost of it comes to light all at once.
+/// Losses within a burst show only when the network delivers again, all at once.
 #[test]
 fn an_outage_within_a_burst_is_loss() {
     let mut scene = Scene::play(54_016, 160, &[Op::Talk(100), Op::Lose(150), Op::Talk(50)]);

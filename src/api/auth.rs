@@ -1,10 +1,9 @@
-//! Who may use the API.
+//! Authorisation of requests to the API.
 //!
-//! With a token: whoever presents it (RFC 6750 §2.1). Without one the server
-//! listens on loopback only (the settings see to that) and must still tell
-//! local programs from web pages that happen to be open on this machine: a
-//! browser lets any page send simple POSTs to 127.0.0.1, and a name under an
-//! attacker's control can be made to resolve to it (DNS rebinding).
+//! With a token, a request must present it (RFC 6750 §2.1). Without one the server listens on
+//! loopback only (the settings see to that) and must still tell local programs from web pages that
+//! happen to be open on this machine: a browser lets any page send simple POSTs to 127.0.0.1, and a
+//! name under an attacker's control can be made to resolve to it (DNS rebinding).
 
 use std::net::IpAddr;
 
@@ -22,8 +21,8 @@ use super::rates::RateKey;
 use super::{ApiState, ROUTES};
 use crate::config::{CorsOrigins, Secret};
 
-/// The digest of the token: what is kept of the token: equal length for every token, so that
-/// comparing takes the same time whatever was sent.
+/// Digest of the bearer token. Digests are equally long for all tokens, so comparing takes the same
+/// time whatever was sent.
 #[derive(Clone)]
 pub(super) struct TokenDigest([u8; 32]);
 
@@ -41,9 +40,9 @@ impl TokenDigest {
 /// How much a request may see; an extension of every request that reaches a handler.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum AccessLevel {
-    /// Everything.
+    /// Every route, in full.
     Full,
-    /// What open routes show without a token.
+    /// Open routes only, which answer tersely: the client has presented no token.
     Terse,
 }
 
@@ -71,8 +70,8 @@ pub(super) async fn check(
     }
 }
 
-/// Whether the client may ask so much. Whoever has the right token is not held back by others of
-/// its address that have not.
+/// Whether the client's rate allows this request. Whoever presents the right token is not held back
+/// by others at the same address who do not.
 fn in_bounds(
     state: &ApiState,
     visit: &ConnectionVisit,

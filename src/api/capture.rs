@@ -16,7 +16,7 @@ use crate::call::{CallId, CaptureState};
 use crate::capture::{CaptureFile, CapturePart};
 use crate::service::CaptureRequest;
 
-/// Read from the file at a time.
+/// Bytes that are read from the file at a time.
 const CHUNK: usize = 64 << 10;
 
 /// `POST /api/call/{id}/capture`

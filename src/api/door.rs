@@ -23,7 +23,7 @@ use super::tally::RefusalTally;
 use crate::clock;
 use crate::metrics::{MetricFamily, MetricValues};
 
-/// Why a connection is given up for others.
+/// Reason why a connection is given up for others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum EvictionReason {
     /// The connection kept a place that a newcomer needed.
@@ -42,7 +42,7 @@ impl EvictionReason {
 #[derive(Debug)]
 pub(super) struct ConnectionDoor {
     register: Mutex<ConnectionRegister>,
-    /// Somebody has gone, or begun to wait.
+    /// Signal that a connection has gone, or begun to wait.
     changed: Notify,
     leave: Mutex<HashMap<ConnectionId, Arc<Notify>>>,
     given_up: Arc<RefusalTally>,
@@ -155,7 +155,7 @@ pub(super) struct ConnectionPresence {
 }
 
 impl ConnectionPresence {
-    /// Ends when the connection is told to go.
+    /// Waits until the connection is told to go.
     pub(super) async fn is_told_to_go(&self) {
         self.leave.notified().await;
     }
@@ -195,14 +195,14 @@ impl ConnectionVisit {
         &self.door
     }
 
-    /// A request of its has come.
+    /// A request of the connection has arrived.
     fn begins(&self) {
         self.door.register().begins(self.id);
         // It may have been the one that was to go.
         self.door.changed.notify_one();
     }
 
-    /// The answer to it has been handed over.
+    /// The answer to the request has been handed over.
     fn ends(&self) {
         self.door.register().ends(self.id, clock::now());
         self.door.changed.notify_one();
@@ -214,17 +214,17 @@ impl ConnectionVisit {
         self.door.changed.notify_one();
     }
 
-    /// The connection does not any more.
+    /// The connection no longer keeps the server waiting.
     pub(super) fn goes_on(&self) {
         self.door.register().goes_on(self.id);
     }
 
-    /// The connection has asked something that it may ask.
+    /// The connection has shown that it may use the API.
     pub(super) fn is_known(&self) {
         self.door.register().is_known(self.id);
     }
 
-    /// The connection is to go if it keeps the server waiting; whether it is.
+    /// Puts the connection out if it keeps the server waiting; `true` if so.
     pub(super) fn put_out(&self) -> bool {
         let goes = self.door.register().put_out(self.id);
         if goes {

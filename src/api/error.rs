@@ -23,20 +23,20 @@ macro_rules! kinds {
         }
 
         impl ProblemKind {
-            /// Every kind.
+            /// Every kind of problem, in the order of the table.
             pub const ALL: &[Self] = &[$(Self::$kind,)*];
 
-            /// Its HTTP status.
+            /// HTTP status of the problem.
             pub fn status(self) -> StatusCode {
                 match self { $(Self::$kind => StatusCode::$status,)* }
             }
 
-            /// The end of its `type`.
+            /// Last part of the problem's `type`, behind the prefix `urn:asterscribe:problem:`.
             pub fn slug(self) -> &'static str {
                 match self { $(Self::$kind => $slug,)* }
             }
 
-            /// Its `title`.
+            /// `title` of the problem document (RFC 9457 §3.1.3).
             pub fn title(self) -> &'static str {
                 match self { $(Self::$kind => $title,)* }
             }
@@ -77,7 +77,7 @@ kinds! {
     BodyTimeout: REQUEST_TIMEOUT, "body-timeout", "Body not received in time";
     /// The state of the call, or of the server, does not allow it.
     Conflict: CONFLICT, "conflict", "Conflict with the present state";
-    /// More than a client may ask.
+    /// The client has made more requests than its rate allows.
     TooManyRequests: TOO_MANY_REQUESTS, "too-many-requests", "Too many requests";
     /// The body is too big.
     BodyTooLarge: PAYLOAD_TOO_LARGE, "body-too-large", "Body too large";
@@ -113,15 +113,15 @@ kinds! {
 /// there the request's path and id are known.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApiProblem {
-    /// Its kind.
+    /// Kind of the problem, which gives status, `type` and `title`.
     pub kind: ProblemKind,
-    /// What happened, for people.
+    /// `detail` of the problem document: what happened, for people (RFC 9457 §3.1.4).
     pub detail: Cow<'static, str>,
-    /// Seconds until it is worth trying again, where that is not the same for all of the kind.
+    /// Seconds for `Retry-After`, where this problem's differ from those of its kind.
     wait: Option<u64>,
 }
 
-/// The document itself.
+/// Problem document as it goes to the client (RFC 9457 §3).
 #[derive(Serialize)]
 struct ProblemDocument<'a> {
     r#type: String,
@@ -149,7 +149,7 @@ impl ApiProblem {
         Self { kind, detail, wait }
     }
 
-    /// A client has asked for more than it may, and may go on after that time.
+    /// A 429: the client has asked for more than its rate allows, and may go on after `wait`.
     pub(super) fn too_many(wait: Duration, detail: &'static str) -> Self {
         let seconds = wait.as_millis().div_ceil(1000).max(1);
         Self {
@@ -158,7 +158,7 @@ impl ApiProblem {
         }
     }
 
-    /// For a response that some library made by itself.
+    /// Problem for a response that a library made by itself, by its status.
     pub(super) fn from_status(status: StatusCode) -> Self {
         match status {
             StatusCode::METHOD_NOT_ALLOWED => Self::new(

@@ -112,12 +112,12 @@ impl RawBody {
         self.bytes.is_empty()
     }
 
-    /// Whether it is empty, or JSON's word for that.
+    /// Whether the body is empty, or JSON's `null`.
     pub(super) fn says_nothing(&self) -> bool {
         matches!(self.bytes.trim_ascii(), b"" | b"null")
     }
 
-    /// Its media type, without parameters, in lower case.
+    /// Media type of the body, without parameters, in lower case.
     ///
     /// # Errors
     /// The body is compressed.
@@ -141,7 +141,7 @@ impl RawBody {
         Ok(essence.to_ascii_lowercase())
     }
 
-    /// The bytes themselves.
+    /// Bytes of the body.
     pub(super) fn into_bytes(self) -> Bytes {
         self.bytes
     }

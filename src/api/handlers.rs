@@ -1,4 +1,4 @@
-//! What each route does: check the input, ask the service, shape the answer.
+//! Handlers of the routes: each checks the input, asks the service and shapes the answer.
 
 use axum::extract::State;
 use axum::http::{StatusCode, Uri, header};
@@ -23,7 +23,7 @@ pub(super) async fn health(
     State(state): State<ApiState>,
     Extension(access): Extension<AccessLevel>,
 ) -> Response {
-    /// Enough for a load balancer, nothing for a stranger.
+    /// Body of `GET /health` without a token: enough for a load balancer, nothing for a stranger.
     #[derive(Serialize)]
     struct TerseHealth {
         status: PartState,
@@ -155,7 +155,8 @@ pub(super) async fn transcribe_named(
     State(state): State<ApiState>,
     body: RawBody,
 ) -> Result<Response, ApiProblem> {
-    /// The channel, which elsewhere the path names, and all that can be said there.
+    /// Body of `POST /api/call/transcribe`: the channel, which elsewhere is in the path, and the
+    /// options.
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
     struct NamedChannelBody {
@@ -196,7 +197,7 @@ pub(super) async fn register_media(
     Ok(accepted(StatusCode::CREATED, &grant.call_id.clone(), grant))
 }
 
-/// Everything else.
+/// Answer to a path that no route has: 404 `unknown-route`.
 pub(super) async fn unknown_route() -> ApiProblem {
     ApiProblem::new(ProblemKind::UnknownRoute, "there is nothing at this path")
 }
@@ -239,12 +240,14 @@ fn initiate_request(uri: &Uri, body: &RawBody) -> Result<InitiateRequest, ApiPro
     }
 }
 
-/// What may go into an endpoint, and so into ARI.
+/// Checks a number or name that becomes part of an endpoint in ARI: 1 to 64 characters out of
+/// letters, digits and `+ * # . _ -`; else 422.
 fn check_number(name: &str, text: &str) -> Result<(), ApiProblem> {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"+*#._-".contains(&byte);
     if (1..=64).contains(&text.len()) && text.bytes().all(fits) {
         return Ok(());
     }
+    // A bare + in a query is decoded to a space, so +49… arrives as one.
     let hint = if text.starts_with(' ') {
         "; in a query, + must be written %2B"
     } else {

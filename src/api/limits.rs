@@ -50,7 +50,7 @@ fn oversize(state: &ApiState, request: &Request) -> Option<ApiProblem> {
     (declared > limit as u64).then(|| body_too_large(limit))
 }
 
-/// More for a sound, where one is taken.
+/// Bound on the body in bytes: higher on routes that take a sound file.
 fn body_limit(state: &ApiState, request: &Request) -> usize {
     let ApiLimits { body, upload, .. } = state.limits;
     let path = request.extensions().get::<MatchedPath>();
@@ -78,7 +78,7 @@ fn header_bytes(headers: &HeaderMap) -> usize {
         .sum()
 }
 
-/// Answers for a handler that does not.
+/// Answers 504 for a handler that does not answer within `request_time`.
 pub(super) async fn in_time(
     State(state): State<ApiState>,
     request: Request,

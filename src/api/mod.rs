@@ -104,7 +104,7 @@ pub(crate) struct ApiRoute {
     build: RouteBuilder,
 }
 
-/// Where a route leads, under the method that the table gives.
+/// Handler of a route, registered for the method that the table gives.
 type RouteBuilder = fn(MethodFilter) -> MethodRouter<ApiState>;
 
 const fn closed(method: Method, path: &'static str, build: RouteBuilder) -> ApiRoute {
@@ -137,7 +137,7 @@ const fn open(method: Method, path: &'static str, build: RouteBuilder) -> ApiRou
     }
 }
 
-/// Every route there is.
+/// Table of all routes.
 pub(crate) const ROUTES: &[ApiRoute] = &[
     open(Method::GET, "/health", |m| on(m, handlers::health)),
     closed(Method::GET, "/metrics", |m| on(m, handlers::metrics)),
@@ -195,7 +195,7 @@ pub(crate) struct ApiState {
     /// A permit for each file on its way in.
     uploads: Arc<Semaphore>,
     rates: Arc<RequestRates>,
-    /// By kind, in the order of [`ProblemKind::ALL`].
+    /// Counts of refused requests by kind, in the order of [`ProblemKind::ALL`].
     refusals: Arc<RefusalTally>,
     answers: Arc<LargeAnswers>,
 }
@@ -238,7 +238,8 @@ pub fn router(service: Arc<dyn CallService>, config: &ApiConfig) -> Router {
 /// Name of the header that carries a request's id, both ways.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Never with credentials: the token travels in a header that the page must know.
+/// CORS layer for the configured origins. Credentials are never allowed: the token travels in a
+/// header, which the page must know.
 fn cors_layer(origins: &CorsOrigins) -> Option<CorsLayer> {
     let layer = CorsLayer::new()
         .allow_methods([Method::GET, Method::POST, Method::DELETE])

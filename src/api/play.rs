@@ -1,4 +1,4 @@
-//! Audio to a call.
+//! Routes that play audio to a call.
 
 use std::sync::Arc;
 
@@ -49,7 +49,7 @@ pub(super) async fn stop(
 /// Body of the answer to `DELETE /api/call/{id}/play`.
 #[derive(Serialize)]
 pub(super) struct StoppedPlayBody {
-    /// As it stood.
+    /// Sounds that were playing or waiting, each as it stood when it was stopped.
     stopped: Vec<CallPlayback>,
 }
 
@@ -57,7 +57,7 @@ pub(super) struct StoppedPlayBody {
 pub(super) enum SoundBody {
     /// The permit lasts until the sound has been dealt with: what waits in memory is bounded.
     Upload(RawBody, OwnedSemaphorePermit),
-    /// JSON.
+    /// JSON that names a file of the sounds folder.
     Named(RawBody),
 }
 
@@ -75,7 +75,7 @@ impl FromRequest<ApiState> for SoundBody {
     }
 }
 
-/// Waits for as long as a body may take.
+/// Permit to read one sound file, waited for no longer than a body may take to arrive.
 async fn permit(state: &ApiState) -> Result<OwnedSemaphorePermit, ApiProblem> {
     let free = Arc::clone(&state.uploads).acquire_owned();
     match tokio::time::timeout(state.limits.body_time, free).await {

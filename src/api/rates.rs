@@ -63,28 +63,28 @@ impl<C: Clock + Clone> RequestRates<C> {
         }
     }
 
-    /// A request that may be served.
+    /// Counts a request of a client that has shown the token, or that needs none.
     ///
     /// # Errors
-    /// It is too much; how long to wait.
+    /// The rate is exceeded; the error is the time to wait.
     pub(super) fn known(&self, client: RateKey) -> Result<(), Duration> {
         let known = self.known.check_key(&client);
         known.map_err(|not| not.wait_time_from(self.clock.now()))
     }
 
-    /// A request of somebody of whom nothing is known.
+    /// Counts a request of a client of which nothing is known but its address.
     ///
     /// # Errors
-    /// It is too much; how long to wait.
+    /// The rate is exceeded; the error is the time to wait.
     pub(super) fn stranger(&self, address: IpAddr) -> Result<(), Duration> {
         let strangers = self.strangers.check_key(&address);
         strangers.map_err(|not| not.wait_time_from(self.clock.now()))
     }
 
-    /// A request with a token that is not the right one.
+    /// Counts a request with a wrong token.
     ///
     /// # Errors
-    /// It is too much; how long to wait.
+    /// The rate is exceeded; the error is the time to wait.
     pub(super) fn wrong_token(&self, address: IpAddr) -> Result<(), Duration> {
         let wrong = self.wrong_tokens.check_key(&address);
         wrong.map_err(|not| not.wait_time_from(self.clock.now()))
@@ -96,11 +96,11 @@ fn limiter<K: Hash + Eq + Copy, C: Clock + Clone>(quota: Quota, clock: &C) -> Ke
     RateLimiter::new(quota, slots, clock.clone())
 }
 
-/// When each may have asked for all that it has asked for; of a bounded number of them.
+/// Theoretical arrival times (GCRA) by key, for at most `most` keys; all others share one.
 #[derive(Debug)]
 struct BoundedRates<K> {
     most: usize,
-    /// What one request takes.
+    /// Time that one request takes of the rate: the inverse of requests per second or minute.
     weight: Duration,
     slots: Mutex<RateSlots<K>>,
 }
@@ -108,7 +108,7 @@ struct BoundedRates<K> {
 #[derive(Debug)]
 struct RateSlots<K> {
     of: HashMap<K, Nanos>,
-    /// All for which there was no room.
+    /// Arrival time that all keys share for which there was no room.
     rest: Option<Nanos>,
     until_sweep: usize,
 }

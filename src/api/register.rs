@@ -12,9 +12,9 @@ use std::time::{Duration, Instant};
 /// How many may be connected.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ConnectionBounds {
-    /// In all.
+    /// Connections in all.
     pub(super) connections: usize,
-    /// From one address.
+    /// Connections from one address.
     pub(super) per_address: usize,
     /// A connection is not put out before it has waited for so long: it may be on its way to ask.
     pub(super) grace: Duration,
@@ -33,13 +33,13 @@ pub(super) struct ConnectionId(u64);
 pub(super) enum ConnectionAdmission {
     /// The connection comes in.
     Enters(ConnectionId),
-    /// Those are to be put out; it is to ask again when a place is free.
+    /// These connections are to be put out; the newcomer is to ask again when a place is free.
     After(Vec<ConnectionId>),
-    /// Somebody may be put out from then on; it is to ask again.
+    /// A connection may be put out from this time on; the newcomer is to ask again then.
     NotBefore(Instant),
-    /// Everybody is being served; it is to ask again when somebody is not any more.
+    /// All connections are being served; the newcomer is to ask again when one no longer is.
     Later,
-    /// Everybody of its address is being served.
+    /// All connections of the newcomer's address are being served.
     Refused,
 }
 
@@ -48,7 +48,7 @@ pub(super) enum ConnectionAdmission {
 enum ConnectionStage {
     /// The connection keeps the server waiting since then.
     Waits(Instant),
-    /// A request of its is being answered.
+    /// The server is answering a request of the connection.
     Served,
     /// The connection has been told to go.
     Leaves,
@@ -57,15 +57,16 @@ enum ConnectionStage {
 #[derive(Debug)]
 struct RegisteredConnection {
     party: IpAddr,
-    /// The connection has asked something that it may ask.
+    /// Whether the connection has shown that it may use the API: such ones are put out last.
     is_known: bool,
-    /// The connection has asked something that it has not been answered yet.
+    /// Whether a request of the connection has not been answered yet.
     is_owed: bool,
     stage: ConnectionStage,
 }
 
 impl RegisteredConnection {
-    /// Its place among those who may be put out; the smallest is the first to go.
+    /// Place of the connection among those that may be put out; the smallest goes first. `None`
+    /// while the server is answering it, or has told it to go.
     fn place(&self, id: ConnectionId) -> Option<ConnectionPlace> {
         match self.stage {
             ConnectionStage::Waits(since) => Some((self.is_known, since, id)),
@@ -176,7 +177,7 @@ impl ConnectionRegister {
         id
     }
 
-    /// A request of its has come; one that was to go stays.
+    /// A request of the connection has arrived; one that was told to go stays.
     pub(super) fn begins(&mut self, id: ConnectionId) {
         if let Some(guest) = self.guests.get_mut(&id) {
             guest.is_owed = true;
@@ -184,12 +185,12 @@ impl ConnectionRegister {
         self.set(id, ConnectionStage::Served);
     }
 
-    /// Whether it has been told to go, and has not asked anything since.
+    /// Whether the connection has been told to go and has not asked anything since.
     pub(super) fn leaves(&self, id: ConnectionId) -> bool {
         self.stage(id) == Some(ConnectionStage::Leaves)
     }
 
-    /// The answer to it has been handed over; it waits for the next.
+    /// The answer to the request has been handed over; the connection waits for the next one.
     pub(super) fn ends(&mut self, id: ConnectionId, now: Instant) {
         if let Some(guest) = self.guests.get_mut(&id) {
             guest.is_owed = false;
@@ -204,7 +205,8 @@ impl ConnectionRegister {
         }
     }
 
-    /// The connection does not any more, if there is something that it asked for.
+    /// A request of the connection is being worked on again, if there is one that is not answered
+    /// yet.
     pub(super) fn goes_on(&mut self, id: ConnectionId) {
         let is_owed = self.guests.get(&id).is_some_and(|guest| guest.is_owed);
         if is_owed && matches!(self.stage(id), Some(ConnectionStage::Waits(_))) {
@@ -212,7 +214,7 @@ impl ConnectionRegister {
         }
     }
 
-    /// The connection has asked something that it may ask.
+    /// The connection has shown that it may use the API.
     pub(super) fn is_known(&mut self, id: ConnectionId) {
         // While it is served it has no place in the lists, which tell one from the other.
         if self.stage(id) == Some(ConnectionStage::Served)
@@ -222,7 +224,7 @@ impl ConnectionRegister {
         }
     }
 
-    /// The connection is to go if it keeps the server waiting; whether it is.
+    /// Puts the connection out if it keeps the server waiting; `true` if so.
     pub(super) fn put_out(&mut self, id: ConnectionId) -> bool {
         let waits = matches!(self.stage(id), Some(ConnectionStage::Waits(_)));
         if waits {
@@ -251,7 +253,8 @@ impl ConnectionRegister {
         self.guests.get(&id).map(|guest| guest.stage)
     }
 
-    /// Every change of a stage, so that the lists of those who wait agree with it.
+    /// Sets a connection's stage. Every change comes through here, so that the lists of waiting
+    /// connections agree with it.
     fn set(&mut self, id: ConnectionId, stage: ConnectionStage) {
         let Some(guest) = self.guests.get_mut(&id) else {
             return;

@@ -25,7 +25,8 @@ use super::register::ConnectionBounds;
 /// A connection is not put out before it has waited for so long.
 const GRACE: Duration = Duration::from_millis(50);
 
-/// What has arrived is looked at before a connection is put out.
+/// Time in which the connection is polled once more before it is put out, since a request may have
+/// arrived and not have been read yet.
 const LAST_LOOK: Duration = Duration::from_millis(2);
 
 /// Connections that wait to be accepted, as far as the system lets them.
@@ -34,7 +35,7 @@ const BACKLOG: u32 = 4096;
 /// Bytes of an answer that the system keeps for a client; it takes twice that.
 const SEND_BUFFER: u32 = 128 << 10;
 
-/// For those of whose address too many are being served.
+/// Answer to a connection whose address has too many others that are being served.
 const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
 
 /// Bounds on connections.
@@ -250,9 +251,9 @@ impl AcceptBackoff {
 struct WriteDeadline<T> {
     io: T,
     patience: Duration,
-    /// Is told when a write is stuck, and when it is not any more.
+    /// Visit of the connection, told when a write is stuck and when it goes on.
     visit: ConnectionVisit,
-    /// Runs while the last write is stuck.
+    /// Timer that runs while the last write is stuck.
     stuck: Option<Pin<Box<Sleep>>>,
 }
 

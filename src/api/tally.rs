@@ -1,11 +1,11 @@
-//! Things that happen so often that each of them must not be a line of the log.
+//! Counters of events that come so often that not each of them may be a line of the log.
 
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-/// Between two lines of the log.
+/// Time between two lines of the log.
 const PACE: Duration = Duration::from_secs(1);
 
 /// Counts by kind since the start; the first of a series is logged at once by whoever counts it, what
@@ -15,12 +15,12 @@ pub(super) struct RefusalTally {
     what: &'static str,
     names: Vec<&'static str>,
     counts: Vec<AtomicU64>,
-    /// What was not logged yet, while a series lasts.
+    /// Counts by kind since the last line of the log; `None` while no series lasts.
     series: Mutex<Option<Vec<u64>>>,
 }
 
 impl RefusalTally {
-    /// Of that, by these names.
+    /// A tally whose lines of the log say `what`, with a counter for each of the `names`.
     pub(super) fn new(what: &'static str, names: impl Iterator<Item = &'static str>) -> Arc<Self> {
         let names: Vec<_> = names.collect();
         let counts = names.iter().map(|_| AtomicU64::new(0)).collect();
@@ -57,7 +57,8 @@ impl RefusalTally {
         true
     }
 
-    /// What has come since the last line; `None`, and the series is over, if nothing has.
+    /// Takes the counts since the last line of the log. `None` if nothing has come: the series is
+    /// over.
     fn take(&self) -> Option<TallyLine> {
         let mut series = self.series.lock().unwrap_or_else(PoisonError::into_inner);
         let untold = series.take()?;
@@ -79,7 +80,7 @@ impl RefusalTally {
         Some(TallyLine { kinds, count })
     }
 
-    /// All counts, by name.
+    /// Counts since the start, by name.
     pub(super) fn counts(&self) -> Vec<(&'static str, u64)> {
         let counts = self
             .counts
@@ -89,7 +90,7 @@ impl RefusalTally {
     }
 }
 
-/// One line of the log.
+/// One line of the log: the kinds with their counts, and the sum.
 #[derive(Debug, PartialEq, Eq)]
 struct TallyLine {
     kinds: String,

@@ -17,10 +17,10 @@ pub(super) struct FlowAccount {
     pub(super) slipped_us: u64,
 }
 
-/// Whether a leg that was sent that says so once its call is over.
+/// Checks what a leg reports once its call is over against what it was sent.
 ///
 /// # Errors
-/// The first thing that is not as it should be.
+/// The first figure that is not as it should be, in words.
 pub(super) fn check(
     leg: &LegSnapshot,
     flow: FlowAccount,

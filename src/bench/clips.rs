@@ -117,7 +117,7 @@ struct ClipResult {
     name: String,
     language: String,
     mean_logprob: f32,
-    /// What was wrong with each try but the last.
+    /// Reasons why each try but the last was rejected.
     retries: Vec<&'static str>,
     text: String,
 }

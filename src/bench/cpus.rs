@@ -17,9 +17,9 @@ const SPIN: Duration = Duration::from_millis(60);
 /// The processors used: with one there is no choice, and nothing is pinned.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct UsedCpus {
-    /// All that is measured runs here, alone.
+    /// Processor on which all that is measured runs, alone.
     pub(super) receiver: Option<usize>,
-    /// The generator runs here.
+    /// Processor on which the generator runs.
     pub(super) sender: Option<usize>,
 }
 

@@ -7,16 +7,16 @@ use serde::Serialize;
 pub(super) struct RoundSpread {
     /// Half of the rounds are below, half above.
     pub(super) median: f64,
-    /// The lowest.
+    /// Lowest of the rounds.
     pub(super) low: f64,
-    /// The highest.
+    /// Highest of the rounds.
     pub(super) high: f64,
-    /// How many.
+    /// Number of rounds.
     pub(super) rounds: usize,
 }
 
 impl RoundSpread {
-    /// Of these values; none of none, and none where one is no number.
+    /// Spread of these values; `None` if there are none, or if one is not a number.
     pub(super) fn of(values: impl IntoIterator<Item = f64>) -> Option<Self> {
         let mut values: Vec<_> = values.into_iter().collect();
         if values.is_empty() || values.iter().any(|value| !value.is_finite()) {
@@ -48,7 +48,7 @@ impl RoundSpread {
         })
     }
 
-    /// With every value changed in the same, rising way.
+    /// The spread with every value changed by `change`, which must be monotonically increasing.
     pub(super) fn map(self, change: impl Fn(f64) -> f64) -> Self {
         Self {
             median: change(self.median),
@@ -64,9 +64,9 @@ impl RoundSpread {
 pub(super) struct ReportFigure {
     /// The goal that it belongs to, `G1` to `G13`, or none.
     pub(super) id: &'static str,
-    /// What was measured.
+    /// Quantity that was measured, in words.
     pub(super) what: String,
-    /// In what.
+    /// Unit of the figure.
     pub(super) unit: FigureUnit,
     /// The measurement; absent if what it needs did not run.
     pub(super) value: Option<RoundSpread>,
@@ -78,7 +78,7 @@ pub(super) struct ReportFigure {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum FigureUnit {
-    /// One over another.
+    /// One quantity over another.
     Ratio,
     /// Nanoseconds of CPU time for a packet.
     Nanoseconds,
@@ -105,7 +105,7 @@ impl ReportFigure {
     }
 }
 
-/// One over the other, where there are both.
+/// Ratio of two spreads, where there are both.
 pub(super) fn ratio(above: Option<RoundSpread>, below: Option<RoundSpread>) -> Option<RoundSpread> {
     above?.over(below?)
 }

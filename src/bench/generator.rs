@@ -35,13 +35,13 @@ pub(crate) struct GeneratorOptions {
     /// Packets of each flow.
     #[arg(long)]
     packets: u32,
-    /// After how many packets of each flow to say so.
+    /// Counts of packets of each flow after which to report the progress.
     #[arg(long, value_delimiter = ',')]
     marks: Vec<u32>,
-    /// How many times slower than in a call.
+    /// Factor by which the pace is slower than in a call.
     #[arg(long, default_value_t = 1)]
     slower: u32,
-    /// What they carry.
+    /// Audio of the flows.
     #[arg(long, value_enum)]
     payload: BenchPayload,
     /// A list of what is said in a call: lines of NAME, seconds, 8 kHz WAV file and text, separated by tabs.
@@ -85,7 +85,7 @@ pub(super) fn rtp(round: u64, flow: u64, payload: &[u8; PACKET]) -> [u8; HEADER 
 struct FlowSender {
     flows: Vec<UdpSocket>,
     audio: Vec<[u8; PACKET]>,
-    /// Packets of all flows, and those after which to speak.
+    /// Packets of all flows, and the numbers after which to report.
     total: u64,
     marks: Vec<u64>,
     pace: Duration,
@@ -134,7 +134,7 @@ impl FlowSender {
         Ok(self.sent)
     }
 
-    /// Sends all that is due `now`; the number of the next one.
+    /// Sends all that is due `now`; the result is the number of the next packet.
     fn send_due(&mut self, mut next: u64, begin: Instant, now: Instant) -> Result<u64> {
         while next < self.total && begin + self.due(next) <= now {
             self.send(next);
@@ -146,7 +146,8 @@ impl FlowSender {
         Ok(next)
     }
 
-    /// Since the beginning: the flows' packets lie evenly in their pace.
+    /// Time at which a packet is due, since the beginning: the flows' packets lie evenly within
+    /// their pace.
     fn due(&self, number: u64) -> Duration {
         let flows = self.sent.flows;
         // In nanoseconds, less than 2⁶⁴ for a hundred years.

@@ -14,14 +14,13 @@ use serde::Serialize;
 
 use super::cpus::UsedCpus;
 
-/// The place of this process: what this process has already; set by the program itself when it
-/// begins anew.
+/// Isolation that this process has already; set by the program itself when it starts itself anew.
 #[derive(Debug, Clone, Copy, Default, Args, Serialize)]
 pub(super) struct ProcessPlace {
-    /// A network namespace.
+    /// Whether it has a network namespace of its own.
     #[arg(long, hide = true)]
     own_network: bool,
-    /// Priority.
+    /// Whether it has priority.
     #[arg(long, hide = true)]
     own_time: bool,
 }
@@ -41,9 +40,9 @@ impl ProcessPlace {
 /// A way to run a program before others.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct RunPriority {
-    /// Words before the program's.
+    /// Command and options that stand before the program's own.
     words: &'static [&'static str],
-    /// Ends well where they have had their effect.
+    /// Command that succeeds where the priority can be had.
     probe: &'static [&'static str],
 }
 
@@ -74,13 +73,13 @@ pub(super) const PREFERRED: RunPriority = RunPriority {
     probe: &["sh", "-c", "test \"$(nice)\" -lt 0"],
 };
 
-/// Like all others.
+/// Priority of other programs.
 pub(super) const NONE: RunPriority = RunPriority {
     words: &[],
     probe: &["false"],
 };
 
-/// As root, then as somebody who becomes root in a user namespace.
+/// Ways to a namespace: as root, then by becoming root in a user namespace.
 const WAYS: [&[&str]; 2] = [
     &["unshare", "--net"],
     &["unshare", "--map-root-user", "--net"],
@@ -88,8 +87,8 @@ const WAYS: [&[&str]; 2] = [
 
 const LOOPBACK_UP: &str = "ip link set lo up";
 
-/// Begins this program anew with all that can be had. Returns only if that is
-/// nothing, or has been done.
+/// Starts this program anew with all isolation that can be had. Returns only if there is none, or
+/// if that has been done.
 pub(super) fn enter(place: ProcessPlace, cpus: UsedCpus, priority: RunPriority) -> Result<()> {
     if place.own_network || place.own_time {
         return Ok(());

@@ -37,7 +37,7 @@ const REPEAT_UNTIL: Duration = Duration::from_secs(150);
 /// speech leave one processor no reserve, and memory does not ask how fast.
 const SLOWER: u32 = 2;
 
-/// How much of everything.
+/// Size of a run: rounds, packets and flows.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct MediaScale {
     /// Rounds of reception alone, and of everything else.

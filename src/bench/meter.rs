@@ -9,7 +9,7 @@ use asterscribe::clock;
 use super::proc::{self, ProcessThreads};
 use super::wire::OrderOutcome;
 
-/// How it stood when the work began.
+/// CPU times at the moment when the work began.
 #[derive(Debug)]
 pub(super) struct CpuMeter {
     at: Instant,
@@ -31,7 +31,8 @@ impl CpuMeter {
         })
     }
 
-    /// What has been spent since. A worker that has ended meanwhile is a fault that others see.
+    /// Wall and CPU time spent since [`Self::start`]. A worker that has ended meanwhile is a fault
+    /// that others report.
     pub(super) fn stop(self) -> Result<OrderOutcome> {
         let wall = clock::now().saturating_duration_since(self.at);
         let own = proc::process(process::id())?;

@@ -24,7 +24,7 @@ pub(super) struct BenchPart {
 }
 
 impl BenchPart {
-    /// Starts it on `cpu` alone, or anywhere.
+    /// Starts the part on `cpu` alone, or on any processor.
     pub(super) fn start(
         name: &'static str,
         mut command: Command,
@@ -52,12 +52,12 @@ impl BenchPart {
         })
     }
 
-    /// Its process.
+    /// Process id of the part.
     pub(super) fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// Tells it something.
+    /// Sends the part a message.
     pub(super) fn say(&mut self, message: &PartMessage) -> Result<()> {
         let mut line = serde_json::to_vec(message)?;
         line.push(b'\n');
@@ -66,7 +66,7 @@ impl BenchPart {
             .with_context(|| format!("the {} does not listen", self.name))
     }
 
-    /// What it says next, if it says it within `patience`.
+    /// Next message of the part, if it comes within `patience`.
     pub(super) fn hear(&self, patience: Duration) -> Result<PartMessage> {
         match self.lines.recv_timeout(patience) {
             Ok(line) => wire::parse(&line),

@@ -1,4 +1,4 @@
-//! What the flows carry.
+//! Audio that the flows of the bench carry.
 
 use std::path::Path;
 
@@ -31,7 +31,7 @@ const QUIET: u64 = 200;
 
 /// The call that is repeated: how long, and by what chance.
 const CALL_MINUTES: u32 = 3;
-/// With people's prompts, of which there are many more.
+/// Minutes of a call with people's prompts, of which there are many more.
 const PEOPLE_MINUTES: u32 = 12;
 const CALL_SEED: u64 = 1;
 
@@ -83,7 +83,7 @@ impl BenchPayload {
     }
 }
 
-/// The packets of a prompt, less what does not fill one.
+/// Samples of a prompt in whole packets; the rest that does not fill one is left out.
 pub(super) fn samples(wav: &[u8]) -> Vec<[i16; PACKET]> {
     let samples: Vec<_> = wav[WAV_HEADER..]
         .chunks_exact(2)
@@ -103,7 +103,7 @@ fn noise() -> impl Iterator<Item = [i16; PACKET]> {
     })
 }
 
-/// As µ-law.
+/// A packet's samples as µ-law.
 pub(super) fn encode(samples: &[i16; PACKET]) -> [u8; PACKET] {
     samples.map(encode_ulaw)
 }
@@ -120,7 +120,7 @@ pub(super) fn decoded(packets: impl IntoIterator<Item = [u8; PACKET]>) -> Result
     Ok(samples)
 }
 
-/// Whether there is a voice in it.
+/// Whether the packet holds a voice.
 pub(super) fn is_loud(samples: &[i16; PACKET]) -> bool {
     loudness(samples) >= QUIET
 }

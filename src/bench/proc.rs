@@ -1,5 +1,5 @@
-//! What `/proc` tells of a process and of the network: parsed here, read here,
-//! nowhere else in the bench.
+//! Readings of `/proc` about a process and the network: read and parsed here, nowhere else in the
+//! bench.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -7,19 +7,19 @@ use std::io;
 
 use anyhow::{Context, Result};
 
-/// Time of a thread.
+/// Times of a thread.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct ThreadTime {
-    /// On a processor, ns.
+    /// Time on a processor, ns.
     pub(super) ran_ns: u64,
-    /// Ready to run and waiting for one, ns.
+    /// Time in which it was ready to run and waited for a processor, ns.
     pub(super) waited_ns: u64,
 }
 
 /// Memory of a process.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct ProcessMemory {
-    /// Resident now, bytes.
+    /// Resident memory now, bytes.
     pub(super) resident: u64,
 }
 
@@ -46,13 +46,13 @@ pub(super) struct UdpCounters {
 pub(super) struct ProcessThreads(BTreeMap<String, ThreadTime>);
 
 impl ProcessThreads {
-    /// What all of them ran since `before`, ns.
+    /// Time that all the threads ran since `before`, ns.
     pub(super) fn ran_since(&self, before: &Self) -> u64 {
         let ran = |(id, now): (&String, &ThreadTime)| now.ran_ns - before.thread(id).ran_ns;
         self.0.iter().map(ran).sum()
     }
 
-    /// How long the one that ran most since `before` waited for a processor, ns.
+    /// Time that the thread which ran most since `before` waited for a processor, ns.
     pub(super) fn busiest_waited_since(&self, before: &Self) -> u64 {
         let spent = |(id, now): (&String, &ThreadTime)| {
             let then = before.thread(id);
@@ -65,7 +65,7 @@ impl ProcessThreads {
             .map_or(0, |(_, waited)| waited)
     }
 
-    /// One that was not there yet had done nothing.
+    /// Times of a thread; zero for one that did not exist yet.
     fn thread(&self, id: &str) -> ThreadTime {
         self.0.get(id).copied().unwrap_or_default()
     }
@@ -105,7 +105,7 @@ pub(super) fn children(of: u32) -> Result<Vec<u32>> {
     Ok(children)
 }
 
-/// The calling thread.
+/// Times of the calling thread.
 pub(super) fn this_thread() -> Result<ThreadTime> {
     let text = fs::read_to_string("/proc/thread-self/schedstat")?;
     sched(&text).context("a schedstat that is none")

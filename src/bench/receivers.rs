@@ -1,4 +1,4 @@
-//! What is measured: this program's media plane, and what it is compared with.
+//! Receivers to be measured: this program's media plane, and those that it is compared with.
 
 use std::env;
 use std::net::{Ipv4Addr, UdpSocket};
@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Time between two looks at whether GStreamer has bound its sockets, or read them empty.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// What a Python program of the field does with RTP, and no more.
+/// Program in Python that receives RTP as programs of the field do, and does no more.
 const PYTHON: &str = include_str!("receiver.py");
 
 /// The receiver that is measured.
@@ -42,7 +42,7 @@ pub(super) enum ReceiverSubject {
 }
 
 impl ReceiverSubject {
-    /// As the report calls it.
+    /// Name in the report.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Sink => "bare sink",
@@ -54,7 +54,7 @@ impl ReceiverSubject {
         }
     }
 
-    /// Why it cannot run here, if it cannot.
+    /// Reason why the receiver cannot run here, if it cannot.
     pub(super) fn missing(self) -> Option<String> {
         match self {
             Self::PythonShared | Self::PythonEach => {
@@ -123,7 +123,7 @@ impl RunningReceiver {
         })
     }
 
-    /// Its process.
+    /// Process id of the receiver.
     pub(super) fn pid(&self) -> u32 {
         self.part.pid()
     }
@@ -138,7 +138,7 @@ impl RunningReceiver {
             .sum()
     }
 
-    /// Tells it what was sent; what it received.
+    /// Tells the receiver what was sent; the result is what it received.
     pub(super) fn finish(mut self, sent: &SentCount) -> Result<ReceivedCount> {
         if let Some(before) = self.read_before {
             self.await_empty()?;
@@ -154,7 +154,7 @@ impl RunningReceiver {
         }
     }
 
-    /// Until nothing waits in its sockets.
+    /// Waits until nothing is left in the receiver's sockets.
     fn await_empty(&self) -> Result<()> {
         let late = clock::now() + PATIENCE;
         while clock::now() < late {

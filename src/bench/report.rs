@@ -1,4 +1,4 @@
-//! What a run has shown: the figures against their goals, and how they are printed.
+//! Report of the media path: the figures against their goals, and how they are printed.
 
 mod print;
 #[cfg(test)]
@@ -26,16 +26,16 @@ const G4: [f64; 3] = [32.0, 64.0, 1.1];
 /// CPU time of a call among many over that among few.
 const G5: f64 = 1.0;
 
-/// Where it ran.
+/// Machine on which the run was made.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct MachineDescription {
     pub(super) processor: String,
     pub(super) kernel: String,
-    /// What is measured runs on this processor alone.
+    /// Processor on which the receiver runs, alone.
     pub(super) receiver_cpu: Option<usize>,
-    /// The generator runs on this one.
+    /// Processor on which the generator runs.
     pub(super) sender_cpu: Option<usize>,
-    /// What it had for itself.
+    /// Isolation that the run had: a network namespace, priority.
     pub(super) place: ProcessPlace,
 }
 
@@ -54,12 +54,12 @@ pub(super) struct SkippedReceiver {
     pub(super) why: String,
 }
 
-/// A whole run.
+/// Report of a whole run.
 #[derive(Debug)]
 pub(super) struct MediaReport {
     pub(super) machine: MachineDescription,
     pub(super) scale: MediaScale,
-    /// Too short to be judged.
+    /// Whether the run was too short to be judged.
     pub(super) quick: bool,
     pub(super) rounds: Vec<MediaRound>,
     pub(super) floors: Vec<MediaFloor>,
@@ -67,18 +67,18 @@ pub(super) struct MediaReport {
 }
 
 impl MediaReport {
-    /// What the program under test, or the sink that it is held against, did wrong. Nothing else
-    /// that the run has shown is worth anything then.
+    /// Faults of the program under test, or of the sink that it is held against, in words. If there
+    /// are any, no other result of the run counts.
     pub(super) fn disqualified(&self) -> Vec<String> {
         self.faults(is_ours)
     }
 
-    /// What the others did wrong: such rounds do not count.
+    /// Faults of the other receivers, in words: such rounds do not count.
     fn faults_of_others(&self) -> Vec<String> {
         self.faults(|subject| !is_ours(subject))
     }
 
-    /// One line for each round.
+    /// Faults of the receivers that `whose` selects: one line for each round that has any.
     fn faults(&self, whose: impl Fn(ReceiverSubject) -> bool) -> Vec<String> {
         let named = |round: &MediaRound| {
             let (name, flows) = (round.case.subject.name(), round.case.flows);
@@ -96,7 +96,8 @@ impl MediaReport {
             .collect()
     }
 
-    /// The rounds that count, of those that are `wanted`: the undisturbed ones if they are at least half.
+    /// The rounds that count among the `wanted` ones: the undisturbed ones if they are at least
+    /// half.
     fn counted(&self, wanted: impl Fn(&RoundCase) -> bool) -> Vec<&MediaRound> {
         let all: Vec<_> = self
             .rounds
@@ -106,7 +107,7 @@ impl MediaReport {
         prefer(all, |round| round.disturbed.is_none())
     }
 
-    /// How many rounds were disturbed.
+    /// Number of disturbed rounds.
     fn disturbed(&self) -> usize {
         self.rounds
             .iter()
@@ -447,7 +448,7 @@ impl MediaReport {
     }
 }
 
-/// Whose faults disqualify a run.
+/// Whether faults of this receiver disqualify the run.
 fn is_ours(subject: ReceiverSubject) -> bool {
     matches!(
         subject,
@@ -455,8 +456,8 @@ fn is_ours(subject: ReceiverSubject) -> bool {
     )
 }
 
-/// Those that are good, if they are at least half of all; else all, since an
-/// exception is no measurement either.
+/// The good ones if they are at least half of all; else all, since an exception is no measurement
+/// either.
 fn prefer<T: Copy>(all: Vec<T>, good: impl Fn(T) -> bool) -> Vec<T> {
     let best: Vec<_> = all.iter().copied().filter(|&one| good(one)).collect();
     if 2 * best.len() >= all.len() {

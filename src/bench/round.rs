@@ -31,15 +31,15 @@ pub(super) const MAX_STOLEN: f64 = 0.05;
 /// The case that a round measures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub(super) struct RoundCase {
-    /// Who receives.
+    /// Receiver that is measured.
     pub(super) subject: ReceiverSubject,
-    /// From how many flows, 50 packets a second each.
+    /// Number of flows, 50 packets a second each.
     pub(super) flows: u32,
-    /// What.
+    /// Audio that the flows carry.
     pub(super) payload: BenchPayload,
     /// Measured packets of each flow.
     pub(super) packets: u32,
-    /// How many times slower than in a call they are sent: memory does not depend on it.
+    /// Factor by which packets are sent slower than in a call: memory does not depend on the pace.
     pub(super) slower: u32,
 }
 
@@ -53,13 +53,14 @@ impl RoundCase {
 /// The results of a round.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct MediaRound {
-    /// What was measured.
+    /// Case that was measured.
     pub(super) case: RoundCase,
     /// Packets sent while the receiver's CPU time was taken.
     pub(super) packets: u64,
     /// CPU time of all threads of the receiver, nanoseconds.
     pub(super) cpu_ns: u64,
-    /// The generator's meanwhile. On loopback it pays for the kernel's way in, too.
+    /// CPU time of the generator meanwhile, nanoseconds. On loopback it pays for the kernel's
+    /// receive path, too.
     pub(super) sender_cpu_ns: u64,
     /// Wall time meanwhile, nanoseconds.
     pub(super) wall_ns: u64,
@@ -67,9 +68,9 @@ pub(super) struct MediaRound {
     pub(super) resident: [u64; 3],
     /// Packets sent in the whole round.
     pub(super) sent: u64,
-    /// Of which the receiver read so many.
+    /// Packets that the receiver read.
     pub(super) received: u64,
-    /// The kernel dropped so many.
+    /// Packets that the kernel dropped at the receiver's sockets.
     pub(super) kernel_drops: u64,
     /// Utterances that the receiver had recognised.
     pub(super) utterances: u64,
@@ -78,7 +79,7 @@ pub(super) struct MediaRound {
     pub(super) stolen: f64,
     /// Why the round does not count, through no fault of the receiver.
     pub(super) disturbed: Option<String>,
-    /// What the receiver did wrong: one fault disqualifies.
+    /// Faults of the receiver, in words: one disqualifies.
     pub(super) faults: Vec<String>,
 }
 
@@ -88,7 +89,7 @@ impl MediaRound {
         self.cpu_ns as f64 / self.packets as f64
     }
 
-    /// Receiver and generator together, nanoseconds for a packet.
+    /// CPU time of receiver and generator together for a packet, nanoseconds.
     pub(super) fn ns_per_packet_of_all(&self) -> f64 {
         (self.cpu_ns + self.sender_cpu_ns) as f64 / self.packets as f64
     }
@@ -204,7 +205,7 @@ fn end(sender: &BenchPart) -> Result<SentCount> {
     Ok(sent)
 }
 
-/// Why the round does not tell what it should, if so.
+/// Reason why the round does not count, if there is one.
 fn disturbance(round: &MediaRound, sent: &SentCount) -> Option<String> {
     let slipped = sent.slipped_us as f64 * 1e3 / round.wall_ns as f64;
     if round.stolen > MAX_STOLEN {
@@ -221,7 +222,7 @@ fn disturbance(round: &MediaRound, sent: &SentCount) -> Option<String> {
     })
 }
 
-/// Whether everything that was sent was read.
+/// Packets that were sent and not read, in words.
 fn losses(round: &MediaRound) -> Vec<String> {
     let mut faults = Vec::new();
     if round.kernel_drops > 0 {

@@ -12,7 +12,7 @@ use super::payload::{self, PACKET};
 /// A prompt: 8 kHz, 16 bits, and what is said in it.
 type ScriptPrompt = (&'static [u8], &'static str);
 
-/// Recordings that a party may say.
+/// Recordings that a party may say, with their words.
 #[derive(Debug, Clone)]
 pub(super) struct PromptSet(Vec<(Vec<[i16; PACKET]>, String)>);
 
@@ -41,7 +41,7 @@ const PROMPTS: [ScriptPrompt; 12] = [
 ];
 
 impl PromptSet {
-    /// Those of the fixtures: synthetic voices.
+    /// Prompts of the fixtures: synthetic voices.
     pub(super) fn synthetic() -> Self {
         let prompt = |(wav, text): ScriptPrompt| (payload::samples(wav), text.trim().to_owned());
         Self(PROMPTS.map(prompt).to_vec())
@@ -98,12 +98,12 @@ pub(super) struct SpokenUtterance {
     pub(super) words: String,
 }
 
-/// One party's side.
+/// One party's side of a call.
 #[derive(Debug, Clone)]
 pub(super) struct PartyScript {
-    /// The audio, 8 kHz.
+    /// Audio in packets of 20 ms, 8 kHz.
     pcm: Vec<[i16; PACKET]>,
-    /// What was put into it, in order.
+    /// Utterances that were put into the audio, in order.
     pub(super) spoken: Vec<SpokenUtterance>,
 }
 
@@ -154,7 +154,7 @@ impl PartyScript {
         payload::decoded(self.packets())
     }
 
-    /// What the segmenter makes of it.
+    /// Utterances that the segmenter, at its defaults, cuts out of the audio.
     pub(super) fn utterances(&self) -> Result<Vec<Utterance>> {
         let mut segmenter = Segmenter::new(&SegmenterConfig::default());
         let mut utterances = Vec::new();
@@ -193,7 +193,7 @@ impl PartyScript {
         Ok(self.spoken.iter().filter_map(delay).collect())
     }
 
-    /// All its words.
+    /// Words of all utterances.
     pub(super) fn words(&self) -> Vec<String> {
         let words = self
             .spoken
@@ -235,7 +235,7 @@ impl ScriptChance {
         (self.0 >> 33) as u32
     }
 
-    /// Both ends included.
+    /// A number from `least` to `most`, both included.
     fn between(&mut self, least: usize, most: usize) -> usize {
         least + self.next() as usize % (most - least + 1)
     }

@@ -32,13 +32,14 @@ const QUEUE: usize = 4_096;
 /// Events between the media thread and this one, as in the server.
 pub(super) const EVENTS: usize = 8_192;
 
-/// Time between two looks at them. The desk that wants them at once is not what is measured.
+/// Time between two looks at the events. The call manager, which wants them at once, is not
+/// measured here.
 const LOOK: Duration = Duration::from_millis(50);
 
 /// How long the last packets may take, and then the calls' ends.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Faults that are told in full.
+/// Faults that are reported in full.
 const TOLD: usize = 2;
 
 /// How the server runs.
@@ -49,7 +50,7 @@ pub(crate) struct BenchServerOptions {
     ordered: bool,
 }
 
-/// An engine that knows its answer beforehand.
+/// A transcriber that answers at once, with the same text each time.
 struct AtOnce;
 
 impl Transcriber for AtOnce {
@@ -63,7 +64,7 @@ impl Transcriber for AtOnce {
     }
 }
 
-/// Serves the flows that it is told of.
+/// Serves the flows that the conductor announces.
 pub(super) fn run(options: &BenchServerOptions) -> Result<()> {
     let depth = if options.ordered {
         SessionDepth::Ordered
@@ -151,7 +152,8 @@ fn open(port: &MediaPort, sources: &[u16]) -> Result<Vec<CallId>> {
     Ok(calls)
 }
 
-/// What the media thread itself has counted: everything let through, nothing gone wrong.
+/// Disagreements between the media thread's own counters and what was sent, in words: all datagrams
+/// must have been admitted, and no event lost.
 pub(super) fn books(port: &MediaPort, sent: &SentCount) -> Vec<String> {
     let (counters, gate) = (port.counters(), port.counters().gate());
     let refused = gate.unknown_source + gate.unknown_not_rtp + gate.hold_full + gate.holding;
@@ -167,7 +169,7 @@ pub(super) fn books(port: &MediaPort, sent: &SentCount) -> Vec<String> {
     .collect()
 }
 
-/// The legs that do not say what was sent to them.
+/// Legs whose counters disagree with what was sent to them, in words.
 fn flaws(
     calls: &[CallId],
     ended: &BTreeMap<CallId, LegSnapshot>,
@@ -216,7 +218,7 @@ impl BenchListener {
         Ok(Self(thread, tell))
     }
 
-    /// The last word of each call's leg, once there are that many or patience is over.
+    /// Last counters of each call's leg, once there are that many calls or patience is over.
     fn finish(self, calls: usize) -> Result<BTreeMap<CallId, LegSnapshot>> {
         self.1.try_send(calls)?;
         self.0
@@ -225,7 +227,7 @@ impl BenchListener {
     }
 }
 
-/// Waits until as much has come as was sent, but not for ever; how much came.
+/// Waits, within bounds, until as many packets have come as were sent; the result is how many came.
 pub(super) fn await_all(sent: &SentCount, count: impl Fn() -> u64) -> u64 {
     let late = clock::now() + PATIENCE;
     while count() < sent.packets && clock::now() < late {

@@ -17,10 +17,10 @@ pub(super) enum SheetFormat {
     Markdown,
 }
 
-/// Exit status of a run that lost something, or whose books did not balance.
+/// Exit status of a run that lost packets, or whose counters did not balance.
 const DISQUALIFIED: u8 = 3;
 
-/// What a run ends with.
+/// Exit status of a run.
 pub(super) fn status(is_sound: bool) -> ExitCode {
     if is_sound {
         ExitCode::SUCCESS
@@ -32,11 +32,11 @@ pub(super) fn status(is_sound: bool) -> ExitCode {
 /// A report.
 #[derive(Debug, Clone)]
 pub(super) struct ReportSheet {
-    /// Where and how it ran, a line each.
+    /// Lines about the machine and how the run was made.
     pub(super) head: Vec<String>,
     /// The table.
     pub(super) figures: Vec<ReportFigure>,
-    /// Whether it is to be relied on.
+    /// Judgement on the run: whether its figures are to be relied on.
     pub(super) verdict: String,
 }
 
@@ -71,7 +71,7 @@ impl ReportSheet {
         text + "\n" + &self.verdict + "\n"
     }
 
-    /// Prints it, or what programs are told instead.
+    /// Prints the report: as text, as a Markdown table, or as the JSON that `json` makes.
     pub(super) fn print(
         &self,
         format: SheetFormat,

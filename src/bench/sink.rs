@@ -16,7 +16,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use super::server::{TICK, await_all};
 use super::wire::{self, PartMessage, ReceivedCount};
 
-/// Asked of the kernel, as the media threads ask.
+/// Receive buffer asked of the kernel, bytes: as much as the media threads ask for.
 const RECEIVE_BUFFER: usize = 8 << 20;
 
 /// Datagrams taken by one read.
@@ -76,7 +76,7 @@ fn receive(socket: &Socket, count: &AtomicU64) {
     }
 }
 
-/// One read; how many datagrams it took.
+/// One batched read; the result is how many datagrams it took.
 fn read(socket: &Socket, memory: &mut [u8]) -> nix::Result<usize> {
     let mut slots: Vec<_> = memory
         .chunks_exact_mut(DATAGRAM)

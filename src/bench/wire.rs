@@ -1,5 +1,5 @@
-//! What the conductor and the parts say to each other: one JSON value a line,
-//! on the parts' standard input and output.
+//! Messages between the conductor and the parts: one JSON value a line, on the parts' standard
+//! input and output.
 
 use std::io::{self, BufRead, Write};
 
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::account::FlowAccount;
 
-/// One line.
+/// One message.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum PartMessage {
@@ -22,9 +22,9 @@ pub(super) enum PartMessage {
     Mark(u64),
     /// All has been sent.
     Sent(SentCount),
-    /// What a receiver has to say about it.
+    /// Counts of a receiver, in answer to `Sent`.
     Received(ReceivedCount),
-    /// Recognise that.
+    /// The order is to be recognised.
     Recognise(SpeechOrder),
     /// The utterance has been recognised.
     Recognised(OrderOutcome),
@@ -35,13 +35,13 @@ pub(super) enum PartMessage {
 /// The results of calls with recognition.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct HeldCalls {
-    /// Calls that it would hold, by the estimate that a server makes when it starts.
+    /// Calls that the server would hold, by the estimate that it makes when it starts.
     pub(super) estimate: f64,
-    /// From the end of speech to the line, milliseconds, each line.
+    /// Latency of each line from the end of speech, milliseconds.
     pub(super) latencies_ms: Vec<f64>,
-    /// What the server and its workers spent while packets came.
+    /// Wall and CPU time of the server and its workers while packets came.
     pub(super) spent: OrderOutcome,
-    /// What was lost, and books that do not balance.
+    /// Losses, and counters that do not balance, in words.
     pub(super) faults: Vec<String>,
 }
 
@@ -51,9 +51,9 @@ pub(super) struct HeldCalls {
 pub(super) enum SpeechOrder {
     /// The first so many utterances, cut out beforehand, all at once.
     Clips {
-        /// How many.
+        /// Number of utterances.
         count: usize,
-        /// Each in the encoder's whole window.
+        /// Whether each is recognised in the encoder's whole window.
         full_context: bool,
     },
     /// One utterance alone.
@@ -77,11 +77,11 @@ pub(super) struct OrderOutcome {
     pub(super) own_ns: u64,
     /// CPU time of its worker processes.
     pub(super) workers_ns: u64,
-    /// Time for which these wanted a processor and had none.
+    /// Time for which the workers wanted a processor and had none, nanoseconds.
     pub(super) waited_ns: u64,
     /// The words of each job.
     pub(super) texts: Vec<String>,
-    /// Jobs without an answer, and books that do not balance.
+    /// Jobs without an answer, and counters that do not balance, in words.
     pub(super) faults: Vec<String>,
 }
 
@@ -100,7 +100,7 @@ pub(super) struct SentCount {
 }
 
 impl SentCount {
-    /// What flow `n` has sent.
+    /// Packets that flow `n` has sent.
     pub(super) fn flow(&self, n: u64) -> FlowAccount {
         let flows = self.flows.max(1);
         FlowAccount {
@@ -115,7 +115,7 @@ impl SentCount {
 pub(super) struct ReceivedCount {
     /// Datagrams taken from the socket.
     pub(super) datagrams: u64,
-    /// Where its books do not balance, in words. Not every receiver keeps books.
+    /// Counters that do not balance, in words. Not every receiver keeps any.
     #[serde(default)]
     pub(super) faults: Vec<String>,
     /// Utterances that it had recognised.
@@ -123,7 +123,7 @@ pub(super) struct ReceivedCount {
     pub(super) utterances: u64,
 }
 
-/// Says it to the conductor.
+/// Sends a message to the conductor.
 pub(super) fn say(message: &PartMessage) -> Result<()> {
     let mut out = io::stdout().lock();
     serde_json::to_writer(&mut out, message)?;
@@ -131,7 +131,7 @@ pub(super) fn say(message: &PartMessage) -> Result<()> {
     out.flush().context("the conductor has gone")
 }
 
-/// What the conductor says next.
+/// Next message of the conductor.
 pub(super) fn hear() -> Result<PartMessage> {
     let mut line = String::new();
     if io::stdin().lock().read_line(&mut line)? == 0 {

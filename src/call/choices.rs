@@ -1,5 +1,5 @@
-//! How a call shall be recognised, as far as somebody says so: through the REST API, or by
-//! variables of its channel. What nobody says is as the settings have it.
+//! Choices of how a call is recognised, made through the REST API or by variables of its channel. A
+//! choice that is not made is as the settings have it.
 
 use std::fmt;
 use std::str::FromStr;
@@ -26,52 +26,52 @@ const CODES: [&str; 100] = [
     "mg", "as", "tt", "haw", "ln", "ha", "ba", "jw", "su", "yue",
 ];
 
-/// Why a choice is none.
+/// Error: a choice is not valid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidChoice {
-    /// No language of Whisper's.
+    /// Language: neither a code that Whisper knows nor `auto` nor a list of such codes.
     #[error("not a language that Whisper knows, such as en, nor auto, nor several such as en,de")]
     Language,
-    /// Text that cannot be a prompt.
+    /// Prompt: empty, too long or with control characters.
     #[error("a prompt has 1 to {MAX_PROMPT} bytes and no control characters")]
     Prompt,
-    /// Neither on nor off.
+    /// Switch: neither on nor off.
     #[error("must be on or off")]
     Switch,
-    /// Numbers cannot be written like that.
+    /// Numbers: written in a way that is not supported.
     #[error(
         "must be model: numbers are written as the model writes them, which this server has no means to change"
     )]
     Numbers,
-    /// Neither on nor off nor a name.
+    /// Second pass: neither on nor off nor the name of a model.
     #[error("must be on, off or the name of a model")]
     SecondPass,
-    /// There is no such choice.
+    /// Name: there is no such choice.
     #[error("there is no such choice")]
     Unknown,
 }
 
-/// How a call shall be recognised, where somebody said so.
+/// Choices of one call; `None` in a field: as the settings have it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CallChoices {
-    /// What is spoken.
+    /// Language that is spoken, or among which Whisper decides.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub language: Option<Language>,
-    /// Text as it might have come before, or words that are likely to be said.
+    /// Prompt for Whisper: text as it might have come before, or words that are likely to be said.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prompt: Option<InitialPrompt>,
-    /// Whether sentences are shown that are still being spoken.
+    /// Whether partials are emitted: sentences that are still being spoken.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub partials: Option<bool>,
-    /// Whether the text shall be English, whatever is spoken.
+    /// Whether the text is translated to English, whatever is spoken.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub translate: Option<bool>,
-    /// How numbers are written.
+    /// Spelling of numbers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub numbers: Option<NumberStyle>,
-    /// Whether it is heard once more when it is over, and by which model.
+    /// Second pass: whether the call is recognised once more when it is over, and by which model.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub second_pass: Option<SecondPassChoice>,
 }
@@ -87,7 +87,7 @@ impl CallChoices {
         "second_pass",
     ];
 
-    /// Makes the choice of that name, said in text.
+    /// Makes the choice of that name from its text.
     ///
     /// # Errors
     /// [`InvalidChoice`]; nothing has changed.
@@ -105,11 +105,11 @@ impl CallChoices {
         Ok(())
     }
 
-    /// Reads an object and nothing else, for a field of a request: serde would also take an
-    /// array with the fields in order, and nobody means that.
+    /// Reads a JSON object and nothing else, for a field of a request: serde would also take an
+    /// array with the fields in order, which nobody means.
     ///
     /// # Errors
-    /// It is none, or holds what is no choice.
+    /// Not an object, an unknown name, or a value that is no choice.
     pub fn from_object<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct ChoicesObject;
 
@@ -128,12 +128,12 @@ impl CallChoices {
         deserializer.deserialize_map(ChoicesObject)
     }
 
-    /// Whether nobody said anything.
+    /// Whether no choice is made.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 
-    /// These, and those of `weaker` where these say nothing.
+    /// These choices, and those of `weaker` where none is made here.
     #[must_use]
     pub fn or(self, weaker: Self) -> Self {
         Self {
@@ -151,11 +151,11 @@ impl CallChoices {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(into = "String")]
 pub enum Language {
-    /// Whisper decides.
+    /// Any language: Whisper decides.
     Auto,
     /// Whisper's code of the language, mostly ISO 639-1.
     Code(&'static str),
-    /// Whisper decides, among these.
+    /// One of these: Whisper decides among them.
     Among(LanguageSet),
 }
 
@@ -168,7 +168,7 @@ impl Language {
         }
     }
 
-    /// Those among which Whisper decides; none: among all, or not at all.
+    /// Languages among which Whisper decides; empty: among all, or not at all.
     pub fn among(self) -> Vec<&'static str> {
         match self {
             Self::Auto | Self::Code(_) => Vec::new(),
@@ -177,12 +177,12 @@ impl Language {
     }
 }
 
-/// Two languages of Whisper's or more.
+/// Set of two or more of Whisper's languages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LanguageSet(u128);
 
 impl LanguageSet {
-    /// Their codes.
+    /// Codes of the languages, in Whisper's order.
     pub fn codes(self) -> impl Iterator<Item = &'static str> {
         let all = CODES.into_iter().enumerate();
         all.filter_map(move |(place, code)| (self.0 & (1 << place) != 0).then_some(code))
@@ -246,8 +246,8 @@ impl fmt::Display for Language {
     }
 }
 
-/// Text that a model is given as if it had come before. It may name people, so it is shown
-/// to nobody but who asks for its call: it has no `Display`, and no `Debug` that tells it.
+/// Text that Whisper is given as if it had come before. It may name people, so it is shown only to
+/// those who ask for its call: it has no `Display`, and its `Debug` shows only the length.
 #[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct InitialPrompt(String);
@@ -291,7 +291,7 @@ impl fmt::Debug for InitialPrompt {
     }
 }
 
-/// How numbers are written.
+/// Spelling of numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum NumberStyle {

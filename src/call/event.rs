@@ -1,20 +1,21 @@
-//! What happens to a call's media beside the audio itself.
+//! Events of a call's media beside the audio itself: findings, playbacks, captures, language, hold,
+//! load.
 
 use serde::{Deserialize, Serialize};
 
 use super::Leg;
 
-/// Something that happened, on the call's clock.
+/// Event of a call, at a time of the call's clock.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CallEvent {
     /// Call clock, milliseconds.
     pub at_ms: u64,
-    /// What.
+    /// Kind of the event.
     pub kind: CallEventKind,
     /// The party concerned, if it is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub leg: Option<Leg>,
-    /// In words.
+    /// Description in words.
     pub text: String,
 }
 
@@ -24,73 +25,73 @@ pub struct CallEvent {
 pub enum CallEventKind {
     /// Something is wrong with a leg's media.
     FindingBegan,
-    /// It no longer is.
+    /// A finding on a leg's media has ended.
     FindingEnded,
     /// A file begins to be played to a leg.
     PlaybackStarted,
-    /// It was played to its end.
+    /// A file was played to its end.
     PlaybackFinished,
-    /// It was stopped before its end.
+    /// A playback was stopped before its end.
     PlaybackStopped,
-    /// Its packets could not be sent.
+    /// A playback failed: its packets could not be sent.
     PlaybackFailed,
     /// The call's packets are being recorded.
     CaptureStarted,
-    /// They no longer are.
+    /// The call's packets are no longer recorded.
     CaptureStopped,
-    /// What a leg speaks was detected, and is taken for granted from now on.
+    /// Language detection of a leg is settled: the language is taken for granted from now on.
     LanguageLocked,
-    /// The language of a leg is not taken for granted any more, and detected again.
+    /// Language detection of a leg has begun again: its language is no longer taken for granted.
     LanguageReopened,
-    /// A party put the other on hold: what comes from it is not recognised.
+    /// A party put the other on hold: audio of the holding party is not recognised.
     Hold,
-    /// It took the other off hold, or is not known to hold it any more.
+    /// A hold ended: the party took the other off hold, or is no longer known to hold it.
     Unhold,
-    /// The other party is another, by transfer or as the channel was told.
+    /// Another party may be on the line, by transfer or by what Asterisk reports.
     PartyChanged,
-    /// Recognition has fallen behind, or is catching up: something is given up, or no longer.
+    /// The overload level changed: recognition has fallen behind, or is catching up.
     RecognitionLoad,
 }
 
 /// Audio that is played to a call, or waits to be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CallPlayback {
-    /// Names it within its call.
+    /// Number of the playback within its call.
     pub id: u64,
     /// The party that hears it.
     pub leg: Leg,
-    /// The file's name, or what an upload was called.
+    /// Name of the file, or the name given with an upload.
     pub name: String,
-    /// Where it stands.
+    /// Whether it is playing or waits.
     pub state: PlaybackState,
     /// Played so far, milliseconds.
     pub played_ms: u64,
-    /// Its whole length, milliseconds.
+    /// Whole length, milliseconds.
     pub length_ms: u64,
     /// Format that it is sent in, by Asterisk's name.
     pub format: String,
 }
 
-/// Where a playback stands.
+/// State of a playback.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PlaybackState {
-    /// Others are before it.
+    /// Waiting: other playbacks are before it.
     Queued,
-    /// Being heard.
+    /// Playing now.
     Playing,
 }
 
 /// The recording of a call's packets.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CaptureState {
-    /// Whether it goes on.
+    /// Whether it is still running.
     pub running: bool,
     /// Packets in the file now.
     pub packets: u64,
     /// Bytes of the file now.
     pub bytes: u64,
-    /// Older packets that its size bound let go of.
+    /// Older packets that were removed to keep to the size limit.
     pub rolled_off: u64,
     /// Packets that could not be written.
     pub lost: u64,

@@ -1,4 +1,4 @@
-//! What was said.
+//! Lines of a transcript: utterances with their text, or with the reason why there is none.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,45 +9,45 @@ use super::{GapReason, Leg};
 pub struct TranscriptLine {
     /// Place in the call's transcript: 0, 1, 2 … without holes.
     pub seq: u64,
-    /// Who spoke.
+    /// Party that spoke.
     pub leg: Leg,
     /// Start of the utterance on the call's clock, milliseconds.
     pub start_ms: u64,
     /// End of the utterance on the call's clock, milliseconds.
     pub end_ms: u64,
-    /// What was said; empty where `gap` is set.
+    /// Text of the utterance; empty where `gap` is set.
     pub text: String,
     /// Mean probability of the text's tokens, 0 to 1.
     pub confidence: f32,
-    /// Whether it was said before the call was answered: an announcement, or whoever waits.
+    /// Whether it was spoken before the call was answered: an announcement, or somebody waiting.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub early_media: bool,
-    /// Language that was spoken, ISO 639-1; that of the text, too, unless it was translated.
+    /// Language that was spoken, ISO 639-1; also that of the text, unless it was translated.
     pub language: String,
-    /// What was done: the text is what was said, or English for it.
+    /// Task that Whisper did: transcription, or translation to English.
     #[serde(default, skip_serializing_if = "SpeechTask::is_transcribe")]
     pub task: SpeechTask,
-    /// Set when this audio could not be transcribed: the reason.
+    /// Reason why this audio has no text, where it has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gap: Option<GapReason>,
     /// The words one by one, on the call's clock.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub words: Vec<SpokenWord>,
-    /// Text that was probably not spoken and is therefore not in `text`: all that the engine
-    /// said, or, beside words that stand, the annotations among them.
+    /// Text that was probably not spoken and is therefore not in `text`: all of the engine's text,
+    /// or, beside words that stand, the annotations among them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suppressed: Option<SuppressedText>,
     /// Name and revision of the model.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub model: String,
-    /// How often it has been replaced by something better since it was first told.
+    /// Number of times that the line was revised since it was first emitted.
     #[serde(default, skip_serializing_if = "is_first")]
     pub revision: u32,
-    /// The place of its audio on the disk: with `gap` [`GapReason::Spooled`] its words are still
-    /// to come, with words of its own it is to be heard once more.
+    /// Place of its audio in the spool. With `gap` [`GapReason::Spooled`] its words are still to
+    /// come; with words of its own it waits for its second pass.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spool: Option<u64>,
-    /// What it said before it was heard once more, where that was something else.
+    /// Earlier text, where the second pass replaced it by another.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first: Option<Box<EarlierRevision>>,
 }
@@ -55,7 +55,7 @@ pub struct TranscriptLine {
 /// The text of a line in an earlier revision.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EarlierRevision {
-    /// Its text.
+    /// Text of the line then.
     pub text: String,
     /// Mean probability of the text's tokens, 0 to 1.
     pub confidence: f32,
@@ -67,10 +67,10 @@ pub struct EarlierRevision {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SpeechTask {
-    /// Its text.
+    /// Text in the language that was spoken.
     #[default]
     Transcribe,
-    /// English text for it.
+    /// English text.
     Translate,
 }
 
@@ -107,19 +107,19 @@ impl TranscriptLine {
         }
     }
 
-    /// Whether its words are still to come.
+    /// Whether its words are still to come from the spool.
     pub fn awaits_words(&self) -> bool {
         self.gap == Some(GapReason::Spooled)
     }
 
-    /// Whether it is to be heard once more. A line that could not be kept in time may yet have
-    /// its first words come: that is none of those.
+    /// Whether it waits for its second pass. A line with [`GapReason::OverloadShed`] does not: its
+    /// audio may still get its first words from the spool.
     pub fn awaits_second_pass(&self) -> bool {
         let is_first = matches!(self.gap, Some(GapReason::Spooled | GapReason::OverloadShed));
         self.spool.is_some() && !is_first
     }
 
-    /// Its times, as of a call clock that began so much earlier.
+    /// Moves its times to a call clock that began `ms` milliseconds earlier.
     pub fn shift(&mut self, ms: u64) {
         self.start_ms += ms;
         self.end_ms += ms;
@@ -130,21 +130,21 @@ impl TranscriptLine {
     }
 }
 
-/// The beginning of a sentence that a party has not finished. Numbered; the line that comes of it
-/// takes its place, and none follows that line.
+/// Partial: the beginning of a sentence that a party has not finished. Revisions are numbered; the
+/// transcript line of the utterance takes its place, and no partial follows that line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PartialLine {
-    /// Who speaks.
+    /// Party that speaks.
     pub leg: Leg,
     /// Start of the utterance on the call's clock, milliseconds.
     pub start_ms: u64,
-    /// How far it was listened to, milliseconds.
+    /// End of the audio that this revision covers, on the call's clock, milliseconds.
     pub end_ms: u64,
-    /// Grows with each result.
+    /// Number of the revision, higher with each result.
     pub revision: u32,
-    /// What was heard. Empty: there is no sentence any more.
+    /// Text so far. Empty: the partial is withdrawn.
     pub text: String,
-    /// So many words of it will not change before the line comes.
+    /// Number of leading words that will not change before the line comes.
     pub stable_words: usize,
 }
 
@@ -154,9 +154,9 @@ pub struct PartialLine {
 pub struct SpokenWord {
     /// The word, with the punctuation that belongs to it.
     pub text: String,
-    /// Where it begins, milliseconds.
+    /// Start of the word, milliseconds.
     pub start_ms: u64,
-    /// Where it ends, milliseconds.
+    /// End of the word, milliseconds.
     pub end_ms: u64,
     /// Mean probability of its tokens, 0 to 1.
     pub probability: f32,
@@ -165,31 +165,31 @@ pub struct SpokenWord {
 /// Text that a guard holds back.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SuppressedText {
-    /// Why.
+    /// Reason for holding it back.
     pub reason: DoubtReason,
-    /// What it was seen by.
+    /// Evidence for that reason, in words.
     pub evidence: String,
-    /// What the engine said.
+    /// Text as the engine gave it.
     pub text: String,
 }
 
-/// Why text was probably not spoken.
+/// Reason why text was probably not spoken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DoubtReason {
-    /// There was next to nothing to be heard.
+    /// Level: the audio was close to silence.
     NearSilence,
-    /// Words that come over and over.
+    /// Repetition: words that come over and over.
     Repetition,
-    /// What subtitles say, and callers do not.
+    /// Phrase from subtitles of films, which callers do not say.
     PhantomPhrase,
-    /// More words than anybody can say in that time.
+    /// Speech rate: more words than anybody can say in that time.
     SpeechRate,
-    /// A description of sound, such as `[Music]`, or a lyric, and no words of a party.
+    /// Annotation: a description of sound, such as `[Music]`, or a lyric, without words of a party.
     Annotation,
-    /// The call's own prompt, from audio that does not hold so many words.
+    /// Echo of the call's own prompt, from audio that is too short for so many words.
     PromptEcho,
-    /// The model finds that nobody speaks, and is not sure of its words.
+    /// Whisper's own estimate: it finds no speech, and is not sure of its words.
     NoSpeech,
 }
 

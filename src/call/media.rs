@@ -1,5 +1,4 @@
-//! What is known of a leg's media: counters of packets, the account of its
-//! audio, its quality, and what is wrong with it.
+//! Media figures of a leg: counters of packets, the account of its audio, and its quality.
 
 use std::ops::AddAssign;
 
@@ -12,18 +11,18 @@ pub struct LegStats {
     pub received: u64,
     /// Packets whose audio was decoded.
     pub decoded: u64,
-    /// Never arrived, or not in time.
+    /// Packets that never arrived, or not in time.
     pub lost: u64,
-    /// Arrived after their place had been given up; not inserted.
+    /// Packets that arrived after their place had been given up; not inserted.
     pub late: u64,
-    /// Older than anything remembered of the stream; not inserted.
+    /// Packets older than anything remembered of the stream; not inserted.
     #[serde(default)]
     pub too_old: u64,
-    /// Arrived more than once; the copies were ignored.
+    /// Packets that arrived more than once; the copies were ignored.
     pub duplicate: u64,
-    /// Arrived out of order and were put back in place.
+    /// Packets that arrived out of order and were put back in place.
     pub reordered: u64,
-    /// Refused by the reorder buffer's bounds.
+    /// Packets refused because the reorder buffer was full.
     pub overflow: u64,
     /// Datagrams from the source that are broken RTP.
     pub malformed: u64,
@@ -53,7 +52,7 @@ pub struct LegStats {
     pub audio_ms: u64,
     /// Time missing for lost packets, milliseconds.
     pub lost_ms: u64,
-    /// How much of the time without audio was made up from what was before it, milliseconds.
+    /// Time without audio that was concealed from the audio before it, milliseconds.
     #[serde(default)]
     pub concealed_ms: u64,
     /// Time in which the sender sent nothing, by its own timestamps, milliseconds.
@@ -62,7 +61,8 @@ pub struct LegStats {
     pub speech_ms: u64,
     /// Utterances recognised.
     pub utterances: u64,
-    /// Utterances that could not be recognised (queue full, engine failure); each has a line that says so.
+    /// Utterances that could not be recognised (queue full, engine failure); each has a line that
+    /// says so.
     pub unrecognised: u64,
 }
 
@@ -124,7 +124,7 @@ impl AddAssign<&Self> for LegStats {
     }
 }
 
-/// Why audio has no text.
+/// Reason why audio has no text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum GapReason {
@@ -139,17 +139,17 @@ pub enum GapReason {
     UnknownPayload,
     /// Payloads that their decoder refused.
     DecodeError,
-    /// More came than may: recognition could not keep up, or a sender exceeded its rate.
+    /// Overload: recognition could not keep up, or a sender exceeded its rate.
     OverloadShed,
     /// Recognition could not keep up; the audio is on the disk and will be recognised.
     Spooled,
-    /// The engine failed on it.
+    /// The recognition engine failed on the audio.
     RecognitionFailed,
     /// This server was not running.
     NodeCrash,
     /// The sender's numbering broke off; the time that passed is known by arrival only.
     Discontinuity,
-    /// The party had put the other on hold: music, or nothing that was meant for anybody.
+    /// The party had put the other on hold: its audio is music, or not meant for the other party.
     OnHold,
 }
 
@@ -208,12 +208,12 @@ fn is_nothing(samples: &u64) -> bool {
 }
 
 impl GapTotals {
-    /// What has this reason.
+    /// Samples without text for `reason`.
     pub fn of(mut self, reason: GapReason) -> u64 {
         *self.slot(reason)
     }
 
-    /// The place where it is counted.
+    /// Counter of `reason`.
     pub fn slot(&mut self, reason: GapReason) -> &mut u64 {
         match reason {
             GapReason::NetLoss => &mut self.net_loss,
@@ -230,40 +230,41 @@ impl GapTotals {
         }
     }
 
-    /// All of them.
+    /// Sum over all reasons.
     pub fn total(self) -> u64 {
         GapReason::ALL.iter().map(|&reason| self.of(reason)).sum()
     }
 }
 
-/// Where every moment of a leg went, in samples of 16,000 per second on the
-/// leg's timeline (its RTP timestamps, extended). Whole numbers, so that the
-/// sum is exact: `span = transcribed + non_speech + pending + gaps`.
+/// Account of a leg's audio, in samples of 16,000 per second on the leg's timeline (its RTP
+/// timestamps, extended). Whole numbers, so that the sum is exact: `span = transcribed + non_speech
+/// + pending + gaps`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AudioAccount {
-    /// Where the span begins on the call's clock.
+    /// Start of the span on the call's clock, in samples.
     #[serde(default)]
     pub start: u64,
-    /// From the first sample of audio to the last.
+    /// Length of the span, from the first sample of audio to the last.
     pub span: u64,
-    /// Recognised as text.
+    /// Samples recognised as text.
     pub transcribed: u64,
-    /// Heard, and found to hold no words.
+    /// Samples listened to and found to hold no words.
     pub non_speech: u64,
-    /// Not decided yet; 0 once the call is over.
+    /// Samples not decided yet; 0 once the call is over.
     pub pending: u64,
-    /// Without text, by reason.
+    /// Samples without text, by reason.
     pub gaps: GapTotals,
 }
 
 impl AudioAccount {
-    /// Whether no moment is missing and none is counted twice.
+    /// Whether every sample of the span is counted exactly once.
     pub fn is_conserved(&self) -> bool {
         self.span == self.transcribed + self.non_speech + self.pending + self.gaps.total()
     }
 
-    /// So much has become something else than it was told as. What a crashed node had not told
-    /// of it yet went down as that node's.
+    /// Moves `samples` from one outcome to another, for instance when spooled audio gets its words.
+    /// Samples that a crashed node had not stored under `was` are taken from `node_crash`, where
+    /// they were booked instead.
     pub fn recover(&mut self, was: UtteranceOutcome, samples: u64, outcome: UtteranceOutcome) {
         // Never below nothing, whatever an older record says.
         let before = self.place(was);
@@ -282,13 +283,13 @@ impl AudioAccount {
         }
     }
 
-    /// What is undecided will not be decided any more.
+    /// Books all pending samples as a gap with `reason`, since no decision will follow.
     pub fn give_up(&mut self, reason: GapReason) {
         *self.gaps.slot(reason) += std::mem::take(&mut self.pending);
     }
 
-    /// Lasts until `end` on the call's clock, in samples; what that adds has `reason`. A leg of
-    /// which nothing was ever heard has no span.
+    /// Extends the span until `end` on the call's clock, in samples; the time added is a gap with
+    /// `reason`. A leg without any audio has no span, and gets none.
     pub fn last_until(&mut self, end: u64, reason: GapReason) {
         if self.span > 0 {
             let more = end.saturating_sub(self.start + self.span);
@@ -297,7 +298,8 @@ impl AudioAccount {
         }
     }
 
-    /// Goes on with a later stretch of the same leg; the time between the two has `reason`.
+    /// Appends the account of a later stretch of the same leg; the time between is a gap with
+    /// `reason`.
     pub fn go_on(&mut self, later: &Self, reason: GapReason) {
         if later.span == 0 {
             return;
@@ -322,11 +324,11 @@ impl AudioAccount {
 /// The outcome of an utterance's audio.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UtteranceOutcome {
-    /// It is text.
+    /// The audio was recognised as text.
     Transcribed,
-    /// The engine heard no words in it.
+    /// The engine recognised no words in the audio.
     NoWords,
-    /// It has no text.
+    /// The audio has no text, for this reason.
     Gap(GapReason),
 }
 
@@ -337,9 +339,11 @@ pub struct MediaQuality {
     pub loss: f32,
     /// Interarrival jitter (RFC 3550 appendix A.8), milliseconds.
     pub jitter_ms: f32,
-    /// Mean length of loss bursts over that of random loss (ITU-T G.107, BurstR); 1 for random loss.
+    /// Mean length of loss bursts over that of random loss (ITU-T G.107, BurstR); 1 for random
+    /// loss.
     pub burst_ratio: f32,
-    /// Transmission rating R (ITU-T G.107), 0 to 93.2, from loss, bursts and codec; delay is not known here.
+    /// Transmission rating R (ITU-T G.107), 0 to 93.2, from loss, bursts and codec; delay is not
+    /// known here.
     pub r_factor: f32,
     /// Mean opinion score that goes with R (ITU-T G.107 annex B), 1 to 4.5.
     pub mos: f32,

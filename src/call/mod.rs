@@ -1,6 +1,5 @@
-//! What a call is to everybody in this program: its identity, its record, its
-//! lines of text. Plain data with the JSON shape that the REST API serves and
-//! the stores keep; no behaviour beyond validation.
+//! Call data shared by the whole program: identity, record and transcript lines. Plain data with
+//! the JSON shape that the REST API serves and the stores keep; no behaviour beyond validation.
 //!
 //! Times come in two kinds and never mix: `…_ms` is milliseconds on the call's
 //! own clock (0 = the moment the call was opened here), and `…_at` is wall
@@ -136,19 +135,19 @@ impl Leg {
     }
 }
 
-/// How the call came to us.
+/// Origin of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CallOrigin {
-    /// A channel entered `Stasis(asterscribe)`.
+    /// A caller: a channel entered `Stasis(asterscribe)`.
     Stasis,
-    /// We originated it on behalf of `POST /api/call/initiate`.
+    /// A call placed by this server for `POST /api/call/initiate`.
     Initiated,
-    /// An existing channel is spied on; the call itself is not ours.
+    /// A tap: an existing channel is spied on, and the call itself belongs to somebody else.
     Tap,
-    /// Somebody else created the RTP source and registered it.
+    /// Media registered by a client that created the RTP source itself.
     Media,
-    /// Read from a capture file.
+    /// A capture file that is replayed.
     Replay,
 }
 
@@ -159,17 +158,17 @@ impl CallOrigin {
     }
 }
 
-/// Where the call stands.
+/// State of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CallStatus {
-    /// Asked of Asterisk, not yet answered.
+    /// Requested from Asterisk, not yet answered.
     Initiated,
     /// Up; media is expected or flowing.
     Active,
     /// Over; its transcript is complete.
     Ended,
-    /// Never came up, or lost before it could be closed properly.
+    /// Failed: it never came up, or was lost before it could be closed properly.
     Failed,
 }
 
@@ -180,7 +179,7 @@ impl CallStatus {
     }
 }
 
-/// Why a call is over.
+/// Reason for a call's end.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EndReason {
     /// Q.850 cause as Asterisk gave it, if a channel was involved.
@@ -206,9 +205,9 @@ pub struct ChannelStateChange {
 pub struct DtmfDigit {
     /// Call clock at the end of the key press, milliseconds.
     pub at_ms: u64,
-    /// `0`–`9`, `*`, `#`, `A`–`D`.
+    /// One of `0`–`9`, `*`, `#`, `A`–`D`.
     pub digit: char,
-    /// How long it was held, milliseconds.
+    /// Length of the key press, milliseconds.
     pub duration_ms: u64,
     /// The party that pressed it.
     pub leg: Leg,
@@ -217,7 +216,7 @@ pub struct DtmfDigit {
 /// A leg of a call as `status` shows it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LegRecord {
-    /// Its label.
+    /// Label of the leg, such as `caller`.
     pub leg: Leg,
     /// The RTP source allowed to speak for it, `address:port`, once known.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -225,21 +224,21 @@ pub struct LegRecord {
     /// The format that was asked for, by Asterisk's name. What is decoded follows the payload type.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub format: Option<String>,
-    /// Its counters.
+    /// Packet counters.
     pub stats: LegStats,
-    /// What became of every moment of its audio.
+    /// Account of its audio: every sample by its outcome.
     #[serde(default)]
     pub audio: AudioAccount,
     /// How well its packets arrive; absent before the first of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quality: Option<MediaQuality>,
-    /// What is, or was, wrong with its media; newest last, bounded.
+    /// Findings of the media doctor, past and present; newest last, bounded.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub findings: Vec<MediaFinding>,
-    /// Whisper's code of the language that it is taken to speak, once that was detected.
+    /// Language that it is taken to speak, Whisper's code, once it was detected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub language: Option<String>,
-    /// What was heard of it that is no speech.
+    /// Sounds on it that are not speech, such as tones and music.
     #[serde(flatten)]
     pub sounds: LegSounds,
 }
@@ -247,11 +246,11 @@ pub struct LegRecord {
 /// Everything kept about a call but its text and its digits.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CallRecord {
-    /// Its id.
+    /// Id of the call.
     pub call_id: CallId,
-    /// Where it stands.
+    /// State of the call.
     pub status: CallStatus,
-    /// How it came to us.
+    /// Origin of the call.
     pub origin: CallOrigin,
     /// The server that serves it, where several share a store.
     #[serde(default)]
@@ -268,46 +267,46 @@ pub struct CallRecord {
     /// The channel that the call was opened for, and the parties.
     #[serde(flatten)]
     pub identity: CallIdentity,
-    /// When it was opened here.
+    /// Time at which it was opened here.
     pub started_at: Timestamp,
-    /// When it was answered.
+    /// Time at which it was answered.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub answered_at: Option<Timestamp>,
-    /// When it ended.
+    /// Time at which it ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<Timestamp>,
-    /// Why it ended.
+    /// Reason for its end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub end_reason: Option<EndReason>,
-    /// How it is recognised, where somebody said so.
+    /// Choices of how it is recognised, where any were made.
     #[serde(default, skip_serializing_if = "CallChoices::is_empty")]
     pub recognition: CallChoices,
-    /// Its parties.
+    /// Legs, one per party whose media is received.
     pub legs: Vec<LegRecord>,
-    /// Its channels' states over time.
+    /// State changes of its channels, in order.
     #[serde(default)]
     pub channel_states: Vec<ChannelStateChange>,
-    /// Lines of transcript so far.
+    /// Number of transcript lines so far.
     pub lines: u64,
-    /// How often one of them was replaced by something better.
+    /// Number of times that one of its lines was revised.
     #[serde(default, skip_serializing_if = "is_none_yet")]
     pub revisions: u64,
-    /// How many of them wait for their words.
+    /// Number of its lines that wait for their words.
     #[serde(default, skip_serializing_if = "is_none_yet")]
     pub awaited: u64,
-    /// How far its second pass has come, if it has one.
+    /// Progress of its second pass, if it has one.
     #[serde(default, skip_serializing_if = "SecondHearing::is_none")]
     pub second_pass: SecondHearing,
-    /// Something that went wrong but did not end the call, newest last; bounded.
+    /// Notes on what went wrong without ending the call, newest last; bounded.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
-    /// What happened to its media, newest last; bounded.
+    /// Events of its media, newest last; bounded.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub events: Vec<CallEvent>,
-    /// What is played to it, in order; the first one is playing.
+    /// Playbacks to its legs, in order; the first one is playing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub playing: Vec<CallPlayback>,
-    /// Its capture, if one was asked for.
+    /// State of its capture, if one was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capture: Option<CaptureState>,
 }
@@ -317,12 +316,12 @@ fn is_none_yet(count: &u64) -> bool {
 }
 
 impl CallRecord {
-    /// Whether its transcript stays as it is: the call is over, and nothing of it waits on the disk.
+    /// Whether its transcript is final: the call is over, and no line of it waits on the disk.
     pub fn is_complete(&self) -> bool {
         !self.status.is_open() && self.awaited == 0 && self.second_pass.waiting == 0
     }
 
-    /// Counts anew what of it is still to be heard.
+    /// Counts the lines that wait for their words, and those that wait for their second pass.
     pub fn count_awaited(&mut self, lines: &[TranscriptLine]) {
         let of_them =
             |is: fn(&TranscriptLine) -> bool| lines.iter().filter(|line| is(line)).count() as u64;

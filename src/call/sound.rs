@@ -1,4 +1,4 @@
-//! Sounds of a leg that are no speech.
+//! Sounds of a leg that are not speech.
 
 use serde::{Deserialize, Serialize};
 
@@ -31,24 +31,24 @@ impl SoundKind {
     }
 }
 
-/// A stretch of a leg that is such a sound. It was not recognised.
+/// A stretch of a leg that is such a sound, and was therefore not recognised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LegSound {
-    /// What.
+    /// Kind of sound.
     pub kind: SoundKind,
-    /// Call clock, milliseconds.
+    /// Start on the call's clock, milliseconds.
     pub start_ms: u64,
-    /// Call clock, milliseconds.
+    /// End on the call's clock, milliseconds.
     pub end_ms: u64,
 }
 
 /// A leg's sounds, in order: the newest [`LegSounds::MOST`].
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LegSounds {
-    /// The newest last.
+    /// Sounds in order of time, newest last.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sounds: Vec<LegSound>,
-    /// Older ones that are not kept.
+    /// Number of older sounds that are not kept.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub sounds_left_out: u64,
 }
@@ -62,10 +62,10 @@ fn is_zero(count: &u64) -> bool {
 }
 
 impl LegSounds {
-    /// How many are kept.
+    /// Number of sounds that are kept.
     pub const MOST: usize = 64;
 
-    /// Adds one; the oldest may have to go.
+    /// Adds a sound; beyond [`Self::MOST`] the oldest one is dropped.
     pub fn push(&mut self, sound: LegSound) {
         if self.sounds.len() >= Self::MOST {
             let surplus = self.sounds.len() + 1 - Self::MOST;

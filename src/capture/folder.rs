@@ -12,9 +12,9 @@ use super::pcapng;
 use super::rolling::{SegmentDisk, SegmentPiece, SegmentSink, segment_name};
 use crate::call::CallId;
 
-/// The packets.
+/// File extension of the packets.
 pub(super) const PACKETS: &str = "pcapng";
-/// The events of Asterisk, one JSON object a line.
+/// File extension of Asterisk's events, one JSON object a line.
 pub(super) const EVENTS: &str = "events.jsonl";
 
 /// Heads are looked for in so much of a segment: one leg takes some 200 bytes.
@@ -24,7 +24,7 @@ const HEAD: u64 = 64 << 10;
 const FILE_MODE: u32 = 0o600;
 const FOLDER_MODE: u32 = 0o700;
 
-/// The folder itself.
+/// The folder that `CAPTURE_DIR` names.
 #[derive(Debug, Clone)]
 pub(super) struct CaptureFolder(PathBuf);
 
@@ -35,7 +35,7 @@ pub(super) struct StoredCapture {
     packets: Vec<u64>,
     events: Vec<u64>,
     pub(super) bytes: u64,
-    /// When it was last written.
+    /// Time of the last write.
     pub(super) since: Timestamp,
 }
 
@@ -163,7 +163,7 @@ pub(super) struct CaptureReading {
 }
 
 impl StoredCapture {
-    /// What a capture that has just ended left.
+    /// The files of a capture that has just ended.
     pub(super) fn of(
         packets: &[SegmentPiece],
         events: &[SegmentPiece],

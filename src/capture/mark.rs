@@ -1,25 +1,25 @@
-//! What a capture of ours says about each leg, in the comment of its interface:
-//! enough for a replay to be the call again.
+//! Mark of a leg in a capture of this program, in the comment of its pcapng interface: it names the
+//! call and its clock, so that a replay is the call again.
 
 use serde::{Deserialize, Serialize};
 
 use crate::call::{CallId, Leg};
 
-/// A leg of a captured call. One JSON object; fields may be added.
+/// Mark of one leg, as a JSON object; fields may be added.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LegMark {
-    /// Version of these rules, 1; what is marked otherwise is read like any other capture.
+    /// Version of the mark, 1; an interface with another one is read like any other capture.
     pub asterscribe: u32,
-    /// The call.
+    /// Call that the leg belongs to.
     pub call: CallId,
-    /// The leg.
+    /// Label of the leg.
     pub leg: Leg,
     /// Zero of the call's clock, nanoseconds since the Unix epoch.
     pub zero_ns: u64,
 }
 
 impl LegMark {
-    /// A leg's mark.
+    /// The mark of a leg.
     pub fn new(call: CallId, leg: Leg, zero_ns: u64) -> Self {
         Self {
             asterscribe: 1,
@@ -35,18 +35,18 @@ impl LegMark {
         (mark.asterscribe == 1).then_some(mark)
     }
 
-    /// The comment.
+    /// The mark as the text of a comment.
     pub fn to_comment(&self) -> String {
         serde_json::to_string(self).expect("text and numbers")
     }
 }
 
-/// How much of a call a capture has, in the comment of an interface's statistics.
+/// Completeness of a capture, in the comment of an interface's statistics.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CaptureCompleteness {
     /// Packets that could not be recorded.
     pub lost: u64,
-    /// Older packets that the capture's bound let go of.
+    /// Older packets that were removed to keep to the capture's size limit.
     pub rolled_off: u64,
 }
 
@@ -56,7 +56,7 @@ impl CaptureCompleteness {
         serde_json::from_str(comment).ok()
     }
 
-    /// The comment.
+    /// The figures as the text of a comment.
     pub fn to_comment(self) -> String {
         serde_json::to_string(&self).expect("numbers")
     }

@@ -44,76 +44,76 @@ pub const MIN_BYTES: u64 = 256 << 10;
 /// Orders that wait for the writer; beyond it starts and downloads are refused.
 const ORDERS: usize = 256;
 
-/// How captures are kept.
+/// Settings of captures.
 #[derive(Debug, Clone)]
 pub struct CaptureConfig {
-    /// Where.
+    /// Folder that holds them.
     pub dir: PathBuf,
-    /// Bytes of all of them together.
+    /// Size limit of all captures together, bytes.
     pub total_bytes: u64,
-    /// Whether every call, or every call of some kind, is captured: then events
-    /// are kept for a moment, for a call begins with one.
+    /// Whether every call, or every call of some kind, is captured: then recent events of all calls
+    /// are kept for a moment, because a call begins with one.
     pub by_rule: bool,
 }
 
 /// A call to be captured from now on.
 #[derive(Debug, Clone)]
 pub struct StartCapture {
-    /// The call.
+    /// Id of the call.
     pub call: CallId,
-    /// What its media thread calls it.
+    /// Id of the media run, under which its media thread has the call.
     pub media: CallId,
-    /// Where its packets arrive.
+    /// Address and port that its packets arrive at.
     pub to: SocketAddr,
     /// Zero of the call's clock.
     pub zero: Instant,
-    /// Bytes that the capture may take.
+    /// Size limit of the capture, bytes.
     pub max_bytes: u64,
 }
 
 /// Why a capture does not begin, or cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CaptureRefused {
-    /// The capture goes on.
+    /// The call is being captured already.
     #[error("call {0} is being captured already")]
     Running(CallId),
-    /// The captures that go on may need all there is.
+    /// No room: the running captures may fill `CAPTURE_TOTAL_BYTES`.
     #[error("the captures that are running may fill CAPTURE_TOTAL_BYTES ({0} bytes)")]
     NoRoom(u64),
-    /// The folder takes or gives no file.
+    /// The folder cannot be read or written.
     #[error("CAPTURE_DIR: {0}")]
     Folder(String),
-    /// Too much is asked of the writer at once, or it is ending.
+    /// The writer has too many orders waiting, or is ending.
     #[error("the writer of captures takes no orders now")]
     Busy,
 }
 
-/// Something has become of a capture.
+/// Report of a capture's beginning or end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CaptureNews {
     id: u64,
-    /// The call.
+    /// Call that is captured.
     pub call: CallId,
-    /// When.
+    /// Time of the event.
     pub at: Instant,
-    /// What there is of it.
+    /// Figures of the capture at that time.
     pub state: CaptureState,
-    /// What has become of it.
+    /// Kind of event: begun, refused or ended.
     pub kind: CaptureNewsKind,
 }
 
-/// The kind of news about a capture.
+/// Kind of a report about a capture.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CaptureNewsKind {
-    /// Its files are there.
+    /// The capture's files were created.
     Begun,
-    /// They could not be made, and whoever started it did not wait for the answer.
+    /// The files could not be created, and whoever started the capture did not wait for the answer.
     Refused(CaptureRefused),
-    /// Nothing is added to it any more.
+    /// The capture is over; nothing is added to it any more.
     Ended,
 }
 
-/// Which of a capture's files.
+/// One of the two files of a capture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CapturePart {
     /// The packets, pcapng.
@@ -122,7 +122,8 @@ pub enum CapturePart {
     Events,
 }
 
-/// A file to be read from beginning to end. It stays as it is, whatever becomes of the capture.
+/// A file to be read from beginning to end. Its content stays the same, whatever happens to the
+/// capture.
 pub struct CaptureFile {
     /// Bytes that `body` will give.
     pub length: u64,
@@ -185,7 +186,7 @@ impl CaptureThread {
         })
     }
 
-    /// What to use it by.
+    /// The handle by which captures are started, stopped and read.
     pub fn captures(&self) -> Arc<CaptureSet> {
         Arc::clone(&self.captures)
     }
@@ -301,14 +302,14 @@ impl CaptureSet {
         }
     }
 
-    /// Takes note of what the writer has told.
+    /// Takes note of a report of the writer.
     pub fn heard(&self, news: &CaptureNews) {
         if news.kind != CaptureNewsKind::Begun {
             self.remove(&news.call, news.id);
         }
     }
 
-    /// The writer refused to begin this one.
+    /// Forgets a capture that the writer refused to begin.
     pub fn abandon(&self, tap: &CaptureTap) {
         let capture = tap.capture();
         self.remove(&capture.start.call, capture.id);
@@ -323,7 +324,7 @@ impl CaptureSet {
         self.wants_events.store(wanted, Ordering::Relaxed);
     }
 
-    /// What there is of a call's capture, running or not; `None` if there is none.
+    /// One file of a call's capture, running or not; `None` if there is no capture.
     ///
     /// # Errors
     /// [`CaptureRefused::Busy`], [`CaptureRefused::Folder`].
@@ -344,7 +345,7 @@ impl CaptureSet {
         answer.await.unwrap_or(Err(CaptureRefused::Busy))
     }
 
-    /// Removes all that there is of a call's capture; whether there was any.
+    /// Removes every file of a call's capture; `false` if there was none.
     ///
     /// # Errors
     /// [`CaptureRefused::Busy`], [`CaptureRefused::Folder`].

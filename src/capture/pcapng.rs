@@ -6,10 +6,10 @@
 /// `LINKTYPE_RAW`: a packet begins with its IP header.
 const LINKTYPE_RAW: u16 = 101;
 
-/// `if_tsresol`: powers of ten.
+/// Option `if_tsresol`: times in units of 10⁻⁹ s.
 const NANOSECONDS: u8 = 9;
 
-/// Options, section 3.5 and those of each block.
+/// Option codes, of section 3.5 and of each block.
 const OPT_COMMENT: u16 = 1;
 const SHB_USERAPPL: u16 = 4;
 const IF_NAME: u16 = 2;
@@ -18,7 +18,7 @@ const ISB_ENDTIME: u16 = 3;
 const ISB_IFRECV: u16 = 4;
 const ISB_IFDROP: u16 = 5;
 
-/// What a packet's block adds to its bytes, padding apart.
+/// Octets of an Enhanced Packet Block around the packet itself, without padding.
 pub(crate) const PACKET_OVERHEAD: usize = 32;
 
 /// Begins a section: everything after it, up to the next, belongs together.
@@ -61,7 +61,7 @@ pub(crate) fn packet(out: &mut Vec<u8>, interface: u32, at_ns: u64, bytes: &[u8]
     });
 }
 
-/// What became of an interface's packets until the capture ended.
+/// Writes an Interface Statistics Block: packets received and dropped until the capture's end.
 pub(crate) fn statistics(
     out: &mut Vec<u8>,
     interface: u32,

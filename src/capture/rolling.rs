@@ -6,7 +6,7 @@
 use std::io;
 use std::sync::Arc;
 
-/// Where the segments lie.
+/// Storage of the segments.
 pub(super) trait SegmentDisk: Send + Sync {
     /// Makes a file; one of that name must not exist.
     fn create(&self, name: &str) -> io::Result<Box<dyn SegmentSink>>;
@@ -25,24 +25,24 @@ pub(super) trait SegmentSink: Send {
 /// Appends wait until so many bytes have come together, or for [`RollingFile::flush`].
 const BUFFER: usize = 64 << 10;
 
-/// The file.
+/// A file of two segments.
 pub(super) struct RollingFile {
     disk: Arc<dyn SegmentDisk>,
-    /// A segment's name is this, its number and the extension.
+    /// Name of its segments before their number.
     stem: String,
     extension: &'static str,
-    /// Bound of a segment.
+    /// Size limit of a segment, bytes.
     half: u64,
     older: Option<FileSegment>,
     newer: FileSegment,
-    /// Whole records for `newer`.
+    /// Whole records that are to be appended to `newer`.
     buffer: Vec<u8>,
     buffered: u64,
     /// Records that could not be written.
     lost: u64,
-    /// Records of segments that have gone.
+    /// Records in segments that have been removed.
     rolled_off: u64,
-    /// Why writing fails, until it works again.
+    /// Error of the last attempt to write, until writing works again.
     trouble: Option<io::ErrorKind>,
 }
 
@@ -115,7 +115,7 @@ impl RollingFile {
         rotated
     }
 
-    /// A record could not even be made.
+    /// Counts a record as lost that could not even be made.
     pub(super) fn count_lost(&mut self) {
         self.lost += 1;
     }
@@ -188,7 +188,7 @@ impl RollingFile {
         self.rolled_off
     }
 
-    /// What of the segments makes one file: only the first one's head counts.
+    /// Segments whose bytes, one after the other, make one file; the newer one without its head.
     pub(super) fn pieces(&self) -> Vec<SegmentPiece> {
         let piece = |segment: &FileSegment, from| SegmentPiece {
             name: segment_name(&self.stem, segment.number, self.extension),
@@ -240,7 +240,7 @@ impl FileSegment {
     }
 }
 
-/// `em-1.0.pcapng`.
+/// Name of a segment's file, such as `em-1.0.pcapng`.
 pub(super) fn segment_name(stem: &str, number: u64, extension: &str) -> String {
     format!("{stem}.{number}.{extension}")
 }

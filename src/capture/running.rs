@@ -22,7 +22,7 @@ const TAIL: u64 = 512;
 /// Legs of one capture; a call has far fewer.
 const MAX_LEGS: usize = 64;
 
-/// A capture that goes on.
+/// A capture that is running.
 pub(super) struct RunningCapture {
     pub(super) shared: Arc<SharedCapture>,
     packets: RollingFile,
@@ -32,7 +32,7 @@ pub(super) struct RunningCapture {
     described: usize,
     /// Packets of each leg since the beginning.
     received: Vec<u64>,
-    /// What `shared` was told last.
+    /// Losses that `shared` was last updated with.
     told: CaptureProgress,
     scratch: Vec<u8>,
 }
@@ -165,7 +165,7 @@ impl RunningCapture {
         set(&self.shared.rolled_off, self.packets.rolled_off());
     }
 
-    /// Ends the files. Nothing may follow.
+    /// Ends the files. Nothing may be written afterwards.
     pub(super) fn finish(&mut self, at: Instant) {
         self.flush();
         let tail = self.tail(at);
@@ -175,7 +175,8 @@ impl RunningCapture {
         self.count();
     }
 
-    /// What ends the file: when, and what is missing in it.
+    /// Statistics block that ends the file: time of the end, and packets missing. Empty before the
+    /// first leg.
     pub(super) fn tail(&self, at: Instant) -> Vec<u8> {
         let mut tail = Vec::new();
         if self.described > 0 {
@@ -209,7 +210,7 @@ impl RunningCapture {
     }
 }
 
-/// The beginning of a segment.
+/// Head of a segment: section block, and an interface block for each leg.
 fn head(shared: &SharedCapture, legs: &[Leg]) -> Vec<u8> {
     let mut head = Vec::new();
     let application = concat!("asterscribe ", env!("CARGO_PKG_VERSION"));

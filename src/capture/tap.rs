@@ -11,10 +11,10 @@ use jiff::Timestamp;
 use super::StartCapture;
 use crate::call::{CaptureState, Leg};
 
-/// What waits for the writer: so many packets and events …
+/// Most packets and events that wait for the writer; beyond it the newest are lost.
 pub(super) const QUEUE: usize = 16_384;
 
-/// … and so many bytes of them; beyond either the newest are lost.
+/// Most bytes of them that wait; beyond it the newest are lost.
 pub(super) const QUEUE_BYTES: usize = 32 << 20;
 
 /// The state of one capture that threads share.
@@ -24,9 +24,9 @@ pub(super) struct SharedCapture {
     pub(super) start: StartCapture,
     /// Wall time of the call's zero, nanoseconds since the Unix epoch.
     pub(super) zero_ns: u64,
-    /// Set once: nothing that comes later belongs to it.
+    /// Time of the end, once set: later packets and events do not belong to the capture.
     pub(super) ended: OnceLock<Instant>,
-    /// Whether all of it is written, or never will be: the figures are final.
+    /// Whether everything is written, or never will be, so that the figures are final.
     pub(super) written: AtomicBool,
     pub(super) packets: AtomicU64,
     pub(super) bytes: AtomicU64,
@@ -51,7 +51,7 @@ impl SharedCapture {
         }
     }
 
-    /// Nanoseconds since the Unix epoch. Differences between times are kept exactly.
+    /// Nanoseconds since the Unix epoch of a time of the call's clock. Differences are exact.
     pub(super) fn wall_ns(&self, at: Instant) -> u64 {
         match at.checked_duration_since(self.start.zero) {
             Some(after) => self.zero_ns.saturating_add(nanos(after)),
@@ -76,7 +76,7 @@ fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// Something for a capture.
+/// Leg, packet or event on its way to the writer.
 #[derive(Debug)]
 pub(super) struct CaptureItem {
     pub(super) capture: Arc<SharedCapture>,
@@ -87,7 +87,7 @@ pub(super) struct CaptureItem {
 pub(super) enum ItemKind {
     Leg(Leg),
     Packet {
-        /// Place among the legs that were named.
+        /// Number of the leg, in the order in which legs were named.
         leg: usize,
         at: Instant,
         from: SocketAddr,
@@ -109,11 +109,11 @@ impl ItemKind {
     }
 }
 
-/// The writer's queue, from outside.
+/// Sending end of the writer's queue.
 #[derive(Debug, Clone)]
 pub(super) struct CaptureQueue {
     items: Sender<CaptureItem>,
-    /// Bytes that wait in it.
+    /// Bytes waiting in the queue.
     waiting: Arc<AtomicUsize>,
 }
 
@@ -125,14 +125,16 @@ impl CaptureQueue {
         }
     }
 
-    /// Whoever takes an item subtracts its size.
+    /// Counter of the waiting bytes, from which whoever takes an item subtracts its size.
     pub(super) fn waiting(&self) -> Arc<AtomicUsize> {
         Arc::clone(&self.waiting)
     }
 
-    /// `false` if it is full.
+    /// Puts an item into the queue; `false` if the queue is full.
     pub(super) fn offer(&self, capture: &Arc<SharedCapture>, kind: ItemKind) -> bool {
         let size = kind.size();
+        // Reserved before the comparison, so that threads at the same time cannot exceed the limit
+        // together.
         if self.waiting.fetch_add(size, Ordering::Relaxed) + size > QUEUE_BYTES {
             self.waiting.fetch_sub(size, Ordering::Relaxed);
             return false;
@@ -149,7 +151,7 @@ impl CaptureQueue {
     }
 }
 
-/// A media thread's end of a capture.
+/// A media thread's access to one capture.
 #[derive(Debug, Clone)]
 pub struct CaptureTap {
     capture: Arc<SharedCapture>,
@@ -165,19 +167,19 @@ impl CaptureTap {
         &self.capture
     }
 
-    /// Whether the capture is over: nothing is taken any more.
+    /// Whether the capture is over, so that nothing is taken any more.
     pub fn is_over(&self) -> bool {
         self.capture.ended.get().is_some()
     }
 
-    /// Names the capture's next leg; they are numbered from 0 in the order of
-    /// the session's. `false`: not taken, and must be named again before any packet of it.
+    /// Names the capture's next leg; legs are numbered from 0 in the order of the session's.
+    /// `false`: the queue is full, and the leg must be named again before any packet of it.
     #[must_use]
     pub fn leg(&self, leg: &Leg) -> bool {
         self.queue.offer(&self.capture, ItemKind::Leg(leg.clone()))
     }
 
-    /// A datagram is about to reach the session. Never waits.
+    /// Records a datagram that is about to reach the session. Never waits.
     pub fn packet(&self, leg: usize, at: Instant, from: SocketAddr, bytes: &[u8]) {
         let packet = ItemKind::Packet {
             leg,
@@ -190,12 +192,12 @@ impl CaptureTap {
         }
     }
 
-    /// A datagram reaches the session without being recorded.
+    /// Counts a datagram that reaches the session without being recorded.
     pub fn count_lost(&self) {
         self.capture.lost.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The session was hung up.
+    /// Ends the capture, because the session has ended.
     pub fn end(&self, at: Instant) {
         // It may have been stopped before.
         let _first_wins = self.capture.ended.set(at);

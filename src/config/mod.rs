@@ -38,24 +38,25 @@ use self::reader::SettingsReader;
 use crate::speech::ladder::ContextMargins;
 use crate::store::{RetentionTimes, SpoolKey};
 
-/// Everything that can be set, checked.
+/// All settings, checked.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Settings {
-    /// Where the REST API listens.
+    /// Address and port on which the REST API listens.
     pub http_bind: SocketAddr,
-    /// What a client must present as `Authorization: Bearer …`.
+    /// Token that a client must present as `Authorization: Bearer …` (RFC 6750); `None`: the API is
+    /// open to this machine.
     pub api_token: Option<Secret>,
     /// Web pages that may use the API from a browser.
     pub cors: CorsOrigins,
-    /// What each client may ask.
+    /// Requests that each client may make per second or minute.
     pub http_rates: RateLimits,
-    /// Connections of one address.
+    /// Connections that one address may have open.
     pub http_connections_per_address: usize,
     /// First RTP socket; thread `k` uses this port plus `k`.
     pub rtp_bind: SocketAddr,
-    /// What peers are told to send RTP to. `None`: [`Self::rtp_bind`], or, if
-    /// that is unspecified, what the server finds out itself.
+    /// Address that peers are to send RTP to. `None`: that of [`Self::rtp_bind`] or, if it is
+    /// unspecified, one that the server finds out itself.
     pub rtp_advertise: Option<AdvertisedAddress>,
     /// Threads (and sockets) that receive RTP, 1 to 64.
     pub rtp_threads: usize,
@@ -63,34 +64,34 @@ pub struct Settings {
     pub rtp_own_ports: Option<PortRange>,
     /// The Asterisk to attach to, if any.
     pub ari: Option<AriSettings>,
-    /// What Asterisk is asked to send.
+    /// Format that Asterisk is asked to send, such as `ulaw`.
     pub media_format: MediaFormat,
-    /// How a destination becomes an Asterisk endpoint.
+    /// Template that makes an Asterisk endpoint of a destination.
     pub originate_endpoint: EndpointTemplate,
     /// The speech model.
     pub model: ModelChoice,
-    /// Where models are looked for by name.
+    /// Folder in which models are looked for by name.
     pub models_dir: PathBuf,
-    /// Where their ggml files are downloaded from.
+    /// Base URL from which ggml files of models are downloaded.
     pub models_url: Url,
-    /// Where ACFT weights are downloaded from.
+    /// Base URL from which ACFT weights are downloaded.
     pub models_acft_url: Url,
-    /// The hub from which their CTranslate2 folders are downloaded.
+    /// Hub from which CTranslate2 folders of models are downloaded.
     pub models_hub_url: Url,
-    /// What is spoken.
+    /// Language of the calls, or its detection.
     pub language: Language,
     /// Recognition threads.
     pub stt_workers: usize,
     /// Utterances that may wait for a recognition thread.
     pub stt_queue: usize,
-    /// What is started as a recognition process; `None`: this program.
+    /// Command that starts a recognition process; `None`: this program.
     pub stt_program: Option<Vec<String>>,
-    /// How much of the encoder's window each try at an utterance has; `None`: what was measured for
+    /// Margins of the encoder's context for each try at an utterance; `None`: those measured for
     /// the model.
     pub context_margins: Option<ContextMargins>,
     /// Whether transcripts show sentences that are still being spoken.
     pub partial_results: bool,
-    /// How speech is told from the rest, and where it is cut.
+    /// Settings of the voice detector and the segmenter.
     pub vad: VadSettings,
     /// Calls that may be open at the same time.
     pub max_concurrent_calls: usize,
@@ -102,36 +103,36 @@ pub struct Settings {
     pub sqlite_path: PathBuf,
     /// Redis, where it is the store. A secret because it may carry a password.
     pub redis_url: Option<Secret>,
-    /// Where speech waits that nobody had time for, if it may.
+    /// Spool for speech that recognition has no time for; `None`: such speech is not kept.
     pub spool: Option<SpoolSettings>,
-    /// The model by which calls are heard once more when they are over, if they are.
+    /// Model of the second pass; `None`: calls are recognised once.
     pub second_pass: Option<ModelChoice>,
-    /// How long things are kept.
+    /// Times for which calls and transcripts are kept.
     pub retention: RetentionTimes,
-    /// How calls are captured, if they may be.
+    /// Settings of captures; `None`: calls cannot be captured.
     pub capture: Option<CaptureSettings>,
-    /// Sound files that calls may be played from, if any.
+    /// Folder of sound files that may be played to calls; `None`: none may by name.
     pub play_dir: Option<PathBuf>,
-    /// How large a sound file may be, bytes.
+    /// Upper bound on the size of a sound file, bytes.
     pub play_max_bytes: usize,
-    /// Where sounds may be sent beside loopback and Asterisk.
+    /// Networks that sounds may be sent to, beside loopback and Asterisk.
     pub play_targets: NetworkList,
     /// Shape of the log.
     pub log_format: LogFormat,
     /// `tracing` filter directives.
     pub log_filter: String,
-    /// What is legal but probably not meant; for the log at start.
+    /// Settings that are legal but probably not meant, in words, for the log at start.
     pub warnings: Vec<String>,
 }
 
-/// Where speech waits that nobody had time for.
+/// Spool for speech that recognition has no time for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SpoolSettings {
-    /// The file.
+    /// SQLite file of the spool.
     pub path: PathBuf,
-    /// Bytes of all of it.
+    /// Bytes that the spool may take.
     pub max_bytes: u64,
-    /// Encrypts it.
+    /// Key by which the rows are encrypted; `None`: they are not.
     pub key: Option<SpoolKey>,
 }
 
@@ -140,11 +141,11 @@ pub struct SpoolSettings {
 pub struct CaptureSettings {
     /// Where captures are kept.
     pub dir: PathBuf,
-    /// Which calls are captured without being asked for.
+    /// Calls that are captured without being asked for.
     pub rule: CaptureRule,
     /// Bytes of one capture.
     pub max_bytes: u64,
-    /// Bytes of all of them.
+    /// Bytes of all captures together.
     pub total_bytes: u64,
 }
 
@@ -155,11 +156,11 @@ pub struct AriSettings {
     pub url: Url,
     /// User of `ari.conf`.
     pub user: String,
-    /// Its password.
+    /// Password of that user.
     pub password: Secret,
     /// Name of the Stasis application.
     pub app: String,
-    /// Certificates of CAs that are believed beside the system's, for `https`.
+    /// PEM file of CA certificates that are trusted beside the system's, for `https`.
     pub ca_file: Option<PathBuf>,
 }
 

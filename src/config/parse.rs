@@ -90,7 +90,7 @@ pub(super) fn port_range(text: &str) -> ParsedValue<PortRange> {
     }
 }
 
-/// Visible ASCII, because it travels in a header (RFC 6750 §2.1).
+/// A bearer token: visible ASCII, because it travels in a header (RFC 6750 §2.1).
 pub(super) fn token(text: &str) -> ParsedValue<Secret> {
     if text.len() > 512 {
         return Err("too long".to_owned());
@@ -101,7 +101,7 @@ pub(super) fn token(text: &str) -> ParsedValue<Secret> {
     password(text)
 }
 
-/// A secret that has been thought of.
+/// A secret that is no placeholder from the documentation.
 pub(super) fn password(text: &str) -> ParsedValue<Secret> {
     if slips::is_placeholder(text) {
         return Err("a placeholder, not a secret: make one with openssl rand -hex 24".to_owned());
@@ -127,7 +127,7 @@ pub(super) fn cors_origins(text: &str) -> ParsedValue<CorsOrigins> {
     }
 }
 
-/// In the form browsers send: lower case, no default port (RFC 6454 §6.2).
+/// An origin in the form that browsers send: lower case, no default port (RFC 6454 §6.2).
 fn origin(text: &str) -> ParsedValue<String> {
     let url = Url::parse(text).map_err(|error| format!("{} is no origin: {error}", shown(text)))?;
     let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
@@ -142,7 +142,7 @@ fn origin(text: &str) -> ParsedValue<String> {
     }
 }
 
-/// Addresses and networks.
+/// A list of addresses and networks.
 pub(super) fn networks(text: &str) -> ParsedValue<NetworkList> {
     let entries = text.split(',').map(str::trim);
     let entries: Vec<_> = entries.filter(|entry| !entry.is_empty()).collect();
@@ -255,7 +255,7 @@ pub(super) fn endpoint_template(text: &str) -> ParsedValue<EndpointTemplate> {
     Ok(EndpointTemplate(text.to_owned()))
 }
 
-/// A switch.
+/// `on` or `off`.
 pub(super) fn on_off(text: &str) -> ParsedValue<bool> {
     match text {
         "on" => Ok(true),
@@ -264,13 +264,12 @@ pub(super) fn on_off(text: &str) -> ParsedValue<bool> {
     }
 }
 
-/// A key of 256 bits.
+/// A key of 256 bits, in hexadecimal.
 pub(super) fn spool_key(text: &str) -> ParsedValue<SpoolKey> {
     SpoolKey::from_hex(text).ok_or_else(|| "no such key".to_owned())
 }
 
-/// A command: words separated by spaces.
-/// `auto`, or margins of the encoder's context.
+/// `auto` (`None`), or margins of the encoder's context.
 pub(super) fn context_margins(text: &str) -> ParsedValue<Option<ContextMargins>> {
     match text {
         "auto" => Ok(None),
@@ -278,6 +277,7 @@ pub(super) fn context_margins(text: &str) -> ParsedValue<Option<ContextMargins>>
     }
 }
 
+/// Command as a list of words, which spaces separate.
 pub(super) fn words(text: &str) -> Result<Vec<String>, String> {
     Ok(text.split_whitespace().map(str::to_owned).collect())
 }
@@ -307,17 +307,17 @@ pub(super) fn model_name(text: &str) -> ParsedValue<String> {
     }
 }
 
-/// The ggml file that a model of that name is.
+/// Name of the ggml file of a model.
 pub(super) fn model_file_name(name: &str) -> String {
     format!("ggml-{}.bin", published_name(name))
 }
 
-/// The CTranslate2 folder that a model of that name is.
+/// Name of the CTranslate2 folder of a model.
 pub(super) fn model_folder_name(name: &str) -> String {
     format!("faster-whisper-{}", published_name(name))
 }
 
-/// A name with what `large` and `turbo` stand for.
+/// Name under which a model is published: that of the newest one for `large` and `turbo`.
 fn published_name(name: &str) -> String {
     let stands_for = [("large", "large-v3"), ("turbo", "large-v3-turbo")];
     let plain = name.split("-q").next().unwrap_or(name);

@@ -1,17 +1,17 @@
-//! How wrong settings are told.
+//! Messages about wrong settings.
 
 use std::fmt;
 
-/// One thing that is wrong.
+/// A wrong setting, or a file that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SettingProblem {
     /// Name of the setting, or of the file that cannot be used.
     pub name: String,
-    /// Its value, escaped and shortened; `None` where it is absent or secret.
+    /// Value of the setting, escaped and shortened; `None` where it is absent or secret.
     pub value: Option<String>,
-    /// Where it came from: `environment`, `.env`, the TOML file's name, `default`.
+    /// Source of the value: `environment`, `.env`, the TOML file's name, `default`.
     pub origin: String,
-    /// What is wrong with it and what is allowed.
+    /// Message: in which way the value is wrong, and what is allowed.
     pub message: String,
 }
 

@@ -33,7 +33,7 @@ pub(super) struct SettingsReader<'a> {
     warnings: Vec<String>,
 }
 
-/// A value as it was found.
+/// The text of a setting as a source has it.
 struct RawValue<'a> {
     text: String,
     origin: &'a str,
@@ -397,7 +397,7 @@ fn setting(name: &str) -> &'static Setting {
     table::find(name).expect("every setting that is read is in the table")
 }
 
-/// `calls.db` becomes `calls-spool.db`.
+/// Path of the spool beside an SQLite file: `calls.db` gives `calls-spool.db`.
 fn beside(sqlite: &Path) -> PathBuf {
     let mut name = OsString::from(sqlite.file_stem().unwrap_or_default());
     name.push("-spool");

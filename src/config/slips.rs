@@ -1,4 +1,4 @@
-//! Slips of the pen: what is accepted, or would be, and is surely not meant.
+//! Slips of the pen: settings that are accepted, or would be, and are surely not meant.
 
 use super::problem::shown;
 use super::source::{SettingsLayer, edit_distance};
@@ -77,7 +77,8 @@ pub(super) fn is_placeholder(text: &str) -> bool {
     is_blank || is_bracketed || WORDS.contains(&plain.as_str())
 }
 
-/// What a filter of the log says and does not mean, and the filter that it becomes.
+/// Warning about a filter of the log that cannot be meant so, and the filter that is used instead;
+/// `None` if there is nothing wrong with it.
 pub(super) fn log_filter(given: &str) -> Option<(String, String)> {
     let directives = given.split(',').map(str::trim);
     let directives: Vec<_> = directives.filter(|one| !one.is_empty()).collect();
@@ -112,7 +113,7 @@ fn is_level(directive: &str) -> bool {
     levels.contains(&level.as_str()) || matches!(level.as_str(), "0" | "1" | "2" | "3" | "4" | "5")
 }
 
-/// Whether it is about a module: `name=level`, a span, or the name of a crate that logs.
+/// Whether the directive is about a module: `name=level`, a span, or the name of a crate that logs.
 fn names_target(directive: &str) -> bool {
     const CRATES: [&str; 10] = [
         "axum",

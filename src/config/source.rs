@@ -8,9 +8,9 @@ use std::path::Path;
 use super::problem::{SettingProblem, shown};
 use super::table::{self, SETTINGS, Setting};
 
-/// Something that may know a setting.
+/// A source of settings.
 pub trait SettingsSource {
-    /// What to call it in an error message.
+    /// Name of the source in error messages, such as `environment`.
     fn label(&self) -> &str;
     /// The raw value of the setting of that (upper-case) name.
     fn get(&self, name: &str) -> Option<String>;

@@ -10,11 +10,11 @@ pub(super) const CONFIG_FILE: &str = "ASTERSCRIBE_CONFIG";
 pub struct Setting {
     /// Name in the environment and in `.env`; the TOML key is the same in lower case.
     pub name: &'static str,
-    /// What holds where nothing is set.
+    /// Value that holds where the setting is absent.
     pub preset: SettingPreset,
-    /// Which values are accepted.
+    /// Accepted values, in words.
     pub allowed: &'static str,
-    /// What it does.
+    /// Effect of the setting, in words.
     pub meaning: &'static str,
     /// Whether its value is never shown.
     pub secret: bool,
@@ -24,9 +24,9 @@ pub struct Setting {
 /// The value that holds where nothing is set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SettingPreset {
-    /// This value.
+    /// A value, as it would be written.
     Value(&'static str),
-    /// Nothing, or something found out at start: in words.
+    /// No value, or one that is found out at start: in words.
     Words(&'static str),
 }
 

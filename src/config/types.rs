@@ -14,7 +14,7 @@ use crate::call::{CallOrigin, Language};
 pub struct Secret(String);
 
 impl Secret {
-    /// Wraps it.
+    /// Wraps a text.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
@@ -37,42 +37,42 @@ impl fmt::Display for Secret {
     }
 }
 
-/// Where peers shall send RTP.
+/// Address that peers are to send RTP to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AdvertisedAddress {
-    /// The address they can reach.
+    /// IP address that peers can reach.
     pub ip: IpAddr,
-    /// The port of thread 0 as they see it; `None`: the bound one.
+    /// Port of thread 0 as peers see it; `None`: the bound one.
     pub port: Option<u16>,
 }
 
 /// UDP ports, of which the even ones are for RTP (RFC 3550 section 11).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PortRange {
-    /// The lowest.
+    /// Lowest port.
     pub first: u16,
-    /// The highest.
+    /// Highest port.
     pub last: u16,
 }
 
 impl PortRange {
-    /// Its even ports, lowest first.
+    /// Even ports of the range, lowest first: those for RTP.
     pub fn even(self) -> impl Iterator<Item = u16> {
         (self.first..=self.last).filter(|port| port % 2 == 0)
     }
 
-    /// Whether the port is in it.
+    /// Whether the port is in the range.
     pub fn contains(self, port: u16) -> bool {
         (self.first..=self.last).contains(&port)
     }
 }
 
-/// Which ports RTP comes to.
+/// Ports to which RTP comes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RtpMode {
     /// All legs of a thread share its port.
     Shared,
-    /// Registered legs have one each.
+    /// Each registered leg has a port of its own.
     PerCall,
 }
 
@@ -129,7 +129,7 @@ pub(super) struct AddressNetwork {
 }
 
 impl NetworkList {
-    /// Whether an address is in one of them.
+    /// Whether an address is in one of the networks.
     pub fn contains(&self, ip: IpAddr) -> bool {
         let ip = ip.to_canonical();
         self.0.iter().any(|network| match (network.ip, ip) {
@@ -151,7 +151,7 @@ impl NetworkList {
 pub struct EndpointTemplate(pub(super) String);
 
 impl EndpointTemplate {
-    /// What stands for the destination.
+    /// Text that stands for the destination in the template.
     pub const PLACE: &'static str = "{destination}";
 
     /// The endpoint for a destination, which the caller has validated.
@@ -169,7 +169,7 @@ impl fmt::Display for EndpointTemplate {
 /// The speech model to load.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ModelChoice {
-    /// The bundled one: a demonstration with a small vocabulary.
+    /// The bundled model: a demonstration with a small vocabulary.
     Demo,
     /// `WHISPER_MODEL`.
     File {
@@ -180,7 +180,8 @@ pub enum ModelChoice {
     Named {
         /// The name as it was given.
         name: String,
-        /// Its CTranslate2 folder, if there is one, else where its ggml file is expected.
+        /// CTranslate2 folder of the model, if there is one; else the path where its ggml file is
+        /// expected.
         path: PathBuf,
     },
 }
@@ -217,10 +218,10 @@ impl ModelChoice {
         Some(dir.join(parse::model_folder_name(&name)))
     }
 
-    /// Whether what is spoken can be recognised by it, as far as its name tells.
+    /// Whether a model of this name can recognise the language, as far as the name tells.
     ///
     /// # Errors
-    /// Why not.
+    /// The model knows English only; the error says so in words.
     pub fn check_language(&self, language: Language) -> Result<(), String> {
         match self {
             Self::Named { name, .. } if name.contains(".en") && language.code() != Some("en") => {
@@ -243,7 +244,7 @@ impl ModelChoice {
         parse::model_name(name).ok()
     }
 
-    /// The setting that chose it, for messages.
+    /// Name of the setting that chose the model, for messages.
     pub fn setting(&self) -> &'static str {
         match self {
             Self::Demo => "the bundled model",
@@ -252,7 +253,7 @@ impl ModelChoice {
         }
     }
 
-    /// The name that it was chosen by, if it was by one.
+    /// Name that the model was chosen by; `None` if it was not by `WHISPER_MODEL_SIZE`.
     pub fn name(&self) -> Option<&str> {
         match self {
             Self::Named { name, .. } => Some(name),
@@ -269,20 +270,20 @@ impl ModelChoice {
     }
 }
 
-/// How speech is told from the rest, and where it is cut: see the settings `VAD_…`.
+/// Settings `VAD_…` of the voice detector and the segmenter.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct VadSettings {
     /// Score from which a frame counts as voice while silent, 0.05 to 0.95.
     pub enter_score: f32,
-    /// Score below which it counts as silence while speaking; not above the other.
+    /// Score below which a frame counts as silence while speaking; not above [`Self::enter_score`].
     pub leave_score: f32,
-    /// What is kept from before the voice.
+    /// Audio before the first voiced frame that belongs to the utterance.
     pub pre_roll: Duration,
     /// Silence that ends an utterance.
     pub hang_over: Duration,
-    /// How much of it stays in the utterance; not above the whole.
+    /// Part of the hang-over that stays in the utterance; not above the whole of it.
     pub post_roll: Duration,
-    /// Voice that an utterance must hold.
+    /// Least duration of voice that an utterance must hold.
     pub min_speech: Duration,
     /// Length that no utterance exceeds; below Whisper's 30 s.
     pub max_utterance: Duration,
@@ -295,12 +296,12 @@ pub struct VadSettings {
 pub struct CaptureRule(pub(super) Vec<CallOrigin>);
 
 impl CaptureRule {
-    /// Whether no call is.
+    /// Whether the rule takes no call at all.
     pub fn is_off(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Whether a call that came like that is.
+    /// Whether a call of that origin is captured.
     pub fn takes(&self, origin: CallOrigin) -> bool {
         self.0.contains(&origin)
     }

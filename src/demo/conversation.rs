@@ -1,4 +1,4 @@
-//! The call that is demonstrated: packets of two parties, and what they say.
+//! The call of the demonstration: packets of two parties, and their words.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -20,7 +20,7 @@ use tokio::time::{Instant, sleep_until};
 /// A two-party call through Asterisk 22, each party's audio in a flow of its own.
 const CAPTURE: &[u8] = include_bytes!("../../fixtures/asterisk22_ulaw_snoop_pair.pcap");
 
-/// What is said in it.
+/// Words of that call, as [`CAPTURE`] has them.
 const SPOKEN: &str = include_str!("../../fixtures/asterisk22_ulaw_snoop_pair.words.json");
 
 /// The parties of a call of people.
@@ -29,14 +29,15 @@ const PARTIES: [&str; 2] = ["caller", "callee"];
 /// Prompts that make a conversation, each behind the party that says it.
 const SAID: &str = include_str!("../../fixtures/people-call.txt");
 
-/// Of what people say one word in so many may be heard otherwise.
+/// Of people's words one in so many may be recognised wrongly.
 const TOLERATED: usize = 10;
 
-/// Silence between two of them, packets of 20 ms.
+/// Silence between two prompts, packets of 20 ms.
 const PAUSE: usize = 40;
 const PACKET: Duration = Duration::from_millis(20);
 
-/// No prompt is longer, and none takes more memory than a hundred of that length.
+/// Longest prompt that is taken. All prompts together may take the octets of a hundred such in
+/// µ-law.
 const LONGEST: Duration = Duration::from_secs(60);
 const MOST_OCTETS: usize = 100 * 60 * 8_000;
 
@@ -44,7 +45,7 @@ const MOST_OCTETS: usize = 100 * 60 * 8_000;
 const SILENCE: u8 = 0xff;
 const SAMPLES: u32 = 160;
 
-/// A packet of one party, when it is sent.
+/// A packet of one party, and the time at which it is sent.
 struct DemoPacket {
     at: Duration,
     party: usize,
@@ -59,11 +60,11 @@ struct DemoParty {
 
 /// A call of two parties.
 pub(super) struct DemoConversation {
-    /// What it is.
+    /// Description of the call, printed before it begins.
     pub(super) what: &'static str,
     parties: Vec<DemoParty>,
     packets: Vec<DemoPacket>,
-    /// Words that may be heard otherwise: one in so many; none: every letter counts.
+    /// One word in so many may be recognised wrongly; `None`: every letter counts.
     tolerated: Option<usize>,
 }
 

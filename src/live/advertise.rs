@@ -1,4 +1,4 @@
-//! Which address senders are told: found out where the settings leave it open.
+//! Address that peers are to send RTP to: found out where the settings leave it open.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
@@ -8,7 +8,8 @@ use super::server::StartError;
 use crate::config::Settings;
 use crate::service::RtpTarget;
 
-/// Where peers are to send RTP, for each media thread. Never an unspecified address.
+/// Address and port that peers are to send RTP to, for each media thread. Never an unspecified
+/// address.
 pub(super) fn advertised(
     settings: &Settings,
     ports: &[MediaPort],
@@ -40,8 +41,9 @@ fn derive_host(settings: &Settings) -> Result<IpAddr, String> {
         .map_err(|reason| format!("{}: {reason}", ari.url))
 }
 
-/// A name may have addresses of both families; a socket of `0.0.0.0` receives
-/// by one of them only, and one of `::` by its own rather than by the other.
+/// Host part of the advertised address, by the families that the socket receives. A name may have
+/// addresses of both families; a socket of `0.0.0.0` receives by one of them only, and one of `::`
+/// by its own rather than by the other.
 fn host_towards(bind: IpAddr, remotes: &[SocketAddr]) -> Result<IpAddr, String> {
     let (own, other): (Vec<&SocketAddr>, Vec<&SocketAddr>) = remotes
         .iter()

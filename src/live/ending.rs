@@ -1,4 +1,4 @@
-//! Taking the server down, in order.
+//! Shutdown of the server, in order.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,8 +13,9 @@ use crate::recognition::on_demand::OnDemandWorker;
 use crate::recognition::pool::PoolHandle;
 use crate::recognition::workers::WorkerStarter;
 
-/// How long the end may take: requests under way and, meanwhile, hang-ups at
-/// Asterisk; then last words, then the store. With all of them hanging, 29 s, and 5 s more for its files.
+/// Time for API requests under way to end; meanwhile calls are hung up at Asterisk. The last words
+/// follow, then the store. With all of them hanging the end takes 29 s, and 5 s more for the
+/// store's files.
 pub(super) const DRAIN_GRACE: Duration = Duration::from_secs(5);
 const BACKLOG_GRACE: Duration = Duration::from_secs(1);
 const ARI_GRACE: Duration = Duration::from_secs(12);
@@ -23,7 +24,7 @@ const EVENTS_GRACE: Duration = Duration::from_secs(2);
 const CAPTURE_GRACE: Duration = Duration::from_secs(2);
 const STORE_GRACE: Duration = Duration::from_secs(4);
 
-/// Callers go on in their dialplan, and everything of ours leaves Asterisk.
+/// Waits until callers go on in their dialplan and everything of ours has left Asterisk.
 pub(super) async fn release_callers(ari_task: Option<JoinHandle<()>>) {
     if let Some(task) = ari_task
         && tokio::time::timeout(ARI_GRACE, task).await.is_err()
@@ -32,19 +33,19 @@ pub(super) async fn release_callers(ari_task: Option<JoinHandle<()>>) {
     }
 }
 
-/// The recogniser of last resort: it puts on the disk what is recognised no more at the end.
+/// Pool by which utterances that will not be recognised before the end get onto the disk.
 pub(super) struct LastResort {
     pub(super) pool: PoolHandle<JobTicket>,
     pub(super) recogniser: Arc<WorkerStarter>,
 }
 
-/// The engine of the second pass.
+/// Thread and workers of the second pass.
 pub(super) struct SecondPassEngine {
     pub(super) backlog: LateRecognition,
     pub(super) workers: Arc<OnDemandWorker>,
 }
 
-/// Nothing is taken from the spool any more. What is in hand is still there.
+/// Stops taking utterances from the spool; those that are being recognised stay in it.
 pub(super) async fn stop_backlogs(
     backlog: Option<LateRecognition>,
     second_pass: Option<SecondPassEngine>,
@@ -63,7 +64,8 @@ pub(super) async fn stop_backlogs(
     }
 }
 
-/// The calls' last words. Those that nobody has time for by then are kept, where they can be.
+/// Waits for the calls' last words. Utterances for which there is no time are put into the spool,
+/// if there is one.
 pub(super) async fn say_the_last(desk: &CallManager, last_resort: Option<LastResort>) {
     let words = desk.close_all(WORDS_GRACE);
     let Some(LastResort { pool, recogniser }) = last_resort else {
@@ -83,7 +85,7 @@ pub(super) async fn say_the_last(desk: &CallManager, last_resort: Option<LastRes
     }
 }
 
-/// The media threads, then the store.
+/// Stops the media threads, then the store.
 pub(super) async fn stop(
     desk: &Arc<CallManager>,
     plane: MediaPlane,

@@ -1,4 +1,4 @@
-//! Who recognises speech, how, and where it waits: as the settings have it.
+//! Setup of speech recognition from the settings: model, workers, queue, spool.
 
 use std::io;
 use std::path::Path;
@@ -20,14 +20,14 @@ use crate::speech::model::{ModelCandidate, ModelError, SpeechModel};
 use crate::speech::segmenter::SegmenterConfig;
 use crate::store::{SpeechSpool, SpoolConfig};
 
-/// How long after it was spoken an utterance is still recognised for a live transcript. What
-/// is older is put on the disk, so that what is said now is not behind by more than that …
+/// Age at which an utterance is no longer recognised for the live transcript. Older ones are put
+/// into the spool, so that new ones are never behind by more than that.
 const LIVE_AGE: Duration = Duration::from_secs(15);
 
-/// … or, where there is no spool, given up.
+/// Age at which an utterance is given up where there is no spool.
 const MAX_AGE: Duration = Duration::from_secs(50);
 
-/// How the configured server treats the media of a call.
+/// Session configuration by the settings: segmenter, partials and how late results are treated.
 pub fn session_config(settings: &Settings) -> SessionConfig {
     let CallOptions {
         choices,
@@ -43,7 +43,7 @@ pub fn session_config(settings: &Settings) -> SessionConfig {
     }
 }
 
-/// How calls are recognised that say nothing about it.
+/// Options of calls that ask for nothing else.
 pub(super) fn defaults(settings: &Settings) -> DefaultOptions {
     DefaultOptions {
         language: settings.language,
@@ -70,7 +70,7 @@ fn segmenter_config(vad: &VadSettings) -> SegmenterConfig {
     }
 }
 
-/// What is started as a recognition process.
+/// Command that starts a recognition process, with the encoder's margins.
 pub fn worker_program(settings: &Settings) -> WorkerProgram {
     let command = settings.stt_program.as_ref();
     let command = command.map(|words| words.iter().map(Into::into).collect());
@@ -82,7 +82,7 @@ pub fn worker_program(settings: &Settings) -> WorkerProgram {
     }
 }
 
-/// Starts those who recognise what is said now.
+/// Starts the workers and the pool for live speech.
 pub(super) fn start_speech(
     settings: &Settings,
 ) -> Result<(Arc<WorkerStarter>, RecognitionPool<JobTicket>), StartError> {
@@ -160,7 +160,7 @@ fn no_model(choice: &ModelChoice, setting: &'static str, source: ModelError) -> 
     }
 }
 
-/// Where what they have no time for is kept, if it is.
+/// Opens the spool, if the settings name one.
 pub(super) fn open_spool(settings: &Settings) -> Result<Option<SpeechSpool>, StartError> {
     let Some(SpoolSettings {
         path,
@@ -180,7 +180,7 @@ pub(super) fn open_spool(settings: &Settings) -> Result<Option<SpeechSpool>, Sta
     spool.map(Some).map_err(StartError::Spool)
 }
 
-/// Has calls heard once more, where there is a spool: a call may ask for a second pass though the settings do not.
+/// Starts the second pass where there is a spool: a call may ask for it though the settings do not.
 pub(super) fn start_second_pass(
     settings: &Settings,
     desk: &Arc<CallManager>,

@@ -15,34 +15,34 @@ use crate::clock;
 use crate::config::Settings;
 use crate::store::{CallStore, StoreError};
 
-/// How long a claim holds that is not renewed: that of a server of which nobody can tell whether it still runs.
+/// Time that a claim lasts if it is not renewed: after that the server may be dead.
 const LEASE: Duration = Duration::from_secs(6);
 
-/// A claim that runs out at once.
+/// Lease of a claim that is given up: it runs out at once.
 const NOTHING: Duration = Duration::from_millis(1);
 
-/// Between two renewals, and between two attempts.
+/// Time between two renewals, and between two attempts.
 const AGAIN: Duration = Duration::from_secs(2);
 
-/// How long the store may take to hear that the name is free again.
+/// Time for the store to take the release of the name.
 const RELEASED_WITHIN: Duration = Duration::from_millis(500);
 
 /// The claim of this server to its name.
 pub(super) struct NodeInstance {
     store: Arc<dyn CallStore>,
     node: String,
-    /// What tells this process from every other.
+    /// Identity of this process, which no other has.
     mark: String,
-    /// Beside an SQLite file, of which all users are on this machine.
+    /// Lock beside an SQLite file, all users of which are on this machine.
     lock: Option<NameLock>,
 }
 
 /// The owner of the name.
 #[derive(Debug, PartialEq, Eq)]
 enum NameOwner {
-    /// Ours.
+    /// This server.
     Us,
-    /// Another server's, that surely runs or may still run.
+    /// Another server; `surely` says whether it runs for certain, or may be dead.
     Other { surely: bool },
 }
 
@@ -59,7 +59,7 @@ impl NodeInstance {
         }
     }
 
-    /// Tries once.
+    /// Tries once to claim the name.
     async fn claim(&self) -> Result<NameOwner, StoreError> {
         if let Some(lock) = &self.lock {
             return Ok(lock.take());
@@ -170,7 +170,8 @@ impl NameLock {
     }
 }
 
-/// Machine, process namespace, process, its start, and this use of it.
+/// Identity of this process: boot id, PID namespace, process id, start time and a random UUID,
+/// separated by spaces.
 fn mark() -> String {
     let here = here().unwrap_or_else(|_| "- -".to_owned());
     let process = std::process::id();
@@ -178,14 +179,14 @@ fn mark() -> String {
     format!("{here} {process} {started} {}", Uuid::new_v4())
 }
 
-/// What the processes have in common that can see each other.
+/// Boot id and PID namespace: processes with both in common can see each other.
 fn here() -> io::Result<String> {
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
     let namespace = fs::read_link("/proc/self/ns/pid")?;
     Ok(format!("{} {}", boot.trim(), namespace.display()))
 }
 
-/// When a process was started, in the system's words.
+/// Start time of a process, in clock ticks since boot, as `/proc/PID/stat` has it.
 fn started(process: u32) -> Option<String> {
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
     // Behind its name, which may hold anything: field 3, and field 22 is the start.
@@ -193,7 +194,7 @@ fn started(process: u32) -> Option<String> {
     rest.split_whitespace().nth(19).map(str::to_owned)
 }
 
-/// Whether the process of a mark still runs, if that can be told from here.
+/// Whether the process of a mark still runs; `None` if it cannot be seen from here.
 fn still_runs(mark: &str) -> Option<bool> {
     let words: Vec<_> = mark.split(' ').collect();
     let [boot, namespace, process, start, _] = words.as_slice() else {

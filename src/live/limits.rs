@@ -17,7 +17,7 @@ const CONNECTIONS: usize = 1024;
 /// Legs of a call as a rule; each may have a socket.
 const LEGS: usize = 2;
 
-/// The resources that calls and connections may take.
+/// Share of the open files for calls and connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ServerBudget {
     /// Calls open at once.
@@ -28,7 +28,7 @@ pub(super) struct ServerBudget {
     pub(super) connections: usize,
 }
 
-/// A demand for a resource, and what it costs.
+/// Demand for open files, by the settings.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct BudgetDemand {
     /// Calls, as configured.

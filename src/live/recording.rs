@@ -12,10 +12,10 @@ use crate::capture::{CaptureConfig, CaptureNews, CaptureThread};
 use crate::clock;
 use crate::config::CaptureSettings;
 
-/// What became of captures, on its way to the desk; the writer waits beyond it.
+/// News of captures on their way to the call manager; when the channel is full, the writer waits.
 const NEWS: usize = 1024;
 
-/// The writer of captures, and what it has to tell.
+/// Writer of captures, with the channel of its news.
 #[derive(Debug)]
 pub(super) struct CaptureRecording {
     thread: CaptureThread,
@@ -23,7 +23,7 @@ pub(super) struct CaptureRecording {
     settings: CaptureSettings,
 }
 
-/// The writer of captures, followed by the call manager.
+/// Writer of captures whose news the call manager takes.
 #[derive(Debug)]
 pub(super) struct FollowedRecording {
     thread: CaptureThread,
@@ -31,7 +31,7 @@ pub(super) struct FollowedRecording {
 }
 
 impl CaptureRecording {
-    /// Captures are opt-in: without a folder there is no thread.
+    /// Starts the thread, if the settings name a folder: captures are opt-in.
     pub(super) fn start(settings: Option<&CaptureSettings>) -> io::Result<Option<Self>> {
         let Some(settings) = settings else {
             return Ok(None);
@@ -50,7 +50,7 @@ impl CaptureRecording {
         }))
     }
 
-    /// What the desk needs of it.
+    /// Captures, rule and bounds for the call manager.
     pub(super) fn for_desk(&self) -> CaptureDesk {
         CaptureDesk {
             captures: self.thread.captures(),
@@ -59,7 +59,7 @@ impl CaptureRecording {
         }
     }
 
-    /// Lets the desk hear of what becomes of captures.
+    /// Has the call manager take the news of the captures.
     pub(super) fn follow(self, desk: Arc<CallManager>) -> FollowedRecording {
         let Self { thread, news, .. } = self;
         let clerk = tokio::spawn(async move { desk.follow_captures(news).await });
@@ -68,7 +68,8 @@ impl CaptureRecording {
 }
 
 impl FollowedRecording {
-    /// Writes all captures to their ends. A disk that hangs does not hold this up for longer.
+    /// Writes all captures to their ends; a disk that hangs holds this up for no longer than
+    /// `deadline`.
     pub(super) async fn stop(self, deadline: Duration) {
         let Self { thread, clerk } = self;
         let ended = tokio::task::spawn_blocking(move || drop(thread));

@@ -1,4 +1,4 @@
-//! Puts the server together, runs it, and takes it down in order.
+//! Start, run and stop of the server.
 
 use std::io;
 use std::net::SocketAddr;
@@ -30,7 +30,7 @@ use crate::store::{CallStore, RedisStore, SqliteStore, StoreError, StoreWriter, 
 /// Time between two looks at the media sockets.
 const TICK: Duration = Duration::from_millis(5);
 
-/// Events on their way from the media threads to the desk.
+/// Events on their way from the media threads to the call manager.
 const MEDIA_EVENTS: usize = 8192;
 
 /// How long the store is waited for at start, to learn what a predecessor left.
@@ -39,7 +39,7 @@ const RECALL_PATIENCE: Duration = Duration::from_secs(5);
 /// Time between two clean-ups of the store.
 const EXPIRY_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Why the server does not come up. Each names the setting that is concerned.
+/// Reason why the server does not come up. Each names the setting that is concerned.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
@@ -54,14 +54,14 @@ pub enum StartError {
     /// The RTP address cannot be had.
     #[error("RTP_BIND: {0}")]
     Rtp(io::Error),
-    /// Nobody could be told where to send RTP.
+    /// No address can be advertised to send RTP to.
     #[error(
         "RTP_BIND={bind} is no address to send to, and {reason}: set RTP_ADVERTISE to the one that Asterisk can reach"
     )]
     Advertise {
         /// The address.
         bind: SocketAddr,
-        /// Why none could be found out.
+        /// Reason why no address could be found out.
         reason: String,
     },
     /// The model cannot be used.
@@ -69,30 +69,30 @@ pub enum StartError {
     Model {
         /// The setting that chose it.
         setting: &'static str,
-        /// Why.
+        /// Reason.
         source: ModelError,
     },
-    /// The model is missing, and can be had.
+    /// The model is not on the disk, and can be downloaded.
     #[error("{setting}: there is no {path}: `asterscribe models pull {name}` fetches it", path = path.display())]
     NoModel {
         /// The setting that chose it.
         setting: &'static str,
-        /// Where it would be.
+        /// Path where the model would be.
         path: PathBuf,
-        /// What to ask for.
+        /// Name by which `asterscribe models pull` downloads it.
         name: String,
     },
-    /// The model knows another language than is spoken.
+    /// The model does not know the language that `WHISPER_LANGUAGE` sets.
     #[error(
         "WHISPER_LANGUAGE={language}: the model {model} knows English only; take one without .en in its name, or set WHISPER_LANGUAGE=en"
     )]
     Language {
-        /// What is spoken.
+        /// Language of the settings.
         language: Language,
         /// The model's name.
         model: String,
     },
-    /// There is no such folder of sounds.
+    /// `PLAY_DIR` is no folder that can be read.
     #[error("PLAY_DIR: {path} cannot be read as a folder: {source}", path = path.display())]
     PlayDir {
         /// The path.
@@ -108,15 +108,15 @@ pub enum StartError {
     Store {
         /// The setting that chose it.
         setting: &'static str,
-        /// Why.
+        /// Reason.
         source: StoreError,
     },
     /// The system lets the process open too few files.
     #[error("ulimit -n: {limit} open files leave no room for a call: {open} are open already")]
     OpenFiles {
-        /// The limit.
+        /// Limit of open files of the process.
         limit: usize,
-        /// What the program takes without a call.
+        /// Files that are open already, without a call.
         open: usize,
     },
     /// Asterisk cannot be spoken to as configured.
@@ -152,11 +152,11 @@ pub async fn run(settings: Settings, shutdown: impl Future<Output = ()>) -> Resu
     Ok(())
 }
 
-/// Everything but the REST API, running.
+/// Parts of the running server, all but the REST API.
 struct RunningServer {
     desk: Arc<CallManager>,
     plane: MediaPlane,
-    /// Where the first media thread is told to be sent to.
+    /// Address that is advertised for the first media thread.
     rtp: Option<SocketAddr>,
     ari_task: Option<JoinHandle<()>>,
     stop_ari: watch::Sender<bool>,
@@ -164,9 +164,9 @@ struct RunningServer {
     captures: Option<FollowedRecording>,
     backlog: Option<LateRecognition>,
     second_pass: Option<SecondPassEngine>,
-    /// Where there is a spool.
+    /// Pool of last resort, where there is a spool.
     last_resort: Option<LastResort>,
-    /// To the API, at once.
+    /// Connections that the API may have at once.
     connections: usize,
     /// Tasks that may be cut off at the end.
     chores: [JoinHandle<()>; 5],
@@ -376,7 +376,7 @@ fn start_media(
     MediaPlane::start(&config, pool, events).map_err(StartError::Rtp)
 }
 
-/// What the limit of open files allows, with everything but calls and connections open.
+/// Calls and connections that the limit of open files allows, with everything else open.
 fn budget(settings: &Settings) -> Result<ServerBudget, StartError> {
     let wanted = settings.max_concurrent_calls;
     let demand = BudgetDemand {
@@ -402,8 +402,8 @@ fn budget(settings: &Settings) -> Result<ServerBudget, StartError> {
     Ok(budget)
 }
 
-/// Learns what a predecessor left, if no other server has our name; a store that is away is asked again
-/// later, by the task that keeps the name from now on.
+/// Reads what an earlier process left, if no other server has our name. A store that is away is
+/// asked again later, by the task that keeps the name from now on.
 async fn recall(
     desk: &Arc<CallManager>,
     instance: &Arc<NodeInstance>,

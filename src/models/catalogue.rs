@@ -1,33 +1,33 @@
-//! What is published, for whisper.cpp and for CTranslate2.
+//! Models that are published: ggml files for whisper.cpp, folders for CTranslate2.
 
 /// A model that is published as a ggml file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PublishedModel {
-    /// As `WHISPER_MODEL_SIZE` names it.
+    /// Name as in `WHISPER_MODEL_SIZE`.
     pub name: &'static str,
-    /// Its file's size.
+    /// Size of the file, bytes.
     pub bytes: u64,
-    /// SHA-256 of its file, hexadecimal.
+    /// SHA-256 of the file, hexadecimal.
     pub sha256: &'static str,
 }
 
-/// A model that is published as a CTranslate2 folder. Sizes and hashes of its files are the
-/// hub's to say.
+/// A model that is published as a CTranslate2 folder. Sizes and hashes of its files come from the
+/// hub.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PublishedFolder {
-    /// As `WHISPER_MODEL_SIZE` names it.
+    /// Name as in `WHISPER_MODEL_SIZE`.
     pub name: &'static str,
-    /// Its repository on the hub.
+    /// Repository on the hub, `OWNER/NAME`.
     pub repository: &'static str,
 }
 
 /// A model that FUTO fine-tuned for short contexts (ACFT) and publishes as a ggml file of 8 bits.
-/// Neither size nor hash of it is known here.
+/// Size and hash of the file are not known here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PublishedAcft {
-    /// As `WHISPER_MODEL_SIZE` names it.
+    /// Name as in `WHISPER_MODEL_SIZE`.
     pub name: &'static str,
-    /// Its file's name where it is published.
+    /// Name of the file where it is published.
     pub file: &'static str,
 }
 

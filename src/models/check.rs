@@ -1,4 +1,4 @@
-//! What a model is, in words.
+//! Description of a model on the disk, for `asterscribe models check`.
 
 use std::path::Path;
 
@@ -8,10 +8,11 @@ use super::order::PublishedFormat;
 use crate::speech::ladder::ContextMargins;
 use crate::speech::model::{AlignmentHeads, ModelError, ModelHeader, ModelSource, SpeechModel};
 
-/// What a file or folder is, and whether the server can use it.
+/// Describes a file or folder: which published model it is, its languages, and how the server uses
+/// it.
 ///
 /// # Errors
-/// It cannot.
+/// The server cannot use it.
 pub fn check(path: &Path) -> Result<String, ModelError> {
     let model = SpeechModel::open(path)?;
     let mut text = String::new();

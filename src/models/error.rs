@@ -1,4 +1,4 @@
-//! Why a model could not be fetched, and what to do about it.
+//! Errors of fetching a model, each with advice.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -8,35 +8,35 @@ use url::Url;
 
 use crate::speech::model::ModelError;
 
-/// Why a model is not here.
+/// Reason why a model could not be fetched.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PullError {
-    /// Something else has the name.
+    /// A file or folder that is no model has the name.
     #[error("{path} is there and is not what is published: {reason}; move it away first")]
     InTheWay {
-        /// The file or folder.
+        /// Path of the file or folder.
         path: PathBuf,
-        /// What is wrong with it.
+        /// Reason why it is not taken for the model.
         reason: String,
     },
-    /// Somebody else is fetching the model.
+    /// Another process is fetching the model; the path is that of the partial file or folder.
     #[error("{0} is in use: another download of the same model runs; wait for it to end")]
     Busy(PathBuf),
-    /// The server cannot be asked.
+    /// The server cannot be reached.
     #[error("cannot fetch {url}: {reason}")]
     Request {
-        /// From where.
+        /// Address that was asked.
         url: Url,
-        /// Why.
+        /// Reason, in words.
         reason: String,
     },
     /// The server does not have the file, or does not give it.
     #[error("{url} answers {status}; {}", advice(*status))]
     Refused {
-        /// From where.
+        /// Address that was asked.
         url: Url,
-        /// What it said.
+        /// Status of the server's answer.
         status: StatusCode,
     },
     /// The hub does not say what the model consists of.
@@ -44,9 +44,9 @@ pub enum PullError {
         "{url} does not list the files of a model: {reason}; see whether MODELS_HUB_URL names a hub"
     )]
     Listing {
-        /// From where.
+        /// Address that was asked.
         url: Url,
-        /// What is wrong with the answer.
+        /// Fault in the hub's answer.
         reason: String,
     },
     /// The file is not the published one.
@@ -54,19 +54,19 @@ pub enum PullError {
         "{url} has {announced} bytes, where the published file has {wanted}; what is here of it was kept"
     )]
     Size {
-        /// From where.
+        /// Address of the file.
         url: Url,
-        /// So many bytes, by the server's account.
+        /// Bytes that the server announced.
         announced: u64,
-        /// So many there should be.
+        /// Bytes of the published file.
         wanted: u64,
     },
-    /// The server sent more than it said.
+    /// The server sent more bytes than it announced.
     #[error("{url} sent more than the {total} bytes that there should be; all of it was removed")]
     TooLong {
-        /// From where.
+        /// Address of the file.
         url: Url,
-        /// So many there should be.
+        /// Bytes that were announced.
         total: u64,
     },
     /// The connection broke off.
@@ -74,49 +74,49 @@ pub enum PullError {
         "the download of {url} broke off after {done} bytes: {reason}; the same command goes on from there"
     )]
     BrokenOff {
-        /// From where.
+        /// Address of the file.
         url: Url,
-        /// So many bytes are here.
+        /// Bytes that are here.
         done: u64,
-        /// Why.
+        /// Reason, in words.
         reason: String,
     },
-    /// The file came whole, and is not the published one.
+    /// The file is complete and is not the published one.
     #[error(
         "what came from {url} has the {kind} {found}, the published file has {wanted}; it was removed"
     )]
     Hash {
-        /// From where.
+        /// Address of the file.
         url: Box<Url>,
-        /// Which hash.
+        /// Kind of the hash, such as SHA-256.
         kind: &'static str,
-        /// Of what came.
+        /// Hash of the file that came.
         found: String,
-        /// As published.
+        /// Hash of the published file.
         wanted: String,
     },
-    /// The model came whole, and is none.
+    /// The file or folder is complete and is no usable model.
     #[error("what came is of no use and was removed: {0}")]
     NoModel(ModelError),
-    /// The model cannot be kept.
+    /// The disk does not take the model.
     #[error(
         "cannot write {path}: {source}; once that is mended, the same command goes on with what is here"
     )]
     Disk {
-        /// The file or folder.
+        /// Path of the file or folder.
         path: PathBuf,
-        /// Why.
+        /// Error of the operating system.
         source: io::Error,
     },
 }
 
-/// A failure of the disk at that path.
+/// Makes an error of the disk at that path.
 pub(super) fn disk(path: &Path) -> impl FnOnce(io::Error) -> PullError {
     let path = path.to_owned();
     move |source| PullError::Disk { path, source }
 }
 
-/// What to do where a server answers so.
+/// Advice for a server that answers with that status.
 fn advice(status: StatusCode) -> &'static str {
     match status {
         StatusCode::TOO_MANY_REQUESTS => {

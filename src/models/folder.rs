@@ -21,11 +21,11 @@ use crate::speech::model::{ModelCandidate, SpeechModel};
 /// A CTranslate2 folder that is to be fetched.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WantedFolder {
-    /// From which hub.
+    /// Hub of the repository.
     pub hub: Url,
-    /// Out of which repository, `OWNER/NAME`.
+    /// Repository on the hub, `OWNER/NAME`.
     pub repository: String,
-    /// What it shall be called here.
+    /// Path that the folder is to have on this machine.
     pub path: PathBuf,
 }
 
@@ -109,16 +109,16 @@ fn in_the_way(path: &Path, reason: impl Into<String>) -> PullError {
     }
 }
 
-/// The folder under its preliminary name, and nobody else's meanwhile.
+/// A folder under its preliminary name `NAME.part`, locked against other processes.
 #[derive(Debug)]
 struct PartFolder {
     path: PathBuf,
-    /// Open for the sake of its lock.
+    /// Handle that holds the lock.
     lock: File,
 }
 
 impl PartFolder {
-    /// What there is of the folder that is to become `path`, or an empty one.
+    /// Opens or creates the preliminary folder for `path` and locks it.
     fn open(path: &Path) -> Result<Self, PullError> {
         let part = with_suffix(path, ".part");
         if let Some(parent) = part.parent() {
@@ -163,7 +163,7 @@ impl PartFolder {
         part.finish(&path)
     }
 
-    /// Removes whatever is none of these files, such as those of an older commit.
+    /// Removes everything but these files from the folder, such as files of an older commit.
     fn sweep(&self, files: &[HubFile]) -> Result<(), PullError> {
         for entry in fs::read_dir(&self.path).map_err(disk(&self.path))? {
             let entry = entry.map_err(disk(&self.path))?;

@@ -1,4 +1,4 @@
-//! What a Hugging Face hub says of a repository: its newest commit, and the files of that commit
+//! Contents of a repository on a Hugging Face hub: its newest commit, and the files of that commit
 //! with their sizes and hashes.
 //!
 //! `GET /api/models/REPOSITORY/revision/main` has the commit in `sha`, `GET
@@ -15,10 +15,10 @@ use super::fetch::{MOST, read_short};
 use super::hash::FileHash;
 use crate::speech::model::{MAX_TEXT, REQUIRED_FILES, VOCABULARIES, WEIGHTS};
 
-/// Bytes of an answer; real ones have some thousands.
+/// Most bytes of an answer; real ones have some thousands.
 const MAX_ANSWER: usize = 1 << 20;
 
-/// Files of a repository; real ones have ten.
+/// Most files of a repository; real ones have ten.
 const MAX_FILES: usize = 1000;
 
 /// The branch that is published.
@@ -27,7 +27,7 @@ const BRANCH: &str = "main";
 /// A repository of a hub.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct HubRepository<'a> {
-    /// The hub's address.
+    /// Address of the hub.
     pub(super) hub: &'a Url,
     /// `OWNER/NAME`.
     pub(super) name: &'a str,
@@ -66,7 +66,7 @@ impl HubRepository<'_> {
         parse_files(&answer).map_err(|reason| PullError::Listing { url, reason })
     }
 
-    /// Where a file of a commit is.
+    /// Address of a file of a commit.
     pub(super) fn file_url(&self, commit: &str, name: &str) -> Url {
         self.address(&[], &["resolve", commit, name])
     }

@@ -1,4 +1,4 @@
-//! Which models there are, in words.
+//! List of models, for `asterscribe models list`.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -160,7 +160,8 @@ fn configured(choice: &ModelChoice) -> String {
     }
 }
 
-/// By its size: whether it is the published file takes reading all of it, which `check` does.
+/// Note on a file by its size alone: whether it is the published one takes reading all of it, which
+/// `check` does.
 fn file_here(model: &PublishedModel, path: &Path) -> String {
     let length = |path: &Path| fs::metadata(path).ok().map(|metadata| metadata.len());
     match (length(path), length(&with_suffix(path, ".part"))) {
@@ -181,7 +182,7 @@ fn is_here(path: &Path) -> &'static str {
     }
 }
 
-/// To the nearest.
+/// Size in MiB, rounded to the nearest.
 pub(super) fn mib(bytes: u64) -> u64 {
     (bytes + (1 << 19)) >> 20
 }

@@ -1,4 +1,4 @@
-//! In which form a model of some name is fetched, and from where.
+//! Choice of the form in which a model is fetched, and of the place.
 
 use std::fmt;
 
@@ -49,13 +49,13 @@ impl fmt::Display for PublishedFormat {
 /// A model that is to be fetched.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ModelOrder {
-    /// As a ggml file.
+    /// Ggml file.
     File(WantedFile),
-    /// As a CTranslate2 folder.
+    /// CTranslate2 folder.
     Folder(WantedFolder),
 }
 
-/// Why nothing can be ordered by a name.
+/// Reason why a name cannot be fetched.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum OrderError {

@@ -1,4 +1,4 @@
-//! What became of an order, in words.
+//! Report on a fetched model, for `asterscribe models pull`.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use super::order::ModelOrder;
 use super::pull::PullOutcome;
 use crate::config::{ModelChoice, Settings};
 
-/// What was fetched, and how far that was checked.
+/// Text on a fetched model: its path, its SHA-256, and how far it was checked.
 pub fn told(name: &str, order: &ModelOrder, pulled: &PullOutcome, settings: &Settings) -> String {
     let path = match order {
         ModelOrder::File(wanted) => &wanted.path,
@@ -39,7 +39,8 @@ pub fn told(name: &str, order: &ModelOrder, pulled: &PullOutcome, settings: &Set
     text
 }
 
-/// A word about the other form of a model, if that is what its name loads.
+/// Note that the name of the model loads its other form, which comes first; `None` if it loads this
+/// one.
 fn loaded_instead(name: &str, path: &Path, settings: &Settings) -> Option<String> {
     let choice = ModelChoice::named(&settings.models_dir, name)?;
     let loaded = choice.path().filter(|loaded| *loaded != path)?;

@@ -1,7 +1,7 @@
-//! A file on its way here: `NAME.part`, and in `NAME.part.etag` which version of it that is.
+//! A file that is being fetched: `NAME.part`, and `NAME.part.etag` with the version that it is of.
 //!
-//! Only a whole and checked file gets its final name. What is there of one that broke off
-//! stays, and the next attempt goes on from its end.
+//! Only a whole and checked file gets its final name. A part that broke off stays, and the next
+//! attempt goes on from its end.
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use super::error::{PullError, disk};
 
-/// The file under its preliminary name, and nobody else's meanwhile.
+/// A file under its preliminary name, locked against other processes.
 #[derive(Debug)]
 pub(super) struct PartialFile {
     file: File,
@@ -22,7 +22,8 @@ pub(super) struct PartialFile {
 }
 
 impl PartialFile {
-    /// What there is of the file that is to become `path`, or an empty one.
+    /// Opens or creates the preliminary file for `path`, locks it, and finds how much of it is
+    /// there.
     pub(super) fn open(path: &Path) -> Result<Self, PullError> {
         let part = with_suffix(path, ".part");
         let tag_path = with_suffix(path, ".part.etag");
@@ -49,22 +50,22 @@ impl PartialFile {
         })
     }
 
-    /// Where it is.
+    /// Path of the preliminary file.
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// How much of it is here.
+    /// Bytes that are here.
     pub(super) fn length(&self) -> u64 {
         self.length
     }
 
-    /// Which version of the file this is the beginning of, if that is known.
+    /// Version (ETag) of the file of which this is the beginning, if that is known.
     pub(super) fn tag(&self) -> Option<&str> {
         self.tag.as_deref()
     }
 
-    /// Begins anew, with that version of the file.
+    /// Empties the file and begins anew with that version.
     pub(super) fn begin(&mut self, tag: Option<&str>) -> Result<(), PullError> {
         // In this order: at no moment do the bytes of one version have the tag of another.
         remove(&self.tag_path)?;
@@ -80,14 +81,14 @@ impl PartialFile {
         Ok(())
     }
 
-    /// More of it.
+    /// Appends bytes.
     pub(super) fn append(&mut self, bytes: &[u8]) -> Result<(), PullError> {
         self.file.write_all(bytes).map_err(disk(&self.path))?;
         self.length += bytes.len() as u64;
         Ok(())
     }
 
-    /// The file is whole: gives it its name, for good even if the power fails now.
+    /// Gives the whole file its final name, durably: also if the power fails just after.
     pub(super) fn finish(self, path: &Path) -> Result<(), PullError> {
         self.file.sync_all().map_err(disk(&self.path))?;
         fs::rename(&self.path, path).map_err(disk(path))?;
@@ -95,7 +96,7 @@ impl PartialFile {
         sync_parent(path)
     }
 
-    /// The file is wrong, and no more of it will make it right.
+    /// Removes the file, which no further bytes would make right.
     pub(super) fn discard(self) -> Result<(), PullError> {
         remove(&self.tag_path)?;
         remove(&self.path)
@@ -112,7 +113,7 @@ impl Drop for PartialFile {
     }
 }
 
-/// Whether it can be said to a server: whoever wrote the file may have been cut off, too.
+/// Whether a tag can be sent to a server: it is read from a file that may have been cut off.
 fn is_tag(text: &str) -> bool {
     let inner = text
         .strip_prefix('"')
@@ -120,7 +121,7 @@ fn is_tag(text: &str) -> bool {
     inner.is_some_and(|inner| inner.bytes().all(|byte| byte.is_ascii_graphic()))
 }
 
-/// Whether the file or folder has that name still: another process may just have finished it.
+/// Whether the open file or folder still has that name: another process may just have finished it.
 pub(super) fn is_still(file: &File, path: &Path) -> bool {
     let (Ok(ours), Ok(named)) = (file.metadata(), fs::metadata(path)) else {
         return false;

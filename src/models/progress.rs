@@ -1,14 +1,14 @@
-//! How far a download is, for whoever waits.
+//! Progress of a download, shown on the terminal or in lines.
 
 use std::io::{self, Write};
 
 /// Width of the bar.
 const BAR: u64 = 40;
 
-/// Bytes between two signs of life where nobody knows how many there will be.
+/// Bytes between two lines where the size is not known.
 const STEP: u64 = 16 << 20;
 
-/// Shows on a terminal a bar, elsewhere a line for every tenth.
+/// Display of the progress: a bar on a terminal, elsewhere a line for every tenth.
 #[derive(Debug)]
 pub struct PullProgress<W> {
     out: W,
@@ -17,7 +17,7 @@ pub struct PullProgress<W> {
 }
 
 impl<W: Write> PullProgress<W> {
-    /// Nothing is shown yet.
+    /// A display that has shown nothing yet.
     pub fn new(out: W, is_terminal: bool) -> Self {
         Self {
             out,
@@ -26,7 +26,7 @@ impl<W: Write> PullProgress<W> {
         }
     }
 
-    /// So many bytes are here, of so many if that is known.
+    /// Shows that `done` bytes are here, of `total` if that is known.
     ///
     /// # Errors
     /// Nobody takes the text.
@@ -58,7 +58,7 @@ impl<W: Write> PullProgress<W> {
         self.out.flush()
     }
 
-    /// No more will be shown: what follows stands on a line of its own.
+    /// Ends the display: further output begins on a line of its own.
     ///
     /// # Errors
     /// Nobody takes the text.

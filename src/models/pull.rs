@@ -16,13 +16,13 @@ use crate::speech::model::{ModelCandidate, SpeechModel};
 /// A ggml file that is to be fetched.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WantedFile {
-    /// From where.
+    /// Address of the file.
     pub url: Url,
-    /// What it shall be called here.
+    /// Path that the file is to have on this machine.
     pub path: PathBuf,
-    /// Its size, if it is known.
+    /// Size of the file in bytes, if it is known.
     pub bytes: Option<u64>,
-    /// Its SHA-256, if it is known, hexadecimal.
+    /// SHA-256 of the file, hexadecimal, if it is known.
     pub sha256: Option<String>,
 }
 
@@ -35,9 +35,9 @@ pub enum PullOutcome {
     Fetched(SpeechModel),
     /// The model was fetched from a repository of the hub.
     FetchedFrom {
-        /// The folder.
+        /// Model that the folder holds.
         model: SpeechModel,
-        /// The commit that all its files belong to.
+        /// Commit that all the folder's files belong to.
         commit: String,
     },
 }
@@ -84,7 +84,7 @@ pub(super) fn stem(file: &str) -> Option<&str> {
 /// Fetches a model and checks it. Nothing but the whole and right file gets its name.
 ///
 /// # Errors
-/// It is not here. What came of it is kept for the next attempt, unless it is wrong.
+/// The file is not here. The part of it that came is kept for the next attempt, unless it is wrong.
 pub async fn pull(
     wanted: &WantedFile,
     progress: ProgressListener<'_>,
@@ -135,10 +135,10 @@ pub(super) struct PublishedFile<'a> {
 }
 
 impl PublishedFile<'_> {
-    /// Fetches what is missing of the file; it is whole then, and what is published.
+    /// Fetches what is missing of the file. On success it is whole, and the published one.
     ///
     /// # Errors
-    /// It is neither. What is right so far stays, what is wrong is removed.
+    /// The file is not whole, or not the published one: then it is removed.
     pub(super) async fn complete(
         &self,
         client: &Client,

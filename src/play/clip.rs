@@ -12,25 +12,25 @@ use super::wav::{WavError, WavFile};
 /// Samples that go through the resampler at a time.
 const BLOCK: usize = 4096;
 
-/// Why a sound cannot be played.
+/// Error: a sound cannot be played.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum UnplayableSound {
     /// The file cannot be read.
     #[error(transparent)]
     Wav(#[from] WavError),
-    /// Its rate is one that is not resampled.
+    /// The file's sample rate is not supported by the resampler.
     #[error(transparent)]
     Rate(#[from] UnsupportedRates),
-    /// The sound is longer than anything that is played.
+    /// The sound is longer than the limit.
     #[error("it lasts {} s; {} s can be played", .length.as_secs(), .limit.as_secs())]
     TooLong {
-        /// How long it is.
+        /// Length of the sound.
         length: Duration,
-        /// How long it may be.
+        /// Longest sound that is played.
         limit: Duration,
     },
-    /// Too much waits to be played already, all calls together.
+    /// Too much sound of all calls together waits to be played already.
     #[error("too much audio waits to be played")]
     NoRoom,
 }
@@ -41,7 +41,7 @@ pub struct EncodedClip {
     format: SendFormat,
     payload: Vec<u8>,
     length: Duration,
-    /// Held for as long as the payload is.
+    /// Memory reserved for the payload, given back with it.
     _held: BytesReservation,
 }
 
@@ -79,12 +79,12 @@ impl EncodedClip {
         })
     }
 
-    /// What its payloads are.
+    /// Format of its RTP payloads.
     pub fn format(&self) -> SendFormat {
         self.format
     }
 
-    /// How long it is.
+    /// Length of the sound.
     pub fn length(&self) -> Duration {
         self.length
     }
@@ -94,7 +94,7 @@ impl EncodedClip {
         self.payload.chunks(self.format.frame_bytes()).nth(n)
     }
 
-    /// How much of it has been played once `n` packets are out.
+    /// Length of sound that has been played once `n` packets are out.
     pub fn played(&self, n: usize) -> Duration {
         let played = Duration::from_millis(FRAME_MS * n as u64);
         played.min(self.length)

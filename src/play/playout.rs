@@ -24,7 +24,7 @@ pub const MAX_QUEUED: usize = 16;
 /// How long the clips of one leg may last together.
 pub const MAX_QUEUED_LENGTH: Duration = Duration::from_secs(3600);
 
-/// Time from one packet to the next.
+/// Packet spacing of the sound.
 const STEP: Duration = Duration::from_millis(FRAME_MS);
 
 /// No packet follows another sooner than this.
@@ -40,62 +40,62 @@ const PROGRESS: usize = 25;
 /// is no hiccup.
 const MAX_UNSENT: usize = 50;
 
-/// The next thing to do for a leg.
+/// Next action for a leg: a packet, a report or a pause.
 #[derive(Debug, PartialEq, Eq)]
 pub enum PlayoutTurn<'a> {
-    /// Send this to the leg's source.
+    /// Send this datagram to the leg's source, and give the outcome to [`LegPlayout::sent`].
     Send(&'a [u8]),
-    /// Tell this.
+    /// Report this to the call manager.
     Report(PlayReport),
-    /// Nothing, until then; `None`: until something is enqueued.
+    /// Wait until this time; `None`: until a clip is enqueued.
     Wait(Option<Instant>),
 }
 
-/// The report on a clip.
+/// Report on a clip.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlayReport {
-    /// The number it was enqueued under.
+    /// Number under which it was enqueued.
     pub id: u64,
-    /// When.
+    /// Time of the report.
     pub at: Instant,
-    /// Played until then.
+    /// Length of sound played until then.
     pub played: Duration,
-    /// What.
+    /// Event that is reported.
     pub event: PlayEvent,
 }
 
 /// An event of a clip's life.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PlayEvent {
-    /// The clip begins.
+    /// The clip has begun.
     Started,
-    /// The clip goes on.
+    /// The clip goes on; reported every half second.
     Progress,
     /// The clip was played to its end.
     Finished,
     /// The clip was stopped.
     Stopped,
-    /// The clip could not be sent, and why.
+    /// The clip could not be sent, for this reason.
     Failed(String),
 }
 
-/// Why a clip is not taken.
+/// Error: a clip is not taken into the queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum QueueFull {
-    /// Too many.
+    /// The leg has [`MAX_QUEUED`] clips already.
     #[error("{MAX_QUEUED} sounds wait to be played to this leg already")]
     Count,
-    /// Too long.
+    /// The leg's clips would last longer than [`MAX_QUEUED_LENGTH`].
     #[error("more than {} s of sound would wait to be played to this leg", MAX_QUEUED_LENGTH.as_secs())]
     Length,
 }
 
-/// Why a packet was not sent.
+/// Error: a packet was not sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SendError {
-    /// The system has no room now; the packet is lost as packets are.
+    /// The system's send buffer is full; the packet counts as lost on the way.
     Full,
-    /// The clip cannot be sent, in the system's words.
+    /// The system refused it, with this message; the clip is given up.
     Refused(String),
 }
 
@@ -106,11 +106,11 @@ pub struct LegPlayout {
     queue: VecDeque<PlayoutItem>,
     /// When the next packet is due; `None` before the first of all.
     due: Option<Instant>,
-    /// The next packet may not leave before.
+    /// Earliest time of the next packet, [`MIN_STEP`] after the one before.
     earliest: Option<Instant>,
     /// Whether the next packet is the first after a pause.
     resumes: bool,
-    /// Packets in a row that were not sent.
+    /// Packets in a row that could not be sent.
     unsent: usize,
     reports: VecDeque<PlayReport>,
     datagram: Vec<u8>,
@@ -121,7 +121,7 @@ struct PlayoutItem {
     id: u64,
     clip: EncodedClip,
     started: bool,
-    /// Packets that have been sent.
+    /// Packets that have been handed out.
     packets: usize,
 }
 
@@ -161,7 +161,7 @@ impl LegPlayout {
         Ok(())
     }
 
-    /// Plays no more of that clip, or of any.
+    /// Stops the clip with this number, or all clips.
     pub fn stop(&mut self, now: Instant, id: Option<u64>) {
         let stopped = |item: &PlayoutItem| id.is_none_or(|id| item.id == id);
         let (gone, left) = self.queue.drain(..).partition(stopped);
@@ -171,7 +171,7 @@ impl LegPlayout {
             .extend(gone.iter().map(|item| item.report(now, PlayEvent::Stopped)));
     }
 
-    /// What is to be done at `now`.
+    /// The next action at `now`: a report, a packet, or the time until which nothing is due.
     pub fn poll(&mut self, now: Instant) -> PlayoutTurn<'_> {
         if let Some(report) = self.reports.pop_front() {
             return PlayoutTurn::Report(report);
@@ -198,7 +198,7 @@ impl LegPlayout {
         self.next_packet(now, due)
     }
 
-    /// What became of the packet that was to be sent.
+    /// Takes the outcome of the packet that [`Self::poll`] handed out last.
     pub fn sent(&mut self, now: Instant, result: Result<(), SendError>) {
         let reason = match result {
             Ok(()) => {

@@ -23,7 +23,7 @@ pub enum WavError {
     /// The file ends before the sound does.
     #[error("the file breaks off: it promises {promised} bytes of sound and holds {held}")]
     BrokenOff {
-        /// By its own account.
+        /// Bytes of sound that the header announces.
         promised: u64,
         /// Bytes that are there.
         held: u64,

@@ -9,10 +9,10 @@ use crate::speech::model::{EngineKind, SpeechModel};
 /// waits for all.
 pub(super) const MOST_TOGETHER: usize = 8;
 
-/// The number of utterances that go to a worker at once.
+/// Way in which waiting utterances are handed to a worker.
 #[derive(Debug, Clone, Default)]
 pub enum WorkerBatching {
-    /// One utterance.
+    /// One utterance at a time.
     #[default]
     Single,
     /// Under load, several of one leg, in one window of the encoder: they are taken apart again
@@ -24,7 +24,7 @@ pub enum WorkerBatching {
 }
 
 impl WorkerBatching {
-    /// What is cheapest for a model's engine.
+    /// The way that is cheapest for the model's engine.
     pub(super) fn of(model: &SpeechModel, margins: Option<&ContextMargins>) -> Self {
         match model.engine() {
             EngineKind::CTranslate2 => {
@@ -42,17 +42,17 @@ impl WorkerBatching {
 pub struct SharedBatching(Arc<RwLock<WorkerBatching>>);
 
 impl SharedBatching {
-    /// Begins with that.
+    /// Shares this batching.
     pub fn new(batching: WorkerBatching) -> Self {
         Self(Arc::new(RwLock::new(batching)))
     }
 
-    /// From now on it is that.
+    /// Sets the batching from now on.
     pub fn set(&self, batching: WorkerBatching) {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = batching;
     }
 
-    /// What it is now.
+    /// The batching of the model in use.
     pub fn get(&self) -> WorkerBatching {
         self.0
             .read()

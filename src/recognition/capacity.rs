@@ -13,8 +13,8 @@ use crate::speech::{DecodeOptions, TranscribeError, UtteranceRef};
 /// Utterances in a minute of a call of two parties, each of whom speaks 40 % of the time.
 const UTTERANCES_A_MINUTE: f64 = 16.0;
 
-/// Of what the workers could do, so much can be used before lines come late: people do not
-/// speak in turn with other calls. `asterscribe bench calls` finds 0.85 to 0.9 with `tiny.en` and `base`.
+/// Of what the workers could do, so much can be used before lines come late: people do not speak in
+/// turn with other calls. `asterscribe bench calls` finds 0.85 to 0.9 with `tiny.en` and `base`.
 const USABLE: f64 = 0.85;
 
 /// Tries for an utterance in the mean: one in fourteen (`base`) and fewer are tried again.

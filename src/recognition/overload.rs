@@ -1,32 +1,32 @@
-//! What is given up, step by step, when recognition falls behind. The age of the oldest
-//! utterance that waits is the measure: it is what whoever reads along is behind by.
+//! Overload levels: work that is given up, step by step, when recognition falls behind. The measure
+//! is the age of the oldest waiting utterance, by which the transcript lags behind the call.
 
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-/// How far up the ladder.
+/// Overload level.
 #[derive(
     Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
 #[serde(rename_all = "snake_case")]
 pub enum OverloadStep {
-    /// Everything is done.
+    /// Level 0: nothing is given up.
     #[default]
     Normal,
-    /// No partial results.
+    /// Partials are given up.
     NoPartials,
-    /// Utterances of a leg that wait are recognised together.
+    /// Waiting utterances of a leg are recognised in one window of the encoder.
     Packing,
-    /// No new calls.
+    /// New calls are refused.
     Closed,
 }
 
 impl OverloadStep {
-    /// Every step, lowest first.
+    /// Every level, lowest first.
     pub const ALL: [Self; 4] = [Self::Normal, Self::NoPartials, Self::Packing, Self::Closed];
 
-    /// How long the oldest utterance has waited where this step is taken.
+    /// Age of the oldest waiting utterance from which on this level applies.
     pub fn at(self) -> Duration {
         Duration::from_secs(match self {
             Self::Normal => 0,
@@ -37,20 +37,20 @@ impl OverloadStep {
     }
 }
 
-/// How long it must have been better before a step is taken back.
+/// Time for which the age must have been lower before the level goes down.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Where on the ladder we are.
+/// State of the overload level.
 #[derive(Debug, Default)]
 pub(super) struct OverloadLadder {
     step: OverloadStep,
-    /// Since when the oldest has waited less than half of what led to this step.
+    /// Time since which the oldest utterance has waited less than half of the level's threshold.
     better: Option<Instant>,
 }
 
 impl OverloadLadder {
-    /// The step to be on, where the oldest utterance has waited so long: upwards at once, and
-    /// as far as need be; downwards one at a time.
+    /// The level for the age of the oldest utterance: upwards at once, and as far as need be;
+    /// downwards one level at a time.
     pub(super) fn look(&mut self, now: Instant, oldest: Duration) -> OverloadStep {
         let wanted = OverloadStep::ALL
             .into_iter()

@@ -12,17 +12,17 @@ const PAUSE: usize = SAMPLE_RATE as usize * 4 / 10;
 /// words are often lost.
 pub(super) const WINDOW: usize = SAMPLE_RATE as usize * 28;
 
-/// Whether one more utterance fits behind so many samples.
+/// Whether one more utterance fits into a window that holds `packed` samples.
 pub(super) fn fits(packed: usize, next: usize) -> bool {
     packed + PAUSE + next <= WINDOW
 }
 
-/// Samples that a window has with one more utterance.
+/// Samples of the window with one more utterance.
 pub(super) fn with(packed: usize, next: usize) -> usize {
     packed + PAUSE + next
 }
 
-/// One window of several utterances.
+/// Puts utterances into one window, with a pause between each two.
 pub(super) fn pack<'a>(utterances: impl Iterator<Item = &'a [i16]>) -> Vec<i16> {
     let mut window = Vec::new();
     for samples in utterances {
@@ -34,7 +34,8 @@ pub(super) fn pack<'a>(utterances: impl Iterator<Item = &'a [i16]>) -> Vec<i16> 
     window
 }
 
-/// What was heard in each utterance of a window, of those lengths in samples.
+/// Takes a window's recognition apart, into one for each of its utterances of those lengths in
+/// samples.
 ///
 /// `None` where it cannot be told: words without times, or a number of words that is not
 /// the text's.
@@ -64,7 +65,7 @@ fn middle(word: &SpokenWord) -> u64 {
     u64::midpoint(word.start_ms, word.end_ms)
 }
 
-/// A word on the clock of its utterance.
+/// The word with its times counted from the start of its utterance, kept within it.
 fn within(word: &SpokenWord, start_ms: u64, length_ms: u64) -> SpokenWord {
     let on_clock = |ms: u64| ms.saturating_sub(start_ms).min(length_ms);
     SpokenWord {
@@ -76,6 +77,7 @@ fn within(word: &SpokenWord, start_ms: u64, length_ms: u64) -> SpokenWord {
 
 fn part(heard: &Recognition, words: Vec<SpokenWord>) -> Recognition {
     let sum: f32 = words.iter().map(|word| word.probability).sum();
+    // Languages such as Chinese have no spaces between words, so their words are joined without.
     let spaced = heard.text.contains(' ') || heard.words.len() < 2;
     let texts: Vec<_> = words.iter().map(|word| word.text.as_str()).collect();
     Recognition {

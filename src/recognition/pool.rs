@@ -34,14 +34,15 @@ const LOOK: Duration = Duration::from_millis(100);
 /// Partials on their way into the queue, where one a leg remains.
 const PARTIALS: usize = 1024;
 
-/// How a pool works.
+/// Settings of a pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PoolConfig {
     /// Engines, each with a thread.
     pub workers: usize,
-    /// Jobs that may wait.
+    /// Most jobs that wait.
     pub queue: usize,
-    /// How old a job may grow, counted from when its audio was spoken; `None`: nothing here is live.
+    /// Longest age of a job, counted from when its audio was spoken; `None`: no limit, for jobs
+    /// that are not live.
     pub max_age: Option<Duration>,
 }
 
@@ -62,7 +63,7 @@ impl<T> PoolJob<T> {
     }
 }
 
-/// The jobs that a worker gets at once.
+/// The jobs that a worker gets at once, for one window or one batch.
 #[derive(Debug)]
 struct JobBatch<T> {
     jobs: Vec<PoolJob<T>>,
@@ -73,26 +74,26 @@ struct JobBatch<T> {
 /// The answer to a job.
 #[derive(Debug)]
 pub struct JobAnswer<T> {
-    /// As it was handed in.
+    /// Ticket of the job, as it was handed in.
     pub ticket: T,
-    /// How urgent it was.
+    /// Urgency of the job.
     pub urgency: JobUrgency,
-    /// The words, or why there are none.
+    /// Recognised text, or why there is none.
     pub result: Result<Recognition, NotRecognised>,
-    /// Of a job that waited too long: its samples, which somebody may have time for later.
+    /// Samples of a job that waited too long, so that they can be recognised later.
     pub samples: Vec<i16>,
 }
 
-/// Why a job has no words.
+/// Error: a job was not recognised.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotRecognised {
-    /// The engine failed on it.
+    /// The engine failed on the job.
     #[error(transparent)]
     Failed(#[from] TranscribeError),
-    /// The job waited longer than it may.
+    /// The job waited longer than [`PoolConfig::max_age`].
     #[error("it waited too long for an engine")]
     TooOld,
-    /// A partial: a newer one or the whole utterance came before its turn.
+    /// A partial: a newer one or the whole utterance took its place in the queue.
     #[error("it was replaced")]
     Replaced,
 }
@@ -100,7 +101,7 @@ pub enum NotRecognised {
 /// Figures for `/health`.
 #[derive(Debug, Default)]
 pub struct PoolStats {
-    /// Jobs taken that must be answered.
+    /// Jobs taken that must be answered, partials not among them.
     pub accepted: AtomicU64,
     /// Jobs refused because the queue was full.
     pub refused: AtomicU64,
@@ -112,7 +113,7 @@ pub struct PoolStats {
     pub partials: AtomicU64,
     /// Jobs that wait now.
     pub waiting: AtomicU64,
-    /// How long ago the oldest final that waits was spoken, milliseconds.
+    /// Age of the oldest waiting final, counted from when it was spoken, milliseconds.
     pub oldest_ms: AtomicU64,
     /// Utterances that were recognised in one window with others of their leg.
     pub packed: AtomicU64,
@@ -122,7 +123,7 @@ pub struct PoolStats {
     retries: [AtomicU64; RetryReason::ALL.len()],
     /// [`OverloadStep`], as its place in [`OverloadStep::ALL`].
     step: AtomicU8,
-    /// Nothing shall wait any more.
+    /// Whether waiting jobs are to be given back unrecognised.
     letting_go: AtomicBool,
 }
 
@@ -137,7 +138,7 @@ impl PoolStats {
         }
     }
 
-    /// Tries after the first, by reason.
+    /// Repeated tries of the model, by reason.
     pub fn retries(&self) -> [(RetryReason, u64); RetryReason::ALL.len()] {
         RetryReason::ALL.map(|reason| {
             let count = self.retries[reason as usize].load(Ordering::Relaxed);
@@ -145,7 +146,7 @@ impl PoolStats {
         })
     }
 
-    /// What is given up now.
+    /// Present overload level.
     pub fn step(&self) -> OverloadStep {
         let place = usize::from(self.step.load(Ordering::Relaxed));
         OverloadStep::ALL.get(place).copied().unwrap_or_default()
@@ -240,12 +241,13 @@ impl<T: Send + 'static> RecognitionPool<T> {
         })
     }
 
-    /// Jobs that can be in the pool at once; a reply channel of this capacity never blocks a worker.
+    /// Jobs that can be in the pool at once; a reply channel of this capacity never blocks a
+    /// worker.
     pub fn capacity(&self) -> usize {
         self.capacity
     }
 
-    /// Figures.
+    /// Figures of the pool.
     pub fn stats(&self) -> Arc<PoolStats> {
         self.handle.stats()
     }
@@ -267,7 +269,7 @@ fn spawn(
 }
 
 impl<T> PoolHandle<T> {
-    /// Figures.
+    /// Figures of the pool.
     pub fn stats(&self) -> Arc<PoolStats> {
         Arc::clone(&self.stats)
     }

@@ -77,7 +77,7 @@ struct SharedProcess {
 #[derive(Debug, Default)]
 struct ProcessState {
     link: Option<Arc<ProcessLink>>,
-    /// Why there is no link.
+    /// Reason why there is no link.
     why_not: String,
     /// The model was refused: the next start would fare no better, but is tried all the same,
     /// for whoever started this is told and decides.

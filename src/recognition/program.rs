@@ -1,4 +1,4 @@
-//! What a worker process runs.
+//! Program of a worker process, and how it is started.
 
 use std::ffi::OsString;
 
@@ -7,11 +7,11 @@ use crate::speech::ladder::ContextMargins;
 /// The program that is run as a worker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WorkerProgram {
-    /// The program and its arguments.
+    /// Path of the program, and its arguments.
     pub command: Vec<OsString>,
-    /// Whether it gets only the time that nobody else needs.
+    /// Whether it runs at the lowest priority, only on time that no other process needs.
     pub in_background: bool,
-    /// Contexts that it tries; `None`: those that were measured for the model.
+    /// Margins of the encoder's context; `None`: those measured for the model.
     pub margins: Option<ContextMargins>,
 }
 
@@ -26,7 +26,7 @@ impl WorkerProgram {
         }
     }
 
-    /// The program, with only the time that nobody else needs.
+    /// The program at the lowest priority.
     #[must_use]
     pub fn in_background(self) -> Self {
         Self {

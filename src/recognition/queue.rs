@@ -18,37 +18,37 @@ use crate::speech::{DecodeOptions, SAMPLES_PER_MS};
 /// Share of all workers' time that partials may take.
 const PARTIAL_SHARE: f64 = 0.1;
 
-/// Over which that share is kept.
+/// Window over which that share is kept.
 const SHARE_WINDOW: Duration = Duration::from_secs(10);
 
-/// A task for an engine: what is to be recognised, how, and when by.
+/// A task for an engine: an utterance, the options of its decoding and its urgency.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecognitionTask {
-    /// 16 kHz mono PCM.
+    /// Samples of the utterance: 16 kHz mono PCM.
     pub samples: Vec<i16>,
-    /// How.
+    /// Options of decoding.
     pub choices: Arc<DecodeOptions>,
-    /// How urgent it is.
+    /// Urgency of the task.
     pub urgency: JobUrgency,
-    /// Whose it is: calls get equal turns.
+    /// Leg that spoke; calls get equal turns.
     pub speaker: SpeakerLeg,
-    /// When its last sample was spoken.
+    /// Time at which its last sample was spoken.
     pub spoken: Instant,
 }
 
 impl RecognitionTask {
-    /// How long its audio lasts.
+    /// Length of its audio.
     pub fn duration(&self) -> Duration {
         Duration::from_millis(self.samples.len() as u64 / SAMPLES_PER_MS)
     }
 }
 
-/// A leg of a call.
+/// Leg of a call, for the queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SpeakerLeg {
-    /// The call.
+    /// Number of the call.
     pub call: u64,
-    /// The leg in it.
+    /// Number of the leg in it.
     pub leg: u32,
 }
 
@@ -60,23 +60,23 @@ impl SpeakerLeg {
     }
 }
 
-/// How urgent a job is.
+/// Urgency of a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum JobUrgency {
-    /// A whole utterance of a live call.
+    /// Final: a whole utterance of a live call.
     Final,
-    /// One that has waited so long that nobody watches it any more.
+    /// Backlog: an utterance that has waited so long that nobody watches for its text any more.
     Backlog,
-    /// The beginning of one that is still being spoken. May be dropped.
+    /// Partial: the beginning of an utterance that is still being spoken. May be dropped.
     Partial,
 }
 
-/// Jobs that wait. `T` says whose each is.
+/// Jobs that wait, each with its ticket `T`.
 #[derive(Debug)]
 pub(super) struct JobQueue<T> {
     capacity: usize,
     workers: usize,
-    /// By turn, and by arrival where turns are equal.
+    /// Finals by turn, and by arrival where turns are equal.
     finals: BTreeMap<(Instant, u64), (T, RecognitionTask)>,
     backlog: BTreeMap<(Instant, u64), (T, RecognitionTask)>,
     partials: HashMap<SpeakerLeg, WaitingJob<T>>,

@@ -4,27 +4,27 @@ use std::time::Duration;
 
 use crate::speech::model::ModelHeader;
 
-/// No worker is given less, however fast the model: the machine may be busy.
+/// Least time that any worker gets for a job, because the machine may be busy.
 const LEAST: Duration = Duration::from_secs(10);
 
-/// So many times what is expected.
+/// Ratio of the time allowed for a job to the time expected.
 const FACTOR: u32 = 5;
 
-/// What a window of `tiny` takes on one slow core, and its size.
+/// Time of one window of `tiny` on one slow core, and that model's encoder layers and width.
 const TINY: (Duration, f64, f64) = (Duration::from_millis(2500), 4.0, 384.0);
 
-/// The time that jobs take, as far as it is known.
+/// Estimate of the time that a job takes.
 #[derive(Debug)]
 pub(super) struct WatchdogEstimate {
-    /// The longest of late; before the first job a guess from the model's size.
+    /// Longest time of recent jobs; before the first job a guess from the model's size.
     expected: Duration,
     is_guess: bool,
-    /// What the guess was: nothing takes longer on a processor.
+    /// Upper limit of `expected`: the guess, which no processor exceeds, or [`LEAST`] if longer.
     most: Duration,
 }
 
 impl WatchdogEstimate {
-    /// Before anything was recognised: an encoder pass takes time in proportion to its layers
+    /// The estimate before the first job: an encoder pass takes time in proportion to its layers
     /// and the square of its width, and the decoder at most as long again.
     pub(super) fn of_model(header: &ModelHeader) -> Self {
         let (tiny, layers, width) = TINY;
@@ -38,7 +38,7 @@ impl WatchdogEstimate {
         }
     }
 
-    /// A job took so long.
+    /// Takes note of the time that a job took.
     pub(super) fn observe(&mut self, took: Duration) {
         // The guess is an upper bound for a processor: a graphics card replaces it at once.
         self.expected = if self.is_guess {
@@ -49,14 +49,14 @@ impl WatchdogEstimate {
         self.is_guess = false;
     }
 
-    /// One took longer than it might. The machine may be busier than it was, so the next
-    /// may take twice as long, up to what the model's size would explain.
+    /// Takes note of a job that exceeded its time. The machine may be busier than it was, so the
+    /// next job may take twice as long, up to what the model's size would explain.
     pub(super) fn was_stuck(&mut self) {
         self.expected = (2 * self.patience() / FACTOR).min(self.most);
         self.is_guess = false;
     }
 
-    /// How long the next one may take.
+    /// Time allowed for the next job.
     pub(super) fn patience(&self) -> Duration {
         LEAST.max(FACTOR * self.expected)
     }

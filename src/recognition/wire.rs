@@ -1,4 +1,4 @@
-//! What the server and a recognition worker say to each other over one socket.
+//! Protocol between the server and a recognition worker, over one socket.
 //!
 //! A message is its header's length (32 bits, native order: both ends are one
 //! program on one machine), the header as JSON, and, behind a job's, the samples.
@@ -21,7 +21,7 @@ const MAX_HEADER: usize = 1 << 20;
 /// An order to a worker.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) enum WorkerOrder {
-    /// First of all, and once: become ready.
+    /// Load the model and become ready; the first message, sent once.
     Start(WorkerStart),
     /// Recognise the utterances whose samples follow, one behind the other.
     Jobs(Vec<JobOrder>),
@@ -30,46 +30,46 @@ pub(super) enum WorkerOrder {
 /// One utterance of those that are to be recognised together.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct JobOrder {
-    /// Comes back with the answer.
+    /// Number that comes back with the answer.
     pub(super) id: u64,
-    /// How many samples it has.
+    /// Number of samples.
     pub(super) samples: usize,
-    /// How.
+    /// Options of decoding.
     pub(super) choices: DecodeOptions,
 }
 
-/// How a worker shall be.
+/// Settings of a worker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkerStart {
-    /// Where the model is.
+    /// Place of the model.
     pub model: ModelPlace,
     /// SHA-256 of the model, as the server checked it.
     pub sha256: String,
-    /// Contexts to try; `None`: those that were measured for the model.
+    /// Margins of the encoder's context; `None`: those measured for the model.
     pub margins: Option<ContextMargins>,
-    /// Utterances that it shall recognise at the same time.
+    /// Number of threads, each recognising one job at a time.
     pub threads: usize,
-    /// Whether it gets only the time that nobody else needs.
+    /// Whether it runs at the lowest priority.
     pub in_background: bool,
 }
 
 /// Where a worker finds its model.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ModelPlace {
-    /// In the program.
+    /// The demo model, built into the program.
     BuiltIn,
-    /// In the file that the worker was handed down open.
+    /// A file that the worker inherits open.
     File {
-        /// Its name, for messages.
+        /// Name of the file, for messages.
         name: String,
     },
-    /// In a folder.
+    /// A folder, whose files must be those that the server checked.
     Folder {
-        /// Its name, for messages.
+        /// Name of the folder, for messages.
         name: String,
-        /// Where it is.
+        /// Path of the folder.
         path: PathBuf,
-        /// The files that were checked.
+        /// Identities of the files that were checked.
         files: Vec<FileIdentity>,
     },
 }
@@ -81,16 +81,16 @@ pub(super) enum WorkerReport {
     Ready,
     /// The model cannot be loaded; nothing follows.
     Refused(String),
-    /// A job is done.
+    /// A job is done, with words or with an error.
     Done {
-        /// The job's.
+        /// Number of the job.
         id: u64,
-        /// What was heard, or why the engine failed.
+        /// Recognised text, or why the engine failed.
         result: Result<Recognition, String>,
     },
 }
 
-/// Says something, with samples behind it.
+/// Writes a message, with samples behind it.
 pub(super) fn write(
     to: &mut impl Write,
     message: &impl Serialize,
@@ -108,7 +108,7 @@ pub(super) fn write(
     Ok(())
 }
 
-/// Hears a header; `None` where the other end has closed.
+/// Reads a header; `None` where the other end has closed.
 pub(super) fn read<M: DeserializeOwned>(from: &mut impl Read) -> io::Result<Option<M>> {
     let mut length = [0; 4];
     match from.read_exact(&mut length) {
@@ -125,7 +125,7 @@ pub(super) fn read<M: DeserializeOwned>(from: &mut impl Read) -> io::Result<Opti
     Ok(Some(message))
 }
 
-/// Hears the samples behind a header.
+/// Reads the samples behind a header.
 pub(super) fn read_samples(from: &mut impl Read, count: usize) -> io::Result<Vec<i16>> {
     if count > MAX_SAMPLES {
         return Err(invalid(format!("{count} samples")));
@@ -135,7 +135,7 @@ pub(super) fn read_samples(from: &mut impl Read, count: usize) -> io::Result<Vec
     Ok(samples)
 }
 
-/// What Whisper takes at once, and a second more.
+/// Most samples of a job: Whisper's window of 30 s, and a second more.
 const MAX_SAMPLES: usize = 31 * crate::speech::SAMPLE_RATE as usize;
 
 fn invalid(what: String) -> io::Error {

@@ -36,12 +36,12 @@ pub struct WorkerStarter {
     program: WorkerProgram,
     workers: usize,
     stats: Arc<ProcessStats>,
-    /// By the model in use.
+    /// Batching for the model in use.
     batching: SharedBatching,
     crew: Mutex<Arc<WorkerSet>>,
 }
 
-/// Processes with the same model.
+/// Worker processes with one model.
 #[derive(Debug)]
 struct WorkerSet {
     model: Arc<SpeechModel>,
@@ -92,14 +92,14 @@ impl WorkerStarter {
         RecognitionPool::start_for(config, &factory, self.batching.clone())
     }
 
-    /// A way to the process of the worker of that number.
+    /// An engine that works in the process of worker `number`.
     pub(super) fn engine(self: &Arc<Self>, number: usize) -> Box<dyn Transcriber> {
         let recogniser = Arc::clone(self);
         Box::new(RemoteEngine { recogniser, number })
     }
 
-    /// Lets processes with another model take over; those with the old one finish what they
-    /// have. Blocks until the new model is loaded.
+    /// Switches to another model: its processes take over, and those with the old model finish what
+    /// they have. Blocks until the new model is loaded.
     ///
     /// # Errors
     /// The new model is not taken; the old one stays.
@@ -115,7 +115,7 @@ impl WorkerStarter {
         Ok(())
     }
 
-    /// Ends all processes; what they have at hand is lost with them, and nothing is tried again.
+    /// Ends all processes; jobs in progress are lost with them, and not tried again.
     pub fn stop(&self) {
         self.current()
             .processes
@@ -123,12 +123,12 @@ impl WorkerStarter {
             .for_each(WorkerProcess::stop);
     }
 
-    /// How many work at the same time.
+    /// Number of workers that recognise at the same time.
     pub(super) fn workers(&self) -> usize {
         self.workers
     }
 
-    /// What goes to a worker at once.
+    /// Way in which utterances are handed to a worker.
     pub(super) fn batching(&self) -> WorkerBatching {
         self.batching.get()
     }
@@ -150,7 +150,7 @@ impl WorkerStarter {
         (up.count(), crew.processes.len())
     }
 
-    /// Figures of all processes so far.
+    /// Figures of all processes since the start.
     pub fn stats(&self) -> &ProcessStats {
         &self.stats
     }
@@ -259,7 +259,7 @@ impl WorkerSet {
         }
     }
 
-    /// How long an answer is waited for.
+    /// Time allowed for an answer.
     fn patience(&self) -> Duration {
         let least = if self.in_background {
             BACKGROUND_PATIENCE

@@ -1,5 +1,5 @@
-//! The flows of RTP in a capture: found by a first pass that keeps no packet, or told by
-//! a capture of ours.
+//! RTP flows of a capture: found by a first pass that keeps no packet, or named by a capture that
+//! this program made.
 
 mod candidate;
 mod copies;
@@ -17,7 +17,7 @@ use super::capture::BorrowedDatagram;
 use super::payloads::{PayloadMeaning, PayloadVerdict, SdpSessions, ToldPayload, judge};
 use crate::call::Leg;
 
-/// Sender and receiver.
+/// Sending and receiving socket.
 pub(super) type SocketPair = (SocketAddr, SocketAddr);
 
 /// Legs that a replay has at most; each takes memory of its own.
@@ -27,13 +27,14 @@ const MAX_FLOWS: usize = 4_096;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct RtpFlow {
     pub(super) leg: Leg,
-    /// A leg that is told may have had none, or several: then the last.
+    /// Sockets of the flow. A leg named by the capture may have had none, or several: then the
+    /// last.
     pub(super) sockets: Option<SocketPair>,
-    /// Copies of the packets elsewhere on their way, and how many they are.
+    /// Copies of the packets between other sockets, and how many packets each has.
     pub(super) copies: Vec<(SocketPair, u64)>,
-    /// Payload types that a session knows by another number.
+    /// Payload types to be replaced, each with the number by which a session knows the format.
     numbers: Vec<(u8, u8)>,
-    /// Its packets' times make no sense: where it begins.
+    /// Start of the flow, if its packets' capture times make no sense.
     pub(super) untimed_from: Option<Duration>,
 }
 
@@ -48,7 +49,7 @@ impl RtpFlow {
         }
     }
 
-    /// Gives an RTP packet of it the payload type by which a session knows what it carries.
+    /// Replaces an RTP packet's payload type by the one by which a session knows the format.
     pub(super) fn renumber(&self, packet: &mut [u8]) {
         if let [_, second, ..] = packet
             && let Some((_, number)) = self.numbers.iter().find(|(n, _)| n == &(*second & 0x7f))
@@ -58,21 +59,21 @@ impl RtpFlow {
     }
 }
 
-/// The flows of a capture, in order of their first RTP packet, or as they are told.
+/// The flows of a capture, in order of their first RTP packet, or as the capture names them.
 #[derive(Debug)]
 pub(super) struct FlowList {
     flows: Vec<RtpFlow>,
-    /// `None`: each datagram tells its own.
+    /// Flow of each pair of sockets; `None`: each datagram names its leg.
     index: Option<HashMap<SocketPair, usize>>,
-    /// When the first datagram of any flow was captured.
+    /// Capture time of the first datagram of any flow.
     pub(super) start: Duration,
-    /// How far a packet may lie behind the newest before it in the file; `None`: nobody knows.
+    /// Largest distance of a packet behind the newest before it in the file; `None`: unknown.
     pub(super) back: Option<Duration>,
-    /// Where the capture's clock leapt forward: at which datagram, by how much.
+    /// Leaps of the capture's clock forward: number of the datagram, and by how much.
     pub(super) leaps: Vec<(u64, Duration)>,
-    /// Packets that belong to none of them, by reason.
+    /// Packets of no flow, by reason.
     pub(super) unread: BTreeMap<String, u64>,
-    /// What whoever replays should know.
+    /// Remarks for whoever runs the replay.
     pub(super) notes: Vec<String>,
 }
 
@@ -81,12 +82,12 @@ impl FlowList {
         self.flows.iter()
     }
 
-    /// The flow at that place.
+    /// The flow with this number.
     pub(super) fn flow(&self, place: usize) -> &RtpFlow {
         &self.flows[place]
     }
 
-    /// The place of the flow that a datagram belongs to.
+    /// Number of the flow that a datagram belongs to.
     pub(super) fn of(&self, datagram: &BorrowedDatagram<'_>) -> Option<usize> {
         match &self.index {
             Some(index) => index.get(&(datagram.from, datagram.to)).copied(),
@@ -94,12 +95,12 @@ impl FlowList {
         }
     }
 
-    /// Whether the capture tells its flows, and when their packets came.
+    /// Whether the capture itself names its flows and has exact times for their packets.
     pub(super) fn are_told(&self) -> bool {
         self.index.is_none()
     }
 
-    /// Legs as they are told, and between which sockets their packets went.
+    /// The legs that a capture names, with the sockets that their packets went between.
     fn told(legs: &[Leg], sockets: &[Option<SocketPair>], start: Duration) -> Self {
         let at = |n: usize| sockets.get(n).copied().flatten();
         let flows = legs.iter().enumerate();
@@ -116,7 +117,7 @@ impl FlowList {
         }
     }
 
-    /// What has proven to be RTP, in the order in which it began.
+    /// Flows of the streams that have proven to be RTP, in the order in which they began.
     fn found(
         proven: &[(SocketPair, Box<RtpLikeness>)],
         back: Option<Duration>,

@@ -39,14 +39,14 @@ use crate::recognition::{JobUrgency, RecognitionTask, SpeakerLeg};
 use crate::session::{CallSession, JobId, LegIndex, SessionConfig, SessionInput, SessionOutput};
 use crate::speech::DecodeOptions;
 
-/// Why a replay gives no report.
+/// Error: a replay gives no report.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReplayError {
     /// The file cannot be read.
     #[error(transparent)]
     Capture(#[from] CaptureError),
-    /// What has to be put in order does not fit into memory, and not onto the disk.
+    /// Packets that are to be sorted exceed the memory, and the disk cannot take them either.
     #[error("cannot keep packets in a temporary file (TMPDIR): {0}")]
     Temporary(#[from] io::Error),
     /// The recognition pool is gone.
@@ -54,11 +54,11 @@ pub enum ReplayError {
     PoolGone,
 }
 
-/// Replays a capture file; `told`: what its payload types are, where somebody knows.
-/// `epoch` is any instant; only differences to it count.
+/// Replays a capture file. `told`: formats of payload types, where they are known. `epoch` is any
+/// instant; only differences to it count.
 ///
 /// # Errors
-/// The file cannot be read, or there is nobody to recognise what is in it.
+/// The file cannot be read, or the recognition pool has stopped.
 pub fn run(
     path: &Path,
     told: &[ToldPayload],
@@ -83,14 +83,14 @@ pub fn run_capture(
     run_source(&PacketSource::Memory(capture), &[], config, pool, epoch)
 }
 
-/// Where packets come from, as often as they are asked for.
+/// Source of the packets, which can be read more than once.
 enum PacketSource<'a> {
     File(&'a CaptureInput),
     Memory(&'a HeldCapture),
 }
 
 impl PacketSource<'_> {
-    /// `limit`: so many packets, since a file may grow between two passes.
+    /// One pass; `limit`: most packets, since a file may grow between two passes.
     fn pass(
         &self,
         limit: Option<u64>,
@@ -121,23 +121,23 @@ fn run_source(
     replay.end(&summary)
 }
 
-/// What a broken clock can pretend at most to have passed, a century: it
-/// keeps every sum of times within bounds.
+/// Longest span of a capture, a century: whatever a broken clock pretends, sums of times stay
+/// within bounds.
 const MAX_SPAN: Duration = Duration::from_secs(100 * 366 * 24 * 3600);
 
-/// Where in the capture the session begins.
+/// Start of the session, by the capture's clock and by the call's.
 #[derive(Debug, Clone, Copy)]
 struct SessionStart {
     /// Capture time of the session's opening.
     at: Duration,
-    /// The moment on the call's clock, whole milliseconds.
+    /// Time on the call's clock, whole milliseconds.
     ms: u64,
 }
 
 impl SessionStart {
-    /// Of any capture: its first packet. Of one of ours: the last whole
-    /// millisecond of the call's clock before that, so that times come out as
-    /// they did live, and a capture of the middle of a call begins there.
+    /// The first packet of the flows, on a call's clock that begins with it. In a capture made by
+    /// this program: the last whole millisecond of the call's clock before that packet, so that
+    /// times come out as they did live, and a capture of the middle of a call begins there.
     fn of(summary: &CaptureSummary, flows: &FlowList) -> Self {
         let Some(recorded) = &summary.recorded else {
             return Self {
@@ -157,9 +157,9 @@ struct CaptureReplay {
     session: CallSession,
     legs: Vec<LegIndex>,
     epoch: Instant,
-    /// Where the session begins.
+    /// Start of the session.
     start: SessionStart,
-    /// Where the replay stands; never runs back.
+    /// Time of the replay; never runs back.
     now: Instant,
     /// Datagrams of the file so far, and when each of the flows' came.
     seen: u64,
@@ -292,7 +292,7 @@ impl CaptureReplay {
         self.pump()
     }
 
-    /// Nothing follows.
+    /// Ends the replay: nothing follows in the capture.
     fn end(mut self, summary: &CaptureSummary) -> Result<ReplayReport, ReplayError> {
         self.hand_on(Duration::MAX)?;
         self.run_to_end(summary)?;

@@ -1,5 +1,5 @@
-//! When a capture's packets came: by the capturing machine's clock, and where that
-//! makes no sense by the timestamps of RTP.
+//! Arrival times of a capture's packets: by the capturing machine's clock, and where that makes no
+//! sense by the timestamps of RTP.
 //!
 //! A clock is set while packets are captured, a virtual machine is put to sleep, a
 //! program writes no times at all. RTP counts on in all of that: packets of one
@@ -12,71 +12,71 @@ use std::time::Duration;
 use asterscribe_codecs::PayloadKind;
 use asterscribe_rtp::RtpPacket;
 
-/// A stream's packets that overtake each other lie no further apart; a clock that is set
-/// back by less makes no more of it than a network does.
+/// Most by which packets of a stream that overtake each other lie apart; a clock set back by less
+/// has no more effect than a network.
 const OVERTAKING: Duration = Duration::from_millis(100);
 
-/// Longest pause that a sender is believed to have made without counting it. Of one stream alone
-/// nothing tells a pause from a clock that was set forward, but that nobody waits so long.
+/// Longest pause believed of a sender that does not count it. Within one stream nothing tells a
+/// pause from a clock set forward, except that nobody waits so long.
 const LONGEST_PAUSE: Duration = Duration::from_secs(600);
 
-/// No step of the timestamps is believed to be longer where the clock makes no sense.
+/// Longest step of the timestamps that is believed where the clock makes no sense.
 const LONGEST_STEP: Duration = Duration::from_secs(3_600);
 
-/// Packets of a stream that must have followed each other before it corrects the clock.
+/// Packets of a stream in sequence before the stream may correct the clock.
 const TRUSTED: u8 = 3;
 
-/// A packet older than the newest by more numbers begins the stream anew.
+/// Largest distance in sequence numbers of an older packet; beyond it the stream begins anew.
 const MAX_MISORDER: i16 = 100;
 
-/// What a packet lasts where nothing tells.
+/// Packet duration assumed where the payload type's clock rate is unknown.
 const PACKET: Duration = Duration::from_millis(20);
 
-/// A clock that was set forward by less is none that anybody set.
+/// Least leap of a clock set forward; less counts as a pause.
 const LEAP: Duration = Duration::from_secs(2);
 
-/// Leaps that are looked at.
+/// Most leaps examined.
 const MAX_LEAPS: usize = 64;
 
-/// Steps of the clock that are told one by one.
+/// Most steps of the clock that are reported one by one.
 const MAX_TOLD: usize = 8;
 
-/// The capture's clock, as it is understood.
+/// The capture's clock, corrected by what RTP shows of it.
 #[derive(Debug, Default)]
 pub(super) struct CaptureClock {
-    /// What is added to it, nanoseconds.
+    /// Correction that is added to the file's times, nanoseconds.
     shift: i128,
     newest: Duration,
-    /// Each step that was found: seconds, and at which datagram.
+    /// Steps of the clock found so far: seconds, and number of the datagram.
     pub(super) steps: Vec<(f64, u64)>,
     pub(super) step_count: u64,
-    /// Packets without a time of their own.
+    /// Packets for which the file has no time.
     pub(super) timeless: u64,
-    /// Where it leapt forward, perhaps.
+    /// Possible leaps forward.
     leaps: Vec<StreamLeap>,
-    /// Where it is known to have leapt: at which datagram, by how much.
+    /// Leaps forward known from an earlier pass: number of the datagram, and by how much.
     known: VecDeque<(u64, Duration)>,
 }
 
-/// A stretch of which a stream's packets know nothing.
+/// A stretch without packets of a stream, after which its RTP goes on as if no time had passed.
 #[derive(Debug, Clone, Copy)]
 struct StreamLeap {
-    /// Place of the first datagram behind it.
+    /// Number of the first datagram behind it.
     number: u64,
     from: Duration,
     to: Duration,
     by: Duration,
     witnesses: u32,
-    /// Another stream has counted it.
+    /// Another stream did count the time, so the clock was right.
     refuted: bool,
 }
 
-/// The expectation that a stream's last packet raises about the next.
+/// Last packet of a stream, from which the time of its next one is expected.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct StreamClock {
     last: Option<LastMoment>,
     followed: u8,
-    /// Its packets' own times make no sense: where it begins.
+    /// Start of the stream, if its packets' capture times make no sense.
     untimed_from: Option<Duration>,
 }
 
@@ -88,7 +88,7 @@ struct LastMoment {
     at: Duration,
 }
 
-/// How far the sender has come since its last packet.
+/// Progress of a sender from one packet to the next, in numbers and ticks.
 #[derive(Debug, Clone, Copy)]
 struct SenderStep {
     numbers: i16,
@@ -97,7 +97,7 @@ struct SenderStep {
 }
 
 impl CaptureClock {
-    /// For another pass over the same packets: one that knows where the clock leapt forward.
+    /// A clock for another pass over the same packets, which knows the leaps.
     pub(super) fn knowing(leaps: &[(u64, Duration)]) -> Self {
         Self {
             known: leaps.iter().copied().collect(),
@@ -105,19 +105,20 @@ impl CaptureClock {
         }
     }
 
-    /// Where the clock leapt forward: at which datagram, by how much.
+    /// Leaps of the clock forward: number of the datagram, and by how much. At least two streams
+    /// show each, and none contradicts.
     pub(super) fn leaps(&self) -> Vec<(u64, Duration)> {
         let certain = |leap: &&StreamLeap| leap.witnesses > 1 && !leap.refuted;
         let leaps = self.leaps.iter().filter(certain);
         leaps.map(|leap| (leap.number, leap.by)).collect()
     }
 
-    /// Whether packets have no times: one may well have come at zero.
+    /// Whether packets have no times; one alone may well have come at time zero.
     pub(super) fn is_timeless(&self) -> bool {
         self.timeless > 1
     }
 
-    /// When a datagram came. `at` is what the file says, `number` the datagram's place in it.
+    /// Arrival time of a datagram. `at`: time in the file; `number`: the datagram's place in it.
     pub(super) fn time(
         &mut self,
         stream: &mut StreamClock,
@@ -174,7 +175,7 @@ impl CaptureClock {
         came
     }
 
-    /// What the clock says, or should have said.
+    /// Arrival time by the clock, corrected if the stream shows that the clock was set.
     fn check(
         &mut self,
         followed: u8,
@@ -205,7 +206,7 @@ impl CaptureClock {
 }
 
 impl CaptureClock {
-    /// Takes notice of a stream that was silent for long: whether it knows of that.
+    /// Checks, after a stream's silence, whether its timestamps counted the time.
     fn look_for_leap(&mut self, last: LastMoment, step: SenderStep, told: Duration, number: u64) {
         let by = told.saturating_sub(step.from(last.at));
         let went_on = step.goes_on() && by > LEAP;
@@ -233,7 +234,7 @@ impl CaptureClock {
 }
 
 impl StreamClock {
-    /// One whose packets' own times make no sense if it is told where it begins.
+    /// A stream; `untimed_from`: its start, if its packets' own times make no sense.
     pub(super) fn new(untimed_from: Option<Duration>) -> Self {
         Self {
             untimed_from,
@@ -243,14 +244,14 @@ impl StreamClock {
 }
 
 impl SenderStep {
-    /// Whether the next packet follows as if no time had passed.
+    /// Whether the packet follows the last one as if hardly any time had passed.
     fn goes_on(self) -> bool {
         let ticks = u64::from(self.ticks.unsigned_abs());
         let hz = u64::from(self.hz.unwrap_or(48_000));
         self.numbers == 1 && self.ticks > 0 && ticks < LEAP.as_secs() * hz
     }
 
-    /// When the packet should have come, if the one before it came then.
+    /// Expected time of the packet, if the one before it came at `at`.
     fn from(self, at: Duration) -> Duration {
         let by_numbers = || PACKET * u32::from(self.numbers.unsigned_abs());
         let by_ticks = |hz: u32| {
@@ -269,24 +270,24 @@ impl SenderStep {
     }
 }
 
-/// How much audio a stream has brought, against the time that it took by the capture: nobody
-/// speaks four times as fast.
+/// Length of a stream's audio against the time that it took by the capture: no sender is four times
+/// as fast for long.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct StreamPace {
     audio: Duration,
     first: Option<Duration>,
     latest: Duration,
-    /// The sender's newest packet: its SSRC, number and timestamp. Never an older one, so that
-    /// nothing is counted twice in a file that is not in order.
+    /// Newest packet of the sender: its SSRC, number and timestamp. Never replaced by an older one,
+    /// so that nothing is counted twice in a file that is not in order.
     newest: Option<(u32, u16, u32)>,
 }
 
 impl StreamPace {
     const FASTEST: u32 = 4;
-    /// Less is no measure: a network may hold so much back.
+    /// Audio from which on the ratio is judged: a network may hold less than that back.
     const ENOUGH: Duration = Duration::from_secs(1);
 
-    /// A packet came then.
+    /// Takes in a packet that came at `at`.
     pub(super) fn packet(&mut self, at: Duration, packet: &RtpPacket<'_>) {
         let (ssrc, seq, time) = (packet.ssrc.0, packet.seq.0, packet.time.0);
         self.earliest(at);
@@ -318,7 +319,7 @@ impl StreamPace {
     }
 }
 
-/// Clock of a payload type, as far as it is certain.
+/// Clock rate of a payload type, hertz, where the number is fixed.
 fn clock_rate(payload_type: u8) -> Option<u32> {
     match PayloadKind::classify(payload_type) {
         PayloadKind::Audio(codec) => Some(codec.rtp_clock_rate().hz()),

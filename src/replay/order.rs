@@ -1,5 +1,5 @@
-//! Puts datagrams into the order of their times. What does not fit into a bounded part of
-//! memory goes into temporary files, each in order, and these are read side by side.
+//! Sorts datagrams by their times. Those beyond a fixed amount of memory go into temporary files,
+//! each of them sorted, which are merged as they are read.
 
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
@@ -7,11 +7,11 @@ use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::time::Duration;
 
-/// What is held in memory, bytes; and what an entry takes beside its payload.
+/// Most memory for waiting datagrams, bytes; and the bytes that an entry takes beside its payload.
 const MEMORY: usize = 16 << 20;
 const OVERHEAD: usize = 96;
 
-/// Files that are read side by side; more are made into one.
+/// Most files that are merged at a time; more are first merged into one.
 const MAX_RUNS: usize = 64;
 const READ_BUFFER: usize = 16 << 10;
 
@@ -19,7 +19,7 @@ const READ_BUFFER: usize = 16 << 10;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct QueuedDatagram {
     pub(super) at: Duration,
-    /// Its place in the file: what came at the same time comes in that order.
+    /// Number in the file: datagrams of the same time keep that order.
     pub(super) number: u64,
     pub(super) flow: u32,
     pub(super) payload: Vec<u8>,
@@ -31,7 +31,7 @@ impl QueuedDatagram {
     }
 }
 
-/// The greatest of a heap is what is due first.
+/// Reversed order, so that the greatest of a heap is the datagram due first.
 impl Ord for QueuedDatagram {
     fn cmp(&self, other: &Self) -> Ordering {
         other.key().cmp(&self.key())
@@ -44,7 +44,7 @@ impl PartialOrd for QueuedDatagram {
     }
 }
 
-/// The datagrams that wait.
+/// Datagrams that wait for their turn.
 #[derive(Debug)]
 pub(super) struct DatagramQueue {
     heap: BinaryHeap<QueuedDatagram>,

@@ -1,6 +1,6 @@
-//! What the payload types of a capture carry. A session knows Asterisk's own numbers;
-//! phones and browsers agree on others, which is told by whoever replays, by an SDP in
-//! the same file, or by the shape of the packets.
+//! Formats of a capture's payload types. A session knows Asterisk's own numbers; phones and
+//! browsers negotiate others, which are known from the command line, from an SDP in the same file,
+//! or from the shape of the packets.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -11,10 +11,10 @@ use asterscribe_codecs::{Codec, MediaFormat, PayloadKind};
 /// Sockets of which SDPs are kept; those of later calls are not.
 const MAX_SOCKETS: usize = 16_384;
 
-/// The numbers that may carry anything (RFC 3551 section 6).
+/// Payload types that may be given out dynamically (RFC 3551, section 6).
 const DYNAMIC: std::ops::RangeInclusive<u8> = 35..=127;
 
-/// The meaning of a payload type, where somebody says so.
+/// Format of a payload type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PayloadMeaning {
     /// Audio that is decoded here.
@@ -23,11 +23,11 @@ pub enum PayloadMeaning {
     TelephoneEvent,
     /// Comfort noise.
     ComfortNoise,
-    /// What nobody decodes here.
+    /// A format that this program does not decode.
     Other,
 }
 
-/// A payload type and what it carries: `96=opus`.
+/// A payload type with its format, as given on the command line: `96=opus`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ToldPayload {
     number: u8,
@@ -96,7 +96,7 @@ impl PayloadMeaning {
         Some(codec.map_or(Self::Other, Self::Audio))
     }
 
-    /// The number by which a session knows it; `number` is the one it came with.
+    /// Payload type by which a session knows the format; `number`: the one in the packets.
     pub(super) fn number(self, number: u8) -> u8 {
         let wanted = match self {
             Self::Audio(codec) => PayloadKind::Audio(codec),
@@ -115,11 +115,11 @@ impl PayloadMeaning {
     }
 }
 
-/// The payload types that SDP names beside Asterisk's own numbers.
+/// Payload types that SDPs in the capture map.
 #[derive(Debug, Default)]
 pub(super) struct SdpSessions {
     sockets: HashMap<SocketAddr, Vec<(u8, PayloadMeaning)>>,
-    /// What all of the SDPs say that have the number; `None`: they differ.
+    /// Format that all SDPs give for a number; `None`: they differ.
     anywhere: HashMap<u8, Option<PayloadMeaning>>,
 }
 
@@ -173,8 +173,8 @@ impl SdpSessions {
         known.push((number, meaning));
     }
 
-    /// What a number means between two sockets, by the SDP of the receiver, else of the
-    /// sender, else of whoever has such a port: addresses change on the way.
+    /// Format of a number between two sockets: by the SDP of the receiver, else of the sender, else
+    /// of any socket with one of the two ports, since addresses change on the way.
     fn between(&self, number: u8, (from, to): (SocketAddr, SocketAddr)) -> Option<PayloadMeaning> {
         let at = |socket: &SocketAddr| {
             let known = self.sockets.get(socket)?.iter();
@@ -210,8 +210,8 @@ fn rtpmap(text: &str) -> Option<(u8, PayloadMeaning)> {
     DYNAMIC.contains(&number).then_some((number, meaning))
 }
 
-/// One payload type of a stream, and whether its packets are shaped like Opus: each says how
-/// long it lasts, and the timestamps go on by as much.
+/// Packets of one payload type in a stream, and whether they look like Opus: the duration in each
+/// packet is the step of the timestamps to the next.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct PayloadShape {
     pub(super) number: u8,
@@ -221,7 +221,7 @@ pub(super) struct PayloadShape {
 }
 
 impl PayloadShape {
-    /// Pairs of packets that are no chance.
+    /// Matching pairs from which on it is no coincidence.
     const ENOUGH: u32 = 10;
 
     pub(super) fn new(number: u8) -> Self {
@@ -233,8 +233,8 @@ impl PayloadShape {
         }
     }
 
-    /// The next packet came `ticks` behind one that lasts `lasts` as Opus; `None`: as such it
-    /// would make no sense.
+    /// Takes in a packet `ticks` behind one that would last `lasts` as Opus; `None`: that one is
+    /// not valid Opus.
     pub(super) fn follows(&mut self, lasts: Option<u64>, ticks: u64) {
         match lasts {
             Some(lasts) if lasts == ticks => self.like_opus += 1,
@@ -244,8 +244,8 @@ impl PayloadShape {
         }
     }
 
-    /// Whether whoever replays should know if nobody says what it is. What is below the numbers
-    /// that may be given out is what it is, and the leg's findings name it.
+    /// Whether a remark is due if the format is unknown. Numbers below the dynamic ones are fixed,
+    /// and the leg's findings name them.
     pub(super) fn is_worth_telling(&self) -> bool {
         DYNAMIC.contains(&self.number) && self.packets >= 5
     }
@@ -255,7 +255,7 @@ impl PayloadShape {
     }
 }
 
-/// How long a packet lasts as Opus, in its clock.
+/// Duration of a packet if it is Opus, in ticks of 48 kHz; `None` if it cannot be.
 pub(super) fn opus_ticks(number: u8, payload: &[u8]) -> Option<u64> {
     if !DYNAMIC.contains(&number) {
         return None;
@@ -264,20 +264,20 @@ pub(super) fn opus_ticks(number: u8, payload: &[u8]) -> Option<u64> {
     Some(Codec::Opus.rtp_ticks(samples))
 }
 
-/// The treatment of one payload type of a flow.
+/// Decision on the format of one payload type of a flow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum PayloadVerdict {
-    /// The type is what Asterisk means by it.
+    /// The format is Asterisk's for this number.
     AsNumbered,
-    /// The type is something else, and told so.
+    /// The format is named on the command line or by SDP.
     Told(PayloadMeaning),
-    /// The type is shaped like Opus.
+    /// The packets look like Opus.
     Opus,
-    /// Nobody says what it is.
+    /// The format is unknown.
     Unknown,
 }
 
-/// What a payload type of the flow between two sockets is.
+/// Decides on the format of a payload type between two sockets.
 pub(super) fn judge(
     told: &[ToldPayload],
     sessions: &SdpSessions,

@@ -1,4 +1,4 @@
-//! What a replay found, for people and for programs.
+//! Report of a replay, as JSON and as text.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -17,19 +17,19 @@ use crate::call::{
 use crate::session::LegSnapshot;
 use crate::speech::SAMPLES_PER_MS;
 
-/// Duplicates from which on a port may be mirrored.
+/// Number of duplicates from which on a mirrored port is suspected.
 const MIRRORED: u64 = 50;
 
-/// Flows that are named one by one where none was heard.
+/// Most flows named one by one where no audio was decoded.
 const MAX_NAMED: usize = 8;
 
 /// Result of a replay.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ReplayReport {
-    /// Zero of every `…_ms`: when the first RTP packet was captured, or, in a
-    /// capture of ours, when its call was opened.
+    /// Zero of every `…_ms`: capture time of the first RTP packet, or, in a capture made by this
+    /// program, the opening of its call.
     pub started_at: Timestamp,
-    /// Whose capture it is, if it is one of ours.
+    /// Call of the capture, if this program made it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capture: Option<CaptureNote>,
     /// Packets in the file.
@@ -39,58 +39,58 @@ pub struct ReplayReport {
     /// Packets that are of no flow, by reason.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub unread: BTreeMap<String, u64>,
-    /// Where the file broke off, if it did.
+    /// Place and reason where the file broke off, if it did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub broken: Option<String>,
-    /// What was done about times and payload types that did not tell by themselves, and
-    /// what could not be done.
+    /// Remarks on packet times and payload types that the capture does not give reliably: how each
+    /// was decided, or that it could not be.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
     /// The RTP flows; each is a leg.
     pub flows: Vec<FlowReport>,
-    /// Keys that were pressed, by their packets.
+    /// Keys that were pressed, from telephone events.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub dtmf: Vec<DtmfDigit>,
-    /// The transcript.
+    /// Lines of the transcript.
     pub lines: Vec<TranscriptLine>,
 }
 
-/// The note of a capture of ours about itself.
+/// Completeness of a capture made by this program, as the file records it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CaptureNote {
-    /// The call.
+    /// Id of the call.
     pub call_id: CallId,
     /// Packets that reached the call but not its capture.
     pub lost: u64,
-    /// Older packets that the capture's bound let go of.
+    /// Older packets that were removed to keep to the capture's size limit.
     pub rolled_off: u64,
 }
 
 /// One RTP flow.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FlowReport {
-    /// Its label in the lines.
+    /// Label of the leg, as in the transcript's lines.
     pub leg: Leg,
     /// Sender, `address:port`; empty where nothing arrived.
     pub from: String,
     /// Receiver, `address:port`; empty where nothing arrived.
     pub to: String,
-    /// The same packets between other sockets, before or behind a translation of
-    /// addresses; they were heard once.
+    /// Copies of its packets between other sockets, before or behind a translation of addresses;
+    /// they were ignored.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub copies: Vec<CopyReport>,
-    /// Its counters.
+    /// Packet counters.
     pub stats: LegStats,
-    /// What became of its audio.
+    /// Account of its audio: every sample by its outcome.
     #[serde(default)]
     pub audio: AudioAccount,
-    /// How well its packets arrived.
+    /// Quality of its reception; absent before the first packet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quality: Option<MediaQuality>,
-    /// What was wrong with it.
+    /// Findings of the media doctor.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub findings: Vec<MediaFinding>,
-    /// What was heard of it that is no speech.
+    /// Sounds on it that are not speech, such as tones and music.
     #[serde(flatten)]
     pub sounds: LegSounds,
 }
@@ -105,14 +105,14 @@ impl CopyReport {
     }
 }
 
-/// Packets of a flow in another place.
+/// Packets of a flow between other sockets.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CopyReport {
     /// Sender, `address:port`.
     pub from: String,
     /// Receiver, `address:port`.
     pub to: String,
-    /// How many they are.
+    /// Number of packets.
     pub packets: u64,
 }
 
@@ -182,7 +182,7 @@ impl ReplayReport {
         }
     }
 
-    /// The report for people.
+    /// The report as text.
     pub fn to_text(&self) -> String {
         let mut text = String::new();
         if let Some(capture) = &self.capture {
@@ -253,7 +253,7 @@ impl ReplayReport {
 }
 
 impl ReplayReport {
-    /// What was seen where nothing was heard, for people.
+    /// Explanation for the user, if no audio was decoded: the packets that the file holds instead.
     pub fn heard_nothing(&self) -> Option<String> {
         if self.flows.is_empty() {
             let seen = match (self.packets, self.unread.is_empty()) {
@@ -293,7 +293,7 @@ impl ReplayReport {
     }
 }
 
-/// What a reason for which packets are not read means, or what mends it.
+/// Meaning of a reason for unread packets, or the remedy.
 fn remedy(why: &str) -> Option<&'static str> {
     Some(match why {
         "cut_off" => "shorter than their headers say; capture whole packets: tcpdump -s 0",

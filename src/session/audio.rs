@@ -1,5 +1,5 @@
-//! One party's audio: ordered packets → samples → utterances, and the account of
-//! every moment between the first and the last of them.
+//! Audio of one leg: ordered packets → samples → utterances, and the account of every moment
+//! between the first and the last of them.
 
 mod gaps;
 mod on_hold;
@@ -24,15 +24,15 @@ use crate::call::{AudioAccount, GapReason, LegSound, LegSounds};
 use crate::speech::segmenter::{Segmenter, SoundSpan};
 use crate::speech::{SAMPLES_PER_MS, Utterance};
 
-/// How much longer the rest of a word is waited for, where the audio breaks off in one. A sender
-/// that sends nothing in pauses may as well have ended its sentence.
+/// Extra time to wait for the rest of a word, where the audio breaks off in one. A sender that
+/// sends nothing in pauses may as well have ended its sentence.
 const WORD_WAIT: Duration = Duration::from_millis(1_300);
 
-/// The same for a sender that sends silence too: as much as may come at once when a network that
-/// stood still goes on (`asterscribe_rtp::RateConfig`).
+/// Extra time to wait for the rest of a word, from a sender that sends its silence too: as much as
+/// may come at once when a network that stood still goes on (`asterscribe_rtp::RateConfig`).
 const FREEZE_WAIT: Duration = Duration::from_secs(8);
 
-/// Silence that was sent, after which a sender is one that sends it.
+/// Silence sent in a row after which a sender counts as one that sends its pauses.
 const SENT_SILENCE: Duration = Duration::from_millis(500);
 
 /// Longest pause within a sound that comes and goes: that of ringback is up to 5 s (ITU-T E.180).
@@ -54,7 +54,7 @@ pub(super) struct LegAudio {
     pub(super) done: Vec<CutUtterance>,
     pub(super) doctor: MediaDoctor,
     pub(super) sounds: LegSounds,
-    /// Where the last of them ended, and where the last utterance began.
+    /// End of the last of the sounds, and start of the last utterance.
     sounded: u64,
     spoke: u64,
     depth: SessionDepth,
@@ -63,15 +63,15 @@ pub(super) struct LegAudio {
     segmenter: Segmenter,
     stretch: ResampledLength,
     samples: Vec<f32>,
-    /// Gaps that are booked and that whoever hears the audio is yet to be told of.
+    /// Gaps that are booked and not yet passed on to decoder and segmenter.
     bridge: PendingGaps,
-    /// Packets after a break of which it is not clear yet what it is.
+    /// Packets behind a break of which it is not yet clear what it was.
     hold: Option<Box<BreakHold>>,
     cipher: CipherWatch,
     opened: Instant,
     idle_flush: Duration,
     heard: Option<AudioArrival>,
-    /// Whether the rest of a word is waited for: the sentence would have ended else.
+    /// Whether the rest of a word is waited for; otherwise the sentence would have ended.
     waits_for_word: bool,
     pauses: PauseHabit,
     /// Whether the party has put the other on hold.
@@ -83,15 +83,15 @@ pub(super) struct LegAudio {
 /// rest of the word follows. Of its two halves each would be taken for the word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum PauseHabit {
-    /// The sender has not paused; how much silence it has sent in a row, 16 kHz samples.
+    /// The sender has not paused yet; silence it has sent in a row, in 16 kHz samples.
     Unknown(u64),
-    /// The sender goes on sending.
+    /// The sender goes on sending in pauses.
     Sent,
-    /// The sender sends nothing, or says so by comfort noise.
+    /// The sender sends nothing in pauses, or announces them by comfort noise (RFC 3389).
     NotSent,
 }
 
-/// An utterance, and how much of it is audio that arrived.
+/// An utterance, and the number of its samples that arrived.
 #[derive(Debug)]
 pub(super) struct CutUtterance {
     pub(super) utterance: Utterance,
@@ -101,11 +101,11 @@ pub(super) struct CutUtterance {
 /// Numbers since the last packet that held audio, by what became of them.
 #[derive(Debug, Default, Clone, Copy)]
 pub(super) struct MissingNumbers {
-    /// Given up.
+    /// Packets given up.
     lost: u64,
-    /// Refused because the sender exceeded its rate, and not booked yet.
+    /// Packets refused because the sender exceeded its rate, and not booked yet.
     shed: u64,
-    /// Signalling and comfort noise.
+    /// Packets of signalling and comfort noise.
     other: u64,
 }
 
@@ -119,7 +119,7 @@ impl MissingNumbers {
 /// begins the timeline nor keeps a sentence open; what nobody can decode begins it.
 #[derive(Debug, Clone, Copy)]
 struct AudioArrival {
-    /// Here is the timeline's sample 0.
+    /// Arrival that corresponds to sample 0 of the timeline.
     first: Instant,
     last: Instant,
 }
@@ -187,7 +187,7 @@ impl LegAudio {
         ])
     }
 
-    /// Where the timeline begins on the call's clock, in 16 kHz samples.
+    /// Start of the timeline on the call's clock, in 16 kHz samples.
     pub(super) fn origin(&self) -> u64 {
         let first = self.heard.map_or(self.opened, |heard| heard.first);
         let millis = first.saturating_duration_since(self.opened).as_millis();
@@ -195,22 +195,22 @@ impl LegAudio {
         u64::try_from(millis).unwrap_or(u64::MAX / 64) * SAMPLES_PER_MS
     }
 
-    /// Where the open utterance begins, and how many samples it has.
+    /// Start of the open utterance on the timeline, and its length, in samples.
     pub(super) fn speaking(&self) -> Option<(u64, u64)> {
         self.segmenter.speaking()
     }
 
-    /// Whether it may turn out to be no speech.
+    /// Whether the open utterance may turn out not to be speech.
     pub(super) fn is_doubtful(&self) -> bool {
         self.segmenter.is_doubtful()
     }
 
-    /// Its samples so far.
+    /// Samples of the open utterance so far.
     pub(super) fn so_far(&self) -> Vec<i16> {
         self.segmenter.so_far()
     }
 
-    /// When [`Self::idle`] is due unless audio comes.
+    /// Time at which [`Self::idle`] is due unless audio comes.
     pub(super) fn falls_idle(&self) -> Option<Instant> {
         let heard = self.heard.filter(|_| self.segmenter.is_speaking())?;
         let longer = match (self.waits_for_word, self.pauses) {
@@ -221,7 +221,7 @@ impl LegAudio {
         Some(heard.last + self.idle_flush + longer)
     }
 
-    /// Nothing has come for so long that the open sentence ends, unless it broke off in a word.
+    /// Ends the open sentence because no audio has come for so long, unless it broke off in a word.
     pub(super) fn idle(&mut self) {
         self.waits_for_word = !self.waits_for_word && self.segmenter.is_in_word();
         if !self.waits_for_word {
@@ -229,7 +229,7 @@ impl LegAudio {
         }
     }
 
-    /// Learns from audio of that length what the sender does in pauses.
+    /// Learns from `length` samples of audio whether the sender sends its pauses.
     fn learn(&mut self, length: u64) {
         let PauseHabit::Unknown(silence) = &mut self.pauses else {
             return;
@@ -243,7 +243,7 @@ impl LegAudio {
         }
     }
 
-    /// A packet in its order.
+    /// Takes an audio packet in its order.
     pub(super) fn packet(
         &mut self,
         codec: Codec,
@@ -297,7 +297,7 @@ impl LegAudio {
         self.take((codec, pt, payload), count, placement, missing);
     }
 
-    /// Hears a packet that has its place.
+    /// Decodes a packet whose place on the timeline is settled, and passes it to the segmenter.
     fn take(
         &mut self,
         (codec, pt, payload): (Codec, u8, &[u8]),
@@ -337,7 +337,7 @@ impl LegAudio {
         self.learn(alone);
     }
 
-    /// A packet that holds no audio, or none that anybody decodes, in its order.
+    /// Takes a packet without audio, or whose payload type cannot be decoded, in its order.
     pub(super) fn not_audio(&mut self, payload: PayloadKind, pt: u8, time: u64, arrived: Instant) {
         self.doctor.packet(Examined::without_audio(pt, arrived));
         if matches!(payload, PayloadKind::Unknown(_)) {
@@ -352,13 +352,13 @@ impl LegAudio {
         }
     }
 
-    /// A packet without a payload, by which some senders keep the path alive.
+    /// Counts a packet without a payload, by which some senders keep the path alive.
     pub(super) fn empty(&mut self) {
         self.doctor.refused();
         self.stats.not_audio += 1;
     }
 
-    /// The sender's numbering begins anew with the next packet.
+    /// Prepares for a new numbering of the sender, which begins with the next packet.
     pub(super) fn restart(&mut self) {
         self.settle_hold(true);
         self.doctor.restarted();
@@ -368,20 +368,20 @@ impl LegAudio {
         self.shed_ahead = 0;
     }
 
-    /// A packet came whose place had been given up.
+    /// Books a packet that came after its place had been given up: late instead of lost.
     pub(super) fn came_late(&mut self) {
         self.ledger
             .reclassify(GapReason::NetLoss, GapReason::Late, self.timeline.length());
     }
 
-    /// No packet will follow.
+    /// Ends the leg: no packet will follow.
     pub(super) fn close(&mut self, now: Instant) {
         self.settle_hold(true);
         self.book_rest(now);
         self.flush();
     }
 
-    /// Nothing more is waited for: gives out the resampler's tail and the open utterance.
+    /// Ends the open utterance: gives out the resampler's tail, since nothing more is waited for.
     fn flush(&mut self) {
         if self.depth == SessionDepth::Ordered {
             return;
@@ -398,7 +398,7 @@ impl LegAudio {
         self.ledger.silence_until(u64::MAX);
     }
 
-    /// Where every moment went, as the books stand.
+    /// Account of the leg so far.
     pub(super) fn account(&self) -> AudioAccount {
         let held = self.hold.as_ref().map_or(0, |hold| hold.samples());
         let account = self.ledger.account();
@@ -416,7 +416,7 @@ impl LegAudio {
         }
     }
 
-    /// The timeline begins, if it has not.
+    /// Begins the timeline, if it has not begun.
     fn begin(&mut self, arrived: Instant) {
         if self.heard.is_some() {
             return;
@@ -439,7 +439,7 @@ impl LegAudio {
         self.note(ended);
     }
 
-    /// Books what the segmenter has decided.
+    /// Books the utterances that have ended and the sounds that are not speech.
     fn note(&mut self, ended: Vec<Utterance>) {
         for span in self.segmenter.take_sounds() {
             let spoken = ended.iter().map(|utterance| utterance.start);
@@ -458,8 +458,8 @@ impl LegAudio {
 }
 
 impl LegAudio {
-    /// Books a sound before which an utterance began at `spoken`. One that comes again, with
-    /// nothing said in between, is one: a telephone rings every 6 s.
+    /// Books a sound behind an utterance that began at `spoken`. The same sound again, with nothing
+    /// said in between, is counted as one: a telephone rings every 6 s.
     fn note_sound(&mut self, span: SoundSpan, spoken: Option<u64>) {
         let ms = |position| (self.origin() + position) / SAMPLES_PER_MS;
         let (start_ms, end_ms) = (ms(span.start), ms(span.end));

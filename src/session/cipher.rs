@@ -1,5 +1,5 @@
-//! Whether a leg's payloads are encrypted, as those of SRTP are where nobody has
-//! the key: by their shape, since what they are is what they hide.
+//! Detection of encrypted payloads, such as SRTP without its key. Only their shape can show it,
+//! because the content is what is hidden.
 //!
 //! Two things are asked for. Their lengths do not fit their timestamps, for they
 //! hold more than audio (an authentication tag of 4, 10 or 16 bytes), or are none
@@ -14,22 +14,22 @@ use asterscribe_codecs::Codec;
 
 use super::sum;
 
-/// Packets that are looked at together, and their pairs of neighbouring bytes.
+/// Packets that are examined together, and their pairs of neighbouring bytes.
 const PACKETS: u16 = 12;
 const BYTES: u32 = 2_000;
 
-/// Packets that are looked at where nothing but the bytes tells.
+/// Packets that are examined where only the randomness of the bytes shows it.
 const FRESH_PACKETS: u16 = 25;
 const FRESH_BYTES: u32 = 3_900;
 
-/// Packets after which those of a codec that is known to be short are judged by fewer bytes.
+/// Packets after which codecs with short packets are judged by fewer bytes.
 const MANY_PACKETS: u16 = 40;
 const FEW_BYTES: u32 = 1_000;
 
-/// Packets of plain audio in a row that do not fit before they are looked at; one may be a pause.
+/// Packets in a row that must not fit before plain audio is examined; a single one may be a pause.
 const ODD_PACKETS: u8 = 3;
 
-/// Bytes of a packet that are looked at.
+/// Most bytes of a packet that are examined.
 const MOST: usize = 400;
 
 /// Chi squared of 255 degrees of freedom: 255 on the mean, ±22.6; five times that to each side.
@@ -39,58 +39,58 @@ const DICE: std::ops::Range<f32> = 142.0..368.0;
 /// Different first bytes among twelve packets of Opus; one that chooses freely has a few.
 const HEADS: u32 = 8;
 
-/// The news about the payloads.
+/// Change of what is known about the payloads.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum CipherNews {
-    /// They are encrypted, by this evidence.
+    /// Payloads are encrypted, by this evidence.
     Encrypted(String),
-    /// They are not, or not any more.
+    /// Payloads are not encrypted, or not any more.
     Plain,
 }
 
 /// The state of the watch: encrypted, plain, or not known yet.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 enum CipherState {
-    /// A numbering has begun.
+    /// A numbering has begun, and nothing is known yet.
     #[default]
     Fresh,
     Plain,
     Encrypted,
 }
 
-/// Watches the payloads of one leg.
+/// Watch over the payloads of one leg.
 #[derive(Debug, Default)]
 pub(super) struct CipherWatch {
     state: CipherState,
-    /// Timestamp of the last packet and what it lasts by its payload, in ticks.
+    /// Timestamp of the last packet, and the duration of its payload in ticks.
     last: Option<(u64, Option<u64>)>,
-    /// Packets in a row that do not fit.
+    /// Packets in a row whose length does not fit their timestamps.
     odd: u8,
     look: Option<Box<CipherLook>>,
 }
 
-/// Some packets in a row.
+/// Statistics over some packets in a row.
 #[derive(Debug)]
 struct CipherLook {
     codec: Codec,
     packets: u16,
     strange: u16,
     bytes: u32,
-    /// Pairs of neighbours, by the upper halves of both.
+    /// Counts of pairs of neighbouring bytes, by the upper halves of both.
     seen: [u16; 256],
     heads: [u64; 4],
 }
 
-/// One packet.
+/// One packet as the watch needs it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct CipherPayload<'a> {
     pub(super) codec: Codec,
     pub(super) bytes: &'a [u8],
-    /// Its extended timestamp.
+    /// Extended RTP timestamp.
     pub(super) time: u64,
-    /// What it lasts by its payload, in ticks; `None` where its codec refuses it.
+    /// Duration of the payload in ticks; `None` where the codec refuses the payload.
     pub(super) ticks: Option<u64>,
-    /// Whether none is missing before it.
+    /// Whether no packet is missing before it.
     pub(super) follows: bool,
 }
 
@@ -99,7 +99,7 @@ impl CipherWatch {
         self.state == CipherState::Encrypted
     }
 
-    /// Takes the next packet; what is now known that was not before.
+    /// Takes the next packet; returns what has become known by it.
     pub(super) fn packet(&mut self, packet: CipherPayload<'_>) -> Option<CipherNews> {
         let last = self.last.replace((packet.time, packet.ticks));
         let fits = |(time, ticks): (u64, Option<u64>)| {
@@ -118,7 +118,7 @@ impl CipherWatch {
         self.look(packet, is_strange)
     }
 
-    /// A numbering begins: whoever sends now may have another way.
+    /// Starts over with a new numbering: another sender may be one that does not encrypt.
     pub(super) fn restart(&mut self) {
         *self = Self::default();
     }
@@ -183,7 +183,7 @@ impl CipherLook {
         }
     }
 
-    /// Whether they are encrypted, once enough of them is seen.
+    /// Whether the payloads are encrypted, once enough of them have been examined.
     fn is_random(&self, state: CipherState) -> Option<bool> {
         let is_enough = |packets, bytes| self.packets >= packets && self.bytes >= bytes;
         if self.codec == Codec::Opus {
@@ -204,7 +204,7 @@ impl CipherLook {
         Some(tells && state != CipherState::Plain && self.is_dice())
     }
 
-    /// What they are taken for encrypted by, the last of them of so many bytes.
+    /// Evidence for the encryption, in words; `length`: bytes of the last packet.
     fn evidence(&self, length: usize) -> String {
         let (codec, packets, bytes) = (self.codec.name(), self.packets, self.bytes);
         match (self.strange, codec) {
@@ -220,7 +220,7 @@ impl CipherLook {
         }
     }
 
-    /// Whether each pair comes as often as every other, as far as chance has it.
+    /// Whether all pairs of bytes are equally frequent, within the bounds of chance.
     fn is_dice(&self) -> bool {
         let expected = self.bytes as f32 / 256.0;
         let squares = self.seen.iter().map(|&seen| {

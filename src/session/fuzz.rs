@@ -10,7 +10,7 @@ use super::{
 use crate::call::{AudioAccount, GapReason, Leg};
 use crate::speech::{Recognition, SAMPLES_PER_MS};
 
-/// What is missing for one of these reasons never came, or holds no audio: time bounds it.
+/// Gaps of packets that never came or hold no audio, which the time that has passed bounds.
 const OF_TIME: [GapReason; 5] = [
     GapReason::NetLoss,
     GapReason::Late,
@@ -19,15 +19,15 @@ const OF_TIME: [GapReason; 5] = [
     GapReason::Discontinuity,
 ];
 
-/// The account of one leg must keep it from one moment to the next: what came is booked, whatever
-/// it was, and nothing is taken back but what turns out late.
+/// Law of a leg's account from one moment to the next: audio is booked when it comes, and nothing
+/// is taken back, except that a lost packet may turn out to be late.
 #[derive(Debug, Default)]
 pub(super) struct AccountLaw {
     before: AudioAccount,
 }
 
 impl AccountLaw {
-    /// Checks the books as they stand `elapsed` after the call began.
+    /// Checks the account `elapsed` after the call began.
     pub(super) fn check(&mut self, leg: &LegSnapshot, elapsed: Duration) {
         let (audio, before) = (leg.audio, self.before);
         assert!(audio.is_conserved(), "{audio:?}");
@@ -72,7 +72,7 @@ pub fn session(opened: Instant, script: &[u8]) {
     run.finish();
 }
 
-/// A sender on the other side.
+/// State of a simulated sender.
 #[derive(Debug)]
 struct FuzzSender {
     seq: u16,
@@ -80,9 +80,9 @@ struct FuzzSender {
     ssrc: u32,
     payload_type: u8,
     length: usize,
-    /// What a packet adds to the timestamps.
+    /// Step of the timestamps per packet.
     ticks: u32,
-    /// Time from one packet to the next, ms.
+    /// Packet spacing, ms.
     pace: u64,
     random: u32,
 }

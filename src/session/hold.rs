@@ -1,6 +1,6 @@
-//! What comes first after a break that the timestamps do not tell: held for a
-//! moment, until it is clear whether the sender paused, so that time has passed,
-//! or the network stood still and the rest comes at once.
+//! Hold-back behind a break that the timestamps do not show: the packets are held for a moment,
+//! until it is clear whether the sender paused, so that time has passed, or the network stood still
+//! and the rest comes at once.
 
 use std::time::{Duration, Instant};
 
@@ -9,34 +9,35 @@ use asterscribe_codecs::Codec;
 use super::audio::MissingNumbers;
 use super::timeline::PacketPlacement;
 
-/// How far a packet must lag, and by how much more than the one before, for a break; nanoseconds.
+/// Least lag behind arrival of a packet behind a break, and by how much it must exceed that of the
+/// packet before; nanoseconds.
 pub(super) const BREAK: i64 = 150_000_000;
 const SUDDEN: i64 = 100_000_000;
 
-/// How long it is held at most. If packets come for most of that and catch up with nothing, the
-/// sender has paused; if they do not, nothing is known yet.
+/// Longest time that packets are held. If packets come for [`MOST`] of it without catching up, the
+/// sender has paused; if none come, nothing is known yet.
 const HELD: Duration = Duration::from_millis(200);
 const MOST: Duration = Duration::from_millis(100);
 
-/// Packets that are held at most, which only a sender of very short ones reaches.
+/// Most packets that are held, which only a sender of very short ones reaches.
 const MAX_PACKETS: usize = 64;
 
-/// What a network that goes on makes up for in that time, nanoseconds.
+/// Lag made up for in that time by a network that goes on after a standstill, nanoseconds.
 const CAUGHT_UP: i64 = 100_000_000;
 
-/// Packets after a break.
+/// Packets held behind a break.
 #[derive(Debug)]
 pub(super) struct BreakHold {
     began: Instant,
-    /// When the last of them came.
+    /// Arrival of the last of them.
     last: Instant,
-    /// How far the first lags, and the least late of them; nanoseconds.
+    /// Lag of the first of them, and of the least late; nanoseconds.
     first: i64,
     least: i64,
     packets: Vec<HeldAudio>,
 }
 
-/// One of them, placed and not heard yet.
+/// A packet that is held: placed on the timeline, not decoded yet.
 #[derive(Debug)]
 pub(super) struct HeldAudio {
     pub(super) codec: Codec,
@@ -48,13 +49,13 @@ pub(super) struct HeldAudio {
     pub(super) missing: MissingNumbers,
 }
 
-/// Whether a packet that lags so far, by so much more than the one before, comes after a break.
+/// Whether a packet with this lag, and this increase over the one before, comes behind a break.
 pub(super) fn is_break((lag, fell): (i64, i64)) -> bool {
     lag >= BREAK && fell >= SUDDEN
 }
 
 impl BreakHold {
-    /// Begins with what came at that time, lagging by so much.
+    /// Begins with a packet that came at that time with that lag.
     pub(super) fn new(now: Instant, lag: i64) -> Self {
         Self {
             began: now,
@@ -65,14 +66,14 @@ impl BreakHold {
         }
     }
 
-    /// One more, lagging by so much.
+    /// Adds a packet with its lag.
     pub(super) fn push(&mut self, packet: HeldAudio, now: Instant, lag: i64) {
         self.last = self.last.max(now);
         self.least = self.least.min(lag);
         self.packets.push(packet);
     }
 
-    /// When to decide though nothing comes.
+    /// Time to decide at though nothing comes.
     pub(super) fn due(&self) -> Instant {
         self.began + HELD
     }
@@ -82,8 +83,8 @@ impl BreakHold {
         self.catches_up() || self.packets.len() >= MAX_PACKETS
     }
 
-    /// Time that has passed before the first of them, nanoseconds, as far as that is known by
-    /// now; and the packets. `is_all`: nothing follows with which to catch up.
+    /// Time that has passed before the first packet, nanoseconds, as far as it is known by now; and
+    /// the packets. `is_all`: no packet follows that could catch up.
     pub(super) fn decide(self, is_all: bool) -> (i64, Vec<HeldAudio>) {
         let goes_on = self.last.saturating_duration_since(self.began) >= MOST;
         let has_paused = !self.catches_up() && (goes_on || is_all);
@@ -91,7 +92,7 @@ impl BreakHold {
         (passed, self.packets)
     }
 
-    /// How long they are, in 16 kHz samples.
+    /// Length of the packets, in 16 kHz samples.
     pub(super) fn samples(&self) -> u64 {
         let length = |held: &HeldAudio| {
             let rate = u64::from(held.codec.sample_rate().hz());

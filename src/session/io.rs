@@ -1,4 +1,4 @@
-//! What goes into a session and what comes out of it.
+//! Inputs and outputs of a session.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::call::{
 };
 use crate::speech::{DecodeOptions, Recognition, SAMPLES_PER_MS};
 
-/// A leg of one session.
+/// Number of a leg in its session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LegIndex(pub(super) usize);
 
@@ -35,70 +35,70 @@ pub enum SessionInput<'a> {
         /// The UDP payload.
         bytes: &'a [u8],
     },
-    /// RTP comes from a source that nobody named, while the leg hears nothing.
+    /// RTP comes from a source that was not named, while nothing comes from the leg's own.
     Elsewhere {
         /// The leg; one that the session does not have is ignored.
         leg: LegIndex,
-        /// The stranger.
+        /// Source of the packets.
         from: SocketAddr,
-        /// Whom the leg waits for.
+        /// Source that was named for the leg.
         named: SocketAddr,
-        /// The stranger's packets within the last half second.
+        /// Packets from that source within the last half second.
         packets: u64,
     },
-    /// The kernel dropped that many datagrams of the socket that the call's legs share.
+    /// The kernel dropped so many datagrams of the socket that the call's legs share.
     KernelDrops(u64),
-    /// The kernel dropped that many datagrams of the socket that the leg has to itself.
+    /// The kernel dropped datagrams of the socket that the leg has to itself.
     OwnKernelDrops {
         /// The leg; one that the session does not have is ignored.
         leg: LegIndex,
-        /// Datagrams.
+        /// Number of datagrams.
         count: u64,
     },
-    /// The time that [`SessionOutput::Wait`] named has come, or any other.
+    /// The time that [`SessionOutput::Wait`] named has come. Any other time is allowed, too.
     Timer,
     /// A job was answered.
     Recognised {
-        /// The job.
+        /// Number of the job, as [`SessionOutput::Transcribe`] gave it.
         job: JobId,
-        /// The words, or why there are none.
+        /// Recognised text, or why there is none.
         result: Result<Recognition, UnheardReason>,
     },
-    /// What was asked for by [`SessionOutput::Draft`] is there, or will not be.
+    /// Answer to [`SessionOutput::Draft`]: a partial was recognised, or will not be.
     Drafted {
         /// The leg.
         leg: LegIndex,
-        /// As it was asked for.
+        /// Number, as [`SessionOutput::Draft`] gave it.
         revision: u32,
-        /// The words.
+        /// Recognised text; `None`: not recognised.
         result: Option<Recognition>,
     },
-    /// Somebody else may speak on a leg from now on, after hold or a transfer: a language that
-    /// was detected is not taken for granted any more.
+    /// Another party may be speaking on a leg, after hold or a transfer: a language that was
+    /// detected is no longer taken for granted.
     PartyMayDiffer {
         /// The leg; `None`: any of them. One that the session does not have is ignored.
         leg: Option<LegIndex>,
-        /// Why, in words.
+        /// Reason in words.
         why: &'a str,
     },
-    /// The party of a leg has put the other on hold, or taken it off: what comes from it
-    /// meanwhile is accounted for and not recognised.
+    /// The party of a leg has put the other on hold, or taken it off: its audio meanwhile is
+    /// accounted for and not recognised.
     Hold {
         /// The leg; one that the session does not have is ignored.
         leg: LegIndex,
-        /// On, or off.
+        /// Whether the hold begins.
         is_on: bool,
     },
     /// The call is over: no datagram will follow.
     Hangup,
 }
 
-/// Why a job has no words.
+/// Reason why a job has no text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum UnheardReason {
-    /// It never will.
+    /// The audio stays without text, for this reason.
     Gap(GapReason),
-    /// Nobody had the time for it. Here are its samples again: they may be kept for later.
+    /// The job waited too long. Its samples are returned, so that they can be recognised later.
     Late(Vec<i16>),
 }
 
@@ -108,94 +108,95 @@ impl From<GapReason> for UnheardReason {
     }
 }
 
-/// Speech that is to be heard once more, later.
+/// Speech kept for the second pass.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LaterSpeech {
-    /// Name of the model that shall hear it.
+    /// Name of the second pass's model.
     pub model: Arc<str>,
     /// 16 kHz mono PCM.
     pub samples: Vec<i16>,
 }
 
-/// A line with speech that is to be recognised later: for its words, or for better ones.
+/// A line whose audio is to be recognised later: for its words, or in the second pass.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DeferredLine {
-    /// With the gap [`GapReason::Spooled`], or with words.
+    /// The line, with the gap [`GapReason::Spooled`] or with words.
     pub line: TranscriptLine,
-    /// How much of it is audio, in 16 kHz samples.
+    /// Number of its samples that arrived, at 16 kHz.
     pub audio: u64,
-    /// What is to be recognised.
+    /// Samples to be recognised: 16 kHz mono PCM.
     pub samples: Vec<i16>,
-    /// How.
+    /// Options of decoding.
     pub choices: Arc<DecodeOptions>,
-    /// The model by which it is heard once more when it has words; `None`: it is not.
+    /// Model of the line's second pass, once it has words; `None`: it has no second pass.
     pub second_pass: Option<Arc<str>>,
 }
 
 /// An output of a call's session.
 #[derive(Debug, PartialEq)]
 pub enum SessionOutput {
-    /// Nothing until this time, or until the next input if there is none.
+    /// Nothing to do until this time, or until the next input if there is none.
     Wait(Option<Instant>),
-    /// Recognise this and answer with [`SessionInput::Recognised`].
+    /// Recognise this utterance and answer with [`SessionInput::Recognised`].
     Transcribe {
-        /// To be given back with the answer.
+        /// Number to be given back with the answer.
         job: JobId,
-        /// Who spoke.
+        /// Leg whose party spoke.
         leg: LegIndex,
-        /// The audio.
+        /// Samples: 16 kHz mono PCM.
         samples: Vec<i16>,
-        /// How.
+        /// Options of decoding.
         choices: Arc<DecodeOptions>,
     },
-    /// Recognise this, if there is time, and answer with [`SessionInput::Drafted`].
+    /// Recognise this beginning of an utterance, if there is time, and answer with
+    /// [`SessionInput::Drafted`].
     Draft {
-        /// Who speaks.
+        /// Leg whose party speaks.
         leg: LegIndex,
-        /// To be given back with the answer.
+        /// Number to be given back with the answer.
         revision: u32,
-        /// The audio so far.
+        /// Samples so far: 16 kHz mono PCM.
         samples: Vec<i16>,
-        /// How.
+        /// Options of decoding.
         choices: Arc<DecodeOptions>,
     },
-    /// What a party has said so far.
+    /// Partial: the text of a sentence that is still being spoken.
     Partial(PartialLine),
     /// A line of the transcript, in order.
     Line(TranscriptLine),
-    /// A line with speech that is to be recognised later: keep the samples.
+    /// A line whose audio is to be recognised later: keep the samples.
     Deferred(Box<DeferredLine>),
-    /// Something happened to a leg's media.
+    /// Event of a leg's media.
     Event(CallEvent),
     /// A party pressed a key, by its packets (RFC 4733).
     Digit(DtmfDigit),
-    /// The legs' counters have changed.
+    /// Figures of the legs, after a change.
     Stats(Vec<LegSnapshot>),
-    /// All lines are out; the session has nothing more to say.
+    /// Every line has been given out; nothing follows.
     Closed(Vec<LegSnapshot>),
 }
 
-/// A leg as it stands.
+/// Figures of a leg at one moment.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LegSnapshot {
-    /// The label.
+    /// Label of the leg.
     pub leg: Leg,
-    /// The counters.
+    /// Packet counters.
     pub stats: LegStats,
-    /// What became of its audio.
+    /// Account of its audio: every sample by its outcome.
     pub audio: AudioAccount,
-    /// How well its packets arrive.
+    /// Quality of its reception; `None` before the first packet with audio.
     pub quality: Option<MediaQuality>,
-    /// What is or was wrong with it.
+    /// Findings of the media doctor, past and present.
     pub findings: Vec<MediaFinding>,
-    /// Whisper's code of the language that it is taken to speak, once that was detected.
+    /// Language that it is taken to speak, Whisper's code, once it was detected.
     pub language: Option<String>,
-    /// What was heard of it that is no speech.
+    /// Sounds on it that are not speech, such as tones and music.
     pub sounds: LegSounds,
 }
 
 impl LegSnapshot {
-    /// A leg of which nothing has been heard.
+    /// Snapshot of a leg from which nothing has come.
     pub fn new(leg: Leg) -> Self {
         Self {
             leg,
@@ -208,7 +209,7 @@ impl LegSnapshot {
         }
     }
 
-    /// Its times, as of a call clock that began so much earlier.
+    /// Moves its times to a call clock that began `ms` milliseconds earlier.
     pub fn shift(&mut self, ms: u64) {
         self.audio.start += ms * SAMPLES_PER_MS;
         self.sounds.shift(ms);

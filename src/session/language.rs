@@ -1,5 +1,5 @@
-//! How a call is recognised, and what its parties speak: where that is to be detected, the
-//! first result that leaves no doubt settles it for its leg, until something speaks against it.
+//! Options of a call's recognition, and detection of the language that each party speaks: the first
+//! result that leaves no doubt settles it for its leg, until something speaks against it.
 //!
 //! Whisper decides for each utterance anew, and on a short one, a name or a number, often
 //! wrongly; its text is then in another language from one line to the next. But an announcement
@@ -19,28 +19,28 @@ use crate::speech::transcriber::{
 };
 use crate::speech::{DecodeOptions, Recognition};
 
-/// How sure the model must be of the text's tokens in the mean: it is not, where it writes one
-/// language in the words of another.
+/// Least mean probability of the text's tokens: below it Whisper may have written one language in
+/// the words of another.
 const MIN_CONFIDENCE: f32 = 0.6;
 
-/// Utterances in a row that speak against a language before it is detected again.
+/// Utterances in a row that must speak against a language before it is detected again.
 const DOUBTFUL_UTTERANCES: u8 = 2;
 
-/// Time after a detection for doubt, milliseconds, in which doubt causes no other; it doubles
-/// each time that the same language is found again, for then the party is only hard to hear.
+/// Time after a detection for doubt, milliseconds, in which doubt causes no other one; it doubles
+/// each time that the same language is found again, for then the party is only hard to understand.
 const REST_MS: u64 = 120_000;
 
-/// Doublings at most: the rest then is 64 minutes.
+/// Most doublings: the time is then 64 minutes.
 const MOST_DOUBLINGS: u32 = 5;
 
-/// How a call's speech is recognised.
+/// Options of a call's recognition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CallOptions {
-    /// How its utterances are.
+    /// Decoding options of its utterances.
     pub choices: Arc<DecodeOptions>,
-    /// When partial results are asked for; `None`: never.
+    /// Intervals of partials; `None`: no partials.
     pub partials: Option<PartialConfig>,
-    /// The model by which they are heard once more, later; `None`: they are not.
+    /// Model of the second pass; `None`: no second pass.
     pub second_pass: Option<Arc<str>>,
 }
 
@@ -48,7 +48,7 @@ pub struct CallOptions {
 #[derive(Debug)]
 pub(super) struct SpokenLanguage {
     language: String,
-    /// Only where the language was to be found out.
+    /// Probability of the language, where Whisper was to detect it.
     probability: Option<f32>,
     confidence: f32,
 }
@@ -56,13 +56,13 @@ pub(super) struct SpokenLanguage {
 /// Evidence of an utterance about the language of its leg.
 #[derive(Debug)]
 pub(super) enum LanguageEvidence {
-    /// The language was to be found out, and this is it.
+    /// Whisper was to detect the language, and found this one.
     Detected(SpokenLanguage),
-    /// The language was given, and its words fit.
+    /// The language was given, and the words fit it.
     Fits(SpokenLanguage),
-    /// The language was given, and its words do not fit.
+    /// The language was given, and the words do not fit it.
     Doubtful(SpokenLanguage),
-    /// Nothing.
+    /// No evidence.
     Nothing,
 }
 
@@ -109,18 +109,18 @@ impl SpokenLanguage {
 /// The language that a leg is taken to speak.
 #[derive(Debug, Default)]
 pub(super) struct LegLanguage {
-    /// How it is recognised since its language was detected.
+    /// Options of its recognition since the language was detected.
     lock: Option<Arc<DecodeOptions>>,
-    /// Utterances in a row that spoke against that language.
+    /// Utterances in a row that spoke against the locked language.
     doubtful: u8,
-    /// The language that was given up for such doubt, until one is found.
+    /// Language that was given up for such doubt, until one is found.
     doubted: Option<String>,
-    /// No doubt counts before this time of the call's clock, milliseconds.
+    /// Time on the call's clock, milliseconds, before which doubt does not count.
     rests_until_ms: u64,
-    /// How often in a row the language that was doubted was found again.
+    /// Number of times in a row that the doubted language was found again.
     confirmed: u32,
-    /// What began before this time of the call's clock, milliseconds, may have been said by
-    /// somebody else.
+    /// Time on the call's clock, milliseconds: an utterance that began earlier may be another
+    /// party's.
     since_ms: u64,
 }
 
@@ -129,8 +129,9 @@ impl LegLanguage {
         self.lock.as_ref()?.language.as_deref()
     }
 
-    /// Whether what was detected settles the language: without a doubt, or because it is what
-    /// was given up for a low confidence, which it is then no reason for.
+    /// Whether a detected language is settled: its probability leaves no doubt, or it is the very
+    /// language that was given up for a low confidence, which is then no longer a reason against
+    /// it.
     fn is_settled_by(&self, spoken: &SpokenLanguage) -> bool {
         let is_found_again = self.doubted.as_ref() == Some(&spoken.language);
         spoken.is_probable() && (is_found_again || spoken.confidence >= MIN_CONFIDENCE)
@@ -151,8 +152,8 @@ impl LegLanguage {
         self.lock = Some(choices);
     }
 
-    /// Takes note of an utterance in the language that is locked; whether there are now enough
-    /// that speak against it.
+    /// Takes note of an utterance in the locked language; returns whether enough of them now speak
+    /// against it.
     fn is_doubted_by(&mut self, evidence: &LanguageEvidence, at_ms: u64) -> bool {
         match evidence {
             LanguageEvidence::Fits(_) => self.doubtful = 0,
@@ -168,7 +169,7 @@ impl LegLanguage {
 }
 
 impl CallSession {
-    /// From now on its speech is recognised like that.
+    /// Sets the options for all speech from now on.
     pub fn choose(&mut self, manner: CallOptions) {
         let CallOptions {
             choices,
@@ -183,20 +184,20 @@ impl CallSession {
         self.drafts.resize_with(drafts, PartialState::default);
     }
 
-    /// How a leg's speech is recognised now.
+    /// Present options of a leg's recognition.
     pub(super) fn choices_of(&self, leg: usize) -> Arc<DecodeOptions> {
         let language = self.languages.get(leg);
         let locked = language.and_then(|language| language.lock.as_ref());
         Arc::clone(locked.unwrap_or(&self.config.choices))
     }
 
-    /// What a leg is taken to speak since that was detected.
+    /// Language that a leg is taken to speak, once it was detected.
     pub(super) fn locked(&self, leg: usize) -> Option<&str> {
         self.languages.get(leg)?.language()
     }
 
-    /// Learns from an utterance of a leg, between those times, what the leg speaks: settles it
-    /// if that is open and certain, opens it if that is settled and doubtful.
+    /// Learns from an utterance of a leg, between those times, which language the leg speaks:
+    /// settles it if it is open and the evidence certain, reopens it if it is settled and doubtful.
     pub(super) fn weigh_language(
         &mut self,
         leg: usize,
@@ -261,8 +262,8 @@ impl CallSession {
         self.tell_language(leg, CallEventKind::LanguageLocked, text, at_ms);
     }
 
-    /// Detects anew what a leg, or every leg, speaks: for that reason somebody else may be
-    /// speaking. Without a language that was detected nothing changes.
+    /// Detects the language of a leg, or of all legs, again, because another party may be speaking.
+    /// Without a detected language nothing changes.
     pub(super) fn reopen_language(&mut self, leg: Option<LegIndex>, why: &str, at_ms: u64) {
         let concerned = match leg {
             Some(leg) => leg.place()..leg.place().saturating_add(1),

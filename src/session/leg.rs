@@ -1,4 +1,4 @@
-//! One party's media: datagrams → ordered packets → audio.
+//! Media of one leg: datagrams → ordered packets → audio.
 
 use std::mem;
 use std::time::Instant;
@@ -22,10 +22,10 @@ pub(super) struct LegMedia {
     leg: Leg,
     receiver: RtpReceiver,
     stream: OrderedStream,
-    /// The latest time this leg was told.
+    /// Latest time that this leg has reached.
     now: Instant,
-    /// When something is due though nothing comes. Kept, since it is asked for
-    /// before every datagram of the call, and worked out only when it may have changed.
+    /// Time at which something is due though nothing comes. Stored, because it is asked for before
+    /// every datagram of the call, and computed only when it may have changed.
     due: Option<Instant>,
 }
 
@@ -78,13 +78,13 @@ impl LegMedia {
         sum([own, self.receiver.glance(), self.stream.glance()])
     }
 
-    /// What will come, by who named the leg's source.
+    /// Sets which media the leg's source was announced to send.
     pub(super) fn expect(&mut self, now: Instant, expected: ExpectedMedia) {
         // The leg's own clock stays: packets that came before its naming follow.
         self.tell_doctor(|doctor| doctor.expect(now, expected));
     }
 
-    /// Lets whoever watches it know something.
+    /// Passes something on to the leg's media doctor.
     pub(super) fn tell_doctor(&mut self, tell: impl FnOnce(&mut MediaDoctor)) {
         tell(&mut self.stream.audio.doctor);
         self.reschedule();
@@ -96,17 +96,17 @@ impl LegMedia {
         self.reschedule();
     }
 
-    /// Speech of the leg since this was last asked, milliseconds.
+    /// Milliseconds of speech of the leg since the last call.
     pub(super) fn take_spoken_ms(&mut self) -> u32 {
         self.stream.audio.doctor.take_spoken_ms()
     }
 
-    /// Whether nothing has come since its source was named.
+    /// Whether no packet has come since its source was named.
     pub(super) fn is_unheard(&self) -> bool {
         self.stream.audio.doctor.is_unheard()
     }
 
-    /// What has begun or ended to be wrong with it.
+    /// Findings of the leg that have begun or ended since the last call.
     pub(super) fn take_news(&mut self) -> Vec<CallEvent> {
         let mut news = self.stream.audio.doctor.take_news();
         for event in &mut news {
@@ -115,7 +115,7 @@ impl LegMedia {
         news
     }
 
-    /// The next key that the party has pressed by now.
+    /// Next key that the party has pressed by now.
     pub(super) fn take_key(&mut self) -> Option<KeyPress> {
         let due = self.stream.key_deadline();
         let key = self.stream.take_key(self.now);
@@ -125,14 +125,14 @@ impl LegMedia {
         key
     }
 
-    /// When to call [`Self::on_timer`]: a gap's wait is over, the party has
-    /// fallen silent, or something has lasted long enough to be wrong.
+    /// Time to call [`Self::on_timer`] at: a gap's wait is over, the party has fallen silent, or a
+    /// fault has lasted long enough for a finding.
     pub(super) fn deadline(&self) -> Option<Instant> {
         debug_assert_eq!(self.due, self.next_due(), "a deadline changed unnoticed");
         self.due
     }
 
-    /// To be called whenever the deadline may have changed.
+    /// Computes the deadline anew; to be called whenever it may have changed.
     fn reschedule(&mut self) {
         self.due = self.next_due();
     }
@@ -154,7 +154,7 @@ impl LegMedia {
         self.reschedule();
     }
 
-    /// No packet will follow: gives up waiting and ends the open utterance.
+    /// Ends the leg: no packet will follow, so gaps are given up and the open utterance ends.
     pub(super) fn close(&mut self, now: Instant) {
         self.run_due(now);
         let now = self.advance(now);
@@ -169,23 +169,22 @@ impl LegMedia {
         mem::take(&mut self.stream.audio.done)
     }
 
-    /// Where the utterance that the party is in begins on the leg's timeline, and how much
-    /// of it there is, in samples.
+    /// Start of the open utterance on the leg's timeline, and its length, in samples.
     pub(super) fn speaking(&self) -> Option<(u64, u64)> {
         self.stream.audio.speaking()
     }
 
-    /// Whether that may turn out to be no speech.
+    /// Whether the open utterance may turn out not to be speech.
     pub(super) fn is_doubtful(&self) -> bool {
         self.stream.audio.is_doubtful()
     }
 
-    /// The samples of that utterance so far.
+    /// Samples of the open utterance so far.
     pub(super) fn so_far(&self) -> Vec<i16> {
         self.stream.audio.so_far()
     }
 
-    /// A place of the leg's timeline on the call's clock, milliseconds.
+    /// Time on the call's clock, milliseconds, of a sample of the leg's timeline.
     pub(super) fn call_ms(&self, position: u64) -> u64 {
         (self.stream.audio.origin() + position) / SAMPLES_PER_MS
     }
@@ -199,12 +198,12 @@ impl LegMedia {
         )
     }
 
-    /// Speech was handed to recognition, in 16 kHz samples.
+    /// Counts speech handed to recognition, in 16 kHz samples.
     pub(super) fn count_speech(&mut self, samples: u64) {
         self.stream.audio.stats.speech += samples;
     }
 
-    /// Recognition has answered for `utterances` that hold this much audio.
+    /// Books the outcome of `utterances` utterances with `audio` samples.
     pub(super) fn count_settled(&mut self, outcome: UtteranceOutcome, utterances: u64, audio: u64) {
         let stats = &mut self.stream.audio.stats;
         *match outcome {
@@ -281,8 +280,8 @@ impl LegMedia {
         }
     }
 
-    /// The leg's own clock, which never runs back: packets that waited for the
-    /// leg to be named may come with an arrival before what it has seen.
+    /// Moves the leg's own clock on, which never runs back: packets that waited for the leg to be
+    /// named may have an earlier arrival than packets before them.
     fn advance(&mut self, now: Instant) -> Instant {
         self.now = self.now.max(now);
         self.now

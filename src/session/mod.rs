@@ -52,40 +52,40 @@ pub use self::partial::PartialConfig;
 use self::partial::PartialState;
 pub use self::text::conclude;
 
-/// How a session treats its media.
+/// Settings of a session.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SessionConfig {
-    /// How far a leg's packets go.
+    /// Stages of processing that a leg's packets pass.
     pub depth: SessionDepth,
-    /// How its utterances are recognised.
+    /// Decoding options of its utterances.
     pub choices: Arc<DecodeOptions>,
-    /// When partial results are asked for; `None`: never.
+    /// Intervals of partials; `None`: no partials.
     pub partials: Option<PartialConfig>,
-    /// The model by which its utterances are heard once more, later; `None`: they are not.
+    /// Model of the second pass; `None`: no second pass.
     pub second_pass: Option<Arc<str>>,
-    /// How long a missing packet is waited for.
+    /// Longest wait for a missing packet.
     pub reorder_wait: Duration,
-    /// Where speech is cut.
+    /// Settings by which speech is cut into utterances.
     pub segmenter: SegmenterConfig,
-    /// A leg from which nothing came for this long has ended its sentence, unless its audio
-    /// broke off within a word.
+    /// Time without audio after which a leg's sentence ends, unless the audio broke off within a
+    /// word.
     pub idle_flush: Duration,
-    /// Statistics are given out no more often than this.
+    /// Shortest interval between two outputs of statistics.
     pub stats_interval: Duration,
-    /// How long after the end outstanding recognition is waited for.
+    /// Longest wait for outstanding recognition after the end.
     pub closing_wait: Duration,
-    /// Utterances whose line is not out yet; beyond it they are shed, with a
-    /// line that says so (one for all that a leg sheds in a row).
+    /// Most utterances whose line is not given out yet; further ones are shed, with a line that
+    /// says so (one for all that a leg sheds in a row).
     pub max_jobs: usize,
 }
 
-/// How far a leg's packets go.
+/// Stages of processing that a leg's packets pass.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum SessionDepth {
-    /// Put in order, placed on the timeline and counted, but neither decoded
-    /// nor heard: what reception alone costs.
+    /// Put in order, placed on the timeline and counted, but neither decoded nor recognised: the
+    /// cost of reception alone.
     Ordered,
-    /// All the way to recognition.
+    /// All stages, up to recognition.
     #[default]
     Speech,
 }
@@ -107,22 +107,22 @@ impl Default for SessionConfig {
     }
 }
 
-/// One call's media.
+/// Media of one call.
 #[derive(Debug)]
 pub struct CallSession {
     config: SessionConfig,
     opened: Instant,
     legs: Vec<LegMedia>,
-    /// Of each leg; none at all where there are no partial results.
+    /// Partials, one entry for each leg; empty where there are none.
     drafts: Vec<PartialState>,
-    /// Of each leg: what it is taken to speak.
+    /// Language of each leg.
     languages: Vec<LegLanguage>,
     jobs: JobLedger,
     outputs: VecDeque<SessionOutput>,
     next_line: u64,
     next_stats: Instant,
     told: Vec<LegStats>,
-    /// Whether the counters may differ from what was told.
+    /// Whether the counters may differ from those last given out.
     news: bool,
     phase: SessionPhase,
 }
@@ -130,7 +130,7 @@ pub struct CallSession {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum SessionPhase {
     Open,
-    /// Hung up; outstanding jobs are waited for until then.
+    /// Hung up; outstanding jobs are waited for until this time.
     Closing(Instant),
     Closed,
 }
@@ -156,12 +156,12 @@ impl CallSession {
         }
     }
 
-    /// What [`Self::add_leg`] will answer next.
+    /// Number that [`Self::add_leg`] will return next.
     pub fn next_leg(&self) -> LegIndex {
         LegIndex(self.legs.len())
     }
 
-    /// Adds a party.
+    /// Adds a leg.
     pub fn add_leg(&mut self, leg: Leg) -> LegIndex {
         // Not four at once, as a vector would: a call has one or two.
         self.legs.reserve_exact(1);
@@ -177,13 +177,13 @@ impl CallSession {
         LegIndex(self.legs.len() - 1)
     }
 
-    /// Its legs, in the order in which they were added.
+    /// Legs of the call, in the order in which they were added.
     pub fn legs(&self) -> impl Iterator<Item = (LegIndex, &Leg)> {
         let legs = self.legs.iter().map(LegMedia::leg);
         legs.enumerate().map(|(n, leg)| (LegIndex(n), leg))
     }
 
-    /// The leg of that label, if there is one.
+    /// The leg with that label, if there is one.
     pub fn leg(&self, leg: &Leg) -> Option<LegIndex> {
         self.legs
             .iter()
@@ -191,20 +191,20 @@ impl CallSession {
             .map(LegIndex)
     }
 
-    /// The leg's source has been named, or named anew, by somebody who expects this of it.
+    /// Sets which media the leg's source was announced to send; to be called whenever it is named.
     pub fn expect(&mut self, now: Instant, leg: LegIndex, expected: ExpectedMedia) {
         if let Some(media) = self.legs.get_mut(leg.0) {
             media.expect(now, expected);
         }
     }
 
-    /// Whether the leg has heard nothing since its source was named.
+    /// Whether no packet of the leg has come since its source was named.
     pub fn is_unheard(&self, leg: LegIndex) -> bool {
         self.legs.get(leg.0).is_some_and(LegMedia::is_unheard)
     }
 
-    /// Reads, for nothing but that it is then at hand, what a datagram of that leg will
-    /// change: something of each stretch of memory that it lies in.
+    /// Reads a value from each stretch of memory that a datagram of that leg will change, only to
+    /// have it in the cache by then.
     pub fn glance(&self, leg: LegIndex) -> u64 {
         let leg = self.legs.get(leg.0).map_or(0, LegMedia::glance);
         let own = [
@@ -285,7 +285,7 @@ impl CallSession {
         self.settle();
     }
 
-    /// What the session wants next; see the contract above.
+    /// The next thing that the session wants; see the contract above.
     #[must_use]
     pub fn poll(&mut self) -> SessionOutput {
         self.outputs
@@ -366,7 +366,7 @@ impl CallSession {
         self.phase = SessionPhase::Closing(now + self.config.closing_wait);
     }
 
-    /// Lets the other legs know that one has spoken.
+    /// Tells the other legs' doctors that one leg has spoken.
     fn overhear(&mut self, now: Instant, speaker: usize) {
         let spoken_ms = self.legs[speaker].take_spoken_ms();
         if spoken_ms == 0 {
@@ -382,7 +382,7 @@ impl CallSession {
         }
     }
 
-    /// Gives out what has begun or ended to be wrong, and the legs as they then stand.
+    /// Gives out findings that have begun or ended, and the figures of the legs with them.
     fn tell_news(&mut self) {
         let before = self.outputs.len();
         for leg in &mut self.legs {
@@ -395,7 +395,7 @@ impl CallSession {
         }
     }
 
-    /// Turns a leg's finished utterances into jobs, and gives out the keys of its party.
+    /// Turns a leg's finished utterances into jobs, and gives out the keys that its party pressed.
     fn collect(&mut self, index: usize) {
         while let Some(key) = self.legs[index].take_key() {
             let end = key.began + key.duration;
@@ -447,7 +447,8 @@ impl CallSession {
     }
 }
 
-/// What becomes of a glance: something that needs all that was looked at.
+/// Sum of all values read by a glance: a result that depends on each, so that the compiler leaves
+/// no read out.
 fn sum(seen: impl IntoIterator<Item = u64>) -> u64 {
     seen.into_iter().fold(0, u64::wrapping_add)
 }

@@ -1,4 +1,4 @@
-//! Partial results: what a party has said so far of the sentence it is in.
+//! Partials: text of the sentence that a party is still speaking.
 //!
 //! Words that two results in a row agree on are stable and stay (local agreement: Liu et
 //! al., 2020, as Whisper streaming uses it); what follows them may still change.
@@ -8,12 +8,12 @@ use std::time::Duration;
 use crate::call::SpokenWord;
 use crate::speech::SAMPLES_PER_MS;
 
-/// When partial results are asked for.
+/// Intervals at which partials are recognised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PartialConfig {
-    /// The first, once an utterance holds so much, what was before its onset included.
+    /// Length of an utterance at its first partial, the samples before its onset included.
     pub first: Duration,
-    /// The next ones, whenever it holds so much more.
+    /// Length by which it grows until the next one.
     pub every: Duration,
 }
 
@@ -26,32 +26,32 @@ impl Default for PartialConfig {
     }
 }
 
-/// The draft of the utterance that a leg is in.
+/// State of the partials of a leg's open utterance.
 #[derive(Debug, Default)]
 pub(super) struct PartialState {
-    /// Where the utterance begins on the leg's timeline.
+    /// Start of the utterance on the leg's timeline.
     start: u64,
-    /// Length from which on the next result is wanted, samples.
+    /// Length of the utterance from which on the next result is wanted, samples.
     next: u64,
-    /// Number of the result that is being waited for.
+    /// Number of the result that is waited for.
     asked: Option<u32>,
     revision: u32,
     stable: Vec<String>,
-    /// What followed the stable words in the last result.
+    /// Words behind the stable ones in the last result.
     loose: Vec<String>,
-    /// What somebody has been shown and no line has replaced yet.
+    /// Partial that was given out and that no line has replaced yet.
     shown: Option<ShownPartial>,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct ShownPartial {
-    /// Where its utterance begins on the call's clock.
+    /// Start of its utterance on the call's clock.
     start_ms: u64,
-    /// Whether that utterance has become a job, whose line takes its place.
+    /// Whether the utterance has become a job, so that its line will replace the partial.
     is_promised: bool,
 }
 
-/// A draft's words.
+/// Text of a partial.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct PartialText {
     pub(super) revision: u32,
@@ -60,7 +60,7 @@ pub(super) struct PartialText {
 }
 
 impl PartialState {
-    /// Whether a result is wanted of the utterance that begins there and holds so much; its number.
+    /// Number of a new result, if one is wanted of the utterance with this start and length.
     pub(super) fn ask(&mut self, config: PartialConfig, start: u64, length: u64) -> Option<u32> {
         if start != self.start || self.next == 0 {
             *self = Self {
@@ -81,7 +81,7 @@ impl PartialState {
         self.asked
     }
 
-    /// The utterance has become a job: no other draft of it is shown.
+    /// Ends the partials of the utterance, since it has become a job.
     pub(super) fn end(&mut self) {
         let shown = self.shown.map(|shown| ShownPartial {
             is_promised: true,
@@ -94,8 +94,9 @@ impl PartialState {
         };
     }
 
-    /// Whether what is shown is to be taken back, the party being in the utterance that begins
-    /// there, or in none: its own was too short to be one. Then it is.
+    /// Takes the partial back if its utterance ended without a job, being too short for one;
+    /// returns whether it did. `speaking_ms`: start of the utterance that the party is in now, if
+    /// any.
     pub(super) fn take_stale(&mut self, speaking_ms: Option<u64>) -> bool {
         let is_stale =
             |shown: &mut ShownPartial| !shown.is_promised && Some(shown.start_ms) != speaking_ms;
@@ -105,13 +106,13 @@ impl PartialState {
         self.shown.take_if(is_stale).is_some()
     }
 
-    /// Whether something is shown of what was said before that; it no longer is.
+    /// Takes a partial of an utterance before that time back; returns whether there was one.
     pub(super) fn take_shown(&mut self, before_ms: u64) -> bool {
         let is_before = |shown: &mut ShownPartial| shown.start_ms < before_ms;
         self.shown.take_if(is_before).is_some()
     }
 
-    /// Where the utterance begins, if that result is the one that is waited for.
+    /// Start of the utterance, if this is the result that is waited for.
     pub(super) fn answered(&mut self, revision: u32) -> Option<u64> {
         (self.asked == Some(revision)).then(|| {
             self.asked = None;
@@ -119,7 +120,7 @@ impl PartialState {
         })
     }
 
-    /// Joins a result to those before it.
+    /// Joins a result to the earlier ones.
     pub(super) fn join(&mut self, start_ms: u64, words: &[SpokenWord]) -> PartialText {
         let behind = words.iter().skip(self.stable.len());
         let loose: Vec<String> = behind.map(|word| word.text.clone()).collect();
@@ -147,7 +148,7 @@ impl PartialState {
     }
 }
 
-/// A word as it is compared: punctuation and capitals come and go with what follows.
+/// A word for comparison: punctuation and capitals may change with what follows it.
 fn plain(word: &str) -> String {
     word.chars()
         .filter(|c| c.is_alphanumeric())

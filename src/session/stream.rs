@@ -1,5 +1,5 @@
-//! What a leg's ordered packets are: audio, keys, or neither; and how well they
-//! arrive.
+//! Ordered packets of a leg, told apart as audio, keys or neither; and the quality of their
+//! reception.
 
 use std::time::{Duration, Instant};
 
@@ -14,14 +14,14 @@ use super::audio::LegAudio;
 use super::{SessionConfig, sum};
 use crate::call::MediaQuality;
 
-/// Time between two looks of the doctor at the quality.
+/// Interval at which the doctor is given the quality.
 const QUALITY_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Clock of telephone events where no audio has told another: that of narrow
-/// band telephony, which Asterisk uses for them always.
+/// Clock of telephone events before any audio: that of narrow-band telephony, which Asterisk always
+/// uses for them.
 const EVENT_CLOCK: ClockRate = ClockRate::new(8_000).unwrap();
 
-/// Asterisk's payload type for telephone events, by which those of others go too.
+/// Asterisk's payload type for telephone events, which those of other senders are treated as.
 const EVENT_TYPE: u8 = 101;
 
 /// The part of a leg that lies behind the receiver; apart from it, since a released packet borrows
@@ -29,13 +29,13 @@ const EVENT_TYPE: u8 = 101;
 #[derive(Debug)]
 pub(super) struct OrderedStream {
     pub(super) audio: LegAudio,
-    /// Most legs never have any.
+    /// Receiver of keys; most legs never have any.
     keys: Option<Box<EventReceiver>>,
     types: EventTypes,
     bursts: LossBursts,
     drift: ClockDrift,
     codec: Option<Codec>,
-    /// Packets given up since the last one that held audio.
+    /// Packets given up since the last one with audio.
     missing: u64,
     next_look: Option<Instant>,
 }
@@ -71,7 +71,7 @@ impl OrderedStream {
         ClockRate::new(self.codec?.rtp_clock_rate().hz())
     }
 
-    /// The next packet in order.
+    /// Takes the next packet in order.
     pub(super) fn packet(&mut self, packet: PlacedPacket<'_>) {
         let arrived = packet.arrived;
         self.bursts.packet();
@@ -97,8 +97,8 @@ impl OrderedStream {
         }
     }
 
-    /// What the packet carries, and by which number that goes; nothing while it may turn
-    /// out to be of a key.
+    /// Content of the packet and the payload type that stands for it; `None` while it may turn out
+    /// to be a telephone event.
     fn payload(&mut self, packet: &PlacedPacket<'_>) -> Option<(PayloadKind, u8)> {
         let pt = packet.payload_type.get();
         let numbered = PayloadKind::classify(pt);
@@ -119,7 +119,7 @@ impl OrderedStream {
         Some((PayloadKind::TelephoneEvent, EVENT_TYPE))
     }
 
-    /// Packets were given up, `shed` of them because they were too many.
+    /// Notes that packets were given up, `shed` of them because they exceeded the leg's rate.
     pub(super) fn lost(&mut self, count: u64, shed: u64) {
         let lost = count - shed;
         self.bursts.lost(lost);
@@ -127,7 +127,7 @@ impl OrderedStream {
         self.audio.missed(count, shed);
     }
 
-    /// The sender's numbering begins anew with the next packet.
+    /// Prepares for a new numbering of the sender, which begins with the next packet.
     pub(super) fn restart(&mut self, reason: RestartReason) {
         self.drift.restart();
         // A key goes on if its sender only counts from elsewhere.
@@ -140,7 +140,7 @@ impl OrderedStream {
         self.audio.restart();
     }
 
-    /// No packet will follow.
+    /// Ends the stream: no packet will follow.
     pub(super) fn close(&mut self, now: Instant) {
         if let Some(keys) = &mut self.keys {
             keys.end();
@@ -148,17 +148,17 @@ impl OrderedStream {
         self.audio.close(now);
     }
 
-    /// The next key that was pressed, once that is certain.
+    /// Next key that was pressed, once that is certain.
     pub(super) fn take_key(&mut self, now: Instant) -> Option<KeyPress> {
         self.keys.as_mut()?.poll(now)
     }
 
-    /// When a key is certain though nothing comes.
+    /// Time at which a key is certain though nothing comes.
     pub(super) fn key_deadline(&self) -> Option<Instant> {
         self.keys.as_ref()?.deadline()
     }
 
-    /// Tells the doctor about once a second how the packets arrive.
+    /// Gives the quality of reception to the doctor, about once a second.
     pub(super) fn look_at_quality(&mut self, now: Instant, jitter: impl FnOnce() -> Duration) {
         if self.next_look.is_some_and(|due| now < due) {
             return;
@@ -169,7 +169,7 @@ impl OrderedStream {
         }
     }
 
-    /// How well the packets arrive; nothing before the first that holds audio.
+    /// Quality of reception; `None` before the first packet with audio.
     pub(super) fn quality(&self, jitter: Duration) -> Option<MediaQuality> {
         let codec = self.codec?;
         let (loss, burst_ratio) = (self.bursts.loss(), self.bursts.burst_ratio());
@@ -213,7 +213,7 @@ impl OrderedStream {
     }
 }
 
-/// What the codec costs, with the concealment that it has here.
+/// Impairment by the codec (ITU-T G.113), with the concealment that it has here.
 fn impairment(codec: Codec) -> CodecImpairment {
     match codec {
         Codec::Ulaw | Codec::Alaw | Codec::Slin => CodecImpairment::G711_CONCEALED,

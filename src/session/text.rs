@@ -1,4 +1,4 @@
-//! What was said, and what is being said.
+//! Transcript lines of what was said, and partials of what is being said.
 
 use super::jobs::SettledJob;
 use super::language::SpokenLanguage;
@@ -14,7 +14,7 @@ use crate::speech::Recognition;
 use crate::speech::guard::{self, JudgedText};
 
 impl CallSession {
-    /// Gives out what is settled, in the order of the jobs.
+    /// Gives out the lines of answered jobs, in the order of the jobs.
     pub(super) fn settle(&mut self) {
         while let Some(SettledJob {
             leg,
@@ -79,7 +79,7 @@ impl CallSession {
         }
     }
 
-    /// Asks for what a party has said so far, if that is due.
+    /// Asks for a partial of the leg's open utterance, if one is due.
     pub(super) fn draft(&mut self, index: usize) {
         let (Some(config), Some(draft)) = (self.config.partials, self.drafts.get_mut(index)) else {
             return;
@@ -145,7 +145,7 @@ impl CallSession {
         }));
     }
 
-    /// Nothing came of what was shown of what was said before that.
+    /// Takes a partial of the leg back whose utterance, before that time, gave no text.
     fn take_draft_back(&mut self, index: usize, before_ms: u64) {
         if let Some(draft) = self.drafts.get_mut(index)
             && draft.take_shown(before_ms)
@@ -156,7 +156,7 @@ impl CallSession {
     }
 }
 
-/// Takes back what was shown of a leg.
+/// Empty partial, which takes back the one that was given out for a leg.
 fn nothing_of(leg: &LegMedia) -> PartialLine {
     PartialLine {
         leg: leg.leg().clone(),
@@ -168,8 +168,9 @@ fn nothing_of(leg: &LegMedia) -> PartialLine {
     }
 }
 
-/// A line with what was heard in its audio, or why there is nothing; and what that makes of the
-/// audio. `line` has its number, its leg and its times; `prompt` is what it was recognised with.
+/// Completes a line with the text recognised in its audio, or the reason why there is none; returns
+/// it with the outcome for the account. `line` has its number, leg and times; `prompt` is what it
+/// was recognised with.
 pub fn conclude(
     line: TranscriptLine,
     heard: Result<Recognition, GapReason>,

@@ -1,4 +1,4 @@
-//! Where a leg's packets belong on its timeline.
+//! Timeline of a leg: places its packets by timestamps, sequence numbers and arrival.
 //!
 //! RTP timestamps count the sender's sampling clock (RFC 3550 §5.1); Asterisk's
 //! jump by the wall-clock gap after a pause. Numbers say what is missing, arrival
@@ -26,27 +26,28 @@ use self::rate::{ClockFit, UsualStep};
 use super::sum;
 use crate::speech::SAMPLE_RATE;
 
-/// How far a gap may bring the timeline ahead of arrival.
+/// Most by which a gap may bring the timeline ahead of arrival, nanoseconds.
 const MAX_LEAD: i64 = 1_000_000_000;
 
-/// How far what was too much may: it came, and is booked by its timestamps, but a flood is not to
-/// move all that follows for ever.
+/// Most by which refused audio may bring it ahead: it came, and is booked by its timestamps, but a
+/// flood must not move all that follows for ever.
 const MAX_LEAD_REFUSED: i64 = 30_000_000_000;
 
-/// A sender that sends more audio than time passes is not refused the gaps that its numbers
-/// tell, up to one part in this many.
+/// Drift allowed to a sender, one part in this many: sending more audio than time passes, within
+/// that, costs it none of the gaps that its numbers show.
 const DRIFT: u64 = 100;
 
-/// Steps smaller than this are a clock's rounding, not a break.
+/// Largest step of the timestamps that is a clock's rounding and not a break.
 const STEP_TOLERANCE: i64 = 5_000_000;
 
-/// A packet shorter than a 16 kHz sample says nothing of its neighbours.
+/// Shortest packet whose length counts for its neighbours: one 16 kHz sample.
 const SHORTEST: i64 = 1_000_000_000 / SAMPLE_RATE as i64;
 
-/// Jitter of the packet before a pause, and of the one behind it.
+/// Jitter allowed for the packet before a pause and the one behind it.
 const JITTER: i64 = 60_000_000;
 
-/// Beyond this many times what arrival tells, and a second, a jump counts nothing.
+/// Largest ratio of a jump to the time that arrival shows; a larger one, beyond a second, is
+/// nonsense.
 const MAX_RATIO: i64 = 5;
 
 /// The span of a packet of audio, in extended timestamps of its clock.
@@ -57,12 +58,12 @@ pub(super) struct PacketSpan {
     pub(super) clock: RtpClockRate,
 }
 
-/// Relation of one packet to what came before it.
+/// Relation of a packet to those before it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct PacketPlacement {
-    /// Time that passed between, in 16 kHz samples.
+    /// Time between them, in 16 kHz samples.
     pub(super) gap: u64,
-    /// Whether its timestamp cannot be believed: the time that passed is known by arrival only.
+    /// Whether its timestamp cannot be believed, so that the time is known by arrival only.
     pub(super) is_broken: bool,
 }
 
@@ -72,11 +73,11 @@ pub(super) struct LegTimeline {
     last: Option<LastPlaced>,
     restarted: bool,
     rate: ClockFit,
-    /// Of packets whose length nobody can tell; most legs have none.
+    /// Estimate for packets that cannot be decoded; most legs have none.
     guess: Option<Box<LengthGuess>>,
 }
 
-/// Times in nanoseconds.
+/// State after the last packet; times in nanoseconds.
 #[derive(Debug, Clone, Copy)]
 struct LastPlaced {
     /// Extended RTP timestamp one past the audio placed so far.
@@ -84,13 +85,13 @@ struct LastPlaced {
     clock: RtpClockRate,
     /// Latest arrival of any packet so far.
     arrived: Instant,
-    /// Time placed so far minus time passed.
+    /// Time placed so far, less the time that has passed.
     lead: i64,
-    /// How much of it is written off, as the drift of a sender's clock.
+    /// Part of the lead that is written off, as the drift of the sender's clock.
     drift: i64,
-    /// The lead at the packet that was the least late of those without a break before them.
+    /// Lead of the least late packet among those without a break before them.
     best: i64,
-    /// How long the last packet is that holds audio.
+    /// Length of the last packet with audio.
     length: i64,
     usual: UsualStep,
     lag: ArrivalLag,
@@ -149,8 +150,8 @@ impl LegTimeline {
         }
     }
 
-    /// Places a packet that nobody can decode: what passed before it, and how long it is, which
-    /// its neighbours, its timestamps and arrival tell. `clock` is known of some.
+    /// Places a packet that cannot be decoded: the gap before it, and its length, estimated from
+    /// its neighbours, its timestamps and arrival. `clock`: clock of its timestamps, if known.
     pub(super) fn place_unusable(
         &mut self,
         time: u64,
@@ -207,13 +208,13 @@ impl LegTimeline {
         (placement, samples(length))
     }
 
-    /// Packets came in their order and were refused unread: how long they are, in 16 kHz samples.
+    /// Places packets that were refused unread; returns their length in 16 kHz samples.
     pub(super) fn place_refused(&mut self, packets: u64, arrived: Instant) -> u64 {
         self.pass_over(packets, arrived, MAX_LEAD_REFUSED)
     }
 
-    /// Packets never came, and none follows that would tell when they were: how long they are,
-    /// as far as time has passed for them.
+    /// Places packets that never came, with none behind them to show their place; returns their
+    /// length in 16 kHz samples, at most the time that has passed.
     pub(super) fn place_lost(&mut self, packets: u64, arrived: Instant) -> u64 {
         self.pass_over(packets, arrived, 0)
     }
@@ -232,20 +233,20 @@ impl LegTimeline {
         samples(placed)
     }
 
-    /// How long the last packet is, in 16 kHz samples; as a rule its neighbours are as long.
+    /// Length of the last packet, in 16 kHz samples; as a rule its neighbours are as long.
     pub(super) fn length(&self) -> u64 {
         self.last.map_or(0, |last| samples(last.length))
     }
 
-    /// How far it lags behind arrival, nanoseconds, by its least late packet of all; and by how
-    /// much more than at the packet before.
+    /// Lag of the timeline behind arrival, nanoseconds, measured from the least late packet of all;
+    /// and its increase with the last packet.
     pub(super) fn lag(&self) -> (i64, i64) {
         self.last
             .map_or((0, 0), |last| (last.behind(), last.lag.fell))
     }
 
-    /// Time has passed before the last packet that its timestamp does not tell: so much of it is
-    /// made good, in 16 kHz samples.
+    /// Inserts time before the last packet which its timestamp does not show, at most the present
+    /// lag; returns it in 16 kHz samples.
     pub(super) fn make_good(&mut self, lag: i64) -> u64 {
         let Some(last) = &mut self.last else {
             return 0;
@@ -259,12 +260,12 @@ impl LegTimeline {
         samples(gap)
     }
 
-    /// What has been lagging for so long that it is no jitter, nanoseconds.
+    /// Lag behind arrival that has lasted too long to be jitter, nanoseconds.
     pub(super) fn owed(&self) -> i64 {
         self.last.map_or(0, |last| last.lag.owed)
     }
 
-    /// What has become known of the clock of the timestamps.
+    /// Change of the known pace of the clock behind the timestamps, since the last call.
     pub(super) fn take_pace(&mut self) -> Option<ClockPace> {
         self.rate.take()
     }
@@ -277,7 +278,7 @@ impl LegTimeline {
         sum([last, self.restarted.into(), self.rate.glance()])
     }
 
-    /// A new numbering begins with the next packet: it is placed by arrival alone.
+    /// Prepares for a new numbering: its first packet is placed by arrival alone.
     pub(super) fn restart(&mut self) {
         self.restarted = true;
     }
@@ -302,7 +303,7 @@ impl LastPlaced {
         }
     }
 
-    /// Time passes; how much.
+    /// Moves on to an arrival; returns the time since the one before.
     fn advance(&mut self, arrived: Instant) -> i64 {
         // A packet put back in its place came in after the one behind it.
         let waited = arrived.saturating_duration_since(self.arrived).as_nanos();
@@ -317,8 +318,8 @@ impl LastPlaced {
         waited
     }
 
-    /// How much of `claim`, the time that passed by the timestamps, is believed before a packet
-    /// of that length; and whether the timestamps broke off.
+    /// Part of `claim`, the time that passed by the timestamps, that is believed before a packet of
+    /// that length; and whether the timestamps broke off.
     fn believe(&mut self, claim: i64, length: i64, numbered: u64) -> (i64, bool) {
         if claim.abs() <= STEP_TOLERANCE {
             return (0, false);
@@ -346,23 +347,23 @@ impl LastPlaced {
         (missing + rest, is_nonsense)
     }
 
-    /// By how much a packet of that length lags behind arrival, if that is more than `tolerance`.
+    /// Lag behind arrival of a packet of that length, if it exceeds `tolerance`; else 0.
     fn borne_out(&self, length: i64, tolerance: i64) -> i64 {
         let room = self.room(length);
         if room > tolerance { room } else { 0 }
     }
 
-    /// Where the timeline is to stand: as far ahead as the least late packet was.
+    /// Lead that the timeline should have: that of the least late packet, within [`MAX_LEAD`].
     fn target(&self) -> i64 {
         self.best.min(MAX_LEAD)
     }
 
-    /// Time that can be placed behind so much more.
+    /// Time that can still be inserted before `more`, until the timeline has that lead.
     fn room(&self, more: i64) -> i64 {
         self.target().saturating_sub(self.lead).saturating_sub(more)
     }
 
-    /// How far the timeline lags behind.
+    /// Lag of the timeline behind that lead.
     fn behind(&self) -> i64 {
         self.room(0)
     }

@@ -19,8 +19,8 @@ const SILENCE_DBFS: f32 = -60.0;
 /// Words a second that nobody speaks: auctioneers come to 7.
 const MAX_WORDS_PER_SECOND: f32 = 9.0;
 
-/// Words a second that nobody speaks who does not pause: of music Whisper makes a word in 4 to 28 s,
-/// at a confidence of 0.09 to 0.28. Only where it is not sure, and for some time.
+/// Words a second that nobody speaks who does not pause: of music Whisper makes a word in 4 to 28
+/// s, at a confidence of 0.09 to 0.28. Only where it is not sure, and for some time.
 const FEWEST_WORDS_PER_SECOND: f32 = 0.5;
 const SPARSE_FROM_MS: u64 = 5_000;
 const SPARSE_CONFIDENCE: f32 = 0.4;

@@ -1,10 +1,10 @@
-//! What of a signal its level is measured by: all above the mains' hum and its first harmonics,
-//! and no constant offset. Neither is heard as speech, and both may be louder than it.
+//! High-pass filter before any measurement of level: it takes off the mains' hum with its first
+//! harmonics, and a constant offset. Neither is heard as speech, and both may be louder than it.
 
 use crate::speech::SAMPLE_RATE;
 
-/// A Butterworth high-pass of fourth order for 16 kHz, its corner at 250 Hz: 56 dB off at 50 Hz,
-/// 50 at 60, 32 at 100, 26 at 120, 18 at 150. A telephone passes speech from 300 Hz on (ITU-T G.712).
+/// A Butterworth high-pass of fourth order for 16 kHz, its corner at 250 Hz: 56 dB off at 50 Hz, 50
+/// at 60, 32 at 100, 26 at 120, 18 at 150. A telephone passes speech from 300 Hz on (ITU-T G.712).
 #[derive(Debug, Clone)]
 pub(crate) struct HighPass {
     sections: [BiquadSection; 2],
@@ -12,10 +12,11 @@ pub(crate) struct HighPass {
     is_primed: bool,
 }
 
-/// What hum below speech leaves at most, by its energy, with 4 dB to spare: from 120 Hz down.
+/// Largest share of its energy that hum from 120 Hz down keeps behind the filter, with 4 dB to
+/// spare.
 pub(crate) const RESIDUE: f32 = 0.007;
 
-/// How long what was before leaves a trace, samples (20 ms): 60 dB off.
+/// Time for which earlier samples leave a trace, in samples (20 ms): 60 dB off.
 const SETTLES: usize = SAMPLE_RATE as usize / 50;
 
 /// The gain and the two feedbacks of each section: the bilinear transform of the two pairs of
@@ -41,7 +42,7 @@ struct BiquadSection {
 }
 
 impl HighPass {
-    /// A filter that takes its first sample for one that has always been.
+    /// A filter that takes its first sample as one that had always been there.
     pub(crate) const fn new() -> Self {
         const NEW: BiquadSection = BiquadSection {
             taken: [0.0; 2],
@@ -53,8 +54,8 @@ impl HighPass {
         }
     }
 
-    /// A filter that stands at the beginning of `samples` as if what they begin with had gone on
-    /// before them: a hum has no beginning there.
+    /// A filter at the beginning of `samples`, as if they had gone on before it as they begin: a
+    /// hum does not begin there.
     pub(crate) fn before(samples: &[i16]) -> Self {
         let mut filter = Self::new();
         let Some((first, rest)) = samples.split_first() else {

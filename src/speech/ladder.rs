@@ -1,5 +1,5 @@
-//! How much of Whisper's window the encoder computes for an utterance, and when a result is
-//! worth a second try with more.
+//! Ladder of contexts: how much of Whisper's window the encoder computes for an utterance, and when
+//! a result is worth another try with more.
 //!
 //! Whisper was trained on windows of 30 s, and its encoder costs as much for a second of speech
 //! as for thirty. With a context fitted to the utterance the words stay the same; what breaks is
@@ -32,60 +32,62 @@ const ROUNDING: usize = 32;
 const SHORT: usize = SAMPLE_RATE as usize * 3 / 2;
 const SHORT_CONTEXT: usize = 512;
 
-/// Tokens that a text may have in a fitted context: so many, and so many for each second of
-/// audio. Fast speakers come to 5 a second in English; a loop without a cap costs 220.
+/// Most tokens of a text in a fitted context: so many, and so many for each second of audio. Fast
+/// speakers come to 5 a second in English; a loop without a cap costs 220.
 const TOKENS_AT_LEAST: usize = 8;
 const ENGLISH_TOKENS_PER_SECOND: usize = 7;
 
-/// As many for languages whose words the vocabulary has in few pieces …
+/// Tokens per second for languages whose words the vocabulary has in few pieces.
 const FEW_TOKENS_PER_SECOND: usize = 14;
 const IN_FEW_PIECES: [&str; 20] = [
     "es", "fr", "de", "it", "pt", "nl", "ru", "pl", "sv", "da", "no", "id", "tr", "ca", "gl", "uk",
     "cs", "zh", "ja", "ko",
 ];
 
-/// … and for those that it has letter by letter, or byte by byte: a sentence of 3 s that takes 8
-/// tokens in English takes 42 in Hindi and 99 in Georgian.
+/// Tokens per second for languages that the vocabulary has letter by letter, or byte by byte: a
+/// sentence of 3 s that takes 8 tokens in English takes 42 in Hindi and 99 in Georgian.
 const MANY_TOKENS_PER_SECOND: usize = 45;
 
-/// Tokens of any text: half of the decoder's context, less the marks around the text.
+/// Most tokens of any text: half of the decoder's context, less the marks around the text.
 const MOST_TOKENS: usize = 220;
 
-/// Encoder positions that a context has at least. CTranslate2 takes an encoder's output of as many
-/// positions as the model has mel bands, 80 or 128, for a spectrogram.
+/// Least encoder positions of a context. CTranslate2 mistakes an encoder's output for a spectrogram
+/// if it has as many positions as the model has mel bands, 80 or 128.
 const LEAST_CONTEXT: usize = 160;
 
 /// Mean log-probability of tokens below which a result is doubted (Whisper's own threshold).
 const LOW_LOGPROB: f32 = -1.0;
 
-/// Mean log-probability below which the result of an utterance of less than [`SHORT`] is doubted: models
-/// are seldom sure of a single word, and trying it again with more of the window gains nothing (172
-/// English prompts).
+/// Mean log-probability below which the result of an utterance of less than [`SHORT`] is doubted:
+/// models are seldom sure of a single word, and trying it again with more of the window gains
+/// nothing (172 English prompts).
 const SHORT_LOGPROB: f32 = -2.0;
 
-/// Mean log-probability below which a text of `base` before the sentinel is doubted: one in twelve of the
-/// English prompts is below it, and half of the words that the tight context mishears are in those.
+/// Mean log-probability below which a text of `base` before the sentinel is doubted: one in twelve
+/// of the English prompts is below it, and half of the words that the tight context mishears are in
+/// those.
 const UNSURE_LOGPROB: f32 = -0.5;
 
 /// Words of its own beginning that a text must end with to count as begun again.
 const BEGUN_AGAIN: usize = 3;
 
-/// Why a result was tried once more with a longer context.
+/// Reason for trying an utterance once more with a longer context.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RetryReason {
     /// The text goes on with its own beginning: the decoder found no end.
     BeginsAgain,
-    /// The text had as many tokens as it may.
+    /// The text has as many tokens as are allowed.
     TokenCap,
-    /// Words that came several times in a row.
+    /// Words come several times in a row.
     Repetition,
     /// The model is not sure of its words.
     LowProbability,
-    /// With the sentinel there was nothing but what noise makes as well, or something behind the
+    /// With the sentinel, the text was only what noise gives as well, or had words behind the
     /// utterance.
     Sentinel,
-    /// The words did not fit the language that the party was found to speak before, and it is another.
+    /// The words did not fit the language that the party had spoken before, and another one was
+    /// detected.
     Language,
 }
 
@@ -100,7 +102,7 @@ impl RetryReason {
         Self::Language,
     ];
 
-    /// The name in figures and documents.
+    /// Name of the reason in figures and documents.
     pub fn name(self) -> &'static str {
         match self {
             Self::BeginsAgain => "begins_again",
@@ -116,14 +118,14 @@ impl RetryReason {
 /// The window that the encoder computes in one try at an utterance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct EncoderWindow {
-    /// Its positions, each of 20 ms.
+    /// Number of its positions, each of 20 ms.
     pub positions: usize,
     /// Whether the sentinel is spoken behind the utterance.
     pub has_sentinel: bool,
 }
 
 impl EncoderWindow {
-    /// All that Whisper was trained with.
+    /// The whole window, as Whisper was trained with it.
     pub const WHOLE: Self = Self {
         positions: WHOLE_WINDOW,
         has_sentinel: false,
@@ -134,9 +136,9 @@ impl EncoderWindow {
 #[derive(Debug, Clone, PartialEq)]
 pub struct ContextLadder {
     margins: ContextMargins,
-    /// The least for short utterances; the demo model knows no difference.
+    /// Least context for short utterances; 0 for the demo model, which makes no difference.
     short_context: usize,
-    /// The model knows nothing but English.
+    /// Whether the model knows English only.
     is_english: bool,
     /// Mean log-probability below which a text before the sentinel is doubted.
     sentinel_logprob: f32,
@@ -157,7 +159,7 @@ impl ContextLadder {
         }
     }
 
-    /// What is wrong with a text that came of so many samples in a window, if anything is.
+    /// Fault of a text from `samples` samples in this window, if it has one.
     pub(crate) fn fault(
         &self,
         samples: usize,
@@ -184,7 +186,7 @@ impl ContextLadder {
         self.short_context > 0 && samples < SHORT
     }
 
-    /// The window of the first try at an utterance of so many samples: those that begin alike can
+    /// Window of the first try at an utterance of so many samples. Utterances with the same one can
     /// be decoded together.
     pub fn first_window(&self, samples: usize, choices: &DecodeOptions) -> EncoderWindow {
         let windows = self.windows(samples, choices);
@@ -234,8 +236,8 @@ impl ContextLadder {
     }
 }
 
-/// Tokens that the text of an utterance of so many samples may have, written in that language; with
-/// the whole window, after which nothing else is tried, as many as there can be.
+/// Most tokens of an utterance's text in the language `written_in`. With the whole window, after
+/// which nothing else is tried, it is the most that there can be.
 pub(crate) fn token_cap(samples: usize, window: EncoderWindow, written_in: &str) -> usize {
     if window == EncoderWindow::WHOLE {
         return MOST_TOKENS;
@@ -253,7 +255,7 @@ pub(crate) fn token_cap(samples: usize, window: EncoderWindow, written_in: &str)
     (TOKENS_AT_LEAST + sentinel + each_second * samples / SAMPLE_RATE as usize).min(MOST_TOKENS)
 }
 
-/// What shows that a text has no end, if anything does.
+/// Fault that shows that the decoder found no end of the text, if there is one.
 pub(crate) fn endless(text: &str, reached_cap: bool) -> Option<RetryReason> {
     let words = guard::plain(text);
     let words: Vec<&str> = words.split(' ').collect();
@@ -298,7 +300,7 @@ mod tests {
         }
     }
 
-    /// Positions of each window, all without a sentinel.
+    /// Positions of each window, if none has a sentinel.
     fn contexts(ladder: &ContextLadder, samples: usize) -> Vec<usize> {
         let windows = ladder.windows(samples, &DecodeOptions::default());
         assert!(windows.iter().all(|window| !window.has_sentinel));

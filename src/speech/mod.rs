@@ -36,7 +36,7 @@ pub const SAMPLES_PER_MS: u64 = SAMPLE_RATE as u64 / 1000;
 pub struct Utterance {
     /// Position of the first sample on the leg's timeline, in samples.
     pub start: u64,
-    /// The samples.
+    /// Samples of the utterance.
     pub samples: Vec<i16>,
 }
 
@@ -47,25 +47,26 @@ impl Utterance {
     }
 }
 
-/// How an utterance shall be recognised.
+/// Options for decoding an utterance.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct DecodeOptions {
-    /// Whisper's code of the language that is spoken; `None`: it decides for itself.
+    /// Language that is spoken, Whisper's code; `None`: Whisper detects it.
     pub language: Option<String>,
-    /// Where it decides: among these; among all it knows, if there are none.
+    /// Languages to choose from in detection; empty: all that the model knows.
     #[serde(default)]
     pub among: Vec<String>,
-    /// The language was detected in what the same party said before: the engine may find another
-    /// one, and tells its probability then, where the words do not fit this one.
+    /// Whether the language was detected in earlier speech of the same party. Where the words do
+    /// not fit it, the engine may then find another one, and gives its probability.
     #[serde(default)]
     pub language_is_detected: bool,
-    /// What it is given as if it had come before.
+    /// Prompt that Whisper is given as if it had come before.
     #[serde(default)]
     pub prompt: Option<InitialPrompt>,
-    /// Text or English text for it; a model that knows English only does not translate.
+    /// Transcription, or translation to English; a model that knows English only does not
+    /// translate.
     #[serde(default)]
     pub task: SpeechTask,
-    /// With the encoder's whole window from the start, instead of one fitted to the utterance.
+    /// Whether the encoder computes its whole window from the first try on.
     #[serde(default)]
     pub full_context: bool,
 }
@@ -73,20 +74,19 @@ pub struct DecodeOptions {
 /// The result of recognising an utterance.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Recognition {
-    /// The words; empty if the engine heard none.
+    /// Text; empty if the engine recognised no words.
     pub text: String,
     /// Mean probability of the text's tokens, 0 to 1.
     pub confidence: f32,
-    /// Whisper's code of the language that was spoken, mostly ISO 639-1.
+    /// Language that was spoken, Whisper's code, mostly ISO 639-1.
     pub language: String,
-    /// How probable that language is among those that were asked for, 0 to 1, where it was
-    /// detected.
+    /// Probability of that language among those that were allowed, 0 to 1, where it was detected.
     #[serde(default)]
     pub language_probability: Option<f32>,
-    /// What was done.
+    /// Task that was done: transcription or translation.
     #[serde(default)]
     pub task: SpeechTask,
-    /// The words one by one.
+    /// Words of the text with their times.
     #[serde(default)]
     pub words: Vec<SpokenWord>,
     /// Level of the loudest tenth of a second, dB of full scale, without hum and offset.
@@ -95,14 +95,14 @@ pub struct Recognition {
     /// Name and revision of the model.
     #[serde(default)]
     pub model: String,
-    /// How probable the model found it that nobody speaks, 0 to 1, where the engine tells.
+    /// Probability that nobody speaks, 0 to 1, as the model gave it, where the engine has it.
     #[serde(default)]
     pub no_speech_probability: Option<f32>,
     /// Mean log-probability of the text's tokens, as they were written behind the prompt, where it
     /// is that of this text alone. `confidence` may be what the tokens have without the prompt.
     #[serde(default)]
     pub mean_logprob: Option<f32>,
-    /// What was wrong with each try before this one.
+    /// Fault of each try before this one.
     #[serde(default)]
     pub retries: Vec<RetryReason>,
 }
@@ -117,17 +117,17 @@ pub(crate) fn peak_dbfs(samples: &[i16]) -> f32 {
     (10.0 * loudest.log10()).max(-100.0)
 }
 
-/// An engine failed on an utterance.
+/// Error: an engine failed on an utterance.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the speech engine failed: {0}")]
 pub struct TranscribeError(pub String);
 
-/// An utterance and how it shall be recognised.
+/// An utterance and the options of its decoding.
 #[derive(Debug, Clone, Copy)]
 pub struct UtteranceRef<'a> {
     /// 16 kHz mono PCM: 1 to 480,000 samples.
     pub samples: &'a [i16],
-    /// How.
+    /// Options of decoding.
     pub choices: &'a DecodeOptions,
 }
 

@@ -29,21 +29,21 @@ const DEMO_SHA256: &str = "fbb9855a88a7038c6adb2a432e291f809f832cb96b464a0c5dfc9
 /// The demo model is part of the program, so that it runs without any file.
 const DEMO: &[u8] = include_bytes!("../../fixtures/model/asterscribe-demo-q5_0.bin");
 
-/// Its name.
+/// Name of the demo model.
 const DEMO_NAME: &str = "asterscribe-demo-q5_0";
 
 /// A model that may be handed to the engine.
 #[derive(Debug, Clone)]
 pub struct SpeechModel {
-    /// Name for people: the file's or the folder's.
+    /// Name of the file or folder, for people.
     pub name: String,
-    /// Where its bytes are.
+    /// Place of the model's bytes.
     pub source: ModelSource,
     /// SHA-256 of all its bytes, hexadecimal; of a folder, of the list of its files with theirs.
     pub sha256: String,
-    /// What its header says.
+    /// Dimensions from its header.
     pub header: ModelHeader,
-    /// Its size.
+    /// Size in bytes.
     pub bytes: u64,
 }
 
@@ -56,24 +56,24 @@ pub struct ModelCandidate {
     bytes: u64,
 }
 
-/// Where a model's bytes are.
+/// Place of a model's bytes.
 #[derive(Debug, Clone)]
 pub enum ModelSource {
-    /// In a file, which stays open: what was checked is what is loaded, also by a
+    /// A file, kept open: the bytes that were checked are the bytes that are loaded, also by a
     /// worker that starts after the file was replaced.
     File {
-        /// Where it was.
+        /// Path at which it was opened.
         path: PathBuf,
-        /// The file.
+        /// The open file.
         file: Arc<File>,
     },
-    /// In a folder. Whoever loads it looks whether it is the one that was checked.
+    /// A folder. Whoever loads it checks that it is still the same.
     Folder(ModelFolder),
-    /// In this program.
+    /// Bytes within this program.
     BuiltIn(&'static [u8]),
 }
 
-/// Which engine loads a model: its form tells.
+/// Engine that loads a model, by the model's format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EngineKind {
     /// whisper.cpp, for ggml files.
@@ -83,7 +83,7 @@ pub enum EngineKind {
 }
 
 impl EngineKind {
-    /// The engine's own name.
+    /// Name of the engine.
     pub fn name(self) -> &'static str {
         match self {
             Self::WhisperCpp => "whisper.cpp",
@@ -92,21 +92,21 @@ impl EngineKind {
     }
 }
 
-/// Which heads of a decoder's attention follow the speech.
+/// Heads of the decoder's attention that follow the speech.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AlignmentHeads {
-    /// Those that were found out for the demo model.
+    /// Heads that were determined for the demo model.
     Demo,
-    /// Those that OpenAI published for the model of that name.
+    /// Heads that OpenAI published for the model of that name.
     Published(&'static str),
-    /// Nobody has looked for them.
+    /// Not determined for this model.
     Unknown,
 }
 
 /// `n_vocab` of models that know English only.
 const ENGLISH_VOCABULARY: u32 = 51_864;
 
-/// The header's eleven numbers.
+/// Eleven numbers of the header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the field's own names, from whisper_hparams")]
 pub struct ModelHeader {
@@ -120,11 +120,11 @@ pub struct ModelHeader {
     pub n_text_head: u32,
     pub n_text_layer: u32,
     pub n_mels: u32,
-    /// How the matrices are stored: `f16`, `q8_0`, `float16`, `int8` …
+    /// Storage format of the matrices: `f16`, `q8_0`, `float16`, `int8` …
     pub precision: &'static str,
 }
 
-/// Why something is no model.
+/// Fault of a file or folder that is not a model.
 #[derive(Debug)]
 enum ModelFlaw {
     Io(io::Error),
@@ -142,7 +142,8 @@ fn wrong<T>(reason: impl Into<String>) -> Result<T, ModelFlaw> {
 }
 
 impl ModelHeader {
-    /// Bounds well around everything published (large-v3: 51866, 1500, 1280, 20, 32, 448, …, 128).
+    /// Checks the numbers against bounds well around everything published (large-v3: 51866, 1500,
+    /// 1280, 20, 32, 448, …, 128).
     fn check(&self) -> Result<(), ModelFlaw> {
         let bounds = [
             ("n_vocab", self.n_vocab, 50_000..=60_000),
@@ -175,40 +176,40 @@ impl ModelHeader {
     }
 }
 
-/// Why a file is no usable model.
+/// Error: a file or folder is not a usable model.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ModelError {
     /// The file cannot be read.
     #[error("cannot read the model {path}: {source}")]
     Unreadable {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// The system's reason.
+        /// Reason, as the system gives it.
         source: io::Error,
     },
     /// The file is neither a Whisper model in ggml format nor a CTranslate2 folder of one.
     #[error("{path} is no Whisper model: {reason}")]
     NotAModel {
-        /// The file or folder.
+        /// Path of the file or folder.
         path: PathBuf,
-        /// What is wrong with it.
+        /// Fault of its structure.
         reason: String,
     },
-    /// The file is not what it was when it was checked.
+    /// The folder has changed since it was checked.
     #[error("{path} has changed since it was checked; choose the model again to have it loaded")]
     Changed {
-        /// The folder.
+        /// Path of the folder.
         path: PathBuf,
     },
-    /// The engine refused it all the same.
+    /// The engine refused the model although it had passed the check.
     #[error("{engine} cannot load {path}: {reason}")]
     Refused {
-        /// Its name.
+        /// Name of the engine.
         engine: &'static str,
-        /// The file or folder.
+        /// Path of the file or folder.
         path: PathBuf,
-        /// Its reason.
+        /// Reason, as the engine gives it.
         reason: String,
     },
 }
@@ -217,7 +218,7 @@ impl SpeechModel {
     /// Reads and checks a file: its whole structure, and its hash.
     ///
     /// # Errors
-    /// It is no usable model.
+    /// The file is not a usable model.
     pub fn open(path: &Path) -> Result<Self, ModelError> {
         ModelCandidate::open(path)?.hash()
     }
@@ -238,21 +239,21 @@ impl SpeechModel {
         candidate.hash()
     }
 
-    /// A file that was checked before, by whoever hands it down open: its structure is
-    /// looked at again, its hash is believed.
+    /// A file that was checked before, by the process that hands it down open: its structure is
+    /// checked again, its hash is believed.
     ///
     /// # Errors
-    /// It is no usable model.
+    /// The file is not a usable model.
     pub fn handed_down(path: &Path, name: &str, sha256: &str) -> Result<Self, ModelError> {
         let candidate = ModelCandidate::open(path)?;
         Ok(candidate.named(name, sha256))
     }
 
-    /// A folder that was checked before, by whoever names it: its structure is looked at again;
-    /// its hash is believed if the files are the same, and computed if they have changed.
+    /// A folder that was checked before: its structure is checked again; its hash is believed if
+    /// the files are the same, and computed if they have changed.
     ///
     /// # Errors
-    /// It is no usable model, or another one by now.
+    /// The folder is not a usable model, or holds another one by now.
     pub fn checked_before(
         path: &Path,
         files: &[FileIdentity],
@@ -276,7 +277,7 @@ impl SpeechModel {
         })
     }
 
-    /// Which engine loads it.
+    /// Engine that loads the model.
     pub fn engine(&self) -> EngineKind {
         match self.source {
             ModelSource::Folder(_) => EngineKind::CTranslate2,
@@ -284,8 +285,8 @@ impl SpeechModel {
         }
     }
 
-    /// Whether words get times that are near enough to tell what was said before a moment.
-    /// whisper.cpp's are off by half a second with `base` (docs/words.md).
+    /// Whether word times are accurate enough to tell what was said before a moment. whisper.cpp's
+    /// are off by half a second with `base` (docs/words.md).
     pub fn times_words_closely(&self) -> bool {
         match &self.source {
             ModelSource::Folder(folder) => folder.has_alignment_heads(),
@@ -322,7 +323,7 @@ impl SpeechModel {
         })
     }
 
-    /// What it is, for people.
+    /// Description of the model for people.
     pub fn describe(&self) -> String {
         let name = &self.name;
         if self.is_demo() {
@@ -334,7 +335,7 @@ impl SpeechModel {
         }
     }
 
-    /// Name and revision: enough to tell which weights recognised something.
+    /// Name and revision, which identify the weights that recognised something.
     pub fn revision(&self) -> String {
         format!("{}@{}", self.name, &self.sha256[..8])
     }
@@ -346,11 +347,11 @@ impl SpeechModel {
 }
 
 impl ModelCandidate {
-    /// Reads and checks the whole structure of a file or folder. That takes no time to speak of,
+    /// Reads and checks the whole structure of a file or folder, which takes next to no time
     /// however large it is.
     ///
     /// # Errors
-    /// It is no usable model.
+    /// The file or folder is not a usable model.
     pub fn open(path: &Path) -> Result<Self, ModelError> {
         Self::read(path).map_err(|flaw| refused(path, flaw))
     }
@@ -386,20 +387,20 @@ impl ModelCandidate {
         })
     }
 
-    /// What its header says.
+    /// Dimensions from its header.
     pub fn header(&self) -> ModelHeader {
         self.header
     }
 
-    /// Its size.
+    /// Size in bytes.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// Reads all of it: seconds for a gigabyte.
+    /// Reads the whole model to compute its hash: seconds for a gigabyte.
     ///
     /// # Errors
-    /// It cannot be read.
+    /// The model cannot be read.
     pub fn hash(self) -> Result<SpeechModel, ModelError> {
         let (path, sha256) = match &self.source {
             ModelSource::File { path, file } => (path.as_path(), hash(&mut buffered(file))),

@@ -1,4 +1,4 @@
-//! Samples in half the room, and to the last bit as they were.
+//! Lossless packing of samples into about half of their size.
 //!
 //! Nearly all audio had 8 kHz before it was doubled, so that every other sample
 //! can be guessed from those around it: what is kept of it is by how much the
@@ -24,21 +24,21 @@ const WINDOW: usize = PAIRS + 2 * TAPS.len() - 1;
 /// Sums that fit into a processor's registers.
 const LANES: usize = 32;
 
-/// What an odd sample has of the nearest even ones on either side, of the next
-/// ones, and so on: the least squares of recorded prompts, doubled.
+/// Filter that guesses an odd sample: the weight of the nearest even samples on either side, of the
+/// next ones, and so on; the least squares of recorded prompts, doubled.
 const TAPS: [f32; 16] = [
     0.635_73, -0.209_58, 0.122_82, -0.084_67, 0.062_6, -0.048_01, 0.037_35, -0.029_35, 0.023_02,
     -0.018_21, 0.014_06, -0.010_68, 0.007_78, -0.005_64, 0.003_66, -0.001_56,
 ];
 
-/// Bytes taken from the system at a time.
+/// Bytes allocated at a time.
 const CHUNK: usize = 2_048;
 
-/// The most that a group of each kind takes: how many bits, and 16 for each.
+/// Most bytes of an even and an odd group: one byte for both widths, and 16 bits for each value.
 const MAX_GROUPS: usize = 1 + 2 * 2 * GROUP;
 
-/// As bytes, which [`unpack`] makes samples of again: blocks, and behind them what is no
-/// whole block, as it is (little endian).
+/// Packs samples into bytes for [`unpack`]: blocks, and behind them the samples that fill no block,
+/// little endian.
 pub(crate) fn pack(samples: &[i16]) -> Vec<u8> {
     let mut packed = PackedAudio::default();
     let mut rest = samples;
@@ -50,8 +50,8 @@ pub(crate) fn pack(samples: &[i16]) -> Vec<u8> {
     packed.chunks.concat().into_iter().chain(tail).collect()
 }
 
-/// What [`pack`] made of that many samples; `None` if there are not as many bytes as they
-/// take. Of bytes that it did not make, some samples or other.
+/// Samples that [`pack`] made the bytes of; `None` if the bytes are too few for that many samples.
+/// Bytes that `pack` did not make give arbitrary samples.
 pub(crate) fn unpack(bytes: &[u8], samples: usize) -> Option<Vec<i16>> {
     let blocks = samples.saturating_sub(AHEAD) / BLOCK;
     let tail = samples - blocks * BLOCK;
@@ -73,17 +73,17 @@ pub(crate) fn unpack(bytes: &[u8], samples: usize) -> Option<Vec<i16>> {
     Some(out)
 }
 
-/// Whole blocks in order.
+/// Packed blocks in order.
 #[derive(Debug, Default)]
 pub(super) struct PackedAudio {
     chunks: Vec<Vec<u8>>,
     len: usize,
-    /// The last even samples.
+    /// Last even samples before the next block.
     before: [i16; TAPS.len() - 1],
 }
 
 impl PackedAudio {
-    /// Samples.
+    /// Number of samples.
     pub(super) fn len(&self) -> usize {
         self.len
     }
@@ -114,7 +114,7 @@ impl PackedAudio {
         self.len += BLOCK;
     }
 
-    /// Appends all of them to `out`. `ahead` is what follows them.
+    /// Appends all samples to `out`; `ahead`: the samples that follow them.
     pub(super) fn unpack(&self, ahead: impl Iterator<Item = i16>, out: &mut Vec<i16>) {
         let pairs = self.len / 2;
         let first = self.before.len();
@@ -170,19 +170,19 @@ impl PackedAudio {
 
 #[cfg(test)]
 impl PackedAudio {
-    /// Memory taken.
+    /// Bytes of memory taken.
     pub(super) fn bytes(&self) -> usize {
         self.chunks.iter().map(Vec::capacity).sum()
     }
 }
 
-/// An even sample, by the one before it.
+/// Guess of an even sample from the even one before it.
 fn guess_even(before: i16) -> i16 {
     before - (before >> 2)
 }
 
-/// The odd samples of a block. The same window always gives the same: the
-/// additions are in this order, whatever the compiler makes of them.
+/// Guess of the odd samples of a block. The same window always gives the same result: the additions
+/// are in this order, whatever the compiler makes of them.
 fn guess_odd(evens: &[i16; WINDOW]) -> [i16; PAIRS] {
     let mut wide = [0.0f32; WINDOW];
     for (wide, even) in wide.iter_mut().zip(evens) {
@@ -204,11 +204,13 @@ fn guess_odd(evens: &[i16; WINDOW]) -> [i16; PAIRS] {
     guesses
 }
 
-/// The code for the bits that the widest of them needs, its sign included: 15 means 16.
+/// Code of the width in bits that the widest value needs, its sign included: 15 means 16 bits.
 fn width(values: &[i16; GROUP]) -> u8 {
     if values.iter().all(|value| *value == 0) {
         return 0;
     }
+    // The exclusive or with its sign makes a negative value's complement, so that both signs show
+    // their width in leading zeros.
     let all = values
         .iter()
         .fold(0, |all, value| all | value ^ value >> 15);
@@ -216,7 +218,7 @@ fn width(values: &[i16; GROUP]) -> u8 {
     (17 - all.leading_zeros() as u8).min(15)
 }
 
-/// Calls a function that is compiled for each width, so that no shift depends on the one before.
+/// Calls a function compiled for each width, so that no shift depends on the one before.
 macro_rules! by_width {
     ($width:expr, $function:ident($($argument:expr),*)) => {
         match $width {
@@ -244,12 +246,12 @@ fn write(values: &[i16; GROUP], width: u8, out: &mut Vec<u8>) {
     by_width!(width, write_bits(values, out));
 }
 
-/// What [`write`] wrote, and what is behind it.
+/// Values that [`write`] wrote, and the bytes behind them.
 fn read(width: u8, bytes: &[u8]) -> ([i16; GROUP], &[u8]) {
     by_width!(width, read_bits(bytes))
 }
 
-/// The lowest `BITS` bits of each, the first in the lowest place.
+/// Writes the lowest `BITS` bits of each value, the first value in the lowest place.
 fn write_bits<const BITS: usize>(values: &[i16; GROUP], out: &mut Vec<u8>) {
     let mut words = [0u64; GROUP / 4 + 1];
     for (n, value) in values.iter().enumerate() {

@@ -23,7 +23,7 @@ use super::sound::UtteranceSounds;
 use super::{SAMPLES_PER_MS, Utterance};
 use crate::call::SoundKind;
 
-/// How speech is told from the rest and where it is cut.
+/// Settings by which speech is recognised as such and cut into utterances.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SegmenterConfig {
     /// Score from which a frame counts as voice while silent.
@@ -37,15 +37,16 @@ pub struct SegmenterConfig {
     pub pre_roll: Duration,
     /// Silence that ends an utterance.
     pub hang_over: Duration,
-    /// How much of that silence stays in the utterance; Whisper wants some.
+    /// Part of that silence that stays in the utterance, because Whisper needs some.
     pub post_roll: Duration,
-    /// Utterances are cut before they get longer; below Whisper's 30 s window.
+    /// Longest utterance; below Whisper's 30 s window.
     pub max_utterance: Duration,
-    /// Part of an over-long utterance, from its end, in which the quietest place for the cut is sought.
+    /// Part of an over-long utterance, from its end, in which the quietest place for the cut is
+    /// sought.
     pub cut_search: Duration,
-    /// Voice that an utterance must hold to be one.
+    /// Least voice in an utterance; with less it is dropped.
     pub min_voice: Duration,
-    /// Whether what is no louder than the line itself is silence.
+    /// Whether frames that are no louder than the line's own noise count as silence.
     pub noise_gate: bool,
     /// Whether tones, keys and music are told from speech.
     pub tell_sounds: bool,
@@ -77,28 +78,28 @@ impl Default for SegmenterConfig {
 pub struct Segmenter {
     limits: SegmenterLimits,
     detector: VoiceDetector,
-    /// Samples short of a frame, waiting for the rest.
+    /// Samples of an incomplete frame.
     partial: Vec<i16>,
-    /// The last frames while silent, else the utterance so far.
+    /// While silent the last frames, else the utterance so far.
     held: HeldSamples,
     /// Position on the timeline of the first sample of `held`.
     held_start: u64,
     state: SegmenterState,
-    /// What the detector is given as it comes, and all others without hum and offset.
+    /// High-pass filter for everything but the detector, which gets the audio as it comes.
     filter: HighPass,
     level: FrameLevel,
-    /// Which of the last frames were voiced, newest in bit 0.
+    /// One bit for each of the last frames, newest in bit 0: whether it was voiced.
     recent: u8,
-    /// How far the last utterance's end was music.
+    /// Evidence of music at the end of the last utterance, for the next one to begin with.
     music: f32,
-    /// Since they were last taken.
+    /// Sounds found since they were last taken.
     spans: Vec<SoundSpan>,
 }
 
-/// A stretch of the timeline that the detector took for speech and that is something else.
+/// A stretch of the timeline that the detector took for speech and that was another sound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SoundSpan {
-    /// What.
+    /// Kind of sound.
     pub kind: SoundKind,
     /// Position of its first sample on the leg's timeline.
     pub start: u64,
@@ -146,12 +147,13 @@ impl Segmenter {
         }
     }
 
-    /// Where the timeline stands: samples pushed and skipped so far.
+    /// Position of the timeline: samples pushed and skipped so far.
     pub fn position(&self) -> u64 {
         self.held_start + (self.held.len() + self.partial.len()) as u64
     }
 
-    /// From here on it is undecided what is speech; before it nothing becomes part of an utterance any more.
+    /// Position from which on it is undecided what is speech; before it nothing becomes part of an
+    /// utterance any more.
     pub fn undecided(&self) -> u64 {
         self.held_start
     }
@@ -191,7 +193,7 @@ impl Segmenter {
             .is_some_and(UtteranceSounds::may_last)
     }
 
-    /// The samples of the speech that is open.
+    /// Samples of the open speech.
     pub fn so_far(&self) -> Vec<i16> {
         let mut samples = self.held.to_vec();
         if let Some((start, _)) = self.speaking() {
@@ -201,7 +203,7 @@ impl Segmenter {
         samples
     }
 
-    /// What was taken for speech and was something else, since this was last asked.
+    /// Sounds that were taken for speech, found since the last call.
     pub fn take_sounds(&mut self) -> Vec<SoundSpan> {
         mem::take(&mut self.spans)
     }
@@ -222,7 +224,7 @@ impl Segmenter {
         }
     }
 
-    /// Ends an open utterance, then moves the timeline on by `samples` of which nothing is known.
+    /// Ends an open utterance, then moves the timeline on by `samples` without audio.
     pub fn gap(&mut self, samples: u64, done: &mut Vec<Utterance>) {
         self.end(done);
         self.held_start += samples;
@@ -237,7 +239,7 @@ impl Segmenter {
         }
     }
 
-    /// Ends an open utterance where the timeline stands.
+    /// Ends an open utterance at the present position.
     pub fn end(&mut self, done: &mut Vec<Utterance>) {
         let rest = mem::take(&mut self.partial);
         self.held.extend(&rest);
@@ -276,7 +278,7 @@ impl Segmenter {
         }
     }
 
-    /// Silence: keeps the pre-roll and watches for an onset.
+    /// Takes a frame while silent: keeps the pre-roll and watches for an onset.
     fn listen(&mut self, voiced: bool) {
         self.recent = ((self.recent << 1) | u8::from(voiced)) & ((1 << ONSET_WINDOW) - 1);
         self.keep_pre_roll();
@@ -286,7 +288,7 @@ impl Segmenter {
         }
     }
 
-    /// Lets go of all but the pre-roll and the frames in which an onset is sought.
+    /// Drops all but the pre-roll and the frames in which an onset is sought.
     fn keep_pre_roll(&mut self) {
         let keep = self.limits.pre_roll + ONSET_WINDOW * FRAME;
         if self.held.len() > keep {
@@ -298,7 +300,7 @@ impl Segmenter {
         self.held.compact(keep + FRAME);
     }
 
-    /// An utterance of what is held at an onset; `recent` says which of the last frames were voiced.
+    /// The utterance that begins with the samples held at an onset.
     fn begin(&self) -> OpenUtterance {
         let held = self.held.to_vec();
         let count = held.len() / FRAME;
@@ -371,7 +373,7 @@ impl Segmenter {
         self.emit(samples, count, &gone, offset, done);
     }
 
-    /// The first `count` of what was held, whose frames begin at `offset`, become an utterance,
+    /// Makes the first `count` of the held samples, whose frames begin at `offset`, an utterance,
     /// or several with other sounds between them; the rest is held again.
     fn emit(
         &mut self,
@@ -441,7 +443,7 @@ impl SegmenterLimits {
     }
 }
 
-/// In whole numbers, whose order of addition is the compiler's to choose.
+/// Energy, summed in whole numbers, so that the order of addition does not matter.
 fn energy(frame: &[i16]) -> f32 {
     let squares = frame
         .iter()
@@ -449,7 +451,7 @@ fn energy(frame: &[i16]) -> f32 {
     squares.sum::<i64>() as f32
 }
 
-/// The energy without a constant offset.
+/// Energy without a constant offset.
 fn swing(frame: &[i16; FRAME]) -> f32 {
     let sum: i64 = frame.iter().map(|&s| i64::from(s)).sum();
     energy(frame) - (sum * sum) as f32 / FRAME as f32

@@ -8,34 +8,36 @@
 //! Callers say the word, too. The times of the alignment tell whose it is: the sentinel's is left
 //! 0.5 to 0.8 s behind the utterance, a caller's own at most 0.12 s behind (measured with `tiny.en`
 //! and `base`, 120 utterances each with and without). Where nobody speaks the times are of no use,
-//! and the model's view of whether somebody does is spoilt: a text of nothing but phrases that noise
-//! makes as well, and one with words behind the utterance, is tried again without the sentinel.
+//! and the model's view of whether somebody does is spoilt: a text of nothing but phrases that
+//! noise makes as well, and one with words behind the utterance, is tried again without the
+//! sentinel.
 
 use std::ops::Range;
 
 use super::SAMPLES_PER_MS;
 use super::engine::{TextToken, WindowText};
 
-/// What the word "goodbye" is heard as.
+/// Spellings in which Whisper writes the word "goodbye".
 const HEARD_AS: [&str; 5] = ["goodbye", "good bye", "good-bye", "then bye", "bye"];
 
 /// The language in which the word is spoken.
 pub(super) const LANGUAGE: &str = "en";
 
-/// Tokens that a text may have for the sentinel, beside its own.
+/// Most tokens that a text needs for the sentinel, beside its own.
 pub(super) const TOKENS: usize = 4;
 
-/// 16 kHz, 16 bit: `tools/sentinel.sh` made it.
+/// Spoken word, 16 kHz, 16 bit, made by `tools/sentinel.sh`.
 static SPOKEN: &[u8] = include_bytes!("sentinel/goodbye.s16le");
 
 /// Silence between the utterance and the sentinel, samples (0.4 s).
 const PAUSE: usize = 6_400;
 
-/// A word that is left no later than this behind the utterance belongs to it, milliseconds.
+/// Time behind the utterance, milliseconds, up to which a word that is left belongs to the
+/// utterance.
 const OWN_UNTIL_MS: u64 = 300;
 
-/// Words that are looked at where the decoder writes the sentinel again and again: more of them
-/// would cost time to align.
+/// Most sentinels that are examined where the decoder writes the word again and again: more would
+/// cost time to align.
 const MOST_HEARD: usize = 8;
 
 /// Samples that the sentinel adds to an utterance.
@@ -65,7 +67,7 @@ pub(super) fn behind(audio: &[f32]) -> Vec<f32> {
     with
 }
 
-/// Takes what was written behind the first few sentinels off a text that is to be aligned.
+/// Cuts a text that is to be aligned behind its first few sentinels.
 pub(super) fn shorten(decoding: &mut WindowText) {
     let heard = heard(&decoding.tokens);
     if let Some(next) = heard.get(MOST_HEARD).map(|word| word.start) {
@@ -77,8 +79,8 @@ pub(super) fn shorten(decoding: &mut WindowText) {
     }
 }
 
-/// Takes the sentinel, and whatever follows it, off the aligned text of an utterance of so many
-/// samples; `false` where words are left that were spoken behind the utterance.
+/// Cuts the sentinel, and whatever follows it, off an utterance's aligned text; returns `false`
+/// where words are left that were spoken behind the utterance.
 pub(super) fn take_off(decoding: &mut WindowText, samples: usize) -> bool {
     // It had speech in its window in any case.
     decoding.no_speech_probability = None;
@@ -102,7 +104,7 @@ pub(super) fn take_off(decoding: &mut WindowText, samples: usize) -> bool {
         .any(|left| left.is_some_and(|left| left > own_until))
 }
 
-/// Leaves so many tokens of a text.
+/// Cuts a text before token `begin`.
 fn cut(decoding: &mut WindowText, begin: usize) {
     // The sentinel's probability would speak for the words before it. Those were written behind the
     // prompt, which the alignment does not know, so that their sum is what is left of the decoder's;
@@ -123,7 +125,7 @@ fn cut(decoding: &mut WindowText, begin: usize) {
     decoding.reached_cap = false;
 }
 
-/// The tokens of each word of a text that may be the sentinel, in their order.
+/// Tokens of each word in a text that may be the sentinel, in order.
 fn heard(tokens: &[TextToken]) -> Vec<Range<usize>> {
     let mut text = Vec::new();
     let mut owners = Vec::new();
@@ -147,7 +149,7 @@ fn heard(tokens: &[TextToken]) -> Vec<Range<usize>> {
     heard
 }
 
-/// The length of the form of the sentinel that a text begins with.
+/// Length of the sentinel's spelling that a text begins with, if it begins with one.
 fn form_at(text: &[u8]) -> Option<usize> {
     let is_whole = |form: &&&str| {
         let rest = text.strip_prefix(form.as_bytes());
@@ -156,7 +158,7 @@ fn form_at(text: &[u8]) -> Option<usize> {
     HEARD_AS.iter().find(is_whole).map(|form| form.len())
 }
 
-/// Letters and digits, and whatever is not ASCII.
+/// Whether a byte is a letter, a digit, or not ASCII.
 fn is_of_word(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || !byte.is_ascii()
 }
@@ -167,7 +169,8 @@ mod tests {
 
     use super::*;
 
-    /// A text that reached its cap: tokens with the times at which they are left, milliseconds; 0: never.
+    /// A text that reached its cap: tokens with the times at which they are left, milliseconds; 0:
+    /// never.
     fn decoding(tokens: &[(&str, u64)]) -> WindowText {
         let token = |&(text, left): &(&str, u64)| TextToken {
             id: 0,
@@ -183,7 +186,7 @@ mod tests {
         }
     }
 
-    /// One second.
+    /// Samples of one second.
     const SAMPLES: usize = 16_000;
 
     fn rest(tokens: &[(&str, u64)]) -> (String, bool) {

@@ -1,8 +1,8 @@
 //! Sounds that the voice detector takes for speech and that are none: ringback, busy and
 //! other tones, keys pressed in band, music on hold.
 //!
-//! Told of the frames of an open utterance, one after the other, it marks those that are
-//! certainly something else. What it is not certain of stays speech.
+//! Takes the frames of an open utterance one after the other, and marks those that are certainly
+//! not speech. Frames of which it is not certain stay speech.
 
 mod digit;
 mod fft;
@@ -24,30 +24,30 @@ const HALF: usize = FRAME / 2;
 /// Frames of a long look.
 const FRAMES_OF_LONG: usize = LONG / HALF;
 
-/// Where a look found no more than this part of its power in two lobes, the next is left out:
-/// two of three in speech.
+/// Share of a look's power in two lobes below which the next look is left out: two of three in
+/// speech.
 const SUSPICIOUS: f32 = 0.6;
 
-/// Frames, counted from the first of the utterance, that are something else than speech.
+/// Frames of an utterance, counted from its first, that are not speech.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SoundMark {
-    /// The first.
+    /// First frame.
     pub from: u64,
-    /// One past the last.
+    /// One past the last frame.
     pub until: u64,
-    /// What.
+    /// Kind of sound.
     pub kind: SoundKind,
 }
 
-/// The sounds of one utterance, as far as they are known.
+/// Detection of sounds within one utterance.
 pub struct UtteranceSounds {
     /// The last frames at 8 kHz.
     recent: [i16; LONG],
     /// Frames so far.
     frames: u64,
-    /// The last frames in a row with something to hear in them.
+    /// Number of audible frames in a row, up to the present one.
     audible: usize,
-    /// Of the last short look.
+    /// Share of the power in two lobes, in the last short look.
     purity: f32,
     /// Sum of the detector's scores since the last long look.
     score: f32,
@@ -57,8 +57,7 @@ pub struct UtteranceSounds {
 }
 
 impl UtteranceSounds {
-    /// At the beginning of an utterance; `music` is what [`Self::music`] said at the end of the
-    /// leg's last one.
+    /// Begins an utterance; `music`: the value of [`Self::music`] at the end of the leg's last one.
     pub fn new(music: f32) -> Self {
         Self {
             recent: [0; LONG],
@@ -72,7 +71,7 @@ impl UtteranceSounds {
         }
     }
 
-    /// Takes the next frame, and says which ones are known not to be speech.
+    /// Takes the next frame, and marks those that are now known not to be speech.
     pub fn frame(
         &mut self,
         frame: &[i16; FRAME],
@@ -103,17 +102,17 @@ impl UtteranceSounds {
         }
     }
 
-    /// Whether what is heard at present is known not to be speech.
+    /// Whether the present sound is known not to be speech.
     pub fn lasts(&self) -> bool {
         self.tones.lasts() || self.digits.lasts() || self.music.lasts()
     }
 
-    /// Whether it may turn out not to be.
+    /// Whether the present sound may turn out not to be speech.
     pub fn may_last(&self) -> bool {
         self.lasts() || self.tones.may_last() || self.music.may_last()
     }
 
-    /// How far what was heard last is music.
+    /// Evidence of music at present, as a cumulative sum.
     pub fn music(&self) -> f32 {
         self.music.sum()
     }

@@ -1,5 +1,4 @@
-//! From utterances to words with any engine: language, prompt, the ladder of contexts, and times
-//! of words.
+//! Transcriber for any engine: language, prompt, the ladder of contexts, and times of words.
 //!
 //! Utterances whose first windows are alike are decoded together, which costs less than one after
 //! the other; each further try is made alone. What comes of an utterance does not
@@ -22,8 +21,8 @@ use super::{
 };
 use crate::call::SpeechTask;
 
-/// Shorter audio is padded with silence to this, samples (0.5 s): whisper.cpp gives nothing
-/// below 110 ms and reads out of bounds below 201 samples.
+/// Least samples of audio, 0.5 s; shorter audio is padded with silence, since whisper.cpp gives
+/// nothing below 110 ms and reads out of bounds below 201 samples.
 const MIN_SAMPLES: usize = SAMPLE_RATE as usize / 2;
 
 /// Whisper's window, samples (30 s).
@@ -35,7 +34,8 @@ pub struct WhisperTranscriber {
     ladder: ContextLadder,
     /// Name and revision of the model.
     model: String,
-    /// The model was never trained with a prompt, and writes nonsense after one.
+    /// Whether it is the demo model, which was never trained with a prompt and writes nonsense
+    /// after one.
     is_demo: bool,
 }
 
@@ -52,23 +52,23 @@ impl std::fmt::Debug for WhisperTranscriber {
 struct AttemptedUtterance<'a> {
     samples: &'a [i16],
     choices: &'a DecodeOptions,
-    /// The samples as the engine takes them.
+    /// Samples in the form that the engine takes.
     audio: Vec<f32>,
-    /// Windows to try, in their order, and how many of them were.
+    /// Windows to try, in order, and the number of those that were tried.
     windows: Vec<EncoderWindow>,
     tried: usize,
     prompt: Vec<TokenId>,
     task: SpeechTask,
-    /// Once it is known: the language, and how probable it is where it was detected.
+    /// Language, once it is known, and its probability where it was detected.
     language: Option<(&'static str, Option<f32>)>,
     best: Option<WindowText>,
-    /// What was wrong with each try but the last.
+    /// Fault of each try but the last.
     retries: Vec<RetryReason>,
 }
 
 impl AttemptedUtterance<'_> {
-    /// Those of the same kind can be decoded together: the next window, the prompt's length, and how
-    /// long the text may be, since the decoder's figures are of all that it writes.
+    /// Key by which utterances can be decoded together: the next window, the prompt's length, and
+    /// the length that the text may have, since the decoder's figures are of all that it writes.
     fn kind(&self) -> (Option<EncoderWindow>, usize, usize) {
         let window = self.next_window();
         let cap = window.map_or(0, |window| self.order(window).max_tokens);
@@ -79,7 +79,7 @@ impl AttemptedUtterance<'_> {
         self.windows.get(self.tried).copied()
     }
 
-    /// What the encoder gets.
+    /// Audio for the encoder: the utterance, with the sentinel behind it if the window has one.
     fn audio_in(&self, window: EncoderWindow) -> Cow<'_, [f32]> {
         match window.has_sentinel {
             true => Cow::Owned(sentinel::behind(&self.audio)),
@@ -102,7 +102,7 @@ impl AttemptedUtterance<'_> {
         }
     }
 
-    /// Takes the result of a try, and what is wrong with it; whether there shall be another one.
+    /// Takes the result of a try and its fault; returns whether there shall be another try.
     fn take(&mut self, decoding: WindowText, fault: Option<RetryReason>) -> bool {
         self.tried += 1;
         let is_better = match &self.best {
@@ -130,7 +130,7 @@ impl AttemptedUtterance<'_> {
     }
 }
 
-/// Whether a text may stand though there is another try.
+/// Whether a text has an end, so that it may stand though there is another try left.
 fn has_end(decoding: &WindowText) -> bool {
     endless(&decoding.text(), decoding.reached_cap).is_none()
 }
@@ -204,7 +204,8 @@ impl WhisperTranscriber {
         })
     }
 
-    /// Tries utterances with the same window once; what comes back is to be tried alone.
+    /// Tries utterances with the same window once; returns for each whether it is to be tried
+    /// again, alone.
     fn attempt(
         &mut self,
         attempted: &mut [&mut AttemptedUtterance<'_>],
@@ -292,8 +293,8 @@ impl WhisperTranscriber {
         }
     }
 
-    /// Utterances that begin with the same window and have prompts of the same length, together;
-    /// what fails its first try goes on alone.
+    /// Recognises utterances with the same first window and prompts of the same length together; an
+    /// utterance that fails its first try goes on alone.
     fn recognise_group(
         &mut self,
         mut group: Vec<(usize, AttemptedUtterance<'_>)>,

@@ -1,8 +1,7 @@
-//! Where calls and transcripts are kept: one trait, two implementations with
-//! one contract test. SQLite is the default (one file, nothing to run); Redis
-//! serves where several machines share, under the keys its predecessor used.
-//! Calls never write to a store themselves: [`StoreWriter`] stands between, so
-//! that a store that is away or slow holds up nobody.
+//! Stores for calls and transcripts: one trait, two implementations with one contract test. SQLite
+//! is the default (one file, nothing to run); Redis serves where several machines share, under the
+//! keys its predecessor used. Calls never write to a store themselves: [`StoreWriter`] stands
+//! between, so that a store that is away or slow holds up nobody.
 
 mod redis;
 mod row;
@@ -31,10 +30,10 @@ pub use self::writer::{
     WriterStats,
 };
 
-/// Calls that a store is asked for at once.
+/// Calls that a store is asked for in one request.
 const PAGE: usize = 500;
 
-/// A keeper of calls. Every method is bounded in time and answers
+/// A store for calls. Every method is bounded in time and answers
 /// [`StoreError::Unavailable`] where the bound is reached.
 ///
 /// Writes are idempotent: repeating one changes nothing but its expiry. One
@@ -44,10 +43,10 @@ pub trait CallStore: Send + Sync {
     /// Name for logs and `/health`: `sqlite` or `redis`.
     fn name(&self) -> &'static str;
 
-    /// Cheap proof of life.
+    /// Checks cheaply that the store answers.
     async fn ping(&self) -> Result<(), StoreError>;
 
-    /// Proof that writes are taken: all that [`Self::apply`] does, done to nothing.
+    /// Checks that writes are taken: does all that [`Self::apply`] does, and changes nothing.
     async fn try_write(&self) -> Result<(), StoreError>;
 
     /// Applies the writes in order, in one transaction or one round trip. After
@@ -55,22 +54,22 @@ pub trait CallStore: Send + Sync {
     /// it; repeating them all is safe.
     async fn apply(&self, writes: &[StoreWrite]) -> Result<(), StoreError>;
 
-    /// One record.
+    /// Record of a call.
     async fn call(&self, call: &CallId) -> Result<Option<CallRecord>, StoreError>;
 
-    /// Calls newest first, those behind `before`: so many, or all that there are. Some may
-    /// have no record any more.
+    /// Places of calls in the list, newest first, those behind `before`: so many, or all that there
+    /// are. Some may have no record any more.
     async fn keys(
         &self,
         before: Option<&CallKey>,
         limit: usize,
     ) -> Result<Vec<CallKey>, StoreError>;
 
-    /// The records of those calls, in their order; `None` where there is none, or one that
-    /// cannot be read.
+    /// Records of those calls, in their order; `None` where there is none, or one that cannot be
+    /// read.
     async fn records(&self, calls: &[CallId]) -> Result<Vec<Option<CallRecord>>, StoreError>;
 
-    /// Records, newest first. One that cannot be read is left out.
+    /// Records of calls, newest first. One that cannot be read is left out.
     async fn calls(&self, limit: usize) -> Result<Vec<CallRecord>, StoreError> {
         let mut found = Vec::new();
         let mut before = None;
@@ -95,13 +94,13 @@ pub trait CallStore: Send + Sync {
     /// means that a line never arrived, that the store lost it, or that it cannot be read.
     async fn lines(&self, call: &CallId, from_seq: u64) -> Result<Vec<TranscriptLine>, StoreError>;
 
-    /// How many lines the call has whose number is below `seq`: as many as that, or some are lost.
+    /// Number of the call's lines whose `seq` is below that: as many as that, or some are lost.
     async fn lines_below(&self, call: &CallId, seq: u64) -> Result<u64, StoreError>;
 
     /// Digits in order. One that cannot be read is left out.
     async fn dtmf(&self, call: &CallId) -> Result<Vec<DtmfDigit>, StoreError>;
 
-    /// Those of the calls of which it lacks something that it was given.
+    /// Calls of which the store lacks something that it was given.
     async fn lacking(&self, given: &[GivenCounts]) -> Result<Vec<CallId>, StoreError>;
 
     /// Records, lines and digits that could not be read since the start, each counted once.
@@ -110,19 +109,20 @@ pub trait CallStore: Send + Sync {
     /// `active_calls_count` and `total_calls_processed`.
     async fn counters(&self) -> Result<CallCounters, StoreError>;
 
-    /// Removes what has outlived its retention, where the engine does not do so
-    /// itself; how many calls went. A call that expired while open (its process
-    /// died and nobody settled it) stops counting as active.
+    /// Removes data past its retention, where the engine does not do so itself; the result is the
+    /// number of calls that went. A call that expired while open (its process died and nobody
+    /// settled it) stops counting as active.
     async fn expire(&self) -> Result<u64, StoreError>;
 
-    /// Ends it cleanly: nothing that was removed is left in a log beside a file. It is
-    /// unavailable from then on.
+    /// Closes the store: nothing that was removed is left in a log beside a file. It is unavailable
+    /// from then on.
     async fn close(&self) -> Result<(), StoreError> {
         Ok(())
     }
 
-    /// Claims a node's name for the running server of that mark, for that long, also in the place of the
-    /// server whose mark is given. The mark of another server that has it, if one has.
+    /// Claims a node's name for the running server of that mark, for that long, also in the place
+    /// of the server whose mark is given. The result is the mark of another server that holds the
+    /// name, if one does.
     async fn claim(
         &self,
         node: &str,
@@ -165,7 +165,7 @@ pub trait CallStore: Send + Sync {
     }
 }
 
-/// One write.
+/// A write to a store.
 #[derive(Debug, Clone, PartialEq)]
 pub enum StoreWrite {
     /// Creates or replaces a record and keeps the counters true: an open call
@@ -180,8 +180,7 @@ pub enum StoreWrite {
         /// The line.
         line: TranscriptLine,
     },
-    /// Puts a line in the place of the one with its `seq`: it says more, under a higher
-    /// revision. One that is not there is appended.
+    /// Replaces the line of that `seq` by a higher revision; appends it if there is none.
     Revise {
         /// The call it belongs to.
         call: CallId,
@@ -192,7 +191,7 @@ pub enum StoreWrite {
     Dtmf {
         /// The call it belongs to.
         call: CallId,
-        /// Its place among the call's digits.
+        /// Position among the call's digits, from 0.
         index: u64,
         /// The digit.
         digit: DtmfDigit,
@@ -204,12 +203,12 @@ pub enum StoreWrite {
         /// The digits, from the first on.
         digits: Vec<DtmfDigit>,
     },
-    /// Removes all that there is of the call, for good.
+    /// Removes everything of the call, for good.
     Erase(CallId),
 }
 
 impl StoreWrite {
-    /// The call that it is about.
+    /// Call that the write is about.
     pub fn call_id(&self) -> &CallId {
         match self {
             Self::Call(record) => &record.call_id,
@@ -222,14 +221,14 @@ impl StoreWrite {
     }
 }
 
-/// The counts of a call's entries that a store was given and must have.
+/// Counts of what a store was given of a call and must still have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GivenCounts {
-    /// The call; its record was given.
+    /// Id of the call; its record was given.
     pub call: CallId,
-    /// Numbers of the lines that it was given, as far as they are looked for.
+    /// Numbers of the lines that the store was given, as far as they are looked for.
     pub lines: Range<u64>,
-    /// How many digits it was given.
+    /// Number of digits that the store was given.
     pub digits: u64,
 }
 
@@ -240,11 +239,11 @@ pub enum StoreError {
     /// The store cannot be reached, or did not answer in time: try again later.
     #[error("{0}")]
     Unavailable(String),
-    /// The store lets us not in, or not do this: somebody must mend its rights or our password, and
-    /// then nothing is lost.
+    /// The store refuses our login, or this operation: once somebody has mended its rights or our
+    /// password, nothing is lost.
     #[error("{0}")]
     Denied(String),
-    /// The store answered, but not with what was stored, or it refuses the write for good.
+    /// The store's answer is not what was stored, or it refuses the write for good.
     #[error("{0}")]
     Broken(String),
 }
@@ -252,18 +251,18 @@ pub enum StoreError {
 /// The two counters the predecessor kept.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct CallCounters {
-    /// Calls open now.
+    /// Number of calls open now.
     pub active: u64,
-    /// Calls that have ended, ever.
+    /// Number of calls that have ended, ever.
     pub processed: u64,
 }
 
-/// How long things are kept, counted from the last write about them.
+/// Times for which data is kept, counted from the last write about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetentionTimes {
-    /// A call's record and digits.
+    /// Time for a call's record and digits.
     pub call: Duration,
-    /// A call's transcript.
+    /// Time for a call's transcript.
     pub transcript: Duration,
 }
 

@@ -1,12 +1,11 @@
-//! Between the types of `call` and what both engines keep: an id, a number to
-//! sort by, and JSON.
+//! Encoding of the types of `call` as both engines keep them: an id, a number to sort by, and JSON.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::{StoreError, StoreWrite};
 
-/// A write, checked and encoded.
+/// A write, checked and encoded for the engines.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum StoreRow {
     /// A record.
@@ -22,12 +21,12 @@ pub(super) enum StoreRow {
         list: CallList,
         position: i64,
         json: String,
-        /// Whether it takes the place of what is there.
+        /// Whether the element takes the place of the one that is there.
         revises: bool,
     },
     /// All digits of a call, of which some may not be there.
     Digits { id: String, all: Vec<String> },
-    /// All that there is of a call is to go.
+    /// Removal of everything of a call.
     Erase { id: String },
 }
 

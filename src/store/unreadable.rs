@@ -1,5 +1,5 @@
-//! What a store holds and this version cannot read: written by a newer one that shares the
-//! store, by the predecessor, or by hand. It must hide nothing else.
+//! Rows of a store that this version cannot read: written by a newer one that shares the store, by
+//! the predecessor, or by hand. They must hide nothing else.
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
@@ -10,10 +10,11 @@ use serde::de::DeserializeOwned;
 use super::row;
 use crate::call::{CallId, CallRecord};
 
-/// So many are told apart; what is beyond is left out without being told or counted again.
+/// Most unreadable rows that are told apart; further ones are left out without being logged or
+/// counted again.
 const MAX_KNOWN: usize = 4096;
 
-/// Remembers what has been told of.
+/// Memory of the unreadable rows that have been logged.
 #[derive(Debug, Default)]
 pub(super) struct UnreadableLog {
     known: Mutex<HashSet<u64>>,
@@ -54,7 +55,7 @@ impl UnreadableLog {
             .ok()
     }
 
-    /// An id that is none, as an index has it.
+    /// Parses an id of an index; `None` if it is no call id.
     pub(super) fn id(&self, id: &[u8]) -> Option<CallId> {
         let parsed = std::str::from_utf8(id).ok().and_then(|id| id.parse().ok());
         if parsed.is_none() {

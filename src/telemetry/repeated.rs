@@ -1,5 +1,5 @@
-//! A warning that comes again and again: it is written once, and from then on once in a while with how
-//! often it came.
+//! Warnings that repeat themselves: written once, and from then on once in a while with the number
+//! of times they came.
 
 use std::collections::HashMap;
 use std::fmt::{self, Write as _};
@@ -15,10 +15,10 @@ use tracing_subscriber::registry::LookupSpan;
 
 use crate::clock;
 
-/// Between two lines with the same warning.
+/// Time between two lines with the same warning.
 const PERIOD: Duration = Duration::from_secs(60);
 
-/// Warnings that are told apart; beyond it the one that was written first is forgotten.
+/// Warnings that are told apart; beyond that the one that was written first is forgotten.
 const MOST: usize = 256;
 
 /// Writes events as `inner` does, warnings that repeat themselves less often.
@@ -70,14 +70,15 @@ where
     }
 }
 
-/// The messages of late, when each was written and how often it came since.
+/// Recent warnings: when each was written, and how often it came since.
 #[derive(Debug, Default)]
 struct SeenMessages {
     of: HashMap<u64, (Instant, u64)>,
 }
 
 impl SeenMessages {
-    /// `None` if it is not to be written now, else how often it came since it was.
+    /// Counts a warning. `None` if it is not to be written now, else how often it came since the
+    /// last line.
     fn comes(&mut self, key: u64, now: Instant) -> Option<u64> {
         if let Some((written, since)) = self.of.get_mut(&key) {
             if now.saturating_duration_since(*written) < PERIOD {
@@ -99,7 +100,8 @@ impl SeenMessages {
     }
 }
 
-/// What makes two events the same: where they are from and what they say, whatever figures go with it.
+/// Hash by which two events are the same: their place in the code and their texts, whatever numbers
+/// go with them.
 fn key(event: &Event<'_>) -> u64 {
     let mut said = RepeatedLine(DefaultHasher::new());
     event.metadata().callsite().hash(&mut said.0);

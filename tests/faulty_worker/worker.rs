@@ -42,7 +42,7 @@ fn main() -> io::Result<()> {
     })
 }
 
-/// Hears numbers.
+/// A transcriber that answers with the numbers in the samples.
 struct Echo;
 
 impl Transcriber for Echo {
@@ -101,7 +101,8 @@ impl Transcriber for Faulty {
 }
 
 impl Faulty {
-    /// Not as long as it takes to be thought stuck, by the clock, on a busy machine too.
+    /// Waits while there is a file `slow`, but not for so long that the worker would be taken for
+    /// stuck.
     fn wait_while_slow(&self) {
         let until = clock::now() + Duration::from_secs(6);
         let is_slow = || {
@@ -122,7 +123,7 @@ fn mumble(heard: &mut Recognition) {
     }
 }
 
-/// The fault that this job shall have, which no other then gets.
+/// Takes the fault for this job, which no other job then gets.
 fn take_fault(folder: &Path) -> Option<String> {
     let (next, mine) = (folder.join("next"), folder.join(process::id().to_string()));
     // Whoever moves it away has it.

@@ -1,5 +1,5 @@
-//! What must come out, told from the script and the network's log alone, by
-//! another way than the code under test goes.
+//! Expected result of a call, computed from the script and the network's log alone, in another way
+//! than the code under test does it.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use asterscribe::call::{GapReason, GapTotals};
 
 use crate::rig::{Arrival, BLEND, Heard, Sent, WAIT, noise};
 
-/// What became of a packet that was sent.
+/// Fate of a packet that was sent: in time, late or lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fate {
     InTime,
@@ -29,7 +29,7 @@ pub(crate) struct Oracle {
 }
 
 impl Oracle {
-    /// For one source in one sequence: `sent` in the order of its numbers.
+    /// Oracle for one source in one sequence; `sent` is in the order of its numbers.
     pub(crate) fn new(sent: &[Sent], arrivals: &[Arrival]) -> Self {
         let fates = fates(sent, arrivals);
         let first = arrivals
@@ -90,7 +90,7 @@ impl Oracle {
         self.check_samples(heard, what);
     }
 
-    /// The samples alone.
+    /// Checks the samples alone.
     #[track_caller]
     pub(crate) fn check_samples(&self, heard: &Heard, what: &str) {
         let mut place = self.begin;
@@ -112,7 +112,7 @@ impl Oracle {
     }
 }
 
-/// A packet's place is given up when one behind it has waited long enough.
+/// Fates of all packets. A packet's place is given up when one behind it has waited long enough.
 fn fates(sent: &[Sent], arrivals: &[Arrival]) -> Vec<Fate> {
     let mut came: Vec<Option<Duration>> = vec![None; sent.len()];
     for arrival in arrivals {

@@ -60,7 +60,7 @@ fn displaced(script: &Script, depth: usize) -> Row {
     )
 }
 
-/// They change places; when something arrives stays as it was.
+/// Swaps the packets of two arrivals; the times of arrival stay.
 fn swap(arrivals: &mut [Arrival], a: usize, b: usize) {
     let (at_a, at_b) = (arrivals[a].at, arrivals[b].at);
     arrivals.swap(a, b);

@@ -54,7 +54,7 @@ fn odd_lengths() -> Row {
     Row::new("N7", case, "exact to the sample")
 }
 
-/// What comes out is what the decoder makes of the whole in one piece.
+/// Checks that the output equals the decoder's for the whole stream in one piece.
 fn exact(script: &Script, case: &str) {
     let arrivals = perfect(&script.sent);
     let heard = hear(&arrivals, hear_everything());

@@ -36,25 +36,25 @@ pub(crate) enum Format {
 /// One packet as sent.
 #[derive(Debug, Clone)]
 pub(crate) struct Sent {
-    /// When, after the beginning.
+    /// Time of sending, after the beginning.
     pub(crate) at: Duration,
-    /// Where its audio lies on the sender's clock, in 16 kHz samples; empty if it holds none.
+    /// Place of the audio on the sender's clock, in 16 kHz samples; empty if there is none.
     pub(crate) begin: u64,
     pub(crate) end: u64,
-    /// What stands in its place if nobody decodes it.
+    /// Reason of the gap in its place if the packet is not decoded.
     pub(crate) reason: Option<GapReason>,
     pub(crate) bytes: Vec<u8>,
 }
 
-/// Speaks packet after packet.
+/// A party that speaks packet after packet.
 #[derive(Debug, Clone)]
 pub(crate) struct Script {
     pub(crate) ssrc: u32,
     pub(crate) seq: u16,
-    /// Added to every timestamp.
+    /// Offset of every timestamp.
     pub(crate) time: u32,
     pub(crate) format: Format,
-    /// Where the party stands, in 16 kHz samples.
+    /// Place that the party has reached, in 16 kHz samples.
     pub(crate) position: u64,
     pub(crate) at: Duration,
     pub(crate) marker: bool,
@@ -62,7 +62,7 @@ pub(crate) struct Script {
 }
 
 impl Script {
-    /// Begins just before both numbers wrap.
+    /// A script that begins just before sequence number and timestamp wrap.
     pub(crate) fn new(format: Format) -> Self {
         Self {
             ssrc: 7,
@@ -76,7 +76,7 @@ impl Script {
         }
     }
 
-    /// `count` packets of `millis` each, sent as they fill.
+    /// Adds `count` packets of `millis` each, sent as they fill.
     pub(crate) fn speak(mut self, count: usize, millis: u64) -> Self {
         for _ in 0..count {
             self.packet(millis * PER_MS);
@@ -85,7 +85,7 @@ impl Script {
         self
     }
 
-    /// One packet of so many 16 kHz samples, an even number.
+    /// Adds one packet of so many 16 kHz samples, an even number.
     pub(crate) fn packet(&mut self, samples: u64) {
         let (begin, end) = (self.position, self.position + samples);
         let (payload_type, payload) = match self.format {
@@ -107,7 +107,7 @@ impl Script {
         self.position = end;
     }
 
-    /// A packet of anything at the party's place.
+    /// Adds a packet of any payload at the party's place.
     pub(crate) fn raw(
         &mut self,
         payload_type: u8,
@@ -141,7 +141,7 @@ impl Script {
         self.time.wrapping_add(ticks as u32)
     }
 
-    /// Says nothing and sends nothing; the timestamps go on, as Asterisk's do.
+    /// Adds a pause: nothing is sent, and the timestamps go on, as Asterisk's do.
     pub(crate) fn pause(mut self, millis: u64, marker: bool) -> Self {
         self.position += millis * PER_MS;
         self.at += Duration::from_millis(millis);
@@ -178,12 +178,12 @@ pub(crate) fn fifo(sent: &[Sent], delay: impl Fn(&Sent) -> Duration) -> Vec<Arri
     sent.iter().enumerate().map(arrive).collect()
 }
 
-/// Everything arrives as it was sent.
+/// Arrivals without any delay or loss.
 pub(crate) fn perfect(sent: &[Sent]) -> Vec<Arrival> {
     through(sent, NetemConfig::default(), 0)
 }
 
-/// What a network makes of it.
+/// Arrivals behind an emulated network.
 pub(crate) fn through(sent: &[Sent], config: NetemConfig, seed: u64) -> Vec<Arrival> {
     let mut netem = NetworkEmulator::new(config, seed);
     for packet in sent {
@@ -202,7 +202,7 @@ pub(crate) fn through(sent: &[Sent], config: NetemConfig, seed: u64) -> Vec<Arri
     arrivals
 }
 
-/// Every sample counts as speech, so that all of it comes out.
+/// Configuration by which every sample counts as speech, so that all of it comes out.
 pub(crate) fn hear_everything() -> SessionConfig {
     SessionConfig {
         segmenter: SegmenterConfig {
@@ -219,7 +219,7 @@ pub(crate) fn hear_everything() -> SessionConfig {
     }
 }
 
-/// What a session made of it.
+/// Output of a session.
 #[derive(Debug)]
 pub(crate) struct Heard {
     /// The timeline in 16 kHz samples, from the first that came; `None` where

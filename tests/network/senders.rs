@@ -106,7 +106,8 @@ fn empty(kind: Empty) -> Row {
     Row::new("N6", case, "nothing lost, every sample at its place")
 }
 
-/// What is in them, and whose they are, tells nothing of the packet.
+/// Header extensions of all kinds (RFC 3550 §5.3.1): their contents must not change what is made of
+/// the packet.
 fn extensions() -> Row {
     let case =
         "header extensions with id 15, with elements that run past their end, of unknown profiles";

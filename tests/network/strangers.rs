@@ -56,7 +56,7 @@ fn undisturbed(script: &Script, arrivals: &[Arrival], case: &str) -> LegStats {
     heard.stats
 }
 
-/// Every datagram is in exactly one counter.
+/// Checks that every datagram is in exactly one counter.
 #[track_caller]
 fn counted(s: &LegStats, arrivals: &[Arrival], case: &str) {
     let judged = s.decoded + s.not_audio + s.unknown_payload + s.decode_errors;
@@ -138,7 +138,7 @@ fn flapping() -> Row {
     )
 }
 
-/// Both speak all the time: the first has the leg.
+/// Two sources that send all the time: the first has the leg.
 fn interleaved() -> Row {
     let case = "a second SSRC speaks all the time beside the first";
     let other = |n: usize| {

@@ -1,5 +1,4 @@
-//! The server without Asterisk: what the tests of its API, its RTP port and its
-//! stores share.
+//! Rig of a server without Asterisk, for the tests of its API, its RTP port and its stores.
 #![expect(
     clippy::unwrap_used,
     reason = "a test that cannot be set up has failed"
@@ -22,9 +21,9 @@ pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_asterscribe");
 /// Bound on anything that should happen at once; generous, for a busy machine.
 pub(crate) const SOON: Duration = Duration::from_secs(20);
 
-/// How much faster than recorded the conversation is played. Its flows never
-/// pause, so each packet continues the one before it whenever it arrives. Not
-/// faster: a sender that goes on at more than twice the rate is policed.
+/// Factor by which the conversation is played faster than recorded. Its flows never pause, so each
+/// packet continues the one before it whenever it arrives. A higher factor would be policed: a
+/// sender may go on at no more than twice the rate.
 const SPEED: f64 = 2.4;
 
 /// The recorded conversation of two parties, registered with a server.
@@ -40,7 +39,8 @@ impl Conversation {
         Self::register_until(server, call, Duration::MAX)
     }
 
-    /// The same, of which only what was recorded before `end` will be played.
+    /// Registers both parties as legs of `call`, of whom only what was recorded before `end` will
+    /// be played.
     pub(crate) fn register_until(server: &Server, call: &str, end: Duration) -> Self {
         let mut fixture = Fixture::load("asterisk22_ulaw_snoop_pair").unwrap();
         let start = fixture.packets[0].at;
@@ -53,7 +53,7 @@ impl Conversation {
         }
     }
 
-    /// Plays it from beginning to end.
+    /// Plays the conversation from beginning to end.
     pub(crate) fn play(&self) {
         assert_eq!(
             self.sender.play(&self.targets, SPEED).unwrap(),
@@ -71,8 +71,8 @@ impl Conversation {
     }
 }
 
-/// Binds a source for every flow of `packets` and registers it as the leg that
-/// the fixture names. Answers with the targets in the order of the flows.
+/// Binds a source for every flow of `packets` and registers it as the leg that the fixture names.
+/// The result is the targets in the order of the flows.
 pub(crate) fn speak_for(
     server: &Server,
     call: &str,
@@ -117,7 +117,8 @@ pub(crate) fn hang_up(server: &Server, call: &str) -> Value {
     answer.json()
 }
 
-/// Sends a request line with exactly these headers and no body; the whole answer's text.
+/// Sends a request line with exactly these headers and no body; the result is the whole answer as
+/// text.
 pub(crate) fn raw(server: &Server, request: &str, headers: &[&str]) -> String {
     let mut stream = TcpStream::connect(server.http()).unwrap();
     stream.set_read_timeout(Some(SOON)).unwrap();
@@ -160,7 +161,7 @@ pub(crate) fn await_complete(server: &Server, call: &str) -> Value {
     transcript
 }
 
-/// Waits until the transcript has that many lines; the lines.
+/// Waits until the transcript has that many lines; the result is the lines.
 pub(crate) fn await_lines(server: &Server, call: &str, count: usize) -> Vec<Value> {
     let path = format!("/api/call/{call}/transcript");
     let enough = |transcript: &Value| lines(transcript).len() >= count;
@@ -171,7 +172,7 @@ pub(crate) fn lines(transcript: &Value) -> &[Value] {
     transcript["lines"].as_array().map_or(&[], Vec::as_slice)
 }
 
-/// The lines are numbered without a hole, and each leg said what was spoken, word for word.
+/// Checks that the lines are numbered without a hole, and have what each leg spoke, word for word.
 pub(crate) fn assert_word_for_word(conversation: &Conversation, transcript: &Value) {
     let lines = lines(transcript);
     let numbers: Vec<_> = lines
@@ -191,7 +192,8 @@ pub(crate) fn assert_word_for_word(conversation: &Conversation, transcript: &Val
     }
 }
 
-/// The answer is a problem document of that kind, whole and consistent with its headers.
+/// Checks that the answer is a problem document of that kind, whole and consistent with its
+/// headers.
 #[track_caller]
 pub(crate) fn assert_problem(answer: &Response, path: &str, status: u16, kind: &str) {
     let told = format!("{path}: {answer:?}");

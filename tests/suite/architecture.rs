@@ -1,4 +1,4 @@
-//! Who may know whom. The sources and manifests are read as text; what breaks
+//! Rules of which part may use which. The sources and manifests are read as text; what breaks
 //! a rule is named by file and line.
 //!
 //! Code only: comments and literals do not count, nor do unit tests and test
@@ -35,7 +35,7 @@ const CORES: &[&str] = &[
     "src/capture/pcapng.rs",
 ];
 
-/// What no core may say, and the files that may, because of what they are for.
+/// Words that no core may contain, and the files that may, because of their purpose.
 const NOT_IN_CORES: [(&str, &[&str]); 14] = [
     ("tokio", &[]),
     ("async", &[]),
@@ -116,7 +116,7 @@ const SESSION_MAY_USE: [&str; 8] = [
     "super",
 ];
 
-/// What is behind the service that the API serves, not beside it.
+/// Modules behind the service that the API serves, which it may not use.
 const API_MAY_NOT_USE: [&str; 4] = [
     "crate::live",
     "crate::session",
@@ -135,7 +135,7 @@ const ALONE: [(&str, &str); 4] = [
 /// Lines that a file may have.
 const MAX_LINES: usize = 500;
 
-/// Files that may be longer, and why.
+/// Files that may be longer, and the reason.
 const LONG_FILES: [(&str, &str); 1] = [("src/config/table.rs", "one table, an entry a setting")];
 
 #[test]

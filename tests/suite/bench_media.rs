@@ -1,5 +1,5 @@
-//! The bench measures, keeps its books, and would say so if they did not
-//! balance. How fast anything was is not looked at.
+//! `asterscribe bench media`: it measures, keeps its counters, and would report if they did not
+//! balance. How fast anything was is not tested.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::api_rig::BINARY;
 
-/// It takes half a minute where nothing else runs.
+/// Time for the bench: it takes half a minute where nothing else runs.
 const LIMIT: Duration = Duration::from_secs(300);
 
 /// Exit status of a run that lost a packet.

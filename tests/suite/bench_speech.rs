@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::api_rig::BINARY;
 
-/// They take half a minute where nothing else runs.
+/// Time for the bench: it takes half a minute where nothing else runs.
 const LIMIT: Duration = Duration::from_secs(300);
 
 /// Exit status of a run that lost something.

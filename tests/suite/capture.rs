@@ -26,8 +26,8 @@ use crate::replay_rig::{Chance, file, program};
 
 const FIXTURE: &str = "asterisk22_ulaw_snoop_pair";
 
-/// What the network does to a recording: one packet in thirty is lost, some come
-/// twice, and all wait up to 70 ms, so that many overtake others.
+/// Packets behind an emulated network: one in thirty is lost, some come twice, and all wait up to
+/// 70 ms, so that many overtake others.
 fn through_a_network(packets: &[Packet]) -> Vec<Packet> {
     let mut chance = Chance::new(7);
     let mut arriving = Vec::new();
@@ -79,7 +79,7 @@ fn download(server: &Server, call: &str) -> Vec<u8> {
     answer.bytes
 }
 
-/// What `asterscribe replay` prints about it, and its warning.
+/// Report that `asterscribe replay` prints of the capture, and its warning.
 fn replayed(capture: &[u8]) -> (Value, String) {
     let capture = file(capture);
     let output = program(capture.path(), "json");

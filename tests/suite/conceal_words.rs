@@ -1,4 +1,4 @@
-//! Row N1 of the targets: what is made up for lost packets must not cost words.
+//! Row N1 of the targets: concealment of lost packets must not cost words.
 #![expect(
     clippy::unwrap_used,
     reason = "a test that cannot be set up has failed"
@@ -125,7 +125,7 @@ impl Network {
     }
 }
 
-/// What the prompts say, and their sound as µ-law in whole packets.
+/// Words of the prompts, and their sound as µ-law in whole packets.
 fn sentences() -> Vec<(String, Vec<u8>)> {
     let entries = fs::read_dir(fixture::path("prompts")).unwrap();
     let mut paths: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
@@ -140,7 +140,7 @@ fn sentences() -> Vec<(String, Vec<u8>)> {
     paths.into_iter().map(sentence).collect()
 }
 
-/// What comes to the recogniser.
+/// Samples that reach the recogniser, 16 kHz.
 fn heard(payload: &[u8], lost: &[bool], fill: Fill) -> Vec<i16> {
     let (mut decoder, mut audio) = (AudioDecoder::new(), vec![0.0; MARGIN]);
     for (packet, lost) in payload.chunks(PACKET).zip(lost) {

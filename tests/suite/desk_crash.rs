@@ -1,4 +1,4 @@
-//! What a server knew when it was killed, and what becomes of calls that it had.
+//! Calls of a server that was killed: what the store has of them, and how they go on.
 #![expect(
     clippy::unwrap_used,
     reason = "a test that cannot be set up has failed"

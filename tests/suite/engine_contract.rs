@@ -1,4 +1,4 @@
-//! What both engines promise, whisper.cpp and CTranslate2, with real weights and recordings of
+//! Contract of both engines, whisper.cpp and CTranslate2, with real weights and recordings of
 //! people: the same tests for each.
 
 use asterscribe::call::SpeechTask;
@@ -13,7 +13,7 @@ use crate::people_rig::{
     Form, MARGIN_MS, Said, every, forms, material, named, through_a_telephone,
 };
 
-/// How far off the begin of a word may be.
+/// Greatest error of the begin of a word, milliseconds.
 const NEAR_MS: u64 = 150;
 
 fn english() -> DecodeOptions {
@@ -343,7 +343,7 @@ fn words_begin_when_they_were_said() {
     }
 }
 
-/// What people say without pauses: the two engines find its words in the same places.
+/// Speech without pauses: the two engines find its words in the same places.
 #[test]
 fn both_engines_find_words_in_the_same_places() {
     const PROMPTS: usize = 8;

@@ -1,4 +1,4 @@
-//! What arrives at a media port without belonging there.
+//! Datagrams that arrive at a media port without belonging there.
 #![expect(
     clippy::unwrap_used,
     reason = "a test that cannot be set up has failed"
@@ -16,13 +16,13 @@ const BURST: usize = 24;
 const BURSTS: usize = 1000;
 const PACE: Duration = Duration::from_millis(10);
 
-/// Well-formed but for its extension, of 8 bytes where 4 are left, and in it an
+/// A datagram that is well-formed but for its extension, of 8 bytes where 4 are left, and in it an
 /// element of 16. Parsers in wide use panic on the like.
 const EXTENSION_OVERRUN: [u8; 20] = [
     0x90, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1, 0xbe, 0xde, 0, 2, 0x1f, 0, 0, 0,
 ];
 
-/// What a leg counts a datagram as.
+/// Counter of a leg that a datagram belongs to.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Malformed,
@@ -37,7 +37,7 @@ fn rtp_like(first: u8, second: u8, rest: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// One of each thing that is no valid RTP packet.
+/// Datagrams that are no valid RTP packets, one of each kind.
 fn malformed() -> Vec<(Kind, Vec<u8>)> {
     use Kind::{Malformed, NotRtp, Rtcp};
     let sip = "INVITE sip:200@127.0.0.1 SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1;rport\r\n\r\n";
@@ -79,7 +79,7 @@ fn malformed() -> Vec<(Kind, Vec<u8>)> {
 /// them from the same source, and how many of each there are.
 pub(crate) struct Spoilt {
     pub(crate) packets: Vec<Packet>,
-    /// Malformed, RTCP, not RTP.
+    /// Numbers of datagrams: malformed, RTCP, not RTP.
     pub(crate) count: [usize; 3],
     /// Copies of packets that were sent before.
     pub(crate) copies: usize,
@@ -137,7 +137,7 @@ impl Noise {
     }
 }
 
-/// Those who have no business at the port.
+/// Sockets of attackers that have no business at the port.
 pub(crate) struct Attack {
     /// The last is at the speaker's port, but at another address.
     sockets: Vec<UdpSocket>,
@@ -163,7 +163,7 @@ impl Attack {
         }
     }
 
-    /// Sends everything; how many datagrams that was.
+    /// Sends everything; the result is the number of datagrams.
     pub(crate) fn run(&self) -> u64 {
         let (mut noise, junk, start) = (Noise(0x5eed), malformed(), host::now());
         let mut sent = 0;
@@ -201,7 +201,7 @@ impl Attack {
         sent
     }
 
-    /// Not one of them has got a single datagram back.
+    /// Checks that not one of the sockets has got a single datagram back.
     pub(crate) fn assert_unanswered(&self) {
         for socket in &self.sockets {
             let heard = socket.recv_from(&mut [0; 64]).map_err(|error| error.kind());
@@ -210,7 +210,7 @@ impl Attack {
     }
 }
 
-/// The speaker's SSRC, sequence number and timestamp, with noise for a voice.
+/// A packet with the speaker's SSRC, sequence number and timestamp, and noise for a voice.
 fn impersonation(valid: &[u8], noise: &mut Noise) -> Vec<u8> {
     let mut bytes = valid[..12].to_vec();
     bytes.extend(noise.bytes(160));

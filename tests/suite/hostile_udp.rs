@@ -20,7 +20,7 @@ use crate::hostile_traffic::{Attack, spoil};
 
 const FIXTURE: &str = "asterisk22_ulaw_stasis";
 
-/// What the server says has become of the datagrams.
+/// Datagrams by outcome, as the server reports them.
 #[derive(Debug, PartialEq, Eq)]
 struct Gate {
     datagrams: u64,

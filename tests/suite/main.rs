@@ -1,6 +1,5 @@
-//! What the whole promises, against the real things: the built binary, real
-//! captures, real Redis, real Asterisk. One binary, so that one link serves all;
-//! one behaviour per file.
+//! Integration tests of the whole against the real things: the built binary, real captures, real
+//! Redis, real Asterisk. One binary, so that one link serves all; one behaviour per file.
 
 mod api_access;
 mod api_call;

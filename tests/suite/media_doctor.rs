@@ -1,4 +1,4 @@
-//! What is wrong with a leg's media is in its call's status while it lasts,
+//! Findings of the media doctor: a fault of a leg's media is in its call's status while it lasts,
 //! with the evidence and a way to mend it, and stays there with its end.
 #![expect(
     clippy::unwrap_used,

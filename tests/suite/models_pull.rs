@@ -61,7 +61,7 @@ fn names(wanted: &WantedFile) -> Vec<String> {
     names
 }
 
-/// It is not fetched; what the failure says.
+/// Checks that the file is not fetched; the result is the text of the failure.
 #[track_caller]
 fn refused(wanted: &WantedFile) -> String {
     let error = fetch(wanted).expect_err("it was fetched");

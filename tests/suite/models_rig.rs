@@ -50,7 +50,7 @@ impl Mirror {
     }
 }
 
-/// The repository that a [`Hub`] has, and what it is that is asked for of it.
+/// Repository of a [`Hub`], `OWNER/NAME`.
 pub(crate) const REPOSITORY: &str = "Systran/faster-whisper-tiny.en";
 
 /// A Hugging Face hub with one repository, which is right unless it is told otherwise.
@@ -59,7 +59,7 @@ pub(crate) struct Hub {
     state: Arc<Mutex<Published>>,
 }
 
-/// What a hub has, and what it has been asked for.
+/// Contents of a hub, and the requests to it.
 struct Published {
     files: Files,
     commit: String,
@@ -89,7 +89,7 @@ impl Hub {
         Self { address, state }
     }
 
-    /// Gives that answer once, where the path ends so.
+    /// Gives that answer once to a path that ends so.
     pub(crate) fn once(&self, end: &str, answer: Answer) {
         let mut state = self.state.lock().unwrap();
         state.instead.push((end.to_owned(), answer));
@@ -106,7 +106,7 @@ impl Hub {
         (state.commit, state.files) = (commit.to_owned(), files);
     }
 
-    /// What was asked for since the last time: the last part of each path, and from which byte.
+    /// Requests since the last time: the last part of each path, and the byte from which.
     pub(crate) fn asked(&self) -> Vec<String> {
         std::mem::take(&mut self.state.lock().unwrap().asked)
     }
@@ -147,7 +147,8 @@ impl Published {
         }
     }
 
-    /// The weights by Git LFS, all else by Git; and a folder, and what no engine reads.
+    /// List of files: the weights by Git LFS, all else by Git; and a folder, and a file that no
+    /// engine reads.
     fn tree(&self) -> Vec<Value> {
         let aside = [
             json!({"type": "directory", "path": "onnx", "size": 0, "oid": "0".repeat(40)}),
@@ -210,7 +211,7 @@ pub(crate) fn whole(body: &[u8], tag: &str) -> Answer {
     answer(head, body)
 }
 
-/// Only the first half of what is announced.
+/// An answer with the first half of what it announces.
 pub(crate) fn cut(body: &[u8], tag: &str) -> Answer {
     let length = body.len();
     let head = format!("200 OK\r\nContent-Length: {length}\r\nETag: \"{tag}\"");
@@ -235,7 +236,7 @@ pub(crate) fn chunked(body: &[u8]) -> Answer {
 
 pub(crate) const NAME: &str = "faster-whisper-tiny.en";
 
-/// What a folder consists of, by name.
+/// Names of the files that a folder consists of.
 pub(crate) const WHOLE: [&str; 4] = [
     "config.json",
     "model.bin",
@@ -287,7 +288,8 @@ impl Rig {
         }))
     }
 
-    /// The folder is not fetched, nothing has its name; what the failure says.
+    /// Checks that the folder is not fetched and nothing has its name; the result is the text of
+    /// the failure.
     #[track_caller]
     pub(crate) fn refused(&self) -> String {
         let error = self.fetch().expect_err("it was fetched");
@@ -300,7 +302,7 @@ impl Rig {
         self.assert_fetched_at(&"1".repeat(40), &self.files);
     }
 
-    /// The folder is fetched, and holds these files and nothing else.
+    /// Checks that the folder is fetched, and holds these files and nothing else.
     #[track_caller]
     pub(crate) fn assert_fetched_at(&self, at: &str, files: &Files) {
         let pulled = self.fetch();
@@ -330,7 +332,7 @@ pub(crate) fn content(folder: &Path) -> Files {
     names.into_iter().map(content).collect()
 }
 
-/// What is in a folder; nothing if there is none.
+/// Names in a folder; none if it does not exist.
 pub(crate) fn names(folder: &Path) -> Vec<String> {
     let Ok(entries) = fs::read_dir(folder) else {
         return Vec::new();
@@ -345,7 +347,7 @@ pub(crate) fn status(line: &str) -> Answer {
     answer(format!("{line}\r\nContent-Length: 0"), b"")
 }
 
-/// So many bytes of what is announced whole.
+/// An answer with `after` bytes of what it announces.
 pub(crate) fn broken_off(content: &[u8], after: usize) -> Answer {
     let (length, tag) = (content.len(), sha256(content));
     let head = format!("200 OK\r\nContent-Length: {length}\r\nETag: \"{tag}\"");

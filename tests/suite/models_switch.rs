@@ -1,4 +1,4 @@
-//! Another model takes over while calls go on, and one that cannot does not.
+//! Switch of the model while calls go on; a model that cannot be loaded takes over nothing.
 #![expect(
     clippy::unwrap_used,
     reason = "a test that cannot be set up has failed"

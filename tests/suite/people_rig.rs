@@ -1,4 +1,4 @@
-//! Real weights and recordings of people: what the tests with a real model share.
+//! Real weights and recordings of people, for the tests with a real model.
 #![expect(
     clippy::unwrap_used,
     reason = "a test that cannot be set up has failed"
@@ -43,7 +43,7 @@ impl Form {
     }
 }
 
-/// The material, where it can be had.
+/// Weights and recordings, where they can be had.
 pub(crate) fn material() -> Option<RealSpeech> {
     available(RealSpeech::provide())
 }
@@ -60,13 +60,13 @@ pub(crate) fn forms(material: &RealSpeech) -> Vec<Form> {
     Weights::ALL.into_iter().flat_map(both).collect()
 }
 
-/// Something that somebody said.
+/// A recording and its words.
 #[derive(Debug, Clone)]
 pub(crate) struct Said {
-    /// What it is called.
+    /// Name of the prompt.
     pub(crate) id: String,
     pub(crate) text: String,
-    /// 8 kHz.
+    /// Samples, 8 kHz.
     pub(crate) sound: Vec<i16>,
 }
 

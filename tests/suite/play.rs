@@ -26,7 +26,7 @@ use crate::rtp_ports;
 
 const PROMPT: &str = "what-number";
 
-/// One who speaks for a leg, and may be played to.
+/// Socket that speaks for a leg, and may be played to.
 struct Ear(UdpSocket);
 
 /// A packet as it came.
@@ -104,7 +104,7 @@ fn silence(seconds: usize) -> Vec<u8> {
     file
 }
 
-/// What became of the sounds; the doctor's findings are another matter.
+/// Events of the sounds, without the doctor's findings.
 fn events(status: &Value) -> Vec<&str> {
     let events = status["events"].as_array().map_or(&[][..], Vec::as_slice);
     let kinds = events.iter().map(|event| event["kind"].as_str().unwrap());
@@ -227,7 +227,7 @@ fn sounds_come_in_order_from_the_port_that_hears_and_go_to_nobody_else() {
     );
 }
 
-/// What the machine made of the pace; `--nocapture` shows it.
+/// Prints how late the packets were on this machine, with `--nocapture`.
 #[expect(clippy::print_stdout, reason = "for whoever looks at the pace")]
 fn report_pace(heard: &[Heard]) {
     let late = heard.iter().enumerate().map(|(n, packet)| {

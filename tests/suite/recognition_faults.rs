@@ -1,4 +1,4 @@
-//! What a recognition process can do wrong, and that no call is the worse for it.
+//! Faults of a recognition process, of which no call is the worse.
 #![expect(
     clippy::unwrap_used,
     reason = "a test that cannot be set up has failed"
@@ -39,14 +39,14 @@ impl Rig {
         Self { server, folder }
     }
 
-    /// What becomes of the next jobs, one after the other.
+    /// Sets the faults of the next jobs, one after the other.
     fn tell(&self, faults: &[&str]) {
         let whole = self.folder.path().join("whole");
         fs::write(&whole, faults.join("\n")).unwrap();
         fs::rename(whole, self.folder.path().join("next")).unwrap();
     }
 
-    /// Whether all that was told has happened.
+    /// Whether all faults that were set have happened.
     fn is_done(&self) -> bool {
         !self.folder.path().join("next").exists()
     }

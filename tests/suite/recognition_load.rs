@@ -1,4 +1,4 @@
-//! More speech than can be recognised: what is given up, in which order, and that no words are.
+//! Overload of recognition: what is given up, in which order, and that no words are lost.
 #![expect(
     clippy::unwrap_used,
     reason = "a test that cannot be set up has failed"

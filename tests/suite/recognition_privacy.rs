@@ -1,5 +1,5 @@
-//! What is said in a call stands in that call's transcript, once, and in no other, whatever
-//! becomes of the processes that recognise it.
+//! Separation of calls: the words of a call stand in its own transcript, once, and in no other,
+//! whatever happens to the processes that recognise them.
 #![expect(
     clippy::unwrap_used,
     reason = "a test that cannot be set up has failed"
@@ -102,7 +102,7 @@ fn kill_at_random(stop: &AtomicBool, kills: &AtomicU64) {
     }
 }
 
-/// Other tests of this process have workers, too.
+/// Workers that this test has started; other tests of this process have workers, too.
 fn echoes(parent: u32) -> Vec<u32> {
     let is_echo = |pid: &u32| {
         let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();

@@ -1,5 +1,5 @@
-//! What nobody had time for waits on the disk: it survives what may become of the server and
-//! of the disk, and gets its words in the end.
+//! Speech on the disk that recognition has no time for: it survives faults of the server and of the
+//! disk, and gets its words in the end.
 #![expect(
     clippy::unwrap_used,
     reason = "a test that cannot be set up has failed"
@@ -51,7 +51,7 @@ impl Rig {
         Self::start(None, tempfile::tempdir().unwrap(), &[])
     }
 
-    /// There is time again.
+    /// Lets recognition have time again.
     fn hurry(&self) {
         fs::remove_file(self.folder.path().join("slow")).unwrap();
     }

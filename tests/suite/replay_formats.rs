@@ -8,16 +8,16 @@ use asterscribe_testkit::pcap::Packet;
 
 use crate::replay_rig::classic;
 
-/// Where a record begins: after the file's header or the record before it.
+/// Length of a file's header, behind which the first record begins.
 pub(crate) const CLASSIC_HEADER: usize = 24;
 const CLASSIC_RECORD: usize = 16;
 
 /// A captured frame of any link layer.
 #[derive(Debug, Clone)]
 pub(crate) struct Frame {
-    /// Since the Unix epoch.
+    /// Time since the Unix epoch.
     pub(crate) at: Duration,
-    /// What was captured of it.
+    /// Bytes that were captured of the frame.
     pub(crate) bytes: Vec<u8>,
 }
 
@@ -202,11 +202,11 @@ pub(crate) fn pcap(order: Order, nanoseconds: bool, link: u32, frames: &[Frame])
 pub(crate) struct Pcapng {
     pub(crate) order: Order,
     pub(crate) bytes: Vec<u8>,
-    /// Offsets at which a block ends.
+    /// Offsets at which the blocks end.
     pub(crate) ends: Vec<usize>,
 }
 
-/// What an interface's times count.
+/// Clock of an interface: unit and offset of its times.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Clock {
     /// The option `if_tsresol`, a negative power of ten; `None` leaves it out: microseconds.

@@ -15,7 +15,7 @@ const TWO: &str = "asterisk22_ulaw_snoop_pair";
 
 const RAW: u32 = 101;
 
-/// Of packets closer than that the order in the file says nothing.
+/// Time within which the order of two packets in the file says nothing.
 const NEAR: Duration = Duration::from_millis(500);
 
 /// The report but for what says how the packets lay in the file.

@@ -54,7 +54,7 @@ fn gzipped_files_and_pipes_give_the_same_bytes() {
     }
 }
 
-/// Its bytes in a pipe: they can be read once.
+/// Bytes of the file in a pipe: they can be read once.
 fn piped(path: &Path) -> Stdio {
     let bytes = std::fs::read(path).unwrap();
     let (reader, mut writer) = std::io::pipe().unwrap();

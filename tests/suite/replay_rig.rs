@@ -1,5 +1,4 @@
-//! What the tests of the replay share: engines, fixtures, seeded chance, and
-//! the program itself.
+//! Rig for the tests of the replay: engines, fixtures, seeded chance, and the program itself.
 #![expect(
     clippy::unwrap_used,
     reason = "a test that cannot be set up has failed"
@@ -70,7 +69,7 @@ pub(crate) fn json(report: &ReplayReport) -> String {
     serde_json::to_string_pretty(report).unwrap() + "\n"
 }
 
-/// What `asterscribe replay FILE` does, far from any settings of this machine.
+/// Output of `asterscribe replay FILE`, far from any settings of this machine.
 pub(crate) fn program(file: &Path, format: &str) -> Output {
     let elsewhere = tempfile::tempdir().unwrap();
     Command::new(env!("CARGO_BIN_EXE_asterscribe"))
@@ -110,7 +109,7 @@ impl Chance {
         usize::try_from(self.next() % bound as u64).unwrap()
     }
 
-    /// True `percent` times in a hundred.
+    /// `true` in `percent` of a hundred cases.
     pub(crate) fn percent(&mut self, percent: usize) -> bool {
         self.below(100) < percent
     }

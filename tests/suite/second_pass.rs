@@ -1,4 +1,5 @@
-//! A call is heard once more when it is over, by another model, and has the better words.
+//! Second pass: a call that is over is recognised once more by another model, and gets the better
+//! words.
 #![expect(
     clippy::unwrap_used,
     reason = "a test that cannot be set up has failed"
@@ -53,7 +54,7 @@ impl Rig {
         Self::start(folder, &[("SECOND_PASS_MODEL", "tiny.en")])
     }
 
-    /// What is heard once more takes until further notice.
+    /// Makes the second pass wait until further notice, or lets it go on.
     fn is_slow(&self, slow: bool) {
         let file = self.folder.path().join("slow-named");
         if slow {
@@ -72,8 +73,8 @@ impl Rig {
     }
 }
 
-/// In memory where that can be: on a busy disk a line need not be kept in time, and then is not
-/// heard once more.
+/// A folder, in memory where that can be: on a busy disk an utterance may not be kept in time, and
+/// then has no second pass.
 fn folder() -> TempDir {
     tempfile::tempdir_in("/dev/shm")
         .or_else(|_| tempfile::tempdir())
@@ -89,8 +90,8 @@ fn await_ended(server: &Server, call: &str) -> Value {
     await_answer(server, &path, |status| status["status"] != "active")
 }
 
-/// Waits until all has been heard once more: that gets only the time which nothing else needs,
-/// on a busy machine next to none.
+/// Waits until the second pass is done. It gets only the time that nothing else needs, on a busy
+/// machine next to none.
 fn await_heard(server: &Server, call: &str) -> Value {
     let path = format!("/api/call/{call}/transcript");
     let look = || {
@@ -103,7 +104,8 @@ fn await_heard(server: &Server, call: &str) -> Value {
     told.unwrap_or_else(|| panic!("{status}"))
 }
 
-/// All has been heard once more, and says what was said; what it said before is kept.
+/// Checks that the second pass has the spoken words in every line, and that the first ones are
+/// kept.
 fn assert_heard_again(server: &Server, conversation: &Conversation, call: &str) {
     let told = await_heard(server, call);
     assert_word_for_word(conversation, &told);

@@ -1,4 +1,4 @@
-//! What the server cannot work with stops its start, with one message that
+//! Refusals to start: a setting that the server cannot work with stops it, with one message that
 //! names the setting and gives no secret away.
 #![expect(
     clippy::unwrap_used,
@@ -16,11 +16,10 @@ use tempfile::TempDir;
 
 use crate::api_rig::{BINARY, SOON};
 
-/// In every secret of these tests; may stand in no message.
+/// Part of every secret in these tests; it may stand in no message.
 const SECRET: &str = "hunter2";
 
-/// Starts the server with these arguments and settings, and answers with what
-/// it said when it refused.
+/// Starts the server with these arguments and settings; the result is its message when it refused.
 #[track_caller]
 fn refusal_of(arguments: &[&str], settings: &[(&str, &str)]) -> String {
     let free = [("HTTP_BIND", "127.0.0.1:0"), ("RTP_BIND", "127.0.0.1:0")];
@@ -53,7 +52,7 @@ fn refusal_of(arguments: &[&str], settings: &[(&str, &str)]) -> String {
     output
 }
 
-/// The refusal tells one thing, in a line of its own, and it begins with the setting's name.
+/// Checks that the refusal is one line that begins with the setting's name.
 #[track_caller]
 fn refused(settings: &[(&str, &str)], name: &str) -> String {
     let output = refusal_of(&["serve"], settings);

@@ -1,5 +1,5 @@
-//! What both stores promise, asked of both: SQLite on a file, and a real Redis.
-//! Below that, what only one of them can be asked.
+//! Contract of both stores, tested on both: SQLite on a file, and a real Redis. Below that, tests
+//! that apply to only one of them.
 #![cfg(test)]
 
 mod contract;

@@ -25,13 +25,13 @@ fn ask<T: redis::FromRedisValue>(redis: &Instance, command: &str) -> T {
     query.query(&mut redis.connection().unwrap()).unwrap()
 }
 
-/// What Redis keeps under a key, as JSON; null if it has no such key.
+/// Value of a key in Redis, as JSON; null if there is no such key.
 fn stored(redis: &Instance, key: &str) -> Value {
     let text: Option<String> = ask(redis, &format!("GET {key}"));
     text.map_or(Value::Null, |text| serde_json::from_str(&text).unwrap())
 }
 
-/// Redis has got the whole call: its end, every line once and in order, true counters.
+/// Checks that Redis has got the whole call: its end, every line once and in order, true counters.
 fn assert_caught_up(redis: &Instance, call: &str, transcript: &Value) {
     let key = format!("call:{call}");
     let ended = || stored(redis, &key)["status"] == "ended";

@@ -1,5 +1,5 @@
-//! What goes wrong with a store and costs no line: it fails over, takes rights away, comes back
-//! empty, holds what nobody can read.
+//! Troubles of a store that cost no line: it fails over, takes rights away, comes back empty, holds
+//! rows that nobody can read.
 #![expect(
     clippy::unwrap_used,
     reason = "a test that cannot be set up has failed"

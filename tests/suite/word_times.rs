@@ -1,4 +1,4 @@
-//! When words are said, against what the synthesiser that said them knows.
+//! Times of words, compared with those that the synthesiser knows.
 #![expect(
     clippy::unwrap_used,
     reason = "a test that cannot be set up has failed"
@@ -16,10 +16,10 @@ use serde_json::Value;
 
 use crate::people_rig::{self, MARGIN_MS};
 
-/// How far off the begin of a word may be.
+/// Greatest error of the begin of a word, milliseconds.
 const NEAR_MS: i64 = 150;
 
-/// What the synthesiser knows: prompt → its words and when each begins, milliseconds.
+/// Words of each prompt and their begins in milliseconds, as the synthesiser knows them.
 pub(crate) fn truth() -> BTreeMap<String, Vec<(String, i64)>> {
     let file = fs::read_to_string(fixture::path("prompts/word-times.json")).unwrap();
     let prompts: BTreeMap<String, Value> = serde_json::from_str(&file).unwrap();
@@ -34,7 +34,7 @@ pub(crate) fn truth() -> BTreeMap<String, Vec<(String, i64)>> {
         .collect()
 }
 
-/// How far the begins of words are off, milliseconds.
+/// Errors of the begins of words, milliseconds.
 pub(crate) struct Errors(Vec<i64>);
 
 impl Errors {
@@ -51,7 +51,7 @@ impl Errors {
         self.0.len()
     }
 
-    /// How far off at most the nearest part of them is.
+    /// Greatest error of the nearest `percent` of them, milliseconds.
     pub(crate) fn within(&self, percent: usize) -> i64 {
         self.0[(self.0.len() * percent / 100).min(self.0.len() - 1)].abs()
     }

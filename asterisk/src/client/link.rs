@@ -27,7 +27,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(super) enum SocketEvent {
     Connected,
-    /// What was said, and how.
+    /// An event from Asterisk: parsed, and the JSON text that it was parsed from.
     Event(AriEvent, String),
     Disconnected,
 }

@@ -98,7 +98,8 @@ pub enum ConnectionState {
     Failed(String),
 }
 
-/// Something unique per start of the process, for [`ControlConfig::nonce`](crate::control::ControlConfig::nonce).
+/// Something unique per start of the process, for
+/// [`ControlConfig::nonce`](crate::control::ControlConfig::nonce).
 pub fn fresh_nonce() -> String {
     format!(
         "{:010x}",

@@ -38,19 +38,20 @@ pub struct AriDriver {
     pub control: CallControl,
     /// Wishes; the queue's bound is its maker's.
     pub commands: mpsc::Receiver<ControlCommand>,
-    /// News. When the queue is full, events and commands wait; replies and timers go on.
+    /// Notices for the call manager. When the queue is full, events and commands wait; replies and
+    /// timers go on.
     pub notices: mpsc::Sender<ControlNotice>,
-    /// How the connection is.
+    /// State of the connection to Asterisk.
     pub state: watch::Sender<ConnectionState>,
-    /// Asks for the application, should another process have taken it over.
+    /// Signal to ask for the application, should another process have taken it over.
     pub take_back: Arc<Notify>,
-    /// Hears of the events as they came, if anybody wants to.
+    /// Receiver of the events as they came, if anybody wants them.
     pub tap: Option<Arc<dyn EventTap>>,
     /// The monotonic clock.
     pub clock: fn() -> Instant,
 }
 
-/// Hears of events as Asterisk sent them. It must not wait.
+/// Receiver of events as Asterisk sent them. It must not wait.
 pub trait EventTap: fmt::Debug + Send + Sync {
     /// Whether any event is of use now; asked for each.
     fn is_wanted(&self) -> bool;
@@ -60,7 +61,7 @@ pub trait EventTap: fmt::Debug + Send + Sync {
     fn take(&self, call: &str, heard: Instant, text: &str);
 }
 
-/// How a driver ended.
+/// Outcome of a driver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DriverEnd {
     /// Everything of ours is gone from Asterisk.
@@ -113,7 +114,8 @@ struct DriverTask {
     notices: mpsc::Sender<ControlNotice>,
     commands: Option<mpsc::Receiver<ControlCommand>>,
     heard: mpsc::Receiver<SocketEvent>,
-    /// Requests that wait for a place; one that waits longer than it may is forgotten by the machine.
+    /// Requests that wait for a place; one that waits longer than it may is forgotten by the
+    /// machine.
     queue: VecDeque<(Instant, RequestId, AriRequest)>,
     requests: JoinSet<(RequestId, Result<Value, RequestFailure>)>,
     /// Notices that wait for room. Nothing but replies and timers adds to it meanwhile.

@@ -1,4 +1,5 @@
-//! What is wrong with a certificate that is not believed, in words that help.
+//! TLS to Asterisk: reads the file of CA certificates, and says why a certificate was rejected and
+//! which setting helps.
 
 use reqwest::Certificate;
 

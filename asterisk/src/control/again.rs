@@ -25,19 +25,19 @@ const PAUSE: Duration = Duration::from_millis(150);
 pub(super) struct PendingRequest {
     pub(super) purpose: RequestPurpose,
     pub(super) deadline: Instant,
-    /// What is asked of Asterisk; nothing where somebody else answers.
+    /// The request to Asterisk; `None` where the call manager answers instead of Asterisk.
     request: Option<AriRequest>,
     attempt: RequestAttempt,
 }
 
 #[derive(Debug)]
 enum RequestAttempt {
-    /// The request is on its way, after so many that broke off.
+    /// The request is on its way, after `broken` attempts whose connection broke.
     Asked { broken: u32 },
-    /// So many broke off; the next is due.
+    /// `broken` attempts in a row lost their connection; the next one is due at `at`.
     Due { broken: u32, at: Instant },
-    /// The request was refused, like this, after one that broke off; it is looked, so many times so far,
-    /// whether that one made it.
+    /// Asterisk refused a repetition, and a look-up is on its way, number `looks`, of whether the
+    /// attempt that broke off was carried out after all.
     Checking { refusal: RequestFailure, looks: u32 },
 }
 
@@ -52,7 +52,7 @@ impl PendingRequest {
         }
     }
 
-    /// When it is to be asked again.
+    /// Time of the next attempt, while one is due.
     pub(super) fn due(&self) -> Option<Instant> {
         match self.attempt {
             RequestAttempt::Due { at, .. } => Some(at),
@@ -170,7 +170,7 @@ impl CallControl {
         }
     }
 
-    /// Asks again what is due.
+    /// Sends again every request whose next attempt is due.
     pub(super) fn repeat_requests(&mut self, now: Instant) {
         let due: Vec<RequestId> = self
             .pending

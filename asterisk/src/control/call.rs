@@ -1,4 +1,4 @@
-//! What is known about a call: plain data and total functions over it.
+//! State of one call: plain data, and total functions over it.
 
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -12,7 +12,7 @@ use super::variables::VariableProgress;
 use crate::model::{AriChannel, PartyId};
 use crate::request::SnoopSide;
 
-/// A call of ours.
+/// A call that this process opened or wants to open.
 #[derive(Debug)]
 pub(super) struct ControlledCall {
     pub(super) kind: CallKind,
@@ -41,7 +41,7 @@ pub(super) struct ControlledCall {
     pub(super) ports: Vec<SocketAddr>,
     /// Its channel's variables, while they are being asked for.
     pub(super) variables: Option<VariableProgress>,
-    /// How often media was made anew.
+    /// How often a leg's media was set up anew, over all legs.
     pub(super) renewals: u32,
     /// Set-up waits until this group of removals is through.
     pub(super) hold: Option<u64>,
@@ -56,22 +56,22 @@ pub(super) struct ControlledCall {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ChannelSubscription {
     No,
-    /// Asked for, and so to be undone.
+    /// The subscription was requested, so it must be undone.
     Yes,
     /// The channel is gone, and with it the subscription.
     Over,
 }
 
-/// Where a call stands.
+/// Stage of a call's life, from the first request to its end.
 #[derive(Debug)]
 pub(super) enum CallStage {
     /// Asked of Asterisk; nobody has been told of it yet.
     Asking(SetupRequest),
-    /// The call rings at the other end.
+    /// The called party's phone rings; at `until` the call is given up.
     Ringing { until: Instant },
-    /// In our application, or tapped.
+    /// The channel is in the ARI application, or the call is a tap.
     Active,
-    /// Its media is being taken down; a better cause may still come.
+    /// Media is being torn down; a sign of a more precise cause may still come.
     Ending(PendingHangup),
 }
 
@@ -80,27 +80,27 @@ pub(super) enum CallStage {
 pub(super) enum SetupRequest {
     /// RTP addresses for its legs, before anything else.
     Ports {
-        /// Names this wait among all others.
+        /// Tells this wait from all others: an answer to an earlier one is ignored.
         generation: u64,
         entry: Box<CallEntry>,
     },
     Originate,
     Tap {
-        /// What it looked like when it was looked up.
+        /// The tapped channel as Asterisk showed it; `None` until the look-up has answered.
         channel: Option<Box<AriChannel>>,
         /// The call is taken up again for an earlier process; no command waits for it.
         resumed: bool,
     },
 }
 
-/// A hang-up on its way.
+/// End of a call whose media is being torn down.
 #[derive(Debug)]
 pub(super) struct PendingHangup {
     pub(super) until: Instant,
     pub(super) cause: Option<u16>,
-    /// Our own reason, which outranks the cause's name.
+    /// Reason given by this server, which outranks the name of the Q.850 cause.
     pub(super) reason: Option<String>,
-    /// Asterisk's words for the cause.
+    /// Asterisk's text for the cause.
     pub(super) cause_text: Option<String>,
     /// Somebody hung it up; it did not just leave our application.
     pub(super) hung_up: bool,
@@ -114,7 +114,7 @@ pub(super) enum HangupSign {
     /// The call is hung up.
     HungUp {
         cause: Option<u16>,
-        /// Asterisk's words for it.
+        /// Asterisk's text for the cause.
         text: Option<String>,
     },
 }
@@ -133,7 +133,7 @@ impl PendingHangup {
         }
     }
 
-    /// Takes a sign for what it says.
+    /// Notes whether the channel was hung up, and the cause that the sign names.
     pub(super) fn take(&mut self, sign: HangupSign) {
         if let HangupSign::HungUp { cause, text } = sign {
             self.hung_up = true;
@@ -163,12 +163,12 @@ impl PendingHangup {
         }
     }
 
-    /// The cause, if one was ever set.
+    /// Q.850 cause, if one other than 0 is known.
     pub(super) fn known_cause(&self) -> Option<u16> {
         self.cause.filter(|cause| *cause != 0)
     }
 
-    /// The reason in words.
+    /// Reason for the end in words; `fallback` if none is known.
     pub(super) fn text(&self, fallback: &str) -> String {
         if let Some(reason) = &self.reason {
             return reason.clone();
@@ -207,7 +207,7 @@ pub(super) struct LegAddress {
     pub(super) source: SocketAddr,
 }
 
-/// One party's media.
+/// One leg of a call: its media channel, its bridge and how far their set-up is.
 #[derive(Debug)]
 pub(super) struct MediaLeg {
     pub(super) label: &'static str,
@@ -215,16 +215,17 @@ pub(super) struct MediaLeg {
     pub(super) generation: u64,
     /// Its own RTP address, where legs have one.
     pub(super) at: Option<SocketAddr>,
-    /// Its media source has been told, and with it whose the address is now.
+    /// Its media source has been announced, and with it that the RTP address is this leg's.
     pub(super) told: bool,
-    /// The source that was told.
+    /// Source that was announced, Asterisk's RTP address and port.
     pub(super) source: Option<SocketAddr>,
     /// Where it was heard before its media had to be made anew: still its own until another
     /// source is told for it.
     pub(super) former: Option<LegAddress>,
     /// Its own RTP address is the former one, for want of another.
     pub(super) keeps_place: bool,
-    /// What it spies on; `None` where the call's own channel is bridged.
+    /// Direction of the tapped channel that the leg's snoop listens to; `None` where the call's own
+    /// channel is bridged.
     pub(super) spy: Option<SnoopSide>,
     pub(super) bridge: LegObject,
     pub(super) media: LegObject,
@@ -232,7 +233,7 @@ pub(super) struct MediaLeg {
     pub(super) step: LegStep,
     pub(super) deadline: Instant,
     pub(super) joins: u32,
-    /// Listing number when it came up.
+    /// Number of the listing that was last begun when the leg came up.
     pub(super) epoch: u64,
 }
 
@@ -248,7 +249,8 @@ impl MediaLeg {
         place.or_else(|| self.former.filter(|former| Some(former.at) == self.at))
     }
 
-    /// What its set-up begins with once it has its address.
+    /// First step of the leg's set-up once it has its RTP address: answering a Stasis or placed
+    /// call, else making the bridge.
     pub(super) fn first_step(&self, answered: bool) -> LegStep {
         if self.spy.is_none() && !answered {
             LegStep::Answer
@@ -262,7 +264,7 @@ impl MediaLeg {
         self.media.in_stasis && self.snoop.as_ref().is_none_or(|snoop| snoop.in_stasis)
     }
 
-    /// What must go when the leg goes.
+    /// Channels and bridge to be removed with the leg, each with how and in which order.
     pub(super) fn objects(&self) -> Vec<(AriObject, TeardownAction, TeardownRank)> {
         let mut objects = Vec::new();
         if self.media.asked {
@@ -303,7 +305,7 @@ impl MediaLeg {
     }
 }
 
-/// A bridge or channel of a leg.
+/// A bridge or channel that was made, or is to be made, for a leg.
 #[derive(Debug)]
 pub(super) struct LegObject {
     pub(super) id: String,
@@ -325,7 +327,7 @@ impl LegObject {
 /// How far a leg's set-up is. At most one request of a leg is under way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum LegStep {
-    /// Held back.
+    /// Set-up has not begun, or is held back.
     Idle,
     /// Waiting for an RTP address of its own.
     Lease,

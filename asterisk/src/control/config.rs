@@ -10,7 +10,8 @@ use super::naming::ObjectNaming;
 /// Settings of a [`CallControl`](super::CallControl).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ControlConfig {
-    /// Name of the Stasis application, with which the ids of all that we create begin: [`ObjectNaming`].
+    /// Name of the Stasis application, with which the ids of all objects made in Asterisk begin:
+    /// [`ObjectNaming`].
     pub app: String,
     /// Ten hexadecimal digits, unique per start of the process and part of every id we choose, so
     /// that none collides with what a predecessor left behind.
@@ -18,7 +19,8 @@ pub struct ControlConfig {
     /// RTP addresses as Asterisk reaches them; calls are spread over them in turn.
     pub targets: Vec<SocketAddr>,
     /// Whether each leg gets an RTP address to itself, asked for with
-    /// [`ControlNotice::PortsWanted`](super::ControlNotice::PortsWanted), rather than that of its call's target.
+    /// [`ControlNotice::PortsWanted`](super::ControlNotice::PortsWanted), rather than that of its
+    /// call's target.
     pub own_ports: bool,
     /// Format asked of Asterisk, by its name: `ulaw`, `alaw`, `slin16`.
     pub format: String,
@@ -34,10 +36,10 @@ pub struct ControlConfig {
     pub cause_grace: Duration,
     /// Listing again after something went unanswered, to find what it left behind.
     pub audit_delay: Duration,
-    /// Listing again when nothing was amiss; events alone are never trusted for ever.
+    /// Interval between listings when nothing went wrong; events alone are never trusted for ever.
     pub audit_interval: Duration,
-    /// Variables that every call's channel is asked for before its media is set up; what it
-    /// has of them is told by [`ControlNotice::CallVariables`](super::ControlNotice::CallVariables).
+    /// Variables that every call's channel is asked for before its media is set up; what it has of
+    /// them is told by [`ControlNotice::CallVariables`](super::ControlNotice::CallVariables).
     pub variables: Vec<String>,
     /// Calls that an earlier process left open.
     pub recover: Vec<RecoverCall>,
@@ -65,7 +67,7 @@ impl ControlConfig {
         }
     }
 
-    /// How ours is named.
+    /// Rule by which this process's ids in Asterisk are made and recognised.
     pub fn naming(&self) -> ObjectNaming {
         ObjectNaming::new(self.app.as_str(), self.nonce.as_str())
     }
@@ -102,17 +104,17 @@ impl ControlConfig {
     }
 }
 
-/// Why settings cannot work.
+/// Error: a setting cannot work.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
     /// ARI takes `a,b` for two applications, so the name is kept to plain characters.
     #[error("application name {0:?} must be 1 to 40 characters out of A-Z a-z 0-9 _ -")]
     App(String),
-    /// Part of ids.
+    /// The nonce is part of ids, so its form is fixed.
     #[error("nonce {0:?} must be 10 characters out of 0-9 a-f")]
     Nonce(String),
-    /// Nowhere to send media to.
+    /// No RTP address is configured.
     #[error("no RTP address to give to Asterisk")]
     NoTarget,
     /// `0.0.0.0` or port 0 is a place to listen at, not one to send to.
@@ -123,26 +125,26 @@ pub enum ConfigError {
     Format(String),
 }
 
-/// How a call came to us.
+/// Origin of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum CallKind {
-    /// A channel entered our application.
+    /// A channel entered the application.
     Stasis,
-    /// We originated it.
+    /// This server placed the call.
     Initiated,
-    /// A channel that is not ours is spied on.
+    /// A tap: a channel that belongs to somebody else is spied on.
     Tap,
 }
 
 /// A call that an earlier process left open.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecoverCall {
-    /// Its id, for whoever keeps the calls.
+    /// Id of the call in the call manager.
     pub call: String,
-    /// Its channel's id: what it is called in every notice once it is open again.
+    /// Id of its channel, which names the call in every notice once it is open again.
     pub channel: String,
-    /// When that channel was created, where that is known.
+    /// Time of the channel's creation, where it is known.
     pub created_at: Option<Timestamp>,
-    /// How it came.
+    /// Origin of the call.
     pub kind: CallKind,
 }

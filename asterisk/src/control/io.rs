@@ -1,4 +1,4 @@
-//! What goes into and comes out of a [`CallControl`](super::CallControl).
+//! Inputs and outputs of a [`CallControl`](super::CallControl).
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -11,36 +11,36 @@ use crate::event::AriEvent;
 use crate::model::{AriChannel, PartyId};
 use crate::request::AriRequest;
 
-/// Names a request until its reply.
+/// Number that pairs a request with its reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestId(pub u64);
 
-/// Something that happened.
+/// Input of the state machine: an event, a reply, a command or the time.
 #[derive(Debug, Clone)]
 pub enum ControlInput {
     /// The events websocket is up.
     Connected,
     /// The events websocket is gone.
     Disconnected,
-    /// The websocket said something.
+    /// An event came over the websocket.
     Event(AriEvent),
     /// A request was answered, or will not be.
     Reply {
-        /// Which.
+        /// Number of the request.
         id: RequestId,
         /// The reply's JSON (null where it has no body), or why there is none.
         result: Result<Value, RequestFailure>,
     },
     /// The time last named by [`ControlOutput::Wait`] has come.
     Timer,
-    /// Somebody wants something.
+    /// The call manager gave a command.
     Command(ControlCommand),
 }
 
-/// Why a request brought nothing.
+/// Failure of a request: refused, lost or unanswered.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RequestFailure {
-    /// Asterisk said no.
+    /// Asterisk answered with an HTTP status other than success.
     #[error("{message} ({status})")]
     Refused {
         /// HTTP status.
@@ -51,10 +51,10 @@ pub enum RequestFailure {
     /// Asterisk was not reached, or what came back was no reply.
     #[error("{0}")]
     Unreachable(String),
-    /// No reply in time; it may have been carried out nevertheless.
+    /// No reply within the time limit; the request may have been carried out nevertheless.
     #[error("no answer in time")]
     TimedOut,
-    /// There is no RTP address for a leg.
+    /// No RTP address is available for a leg.
     #[error("no-rtp-port: {0}")]
     NoPort(String),
 }
@@ -69,16 +69,16 @@ impl RequestFailure {
     }
 }
 
-/// A wish.
+/// Command of the call manager.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ControlCommand {
-    /// Call somebody.
+    /// Place a call.
     Originate {
         /// The call's id, which becomes the channel's.
         call: String,
-        /// What to call: `PJSIP/100`.
+        /// Endpoint to dial, such as `PJSIP/100`.
         endpoint: String,
-        /// Shown to the called party.
+        /// Caller id that the called party sees.
         caller_id: Option<String>,
         /// Formats to offer; for Local channels the media format is the default.
         formats: Option<String>,
@@ -87,12 +87,12 @@ pub enum ControlCommand {
     },
     /// Spy on an existing channel.
     Tap {
-        /// Its id, which becomes the call's.
+        /// Id of the channel to spy on, which becomes the call's.
         call: String,
     },
     /// Find the channel of a name; [`ControlNotice::ChannelFound`] follows.
     Find {
-        /// As Asterisk names it: `PJSIP/100-00000001`.
+        /// Channel name as Asterisk writes it, such as `PJSIP/100-00000001`.
         name: String,
     },
     /// End a call of ours; a tap ends without touching the channel.
@@ -103,34 +103,34 @@ pub enum ControlCommand {
     /// So many calls are open now that came without a channel; they count towards
     /// [`ControlConfig::max_calls`](super::ControlConfig::max_calls).
     TakenElsewhere {
-        /// How many.
+        /// Number of such calls.
         calls: usize,
     },
-    /// Take no new calls for this reason, or take them again. Calls that go on are not concerned.
+    /// Take no new calls for this reason, or take them again. Calls in progress go on either way.
     Admission {
-        /// Why not; `None`: as many as there are places.
+        /// Reason for taking none; `None`: as many are taken as there are places.
         closed: Option<String>,
     },
     /// The answer to [`ControlNotice::PortsWanted`].
     Ports {
-        /// Which.
+        /// Number of the question, as [`ControlNotice::PortsWanted`] gave it.
         id: RequestId,
-        /// As many addresses as were asked for, or why there are none. Each is told of
-        /// once, by [`ControlNotice::MediaSource`] or by [`ControlNotice::PortsUnused`]; by the former again
-        /// for a leg that must keep it when its media is made anew.
+        /// As many addresses as were asked for, or why there are none. Each is reported exactly
+        /// once, by [`ControlNotice::MediaSource`] or by [`ControlNotice::PortsUnused`]; by the
+        /// former again for a leg that must keep it when its media is made anew.
         ports: Result<Vec<SocketAddr>, String>,
     },
-    /// The source that [`ControlNotice::MediaSource`] told cannot be heard for that leg: its media is made
-    /// anew, and when that does not help its call fails for this reason. The leg's own RTP
-    /// address, if it has one, is free again.
+    /// The source that [`ControlNotice::MediaSource`] announced cannot be served for that leg: its
+    /// media is made anew, and when that does not help its call fails for this reason. The leg's
+    /// own RTP address, if it has one, is free again.
     Misplaced {
         /// The call.
         call: String,
         /// The leg.
         leg: String,
-        /// The source.
+        /// Source that was announced.
         source: SocketAddr,
-        /// Why.
+        /// Reason.
         text: String,
     },
     /// Take everything of ours down. Stasis callers go on in the dialplan, originated calls
@@ -151,17 +151,17 @@ pub enum CommandKind {
     Hangup,
 }
 
-/// Something to do.
+/// Output of the state machine: a request, a notice or a pause.
 #[derive(Debug, Clone)]
 pub enum ControlOutput {
     /// Send this and answer with [`ControlInput::Reply`].
     Send {
-        /// To be given back with the reply.
+        /// Number to be given back with the reply.
         id: RequestId,
-        /// The request.
+        /// Request to send.
         request: AriRequest,
     },
-    /// Tell whoever keeps the calls.
+    /// Notice for the call manager.
     Notice(ControlNotice),
     /// Nothing more to do until the next input, or [`ControlInput::Timer`] at this time.
     Wait(Option<Instant>),
@@ -176,7 +176,7 @@ pub enum ObjectKind {
     Bridge,
 }
 
-/// A variable's value. It may hold anything, so no log is told.
+/// Value of a channel variable. It may be a secret, so `Debug` shows only its length.
 #[derive(Clone, PartialEq, Eq)]
 pub struct VariableValue(pub String);
 
@@ -186,16 +186,17 @@ impl fmt::Debug for VariableValue {
     }
 }
 
-/// Why somebody else may speak on a leg.
+/// Reason why somebody else may speak on a leg.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PartyChange {
     /// One party put the other on hold: an announcement may follow.
     Hold,
     /// The parties talk again.
     Unhold,
-    /// Whether they do was not heard: Asterisk was away, or who had put the other on hold left.
+    /// Whether the hold still lasts is unknown: the connection to Asterisk was down, or the party
+    /// that had asked for it left.
     HoldOver,
-    /// The channel was told another name or number that it is connected to.
+    /// The channel is reported to be connected to another name or number.
     Connected,
     /// The channel entered a bridge, and was in none as far as is known.
     Joined,
@@ -206,7 +207,7 @@ pub enum PartyChange {
 }
 
 impl PartyChange {
-    /// The change in words.
+    /// Wording of the change for logs and the API.
     pub fn text(self) -> &'static str {
         match self {
             Self::Hold => "the call was put on hold",
@@ -221,35 +222,35 @@ impl PartyChange {
 }
 
 /// News for whoever keeps the calls. A leg is named by its side of the call's channel, whoever
-/// called whom: `caller` is who is on that channel, `callee` whom it talks to. Each call gets exactly one `CallOpened`, and exactly
-/// one of `CallEnded` and `CallFailed` after it; nothing about it follows that, except a
-/// new `CallOpened` should the same channel come back, or another one of the same id. Only a call that was to be
-/// recovered and is gone gets a `CallEnded` alone.
+/// called whom: `caller` is who is on that channel, `callee` whom it talks to. Each call gets
+/// exactly one `CallOpened`, and exactly one of `CallEnded` and `CallFailed` after it; nothing
+/// about it follows that, except a new `CallOpened` should the same channel come back, or another
+/// one of the same id. Only a call that was to be recovered and is gone gets a `CallEnded` alone.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ControlNotice {
     /// A call has begun.
     CallOpened {
-        /// Its id: the channel's.
+        /// Call id, which is the channel's.
         call: String,
-        /// How it came.
+        /// Origin of the call: Stasis, tap or placed.
         kind: CallKind,
-        /// Index into the configured RTP addresses: where its media will arrive.
+        /// Index of the configured RTP address that the call's media is sent to.
         target: usize,
-        /// Its channel.
+        /// The call's channel.
         channel: Box<AriChannel>,
         /// Whether an earlier process had it open already.
         resumed: bool,
     },
-    /// So many legs of a call need RTP addresses of their own, by [`ControlCommand::Ports`]. A call
-    /// that gets none is turned away before anything of it has begun.
+    /// RTP addresses are needed for `legs` legs of a call; [`ControlCommand::Ports`] answers. A
+    /// call that gets none is turned away before anything of it has begun.
     PortsWanted {
-        /// To be given back with the answer.
+        /// Number to be given back with the answer.
         id: RequestId,
-        /// For this call, which may not be open yet.
+        /// Call that needs them, which may not be open yet.
         call: String,
-        /// Index into the configured RTP addresses: where the call's media will arrive.
+        /// Index of the configured RTP address that the call's media is sent to.
         target: usize,
-        /// Addresses that are needed.
+        /// Number of addresses needed.
         legs: usize,
     },
     /// These addresses will not be used: nothing was asked to send to them, or what was is
@@ -258,12 +259,12 @@ pub enum ControlNotice {
         /// The addresses.
         ports: Vec<SocketAddr>,
     },
-    /// What a call's channel has of [`ControlConfig::variables`](super::ControlConfig::variables), before
-    /// any media of it. Not told where it has none.
+    /// Values of [`ControlConfig::variables`](super::ControlConfig::variables) on a call's channel,
+    /// before any of its media. Not sent where the channel has none of them.
     CallVariables {
         /// The call.
         call: String,
-        /// Those that are set, by name, with their value or why it could not be had.
+        /// Variables that are set, by name, with the value or why it could not be read.
         found: Vec<(String, Result<VariableValue, String>)>,
     },
     /// Media is about to be asked for. For a leg that is open already: its old source will
@@ -274,7 +275,7 @@ pub enum ControlNotice {
         /// `caller` or `callee`.
         leg: &'static str,
     },
-    /// Asterisk sends this leg's RTP from here.
+    /// The address that Asterisk sends this leg's RTP from is known.
     MediaSource {
         /// The call.
         call: String,
@@ -284,7 +285,7 @@ pub enum ControlNotice {
         source: SocketAddr,
         /// The format that was asked for; the payload type tells what is sent.
         format: String,
-        /// The leg's own RTP address, where it has one: it was asked to send there.
+        /// The leg's own RTP address, where it has one: Asterisk was asked to send there.
         at: Option<SocketAddr>,
     },
     /// The leg's media is bridged.
@@ -300,7 +301,7 @@ pub enum ControlNotice {
         call: String,
         /// The leg.
         leg: &'static str,
-        /// Why.
+        /// Reason.
         text: String,
     },
     /// The call's channel is answered.
@@ -314,20 +315,20 @@ pub enum ControlNotice {
         call: String,
         /// Channel id.
         channel: String,
-        /// Asterisk's name of it.
+        /// Channel state as Asterisk names it, such as `Up`.
         state: String,
     },
     /// A key was pressed.
     Dtmf {
         /// The call.
         call: String,
-        /// Who pressed it.
+        /// Leg whose party pressed it.
         leg: &'static str,
-        /// `0`–`9`, `*`, `#`, `A`–`D`.
+        /// One of `0`–`9`, `*`, `#`, `A`–`D`.
         digit: char,
-        /// How long it was held, milliseconds.
+        /// Length of the key press, milliseconds.
         duration_ms: u64,
-        /// When that was told to us, or before, by the event's own time.
+        /// When the event was received, or earlier if the event's own time says so.
         at: Instant,
     },
     /// Somebody else may speak on a leg from now on.
@@ -336,21 +337,21 @@ pub enum ControlNotice {
         call: String,
         /// The leg; `None`: any of the call's.
         leg: Option<&'static str>,
-        /// The reason.
+        /// Reason.
         change: PartyChange,
-        /// The leg whose device asked for it, where one did: to put the other on hold, or to
-        /// take it off. What comes from there meanwhile is no party's speech.
+        /// Leg whose device asked for the change, where one did: to put the other party on hold, or
+        /// to take it off. Audio of that leg during a hold is not a party's speech.
         by: Option<&'static str>,
-        /// Whom the channel is connected to now, where that is told.
+        /// Party that the channel is connected to now, where Asterisk reports it.
         connected: Option<PartyId>,
-        /// When it happened.
+        /// Time of the change.
         at: Instant,
     },
-    /// The channel of a name was found.
+    /// The channel that [`ControlCommand::Find`] asked for exists.
     ChannelFound {
-        /// As it was asked for.
+        /// Channel name as it was asked for.
         name: String,
-        /// Its id.
+        /// Channel id.
         channel: String,
     },
     /// The call's channel itself is gone: what comes under its id from now on is another
@@ -363,78 +364,80 @@ pub enum ControlNotice {
     NotResumed {
         /// As [`RecoverCall::call`](super::RecoverCall::call) names it.
         call: String,
-        /// Why.
+        /// Reason.
         text: String,
     },
-    /// A call is over; for one that was to be recovered it may be all that is told.
+    /// A call is over. For a call that was to be recovered this may be the only notice.
     CallEnded {
         /// The call.
         call: String,
         /// Q.850 cause, where Asterisk gave one.
         cause: Option<u16>,
-        /// In words.
+        /// Cause or reason in words.
         text: String,
     },
     /// A call could not be kept up. A Stasis caller goes on in the dialplan.
     CallFailed {
         /// The call.
         call: String,
-        /// Why.
+        /// Reason.
         text: String,
     },
-    /// There is no place or no RTP address for it, or a stop is under way: the caller goes on in the dialplan.
+    /// A call is turned away for want of a place or an RTP address, or because the server stops:
+    /// the caller goes on in the dialplan.
     CallTurnedAway {
-        /// Its channel.
+        /// Channel of the caller.
         channel: Box<AriChannel>,
-        /// Why.
+        /// Reason.
         text: String,
     },
-    /// A command is carried out. For a hang-up this may come after the call's end, for
-    /// the events of the hang-up may overtake the reply.
+    /// A command was carried out. For a hang-up this may come after the call's end, for its events
+    /// may overtake Asterisk's reply.
     CommandAccepted {
-        /// Which.
+        /// Command that is answered.
         command: CommandKind,
-        /// For this call.
+        /// Call that it concerns.
         call: String,
     },
-    /// A command is not carried out.
+    /// A command was not carried out.
     CommandRefused {
-        /// Which.
+        /// Command that is answered.
         command: CommandKind,
-        /// For this call.
+        /// Call that it concerns.
         call: String,
-        /// Asterisk's HTTP status, or what ours would be; `None` if Asterisk was not reached.
+        /// Asterisk's HTTP status, or the status that fits; `None` if Asterisk was not reached.
         status: Option<u16>,
-        /// Why.
+        /// Reason.
         message: String,
     },
-    /// A command is not carried out because its call gets no RTP address; nothing has begun.
+    /// A command was not carried out because its call gets no RTP address; nothing has begun.
     CommandLacksPort {
-        /// Which.
+        /// Command that is answered.
         command: CommandKind,
-        /// For this call.
+        /// Call that it concerns.
         call: String,
-        /// Why.
+        /// Reason.
         message: String,
     },
     /// Something of ours that belonged to no call was found and removed.
     Reaped {
-        /// What.
+        /// Kind of the object that the id names: channel or bridge.
         kind: ObjectKind,
-        /// Its id.
+        /// Id of the removed object.
         id: String,
     },
-    /// Something is amiss in what Asterisk can be asked, and calls go on all the same; `None`: it
-    /// no longer is.
+    /// Asterisk's lists cannot be read, or not in full, for the reason given, while calls go on;
+    /// `None`: they can be read again.
     Trouble(Option<String>),
     /// The lists have been compared and both sides agree again.
     Synced,
-    /// Another process took our application over, and goes on with the calls, which have been told
-    /// to be over here; nothing will be heard or done until the next connection.
+    /// Another process took the ARI application over, and goes on with its calls, which have been
+    /// reported here as ended; no event is handled and no request sent until the next connection.
     Replaced,
     /// Counters, some time after they changed.
     Stats(ControlStats),
-    /// After [`ControlCommand::Shutdown`]: nothing of ours is left, or nothing more can be done.
+    /// Answer to [`ControlCommand::Shutdown`]: everything made in Asterisk has been removed, or
+    /// nothing more can be done.
     ShutdownComplete,
 }
 
@@ -471,9 +474,9 @@ pub struct ControlStats {
     pub reaped: u64,
     /// Listings completed.
     pub listings: u64,
-    /// Events heard.
+    /// Events received.
     pub events: u64,
-    /// Events of types that are not ours to handle.
+    /// Events of types that are ignored.
     pub other_events: u64,
     /// Events dropped because a listing took too long; the next one makes up for them.
     pub dropped_events: u64,

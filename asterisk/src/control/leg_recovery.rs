@@ -1,4 +1,4 @@
-//! What befalls a leg besides its set-up: lost media is made anew, what cannot be had is
+//! Failures of a leg after its set-up: lost media is made anew, a leg that cannot have media is
 //! given up, and a broken connection leaves the decision to the next listing.
 
 use std::net::SocketAddr;

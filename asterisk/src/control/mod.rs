@@ -74,11 +74,11 @@ pub struct CallControl {
     epoch: u64,
     listing_at: Option<Instant>,
     listing_failures: u32,
-    /// What was last told to be amiss with the lists.
+    /// Fault of Asterisk's lists that was last reported by [`ControlNotice::Trouble`].
     trouble: Option<String>,
     recover: Vec<RecoverCall>,
-    /// Channels of calls that an earlier process told of and that are to be told of again: opened,
-    /// or at least ended.
+    /// Channels of calls that an earlier process had reported as open: each is to be reported as
+    /// opened again, or at least as ended.
     recalled: BTreeSet<String>,
     serial: u64,
     requests: u64,
@@ -92,7 +92,7 @@ pub struct CallControl {
     out: VecDeque<ControlOutput>,
     /// Places that calls without a channel take.
     taken_elsewhere: usize,
-    /// Why no new calls are taken, if so.
+    /// Reason for taking no new calls, if none are taken.
     closed: Option<String>,
     stopping: bool,
     stopped: bool,
@@ -135,11 +135,11 @@ enum RequestPurpose {
     Originate {
         call: String,
     },
-    /// The channel of a name.
+    /// Looking up the channel of a name.
     Find {
         name: String,
     },
-    /// Whom a tapped channel talks to.
+    /// Looking up whom a tapped channel talks to.
     PeerLook {
         call: String,
     },
@@ -227,7 +227,7 @@ impl CallControl {
         self.tick(now);
     }
 
-    /// The next thing to do.
+    /// The next request, notice or pause; see the contract above.
     #[must_use = "an output that is dropped is lost"]
     pub fn poll(&mut self) -> ControlOutput {
         self.out
@@ -243,7 +243,7 @@ impl CallControl {
         }
     }
 
-    /// How ours is named.
+    /// Rule by which this process's ids in Asterisk are made and recognised.
     pub fn naming(&self) -> &ObjectNaming {
         &self.naming
     }
@@ -370,7 +370,7 @@ impl CallControl {
         self.serial
     }
 
-    /// Calls that take up a place.
+    /// Number of calls that take up a place of [`ControlConfig::max_calls`].
     fn open_calls(&self) -> usize {
         self.calls
             .values()

@@ -17,19 +17,20 @@ const UNIQUE: usize = 32;
 /// Lengths of the groups of a UUID.
 const UUID: [usize; 5] = [8, 4, 4, 4, 12];
 
-/// Names what is ours in Asterisk.
+/// Makes and recognises the ids of this application's objects in Asterisk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ObjectNaming {
     app: String,
     nonce: String,
 }
 
-/// An id of our form.
+/// An id of one of the forms above, taken apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OwnId {
-    /// What it names.
+    /// Kind of the object that the id names: a leg's bridge, media channel or snoop, or a call's
+    /// channel.
     pub kind: OwnKind,
-    /// Who made it.
+    /// Process that made the object.
     pub maker: ObjectMaker,
 }
 
@@ -49,11 +50,11 @@ pub enum OwnKind {
 /// Which process of our application made something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ObjectMaker {
-    /// This one.
+    /// This process.
     Us,
-    /// Another: one before us, or one that we took over from.
+    /// Another process: an earlier start, or the one that this process took over from.
     Another,
-    /// One of the release before, whose ids of calls do not say which.
+    /// A process of the release before, whose call ids carry no nonce.
     Unknown,
 }
 
@@ -94,7 +95,8 @@ impl ObjectNaming {
         self.part(0, OwnKind::Media)
     }
 
-    /// What an id names that has one of our forms and names exactly our application.
+    /// Kind and maker of the object that `id` names; `None` unless the id has one of the forms
+    /// above and names exactly this application.
     pub fn read(&self, id: &str) -> Option<OwnId> {
         let rest = id.strip_prefix(self.app.as_str())?.strip_prefix('-')?;
         let words: Vec<&str> = rest.split('-').collect();

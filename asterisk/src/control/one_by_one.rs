@@ -27,7 +27,8 @@ pub(super) enum PartialList<T> {
     /// Asked for.
     #[default]
     Asked,
-    /// The object cannot be had as a whole; what is to be asked for is known only once our application is.
+    /// The object cannot be had as a whole; what is to be asked for is known only once the
+    /// application is.
     Refused,
     /// Asked for one by one.
     Single {
@@ -185,7 +186,8 @@ enum ObjectLookup<T> {
 }
 
 impl<T> ObjectLookup<T> {
-    /// The object, if it is there; one that cannot be described has its id alone, and is noted as `unseen`.
+    /// The object, if it is there; one that cannot be described has its id alone, and is noted as
+    /// `unseen`.
     fn known(
         self,
         id: String,

@@ -19,7 +19,7 @@ use crate::request::{AriRequest, OriginateRequest};
 /// Removals beyond what the calls themselves can cause; callers that find no place here,
 /// either, are found by the next listing.
 const MAX_TURNED_AWAY: usize = 1024;
-/// Why a call beyond the limit is none.
+/// Reason given to a call beyond [`ControlConfig::max_calls`](super::ControlConfig::max_calls).
 const NO_PLACE: &str = "all call places are taken";
 /// Longest id that is taken for one; Asterisk's own limit is 150 bytes.
 const MAX_ID: usize = 150;
@@ -182,7 +182,8 @@ impl CallControl {
         }
     }
 
-    /// What was asked for does not come about: tells so and leaves nothing behind.
+    /// Ends a call that was still being asked for: the failure is reported, and whatever Asterisk
+    /// may have made of it is removed.
     pub(super) fn refuse_asking(&mut self, id: &str, failure: &RequestFailure) {
         let Some(ControlledCall {
             stage: CallStage::Asking(asking),

@@ -28,8 +28,8 @@ impl CallControl {
         }
     }
 
-    /// What was not heard while the connection was down may have ended any hold: what is said
-    /// must not be taken for music.
+    /// Takes every party off hold after the connection was down: an event that was missed then may
+    /// have ended the hold, and speech must not be taken for music on hold.
     pub(super) fn forget_holds(&mut self, now: Instant) {
         let held = self.calls.iter().flat_map(|(id, call)| {
             let sides = call.on_hold.iter();
@@ -40,7 +40,7 @@ impl CallControl {
         }
     }
 
-    /// The channel was told whom it is connected to: that is often what it knew.
+    /// Asterisk reports whom the channel is connected to, which often has not changed.
     pub(super) fn on_connected_line(&mut self, channel: AriChannel, now: Instant) {
         let Some(id) = self.told_party(&channel.id) else {
             return;

@@ -1,9 +1,9 @@
 //! RTP addresses that legs have to themselves, where they do.
 //!
-//! Whoever keeps the ports is asked for those of all of a call's legs before anything else
-//! is done for the call: what gets none is turned away while nothing has begun. A leg whose
-//! media is made anew asks for one more, and keeps its own if there is none. Of every address that was given it is told exactly
-//! once what became of it: that it is a leg's now, or that it will not be used.
+//! Whoever keeps the ports is asked for those of all of a call's legs before anything else is done
+//! for the call: what gets none is turned away while nothing has begun. A leg whose media is made
+//! anew asks for one more, and keeps its own if there is none. Of every address that was given it
+//! is told exactly once what became of it: that it is a leg's now, or that it will not be used.
 
 use std::net::SocketAddr;
 use std::time::Instant;

@@ -1,6 +1,6 @@
-//! What the lists say against what we believe: calls whose channel is gone end, media that
-//! is gone is made anew, callers that nobody has are opened, what a predecessor left is
-//! taken up or removed.
+//! Comparison of Asterisk's lists with this process's calls: calls whose channel is gone end, media
+//! that is gone is made anew, Stasis callers without a call are opened, objects that an earlier
+//! process left are taken up or removed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
@@ -16,7 +16,7 @@ use super::stray::StrayKind;
 use super::teardown::AriObject;
 use crate::model::{AriBridge, AriChannel};
 
-/// Complete lists.
+/// Asterisk's complete lists of channels and bridges.
 pub(super) struct ObjectSnapshot {
     pub(super) channels: BTreeMap<String, AriChannel>,
     pub(super) bridges: BTreeMap<String, AriBridge>,

@@ -204,7 +204,7 @@ impl CallControl {
         }
     }
 
-    /// Tells what is amiss, or that nothing is any more, when it has changed.
+    /// Reports a fault of the lists, or that there is none any more, when that has changed.
     fn tell_trouble(&mut self, trouble: Option<String>) {
         if self.trouble == trouble {
             return;

@@ -19,13 +19,13 @@ use crate::model::{AriBridge, AriChannel};
 /// The kind of a channel that belongs to no call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum StrayKind {
-    /// We did not make it, or it has gone on elsewhere: it is left alone.
+    /// Another application or a user made it, or it has gone on elsewhere: it is left alone.
     NotOurs,
-    /// Ours, and nobody has it: it goes.
+    /// This application made it and no call has it: it is removed.
     Orphan(TeardownRank),
-    /// Somebody talks, or will, on a call that another process of ours placed.
+    /// Channel of a call that another process of this application placed: the call is taken up.
     Placed,
-    /// One that we placed ourselves had left, and has come back.
+    /// Channel of a call that this process placed, which had left the application and is back.
     Returned,
 }
 
@@ -38,7 +38,7 @@ pub(super) enum CallDeparture {
     TakenOver,
 }
 
-/// Calls that are remembered like that.
+/// Number of calls whose departure is remembered.
 const MAX_DEPARTED: usize = 1024;
 
 impl CallControl {
@@ -55,7 +55,7 @@ impl CallControl {
         departed.find(|(d, _)| d == id).map(|(_, how)| *how)
     }
 
-    /// What a channel is that no call has. `heard` says whether our application gets its events.
+    /// Kind of a channel that belongs to no call. `heard`: the application receives its events.
     pub(super) fn stray(&self, channel: &AriChannel, heard: bool) -> StrayKind {
         let Some(OwnId { kind, maker }) = self.naming.read(&channel.id) else {
             return StrayKind::NotOurs;

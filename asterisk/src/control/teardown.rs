@@ -148,7 +148,8 @@ impl CallControl {
         }
     }
 
-    /// The object was seen entering our application: an answer to an earlier attempt proves nothing.
+    /// The object was seen entering the application: an answer to an earlier attempt proves
+    /// nothing.
     pub(super) fn removal_seen(&mut self, object: &AriObject) {
         if let Some(removal) = self.removals.get_mut(object)
             && removal.state == TeardownState::Asked

@@ -1,6 +1,7 @@
-//! A small Asterisk made of maps, and a rig that plays a [`CallControl`](crate::control::CallControl)
-//! against it in virtual time, with every order of replies and events and every kind of
-//! failure. For tests of this crate and of what is built on it.
+//! A small Asterisk made of maps, and a rig that plays a
+//! [`CallControl`](crate::control::CallControl) against it in virtual time, with every order of
+//! replies and events and every kind of failure. For tests of this crate and of what is built on
+//! it.
 
 mod parties;
 mod ports;

@@ -1,11 +1,11 @@
-//! What the parties of a call do while it lasts: keys, hold, transfers, parking, pickup.
+//! Actions of a call's parties while it lasts: keys, hold, transfers, parking, pickup.
 
 use serde_json::json;
 
 use super::world::AsteriskWorld;
 
 impl AsteriskWorld {
-    /// A key is pressed.
+    /// The party of channel `id` presses a key.
     pub fn press(&mut self, id: &str, digit: char) {
         self.tell(
             id,

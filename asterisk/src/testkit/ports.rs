@@ -10,15 +10,15 @@ use crate::request::AriRequest;
 #[derive(Debug, Default)]
 pub struct AddressPool {
     free: BTreeSet<SocketAddr>,
-    /// Given to the machine, which has not said what became of them.
+    /// Addresses given to the state machine, which has not yet reported whether it uses them.
     given: BTreeSet<SocketAddr>,
-    /// Of those, the ones that Asterisk was asked to send to, and by which channel.
+    /// Given addresses that Asterisk was asked to send to, and by which channel.
     used: BTreeMap<SocketAddr, String>,
-    /// Where legs are heard.
+    /// Address of each leg.
     placed: BTreeMap<(String, &'static str), SocketAddr>,
-    /// So many sources that are told next cannot be heard.
+    /// Number of announced sources to be reported as impossible to serve.
     pub refuse: usize,
-    /// Those of which it is still to be said, and the address that was closed for it.
+    /// Reports still to be made of such sources, with the address that was closed for each.
     misplaced: VecDeque<(Option<SocketAddr>, ControlCommand)>,
     closed: BTreeSet<SocketAddr>,
     wanted: VecDeque<(RequestId, usize)>,

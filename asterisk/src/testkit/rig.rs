@@ -13,7 +13,7 @@ use crate::control::{
 use crate::event::AriEvent;
 use crate::request::AriRequest;
 
-/// The fault that befalls a request.
+/// Fault that a request meets with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RequestFault {
     /// The request is carried out and answered.
@@ -47,15 +47,15 @@ type FaultRule = Box<dyn FnMut(&AriRequest) -> RequestFault + Send>;
 pub struct ControlRig {
     /// The machine.
     pub control: CallControl,
-    /// The world.
+    /// Simulated Asterisk.
     pub world: AsteriskWorld,
     /// Virtual time.
     pub now: Instant,
-    /// Which comes first.
+    /// Order in which replies and events are delivered.
     pub order: DeliveryOrder,
-    /// Everything told so far.
+    /// Every notice so far.
     pub notices: Vec<ControlNotice>,
-    /// Everything asked so far.
+    /// Every request so far.
     pub requests: Vec<AriRequest>,
     /// RTP addresses of legs, where they have their own.
     pub ports: AddressPool,

@@ -28,7 +28,8 @@ pub struct AsteriskWorld {
     /// Whether RTP ports are given out again as soon as they are free.
     pub reuses_ports: bool,
     pub(super) ports: u16,
-    /// Whether channels that are told to hang up are still there until [`AsteriskWorld::hang_ups_done`].
+    /// Whether channels that are told to hang up are still there until
+    /// [`AsteriskWorld::hang_ups_done`].
     pub hangs_up_late: bool,
     leaving: BTreeSet<String>,
     /// Whether an application that nobody uses has not been cleared away yet.
@@ -36,7 +37,7 @@ pub struct AsteriskWorld {
     born: u64,
     /// Channels that are offered to several applications, and whether they are to be had.
     pub(super) offers: BTreeMap<String, bool>,
-    /// By channel and name.
+    /// Values of variables, by channel and name.
     pub(super) variables: BTreeMap<(String, String), String>,
 }
 

@@ -13,15 +13,15 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio_tungstenite::tungstenite::Message;
 
-/// `user:secret`
+/// `user:secret` in a header of Basic authorization, in lower case.
 const AUTHORIZATION: &str = "authorization: basic dxnlcjpzzwnyzxq=";
 
-/// What a user is denied.
+/// Access that the server denies the user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Denial {
-    /// To write.
+    /// Every request but GET.
     ReadOnly,
-    /// Everything, but events that are heard already.
+    /// Every new request and websocket; one that is open goes on.
     Password,
 }
 

@@ -1,4 +1,4 @@
-//! What a sample may be.
+//! Sample types that losses can be concealed in.
 
 /// A sample of linear audio: `i16`, or `f32` with full scale 1.0.
 ///
@@ -7,10 +7,10 @@ pub trait LinearSample: Copy + Default + sealed::SealedSample {
     /// As 16 bits, limited to them; what is no number is silence.
     fn to_i16(self) -> i16;
 
-    /// With full scale 32768.
+    /// The sample with full scale 32768.
     fn to_scaled(self) -> f32;
 
-    /// From full scale 32768.
+    /// The sample of a value with full scale 32768.
     fn from_scaled(scaled: f32) -> Self;
 }
 

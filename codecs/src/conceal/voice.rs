@@ -48,7 +48,8 @@ pub(super) const fn history_len(ms: usize) -> usize {
 /// A voice that goes on. Samples have the scale of 16 bits.
 pub(super) struct ContinuedVoice {
     ms: usize,
-    /// What a sample takes of the one before it, of the one before that, and so on.
+    /// Linear-prediction coefficients: weight of the previous sample, of the one before it, and so
+    /// on.
     filter: [f32; ORDER],
     /// The last samples made, newest first.
     memory: [f32; ORDER],
@@ -63,7 +64,7 @@ pub(super) struct ContinuedVoice {
     place: usize,
     periods: usize,
     made: usize,
-    /// No sample exceeds what was heard.
+    /// Largest magnitude in the audio before the loss, which no sample made exceeds.
     peak: f32,
     chance: u32,
 }
@@ -103,7 +104,7 @@ impl ContinuedVoice {
         })
     }
 
-    /// The next sample.
+    /// The next sample of the voice.
     pub(super) fn next(&mut self) -> f32 {
         let drive = self.drive();
         let sample = drive + predict(&self.filter, self.memory.iter());

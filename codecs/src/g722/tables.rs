@@ -1,4 +1,4 @@
-//! The numbers of the Recommendation.
+//! Constant tables of ITU-T G.722.
 
 /// Half of the mirror filter's coefficients, which are symmetrical (table 11).
 pub(super) const QMF: [i32; 12] = [3, -11, 12, 32, -210, 951, 3876, -805, 362, -156, 53, -11];
@@ -9,7 +9,7 @@ pub(super) const DECISIONS: [i32; 29] = [
     1121, 1219, 1339, 1458, 1612, 1765, 1980, 2195, 2557, 2919,
 ];
 
-/// What a code of six bits stands for. The first four are never sent.
+/// Dequantised value of each code of six bits, lower band. The first four codes are never sent.
 pub(super) const QM6: [i32; 64] = [
     -136, -136, -136, -136, -24808, -21904, -19008, -16704, -14984, -13512, -12280, -11192, -10232,
     -9360, -8576, -7856, -7192, -6576, -6000, -5456, -4944, -4464, -4008, -3576, -3168, -2776,
@@ -18,25 +18,25 @@ pub(super) const QM6: [i32; 64] = [
     2400, 2032, 1688, 1360, 1040, 728, 432, 136, -432, -136,
 ];
 
-/// What its upper four bits stand for.
+/// Dequantised value of the upper four bits of such a code.
 pub(super) const QM4: [i32; 16] = [
     0, -20456, -12896, -8968, -6288, -4240, -2584, -1200, 20456, 12896, 8968, 6288, 4240, 2584,
     1200, 0,
 ];
 
-/// What a code of the upper band stands for.
+/// Dequantised value of each code of two bits, upper band.
 pub(super) const QM2: [i32; 4] = [-7408, -1616, 7408, 1616];
 
 /// Place in [`WL`] for each code of four bits.
 pub(super) const RL4: [usize; 16] = [0, 7, 6, 5, 4, 3, 2, 1, 7, 6, 5, 4, 3, 2, 1, 0];
 
-/// How the lower band's scale follows.
+/// Change of the lower band's logarithmic scale factor, by [`RL4`].
 pub(super) const WL: [i32; 8] = [-60, -30, 58, 172, 334, 538, 1198, 3042];
 
 /// Place in [`WH`] for each code of two bits.
 pub(super) const RH2: [usize; 4] = [1, 0, 1, 0];
 
-/// How the upper band's scale follows.
+/// Change of the upper band's logarithmic scale factor, by [`RH2`].
 pub(super) const WH: [i32; 2] = [-214, 798];
 
 /// Powers of two by 32nds, from 2048 on.

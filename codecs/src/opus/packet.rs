@@ -1,5 +1,5 @@
-//! What an Opus packet says of itself: its duration and its frames' sizes
-//! (RFC 6716, section 3).
+//! Duration and frame sizes of an Opus packet, read from its own header octets (RFC 6716, section
+//! 3).
 
 /// Longest packet, 120 ms at 16 kHz (rule R5).
 const MAX_SAMPLES: usize = 1_920;

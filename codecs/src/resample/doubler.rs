@@ -62,9 +62,9 @@ impl RateDoubler {
     }
 }
 
-/// What the filter makes of the windows that begin at the first [`LANES`] samples.
-/// Side by side, so that the compiler may add them at once; the lengths are part
-/// of the types, so that it checks no bounds.
+/// Outputs of the filter for the windows that begin at the first [`LANES`] samples. Side by side,
+/// so that the compiler may add them at once; the lengths are part of the types, so that it checks
+/// no bounds.
 fn convolve(samples: &[f32], filter: &[f32; TAPS]) -> [f32; LANES] {
     let mut sums = [0.0; LANES];
     for (window, tap) in samples.windows(LANES).zip(filter) {
@@ -89,7 +89,7 @@ fn phase(offset: usize) -> [f32; TAPS] {
     values.map(|value| (value / sum) as f32)
 }
 
-/// 0 at [`TAPS`] and beyond.
+/// Kaiser-windowed sinc; 0 at a distance of [`TAPS`] and beyond.
 fn windowed_sinc(distance: f64) -> f64 {
     let x = 2.0 * CUT_OFF * distance;
     let sinc = if x == 0.0 {

@@ -33,39 +33,39 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub struct EventTypes {
     /// Bit n: payload type 96 + n carries events.
     events: u32,
-    /// Packets of anything else: audio, or nobody knows what.
+    /// Bit n: packets of payload type 96 + n were something else, such as audio.
     other: u32,
-    /// Packets that may be events.
+    /// Packets that may be events, until a second one of their payload type follows them.
     held: Vec<HeldEvent>,
 }
 
 /// The content of a packet, judged with what is known of its stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PacketContent {
-    /// What its payload type says.
+    /// The content is the one that the payload type stands for.
     AsNumbered,
-    /// It may be a telephone event, and is no audio that would be missed: it is kept.
+    /// Possibly a telephone event; too short to be missed as audio, so the packet is kept.
     Undecided,
     /// A telephone event.
     Event,
-    /// One as well, and so are these, which came before it.
+    /// A telephone event, and so are these earlier packets, which were kept undecided.
     EventAfter(Vec<HeldEvent>),
 }
 
-/// A packet that was kept.
+/// A packet kept until it is clear whether its payload type carries telephone events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HeldEvent {
     payload_type: PayloadType,
     payload: [u8; BLOCK],
     time: ExtRtpTime,
     marker: bool,
-    /// When it came in.
+    /// Arrival of the packet.
     pub arrived: Instant,
 }
 
 impl EventTypes {
-    /// What the next packet in order is, whose payload type is of none of the known
-    /// ones for events.
+    /// Content of the next packet in order, of a payload type that is not one of the known ones for
+    /// events.
     pub fn judge(&mut self, packet: &PlacedPacket<'_>) -> PacketContent {
         let Some(bit) = bit(packet.payload_type) else {
             return PacketContent::AsNumbered;
@@ -128,7 +128,7 @@ impl EventTypes {
 }
 
 impl HeldEvent {
-    /// It as a packet for an [`EventReceiver`](super::EventReceiver).
+    /// The held packet in the form that an [`EventReceiver`](super::EventReceiver) takes.
     pub fn packet(&self, clock: ClockRate) -> EventPacket<'_> {
         EventPacket {
             format: EventFormat::TelephoneEvent,

@@ -22,11 +22,11 @@ const MIN_SLOPES: usize = 10;
 /// A packet of the ordered stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DriftPacket {
-    /// When it came in.
+    /// Arrival of the packet.
     pub arrived: Instant,
-    /// Its timestamp.
+    /// RTP timestamp on the leg's timeline.
     pub time: ExtRtpTime,
-    /// Ticks that its audio lasts.
+    /// Length of its audio, in ticks.
     pub ticks: u64,
     /// Packets given up just before it.
     pub missing: u64,

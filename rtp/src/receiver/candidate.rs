@@ -17,11 +17,11 @@ const MAX_BYTES: usize = 64 * 1024;
 /// The meaning of a packet on probation, should it be believed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum CandidateClaim {
-    /// Another source.
+    /// The packet comes from another source (SSRC).
     Source,
-    /// The present source, elsewhere in the sequence.
+    /// The packet is of the present source, elsewhere in the sequence.
     Elsewhere,
-    /// The present source, which has begun to count from a number that it used before.
+    /// The packet is of the present source, which counts again from a number it used before.
     UsedNumber,
 }
 
@@ -40,7 +40,7 @@ impl CandidateClaim {
 pub(super) struct TimelineCandidate {
     pub(super) reason: RestartReason,
     pub(super) ssrc: Ssrc,
-    /// In the order of arrival.
+    /// Packets on probation, in the order of arrival.
     held: VecDeque<HeldPacket>,
     bytes: usize,
     /// The former of two held that follow each other.
@@ -111,7 +111,8 @@ impl TimelineCandidate {
         Some(dropped)
     }
 
-    /// What the packet is held for that this one follows, if it is here.
+    /// Claim of the held packet that `packet` directly follows by number and timestamp, if one
+    /// does.
     pub(super) fn leads_to(&self, packet: &RtpPacket<'_>) -> Option<CandidateClaim> {
         let leads = |held: &&HeldPacket| {
             let later = packet.time.0.wrapping_sub(held.time.0).cast_signed();
@@ -141,7 +142,7 @@ impl TimelineCandidate {
         self.pair.is_some()
     }
 
-    /// When the newest packet came in.
+    /// Arrival of the newest packet.
     pub(super) fn spoke(&self) -> Option<Instant> {
         self.held.back().map(|held| held.arrived)
     }
@@ -156,7 +157,8 @@ impl TimelineCandidate {
         self.held.iter().find(|held| held.seq == pair)
     }
 
-    /// All that belongs together, in order; `first` numbers the first of it. Nothing while unproven.
+    /// All that belongs together, in order; `first` numbers the first of it. Nothing while
+    /// unproven.
     pub(super) fn believe(
         self,
         first: impl Fn(SeqNo, RtpTime) -> (ExtSeq, ExtRtpTime),
@@ -221,7 +223,7 @@ impl TimelineCandidate {
 }
 
 impl HeldPacket {
-    /// It with its number and time on a timeline.
+    /// The held packet with the given number and time on a timeline.
     pub(super) fn placed(&self, seq: ExtSeq, time: ExtRtpTime) -> PlacedPacket<'_> {
         PlacedPacket {
             seq,

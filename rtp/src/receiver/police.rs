@@ -10,15 +10,15 @@ use std::time::{Duration, Instant};
 use crate::ids::{ClockRate, ExtRtpTime, ExtSeq, PayloadType};
 use crate::reorder::PlacedPacket;
 
-/// The bound on a leg's rate.
+/// Limit of a leg's rate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RateConfig {
-    /// Audio that may come in per time that passes, for ever. 0 counts as 1.
+    /// Seconds of audio accepted per second, in the long run. 0 counts as 1.
     pub factor: u32,
-    /// Audio that may come in at once after that much less came than may.
+    /// Audio accepted at once after a stretch in which that much less came than the rate allows.
     pub burst: Duration,
-    /// What a packet lasts at least, whatever its timestamps say, and while they
-    /// say nothing. With `factor` this is the ceiling of packets per second.
+    /// Shortest duration a packet is charged for, whatever its timestamps say, and while they say
+    /// nothing. With `factor` this limits the packets per second.
     pub shortest: Duration,
 }
 
@@ -45,16 +45,16 @@ const STEPS: u8 = 3;
 /// How long arrival is watched to prove a packet time.
 const WATCH: Duration = Duration::from_secs(2);
 
-/// The bound at work (a generic cell rate algorithm, ITU-T I.371 annex A).
+/// State of the limit for one leg (a generic cell rate algorithm, ITU-T I.371 annex A).
 #[derive(Debug)]
 pub(super) struct RatePolicer {
     factor: u32,
     shortest: Duration,
-    /// Up to here the audio that came in is paid for by time.
+    /// Time up to which the audio accepted so far has used the rate up.
     paid: Option<Instant>,
-    /// How far ahead of time that may be.
+    /// How far `paid` may be ahead of now.
     limit: Duration,
-    /// What a packet costs.
+    /// Time charged for a packet: its duration over `factor`.
     cost: Duration,
     packet_time: PacketTime,
 }
@@ -110,18 +110,18 @@ impl RatePolicer {
         self.paid = paid.checked_add(self.cost * packets);
     }
 
-    /// What a packet lasts, as far as is known; the shortest there may be if nothing is.
+    /// Packet duration, as far as it is known, and at least [`RateConfig::shortest`].
     pub(super) fn lasting(&self) -> Duration {
         self.packet_time.believed().max(self.shortest)
     }
 
-    /// Timestamps begin anew.
+    /// Forgets the last packet, because timestamps begin anew.
     pub(super) fn restart(&mut self) {
         self.packet_time.last = None;
     }
 }
 
-/// How long the leg's packets last.
+/// Estimate of the duration of a leg's packets.
 #[derive(Debug, Default)]
 struct PacketTime {
     last: Option<LastArrival>,
@@ -129,7 +129,7 @@ struct PacketTime {
     ticks: i128,
     repeated: u8,
     lasts: Duration,
-    /// Since when, and how many packets since, for a long packet time.
+    /// Start of the observation that is to prove a long packet time, and the packets since.
     watched: Option<(Instant, u32)>,
     proven: bool,
 }

@@ -1,4 +1,4 @@
-//! What a leg received and what became of it.
+//! Counters of a leg: every datagram that came, by what became of it.
 
 use crate::receiver::DropReason;
 use crate::wire::{MalformedPacket, MediaProtocol};
@@ -15,11 +15,11 @@ pub struct ReceiverStats {
     pub datagrams: u64,
     /// Valid RTP packets among it.
     pub received: u64,
-    /// Handed out in order.
+    /// Released in order.
     pub released: u64,
-    /// Waiting to be handed out, now.
+    /// Held now, until they are released.
     pub held: u64,
-    /// Waiting to be believed, now.
+    /// On probation now: they may begin a new timeline.
     pub on_probation: u64,
     /// Refused: their place had been given up. Each of them is among `lost`.
     pub late: u64,

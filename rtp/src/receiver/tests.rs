@@ -5,7 +5,7 @@ use super::*;
 use crate::ids::{PayloadType, RtpTime, SeqNo};
 use crate::testkit::{self, build, rtcp};
 
-/// What came out, in short; packets by their sequence number on the wire.
+/// Items that the receiver released, in short; packets by their sequence number on the wire.
 #[derive(Debug, PartialEq, Eq, Clone, Copy)]
 enum Out {
     Packet(u16),

@@ -1,4 +1,4 @@
-//! What becomes of a datagram, and by which name a refusal is counted.
+//! Verdicts on a datagram, and the names under which refusals are counted.
 
 use crate::reorder::{PlacedPacket, RejectReason};
 use crate::wire::MalformedPacket;
@@ -7,19 +7,19 @@ use crate::wire::MalformedPacket;
 #[must_use = "a packet in order is handed out here and nowhere else"]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PacketVerdict<'a> {
-    /// The packet is the next one, and nothing waits before it: here it is, counted as
+    /// The packet is the next one, and nothing waits before it: it is handed out here, counted as
     /// released. Polling does not give it again.
     InOrder(PlacedPacket<'a>),
-    /// Polling will release it.
+    /// The packet waits in the reorder buffer; polling will release it.
     Accepted,
-    /// Kept until it shows whether it begins a new timeline.
+    /// The packet is kept until it is clear whether it begins a new timeline.
     OnProbation,
-    /// Dropped and counted.
+    /// The datagram is dropped and counted.
     Refused(DropReason),
 }
 
 impl PacketVerdict<'_> {
-    /// Why it was dropped, if it was.
+    /// Reason for dropping it, if it was dropped.
     pub const fn refusal(&self) -> Option<DropReason> {
         match self {
             Self::Refused(refusal) => Some(*refusal),
@@ -31,9 +31,9 @@ impl PacketVerdict<'_> {
 /// Why a datagram was dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum DropReason {
-    /// No RTP packet.
+    /// Not an RTP packet.
     Malformed(MalformedPacket),
-    /// Its place had been given up: it is among those said to be lost.
+    /// Its place had been given up: it has been reported as lost.
     Late,
     /// Before the first packet of its timeline, or so old that nothing is known of its place.
     TooOld,
@@ -50,7 +50,7 @@ pub enum DropReason {
     SequenceJump,
     /// The packet has no payload.
     Empty,
-    /// Came after [`RtpReceiver::close`](crate::RtpReceiver::close).
+    /// The packet came after [`RtpReceiver::close`](crate::RtpReceiver::close).
     Closed,
 }
 

@@ -1,23 +1,24 @@
-//! What goes into the buffer, what comes out of it, and what does not.
+//! Packets that go into the buffer, items that come out of it, and reasons for a refusal.
 
 use std::time::Instant;
 
 use crate::ids::{ExtRtpTime, ExtSeq, PayloadType};
 
-/// A packet and its place.
+/// A packet with its number and time on a timeline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PlacedPacket<'a> {
-    /// Its number; within a timeline one more than the one before, plus what was lost or skipped.
+    /// Extended sequence number; within a timeline one more than the one before, plus what was lost
+    /// or skipped.
     pub seq: ExtSeq,
-    /// Its timestamp on its timeline.
+    /// Timestamp on its timeline.
     pub time: ExtRtpTime,
-    /// Its payload type.
+    /// RTP payload type.
     pub payload_type: PayloadType,
-    /// Its marker bit.
+    /// Marker bit.
     pub marker: bool,
-    /// Its payload, which the receiver never releases empty.
+    /// Payload, which the receiver never releases empty.
     pub payload: &'a [u8],
-    /// When it came in.
+    /// Arrival of the packet.
     pub arrived: Instant,
 }
 
@@ -28,22 +29,22 @@ pub enum ReleasedItem<'a> {
     Packet(PlacedPacket<'a>),
     /// Packets that never arrived, or not in time, or were shed.
     Lost {
-        /// How many, at least 1.
+        /// Number of packets, at least 1.
         count: u64,
-        /// How many of them did arrive and were refused for the leg's rate.
+        /// Packets among them that did arrive, and were refused for the leg's rate.
         shed: u64,
     },
-    /// Numbers that stand for nothing that could be missed: the time between the packets
-    /// before and behind has no room for them, or they were of packets without a payload.
+    /// Sequence numbers passed over without a loss: the time between the packets before and behind
+    /// has no room for them, or they were of packets without a payload.
     Skipped {
-        /// How many, at least 1.
+        /// Number of them, at least 1.
         count: u64,
     },
-    /// A new timeline begins with the next packet: sequence numbers go up by an
-    /// unspecified amount. Timestamps begin anew if it is another source's; those of the
-    /// same are told as if they went on, and perhaps do not.
+    /// A new timeline begins with the next packet: sequence numbers go up by an unspecified amount.
+    /// Timestamps begin anew if it is another source's; those of the same source are given as if
+    /// they went on, and perhaps do not.
     Restart {
-        /// What made it one.
+        /// Event that ended the old timeline.
         reason: RestartReason,
     },
 }
@@ -60,14 +61,14 @@ pub enum RestartReason {
 /// Why a packet was not put in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum RejectReason {
-    /// Its place has been given up, and it is among those said to be lost.
+    /// Its place has been given up, and it has been reported as lost.
     Late,
     /// The packet is before its timeline, or so old that nothing is known of its place.
     TooOld,
-    /// The packet is here, or has been.
+    /// A copy of a packet that is in the buffer or has been released.
     Duplicate,
-    /// Its number is taken, but by another packet; or it is over, and the packet newer
-    /// than those behind it. So the sender may count from elsewhere.
+    /// Its number was used by another packet; or the number is past, and the packet newer than
+    /// those behind it. So the sender may count from elsewhere.
     Reused,
     /// The buffer is full of packets that nobody polled for.
     Overflow,

@@ -19,7 +19,7 @@ pub(super) struct PacketTiming {
     pub(super) arrived: Instant,
 }
 
-/// How long packets last.
+/// Spacing of a leg's packets, in timestamps and in time.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct PacketPace {
     /// Ticks from one packet to the next; 0 while no two have followed each other.
@@ -27,7 +27,7 @@ pub(super) struct PacketPace {
     /// Another step, and how often it came in a row.
     other: i128,
     repeated: u8,
-    /// What a packet lasts at most.
+    /// Packet duration by which arrival times are turned into a number of packets.
     lasting: Duration,
 }
 
@@ -41,7 +41,7 @@ impl PacketPace {
         }
     }
 
-    /// What a packet lasts, as far as that is known apart from the timestamps.
+    /// Sets the packet duration, known from elsewhere than these timestamps.
     pub(super) fn set_lasting(&mut self, lasting: Duration) {
         self.lasting = lasting;
     }

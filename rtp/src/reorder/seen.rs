@@ -8,27 +8,27 @@ use super::PlacedPacket;
 /// How many numbers are remembered, counted from the one wanted next.
 const REMEMBERED: u64 = 128;
 
-/// The memory.
+/// Memory of the last [`REMEMBERED`] sequence numbers.
 #[derive(Debug)]
 pub(super) struct SequenceMemory {
-    /// Bit n: number `next - 1 - n` has been here.
+    /// Bit n: number `next - 1 - n` was used.
     here: u128,
-    /// Bit n: number `next - 1 - n` has been here, and its mark is known.
+    /// Bit n: number `next - 1 - n` was used, and the mark of its packet is known.
     marked: u128,
-    /// By the low bits of the number.
+    /// Mark of each number's packet, by the low bits of the number.
     marks: [u16; REMEMBERED as usize],
 }
 
 /// The state of a sequence number in the memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum NumberState {
-    /// The number has not been here.
+    /// No packet with the number has come.
     New,
-    /// This packet has been here.
+    /// This very packet has come before.
     Copy,
-    /// The number has been here with another packet.
+    /// Another packet with the number has come.
     Reused,
-    /// The number has been here, with what is not known.
+    /// A packet with the number has come, of which nothing is known.
     Used,
     /// The number is too old to tell.
     Forgotten,
@@ -43,7 +43,7 @@ impl SequenceMemory {
         }
     }
 
-    /// Nothing has been here.
+    /// Forgets all numbers.
     pub(super) fn clear(&mut self) {
         (self.here, self.marked) = (0, 0);
     }
@@ -75,7 +75,7 @@ impl SequenceMemory {
         }
     }
 
-    /// What is known of the number `age` before the newest.
+    /// State of the number `age` before the newest, for a packet with this mark.
     pub(super) fn look(&self, age: u64, seq: ExtSeq, mark: u16) -> NumberState {
         let Some(bit) = bit(age) else {
             return NumberState::Forgotten;
@@ -97,8 +97,9 @@ impl SequenceMemory {
     }
 }
 
-/// What tells two packets of the same number apart: the timestamp, and nothing that
-/// damage may have changed in a copy. Two that differ have the same mark once in 65,536 times.
+/// Mark of a packet, by which two of the same number are told apart: a hash of the timestamp, and
+/// of nothing that damage may have changed in a copy. Two timestamps that differ have the same mark
+/// once in 65,536 times.
 pub(super) fn mark(packet: &PlacedPacket<'_>) -> u16 {
     // Fibonacci hashing, so that steady steps of the timestamps spread.
     (packet.time.wire().0.wrapping_mul(0x9E37_79B1) >> 16) as u16

@@ -17,19 +17,19 @@ pub(super) struct PacketSlot {
     pub(super) payload: Vec<u8>,
     pub(super) payload_type: PayloadType,
     pub(super) marker: bool,
-    /// Given up before it, once it is due.
+    /// Numbers given up before it, once it is due.
     pub(super) gap: SequenceGap,
     /// This is the first packet of a new timeline.
     pub(super) restart: Option<RestartReason>,
 }
 
-/// Numbers given up.
+/// Sequence numbers that were given up.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct SequenceGap {
     pub(super) lost: u64,
-    /// Among them.
+    /// Numbers among `lost` whose packet came and was refused for the leg's rate.
     pub(super) shed: u64,
-    /// Beside them.
+    /// Numbers beside `lost` that no packet is missing for.
     pub(super) skipped: u64,
 }
 
@@ -79,7 +79,7 @@ impl SequenceGap {
         self.lost == 0 && self.skipped == 0
     }
 
-    /// What is to be said of it next.
+    /// Takes out the next item that reports the gap: first `Lost`, then `Skipped`.
     pub(super) fn release(&mut self) -> Option<ReleasedItem<'static>> {
         let Self { lost, shed, .. } = *self;
         if lost > 0 {

@@ -6,7 +6,7 @@ use crate::testkit;
 
 const START: u64 = 70_000;
 
-/// What came out, in short: packets by their number less [`START`].
+/// Items that the buffer released, in short: packets by their number less [`START`].
 #[derive(Debug, PartialEq, Eq, Clone, Copy)]
 enum Out {
     Packet(u64),

@@ -30,7 +30,7 @@ pub fn packet(seq: u16) -> PacketBuilder {
 }
 
 impl PacketBuilder {
-    /// Who sends.
+    /// Sets the SSRC.
     #[must_use]
     pub fn ssrc(mut self, ssrc: u32) -> Self {
         self.ssrc = ssrc;

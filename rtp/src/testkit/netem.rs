@@ -1,9 +1,9 @@
 //! A network that loses, delays, reorders, duplicates, freezes and damages by
 //! its seed, and says exactly what it did. Sans-IO like the code it tests.
 //!
-//! Datagrams are named by the order of [`NetworkEmulator::send`] and [`NetworkEmulator::inject`]: the
-//! first is 0. With [`TestSender`](crate::testkit::sender::TestSender), whose log has the
-//! same numbers, a test knows what became of every sample.
+//! Datagrams are named by the order of [`NetworkEmulator::send`] and [`NetworkEmulator::inject`]:
+//! the first is 0. With [`TestSender`](crate::testkit::sender::TestSender), whose log has the same
+//! numbers, a test knows what became of every sample.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -14,23 +14,23 @@ use crate::testkit::random::SplitMix;
 /// The faults of the network. Probabilities are 0.0 to 1.0.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct NetemConfig {
-    /// Which are lost.
+    /// Model of loss.
     pub loss: LossModel,
-    /// Time on the way that all need.
+    /// Delay of every datagram.
     pub delay: Duration,
     /// Up to so much more, evenly spread and each on its own: reorders once it
     /// exceeds the spacing of the datagrams.
     pub jitter: Duration,
     /// Probability that a datagram is held back by `reorder_delay`.
     pub reorder: f64,
-    /// By how much.
+    /// Delay of such a datagram, beyond that of all.
     pub reorder_delay: Duration,
     /// Probability that a datagram arrives twice, each copy with its own delay.
     pub duplicate: f64,
     /// Probability that the network stalls for `stall_time` when a datagram is
     /// sent: that one and what is sent meanwhile arrive after it, all at once.
     pub stall: f64,
-    /// For how long.
+    /// Length of a stall.
     pub stall_time: Duration,
     /// Probability that one byte of a datagram is changed.
     pub corrupt: f64,
@@ -43,9 +43,9 @@ pub struct NetemConfig {
 /// How datagrams get lost.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum LossModel {
-    /// Not at all.
+    /// No loss.
     None,
-    /// Each with the same probability.
+    /// Independent loss, each datagram with the same probability.
     Uniform(f64),
     /// In bursts (Gilbert-Elliott): two states with a loss probability each.
     Bursts {
@@ -53,9 +53,9 @@ pub enum LossModel {
         enter: f64,
         /// Probability, per datagram, to go from bad to good.
         leave: f64,
-        /// Loss in the good state.
+        /// Probability of loss in the good state.
         good: f64,
-        /// Loss in the bad state.
+        /// Probability of loss in the bad state.
         bad: f64,
     },
 }
@@ -108,18 +108,18 @@ pub struct NetworkLog {
     pub truncated: Vec<(usize, usize)>,
     /// Those that came out, a duplicated one twice.
     pub delivered: Vec<usize>,
-    /// When they did, one for one.
+    /// Times of arrival, one for each entry of `delivered`.
     pub delivered_at: Vec<Instant>,
 }
 
-/// A byte that was changed.
+/// A damaged byte of a datagram.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CorruptedByte {
-    /// Of this datagram.
+    /// Index of the datagram.
     pub index: usize,
-    /// This byte.
+    /// Index of the byte in it.
     pub byte: usize,
-    /// These bits of it.
+    /// Bits of the byte that were changed.
     pub flipped: u8,
 }
 
@@ -138,7 +138,7 @@ impl NetworkLog {
     }
 }
 
-/// The network.
+/// The emulated network.
 #[derive(Debug)]
 pub struct NetworkEmulator {
     config: NetemConfig,
@@ -180,7 +180,7 @@ impl NetworkEmulator {
         self.frozen.push((from, until));
     }
 
-    /// Takes a datagram and gives its index.
+    /// Sends a datagram and returns its index.
     pub fn send(&mut self, now: Instant, datagram: &[u8]) -> usize {
         let index = self.log.sent;
         self.log.sent += 1;
@@ -227,7 +227,7 @@ impl NetworkEmulator {
         self.on_the_way.peek().map(|Reverse(first)| first.at)
     }
 
-    /// What happened so far.
+    /// Everything that the network did so far.
     pub fn log(&self) -> &NetworkLog {
         &self.log
     }

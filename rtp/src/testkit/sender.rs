@@ -37,16 +37,16 @@ use std::time::{Duration, Instant};
 
 use crate::testkit::build;
 
-/// How a leg is sent.
+/// Settings of a leg's sender.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SenderConfig {
-    /// Source.
+    /// SSRC.
     pub ssrc: u32,
     /// First sequence number; the default is 200 before its wrap.
     pub seq: u16,
     /// First timestamp; the default is four seconds of 8 kHz before its wrap.
     pub time: u32,
-    /// What is sent.
+    /// Format of the audio packets.
     pub format: AudioFormat,
     /// How much faster than true the sender's clock runs, in parts per million.
     pub drift_ppm: f64,
@@ -115,30 +115,30 @@ impl Default for SenderConfig {
 /// A datagram that was sent, and what it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SentDatagram {
-    /// When it was sent.
+    /// Time of sending.
     pub at: Instant,
-    /// Its source.
+    /// SSRC.
     pub ssrc: u32,
-    /// Its sequence number.
+    /// Sequence number.
     pub seq: u16,
-    /// Its timestamp.
+    /// RTP timestamp.
     pub time: u32,
-    /// Its payload type.
+    /// RTP payload type.
     pub payload_type: u8,
-    /// Its marker bit.
+    /// Marker bit.
     pub marker: bool,
-    /// What is in it.
+    /// Content: audio, a key or something else.
     pub carries: DatagramContent,
 }
 
 /// The content of a datagram.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DatagramContent {
-    /// These samples of the leg.
+    /// Audio: these samples of the leg.
     Audio(Range<u64>),
-    /// News of the key with this index in [`SenderScript::keys`].
+    /// A packet of the key with this index in [`SenderScript::keys`].
     Key(usize),
-    /// No audio of this leg.
+    /// Something that is neither audio nor a key of this leg.
     Other,
 }
 
@@ -156,13 +156,13 @@ pub struct PressedKey {
 /// All that was sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SenderScript {
-    /// In the order of sending.
+    /// Datagrams in the order of sending.
     pub datagrams: Vec<(Instant, Vec<u8>)>,
-    /// One for one.
+    /// Description of each datagram, in the same order.
     pub log: Vec<SentDatagram>,
     /// Every key that was pressed.
     pub keys: Vec<PressedKey>,
-    /// Where the leg ends, in samples.
+    /// End of the leg, in samples.
     pub end: u64,
 }
 
@@ -203,7 +203,7 @@ impl<P: FnMut(Range<u64>, u8) -> Vec<u8>> TestSender<P> {
         }
     }
 
-    /// So many packets of audio.
+    /// Sends `packets` packets of audio.
     pub fn talk(&mut self, packets: usize) {
         for _ in 0..packets {
             self.packet(self.config.format.samples);
@@ -324,7 +324,8 @@ impl<P: FnMut(Range<u64>, u8) -> Vec<u8>> TestSender<P> {
         self.script
     }
 
-    /// News of a key of which `told` of `whole` ticks are over.
+    /// Sends a packet of a key of which `told` of `whole` ticks are over; the last one three times
+    /// (RFC 4733 section 2.5.1.4).
     fn event(&mut self, key: usize, code: u8, told: u64, whole: u64, first_time: u32) {
         const SEGMENT: u64 = 0xFFFF;
         let segment = (told - 1) / SEGMENT;
@@ -364,7 +365,7 @@ impl<P: FnMut(Range<u64>, u8) -> Vec<u8>> TestSender<P> {
         });
     }
 
-    /// Time passes for so many samples.
+    /// Moves the position and the clock on by so many samples.
     fn pass(&mut self, samples: u64) {
         let ticks = self.ticks_in(samples);
         self.position += samples;

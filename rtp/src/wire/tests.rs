@@ -126,7 +126,7 @@ fn padding_is_checked() {
     assert_eq!(RtpPacket::parse(&padded(&[7, 1])).unwrap().payload, [7]);
 }
 
-/// What is in an extension is nobody's business here (RFC 8285 section 4.2 for id 15).
+/// Content of header extensions is ignored, and never refused (RFC 8285 section 4.2 for id 15).
 #[test]
 fn no_extension_costs_its_packet() {
     let one_byte: [&[u8]; 8] = [

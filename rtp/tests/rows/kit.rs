@@ -13,7 +13,7 @@ use asterscribe_rtp::{
     ReleasedItem, RestartReason, RtpReceiver, Ssrc,
 };
 
-/// What came out.
+/// Items that the receiver released.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Out {
     Packet(Heard),
@@ -22,7 +22,7 @@ pub(crate) enum Out {
     Restart(RestartReason),
 }
 
-/// A packet that came out.
+/// A packet that the receiver released.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Heard {
     /// Its index in the script, by source, number and time; that of the end if it has none.

@@ -22,7 +22,7 @@ use crate::service::{
 
 pub(super) struct Fake {
     pub(super) mood: Mood,
-    /// What was asked, in order.
+    /// Requests that the service was asked, in order.
     pub(super) asked: Mutex<Vec<String>>,
     /// One permit per request that has come in.
     pub(super) arrived: Semaphore,
@@ -88,7 +88,7 @@ impl Fake {
     }
 }
 
-/// Nothing, or the choices as JSON.
+/// The choices as JSON, or an empty text if there are none.
 fn shown(recognition: &CallChoices) -> String {
     if recognition.is_empty() {
         return String::new();
@@ -378,7 +378,7 @@ impl CallService for Fake {
     }
 }
 
-/// Several pieces of a download.
+/// Bytes of a capture, enough for several pieces of a download.
 pub(super) const CAPTURE_BYTES: usize = 200_000;
 
 fn capture_state(running: bool) -> CaptureState {

@@ -65,7 +65,7 @@ async fn connect(address: SocketAddr, bytes: &[u8]) -> TcpStream {
     stream
 }
 
-/// What the server sends until it closes; a reset counts as closing.
+/// Bytes that the server sends until it closes the connection; a reset counts as closing.
 async fn rest(mut stream: TcpStream) -> String {
     let mut bytes = Vec::new();
     if let Err(error) = in_time(stream.read_to_end(&mut bytes)).await {

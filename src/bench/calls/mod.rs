@@ -52,14 +52,15 @@ const MAX_TRIES: usize = 6;
 /// Search ends where the next load would be nearer than this part.
 const NEAR: f64 = 0.06;
 
-/// What was held for a moment is held for longer, or a smaller load is.
+/// Factor by which the load is lowered when a load that held in a short trial does not hold in the
+/// longer one; at most `MAX_STEPS_BACK` times.
 const STEP_BACK: f64 = 0.9;
 const MAX_STEPS_BACK: usize = 4;
 
-/// Part of the processors that others may take before the report says that it matters.
+/// Part of the processors that other programs may take before the report says that it matters.
 const MAX_OTHERS: f64 = 0.05;
 
-/// How long loads are tried, and the one that is reported.
+/// Length of a trial in the search, and of the one that is reported.
 const TRIED: Duration = Duration::from_secs(20);
 const CONFIRMED: Duration = Duration::from_secs(60);
 const QUICK: Duration = Duration::from_secs(8);
@@ -98,7 +99,7 @@ struct LoadSearch<'a> {
 }
 
 impl LoadSearch<'_> {
-    /// The load that is held, if any is.
+    /// The highest load that is held, if any is.
     fn run(&mut self) -> Result<Option<LoadProbe>> {
         if self.options.quick {
             let probe = self.probe(FIRST, QUICK)?;
@@ -115,8 +116,8 @@ impl LoadSearch<'_> {
         Ok(None)
     }
 
-    /// About the most that are held for a moment: the guess doubled until it is too much, and
-    /// then halves of what is between.
+    /// About the most calls that are held in a short trial: the first guess doubled until it is too
+    /// much, and then halves of what is between.
     fn most(&mut self) -> Result<u32> {
         let first = self.probe(FIRST, TRIED)?;
         let busy: f64 = first.busy.iter().sum();
@@ -148,7 +149,7 @@ impl LoadSearch<'_> {
     }
 }
 
-/// A whole run.
+/// Report of a whole run.
 struct CallsReport {
     quick: bool,
     bound: Duration,

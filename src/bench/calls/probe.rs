@@ -1,4 +1,4 @@
-//! So many calls for a while, and how that went.
+//! A trial: so many calls for so long, and how the server held them.
 
 use std::env;
 use std::path::Path;
@@ -19,23 +19,23 @@ const MAX_SLIPPED: f64 = 0.05;
 /// Time for a part to come up, and for the last lines.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// How a load was borne.
+/// Result of a trial with one load.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct LoadProbe {
     /// Calls of two parties.
     pub(super) calls: u32,
-    /// For so long.
+    /// Length of the trial in seconds.
     pub(super) seconds: f64,
     /// Lines, and the latencies that half, 95 % and 99 % of them do not exceed, milliseconds.
     pub(super) lines: usize,
     pub(super) latency_ms: [f64; 3],
-    /// Processors that were busy with it: the server, its workers, the generator.
+    /// Processors that were busy: with the server, with its workers, with the generator.
     pub(super) busy: [f64; 3],
     /// Calls that the server would hold, by its own estimate.
     pub(super) estimate: f64,
-    /// Processors that were busy with what is none of ours.
+    /// Processors that were busy with programs other than these.
     pub(super) others: f64,
-    /// Why it cannot be held, latency apart.
+    /// Why the load is not held, apart from latency.
     pub(super) faults: Vec<String>,
 }
 
@@ -45,7 +45,7 @@ impl LoadProbe {
         self.faults.is_empty() && self.lines > 0 && self.latency_ms[1] <= bound.as_secs_f64() * 1e3
     }
 
-    /// For people.
+    /// Sentence about the trial, for people.
     pub(super) fn outcome(&self, bound: Duration) -> String {
         let [half, most, _] = self.latency_ms;
         let latency = format!("half within {half:.0} ms, 95 % within {most:.0} ms");
@@ -68,7 +68,7 @@ impl LoadProbe {
     }
 }
 
-/// Lets a server hold so many calls.
+/// Lets a server hold so many calls for so long.
 pub(super) fn run(
     calls: u32,
     length: Duration,
@@ -172,7 +172,7 @@ pub(super) mod tests {
     use super::*;
     use crate::bench::wire::OrderOutcome;
 
-    /// One that was borne with such latencies.
+    /// A trial whose lines had such latencies.
     pub(in crate::bench) fn of(calls: u32, latencies_ms: Vec<f64>) -> LoadProbe {
         let held = HeldCalls {
             estimate: 0.0,

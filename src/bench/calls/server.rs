@@ -29,7 +29,7 @@ use crate::bench::server::{EVENTS, TICK, await_all, books};
 use crate::bench::speech::model;
 use crate::bench::wire::{self, HeldCalls, PartMessage, SentCount};
 
-/// Jobs that may wait, and for how long: the server's own defaults.
+/// Jobs that may wait, and how long: the server's own defaults.
 const QUEUE: usize = 512;
 const MAX_AGE: Duration = Duration::from_secs(50);
 
@@ -39,7 +39,7 @@ const PATIENCE: Duration = Duration::from_secs(70);
 /// Utterances that begin within it are the rest of longer ones: all parties begin in mid-script.
 const BEGINNING: Duration = Duration::from_millis(300);
 
-/// Faults that are told in full.
+/// Faults that are reported in full.
 const TOLD: usize = 2;
 
 /// How the server runs.
@@ -48,7 +48,7 @@ pub(crate) struct CallsServerOptions {
     /// Worker processes.
     #[arg(long)]
     workers: usize,
-    /// Its model; by default the demo model.
+    /// Model, a ggml file or a CTranslate2 folder; by default the demo model.
     #[arg(long)]
     model: Option<PathBuf>,
 }
@@ -141,7 +141,7 @@ fn open(port: &MediaPort, sources: &[u16], opened: Instant) -> Result<Vec<CallId
     Ok(calls)
 }
 
-/// The legs that do not say what was sent to them.
+/// Legs whose counters disagree with what was sent to them, in words.
 fn flaws(
     calls: &[CallId],
     ended: &BTreeMap<CallId, Vec<LegSnapshot>>,
@@ -166,11 +166,11 @@ fn flaws(
 /// A line by the clock of its call.
 #[derive(Debug, Clone, Copy)]
 struct TimedLine {
-    /// When its utterance began, pre-roll and all.
+    /// Time at which the utterance began, pre-roll included.
     began: Duration,
-    /// When its last word ended.
+    /// Time at which its last word ended.
     spoken: Duration,
-    /// When it came.
+    /// Time at which the line came.
     came: Duration,
 }
 
@@ -209,11 +209,12 @@ impl HeardCalls {
     }
 }
 
-/// Takes events off the media thread's hands as they come, as the server's desk does.
+/// Thread that takes the events of the media thread as they come, as the server's call manager
+/// does.
 struct CallsListener(thread::JoinHandle<HeardCalls>);
 
 impl CallsListener {
-    /// `opened` is zero of all calls' clocks.
+    /// Starts listening; `opened` is the zero of all calls' clocks.
     fn start(
         mut events: mpsc::Receiver<MediaEvent>,
         opened: Instant,
@@ -240,7 +241,7 @@ impl CallsListener {
         Ok(Self(thread))
     }
 
-    /// All of it, once the calls have ended.
+    /// Results of all calls, once they have ended.
     fn finish(self) -> Result<HeardCalls> {
         let late = clock::now() + PATIENCE;
         while !self.0.is_finished() {

@@ -1,4 +1,4 @@
-//! What a report of the media path says beside its figures.
+//! Text of a media path report beside its figures: the machine, and the verdict.
 
 use super::MediaReport;
 use crate::bench::sheet::ReportSheet;
@@ -12,7 +12,7 @@ impl MediaReport {
         }
     }
 
-    /// Where and how it ran, a line each.
+    /// Lines about the machine and how the run was made.
     fn head(&self) -> Vec<String> {
         let machine = &self.machine;
         let place = match (machine.receiver_cpu, machine.sender_cpu) {

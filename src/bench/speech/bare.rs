@@ -26,15 +26,15 @@ pub(crate) struct BareOptions {
     /// Threads of the one engine.
     #[arg(long, default_value_t = 1)]
     threads: u8,
-    /// Without times of words.
+    /// Leaves out the times of words.
     #[arg(long)]
     no_word_times: bool,
-    /// Its model; by default the demo model.
+    /// Model, a ggml file; by default the demo model.
     #[arg(long)]
     model: Option<PathBuf>,
 }
 
-/// Does what it is told.
+/// Runs the orders of the conductor.
 pub(in crate::bench) fn run(options: &BareOptions) -> Result<()> {
     let model = super::orders::model(options.model.as_deref())?;
     let config = EngineConfig {

@@ -28,7 +28,7 @@ use super::script::PartyScript;
 use super::sheet::{self, SheetFormat};
 use super::wire::{OrderOutcome, PartMessage, SpeechOrder};
 
-/// The chance by which the call is made.
+/// Seed by which the call is made.
 const SEED: u64 = 1;
 
 /// Worker processes of the service, one thread each.
@@ -59,11 +59,11 @@ pub(crate) struct SpeechOptions {
 /// Rounds with what takes long and need not be known so well.
 const LONG_ROUNDS: u32 = 2;
 
-/// How much of everything.
+/// Size of a run: rounds, minutes and clips.
 #[derive(Debug, Clone, Copy)]
 struct SpeechScale {
     rounds: u32,
-    /// Of the call.
+    /// Minutes of the call.
     minutes: u32,
     /// Utterances that are recognised in a whole window each.
     clips: usize,
@@ -115,7 +115,7 @@ fn minutes(utterances: &[Utterance]) -> f64 {
     samples as f64 / 16_000.0 / 60.0
 }
 
-/// The others, or why they are not there.
+/// Program and files of whisper-cli, or the reason why it is not there.
 type OtherPrograms = Result<(WhisperCli, Vec<PathBuf>, [PathBuf; 1]), String>;
 
 struct SpeechConductor {
@@ -169,7 +169,7 @@ impl SpeechConductor {
         }
     }
 
-    /// Everything once, each beside what it is held against.
+    /// One round: each measurement once, beside what it is held against.
     fn round(&mut self, number: u32) -> Result<SpeechRound> {
         let whole_windows = SpeechOrder::Clips {
             count: self.scale.clips,
@@ -231,7 +231,8 @@ impl SpeechConductor {
         }
     }
 
-    /// The engine does what whisper-cli would.
+    /// Runs the order in this program's own engine, without word times, in place of a missing
+    /// whisper-cli.
     fn instead(&mut self, order: SpeechOrder) -> Result<CliRun> {
         let outcome = ask(&mut self.untimed, order)?;
         Ok(CliRun {

@@ -1,4 +1,4 @@
-//! What a run has shown: the figures against their goals.
+//! Report on recognition: the figures against their goals.
 
 use anyhow::Result;
 use asterscribe::speech::segmenter::SegmenterConfig;
@@ -37,20 +37,21 @@ const WORD_TIMES: f64 = 15.0;
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum SpeechBaseline {
-    /// Itself; what it takes to start and to load the model does not count.
+    /// whisper-cli itself; the nanoseconds that it takes to start and to load the model do not
+    /// count.
     WhisperCli { start_ns: u64 },
-    /// This program's own engine, on windows of 30 s; why.
+    /// This program's own engine, on windows of 30 s, and the reason.
     Engine { why: String },
 }
 
-/// Everything once.
+/// Results of one round.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct SpeechRound {
     pub(super) cli_clips: CliRun,
     pub(super) cli_clips_plain: CliRun,
     pub(super) service_clips: OrderOutcome,
     pub(super) bare_clips: OrderOutcome,
-    /// Not in every round.
+    /// Clips without word times; measured in the first two rounds only.
     pub(super) untimed_clips: Option<OrderOutcome>,
     pub(super) two_threads: Option<OrderOutcome>,
     pub(super) cli_whole: CliRun,
@@ -62,28 +63,29 @@ pub(super) struct SpeechRound {
     pub(super) untimed_fitted: OrderOutcome,
     /// Each utterance alone, milliseconds: through the service, and in the engine alone.
     pub(super) single: Vec<[f64; 2]>,
-    /// Until the crew, and the engine alone, is ready.
+    /// Time until the crew, and until the engine alone, is ready.
     pub(super) start: [OrderOutcome; 2],
 }
 
-/// A whole run.
+/// Report of a whole run.
 #[derive(Debug)]
 pub(super) struct SpeechReport {
     pub(super) quick: bool,
     pub(super) place: ProcessPlace,
     pub(super) model: String,
     pub(super) baseline: SpeechBaseline,
-    /// Of the call, and of the clips.
+    /// Length of the call, and of the clips, minutes.
     pub(super) minutes: u32,
     pub(super) clip_minutes: f64,
-    /// What is said in the call.
+    /// Words of the script of the call.
     pub(super) truth: Vec<String>,
-    /// From the end of each utterance, and from where the detector hears it, to the segmenter's decision.
+    /// Delays to the segmenter's decision, milliseconds: from the end of each utterance, and from
+    /// the last frame that the detector takes for voice.
     pub(super) decisions_ms: Vec<[f64; 2]>,
     pub(super) rounds: Vec<SpeechRound>,
 }
 
-/// All CPU time of an outcome.
+/// CPU time of the part and its workers together, nanoseconds.
 fn all(outcome: &OrderOutcome) -> f64 {
     (outcome.own_ns + outcome.workers_ns) as f64
 }
@@ -93,7 +95,7 @@ fn cli(ran: &CliRun) -> f64 {
 }
 
 impl SpeechReport {
-    /// What disqualifies the run.
+    /// Faults that disqualify the run, in words.
     pub(super) fn faults(&self) -> Vec<String> {
         let named = |round: &SpeechRound| {
             [
@@ -113,7 +115,7 @@ impl SpeechReport {
         RoundSpread::of(self.rounds.iter().map(of))
     }
 
-    /// Where it was measured.
+    /// Spread over the rounds in which it was measured.
     fn where_known(&self, of: impl Fn(&SpeechRound) -> Option<f64>) -> Option<RoundSpread> {
         RoundSpread::of(self.rounds.iter().filter_map(of))
     }
@@ -309,7 +311,8 @@ impl SpeechReport {
         ]
     }
 
-    /// What whisper-cli takes for the call: with flash attention, and without.
+    /// CPU time that whisper-cli takes for the whole call, nanoseconds: with flash attention, and
+    /// without.
     fn whole_file(&self) -> [Option<RoundSpread>; 2] {
         [
             self.of(|round| cli(&round.cli_whole)),
@@ -334,7 +337,8 @@ impl SpeechReport {
         ]
     }
 
-    /// What was heard, and whether it is the same.
+    /// Figures on recognised words: how many differ between a fitted and a full context, and from
+    /// the script.
     fn words(&self) -> Vec<ReportFigure> {
         let differ = |id, what: &str, goal, of: &dyn Fn(&SpeechRound) -> f64| {
             figure(id, what.to_owned(), FigureUnit::Percent, self.of(of), goal)

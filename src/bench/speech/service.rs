@@ -43,12 +43,12 @@ pub(crate) struct ServiceOptions {
     /// Worker processes.
     #[arg(long)]
     workers: usize,
-    /// Its model; by default the demo model.
+    /// Model, a ggml file or a CTranslate2 folder; by default the demo model.
     #[arg(long)]
     model: Option<PathBuf>,
 }
 
-/// Does what it is told.
+/// Runs the orders of the conductor.
 pub(in crate::bench) fn run(options: &ServiceOptions) -> Result<()> {
     let service = MeasuredService::start(options)?;
     super::orders::obey(|order| service.obey(order))
@@ -116,7 +116,8 @@ impl MeasuredService {
         answers(&self.clips, vec![task])
     }
 
-    /// The very machine of live calls, in the call's own time: as fast as recognition allows.
+    /// Recognises the call as a live one, on the call's own clock but as fast as recognition
+    /// allows.
     fn live(&self) -> Result<OrderOutcome> {
         let capture = capture(&self.packets);
         let meter = CpuMeter::start()?;
@@ -171,7 +172,7 @@ impl MeasuredService {
         })
     }
 
-    /// Another crew, until all of it is ready.
+    /// Starts another crew and waits until all of it is ready.
     fn anew(&self) -> Result<OrderOutcome> {
         let from = clock::now();
         let crew = WorkerStarter::start(WorkerProgram::this(), self.model.clone(), self.workers)?;
@@ -205,7 +206,7 @@ fn task(
     }
 }
 
-/// Hands them in at once and waits for all answers.
+/// Hands the tasks in at once and waits for all answers.
 fn answers(pool: &RecognitionPool<usize>, tasks: Vec<RecognitionTask>) -> Result<OrderOutcome> {
     let (reply, answers) = bounded(tasks.len());
     let handle = pool.handle();

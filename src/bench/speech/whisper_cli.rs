@@ -17,7 +17,7 @@ use super::words;
 /// So little audio that it loads the model and has nothing to do.
 const NOTHING: [i16; SAMPLE_RATE as usize / 100] = [0; SAMPLE_RATE as usize / 100];
 
-/// How it is called; always with one thread.
+/// Options that the program is run with; always with one thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum CliMode {
@@ -44,22 +44,22 @@ impl CliMode {
 pub(super) struct CliRun {
     /// CPU time beyond what it takes to start and to load the model, nanoseconds.
     pub(super) cpu_ns: u64,
-    /// What it heard.
+    /// Words that it recognised.
     pub(super) words: Vec<String>,
 }
 
-/// The program, and files for it.
+/// whisper-cli, and a folder for its files.
 #[derive(Debug)]
 pub(super) struct WhisperCli {
     program: PathBuf,
     folder: OwnedFolder,
     model: PathBuf,
-    /// What it takes to start, nanoseconds.
+    /// CPU time to start and to load the model, nanoseconds.
     start_ns: u64,
 }
 
 impl WhisperCli {
-    /// Finds out whether it runs here.
+    /// Prepares the program and measures its start; an error if it does not run here.
     pub(super) fn find(program: &Path, model: &SpeechModel) -> Result<Self> {
         let folder = OwnedFolder::new()?;
         let path = match &model.source {
@@ -85,12 +85,12 @@ impl WhisperCli {
         Ok(cli)
     }
 
-    /// What it takes to start and to load the model, nanoseconds.
+    /// CPU time to start and to load the model, nanoseconds.
     pub(super) fn start_ns(&self) -> u64 {
         self.start_ns
     }
 
-    /// A sound file for it.
+    /// Writes samples into a WAV file for the program; the result is its path.
     pub(super) fn file(&self, name: &str, samples: &[i16]) -> Result<PathBuf> {
         let path = self.folder.0.join(format!("{name}.wav"));
         let mut file = BufWriter::new(File::create(&path)?);
@@ -109,7 +109,7 @@ impl WhisperCli {
         Ok(path)
     }
 
-    /// Runs it once on all files.
+    /// Runs the program once on all files.
     pub(super) fn run(&self, manner: CliMode, files: &[PathBuf]) -> Result<CliRun> {
         let mut command = Command::new(&self.program);
         command
@@ -145,7 +145,7 @@ fn spent() -> Result<u64> {
     Ok(u64::try_from(spent)? * 1_000)
 }
 
-/// A folder that goes with its owner.
+/// A temporary folder that is removed with its owner.
 #[derive(Debug)]
 struct OwnedFolder(PathBuf);
 

@@ -1,4 +1,4 @@
-//! Whether two have heard the same.
+//! Comparison of recognised words.
 
 /// The words in what whisper-cli prints: times in brackets are none.
 pub(super) fn of_output(output: &str) -> Vec<String> {

@@ -1,4 +1,4 @@
-//! What `.env` holds reaches a container.
+//! Test that the compose files hand the settings of `.env.example` to the container.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! What is read, what wins, and how each wrong value is told.
+//! Which settings are read, which source wins, and the message for each wrong value.
 
 mod compose;
 mod files;
@@ -24,7 +24,7 @@ fn layer(label: &str, values: &[(&str, &str)]) -> SettingsLayer {
     SettingsLayer::new(label, values.collect())
 }
 
-/// The names of what is wrong.
+/// Names of the settings that are wrong.
 fn wrong(values: &[(&str, &str)]) -> Vec<String> {
     let error = load(values).expect_err("these settings are wrong");
     error
@@ -48,7 +48,7 @@ fn secrets_are_not_printed() {
     );
 }
 
-/// Remembers what it was asked for.
+/// A source that remembers which settings it was asked for.
 struct Recorder(RefCell<BTreeSet<String>>);
 
 impl SettingsSource for Recorder {

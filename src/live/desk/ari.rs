@@ -1,5 +1,5 @@
-//! The desk and Asterisk: commands out, notices in. The choreography itself is
-//! `asterscribe-ari`'s.
+//! Connection of the call manager to Asterisk: commands out, notices in. The choreography itself is
+//! in `asterscribe-ari`.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -30,7 +30,7 @@ use crate::service::{InitiateRequest, RtpTarget, ServiceError};
 /// Commands that wait for the driver; the API says 503 beyond it.
 const COMMANDS: usize = 256;
 
-/// Notices that wait for the desk; the driver waits when it is full.
+/// Notices that wait for the call manager; the driver waits when there are as many.
 const NOTICES: usize = 4096;
 
 /// How long an answer may wait for room; the choreography waits longer for it.
@@ -40,7 +40,7 @@ const ANSWER_PATIENCE: Duration = Duration::from_secs(1);
 /// of the choreography, so that its word comes first.
 const COMMAND_PATIENCE: Duration = Duration::from_secs(12);
 
-/// The desk's end of the connection to Asterisk.
+/// The call manager's end of the connection to Asterisk.
 #[derive(Debug)]
 pub struct AriLink {
     commands: mpsc::Sender<ControlCommand>,
@@ -48,12 +48,12 @@ pub struct AriLink {
     pub(super) url: String,
     naming: ObjectNaming,
     pub(super) take_back: Arc<Notify>,
-    /// What is amiss though it is connected.
+    /// Fault in Asterisk that its driver has reported though the connection stands; for `/health`.
     pub(super) trouble: Mutex<Option<String>>,
     pub(super) step: SyncStep,
 }
 
-/// The other end, to be started once the desk is there.
+/// The driver's end of the connection, to be started once the call manager exists.
 #[derive(Debug)]
 pub struct AriTask {
     settings: AriSettings,
@@ -64,7 +64,7 @@ pub struct AriTask {
 }
 
 impl AriLink {
-    /// Both ends, if an Asterisk is configured; it is let open `max_calls`.
+    /// Both ends of the connection, if an Asterisk is configured; it may open `max_calls` calls.
     pub fn prepare(
         settings: &Settings,
         targets: &[RtpTarget],
@@ -126,7 +126,7 @@ impl AriLink {
         }
     }
 
-    /// Whether new calls are taken.
+    /// Tells Asterisk's side whether new calls are taken; `closed` is the reason why not.
     pub(super) fn admission(&self, closed: Option<String>) {
         let command = ControlCommand::Admission { closed };
         if self.commands.try_send(command).is_err() {
@@ -173,7 +173,7 @@ impl AriLink {
         ControlCommand::Hangup { call: channel }
     }
 
-    /// Answers a question for RTP ports; `false` if it could not be said.
+    /// Answers a request for RTP ports; `false` if the answer found no room.
     pub(super) async fn give_ports(
         &self,
         id: RequestId,
@@ -182,7 +182,7 @@ impl AriLink {
         self.answer(ControlCommand::Ports { id, ports }).await
     }
 
-    /// Answers a notice; `false` if it could not be said.
+    /// Answers a notice; `false` if the answer found no room.
     pub(super) async fn answer(&self, answer: ControlCommand) -> bool {
         let said = self.commands.send(answer);
         // Without a limit each side might wait for the other to hear it.
@@ -204,7 +204,7 @@ impl AriLink {
 }
 
 impl AriTask {
-    /// Starts the driver and the desk's ear for it; they run until `stopped` says so.
+    /// Starts the driver and the task that takes its notices; they run until `stopped` says so.
     pub fn spawn(
         self,
         desk: Arc<CallManager>,
@@ -268,13 +268,13 @@ fn client(settings: AriSettings) -> Result<AriClient, String> {
 /// A call that an earlier process left open.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecalledCall {
-    /// Its id.
+    /// Id of the call.
     pub call: CallId,
-    /// Asterisk's id of its channel.
+    /// Asterisk's id of the call's channel.
     pub channel: String,
-    /// When that was created.
+    /// Time at which the channel was created, as Asterisk reported it.
     pub created_at: Option<Timestamp>,
-    /// How the call came.
+    /// Origin of the call.
     pub origin: CallOrigin,
 }
 
@@ -318,7 +318,7 @@ impl CallManager {
         }
     }
 
-    /// Takes one notice from Asterisk.
+    /// Handles one notice from Asterisk.
     async fn hear(&self, notice: ControlNotice) {
         match notice {
             ControlNotice::CallOpened {

@@ -1,5 +1,5 @@
-//! How many calls this machine holds with the model in use: found out when a model has been
-//! loaded, and said in the log, in `/health` and in `/metrics`.
+//! Estimate of how many calls this machine holds with the model in use: made when a model has been
+//! loaded, and shown in the log, in `/health` and in `/metrics`.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -31,8 +31,8 @@ const ULAW: u8 = 0;
 pub(super) struct CapacityBoard(Arc<Mutex<Option<(String, MachineCapacity)>>>);
 
 impl CapacityBoard {
-    /// Finds out how it stands with the model in use, and tells those who read the log. Blocks
-    /// for some utterances of each worker; the demo model is not worth it.
+    /// Makes the estimate for the model in use and logs it. Blocks for some utterances of each
+    /// worker; the demo model is left out.
     pub(super) fn update(&self, recogniser: &Arc<WorkerStarter>, max_calls: usize) {
         let model = recogniser.model();
         if model.is_demo() {
@@ -120,7 +120,7 @@ fn describe(capacity: MachineCapacity, model: &str) -> String {
     }
 }
 
-/// The sample as it is behind a telephone.
+/// The sample as it sounds behind a telephone, 16 kHz.
 fn sample() -> Result<Vec<i16>, String> {
     let mut samples: Vec<i16> = Vec::new();
     for sentence in SENTENCES {

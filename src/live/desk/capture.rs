@@ -17,7 +17,7 @@ use crate::clock;
 use crate::config::CaptureRule;
 use crate::service::{CaptureRequest, ServiceError};
 
-/// The capture service: what the desk has for captures, where a folder for them is named.
+/// Captures as the call manager uses them, where a folder for them is named.
 #[derive(Debug, Clone)]
 pub struct CaptureDesk {
     /// The captures.
@@ -29,7 +29,7 @@ pub struct CaptureDesk {
 }
 
 impl CallManager {
-    /// Records what becomes of captures, until their writer is gone.
+    /// Records the states of captures, until their writer is gone.
     pub async fn follow_captures(&self, mut news: mpsc::Receiver<CaptureNews>) {
         while let Some(news) = news.recv().await {
             if let Some(desk) = &self.captures {
@@ -123,8 +123,9 @@ impl CallManager {
         Err(ServiceError::NoCapture(call.clone()))
     }
 
-    /// A call has been opened, and nothing has reached its media yet. Under the
-    /// book's lock: the media thread gets its orders in order.
+    /// Starts a capture if the rule takes the call, which has just been opened, before anything
+    /// reaches its media. Done under the lock of the call registry, so that the media thread gets
+    /// its orders in order.
     pub(super) fn capture_by_rule(&self, book: &CallRegistry, call: &CallId, stint: &MediaRun) {
         let Some((desk, entry)) = self.captures.as_ref().zip(book.find(call)) else {
             return;
@@ -148,7 +149,7 @@ impl CallManager {
         }
     }
 
-    /// The media of a stint has closed.
+    /// Ends the capture of a media run that has closed.
     pub(super) fn captured_media_closed(&self, media: &CallId) {
         if let Some(desk) = &self.captures {
             desk.captures.media_closed(media, clock::now());
@@ -162,7 +163,7 @@ impl CallManager {
         }
     }
 
-    /// What hears of Asterisk's events for the captures.
+    /// Tap of Asterisk's events for the captures; `None` if captures are off.
     pub(super) fn event_tap(self: &Arc<Self>) -> Option<Arc<dyn EventTap>> {
         let desk = self.captures.as_ref()?;
         Some(Arc::new(CaptureEar {
@@ -231,7 +232,7 @@ fn refused(refused: CaptureRefused) -> ServiceError {
     ServiceError::Conflict(refused.to_string())
 }
 
-/// The captures' ear at the connection to Asterisk.
+/// Receiver of Asterisk's events for the captures.
 #[derive(Debug)]
 struct CaptureEar {
     captures: Arc<CaptureSet>,

@@ -24,12 +24,12 @@ const UNMARKED: usize = 71;
 /// How much later than a call a channel may be created that it is of, by two clocks.
 const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_secs(1);
 
-/// A channel, as it is told from all others.
+/// Identity of a channel: its id and the time of its creation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ChannelLife {
-    /// Asterisk's id of it.
+    /// Asterisk's id of the channel.
     pub(super) id: String,
-    /// When it was created.
+    /// Time at which the channel was created.
     pub(super) created_at: Option<Timestamp>,
     /// The time of creation as Asterisk writes it, where that cannot be read.
     unread: String,
@@ -133,7 +133,7 @@ pub(super) fn of_record(record: &CallRecord) -> String {
     own.map_or_else(|| record.call_id.to_string(), |state| state.channel.clone())
 }
 
-/// What a channel tells of itself and the parties.
+/// Identity of a call as its channel tells it: id, creation, account code and tags.
 pub(super) fn identity(channel: &AriChannel) -> CallIdentity {
     CallIdentity {
         channel_id: Some(channel.id.clone()),

@@ -14,22 +14,22 @@ use crate::session::{CallOptions, PartialConfig};
 use crate::speech::DecodeOptions;
 use crate::speech::model::SpeechModel;
 
-/// What the names of channel variables begin with; the rest is a choice's name in capitals.
+/// Prefix of the names of channel variables; the rest is a choice's name in capitals.
 const PREFIX: &str = "ASTERSCRIBE_";
 
 /// The options of a call that says nothing else.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DefaultOptions {
-    /// What is spoken.
+    /// Language of the call, or its detection.
     pub language: Language,
-    /// Whether sentences are shown that are still being spoken.
+    /// Whether partials are shown: sentences that are still being spoken.
     pub partials: bool,
-    /// The model by which a call is heard once more when it is over; `None`: it is not.
+    /// Model of the second pass; `None`: the call is recognised once.
     pub second_pass: Option<Arc<str>>,
 }
 
 impl DefaultOptions {
-    /// How a call of those choices is recognised.
+    /// Options of a call with those choices.
     pub fn manner(&self, chosen: &CallChoices) -> CallOptions {
         let language = chosen.language.unwrap_or(self.language);
         let among = language.among().into_iter().map(str::to_owned);
@@ -58,13 +58,14 @@ impl DefaultOptions {
     }
 }
 
-/// The variables that a channel is asked for.
+/// Names of the variables that a channel is asked for.
 pub(super) fn variables() -> impl Iterator<Item = String> {
     let names = CallChoices::NAMES.iter();
     names.map(|name| format!("{PREFIX}{}", name.to_ascii_uppercase()))
 }
 
-/// What variables say, and what is wrong with them. What cannot be used is as if it were not set.
+/// Reads choices out of channel variables. A value that cannot be used counts as not set, and is
+/// the subject of a note.
 fn read(found: Vec<(String, Result<VariableValue, String>)>) -> (CallChoices, Vec<String>) {
     let (mut chosen, mut notes) = (CallChoices::default(), Vec::new());
     for (variable, value) in found {
@@ -80,7 +81,7 @@ fn read(found: Vec<(String, Result<VariableValue, String>)>) -> (CallChoices, Ve
     (chosen, notes)
 }
 
-/// Takes away what a model cannot do; what that was, and why.
+/// Removes the choices that the model cannot fulfil; the result names each, and the reason.
 fn fit(model: &SpeechModel, chosen: &mut CallChoices) -> Vec<String> {
     let mut misfits = Vec::new();
     if !model.header.is_english() {
@@ -103,7 +104,7 @@ fn fit(model: &SpeechModel, chosen: &mut CallChoices) -> Vec<String> {
     misfits
 }
 
-/// What is taken, but comes to nothing.
+/// Note about a prompt that is taken and has no effect: the demo model does not use it.
 fn in_vain(model: &SpeechModel, chosen: &CallChoices) -> Option<String> {
     let is_in_vain = model.is_demo() && chosen.prompt.is_some();
     is_in_vain.then(|| {
@@ -113,7 +114,7 @@ fn in_vain(model: &SpeechModel, chosen: &CallChoices) -> Option<String> {
 }
 
 impl CallManager {
-    /// Takes away what cannot be done; what that was, and why.
+    /// Removes the choices that cannot be fulfilled; the result names each, and the reason.
     fn fit(&self, chosen: &mut CallChoices) -> Vec<String> {
         let mut misfits = fit(&self.recogniser.model(), chosen);
         let reason = chosen
@@ -160,9 +161,8 @@ impl CallManager {
         Err(ServiceError::Unprocessable(misfits.join("; ")))
     }
 
-    /// How a call is recognised, if not like every other, and what is to be noted about that.
-    /// The model may be another than when its choices were checked: what it cannot do is taken
-    /// away.
+    /// Options of a call, if they are not the defaults, and the notes about them. The model may be
+    /// another than when the choices were checked: those that it cannot fulfil are removed.
     pub(super) fn settle_manner(
         &self,
         chosen: &mut CallChoices,
@@ -177,7 +177,8 @@ impl CallManager {
         (Some(self.config.defaults.manner(chosen)), notes)
     }
 
-    /// Of a call that asks for itself for what the settings do not, and then is on the disk.
+    /// Warns once that speech lies on the disk unencrypted: a call asks for a second pass that the
+    /// settings do not ask for, and `SPOOL_KEY` is not set.
     fn warn_of_plain_speech(&self, chosen: &CallChoices) {
         let asks = matches!(
             chosen.second_pass,

@@ -1,4 +1,4 @@
-//! How the parts of the server are. Nothing here waits for any of them.
+//! Health of the server's parts. Nothing here waits for any of them.
 
 use std::sync::atomic::Ordering;
 
@@ -159,7 +159,7 @@ impl CallManager {
         part(state, said.join("; "))
     }
 
-    /// Whether the kernel granted less than a stall takes with all calls open.
+    /// Warning that the kernel granted less receive buffer than 150 ms with all calls open take.
     fn small_buffer(&self) -> Option<String> {
         let granted = self.ports.iter().map(|port| port.receive_buffer()).min()?;
         let calls = self.config.max_calls.div_ceil(self.ports.len());

@@ -1,5 +1,5 @@
-//! What the store has of calls that come back: after a restart, after an hour,
-//! or under an id that somebody uses again.
+//! History in the store of calls that come back: after a restart, after an hour, or under an id
+//! that is used again.
 
 use std::collections::HashSet;
 use std::sync::atomic::Ordering;
@@ -30,7 +30,8 @@ fn rival(node: &str) -> String {
 }
 
 impl CallManager {
-    /// What the store has of a call, if anything.
+    /// History of a call in the store: record, number of lines, digits; `None` if there is none of
+    /// them.
     pub(super) async fn history(&self, call: &CallId) -> Result<Option<StoredHistory>, StoreError> {
         let mut record = self.store.call(call).await?;
         let known = record.as_ref().map_or(0, |record| record.lines);
@@ -49,8 +50,8 @@ impl CallManager {
         }))
     }
 
-    /// Asks the store about every call that may have been here before; what
-    /// these report is held back until then, lest it be taken for old.
+    /// Asks the store about every call that may have been here before. Until then the records of
+    /// such calls are held back, lest they take the place of the older ones.
     pub async fn follow_histories(&self) {
         let mut told = false;
         loop {
@@ -105,9 +106,9 @@ impl CallManager {
         self.hear_again();
     }
 
-    /// What the store has under a call's id is another's, though it could not say so when the
-    /// call began: nothing was written yet, and the call gets an id of its own, of which the
-    /// store is then asked.
+    /// Gives a call another id, because the store has a different call under the one it began with,
+    /// which could not be asked for at that time. Nothing has been written yet; the store is asked
+    /// about the new id next.
     fn give_way(&self, call: &CallId) {
         self.book(|book| {
             let Some(entry) = book.find(call) else { return };
@@ -123,7 +124,7 @@ impl CallManager {
         });
     }
 
-    /// A call that an earlier process left open is no more.
+    /// Ends a call in the store that an earlier process left open and that does not go on.
     pub(super) fn settle(&self, left: StoredHistory, text: String) {
         self.book(|book| book.settle(left, clock::wall(), text));
         self.hear_again();
@@ -189,7 +190,7 @@ impl CallManager {
         }
     }
 
-    /// The part of the store, and what is wrong with our name in it.
+    /// Health of the store, degraded if another server uses our `NODE_NAME` in it.
     pub(super) fn with_rival(&self, store: PartHealth) -> PartHealth {
         if !self.has_rival.load(Ordering::Relaxed) {
             return store;
@@ -203,7 +204,8 @@ impl CallManager {
         }
     }
 
-    /// Of several calls that were open on channels of one id only the newest can go on.
+    /// Ends older calls in the store: of several that were open on channels of one id only the
+    /// newest can go on.
     fn settle_older(&self, mut resumable: Vec<RecalledCall>) -> Vec<RecalledCall> {
         resumable.sort_by_key(|one| std::cmp::Reverse(one.created_at));
         let mut seen = HashSet::new();

@@ -1,4 +1,5 @@
-//! What the store must have, what is to be had no longer, and whether the store takes anything.
+//! Upkeep of the store: lost writes are repeated, expired calls forgotten, and it is watched
+//! whether the store takes writes at all.
 
 use std::collections::HashSet;
 use std::sync::atomic::Ordering;
@@ -11,7 +12,7 @@ use crate::clock;
 use crate::service::ServiceError;
 use crate::store::{GivenCounts, StoreError, WriterState};
 
-/// Time between two looks at what is to be had no longer.
+/// Time between two looks for calls that are to be forgotten.
 const FORGET_EVERY: Duration = Duration::from_secs(1);
 
 /// Time between two looks at the store.
@@ -47,7 +48,7 @@ impl CallManager {
         }
     }
 
-    /// Whether the store would take a write, also while there is none.
+    /// Tries whether the store would take a write, also while there is none.
     async fn try_store(&self) {
         if *self.writer.state().borrow() != WriterState::Ok {
             // It is tried all the time.
@@ -65,8 +66,9 @@ impl CallManager {
         *known = refusal;
     }
 
-    /// Writes again what the store has lost and is still here: it may have come back empty, or
-    /// older than it was. Once for each call: `hopeless` are those for which it did not help.
+    /// Writes again what the store has lost of the calls that are here: it may have come back
+    /// empty, or older than it was. Once for each call: `hopeless` are those for which it did not
+    /// help.
     pub(super) async fn restore(&self, hopeless: &mut HashSet<CallId>) {
         let given = self.given(|_| true);
         hopeless.retain(|call| given.iter().any(|given| given.call == *call));
@@ -98,7 +100,7 @@ impl CallManager {
         given
     }
 
-    /// Of which calls the store lacks something; none while it cannot say.
+    /// Calls of which the store lacks something; none while it cannot say.
     async fn lacking(&self, given: &[GivenCounts]) -> Vec<CallId> {
         if given.is_empty() || self.writer.flush(WRITTEN_WITHIN).await.is_err() {
             return Vec::new();

@@ -1,26 +1,26 @@
-//! What went wrong lately with what the spool keeps: a count since the start says what happened, not how
-//! things are now.
+//! Recent troubles of the spool: counters since the start say what happened, not how things are
+//! now.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::store::SpoolStats;
 
-/// What went wrong longer ago is over.
+/// Age at which a trouble counts as over.
 const LATELY: Duration = Duration::from_secs(60);
 
-/// The troubles of one pass, as `/health` has seen them.
+/// Recent troubles of one pass, as `/health` has seen them.
 #[derive(Debug, Default)]
 pub(super) struct RecentTroubles {
     refused: GrowingCount,
     outlived: GrowingCount,
 }
 
-/// A count that only grows.
+/// A counter that only grows.
 #[derive(Debug, Default)]
 struct GrowingCount {
     seen: u64,
-    /// When it was seen to have grown, and how many had been kept by then.
+    /// Time at which the counter was seen to have grown, and the number of utterances kept by then.
     grew: Option<(Instant, u64)>,
 }
 
@@ -37,14 +37,14 @@ impl GrowingCount {
         grew.is_some_and(|at| now.saturating_duration_since(at) < LATELY)
     }
 
-    /// Whether something has been kept since.
+    /// Whether an utterance has been kept since the counter grew.
     fn is_mended(&self, kept: u64) -> bool {
         self.grew.is_some_and(|(_, then)| kept > then)
     }
 }
 
 impl RecentTroubles {
-    /// What went wrong since the start, in words, and whether anything still does.
+    /// Troubles since the start, in words, and whether any of them still lasts.
     pub(super) fn look(&mut self, stats: &SpoolStats, now: Instant) -> (Vec<String>, bool) {
         let figure = |of: &AtomicU64| of.load(Ordering::Relaxed);
         let (refused, unreadable) = (figure(&stats.refused), figure(&stats.unreadable));

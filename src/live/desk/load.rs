@@ -1,4 +1,4 @@
-//! What recognition's load means for new calls.
+//! Effect of the overload level on new calls.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -39,7 +39,8 @@ impl CallManager {
         }
     }
 
-    /// Whoever reads a call later shall see what it went without.
+    /// Enters the overload level into all calls that go on, so that whoever reads them later sees
+    /// what they went without.
     fn tell_step(&self) {
         let text = self.given_up();
         let text = text.unwrap_or_else(|| "recognition keeps up".to_owned());
@@ -47,8 +48,8 @@ impl CallManager {
         self.book(|book| book.event_of_all(clock::now(), kind, &text));
     }
 
-    /// A call that recognition cannot keep up with is better not begun: those that go on
-    /// would have their words later still.
+    /// Refuses a new call while recognition is too far behind: the calls that go on would get their
+    /// words later still.
     pub(super) fn check_load(&self) -> Result<(), ServiceError> {
         self.why_closed()
             .map_or(Ok(()), |why| Err(ServiceError::Busy(why)))
@@ -63,7 +64,7 @@ impl CallManager {
         })
     }
 
-    /// What is given up now, in words.
+    /// Features that the present overload level gives up, in words; `None` at the normal level.
     pub(super) fn given_up(&self) -> Option<String> {
         let given_up = match self.pool.step() {
             OverloadStep::Normal => return None,

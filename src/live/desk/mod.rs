@@ -1,5 +1,5 @@
-//! The desk: knows every open call, hears of media and of Asterisk, answers
-//! the API, and tells the store. It stands beside the media path, not on it.
+//! The call manager: knows every open call, receives the events of media threads and Asterisk,
+//! answers the API, and writes to the store. It stands beside the media path, not on it.
 
 mod ari;
 pub(crate) mod capacity;
@@ -83,50 +83,50 @@ pub struct DeskConfig {
     pub max_calls: usize,
     /// A registered call from which nothing comes for this long is over.
     pub media_idle: Duration,
-    /// How long calls are kept, here as in the store.
+    /// Times for which calls are kept, here as in the store.
     pub retention: RetentionTimes,
-    /// How a destination becomes an endpoint.
+    /// Template that makes an Asterisk endpoint of a destination.
     pub endpoint: EndpointTemplate,
-    /// Where to send RTP, one address for each media thread.
+    /// Addresses that peers are to send RTP to, one for each media thread.
     pub targets: Vec<RtpTarget>,
-    /// Where models are looked for by name.
+    /// Folder in which models are looked for by name.
     pub models_dir: PathBuf,
-    /// How calls are recognised that say nothing about it.
+    /// Options of calls that ask for nothing else.
     pub defaults: DefaultOptions,
-    /// Sound files that calls may be played from.
+    /// Folder of sound files that may be played to calls.
     pub play_dir: Option<PathBuf>,
-    /// How large a sound file may be, bytes.
+    /// Upper bound on the size of a sound file, bytes.
     pub play_max_bytes: usize,
-    /// Where sounds may be sent.
+    /// Addresses that sounds may be sent to.
     pub play_targets: PlayTargets,
 }
 
-/// The desk of a running server.
+/// The call manager of a running server.
 pub struct CallManager {
     config: DeskConfig,
     book: Mutex<CallRegistry>,
     ports: Vec<MediaPort>,
     own_ports: Option<PortPool>,
-    /// Those that Asterisk's side has for legs which are still to be placed.
+    /// Ports that Asterisk's side has for legs which are still to be placed.
     reserved: Mutex<ReservedPorts>,
     store: Arc<dyn CallStore>,
     writer: StoreWriter,
-    /// Why it took nothing when that was last tried.
+    /// Reason why the store refused a write when that was last tried.
     store_refusal: Mutex<Option<String>>,
-    /// Calls that it had lost and was given again.
+    /// Calls of which the store had lost something that was written again.
     restored: AtomicU64,
     pool: Arc<PoolStats>,
     recogniser: Arc<WorkerStarter>,
     spool: Option<SpeechSpool>,
-    /// Places in the spool whose lines are still to be told.
+    /// Places in the spool whose lines are still to be entered into the call registry.
     untold: Mutex<HashSet<SpoolId>>,
-    /// What went wrong with it, by the pass.
+    /// Recent troubles of the spool, one for each pass.
     troubles: Mutex<[RecentTroubles; 2]>,
     /// Whether it has been said that speech is on the disk unencrypted.
     is_warned: AtomicBool,
-    /// Held by whoever changes what the store has of a call that is no longer here.
+    /// Lock of whoever revises a call in the store that is no longer in the call registry.
     revising: tokio::sync::Mutex<()>,
-    /// Who hears calls once more, once that has begun.
+    /// Second pass, once it has been started.
     second: OnceLock<SecondDesk>,
     switch: Arc<Mutex<LatestSwitch>>,
     capacity: CapacityBoard,
@@ -137,13 +137,13 @@ pub struct CallManager {
     pending: Mutex<PendingCommands>,
     /// Calls that an earlier process left open and that may go on.
     resumable: Mutex<HashMap<CallId, StoredHistory>>,
-    /// Whether those are known.
+    /// Whether `resumable` has been filled from the store.
     is_recalled: AtomicBool,
-    /// Whether another server of our name runs on the same store.
+    /// Whether another server of our `NODE_NAME` runs on the same store.
     has_rival: AtomicBool,
-    /// Until when the store is not asked whose a call id is, for it did not say in time.
+    /// Time until which the store is not asked whose a call id is, since it did not answer in time.
     store_rests: Mutex<Option<Instant>>,
-    /// There may be a call whose past the store is to be asked for.
+    /// Signal that there may be a call whose past the store is to be asked for.
     unknown: Notify,
 }
 
@@ -157,19 +157,19 @@ impl std::fmt::Debug for CallManager {
 
 /// The parts that the call manager works with.
 pub struct DeskParts {
-    /// The media threads.
+    /// Media threads.
     pub ports: Vec<MediaPort>,
-    /// Ports that legs get to themselves, where they do.
+    /// Pool of ports for `RTP_MODE=per-call`.
     pub own_ports: Option<PortPool>,
-    /// For reading.
+    /// Store, for reading.
     pub store: Arc<dyn CallStore>,
-    /// For writing.
+    /// Writer of the store.
     pub writer: StoreWriter,
     /// Counters of recognition.
     pub pool: Arc<PoolStats>,
-    /// Who recognises.
+    /// Starter of the recognition workers.
     pub recogniser: Arc<WorkerStarter>,
-    /// Where what nobody had time for is kept, if it is.
+    /// Spool for speech that recognition has no time for, if there is one.
     pub spool: Option<SpeechSpool>,
     /// Asterisk, if one is configured.
     pub ari: Option<AriLink>,
@@ -184,7 +184,7 @@ impl std::fmt::Debug for DeskParts {
 }
 
 impl CallManager {
-    /// A desk with no call on it.
+    /// A call manager without calls.
     pub fn new(config: DeskConfig, parts: DeskParts) -> Self {
         let DeskParts {
             ports,
@@ -313,6 +313,7 @@ impl CallManager {
         if *self.writer.state().borrow() == WriterState::Ok {
             // It may have come back empty a moment ago. If it hangs, the flush will say so.
             let mut hopeless = HashSet::new();
+            // Half of the time, so that some is left for the flush behind it.
             let _late = tokio::time::timeout(deadline / 2, self.restore(&mut hopeless)).await;
         }
         let left = deadline.saturating_sub(clock::now().saturating_duration_since(begun));
@@ -321,13 +322,13 @@ impl CallManager {
         }
     }
 
-    /// Opens a call on its media thread and in the book.
+    /// Opens a call on its media thread and in the call registry.
     fn open(&self, opening: CallOpening, idle_limit: Option<Duration>) -> bool {
         self.book(|book| self.open_in(book, opening, idle_limit))
     }
 
-    /// The same under the book's lock: who finds the call there may give orders
-    /// about it, and they must come after this one.
+    /// Opens a call under the lock of the call registry: whoever finds the call there may give
+    /// orders about it, which must reach the media thread after this one.
     fn open_in(
         &self,
         book: &mut CallRegistry,
@@ -404,7 +405,8 @@ impl CallManager {
         Ok(())
     }
 
-    /// The call is over: its media ends, and when that has closed it leaves the book.
+    /// Ends a call: its media is closed, and then the call leaves the open ones of the call
+    /// registry.
     fn end(&self, call: &CallId, reason: EndReason, status: CallStatus) {
         self.book(|book| {
             if let Some(stint) = book.ended(call, clock::wall(), reason, status) {
@@ -421,14 +423,14 @@ impl CallManager {
         }
     }
 
-    /// Where the media of a call that goes on is, and what it is called there.
+    /// Media thread of a call that goes on, and the id of its media run there.
     fn running(&self, call: &CallId) -> Option<(&MediaPort, CallId)> {
         let stint = self.book(|book| book.find(call)?.running().cloned())?;
         Some((self.ports.get(stint.port)?, stint.media))
     }
 
-    /// Tells Asterisk's side how many places registered calls take, under the
-    /// book's lock so that the last word is the true one.
+    /// Tells Asterisk's side how many places registered calls take, under the lock of the call
+    /// registry so that the last message is the true one.
     fn tell_places(&self, book: &CallRegistry) {
         if let Some(ari) = &self.ari {
             let registered = |entry: &&RegisteredCall| entry.record.origin == CallOrigin::Media;
@@ -436,7 +438,7 @@ impl CallManager {
         }
     }
 
-    /// Works on the book and passes on what the store must be told.
+    /// Works on the call registry and passes its writes on to the store.
     fn book<T>(&self, work: impl FnOnce(&mut CallRegistry) -> T) -> T {
         let mut book = lock(&self.book);
         let result = work(&mut book);

@@ -1,4 +1,4 @@
-//! The model that recognises, and another in its place while calls go on.
+//! Model in use, and the switch to another one while calls go on.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -11,28 +11,28 @@ use crate::service::{ModelRequest, ModelView, ServiceError, SwitchState};
 use crate::speech::ladder::ContextMargins;
 use crate::speech::model::{ModelCandidate, SpeechModel};
 
-/// The name of the model that is part of the program.
+/// Name of the model that is part of the program.
 const DEMO: &str = "demo";
 
-/// How the latest switch stands.
+/// State of the latest switch of models.
 #[derive(Debug, Clone, Default)]
 pub(super) enum LatestSwitch {
-    /// Over, or there was none.
+    /// The latest switch has succeeded, or there was none.
     #[default]
     Settled,
     /// The model of that name is being loaded.
     Loading(String),
-    /// The model of that name could not be.
+    /// The model of that name could not be loaded.
     Failed {
-        /// Its name.
+        /// Name of the model.
         name: String,
-        /// Why not.
+        /// Reason of the failure.
         reason: String,
     },
 }
 
 impl CallManager {
-    /// The model in use, and how the latest switch stands.
+    /// Model in use, and the state of the latest switch.
     pub(super) fn model_view(&self) -> ModelView {
         let (state, wanted, reason) = match self.latest_switch() {
             LatestSwitch::Settled => (SwitchState::Ready, None, None),

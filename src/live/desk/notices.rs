@@ -1,4 +1,4 @@
-//! What the desk does about what Asterisk's side tells of calls that are open, and of commands.
+//! Notices of Asterisk's side about commands and open calls, and their effect.
 
 use asterscribe_ari::control::{CommandKind, ControlNotice};
 
@@ -8,7 +8,7 @@ use crate::clock;
 use crate::service::ServiceError;
 
 impl CallManager {
-    /// What became of a command.
+    /// Passes the outcome of a command on to whoever waits for it.
     pub(super) fn answered(&self, answer: ControlNotice) {
         let (call, command, outcome) = match answer {
             ControlNotice::CommandAccepted { command, call } => (call.clone(), command, Ok(call)),
@@ -32,7 +32,7 @@ impl CallManager {
         lock(&self.pending).settle(&call, command, outcome);
     }
 
-    /// Takes a notice about a call that is open, or about none.
+    /// Handles a notice about a call that is open, or about none.
     pub(super) fn hear_of_call(&self, notice: ControlNotice) {
         let on = |channel: &str| self.book(|book| book.call_on(channel));
         match notice {

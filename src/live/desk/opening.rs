@@ -35,11 +35,11 @@ pub(super) struct CallOpened {
 /// The owner of a call id in the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum StoredOwner {
-    /// Nobody's.
+    /// The store has no call of that id.
     Nothing,
-    /// This very channel's.
+    /// The call of this very channel.
     Same,
-    /// Another call's.
+    /// Another call.
     Others,
     /// The store cannot be asked now; that is made up for when it can ([`CallManager::follow_histories`]).
     Unknown,

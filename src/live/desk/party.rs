@@ -1,4 +1,4 @@
-//! Who speaks on a call's legs may change while it goes on.
+//! Changes of the parties on a call's legs while it goes on.
 
 use std::time::Instant;
 
@@ -19,7 +19,8 @@ pub(super) struct PartyNews {
 }
 
 impl CallManager {
-    /// Somebody else may speak on a leg of a call, or on any.
+    /// Enters that another party may speak on a leg of a call, or on any, and lets its session
+    /// know.
     pub(super) fn party_may_differ(&self, call: &CallId, news: PartyNews) {
         let PartyNews {
             leg,
@@ -64,13 +65,14 @@ impl CallManager {
         }
     }
 
-    /// What comes from a leg while its party has put the other on hold is nobody's speech.
+    /// Enters that a party has put the other on hold, or taken it off: what comes from a leg on
+    /// hold is nobody's speech.
     fn hold(&self, call: &CallId, leg: Leg, is_on: bool) {
         self.book(|book| book.hold(call, leg.clone(), is_on));
         self.tell_hold(call, leg, is_on);
     }
 
-    /// Lets the leg's media know.
+    /// Passes hold on to the leg's media run.
     pub(super) fn tell_hold(&self, call: &CallId, leg: Leg, is_on: bool) {
         let Some((port, media)) = self.running(call) else {
             return;

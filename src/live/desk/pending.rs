@@ -16,20 +16,20 @@ use crate::service::{InitiateRequest, ServiceError, TranscribeRequest};
 /// How long an entry stays without an outcome: longer than anybody waits for one.
 const KEEP: Duration = Duration::from_secs(15);
 
-/// Asterisk's id of the channel concerned, or why nothing came of it.
+/// Asterisk's id of the channel concerned, or the reason of the failure.
 pub(super) type CommandOutcome = Result<String, ServiceError>;
 
 /// The command that opens a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum AskedCommand {
-    /// To place it.
+    /// Place the call.
     Initiate(InitiateRequest),
-    /// To listen in on it.
+    /// Tap the call.
     Transcribe(TranscribeRequest),
 }
 
 impl AskedCommand {
-    /// What the parties are to be called.
+    /// Labels that the request gives the legs, if it does.
     pub(super) fn sides(&self) -> Option<LegSides> {
         match self {
             Self::Initiate(request) => request.leg.clone().map(|channel| LegSides {
@@ -48,17 +48,17 @@ impl AskedCommand {
     }
 }
 
-/// The commands.
+/// Commands under way.
 #[derive(Debug, Default)]
 pub(super) struct PendingCommands {
-    /// By what Asterisk's side calls the channel concerned.
+    /// Commands by the name that Asterisk's side has for the channel concerned.
     waiting: HashMap<String, WaitingCommand>,
 }
 
 #[derive(Debug)]
 struct WaitingCommand {
     kind: CommandKind,
-    /// What was asked for, if the command opens a call.
+    /// Request of the command, if it opens a call.
     asked: Option<AskedCommand>,
     outcome: oneshot::Sender<CommandOutcome>,
     until: Instant,
@@ -91,7 +91,7 @@ impl PendingCommands {
         Some(answer)
     }
 
-    /// A command has had its outcome.
+    /// Hands a command its outcome and removes it.
     pub(super) fn settle(&mut self, channel: &str, kind: CommandKind, outcome: CommandOutcome) {
         if self
             .waiting
@@ -104,7 +104,7 @@ impl PendingCommands {
         }
     }
 
-    /// What was asked for of a call that is being opened, if it is.
+    /// Request of the command that opens a call on that channel, if one is under way.
     pub(super) fn asked(&self, channel: &str) -> Option<AskedCommand> {
         self.waiting.get(channel)?.asked.clone()
     }

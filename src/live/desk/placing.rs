@@ -1,4 +1,4 @@
-//! Legs of Asterisk's calls, and where they are heard.
+//! Legs of Asterisk's calls, and the media threads and ports that receive them.
 
 use std::net::SocketAddr;
 

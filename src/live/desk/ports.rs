@@ -36,7 +36,7 @@ impl CallManager {
         }
     }
 
-    /// These will not be heard at.
+    /// Gives back ports that no leg will use.
     pub(super) fn ports_unused(&self, ports: &[SocketAddr]) {
         let mut reserved = lock(&self.reserved);
         for port in ports {
@@ -44,7 +44,7 @@ impl CallManager {
         }
     }
 
-    /// Asterisk's side is gone: nobody will ask for what is left.
+    /// Gives back all reserved ports: Asterisk's side is gone, and nobody will ask for them.
     pub(super) fn forget_reserved(&self) {
         *lock(&self.reserved) = ReservedPorts::default();
     }

@@ -7,7 +7,7 @@ use super::health::part;
 use super::{CallManager, lock};
 use crate::service::{PartHealth, PartState, ServiceError};
 
-/// Why nothing is done in Asterisk by a server that another one has replaced.
+/// Reason why a server that another one has replaced does nothing in Asterisk.
 const REPLACED: &str = "replaced: another server has taken the Stasis application over; \
                         it comes back when that one is gone, or by POST /api/asterisk/take-back";
 
@@ -25,7 +25,7 @@ impl AriLink {
         }
     }
 
-    /// Why no command can be given now, if so.
+    /// Reason why no command can be given now, if there is one.
     pub(super) fn unavailable(&self) -> Option<String> {
         match &*self.state.borrow() {
             ConnectionState::Failed(reason) => Some(reason.clone()),
@@ -36,7 +36,7 @@ impl AriLink {
 }
 
 impl CallManager {
-    /// Something is amiss in Asterisk, or no longer is; calls go on.
+    /// Enters a fault that Asterisk's side reports, or its end; calls go on.
     pub(super) fn asterisk_trouble(&self, trouble: Option<String>) {
         if let Some(ari) = &self.ari {
             *lock(&ari.trouble) = trouble;

@@ -1,4 +1,5 @@
-//! Calls whose media somebody else makes, and registers leg by leg.
+//! Registered calls: those whose media comes from elsewhere, and is registered leg by leg through
+//! the API.
 
 use super::CallManager;
 use super::registry::{CallOpening, CallPast, CallPhase, CallRegistry, StoredHistory, WriteHold};
@@ -41,7 +42,7 @@ pub(super) fn is_registration(
 /// How a registered call was opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum RegistrationOutcome {
-    /// The store has nothing of it.
+    /// The store has no such call.
     New,
     /// The store could not be asked.
     Unknown,

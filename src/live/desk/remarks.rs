@@ -1,4 +1,4 @@
-//! What is heard of Asterisk that changes no record: it goes into the log.
+//! Notices of Asterisk that change no record: they go into the log.
 
 use std::sync::Mutex;
 
@@ -8,7 +8,8 @@ use tokio::sync::watch;
 
 use super::{CallManager, lock};
 
-/// Whether there is something new in being in step with Asterisk: it is looked at every minute.
+/// Connection state at the last `Synced` notice. The driver sends that every minute; the log gets
+/// one line for each connection.
 #[derive(Debug)]
 pub(super) struct SyncStep(Mutex<watch::Receiver<ConnectionState>>);
 
@@ -17,7 +18,7 @@ impl SyncStep {
         Self(Mutex::new(connection))
     }
 
-    /// The connection is another than when this was last asked.
+    /// Whether the connection has changed since this was last asked.
     fn is_new(&self) -> bool {
         let mut connection = lock(&self.0);
         // Nobody to say so any more: the server stops.
@@ -28,7 +29,7 @@ impl SyncStep {
 }
 
 impl CallManager {
-    /// Puts into the log what changes no record.
+    /// Logs a notice that changes no record.
     pub(super) fn remark(&self, notice: &ControlNotice) {
         match notice {
             ControlNotice::CallTurnedAway { channel, text } => tracing::warn!(

@@ -9,13 +9,15 @@ use super::CallManager;
 use super::channel::non_empty;
 use crate::call::{CallId, CallIdentity, LegSides};
 
-/// The channel by which everything began that a channel has part in.
+/// Variable with the linkedid: the id of the channel with which everything began that a channel has
+/// part in.
 const LINKEDID: &str = "CHANNEL(linkedid)";
 
-/// The number that was dialled to reach the dialplan.
+/// Variable with the number that was dialled to reach the dialplan.
 const DNID: &str = "CALLERID(dnid)";
 
-/// What Asterisk says that a channel executes which one of its applications called.
+/// Application data that Asterisk shows for a channel which an application such as `Dial` has
+/// called.
 const OUTGOING: &str = "(Outgoing Line)";
 
 /// Applications that call others.
@@ -29,7 +31,7 @@ const NOT_DIALLED: [&str; 8] = ["a", "e", "h", "i", "o", "s", "t", "transcribe"]
 pub(crate) struct CallParties {
     pub(crate) caller: PartyId,
     pub(crate) called: PartyId,
-    /// What was called.
+    /// Number or extension that was called.
     pub(crate) destination: Option<String>,
     pub(crate) sides: LegSides,
 }
@@ -57,7 +59,7 @@ impl CallParties {
         }
     }
 
-    /// Writes them down.
+    /// Writes the parties into a call's identity.
     pub(crate) fn enter(self, identity: &mut CallIdentity) {
         identity.caller_name = non_empty(&self.caller.name);
         identity.connected_name = non_empty(&self.called.name);
@@ -81,13 +83,13 @@ pub(super) fn is_called(channel: &AriChannel) -> Option<bool> {
     }
 }
 
-/// The variables that a channel is asked for beside those of recognition.
+/// Names of the variables that a channel is asked for beside those of recognition.
 pub(super) fn variables() -> [String; 2] {
     [LINKEDID, DNID].map(str::to_owned)
 }
 
 impl CallManager {
-    /// A call's channel has told its variables.
+    /// Takes the answers to [`variables`] for a call's channel, and those for recognition.
     pub(super) fn variables_told(
         &self,
         call: &CallId,

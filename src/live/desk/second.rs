@@ -1,4 +1,4 @@
-//! Calls that are heard once more when they are over.
+//! Second pass over calls that have ended.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
@@ -16,22 +16,22 @@ use crate::service::{PartHealth, PartState};
 use crate::speech::TranscribeError;
 use crate::store::RecognitionPass;
 
-/// How long the store may take for what was written of a call before that is heard once more.
+/// Time for the store to take what was written of a call before its second pass begins.
 const WRITTEN_WITHIN: Duration = Duration::from_secs(2);
 
-/// The call manager's access to the second pass.
+/// Access of the call manager to the second pass.
 pub(super) struct SecondDesk {
-    /// Set when a call ends.
+    /// Flag that is set when a call ends.
     news: Arc<AtomicBool>,
     workers: Arc<OnDemandWorker>,
 }
 
 impl CallManager {
-    /// Begins to have calls heard once more, where there is a spool, for as long as what this
-    /// returns is there.
+    /// Starts the second pass, where there is a spool; it runs for as long as the returned value
+    /// exists.
     ///
     /// # Errors
-    /// The system gives no threads.
+    /// The operating system gives no threads.
     pub fn start_second_pass(
         self: &Arc<Self>,
         workers: &Arc<OnDemandWorker>,
@@ -68,8 +68,8 @@ impl CallManager {
         Some(begin())
     }
 
-    /// Whether nothing more will be said in a call, as far as is known, and whether what is heard
-    /// of it could be written: else it would be heard for nothing.
+    /// Whether a call is over, as far as is known, so that its second pass may begin; `None` while
+    /// that cannot be said or results could not be written.
     async fn may_be_heard_again(&self, call: &CallId) -> Option<bool> {
         if !self.is_recalled.load(Ordering::Relaxed) || self.is_far_behind() {
             return None;
@@ -90,7 +90,7 @@ impl CallManager {
         Some(record.is_none_or(|record| !record.status.is_open()))
     }
 
-    /// There may be a call that is over and to be heard once more.
+    /// Tells the second pass that there may be a call for it.
     pub(super) fn hear_again(&self) {
         if let Some(second) = self.second.get() {
             second.news.store(true, Ordering::Relaxed);

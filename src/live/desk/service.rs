@@ -1,4 +1,4 @@
-//! The desk answers the REST API.
+//! Service of the REST API by the call manager.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -244,7 +244,8 @@ impl CallManager {
         self.book(|book| self.check_capacity_in(book))
     }
 
-    /// Calls of every origin count, and commands under way that will open one.
+    /// Checks that there is a place for another call. Calls of every origin count, and so do
+    /// commands under way that will open one.
     pub(super) fn check_capacity_in(&self, book: &CallRegistry) -> Result<(), ServiceError> {
         let known = |channel: &str| book.call_on(channel).is_some();
         let asked = lock(&self.pending).places(clock::now(), known);
@@ -268,7 +269,7 @@ impl CallManager {
         leased.map_err(|none| ServiceError::NoRtpPort(none.to_string()))
     }
 
-    /// Returns the media thread that the leg is on.
+    /// Places a leg of a registered call; the result is the index of its media thread.
     async fn add_registered_leg(
         &self,
         call: &CallId,
@@ -315,7 +316,7 @@ impl CallManager {
         found.ok_or_else(|| ServiceError::UnknownCall(call.clone()))
     }
 
-    /// The store has it open, and this process does not.
+    /// Error for a call that the store has as open and this process does not have.
     pub(super) fn elsewhere(&self, record: &CallRecord) -> ServiceError {
         let CallRecord { call_id, node, .. } = record;
         if *node == self.config.node {

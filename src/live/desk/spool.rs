@@ -1,5 +1,5 @@
-//! Speech that nobody had time for: put on the disk before its line is told, and the line
-//! told again once it has words.
+//! Speech that recognition has no time for: put on the disk before its line is written, and the
+//! line revised once there are words.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -20,15 +20,15 @@ use crate::store::{
     UnflushedWrites, WriterSettings,
 };
 
-/// How long the store may take for what was heard, before it is done again.
+/// Time for the store to take results before they are recognised again.
 const WRITTEN_WITHIN: Duration = Duration::from_secs(30);
 
-/// What is heard at a time, before the store is waited for.
+/// Results that are taken in together, before the store is waited for.
 const BATCH: usize = 64;
 
 impl CallManager {
-    /// Puts the audio of these lines on the disk, before anybody hears of them; a line whose
-    /// audio is not there will have no words.
+    /// Puts the audio of a deferred line into the spool before the line is written. Without room
+    /// the line gets the gap `overload_shed`.
     pub(super) async fn keep(&self, media: &CallId, deferred: &mut DeferredLine) {
         let call = self.book(|book| book.call_of(media));
         let (Some(call), Some(spool)) = (call, &self.spool) else {
@@ -72,7 +72,7 @@ impl CallManager {
         }
     }
 
-    /// Tells a line of which the words are still to come, or will not come.
+    /// Enters a line of which the words are still to come, or will not come.
     pub(super) fn defer(&self, media: &CallId, deferred: DeferredLine) {
         let DeferredLine { line, audio, .. } = deferred;
         let place = line.spool;
@@ -88,7 +88,7 @@ impl CallManager {
         }
     }
 
-    /// Takes in what was heard at last, until nobody listens any more.
+    /// Takes in late results until there are no more.
     pub async fn follow_backlog(
         &self,
         mut heard: mpsc::Receiver<LateResult>,
@@ -135,8 +135,8 @@ impl CallManager {
         Ok(outcomes)
     }
 
-    /// Writes the words into their line, wherever that is. Whether its audio is to be kept on,
-    /// to be heard once more.
+    /// Writes a late result into its line, in the registry or in the store. The result is whether
+    /// the audio is to be kept on for the second pass.
     async fn take_in(&self, heard: &LateResult) -> Result<bool, StoreError> {
         let LateResult { call, found } = heard;
         let found = &self.to_be_kept_on(found);
@@ -180,7 +180,8 @@ impl CallManager {
         })
     }
 
-    /// What was wanted to be heard once more may find no room for that.
+    /// The late result with `Wanted` changed to `NoRoom` where the spool has no room for a second
+    /// pass.
     fn to_be_kept_on(&self, found: &LateText) -> LateText {
         let spool = self.spool.as_ref();
         let has_room = spool.is_some_and(SpeechSpool::has_room_for_second_pass);
@@ -220,7 +221,8 @@ impl CallManager {
         part(state, [vec![said], troubles].concat().join("; "))
     }
 
-    /// What went wrong with what was kept, or to be, for `/health`, and whether it still does.
+    /// Troubles of the spool in one pass, in words for `/health`, and whether any of them still
+    /// lasts.
     pub(super) fn troubles(
         &self,
         pass: RecognitionPass,

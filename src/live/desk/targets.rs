@@ -26,7 +26,8 @@ impl PlayTargets {
         ip.is_loopback() || self.networks.contains(ip) || self.is_asterisk(ip).await
     }
 
-    /// Asked each time: the name may lead somewhere else by now.
+    /// Whether an address is Asterisk's. Looked up each time: the name may lead to another address
+    /// by now.
     async fn is_asterisk(&self, ip: IpAddr) -> bool {
         let Some(url) = &self.asterisk else {
             return false;

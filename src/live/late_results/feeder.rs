@@ -1,4 +1,5 @@
-//! The thread itself.
+//! Thread that takes utterances from the spool into the pool, and their results to the call
+//! manager.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -24,42 +25,43 @@ use crate::store::{
     SpooledUtterance,
 };
 
-/// Time between two looks at whether there is time.
+/// Time between two looks at whether recognition has time for the spool.
 const LOOK: Duration = Duration::from_millis(200);
 
-/// How long what could not be taken in rests before it is offered again.
+/// Time until a result is offered again for which the call manager had no room.
 const AGAIN: Duration = Duration::from_secs(5);
 
-/// Time between two looks at what could not be read, or may have grown too old.
+/// Time between two readings that are not caused by news: rows may have grown too old.
 const LONG: Duration = Duration::from_secs(60);
 
 pub(super) struct SpoolFeeder {
     pub(super) pass: RecognitionPass,
     /// Utterances in the pool at once.
     pub(super) at_once: usize,
-    /// How much those have to do whose work comes first.
+    /// Load of the pool whose work comes first.
     pub(super) load: Arc<PoolStats>,
     pub(super) spool: SpeechSpool,
     pub(super) pool: PoolHandle<JobTicket>,
     pub(super) reply: Sender<JobAnswer<JobTicket>>,
     pub(super) heard: mpsc::Sender<LateResult>,
-    /// In the pool, or with the desk.
+    /// Jobs in the pool, or with the call manager.
     pub(super) out: HashMap<SpoolId, FeederJobs>,
-    /// What there was no room to tell.
+    /// Results for which the channel to the call manager had no room.
     pub(super) again: Vec<LateResult>,
-    /// What the desk cannot take in now: it is heard again, after a while.
+    /// Utterances that the call manager cannot take in now: they are recognised again, after a
+    /// while.
     pub(super) postponed: HashSet<SpoolId>,
     pub(super) reading: SpoolReading,
-    /// Of the second pass.
+    /// Queue of the second pass, in its feeder.
     pub(super) second: Option<SecondPassQueue>,
 }
 
 /// One reading of the spool from its beginning to its end, or of what it has of one call.
 #[derive(Debug, Default)]
 pub(super) struct SpoolReading {
-    /// Read, and not handed out.
+    /// Rows read and not handed out yet.
     next: VecDeque<SpooledUtterance>,
-    /// How far the spool has been read.
+    /// Last place in the spool that has been read.
     behind: Option<SpoolId>,
     is_at_end: bool,
     unreadable: u64,
@@ -67,10 +69,10 @@ pub(super) struct SpoolReading {
 
 pub(super) struct FeederJobs {
     call: CallId,
-    /// Whose it is in the pool.
+    /// Leg as which the job is queued in the pool.
     leg: Option<Leg>,
     audio: u64,
-    /// Whether it is to be heard once more after that.
+    /// Whether the audio is kept on for the second pass.
     again: SecondPassProgress,
     prompt: Option<InitialPrompt>,
 }
@@ -125,14 +127,14 @@ impl SpoolFeeder {
         }
     }
 
-    /// Whether all that was read has been done with.
+    /// Whether everything that was read is done with.
     fn is_through(&self) -> bool {
         let nothing_left = self.reading.next.is_empty() && self.again.is_empty();
         self.reading.is_at_end && nothing_left && self.out.is_empty()
     }
 
-    /// How long after the beginning of a reading the next one begins: something has come, or
-    /// there may be something that was left or has grown old.
+    /// Time from the beginning of one reading to the next: short if something has come, long if
+    /// there can only be rows that were left or have grown old.
     fn pause(&self) -> Duration {
         match &self.second {
             Some(second) if second.of.is_some() || second.is_news => Duration::ZERO,
@@ -156,7 +158,7 @@ impl SpoolFeeder {
         stats.waiting.load(Ordering::Relaxed) > of_no_use
     }
 
-    /// Hands out as much as there is time for.
+    /// Hands out as many utterances as recognition has time for.
     fn feed(&mut self) {
         while self.out.len() < self.at_once && self.is_time() {
             let Some(kept) = self.read() else { return };
@@ -167,7 +169,7 @@ impl SpoolFeeder {
         }
     }
 
-    /// What is said now comes first, and all of it before anything is heard once more.
+    /// Whether recognition has time: live speech comes first, and all of it before any second pass.
     fn is_time(&self) -> bool {
         let is_idle = || self.load.waiting.load(Ordering::Relaxed) == 0;
         self.load.step() == OverloadStep::Normal
@@ -235,7 +237,7 @@ impl SpoolFeeder {
         }
     }
 
-    /// Gives it back if the pool has no place for it.
+    /// Hands an utterance to the pool; the result is the utterance if the pool has no room.
     fn hand_out(&mut self, kept: SpooledUtterance) -> Option<SpooledUtterance> {
         let is_idle = self.out.is_empty();
         let second = self.second.as_mut();
@@ -279,8 +281,8 @@ impl SpoolFeeder {
         }
     }
 
-    /// No live call's: those count from 0, these from the other end, one for each leg that
-    /// has something in the pool.
+    /// Speaker of a spooled job in the pool's queue: live calls count from 0, spooled ones from the
+    /// other end, one for each leg that has something in the pool.
     fn speaker(&self, id: SpoolId, call: &CallId, leg: &Leg) -> SpeakerLeg {
         let of_leg =
             |(_, out): &(&SpoolId, &FeederJobs)| out.call == *call && out.leg.as_ref() == Some(leg);
@@ -329,7 +331,7 @@ impl SpoolFeeder {
         self.tell(LateResult { call, found });
     }
 
-    /// Tells the desk, or keeps it for the next time.
+    /// Passes a result to the call manager, or keeps it for the next time.
     fn tell(&mut self, heard: LateResult) {
         match self.heard.try_send(heard) {
             Ok(()) => {}
@@ -340,7 +342,7 @@ impl SpoolFeeder {
         }
     }
 
-    /// Removes what the desk has done with.
+    /// Removes the rows of results that the call manager has stored.
     fn handled(&mut self, first: LateOutcome, more: &Receiver<LateOutcome>) {
         let (mut done, mut kept_on) = (Vec::new(), Vec::new());
         for handled in iter::once(first).chain(more.try_iter()) {

@@ -1,9 +1,9 @@
-//! What waits on the disk, recognised when there is time: a thread between the spool, a
-//! recognition pool and the desk. One for what nobody has heard, and one, with workers of its
-//! own, for what is to be heard once more.
+//! Recognition of the spool's utterances when there is time: a thread between the spool, a
+//! recognition pool and the call manager. There is one for utterances without words, and one, with
+//! an on-demand worker, for the second pass.
 //!
-//! An utterance stays in the spool until the desk has written what was heard in it. So it may
-//! be recognised twice, after a crash or where the store was away; the desk writes it once.
+//! An utterance stays in the spool until the call manager has written its result. So it may be
+//! recognised twice, after a crash or where the store was away; the result is written once.
 
 mod feeder;
 mod second;
@@ -31,33 +31,34 @@ pub const AT_ONCE: usize = 16;
 /// Utterances of the second pass that are out at once, by one worker.
 const SECOND_AT_ONCE: usize = 2;
 
-/// The result of recognising an utterance that had been kept.
+/// Result for an utterance of the spool.
 #[derive(Debug)]
 pub struct LateResult {
-    /// Whose it is.
+    /// Call that the utterance belongs to.
     pub call: CallId,
-    /// What was heard, and where it is kept.
+    /// Result, and the place of the utterance in the spool.
     pub found: LateText,
 }
 
-/// The outcome of a late result.
+/// Outcome of a late result at the call manager.
 #[derive(Debug)]
 pub enum LateOutcome {
     /// The result is stored.
     Done {
-        /// The utterance.
+        /// Place of the utterance in the spool.
         id: SpoolId,
-        /// Whether it is kept on, to be heard once more.
+        /// Whether the audio is kept on for the second pass.
         again: bool,
     },
     /// The result cannot be taken in now.
     Again(Box<LateResult>),
-    /// The result is written and may not be stored yet: it is heard again, and then changes nothing.
+    /// The result is written and may not be stored yet: the utterance is recognised again, which
+    /// then changes nothing.
     Unsure(SpoolId),
 }
 
 impl LateOutcome {
-    /// The utterance.
+    /// Place of the utterance in the spool.
     pub fn id(&self) -> SpoolId {
         match self {
             Self::Done { id, .. } | Self::Unsure(id) => *id,
@@ -66,33 +67,33 @@ impl LateOutcome {
     }
 }
 
-/// Answers of the desk on their way: more than it can have at hand.
+/// Outcomes on their way back: more than the call manager can have at hand.
 const HANDLED: usize = 256;
 
-/// The desk's ends of it.
+/// The call manager's ends of a feeder.
 #[derive(Debug)]
 pub struct DeskEnds {
-    /// What was heard.
+    /// Results of recognition.
     pub heard: mpsc::Receiver<LateResult>,
-    /// What became of it.
+    /// Outcomes of those results.
     pub handled: Sender<LateOutcome>,
 }
 
-/// Says whether a call may be heard once more.
+/// Function that says whether a call's second pass may begin.
 pub type MayBegin = dyn Fn(&CallId) -> Option<bool> + Send;
 
-/// The work of the second pass: who hears what is to be heard once more, and when.
+/// Parts that the second pass works with.
 pub struct SecondWork {
-    /// Those that hear it …
+    /// Worker of the second pass, which is there while it has work.
     pub workers: Arc<OnDemandWorker>,
-    /// … and the way to them.
+    /// Pool through which the jobs reach that worker.
     pub pool: RecognitionPool<JobTicket>,
-    /// How those are doing whose work comes first.
+    /// Load of the pool for live speech, which comes first.
     pub live: Arc<PoolStats>,
-    /// Whether nothing more will be said in a call, and what is heard of it can be written;
-    /// `None` where nobody can say now, of any call. May block.
+    /// Whether a call is over and results of its second pass can be written; `None` where that
+    /// cannot be said now, of any call. May block.
     pub may_begin: Box<MayBegin>,
-    /// Set when a call ends.
+    /// Flag that is set when a call ends.
     pub news: Arc<AtomicBool>,
 }
 
@@ -102,7 +103,7 @@ impl std::fmt::Debug for SecondWork {
     }
 }
 
-/// The running thread. Dropping it ends the thread; what it has in the pool is left there.
+/// A running feeder thread. Dropping it ends the thread; what it has in the pool is left there.
 #[derive(Debug)]
 pub struct LateRecognition {
     stop: Option<Sender<()>>,
@@ -110,7 +111,7 @@ pub struct LateRecognition {
 }
 
 impl LateRecognition {
-    /// Starts it for what nobody has heard.
+    /// Starts the thread for utterances without words.
     ///
     /// # Errors
     /// The system gives no thread.
@@ -121,7 +122,7 @@ impl LateRecognition {
         Self::of(spool, pool, None)
     }
 
-    /// Starts it for what is to be heard once more.
+    /// Starts the thread for the second pass.
     ///
     /// # Errors
     /// The system gives no thread.

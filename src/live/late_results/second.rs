@@ -1,5 +1,5 @@
-//! What the second pass knows beside what is common to both: which call it is at, what it has
-//! tried in vain, and whether its workers are needed.
+//! State that only the second pass has: the call it is at, the attempts that failed, and whether
+//! its worker is needed.
 
 use std::collections::{HashMap, HashSet};
 use std::mem;
@@ -11,39 +11,39 @@ use crate::call::CallId;
 use crate::recognition::on_demand::ModelReadiness;
 use crate::store::{RecognitionPass, SpeechSpool, SpoolId, SpooledUtterance, StoreError};
 
-/// How often the second pass tries what its model fails on, mostly a minute apart.
+/// Attempts at an utterance on which the model fails, mostly a minute apart.
 const ATTEMPTS: u32 = 3;
 
 /// How long the workers of the second pass stay without work.
 const IDLE: Duration = Duration::from_secs(30);
 
-/// When an utterance can be heard.
+/// Time at which an utterance can be recognised.
 pub(super) enum SecondPassReadiness {
     Now,
-    /// When those that are being heard have been.
+    /// When those that are being recognised are done.
     Later,
     LongAfter,
 }
 
-/// The queue of the second pass: what only the second pass needs: it goes call by call.
+/// Queue of the second pass, which goes call by call.
 pub(super) struct SecondPassQueue {
     work: SecondWork,
-    /// The call that is read.
+    /// Call that is being read.
     pub(super) of: Option<CallId>,
     /// Calls that have been read in this round.
     rested: HashSet<CallId>,
-    /// Models that could not be loaded: after a while again.
+    /// Models that could not be loaded; they are tried again after a while.
     unusable: HashSet<String>,
-    /// Of calls of which something cannot be read, how much.
+    /// Number of rows that cannot be read, by call.
     unreadable: HashMap<CallId, u64>,
-    /// How often the model failed on an utterance, until it is given up.
+    /// Failures of the model on an utterance, until it is given up.
     pub(super) failures: HashMap<SpoolId, u32>,
-    /// Those that have been read may have more by now: they are read once more at the end of
-    /// the round, so that none that has nothing to give keeps others from their turn.
+    /// Whether calls that have been read may have more by now. They are read once more at the end
+    /// of the round, so that a call with nothing to give does not keep others from their turn.
     pub(super) is_news: bool,
-    /// So much had come from the first pass by then.
+    /// Utterances that the first pass had kept on when that was last looked at.
     kept_on: u64,
-    /// Since when there has been nothing to do.
+    /// Time since which there has been nothing to do.
     idle: Option<Instant>,
 }
 
@@ -91,7 +91,8 @@ impl SecondPassQueue {
         None
     }
 
-    /// So many of the call's cannot be read; how many of all calls'.
+    /// Sets the number of unreadable rows of the call that is being read; the result is the number
+    /// of all calls.
     pub(super) fn unreadable(&mut self, of_call: u64) -> u64 {
         if let Some(call) = &self.of {
             self.unreadable.remove(call);
@@ -102,7 +103,7 @@ impl SecondPassQueue {
         self.unreadable.values().sum()
     }
 
-    /// More may have come of calls that have been read.
+    /// Looks whether calls that have been read may have more by now.
     pub(super) fn look(&mut self, spool: &SpeechSpool) {
         let kept_on = spool
             .stats(RecognitionPass::Second)
@@ -112,7 +113,7 @@ impl SecondPassQueue {
         self.is_news |= self.work.news.swap(false, Ordering::Relaxed) || is_more;
     }
 
-    /// A while has passed.
+    /// Lets models and calls be tried again after a while.
     pub(super) fn look_again(&mut self) {
         self.unusable.clear();
         self.is_news = true;
@@ -130,7 +131,7 @@ impl SecondPassQueue {
         }
     }
 
-    /// Lets the workers go home when there has been nothing to do for a while.
+    /// Stops the worker when there has been nothing to do for [`IDLE`].
     pub(super) fn rest(&mut self, now: Instant, is_through: bool) {
         if !is_through || self.of.is_some() {
             self.idle = None;
@@ -142,14 +143,14 @@ impl SecondPassQueue {
         }
     }
 
-    /// Whether the call that is read is still over.
+    /// Whether the call that is being read is still over.
     pub(super) fn may_go_on(&self) -> bool {
         let of = self.of.as_ref();
         of.is_none_or(|call| (self.work.may_begin)(call) == Some(true))
     }
 
-    /// Lets the workers have the model that it is to be heard by; another than they have, if
-    /// they are idle.
+    /// Has the worker load the model for an utterance; a different one than it has, only if it is
+    /// idle.
     pub(super) fn make_ready(
         &mut self,
         kept: &SpooledUtterance,
@@ -170,9 +171,9 @@ impl SecondPassQueue {
         }
     }
 
-    /// What failed may do so because the machine is short of something, as a large model is
-    /// quick to be, or because the server ends and sends its workers home: it need not be tried
-    /// at once, for it has words already.
+    /// Counts a failure of an utterance; `false` if it is to be given up. A model may fail because
+    /// the machine is short of memory, or because the server stops its workers: the utterance has
+    /// words already, so another attempt can wait.
     pub(super) fn is_worth_another(&mut self, id: SpoolId) -> bool {
         if self.is_stopped() {
             return true;
@@ -186,7 +187,7 @@ impl SecondPassQueue {
         is_worth
     }
 
-    /// Whether the workers were sent home for good.
+    /// Whether the worker was stopped for good.
     fn is_stopped(&self) -> bool {
         self.work.workers.is_stopped()
     }

@@ -1,5 +1,5 @@
-//! A room's end of a call's capture. It sees what the session is given, in the
-//! same order and with the same times; that is why a replay of it is the call.
+//! Tap of a call's capture in the shard. It sees the input of the session, in the same order and
+//! with the same times; that is why a replay of it is the call.
 
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -12,9 +12,9 @@ use crate::session::{CallSession, LegIndex};
 #[derive(Debug)]
 pub(super) struct SessionRecorder {
     tap: CaptureTap,
-    /// In the order of the session's: a capture's legs are numbered like that.
+    /// Legs in the order of the session's: a capture's legs have the same numbers.
     legs: Vec<RecordedLeg>,
-    /// How many of them the capture has been told of.
+    /// Number of legs that the capture has been given.
     named: usize,
 }
 
@@ -22,7 +22,7 @@ pub(super) struct SessionRecorder {
 struct RecordedLeg {
     index: LegIndex,
     leg: Leg,
-    /// Whoever may speak for it: all of its datagrams come from there.
+    /// Source of the leg: all of its datagrams come from there.
     source: Option<SocketAddr>,
 }
 

@@ -48,7 +48,7 @@ pub const STALL: Duration = Duration::from_millis(150);
 /// Packets of a call with two legs, 20 ms each.
 const PACKETS_PER_SECOND: usize = 100;
 
-/// What the kernel counts for a telephone datagram: its buffer and its own notes.
+/// Bytes that the kernel charges a receive buffer for a telephone datagram, its own data included.
 const DATAGRAM_IN_KERNEL: usize = 870;
 
 /// Receive buffer, as the kernel is asked for it, that so many calls of two legs
@@ -61,29 +61,29 @@ pub const fn buffer_for_stall(calls: usize) -> usize {
 /// Answers to partials that wait for a thread's next tick, beside those to finals.
 const PARTIAL_ANSWERS: usize = 1024;
 
-/// How the media plane runs.
+/// Configuration of the media plane.
 #[derive(Debug, Clone)]
 pub struct MediaConfig {
-    /// Where the first socket binds; thread k takes port + k, or a free port if it is 0.
+    /// Address of the first socket; thread k takes port + k, or a free port if it is 0.
     pub bind: SocketAddr,
-    /// Sockets, and threads, to run.
+    /// Number of sockets and threads.
     pub threads: usize,
     /// Time between two looks at the socket.
     pub tick: Duration,
     /// Whether legs may have sockets of their own.
     pub own_ports: bool,
-    /// How sessions treat their media.
+    /// Configuration of the sessions.
     pub session: SessionConfig,
-    /// Whether somebody keeps what could not be recognised in time.
+    /// Whether there is a spool for utterances that could not be recognised in time.
     pub keeps_late: bool,
 }
 
-/// Something a call's media has to report.
+/// Report of a call's media.
 #[derive(Debug)]
 pub struct MediaEvent {
-    /// The call.
+    /// Call, by the id of its media run.
     pub call: CallId,
-    /// What happened.
+    /// Kind of the report, with its data.
     pub kind: MediaEventKind,
 }
 
@@ -94,17 +94,17 @@ pub enum MediaEventKind {
     Line(TranscriptLine),
     /// A line of which the words are still to come.
     Deferred(Box<DeferredLine>),
-    /// What a party has said so far; empty: nothing came of it.
+    /// A partial: the words of the utterance that is still being spoken. Empty: it came to nothing.
     Partial(PartialLine),
-    /// Something happened to a leg's media.
+    /// An event of a leg's media.
     Event(CallEvent),
     /// A party pressed a key, by its packets.
     Digit(DtmfDigit),
     /// The counters have changed.
     Stats(Vec<LegSnapshot>),
-    /// Something has become of a sound that is played to the call.
+    /// A report on a sound that is played to the call.
     Played(PlayReport),
-    /// Nothing has come from any leg for the call's idle limit.
+    /// The call's idle limit has passed without a datagram on any leg.
     Idle,
     /// All lines are out; no counters come with it if the call's media panicked.
     Closed(Vec<LegSnapshot>),
@@ -113,29 +113,29 @@ pub enum MediaEventKind {
 /// A call to be opened on a media thread.
 #[derive(Debug)]
 pub struct OpenCall {
-    /// The call.
+    /// Id of the media run.
     pub call: CallId,
-    /// Zero of its clock.
+    /// Zero of the call's clock.
     pub opened: Instant,
     /// Report [`MediaEventKind::Idle`] after this long without a datagram.
     pub idle_limit: Option<Duration>,
-    /// How it is recognised, if not like every other.
+    /// Options of recognition, if they are not the defaults.
     pub manner: Option<CallOptions>,
 }
 
-/// Why a leg could not be added.
+/// Reason why a leg could not be added.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LegRefused {
     /// Another leg already owns the source address.
     #[error("RTP from {0} already belongs to another leg")]
     SourceTaken(SocketAddr),
-    /// The call has such a leg.
+    /// The call has a leg of that label.
     #[error("the call already has a leg {0}")]
     LegExists(Leg),
     /// The call is over, or was never opened.
     #[error("the call is not open")]
     NotOpen,
-    /// Its own socket cannot be read.
+    /// The leg's own socket cannot be read, for the reason given by the system.
     #[error("the leg's own socket cannot be read: {0}")]
     Socket(String),
     /// The media thread does not take orders now.
@@ -154,7 +154,7 @@ pub(super) enum MediaCommand {
     },
     PartyMayDiffer {
         call: CallId,
-        /// The leg; `None`: any.
+        /// Leg that is concerned; `None`: any.
         leg: Option<Leg>,
         why: &'static str,
     },
@@ -172,7 +172,7 @@ pub(super) enum MediaCommand {
     Play {
         call: CallId,
         order: PlayOrder,
-        /// Of the leg's stream, if this is its first.
+        /// First numbers of the leg's outgoing stream, if this is its first sound.
         start: StreamStart,
         reply: oneshot::Sender<Result<(), PlayRefused>>,
     },
@@ -188,18 +188,19 @@ pub(super) struct AddLeg {
     call: CallId,
     leg: Leg,
     source: SocketAddr,
-    /// What it was asked to send.
+    /// Format that Asterisk, or whoever registered the leg, is expected to send.
     expected: ExpectedMedia,
-    /// Whether it may exist: then its source moves, as when its media channel was made anew.
+    /// Whether the leg may exist already: then its source moves, as when its media channel was made
+    /// anew.
     may_exist: bool,
     ear: LegSocket,
     reply: oneshot::Sender<Result<(), LegRefused>>,
 }
 
-/// Where a leg is heard.
+/// Socket at which a leg is received.
 #[derive(Debug, Default)]
 enum LegSocket {
-    /// At the thread's socket; or, if it exists, where it was.
+    /// The thread's socket; for a leg that exists, the one that it has.
     #[default]
     Shared,
     Own(OwnPort),
@@ -216,7 +217,7 @@ impl AddLeg {
 /// Orders waiting for a media thread; it takes them every tick.
 const COMMAND_QUEUE: usize = 4096;
 
-/// One media thread as the rest of the program sees it.
+/// Handle of a media thread for the rest of the program.
 #[derive(Debug, Clone)]
 pub struct MediaPort {
     local: SocketAddr,
@@ -226,17 +227,17 @@ pub struct MediaPort {
 }
 
 impl MediaPort {
-    /// Where its socket is bound.
+    /// Address that the thread's socket is bound to.
     pub fn local(&self) -> SocketAddr {
         self.local
     }
 
-    /// Bytes that the kernel holds for its socket between two reads.
+    /// Bytes that the kernel holds for the thread's socket between two reads.
     pub fn receive_buffer(&self) -> usize {
         self.receive_buffer
     }
 
-    /// Its counters.
+    /// Counters of the media thread.
     pub fn counters(&self) -> &MediaCounters {
         &self.counters
     }
@@ -254,16 +255,16 @@ impl MediaPort {
         self.order(MediaCommand::Choose { call, manner }).is_ok()
     }
 
-    /// Somebody else may speak on a leg of a call, or on any; `false` if the thread's queue of
-    /// orders is full.
+    /// Announces that another party may speak on a leg of a call, or on any; `false` if the
+    /// thread's queue of orders is full.
     #[must_use]
     pub fn party_may_differ(&self, call: CallId, leg: Option<Leg>, why: &'static str) -> bool {
         let order = MediaCommand::PartyMayDiffer { call, leg, why };
         self.order(order).is_ok()
     }
 
-    /// The party of a leg has put the other on hold, or taken it off; `false` if the thread's
-    /// queue of orders is full.
+    /// Announces that the party of a leg has put the other on hold, or taken it off; `false` if the
+    /// thread's queue of orders is full.
     #[must_use]
     pub fn hold(&self, call: CallId, leg: Leg, is_on: bool) -> bool {
         self.order(MediaCommand::Hold { call, leg, is_on }).is_ok()

@@ -21,7 +21,7 @@ const LOOK: usize = 256;
 #[derive(Debug)]
 pub(super) struct OwnSockets {
     epoll: Epoll,
-    /// By the number that the kernel tells of a socket that is ready.
+    /// Sockets by the number that the kernel reports for a socket that is ready.
     slots: Vec<Option<OwnSocket>>,
     open: usize,
     /// Slots of legs that are still to be placed, and whether anybody wants them.
@@ -79,7 +79,8 @@ impl OwnSockets {
         Ok(())
     }
 
-    /// What was reserved, to be given to a leg with [`Self::assign`].
+    /// Takes the slot of a reserved port, for a leg that is then given it with [`Self::assign`];
+    /// `None` if the reservation is gone.
     pub(super) fn claim(&mut self, reservation: &PortReservation) -> Option<usize> {
         let is_it = |&(slot, _): &(usize, Weak<()>)| {
             let own = self.slots.get(slot).and_then(Option::as_ref);
@@ -116,7 +117,7 @@ impl OwnSockets {
         }
     }
 
-    /// Closes the sockets of the legs of which this is said.
+    /// Closes the sockets of the legs for which `is_gone` is true.
     pub(super) fn close(&mut self, is_gone: impl Fn(LegKey) -> bool) {
         for slot in 0..self.slots.len() {
             let own = self.slots[slot].as_ref();
@@ -126,8 +127,8 @@ impl OwnSockets {
         }
     }
 
-    /// Takes what waits at the sockets, one read each; `true` if there may be more.
-    /// Both are told whose socket it is: nobody's yet where the leg is still to be placed.
+    /// Reads each socket that is ready once; `true` if there may be more. Both closures are given
+    /// the leg of the socket, `None` while that is still to be placed.
     pub(super) fn read(
         &mut self,
         mut take: impl FnMut(Option<LegKey>, SocketAddr, &[u8]),
@@ -169,7 +170,8 @@ mod tests {
     use super::*;
     use crate::clock;
 
-    /// Reads all there is: datagrams received and dropped, by whether the socket is a leg's.
+    /// Reads until nothing is left: datagrams received and dropped, by whether the socket is a
+    /// leg's.
     fn drain(own: &mut OwnSockets) -> BTreeMap<bool, (u64, u64)> {
         let (mut taken, mut lost) = (BTreeMap::<_, u64>::new(), BTreeMap::<_, u64>::new());
         loop {

@@ -1,4 +1,4 @@
-//! What a media thread plays, leg by leg, without its socket and its clock.
+//! Sounds that a media thread plays, leg by leg, without its socket and its clock.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -9,18 +9,18 @@ use asterscribe_rtp::StreamStart;
 use crate::call::Leg;
 use crate::play::{EncodedClip, LegPlayout, PlayReport, PlayoutTurn, QueueFull, SendError};
 
-/// A sound that a leg shall hear.
+/// A sound that is to be played to a leg.
 #[derive(Debug)]
 pub struct PlayOrder {
-    /// Who.
+    /// Leg that is played to.
     pub leg: Leg,
-    /// Names the playback in reports.
+    /// Number of the playback in reports.
     pub id: u64,
     /// The sound.
     pub clip: EncodedClip,
 }
 
-/// Why a sound is not played.
+/// Reason why a sound is not played.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PlayRefused {
     /// The call is over, or was never opened.
@@ -29,7 +29,7 @@ pub enum PlayRefused {
     /// The call has no such leg, or nobody speaks for it yet.
     #[error("leg {0} has no media yet")]
     NoSource(Leg),
-    /// Too much waits already.
+    /// The leg has too many sounds waiting already.
     #[error(transparent)]
     Full(#[from] QueueFull),
     /// The media thread does not take orders now.
@@ -37,7 +37,7 @@ pub enum PlayRefused {
     Overloaded,
 }
 
-/// The playouts of all legs of a thread, by whatever names a leg.
+/// Playouts of all legs of a thread.
 #[derive(Debug)]
 pub(super) struct ThreadPlayers<K> {
     players: HashMap<K, LegPlayer>,
@@ -46,16 +46,16 @@ pub(super) struct ThreadPlayers<K> {
 #[derive(Debug)]
 struct LegPlayer {
     playout: LegPlayout,
-    /// When it is to be looked at; `None` while there is nothing to play.
+    /// Time at which the playout is to be polled; `None` while there is nothing to play.
     wake: Option<Instant>,
 }
 
-/// A wish of a playout to its thread.
+/// Output of a playout for its thread.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum PlayoutWish<'a> {
     /// Send this datagram to the leg's source.
     Send(&'a [u8]),
-    /// Tell this.
+    /// Report on a sound.
     Report(PlayReport),
 }
 
@@ -68,7 +68,7 @@ impl<K> Default for ThreadPlayers<K> {
 }
 
 impl<K: Copy + Eq + Hash> ThreadPlayers<K> {
-    /// Plays a sound after those that wait already. `start` counts for a leg's first.
+    /// Queues a sound behind those that wait already. `start` counts for a leg's first.
     pub(super) fn enqueue(
         &mut self,
         now: Instant,
@@ -86,7 +86,7 @@ impl<K: Copy + Eq + Hash> ThreadPlayers<K> {
         Ok(())
     }
 
-    /// Plays no more of that sound, or of any, on the legs that are meant.
+    /// Stops a sound, or all of them, on the legs for which `meant` is true.
     pub(super) fn stop(&mut self, now: Instant, id: Option<u64>, meant: impl Fn(K) -> bool) {
         for (_, player) in self.players.iter_mut().filter(|(leg, _)| meant(**leg)) {
             player.playout.stop(now, id);
@@ -94,24 +94,24 @@ impl<K: Copy + Eq + Hash> ThreadPlayers<K> {
         }
     }
 
-    /// The legs that are meant are gone, and their sounds with them.
+    /// Removes the legs for which `meant` is true, and their sounds.
     pub(super) fn remove(&mut self, meant: impl Fn(K) -> bool) {
         self.players.retain(|leg, _| !meant(*leg));
     }
 
-    /// When the next one is to be looked at.
+    /// Time at which the next playout is to be polled.
     pub(super) fn wake(&self) -> Option<Instant> {
         self.players.values().filter_map(|player| player.wake).min()
     }
 
-    /// Those that are to be looked at now.
+    /// Legs whose playouts are to be polled now.
     pub(super) fn due(&self, now: Instant) -> Vec<K> {
         let due = |player: &LegPlayer| player.wake.is_some_and(|wake| wake <= now);
         let players = self.players.iter().filter(|(_, player)| due(player));
         players.map(|(leg, _)| *leg).collect()
     }
 
-    /// Looks at one. `grant` does what is wished and says what came of it.
+    /// Polls one playout. `grant` carries out its output and returns the result.
     pub(super) fn run(
         &mut self,
         now: Instant,

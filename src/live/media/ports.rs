@@ -16,27 +16,28 @@ use crate::config::PortRange;
 /// have heard yet that the call is over.
 pub(super) const REST: Duration = Duration::from_secs(10);
 
-/// Asked of the kernel for one leg: some 300 telephone datagrams, a stall of seconds.
+/// Receive buffer asked of the kernel for one leg, bytes: some 300 telephone datagrams, a stall of
+/// seconds.
 const RECEIVE_BUFFER: usize = 256 << 10;
 
 /// Ports tried for one lease; what another program holds is passed over.
 const PROBES: usize = 16;
 
-/// Why a leg gets no port of its own.
+/// Reason why a leg gets no port of its own.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NoPort {
-    /// All are taken, or rest.
+    /// All ports are taken, or rest.
     #[error("all RTP ports are taken: {leased} by calls, {resting} just given back")]
     Taken {
-        /// Held by legs.
+        /// Ports held by legs.
         leased: usize,
-        /// Not to be used again yet.
+        /// Ports that may not be used again yet.
         resting: usize,
     },
-    /// So many legs have one that the limit of open files allows no more.
+    /// The limit of open files allows no more ports than these.
     #[error("the limit of open files allows {0} legs with ports of their own; raise ulimit -n")]
     Files(usize),
-    /// The system does not give one.
+    /// The operating system does not give a port.
     #[error("{0}")]
     System(String),
 }
@@ -55,12 +56,12 @@ struct SharedPorts {
 
 #[derive(Debug)]
 struct ThreadPorts {
-    /// The one that has been free for longest is first.
+    /// Free ports; the one that has been free for longest is first.
     free: VecDeque<u16>,
-    /// When each was given back, oldest first.
+    /// Ports that rest, with the time at which each was given back, oldest first.
     resting: VecDeque<(Instant, u16)>,
     leased: HashSet<u16>,
-    /// Times that too few were free.
+    /// Times that too few ports were free.
     exhausted: u64,
     /// Leases that the system refused.
     failed: u64,
@@ -79,7 +80,7 @@ pub struct OwnPort {
 #[derive(Debug)]
 pub struct PortReservation {
     pub(super) port: u16,
-    /// The thread looks whether it is still there.
+    /// Count by which the thread sees whether the reservation still exists.
     _wanted: Arc<()>,
 }
 
@@ -170,7 +171,7 @@ impl PortPool {
         (0..legs).map(|_| self.lease(now)).collect()
     }
 
-    /// How the pool stands.
+    /// Numbers of ports by state.
     pub fn usage(&self, now: Instant) -> PortUse {
         let mut ports = self.lock();
         ports.wake(now);
@@ -229,12 +230,12 @@ impl ThreadPorts {
 }
 
 impl OwnPort {
-    /// Its number.
+    /// Number of the port.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// Divides it into the right to it and what the media thread holds.
+    /// Splits the port into the right to it and the thread's half.
     pub(super) fn reserve(self) -> (PortReservation, ReservedPort) {
         let (port, held) = (self.port, Arc::new(()));
         let wanted = Arc::downgrade(&held);
@@ -247,7 +248,7 @@ impl OwnPort {
 }
 
 impl ReservedPort {
-    /// Its port, and what tells whether anybody still wants it.
+    /// The port, and the count that shows whether anybody still wants it.
     pub(super) fn into_parts(self) -> (OwnPort, Weak<()>) {
         (self.own, self.wanted)
     }

@@ -34,17 +34,17 @@ pub use self::outputs::JobTicket;
 pub(super) use self::slots::SessionKey;
 use self::slots::SlotTable;
 
-/// How a room treats its calls.
+/// Configuration of a shard.
 #[derive(Debug, Clone)]
 pub(super) struct RoomConfig {
     pub(super) session: SessionConfig,
-    /// Which of the media threads' rooms it is.
+    /// Number of the shard among those of all media threads.
     pub(super) number: usize,
-    /// Whether somebody keeps what could not be recognised in time.
+    /// Whether there is a spool for utterances that could not be recognised in time.
     pub(super) keeps_late: bool,
 }
 
-/// A leg of a call in a room.
+/// Key of a leg of a call in the shard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct LegKey {
     pub(super) session: SessionKey,
@@ -52,7 +52,7 @@ pub(super) struct LegKey {
 }
 
 impl LegKey {
-    /// No leg: not even a named source is heard there.
+    /// Key of no leg: a source that has it is not received.
     pub(super) const NOBODY: Self = Self {
         session: SessionKey::NONE,
         leg: LegIndex::NONE,
@@ -62,24 +62,25 @@ impl LegKey {
 /// Time between two log lines about drops in the kernel.
 const DROPS_LOGGED_EVERY: Duration = Duration::from_secs(1);
 
-/// The calls of one thread.
+/// The shard of one media thread: its calls.
 #[derive(Debug)]
 pub(super) struct SessionShard {
     config: RoomConfig,
     gate: SourceGate<LegKey>,
     residents: SlotTable,
-    /// Kept for its memory.
+    /// Kept to reuse its memory.
     routed: Vec<Option<LegKey>>,
     /// Calls that were given something since the last tick.
     touched: Vec<SessionKey>,
-    /// Kept for its memory.
+    /// Kept to reuse its memory.
     awake: Vec<SessionKey>,
-    /// Calls that take no more datagrams, for the thread to close their own sockets.
+    /// Calls that take no more datagrams, whose own sockets the thread is to close.
     deaf: Vec<SessionKey>,
-    /// When the calls are next told of strangers and of the kernel's drops.
+    /// Time at which the calls are next told of strangers and of the kernel's drops.
     next_look: Option<Instant>,
     players: ThreadPlayers<LegKey>,
-    /// What the kernel has dropped since, at the thread's socket and at those of single legs.
+    /// Datagrams that the kernel has dropped since then: at the thread's socket, and by leg at
+    /// those of single legs.
     dropped: u64,
     own_dropped: Vec<(LegKey, u64)>,
     pool: PoolHandle<JobTicket>,
@@ -130,7 +131,7 @@ impl SessionShard {
         mem::take(&mut self.events)
     }
 
-    /// Takes what came to the shared socket by now, in its order.
+    /// Handles the datagrams that came to the shared socket, in their order.
     pub(super) fn datagrams(&mut self, now: Instant, datagrams: &[(SocketAddr, &[u8])]) {
         self.datagrams += datagrams.len() as u64;
         let mut routed = mem::take(&mut self.routed);
@@ -155,7 +156,7 @@ impl SessionShard {
         self.routed = routed;
     }
 
-    /// A datagram that came to the own socket of a leg, or of one still to be placed.
+    /// Handles a datagram that came to the own socket of a leg, or of one still to be placed.
     pub(super) fn own_datagram(
         &mut self,
         now: Instant,
@@ -170,18 +171,18 @@ impl SessionShard {
         }
     }
 
-    /// Calls that need their own sockets no longer.
+    /// Takes the calls that no longer need their own sockets.
     pub(super) fn take_deaf(&mut self) -> Vec<SessionKey> {
         mem::take(&mut self.deaf)
     }
 
-    /// The kernel had no room for so many datagrams: of which calls, nobody can say.
+    /// Counts datagrams that the kernel dropped at the shared socket; whose they were is not known.
     pub(super) fn kernel_dropped(&mut self, now: Instant, count: u64) {
         self.dropped += count;
         self.count_drops(now, count);
     }
 
-    /// Counts drops by the kernel at the own socket of a leg, which alone is told.
+    /// Counts datagrams that the kernel dropped at the own socket of a leg, which alone is told.
     pub(super) fn own_kernel_dropped(&mut self, now: Instant, leg: Option<LegKey>, count: u64) {
         let known = self.own_dropped.iter_mut();
         match (
@@ -262,7 +263,7 @@ impl SessionShard {
         }
     }
 
-    /// Runs whatever is due, and does what the calls want.
+    /// Runs the timers that are due, and carries out what the sessions ask for.
     pub(super) fn tick(&mut self, now: Instant) {
         self.gate.expire(now);
         self.observe(now);
@@ -382,7 +383,7 @@ impl SessionShard {
         Ok(place)
     }
 
-    /// A leg's source is another leg's now: nothing is sent there for it any more.
+    /// Stops sending to a source that is another leg's now.
     fn lose_source(&mut self, loser: LegKey, source: SocketAddr) {
         if let Some(resident) = self.residents.get_mut(loser.session) {
             resident.sources.retain(|own| *own != (loser.leg, source));
@@ -415,7 +416,7 @@ impl SessionShard {
         });
     }
 
-    /// Hands a session a datagram; what it then wants waits for the tick.
+    /// Hands a session a datagram; its outputs wait for the tick.
     fn hand_over(&mut self, arrived: Instant, key: LegKey, bytes: &[u8]) {
         let LegKey { session: key, leg } = key;
         let Some(resident) = self.residents.get_mut(key) else {
@@ -432,7 +433,7 @@ impl SessionShard {
         }
     }
 
-    /// Hands a session an input and does what it then wants.
+    /// Hands a session an input and carries out its outputs.
     fn feed(&mut self, now: Instant, key: SessionKey, input: SessionInput<'_>) {
         self.contain(now, key, |room| {
             if let Some(resident) = room.residents.get_mut(key) {
@@ -442,7 +443,7 @@ impl SessionShard {
         });
     }
 
-    /// A panic in one call's media costs that call and no other.
+    /// Runs `work` so that a panic in one call's media costs that call and no other.
     fn contain(&mut self, now: Instant, key: SessionKey, work: impl FnOnce(&mut Self)) {
         if catch_unwind(AssertUnwindSafe(|| work(self))).is_ok() {
             return;
@@ -461,8 +462,8 @@ impl SessionShard {
         self.events.push(closed_without_stats(resident.call));
     }
 
-    /// Starts anew after a panic outside of any call: all calls end, and the
-    /// gate's counters begin at 0.
+    /// Begins anew after a panic outside of any call: all calls end, and the gate's counters begin
+    /// at 0.
     pub(super) fn reset(&mut self) {
         self.counters.count_panic();
         self.gate = SourceGate::new(GateConfig::default());

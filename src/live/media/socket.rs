@@ -13,16 +13,16 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::play::SendError;
 
-/// Asked of the kernel for a shared socket: it must bridge a stall of the
-/// process. Telephone datagrams take some 870 bytes each there, so 8 MiB (of
-/// which the kernel makes 16) hold 19,000 of them, 480 ms at 40,000 a second.
+/// Receive buffer asked of the kernel for a shared socket, bytes: it must bridge a stall of the
+/// process. Telephone datagrams take some 870 bytes each there, so 8 MiB, of which the kernel makes
+/// twice that, hold 19,000 of them: 480 ms at 40,000 a second.
 pub(super) const RECEIVE_BUFFER: usize = 8 << 20;
 
-/// The largest UDP payload, so that none is ever cut, and a bit: messages a
-/// power of two apart would share their few lines of the processor's caches.
+/// Bytes for each message of a read: the largest UDP payload, so that none is ever cut, and a bit
+/// more. Messages a power of two apart would share few lines of the processor's caches.
 const STRIDE: usize = 65_536 + 256;
 
-/// A non-blocking socket that knows what the kernel dropped at it.
+/// A non-blocking socket that counts what the kernel dropped at it.
 #[derive(Debug)]
 pub(super) struct RtpSocket {
     socket: UdpSocket,
@@ -48,7 +48,7 @@ pub(super) struct ReadBatch {
 }
 
 impl ReadBatch {
-    /// For up to `messages` datagrams a read. Pages that no datagram reaches take no memory.
+    /// Memory for up to `messages` datagrams a read. Pages that no datagram reaches take none.
     pub(super) fn new(messages: usize) -> Self {
         Self {
             buffer: vec![0; messages * STRIDE],
@@ -87,7 +87,7 @@ impl RtpSocket {
         self.socket.local_addr()
     }
 
-    /// Bytes that the kernel holds for it; twice that with the kernel's own.
+    /// Bytes that the kernel holds for the socket; twice that with the kernel's own.
     pub(super) fn granted(&self) -> usize {
         self.granted
     }
@@ -184,7 +184,8 @@ impl AsFd for RtpSocket {
     }
 }
 
-/// Asks for the buffer, beyond the system's limit if the process may.
+/// Enlarges the receive buffer, beyond the system's limit if the process may; the result is what
+/// was granted, bytes.
 fn enlarge(socket: &Socket, wanted: usize) -> io::Result<usize> {
     if setsockopt(socket, sockopt::RcvBufForce, &wanted).is_err() {
         // Clamped silently to net.core.rmem_max.
@@ -194,7 +195,7 @@ fn enlarge(socket: &Socket, wanted: usize) -> io::Result<usize> {
     Ok(socket.recv_buffer_size()? / 2)
 }
 
-/// The kernel's count of drops as of this message; it says nothing before the first.
+/// Count of drops that the kernel attached to this message; `None` before the first drop.
 fn drops(message: &RecvMsg<'_, '_, SockaddrStorage>) -> Option<u32> {
     message.cmsgs().ok()?.find_map(|note| match note {
         ControlMessageOwned::RxqOvfl(count) => Some(count),
@@ -222,7 +223,7 @@ mod tests {
         (socket, sender)
     }
 
-    /// Reads until nothing waits: lengths in order, and what the kernel dropped.
+    /// Reads until nothing is left: lengths in order, and what the kernel dropped.
     fn drain(socket: &mut RtpSocket) -> (Vec<usize>, u64) {
         let mut batch = ReadBatch::new(64);
         let (mut lengths, mut dropped) = (Vec::new(), 0);

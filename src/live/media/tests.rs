@@ -61,7 +61,8 @@ impl Rig {
         self.plane.ports().remove(0)
     }
 
-    /// A call with one leg that `source` speaks for; its own port.
+    /// Opens a call with one leg that `source` speaks for; the result is the address of its own
+    /// port.
     async fn open(&self, call: &str, source: &UdpSocket) -> Result<SocketAddr, LegRefused> {
         let call: CallId = call.parse().unwrap();
         let opened = clock::now();

@@ -21,22 +21,22 @@ use crate::clock;
 use crate::play::{PlayEvent, PlayReport};
 use crate::recognition::pool::JobAnswer;
 
-/// Datagrams taken by one read of the socket.
+/// Datagrams that one read of the socket takes.
 const BATCH: usize = 64;
 
-/// Reads before timers and orders get their turn.
+/// Reads of the socket before timers and orders get their turn.
 const READS: usize = 64;
 
-/// Ticks without a call are this much longer.
+/// Factor by which ticks without a call are longer.
 const IDLE_FACTOR: u32 = 4;
 
-/// However many packets are to be sent, the thread wakes no more often than
-/// this, and none is later by more.
+/// Shortest sleep: however many packets are to be sent, the thread wakes no more often, and none is
+/// later by more.
 const MIN_NAP: Duration = Duration::from_millis(1);
 
-/// Events that wait for the desk; beyond it counters are left out, and beyond
-/// twice this lines are lost, loudly. The end of a call is never lost: there is
-/// one for each, and without it the call would stay open for ever.
+/// Events that wait for the call manager; beyond that counters are left out, and beyond twice that
+/// lines are lost, loudly. The end of a call is never lost: there is one for each, and without it
+/// the call would stay open for ever.
 const OUTBOX: usize = 16_384;
 
 /// A running thread; dropping it stops and joins it.
@@ -83,7 +83,7 @@ impl Drop for MediaThread {
     }
 }
 
-/// Until when to sleep: less than a tick where a packet is to be sent before.
+/// Time to sleep: a tick, or less where a packet is to be sent before.
 fn nap(room: &SessionShard, tick: Duration) -> Duration {
     let tick = if room.is_empty() {
         tick * IDLE_FACTOR
@@ -142,7 +142,7 @@ impl ThreadEnds {
         }
     }
 
-    /// Does all there is to do now; `true` if more is waiting at the socket.
+    /// Does all that is due; `true` if more is waiting at the socket.
     fn turn(&mut self, room: &mut SessionShard, batch: &mut ReadBatch) -> bool {
         let more = self.receive(room, batch) | self.receive_own(room);
         let now = clock::now();
@@ -231,7 +231,8 @@ impl ThreadEnds {
         true
     }
 
-    /// Not a packet's fault and not a call's: says so the first time and counts the rest.
+    /// Handles an error of the socket, which is no packet's fault and no call's: counted,
+    /// and logged at every power of two.
     fn failed(&mut self, error: &io::Error) -> bool {
         self.errors += 1;
         if self.errors.is_power_of_two() {
@@ -240,7 +241,7 @@ impl ThreadEnds {
         false
     }
 
-    /// Hands events to the desk without ever waiting for it.
+    /// Hands events to the call manager without ever waiting for it.
     fn publish(&mut self, room: &mut SessionShard) {
         for event in room.take_events() {
             match event.kind {

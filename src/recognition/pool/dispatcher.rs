@@ -204,7 +204,7 @@ impl<T> JobDispatcher<T> {
         is_late || self.stats.step() >= OverloadStep::Packing
     }
 
-    /// How old a job may be now.
+    /// Longest age that a job may have now.
     fn max_age(&self) -> Option<Duration> {
         let age = self.max_age?;
         Some(if self.stats.is_letting_go() {
@@ -214,7 +214,7 @@ impl<T> JobDispatcher<T> {
         })
     }
 
-    /// Lets go of what is too old, and tells how it stands.
+    /// Gives up jobs that are too old, and updates the figures.
     fn look(&mut self) {
         let now = clock::now();
         if let Some(than) = self.max_age().and_then(|age| now.checked_sub(age)) {

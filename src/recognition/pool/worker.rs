@@ -11,7 +11,7 @@ use crate::recognition::pack;
 use crate::recognition::queue::{JobUrgency, RecognitionTask};
 use crate::speech::{Recognition, TranscribeError, Transcriber, peak_dbfs};
 
-/// One of a pool's workers.
+/// Worker thread of a pool.
 pub(super) struct PoolWorker<T> {
     number: usize,
     factory: EngineFactory,

@@ -5,30 +5,30 @@ use std::collections::HashMap;
 
 use super::layers::{FragmentedPacket, IpFragment};
 
-/// Packets that may be incomplete at once; the oldest is given up for another.
+/// Most packets that are incomplete at once; the oldest is given up for another.
 const MAX_OPEN: usize = 256;
 
-/// Parts of one packet; of networks with the smallest packets there would be fewer.
+/// Most parts of one packet; networks with the smallest packets need fewer.
 const MAX_PARTS: usize = 128;
 
-/// No IP packet is longer.
+/// Longest IP packet, octets.
 const MAX_LENGTH: usize = 65_535;
 
-/// The fragments that wait for others.
+/// Fragments that wait for the others of their packet.
 #[derive(Debug, Default)]
 pub(super) struct FragmentTable {
     open: HashMap<FragmentedPacket, PartialDatagram>,
-    /// Fragments so far, by which the oldest is told.
+    /// Number of fragments so far, by which the oldest packet is known.
     clock: u64,
-    /// Packets that never became whole, in fragments.
+    /// Fragments of packets that never became whole.
     given_up: u64,
 }
 
 #[derive(Debug, Default)]
 struct PartialDatagram {
-    /// By place, without overlaps.
+    /// Parts by their place in the packet, octets, without overlaps.
     parts: Vec<(usize, Vec<u8>)>,
-    /// Where the packet ends, once its last part is there.
+    /// Length of the packet, once its last part has come.
     end: Option<usize>,
     begun: u64,
     packets: u64,
@@ -41,7 +41,7 @@ pub(super) struct ReassembledPacket {
 }
 
 impl FragmentTable {
-    /// Takes a part; the whole, if it was the last that was missing.
+    /// Adds a fragment; returns the whole packet, if it was the last part missing.
     pub(super) fn add(&mut self, fragment: IpFragment<'_>) -> Option<ReassembledPacket> {
         self.clock += 1;
         let end = fragment.offset + fragment.bytes.len();
@@ -89,7 +89,7 @@ impl FragmentTable {
 }
 
 impl PartialDatagram {
-    /// What overlaps with a part that is there is a copy, or a lie: the first counts.
+    /// Adds a part. One that overlaps with a part already here is a copy or forged, and ignored.
     fn add(&mut self, fragment: IpFragment<'_>, end: usize) {
         let place = self.parts.partition_point(|(at, _)| *at < fragment.offset);
         let before = place.checked_sub(1).and_then(|n| self.parts.get(n));

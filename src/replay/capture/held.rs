@@ -1,4 +1,4 @@
-//! What is read of a capture, and how it is kept.
+//! Content of a capture as it is read, and a whole capture in memory.
 
 use std::io;
 use std::net::SocketAddr;
@@ -12,7 +12,7 @@ use crate::capture::mark::CaptureCompleteness;
 /// A UDP datagram as it was captured.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CapturedDatagram {
-    /// Since the Unix epoch, by the capturing machine's clock; zero: the file does not say.
+    /// Capture time since the Unix epoch, by the capturing machine's clock; zero: not in the file.
     pub at: Duration,
     /// Sender.
     pub from: SocketAddr,
@@ -20,14 +20,14 @@ pub struct CapturedDatagram {
     pub to: SocketAddr,
     /// UDP payload.
     pub payload: Vec<u8>,
-    /// In a capture of ours: which of its legs it reached.
+    /// Number of the leg that it reached, in a capture made by this program.
     pub leg: Option<usize>,
 }
 
-/// A datagram of the capture, as long as the block that it came in.
+/// A datagram of the capture, borrowed from the block that it was read in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BorrowedDatagram<'a> {
-    /// As of [`CapturedDatagram`].
+    /// Capture time, as in [`CapturedDatagram::at`].
     pub at: Duration,
     /// Sender.
     pub from: SocketAddr,
@@ -35,31 +35,31 @@ pub struct BorrowedDatagram<'a> {
     pub to: SocketAddr,
     /// UDP payload.
     pub payload: &'a [u8],
-    /// In a capture of ours: which of its legs it reached.
+    /// Number of the leg that it reached, in a capture made by this program.
     pub leg: Option<usize>,
 }
 
-/// A thing that a pass over a capture shows.
+/// Item that a pass over a capture shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CapturePass<'a> {
     /// A datagram.
     Datagram(BorrowedDatagram<'a>),
-    /// What a segment of TCP carried: signalling, perhaps.
+    /// Payload of a TCP segment, which may be signalling.
     Tcp(&'a [u8]),
 }
 
-/// The call of a capture of ours, as the file tells it.
+/// Call that a capture made by this program names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecordedCall {
-    /// The call.
+    /// Id of the call.
     pub call: CallId,
     /// Its legs in the order of their session.
     pub legs: Vec<Leg>,
     /// Zero of the call's clock, since the Unix epoch.
     pub zero: Duration,
-    /// When the capture ended, if it says so: the call's hang-up, or an earlier stop.
+    /// End of the capture, if the file has it: the call's hang-up, or an earlier stop.
     pub end: Option<Duration>,
-    /// What is missing in it.
+    /// Packets that are missing in it.
     pub missing: CaptureCompleteness,
 }
 
@@ -70,45 +70,46 @@ pub struct HeldCapture {
     pub datagrams: Vec<CapturedDatagram>,
     /// Packets of any kind in the file.
     pub packets: u64,
-    /// Packets that are not whole UDP datagrams over IP: other protocols, lone fragments, cut by the snap length.
+    /// Packets that are not whole UDP datagrams over IP: other protocols, lone fragments, cut by
+    /// the snap length.
     pub other_packets: u64,
     /// Packets that were not read, by reason.
     pub unread: UnreadCounts,
     /// Packets that are further fragments of the datagrams.
     pub joined: u64,
-    /// Where the file broke off or stopped making sense, if it did.
+    /// Place and reason where the file broke off or stopped making sense, if it did.
     pub broken: Option<String>,
-    /// What it tells about the call, if it is one of ours.
+    /// Call that the file names, if it is a capture made by this program.
     pub recorded: Option<RecordedCall>,
 }
 
-/// The counts of a pass over a capture.
+/// Counts of one pass over a capture.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CaptureSummary {
     /// Packets of any kind.
     pub packets: u64,
     /// Datagrams that were shown.
     pub datagrams: u64,
-    /// Packets of which nothing was shown.
+    /// Packets that were not read, by reason.
     pub unread: UnreadCounts,
     /// Packets that are further fragments of the datagrams.
     pub joined: u64,
-    /// Where the file broke off or stopped making sense, if it did.
+    /// Place and reason where the file broke off or stopped making sense, if it did.
     pub broken: Option<String>,
-    /// What it tells about the call, if it is one of ours.
+    /// Call that the file names, if it is a capture made by this program.
     pub recorded: Option<RecordedCall>,
 }
 
-/// Why a file gives nothing at all.
+/// Error: nothing of a file can be read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CaptureError {
     /// The file cannot be read.
     #[error("cannot read {path}: {source}")]
     Unreadable {
-        /// The file.
+        /// Name of the file.
         path: String,
-        /// The system's reason.
+        /// Reason, as the system gives it.
         source: io::Error,
     },
     /// The file is neither pcap nor pcapng.
@@ -137,7 +138,7 @@ pub fn from_bytes(bytes: &[u8]) -> Result<HeldCapture, CaptureError> {
     })
 }
 
-/// Keeps what a pass shows.
+/// Keeps every datagram of a pass in memory.
 fn whole(
     pass: impl FnOnce(
         &mut dyn FnMut(CapturePass<'_>) -> Result<(), CaptureError>,

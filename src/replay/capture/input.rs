@@ -1,5 +1,5 @@
-//! Where a capture's bytes come from: a file, gzipped or not, or a pipe. It can be
-//! read more than once; what cannot be, is kept in a temporary file.
+//! Source of a capture's bytes: a file, gzipped or not, or a pipe. A file is read more than once; a
+//! pipe is copied to a temporary file first.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
@@ -10,14 +10,14 @@ use flate2::read::MultiGzDecoder;
 
 use super::{CaptureError, CapturePass, CaptureSummary, show};
 
-/// How much a gzipped file may unpack to: so much, or so many times its own size if that
+/// Limit of what a gzipped file may unpack to: so many bytes, or so many times its own size if that
 /// is more. Captures of calls shrink to a third, those of silence to a tenth.
 const UNPACKED: u64 = 1 << 30;
 const UNPACKED_RATIO: u64 = 200;
 
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 
-/// Standard input by its usual name.
+/// File name that stands for standard input.
 const STANDARD_INPUT: &str = "-";
 
 /// A capture that can be read again and again.
@@ -28,10 +28,10 @@ pub struct CaptureInput {
 }
 
 impl CaptureInput {
-    /// Opens a file; what is no regular one, and `-` for standard input, is copied.
+    /// Opens a file; standard input (`-`) and whatever is not a regular file is copied.
     ///
     /// # Errors
-    /// It cannot be read, or not be kept.
+    /// The file cannot be read, or not be copied.
     pub fn open(path: &Path) -> Result<Self, CaptureError> {
         let name = path.display().to_string();
         let file = opened(path).map_err(|source| CaptureError::Unreadable {
@@ -41,10 +41,10 @@ impl CaptureInput {
         Ok(Self { name, file })
     }
 
-    /// Shows what the file holds, up to so many packets.
+    /// Shows the packets of the file, up to `limit` of them.
     ///
     /// # Errors
-    /// It cannot be read at all, is no capture, or `visit` had one.
+    /// The file cannot be read at all or is not a capture, or `visit` failed.
     pub fn pass<E: From<CaptureError>>(
         &self,
         limit: Option<u64>,
@@ -83,7 +83,7 @@ fn opened(path: &Path) -> io::Result<File> {
     }
 }
 
-/// What can be read only once, in a file that goes with this process.
+/// Copies a source that can be read only once to a temporary file, which ends with this process.
 fn kept(mut from: impl Read) -> io::Result<File> {
     let mut file = tempfile::tempfile()?;
     io::copy(&mut from, &mut file)?;
@@ -116,12 +116,12 @@ pub(super) fn unpacked<'a>(
     (Box::new(watched), trouble)
 }
 
-/// Why reading failed; the parser behind it does not pass that on.
+/// Reason why reading failed, kept here because the pcap parser does not pass it on.
 #[derive(Debug, Clone, Default)]
 pub(super) struct ReadTrouble(Arc<Mutex<Option<String>>>);
 
 impl ReadTrouble {
-    /// In words.
+    /// The reason in words.
     pub(super) fn told(&self) -> String {
         let told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match told.as_deref() {

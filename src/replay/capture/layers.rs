@@ -1,5 +1,5 @@
-//! What a captured frame carries: through link layers, tags and tunnels down to
-//! UDP, TCP or a fragment of either; or the reason why nothing of it is read.
+//! Layers of a captured frame: from the link layer through tags and tunnels down to UDP, TCP or a
+//! fragment of either; or the reason why nothing of it is read.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -27,20 +27,20 @@ pub(super) enum FrameContent<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct IpFragment<'a> {
     pub(super) of: FragmentedPacket,
-    /// Where it belongs, in bytes.
+    /// Offset in the packet, octets.
     pub(super) offset: usize,
-    /// Whether others follow it.
+    /// Whether further fragments follow (the More Fragments flag).
     pub(super) more: bool,
     pub(super) bytes: &'a [u8],
 }
 
-/// The IP packet that fragments are of.
+/// Identity of the IP packet that a fragment belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct FragmentedPacket {
     pub(super) source: IpAddr,
     pub(super) destination: IpAddr,
     pub(super) id: u32,
-    /// What it carries, by IP's number.
+    /// Protocol that the packet carries, by its IP protocol number.
     pub(super) protocol: u8,
 }
 
@@ -51,7 +51,7 @@ type LayerResult<'a> = Result<FrameContent<'a>, UnreadReason>;
 const SLL_HEADER: usize = 16;
 const SLL2_HEADER: usize = 20;
 
-/// What a frame of that link layer (LINKTYPE) carries.
+/// Content of a frame of the link layer `link` (its LINKTYPE number).
 pub(super) fn open(link: i32, data: &[u8]) -> LayerResult<'_> {
     let at = MAX_DEPTH;
     match link {
@@ -69,7 +69,7 @@ pub(super) fn open(link: i32, data: &[u8]) -> LayerResult<'_> {
     }
 }
 
-/// What a packet that was put together carries.
+/// Content of a packet that was put together from fragments.
 pub(super) fn reassembled(of: FragmentedPacket, data: &[u8]) -> LayerResult<'_> {
     transport(of.source, of.destination, of.protocol, data, MAX_DEPTH)
 }
@@ -274,8 +274,9 @@ fn udp(source: IpAddr, destination: IpAddr, data: &[u8], depth: u8) -> LayerResu
     })
 }
 
-/// What a tunnel over UDP carries. Its port alone is none: media may have any. But RTP
-/// begins with a 2 in two bits, and none of these does.
+/// Content of a tunnel over UDP, if the datagram is one. The port alone proves nothing, since media
+/// may have any; but an RTP packet begins with version 2 in its first two bits, and no header
+/// matched here does.
 fn tunnel(port: u16, payload: &[u8], depth: u8) -> Option<LayerResult<'_>> {
     match (port, payload) {
         // VXLAN (RFC 7348), and the number that Linux used before it had one.

@@ -60,17 +60,17 @@ impl UnreadCounts {
         }
     }
 
-    /// All of them.
+    /// Number of packets over all reasons.
     pub fn total(&self) -> u64 {
         self.0.values().sum()
     }
 
-    /// For that reason.
+    /// Number of packets for that reason.
     pub fn of(&self, why: UnreadReason) -> u64 {
         self.0.get(&why).copied().unwrap_or(0)
     }
 
-    /// Every reason that there was.
+    /// Every reason that occurred, with its number of packets.
     pub fn iter(&self) -> impl Iterator<Item = (UnreadReason, u64)> {
         self.0.iter().map(|(why, count)| (*why, *count))
     }

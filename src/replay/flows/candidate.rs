@@ -1,4 +1,5 @@
-//! What may be RTP: whether it is, and what is needed to know of it.
+//! Candidate for RTP: whether packets between two sockets are RTP, and what the replay needs to
+//! know of them.
 
 use std::time::Duration;
 
@@ -26,22 +27,22 @@ const MAX_KINDS: usize = 8;
 /// Packets from one socket to another that look like RTP.
 #[derive(Debug)]
 pub(super) struct RtpLikeness {
-    /// Place of the first datagram in the file.
+    /// Number of the first datagram in the file.
     pub(super) first: u64,
     pub(super) earliest: Duration,
     pub(super) packets: u64,
-    /// Datagrams between the same sockets that are none, once all are known.
+    /// Datagrams between the same sockets that are not RTP, once all are known.
     pub(super) beside: u64,
     pub(super) stream: StreamClock,
     pub(super) pace: StreamPace,
     pub(super) kinds: Vec<PayloadShape>,
-    /// Once it has proven to be RTP.
+    /// Sketch of the flow, once it has proven to be RTP.
     pub(super) sketch: Option<FlowSketch>,
     last: Option<LastPacket>,
     run: u32,
-    /// Its last numbers, in order.
+    /// Sequence numbers of the last packets, sorted.
     numbers: Vec<u16>,
-    /// Packets whose number is that of the one before, though they are others.
+    /// Packets with the same sequence number as the one before, but another content.
     stuck: u32,
 }
 
@@ -51,7 +52,7 @@ struct LastPacket {
     seq: u16,
     time: u32,
     payload_type: u8,
-    /// As Opus, in its clock.
+    /// Duration of the packet if it is Opus, in ticks of the Opus clock.
     lasts: Option<u64>,
 }
 
@@ -73,7 +74,7 @@ impl RtpLikeness {
         }
     }
 
-    /// Whether it is RTP.
+    /// Whether the packets have proven to be RTP.
     pub(super) fn is_proven(&self) -> bool {
         self.sketch.is_some()
     }

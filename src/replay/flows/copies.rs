@@ -1,5 +1,5 @@
-//! The same packets in two places: before and behind a translation of addresses, or on
-//! two interfaces of one machine.
+//! Copies of a flow's packets in the same capture: before and behind a translation of addresses, or
+//! on two interfaces of one machine.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -13,14 +13,14 @@ use super::candidate::RtpLikeness;
 /// wherever the flow is seen.
 const SAMPLE: usize = 64;
 
-/// One in so many of them must be another flow's as well; no two packets are alike by
-/// chance, but one capture may have missed what the other has.
+/// Share of the sample, one in so many, that another flow must have for the two to be the same. No
+/// two packets are alike by chance, but one capture point may have missed what the other has.
 const SHARE: usize = 4;
 
-/// A flow's packets in small.
+/// Sample of a flow's packets, as hashes.
 #[derive(Debug, Default)]
 pub(super) struct FlowSketch {
-    /// In order.
+    /// The [`SAMPLE`] smallest hashes, sorted.
     smallest: Vec<u64>,
 }
 
@@ -40,7 +40,7 @@ impl FlowSketch {
     }
 }
 
-/// Of each flow: the one before it whose packets it has, if there is one.
+/// Number of the earlier flow whose packets a flow copies, if there is one; for each flow.
 pub(super) fn originals(flows: &[(SocketPair, Box<RtpLikeness>)]) -> Vec<Option<usize>> {
     let mut owners: HashMap<u64, usize> = HashMap::new();
     let mut originals = Vec::with_capacity(flows.len());

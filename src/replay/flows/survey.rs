@@ -1,5 +1,5 @@
-//! The first pass over a capture: which sockets speak RTP, when their packets came, what
-//! they carry. No packet is kept.
+//! First pass over a capture: which sockets exchange RTP, when their packets came, what they carry.
+//! No packet is kept.
 
 use std::collections::{BTreeMap, HashMap};
 use std::mem;
@@ -13,38 +13,39 @@ use crate::replay::capture::{BorrowedDatagram, CapturePass, CaptureSummary};
 use crate::replay::moments::CaptureClock;
 use crate::replay::payloads::{SdpSessions, ToldPayload};
 
-/// Pairs of sockets that are watched; beyond it those go first that show no RTP.
+/// Most pairs of sockets watched; beyond it those without RTP are forgotten first.
 const MAX_PAIRS: usize = 32_768;
 
-/// Senders whose numbers stand still that are told one by one.
+/// Most senders with a sequence number that never counts that are named one by one.
 const MAX_STUCK: usize = 8;
 
-/// A file whose order is wrong by less is as any capture with several queues.
+/// Disorder of a file's times from which on it is mentioned; captures with several queues show
+/// less.
 const WORTH_TELLING: Duration = Duration::from_secs(1);
 
-/// The knowledge of the flows so far.
+/// State of the first pass.
 #[derive(Debug)]
 pub(in crate::replay) struct FlowSurvey {
     pairs: HashMap<SocketPair, SurveyedPair>,
-    /// How many pairs there may be before some are let go of.
+    /// Number of pairs from which on some are forgotten.
     room: usize,
-    /// Datagrams of no flow, by what they seem to be.
+    /// Datagrams of no flow, by the protocol that they seem to be.
     others: BTreeMap<&'static str, u64>,
     sessions: SdpSessions,
     clock: CaptureClock,
     newest: Duration,
     back: Duration,
     datagrams: u64,
-    /// Of a capture of ours: where each leg's packets went, how many, since when.
+    /// Capture made by this program: each leg's sockets, and below the datagrams and first time.
     told: Vec<Option<SocketPair>>,
     told_datagrams: u64,
     told_first: Option<Duration>,
 }
 
-/// The knowledge of the datagrams from one socket to another.
+/// State of the datagrams from one socket to another.
 #[derive(Debug, Default)]
 struct SurveyedPair {
-    /// What is no RTP, by what it seems to be: nearly always one thing.
+    /// Datagrams that are not RTP, by the protocol that they seem to be: nearly always one.
     others: Vec<(&'static str, u64)>,
     rtp: Option<Box<RtpLikeness>>,
 }
@@ -68,7 +69,7 @@ impl Default for FlowSurvey {
 }
 
 impl FlowSurvey {
-    /// Takes notice of what a pass shows.
+    /// Takes in one item of the pass.
     pub(in crate::replay) fn see(&mut self, seen: CapturePass<'_>) {
         match seen {
             CapturePass::Datagram(datagram) => self.datagram(&datagram),
@@ -76,7 +77,7 @@ impl FlowSurvey {
         }
     }
 
-    /// What the pass has found; `told` are payload types that whoever replays names.
+    /// The flows that the pass has found; `told`: payload types named on the command line.
     pub(in crate::replay) fn finish(
         self,
         summary: &CaptureSummary,
@@ -265,7 +266,7 @@ impl SurveyedPair {
     }
 }
 
-/// What a datagram that is no RTP seems to be; `flaw` is the name of why it is none.
+/// Protocol that a datagram seems to be which is not RTP; `flaw`: name of the reason why not.
 fn kind_of(payload: &[u8], flaw: &'static str) -> &'static str {
     const SIP: &[u8] = b"SIP/2.0";
     const SAP: &[u8] = b"application/sdp";

@@ -1,13 +1,12 @@
-//! Audio that comes while its party has put the other on hold: music, or nothing that was meant
-//! for anybody.
+//! Audio of a party that has put the other on hold: music, or not meant for the other party.
 
 use super::LegAudio;
 use crate::call::GapReason;
 use crate::session::SessionDepth;
 
 impl LegAudio {
-    /// The party puts the other on hold, or takes it off. A sentence ends with that; what comes
-    /// meanwhile is decoded, for the decoder's sake, and heard by nobody.
+    /// The party puts the other on hold, or takes it off. The open sentence ends. Packets that come
+    /// meanwhile are decoded to keep the decoder's state, and not recognised.
     pub(in crate::session) fn hold(&mut self, is_on: bool) {
         if self.on_hold == is_on || self.depth == SessionDepth::Ordered {
             return;
@@ -23,7 +22,7 @@ impl LegAudio {
         self.on_hold = is_on;
     }
 
-    /// What the resampler holds back of that is nobody's speech either, and is booked already.
+    /// Drops the resampler's tail from the time on hold: it is not speech, and booked already.
     pub(super) fn forget_tail(&mut self) {
         self.decoder.flush(&mut self.samples);
         self.samples.clear();

@@ -1,4 +1,4 @@
-//! Payloads that are encrypted: nothing of them is heard.
+//! Encrypted payloads: their audio is not recognised.
 
 use std::time::Instant;
 
@@ -10,7 +10,7 @@ use crate::session::SessionDepth;
 use crate::session::cipher::{CipherNews, CipherPayload};
 
 impl LegAudio {
-    /// Watches whether payloads are encrypted.
+    /// Watches whether payloads are encrypted, and drops the audio if they are.
     pub(super) fn look_for_cipher(
         &mut self,
         codec: Codec,
@@ -40,7 +40,7 @@ impl LegAudio {
         }
     }
 
-    /// What was heard lately and is undecided was no audio.
+    /// Drops the audio that is not decided yet: it was decoded from encrypted payloads.
     fn discard(&mut self) {
         self.settle_hold(false);
         self.flush_decoder();

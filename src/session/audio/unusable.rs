@@ -1,4 +1,4 @@
-//! What came and is of no use: nobody can decode it, or it was too much.
+//! Packets of no use: they cannot be decoded, or exceeded the leg's rate.
 
 use std::mem;
 use std::time::Instant;
@@ -9,7 +9,7 @@ use super::{LegAudio, MissingNumbers};
 use crate::call::GapReason;
 
 impl LegAudio {
-    /// A packet that nobody can decode; `clock` counts its timestamps, where that is known.
+    /// Books a packet that cannot be decoded; `clock`: clock of its timestamps, where it is known.
     pub(super) fn unusable(
         &mut self,
         reason: GapReason,
@@ -32,7 +32,7 @@ impl LegAudio {
         }
     }
 
-    /// Packets were given up, `shed` of them because they were too many.
+    /// Notes that packets were given up, `shed` of them because they exceeded the leg's rate.
     pub(in crate::session) fn missed(&mut self, count: u64, shed: u64) {
         let booked = shed.min(self.shed_ahead);
         self.shed_ahead -= booked;
@@ -40,7 +40,7 @@ impl LegAudio {
         self.missing.shed += shed - booked;
     }
 
-    /// A packet came that was too many; nothing that came before waits for its turn.
+    /// Books a packet that exceeded the leg's rate, while no earlier one waits for its turn.
     pub(in crate::session) fn shed(&mut self, arrived: Instant) {
         self.settle_hold(false);
         self.shed_ahead += 1;
@@ -48,7 +48,7 @@ impl LegAudio {
         self.book(GapReason::OverloadShed, samples);
     }
 
-    /// Nothing follows that would tell when the packets were that are missing.
+    /// Books the missing packets at the end, when no packet follows that would show their place.
     pub(super) fn book_rest(&mut self, now: Instant) {
         let missing: MissingNumbers = mem::take(&mut self.missing);
         let lost = self.timeline.place_lost(missing.lost, now);

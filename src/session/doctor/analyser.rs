@@ -1,6 +1,5 @@
-//! What the audio sounds like. A healthy leg is looked at for 20 ms in every
-//! 100; only where a look finds a tone, or none of the pauses of speech for a
-//! while, is everything listened to.
+//! Probes of a leg's sound. A healthy leg is probed for 20 ms in every 100; only where a probe
+//! finds a tone, or no pause of speech for a while, is all of the audio analysed.
 
 use std::time::Duration;
 
@@ -27,42 +26,42 @@ const RUN_IN: usize = 320;
 const LOOK_MS: u32 = 100;
 pub(super) const LOOK_EVERY: Duration = Duration::from_millis(LOOK_MS as u64);
 
-/// Where in the round it begins to.
+/// Sample of the cycle from which on the filter settles for the next look.
 const SETTLING: usize = EVERY - RUN_IN;
 
 /// Mean square above which somebody may be speaking: -45 dB of full scale.
 const AUDIBLE: f32 = 3.2e-5;
 
-/// What is at least this large is at full scale: G.711 ends a little below 1.
+/// Magnitude from which on a sample counts as full scale: G.711 ends a little below 1.
 const FULL: f32 = 0.97;
 
-/// What a predictor of two sinusoids leaves of tones, at most, of their power.
-/// Of speech it leaves more but for moments.
+/// Largest share of a tone's power that a predictor of two sinusoids leaves. Speech leaves more,
+/// but for moments.
 const TONAL: f32 = 0.004;
 
-/// A look this far below what was heard lately is one of speech's pauses: -10 dB.
+/// Level of a pause within speech, relative to the recent audible looks: -10 dB.
 const DIP: f32 = 0.1;
 
 /// Looks without a pause that speech rarely has: 1.5 s.
 pub(super) const UNPAUSED: u32 = 15;
 
-/// Breaks of the audio longer than this are seen as such.
+/// Longest break of the audio that is not treated as one.
 const BREAK: Duration = Duration::from_millis(150);
 
 #[derive(Debug)]
 pub(super) struct AudioAnalyser {
-    /// Where the audio stands: by arrival, and between two breaks by its length.
+    /// Time that the audio has reached: by arrival, and between two breaks by its length.
     at: Duration,
     /// Samples since the last look began.
     phase: usize,
     odd: Option<f32>,
-    /// Neither hum nor an offset is anybody's voice, and none is silent for having one.
+    /// High-pass filter: hum and offset are nobody's voice, so neither may count as sound.
     filter: HighPass,
-    /// The look, filtered, at half the rate.
+    /// Samples of the look, filtered, at half the rate.
     look: [f32; LOOK / 2],
     filled: usize,
     full: u32,
-    /// Mean square of the audible looks of late.
+    /// Mean square of the recent audible looks.
     habit: f32,
     unpaused: u32,
     silence: SilenceProbe,
@@ -71,18 +70,18 @@ pub(super) struct AudioAnalyser {
     tuner: Option<Box<PitchAnalyser>>,
 }
 
-/// One look.
+/// Result of one look.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct AudioProbe {
-    /// Its end.
+    /// Time of its end.
     pub(super) at: Duration,
     /// Mean square, full scale 1.
     pub(super) power: f32,
     /// Share of samples at full scale.
     pub(super) full: f32,
-    /// Whether it may be one or two steady tones.
+    /// Whether it may consist of one or two steady tones.
     pub(super) is_tonal: bool,
-    /// Looks in a row without a pause, this one too.
+    /// Looks in a row without a pause, this one included.
     pub(super) unpaused: u32,
 }
 
@@ -111,7 +110,7 @@ impl AudioAnalyser {
         }
     }
 
-    /// Takes audio of 16 kHz. What is garbled is not judged by its sound.
+    /// Takes 16 kHz audio. Audio with swapped bytes (`is_garbled`) is not judged by its sound.
     pub(super) fn hear(
         &mut self,
         at: Duration,
@@ -153,12 +152,12 @@ impl AudioAnalyser {
         u64::from(self.spoken_ms) + u64::from(self.tuner.is_some())
     }
 
-    /// Speech since this was last asked, milliseconds.
+    /// Milliseconds of speech since the last call.
     pub(super) fn take_spoken_ms(&mut self) -> u32 {
         std::mem::take(&mut self.spoken_ms)
     }
 
-    /// Another leg has spoken for that long.
+    /// Notes that another leg has spoken for `ms` milliseconds.
     pub(super) fn other_spoke(&mut self, at: Duration, ms: u32, chart: &mut FindingsLog) {
         self.silence.other_spoke(at, ms, chart);
     }
@@ -171,7 +170,7 @@ impl AudioAnalyser {
         self.tuner.take_if(|tuner| tuner.rests(at, chart));
     }
 
-    /// The audio goes on after a break.
+    /// Starts over behind a break of the audio.
     fn resume(&mut self, at: Duration) {
         self.at = at;
         self.phase = 0;
@@ -185,7 +184,7 @@ impl AudioAnalyser {
         }
     }
 
-    /// What comes right before a look.
+    /// Lets the filter settle on the samples right before a look.
     fn settle(&mut self, part: &[f32]) {
         if self.phase == SETTLING {
             self.filter = HighPass::new();

@@ -1,4 +1,4 @@
-//! Whether anything comes, and from where.
+//! Findings on arrival: whether packets come, and from where.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -7,20 +7,20 @@ use super::findings::FindingsLog;
 use super::{ArrivalExpectation, ExpectedMedia};
 use crate::call::FindingKind;
 
-/// What may pass without a packet before that is a finding.
+/// Longest time without a packet that is not yet a finding.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Strangers are no news before the leg has been named for this long: until
-/// then a packet may be one of its own that overtook its naming.
+/// Time after the naming of a leg's source in which packets from elsewhere are ignored: until then
+/// one may be the leg's own that overtook its naming.
 const SETTLED: Duration = Duration::from_secs(1);
 
-/// Of a stranger who was not heard of for this long nothing is said any more.
+/// Time without packets after which an unnamed source is forgotten.
 const STRANGER_GONE: Duration = Duration::from_secs(3);
 
-/// Packets from one stranger that are more than stray ones.
+/// Packets from an unnamed source from which on they are no stray ones.
 const STRANGER_PACKETS: u64 = 5;
 
-/// Drops of the kernel are over after this long without one.
+/// Time without drops of the kernel after which that finding ends.
 const DROPS_OVER: Duration = Duration::from_secs(5);
 
 const NO_RTP_FIX: &str = "RTP does not reach this server. See that the address which the sender was told (RTP_ADVERTISE, \
@@ -45,7 +45,7 @@ pub(super) struct ArrivalProbe {
     packets: u64,
     /// Datagrams from the leg's source that were no packets of its stream.
     refused: u64,
-    /// When a stranger was last told of.
+    /// Time of the last report of an unnamed source.
     stranger: Option<Duration>,
     drops: Option<DropProbe>,
 }
@@ -70,7 +70,7 @@ impl ArrivalProbe {
         }
     }
 
-    /// A source is named, or another one. What lasts ends as it would have.
+    /// The leg's source is named, or another one. Findings that last end as they would have.
     pub(super) fn expect(&mut self, at: Duration, expected: ExpectedMedia) {
         *self = Self {
             stranger: self.stranger,
@@ -179,7 +179,7 @@ impl ArrivalProbe {
         }
     }
 
-    /// When the absence of packets becomes a finding, if it ever does.
+    /// Time at which the absence of packets becomes a finding, if it ever does.
     fn missed_at(&self) -> Option<Duration> {
         match (self.promised, self.last) {
             (ArrivalExpectation::Unknown, _) | (ArrivalExpectation::WithPauses, Some(_)) => None,

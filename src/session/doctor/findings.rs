@@ -1,26 +1,26 @@
-//! The list of findings, and what is new in it.
+//! List of a leg's findings, and the changes since it was last asked for them.
 
 use std::time::Duration;
 
 use crate::call::{CallEvent, CallEventKind, FindingKind, MediaFinding};
 
-/// Findings of one leg that are kept. Those that last always fit, one of each
-/// kind; of those that are over, the oldest are let go.
+/// Most findings kept of one leg. Lasting ones always fit, one of each kind; of those that are
+/// over, the oldest are dropped.
 pub(super) const MAX_FINDINGS: usize = 32;
 
-/// The findings of a leg, those that last and those that are over.
+/// Findings of a leg, lasting ones and those that are over.
 #[derive(Debug, Default)]
 pub(super) struct FindingsLog {
-    /// The latest time that the leg was told.
+    /// Latest time that the leg has reached.
     now: Duration,
     findings: Vec<MediaFinding>,
-    /// A bit for every kind that lasts.
+    /// One bit for every kind that lasts.
     lasting: u16,
     news: Vec<CallEvent>,
 }
 
 impl FindingsLog {
-    /// Time has passed; it never runs back.
+    /// Moves the time on; it never runs back.
     pub(super) fn advance(&mut self, now: Duration) -> Duration {
         self.now = self.now.max(now);
         self.now
@@ -39,7 +39,7 @@ impl FindingsLog {
         self.lasting & bit(kind) != 0
     }
 
-    /// Whether any of these lasts.
+    /// Whether a finding of any of these kinds lasts.
     pub(super) fn any_lasts(&self, kinds: &[FindingKind]) -> bool {
         kinds.iter().any(|&kind| self.lasts(kind))
     }
@@ -48,7 +48,7 @@ impl FindingsLog {
         std::mem::take(&mut self.news)
     }
 
-    /// Something is wrong since then; nothing happens if that is known.
+    /// Begins a finding at that time; nothing happens if one of its kind lasts already.
     pub(super) fn begin(
         &mut self,
         kind: FindingKind,
@@ -76,7 +76,7 @@ impl FindingsLog {
         });
     }
 
-    /// More is known of what lasts.
+    /// Replaces the evidence of a lasting finding by better one.
     pub(super) fn amend(&mut self, kind: FindingKind, evidence: String, fix: &str) {
         if let Some(finding) = self.lasting_mut(kind) {
             finding.evidence = evidence;
@@ -84,12 +84,12 @@ impl FindingsLog {
         }
     }
 
-    /// The finding is over since `until`; nothing happens if it did not last.
+    /// Ends a finding at `until`; nothing happens if none of its kind lasts.
     pub(super) fn end(&mut self, kind: FindingKind, until: Duration) {
         self.end_saying(kind, until, None);
     }
 
-    /// What lasts to the end of the call ends with it.
+    /// Ends all lasting findings with the call.
     pub(super) fn close(&mut self) {
         for kind in FindingKind::ALL {
             self.end_saying(kind, self.now, Some("the end of the call"));

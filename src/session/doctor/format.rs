@@ -1,4 +1,4 @@
-//! Whether what comes is what was asked for: payload type and byte order.
+//! Findings on the format: whether payload type and byte order are those that were asked for.
 
 use std::time::Duration;
 
@@ -8,16 +8,16 @@ use super::findings::FindingsLog;
 use crate::call::FindingKind;
 use crate::session::timeline::ClockPace;
 
-/// Packets in a row of another type than expected that are no strays.
+/// Packets in a row of another type than expected, from which on they are no strays.
 const WRONG_IN_A_ROW: u32 = 10;
 
-/// Packets in a row after which that is over.
+/// Packets in a row of the expected type after which the finding ends.
 const RIGHT_IN_A_ROW: u32 = 50;
 
-/// One packet in this many is looked at for its byte order.
+/// Interval of the packets that are examined for their byte order.
 const LOOK_EVERY: u8 = 5;
 
-/// Packets with a sound in them that are looked at together: 1 s.
+/// Audible packets that are judged together: 1 s.
 const LOOKS: u8 = 10;
 
 /// Mean square below which a packet holds no sound to judge by: -60 dB of full scale.
@@ -42,7 +42,7 @@ Nothing is lost by it: the audio is placed by what it lasts and by arrival. Mend
 const CIPHER_FIX: &str = "This is SRTP, or encrypted otherwise, and the key is not here: nothing of it is recognised. Let Asterisk decrypt it and send plain RTP to \
 external media (what ARI sets up is plain), or capture behind what terminates the encryption and not on the encrypted trunk.";
 
-/// What the timeline found of the clock that the timestamps count.
+/// Reports the pace of the clock behind the timestamps, as the timeline found it.
 pub(super) fn clock_rate(at: Duration, codec: Codec, pace: ClockPace, chart: &mut FindingsLog) {
     let kind = FindingKind::ClockRate;
     let ClockPace::Off(ratio) = pace else {
@@ -63,7 +63,7 @@ pub(super) fn clock_rate(at: Duration, codec: Codec, pace: ClockPace, chart: &mu
     }
 }
 
-/// Payloads are found to be encrypted.
+/// Reports that the payloads are encrypted.
 pub(super) fn encrypted(at: Duration, evidence: String, chart: &mut FindingsLog) {
     chart.begin(FindingKind::Encrypted, at, evidence, CIPHER_FIX);
 }
@@ -80,12 +80,12 @@ pub(super) struct FormatProbe {
 }
 
 impl FormatProbe {
-    /// What is asked for from now on.
+    /// Sets the format that is expected from now on.
     pub(super) fn expect(&mut self, expected: Option<MediaFormat>) {
         self.expected = expected;
     }
 
-    /// Whether the audio is that of swapped bytes, as far as is known.
+    /// Whether the samples' bytes are swapped, as far as is known.
     pub(super) fn is_garbled(&self) -> bool {
         self.order.garbled || self.order.is_swapped()
     }
@@ -194,7 +194,7 @@ struct ByteOrder {
     garbled: bool,
 }
 
-/// Sums over samples of full scale 1.
+/// Sums over samples, full scale 1.
 #[derive(Debug, Default, Clone, Copy)]
 struct SampleRoughness {
     squares: f32,
@@ -227,7 +227,7 @@ impl ByteOrder {
         }
     }
 
-    /// Whether the looks so far say so.
+    /// Whether the packets examined so far show swapped bytes.
     fn is_swapped(&self) -> bool {
         self.looks > 0 && self.as_sent.ratio() > ROUGH && self.swapped.ratio() < SMOOTH
     }

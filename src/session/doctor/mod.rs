@@ -1,10 +1,9 @@
-//! The media doctor: what is wrong with a leg's media, by what evidence, and
-//! what is likely to mend it. `docs/doctor.md` has the table.
+//! Media doctor: finds what is wrong with a leg's media, with the evidence and the likely remedy.
+//! `docs/doctor.md` has the table.
 //!
-//! It is told of every packet and all audio of one leg, looks at a fifth of
-//! them, and allocates only while something is suspicious. It decides nothing:
-//! whatever it finds, the audio takes its way. What the timeline and the
-//! watch for ciphers find is told to it, and told on by it.
+//! It takes every packet and all audio of one leg, examines a fifth of them, and allocates only
+//! while something is suspicious. It decides nothing: whatever it finds, the audio is processed as
+//! always. Findings of the timeline and of the detection of encryption are reported through it.
 
 mod analyser;
 mod arrival;
@@ -37,39 +36,39 @@ use crate::session::timeline::ClockPace as Rate;
 /// The media that a leg's source was announced to send.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ExpectedMedia {
-    /// The format that was asked for.
+    /// Format that was asked for.
     pub format: Option<MediaFormat>,
-    /// When packets may be counted on.
+    /// When packets are to be expected.
     pub arrival: ArrivalExpectation,
 }
 
-/// When packets may be counted on.
+/// Expectation of when packets come.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum ArrivalExpectation {
-    /// Nothing was said, as of a flow in a capture.
+    /// No expectation, as for a flow in a capture.
     #[default]
     Unknown,
     /// From the beginning, with pauses where the sender is silent.
     WithPauses,
-    /// Always, as those of a snoop channel.
+    /// Without pauses, as from a snoop channel.
     Continuous,
 }
 
-/// A packet of the leg's stream.
+/// A packet of the leg's stream, as the doctor examines it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ExaminedPacket<'a> {
-    /// When it arrived.
+    /// Arrival of the packet.
     pub(super) arrived: Instant,
-    /// Its payload type.
+    /// RTP payload type.
     pub(super) payload_type: u8,
-    /// Its payload, where it is audio.
+    /// Payload, if it is audio.
     pub(super) payload: &'a [u8],
-    /// Of audio: its extended RTP timestamp, what it advances that by, and ticks per second.
+    /// Of audio: extended RTP timestamp, length of the audio in ticks, and ticks per second.
     pub(super) pace: Option<(u64, u64, u32)>,
 }
 
 impl ExaminedPacket<'_> {
-    /// One that holds no audio.
+    /// A packet without audio.
     pub(super) const fn without_audio(payload_type: u8, arrived: Instant) -> Self {
         Self {
             arrived,
@@ -80,7 +79,7 @@ impl ExaminedPacket<'_> {
     }
 }
 
-/// Watches one leg.
+/// Watch over one leg's media.
 #[derive(Debug)]
 pub(super) struct MediaDoctor {
     opened: Instant,
@@ -92,7 +91,7 @@ pub(super) struct MediaDoctor {
 }
 
 impl MediaDoctor {
-    /// For a leg of a call that was opened at `opened`, of which nothing is expected yet.
+    /// A doctor for a leg of a call that was opened at `opened`, which expects nothing yet.
     pub(super) fn new(opened: Instant) -> Self {
         Self {
             opened,
@@ -115,7 +114,7 @@ impl MediaDoctor {
         ])
     }
 
-    /// The leg's source has been named, or named anew.
+    /// Sets the expectation: the leg's source has been named, or named anew.
     pub(super) fn expect(&mut self, now: Instant, expected: ExpectedMedia) {
         let at = self.advance(now);
         self.arrivals.expect(at, expected);
@@ -123,7 +122,7 @@ impl MediaDoctor {
         self.timing.restart();
     }
 
-    /// A packet, in the order of the stream.
+    /// Takes a packet, in the order of the stream.
     pub(super) fn packet(&mut self, heard: ExaminedPacket<'_>) {
         let arrived = heard.arrived.saturating_duration_since(self.opened);
         let at = self.chart.advance(arrived);
@@ -141,47 +140,47 @@ impl MediaDoctor {
         }
     }
 
-    /// What the timeline has found of the clock of the timestamps.
+    /// Reports the pace of the clock behind the timestamps, as the timeline found it.
     pub(super) fn clock_rate(&mut self, now: Instant, codec: Codec, rate: Rate) {
         let at = self.advance(now);
         format::clock_rate(at, codec, rate, &mut self.chart);
     }
 
-    /// The payloads are encrypted, by this evidence.
+    /// Reports that the payloads are encrypted, with the evidence.
     pub(super) fn encrypted(&mut self, now: Instant, evidence: String) {
         let at = self.advance(now);
         format::encrypted(at, evidence, &mut self.chart);
     }
 
-    /// They are not, or not any more.
+    /// Reports that the payloads are not encrypted, or not any more.
     pub(super) fn plain(&mut self, now: Instant) {
         let at = self.advance(now);
         self.chart.end(FindingKind::Encrypted, at);
     }
 
-    /// The numbering of the stream begins anew.
+    /// Starts over with a new numbering of the stream.
     pub(super) fn restarted(&mut self) {
         self.timing.restart();
     }
 
-    /// A datagram came from the leg's source that is no packet of its stream.
+    /// Counts a datagram from the leg's source that is not a packet of its stream.
     pub(super) fn refused(&mut self) {
         self.arrivals.refused();
     }
 
-    /// Audio of the leg, 16 kHz, full scale 1.
+    /// Takes audio of the leg, 16 kHz, full scale 1.
     pub(super) fn audio(&mut self, now: Instant, samples: &[f32]) {
         let at = self.advance(now);
         let is_garbled = self.format.is_garbled();
         self.ear.hear(at, samples, is_garbled, &mut self.chart);
     }
 
-    /// Speech of this leg since this was last asked, milliseconds.
+    /// Milliseconds of speech of this leg since the last call.
     pub(super) fn take_spoken_ms(&mut self) -> u32 {
         self.ear.take_spoken_ms()
     }
 
-    /// Another leg of the call has spoken for that long.
+    /// Notes that another leg of the call has spoken for `ms` milliseconds.
     pub(super) fn other_leg_spoke(&mut self, now: Instant, ms: u32) {
         let at = self.advance(now);
         self.ear.other_spoke(at, ms, &mut self.chart);
@@ -192,7 +191,7 @@ impl MediaDoctor {
         self.arrivals.is_unheard()
     }
 
-    /// Somebody nobody named sends RTP: that many packets within half a second.
+    /// Reports RTP from a source that was not named: `packets` within half a second.
     pub(super) fn elsewhere(
         &mut self,
         now: Instant,
@@ -205,45 +204,45 @@ impl MediaDoctor {
             .elsewhere(at, from, named, packets, &mut self.chart);
     }
 
-    /// The kernel dropped that many datagrams of the socket that the leg shares.
+    /// Reports that the kernel dropped `count` datagrams of the socket that the leg shares.
     pub(super) fn kernel_drops(&mut self, now: Instant, count: u64) {
         let at = self.advance(now);
         self.arrivals.kernel_drops(at, count, &mut self.chart);
     }
 
-    /// How well packets arrive, told about once a second.
+    /// Takes the quality of reception, about once a second.
     pub(super) fn quality(&mut self, now: Instant, quality: &MediaQuality) {
         let at = self.advance(now);
         self.timing
             .drift(at, quality.clock_drift_ppm, &mut self.chart);
     }
 
-    /// When to call [`Self::tick`], if nothing else comes.
+    /// Time to call [`Self::tick`] at, if nothing else comes.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let arrivals = self.arrivals.deadline(&self.chart);
         let due = arrivals.into_iter().chain(self.ear.deadline()).min()?;
         Some(self.opened + due)
     }
 
-    /// Time has passed.
+    /// Ends or begins findings that depend on time alone.
     pub(super) fn tick(&mut self, now: Instant) {
         let at = self.advance(now);
         self.arrivals.tick(at, &mut self.chart);
         self.ear.tick(at, &mut self.chart);
     }
 
-    /// The call is over, and with it whatever lasts.
+    /// Ends the call, and with it every lasting finding.
     pub(super) fn close(&mut self, now: Instant) {
         self.advance(now);
         self.chart.close();
     }
 
-    /// What is and was wrong, in the order in which it was found.
+    /// All findings, past and present, in the order in which they began.
     pub(super) fn findings(&self) -> &[MediaFinding] {
         self.chart.findings()
     }
 
-    /// What has begun or ended since this was last asked.
+    /// Findings that have begun or ended since the last call.
     pub(super) fn take_news(&mut self) -> Vec<CallEvent> {
         self.chart.take_news()
     }

@@ -1,4 +1,4 @@
-//! When packets come, and how fast the sender's clock runs.
+//! Findings on timing: when packets arrive, and how fast the sender's clock runs.
 
 use std::time::Duration;
 
@@ -10,25 +10,25 @@ use crate::call::FindingKind;
 /// within 2 s.
 const STRETCH: Duration = Duration::from_millis(650);
 
-/// Fewer packets than this tell nothing.
+/// Least packets in a stretch to judge it by.
 const MIN_PACKETS: u32 = 6;
 
-/// Stretches without a fault after which it is over: 3 s.
+/// Stretches without a fault after which the finding ends: 3 s.
 const CLEAN_STRETCHES: u8 = 5;
 
-/// Mean lateness, by the least late of a stretch, that is too much, µs.
+/// Mean lateness, against the least late packet of a stretch, that is too much, µs.
 const MAX_LATE_US: i64 = 60_000;
 
-/// A single break counts no more than this, µs.
+/// Most that a single break counts for, µs.
 const MAX_STEP_US: i64 = 1_000_000;
 
-/// Bunches this far apart are worth a word, µs.
+/// Distance of bunches from which on the evidence mentions them, µs.
 const MIN_BUNCH_GAP_US: i64 = 55_000;
 
 const MAX_DRIFT_PPM: f32 = 200.0;
 const SETTLED_DRIFT_PPM: f32 = 150.0;
 
-/// How long the clock must be off, or right again.
+/// Time for which the clock must be off, or right again.
 const DRIFT_LASTS: Duration = Duration::from_secs(4);
 
 const TIMING_FIX: &str = "Nothing is lost by this alone: packets are ordered by their numbers and placed by their timestamps. Look for a busy network or \
@@ -38,14 +38,14 @@ format and packet time).";
 const DRIFT_FIX: &str = "The sender's sampling clock is off, or it sends faster or slower than it says: a virtual machine without a steady clock, a \
 timing module of Asterisk that is not res_timing_timerfd, or a player that does not pace itself. Times of the transcript drift by as much.";
 
-/// One packet of audio.
+/// One packet of audio, with its times.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct TimedPacket {
-    /// Its arrival.
+    /// Time of arrival.
     pub(super) at: Duration,
-    /// Its extended RTP timestamp.
+    /// Extended RTP timestamp.
     pub(super) time: u64,
-    /// What it advances the timestamp by.
+    /// Length of its audio, by which the timestamp advances, ticks.
     pub(super) ticks: u64,
     /// Ticks per second.
     pub(super) hertz: u32,
@@ -64,11 +64,11 @@ pub(super) struct TimingProbe {
 struct TimedStretch {
     since: Duration,
     packets: u32,
-    /// How late the last packet was by the one before the stretch.
+    /// Lateness of the last packet, against the one before the stretch.
     late_us: i64,
     least_late_us: i64,
     late_sum_us: i64,
-    /// How far the lateness went back and forth.
+    /// Sum of the changes of lateness, in both directions.
     way_us: i64,
     bunched: u32,
     widest_us: i64,
@@ -79,12 +79,12 @@ struct TimedStretch {
 
 #[derive(Debug, Default)]
 struct DriftProbe {
-    /// Since when the clock is off, or, while that is a finding, right.
+    /// Time since which the clock is off or, while that is a finding, right.
     turned: Option<Duration>,
 }
 
 impl TimingProbe {
-    /// The numbering begins anew.
+    /// Starts over with a new numbering.
     pub(super) fn restart(&mut self) {
         self.last = None;
     }
@@ -110,7 +110,7 @@ impl TimingProbe {
         self.stretch.add(last, pace);
     }
 
-    /// Nothing is told of packets that do not come.
+    /// Judges a stretch. Packets that do not come are no matter of timing.
     fn judge(&mut self, at: Duration, chart: &mut FindingsLog) {
         let stretch = std::mem::replace(&mut self.stretch, TimedStretch::starting(at));
         // A pause belongs to no stretch.
@@ -139,7 +139,7 @@ impl TimingProbe {
         }
     }
 
-    /// The sender's clock against ours, as far as that is known.
+    /// Takes the drift of the sender's clock against this server's, as far as it is known.
     pub(super) fn drift(&mut self, at: Duration, ppm: Option<f32>, chart: &mut FindingsLog) {
         let kind = FindingKind::ClockDrift;
         let Some(ppm) = ppm.filter(|ppm| ppm.is_finite()) else {
@@ -237,7 +237,7 @@ fn micros(time: Duration) -> i64 {
     i64::try_from(time.as_micros()).unwrap_or(i64::MAX / 4)
 }
 
-/// Bounded, so that sums of it cannot overflow whatever the timestamps.
+/// Ticks in microseconds, bounded so that sums of them cannot overflow whatever the timestamps.
 fn ticks_us(ticks: i128, hertz: u32) -> i64 {
     const HOUR_US: i128 = 3_600_000_000;
     let us = match hertz {

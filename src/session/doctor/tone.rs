@@ -8,7 +8,7 @@ use super::spectrum::SpectrumPeaks;
 use super::tuner::BLOCK_TIME;
 use crate::call::FindingKind;
 
-/// How far a tone may be from where it was, and from what a standard says, Hz.
+/// Most by which a tone may deviate from where it was, and from a standard's frequency, Hz.
 const SAME: f32 = 8.0;
 
 /// One tone between these is a call-progress tone in most of the world: 400,
@@ -21,26 +21,27 @@ const OF_KNOWN_PAIR: u32 = 6;
 const OF_PROGRESS: u32 = 10;
 const OF_ANY: u32 = 19;
 
-/// A tone not heard for this long before it was a finding is none.
+/// Time without a tone after which it is forgotten, if it was no finding yet.
 const FORGOTTEN: Duration = Duration::from_millis(1_500);
 
-/// A constant tone is over after this, one that pauses by its nature after longer than its longest pause.
+/// Time without a constant tone after which it is over; for one with pauses it is longer than its
+/// longest pause.
 const TONE_OVER: Duration = Duration::from_millis(1_500);
 const CADENCE_OVER: Duration = Duration::from_millis(6_500);
 
-/// Blocks of anything else after which a tone is over: half a second.
+/// Blocks of other sound after which a tone is over: half a second.
 const OTHER_SOUNDS: u32 = 10;
 
-/// Below this part of the tone's power there is a pause, whatever hisses in it.
+/// Share of the tone's power below which a block is a pause, even if it hisses.
 const PAUSE: f32 = 0.05;
 
-/// Two blocks of one burst end no further apart than this.
+/// Largest distance between the ends of two blocks of one burst.
 const BURST_GAP: Duration = Duration::from_millis(120);
 
-/// A tone that has not paused for this long is continuous.
+/// Time without a pause after which a tone counts as continuous.
 const CONTINUOUS: Duration = Duration::from_secs(6);
 
-/// Pairs of frequencies and what they say.
+/// Pairs of frequencies, and the signal that they stand for.
 const PAIRS: [([f32; 2], &str); 5] = [
     ([440.0, 480.0], "ringback of North America"),
     (
@@ -68,17 +69,17 @@ struct ToneRun {
     frequencies: [f32; 2],
     count: usize,
     since: Duration,
-    /// End of the last block that was made of it.
+    /// End of the last block that consisted of the tone.
     last: Duration,
     blocks: u32,
     power: f32,
-    /// Blocks of something else since.
+    /// Blocks of other sound since then.
     other: u32,
     declared: Option<FindingKind>,
     cadence: ToneCadence,
 }
 
-/// How a tone comes and goes, as far as blocks of 100 ms tell.
+/// Cadence of a tone, as far as blocks of 100 ms show it.
 #[derive(Debug, Default)]
 struct ToneCadence {
     /// End of the first block of this burst.
@@ -90,13 +91,13 @@ struct ToneCadence {
 }
 
 impl ToneProbe {
-    /// The tones that are a finding at present.
+    /// Frequencies of the tone that is a finding at present, Hz.
     pub(super) fn lasting(&self) -> Option<&[f32]> {
         let run = self.run.as_ref().filter(|run| run.declared.is_some())?;
         Some(&run.frequencies[..run.count])
     }
 
-    /// A block while a tone lasts: more of it, a pause, or something else.
+    /// Takes a block while a tone lasts: more of the tone, a pause, or other sound.
     pub(super) fn again(
         &mut self,
         at: Duration,
@@ -118,7 +119,7 @@ impl ToneProbe {
         }
     }
 
-    /// The peaks of a block; whether it is made of tones.
+    /// Takes the spectral peaks of a block; returns whether the block consists of tones.
     pub(super) fn peaks(
         &mut self,
         at: Duration,
@@ -139,7 +140,7 @@ impl ToneProbe {
         true
     }
 
-    /// A block in which there is nothing.
+    /// Takes a silent block.
     pub(super) fn silent(&mut self, at: Duration, chart: &mut FindingsLog) {
         if let Some(run) = &mut self.run {
             run.cadence.pause(run.last);
@@ -159,7 +160,7 @@ impl ToneProbe {
         })
     }
 
-    /// Ends what was not heard for long enough.
+    /// Ends a tone that has been absent for long enough.
     pub(super) fn lapse(&mut self, at: Duration, chart: &mut FindingsLog) {
         if self.deadline().is_some_and(|due| due <= at) {
             self.end(chart);
@@ -239,7 +240,7 @@ impl ToneRun {
         chart.begin(kind, self.since, evidence, fix);
     }
 
-    /// Says more once the cadence is known.
+    /// Adds the cadence to the finding, once it is known.
     fn tell(&mut self, chart: &mut FindingsLog) {
         let is_known = self.cadence.is_known() || self.last > self.cadence.began + CONTINUOUS;
         if is_known
@@ -281,7 +282,7 @@ impl ToneRun {
 }
 
 impl ToneCadence {
-    /// A burst follows on a pause.
+    /// Notes that a burst follows a pause.
     fn resume(&mut self, last: Duration, at: Duration) {
         self.pause(last);
         self.off = Some((at.saturating_sub(BLOCK_TIME)).saturating_sub(last));
@@ -289,8 +290,8 @@ impl ToneCadence {
         self.bursts = self.bursts.saturating_add(1);
     }
 
-    /// The burst that ended at `last` is over. The first one is not measured:
-    /// it was under way when it was noticed.
+    /// Notes that the burst which ended at `last` is over. The first burst is not measured: it was
+    /// under way when it was noticed.
     fn pause(&mut self, last: Duration) {
         if self.bursts > 1 && last >= self.began {
             self.on = Some(last - self.began + BLOCK_TIME);
@@ -301,7 +302,7 @@ impl ToneCadence {
         self.on.is_some() && self.off.is_some()
     }
 
-    /// What a single call-progress tone says.
+    /// Meaning of a single call-progress tone, by its cadence.
     fn meaning(&self) -> &'static str {
         let ms = |time: Option<Duration>| time.map(|time| time.as_millis());
         match (ms(self.on), ms(self.off)) {

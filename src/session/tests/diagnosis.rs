@@ -1,4 +1,4 @@
-//! What the session makes of its legs' doctors.
+//! Findings of the legs' doctors, as the session gives them out.
 
 use super::*;
 use crate::call::CallEvent;

@@ -1,4 +1,4 @@
-//! What a party has said so far.
+//! Partials of sentences that are still being spoken.
 
 use super::*;
 use crate::call::SpokenWord;

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// What a leg says before, during and after hold, with losses and pauses meanwhile.
+/// Speech of a leg before, during and after hold, with losses and pauses meanwhile.
 struct Held {
     rig: Rig,
     seq: u16,

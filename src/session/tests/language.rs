@@ -1,4 +1,4 @@
-//! What parties speak is found out once, if that is to be found out.
+//! Detection of each party's language, once for the call where it is to be detected.
 
 use super::*;
 use crate::call::CallEventKind;

@@ -1,4 +1,4 @@
-//! What nobody had time for.
+//! Jobs that waited too long and come back with their samples.
 
 use super::*;
 

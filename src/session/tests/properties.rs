@@ -1,5 +1,5 @@
-//! What holds whatever happens to a call: random scripts of datagrams, pauses,
-//! timers, answers and the hang-up.
+//! Properties of a session that hold for any call: random scripts of datagrams, pauses, timers,
+//! answers and the hang-up.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -114,7 +114,7 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// A sender on the other side.
+/// State of a simulated sender.
 struct Sender {
     ssrc: u32,
     seq: u16,

@@ -1,14 +1,14 @@
-//! Where a leg's audio stands, whatever its sender counts.
+//! Places of a leg's audio on the call's clock, whatever its sender's timestamps count.
 
 use super::*;
 use crate::call::{AudioAccount, FindingKind};
 
-/// What a sender does; packets of 20 ms, as many as there are payloads.
+/// A sender of 20 ms packets, one for each payload.
 struct Talk {
     rig: Rig,
     seq: u16,
     time: u32,
-    /// What a packet adds to the timestamps.
+    /// Step of the timestamps per packet.
     ticks: u32,
 }
 

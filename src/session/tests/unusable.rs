@@ -1,4 +1,4 @@
-//! What came and is of no use is in the account from the moment at which it comes.
+//! Packets of no use are in the account from the moment at which they come.
 
 use super::*;
 use crate::call::AudioAccount;

@@ -1,20 +1,20 @@
-//! What lags behind arrival for so long that it is no jitter.
+//! Lag behind arrival that lasts too long to be jitter.
 
 use std::time::{Duration, Instant};
 
 use crate::session::sum;
 
-/// Packets are looked at in stretches of this length, in which the least late counts.
+/// Length of the stretches in which packets are judged, by the least late of each.
 const STRETCH: Duration = Duration::from_secs(1);
 
-/// Fewer packets than this tell nothing.
+/// Least packets in a stretch to judge it by.
 const MIN_PACKETS: u32 = 4;
 
-/// Less than this is left to jitter, and to clocks that drift.
+/// Largest lag that is left to jitter, and to clocks that drift, nanoseconds.
 const LAGS: i64 = 100_000_000;
 
-/// Of what is caught up with by more than this in a stretch nothing is owed: a network that
-/// stood still goes on.
+/// Least lag caught up with in a stretch that shows a network which stood still and goes on: then
+/// nothing is owed.
 const CATCHES_UP: i64 = 50_000_000;
 
 /// The last stretches of one leg. Times in nanoseconds.
@@ -22,15 +22,15 @@ const CATCHES_UP: i64 = 50_000_000;
 pub(super) struct ArrivalLag {
     since: Instant,
     packets: u32,
-    /// Lead of the least late packet.
+    /// Lead of the least late packet of the present stretch.
     most: i64,
-    /// Lag of the stretch before, if it lagged too.
+    /// Lead of the least late packet of the stretch before, if it lagged too.
     earlier: Option<i64>,
     /// Lead before the last packet came.
     pub(super) before: i64,
-    /// How far it fell with that packet.
+    /// Fall of the lead with that packet.
     pub(super) fell: i64,
-    /// What has been lagging throughout two stretches.
+    /// Lag that has lasted throughout two stretches, to be made good by a gap.
     pub(super) owed: i64,
 }
 
@@ -47,7 +47,7 @@ impl ArrivalLag {
         }
     }
 
-    /// A packet stands at `lead` and should be at `target`.
+    /// Takes a packet that stands at `lead` and should stand at `target`.
     pub(super) fn packet(&mut self, now: Instant, lead: i64, target: i64) {
         self.fell = self.before.saturating_sub(lead);
         self.most = self.most.max(lead);
@@ -58,7 +58,7 @@ impl ArrivalLag {
         }
     }
 
-    /// What was owed has been made good.
+    /// Starts over after a gap has made the lag good.
     pub(super) fn made_good(&mut self) {
         (self.most, self.packets) = (i64::MIN, 0);
         (self.earlier, self.owed) = (None, 0);

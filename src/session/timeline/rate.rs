@@ -1,45 +1,46 @@
-//! How fast the clock of the timestamps runs, against the audio between them.
+//! Pace of the clock behind the timestamps, against the length of the audio between them.
 
 use crate::session::sum;
 
-/// Steps that are equal before they are the clock's and no pause's.
+/// Equal steps in a row that show a clock, and not a pause.
 const REPEATED: u8 = 3;
 
-/// A larger step is a pause, unless the packets are that long.
+/// Largest step that is not a pause, unless the packets are that long; nanoseconds.
 const PAUSE: i64 = 400_000_000;
 
-/// Audio, or time, after which the clock is judged.
+/// Audio, or time, after which the clock is judged; nanoseconds.
 const JUDGED: i64 = 2_000_000_000;
 
-/// After so much nothing is wrong.
+/// Audio without a fault after which the sums start over; nanoseconds.
 const FORGOTTEN: i64 = 30_000_000_000;
 
-/// What the clock must be off by in all, and that is one part in how many at least.
+/// Least deviation of a clock that is off: in all, nanoseconds, and as one part in so many.
 const OFF: i64 = 100_000_000;
 const OFF_SHARE: i64 = 200;
 
-/// The clock is right again if it is off by less than one part in this many.
+/// Largest deviation of a clock that is right again, as one part in so many.
 const RIGHT_SHARE: i64 = 1_000;
 
-/// Jitter at both ends.
+/// Jitter at both ends of the time measured, nanoseconds.
 const JITTER: i64 = 40_000_000;
 
-/// A ratio that differs from the one told by less than one part in this many is the same.
+/// Least change of the ratio that is reported again, as one part in so many.
 const SAME: f64 = 20.0;
 
 /// The usual step of the timestamps: what the timestamps count from one packet to the next, beyond
 /// its audio, where that is always the same: a clock of another rate, and no pause.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct UsualStep {
-    /// Ticks that a packet lasts and, so far, what its timestamp skips each time.
+    /// Length of a packet and, so far, the step beyond it that its timestamp skips each time;
+    /// ticks.
     known: Option<(u64, i128)>,
     last: (u64, i128),
     repeated: u8,
 }
 
 impl UsualStep {
-    /// What of a jump before a packet of so many ticks is no matter of the clock's rate, in ticks
-    /// of the right one.
+    /// Part of a jump before a packet of `ticks` that the clock's rate does not explain, in ticks
+    /// of the right rate.
     pub(super) fn claim(&mut self, jump: i128, ticks: u64, numbered: u64) -> i128 {
         if jump == 0 && self.known.is_none() {
             self.repeated = 0;
@@ -51,6 +52,7 @@ impl UsualStep {
         match self.known {
             Some((length, skip)) if length == ticks => {
                 let length = i128::from(length);
+                // The whole step, scaled back to the right clock, less the packet's own length.
                 (jump + length) * length / (length + skip) - length
             }
             _ => jump,
@@ -76,17 +78,17 @@ impl UsualStep {
 /// The pace of the sender's clock, as far as it is known.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(in crate::session) enum ClockPace {
-    /// The clock counts so many times as fast as the audio goes, and arrival agrees with the audio.
+    /// Ratio of the clock to the audio, where arrival agrees with the audio and not with the clock.
     Off(f64),
-    /// The clock counts what the audio lasts.
+    /// The clock counts the length of the audio.
     Right,
 }
 
-/// Sums over neighbours, nanoseconds.
+/// Sums over pairs of neighbouring packets, nanoseconds.
 #[derive(Debug, Default)]
 pub(super) struct ClockFit {
     audio: i64,
-    /// What timestamps count beyond it.
+    /// Time that the timestamps count beyond the audio.
     off: i64,
     waited: i64,
     told: Option<f64>,
@@ -94,8 +96,8 @@ pub(super) struct ClockFit {
 }
 
 impl ClockFit {
-    /// Two packets in a row: what the timestamps skip between them, how long the first one is,
-    /// and how long the second took to come.
+    /// Takes two packets in a row: the time that the timestamps skip between them, the length of
+    /// the first, and the time from one arrival to the next.
     pub(super) fn pair(&mut self, skipped: i64, length: i64, waited: i64) {
         if skipped.abs() > PAUSE.max(5 * length) || waited > PAUSE.max(5 * length) {
             return;
@@ -108,7 +110,7 @@ impl ClockFit {
         }
     }
 
-    /// Nothing is known of the numbers to come.
+    /// Starts over with a new numbering.
     pub(super) fn restart(&mut self) {
         (self.audio, self.off, self.waited) = (0, 0, 0);
     }

@@ -12,7 +12,7 @@ struct Sender {
     timeline: LegTimeline,
     now: Instant,
     time: u64,
-    /// What a packet of 160 samples adds to the timestamps.
+    /// Step of the timestamps per packet of 160 samples.
     step: u64,
 }
 
@@ -50,7 +50,7 @@ impl Sender {
         }
     }
 
-    /// The same, and what is owed is made good at once; how much that is.
+    /// Packets in a steady flow, with what is owed made good at once; returns the sum of that.
     fn flow_made_good(&mut self, packets: u64, step: Duration) -> u64 {
         let mut sum = 0;
         for _ in 0..packets {

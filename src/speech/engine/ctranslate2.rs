@@ -1,11 +1,11 @@
-//! CTranslate2, for its folders: the only module that uses `ct2rs`.
+//! Engine for CTranslate2's model folders: the only module that uses `ct2rs`.
 //!
 //! The weights are quantised to 8 bits as they are loaded. Its encoder takes any number of
 //! frames, so a context fitted to the utterance costs what it is long; its decoder takes several
 //! windows at once and reads the weights once for all of them.
 //!
-//! - The spectrogram is ours: CTranslate2 begins with it.
-//! - `max_length` counts the prompt, and then half of what it says.
+//! - The spectrogram is computed here: CTranslate2 takes it as its input.
+//! - `max_length` includes the prompt, and the text gets half of it at most.
 //! - Alignment normalises over all windows of a call when they are equally long, so that a window
 //!   would change its neighbour's times; such windows are aligned one by one.
 
@@ -50,7 +50,8 @@ struct MarkTokens {
     previous: String,
     start: String,
     no_timestamps: String,
-    /// In order: start, language, task; the first alone where the model knows English only.
+    /// Whether the text begins with start, language and task; with the first alone where the model
+    /// knows English only.
     is_multilingual: bool,
 }
 
@@ -116,13 +117,13 @@ pub(crate) struct CTranslate2Engine {
     spectrogram: MelSpectrogram,
     /// Positions of audio in each window that was encoded last.
     windows: Vec<usize>,
-    /// What the encoder made of them, and what it was given.
+    /// Encoder output of those windows, with the spectrograms that it was computed from.
     encoded: Option<EncodedWindows>,
 }
 
 struct EncodedWindows {
     output: StorageView<'static>,
-    /// Of each window, one after the other.
+    /// Log-mel spectrograms of the windows, one after the other.
     mels: Vec<f32>,
     positions: usize,
 }
@@ -148,7 +149,7 @@ impl CTranslate2Engine {
         encoded.ok_or_else(|| TranscribeError("nothing was encoded".to_owned()))
     }
 
-    /// The tokens before the text, but for the one that says that no times follow.
+    /// Tokens before the text, except the one that says that no times follow.
     fn start_tokens(&self, order: &DecodeOrder<'_>) -> Vec<String> {
         let mut tokens = vec![self.shared.marks.start.clone()];
         if self.shared.marks.is_multilingual {

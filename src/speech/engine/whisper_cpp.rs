@@ -1,4 +1,4 @@
-//! whisper.cpp, for ggml files: the only module that uses `whisper-rs`.
+//! Engine for whisper.cpp's ggml files: the only module that uses `whisper-rs`.
 //!
 //! One context (the weights) is shared; every engine has a state of its own, made once and used
 //! for all its work, since a state costs more memory than the weights. What is set and left
@@ -37,7 +37,7 @@ use crate::speech::model::{AlignmentHeads, ModelError, ModelSource, SpeechModel}
 /// Whether whisper.cpp was built for a graphics card; without one it computes on the processor.
 const HAS_GPU: bool = cfg!(any(feature = "cuda", feature = "metal", feature = "vulkan"));
 
-/// Length of audio, milliseconds, of which whisper.cpp takes the parameters and computes nothing.
+/// Length of audio, milliseconds, for which whisper.cpp takes the parameters and computes nothing.
 const NOTHING_MS: i32 = 100;
 
 /// A loaded file, shared by its engines.
@@ -110,22 +110,23 @@ fn failed(error: WhisperError) -> TranscribeError {
     TranscribeError(error.to_string())
 }
 
-/// Tokens of a multilingual vocabulary beside those of its languages (`num_languages` in whisper.cpp).
+/// Tokens of a multilingual vocabulary beside those of its languages (`num_languages` in
+/// whisper.cpp).
 const TOKENS_BUT_LANGUAGES: i32 = 51_766;
 
 /// One thread's engine.
 pub(crate) struct WhisperCppEngine {
     state: WhisperState,
     context: Arc<WhisperContext>,
-    /// By language, of which Whisper knows a hundred.
+    /// Parameters for each language used so far.
     params: HashMap<&'static str, FullParams<'static, 'static>>,
     threads: i32,
     is_multilingual: bool,
-    /// Those that it has a token for: the first so many of whisper.cpp's list.
+    /// Number of languages that it has a token for: the first ones of whisper.cpp's list.
     languages: i32,
-    /// Tokens from here on are no text.
+    /// First token that is a mark and not text.
     first_mark: i32,
-    /// What is to be decoded. whisper.cpp encodes and decodes in one step.
+    /// Samples of each window to be decoded. whisper.cpp encodes and decodes in one step.
     windows: Vec<Vec<f32>>,
     positions: i32,
 }
@@ -157,7 +158,7 @@ impl WhisperCppEngine {
         Ok(self.decoding(order.max_tokens))
     }
 
-    /// What the state holds after decoding.
+    /// Text tokens of the last decoding, with their mean log-probability.
     fn decoding(&self, max_tokens: usize) -> WindowText {
         let mut tokens = Vec::new();
         let mut logprob = 0.0f32;
@@ -270,8 +271,8 @@ const fn head(n_text_layer: i32, n_head: i32) -> DtwAhead {
     }
 }
 
-/// How word times are found. A list of heads must live as long as any state of the context:
-/// whisper.cpp keeps the pointer, which the binding does not say.
+/// Method by which word times are found. A list of heads must live as long as any state of the
+/// context: whisper.cpp keeps the pointer, which the binding does not say.
 fn time_warping(model: &SpeechModel) -> DtwMode<'static> {
     match model.alignment_heads() {
         AlignmentHeads::Demo => DtwMode::Custom {
@@ -288,8 +289,8 @@ fn time_warping(model: &SpeechModel) -> DtwMode<'static> {
     }
 }
 
-/// What time warping takes at most: three copies of the attention of all heads, for the longest
-/// text and the whole window. whisper.cpp aborts where it has less.
+/// Most memory that time warping takes, bytes: three copies of the attention of all heads, for the
+/// longest text and the whole window. whisper.cpp aborts where it has less.
 fn warping_memory(model: &SpeechModel) -> usize {
     const LEAST: usize = 128 << 20;
     const REST: usize = 16 << 20;

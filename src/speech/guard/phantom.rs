@@ -1,10 +1,10 @@
 //! Phrases that Whisper writes where nobody speaks, since its training texts had them over
 //! silence and music: thanks of video makers, and the names of those who made subtitles.
 //!
-//! A phrase that callers say as well (`Thank you.`, `Bye.`) is a phantom only where the model says that
-//! nobody speaks, or is not sure of its own words, or where it is all that was said in many seconds
-//! without a pause: music. All phrases are written as [`plain`](super::plain)
-//! writes a text; the evidence is what users of Whisper report of models from tiny to large-v3.
+//! A phrase that callers say as well (`Thank you.`, `Bye.`) is a phantom only where the model says
+//! that nobody speaks, or is not sure of its own words, or where it is all that was said in many
+//! seconds without a pause: music. All phrases are written as [`plain`](super::plain) writes a
+//! text; the evidence is what users of Whisper report of models from tiny to large-v3.
 
 use super::NO_SPEECH;
 use crate::speech::Recognition;
@@ -151,8 +151,8 @@ const PHANTOMS: LanguagePhrases = &[
     ("vi", &["hãy subscribe cho kênh ghiền mì gõ để không bỏ lỡ những video hấp dẫn", "cảm ơn các bạn đã theo dõi và hẹn gặp lại"]),
 ];
 
-/// Phrases that Whisper writes on noise, and callers say as well. Yes and no, in whatever words (okay,
-/// mm hmm), are not among them: too much may hang on one.
+/// Phrases that Whisper writes on noise, and callers say as well. Yes and no, in whatever words
+/// (okay, mm hmm), are not among them: too much may hang on one.
 #[rustfmt::skip]
 const SAID_BY_CALLERS: LanguagePhrases = &[
     ("en", &["thank you", "thank you very much", "thank you so much", "thanks", "you", "bye", "bye bye", "goodbye", "good bye", "oh", "uh", "um", "hmm", "ah", "so", "the", "i'm sorry", "see you next time", "good night", "amen"]),

@@ -21,8 +21,8 @@ const NEARLY_ALL: usize = 80;
 const WORDS_PER_SECOND: f32 = 6.0;
 
 /// Mean log-probability below which words of the prompt are doubted. With them before its eyes the
-/// model is sure of those that it hears: nearly all single words of telephone prompts have more, and
-/// those that `base` makes of noise less (those of `tiny.en` do not).
+/// model is sure of those that it hears: nearly all single words of telephone prompts have more,
+/// and those that `base` makes of noise less (those of `tiny.en` do not).
 const UNSURE_LOGPROB: f32 = -0.9;
 
 /// Mean probability of the tokens below which single words of the prompt are doubted. CTranslate2
@@ -31,15 +31,17 @@ const UNSURE_LOGPROB: f32 = -0.9;
 const UNSURE: f32 = 0.22;
 
 /// Probability that nobody speaks from which on such doubts count, both together and the second
-/// alone. Where a word of the prompt was said that `UNSURE` doubts, it is 0.02 at most; on noise it is
-/// 0.13 and more.
+/// alone. Where a word of the prompt was said that `UNSURE` doubts, it is 0.02 at most; on noise it
+/// is 0.13 and more.
 const FAINT_SILENCE: f32 = 0.1;
 const LIKELY_SILENCE: f32 = 0.25;
 
-/// Level of the loudest tenth of a second, dB of full scale, below which a long run is not believed.
+/// Level of the loudest tenth of a second, dB of full scale, below which a long run is not
+/// believed.
 const QUIET_DBFS: f32 = -45.0;
 
-/// Whether a text of an utterance of that length is its prompt and nobody said it: how that is seen.
+/// Whether a text of an utterance of that length is its prompt and nobody said it: how that is
+/// seen.
 pub(super) fn seen_by(heard: &Recognition, prompt: &str, duration_ms: u64) -> Option<String> {
     let (said, prompt) = (units(&heard.text), units(prompt));
     let words = words(&said);
@@ -97,7 +99,7 @@ fn units(text: &str) -> Vec<String> {
     units
 }
 
-/// How many words they make.
+/// Number of words that the units make.
 fn words(units: &[String]) -> usize {
     let is_half = |unit: &&String| unit.chars().all(is_unspaced);
     let halves = units.iter().filter(is_half).count();

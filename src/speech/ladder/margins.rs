@@ -1,4 +1,4 @@
-//! How much silence the encoder gets behind an utterance, by model or as somebody has set it.
+//! Margins of silence that the encoder gets behind an utterance, by model or as set.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,19 +8,19 @@ use serde::{Deserialize, Serialize};
 use super::WHOLE_WINDOW;
 use crate::speech::model::{AlignmentHeads, SpeechModel};
 
-/// What stands before the margin behind the sentinel, where margins are written.
+/// Prefix of the margin behind the sentinel, in the text form.
 const SENTINEL: &str = "sentinel+";
 
-/// Margins behind the utterance alone that somebody may set.
+/// Most margins behind the utterance alone that can be set.
 const MOST_MARGINS: usize = 4;
 
-/// Positions of silence that the encoder gets behind an utterance, first try first; after the
-/// last of them comes the whole window. None at all: the whole window at once.
+/// Positions of silence that the encoder gets behind an utterance, in the order of the tries; after
+/// the last of them comes the whole window. Empty: the whole window at once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ContextMargins {
-    /// Behind the sentinel, for a first try at what is said in its language.
+    /// Margin behind the sentinel, for a first try at speech in the sentinel's language.
     pub sentinel: Option<u16>,
-    /// Behind the utterance alone, in the order in which they are tried.
+    /// Margins behind the utterance alone, in the order in which they are tried.
     pub alone: Vec<u16>,
 }
 
@@ -39,7 +39,7 @@ impl ContextMargins {
         }
     }
 
-    /// Margins that were measured for a model, or, where nobody has measured, wide ones.
+    /// Margins measured for the model, or wide ones where none were measured.
     pub fn of(model: &SpeechModel) -> Self {
         let measured = |sentinel: u16, alone: &[u16]| Self {
             sentinel: model.times_words_closely().then_some(sentinel),
@@ -54,7 +54,7 @@ impl ContextMargins {
         }
     }
 
-    /// Margins that somebody has set, else those of the model; no sentinel where its word could
+    /// Margins that are set, else those of the model; without the sentinel's where its word could
     /// not be told from the caller's own.
     pub fn chosen(set: Option<&Self>, model: &SpeechModel) -> Self {
         let mut margins = set.cloned().unwrap_or_else(|| Self::of(model));
@@ -63,7 +63,7 @@ impl ContextMargins {
     }
 }
 
-/// As [`from_str`](Self::from_str) takes them.
+/// The text form that [`from_str`](Self::from_str) takes.
 impl fmt::Display for ContextMargins {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if *self == Self::WHOLE {
@@ -76,7 +76,8 @@ impl fmt::Display for ContextMargins {
     }
 }
 
-/// `whole`, or margins in the order in which they are tried, such as `sentinel+64,128,512`.
+/// Text form: `whole`, or margins in the order in which they are tried, such as
+/// `sentinel+64,128,512`.
 impl FromStr for ContextMargins {
     type Err = String;
 

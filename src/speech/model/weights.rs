@@ -68,7 +68,7 @@ impl ElementType {
 struct WeightsVariable {
     shape: Vec<u64>,
     element: ElementType,
-    /// Of a variable of one element, if that is a whole number.
+    /// Value of a variable with one element, if that is a whole number.
     value: Option<u64>,
 }
 
@@ -81,7 +81,7 @@ pub(super) struct WeightsWalk<R> {
 }
 
 impl<R: Read + Seek> WeightsWalk<R> {
-    /// A walk through so many bytes.
+    /// A walk through `length` bytes.
     pub(super) fn new(inner: R, length: u64) -> Self {
         Self {
             inner,
@@ -91,7 +91,7 @@ impl<R: Read + Seek> WeightsWalk<R> {
         }
     }
 
-    /// Walks to the end; the model's dimensions.
+    /// Walks to the end; returns the model's dimensions.
     pub(super) fn header(mut self) -> Result<ModelHeader, ModelFlaw> {
         let version = self.u32()?;
         if !VERSIONS.contains(&version) {
@@ -163,7 +163,7 @@ impl<R: Read + Seek> WeightsWalk<R> {
         })
     }
 
-    /// The dimensions that the variables have, within the bounds of everything published.
+    /// Dimensions derived from the variables, within the bounds of everything published.
     fn dimensions(&self) -> Result<ModelHeader, ModelFlaw> {
         let size = |name: &str, dimension: usize| -> Result<u32, ModelFlaw> {
             let variable = self.get(name)?;
@@ -201,7 +201,7 @@ impl<R: Read + Seek> WeightsWalk<R> {
         layers.last().map_or(0, |last| last + 1)
     }
 
-    /// Every tensor that CTranslate2 looks up, with the shape that it computes with.
+    /// Checks every tensor that CTranslate2 looks up against the shape that it computes with.
     fn check_layers(&self, header: &ModelHeader) -> Result<(), ModelFlaw> {
         let (audio, text) = (
             u64::from(header.n_audio_state),
@@ -231,7 +231,7 @@ impl<R: Read + Seek> WeightsWalk<R> {
         Ok(())
     }
 
-    /// What layers of both sides have.
+    /// Checks the tensors that a layer has in the encoder as well as in the decoder.
     fn check_layer(&self, layer: &str, state: u64) -> Result<(), ModelFlaw> {
         self.expect_norm(&format!("{layer}/self_attention/layer_norm"), state)?;
         self.expect_linear(
@@ -268,8 +268,8 @@ impl<R: Read + Seek> WeightsWalk<R> {
         Ok(())
     }
 
-    /// Whole numbers need a factor for each row, or one for all: CTranslate2 reads as many as
-    /// there are rows.
+    /// Checks the scale of whole numbers: one factor for each row, or one for all. CTranslate2
+    /// reads as many factors as there are rows.
     fn expect_scale(&self, name: &str, shape: &[u64]) -> Result<(), ModelFlaw> {
         let Some(scale) = self.variables.get(&format!("{name}_scale")) else {
             return wrong(format!("{name} is quantised and {name}_scale is missing"));

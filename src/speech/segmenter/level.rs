@@ -1,51 +1,51 @@
-//! What a frame's level says about it. The detector's score has a memory: it falls over
-//! 7 to 12 frames where a voice ends at once, and in noise not at all. A frame that is no
-//! louder than the line itself is silent, whatever the score says.
+//! Noise gate: decides by a frame's level whether it can hold a voice. The detector's score has a
+//! memory: it falls over 7 to 12 frames where a voice ends at once, and in noise not at all. A
+//! frame that is no louder than the line itself is silent, whatever the score says.
 
 use crate::speech::detector::FRAME;
 
 /// Frames of a stretch of which the quietest and the loudest are kept, 0.77 s.
 const STRETCH: u8 = 48;
 
-/// Stretches looked back on, with the one that goes on 2.3 to 3.1 s: in no three seconds
-/// of speech is there no gap, and no word is one steady sound for so long.
+/// Number of stretches that count, the present one included, 2.3 to 3.1 s: no three seconds of
+/// speech are without a gap, and no word is one steady sound for so long.
 const STRETCHES: usize = 4;
 
-/// What is not this much louder than the quietest frame lately is the line's own noise,
-/// 4 dB. The power of white noise of 4 kHz varies by 0.5 dB (1 σ) from frame to frame,
-/// that of a line that hums and hisses by up to 1.5.
+/// Energy ratio to the quietest recent frame up to which a frame is the line's own noise, 4 dB. The
+/// power of white noise of 4 kHz varies by 0.5 dB (1 σ) from frame to frame, that of a line that
+/// hums and hisses by up to 1.5.
 const ABOVE_FLOOR: f32 = 2.5;
 
 /// Until all stretches are known, the quietest frame may be one of speech: then a silent
 /// frame must be this much below the loudest, too, 20 dB.
 const BELOW_SPEECH: f32 = 0.01;
 
-/// What is so much below the loudest frame lately is no part of a word, whatever the line's
-/// noise, 40 dB: the weakest sounds of speech, a final f or th, are 30 dB below its vowels
+/// Energy ratio to the loudest recent frame below which a frame is no part of a word, whatever the
+/// line's noise, -40 dB: the weakest sounds of speech, a final f or th, are 30 dB below its vowels
 /// (H. Fletcher, Speech and Hearing in Communication, 1953).
 const INAUDIBLE: f32 = 1e-4;
 
-/// The floor is not sought below this, as the energy of a frame, -66 dB of full scale: the
-/// noise of µ-law at rest, and less than what any line adds.
+/// Lowest noise floor assumed, as the energy of a frame, -66 dB of full scale: the noise of µ-law
+/// at rest, and less than what any line adds.
 const LOWEST_FLOOR: f32 = 2.5e-7 * 32_768.0 * 32_768.0 * FRAME as f32;
 
 /// The quietest and the loudest frame of the last seconds of one leg.
 #[derive(Debug)]
 pub(super) struct FrameLevel {
-    /// Of each stretch, the newest first.
+    /// Range of each stretch, the newest first.
     stretches: [EnergyRange; STRETCHES],
-    /// Frames of the newest one.
+    /// Number of frames in the newest stretch.
     frames: u8,
 }
 
-/// Energies.
+/// Least and greatest energy of a frame.
 #[derive(Debug, Clone, Copy)]
 struct EnergyRange {
     least: f32,
     most: f32,
 }
 
-/// Of a stretch that has not been.
+/// Range of a stretch without frames.
 const NONE: EnergyRange = EnergyRange {
     least: f32::INFINITY,
     most: 0.0,
@@ -59,7 +59,7 @@ impl FrameLevel {
         }
     }
 
-    /// Takes the next frame; whether there may be a voice in it.
+    /// Takes the next frame; returns whether there may be a voice in it.
     pub(super) fn is_audible(&mut self, energy: f32) -> bool {
         if self.frames == STRETCH {
             self.stretches.rotate_right(1);
@@ -87,7 +87,7 @@ mod tests {
 
     use super::*;
 
-    /// -40 dB of full scale.
+    /// Energy of a frame at -40 dB of full scale.
     const SOUND: f32 = 1e-4 * 32_768.0 * 32_768.0 * FRAME as f32;
 
     #[test]

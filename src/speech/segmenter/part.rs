@@ -1,4 +1,4 @@
-//! What an utterance is made of: speech, and sounds that are none.
+//! Parts of an utterance: speech, and sounds that are not speech.
 
 use crate::call::SoundKind;
 
@@ -17,27 +17,27 @@ pub(super) enum FrameKind {
 pub(super) struct UtterancePart {
     pub(super) from: usize,
     pub(super) until: usize,
-    /// What it is; `None`: speech.
+    /// Kind of sound; `None`: speech.
     pub(super) sound: Option<SoundKind>,
 }
 
-/// How an utterance is taken apart, in frames.
+/// Rule by which an utterance is taken apart, in frames.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct PartRule {
-    /// Voice that a part must hold to be speech.
+    /// Least voice in a part of speech.
     pub(super) least_voice: usize,
-    /// What speech keeps of what is before its voice, and behind it.
+    /// Frames that speech keeps before its first voice, and behind its last.
     pub(super) before: usize,
     pub(super) behind: usize,
 }
 
-/// Between two bursts of one sound there is no more than that, 0.5 s.
+/// Longest pause between two bursts of one sound, 0.5 s.
 const PAUSE: usize = 31;
 
-/// What speech takes of a tone beside it: the border is known to so many frames.
+/// Frames of a tone that go to the speech beside it, because the border is not known more exactly.
 const BLUR: usize = 2;
 
-/// Some frames of a sound.
+/// A run of frames that are one sound.
 #[derive(Debug, Clone, Copy)]
 struct SoundRun {
     from: usize,
@@ -89,7 +89,7 @@ pub(super) fn parts(
 }
 
 impl SoundRun {
-    /// Where speech begins whose voice begins at `first`, behind this sound.
+    /// Frame at which speech begins behind this sound, if its first voice is at `first`.
     fn left_at(self, first: usize, rule: PartRule) -> usize {
         let least = self
             .until
@@ -98,14 +98,14 @@ impl SoundRun {
         first.saturating_sub(rule.before).max(least)
     }
 
-    /// Where speech ends whose voice ends with `last`, before this sound.
+    /// Frame at which speech ends before this sound, if its last voice is at `last`.
     fn reached_from(self, last: usize, rule: PartRule) -> usize {
         let most = (self.from + self.reach(rule.behind)).min(self.until);
         (last + 1 + rule.behind).min(most)
     }
 
-    /// How much of it goes to the speech beside it: all that speech keeps of the music that it
-    /// came out of, since nothing is as certain there.
+    /// Frames of the sound that go to the speech beside it: of music all that speech keeps, since
+    /// nothing is as certain there.
     fn reach(self, roll: usize) -> usize {
         match self.kind {
             SoundKind::Music => roll,
@@ -114,7 +114,7 @@ impl SoundRun {
     }
 }
 
-/// The sounds; bursts of one kind without speech between them are one.
+/// Runs of sound; bursts of one kind without speech between them are one run.
 fn runs(frames: &[FrameKind], least_voice: usize) -> Vec<SoundRun> {
     let mut runs: Vec<SoundRun> = Vec::new();
     for (place, frame) in frames.iter().enumerate() {
@@ -152,7 +152,7 @@ mod tests {
         behind: 18,
     };
 
-    /// `q`uiet, `v`oice, `r`ingback, `m`usic.
+    /// Frames by letter: `q`uiet, `v`oice, `r`ingback, `m`usic.
     fn frames(text: &str) -> Vec<FrameKind> {
         let frame = |c| match c {
             'q' => FrameKind::Quiet,

@@ -9,59 +9,59 @@ use super::SoundMark;
 use super::fft::{LONG, SpectrumLobe, lobe};
 use crate::call::SoundKind;
 
-/// Notes kept of a look.
+/// Most notes kept of a look.
 const NOTES: usize = 8;
 
 /// Lowest and highest of them, bins of 7.8 Hz: 180 to 3,400 Hz.
 const BINS: std::ops::Range<usize> = 23..436;
 
-/// Notes further below the strongest are the window's own: -25 dB.
+/// Power relative to the strongest note below which a note is only the window's side lobe: -25 dB.
 const FLOOR: f32 = 0.003;
 
-/// How much a note may move in an eighth of a second and be the same, Hz.
+/// Most by which a note may move in an eighth of a second and be the same, Hz.
 const SAME: f32 = 4.0;
 
 /// Pitches of voices, Hz, and how far a harmonic may be off: 3 Hz or 0.6 %.
 const VOICES: std::ops::Range<f32> = 75.0..450.0;
 const OFF: (f32, f32) = (3.0, 0.006);
 
-/// Harmonics that the strongest notes of a voice can be.
+/// Highest harmonic that the strongest notes of a voice can be.
 const HARMONICS: usize = 12;
 
-/// What each speaks for: a logistic regression. `held` is the share of notes that were there
-/// before, `sung` the share that one voice can have sung, and the detector's score is lower in music.
+/// Weights of the evidence, from a logistic regression. `held`: share of notes that were there
+/// before; `sung`: share that one voice can have sung; the detector's score is lower in music.
 const BIAS: f32 = 4.8;
 const HELD: f32 = 3.75;
 const SUNG: f32 = 1.5;
 const CHANCE: f32 = 0.6;
 const SCORE: f32 = 8.0;
 
-/// No moment says more than that.
+/// Least and greatest contribution of a single look to the sum.
 const LEAST: f32 = -3.0;
 const MOST_AT_ONCE: f32 = 1.5;
 
-/// From here on it is music; the sum grows no further than that; and when it has lost so much
-/// since it was highest, the music has ended there.
+/// Sum from which on it is music; the largest sum; and the fall from its highest value after which
+/// the music has ended there.
 const ON: f32 = 16.0;
 const MOST: f32 = 18.0;
 const LOST: f32 = 12.0;
 
-/// The case for music so far.
+/// Detector of music.
 #[derive(Debug, Default)]
 pub(super) struct MusicDetector {
     before: NoteTrack,
     case: MusicCase,
 }
 
-/// The cumulative sum.
+/// Cumulative sum of the evidence for music.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 struct MusicCase {
     sum: f32,
-    /// While it is music the most, else the least that the sum has been since.
+    /// Largest sum while it is music; otherwise the least since it ended.
     extreme: f32,
-    /// Where it was at its least: what has been added up since begins there.
+    /// Frame at which the sum was least: the evidence since then begins there.
     start: u64,
-    /// Up to here it was told to be music.
+    /// Frame up to which music has been marked.
     told: u64,
     is_music: bool,
 }
@@ -73,7 +73,7 @@ struct NoteTrack {
 }
 
 impl MusicDetector {
-    /// Goes on where another utterance of the leg ended.
+    /// Goes on with the sum at the end of the leg's last utterance.
     pub(super) fn new(sum: f32) -> Self {
         let case = MusicCase {
             sum,
@@ -86,17 +86,17 @@ impl MusicDetector {
         }
     }
 
-    /// What the next utterance of the leg begins with.
+    /// Cumulative sum, for the leg's next utterance to begin with.
     pub(super) fn sum(&self) -> f32 {
         self.case.sum
     }
 
-    /// Whether it is known to play.
+    /// Whether music is known to play.
     pub(super) fn lasts(&self) -> bool {
         self.case.is_music && self.case.sum >= self.case.extreme
     }
 
-    /// Whether it may.
+    /// Whether music may be playing.
     pub(super) fn may_last(&self) -> bool {
         self.case.sum >= ON / 3.0
     }
@@ -122,15 +122,15 @@ impl MusicDetector {
         }
     }
 
-    /// What comes is no continuation of what was.
+    /// Forgets the last notes: the next look does not continue them.
     pub(super) fn interrupt(&mut self) {
         self.before = NoteTrack::default();
     }
 }
 
 impl MusicCase {
-    /// Adds what was heard up to `until`; where the music begins that lasts until there, as far
-    /// as it was not told before.
+    /// Adds the evidence of a look that ends at `until`; returns the start of the music that lasts
+    /// until there, as far as it was not marked before.
     fn hear(&mut self, until: u64, says: f32) -> Option<u64> {
         self.sum = (self.sum + says).clamp(0.0, MOST);
         if self.is_music && self.sum < self.extreme - LOST {
@@ -190,8 +190,7 @@ impl NoteTrack {
         self.notes[..self.count].iter()
     }
 
-    /// The logarithm of how much likelier these notes and that score of the detector are in
-    /// music than in speech.
+    /// Log-likelihood ratio of music to speech for these notes and that score of the detector.
     fn say(&self, before: &Self, score: f32) -> f32 {
         let held = self.share(|note| {
             let same = |old: &SpectrumLobe| (old.frequency - note.frequency).abs() <= SAME;
@@ -202,7 +201,7 @@ impl NoteTrack {
         says.clamp(LEAST, MOST_AT_ONCE)
     }
 
-    /// The greatest share that one voice can have sung.
+    /// Greatest share of the notes that one voice can have sung.
     fn sung(&self) -> f32 {
         let mut best = 0.0f32;
         for note in self.iter().take(3) {
@@ -216,7 +215,8 @@ impl NoteTrack {
         best
     }
 
-    /// Of the notes, by amplitude: a single loud one is not all there is to hear.
+    /// Share of the notes that `is_meant` selects, by amplitude: a single loud note is not all
+    /// there is to hear.
     fn share(&self, is_meant: impl Fn(&SpectrumLobe) -> bool) -> f32 {
         let (mut meant, mut all) = (0.0, 0.0);
         for note in self.iter() {

@@ -4,26 +4,27 @@ use super::fft::{LONG, RATE, SpectrumLobe, lobe, strongest};
 use super::{FRAMES_OF_LONG, SoundMark};
 use crate::call::SoundKind;
 
-/// Part of a short look's power in its two strongest lobes from which it may be tones: the
+/// Share of a short look's power in its two strongest lobes from which on it may be tones: the
 /// voiced sounds of speech have more harmonics, but for moments.
 const TONAL: f32 = 0.9;
 
-/// Part of a long look's power in one or two lobes from which it is nothing else: 11 dB of noise.
+/// Share of a long look's power in one or two lobes from which on it is nothing else: 11 dB of
+/// noise.
 const PURE: f32 = 0.92;
 
 /// Weaker lobes are not counted, -17 dB: what is left of a window, distortion.
 const SECOND: f32 = 0.02;
 
-/// How far a tone may be from what a standard says: 1.5 % (ITU-T Q.35 allows 1 to 3), and
-/// from where it was a moment ago, Hz. A generator is exact; no voice holds its pitch to
-/// half a per cent for a fifth of a second.
+/// Most by which a tone may deviate from a standard, 1.5 % (ITU-T Q.35 allows 1 to 3), and from
+/// where it was a moment ago, Hz. A generator is exact; no voice holds its pitch to half a per cent
+/// for a fifth of a second.
 const NEAR: f32 = 0.015;
 const SAME: f32 = 2.0;
 
-/// How much its power may change meanwhile, 1 dB.
+/// Most by which its power may change meanwhile, 1 dB.
 const STEADY: f32 = 1.26;
 
-/// Pairs of frequencies (ITU-T E.180 supplement 2) and what they say.
+/// Pairs of frequencies (ITU-T E.180 supplement 2), and the sound that they stand for.
 const PAIRS: [([f32; 2], SoundKind); 5] = [
     ([440.0, 480.0], SoundKind::Ringback),
     ([400.0, 450.0], SoundKind::Ringback),
@@ -32,7 +33,8 @@ const PAIRS: [([f32; 2], SoundKind); 5] = [
     ([480.0, 620.0], SoundKind::Busy),
 ];
 
-/// A single one between these is a call-progress tone: 400, 425, 440 or 450 Hz in most of the world.
+/// A single one between these is a call-progress tone: 400, 425, 440 or 450 Hz in most of the
+/// world.
 const PROGRESS: std::ops::RangeInclusive<f32> = 390.0..=460.0;
 
 /// Such a tone is ringback from 0.7 s on, and dial tone from 2.1 s on: ringback is on for
@@ -49,13 +51,13 @@ const OF_HIGH: u32 = 3;
 const OF_LOW: u32 = 12;
 const HIGH: f32 = 600.0;
 
-/// Lowest frequency looked at, bins of a long look: 195 Hz.
+/// Lowest frequency examined, in bins of a long look: 195 Hz.
 const LOWEST: usize = 25;
 
-/// Bins of a long look that are one lobe.
+/// Bins of a long look that belong to one lobe.
 const REACH: usize = 3;
 
-/// The tones that a leg is in.
+/// Detector of steady tones.
 #[derive(Debug, Default)]
 pub(super) struct ToneDetector {
     run: Option<SteadyTone>,
@@ -65,18 +67,18 @@ pub(super) struct ToneDetector {
 struct SteadyTone {
     /// First frame of the run of tonal looks, or of the tone that is held against.
     start: u64,
-    /// Tonal looks so far.
+    /// Number of tonal looks so far.
     looks: u32,
-    /// Whether the last look was none of them.
+    /// Whether the last look was not tonal.
     is_broken: bool,
     tones: Option<FoundTone>,
     steady: u32,
     told: Option<SoundKind>,
-    /// One past the last frame that was.
+    /// One past the last frame that was marked.
     told_until: u64,
 }
 
-/// One or two sinusoids that are all there is.
+/// One or two sinusoids that make up a look.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct FoundTone {
     frequencies: [f32; 2],
@@ -90,7 +92,7 @@ impl ToneDetector {
         self.run.as_ref().is_some_and(|run| run.told.is_some())
     }
 
-    /// Whether there may be one.
+    /// Whether a tone may be playing.
     pub(super) fn may_last(&self) -> bool {
         self.run.as_ref().is_some_and(|run| run.looks >= 4)
     }
@@ -129,7 +131,7 @@ impl ToneDetector {
         run.tell(frame, mark);
     }
 
-    /// There is nothing to hear.
+    /// Ends the run: nothing is audible.
     pub(super) fn end(&mut self) {
         self.run = None;
     }
@@ -172,7 +174,7 @@ impl SteadyTone {
 }
 
 impl FoundTone {
-    /// The one or two sinusoids that a long look is made of.
+    /// The one or two sinusoids that make up a long look, if they do.
     fn of(powers: &[f32; LONG / 2 + 1]) -> Option<Self> {
         let all = LOWEST..LONG / 2;
         let total: f32 = powers[4..].iter().sum();
@@ -202,7 +204,7 @@ impl FoundTone {
             && (1.0 / STEADY..=STEADY).contains(&change)
     }
 
-    /// What it says after so many steady looks and frames.
+    /// Kind of sound after so many steady looks and frames, if it is certain.
     fn kind(&self, steady: u32, frames: u64) -> Option<SoundKind> {
         if self.count == 2 {
             let near = |pair: &[f32; 2]| {
@@ -226,7 +228,7 @@ impl FoundTone {
     }
 }
 
-/// The two strongest lobes of a short look, the lower one first, and what part of its power is in them.
+/// Two strongest lobes of a short look, the lower one first, and the share of its power in them.
 pub(super) fn lobes(powers: &[f32]) -> ([SpectrumLobe; 2], f32) {
     // 156 Hz to the end; below it hums the mains.
     let bins = 5..powers.len() - 1;

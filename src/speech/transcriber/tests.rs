@@ -8,7 +8,7 @@ use crate::call::InitialPrompt;
 use crate::speech::engine::{LanguageProbabilities, TextToken};
 use crate::speech::ladder::ContextMargins;
 
-/// What the scripted engine was asked to do.
+/// Requests that the scripted engine received.
 #[derive(Debug, Default)]
 struct Asked {
     /// Lengths of the windows and their context.
@@ -17,10 +17,10 @@ struct Asked {
     detected: usize,
 }
 
-/// An engine that says what the script has for an utterance's length and context.
+/// An engine that gives the text scripted for an utterance's length and context.
 struct Scripted {
     script: HashMap<(usize, usize), WindowText>,
-    /// What it writes of anything in some languages, whatever the script has.
+    /// Text that it gives in some languages, whatever the script has.
     in_language: HashMap<&'static str, WindowText>,
     asked: Arc<Mutex<Asked>>,
     windows: Vec<usize>,

@@ -1,11 +1,11 @@
-//! Which failures of Redis pass by themselves.
+//! Classification of Redis's errors: which pass by themselves.
 
 use ::redis::RedisError;
 
 use super::super::StoreError;
 
-/// Answers that mean "not now": Redis starts, fails over, is full, is busy with
-/// a script, or cannot write its own file.
+/// Error codes that mean "not now": Redis starts, fails over, is full, is busy with a script, or
+/// cannot write its own file.
 const PASSING: &[&str] = &[
     "LOADING",
     "READONLY",
@@ -18,10 +18,10 @@ const PASSING: &[&str] = &[
     "TRYAGAIN",
     "UNKILLABLE",
 ];
-/// Answers that mean "not you": a password that was changed, rights that were taken.
+/// Error codes that mean "not you": a password that was changed, rights that were taken.
 const DENIED: &[&str] = &["NOAUTH", "WRONGPASS", "NOPERM", "DENIED"];
-/// The same in a sentence, as Redis before 7 reports an error from inside a script, and for
-/// refusals that have no code of their own.
+/// Texts of such errors, where Redis gives no code: refusals that have none, and errors inside a
+/// script before Redis 7.
 const PASSING_TEXT: &[&str] = &["max number of clients reached"];
 const DENIED_TEXT: &[&str] = &[
     "ACL failure in script",
@@ -34,9 +34,9 @@ const DENIED_TEXT: &[&str] = &[
 /// The stage of a request at which it failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum RedisStage {
-    /// To be let in, on a new connection.
+    /// Login, on a new connection.
     Setup,
-    /// Something else.
+    /// Commands, after the login.
     Commands,
 }
 

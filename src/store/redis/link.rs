@@ -18,9 +18,9 @@ use tokio::sync::Mutex;
 use super::super::StoreError;
 use super::error::{RedisStage, classify, ends_connection};
 
-/// Connecting, with the handshake; and each answer.
+/// Time to connect, with the login; and for each answer.
 const STEP: Duration = Duration::from_secs(1);
-/// A whole call: a lost connection, a new one, and the answer on it.
+/// Time for a whole call: a lost connection, a new one, and the answer on it.
 const CALL: Duration = Duration::from_millis(2500);
 /// The system gives the connection up when sent bytes stay unacknowledged this
 /// long: the peer's machine is gone. A stopped process still acknowledges.
@@ -38,7 +38,7 @@ pub(super) struct RedisLink {
 #[derive(Default)]
 struct LinkSlot {
     connection: Option<MultiplexedConnection>,
-    /// Counts connections, so that only the one that failed is given up.
+    /// Number of the connection, so that only the one that failed is given up.
     generation: u64,
 }
 

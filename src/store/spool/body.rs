@@ -1,5 +1,5 @@
-//! What is in a row: what is to be known of an utterance, as JSON, and its samples, packed
-//! without loss; sealed where there is a key.
+//! Body of a row in the spool: a head in JSON about the utterance, and its samples, packed without
+//! loss; sealed with XChaCha20-Poly1305 where there is a key.
 
 use chacha20poly1305::aead::{Aead, Generate, KeyInit, Payload};
 use chacha20poly1305::{Key, XChaCha20Poly1305, XNonce};
@@ -9,20 +9,20 @@ use super::{SpoolId, SpoolableSpeech};
 use crate::call::{CallId, Leg};
 use crate::speech::{DecodeOptions, SAMPLE_RATE, packed};
 
-/// Samples beyond which nothing is an utterance: twice Whisper's window.
+/// Most samples of an utterance: twice Whisper's window.
 const MAX_SAMPLES: usize = SAMPLE_RATE as usize * 60;
 
-/// First byte of a body that anybody can read …
+/// First byte of a body in the clear.
 const PLAIN: u8 = 0;
-/// … and of one that is a nonce and what the key seals.
+/// First byte of a body that is sealed: a nonce and the ciphertext follow.
 const SEALED: u8 = 1;
 
-/// Encrypts what is on the disk: a key of 256 bits.
+/// Key that encrypts the spool, 256 bits.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SpoolKey([u8; 32]);
 
 impl SpoolKey {
-    /// The key of 64 hexadecimal digits.
+    /// Parses a key of 64 hexadecimal digits.
     pub fn from_hex(text: &str) -> Option<Self> {
         let (pairs, []) = text.as_bytes().as_chunks::<2>() else {
             return None;
@@ -48,7 +48,7 @@ impl std::fmt::Debug for SpoolKey {
     }
 }
 
-/// Why a row cannot be read.
+/// Reason why a row cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum UnreadableRow {
     #[error("it is encrypted and SPOOL_KEY is not set")]
@@ -68,7 +68,7 @@ struct BodyHead {
     second_pass: Option<String>,
 }
 
-/// The body of a row; `None` where there is no randomness or the head cannot be written.
+/// Encodes the body of a row; `None` where there is no randomness or the head cannot be written.
 pub(super) fn encode(
     id: SpoolId,
     speech: &SpoolableSpeech,
@@ -99,7 +99,7 @@ pub(super) fn encode(
     Some(body)
 }
 
-/// What [`encode`] made a body of.
+/// Decodes the body of a row, as [`encode`] made it.
 pub(super) fn decode(
     id: SpoolId,
     (call, audio): (CallId, u64),
@@ -138,7 +138,8 @@ pub(super) fn decode(
     })
 }
 
-/// What is sealed with a body, and where it lies: a row put in another's place does not open.
+/// AEAD payload of a body. The place is authenticated with it, so a row that was put in another's
+/// place does not open.
 fn at<'a>(bytes: &'a [u8], place: &'a str) -> Payload<'a, 'a> {
     Payload {
         msg: bytes,

@@ -1,4 +1,4 @@
-//! The file, and the thread that owns it.
+//! The spool's file, and the thread that owns it.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::store::sqlite::schema::{self, FileSchema};
 use crate::store::sqlite::worker::classify;
 use crate::store::{StoreError, WallClock, bounded_ms};
 
-/// Utterances waiting for their turn: "ASCS".
+/// Schema of the file; its application id is "ASCS".
 const SPOOL: FileSchema = FileSchema {
     application_id: 0x4153_4353,
     is_exclusive: true,
@@ -41,7 +41,7 @@ CREATE INDEX utterance_second ON utterance (call_id) WHERE pass = 2;
     ],
 };
 
-/// How long a lock of another process on the file is waited for.
+/// Time to wait for a lock that another process holds on the file.
 const BUSY: Duration = Duration::from_millis(200);
 
 /// Utterances that share a transaction, and its synchronisation.
@@ -81,7 +81,7 @@ pub(super) struct SpoolFile {
     kept: PassBytes,
 }
 
-/// Bytes of each pass.
+/// Bytes of the utterances of each pass.
 #[derive(Debug, Clone, Copy, Default)]
 struct PassBytes {
     first: u64,
@@ -102,7 +102,7 @@ impl PassBytes {
 }
 
 impl SpoolFile {
-    /// The error is a sentence without the path.
+    /// Opens or creates the file. The error is a sentence without the path.
     pub(super) fn open(
         path: &Path,
         config: SpoolConfig,
@@ -122,7 +122,7 @@ impl SpoolFile {
         Ok(file)
     }
 
-    /// The first place that never was anybody's.
+    /// First place that was never used.
     pub(super) fn next_place(&self) -> u64 {
         let last = self.conn.query_row(
             "SELECT seq FROM sqlite_sequence WHERE name = 'utterance'",
@@ -176,7 +176,7 @@ impl SpoolFile {
         }
     }
 
-    /// Also what nobody waits for any more: its line has its place.
+    /// Writes utterances, also those that nobody waits for any more: their lines have their places.
     fn keep(&mut self, group: Vec<KeepRequest>) {
         match self.insert(&group) {
             Ok(kept) => {
@@ -351,7 +351,7 @@ impl SpoolFile {
         Ok(())
     }
 
-    /// Removes all that there is of a call, from the log too; how many utterances that was.
+    /// Removes everything of a call, from the log too; the result is the number of utterances.
     fn erase(&mut self, call: &CallId) -> rusqlite::Result<u64> {
         let mut query = self
             .conn
@@ -365,8 +365,8 @@ impl SpoolFile {
         Ok(ids.len() as u64)
     }
 
-    /// Does the same with every place that is still something's; what pass those were of, and
-    /// their bytes.
+    /// Runs a statement for each of the places that are in use; the result is the passes of those,
+    /// and their bytes.
     fn each(
         &mut self,
         ids: &[SpoolId],
@@ -392,7 +392,7 @@ impl SpoolFile {
         Ok(changed)
     }
 
-    /// One less of that pass.
+    /// Counts an utterance of that pass as gone.
     fn gone(&mut self, pass: RecognitionPass, bytes: u64) {
         let kept = self.kept.of(pass);
         *kept = kept.saturating_sub(bytes);
@@ -402,7 +402,7 @@ impl SpoolFile {
         stats.unreadable.fetch_min(waiting, Ordering::Relaxed);
     }
 
-    /// Learns how much there is.
+    /// Counts utterances and bytes in the file.
     fn count(&mut self) -> rusqlite::Result<()> {
         for pass in [RecognitionPass::First, RecognitionPass::Second] {
             let (waiting, bytes): (i64, i64) = self.conn.query_row(
@@ -431,7 +431,7 @@ impl SpoolFile {
     }
 }
 
-/// A file as the first version made it.
+/// Schema and rows of a file as the first version made it.
 #[cfg(test)]
 pub(super) const BEFORE_SECOND_PASS: &str = "
 PRAGMA application_id = 0x41534353;
@@ -447,7 +447,7 @@ enum SpoolRow {
     Outlived(ExpiredUtterance),
 }
 
-/// As SQLite has it.
+/// Number as SQLite has it, signed.
 fn number(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }

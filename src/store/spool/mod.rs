@@ -1,6 +1,6 @@
-//! Speech that nobody had time for, on the disk until somebody has: one SQLite file
-//! of its own, beside whatever store keeps the calls, written by one thread. And speech that
-//! is to be heard once more when its call is over, which gets half of the room at most.
+//! The spool: speech that recognition has no time for, on the disk until it has. One SQLite file of
+//! its own, beside whatever store keeps the calls, written by one thread. The speech of the second
+//! pass is in it, too, and gets half of the room at most.
 //!
 //! What is acknowledged survives the end of the process and, as every commit is
 //! synchronised, of the machine. Bounded in bytes (what does not fit is refused) and in
@@ -31,94 +31,95 @@ use crate::speech::DecodeOptions;
 /// Requests that may wait for the thread.
 const QUEUE: usize = 256;
 
-/// How long the disk may take for an utterance, before its line is told without it …
+/// Time for the disk to take an utterance of the first pass, before its line is written without
+/// words for good.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// … where the line has its words already …
+/// Time for the disk to take an utterance of the second pass, whose line has its words already.
 const SECOND_PATIENCE: Duration = Duration::from_secs(1);
 
-/// … and while it has not caught up since.
+/// Time for the disk while it has not caught up since it was too slow.
 const NO_PATIENCE: Duration = Duration::from_millis(5);
 
-/// A place in the spool; never used twice.
+/// Place of an utterance in the spool; never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct SpoolId(pub u64);
 
-/// The pass for which an utterance is kept.
+/// Pass of recognition that an utterance is kept for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum RecognitionPass {
-    /// Nobody has heard it.
+    /// First pass: the utterance has no words yet.
     First,
-    /// It is to be heard once more, when its call is over.
+    /// Second pass: the utterance has words and is recognised once more when its call is over.
     Second,
 }
 
-/// The speech that is kept, and how it is to be recognised.
+/// An utterance to be kept, and how it is to be recognised.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SpoolableSpeech {
-    /// Whose it is.
+    /// Call that the utterance belongs to.
     pub call: CallId,
-    /// Who spoke.
+    /// Leg that the utterance was spoken on.
     pub leg: Leg,
-    /// How much of the samples is audio and no gap, in samples.
+    /// Length of the samples that is audio and no gap, in samples.
     pub audio: u64,
-    /// 16 kHz mono PCM.
+    /// Samples, 16 kHz mono.
     pub samples: Vec<i16>,
-    /// How it is to be recognised.
+    /// Options for recognition.
     pub choices: DecodeOptions,
-    /// The model by which it is heard once more when it has words; `None`: it is not.
+    /// Model of the second pass, once there are words; `None`: there is no second pass.
     pub second_pass: Option<String>,
 }
 
-/// An utterance that is kept, and where.
+/// An utterance in the spool.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SpooledUtterance {
-    /// Its place.
+    /// Place of the utterance.
     pub id: SpoolId,
-    /// What was put there.
+    /// The utterance, as it was put there.
     pub speech: SpoolableSpeech,
 }
 
 /// An utterance that has been kept for longer than it may.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExpiredUtterance {
-    /// Its place.
+    /// Place of the utterance.
     pub id: SpoolId,
-    /// Whose it is.
+    /// Call that the utterance belongs to.
     pub call: CallId,
-    /// How much of it is audio, in 16 kHz samples.
+    /// Length of the utterance that is audio, in 16 kHz samples.
     pub audio: u64,
 }
 
-/// Some of what is kept, in the order in which it came.
+/// Part of the spool, in the order in which it was filled.
 #[derive(Debug, Default, PartialEq)]
 pub struct SpoolPage {
-    /// What can be recognised.
+    /// Utterances that can be recognised.
     pub kept: Vec<SpooledUtterance>,
-    /// What is too old for that.
+    /// Utterances that are too old for that.
     pub outlived: Vec<ExpiredUtterance>,
-    /// How many cannot be read.
+    /// Number of rows that cannot be read.
     pub unreadable: u64,
-    /// The last place that was looked at.
+    /// Last place that was looked at.
     pub upto: Option<SpoolId>,
-    /// Whether nothing is behind it.
+    /// Whether nothing follows in the spool.
     pub is_last: bool,
 }
 
-/// How much is kept, how long and how.
+/// Bounds and key of the spool.
 #[derive(Debug, Clone)]
 pub struct SpoolConfig {
     /// Bytes of all utterances together.
     pub max_bytes: u64,
-    /// How long one is kept.
+    /// Time for which an utterance is kept.
     pub keep: Duration,
-    /// Encrypts them.
+    /// Key by which the rows are encrypted; `None`: they are not.
     pub key: Option<SpoolKey>,
 }
 
 impl SpoolConfig {
-    /// Bytes that all of a pass may have together: whatever is to be heard once more, there is
-    /// room for what nobody has heard.
+    /// Bytes that all utterances of a pass may take together: the second pass gets half, so that
+    /// there is always room for the first.
     fn bytes_for(&self, pass: RecognitionPass) -> u64 {
         match pass {
             RecognitionPass::First => self.max_bytes,
@@ -127,48 +128,48 @@ impl SpoolConfig {
     }
 }
 
-/// Why an utterance was not kept.
+/// Reason why an utterance was not kept.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SpoolError {
-    /// As much is kept as may be.
+    /// The spool is full.
     #[error("the spool has no room: {more} bytes more than {bytes} would exceed {limit}")]
     Full {
-        /// Its bytes.
+        /// Bytes of the utterance.
         more: u64,
-        /// Bytes that are kept, of all or, where that is what is full, for its pass.
+        /// Bytes in use, of both passes or, where that bound is reached, of the second.
         bytes: u64,
-        /// Bytes that may be.
+        /// Bytes that may be in use.
         limit: u64,
     },
     /// The disk does not take it: it is full, or broken.
     #[error("the spool cannot be written: {0}")]
     Disk(StoreError),
-    /// The disk takes too long: it may be kept all the same, later.
+    /// The disk takes too long; the utterance may still be kept, later.
     #[error("the spool does not keep up")]
     Slow,
-    /// As many wait for the disk as may.
+    /// Too many utterances wait for the disk already.
     #[error("the spool's disk hangs, or its thread has ended")]
     Hangs,
 }
 
-/// Figures of one pass, for `/health`.
+/// Counts of one pass, for `/health`.
 #[derive(Debug, Default)]
 pub struct SpoolStats {
-    /// Utterances that are kept now.
+    /// Utterances in the spool now.
     pub waiting: AtomicU64,
-    /// Their bytes.
+    /// Bytes of those.
     pub bytes: AtomicU64,
     /// Utterances kept since the start.
     pub kept: AtomicU64,
     /// Utterances that could not be kept.
     pub refused: AtomicU64,
-    /// Of those that are kept: could not be read when that was last tried, for want of the key
+    /// Utterances in the spool that could not be read when that was last tried, for want of the key
     /// or because they are damaged.
     pub unreadable: AtomicU64,
-    /// Given up because they were too old.
+    /// Utterances that were given up for their age.
     pub outlived: AtomicU64,
-    /// Kept on from the first pass, since the start.
+    /// Utterances kept on from the first pass for the second, since the start.
     pub kept_on: AtomicU64,
 }
 
@@ -198,15 +199,15 @@ impl SpoolFigures {
     }
 }
 
-/// A way to the spool; cheap to clone. The thread ends with the last one.
+/// Handle of the spool; cheap to clone. The thread ends with the last one.
 #[derive(Debug, Clone)]
 pub struct SpeechSpool {
     jobs: mpsc::Sender<SpoolJob>,
     figures: Arc<SpoolFigures>,
-    /// Bytes that the second pass may have.
+    /// Bytes that the second pass may take.
     second_bytes: u64,
     is_encrypted: bool,
-    /// The next place.
+    /// Next place.
     next: Arc<AtomicU64>,
 }
 
@@ -244,12 +245,12 @@ impl SpeechSpool {
         })
     }
 
-    /// Figures of what is kept for that pass.
+    /// Counts of that pass.
     pub fn stats(&self, pass: RecognitionPass) -> &SpoolStats {
         self.figures.of(pass)
     }
 
-    /// Whether there is room for more that is to be heard once more.
+    /// Whether there is room for more utterances of the second pass.
     pub fn has_room_for_second_pass(&self) -> bool {
         self.stats(RecognitionPass::Second)
             .bytes
@@ -257,22 +258,21 @@ impl SpeechSpool {
             < self.second_bytes
     }
 
-    /// Whether whoever has the disk cannot hear what is kept.
+    /// Whether the rows are encrypted, so that whoever has the disk cannot listen to them.
     pub fn is_encrypted(&self) -> bool {
         self.is_encrypted
     }
 
-    /// A place for something that is to be kept, whether it then is or not.
+    /// Takes a place for an utterance, whether it then is kept or not.
     pub fn place(&self) -> SpoolId {
         SpoolId(self.next.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// Keeps an utterance. It is on the disk when this returns. A disk that hangs costs
-    /// whoever asks two seconds once (one, if it has been heard already), and then
-    /// next to nothing until it has caught up.
+    /// Keeps an utterance. It is on the disk when this returns. A disk that hangs costs the caller
+    /// two seconds once (one in the second pass), and then next to nothing until it has caught up.
     ///
     /// # Errors
-    /// It is not kept; after [`SpoolError::Slow`] it may be all the same.
+    /// The utterance is not kept; after [`SpoolError::Slow`] it may be, later.
     pub async fn keep(
         &self,
         id: SpoolId,
@@ -319,8 +319,8 @@ impl SpeechSpool {
             .map_err(|_| SpoolError::Hangs)?
     }
 
-    /// The oldest behind that place that nobody has heard, or, of a call, those that are to be
-    /// heard once more: so many are looked at. Blocks, for as long as the disk takes.
+    /// Reads up to `limit` rows behind that place: those of the first pass or, of one call, those
+    /// of the second. Blocks, for as long as the disk takes.
     ///
     /// # Errors
     /// The disk fails.
@@ -333,7 +333,7 @@ impl SpeechSpool {
         self.ask(|reply| SpoolJob::Next(second_of, behind, limit, reply))
     }
 
-    /// The calls that are to be heard once more. Blocks, for as long as the disk takes.
+    /// Calls with utterances of the second pass. Blocks, for as long as the disk takes.
     ///
     /// # Errors
     /// The disk fails.
@@ -341,7 +341,7 @@ impl SpeechSpool {
         self.ask(SpoolJob::SecondCalls)
     }
 
-    /// What has been heard is to be heard once more. Blocks, for as long as the disk takes.
+    /// Moves utterances on to the second pass. Blocks, for as long as the disk takes.
     ///
     /// # Errors
     /// The disk fails; nothing has changed.
@@ -349,16 +349,16 @@ impl SpeechSpool {
         self.ask(|reply| SpoolJob::HearAgain(ids, reply))
     }
 
-    /// Removes what is no longer needed. Blocks, for as long as the disk takes.
+    /// Removes utterances that are no longer needed. Blocks, for as long as the disk takes.
     ///
     /// # Errors
-    /// The disk fails; what was to be removed is still there.
+    /// The disk fails; the utterances are still there.
     pub fn forget(&self, ids: Vec<SpoolId>) -> Result<(), StoreError> {
         self.ask(|reply| SpoolJob::Forget(ids, reply))
     }
 
-    /// Removes all that is kept of a call, from the file and the log beside it; how many
-    /// utterances that was. Blocks, for as long as the disk takes.
+    /// Removes everything of a call, from the file and the log beside it; the result is the number
+    /// of utterances. Blocks, for as long as the disk takes.
     ///
     /// # Errors
     /// The disk fails; some of it may still be there.

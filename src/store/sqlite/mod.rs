@@ -27,12 +27,12 @@ use crate::call::{CallId, CallKey, CallRecord, DtmfDigit, TranscriptLine};
 /// Requests that may wait for the thread; a full queue makes callers wait, up to their time-out.
 const QUEUE: usize = 256;
 
-/// How long things may take.
+/// Time limits of the store.
 #[derive(Debug, Clone, Copy)]
 struct SqliteLimits {
-    /// A call of the trait, with its wait in the queue.
+    /// Time for a call of the trait, with its wait in the queue.
     call: Duration,
-    /// Waiting for a lock that another process holds on the file.
+    /// Time to wait for a lock that another process holds on the file.
     busy: Duration,
 }
 
@@ -47,9 +47,9 @@ const LIMITS: SqliteLimits = SqliteLimits {
 /// Dropping it ends the threads after the requests that already wait.
 #[derive(Debug, Clone)]
 pub struct SqliteStore {
-    /// To whoever writes.
+    /// Queue of the thread that writes.
     jobs: mpsc::Sender<SqliteJob>,
-    /// To whoever only reads.
+    /// Queue of the thread that only reads.
     reads: mpsc::Sender<SqliteJob>,
     limits: SqliteLimits,
     watched: Arc<WatchedFile>,

@@ -74,7 +74,7 @@ fn erase(tx: &Transaction<'_>, id: &str) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Changes nothing, as a write would.
+/// Runs a write that changes nothing.
 pub(super) fn try_write(conn: &mut Connection) -> rusqlite::Result<()> {
     let tx = conn.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
     count_processed(&tx, 0)?;
@@ -147,7 +147,7 @@ fn count_processed(tx: &Transaction<'_>, by: usize) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// What is stored as text; it may have been put there by anybody.
+/// Bytes of a text column; they need not be UTF-8, since anybody may have put them there.
 fn bytes(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<Vec<u8>> {
     Ok(row.get_ref(column)?.as_bytes()?.to_owned())
 }
@@ -174,7 +174,7 @@ pub(super) const NEWEST_BEHIND: &str = "SELECT started_ms, call_id FROM call IND
     WHERE expires_ms > ?1 AND (started_ms, call_id) < (?3, CAST(?4 AS TEXT))
     ORDER BY started_ms DESC, call_id DESC LIMIT ?2";
 
-/// When calls began, and their ids, newest first, behind that place.
+/// Starts and ids of calls, newest first, behind that place.
 pub(super) fn keys(
     conn: &Connection,
     before: Option<(i64, &[u8])>,
@@ -224,7 +224,7 @@ pub(super) fn items(
     .collect()
 }
 
-/// How many elements a list has below position `below`.
+/// Number of elements that a list has below position `below`.
 pub(super) fn items_below(
     conn: &Connection,
     id: &str,
@@ -258,11 +258,11 @@ pub(super) fn counters(conn: &Connection) -> rusqlite::Result<CallCounters> {
 /// The result of one chunk of the expiry.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ExpiryChunk {
-    /// Calls that went.
+    /// Calls that were deleted.
     pub(super) calls: u64,
-    /// Transcripts and lists of digits that went.
+    /// Transcripts and lists of digits that were deleted.
     pub(super) lists: u64,
-    /// Whether that was all.
+    /// Whether nothing more has expired.
     pub(super) is_all: bool,
 }
 

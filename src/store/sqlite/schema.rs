@@ -1,4 +1,4 @@
-//! Opening the file: is it ours, is it whole, is its schema one we know.
+//! Opening the file: whether it is ours, whole, and of a schema that is known.
 
 use std::path::Path;
 use std::time::Duration;
@@ -19,7 +19,7 @@ pub(in crate::store) struct FileSchema {
     pub(in crate::store) migrations: &'static [&'static str],
 }
 
-/// Calls and transcripts: "ASCB".
+/// Schema of the calls' file; its application id is "ASCB".
 pub(super) const CALLS: FileSchema = FileSchema {
     application_id: 0x4153_4342,
     is_exclusive: false,
@@ -173,7 +173,7 @@ fn refuse_foreign(conn: &Connection, schema: &FileSchema) -> Result<(), String> 
     Err("it is a database of another program".to_owned())
 }
 
-/// Returns the version that the file had.
+/// Brings the file's schema up to date; the result is the version that the file had.
 fn migrate(conn: &mut Connection, schema: &FileSchema) -> Result<i64, String> {
     // Immediate: of two processes that start at once, one migrates and the other sees the result.
     let tx = conn

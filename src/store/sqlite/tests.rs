@@ -14,7 +14,7 @@ fn open(path: &Path) -> Result<SqliteStore, StoreError> {
     SqliteStore::open(path, RetentionTimes::default(), now)
 }
 
-/// Opening must fail with the path and `why`.
+/// Checks that opening fails with the path and `why`.
 fn refused(path: &Path, why: &str) {
     let Err(StoreError::Broken(text)) = open(path) else {
         panic!("{} was opened", path.display())

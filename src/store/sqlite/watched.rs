@@ -1,5 +1,5 @@
-//! Whether the file that is written is still the one under its name: removed or replaced by
-//! somebody, it goes on working, and all that is written is gone when the process ends.
+//! Watch over the file's name: if somebody removes or replaces the file, SQLite goes on working on
+//! the old one, and all that is written is gone when the process ends.
 
 use std::ffi::OsString;
 use std::fs;
@@ -22,7 +22,7 @@ struct DatabaseFileId {
 }
 
 impl WatchedFile {
-    /// Takes note of them, while they are open.
+    /// Notes the identity of both files, while they are open.
     pub(super) fn new(path: &Path) -> Self {
         let mut log: OsString = path.as_os_str().to_owned();
         log.push("-wal");
@@ -35,7 +35,7 @@ impl WatchedFile {
         }
     }
 
-    /// Looks whether they are still there.
+    /// Checks that both files are still under their names.
     pub(super) fn check(&self) -> Result<(), StoreError> {
         for (file, opened) in &self.files {
             // One that cannot be looked at tells nothing.
@@ -52,7 +52,7 @@ impl WatchedFile {
     }
 }
 
-/// `None`: there is no such file.
+/// Device and inode of a file; `None` if there is none of that name.
 fn identity(file: &Path) -> io::Result<Option<DatabaseFileId>> {
     match fs::metadata(file) {
         Ok(about) => Ok(Some(DatabaseFileId {

@@ -13,14 +13,15 @@ const GROUP: usize = 64;
 
 pub(super) type SqliteReply<T> = oneshot::Sender<Result<T, StoreError>>;
 
-/// Gets the connection and the wall clock in milliseconds; replies itself.
+/// A task for the thread, given the connection and the wall clock in milliseconds; it replies
+/// itself.
 pub(super) type SqliteTask = Box<dyn FnOnce(&mut Connection, i64) + Send>;
 
 /// An order to the database's thread.
 pub(super) enum SqliteJob {
     /// Writes of one caller.
     Write(WriteJob),
-    /// Anything else.
+    /// Any other task.
     Task(SqliteTask),
     /// Closes the file, and ends the thread.
     Close(SqliteReply<()>),
@@ -57,7 +58,7 @@ impl SqliteWorker {
         }
     }
 
-    /// The log is folded into the file and removed, unless another process has it open.
+    /// Closes the file. The log is folded into it and removed, unless another process has it open.
     fn close(self, reply: SqliteReply<()>) {
         let folded = schema::fold_log_in(&self.conn).map(drop);
         let closed = self.conn.close().map_err(|(_, error)| error);
@@ -151,7 +152,7 @@ fn gather(
     (group, None)
 }
 
-/// A caller that has given up is no error: the work is done or will be repeated.
+/// Sends an answer. A caller that has given up is no error: the work is done or will be repeated.
 pub(super) fn answer<T>(reply: SqliteReply<T>, result: Result<T, StoreError>) {
     drop(reply.send(result));
 }

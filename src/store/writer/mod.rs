@@ -1,5 +1,5 @@
-//! The shell between calls and a store. Calls hand their writes over and go on;
-//! one task stores them in order, and waits while the store is away.
+//! Queue between calls and a store. Calls hand their writes over and go on; one task stores them in
+//! order, and waits while the store is away.
 
 mod queue;
 
@@ -38,9 +38,9 @@ impl Default for WriterSettings {
 /// Waits that double from `first` up to `max`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WriterBackoff {
-    /// The first wait.
+    /// First wait.
     pub first: Duration,
-    /// The longest.
+    /// Longest wait.
     pub max: Duration,
 }
 
@@ -70,14 +70,14 @@ pub enum WriterState {
     Behind {
         /// Writes not yet stored, as of the last attempt.
         queued: usize,
-        /// When the first attempt failed.
+        /// Time at which the first attempt failed.
         since: Timestamp,
-        /// What the store said last.
+        /// Last error of the store.
         reason: String,
     },
 }
 
-/// The counts of the writer.
+/// Counts of the writer.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct WriterStats {
     /// Writes not yet done: those that wait and those under way.
@@ -198,7 +198,7 @@ impl StoreWriter {
         }
     }
 
-    /// Follows the store's being there and away.
+    /// State of the store, to be watched.
     pub fn state(&self) -> watch::Receiver<WriterState> {
         self.state.clone()
     }
@@ -245,14 +245,14 @@ impl SharedWriter {
     }
 }
 
-/// The task's side.
+/// The writer's task.
 struct WriterDrain {
     shared: Arc<SharedWriter>,
     store: Arc<dyn CallStore>,
     backoff: WriterBackoff,
     clock: WallClock,
     state: watch::Sender<WriterState>,
-    /// Writes done so far, stored or broken.
+    /// Number of writes done so far, stored or broken.
     finished: watch::Sender<u64>,
 }
 
@@ -278,8 +278,8 @@ impl WriterDrain {
         }
     }
 
-    /// Repeats until the store takes the writes, or takes others and refuses these: only then
-    /// it is they that are at fault.
+    /// Repeats until the store takes the writes, or takes others and refuses these: only then are
+    /// these at fault.
     async fn persist(&self, writes: &[StoreWrite]) -> Result<(), StoreError> {
         let mut waits = self.backoff.waits();
         loop {

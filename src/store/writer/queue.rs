@@ -1,4 +1,4 @@
-//! What waits to be stored: bounded, in order, records of one call merged where
+//! Queue of the writes that wait to be stored: bounded, in order, records of one call merged where
 //! nothing lies between them.
 
 use std::collections::{HashMap, VecDeque};
@@ -9,11 +9,11 @@ use crate::call::CallId;
 #[derive(Debug)]
 pub(super) struct WriteQueue {
     waiting: VecDeque<StoreWrite>,
-    /// For a call whose last waiting write is its record: that write's number.
+    /// Number of the record's write, for each call whose last waiting write is its record.
     merge: HashMap<CallId, u64>,
-    /// The number of the first waiting write.
+    /// Number of the first waiting write.
     first: u64,
-    /// Taken and not yet done.
+    /// Writes that were taken and are not done yet.
     in_flight: usize,
     capacity: usize,
 }
@@ -40,7 +40,7 @@ impl WriteQueue {
         }
     }
 
-    /// Writes not yet done.
+    /// Number of writes not yet done.
     pub(super) fn len(&self) -> usize {
         self.waiting.len() + self.in_flight
     }

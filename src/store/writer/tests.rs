@@ -10,16 +10,16 @@ use crate::call::{
 };
 use crate::store::{CallCounters, GivenCounts};
 
-/// Answers its first calls by script, then takes everything. It keeps what it
-/// took in order, and what of it was new.
+/// A store that answers its first calls by script and then takes everything. It keeps what it took
+/// in order, and what of it was new.
 #[derive(Default)]
 struct Scripted {
     script: Mutex<VecDeque<StoreError>>,
-    /// Refused for good, whenever it comes.
+    /// Write that is refused for good, whenever it comes.
     poison: Option<StoreWrite>,
-    /// What the first tries to write anything at all are answered.
+    /// Answers to the first checks of [`CallStore::try_write`].
     probes: Mutex<VecDeque<StoreError>>,
-    /// While closed, `apply` does not return.
+    /// Gate: while it is closed, `apply` does not return.
     gate: Option<tokio::sync::Semaphore>,
     kept: Mutex<Vec<StoreWrite>>,
 }
@@ -371,8 +371,8 @@ fn waits_double_up_to_the_longest() {
 }
 
 proptest! {
-    /// Whatever is pushed and taken: lines come out complete and in order, and
-    /// of each call's records the last before any line is there.
+    /// Lines come out complete and in order, whatever is pushed and taken, and of each call's
+    /// records the last one before any line is there.
     #[test]
     fn merging_loses_no_line_and_no_last_record(
         steps in proptest::collection::vec((0..3usize, 0..3usize), 1..80)

@@ -10,7 +10,7 @@ const PACKET: i64 = 320;
 /// Samples per millisecond.
 const PER_MS: i64 = 16;
 
-/// Why audio may have no text; nothing else may be told.
+/// Reasons why audio may have no text; no others may be reported.
 const REASONS: [&str; 10] = [
     "net_loss",
     "late",
@@ -24,13 +24,13 @@ const REASONS: [&str; 10] = [
     "discontinuity",
 ];
 
-/// Further ones, which are told only where there is such audio.
+/// Further reasons, reported only where there is such audio.
 const RARE: [&str; 1] = ["on_hold"];
 
-/// Checks a leg as `status` or a replay's report shows it (`stats` and `audio`).
+/// Checks a leg as `status` or a replay's report has it (`stats` and `audio`).
 ///
 /// # Errors
-/// What does not add up, in words.
+/// The sums that do not add up, in words.
 pub fn check_leg(leg: &Value, is_over: bool) -> Result<(), String> {
     let wrong = |what: &str| Err(format!("{what}: {leg}"));
     let audio = &leg["audio"];

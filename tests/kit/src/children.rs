@@ -32,12 +32,12 @@ pub fn of(parent: u32) -> Result<Vec<u32>> {
     Ok(children)
 }
 
-/// SIGKILL.
+/// Kills a process with SIGKILL.
 pub fn kill(pid: u32) -> Result<()> {
     send(pid, Signal::KILL)
 }
 
-/// SIGSTOP: it is there and does nothing.
+/// Stops a process with SIGSTOP: it exists and does nothing.
 pub fn stop(pid: u32) -> Result<()> {
     send(pid, Signal::STOP)
 }

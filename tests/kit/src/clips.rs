@@ -16,11 +16,11 @@ use crate::{Error, Result, program, spoken};
 pub struct Clips {
     /// Each recording's text.
     pub clips: Vec<Clip>,
-    /// CPU time of all of them, milliseconds.
+    /// CPU time for all recordings, milliseconds.
     pub cpu_ms: u64,
-    /// How long all of them last, milliseconds.
+    /// Length of all recordings, milliseconds.
     pub audio_ms: u64,
-    /// The most memory that the program had, bytes; `None` where it does not say.
+    /// Peak memory of the program, bytes; `None` where it is not reported.
     pub peak_memory: Option<u64>,
 }
 
@@ -29,9 +29,9 @@ pub struct Clips {
 pub struct Clip {
     /// The recording's name in the list.
     pub name: String,
-    /// The words.
+    /// Text that was recognised.
     pub text: String,
-    /// What was wrong with each try but the last.
+    /// Reasons why each try but the last was rejected.
     #[serde(default)]
     pub retries: Vec<String>,
 }
@@ -53,7 +53,7 @@ impl Clips {
         Self::by(&mut command)
     }
 
-    /// Runs a program that prints this, on one thread.
+    /// Runs a program that prints the same JSON, on one thread.
     ///
     /// # Errors
     /// The program fails, or prints something else.

@@ -1,4 +1,4 @@
-//! The one error of the kit.
+//! Error type of the kit.
 
 use std::io;
 use std::time::Duration;
@@ -8,29 +8,29 @@ use crate::{host, process};
 /// Shorthand for results of the kit.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// Why the kit could not do what was asked.
+/// Reason why the kit could not do what was asked.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// This machine cannot provide it: no apt, no network, no Debian archive.
-    /// A test may skip on this one, and on no other.
+    /// This machine lacks what the kit needs: apt, network, a Debian archive. A test may skip on
+    /// this one, and on no other.
     #[error("not available on this machine: {0}")]
     Unavailable(String),
     /// The operating system refused.
     #[error("{what}: {source}")]
     Io {
-        /// What was being done.
+        /// Operation that failed.
         what: String,
-        /// The refusal.
+        /// Error of the operating system.
         #[source]
         source: io::Error,
     },
     /// Something did not happen in time.
     #[error("{what} did not happen within {limit:?}{log}")]
     TimedOut {
-        /// What was waited for.
+        /// Event that was waited for.
         what: String,
-        /// How long.
+        /// Time that was waited.
         limit: Duration,
         /// The tail of the log concerned, set off by a line break; may be empty.
         log: String,
@@ -40,8 +40,8 @@ pub enum Error {
     Failed(String),
 }
 
-/// What a test needs, or `None` if this machine cannot provide it and the test
-/// must skip. With `ASTERSCRIBE_REQUIRE_ALL` set, as in CI, nothing is skipped.
+/// The value, or `None` if this machine cannot provide it and the test must skip. With
+/// `ASTERSCRIBE_REQUIRE_ALL` set, as in CI, nothing is skipped.
 ///
 /// # Panics
 /// On any other error: that is a failure, not a lack.
@@ -62,7 +62,7 @@ impl Error {
         matches!(self, Self::Unavailable(_))
     }
 
-    /// The error of a file or a stream, with what was not possible.
+    /// An error of a file or a stream, with the operation that failed.
     pub fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let what = what.into();
         move |source| Self::Io { what, source }

@@ -1,4 +1,4 @@
-//! The recorded calls in `fixtures/`: a capture and what is said in it.
+//! Recorded calls in `fixtures/`: captures, and the words in them.
 
 use std::fs::{self, File};
 use std::path::PathBuf;
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::pcap::{self, Packet};
 use crate::{Error, Result, host};
 
-/// The recorded calls.
+/// Names of the recorded calls.
 pub const NAMES: [&str; 6] = [
     "asterisk22_ulaw_stasis",
     "asterisk22_alaw_stasis",
@@ -23,35 +23,35 @@ pub const NAMES: [&str; 6] = [
 pub struct Fixture {
     /// Every packet, in order of arrival.
     pub packets: Vec<Packet>,
-    /// What is said in it.
+    /// Words that are spoken in the capture.
     pub words: Words,
 }
 
-/// What is said in a capture: `NAME.words.json`.
+/// Words that are spoken in a capture: the file `NAME.words.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Words {
     /// Name of the fixture.
     pub fixture: String,
-    /// Version of the Asterisk that sent it.
+    /// Version of the Asterisk that sent the packets.
     pub asterisk: String,
     /// The directions of media, in the order of their legs' labels in the scenario.
     pub flows: Vec<FlowWords>,
 }
 
-/// What is said in one flow.
+/// Words that are spoken in one flow.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FlowWords {
-    /// Who speaks: `caller` or `callee`.
+    /// Label of the party that speaks: `caller` or `callee`.
     pub leg: String,
-    /// The format asked of Asterisk.
+    /// Format that Asterisk was asked for.
     pub format: String,
-    /// The payload type it sent.
+    /// Payload type that Asterisk sent.
     pub payload_type: u8,
-    /// UDP port it came from.
+    /// UDP port from which the flow came.
     pub source_port: u16,
-    /// UDP port it was sent to.
+    /// UDP port to which the flow was sent.
     pub destination_port: u16,
-    /// Its RTP stream.
+    /// SSRC of the flow's RTP stream.
     pub ssrc: u32,
     /// Packets captured.
     pub packets: usize,
@@ -64,14 +64,14 @@ pub struct FlowWords {
 pub struct Sentence {
     /// Start, milliseconds after the capture's first packet, ± 40.
     pub start_ms: u64,
-    /// End, likewise.
+    /// End, milliseconds after the capture's first packet, ± 40.
     pub end_ms: u64,
     /// The words, lower case, without punctuation.
     pub text: String,
 }
 
 impl FlowWords {
-    /// All that is said in the flow.
+    /// Text of all sentences in the flow.
     pub fn text(&self) -> String {
         self.sentences
             .iter()
@@ -99,12 +99,12 @@ impl Fixture {
     }
 }
 
-/// The capture of a fixture.
+/// Path of a fixture's capture.
 pub fn pcap_path(name: &str) -> PathBuf {
     path(&format!("{name}.pcap"))
 }
 
-/// A file in `fixtures/`.
+/// Path of a file in `fixtures/`.
 pub fn path(file: &str) -> PathBuf {
     host::workspace_dir().join("fixtures").join(file)
 }
@@ -114,8 +114,8 @@ mod tests {
     use super::*;
     use crate::rtp;
 
-    /// Payload type and the sizes a packet may have: what a real Asterisk was
-    /// measured to send. The last packet of a played file is shorter.
+    /// Payload type and sizes of packets, as a real Asterisk was measured to send. The last packet
+    /// of a played file is shorter.
     fn expected(fixture: &str) -> (u8, usize, u32) {
         match fixture {
             "asterisk22_alaw_stasis" => (8, 160, 160),

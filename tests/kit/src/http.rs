@@ -11,7 +11,7 @@ use crate::{Error, Result};
 /// Longest wait for an answer; loopback servers that need longer hang.
 const LIMIT: Duration = Duration::from_secs(15);
 
-/// No answer is as large: a capture of a test's call.
+/// Largest body of an answer, bytes: a capture of a test's call is smaller.
 const MAX_BODY: u64 = 64 << 20;
 
 /// An answer.
@@ -21,14 +21,14 @@ pub struct Response {
     pub status: u16,
     /// Headers by lower-case name; of repeated ones the last.
     pub headers: BTreeMap<String, String>,
-    /// The body as it came.
+    /// Body, as it came.
     pub bytes: Vec<u8>,
-    /// The body as text; what is none is replaced.
+    /// Body as text, invalid UTF-8 replaced.
     pub text: String,
 }
 
 impl Response {
-    /// The body as JSON; `Null` if it is none.
+    /// Body as JSON; `Null` if it is none.
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap_or(Value::Null)
     }

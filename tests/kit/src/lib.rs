@@ -1,6 +1,6 @@
-//! What the integration tests, the demo and the recording of fixtures need
-//! from the outside world: a real Asterisk, a real Redis, the built server as a
-//! child process, and recorded calls.
+//! Test kit: real programs and recordings for the integration tests, the demo and the recording of
+//! fixtures. It provides a real Asterisk, a real Redis, the built server as a child process, and
+//! recorded calls.
 //!
 //! Everything here is blocking and depends on no other crate of the workspace:
 //! a mistake in the code under test must not be shared by what tests it.

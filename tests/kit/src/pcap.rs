@@ -1,6 +1,6 @@
-//! Captures in the classic pcap format: microseconds, raw IPv4 (LINKTYPE_RAW),
-//! one UDP datagram a packet, nothing else. What any tool can open, and
-//! nothing of the machine's link layer in it.
+//! Captures in the classic pcap format: microseconds, raw IPv4 (LINKTYPE_RAW), one UDP datagram a
+//! packet, nothing else. Any tool can open them, and nothing of the machine's link layer is in
+//! them.
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -9,32 +9,32 @@ use std::time::Duration;
 /// A captured UDP datagram.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Packet {
-    /// When it arrived, since the Unix epoch; kept to the microsecond.
+    /// Time of arrival since the Unix epoch, microseconds.
     pub at: Duration,
-    /// Who sent it.
+    /// Sender.
     pub source: SocketAddrV4,
-    /// To whom.
+    /// Receiver.
     pub destination: SocketAddrV4,
-    /// What UDP carried.
+    /// UDP payload.
     pub payload: Vec<u8>,
 }
 
-/// Why a file is no capture of ours.
+/// Reason why a file is no capture of this kit.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PcapError {
-    /// It cannot be read.
+    /// The file cannot be read.
     #[error("the capture cannot be read: {0}")]
     Io(#[from] io::Error),
-    /// It begins unlike a little-endian microsecond capture of raw IP.
+    /// The file does not begin as a little-endian microsecond capture of raw IP.
     #[error("not a capture written by this kit (byte order, time unit or link type)")]
     Foreign,
     /// A packet is cut off or damaged.
     #[error("packet {number} of the capture is {what}")]
     Damaged {
-        /// Its place in the file, from 0.
+        /// Number of the packet in the file, from 0.
         number: usize,
-        /// In what way.
+        /// Kind of damage, in words.
         what: &'static str,
     },
 }
@@ -162,7 +162,7 @@ fn pseudo_header(ip: &[u8], udp_length: u16) -> Vec<u8> {
     [&ip[12..20], &[0, UDP, high, low]].concat()
 }
 
-/// RFC 1071, over parts of even length but for the last.
+/// Internet checksum (RFC 1071), over parts of even length but for the last.
 fn checksum(parts: &[&[u8]]) -> u16 {
     let mut sum: u64 = 0;
     for pair in parts.iter().flat_map(|part| part.chunks(2)) {

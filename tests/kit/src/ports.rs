@@ -8,7 +8,7 @@ use std::ops::RangeInclusive;
 
 use crate::{Error, Result};
 
-/// Below the kernel's ephemeral range, above the well-known services.
+/// First port: below the kernel's ephemeral range, above the well-known services.
 const FIRST: u16 = 20_000;
 const BLOCKS: u16 = 60;
 const BLOCK: u16 = 200;

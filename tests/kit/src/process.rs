@@ -39,12 +39,12 @@ impl Process {
         })
     }
 
-    /// Its process id.
+    /// Process id.
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// How it ended, if it did.
+    /// Exit status, if the process has ended.
     pub(crate) fn exit_status(&mut self) -> Result<Option<ExitStatus>> {
         self.child
             .try_wait()
@@ -62,7 +62,7 @@ impl Process {
             .map_err(|errno| Error::io(format!("cannot signal {}", self.name))(errno.into()))
     }
 
-    /// SIGTERM, then SIGKILL once `grace` is over.
+    /// Ends the process: SIGTERM, then SIGKILL once `grace` is over.
     pub(crate) fn terminate(&mut self, grace: Duration) -> Result<ExitStatus> {
         self.signal(Signal::TERM)?;
         let mut status = self.exit_status()?;
@@ -76,7 +76,7 @@ impl Process {
         }
     }
 
-    /// SIGKILL, and waits until it is gone.
+    /// Kills the process with SIGKILL and waits until it is gone.
     pub(crate) fn kill9(&mut self) -> Result<ExitStatus> {
         self.signal(Signal::KILL)?;
         self.child
@@ -84,7 +84,7 @@ impl Process {
             .map_err(Error::io(format!("cannot await the end of {}", self.name)))
     }
 
-    /// The last lines of its log, set off by a line break, for error texts.
+    /// Last lines of the process's log, set off by a line break, for error texts.
     pub(crate) fn log_tail(&self) -> String {
         log_tail(&self.log)
     }
@@ -204,8 +204,8 @@ fn append(path: &Path) -> Result<File> {
 
 type Job = (Command, SyncSender<io::Result<Child>>);
 
-/// A parent-death signal fires when the *thread* that forked ends, and a test's
-/// thread may end before an instance that several tests share.
+/// Starts the child from a thread that lasts: a parent-death signal fires when the *thread* that
+/// forked ends, and a test's thread may end before an instance that several tests share.
 fn spawn_from_lasting_thread(command: Command) -> io::Result<Child> {
     static SPAWNER: OnceLock<SyncSender<Job>> = OnceLock::new();
     let spawner = SPAWNER.get_or_init(|| {

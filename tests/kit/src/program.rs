@@ -1,4 +1,4 @@
-//! What the kit's own programs share, and the server's program, built beside them.
+//! Shared parts of the kit's own programs, and the server's program, built beside them.
 
 use std::fs;
 use std::io::{self, Write};
@@ -21,15 +21,15 @@ pub fn main(name: &str, run: impl FnOnce(&[String]) -> Result<()>) -> ExitCode {
     }
 }
 
-/// Progress, on standard error; with that gone there is nobody to tell.
+/// Prints progress on standard error; failures to do so are ignored.
 pub fn say(text: &str) {
     let _untold = writeln!(io::stderr(), "{text}");
 }
 
-/// `asterscribe` in the folder of the program that asks.
+/// Path of `asterscribe` in the folder of the calling program.
 ///
 /// # Errors
-/// It is not built.
+/// The program is not built.
 pub fn built() -> Result<PathBuf> {
     let here = std::env::current_exe().map_err(Error::io("cannot find this program"))?;
     let path = here.with_file_name("asterscribe");
@@ -40,7 +40,7 @@ pub fn built() -> Result<PathBuf> {
     Err(Error::Failed(format!("{path} is not built")))
 }
 
-/// What `asterscribe replay` reports of a capture, which is written to `file` first.
+/// Report of `asterscribe replay` on a capture, which is written to `file` first.
 ///
 /// # Errors
 /// The file cannot be written, or the replay fails.
@@ -54,10 +54,11 @@ pub fn replay(file: &Path, capture: &[u8], settings: &[(&str, &str)]) -> Result<
         .map_err(|error| Error::Failed(format!("the replay's report: {error}")))
 }
 
-/// What a program prints.
+/// Standard output of a program.
 ///
 /// # Errors
-/// It cannot be started, or fails: then with the last line that it wrote to standard error.
+/// The program cannot be started, or fails: the error then has the last line that it wrote to
+/// standard error.
 pub fn output(command: &mut Command) -> Result<Vec<u8>> {
     let program = command.get_program().to_string_lossy().into_owned();
     let output = command.output();

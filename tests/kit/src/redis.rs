@@ -37,18 +37,18 @@ pub struct Instance {
     ports: PortBlock,
 }
 
-/// What a Redis shows of itself by TLS: files, PEM.
+/// Certificate and key of a Redis that speaks TLS, PEM files.
 #[derive(Debug, Clone)]
 pub struct Tls {
-    /// Its certificate.
+    /// File of the certificate.
     pub certificate: PathBuf,
-    /// Its key.
+    /// File of the key.
     pub key: PathBuf,
 }
 
 const START_LIMIT: Duration = Duration::from_secs(30);
 const STOP_GRACE: Duration = Duration::from_secs(10);
-/// A stopped Redis accepts connections and never answers.
+/// Time for an answer: a stopped Redis accepts connections and never answers.
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 const BINARY: &str = "usr/bin/redis-server";
 
@@ -156,7 +156,7 @@ impl Instance {
         Ok(())
     }
 
-    /// SIGTERM, a bounded wait, then SIGKILL. Nothing happens if it does not run.
+    /// Stops Redis: SIGTERM, a bounded wait, then SIGKILL. Nothing happens if it does not run.
     pub fn stop(&mut self) -> Result<()> {
         // A process that was stopped would not see the SIGTERM.
         self.sigcont()?;
@@ -165,21 +165,22 @@ impl Instance {
         })
     }
 
-    /// SIGKILL: what a crash leaves behind.
+    /// Kills Redis with SIGKILL, as a crash would.
     pub fn kill9(&mut self) -> Result<()> {
         self.process
             .take()
             .map_or(Ok(()), |mut process| process.kill9().map(drop))
     }
 
-    /// SIGSTOP: it accepts connections and answers nothing, until [`Instance::sigcont`].
+    /// Stops Redis with SIGSTOP: it accepts connections and answers nothing, until
+    /// [`Instance::sigcont`].
     pub fn sigstop(&mut self) -> Result<()> {
         self.process
             .as_mut()
             .map_or(Ok(()), |process| process.signal(Signal::STOP))
     }
 
-    /// SIGCONT.
+    /// Continues Redis with SIGCONT.
     pub fn sigcont(&mut self) -> Result<()> {
         self.process
             .as_mut()
@@ -204,12 +205,12 @@ impl Instance {
         Ok(connection)
     }
 
-    /// Where it listens.
+    /// Address at which Redis listens.
     pub fn address(&self) -> SocketAddr {
         (Ipv4Addr::LOCALHOST, self.ports.tcp()).into()
     }
 
-    /// Where it speaks TLS, if it does.
+    /// Address at which Redis speaks TLS, if it does.
     pub fn tls_address(&self) -> SocketAddr {
         (Ipv4Addr::LOCALHOST, self.ports.second_tcp()).into()
     }

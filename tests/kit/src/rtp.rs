@@ -12,7 +12,7 @@ use crate::{Error, Result, host};
 /// padding, no contributing sources, no extension.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Header {
-    /// First of a talk spurt.
+    /// Marker bit: first packet of a talk spurt.
     pub marker: bool,
     /// Payload type.
     pub payload_type: u8,
@@ -20,7 +20,7 @@ pub struct Header {
     pub sequence: u16,
     /// Timestamp in units of the payload's clock.
     pub timestamp: u32,
-    /// The stream.
+    /// SSRC of the stream.
     pub ssrc: u32,
 }
 
@@ -41,23 +41,23 @@ pub fn parse(datagram: &[u8]) -> Option<(Header, &[u8])> {
 /// One direction of media between two addresses.
 #[derive(Debug)]
 pub struct Flow {
-    /// Its source in the capture.
+    /// Source of the flow in the capture.
     pub recorded_source: SocketAddrV4,
-    /// Its destination in the capture.
+    /// Destination of the flow in the capture.
     pub recorded_destination: SocketAddrV4,
-    /// Where it comes from when it is played.
+    /// Address that the flow is sent from when it is played.
     pub source: SocketAddr,
     socket: UdpSocket,
 }
 
-/// From slow motion to as fast as the sockets take it.
+/// Speeds that can be asked for, as multiples of real time.
 const SPEEDS: RangeInclusive<f64> = 0.01..=10_000.0;
 
 /// Plays a capture over loopback, every flow from a port of its own.
 #[derive(Debug)]
 pub struct Sender {
     flows: Vec<Flow>,
-    /// Offset from the first packet, flow, datagram.
+    /// Time after the first packet, flow and datagram of each packet.
     schedule: Vec<(Duration, usize, Vec<u8>)>,
 }
 
@@ -94,7 +94,7 @@ impl Sender {
         &self.flows
     }
 
-    /// How long the capture is in real time.
+    /// Length of the capture in real time.
     pub fn duration(&self) -> Duration {
         self.schedule.last().map_or(Duration::ZERO, |(at, ..)| *at)
     }

@@ -30,7 +30,7 @@ pub struct Placed {
     pub prompt: &'static str,
     /// Start since the call was answered, milliseconds.
     pub start_ms: i64,
-    /// Its end.
+    /// End since the call was answered, milliseconds.
     pub end_ms: i64,
 }
 
@@ -154,7 +154,7 @@ pub fn people_dialplan(turns: &[Turn], folder: &Path) -> Result<String> {
     Ok(format!("[kit]\n{}", parties(&placed, &folder)))
 }
 
-/// What people say to each other: prompts of Asterisk's English voice that make a conversation.
+/// Turns of a call between people: prompts of Asterisk's English voice that make a conversation.
 pub fn people_call() -> Vec<Turn> {
     let lines = include_str!("../../../fixtures/people-call.txt").lines();
     let turns = lines.filter_map(|line| line.split_once(' ')).enumerate();

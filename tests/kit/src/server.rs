@@ -29,7 +29,7 @@ pub struct Server {
 
 /// Loading a model takes less than a second; a loaded machine takes several.
 const START_LIMIT: Duration = Duration::from_secs(60);
-/// Longer than the server's own limit for closing calls.
+/// Time for the server to stop: longer than its own limit for closing calls.
 const STOP_GRACE: Duration = Duration::from_secs(30);
 
 /// Begins `asterscribe` with nothing inherited but what finds programs; the
@@ -146,7 +146,7 @@ impl Server {
         self.settings.insert(name.to_owned(), value.to_owned());
     }
 
-    /// SIGTERM and a bounded wait, then SIGKILL; the exit status if it ran.
+    /// Ends the server: SIGTERM and a bounded wait, then SIGKILL; the exit status if it ran.
     pub fn terminate(&mut self) -> Result<Option<ExitStatus>> {
         self.process
             .take()
@@ -154,14 +154,14 @@ impl Server {
             .transpose()
     }
 
-    /// SIGKILL: what a crash leaves behind.
+    /// Kills the server with SIGKILL, as a crash would.
     pub fn kill9(&mut self) -> Result<()> {
         self.process
             .take()
             .map_or(Ok(()), |mut process| process.kill9().map(drop))
     }
 
-    /// Whether it runs.
+    /// Whether the server runs.
     pub fn is_running(&mut self) -> Result<bool> {
         self.process.as_mut().map_or(Ok(false), |process| {
             process.exit_status().map(|status| status.is_none())
@@ -223,7 +223,8 @@ impl Server {
         self.client.send(method, &url, &all, body)
     }
 
-    /// The lines of its JSON log since its first start; a line that is no JSON comes as a string.
+    /// Lines of the server's JSON log since its first start; a line that is no JSON comes as a
+    /// string.
     pub fn log(&self) -> Vec<Value> {
         let bytes = fs::read(self.log_file()).unwrap_or_default();
         let text = String::from_utf8_lossy(&bytes);
@@ -237,12 +238,12 @@ impl Server {
             .collect()
     }
 
-    /// Where the API is served.
+    /// Address at which the API is served.
     pub fn http(&self) -> SocketAddr {
         self.http
     }
 
-    /// Where RTP is received.
+    /// Address at which RTP is received.
     pub fn rtp(&self) -> SocketAddr {
         self.rtp
     }
@@ -252,7 +253,7 @@ impl Server {
         self.process.as_ref().map(Process::id)
     }
 
-    /// Its folder: the database and the log.
+    /// Folder of the server, with the database and the log.
     pub fn dir(&self) -> &Path {
         self.dir.path()
     }

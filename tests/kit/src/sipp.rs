@@ -18,7 +18,8 @@ const SIPP: Bundle = Bundle {
     plugins: ("", &[]),
 };
 
-/// A call: INVITE, so many milliseconds of a file's µ-law, BYE. A BYE or an error of the other side ends it as well.
+/// Scenario of a call: INVITE, so many milliseconds of a file's µ-law, BYE. A BYE or an error of
+/// the other side ends it as well.
 const SCENARIO: &str = include_str!("sipp/caller.xml");
 
 /// An installed SIPp.
@@ -31,20 +32,20 @@ pub struct Callers {
     process: Process,
 }
 
-/// What the callers do.
+/// Plan of the callers.
 #[derive(Debug, Clone, Copy)]
 pub struct Plan<'a> {
-    /// Where Asterisk listens for SIP.
+    /// Address at which Asterisk listens for SIP.
     pub asterisk: SocketAddr,
-    /// The extension that is dialled.
+    /// Extension that is dialled.
     pub extension: &'a str,
-    /// Bare µ-law at 8,000 Hz, said from its beginning.
+    /// File of bare µ-law at 8,000 Hz, spoken from its beginning.
     pub speech: &'a Path,
     /// Calls altogether.
     pub calls: u32,
     /// Calls that begin in a second.
     pub rate: u32,
-    /// From the answer to the caller's BYE, milliseconds.
+    /// Time from the answer to the caller's BYE, milliseconds.
     pub length_ms: u32,
 }
 
@@ -88,7 +89,7 @@ impl Sipp {
 }
 
 impl Callers {
-    /// How they ended, once the last call is over. A failed call makes it a failure.
+    /// Exit status of SIPp, once the last call is over; one failed call makes it a failure.
     ///
     /// # Errors
     /// The process cannot be asked.
@@ -111,7 +112,7 @@ pub fn write_ulaw(file: &Path, samples: &[i16]) -> Result<()> {
     fs::write(file, bytes).map_err(Error::io(format!("cannot write {}", file.display())))
 }
 
-/// ITU-T G.711.
+/// Octet of µ-law for a sample (ITU-T G.711).
 fn ulaw(sample: i16) -> u8 {
     const BIAS: i32 = 0x84;
     const CLIP: i32 = 32_635;

@@ -26,10 +26,10 @@ impl Sound {
         })
     }
 
-    /// The file that [`read`](Self::read) reads.
+    /// Bytes of a file that [`read`](Self::read) reads.
     ///
     /// # Errors
-    /// It would be longer than a file of this kind can be (4 GiB).
+    /// The file would be longer than one of this kind can be (4 GiB).
     pub fn to_file(&self) -> Result<Vec<u8>> {
         let data: Vec<u8> = self.samples.iter().flat_map(|s| s.to_le_bytes()).collect();
         let length = u32::try_from(36 + data.len());

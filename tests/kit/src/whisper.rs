@@ -1,5 +1,5 @@
-//! whisper.cpp's own program, unpacked from Debian into the cache: what the bench of speech
-//! is compared with.
+//! whisper.cpp's own program, unpacked from Debian into the cache, for the bench of speech to
+//! compare with.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -40,7 +40,7 @@ pub fn cli() -> Result<PathBuf> {
     Ok(script)
 }
 
-/// For a shell.
+/// Path, quoted for a shell.
 pub(crate) fn quoted(path: impl AsRef<std::ffi::OsStr>) -> String {
     format!(
         "'{}'",

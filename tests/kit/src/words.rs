@@ -1,4 +1,4 @@
-//! How far a text is from what was said.
+//! Distance of a recognised text from the spoken one.
 
 /// Differences between a reference and a hypothesis, in words, under the
 /// cheapest alignment.

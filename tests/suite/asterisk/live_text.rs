@@ -1,4 +1,4 @@
-//! What a party says is there while it is said, word by word.
+//! Partials of a live call: a party's words can be read while they are spoken.
 
 use std::collections::BTreeMap;
 
@@ -77,7 +77,7 @@ fn check_not_after_its_line(partial: &Value, transcript: &Value) {
     }
 }
 
-/// What was stable in a sentence stayed.
+/// Checks that words which were stable in a partial stayed in the later ones.
 fn check_growth(seen: &BTreeMap<u64, Value>) {
     let mut sentences: BTreeMap<u64, Vec<&str>> = BTreeMap::new();
     for partial in seen.values() {

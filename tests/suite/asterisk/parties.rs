@@ -1,4 +1,4 @@
-//! Who is who on a real Asterisk, and what the parties do.
+//! Roles of the parties on a real Asterisk, and changes of them.
 
 use asterscribe_testkit::asterisk::{self, Instance, Options, Release};
 use asterscribe_testkit::server::Server;

@@ -1,4 +1,4 @@
-//! What is played to a call is heard by its other party, whom Asterisk records.
+//! Sounds played to a call reach its other party, whom Asterisk records.
 
 use std::fs;
 use std::path::Path;
@@ -20,7 +20,7 @@ fn rig(heard: &Path, media_format: &'static str) -> Option<Rig> {
     rig_with(heard, &[("MEDIA_FORMAT", media_format)])
 }
 
-/// The same, the server with settings of its own.
+/// Asterisk with a party that is recorded into `heard`, and a server with settings of its own.
 fn rig_with(heard: &Path, own: &[(&'static str, &str)]) -> Option<Rig> {
     let root = available(asterisk::install(Release::V22))?;
     let mut options = Options::default();
@@ -77,7 +77,7 @@ fn await_finished(rig: &Rig, id: &str) {
     rig.await_answer(&format!("/api/call/{id}/status"), SOON, finished);
 }
 
-/// Ends the call; what its other party has heard.
+/// Ends the call; the result is the recording of its other party.
 fn recording(rig: &Rig, id: &str, file: &Path) -> Sound {
     rig.asterisk
         .ari_ok("DELETE", &format!("/channels/{id}"), &[], None)
@@ -92,7 +92,7 @@ fn recording(rig: &Rig, id: &str, file: &Path) -> Sound {
     host::poll_until(host::now() + SOON, complete).expect("Asterisk has recorded nothing")
 }
 
-/// Where in `heard` the piece is found best, and how well: 1 is exactly.
+/// Place in `heard` at which the piece fits best, and how well: 1 is exactly.
 fn find(piece: &[i16], heard: &[i16]) -> (usize, f64) {
     let dot = |a: &[i16], b: &[i16]| {
         let products = a.iter().zip(b).map(|(a, b)| i64::from(*a) * i64::from(*b));
@@ -109,7 +109,7 @@ fn find(piece: &[i16], heard: &[i16]) -> (usize, f64) {
         .unwrap()
 }
 
-/// A loud piece near the beginning, the middle and the end are all there, and
+/// Checks that a loud piece near the beginning, in the middle and near the end are all there, and
 /// as far apart as they were: not a packet between them is missing.
 #[expect(clippy::print_stdout, reason = "for whoever looks at the likeness")]
 fn assert_heard(prompt: &Sound, heard: &Sound, likeness: f64) {

@@ -5,7 +5,7 @@ use asterscribe_testkit::scenario::{MONOLOGUE, prompt_text};
 
 use super::{Rig, SOON, assert_said, heard};
 
-/// All that `talk` says.
+/// Text of all prompts that `talk` plays.
 pub(crate) fn monologue() -> String {
     MONOLOGUE
         .iter()

@@ -1,4 +1,4 @@
-//! What holds for every store, each on an empty one.
+//! Tests that hold for every store, each on an empty one.
 
 use asterscribe::call::CallStatus::{Active, Ended, Failed, Initiated};
 use asterscribe::call::{CallId, CallKey, CallRecord, CallStatus, TranscriptLine};

@@ -1,4 +1,4 @@
-//! What only Redis can be asked: its keys, and being away.
+//! Tests that apply to Redis only: its keys, and being away.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ fn clock() -> jiff::Timestamp {
     jiff::Timestamp::from_second(EPOCH).unwrap()
 }
 
-/// The key expires within the last minute before `seconds` from now.
+/// Checks that the key expires within the last minute before `seconds` from now.
 fn assert_ttl(redis: &Redis, key: &str, seconds: i64) {
     let ttl: i64 = redis.ask(&format!("TTL {key}"));
     assert!((seconds - 60..=seconds).contains(&ttl), "{key}: {ttl} s");

@@ -1,4 +1,4 @@
-//! What only SQLite can be asked: its clock is ours, its file can be reopened.
+//! Tests that apply to SQLite only: its clock is ours, its file can be reopened.
 
 use std::time::Duration;
 

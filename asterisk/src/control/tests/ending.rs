@@ -1,10 +1,10 @@
-//! The ways out.
+//! Endings of a call, and what is removed with each.
 
 use super::*;
 use crate::request::AriRequest;
 use crate::testkit::RequestFault;
 
-/// What was removed, in order, by the last part of the id.
+/// Objects that were removed, in order, by the last part of the id.
 fn removals(rig: &ControlRig) -> Vec<String> {
     rig.requests
         .iter()

@@ -1,4 +1,4 @@
-//! What others made is left alone, whatever it is called.
+//! Objects that others made are left alone, whatever their ids look like.
 
 use super::*;
 use crate::request::AriRequest;

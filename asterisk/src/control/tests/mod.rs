@@ -60,7 +60,7 @@ fn connected(config: ControlConfig) -> ControlRig {
     rig
 }
 
-/// The same, with so many RTP addresses for legs.
+/// A connected rig that has `count` RTP addresses for legs.
 fn rig_with_ports(count: u16) -> ControlRig {
     let mut rig = connected(ControlConfig {
         own_ports: true,
@@ -70,7 +70,7 @@ fn rig_with_ports(count: u16) -> ControlRig {
     rig
 }
 
-/// With one Stasis call whose media is up.
+/// A connected rig with one Stasis call whose media is up.
 fn rig_in_call(order: DeliveryOrder) -> ControlRig {
     let mut rig = rig();
     rig.order = order;
@@ -80,7 +80,7 @@ fn rig_in_call(order: DeliveryOrder) -> ControlRig {
     rig
 }
 
-/// With one tap whose both legs are up.
+/// A connected rig with one tap, both of whose legs are up.
 fn rig_tapping() -> ControlRig {
     let mut rig = rig();
     rig.world.foreign_call("t1");
@@ -123,7 +123,7 @@ fn count(rig: &ControlRig, what: impl Fn(&ControlNotice) -> bool) -> usize {
     rig.notices.iter().filter(|notice| what(notice)).count()
 }
 
-/// Cause and words of the call's end.
+/// Cause and text of the call's end.
 fn end_of(rig: &ControlRig, call: &str) -> Option<(Option<u16>, String)> {
     rig.notices.iter().find_map(|notice| match notice {
         ControlNotice::CallEnded {

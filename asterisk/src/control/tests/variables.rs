@@ -1,4 +1,4 @@
-//! What a call's channel says about itself, before its media.
+//! Variables of a call's channel are reported before its media.
 
 use super::*;
 use crate::request::AriRequest;

@@ -9,7 +9,8 @@ const EDGES: (usize, usize) = (80, 160);
 /// Segments of the signal-to-noise ratio, 5 ms.
 const SEGMENT: usize = 80;
 
-/// Limits of a segment's ratio, dB, and the mean square under which there is nothing to be heard (-55 dB).
+/// Limits of a segment's ratio, dB, and the mean square under which there is nothing to be heard
+/// (-55 dB).
 const RATIO: (f32, f32) = (-10.0, 35.0);
 const AUDIBLE: f32 = 3.2e-6;
 

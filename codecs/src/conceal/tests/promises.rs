@@ -1,4 +1,4 @@
-//! What holds for any audio.
+//! Properties of the concealer that hold for any audio.
 
 use std::f32::consts::TAU;
 use std::fs;
@@ -38,7 +38,7 @@ fn noise(rate: SampleRate, millis: usize) -> Vec<i16> {
     (0..ms(rate, millis)).map(sample).collect()
 }
 
-/// What is made of `samples` lost after `heard`.
+/// Concealment of `samples` samples lost after `heard`, and how many of them were synthesised.
 fn after(rate: SampleRate, heard: &[i16], samples: usize) -> (Vec<i16>, usize) {
     let mut concealer = LossConcealer::new(rate);
     concealer.good(&mut heard.to_vec());

@@ -23,7 +23,7 @@ const WAYS: [(&str, Way); 4] = [
 const PCMU: u8 = 0;
 const L16: u8 = 10;
 
-/// What is behind this marker in `docs/concealment.md` is what is measured here.
+/// Marker in `docs/concealment.md`: the text behind it is the table measured here.
 /// `UPDATE_EXPECT=1` writes it anew; look at the difference before keeping it.
 const MARKER: &str = "<!-- measured -->\n";
 

@@ -1,6 +1,6 @@
 use super::*;
 
-/// What a leg that is followed through a change of source has heard.
+/// Restarts, foreign packets and losses of a leg whose source changes.
 fn sum(stats: &ReceiverStats) -> (u64, u64, u64) {
     (stats.restarts, stats.foreign_ssrc, stats.lost)
 }

@@ -7,21 +7,21 @@ use std::path::Path;
 
 use crate::call::SoundName;
 
-/// Why a file is not read.
+/// Reason why a file is not read.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum FileRefused {
-    /// There is none of that name, or what has it is no plain file.
+    /// No file has that name, or what has it is no plain file.
     #[error("there is no such file")]
     Unknown,
     /// The file is too large.
     #[error("the file has {length} bytes; PLAY_MAX_BYTES is {limit}")]
     TooLarge {
-        /// Its length.
+        /// Length of the file, bytes.
         length: u64,
-        /// The limit.
+        /// Greatest length that is taken, bytes.
         limit: u64,
     },
-    /// The system does not let us.
+    /// The operating system refuses.
     #[error("the file cannot be read: {0}")]
     Io(#[from] io::Error),
 }

@@ -1,4 +1,4 @@
-//! Audio to calls: who may hear what, and the sound made ready for it.
+//! Sounds played to calls: which leg is sent to, and the sound made ready for it.
 
 mod folder;
 
@@ -45,7 +45,7 @@ impl SoundSources {
         }
     }
 
-    /// Reads and encodes it, off the threads that must not block.
+    /// Reads and encodes a sound on a blocking thread.
     async fn clip(
         &self,
         sound: SoundSource,
@@ -193,7 +193,7 @@ impl CallManager {
         Ok(playing)
     }
 
-    /// Why a call cannot be played to that does not go on here.
+    /// Reason why a call that does not go on here cannot be played to.
     async fn not_here(&self, call: &CallId) -> ServiceError {
         let over = ServiceError::Conflict(format!("call {call} is over"));
         if self.book(|book| book.find(call).is_some()) {
@@ -207,16 +207,16 @@ impl CallManager {
     }
 }
 
-/// The leg that shall hear a sound.
+/// Leg that a sound is played to.
 struct PlayListener {
     leg: Leg,
-    /// What it sends.
+    /// Format that the leg sends, in which the sound is sent, too.
     format: Option<MediaFormat>,
-    /// Where it is, if it was not Asterisk who said so.
+    /// Address of a registered leg; `None` if Asterisk named the source.
     registered: Option<SocketAddr>,
 }
 
-/// The leg that shall hear it; `None` if the call does not go on here.
+/// Leg that a sound is played to; `None` if the call does not go on here.
 fn listener(
     book: &CallRegistry,
     call: &CallId,

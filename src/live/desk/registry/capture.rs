@@ -1,4 +1,4 @@
-//! What the book has of a call's capture.
+//! Capture state in the call registry.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +6,7 @@ use super::record::push_event;
 use super::{CallRegistry, RegisteredCall};
 use crate::call::{CallEvent, CallEventKind, CallId, CallRecord, CaptureState};
 
-/// What an earlier process left of a capture: it does not run.
+/// Capture state of a call that an earlier process left: no longer running.
 pub(super) fn left_behind(record: &CallRecord) -> Option<CaptureState> {
     record.capture.clone().map(|state| CaptureState {
         running: false,
@@ -15,8 +15,8 @@ pub(super) fn left_behind(record: &CallRecord) -> Option<CaptureState> {
 }
 
 impl RegisteredCall {
-    /// Zero of the call's clock as a stint's times show it: whole milliseconds
-    /// before the stint's own, so that both come to the same numbers.
+    /// Zero of the call's clock as a media run's times show it: whole milliseconds before the run's
+    /// own zero, so that both come to the same numbers.
     pub(crate) fn zero_for(&self, stint_zero: Instant) -> Instant {
         let before = Duration::from_millis(self.at_ms(stint_zero));
         stint_zero.checked_sub(before).unwrap_or(stint_zero)

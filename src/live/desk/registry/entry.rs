@@ -1,4 +1,4 @@
-//! One call as the desk holds it.
+//! One call in the call registry.
 
 mod again;
 mod drafting;
@@ -33,12 +33,12 @@ pub(super) const MAX_DIGITS: usize = 4096;
 /// older half is then left to the store.
 pub(super) const MAX_LINES: usize = 4096;
 
-/// Why nothing is written about a call yet.
+/// Reason why nothing is written about a call yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum WriteHold {
     /// Nothing holds the record back.
     Nothing,
-    /// What the store has of it is still to be learned.
+    /// The store is still to be asked for the call's history.
     History,
     /// The call is still to be admitted.
     Admission,
@@ -47,21 +47,22 @@ pub(crate) enum WriteHold {
 /// The history of a call in the store.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct StoredHistory {
-    /// Its record, unless that has expired.
+    /// Record of the call, unless that has expired.
     pub(crate) record: Option<CallRecord>,
     /// Number of the next line. The record may promise fewer than are stored.
     pub(crate) lines: u64,
+    /// Digits of the call, in order.
     pub(crate) digits: Vec<DtmfDigit>,
 }
 
-/// A stretch of a call on a media thread.
+/// A media run: a stretch of a call on a media thread.
 #[derive(Debug, Clone)]
 pub(crate) struct MediaRun {
-    /// What the media thread calls it.
+    /// Id of the media run on its media thread.
     pub(crate) media: CallId,
-    /// The media thread.
+    /// Index of the media thread.
     pub(crate) port: usize,
-    /// Zero of the times of its lines.
+    /// Zero of the times in the media run's lines.
     pub(crate) zero: Instant,
     legs: Vec<LegSnapshot>,
 }
@@ -70,13 +71,13 @@ pub(crate) struct MediaRun {
 #[derive(Debug)]
 pub(crate) struct RegisteredCall {
     pub(crate) record: CallRecord,
-    /// Asterisk's id of its channel.
+    /// Asterisk's id of the call's channel.
     pub(crate) channel: String,
     pub(crate) held: WriteHold,
     /// See [`CallOpening::undecided`].
     pub(super) undecided: Option<Box<AriChannel>>,
     pub(super) is_called: bool,
-    /// When it was answered.
+    /// Time at which the call was answered.
     pub(super) answered: Option<Instant>,
     /// Legs whose party has put the other on hold.
     pub(super) on_hold: Vec<Leg>,
@@ -86,13 +87,13 @@ pub(crate) struct RegisteredCall {
     lines: Vec<TranscriptLine>,
     partials: Vec<PartialLine>,
     dtmf: Vec<DtmfDigit>,
-    /// Those that media threads work on, in order; all but the last have been hung up.
+    /// Media runs that media threads work on, in order; all but the last have been hung up.
     stints: Vec<MediaRun>,
-    /// Counters of stints that are over.
+    /// Counters of media runs that are over.
     base: Vec<LegSnapshot>,
-    /// What became of speech after the media threads had counted it.
+    /// Corrections to those counters by utterances that got another outcome later.
     recovered: Vec<RecoveredAudio>,
-    /// Why nothing is known of the time between `base` and what follows it.
+    /// Reason of the gap between `base` and what follows it.
     between: GapReason,
     /// Set once the call is over; the last lines may still be under way.
     end: Option<(Timestamp, EndReason, CallStatus)>,
@@ -120,7 +121,7 @@ impl RegisteredCall {
         }
     }
 
-    /// The stint that goes on.
+    /// The media run that goes on.
     pub(crate) fn running(&self) -> Option<&MediaRun> {
         self.stints.last().filter(|_| self.end.is_none())
     }
@@ -137,7 +138,7 @@ impl RegisteredCall {
         &self.dtmf
     }
 
-    /// The call goes on, or begins.
+    /// Takes up the call, for the first time or again.
     pub(super) fn go_on(&mut self, node: &str, opening: CallOpening) {
         let CallOpening {
             origin,
@@ -172,7 +173,7 @@ impl RegisteredCall {
         self.end = None;
     }
 
-    /// A media thread takes it up.
+    /// Begins a media run on a media thread.
     pub(super) fn begin(&mut self, media: CallId, port: usize) -> MediaRun {
         let stint = MediaRun {
             media,
@@ -204,13 +205,13 @@ impl RegisteredCall {
         }
     }
 
-    /// Something happened to the call's media.
+    /// Enters an event of the call's media.
     pub(super) fn event(&mut self, media: &CallId, mut event: CallEvent) {
         event.at_ms += self.shift_of(self.zero_of(media));
         push_event(&mut self.record, event);
     }
 
-    /// Something happened to the call that its media know nothing of.
+    /// Enters an event that does not come from the call's media.
     pub(super) fn event_now(&mut self, now: Instant, kind: CallEventKind, text: String) {
         let (at_ms, leg) = (self.at_ms(now), None);
         let events = &mut self.record.events;
@@ -252,7 +253,7 @@ impl RegisteredCall {
         self.push_key(key, writes);
     }
 
-    /// A key of a stint, put on the call's clock.
+    /// Enters a key of a media run, with its time put on the call's clock.
     pub(super) fn key(&mut self, media: &CallId, mut key: DtmfDigit, writes: &mut Vec<StoreWrite>) {
         key.at_ms += self.shift_of(self.zero_of(media));
         self.push_key(key, writes);
@@ -305,7 +306,7 @@ impl RegisteredCall {
         self.end = Some((wall, reason, status));
     }
 
-    /// A stint has closed; whether it was the last one.
+    /// Closes a media run; the result is whether it was the last one.
     pub(super) fn closed(
         &mut self,
         media: &CallId,
@@ -337,7 +338,7 @@ impl RegisteredCall {
         self.stints.is_empty()
     }
 
-    /// The call is over and complete.
+    /// Completes the record of a call that is over.
     pub(super) fn finish(&mut self, wall: Timestamp) {
         let (ended_at, reason, status) = self.end.take().unwrap_or_else(|| {
             let text = "the server is shutting down".to_owned();
@@ -362,7 +363,7 @@ impl RegisteredCall {
         self.record.end_reason = Some(reason);
     }
 
-    /// The call is one after all.
+    /// Admits a registered call whose first leg has been placed.
     pub(super) fn admit(&mut self, known: bool, writes: &mut Vec<StoreWrite>) {
         if self.held == WriteHold::Admission {
             self.held = WriteHold::History;
@@ -438,7 +439,7 @@ impl RegisteredCall {
         }
     }
 
-    /// What is added to a stint's times, in milliseconds, to put them on the call's clock.
+    /// Milliseconds to add to the times of a media run to put them on the call's clock.
     fn shift_of(&self, zero: Instant) -> u64 {
         millis(zero.saturating_duration_since(self.opened))
     }

@@ -1,5 +1,4 @@
-//! What the store must have of the calls that are here, how it gets it again, and how all of a
-//! call goes.
+//! Upkeep of the calls in the registry: writing again what the store has lost, forgetting, erasing.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +11,7 @@ use crate::store::{GivenCounts, RetentionTimes, StoreWrite};
 /// Samples of an account in a millisecond.
 const SAMPLES_PER_MS: u64 = 16;
 
-/// How an attempt to remove a call from the book went.
+/// Outcome of removing a call from the call registry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RemovalOutcome {
     /// The call is gone.
@@ -24,7 +23,7 @@ pub(crate) enum RemovalOutcome {
 }
 
 impl CallRegistry {
-    /// A call that an earlier process left open and that is no more.
+    /// Ends a call in the store that an earlier process left open and that does not go on.
     pub(crate) fn settle(&mut self, history: StoredHistory, wall: Timestamp, text: String) {
         let StoredHistory { record, lines, .. } = history;
         let Some(mut record) = record else { return };
@@ -47,14 +46,15 @@ impl CallRegistry {
         self.writes.push(StoreWrite::Call(Box::new(record)));
     }
 
-    /// What the store was given of the calls that are here and must have, unless it has expired.
+    /// Numbers of lines and digits that the store has been given of each call and must have, the
+    /// expired ones excepted.
     pub(crate) fn given(&self, now: Instant, keep: RetentionTimes) -> Vec<GivenCounts> {
         let written = self.iter().filter(|entry| entry.held == WriteHold::Nothing);
         written.map(|entry| entry.given(now, keep)).collect()
     }
 
-    /// Writes again what is here of a call, lines from `from` on: so many at a time. The number
-    /// of the next, if that was not all; its record comes last.
+    /// Writes up to `count` lines of a call again, from number `from` on. The result is the number
+    /// of the next line, if there are more; the record comes last.
     pub(crate) fn write_again(&mut self, call: &CallId, from: u64, count: usize) -> Option<u64> {
         let Self {
             open,
@@ -82,7 +82,7 @@ impl CallRegistry {
         }
     }
 
-    /// All that there is of a call is to go from the store.
+    /// Writes the removal of everything that the store has of a call.
     pub(crate) fn write_erasure(&mut self, call: &CallId) {
         self.writes.push(StoreWrite::Erase(call.clone()));
     }

@@ -7,7 +7,7 @@ use super::{CallRegistry, RegisteredCall};
 use crate::call::{CallId, CallKey, CallRecord};
 
 impl CallRegistry {
-    /// So many of the calls that are here, newest first, those behind `before`.
+    /// Keys of up to `limit` calls that are here, newest first, those behind `before`.
     pub(crate) fn newest(&self, before: Option<&CallKey>, limit: usize) -> Vec<CallKey> {
         let behind = match before {
             Some(before) => Bound::Excluded(before),
@@ -43,7 +43,7 @@ impl CallRegistry {
 pub(crate) enum ListedCall {
     /// The call.
     Here(Box<CallRecord>),
-    /// Nothing.
+    /// The registry does not have the call.
     NotHere,
     /// The call, which has another place in the list by now.
     Elsewhere,

@@ -38,10 +38,10 @@ use crate::play::PlayReport;
 use crate::session::LegSnapshot;
 use crate::store::StoreWrite;
 
-/// Ended calls kept at hand, so that they can be read while the store catches up …
+/// Ended calls kept at hand, so that they can be read while the store catches up.
 const RECENT: usize = 256;
 
-/// … and lines of theirs, all calls together: some 15 MiB.
+/// Lines of all ended calls together: some 15 MiB.
 const RECENT_LINES: usize = 50_000;
 
 /// Lines by the reason of their suppressed text, in the order of [`DoubtReason::ALL`].
@@ -53,14 +53,14 @@ pub(crate) struct CallRegistry {
     node: String,
     open: HashMap<CallId, RegisteredCall>,
     recent: VecDeque<RegisteredCall>,
-    /// All of them, in the order in which they are listed.
+    /// All calls, in the order in which they are listed.
     order: BTreeSet<CallKey>,
-    /// The calls of the stints that are on media threads, by what those call them.
+    /// Calls by the ids of their media runs on media threads.
     live: HashMap<CallId, CallId>,
     /// The newest open call of each of Asterisk's channels, by the channel's id.
     channels: HashMap<String, CallId>,
     writes: Vec<StoreWrite>,
-    /// Since the start.
+    /// Lines with suppressed text since the start.
     suppressed: SuppressedCounts,
 }
 
@@ -115,12 +115,12 @@ impl CallRegistry {
         self.open.values().chain(&self.recent)
     }
 
-    /// What the store must be told since the last call.
+    /// Takes the writes for the store that have come up since the last time.
     pub(crate) fn take_writes(&mut self) -> Vec<StoreWrite> {
         mem::take(&mut self.writes)
     }
 
-    /// Enters a call, or lets one go on that was here before.
+    /// Enters a call, or takes up one that was here before.
     pub(crate) fn open(
         &mut self,
         now: Instant,
@@ -160,7 +160,8 @@ impl CallRegistry {
         OpenedCall { stint, replaced }
     }
 
-    /// The call's own id, unless a media thread still works on an earlier stint of that name.
+    /// Id for a media run: the call's own, unless a media thread still has an earlier run of that
+    /// id.
     fn media_name(&self, call: &CallId) -> CallId {
         let again = (1..).map(|n| {
             let name = format!("again-{n}");
@@ -181,14 +182,14 @@ impl CallRegistry {
         (entry.held != WriteHold::Admission).then_some(entry)
     }
 
-    /// A call whose earlier time the store is still to be asked for.
+    /// A call whose history the store is still to be asked for.
     pub(crate) fn next_unknown(&self) -> Option<CallId> {
         let mut all = self.iter();
         all.find(|entry| entry.held == WriteHold::History)
             .map(|entry| entry.record.call_id.clone())
     }
 
-    /// What the store has of a call; what was held back is written behind it.
+    /// Takes the history of a call from the store; what was held back is written behind it.
     pub(crate) fn learn(&mut self, call: &CallId, history: Option<StoredHistory>) {
         let Self {
             open,
@@ -210,7 +211,8 @@ impl CallRegistry {
         }
     }
 
-    /// A registered call has got its first leg; `known` is whether the store had nothing of it.
+    /// Admits a registered call that has got its first leg; `known` is whether the store had
+    /// nothing of it.
     pub(crate) fn admit(&mut self, call: &CallId, known: bool) {
         if let Some(entry) = self.open.get_mut(call) {
             entry.admit(known, &mut self.writes);
@@ -234,7 +236,7 @@ impl CallRegistry {
         self.ended(call, wall, reason, CallStatus::Failed)
     }
 
-    /// A leg has got its source.
+    /// Enters the source of a leg.
     pub(crate) fn leg(&mut self, call: &CallId, leg: Leg, source: String, format: Option<String>) {
         self.change(call, |entry| entry.leg(leg, source, format));
     }
@@ -247,7 +249,7 @@ impl CallRegistry {
         self.change(call, |entry| entry.note(note));
     }
 
-    /// More is known of how the call is to be recognised.
+    /// Enters choices of how the call is recognised.
     pub(crate) fn choose(&mut self, call: &CallId, recognition: CallChoices) {
         self.change(call, |entry| entry.record.recognition = recognition);
     }
@@ -258,7 +260,7 @@ impl CallRegistry {
         }
     }
 
-    /// A key of a stint, at the time of its packets.
+    /// Enters a key of a media run, at the time of its packets.
     pub(crate) fn key(&mut self, media: &CallId, key: DtmfDigit) {
         let Self {
             open, live, writes, ..
@@ -268,7 +270,7 @@ impl CallRegistry {
         }
     }
 
-    /// A line of a stint, under whatever number.
+    /// Enters a line of a media run, under whatever number.
     pub(crate) fn line(&mut self, media: &CallId, line: TranscriptLine) {
         let Self {
             open,
@@ -283,12 +285,12 @@ impl CallRegistry {
         }
     }
 
-    /// Lines with suppressed text since the start, by its reason.
+    /// Lines with suppressed text since the start, by the reason.
     pub(crate) fn suppressed(&self) -> impl Iterator<Item = (DoubtReason, u64)> {
         DoubtReason::ALL.into_iter().zip(self.suppressed)
     }
 
-    /// What a party has said so far.
+    /// Takes a leg's partial: the words of the utterance that is still being spoken.
     pub(crate) fn partial(&mut self, media: &CallId, partial: PartialLine) {
         if let Some(entry) = self
             .live
@@ -299,7 +301,7 @@ impl CallRegistry {
         }
     }
 
-    /// Something happened to the call's media.
+    /// Enters an event of a call's media.
     pub(crate) fn event(&mut self, media: &CallId, event: CallEvent) {
         let Self {
             open, live, writes, ..
@@ -310,7 +312,7 @@ impl CallRegistry {
         }
     }
 
-    /// Something happened that concerns every call that goes on.
+    /// Enters an event that concerns every call that goes on.
     pub(crate) fn event_of_all(&mut self, now: Instant, kind: CallEventKind, text: &str) {
         let running = self
             .open
@@ -322,8 +324,8 @@ impl CallRegistry {
         }
     }
 
-    /// Counters are stored as they come, every second: what was told of a call must not be more
-    /// than is known after a crash.
+    /// Takes the counters of a media run. They are stored every second, as they come: readers must
+    /// not have seen more of a call than is known after a crash.
     pub(crate) fn stats(&mut self, media: &CallId, legs: Vec<LegSnapshot>) {
         let Self {
             open, live, writes, ..
@@ -342,7 +344,7 @@ impl CallRegistry {
         self.change(call, |entry| entry.playback_refused(id));
     }
 
-    /// Something has become of a sound that a call is played.
+    /// Enters a report on a sound that a call is played.
     pub(crate) fn played(&mut self, media: &CallId, report: PlayReport) {
         let Self {
             open, live, writes, ..
@@ -354,13 +356,13 @@ impl CallRegistry {
         }
     }
 
-    /// The call of that name on a media thread.
+    /// Call that a media run belongs to.
     pub(crate) fn call_of(&self, media: &CallId) -> Option<CallId> {
         self.live.get(media).cloned()
     }
 
-    /// The call is over; it stays open until its media has closed. If this is
-    /// news, returns what must be hung up.
+    /// Ends a call; it stays open until its media has closed. The result is the media run to hang
+    /// up, unless the call was ending already.
     pub(crate) fn ended(
         &mut self,
         call: &CallId,
@@ -374,8 +376,8 @@ impl CallRegistry {
         Some(stint)
     }
 
-    /// The media of a stint has closed, with its last counters. When nothing of
-    /// the call is left on a media thread, it leaves the book.
+    /// Closes a media run, with its last counters. When none of the call's is left on a media
+    /// thread, the call leaves the open ones.
     pub(crate) fn closed(&mut self, media: &CallId, wall: Timestamp, legs: Vec<LegSnapshot>) {
         let Some(call) = self.live.remove(media) else {
             return;
@@ -387,7 +389,8 @@ impl CallRegistry {
         }
     }
 
-    /// Ends what is still open, without its last words. Returns how many calls that concerns.
+    /// Ends the calls that are still open, without their last words. The result is how many there
+    /// were.
     pub(crate) fn abandon(&mut self, wall: Timestamp) -> usize {
         let left: Vec<CallId> = self.open.keys().cloned().collect();
         for call in &left {

@@ -1,4 +1,4 @@
-//! Which call a channel's is, and what it is called.
+//! Relation between Asterisk's channels and calls.
 
 use std::collections::BTreeSet;
 
@@ -35,12 +35,12 @@ impl CallRegistry {
         Some(entry.record.call_id.clone())
     }
 
-    /// The call's channel is gone: what comes under its id is another.
+    /// Marks the call's channel as gone: a later channel of that id is another call's.
     pub(crate) fn channel_gone(&mut self, call: &CallId) {
         self.change(call, |entry| entry.record.identity.channel_gone = true);
     }
 
-    /// Whether what the store has under a call's id is of another channel than the call here.
+    /// Whether the store's history under a call's id belongs to another channel than the call here.
     pub(crate) fn is_anothers(&self, call: &CallId, history: &StoredHistory) -> bool {
         let Some(entry) = self.find(call) else {
             return false;
@@ -53,7 +53,7 @@ impl CallRegistry {
         !history.record.as_ref().is_some_and(|old| life.is_of(old))
     }
 
-    /// The id of a call turns out to be another's, before anything was written under it.
+    /// Gives a call another id, before anything was written under the old one.
     pub(crate) fn rename(&mut self, call: &CallId, name: &CallId) {
         if let Some(mut entry) = self.open.remove(call) {
             rename_in(&mut self.order, &mut entry, name);

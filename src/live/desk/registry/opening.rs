@@ -1,56 +1,56 @@
-//! How a call comes into the registry, and how far it is.
+//! Entry of a call into the registry, and its phases.
 
 use asterscribe_ari::model::AriChannel;
 
 use super::{MediaRun, StoredHistory};
 use crate::call::{CallChoices, CallId, CallIdentity, CallOrigin};
 
-/// How a call comes into the book.
+/// Parameters of a call that enters the call registry.
 #[derive(Debug, Clone)]
 pub(crate) struct CallOpening {
     pub(crate) call: CallId,
-    /// Asterisk's id of its channel.
+    /// Asterisk's id of the call's channel.
     pub(crate) channel: String,
     pub(crate) origin: CallOrigin,
     pub(crate) port: usize,
     pub(crate) caller_number: Option<String>,
     pub(crate) destination: Option<String>,
     pub(crate) channel_name: Option<String>,
-    /// The channel that the call is opened for, and the parties.
+    /// Channel that the call is opened for, and the parties.
     pub(crate) identity: CallIdentity,
-    /// The channel, where only its linkedid tells whether it is the called party's.
+    /// Channel of which only its linkedid tells whether it is the called party's.
     pub(crate) undecided: Option<Box<AriChannel>>,
-    /// Whether it is, as far as that is known.
+    /// Whether the channel is the called party's, as far as that is known.
     pub(crate) is_called: bool,
-    /// How it shall be recognised, where somebody said so.
+    /// Choices of how the call is recognised, where somebody made any.
     pub(crate) recognition: CallChoices,
-    /// What the store has of it, as far as that is known.
+    /// History of the call in the store, as far as that is known.
     pub(crate) past: CallPast,
 }
 
 /// The past of a call under its id.
 #[derive(Debug, Clone)]
 pub(crate) enum CallPast {
-    /// There was none.
+    /// The store has nothing under the id.
     New,
-    /// This.
+    /// The history that the store has.
     Known(Box<StoredHistory>),
     /// The store is still to be asked; nothing is written about the call until then.
     Unknown,
-    /// Nothing is written until the call is admitted.
+    /// A registered call without a leg: nothing is written until it has one.
     Unadmitted,
 }
 
-/// A call has been entered.
+/// Result of entering a call.
 #[derive(Debug)]
 pub(crate) struct OpenedCall {
-    /// What a media thread must open.
+    /// Media run that a media thread must open.
     pub(crate) stint: MediaRun,
-    /// What it takes the place of, though nobody had ended it: its media must be hung up.
+    /// Earlier media run that nobody had ended: its media must be hung up.
     pub(crate) replaced: Option<MediaRun>,
 }
 
-/// How far a call in the book is.
+/// Phase of a call in the registry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CallPhase {
     /// The call goes on.

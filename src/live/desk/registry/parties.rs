@@ -12,7 +12,8 @@ use crate::live::desk::channel::non_empty;
 use crate::live::desk::roles::CallParties;
 
 impl RegisteredCall {
-    /// What a side of the call's channel is called as a leg. `caller` is who is on the channel.
+    /// Label of the leg on a `side` of the call's channel; `caller` is the party on the channel
+    /// itself.
     fn leg_of(&self, side: &str) -> Leg {
         let sides = self.record.identity.sides.clone();
         let sides = sides.unwrap_or_else(LegSides::of_caller);
@@ -22,7 +23,8 @@ impl RegisteredCall {
         }
     }
 
-    /// Which of the two the call's channel is, if what it executes did not tell.
+    /// Enters linkedid and dialled number. Where the channel's application did not tell, the
+    /// linkedid decides whether it is the called party's: then it is another channel's id.
     fn identify(&mut self, linkedid: Option<String>, dnid: Option<String>) {
         let undecided = self.undecided.take();
         let is_called = |linkedid: &str| linkedid != self.channel;
@@ -45,7 +47,7 @@ impl RegisteredCall {
         }
     }
 
-    /// Whether what is said of an early line was said before the call was answered.
+    /// Whether a line that begins at `start_ms` was spoken before the call was answered.
     pub(super) fn is_early(&self, start_ms: u64) -> bool {
         let answered_ms = self.answered.map(|answered| self.at_ms(answered));
         self.record.origin.is_on_asterisk() && answered_ms.is_none_or(|at| start_ms < at)
@@ -61,13 +63,13 @@ impl CallRegistry {
         });
     }
 
-    /// What a side of the channel of an open call is called as a leg.
+    /// Label of the leg on a `side` of an open call's channel.
     pub(crate) fn leg_of(&self, call: &CallId, side: &str) -> Leg {
         let entry = self.open.get(call);
         entry.map_or_else(Leg::caller, |entry| entry.leg_of(side))
     }
 
-    /// More is known of who called whom.
+    /// Enters more about who called whom.
     pub(crate) fn identify(
         &mut self,
         call: &CallId,
@@ -77,7 +79,7 @@ impl CallRegistry {
         self.change(call, |entry| entry.identify(linkedid, dnid));
     }
 
-    /// The call's channel is connected to another party.
+    /// Enters the party that the call's channel is connected to.
     pub(crate) fn connected_to(&mut self, call: &CallId, party: PartyId) {
         self.change(call, |entry| {
             let is_called = entry.is_called;
@@ -95,7 +97,7 @@ impl CallRegistry {
         });
     }
 
-    /// Something happened to the parties of a call.
+    /// Enters an event about the parties of a call.
     pub(crate) fn party_event(
         &mut self,
         call: &CallId,
@@ -116,7 +118,7 @@ impl CallRegistry {
         });
     }
 
-    /// A party has put the other on hold, or taken it off.
+    /// Enters that a party has put the other on hold, or taken it off.
     pub(crate) fn hold(&mut self, call: &CallId, leg: Leg, is_on: bool) {
         if let Some(entry) = self.open.get_mut(call) {
             entry.on_hold.retain(|held| *held != leg);
@@ -126,7 +128,7 @@ impl CallRegistry {
         }
     }
 
-    /// Whether what comes from a leg is nobody's speech at the moment.
+    /// Whether a leg is on hold: what comes from it is nobody's speech.
     pub(crate) fn is_on_hold(&self, call: &CallId, leg: &Leg) -> bool {
         let entry = self.open.get(call);
         entry.is_some_and(|entry| entry.on_hold.contains(leg))

@@ -1,4 +1,4 @@
-//! What is kept of a call's record: lists that are bounded, counters that add up.
+//! Updates of a call's record: lists that are bounded, counters that add up.
 
 use std::time::Duration;
 
@@ -49,8 +49,8 @@ pub(super) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// What adds up is added; of the rest the newest counts. The time `between` two
-/// stretches of a leg has that reason.
+/// Adds a leg's counters to the sums: counts are added, of the rest the newest stands. The time
+/// `between` the two stretches becomes a gap of that reason.
 pub(super) fn add(sums: &mut Vec<LegSnapshot>, more: &LegSnapshot, between: GapReason) {
     match sums.iter_mut().find(|sum| sum.leg == more.leg) {
         Some(sum) => {
@@ -89,7 +89,7 @@ pub(super) fn leg_record<'a>(record: &'a mut CallRecord, leg: &Leg) -> &'a mut L
     &mut record.legs[place]
 }
 
-/// The newest are kept.
+/// Appends an event; the newest are kept.
 pub(super) fn push_event(record: &mut CallRecord, event: CallEvent) {
     if record.events.len() == MAX_EVENTS {
         record.events.remove(0);
@@ -107,7 +107,7 @@ pub(super) fn push_note(record: &mut CallRecord, note: String) {
     record.notes.push(note);
 }
 
-/// One line of the log for a call that is over, with what an operator asks for first.
+/// Logs one line for a call that is over, with what an operator asks for first.
 pub(super) fn tell_end(record: &CallRecord) {
     let ended = record.ended_at.unwrap_or(record.started_at);
     let seconds = ended.as_second() - record.started_at.as_second();

@@ -1,10 +1,10 @@
-//! Lines that say more than when they were told.
+//! Revisions of lines that have been written.
 
 use super::{CallRegistry, LateText, RecoveredAudio, count_suppressed};
 use crate::call::{CallId, CallRecord, GapReason, Leg, TranscriptLine, UtteranceOutcome};
 use crate::store::{RecognitionPass, StoreWrite};
 
-/// The outcome of letting a line say more.
+/// Outcome of revising a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LineRevision {
     /// The revision is written, now or before; whether its audio is to be kept on, to be heard once more.
@@ -18,7 +18,7 @@ pub(crate) enum LineRevision {
 }
 
 impl CallRegistry {
-    /// What was heard of a line that had been told. `stored` is the line, if the store was asked.
+    /// Revises a line by a late result. `stored` is the line as the store has it, if it was asked.
     pub(crate) fn revise(
         &mut self,
         call: &CallId,
@@ -81,7 +81,8 @@ impl CallRegistry {
         again
     }
 
-    /// What of a call is still to be heard, by its lines: what a crash left may say otherwise.
+    /// Counts again, by the lines of a stored call, what is still to be recognised: after a crash
+    /// the record may be out of step with them.
     pub(crate) fn recount(&mut self, record: Option<CallRecord>, lines: &[TranscriptLine]) {
         let Some(mut record) = record else { return };
         if self.find(&record.call_id).is_some() || record.status.is_open() {
@@ -100,7 +101,7 @@ impl CallRegistry {
         ended.is_some_and(|entry| entry.record.second_pass.waiting > 0)
     }
 
-    /// An utterance of a call was to be kept, to be heard once more, and is not.
+    /// Counts an utterance that could not be kept for the second pass.
     pub(crate) fn not_kept_for_second_pass(&mut self, media: &CallId) {
         let Self { open, live, .. } = self;
         if let Some(entry) = live.get(media).and_then(|call| open.get_mut(call)) {
@@ -108,7 +109,7 @@ impl CallRegistry {
         }
     }
 
-    /// So much was to be kept and could not be.
+    /// Corrects the counters for audio that could not be put into the spool.
     pub(crate) fn unkept(&mut self, media: &CallId, leg: Leg, audio: u64) {
         if let Some(entry) = self
             .live

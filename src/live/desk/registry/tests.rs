@@ -1,4 +1,4 @@
-//! What a book promises, whatever comes in whatever order.
+//! Guarantees of the call registry, whatever comes in whatever order.
 
 mod keeping;
 mod naming;

@@ -1,4 +1,4 @@
-//! What has passed through a media thread.
+//! Counters of a media thread.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -32,7 +32,7 @@ impl MediaCounters {
         self.kernel_drops.load(Ordering::Relaxed)
     }
 
-    /// What became of the datagrams at the gate.
+    /// Datagrams at the gate, by outcome: admitted, held, refused by reason.
     pub fn gate(&self) -> GateStats {
         GateStats {
             admitted: self.admitted.load(Ordering::Relaxed),
@@ -43,7 +43,7 @@ impl MediaCounters {
         }
     }
 
-    /// Events that the desk was too slow for.
+    /// Events that were lost because the call manager was too slow.
     pub fn events_lost(&self) -> u64 {
         self.events_lost.load(Ordering::Relaxed)
     }
@@ -69,7 +69,7 @@ impl MediaCounters {
         counter.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts one; how many it is by now.
+    /// Counts a lost event; the result is the count so far.
     pub(in crate::live::media) fn count_event_lost(&self) -> u64 {
         self.events_lost.fetch_add(1, Ordering::Relaxed) + 1
     }

@@ -1,4 +1,4 @@
-//! What a session asks for, and what it is told in return.
+//! Outputs of a session, carried out by its shard, and the answers to them.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -15,9 +15,9 @@ use crate::store::SpoolId;
 /// The owner of a recognition job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum JobTicket {
-    /// A call's on a media thread.
+    /// Job of a call on a media thread.
     Live(LiveTicket),
-    /// Of an utterance that was kept on the disk, by its place there.
+    /// Job of an utterance in the spool, by its place there.
     Spooled(SpoolId),
 }
 
@@ -36,7 +36,7 @@ enum SessionRequest {
 }
 
 impl SessionShard {
-    /// A recognition job was answered.
+    /// Hands a session the answer to one of its jobs.
     pub(in crate::live::media) fn answer(&mut self, now: Instant, answer: JobAnswer<JobTicket>) {
         let JobTicket::Live(LiveTicket { session, ask }) = answer.ticket else {
             // Those have their answers elsewhere.
@@ -65,7 +65,7 @@ impl SessionShard {
         self.feed(now, session, SessionInput::Recognised { job, result });
     }
 
-    /// Does what a session wants until it waits.
+    /// Carries out the outputs of a session until it waits.
     pub(super) fn pump(&mut self, key: SessionKey, now: Instant) {
         let Some(resident) = self.residents.get_mut(key) else {
             return;
@@ -149,7 +149,8 @@ impl SessionShard {
     }
 }
 
-/// Nobody had time for it.
+/// Reason for an utterance that recognition had no time for: it is kept if there is a spool, else
+/// given up.
 fn late(config: &RoomConfig, samples: Vec<i16>) -> UnheardReason {
     if config.keeps_late {
         return UnheardReason::Late(samples);
@@ -158,7 +159,7 @@ fn late(config: &RoomConfig, samples: Vec<i16>) -> UnheardReason {
     GapReason::OverloadShed.into()
 }
 
-/// What the pool is asked for a leg.
+/// Recognition task for the pool, made of a leg's job.
 fn task(
     key: SessionKey,
     room: usize,

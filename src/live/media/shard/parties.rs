@@ -1,4 +1,4 @@
-//! What happens to the parties of a call.
+//! News of the parties of a call, passed on to its session.
 
 use std::time::Instant;
 
@@ -7,7 +7,7 @@ use crate::call::{CallId, Leg};
 use crate::session::{LegIndex, SessionInput};
 
 impl SessionShard {
-    /// Somebody else may speak on a leg, or on any.
+    /// Announces that another party may speak on a leg, or on any.
     pub(super) fn party_may_differ(
         &mut self,
         now: Instant,
@@ -25,8 +25,7 @@ impl SessionShard {
         self.feed(now, key, SessionInput::PartyMayDiffer { leg, why });
     }
 
-    /// The party of a leg has put the other on hold, or taken it off. A call or leg that is not
-    /// here is none of the room's.
+    /// Puts a leg on hold, or takes it off. A call or leg that is not in this shard is ignored.
     pub(super) fn hold(&mut self, now: Instant, call: &CallId, leg: &Leg, is_on: bool) {
         let Some(key) = self.residents.key(call) else {
             return;

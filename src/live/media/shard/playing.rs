@@ -1,4 +1,4 @@
-//! What the calls of a room are played.
+//! Sounds that are played to the calls of a shard.
 
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -12,7 +12,7 @@ use crate::live::media::{MediaEvent, MediaEventKind};
 use crate::play::SendError;
 
 impl SessionShard {
-    /// When [`send_due`](Self::send_due) has something to send.
+    /// Time at which [`send_due`](Self::send_due) next has something to send.
     pub(in crate::live::media) fn next_send(&self) -> Option<Instant> {
         self.players.wake()
     }
@@ -46,7 +46,7 @@ impl SessionShard {
         }
     }
 
-    /// Whatever is played to a call ends with it, and that is told before its end is.
+    /// Stops everything that is played to a call that ends; the reports come before its end.
     pub(super) fn silence(&mut self, now: Instant, session: SessionKey) {
         self.players.stop(now, None, |leg| leg.session == session);
         let nowhere = &mut |_: LegKey, _: SocketAddr, _: &[u8]| Ok(());

@@ -1,6 +1,5 @@
-//! The calls of a room, each in a numbered slot, and when each is due. A
-//! datagram finds its call by an index; a tick looks at one time for each
-//! call, side by side in memory, and not at the calls.
+//! Slots of a shard: its calls, each with the time at which it is due. A datagram finds its call by
+//! an index; a tick looks at one time for each call, side by side in memory, and not at the calls.
 
 use std::collections::HashMap;
 use std::hint::black_box;
@@ -12,7 +11,7 @@ use super::LegKey;
 use crate::call::CallId;
 use crate::session::{CallSession, LegIndex};
 
-/// A call in a room. Its number is never used twice, so a late answer or
+/// Key of a call in the shard: slot and number. The number is never used twice, so a late answer or
 /// datagram cannot reach another call in the same slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(in crate::live::media) struct SessionKey {
@@ -21,12 +20,12 @@ pub(in crate::live::media) struct SessionKey {
 }
 
 impl SessionKey {
-    /// The call's number among those of all rooms.
+    /// Number of the call among those of all shards.
     pub(super) fn among_all(self, room: usize) -> u64 {
         (room as u64) << 48 | self.number
     }
 
-    /// No call: numbers begin at 0 and are not used up.
+    /// Key of no call: numbers begin at 0 and are not used up.
     pub(super) const NONE: Self = Self {
         slot: usize::MAX,
         number: u64::MAX,
@@ -39,28 +38,28 @@ pub(super) struct SessionSlot {
     pub(super) call: CallId,
     pub(super) session: CallSession,
     pub(super) sources: Vec<(LegIndex, SocketAddr)>,
-    /// From the session's last [`crate::session::SessionOutput::Wait`].
+    /// Time of the session's last [`crate::session::SessionOutput::Wait`].
     pub(super) due: Option<Instant>,
-    /// Whether the session was given something that it has not been polled after.
+    /// Whether the session was given something since it was last polled.
     pub(super) touched: bool,
     pub(super) idle: Option<IdleReport>,
     pub(super) last_heard: Instant,
     pub(super) recorder: Option<SessionRecorder>,
 }
 
-/// When a call from which nothing comes is to be reported.
+/// Time after which a call without datagrams is reported as idle.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct IdleReport {
     limit: Duration,
-    /// The call need not be looked at before.
+    /// Time before which the call need not be looked at.
     look: Instant,
 }
 
-/// All calls of a room.
+/// All calls of a shard.
 #[derive(Debug, Default)]
 pub(super) struct SlotTable {
     slots: Vec<Option<SessionSlot>>,
-    /// When to look at the call of each slot: when its session is due, or it may be idle.
+    /// Time at which each slot's call is to be looked at: its session is due, or it may be idle.
     wake: Vec<Option<Instant>>,
     free: Vec<usize>,
     by_call: HashMap<CallId, SessionKey>,
@@ -72,7 +71,7 @@ impl SlotTable {
         self.by_call.is_empty()
     }
 
-    /// Takes a call in; `None` if it is here already.
+    /// Adds a call; `None` if the shard has it already.
     pub(super) fn insert(
         &mut self,
         now: Instant,
@@ -119,7 +118,8 @@ impl SlotTable {
         (resident.number == key.number).then_some(resident)
     }
 
-    /// Looks at what a datagram of that leg will change, and does nothing.
+    /// Touches the memory that a datagram of that leg will change, so that the processor fetches
+    /// it. Changes nothing.
     pub(super) fn glance(&self, key: LegKey) {
         if let Some(Some(resident)) = self.slots.get(key.session.slot) {
             let seen = resident.session.glance(key.leg);
@@ -136,7 +136,7 @@ impl SlotTable {
         Some(resident)
     }
 
-    /// Takes everybody out. Numbers go on, for answers that are still to come.
+    /// Removes all calls. Numbers go on, for answers that are still to come.
     pub(super) fn clear(&mut self) -> Vec<(SessionKey, SessionSlot)> {
         self.by_call.clear();
         self.wake.clear();
@@ -159,7 +159,7 @@ impl SlotTable {
         })
     }
 
-    /// To be called when a call's times have changed.
+    /// Updates the call's entry among the times; to be called when its times have changed.
     pub(super) fn reschedule(&mut self, key: SessionKey) {
         if let Some(resident) = self.get_mut(key) {
             let look = resident.idle.map(|idle| idle.look);
@@ -167,7 +167,7 @@ impl SlotTable {
         }
     }
 
-    /// The calls that are to be looked at.
+    /// Calls that are to be looked at.
     pub(super) fn awake(&self, now: Instant, calls: &mut Vec<SessionKey>) {
         for (slot, wake) in self.wake.iter().enumerate() {
             if wake.is_some_and(|wake| wake <= now)
@@ -181,14 +181,14 @@ impl SlotTable {
 }
 
 impl SessionSlot {
-    /// Who speaks for a leg.
+    /// Source of a leg.
     pub(super) fn source(&self, leg: LegIndex) -> Option<SocketAddr> {
         let mut sources = self.sources.iter();
         let found = sources.find(|(owner, _)| *owner == leg);
         found.map(|(_, source)| *source)
     }
 
-    /// Whether nothing has come for the call's limit; `true` once.
+    /// Whether nothing has come for the call's idle limit; `true` once.
     pub(super) fn falls_idle(&mut self, now: Instant) -> bool {
         let Some(idle) = self.idle.as_mut().filter(|idle| idle.look <= now) else {
             return false;

@@ -1,5 +1,5 @@
-//! What only the room sees and the calls' doctors ask for: who sends without
-//! having been named, and what the kernel dropped. Looked at once a second.
+//! Sources without a name, and drops in the kernel: only the shard sees them, and the calls'
+//! doctors need them. Looked at once a second.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -8,7 +8,7 @@ use super::{LegIndex, LegKey, SessionInput, SessionKey, SessionShard};
 
 const EVERY: Duration = Duration::from_secs(1);
 
-/// A leg that has heard nothing of the source that was named for it.
+/// A leg whose named source has sent nothing.
 struct SilentSource {
     call: SessionKey,
     leg: LegIndex,
@@ -16,7 +16,7 @@ struct SilentSource {
 }
 
 impl SessionShard {
-    /// Tells the calls, if it is time to.
+    /// Passes the observations on to the calls, if it is time to.
     pub(super) fn observe(&mut self, now: Instant) {
         if self.next_look.is_some_and(|due| now < due) {
             return;
@@ -27,7 +27,7 @@ impl SessionShard {
         self.tell_of_strangers(now);
     }
 
-    /// Nobody knows whose the datagrams were: everybody is told.
+    /// Tells all calls of drops at the shared socket, since whose datagrams they were is not known.
     fn tell_of_drops(&mut self, now: Instant) {
         let dropped = std::mem::take(&mut self.dropped);
         if dropped == 0 {
@@ -39,15 +39,15 @@ impl SessionShard {
         }
     }
 
-    /// The socket tells whose they were.
+    /// Tells each leg of the drops at its own socket.
     fn tell_of_own_drops(&mut self, now: Instant) {
         for (LegKey { session, leg }, count) in std::mem::take(&mut self.own_dropped) {
             self.feed(now, session, SessionInput::OwnKernelDrops { leg, count });
         }
     }
 
-    /// Legs that hear nothing learn who sends RTP without having been named: by
-    /// preference somebody of the same host, or of the same port.
+    /// Tells legs that receive nothing who sends RTP without having been named: by preference a
+    /// source of the same host, or of the same port.
     fn tell_of_strangers(&mut self, now: Instant) {
         let strangers: Vec<_> = self.gate.strangers().collect();
         if strangers.is_empty() {

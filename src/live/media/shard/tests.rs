@@ -40,7 +40,7 @@ fn pool_config(queue: usize) -> PoolConfig {
     }
 }
 
-/// A room on a clock of its own.
+/// A shard on a clock of its own.
 pub(in crate::live::media) struct Rig {
     pub(in crate::live::media) room: SessionShard,
     answers: Receiver<JobAnswer<JobTicket>>,
@@ -80,12 +80,12 @@ impl Rig {
         self.room.command(self.now, MediaCommand::Open(open));
     }
 
-    /// As Asterisk has it.
+    /// Places a leg as Asterisk does.
     fn place(&mut self, call: &str, leg: &str, source: &str) -> Result<(), LegRefused> {
         self.add(call, leg, source, true)
     }
 
-    /// As somebody registers it.
+    /// Places a leg as a registration does.
     fn register(&mut self, call: &str, leg: &str, source: &str) -> Result<(), LegRefused> {
         self.add(call, leg, source, false)
     }
@@ -129,7 +129,7 @@ impl Rig {
             .datagrams(self.now, &[(source.parse().unwrap(), &bytes)]);
     }
 
-    /// A prompt from `first` on, without a tick; the next packet's number.
+    /// Sends a prompt from packet `first` on, without a tick; returns the next packet's number.
     fn speak(&mut self, source: &str, first: u16) -> u16 {
         let prompt = include_bytes!("../../../../fixtures/prompts/account-number.wav");
         let samples = prompt[44..]

@@ -1,4 +1,4 @@
-//! By the sound.
+//! Findings that the sound shows.
 
 use super::signals::{
     cadence, clipped, mixed, music, noise, prompts, rumble, silence, sound, speech, tones,

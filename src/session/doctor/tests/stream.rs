@@ -1,4 +1,4 @@
-//! By the packets.
+//! Findings that the packets show.
 
 use std::net::SocketAddr;
 

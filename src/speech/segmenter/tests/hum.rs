@@ -51,7 +51,7 @@ fn hum(parts: &[(f32, f32)], dbfs: f32, samples: usize) -> Vec<f32> {
     (0..samples).map(at).collect()
 }
 
-/// Through µ-law and the decoder.
+/// The audio as it comes through µ-law and the decoder.
 fn line(audio: &[f32]) -> Vec<f32> {
     let mut decoder = AudioDecoder::new();
     let mut out = Vec::new();
@@ -69,7 +69,7 @@ fn mixed(a: &[f32], b: &[f32]) -> Vec<f32> {
     a.iter().zip(b).map(|(a, b)| a + b).collect()
 }
 
-/// Frames in which the speech alone is no more than 20 dB below its level.
+/// For each frame, whether the speech alone is no more than 20 dB below its level.
 fn audible(speech: &[f32], dbfs: f32) -> Vec<bool> {
     let least = 10f32.powf((dbfs - 20.0) / 10.0) * FRAME as f32;
     let speech = line(speech);
@@ -78,7 +78,7 @@ fn audible(speech: &[f32], dbfs: f32) -> Vec<bool> {
     frames.map(|frame| energy(frame) >= least).collect()
 }
 
-/// What of the speech is in no utterance, frames; the utterances, and how much is in them, seconds.
+/// Number of frames of speech that are in no utterance; number of utterances; seconds in them.
 fn cut(speech: &[f32], dbfs: f32, below: &[f32]) -> (usize, usize, f32) {
     let (mut segmenter, mut done) = run(&line(&mixed(speech, below)), 320);
     segmenter.end(&mut done);

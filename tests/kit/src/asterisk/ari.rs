@@ -12,7 +12,7 @@ use tungstenite::{Message, WebSocket};
 
 use crate::{Error, Result, host, http, process};
 
-/// Everything that happened since the subscription.
+/// All events since the subscription.
 #[derive(Debug)]
 pub struct Events {
     seen: Arc<Mutex<Vec<Value>>>,
@@ -121,7 +121,7 @@ impl Drop for Events {
     }
 }
 
-/// Ends with the connection.
+/// Reads events until the connection ends.
 fn read(mut websocket: WebSocket<TcpStream>, seen: &Mutex<Vec<Value>>) {
     while let Ok(message) = websocket.read() {
         if let Message::Text(text) = message {

@@ -44,7 +44,8 @@ pub(super) const MODULES: [&str; 33] = [
     "res_rtp_multicast",
 ];
 
-/// The old one has no outbound websockets and, as Debian built it, no Opus.
+/// Modules that only Asterisk 22 has: the old one has no outbound websockets and, as Debian built
+/// it, no Opus.
 const MODULES_22: [&str; 4] = [
     "res_websocket_client",
     "res_format_attr_opus",
@@ -53,7 +54,7 @@ const MODULES_22: [&str; 4] = [
 ];
 const MODULES_16: [&str; 1] = ["chan_rtp"];
 
-/// What an instance has beyond the minimum.
+/// Options of an instance beyond the minimum.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// Body of `extensions.conf` after its `[globals]`, which set `PROMPTS` to
@@ -66,7 +67,7 @@ pub struct Options {
 }
 
 impl Default for Options {
-    /// The dialplan of [`scenario::dialplan`], no further modules.
+    /// Options with the dialplan of [`scenario::dialplan`], and no further modules.
     fn default() -> Self {
         Self {
             extensions: scenario::dialplan(),
@@ -76,7 +77,7 @@ impl Default for Options {
     }
 }
 
-/// Empty files spare the log a complaint each.
+/// Configuration files that are empty, to spare the log a complaint each.
 const EMPTY: [&str; 16] = [
     "ccss.conf",
     "cdr.conf",

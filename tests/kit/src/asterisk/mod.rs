@@ -22,7 +22,7 @@ use crate::ports::PortBlock;
 use crate::process::{self, Process};
 use crate::{Error, Response, Result, host};
 
-/// Which Asterisk.
+/// Release of Asterisk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Release {
     /// Asterisk 22, from Debian sid.
@@ -52,7 +52,7 @@ pub struct Instance {
 
 /// Asterisk is ready within a second; a loaded machine takes several.
 const START_LIMIT: Duration = Duration::from_secs(60);
-/// SIGTERM takes about 2.5 s.
+/// Time for Asterisk to stop; SIGTERM takes about 2.5 s.
 const STOP_GRACE: Duration = Duration::from_secs(15);
 
 /// Installs Asterisk into the cache, or finds it there (then in milliseconds).
@@ -86,7 +86,7 @@ pub fn install(release: Release) -> Result<Root> {
 const PROGRAM: &str = "usr/sbin/asterisk";
 const MODULE_FOLDER: &str = "asterisk/modules";
 
-/// What Asterisk 22 and the modules in use really link: a fifth of the closure.
+/// Packages that Asterisk 22 and the modules in use really link: a fifth of the closure.
 const SHORT_LIST_22: [&str; 23] = [
     "asterisk",
     "asterisk-modules",
@@ -114,12 +114,12 @@ const SHORT_LIST_22: [&str; 23] = [
 ];
 
 impl Root {
-    /// Which Asterisk this is.
+    /// Release of the installation.
     pub fn release(&self) -> Release {
         self.release
     }
 
-    /// The version it states, e.g. `22.10.1`.
+    /// Version that the program states, such as `22.10.1`.
     pub fn version(&self) -> Result<String> {
         let mut command = self.unpacked.command(PROGRAM);
         command.arg("-V");
@@ -151,7 +151,8 @@ impl Instance {
         Ok(instance)
     }
 
-    /// Starts it again on the same ports with the same configuration; stops it first if need be.
+    /// Starts Asterisk again on the same ports with the same configuration; stops it first if need
+    /// be.
     pub fn restart(&mut self) -> Result<()> {
         self.stop()?;
         let mut command = self.root.unpacked.command(PROGRAM);
@@ -168,8 +169,8 @@ impl Instance {
         Ok(())
     }
 
-    /// The HTTP port opens long before ARI answers on it, and without chan_rtp
-    /// ARI answers but every externalMedia fails.
+    /// Whether external media can be made. The HTTP port opens long before ARI answers on it, and
+    /// without chan_rtp ARI answers but every externalMedia fails.
     fn is_ready(&self) -> bool {
         let ok = |path: &str| {
             self.ari("GET", path, &[], None)
@@ -183,14 +184,14 @@ impl Instance {
                 .is_ok_and(running)
     }
 
-    /// SIGTERM, a bounded wait, then SIGKILL. Nothing happens if it does not run.
+    /// Stops Asterisk: SIGTERM, a bounded wait, then SIGKILL. Nothing happens if it does not run.
     pub fn stop(&mut self) -> Result<()> {
         self.process.take().map_or(Ok(()), |mut process| {
             process.terminate(STOP_GRACE).map(drop)
         })
     }
 
-    /// SIGKILL: what a crash or a power cut leaves behind.
+    /// Kills Asterisk with SIGKILL, as a crash or a power cut would.
     pub fn kill9(&mut self) -> Result<()> {
         self.process
             .take()
@@ -282,37 +283,37 @@ impl Instance {
             .unwrap_or_default())
     }
 
-    /// Where ARI is served.
+    /// Address at which ARI is served.
     pub fn http(&self) -> SocketAddr {
         (Ipv4Addr::LOCALHOST, self.ports.tcp()).into()
     }
 
-    /// `http://address:port`, without a path.
+    /// Base URL of ARI, `http://address:port`, without a path.
     pub fn base_url(&self) -> String {
         format!("http://{}", self.http())
     }
 
-    /// The ARI user.
+    /// Name of the ARI user.
     pub fn user(&self) -> &str {
         &self.user
     }
 
-    /// The ARI user's password, drawn for this instance.
+    /// Password of the ARI user, drawn for this instance.
     pub fn password(&self) -> &str {
         &self.password
     }
 
-    /// The UDP ports from which its media comes.
+    /// UDP ports from which Asterisk's media comes.
     pub fn rtp_ports(&self) -> RangeInclusive<u16> {
         self.ports.media()
     }
 
-    /// Process id while it runs.
+    /// Process id while Asterisk runs.
     pub fn id(&self) -> Option<u32> {
         self.process.as_ref().map(Process::id)
     }
 
-    /// Its own log (notices, warnings, errors, verbose), kept over restarts.
+    /// Log of Asterisk (notices, warnings, errors, verbose), kept over restarts.
     pub fn log_file(&self) -> PathBuf {
         self.dir.path().join("log").join("full.log")
     }

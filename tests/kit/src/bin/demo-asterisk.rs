@@ -37,7 +37,7 @@ struct Call {
     turns: Vec<Turn>,
     /// Words of each prompt.
     texts: BTreeMap<String, String>,
-    /// With people's voices: the model.
+    /// Model for people's voices; `None` for synthetic ones.
     model: Option<String>,
 }
 

@@ -18,7 +18,8 @@ const UNPACK: Duration = Duration::from_secs(120);
 
 const TOOLS: [&str; 3] = ["apt-get", "dpkg-deb", "tar"];
 const DEBIAN_KEYS: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
-/// Names another archive than the machine's, e.g. on Ubuntu or once a release has moved.
+/// Environment variable with another archive than the machine's, e.g. on Ubuntu or once a release
+/// has moved.
 const MIRROR_VARIABLE: &str = "ASTERSCRIBE_DEBIAN_MIRROR";
 
 /// Fills `home/root`.
@@ -190,7 +191,7 @@ fn os_release(text: &str) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// apt with state, lists and cache of its own.
+/// The apt tools, with state, lists and cache of their own.
 struct Apt {
     config: PathBuf,
     archives: PathBuf,

@@ -16,7 +16,7 @@ use crate::process;
 use crate::whisper::quoted;
 use crate::{Error, Result};
 
-/// What to unpack.
+/// A bundle of packages to be unpacked.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Bundle {
     /// Folder in the cache.
@@ -38,11 +38,12 @@ pub(crate) struct Bundle {
 pub(crate) struct Unpacked {
     /// The folder that stands for `/`.
     pub(crate) root: PathBuf,
-    /// The folder of its shared libraries.
+    /// Folder of the shared libraries.
     libraries: PathBuf,
-    /// Where the loader looks: there, and in `usr/lib` itself, where old packages put some.
+    /// Path on which the loader looks for libraries: that folder, and `usr/lib` itself, where old
+    /// packages put some.
     library_path: OsString,
-    /// Its dynamic loader.
+    /// Path of the bundle's dynamic loader.
     loader: PathBuf,
 }
 
@@ -62,7 +63,7 @@ pub(crate) fn provide(bundle: &Bundle) -> Result<Unpacked> {
 }
 
 /// Fills a folder once, also when several processes want it at the same time, and again whenever
-/// `layout` has changed since. The folder's path, with no link in it.
+/// `layout` has changed since. Returns the folder's path, with no link in it.
 pub(crate) fn once(
     home: &Path,
     layout: &str,
@@ -124,7 +125,7 @@ impl Unpacked {
         })
     }
 
-    /// Begins a command for one of its programs; it must not outlive us.
+    /// Begins a command for one of the bundle's programs; it must not outlive this process.
     pub(crate) fn command(&self, program: &str) -> Command {
         let mut command = process::command(&self.loader);
         command
@@ -134,7 +135,7 @@ impl Unpacked {
         command
     }
 
-    /// The same as words for a shell.
+    /// Command line for one of the bundle's programs, quoted for a shell.
     pub(crate) fn shell_line(&self, program: &str) -> String {
         let words = [&self.loader, &self.root.join(program)].map(quoted);
         let path = quoted(&self.library_path);

@@ -33,7 +33,7 @@ pub enum Weights {
 }
 
 impl Weights {
-    /// All that can be had.
+    /// All models whose weights can be had.
     pub const ALL: [Self; 2] = [Self::TinyEn, Self::Base];
 
     /// The name that OpenAI gave the model.
@@ -113,7 +113,8 @@ impl RealSpeech {
     }
 }
 
-/// What the cache is made of: with other sources or another way of making it, it is made anew.
+/// Description of what the cache is made of: with other sources, or another way of making it, the
+/// cache is made anew.
 fn layout() -> Result<String> {
     let tools = tools_dir();
     let mut text = LAYOUT.to_owned();
@@ -127,7 +128,7 @@ fn layout() -> Result<String> {
     Ok(text)
 }
 
-/// Where the lists lie.
+/// Folder of the lists.
 fn tools_dir() -> PathBuf {
     host::workspace_dir().join("tools/real-speech")
 }

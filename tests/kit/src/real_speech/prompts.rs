@@ -14,7 +14,7 @@ use crate::wav::Sound;
 use crate::words;
 use crate::{Error, Result};
 
-/// What the packages' texts say otherwise than the speakers, in `tools/real-speech`.
+/// File of the texts in the packages that differ from the recordings, in `tools/real-speech`.
 pub(super) const CORRECTIONS: &str = "corrections.tsv";
 
 /// Languages, and the folder of the voice that speaks each.
@@ -56,7 +56,7 @@ fn is_left_out(id: &str) -> bool {
     })
 }
 
-/// A recognisable utterance has no more than what fits Whisper's window.
+/// Longest prompt in seconds that is taken: more does not fit Whisper's window.
 const LONGEST_SECS: f64 = 29.0;
 
 /// A list of prompts.
@@ -82,7 +82,7 @@ impl List {
             .flat_map(|(language, _)| [false, true].map(|short| Self { language, short }))
     }
 
-    /// `en`, `en-short` and so on.
+    /// Name of the list: `en`, `en-short` and so on.
     pub fn name(self) -> String {
         let Self { language, short } = self;
         format!("{language}{}", if short { "-short" } else { "" })
@@ -92,21 +92,21 @@ impl List {
 /// A recording and what is said in it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Prompt {
-    /// Asterisk's name of it: `conf-adminmenu`.
+    /// Asterisk's name of the prompt: `conf-adminmenu`.
     pub id: String,
-    /// 8 kHz, mono, 16 bits.
+    /// Path of the recording: 8 kHz, mono, 16 bits.
     pub wav: PathBuf,
-    /// How long it lasts.
+    /// Length in seconds.
     pub seconds: f64,
-    /// What is said, as the package or the proof-reader wrote it.
+    /// Words of the prompt, as the package or the proof-reader wrote them.
     pub text: String,
 }
 
 impl Prompt {
-    /// The recording.
+    /// Reads the recording.
     ///
     /// # Errors
-    /// It cannot be read.
+    /// The recording cannot be read.
     pub fn sound(&self) -> Result<Sound> {
         Sound::read(&self.wav)
     }
@@ -224,7 +224,7 @@ fn scripts(home: &Path, language: &str) -> Result<BTreeMap<String, String>> {
     Ok(trimmed.filter(|(_, text)| is_spoken(text)).collect())
 }
 
-/// What is really said, by `LANGUAGE:prompt`.
+/// Corrected texts, by `LANGUAGE:prompt`.
 fn corrections() -> Result<BTreeMap<String, String>> {
     let path = tools_dir().join(CORRECTIONS);
     let text = fs::read_to_string(&path);

@@ -90,16 +90,16 @@ fn english_ordinal(words: &str) -> String {
     format!("{before} {last}")
 }
 
-/// How a language says numbers.
+/// Number words of a language.
 struct Numerals {
-    /// 0 to 19.
+    /// Words for 0 to 19.
     ones: [&'static str; 20],
-    /// 20, 30 … 90; from 70 on empty where a language counts on from 60 and 80.
+    /// Words for 20, 30 … 90; from 70 on empty where a language counts on from 60 and 80.
     tens: [&'static str; 8],
-    /// 100, 200 … 900.
+    /// Words for 100, 200 … 900.
     hundreds: Hundreds,
     thousand: &'static str,
-    /// What joins tens and ones.
+    /// Rule by which tens and ones are joined.
     join: Join,
 }
 

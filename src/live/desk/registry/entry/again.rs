@@ -1,15 +1,15 @@
-//! What the store must have of a call, and gets again where it has lost it.
+//! Comparison of a call with its copy in the store, and writing again what the store has lost.
 
 use std::time::{Duration, Instant};
 
 use super::RegisteredCall;
 use crate::store::{GivenCounts, RetentionTimes, StoreWrite};
 
-/// So long before its expiry something counts as expired: it must not be brought back.
+/// Time before its expiry at which data already counts as expired: it must not be brought back.
 const MARGIN: Duration = Duration::from_secs(10);
 
 impl RegisteredCall {
-    /// What the store was given of the call and must have.
+    /// Numbers of lines and digits that the store has been given of the call and must still have.
     pub(in super::super) fn given(&self, now: Instant, keep: RetentionTimes) -> GivenCounts {
         let at_ms = self.at_ms(now);
         let is_kept = |told_ms: Option<u64>, keep: Duration| {
@@ -35,8 +35,8 @@ impl RegisteredCall {
         }
     }
 
-    /// Writes so many lines from number `from` on, and behind the last of them all else; the
-    /// number of the next line.
+    /// Writes up to `count` lines from number `from` on and, behind the last of them, digits and
+    /// record. The result is the number of the next line, if there are more.
     pub(in super::super) fn write_again(
         &self,
         from: u64,

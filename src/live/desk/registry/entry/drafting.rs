@@ -1,10 +1,11 @@
-//! The sentences that parties are in.
+//! Partials of a call: the sentences that its parties are in.
 
 use super::RegisteredCall;
 use crate::call::{CallId, PartialLine, TranscriptLine};
 
 impl RegisteredCall {
-    /// What a party has said so far, put on the call's clock.
+    /// Takes a partial in place of the leg's last one, with its times put on the call's clock; an
+    /// empty one removes it.
     pub(in super::super) fn partial(&mut self, media: &CallId, mut partial: PartialLine) {
         self.partials.retain(|old| old.leg != partial.leg);
         if partial.text.is_empty() {
@@ -16,13 +17,13 @@ impl RegisteredCall {
         self.partials.push(partial);
     }
 
-    /// A line takes the place of what was said of it so far.
+    /// Removes the partial that a line replaces.
     pub(super) fn drop_partial(&mut self, line: &TranscriptLine) {
         self.partials
             .retain(|partial| partial.leg != line.leg || partial.start_ms >= line.end_ms);
     }
 
-    /// One of each party that is speaking.
+    /// Partials of the call, one for each party that is speaking.
     pub(crate) fn partials(&self) -> &[PartialLine] {
         &self.partials
     }

@@ -1,4 +1,4 @@
-//! A call that was here before.
+//! A call that was here before, as the store remembers it.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::session::LegSnapshot;
 const SAMPLES_PER_MS: u64 = 16;
 
 impl RegisteredCall {
-    /// Puts what the store has in front of what is here.
+    /// Puts the history from the store in front of what is here.
     pub(in super::super) fn learn(&mut self, history: Option<StoredHistory>) {
         let Some(StoredHistory {
             record,

@@ -1,4 +1,4 @@
-//! What a call is played, on its record.
+//! Sounds played to a call, on its record.
 
 use std::time::Duration;
 
@@ -9,17 +9,17 @@ use crate::call::{CallEvent, CallEventKind, CallPlayback, PlaybackState};
 use crate::play::{PlayEvent, PlayReport};
 
 impl RegisteredCall {
-    /// A sound has been ordered.
+    /// Enters a sound that has been ordered.
     pub(in super::super) fn playback_queued(&mut self, playback: CallPlayback) {
         self.record.playing.push(playback);
     }
 
-    /// The sound was not taken after all.
+    /// Removes a sound that was not taken after all.
     pub(in super::super) fn playback_refused(&mut self, id: u64) {
         self.record.playing.retain(|playback| playback.id != id);
     }
 
-    /// Something has become of a sound; whether that is worth storing.
+    /// Enters a report on a sound; the result is whether that is worth storing.
     pub(in super::super) fn played(&mut self, report: PlayReport) -> bool {
         let at_ms = self.at_ms(report.at);
         let playing = &mut self.record.playing;
@@ -47,7 +47,7 @@ impl RegisteredCall {
         true
     }
 
-    /// Nothing is heard any more of what is still on the record.
+    /// Ends all sounds that are still on the record.
     pub(super) fn fall_silent(&mut self, wall: Timestamp) {
         let age = wall.duration_since(self.record.started_at);
         let at_ms = millis(Duration::try_from(age).unwrap_or_default());

@@ -1,4 +1,4 @@
-//! What became of speech after its line was told.
+//! Utterances whose outcome changes after their line was written.
 
 use super::{RegisteredCall, WriteHold};
 use crate::call::{
@@ -9,11 +9,11 @@ use crate::session::conclude;
 use crate::speech::Recognition;
 use crate::store::{RecognitionPass, SpoolId, StoreWrite};
 
-/// So much of a leg that was told as one thing, and is another now.
+/// Audio of a leg whose outcome is no longer the one in the counters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct RecoveredAudio {
     pub(crate) leg: Leg,
-    /// What it was told as.
+    /// Outcome that the counters have.
     pub(crate) was: UtteranceOutcome,
     pub(crate) outcome: UtteranceOutcome,
     /// Audio, in 16 kHz samples.
@@ -21,27 +21,27 @@ pub(crate) struct RecoveredAudio {
     pub(crate) utterances: u64,
 }
 
-/// The text that was found late for a line that had been sent.
+/// Late result for a line that has been written already.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LateText {
-    /// The place of its audio in the spool.
+    /// Place of the audio in the spool.
     pub id: SpoolId,
-    /// How much of it is audio, in 16 kHz samples.
+    /// Length of the utterance that is audio, in 16 kHz samples.
     pub audio: u64,
-    /// What it was kept for.
+    /// Pass that the audio was kept for.
     pub pass: RecognitionPass,
-    /// Whether it is kept on, to be heard once more.
+    /// Whether the audio is kept on for a second pass.
     pub again: SecondPassProgress,
-    /// The prompt that it was recognised with.
+    /// Prompt that the utterance was recognised with.
     pub prompt: Option<InitialPrompt>,
-    /// The words, or why there are none.
+    /// Words, or the reason why there are none.
     pub result: Result<Recognition, GapReason>,
 }
 
-/// Whether what has been heard is kept on, to be heard once more.
+/// Whether recognised audio is kept on for a second pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SecondPassProgress {
-    /// Nobody wants that.
+    /// No second pass is wanted.
     No,
     /// The audio is kept for the second pass.
     Wanted,
@@ -57,34 +57,35 @@ pub(crate) struct RevisionOutcome {
     hearing: LateAudio,
 }
 
-/// The audio that a late text was found in.
+/// Effect of a late result on its line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum LateAudio {
-    /// The audio has its words, or will have none; whether it is to be heard once more.
+    /// First words, or none for good; `again` is whether the audio is kept for the second pass.
     First {
         again: SecondPassProgress,
     },
-    /// The audio was heard once more.
+    /// The second pass found other words.
     Changed,
     Unchanged,
     Failed,
 }
 
 impl LateText {
-    /// Whether it is what the line waits for.
+    /// Whether the line waits for this result.
     fn is_awaited(&self, line: &TranscriptLine) -> bool {
         let is_its = line.spool == Some(self.id.0);
         is_its && line.awaits_second_pass() == (self.pass == RecognitionPass::Second)
     }
 
-    /// Whether the line has what it is, by an earlier attempt, and waits to be heard once more.
+    /// Whether the line has this result already, by an earlier attempt, and now waits for the
+    /// second pass.
     pub(crate) fn had_its_first(&self, line: &TranscriptLine) -> bool {
         let is_its = line.spool == Some(self.id.0);
         self.pass == RecognitionPass::First && is_its && line.awaits_second_pass()
     }
 
-    /// The line as it is now, and what that changes in the counters; `None` if it waits for
-    /// something else.
+    /// The line as it becomes by this result, and its effect on the counters; `None` if the line
+    /// does not wait for it.
     pub(crate) fn apply(&self, line: &TranscriptLine) -> Option<RevisionOutcome> {
         if !self.is_awaited(line) {
             return None;
@@ -134,7 +135,7 @@ impl LateText {
     }
 }
 
-/// What the audio of a line counts as.
+/// Outcome that the counters have for a line's audio.
 fn told_as(line: &TranscriptLine) -> UtteranceOutcome {
     match line.gap {
         Some(reason) => UtteranceOutcome::Gap(reason),
@@ -143,7 +144,7 @@ fn told_as(line: &TranscriptLine) -> UtteranceOutcome {
     }
 }
 
-/// The line without what was heard.
+/// A line with the same place and times, without words.
 fn bare(line: &TranscriptLine) -> TranscriptLine {
     TranscriptLine {
         start_ms: line.start_ms,
@@ -161,7 +162,7 @@ fn said(line: &TranscriptLine) -> EarlierRevision {
 }
 
 impl RevisionOutcome {
-    /// Notes it in the record of its call.
+    /// Enters the outcome into the record of its call.
     pub(crate) fn revise(&self, record: &mut CallRecord) {
         record.revisions += 1;
         let CallRecord {
@@ -186,7 +187,7 @@ impl RevisionOutcome {
 }
 
 impl RecoveredAudio {
-    /// Corrects the counters of its leg.
+    /// Corrects the counters of the leg.
     pub(crate) fn correct(&self, legs: &mut [LegRecord]) {
         let Some(record) = legs.iter_mut().find(|record| record.leg == self.leg) else {
             return;
@@ -209,18 +210,18 @@ impl RecoveredAudio {
 }
 
 impl RegisteredCall {
-    /// What is known of a line; it is known by the place that its audio had, and may be so old
-    /// that it is no longer here.
+    /// The line whose audio has that place in the spool; `None` if it is so old that it is no
+    /// longer here.
     pub(in super::super) fn spooled_line(&self, id: SpoolId) -> Option<&TranscriptLine> {
         self.lines.iter().find(|line| line.spool == Some(id.0))
     }
 
-    /// Whether its lines have their numbers and are written.
+    /// Whether the call's lines have their final numbers and are written.
     pub(crate) fn is_settled(&self) -> bool {
         self.held == WriteHold::Nothing
     }
 
-    /// A line says more than it did. Whether its audio is to be kept on.
+    /// Revises a line; the result is whether its audio is to be kept on.
     pub(in super::super) fn revise(
         &mut self,
         id: SpoolId,
@@ -242,7 +243,7 @@ impl RegisteredCall {
         again
     }
 
-    /// Keeps in mind what the media threads' counters know nothing of.
+    /// Keeps a correction that the media thread's counters do not have.
     pub(in super::super) fn recovered(&mut self, more: RecoveredAudio) {
         let same = |known: &&mut RecoveredAudio| {
             (&known.leg, known.was, known.outcome) == (&more.leg, more.was, more.outcome)

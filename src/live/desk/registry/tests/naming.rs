@@ -1,4 +1,4 @@
-//! Which call is whose.
+//! Relation between channels and calls.
 
 use super::*;
 use crate::live::desk::channel::ChannelLife;

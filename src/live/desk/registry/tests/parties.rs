@@ -1,4 +1,4 @@
-//! Who is who, and what happens to them.
+//! Roles of the parties, and changes of them.
 
 use asterscribe_ari::model::{AriChannel, PartyId};
 

@@ -1,4 +1,4 @@
-//! Somebody else may speak on a leg.
+//! Change of the party on a leg.
 
 use super::*;
 use crate::call::CallEventKind;

@@ -24,7 +24,7 @@ impl Rig {
         answer.try_recv().expect("the room answers at once")
     }
 
-    /// Lets that much time pass; what was sent: to whom, which clip, which packet.
+    /// Lets that much time pass; the result is what was sent: to whom, which clip, which packet.
     fn hear(&mut self, time: Duration) -> Vec<(SocketAddr, u8, u8)> {
         let end = self.now + time;
         let mut heard = Vec::new();

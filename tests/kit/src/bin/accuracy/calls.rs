@@ -21,17 +21,17 @@ const SETUP: Duration = Duration::from_secs(60);
 /// The longest caller speaks for a minute or two; recognition may lag behind.
 const CALL: Duration = Duration::from_secs(300);
 
-/// What came of a call.
+/// Transcripts and packet counts of a call.
 pub(crate) struct Heard {
-    /// The transcript of the live call.
+    /// Transcript of the live call.
     pub(crate) whole: String,
-    /// That of its packets without some.
+    /// Transcript of a replay of the call's packets with some left out.
     pub(crate) thinned: String,
-    /// Packets of the live call that came.
+    /// Packets of the live call that were received.
     pub(crate) received: u64,
-    /// Packets that the network lost of the live call.
+    /// Packets of the live call that were lost on the network.
     pub(crate) lost: u64,
-    /// Packets lost on purpose.
+    /// Packets left out on purpose in the replay.
     pub(crate) dropped: u64,
 }
 
@@ -83,7 +83,8 @@ pub(crate) fn time(root: &Root, folder: &Path, settings: &[Setting<'_>]) -> Resu
     Ok(watch.delays())
 }
 
-/// `voice-N` plays the sounds of caller N; the channel's format decides which of them.
+/// Dialplan in which `voice-N` plays the sounds of caller N; the channel's format decides which of
+/// them.
 fn dialplan(folder: &Path, callers: usize) -> String {
     let voice = |number| {
         format!(
@@ -170,7 +171,7 @@ fn await_call(
     })
 }
 
-/// All lines, in order.
+/// Text of all lines, in order.
 fn text(transcript: &Value) -> String {
     let lines = transcript["lines"].as_array().into_iter().flatten();
     let texts: Vec<&str> = lines.filter_map(|line| line["text"].as_str()).collect();

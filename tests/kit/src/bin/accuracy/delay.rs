@@ -1,4 +1,4 @@
-//! How long after it was spoken a text can be read.
+//! Delay from speech to the text that can be read.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,14 +8,15 @@ use serde_json::Value;
 
 /// Delays of a call's texts: milliseconds, ascending.
 pub(crate) struct Delays {
-    /// From the end of an utterance's last word until its line can be read.
+    /// Delays from the end of an utterance's last word until its line can be read.
     pub(crate) lines: Vec<i64>,
-    /// From the beginning of its first word until a part of it can be read, where that was before the line.
+    /// Delays from the beginning of an utterance's first word until a part of it can be read, where
+    /// that was before the line.
     pub(crate) partials: Vec<i64>,
 }
 
 impl Delays {
-    /// So many of a hundred are no later, milliseconds.
+    /// Delay that `percent` of a hundred do not exceed, milliseconds.
     pub(crate) fn within(sorted: &[i64], percent: usize) -> Option<i64> {
         let last = sorted.len().checked_sub(1)?;
         sorted
@@ -29,7 +30,7 @@ pub(crate) struct Watch {
     started_at: Timestamp,
     /// Numbers of the lines that were seen.
     lines: BTreeSet<u64>,
-    /// When a partial with words was first seen, by where its utterance begins.
+    /// Time at which a partial with words was first seen, by the start of its utterance.
     partials: BTreeMap<u64, i64>,
     delays: Vec<i64>,
     partial_delays: Vec<i64>,
@@ -85,7 +86,7 @@ impl Watch {
         }
     }
 
-    /// All that was seen.
+    /// Delays of all texts that were seen.
     pub(crate) fn delays(mut self) -> Delays {
         self.delays.sort_unstable();
         self.partial_delays.sort_unstable();

@@ -27,16 +27,16 @@ use serde::Deserialize;
 use crate::calls::Heard;
 use crate::table::Row;
 
-/// What externalMedia is asked for, and how the caller's channel speaks itself.
+/// Formats that externalMedia is asked for, and in which the caller's channel speaks.
 const FORMATS: [&str; 2] = ["ulaw", "slin16"];
 
 const USAGE: &str = "usage: accuracy FOLDER [PAGE], or accuracy --people PAGE [STEP]";
 
-/// A caller: what one voice says.
+/// A caller, whose words one voice says.
 #[derive(Debug, Deserialize)]
 struct Caller {
     voice: String,
-    /// Whether the model was trained on this voice (never on what it says here).
+    /// Whether the model was trained on this voice (never on these words).
     seen: bool,
     sentences: Vec<String>,
 }
@@ -80,7 +80,7 @@ fn callers(folder: &Path) -> Result<Vec<Caller>> {
         .map_err(|error| Error::Failed(format!("{}: {error}", path.display())))
 }
 
-/// The errors of each caller: without loss in each format, then with loss in each.
+/// Errors of each caller: without loss in each format, then with loss in each.
 fn rows(callers: &[Caller], heard: &[Vec<Heard>]) -> Vec<Row> {
     let row = |(number, caller): (usize, &Caller)| {
         let said = caller.sentences.join(" ");
@@ -96,7 +96,7 @@ fn rows(callers: &[Caller], heard: &[Vec<Heard>]) -> Vec<Row> {
     callers.iter().enumerate().map(row).collect()
 }
 
-/// What went wrong with a file.
+/// Error about a file, with its path.
 fn failed(path: &Path) -> impl Fn(io::Error) -> Error {
     move |error| Error::Failed(format!("{}: {error}", path.display()))
 }

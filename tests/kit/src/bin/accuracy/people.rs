@@ -35,7 +35,7 @@ struct Row {
     live: WordErrors,
     thinned: WordErrors,
     packets_lost: u64,
-    /// Of the first caller, alone.
+    /// Delays of the first caller, alone.
     delays: Delays,
 }
 

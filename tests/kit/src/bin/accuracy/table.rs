@@ -4,12 +4,12 @@ use asterscribe_testkit::words::WordErrors;
 
 use crate::calls::{Heard, LOSS};
 
-/// What was heard of one voice, or of several.
+/// Word errors of one voice, or of several.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Row {
     pub(crate) voice: String,
     pub(crate) seen: bool,
-    /// In each format without loss, then in each with.
+    /// Errors in each format without loss, then in each with loss.
     pub(crate) errors: Vec<WordErrors>,
 }
 

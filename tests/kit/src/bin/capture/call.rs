@@ -1,4 +1,4 @@
-//! The calls, and an ear for each of their flows.
+//! Calls, and a receiver for each of their flows.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
@@ -13,7 +13,7 @@ use asterscribe_testkit::{Error, Result, host};
 
 use crate::Recipe;
 
-/// What was heard of one leg.
+/// Packets received of one leg.
 pub(crate) struct Heard {
     pub(crate) leg: &'static str,
     pub(crate) packets: Vec<Packet>,
@@ -21,7 +21,7 @@ pub(crate) struct Heard {
 
 const APP: &str = "capture";
 const SETUP: Duration = Duration::from_secs(10);
-/// The longest scenario lasts half of it.
+/// Longest time for a call; the longest scenario lasts half of it.
 const CALL: Duration = Duration::from_secs(90);
 
 /// The caller's channel is in the application, bridged with external media.

@@ -1,4 +1,4 @@
-//! What a capture holds: checked against what it should, and written down.
+//! Description of a capture: checked against the scenario, and written down.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use asterscribe_testkit::{Error, Result, rtp, scenario};
 use crate::Recipe;
 use crate::call::Heard;
 
-/// Pauses within a sentence are shorter, those between sentences longer.
+/// Length of a pause that separates sentences: those within a sentence are shorter.
 const PAUSE: Duration = Duration::from_millis(450);
 /// RMS of a packet above which somebody speaks, of 32768.
 const LOUD: f64 = 60.0;
@@ -82,7 +82,7 @@ fn describe_flow(recipe: &Recipe, heard: &Heard, start: Duration) -> Result<Flow
     })
 }
 
-/// One stream from one source, no sequence number missing.
+/// Checks that a flow is one stream from one source, with no sequence number missing.
 fn check_sequence(heard: &Heard) -> std::result::Result<(), String> {
     for pair in heard.packets.windows(2) {
         let headers = [&pair[0], &pair[1]]
@@ -145,7 +145,8 @@ fn decode(payload_type: u8, payload: &[u8]) -> Option<(Vec<i16>, u32)> {
     })
 }
 
-/// ITU-T G.711, mu-law: sign, three bits of exponent, four of mantissa, all inverted.
+/// Decodes an octet of µ-law (ITU-T G.711): sign, three bits of exponent, four of mantissa, all
+/// inverted.
 fn ulaw(byte: u8) -> i16 {
     let byte = !byte;
     let magnitude = ((i16::from(byte & 0x0f) << 3) + 132) << ((byte >> 4) & 7);
@@ -156,7 +157,8 @@ fn ulaw(byte: u8) -> i16 {
     }
 }
 
-/// ITU-T G.711, A-law: like mu-law, but every other bit inverted and linear at the bottom.
+/// Decodes an octet of A-law (ITU-T G.711): like µ-law, but every other bit inverted and linear at
+/// the bottom.
 fn alaw(byte: u8) -> i16 {
     let byte = byte ^ 0x55;
     let step = (i16::from(byte & 0x0f) << 4) + 8;

@@ -20,14 +20,15 @@ use asterscribe_testkit::program::{self, say};
 use asterscribe_testkit::scenario::{CONVERSATION, MONOLOGUE, Turn};
 use asterscribe_testkit::{Error, Result, fixture, pcap};
 
-/// How one fixture is made.
+/// Recipe of one fixture.
 pub(crate) struct Recipe {
     name: &'static str,
     release: Release,
-    /// What externalMedia is asked for.
+    /// Format that externalMedia is asked for.
     format: &'static str,
     turns: &'static [Turn],
-    /// Spied on from outside, both directions; else the call itself is in the application.
+    /// Whether the call is spied on from outside, in both directions; else the call itself is in
+    /// the application.
     snoop: bool,
 }
 

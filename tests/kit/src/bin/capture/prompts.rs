@@ -9,7 +9,7 @@ use asterscribe_testkit::{Error, Result};
 
 /// Words per minute: a calm telephone voice.
 const PACE: &str = "150";
-/// Each party has a voice of its own.
+/// Voice of each party.
 const VOICES: [(&str, &str); 2] = [("caller", "en-us"), ("callee", "en-us+f2")];
 
 pub(crate) fn synthesise_all() -> Result<()> {

@@ -1,4 +1,4 @@
-//! The page: tables in Markdown.
+//! Page of results: tables in Markdown.
 
 use asterscribe_testkit::words::WordErrors;
 
@@ -11,12 +11,12 @@ pub(crate) struct Row {
     pub(crate) list: String,
     pub(crate) errors: WordErrors,
     pub(crate) prompts: usize,
-    /// Prompts that were tried more than once.
+    /// Prompts on which the engine made more than one try.
     pub(crate) retried: usize,
-    /// All prompts together.
+    /// CPU time for all prompts together, milliseconds.
     pub(crate) cpu_ms: u64,
     pub(crate) audio_ms: u64,
-    /// Octets, where the program tells.
+    /// Peak memory in octets, where the program reports it.
     pub(crate) peak_memory: Option<u64>,
 }
 
@@ -41,7 +41,7 @@ impl Row {
     }
 }
 
-/// The page in Markdown.
+/// Text of the page in Markdown.
 pub(crate) fn page(
     english: &[[Row; 2]],
     languages: &[[Row; 2]],
@@ -116,7 +116,7 @@ pub(crate) fn page(
     text
 }
 
-/// Its name and how many there are.
+/// Name and number of the processors, and whether they have AVX-512 VNNI.
 fn processor() -> String {
     let told = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let models = || told.lines().filter(|line| line.starts_with("model name"));

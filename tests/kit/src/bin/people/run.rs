@@ -9,10 +9,11 @@ use asterscribe_testkit::clips::Clips;
 use asterscribe_testkit::real_speech::{List, RealSpeech};
 use asterscribe_testkit::{Error, Result, program, whisper};
 
-/// What the page says it measured; pip checks nothing but the version.
+/// Version of faster-whisper that is measured and named on the page; pip pins nothing but the
+/// version.
 const FASTER_WHISPER: &str = "faster-whisper==1.2.1";
 
-/// The program that is measured, and what with.
+/// The program that is measured, and the recordings.
 pub(crate) struct Bench<'a> {
     pub(crate) program: &'a Path,
     pub(crate) material: &'a RealSpeech,
@@ -78,7 +79,7 @@ impl Bench<'_> {
         self.row([peer.name(), name, "whole"], List::ENGLISH, &printed)
     }
 
-    /// How many calls are held, in Markdown.
+    /// Section on how many calls are held, in Markdown.
     pub(crate) fn calls(&self, model: &Path) -> Result<String> {
         let mut command = Command::new(self.program);
         command.args(["bench", "calls", "--format", "markdown", "--model"]);
@@ -95,7 +96,7 @@ impl Bench<'_> {
         lists.join(format!("{}.tsv", list.name()))
     }
 
-    /// Where faster-whisper is, fetched if need be.
+    /// Folder of faster-whisper, fetched if need be.
     fn installed(&self) -> Result<PathBuf> {
         let folder = self.material.models().with_file_name("faster-whisper");
         if !folder.is_dir() {

@@ -26,7 +26,7 @@ use crate::run::{Bench, Condition};
 /// Parties that say the prompts.
 const PARTIES: usize = 12;
 
-/// What is changed, one at a time.
+/// Settings that are changed, one at a time, and their values.
 const SETTINGS: [(&str, &[&str]); 5] = [
     ("VAD_ENTER_SCORE", &["0.35", "0.4", "0.6", "0.7"]),
     ("VAD_LEAVE_SCORE", &["0.2", "0.5"]),
@@ -39,7 +39,7 @@ fn main() -> ExitCode {
     program::main("segmentation", run)
 }
 
-/// What went wrong with a file.
+/// Error about a file, with its path.
 fn failed(path: &Path) -> impl Fn(io::Error) -> Error {
     move |error| Error::Failed(format!("{}: {error}", path.display()))
 }
@@ -94,7 +94,7 @@ fn run(arguments: &[String]) -> Result<()> {
     fs::write(page, text).map_err(failed(Path::new(page)))
 }
 
-/// The same parties in quiet, in noise, and with somebody else to be heard.
+/// Conditions of the parties: in quiet, in noise, and with somebody else to be heard.
 fn conditions(prompts: &[Prompt]) -> Result<Vec<Condition>> {
     let parties = || -> Result<Vec<Party>> {
         let prompts = |party| prompts.iter().skip(party).step_by(PARTIES);

@@ -1,4 +1,4 @@
-//! The page.
+//! Page of results.
 
 use crate::run::{Cell, Lines};
 

@@ -1,4 +1,4 @@
-//! What a party of a call sends: samples at 8 kHz, and packets of them.
+//! Speech of a party: samples at 8 kHz, and RTP packets of them.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::Path;
@@ -21,13 +21,13 @@ const PAUSES_MS: [usize; 6] = [700, 200, 1_500, 400, 2_000, 1_000];
 
 /// A prompt within what a party says.
 pub(crate) struct Spoken {
-    /// Where its voice begins and ends, milliseconds.
+    /// Place at which the prompt's voice begins and ends, milliseconds.
     pub(crate) from_ms: u64,
     pub(crate) to_ms: u64,
     pub(crate) text: String,
 }
 
-/// What a party says, and what can be heard of its line.
+/// Samples of a party, and the prompts in them.
 pub(crate) struct Party {
     pub(crate) samples: Vec<f64>,
     pub(crate) spoken: Vec<Spoken>,
@@ -59,7 +59,7 @@ impl Party {
         Ok(Self { samples, spoken })
     }
 
-    /// Mean power of what is said.
+    /// Mean power of the speech.
     fn power(&self) -> f64 {
         let ms = |at: u64| at as usize * MS;
         let voices = self.spoken.iter();
@@ -70,7 +70,7 @@ impl Party {
         sum / count.max(1) as f64
     }
 
-    /// White noise so many decibels below the voice.
+    /// The party with white noise so many decibels below the voice.
     pub(crate) fn with_noise(mut self, decibels: f64) -> Self {
         // Evenly spread from -1 to 1 it has a power of a third.
         let gain = (3.0 * self.power() / 10f64.powf(decibels / 10.0)).sqrt();
@@ -81,7 +81,7 @@ impl Party {
         self
     }
 
-    /// Somebody else's voice so many decibels below, over and between the words.
+    /// The party with another's voice so many decibels below, over and between the words.
     pub(crate) fn with_another(mut self, other: &Self, decibels: f64) -> Self {
         let ratio = self.power() / other.power() / 10f64.powf(decibels / 10.0);
         let gain = ratio.sqrt();
@@ -91,7 +91,7 @@ impl Party {
         self
     }
 
-    /// Each prompt with so much of the line before and behind it, milliseconds.
+    /// Prompts, each with so much of the silence before and behind it, milliseconds.
     pub(crate) fn cut(&self, before_ms: u64, behind_ms: u64) -> impl Iterator<Item = Sound> {
         self.spoken.iter().map(move |said| {
             let sample = |ms: u64| (ms as usize * MS).min(self.samples.len());
@@ -104,7 +104,7 @@ impl Party {
         })
     }
 
-    /// RTP in µ-law, as a capture from a port of its own.
+    /// Packets of RTP in µ-law, as a capture from a port of its own.
     pub(crate) fn packets(&self, port: u16) -> Vec<Packet> {
         let packet = |(number, part): (usize, &[f64])| {
             let count = number as u32;

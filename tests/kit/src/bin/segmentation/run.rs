@@ -59,7 +59,7 @@ struct Line {
     start_ms: u64,
     end_ms: u64,
     text: String,
-    /// Why it was not recognised.
+    /// Reason why the line was not recognised.
     gap: Option<String>,
 }
 

@@ -1,4 +1,4 @@
-//! What a process holds.
+//! Resources of a process.
 
 use std::fmt;
 use std::fs;
@@ -15,7 +15,7 @@ pub(crate) struct Held {
 }
 
 impl Held {
-    /// What a process holds now.
+    /// Open files and memory that a process holds now.
     pub(crate) fn by(process: u32) -> Result<Self> {
         let folder = format!("/proc/{process}");
         let files = fs::read_dir(format!("{folder}/fd"))

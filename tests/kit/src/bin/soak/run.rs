@@ -17,15 +17,15 @@ use serde_json::Value;
 use crate::figures::Held;
 use crate::trouble::Trouble;
 
-/// From the answer to the caller's hang-up.
+/// Length of a call, from the answer to the caller's hang-up.
 const LENGTH_MS: u32 = 1000;
-/// Calls after which memory and open files are what later ones are compared with.
+/// Calls after which memory and open files are taken as the base for comparison.
 const WARM: u32 = 300;
-/// Between two looks.
+/// Time between two looks.
 const LOOK: Duration = Duration::from_millis(200);
 /// Looks between two readings of the server's records: less than 1,000 calls end meanwhile.
 const LOOKS: u64 = 50;
-/// For what is under way when the last caller has gone.
+/// Time for calls under way when the last caller has gone.
 const SETTLE: Duration = Duration::from_secs(90);
 /// Open files that may come and go, such as connections to Asterisk.
 const SPARE_FILES: usize = 16;
@@ -33,7 +33,7 @@ const SPARE_FILES: usize = 16;
 /// The server's own ports with `RTP_MODE=per-call`: each rests for 10 s between two calls.
 const RTP_PORTS: &str = "12000-13999";
 
-/// What it needs beyond the kit's minimum to be called by SIP.
+/// Modules that Asterisk needs beyond the kit's minimum to be called by SIP.
 const MODULES: [&str; 10] = [
     "res_sorcery_astdb",
     "res_sorcery_memory",
@@ -50,7 +50,7 @@ const MODULES: [&str; 10] = [
 const DIALPLAN: &str = "[kit]\n\
     exten => soak,1,Answer()\n same => n,Stasis(asterscribe)\n same => n,Hangup()\n";
 
-/// How many calls, how fast, and what happens to them.
+/// Load of a run: calls, their rate, and whether there is trouble.
 #[derive(Debug)]
 pub(crate) struct Load {
     pub(crate) calls: u32,
@@ -59,7 +59,7 @@ pub(crate) struct Load {
     pub(crate) trouble: bool,
 }
 
-/// What came of it.
+/// Results of a run.
 #[derive(Debug)]
 pub(crate) struct Outcome {
     /// Records by the call's id.
@@ -155,7 +155,7 @@ fn start(asterisk: &Instance, mode: &str) -> Result<Server> {
     Ok(server)
 }
 
-/// Until the last caller has gone.
+/// Watches the calls until the last caller has gone.
 fn watch(
     load: &Load,
     callers: &mut Callers,
@@ -249,7 +249,7 @@ impl Outcome {
         })
     }
 
-    /// Records beyond the first of a caller, of whom each calls once.
+    /// Number of records beyond the first of a caller, each of whom calls once.
     fn callers_twice(&self) -> usize {
         let mut seen = BTreeMap::<&str, usize>::new();
         for record in self.records.values() {
@@ -264,7 +264,7 @@ impl Outcome {
         self.count(|record| record["ended_at"].is_null())
     }
 
-    /// What is not as it should be.
+    /// Faults of the run, in words.
     pub(crate) fn faults(&self, load: &Load) -> Vec<String> {
         let mut faults = Vec::new();
         let mut expect = |is_well: bool, what: String| {

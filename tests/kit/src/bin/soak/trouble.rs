@@ -1,4 +1,4 @@
-//! What others do to calls, and what becomes of processes, by chance that is the same each time.
+//! Trouble in a run: channels hung up, processes killed, by chance that is the same each time.
 
 use asterscribe_testkit::Result;
 use asterscribe_testkit::asterisk::Instance;
@@ -14,22 +14,22 @@ const RESTART: u64 = 300;
 /// Looks a kill of Asterisk comes after, in the mean: five minutes.
 const KILL_ASTERISK: u64 = 1500;
 
-/// Trouble of all kinds.
+/// Trouble of all kinds so far.
 #[derive(Debug)]
 pub(crate) struct Trouble {
     chance: Chance,
     /// Channels hung up by somebody else.
     pub(crate) hung_up: u64,
-    /// The server killed.
+    /// Times that the server was killed.
     pub(crate) killed: u64,
-    /// The server restarted in good order.
+    /// Times that the server was restarted in order.
     pub(crate) restarted: u64,
-    /// Asterisk killed.
+    /// Times that Asterisk was killed.
     pub(crate) asterisk_killed: u64,
 }
 
 impl Trouble {
-    /// None so far.
+    /// No trouble so far.
     pub(crate) fn new() -> Self {
         Self {
             chance: Chance(11),
@@ -40,7 +40,7 @@ impl Trouble {
         }
     }
 
-    /// Makes some, or none.
+    /// Makes trouble in this look, or none.
     pub(crate) fn make(&mut self, asterisk: &mut Instance, server: &mut Server) -> Result<()> {
         if self.happens(HANG_UP) {
             self.hang_up(asterisk)?;
@@ -66,7 +66,7 @@ impl Trouble {
         self.chance.next_u64().is_multiple_of(once_in)
     }
 
-    /// Any channel: a caller's, a Snoop's or one of the media.
+    /// Hangs up any channel: a caller's, a Snoop's or one of the media.
     fn hang_up(&mut self, asterisk: &Instance) -> Result<()> {
         let channels = asterisk.channels()?;
         if channels.is_empty() {
