@@ -60,28 +60,28 @@ bench: ## ns per 20 ms packet, and the other benches
 
 bench-media: ## CPU per packet and call, memory per call, beside other receivers (3 minutes)
 	@tools/setup.sh bench
-	cargo build --release --locked
-	$(TARGET)/release/asterscribe bench media
+	cargo build --release --locked -p asterscribe-bench
+	$(TARGET)/release/asterscribe-bench media
 
 bench-table: ## the same, into docs/performance.md
 	@tools/setup.sh bench
-	cargo build --release --locked
-	tools/bench-table.sh $(TARGET)/release/asterscribe docs/performance.md media
+	cargo build --release --locked -p asterscribe-bench
+	tools/bench-table.sh $(TARGET)/release/asterscribe-bench docs/performance.md media
 
 # Debian's, unpacked into .cache; where that cannot be had, the bench says so and does without.
 WHISPER_CLI = "$$($(TARGET)/release/whisper-cli || echo whisper-cli)"
 
 bench-speech: ## recognition beside whisper.cpp's own program, and how many calls are held (9 minutes)
 	@tools/setup.sh bench
-	cargo build --release --locked -p asterscribe -p asterscribe-testkit
-	$(TARGET)/release/asterscribe bench speech --whisper-cli $(WHISPER_CLI)
-	$(TARGET)/release/asterscribe bench calls
+	cargo build --release --locked -p asterscribe-bench -p asterscribe-testkit
+	$(TARGET)/release/asterscribe-bench speech --whisper-cli $(WHISPER_CLI)
+	$(TARGET)/release/asterscribe-bench calls
 
 bench-speech-table: ## the same, into docs/performance.md
 	@tools/setup.sh bench
-	cargo build --release --locked -p asterscribe -p asterscribe-testkit
-	tools/bench-table.sh $(TARGET)/release/asterscribe docs/performance.md speech --whisper-cli $(WHISPER_CLI)
-	tools/bench-table.sh $(TARGET)/release/asterscribe docs/performance.md calls
+	cargo build --release --locked -p asterscribe-bench -p asterscribe-testkit
+	tools/bench-table.sh $(TARGET)/release/asterscribe-bench docs/performance.md speech --whisper-cli $(WHISPER_CLI)
+	tools/bench-table.sh $(TARGET)/release/asterscribe-bench docs/performance.md calls
 
 accuracy: ## words wrong by voice, through a real Asterisk, with and without loss, into docs/accuracy.md (6 minutes)
 	@tools/setup.sh accuracy
@@ -91,7 +91,7 @@ accuracy: ## words wrong by voice, through a real Asterisk, with and without los
 
 accuracy-people: ## the same with real models and people's voices, into docs/accuracy-people.md (10 minutes)
 	@tools/setup.sh accuracy
-	cargo build --release --locked -p asterscribe -p asterscribe-testkit
+	cargo build --release --locked -p asterscribe -p asterscribe-bench -p asterscribe-testkit
 	$(TARGET)/release/accuracy --people docs/accuracy-people.md
 
 real-speech: ## fetch real Whisper weights and recordings of people into .cache (250 MB)
@@ -100,12 +100,12 @@ real-speech: ## fetch real Whisper weights and recordings of people into .cache 
 
 bench-people: ## words and CPU of real models on recordings of people, beside other programs, into docs/people.md (40 minutes)
 	@tools/setup.sh bench
-	cargo build --release --locked -p asterscribe -p asterscribe-testkit
-	$(TARGET)/release/people $(TARGET)/release/asterscribe docs/people.md
+	cargo build --release --locked -p asterscribe -p asterscribe-bench -p asterscribe-testkit
+	$(TARGET)/release/people $(TARGET)/release/asterscribe-bench docs/people.md
 
 bench-segmentation: ## how people's speech is cut, by setting and noise, and half an hour without any, into docs/segmentation-people.md (20 minutes)
 	@tools/setup.sh bench
-	cargo build --release --locked -p asterscribe -p asterscribe-testkit
+	cargo build --release --locked -p asterscribe -p asterscribe-bench -p asterscribe-testkit
 	$(TARGET)/release/segmentation docs/segmentation-people.md
 
 deny: ## licences, sources, bans and advisories of the dependencies

@@ -6,13 +6,13 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use asterscribe::call::Leg;
-use asterscribe::clock;
-use asterscribe::session::{CallSession, SessionConfig, SessionInput, SessionOutput};
-use asterscribe::speech::detector::{FRAME, VoiceDetector};
-use asterscribe::speech::segmenter::{Segmenter, SegmenterConfig};
+use asterscribe_call::Leg;
+use asterscribe_clock as clock;
 use asterscribe_codecs::{AudioDecoder, LossConcealer, SampleRate};
 use asterscribe_rtp::{PacketVerdict, ReceiverConfig, RtpReceiver};
+use asterscribe_session::{CallSession, SessionConfig, SessionInput, SessionOutput};
+use asterscribe_speech::detector::{FRAME, VoiceDetector};
+use asterscribe_speech::segmenter::{Segmenter, SegmenterConfig};
 use criterion::{Criterion, criterion_group, criterion_main};
 
 const PACKET: Duration = Duration::from_millis(20);
@@ -145,7 +145,7 @@ fn session(c: &mut Criterion) {
                     SessionOutput::Wait(_) => break,
                     SessionOutput::Transcribe { job, samples, .. } => {
                         black_box(samples);
-                        let result = Err(asterscribe::call::GapReason::OverloadShed.into());
+                        let result = Err(asterscribe_call::GapReason::OverloadShed.into());
                         session.handle(now, SessionInput::Recognised { job, result });
                     }
                     other => drop(black_box(other)),

@@ -1,23 +1,25 @@
 //! The command line.
 
+use std::env;
+use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use asterscribe::config::Settings;
+use asterscribe::models::{self, ModelOrder, PullProgress};
+use asterscribe::serve::{recognition, server};
+use asterscribe::{replay, telemetry};
+use asterscribe_clock as clock;
+use asterscribe_recognition::worker;
+use asterscribe_recognition::workers::WorkerStarter;
+use asterscribe_session::SessionConfig;
 use clap::{Parser, Subcommand, ValueEnum};
 
-use asterscribe::config::Settings;
-use asterscribe::live::{hearing, server};
-use asterscribe::models::{self, ModelOrder, PullProgress};
-use asterscribe::recognition::worker;
-use asterscribe::recognition::workers::WorkerStarter;
-use asterscribe::session::SessionConfig;
-use asterscribe::{clock, replay, telemetry};
-
-use crate::bench::{self, BenchCommand};
 use crate::demo;
 use crate::signals::ServerSignals;
 
@@ -50,11 +52,13 @@ enum CliCommand {
     },
     /// Shows the whole path on this machine alone: a call of two parties becomes a transcript.
     Demo(demo::DemoOptions),
-    /// Measures what this program costs on this machine.
+    /// Starts asterscribe-bench, the program of its own that measures what this one costs; its own
+    /// name is the way to call it from the next release on.
+    #[command(hide = true, disable_help_flag = true)]
     Bench {
-        /// Subject of the measurement.
-        #[command(subcommand)]
-        what: BenchCommand,
+        /// Arguments of asterscribe-bench.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
     },
     /// Lists, fetches and checks speech models.
     Models {
@@ -134,13 +138,25 @@ pub(crate) fn run(cli: CommandLine) -> Result<ExitCode> {
             format,
         } => replay(cli.config.as_deref(), &file, &payloads, format),
         CliCommand::Demo(options) => runtime()?.block_on(demo::run(&options)),
-        CliCommand::Bench { what } => bench::run(what),
+        CliCommand::Bench { arguments } => bench(&arguments),
         CliCommand::Models { what } => models(cli.config.as_deref(), what),
         CliCommand::Recognise => worker::run()
             .map(|()| ExitCode::SUCCESS)
             .context("recognition worker"),
         CliCommand::Healthcheck { url } => healthcheck(cli.config.as_deref(), url),
     }
+}
+
+/// Becomes asterscribe-bench, which is built beside this program.
+fn bench(arguments: &[OsString]) -> Result<ExitCode> {
+    let program = env::current_exe()?.with_file_name("asterscribe-bench");
+    let failed = Command::new(&program).args(arguments).exec();
+    Err(failed).with_context(|| {
+        format!(
+            "cannot start {} (cargo build --release -p asterscribe-bench builds it)",
+            program.display()
+        )
+    })
 }
 
 fn serve(config: Option<&Path>) -> Result<ExitCode> {
@@ -173,14 +189,14 @@ fn replay(
     format: ReplayFormat,
 ) -> Result<ExitCode> {
     let settings = Settings::from_process(config)?;
-    let model = hearing::open_model(&settings)?;
+    let model = recognition::open_model(&settings)?;
     let workers = thread::available_parallelism().map_or(1, usize::from);
-    let recogniser = WorkerStarter::start(hearing::worker_program(&settings), model, workers)?;
+    let recogniser = WorkerStarter::start(recognition::worker_program(&settings), model, workers)?;
     let pool = recogniser.pool(workers, None)?;
     // What is replayed can be replayed again, by whatever model.
     let config = SessionConfig {
         second_pass: None,
-        ..hearing::session_config(&settings)
+        ..recognition::session_config(&settings)
     };
     let report = replay::run(file, payloads, config, &pool, clock::now())?;
     let mut out = io::stdout().lock();
@@ -208,7 +224,7 @@ fn models(config: Option<&Path>, what: ModelsCommand) -> Result<ExitCode> {
     let text = match what {
         ModelsCommand::List { cost } => {
             let settings = Settings::from_process(config)?;
-            let calls_held = |model: &Path| hearing::calls_held(&settings, model);
+            let calls_held = |model: &Path| recognition::calls_held(&settings, model);
             models::list(&settings, cost.then_some(&calls_held))
         }
         ModelsCommand::Pull { name, format } => {

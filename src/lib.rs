@@ -4,18 +4,14 @@
 //! is drawn there once.
 
 pub mod api;
-pub mod call;
+pub mod calls;
 pub mod capture;
-pub mod clock;
 pub mod config;
-pub mod live;
+pub mod media;
 pub mod metrics;
 pub mod models;
 pub mod play;
-pub mod recognition;
 pub mod replay;
+pub mod serve;
 pub mod service;
-pub mod session;
-pub mod speech;
-pub mod store;
 pub mod telemetry;

@@ -1,6 +1,5 @@
 //! The `asterscribe` program: its command line. Everything else is in the library.
 
-mod bench;
 mod cli;
 mod demo;
 mod signals;

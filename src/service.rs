@@ -3,13 +3,13 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use async_trait::async_trait;
-use serde::{Deserialize, Serialize};
-
-use crate::call::{
+use asterscribe_call::{
     CallChoices, CallId, CallKey, CallPlayback, CallRecord, CaptureState, ChannelRef, DtmfDigit,
     Leg, LegSides, PartialLine, SoundName, TranscriptLine,
 };
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
 use crate::capture::{CaptureFile, CapturePart};
 use crate::metrics::MetricFamily;
 

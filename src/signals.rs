@@ -4,9 +4,8 @@ use std::io;
 use std::process;
 use std::time::{Duration, Instant};
 
+use asterscribe_clock as clock;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-
-use asterscribe::clock;
 
 /// Time after the first stop signal within which further ones mean the same: supervisors send two,
 /// and a terminal sends one to a whole group of which each passes it on.

@@ -7,9 +7,9 @@
 use std::fs;
 use std::time::Duration;
 
-use asterscribe::call::Leg;
-use asterscribe::session::{CallSession, SessionConfig, SessionInput, SessionOutput};
+use asterscribe_call::Leg;
 use asterscribe_rtp::testkit::{build, origin};
+use asterscribe_session::{CallSession, SessionConfig, SessionInput, SessionOutput};
 use asterscribe_testkit::page;
 
 /// Legs, so many that what the process takes beside them does not count.

@@ -13,7 +13,7 @@ table=$(mktemp)
 trap 'rm -f "$table" "$table.new"' EXIT
 
 status=0
-"$program" bench "$what" --format markdown "$@" >"$table" || status=$?
+"$program" "$what" --format markdown "$@" >"$table" || status=$?
 # 3: measured, but not to be relied on; the table says why.
 if [ "$status" -ne 0 ] && [ "$status" -ne 3 ]; then
     exit "$status"

@@ -1,9 +1,9 @@
 #!/bin/sh
-# Speaks the word that is appended to utterances: src/speech/sentinel/goodbye.s16le, 16 kHz, 16 bit, mono.
+# Speaks the word that is appended to utterances: recognition/src/sentinel/goodbye.s16le, 16 kHz, 16 bit, mono.
 # Flite's voice slt, held to the band of a telephone, without the silence around it. Needs flite and sox.
 # Without dither, so that it can be made again. Another release of either may give other samples: measure the words anew before they are committed.
 set -eu
-OUT=${1:-src/speech/sentinel/goodbye.s16le}
+OUT=${1:-recognition/src/sentinel/goodbye.s16le}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 flite -voice slt -t goodbye -o "$work/spoken.wav"

@@ -3,5 +3,5 @@
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     // Any moment will do: a session looks at differences only.
-    asterscribe::session::fuzz::session(asterscribe::clock::now(), data);
+    asterscribe_session::fuzz::session(asterscribe_clock::now(), data);
 });

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use asterscribe_clock as clock;
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
@@ -17,7 +18,6 @@ use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 use super::ApiState;
 use super::door::ConnectionVisit;
 use super::error::{ApiProblem, ProblemKind};
-use crate::clock;
 
 /// Bytes of all large answers together.
 const MOST: usize = 32 << 20;

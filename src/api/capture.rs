@@ -2,6 +2,7 @@
 
 use std::io::{self, Read};
 
+use asterscribe_call::{CallId, CaptureState};
 use axum::Json;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
@@ -12,7 +13,6 @@ use futures_util::stream;
 use super::ApiState;
 use super::error::{ApiProblem, ProblemKind};
 use super::extract::{CallPath, RawBody};
-use crate::call::{CallId, CaptureState};
 use crate::capture::{CaptureFile, CapturePart};
 use crate::service::CaptureRequest;
 

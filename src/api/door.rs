@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use asterscribe_clock as clock;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
@@ -20,7 +21,6 @@ use super::register::{
     ConnectionAdmission, ConnectionBounds, ConnectionId, ConnectionRegister, party,
 };
 use super::tally::RefusalTally;
-use crate::clock;
 use crate::metrics::{MetricFamily, MetricValues};
 
 /// Reason why a connection is given up for others.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
+use asterscribe_call::{CallId, ChannelRef};
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{DefaultBodyLimit, FromRequest, FromRequestParts, Path, Request};
@@ -15,7 +16,6 @@ use super::ApiState;
 use super::door::ConnectionVisit;
 use super::error::{ApiProblem, ProblemKind};
 use super::limits::body_too_large;
-use crate::call::{CallId, ChannelRef};
 
 /// The `{id}` of a path.
 pub(super) struct CallPath(pub(super) CallId);

@@ -1,5 +1,6 @@
 //! Handlers of the routes: each checks the input, asks the service and shapes the answer.
 
+use asterscribe_call::{CallChoices, CallId, CallRecord, ChannelRef, InvalidKey, LegSides};
 use axum::extract::State;
 use axum::http::{StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
@@ -11,7 +12,6 @@ use super::auth::AccessLevel;
 use super::door::ConnectionVisit;
 use super::error::{ApiProblem, ProblemKind};
 use super::extract::{CallPath, ChannelPath, RawBody, number, query, query_number};
-use crate::call::{CallChoices, CallId, CallRecord, ChannelRef, InvalidKey, LegSides};
 use crate::metrics::{self, MetricFamily, MetricValues};
 use crate::service::{
     CallStatusView, CallsRequest, CallsView, InitiateRequest, MediaRequest, PartState,

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use asterscribe_call::{CallPlayback, InvalidName, Leg, SoundName};
 use axum::Json;
 use axum::extract::{FromRequest, Request, State};
 use axum::http::{HeaderMap, StatusCode, Uri, header};
@@ -13,7 +14,6 @@ use super::ApiState;
 use super::error::{ApiProblem, ProblemKind};
 use super::extract::{CallPath, RawBody, query, query_number};
 use super::handlers::accepted;
-use crate::call::{CallPlayback, InvalidName, Leg, SoundName};
 use crate::service::{PlayRequest, SoundSource};
 
 /// `POST /api/call/{id}/play`

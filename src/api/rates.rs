@@ -6,13 +6,13 @@ use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use asterscribe_clock as clock;
 use governor::clock::Clock;
 use governor::middleware::NoOpMiddleware;
 use governor::nanos::Nanos;
 use governor::state::StateStore;
 use governor::{Quota, RateLimiter};
 
-use crate::clock;
 use crate::config::RateLimits;
 
 /// The client that a rate is kept for.
@@ -171,11 +171,9 @@ impl<K: Hash + Eq + Copy> StateStore for BoundedRates<K> {
 
 #[cfg(test)]
 mod tests {
-    use std::num::NonZeroU32;
-
-    use governor::clock::FakeRelativeClock;
-
     use super::*;
+    use governor::clock::FakeRelativeClock;
+    use std::num::NonZeroU32;
 
     fn some(count: u32) -> NonZeroU32 {
         NonZeroU32::new(count).unwrap()

@@ -300,7 +300,7 @@ mod tests {
             per_address,
             grace: GRACE,
         };
-        (ConnectionRegister::new(bounds), crate::clock::now())
+        (ConnectionRegister::new(bounds), asterscribe_clock::now())
     }
 
     fn from(last: u8) -> IpAddr {

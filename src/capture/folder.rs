@@ -6,11 +6,11 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use asterscribe_call::CallId;
 use jiff::Timestamp;
 
 use super::pcapng;
 use super::rolling::{SegmentDisk, SegmentPiece, SegmentSink, segment_name};
-use crate::call::CallId;
 
 /// File extension of the packets.
 pub(super) const PACKETS: &str = "pcapng";
@@ -230,11 +230,9 @@ fn parse_name(name: &str) -> Option<(CallId, u64, &'static str)> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
-    use proptest::prelude::*;
-
     use super::*;
+    use proptest::prelude::*;
+    use std::os::unix::fs::PermissionsExt;
 
     #[test]
     fn only_names_of_ours_are_captures() {

@@ -1,9 +1,8 @@
 //! Mark of a leg in a capture of this program, in the comment of its pcapng interface: it names the
 //! call and its clock, so that a replay is the call again.
 
+use asterscribe_call::{CallId, Leg};
 use serde::{Deserialize, Serialize};
-
-use crate::call::{CallId, Leg};
 
 /// Mark of one leg, as a JSON object; fields may be added.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -27,6 +27,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
+use asterscribe_call::{CallId, CaptureState};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
@@ -36,7 +37,6 @@ use self::recent::RecentEvents;
 pub use self::tap::CaptureTap;
 use self::tap::{CaptureItem, CaptureQueue, ItemKind, QUEUE, SharedCapture};
 use self::writer::{CaptureWriter, WriterOrder};
-use crate::call::{CallId, CaptureState};
 
 /// Least that a capture may be bounded to: a segment must hold any datagram.
 pub const MIN_BYTES: u64 = 256 << 10;

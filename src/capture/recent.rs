@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use crate::call::CallId;
+use asterscribe_call::CallId;
 
 /// So many events are kept …
 const EVENTS: usize = 64;
@@ -40,7 +40,7 @@ impl RecentEvents {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock;
+    use asterscribe_clock as clock;
 
     #[test]
     fn the_newest_few_are_kept_until_their_call_takes_them() {

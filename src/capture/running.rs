@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use asterscribe_call::Leg;
+
 use super::folder::{EVENTS, PACKETS};
 use super::mark::{CaptureCompleteness, LegMark};
 use super::rolling::{RollingFile, SegmentDisk, SegmentPiece};
 use super::tap::SharedCapture;
 use super::{CapturePart, datagram, pcapng};
-use crate::call::Leg;
 
 /// The events' share of a capture's bytes: a quarter, and no more than this.
 /// They are few, and those of a call's beginning shall outlast its packets.

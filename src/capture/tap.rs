@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use asterscribe_call::{CaptureState, Leg};
 use crossbeam_channel::Sender;
 use jiff::Timestamp;
 
 use super::StartCapture;
-use crate::call::{CaptureState, Leg};
 
 /// Most packets and events that wait for the writer; beyond it the newest are lost.
 pub(super) const QUEUE: usize = 16_384;

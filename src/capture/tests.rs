@@ -5,11 +5,12 @@ use std::future::Future;
 use std::path::Path;
 use std::time::Duration;
 
+use asterscribe_call::Leg;
+use asterscribe_clock as clock;
+
 use super::rolling::tests::Scarce;
 use super::tap::QUEUE_BYTES;
 use super::*;
-use crate::call::Leg;
-use crate::clock;
 use crate::replay::capture::{self as reader, HeldCapture};
 
 const SOURCE: &str = "192.0.2.7:4000";

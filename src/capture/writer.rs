@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use asterscribe_call::CallId;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
@@ -19,7 +20,6 @@ use super::rolling::SegmentDisk;
 use super::running::RunningCapture;
 use super::tap::{CaptureItem, ItemKind, SharedCapture};
 use super::{CaptureFile, CaptureNews, CaptureNewsKind, CapturePart, CaptureRefused};
-use crate::call::CallId;
 
 /// Time between two looks at the queue while a capture runs: so much of it a crash may cost.
 const PAUSE: Duration = Duration::from_millis(50);

@@ -22,21 +22,20 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use asterscribe_call::Language;
 use asterscribe_codecs::MediaFormat;
+use asterscribe_recognition::ladder::ContextMargins;
+use asterscribe_store::{RetentionTimes, SpoolKey};
 use url::Url;
 
 pub use self::problem::{SettingProblem, SettingsError};
+use self::reader::SettingsReader;
 pub use self::source::{SettingsLayer, SettingsSource};
 pub use self::table::{SETTINGS, Setting, SettingPreset, settings_markdown};
 pub use self::types::{
     AdvertisedAddress, CaptureRule, CorsOrigins, EndpointTemplate, LogFormat, ModelChoice,
     NetworkList, PortRange, RateLimits, RtpMode, Secret, VadSettings,
 };
-pub use crate::call::Language;
-
-use self::reader::SettingsReader;
-use crate::speech::ladder::ContextMargins;
-use crate::store::{RetentionTimes, SpoolKey};
 
 /// All settings, checked.
 #[derive(Debug, Clone)]

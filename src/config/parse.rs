@@ -7,7 +7,11 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use asterscribe_call as call;
+use asterscribe_call::Language;
 use asterscribe_codecs::MediaFormat;
+use asterscribe_recognition::ladder::ContextMargins;
+use asterscribe_store::SpoolKey;
 use tracing_subscriber::EnvFilter;
 use url::{Origin, Url};
 
@@ -17,9 +21,6 @@ use super::types::{
     AddressNetwork, AdvertisedAddress, CaptureRule, CorsOrigins, EndpointTemplate, LogFormat,
     NetworkList, PortRange, RtpMode, Secret,
 };
-use crate::call::{self, Language};
-use crate::speech::ladder::ContextMargins;
-use crate::store::SpoolKey;
 
 type ParsedValue<T> = Result<T, String>;
 

@@ -8,6 +8,8 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use asterscribe_call::Language;
+
 use super::parse;
 use super::problem::{SettingProblem, SettingsError, shown};
 use super::slips;
@@ -15,7 +17,6 @@ use super::source::SettingsSource;
 use super::table::{self, Setting, SettingPreset};
 use super::types::{CorsOrigins, ModelChoice, PortRange, RateLimits, Secret, VadSettings};
 use super::{AriSettings, CaptureSettings, Settings, SpoolSettings};
-use crate::call::Language;
 use crate::capture;
 
 /// A token shorter than this can be guessed over a network in reasonable time.

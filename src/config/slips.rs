@@ -229,7 +229,7 @@ mod tests {
             "OFF",
             "3",
             "warn,asterscribe=trace",
-            "asterscribe::live",
+            "asterscribe::serve",
             "asterscribe_ari=debug",
             "error,hyper",
             "[request]=debug",

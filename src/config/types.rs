@@ -6,8 +6,9 @@ use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use asterscribe_call::{CallOrigin, Language};
+
 use super::parse;
-use crate::call::{CallOrigin, Language};
 
 /// A password, a token, or a URL that may carry one. Never printed.
 #[derive(Clone, PartialEq, Eq)]

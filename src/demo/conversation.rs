@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use asterscribe::call::TranscriptLine;
-use asterscribe::clock;
 use asterscribe::play::{EncodedClip, SoundBudget};
 use asterscribe::replay::capture;
+use asterscribe_call::TranscriptLine;
+use asterscribe_clock as clock;
 use asterscribe_codecs::SendFormat;
 use asterscribe_rtp::{OutgoingStream, PayloadType, RtpTime, SeqNo, Ssrc, StreamStart};
 use serde_json::Value;

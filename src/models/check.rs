@@ -2,11 +2,14 @@
 
 use std::path::Path;
 
+use asterscribe_recognition::ladder::ContextMargins;
+use asterscribe_recognition::model::{
+    AlignmentHeads, ModelError, ModelHeader, ModelSource, SpeechModel,
+};
+
 use super::catalogue::with_hash;
 use super::list::{mib, push};
 use super::order::PublishedFormat;
-use crate::speech::ladder::ContextMargins;
-use crate::speech::model::{AlignmentHeads, ModelError, ModelHeader, ModelSource, SpeechModel};
 
 /// Describes a file or folder: which published model it is, its languages, and how the server uses
 /// it.

@@ -3,10 +3,9 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use asterscribe_recognition::model::ModelError;
 use reqwest::StatusCode;
 use url::Url;
-
-use crate::speech::model::ModelError;
 
 /// Reason why a model could not be fetched.
 #[derive(Debug, thiserror::Error)]

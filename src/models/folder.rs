@@ -8,6 +8,7 @@ use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use asterscribe_recognition::model::{ModelCandidate, SpeechModel};
 use reqwest::Client;
 use url::Url;
 
@@ -16,7 +17,6 @@ use super::fetch::{ProgressListener, client};
 use super::hub::{HubFile, HubRepository};
 use super::part::{PartialFile, is_still, remove, sync_parent, with_suffix};
 use super::pull::{PublishedFile, PullOutcome};
-use crate::speech::model::{ModelCandidate, SpeechModel};
 
 /// A CTranslate2 folder that is to be fetched.
 #[derive(Debug, Clone, PartialEq, Eq)]

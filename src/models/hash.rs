@@ -7,11 +7,11 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
+use asterscribe_recognition::model;
 use sha1::{Digest, Sha1};
 use url::Url;
 
 use super::error::{PullError, disk};
-use crate::speech::model;
 
 /// The hash that a file must have, hexadecimal.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -6,6 +6,7 @@
 //! large one has in `lfs` its SHA-256. Nothing of an answer is believed that the rest of this
 //! program would have to trust: names are those of an allow-list, sizes are bounded.
 
+use asterscribe_recognition::model::{MAX_TEXT, REQUIRED_FILES, VOCABULARIES, WEIGHTS};
 use reqwest::Client;
 use serde::Deserialize;
 use url::Url;
@@ -13,7 +14,6 @@ use url::Url;
 use super::error::PullError;
 use super::fetch::{MOST, read_short};
 use super::hash::FileHash;
-use crate::speech::model::{MAX_TEXT, REQUIRED_FILES, VOCABULARIES, WEIGHTS};
 
 /// Most bytes of an answer; real ones have some thousands.
 const MAX_ANSWER: usize = 1 << 20;

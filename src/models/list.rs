@@ -5,12 +5,13 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use asterscribe_recognition::model::ModelCandidate;
+
 use super::catalogue::{ACFT, FOLDERS, PUBLISHED, PublishedModel};
 use super::order::{PublishedFormat, folder_stem};
 use super::part::with_suffix;
 use super::pull::stem;
 use crate::config::{ModelChoice, Settings};
-use crate::speech::model::ModelCandidate;
 
 /// Finds out how many calls of two parties this machine holds with a model, or why that is not known.
 pub type CallsHeld<'a> = &'a dyn Fn(&Path) -> Result<f64, String>;

@@ -2,11 +2,12 @@
 
 use std::fmt;
 
+use asterscribe_recognition::model::EngineKind;
+
 use super::catalogue::{PublishedFolder, published_folder};
 use super::folder::WantedFolder;
 use super::pull::WantedFile;
 use crate::config::{ModelChoice, Settings};
-use crate::speech::model::EngineKind;
 
 /// A form in which models are published, each for one engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

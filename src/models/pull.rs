@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use asterscribe_recognition::model::{ModelCandidate, SpeechModel};
 use reqwest::Client;
 use url::Url;
 
@@ -11,7 +12,6 @@ use super::fetch::{self, ProgressListener, client};
 use super::hash::FileHash;
 use super::part::PartialFile;
 use crate::config::ModelChoice;
-use crate::speech::model::{ModelCandidate, SpeechModel};
 
 /// A ggml file that is to be fetched.
 #[derive(Debug, Clone, PartialEq, Eq)]

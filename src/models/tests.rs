@@ -189,7 +189,7 @@ fn what_was_fetched_and_is_not_loaded_is_said() {
     let here = tempfile::tempdir().unwrap();
     let settings = settings(here.path());
     let order = ModelOrder::new("tiny.en", Some(PublishedFormat::Ggml), &settings).unwrap();
-    let pulled = PullOutcome::Present(crate::speech::model::SpeechModel::demo().unwrap());
+    let pulled = PullOutcome::Present(asterscribe_recognition::model::SpeechModel::demo().unwrap());
     let plain = told("tiny.en", &order, &pulled, &settings);
     assert_eq!(plain.lines().count(), 1, "{plain}");
     assert!(plain.contains("ggml-tiny.en.bin is here already; SHA-256 fbb9855a"));

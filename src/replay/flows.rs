@@ -9,13 +9,13 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use asterscribe_call::Leg;
 use asterscribe_codecs::Codec;
 
 use self::candidate::RtpLikeness;
 pub(super) use self::survey::FlowSurvey;
 use super::capture::BorrowedDatagram;
 use super::payloads::{PayloadMeaning, PayloadVerdict, SdpSessions, ToldPayload, judge};
-use crate::call::Leg;
 
 /// Sending and receiving socket.
 pub(super) type SocketPair = (SocketAddr, SocketAddr);

@@ -2,12 +2,14 @@
 
 use std::sync::{Arc, OnceLock};
 
+use asterscribe_clock as clock;
+use asterscribe_recognition::pool::{EngineFactory, PoolConfig, RecognitionPool};
+use asterscribe_recognition::{TranscribeError, Transcriber};
+use asterscribe_session::{JobId, SessionConfig};
+use asterscribe_speech::{DecodeOptions, Recognition};
+
 use super::capture::{self, HeldCapture};
 use super::{FlowReport, ReplayReport, run_capture};
-use crate::clock;
-use crate::recognition::pool::{EngineFactory, PoolConfig, RecognitionPool};
-use crate::session::{JobId, SessionConfig};
-use crate::speech::{DecodeOptions, Recognition, TranscribeError, Transcriber};
 
 /// Reads any bytes as a capture file and replays what it holds, with
 /// everything real but the speech engine.

@@ -22,7 +22,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use asterscribe_call::GapReason;
+use asterscribe_recognition::pool::{JobAnswer, PoolHandle, RecognitionPool};
+use asterscribe_recognition::{JobUrgency, RecognitionTask, SpeakerLeg};
 use asterscribe_rtp::RtpPacket;
+use asterscribe_session::{
+    CallSession, JobId, LegIndex, SessionConfig, SessionInput, SessionOutput,
+};
+use asterscribe_speech::DecodeOptions;
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use self::capture::{
@@ -33,11 +40,6 @@ use self::moments::{CaptureClock, StreamClock};
 use self::order::{DatagramQueue, QueuedDatagram};
 pub use self::payloads::{PayloadMeaning, ToldPayload};
 pub use self::report::{CaptureNote, CopyReport, FlowReport, ReplayReport, line_to_text};
-use crate::call::GapReason;
-use crate::recognition::pool::{JobAnswer, PoolHandle, RecognitionPool};
-use crate::recognition::{JobUrgency, RecognitionTask, SpeakerLeg};
-use crate::session::{CallSession, JobId, LegIndex, SessionConfig, SessionInput, SessionOutput};
-use crate::speech::DecodeOptions;
 
 /// Error: a replay gives no report.
 #[derive(Debug, thiserror::Error)]

@@ -5,17 +5,17 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use asterscribe_call::{
+    AudioAccount, CallId, DtmfDigit, GapReason, Leg, LegSounds, LegStats, MediaFinding,
+    MediaQuality, TranscriptLine,
+};
+use asterscribe_session::LegSnapshot;
+use asterscribe_speech::SAMPLES_PER_MS;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::capture::CaptureSummary;
 use super::flows::{FlowList, SocketPair};
-use crate::call::{
-    AudioAccount, CallId, DtmfDigit, GapReason, Leg, LegSounds, LegStats, MediaFinding,
-    MediaQuality, TranscriptLine,
-};
-use crate::session::LegSnapshot;
-use crate::speech::SAMPLES_PER_MS;
 
 /// Number of duplicates from which on a mirrored port is suspected.
 const MIRRORED: u64 = 50;

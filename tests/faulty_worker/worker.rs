@@ -16,9 +16,11 @@ use std::process;
 use std::thread;
 use std::time::Duration;
 
-use asterscribe::clock;
-use asterscribe::recognition::worker::{self, MakeEngine, ModelPlace};
-use asterscribe::speech::{DecodeOptions, Recognition, TranscribeError, Transcriber};
+use asterscribe_clock as clock;
+use asterscribe_recognition::worker;
+use asterscribe_recognition::worker::{MakeEngine, ModelPlace};
+use asterscribe_recognition::{TranscribeError, Transcriber};
+use asterscribe_speech::{DecodeOptions, Recognition};
 
 fn main() -> io::Result<()> {
     let Some(folder) = std::env::args_os().nth(1).map(PathBuf::from) else {

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use asterscribe::call::{GapReason, GapTotals};
+use asterscribe_call::{GapReason, GapTotals};
 
 use crate::rig::{Arrival, BLEND, Heard, Sent, WAIT, noise};
 

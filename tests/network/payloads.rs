@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use asterscribe::call::GapReason;
+use asterscribe_call::GapReason;
 use asterscribe_codecs::AudioDecoder;
 use asterscribe_codecs::g711::{encode_alaw, encode_ulaw};
 use asterscribe_rtp::testkit::netem::{LossModel, NetemConfig};

@@ -6,14 +6,14 @@
 
 use std::time::{Duration, Instant};
 
-use asterscribe::call::{AudioAccount, GapReason, Leg, LegStats, TranscriptLine};
-use asterscribe::session::{
-    CallSession, LegIndex, LegSnapshot, SessionConfig, SessionInput, SessionOutput,
-};
-use asterscribe::speech::Recognition;
-use asterscribe::speech::segmenter::SegmenterConfig;
+use asterscribe_call::{AudioAccount, GapReason, Leg, LegStats, TranscriptLine};
 use asterscribe_rtp::testkit::netem::{NetemConfig, NetworkEmulator};
 use asterscribe_rtp::testkit::{build, origin};
+use asterscribe_session::{
+    CallSession, LegIndex, LegSnapshot, SessionConfig, SessionInput, SessionOutput,
+};
+use asterscribe_speech::Recognition;
+use asterscribe_speech::segmenter::SegmenterConfig;
 
 /// How long a session waits for a missing packet.
 pub(crate) const WAIT: Duration = Duration::from_millis(120);

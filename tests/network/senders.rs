@@ -1,6 +1,6 @@
 //! N6, N8: senders that number, stamp or extend their packets in a way of their own.
 
-use asterscribe::call::GapReason;
+use asterscribe_call::GapReason;
 use asterscribe_rtp::testkit::netem::{LossModel, NetemConfig};
 
 use crate::oracle::Oracle;

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use asterscribe::call::LegStats;
+use asterscribe_call::LegStats;
 use asterscribe_rtp::gate::{GateConfig, GateRoute, SourceGate};
 use asterscribe_rtp::testkit::build;
 use asterscribe_rtp::testkit::origin;

@@ -6,10 +6,11 @@
 
 use std::fs;
 
-use asterscribe::speech::engine::{EngineConfig, LoadedModel};
-use asterscribe::speech::model::SpeechModel;
-use asterscribe::speech::{DecodeOptions, SAMPLES_PER_MS, Transcriber};
 use asterscribe_codecs::{AudioDecoder, g711};
+use asterscribe_recognition::Transcriber;
+use asterscribe_recognition::engine::{EngineConfig, LoadedModel};
+use asterscribe_recognition::model::SpeechModel;
+use asterscribe_speech::{DecodeOptions, SAMPLES_PER_MS};
 use asterscribe_testkit::fixture;
 use asterscribe_testkit::wav::Sound;
 use asterscribe_testkit::words::WordErrors;

@@ -1,10 +1,9 @@
 //! Contract of both engines, whisper.cpp and CTranslate2, with real weights and recordings of
 //! people: the same tests for each.
 
-use asterscribe::call::SpeechTask;
-use asterscribe::speech::{
-    DecodeOptions, Recognition, SAMPLE_RATE, SAMPLES_PER_MS, Transcriber, UtteranceRef,
-};
+use asterscribe_call::SpeechTask;
+use asterscribe_recognition::{Transcriber, UtteranceRef};
+use asterscribe_speech::{DecodeOptions, Recognition, SAMPLE_RATE, SAMPLES_PER_MS};
 use asterscribe_testkit::real_speech::List;
 use asterscribe_testkit::spoken;
 use asterscribe_testkit::words::WordErrors;

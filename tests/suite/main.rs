@@ -10,8 +10,6 @@ mod api_routes;
 mod architecture;
 mod asterisk;
 mod asterisk_dtmf;
-mod bench_media;
-mod bench_speech;
 mod capture;
 mod conceal_words;
 mod desk_again;

@@ -10,8 +10,8 @@ use std::io::{Seek, SeekFrom, Write};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use asterscribe::speech::engine::{EngineConfig, LoadedModel};
-use asterscribe::speech::model::{ModelError, SpeechModel};
+use asterscribe_recognition::engine::{EngineConfig, LoadedModel};
+use asterscribe_recognition::model::{ModelError, SpeechModel};
 use asterscribe_testkit::real_speech::Weights;
 use serde_json::{Value, json};
 use tempfile::TempDir;

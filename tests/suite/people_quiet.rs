@@ -1,8 +1,9 @@
 //! Where nobody speaks no line says that somebody does: music on hold, breath and hum, recognised as
 //! if the segmenter had taken them for a voice, with real weights.
 
-use asterscribe::speech::guard::judge;
-use asterscribe::speech::{DecodeOptions, SAMPLES_PER_MS, Transcriber};
+use asterscribe_recognition::Transcriber;
+use asterscribe_speech::guard::judge;
+use asterscribe_speech::{DecodeOptions, SAMPLES_PER_MS};
 use asterscribe_testkit::wav::Sound;
 
 use crate::people_rig::{forms, material, through_a_telephone};

@@ -6,11 +6,11 @@
 
 use std::path::PathBuf;
 
-use asterscribe::speech::SAMPLES_PER_MS;
-use asterscribe::speech::engine::{EngineConfig, LoadedModel};
-use asterscribe::speech::model::SpeechModel;
-use asterscribe::speech::transcriber::WhisperTranscriber;
 use asterscribe_codecs::{AudioDecoder, g711};
+use asterscribe_recognition::engine::{EngineConfig, LoadedModel};
+use asterscribe_recognition::model::SpeechModel;
+use asterscribe_recognition::transcriber::WhisperTranscriber;
+use asterscribe_speech::SAMPLES_PER_MS;
 use asterscribe_testkit::available;
 use asterscribe_testkit::real_speech::{List, Precision, RealSpeech, Weights};
 

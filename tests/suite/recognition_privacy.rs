@@ -12,11 +12,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use asterscribe::recognition::workers::{WorkerProgram, WorkerStarter};
-use asterscribe::recognition::{JobUrgency, RecognitionTask, SpeakerLeg};
-use asterscribe::speech::DecodeOptions;
-use asterscribe::speech::model::SpeechModel;
 use asterscribe_codecs::g711;
+use asterscribe_recognition::model::SpeechModel;
+use asterscribe_recognition::workers::{WorkerProgram, WorkerStarter};
+use asterscribe_recognition::{JobUrgency, RecognitionTask, SpeakerLeg};
+use asterscribe_speech::DecodeOptions;
 use asterscribe_testkit::pcap::Packet;
 use asterscribe_testkit::rtp::Sender;
 use asterscribe_testkit::server::Server;

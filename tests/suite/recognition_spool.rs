@@ -10,8 +10,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::thread;
 
-use asterscribe::clock;
-use asterscribe::store::{CallStore, RetentionTimes, SqliteStore};
+use asterscribe_clock as clock;
+use asterscribe_store::{CallStore, RetentionTimes, SqliteStore};
 use asterscribe_testkit::redis::Instance;
 use asterscribe_testkit::server::Server;
 use asterscribe_testkit::{account, children, host};

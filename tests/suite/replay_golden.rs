@@ -8,8 +8,8 @@
 use std::fs;
 use std::time::Duration;
 
-use asterscribe::call::{LegStats, TranscriptLine};
 use asterscribe::replay::ReplayReport;
+use asterscribe_call::{LegStats, TranscriptLine};
 use asterscribe_testkit::fixture::{self, Fixture, NAMES};
 use asterscribe_testkit::host;
 use asterscribe_testkit::pcap::Packet;

@@ -9,8 +9,8 @@ use std::net::SocketAddrV4;
 use std::process::Command;
 use std::time::Duration;
 
-use asterscribe::call::FindingKind;
 use asterscribe::replay::ReplayReport;
+use asterscribe_call::FindingKind;
 use asterscribe_testkit::pcap::Packet;
 use serde_json::Value;
 

@@ -9,12 +9,12 @@ use std::process::{Command, Output};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use asterscribe::recognition::pool::{EngineFactory, PoolConfig, RecognitionPool};
 use asterscribe::replay::capture::{self, HeldCapture};
 use asterscribe::replay::{self, ReplayReport};
-use asterscribe::session::{JobId, SessionConfig};
-use asterscribe::speech::engine::{EngineConfig, LoadedModel};
-use asterscribe::speech::model::SpeechModel;
+use asterscribe_recognition::engine::{EngineConfig, LoadedModel};
+use asterscribe_recognition::model::SpeechModel;
+use asterscribe_recognition::pool::{EngineFactory, PoolConfig, RecognitionPool};
+use asterscribe_session::{JobId, SessionConfig};
 use asterscribe_testkit::fixture::Fixture;
 use asterscribe_testkit::pcap::{self, Packet};
 use asterscribe_testkit::{account, host};

@@ -6,8 +6,8 @@
 
 use std::time::Duration;
 
-use asterscribe::call::FindingKind;
 use asterscribe::replay::ReplayReport;
+use asterscribe_call::FindingKind;
 use asterscribe_testkit::pcap::Packet;
 
 use crate::replay_rig::{Chance, engines, packets, replay_packets};

@@ -1,6 +1,7 @@
 //! The word that is spoken behind an utterance never stands in its text, and a caller's own does.
 
-use asterscribe::speech::{DecodeOptions, Recognition, Transcriber};
+use asterscribe_recognition::Transcriber;
+use asterscribe_speech::{DecodeOptions, Recognition};
 use asterscribe_testkit::real_speech::List;
 use asterscribe_testkit::spoken;
 

@@ -7,9 +7,10 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use asterscribe::speech::engine::{EngineConfig, LoadedModel};
-use asterscribe::speech::model::SpeechModel;
-use asterscribe::speech::{DecodeOptions, Transcriber};
+use asterscribe_recognition::Transcriber;
+use asterscribe_recognition::engine::{EngineConfig, LoadedModel};
+use asterscribe_recognition::model::SpeechModel;
+use asterscribe_speech::DecodeOptions;
 use asterscribe_testkit::wav::Sound;
 use asterscribe_testkit::{fixture, page};
 use serde_json::Value;

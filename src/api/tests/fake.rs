@@ -4,13 +4,13 @@ use std::net::Ipv4Addr;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use async_trait::async_trait;
-use tokio::sync::Semaphore;
-
-use crate::call::{
+use asterscribe_call::{
     CallChoices, CallId, CallIdentity, CallKey, CallOrigin, CallPlayback, CallRecord, CallStatus,
     CaptureState, ChannelRef, Leg, PlaybackState, SecondHearing, TranscriptLine,
 };
+use async_trait::async_trait;
+use tokio::sync::Semaphore;
+
 use crate::capture::{CaptureFile, CapturePart};
 use crate::metrics::{MetricFamily, MetricValues};
 use crate::service::{

@@ -5,7 +5,7 @@ use super::*;
 #[test]
 fn the_cut_of_speech_is_settable_within_what_makes_sense() {
     let preset = load(&[]).unwrap().vad;
-    let config = crate::speech::segmenter::SegmenterConfig::default();
+    let config = asterscribe_speech::segmenter::SegmenterConfig::default();
     assert_eq!(
         (preset.enter_score, preset.leave_score),
         (config.enter_score, config.leave_score)

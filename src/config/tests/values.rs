@@ -1,9 +1,9 @@
 //! Each setting's right and wrong values.
 
+use asterscribe_call::CallOrigin;
 use asterscribe_codecs::MediaFormat;
 
 use super::*;
-use crate::call::CallOrigin;
 
 #[test]
 fn nothing_set_gives_the_documented_defaults() {

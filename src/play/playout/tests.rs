@@ -1,8 +1,8 @@
+use asterscribe_clock as clock;
 use asterscribe_rtp::{RtpPacket, RtpTime, SeqNo, Ssrc};
 use proptest::prelude::*;
 
 use super::*;
-use crate::clock;
 
 const MS: Duration = Duration::from_millis(1);
 

@@ -5,8 +5,9 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
+use asterscribe_call::{CallId, Leg};
+
 use super::{CaptureInput, UnreadCounts, input, show};
-use crate::call::{CallId, Leg};
 use crate::capture::mark::CaptureCompleteness;
 
 /// A UDP datagram as it was captured.

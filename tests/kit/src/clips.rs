@@ -1,4 +1,4 @@
-//! Recordings through a recogniser, one by one: `asterscribe bench clips` and other programs that
+//! Recordings through a recogniser, one by one: `asterscribe-bench clips` and other programs that
 //! print the same JSON.
 
 use std::collections::BTreeMap;
@@ -37,7 +37,7 @@ pub struct Clip {
 }
 
 impl Clips {
-    /// Runs the engine of `asterscribe` over a list, with further arguments of `bench clips`.
+    /// Runs the engine of `asterscribe-bench` over a list, with further arguments of its `clips`.
     ///
     /// # Errors
     /// The program fails, or prints something else.
@@ -48,7 +48,7 @@ impl Clips {
         arguments: &[&str],
     ) -> Result<Self> {
         let mut command = Command::new(program);
-        command.args(["bench", "clips", "--json", "--model"]);
+        command.args(["clips", "--json", "--model"]);
         command.arg(model).arg("--list").arg(list).args(arguments);
         Self::by(&mut command)
     }

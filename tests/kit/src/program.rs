@@ -31,8 +31,20 @@ pub fn say(text: &str) {
 /// # Errors
 /// The program is not built.
 pub fn built() -> Result<PathBuf> {
+    beside("asterscribe")
+}
+
+/// Path of `asterscribe-bench` in the folder of the calling program.
+///
+/// # Errors
+/// The program is not built.
+pub fn built_bench() -> Result<PathBuf> {
+    beside("asterscribe-bench")
+}
+
+fn beside(name: &str) -> Result<PathBuf> {
     let here = std::env::current_exe().map_err(Error::io("cannot find this program"))?;
-    let path = here.with_file_name("asterscribe");
+    let path = here.with_file_name(name);
     if path.exists() {
         return Ok(path);
     }

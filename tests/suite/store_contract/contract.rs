@@ -1,8 +1,8 @@
 //! Tests that hold for every store, each on an empty one.
 
-use asterscribe::call::CallStatus::{Active, Ended, Failed, Initiated};
-use asterscribe::call::{CallId, CallKey, CallRecord, CallStatus, TranscriptLine};
-use asterscribe::store::{CallCounters, CallStore, RetentionTimes, StoreError, StoreWrite};
+use asterscribe_call::CallStatus::{Active, Ended, Failed, Initiated};
+use asterscribe_call::{CallId, CallKey, CallRecord, CallStatus, TranscriptLine};
+use asterscribe_store::{CallCounters, CallStore, RetentionTimes, StoreError, StoreWrite};
 
 use super::engine::{Redis, Sqlite, digit, digits, id, line, line_of, lines, record};
 

@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use asterscribe::call::{
+use asterscribe_call::{
     AudioAccount, CallEvent, CallEventKind, CallId, CallIdentity, CallOrigin, CallRecord,
     CallStatus, CaptureState, ChannelStateChange, DoubtReason, DtmfDigit, EarlierRevision,
     EndReason, FindingKind, GapReason, Leg, LegRecord, LegSides, LegSound, LegSounds, LegStats,
     MediaFinding, MediaQuality, SecondHearing, SoundKind, SpokenWord, SuppressedText,
     TranscriptLine,
 };
-use asterscribe::store::{
+use asterscribe_store::{
     CallStore, RedisStore, RetentionTimes, SqliteStore, StoreError, StoreWrite,
 };
 use asterscribe_testkit::redis::Instance;
@@ -220,7 +220,7 @@ pub(crate) fn line(seq: u64) -> TranscriptLine {
         text: format!("line {seq}: gr\u{fc}\u{df} \"Gott\"\n\u{0}"),
         confidence: 0.1 + 0.001,
         language: "de".into(),
-        task: asterscribe::call::SpeechTask::Transcribe,
+        task: asterscribe_call::SpeechTask::Transcribe,
         early_media: seq % 8 == 7,
         gap: (seq % 5 == 4).then_some(GapReason::OverloadShed),
         words: (0..seq % 3).map(|n| word(seq * 1000 + n * 200)).collect(),

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use asterscribe::call::CallStatus::{Active, Ended};
-use asterscribe::store::{
+use asterscribe_call::CallStatus::{Active, Ended};
+use asterscribe_store::{
     CallCounters, CallStore, RedisStore, RetentionTimes, StoreError, StoreWriter, WriterSettings,
     WriterState,
 };

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use asterscribe::call::CallStatus::Active;
-use asterscribe::store::{
+use asterscribe_call::CallStatus::Active;
+use asterscribe_store::{
     CallStore, GivenCounts, RedisStore, RetentionTimes, StoreError, StoreWrite, StoreWriter,
     WriterSettings, WriterState,
 };

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use asterscribe::call::CallStatus::{Active, Ended};
-use asterscribe::call::TranscriptLine;
-use asterscribe::store::{CallCounters, CallStore, RetentionTimes, StoreError, StoreWrite};
+use asterscribe_call::CallStatus::{Active, Ended};
+use asterscribe_call::TranscriptLine;
+use asterscribe_store::{CallCounters, CallStore, RetentionTimes, StoreError, StoreWrite};
 
 use super::engine::{Sqlite, digit, digits, id, line, lines, record};
 

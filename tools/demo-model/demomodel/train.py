@@ -20,7 +20,7 @@ from .features import log_mel
 from .model import AUDIO_CONTEXT, Shape, Whisper
 
 # Layer and head of those by whose attention the server tells when a word was
-# spoken: `DEMO_HEADS` in src/speech/whisper.rs.
+# spoken: `DEMO_HEADS` in recognition/src/model.rs.
 ALIGNMENT_HEADS = ((0, 0), (1, 1), (2, 0))
 
 _QUEUED_BATCHES, _READY_BATCHES = 24, 4

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! real-speech                         fetch; print the folders
-//! real-speech score LIST HYPOTHESES   word errors of what `asterscribe bench clips` printed:
+//! real-speech score LIST HYPOTHESES   word errors of what `asterscribe-bench clips` printed:
 //!                                     lines that begin with ID and end with the text, separated by tabs
 //! ```
 

@@ -100,7 +100,7 @@ impl Bench {
         let lists = self.material.models().with_file_name("lists");
         let file = lists.join(format!("{}.tsv", list.name()));
         let alone = ["--language", list.language, "--step", &step.to_string()];
-        let alone = Clips::by_engine(&program::built()?, &model, &file, &alone)?;
+        let alone = Clips::by_engine(&program::built_bench()?, &model, &file, &alone)?;
         Ok(Row {
             model: weights.name(),
             list,

@@ -111,7 +111,7 @@ pub(crate) fn page(
     }
     text += "\n## Calls that are held\n";
     for held in calls {
-        text += &format!("\n`asterscribe bench calls`: {held}");
+        text += &format!("\n`asterscribe-bench calls`: {held}");
     }
     text
 }

@@ -4,10 +4,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::page::Row;
 use asterscribe_testkit::clips::Clips;
 use asterscribe_testkit::real_speech::{List, RealSpeech};
 use asterscribe_testkit::{Error, Result, program, whisper};
+
+use crate::page::Row;
 
 /// Version of faster-whisper that is measured and named on the page; pip pins nothing but the
 /// version.
@@ -35,7 +36,7 @@ impl Peer<'_> {
 }
 
 impl Bench<'_> {
-    /// Our engines, by `asterscribe bench clips`.
+    /// Our engines, by `asterscribe-bench clips`.
     pub(crate) fn clips(
         &self,
         name: &str,
@@ -82,7 +83,7 @@ impl Bench<'_> {
     /// Section on how many calls are held, in Markdown.
     pub(crate) fn calls(&self, model: &Path) -> Result<String> {
         let mut command = Command::new(self.program);
-        command.args(["bench", "calls", "--format", "markdown", "--model"]);
+        command.args(["calls", "--format", "markdown", "--model"]);
         command
             .arg(model)
             .arg("--prompts")

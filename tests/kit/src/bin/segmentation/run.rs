@@ -126,7 +126,7 @@ impl<'a> Bench<'a> {
             let path = self.folder.path().join("cut.tsv");
             fs::write(&path, list).map_err(failed(&path))?;
             let heard = Clips::by_engine(
-                &program::built()?,
+                &program::built_bench()?,
                 &self.material.ctranslate2(weights),
                 &path,
                 &[],
