@@ -30,7 +30,7 @@ pub use self::finding::{FindingKind, MediaFinding};
 pub use self::identity::{CallIdentity, ChannelRef, InvalidChannel, LegSides};
 pub use self::key::{CallKey, InvalidKey};
 pub use self::line::{
-    DoubtReason, EarlierRevision, PartialLine, SpeechTask, SpokenWord, SuppressedText,
+    DoubtReason, EarlierRevision, LineState, PartialLine, SpeechTask, SpokenWord, SuppressedText,
     TranscriptLine,
 };
 pub use self::media::{

@@ -15,7 +15,7 @@ pub struct TranscriptLine {
     pub start_ms: u64,
     /// End of the utterance on the call's clock, milliseconds.
     pub end_ms: u64,
-    /// Text of the utterance; empty where `gap` is set.
+    /// Text of the utterance; empty where the state has a gap.
     pub text: String,
     /// Mean probability of the text's tokens, 0 to 1.
     pub confidence: f32,
@@ -27,9 +27,9 @@ pub struct TranscriptLine {
     /// Task that Whisper did: transcription, or translation to English.
     #[serde(default, skip_serializing_if = "SpeechTask::is_transcribe")]
     pub task: SpeechTask,
-    /// Reason why this audio has no text, where it has none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub gap: Option<GapReason>,
+    /// State of the line; in JSON `gap` and `spool`, each where it has one.
+    #[serde(flatten)]
+    pub state: LineState,
     /// The words one by one, on the call's clock.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub words: Vec<SpokenWord>,
@@ -43,13 +43,115 @@ pub struct TranscriptLine {
     /// Number of times that the line was revised since it was first emitted.
     #[serde(default, skip_serializing_if = "is_first")]
     pub revision: u32,
-    /// Place of its audio in the spool. With `gap` [`GapReason::Spooled`] its words are still to
-    /// come; with words of its own it waits for its second pass.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub spool: Option<u64>,
     /// Earlier text, where the second pass replaced it by another.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first: Option<Box<EarlierRevision>>,
+}
+
+/// The state of a line: whether it has its last words, and where words that are to come will come
+/// from. Places are those of the audio in the spool.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "StateFields", into = "StateFields")]
+pub enum LineState {
+    /// The text is the last one.
+    #[default]
+    Final,
+    /// There is no text, and none will come.
+    Gap(GapReason),
+    /// Words are still to come; the place is known once the audio is on the disk.
+    AwaitsRecognition(Option<u64>),
+    /// The disk was too slow for the audio. It may have been written all the same, and then words
+    /// come from that place.
+    Shed(u64),
+    /// The result of the first pass stands, text or gap, until the second pass replaces it.
+    AwaitsSecondPass {
+        /// Place of the audio.
+        place: u64,
+        /// Reason why the first pass gave no text, where it gave none.
+        gap: Option<GapReason>,
+    },
+}
+
+impl LineState {
+    /// The state after recognition, with the reason why there is no text, if there is none.
+    pub const fn recognised(gap: Option<GapReason>) -> Self {
+        match gap {
+            None => Self::Final,
+            Some(GapReason::Spooled) => Self::AwaitsRecognition(None),
+            Some(reason) => Self::Gap(reason),
+        }
+    }
+
+    /// The state once the audio has that place in the spool: a line with its result waits for the
+    /// second pass, any other for its first words.
+    #[must_use]
+    pub const fn at(self, place: u64) -> Self {
+        match self {
+            Self::Final => Self::AwaitsSecondPass { place, gap: None },
+            Self::Gap(GapReason::OverloadShed) | Self::Shed(_) => Self::Shed(place),
+            Self::Gap(reason) => Self::AwaitsSecondPass {
+                place,
+                gap: Some(reason),
+            },
+            Self::AwaitsRecognition(_) => Self::AwaitsRecognition(Some(place)),
+            Self::AwaitsSecondPass { gap, .. } => Self::AwaitsSecondPass { place, gap },
+        }
+    }
+
+    /// The state where the audio could not be kept in time: words that were to come are shed.
+    #[must_use]
+    pub const fn shed(self) -> Self {
+        match self {
+            Self::AwaitsRecognition(Some(place)) => Self::Shed(place),
+            Self::AwaitsRecognition(None) => Self::Gap(GapReason::OverloadShed),
+            other => other,
+        }
+    }
+
+    /// Reason why there is no text now.
+    pub const fn gap(self) -> Option<GapReason> {
+        match self {
+            Self::Final => None,
+            Self::Gap(reason) => Some(reason),
+            Self::AwaitsRecognition(_) => Some(GapReason::Spooled),
+            Self::Shed(_) => Some(GapReason::OverloadShed),
+            Self::AwaitsSecondPass { gap, .. } => gap,
+        }
+    }
+
+    /// Place of the audio in the spool, while something is still to come from there.
+    pub const fn place(self) -> Option<u64> {
+        match self {
+            Self::Final | Self::Gap(_) => None,
+            Self::AwaitsRecognition(place) => place,
+            Self::Shed(place) | Self::AwaitsSecondPass { place, .. } => Some(place),
+        }
+    }
+}
+
+/// The fields of a [`LineState`] in JSON.
+#[derive(Serialize, Deserialize)]
+struct StateFields {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    gap: Option<GapReason>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    spool: Option<u64>,
+}
+
+impl From<LineState> for StateFields {
+    fn from(state: LineState) -> Self {
+        Self {
+            gap: state.gap(),
+            spool: state.place(),
+        }
+    }
+}
+
+impl From<StateFields> for LineState {
+    fn from(StateFields { gap, spool }: StateFields) -> Self {
+        let state = Self::recognised(gap);
+        spool.map_or(state, |place| state.at(place))
+    }
 }
 
 /// The text of a line in an earlier revision.
@@ -97,26 +199,23 @@ impl TranscriptLine {
             early_media: false,
             language: "und".to_owned(),
             task: SpeechTask::Transcribe,
-            gap: None,
+            state: LineState::Final,
             words: Vec::new(),
             suppressed: None,
             model: String::new(),
             revision: 0,
-            spool: None,
             first: None,
         }
     }
 
     /// Whether its words are still to come from the spool.
     pub fn awaits_words(&self) -> bool {
-        self.gap == Some(GapReason::Spooled)
+        matches!(self.state, LineState::AwaitsRecognition(_))
     }
 
-    /// Whether it waits for its second pass. A line with [`GapReason::OverloadShed`] does not: its
-    /// audio may still get its first words from the spool.
+    /// Whether it waits for its second pass.
     pub fn awaits_second_pass(&self) -> bool {
-        let is_first = matches!(self.gap, Some(GapReason::Spooled | GapReason::OverloadShed));
-        self.spool.is_some() && !is_first
+        matches!(self.state, LineState::AwaitsSecondPass { .. })
     }
 
     /// Moves its times to a call clock that began `ms` milliseconds earlier.
@@ -229,5 +328,61 @@ mod tests {
             let json = serde_json::to_value(doubt).unwrap();
             assert_eq!(json, doubt.name());
         }
+    }
+
+    #[test]
+    fn every_state_comes_back_from_json_and_names_its_gap_and_place() {
+        let states = [
+            (LineState::Final, "{}"),
+            (LineState::Gap(GapReason::NetLoss), r#"{"gap":"net_loss"}"#),
+            (LineState::AwaitsRecognition(None), r#"{"gap":"spooled"}"#),
+            (
+                LineState::AwaitsRecognition(Some(7)),
+                r#"{"gap":"spooled","spool":7}"#,
+            ),
+            (LineState::Shed(8), r#"{"gap":"overload_shed","spool":8}"#),
+            (
+                LineState::AwaitsSecondPass {
+                    place: 9,
+                    gap: None,
+                },
+                r#"{"spool":9}"#,
+            ),
+            (
+                LineState::AwaitsSecondPass {
+                    place: 9,
+                    gap: Some(GapReason::RecognitionFailed),
+                },
+                r#"{"gap":"recognition_failed","spool":9}"#,
+            ),
+        ];
+        for (state, json) in states {
+            assert_eq!(serde_json::to_string(&state).unwrap(), json);
+            assert_eq!(serde_json::from_str::<LineState>(json).unwrap(), state);
+            let line = TranscriptLine {
+                state,
+                ..TranscriptLine::new(3, Leg::caller())
+            };
+            let line_json = serde_json::to_string(&line).unwrap();
+            let back: TranscriptLine = serde_json::from_str(&line_json).unwrap();
+            assert_eq!(back, line);
+        }
+    }
+
+    #[test]
+    fn words_that_cannot_be_kept_are_shed_and_results_stay() {
+        assert_eq!(
+            LineState::AwaitsRecognition(None).shed(),
+            LineState::Gap(GapReason::OverloadShed)
+        );
+        assert_eq!(
+            LineState::AwaitsRecognition(Some(1)).shed(),
+            LineState::Shed(1)
+        );
+        assert_eq!(LineState::Final.shed(), LineState::Final);
+        assert_eq!(
+            LineState::Gap(GapReason::OverloadShed).at(2),
+            LineState::Shed(2)
+        );
     }
 }

@@ -172,7 +172,7 @@ fn an_utterance_ends_though_the_sender_stops_sending() {
     rig.answer(0, "my account number");
     let line = &rig.lines[0];
     assert_eq!(
-        (line.seq, line.text.as_str(), line.gap),
+        (line.seq, line.text.as_str(), line.state.gap()),
         (0, "my account number", None)
     );
     assert!(line.end_ms - line.start_ms > 2000, "{line:?}");
@@ -301,7 +301,7 @@ fn lines_come_in_the_order_of_speech_whatever_the_engine_does() {
     let said: Vec<_> = rig
         .lines
         .iter()
-        .map(|l| (l.seq, l.text.as_str(), l.gap))
+        .map(|l| (l.seq, l.text.as_str(), l.state.gap()))
         .collect();
     assert_eq!(
         said,
@@ -333,7 +333,7 @@ fn an_engine_that_never_answers_does_not_keep_a_call_open() {
     speak(&mut rig, &mut seq, &mut time);
     rig.input(SessionInput::Hangup);
     rig.pass(Duration::from_secs(61));
-    assert_eq!(rig.lines[0].gap, Some(GapReason::RecognitionFailed));
+    assert_eq!(rig.lines[0].state.gap(), Some(GapReason::RecognitionFailed));
     assert!(rig.closed.is_some());
 }
 
@@ -351,7 +351,7 @@ fn beyond_the_bound_of_open_jobs_speech_is_shed_with_a_line() {
     }
     assert_eq!(rig.jobs.len(), 1);
     rig.answer(0, "first");
-    assert_eq!(rig.lines[1].gap, Some(GapReason::OverloadShed));
+    assert_eq!(rig.lines[1].state.gap(), Some(GapReason::OverloadShed));
     assert_eq!(rig.stats().unrecognised, 1);
 }
 
@@ -494,7 +494,7 @@ fn speech_beyond_the_bound_makes_one_line_however_long_the_engine_is_stuck() {
     rig.answer(0, "first");
     assert_eq!(rig.lines.len(), 2, "{:?}", rig.lines);
     let shed = &rig.lines[1];
-    assert_eq!(shed.gap, Some(GapReason::OverloadShed));
+    assert_eq!(shed.state.gap(), Some(GapReason::OverloadShed));
     assert!(shed.end_ms - shed.start_ms > 10_000, "{shed:?}");
     assert_eq!(rig.stats().unrecognised, 5);
 }

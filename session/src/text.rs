@@ -1,7 +1,7 @@
 //! Transcript lines of what was said, and partials of what is being said.
 
 use asterscribe_call::{
-    GapReason, InitialPrompt, PartialLine, SpokenWord, TranscriptLine, UtteranceOutcome,
+    GapReason, InitialPrompt, LineState, PartialLine, SpokenWord, TranscriptLine, UtteranceOutcome,
 };
 use asterscribe_speech::Recognition;
 use asterscribe_speech::guard;
@@ -181,10 +181,10 @@ pub fn conclude(
     let heard = match heard {
         Ok(heard) => heard,
         Err(reason) => {
-            let gap = Some(reason);
+            let state = LineState::recognised(Some(reason));
             return (
                 UtteranceOutcome::Gap(reason),
-                TranscriptLine { gap, ..line },
+                TranscriptLine { state, ..line },
             );
         }
     };
@@ -210,7 +210,7 @@ pub fn conclude(
         language: believed.language,
         task: believed.task,
         model: believed.model,
-        gap: None,
+        state: LineState::Final,
         suppressed,
         ..line
     };

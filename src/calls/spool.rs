@@ -98,7 +98,7 @@ impl CallManager {
             RecognitionPass::Second => kept.is_ok(),
         };
         if may_be_kept {
-            deferred.line.spool = Some(id.0);
+            deferred.line.state = deferred.line.state.at(id.0);
         } else {
             lock(&self.late.untold).remove(&id);
         }
@@ -106,7 +106,7 @@ impl CallManager {
             (Ok(()), _) => {}
             (Err(error), RecognitionPass::First) => {
                 tracing::error!(%media, %error, "an utterance has no text: recognition could not keep up");
-                deferred.line.gap = Some(GapReason::OverloadShed);
+                deferred.line.state = deferred.line.state.shed();
             }
             (Err(error), RecognitionPass::Second) => {
                 tracing::warn!(%media, %error, "an utterance is not kept for a second pass");
@@ -118,9 +118,9 @@ impl CallManager {
     /// Enters a line of which the words are still to come, or will not come.
     pub(super) fn defer(&self, media: &CallId, deferred: DeferredLine) {
         let DeferredLine { line, audio, .. } = deferred;
-        let place = line.spool;
+        let place = line.state.place();
         self.registry(|registry| {
-            if line.gap == Some(GapReason::OverloadShed) {
+            if line.state.gap() == Some(GapReason::OverloadShed) {
                 // The media thread has counted on it.
                 registry.unkept(media, line.leg.clone(), audio);
             }
@@ -202,7 +202,7 @@ impl CallManager {
         flushed.map_err(|error| StoreError::Unavailable(error.to_string()))?;
         let lines = self.stored.store.lines(call, 0).await?;
         let record = self.stored.store.call(call).await?;
-        let is_it = |line: &&TranscriptLine| line.spool == Some(found.id.0);
+        let is_it = |line: &&TranscriptLine| line.state.place() == Some(found.id.0);
         let Some(line) = lines.iter().find(is_it) else {
             // It was written before, perhaps by a process that died over it, or is gone.
             tracing::debug!(%call, id = found.id.0, "no line waits for a spooled utterance");

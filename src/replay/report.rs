@@ -314,7 +314,7 @@ fn remedy(why: &str) -> Option<&'static str> {
 
 /// One line of a transcript for people: `[00:03.240 - 00:05.120] caller: hello`.
 pub fn line_to_text(line: &TranscriptLine) -> String {
-    let said = match line.gap {
+    let said = match line.state.gap() {
         None => line.text.as_str(),
         Some(GapReason::OverloadShed) => "(not transcribed: the server was overloaded)",
         Some(GapReason::RecognitionFailed) => "(not transcribed: recognition failed)",

@@ -75,7 +75,7 @@ fn stored_spooled_lines(database: &Path, call: &str, count: usize) -> Vec<u64> {
     let call = call.parse().unwrap();
     let look = || {
         let lines = runtime.block_on(store.lines(&call, 0)).unwrap();
-        let waiting = lines.iter().filter(|line| line.spool.is_some());
+        let waiting = lines.iter().filter(|line| line.state.place().is_some());
         let waiting: Vec<_> = waiting.map(|line| line.seq).collect();
         (waiting.len() >= count).then_some(waiting)
     };

@@ -184,7 +184,7 @@ struct HeardCalls {
 
 impl HeardCalls {
     fn line(&mut self, line: &TranscriptLine, since_opened: Duration) {
-        if let Some(gap) = line.gap {
+        if let Some(gap) = line.state.gap() {
             self.faults.push(format!("a line of {gap:?}"));
             return;
         }

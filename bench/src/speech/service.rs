@@ -140,7 +140,7 @@ impl MeasuredService {
         };
         let books = account::check(&leg, flow, SessionDepth::Speech);
         outcome.faults.extend(books.err());
-        let gaps = report.lines.iter().filter_map(|line| line.gap);
+        let gaps = report.lines.iter().filter_map(|line| line.state.gap());
         outcome
             .faults
             .extend(gaps.map(|gap| format!("a line of {gap:?}")));

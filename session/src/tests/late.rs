@@ -18,7 +18,7 @@ fn what_nobody_had_time_for_comes_in_its_turn_with_its_samples() {
         panic!("{:?}", rig.deferred);
     };
     assert_eq!(
-        (deferred.line.seq, deferred.line.gap),
+        (deferred.line.seq, deferred.line.state.gap()),
         (1, Some(GapReason::Spooled))
     );
     assert_eq!(deferred.samples, samples);
@@ -53,6 +53,6 @@ fn what_is_to_be_heard_once_more_comes_with_its_words_and_its_samples() {
         assert_eq!(deferred.second_pass.as_deref(), Some("large"));
         assert!(deferred.audio > 0);
     }
-    let gap = rig.deferred[1].line.gap;
+    let gap = rig.deferred[1].line.state.gap();
     assert_eq!(gap, Some(GapReason::RecognitionFailed));
 }

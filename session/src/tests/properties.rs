@@ -223,7 +223,7 @@ impl Checked {
                 SessionOutput::Partial(partial) => self.check_partial(&partial),
                 SessionOutput::Line(line) => self.check_line(&line),
                 SessionOutput::Deferred(deferred) => {
-                    assert_eq!(deferred.line.gap, Some(GapReason::Spooled));
+                    assert_eq!(deferred.line.state.gap(), Some(GapReason::Spooled));
                     assert!(!deferred.samples.is_empty());
                     self.check_line(&deferred.line);
                 }

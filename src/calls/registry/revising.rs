@@ -72,7 +72,7 @@ impl CallRegistry {
             count_suppressed(&mut self.suppressed, &applied.line);
         }
         let (call, line) = (call.clone(), applied.line.clone());
-        let again = line.spool.is_some();
+        let again = line.state.place().is_some();
         self.writes.push(StoreWrite::Revise { call, line });
         if let Some(mut record) = record {
             applied.revise(&mut record);
@@ -132,6 +132,7 @@ impl CallRegistry {
 mod tests {
     use super::*;
     use crate::calls::registry::SecondPassProgress;
+    use asterscribe_call::LineState;
     use asterscribe_speech::Recognition;
     use asterscribe_store::{RecognitionPass, SpoolId};
 
@@ -187,8 +188,9 @@ mod tests {
     fn line(seq: u64, gap: Option<GapReason>, spool: Option<u64>) -> TranscriptLine {
         TranscriptLine {
             end_ms: 1_000,
-            gap,
-            spool,
+            state: spool.map_or(LineState::recognised(gap), |place| {
+                LineState::recognised(gap).at(place)
+            }),
             ..TranscriptLine::new(seq, Leg::caller())
         }
     }

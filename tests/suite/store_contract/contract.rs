@@ -1,7 +1,7 @@
 //! Tests that hold for every store, each on an empty one.
 
 use asterscribe_call::CallStatus::{Active, Ended, Failed, Initiated};
-use asterscribe_call::{CallId, CallKey, CallRecord, CallStatus, TranscriptLine};
+use asterscribe_call::{CallId, CallKey, CallRecord, CallStatus, LineState, TranscriptLine};
 use asterscribe_store::{CallCounters, CallStore, RetentionTimes, StoreError, StoreWrite};
 
 use super::engine::{Redis, Sqlite, digit, digits, id, line, line_of, lines, record};
@@ -342,7 +342,7 @@ async fn a_line_may_be_revised_and_stays_so(store: &dyn CallStore) {
     let revised = |seq: u64| TranscriptLine {
         text: format!("what was said in {seq}"),
         revision: 2,
-        gap: None,
+        state: LineState::Final,
         ..line(seq)
     };
     let revise = |seq: u64| StoreWrite::Revise {

@@ -8,7 +8,7 @@ use asterscribe_call::{
     AudioAccount, CallEvent, CallEventKind, CallId, CallIdentity, CallOrigin, CallRecord,
     CallStatus, CaptureState, ChannelStateChange, DoubtReason, DtmfDigit, EarlierRevision,
     EndReason, FindingKind, GapReason, Leg, LegRecord, LegSides, LegSound, LegSounds, LegStats,
-    MediaFinding, MediaQuality, SecondHearing, SoundKind, SpokenWord, SuppressedText,
+    LineState, MediaFinding, MediaQuality, SecondHearing, SoundKind, SpokenWord, SuppressedText,
     TranscriptLine,
 };
 use asterscribe_store::{
@@ -211,6 +211,17 @@ pub(crate) fn record(call: &str, second: i64, status: CallStatus) -> CallRecord 
     }
 }
 
+/// A state of every kind, one after the other.
+fn state(seq: u64) -> LineState {
+    match seq % 5 {
+        0 => LineState::Final,
+        1 => LineState::AwaitsRecognition(Some(seq)),
+        2 => LineState::Shed(seq),
+        3 => LineState::Final.at(seq),
+        _ => LineState::Gap(GapReason::OverloadShed),
+    }
+}
+
 pub(crate) fn line(seq: u64) -> TranscriptLine {
     TranscriptLine {
         seq,
@@ -222,7 +233,7 @@ pub(crate) fn line(seq: u64) -> TranscriptLine {
         language: "de".into(),
         task: asterscribe_call::SpeechTask::Transcribe,
         early_media: seq % 8 == 7,
-        gap: (seq % 5 == 4).then_some(GapReason::OverloadShed),
+        state: state(seq),
         words: (0..seq % 3).map(|n| word(seq * 1000 + n * 200)).collect(),
         suppressed: (seq % 4 == 3).then(|| SuppressedText {
             reason: DoubtReason::PhantomPhrase,
@@ -231,7 +242,6 @@ pub(crate) fn line(seq: u64) -> TranscriptLine {
         }),
         model: "model@0123abcd".into(),
         revision: u32::from(seq % 7 == 6),
-        spool: (seq % 5 == 3).then_some(seq),
         first: (seq % 6 == 2).then(|| {
             Box::new(EarlierRevision {
                 text: "first".into(),

@@ -1,8 +1,8 @@
 //! Utterances whose outcome changes after their line was written.
 
 use asterscribe_call::{
-    CallRecord, EarlierRevision, GapReason, InitialPrompt, Leg, LegRecord, TranscriptLine,
-    UtteranceOutcome,
+    CallRecord, EarlierRevision, GapReason, InitialPrompt, Leg, LegRecord, LineState,
+    TranscriptLine, UtteranceOutcome,
 };
 use asterscribe_session::conclude;
 use asterscribe_speech::Recognition;
@@ -74,14 +74,14 @@ enum LateAudio {
 impl LateText {
     /// Whether the line waits for this result.
     fn is_awaited(&self, line: &TranscriptLine) -> bool {
-        let is_its = line.spool == Some(self.id.0);
+        let is_its = line.state.place() == Some(self.id.0);
         is_its && line.awaits_second_pass() == (self.pass == RecognitionPass::Second)
     }
 
     /// Whether the line has this result already, by an earlier attempt, and now waits for the
     /// second pass.
     pub(crate) fn had_its_first(&self, line: &TranscriptLine) -> bool {
-        let is_its = line.spool == Some(self.id.0);
+        let is_its = line.state.place() == Some(self.id.0);
         self.pass == RecognitionPass::First && is_its && line.awaits_second_pass()
     }
 
@@ -94,7 +94,7 @@ impl LateText {
         let was = told_as(line);
         let (leg, audio) = (line.leg.clone(), self.audio);
         let revision = line.revision + 1;
-        let spool = (self.again == SecondPassProgress::Wanted).then_some(self.id.0);
+        let is_kept_on = self.again == SecondPassProgress::Wanted;
         let (outcome, heard) = conclude(bare(line), self.result.clone(), self.prompt.as_ref());
         let (outcome, now, hearing) = match (self.pass, outcome) {
             (RecognitionPass::First, outcome) => {
@@ -116,9 +116,14 @@ impl LateText {
                 (was, line.clone(), LateAudio::Failed)
             }
         };
+        let result = LineState::recognised(now.state.gap());
+        let state = match is_kept_on {
+            true => result.at(self.id.0),
+            false => result,
+        };
         let line = TranscriptLine {
             revision,
-            spool,
+            state,
             ..now
         };
         let recovered = RecoveredAudio {
@@ -138,7 +143,7 @@ impl LateText {
 
 /// Outcome that the counters have for a line's audio.
 fn told_as(line: &TranscriptLine) -> UtteranceOutcome {
-    match line.gap {
+    match line.state.gap() {
         Some(reason) => UtteranceOutcome::Gap(reason),
         None if line.text.is_empty() => UtteranceOutcome::NoWords,
         None => UtteranceOutcome::Transcribed,
@@ -214,7 +219,9 @@ impl RegisteredCall {
     /// The line whose audio has that place in the spool; `None` if it is so old that it is no
     /// longer here.
     pub(in super::super) fn spooled_line(&self, id: SpoolId) -> Option<&TranscriptLine> {
-        self.lines.iter().find(|line| line.spool == Some(id.0))
+        self.lines
+            .iter()
+            .find(|line| line.state.place() == Some(id.0))
     }
 
     /// Whether the call's lines have their final numbers and are written.
@@ -233,10 +240,14 @@ impl RegisteredCall {
         let RevisionOutcome {
             line, recovered, ..
         } = applied;
-        if let Some(here) = self.lines.iter_mut().find(|line| line.spool == Some(id.0)) {
+        if let Some(here) = self
+            .lines
+            .iter_mut()
+            .find(|line| line.state.place() == Some(id.0))
+        {
             here.clone_from(&line);
         }
-        let again = line.spool.is_some();
+        let again = line.state.place().is_some();
         self.recovered(recovered);
         let call = self.record.call_id.clone();
         writes.push(StoreWrite::Revise { call, line });
@@ -269,8 +280,7 @@ mod tests {
             start_ms: 1_000,
             end_ms: 3_000,
             text: text.to_owned(),
-            gap,
-            spool: Some(7),
+            state: LineState::recognised(gap).at(7),
             ..TranscriptLine::new(4, Leg::caller())
         }
     }
@@ -308,10 +318,13 @@ mod tests {
         .apply(&waiting)
         .unwrap();
         assert_eq!(
-            (applied.line.text.as_str(), applied.line.gap),
+            (applied.line.text.as_str(), applied.line.state.gap()),
             ("hello", None)
         );
-        assert_eq!((applied.line.spool, applied.line.revision), (Some(7), 1));
+        assert_eq!(
+            (applied.line.state.place(), applied.line.revision),
+            (Some(7), 1)
+        );
         // Heard twice, it changes nothing and waits on.
         let again = found(
             RecognitionPass::First,
@@ -327,7 +340,7 @@ mod tests {
         );
         let heard = second.apply(&applied.line).unwrap();
         assert_eq!(heard.line.text, "hello there");
-        assert_eq!((heard.line.spool, heard.line.revision), (None, 2));
+        assert_eq!((heard.line.state.place(), heard.line.revision), (None, 2));
         assert_eq!(heard.line.first.unwrap().text, "hello");
         let (was, outcome) = (heard.recovered.was, heard.recovered.outcome);
         assert_eq!(
@@ -349,7 +362,7 @@ mod tests {
                 .unwrap();
             let kept = TranscriptLine {
                 revision: 1,
-                spool: None,
+                state: LineState::Final,
                 ..told.clone()
             };
             assert_eq!(applied.line, kept);
@@ -369,7 +382,7 @@ mod tests {
             let second = found(RecognitionPass::Second, SecondPassProgress::No, Ok("hello"));
             let applied = second.apply(&line("", gap)).unwrap();
             assert_eq!(applied.line.text, "hello");
-            assert_eq!((applied.line.gap, applied.line.first), (None, None));
+            assert_eq!((applied.line.state.gap(), applied.line.first), (None, None));
             assert_eq!(applied.recovered.was, was);
         }
     }
@@ -380,7 +393,7 @@ mod tests {
         let second = found(RecognitionPass::Second, SecondPassProgress::No, Ok("hello"));
         assert!(!second.had_its_first(&waiting) && second.apply(&waiting).is_none());
         let other = TranscriptLine {
-            spool: Some(8),
+            state: waiting.state.at(8),
             ..waiting
         };
         assert!(
