@@ -240,7 +240,7 @@ impl DemoFolder {
 impl Drop for DemoFolder {
     fn drop(&mut self) {
         if let Err(error) = fs::remove_dir_all(&self.0) {
-            tracing::warn!(%error, folder = %self.0.display(), "the demo's folder is left behind");
+            tracing::warn!(%error, folder = %self.0.display(), "cannot remove the folder of the demo");
         }
     }
 }

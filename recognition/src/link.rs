@@ -67,7 +67,7 @@ impl ProcessLink {
     pub(super) fn kill(&self) {
         let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
         if let Err(error) = child.kill() {
-            tracing::error!(%error, "a recognition worker could not be killed");
+            tracing::error!(%error, "cannot kill a recognition worker");
         }
     }
 

@@ -209,7 +209,7 @@ impl Drop for WorkerProcess {
         if let Some(keeper) = self.keeper.take()
             && keeper.join().is_err()
         {
-            tracing::error!("the keeper of a recognition worker had panicked");
+            tracing::error!("the supervisor of a recognition worker panicked");
         }
     }
 }
@@ -393,7 +393,7 @@ impl ProcessSupervisor {
             state.why_not.clone_from(&why);
             if !state.is_over {
                 self.shared.stats.crashed.fetch_add(1, Ordering::Relaxed);
-                tracing::error!(why, "a recognition worker ended; it is started again");
+                tracing::error!(why, "a recognition worker ended; restarting it");
             }
         });
         link.end();
@@ -425,7 +425,7 @@ impl Drop for ReapedChild {
         if let Some(child) = &mut self.0
             && let Err(error) = child.kill().and_then(|()| child.wait())
         {
-            tracing::error!(%error, "a recognition worker could not be ended");
+            tracing::error!(%error, "cannot end a recognition worker");
         }
     }
 }

@@ -60,7 +60,7 @@ pub fn run_with(
         && let Err(error) = nice(LEAST)
     {
         // It works all the same, and others have less of the processor.
-        tracing::warn!(%error, "a worker in the background keeps its priority");
+        tracing::warn!(%error, "cannot lower the priority of a background worker");
     }
     let (groups, taken) = bounded(start.threads);
     let started = load(&start).and_then(|make| start_engines(&start, make, &taken, &to));

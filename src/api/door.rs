@@ -23,7 +23,7 @@ use super::register::{
 use super::tally::RefusalTally;
 use crate::metrics::{MetricFamily, MetricValues};
 
-/// Reason why a connection is given up for others.
+/// Reason why closed a connection to make room for others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum EvictionReason {
     /// The connection kept a place that a newcomer needed.
@@ -118,7 +118,7 @@ impl ConnectionDoor {
     fn count(&self, why: EvictionReason) {
         if self.given_up.count(why as usize) {
             let reason = EvictionReason::NAMES[why as usize];
-            tracing::info!(reason, "a connection is given up for others");
+            tracing::info!(reason, "closed a connection to make room for others");
         }
     }
 

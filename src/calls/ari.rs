@@ -121,7 +121,7 @@ impl AriLink {
         {
             tracing::warn!(
                 calls,
-                "the limit of calls is not told to Asterisk's side now"
+                "cannot pass the call limit to the ARI client: its command queue is full"
             );
         }
     }
@@ -130,7 +130,9 @@ impl AriLink {
     pub(super) fn admission(&self, closed: Option<String>) {
         let command = ControlCommand::Admission { closed };
         if self.commands.try_send(command).is_err() {
-            tracing::warn!("whether calls are taken is not told to Asterisk's side now");
+            tracing::warn!(
+                "cannot pass the admission state to the ARI client: its command queue is full"
+            );
         }
     }
 
@@ -245,7 +247,7 @@ impl AriTask {
                 manager.hear(notice).await;
             }
             if driver.await.is_err() {
-                tracing::error!("the connection to Asterisk had panicked");
+                tracing::error!("the ARI client panicked");
             }
             manager.forget_reserved();
         }))

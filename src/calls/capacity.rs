@@ -42,7 +42,7 @@ impl CapacityBoard {
         let capacity = match measure(recogniser) {
             Ok(capacity) => capacity,
             Err(error) => {
-                tracing::warn!(error, "how many calls this machine holds is not known");
+                tracing::warn!(error, "cannot measure how many calls this machine holds");
                 self.set(None);
                 return;
             }
@@ -66,7 +66,7 @@ impl CapacityBoard {
     /// A model took over while there were calls: measuring would hold them up, and they would
     /// be measured along with it.
     pub(super) fn leave_unknown(&self) {
-        tracing::info!("how many calls this machine holds is not measured while there are calls");
+        tracing::info!("not measuring how many calls this machine holds while calls are open");
         self.set(None);
     }
 

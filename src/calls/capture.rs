@@ -152,7 +152,7 @@ impl CallManager {
                     tap.end(clock::now());
                 }
             }
-            Err(refused) => tracing::error!(%call, %refused, "a call is not captured"),
+            Err(refused) => tracing::error!(%call, %refused, "cannot capture a call"),
         }
     }
 

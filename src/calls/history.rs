@@ -51,12 +51,12 @@ impl CallManager {
                     }
                 }
                 Err(StoreError::Broken(reason)) => {
-                    tracing::error!(%call, reason, "what the store has of this call is not readable; it is numbered anew");
+                    tracing::error!(%call, reason, "the stored history of this call is unreadable; its lines are numbered from zero");
                     self.learn(&call, None);
                 }
                 Err(StoreError::Unavailable(reason) | StoreError::Denied(reason)) => {
                     if !std::mem::replace(&mut told, true) {
-                        tracing::warn!(%call, reason, "the store cannot say whether it knows this call; asking again");
+                        tracing::warn!(%call, reason, "the store cannot tell whether it knows this call; asking again");
                     }
                     tokio::time::sleep(AGAIN).await;
                 }
@@ -76,9 +76,9 @@ impl CallManager {
                 .as_ref()
                 .filter(|r| r.node != self.config.node && r.status.is_open());
             if let Some(record) = of_another {
-                tracing::warn!(%call, node = record.node, "taken over: the store has it as another node's open call");
+                tracing::warn!(%call, node = record.node, "taking over a call that the store lists as open on another node");
             }
-            tracing::info!(%call, lines, "the call was here before; its transcript goes on");
+            tracing::info!(%call, lines, "the call has a stored history; its transcript continues");
         }
         self.registry(|registry| registry.learn(call, history));
         self.hear_again();
@@ -97,7 +97,7 @@ impl CallManager {
                 let id = format!("call-{}", Uuid::new_v4());
                 id.parse().expect("letters, digits and dashes")
             });
-            tracing::warn!(%call, %id, "the store knows another call of this id; the new one is called otherwise");
+            tracing::warn!(%call, %id, "the store has another call with this id; the new call gets another id");
             registry.rename(call, &id);
         });
     }
@@ -129,7 +129,7 @@ impl CallManager {
                 Ok(history) => history.unwrap_or_default(),
                 // The others are not to suffer for it.
                 Err(StoreError::Broken(reason)) => {
-                    tracing::error!(%call, reason, "what the store has of this call is not readable; it is settled by its record");
+                    tracing::error!(%call, reason, "the stored history of this call is unreadable; it is closed by its record alone");
                     let lines = record.lines;
                     StoredHistory {
                         record: Some(record.clone()),
@@ -163,7 +163,7 @@ impl CallManager {
         let node = &self.config.node;
         match (had, has) {
             (false, true) => tracing::error!(node, "{}", rival(node)),
-            (true, false) => tracing::info!(node, "no other server uses this NODE_NAME any more"),
+            (true, false) => tracing::info!(node, "no other server uses this NODE_NAME now"),
             _ => {}
         }
     }
@@ -211,7 +211,7 @@ impl CallManager {
                 Ok(left) => left,
                 Err(error) => {
                     if told.as_ref() != Some(&error) {
-                        tracing::warn!(%error, "the store still cannot say what was left open");
+                        tracing::warn!(%error, "the store still cannot list the calls left open");
                     }
                     told = Some(error);
                     continue;

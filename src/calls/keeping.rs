@@ -58,7 +58,7 @@ impl CallManager {
             if hopeless.contains(&call) {
                 continue;
             }
-            tracing::warn!(%call, "the store has lost something of this call; what is here is written again");
+            tracing::warn!(%call, "the store has lost parts of this call; writing them again");
             let mut from = Some(0);
             while let Some(next) = from {
                 from = self.registry(|registry| registry.write_again(&call, next, AT_ONCE));
@@ -69,7 +69,7 @@ impl CallManager {
             self.stored.count_restored();
             let now = self.given(|given| given.call == call);
             if !self.stored.lacking(&now, WRITTEN_WITHIN).await.is_empty() {
-                tracing::error!(%call, "the store does not take what it has lost of this call");
+                tracing::error!(%call, "the store does not accept the lost parts of this call");
                 hopeless.insert(call);
             }
         }
@@ -160,7 +160,7 @@ impl CallManager {
     /// Closes the files: nothing that was removed is left in a log beside them.
     pub async fn close_files(&self) {
         if let Err(error) = self.stored.store.close().await {
-            tracing::error!(%error, "the store could not be closed");
+            tracing::error!(%error, "cannot close the store");
         }
         let Some(spool) = self.late.spool.clone() else {
             return;
@@ -168,8 +168,8 @@ impl CallManager {
         let closed = tokio::task::spawn_blocking(move || spool.close());
         match tokio::time::timeout(CLOSED_WITHIN, closed).await {
             Ok(Ok(Ok(()))) => {}
-            Ok(Ok(Err(error))) => tracing::error!(%error, "the spool could not be closed"),
-            Ok(Err(_)) | Err(_) => tracing::error!("the spool's disk hangs"),
+            Ok(Ok(Err(error))) => tracing::error!(%error, "cannot close the spool"),
+            Ok(Err(_)) | Err(_) => tracing::error!("the disk of the spool does not respond"),
         }
     }
 }

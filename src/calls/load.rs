@@ -31,8 +31,8 @@ impl CallManager {
             }
             was_closed = closed.is_some();
             match &closed {
-                Some(reason) => tracing::error!(reason, "no new calls are taken"),
-                None => tracing::info!("new calls are taken again"),
+                Some(reason) => tracing::error!(reason, "refusing new calls"),
+                None => tracing::info!("accepting new calls again"),
             }
             if let Some(ari) = &self.asterisk.link {
                 ari.admission(closed);

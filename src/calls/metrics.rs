@@ -131,7 +131,7 @@ impl CallManager {
         let mut figures = vec![
             gauge(
                 "recognition_step",
-                "What is given up: 0 nothing, 1 partial results, 2 utterances are recognised together, 3 no new calls are taken",
+                "What is given up: 0 nothing, 1 partial results, 2 utterances are recognised together, 3 refusing new calls",
                 step.unwrap_or_default() as f64,
             ),
             gauge(

@@ -256,7 +256,10 @@ impl CallManager {
             left
         });
         if left > 0 {
-            tracing::warn!(left, "calls end without their last words");
+            tracing::warn!(
+                left,
+                "calls end before their last utterances are recognised"
+            );
         }
         let begun = clock::now();
         if self.stored.is_up() {
@@ -267,7 +270,7 @@ impl CallManager {
         }
         let left = deadline.saturating_sub(clock::now().saturating_duration_since(begun));
         if let Err(error) = self.stored.writer.flush(left).await {
-            tracing::error!(%error, "the store is behind at the end");
+            tracing::error!(%error, "writes were still waiting for the store at shutdown");
         }
     }
 
@@ -294,7 +297,7 @@ impl CallManager {
             replaced,
         } = registry.open(clock::now(), clock::wall(), opening);
         if let Some(replaced) = replaced {
-            tracing::warn!(%call, "a call was opened that is open already; its media is taken over");
+            tracing::warn!(%call, "a call that is open was opened again; the new media replaces the old");
             self.hang_up_media(registry, &replaced);
         }
         let order = OpenCall {
@@ -314,7 +317,7 @@ impl CallManager {
         if taken {
             self.capture_by_rule(registry, &call, &media_run);
         } else {
-            tracing::error!(%call, "no media thread takes the call");
+            tracing::error!(%call, "no media thread accepts the call");
             let text = "the media plane is overloaded".to_owned();
             registry.ended(
                 &call,
@@ -372,7 +375,7 @@ impl CallManager {
     fn hang_up_media(&self, registry: &mut CallRegistry, media_run: &MediaRun) {
         let thread = self.media.threads.get(media_run.thread);
         if !thread.is_some_and(|thread| thread.hang_up(media_run.media.clone())) {
-            tracing::error!(media = %media_run.media, "the media thread does not take the hang-up; last lines are lost");
+            tracing::error!(media = %media_run.media, "the media thread does not accept the hang-up; last lines are lost");
             registry.closed(&media_run.media, clock::wall(), Vec::new());
         }
     }
@@ -399,7 +402,7 @@ impl CallManager {
         // Under the lock, so that the store hears of a call in the order in which it happened.
         for write in registry.take_writes() {
             if let Err(error) = self.stored.writer.write(write) {
-                tracing::error!(%error, "a change of a call is not stored");
+                tracing::error!(%error, "cannot store a change of a call");
             }
         }
         result

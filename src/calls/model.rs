@@ -187,11 +187,11 @@ impl UnderWay {
         let is_another = switched.is_ok();
         self.outcome = Some(match switched {
             Ok(model) => {
-                tracing::info!(model, "the speech model is another from now on");
+                tracing::info!(model, "switched to another speech model");
                 LatestSwitch::Settled
             }
             Err(reason) => {
-                tracing::warn!(name, reason, "the speech model stays as it is");
+                tracing::warn!(name, reason, "cannot switch to another speech model");
                 LatestSwitch::Failed { name, reason }
             }
         });

@@ -78,7 +78,7 @@ impl CallManager {
             return;
         };
         if !thread.hold(media, leg, is_on) {
-            tracing::warn!(%call, is_on, "the media plane is overloaded: it is not told of hold");
+            tracing::warn!(%call, is_on, "the media plane is overloaded: a hold was not passed on");
         }
     }
 }

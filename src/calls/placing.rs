@@ -23,12 +23,12 @@ impl CallManager {
             Some((call, leg))
         });
         let Some((id, leg)) = found else {
-            tracing::error!(channel, side, %source, "media of a call that is not open");
+            tracing::error!(channel, side, %source, "media event of a call that is not open");
             return;
         };
         let placed = self.place_leg(&id, leg.clone(), source, Some(format), at);
         if let Err(refused) = placed.await {
-            tracing::error!(call = %id, %leg, %source, %refused, "a leg's media cannot be taken");
+            tracing::error!(call = %id, %leg, %source, %refused, "cannot receive the media of a leg");
             self.registry(|registry| registry.note(&id, format!("leg {leg}: {refused}")));
             self.misplaced(channel, side, source, refused.to_string())
                 .await;

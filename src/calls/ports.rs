@@ -59,7 +59,10 @@ impl CallManager {
             return;
         };
         if !ari.give_ports(id, ports).await {
-            tracing::error!(call, "Asterisk's side takes no answer about RTP ports now");
+            tracing::error!(
+                call,
+                "cannot hand RTP ports to the ARI client: its command queue is full"
+            );
             self.ports_unused(&given);
         }
     }

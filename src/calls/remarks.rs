@@ -49,11 +49,13 @@ impl CallManager {
                     .as_ref()
                     .is_some_and(|ari| ari.step.is_new()) =>
             {
-                tracing::info!("in step with Asterisk");
+                tracing::info!("synchronised with Asterisk");
             }
-            ControlNotice::Synced => tracing::debug!("still in step with Asterisk"),
+            ControlNotice::Synced => tracing::debug!("still synchronised with Asterisk"),
             ControlNotice::Replaced => {
-                tracing::error!("another program has taken over our Stasis application");
+                tracing::error!(
+                    "another program has taken over the Stasis application of this server"
+                );
             }
             other => tracing::trace!(?other, "nothing to keep of it"),
         }

@@ -109,7 +109,7 @@ impl CallManager {
                 deferred.line.state = deferred.line.state.shed();
             }
             (Err(error), RecognitionPass::Second) => {
-                tracing::warn!(%media, %error, "an utterance is not kept for a second pass");
+                tracing::warn!(%media, %error, "cannot keep an utterance for the second pass");
                 self.registry(|registry| registry.not_kept_for_second_pass(media));
             }
         }
@@ -142,13 +142,13 @@ impl CallManager {
             let handed = batch.len();
             let done = self.take_in_all(std::mem::take(&mut batch)).await;
             if let Err(error) = &done {
-                tracing::warn!(%error, handed, "what was heard of spooled utterances is not stored yet");
+                tracing::warn!(%error, handed, "results of spooled utterances are not stored yet");
             }
             for handled_now in done.unwrap_or_else(|NotStored { left, .. }| left) {
                 // With nobody there to hear of it, it is heard again after the next start.
                 let id = handled_now.id().0;
                 if let Err(TrySendError::Full(_)) = handled.try_send(handled_now) {
-                    tracing::error!(id, "the backlog does not keep up");
+                    tracing::error!(id, "the queue of late results is full");
                 }
             }
         }

@@ -123,7 +123,7 @@ impl StoredCalls {
             tracing::warn!(
                 reason,
                 store = self.store.name(),
-                "the store takes no writes"
+                "the store accepts no writes"
             );
         }
         *known = refusal;
@@ -141,7 +141,7 @@ impl StoredCalls {
         }
         let lacking = self.store.lacking(given).await;
         lacking.unwrap_or_else(|error| {
-            tracing::debug!(%error, "the store cannot say what it has");
+            tracing::debug!(%error, "the store cannot report its contents");
             Vec::new()
         })
     }

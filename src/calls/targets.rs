@@ -38,7 +38,7 @@ impl PlayTargets {
         match tokio::net::lookup_host((host, port)).await {
             Ok(mut found) => found.any(|found| found.ip().to_canonical() == ip),
             Err(error) => {
-                tracing::warn!(%url, %error, "the address of Asterisk cannot be found out");
+                tracing::warn!(%url, %error, "cannot find out the address of Asterisk");
                 false
             }
         }

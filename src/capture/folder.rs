@@ -148,7 +148,7 @@ impl CaptureFolder {
             if let Err(error) = self.remove(&name)
                 && error.kind() != io::ErrorKind::NotFound
             {
-                tracing::error!(%error, name, "an old capture cannot be removed");
+                tracing::error!(%error, name, "cannot remove an old capture");
                 outcome = Err(error);
             }
         }

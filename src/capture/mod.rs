@@ -199,7 +199,7 @@ impl Drop for CaptureThread {
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {
-            tracing::error!("the writer of captures had panicked");
+            tracing::error!("the capture writer panicked");
         }
     }
 }
@@ -388,7 +388,7 @@ impl CaptureSet {
             (Some(shared), _) => {
                 let event = ItemKind::Event { at, text: line };
                 if !self.queue.offer(shared, event) {
-                    tracing::warn!(%call, "an event of Asterisk is missing in the capture");
+                    tracing::warn!(%call, "an ARI event is missing in the capture");
                 }
             }
             (None, Some(recent)) => lock(recent).keep(call, at, line),

@@ -133,7 +133,7 @@ impl RollingFile {
             self.rolled_off += older.records;
             let name = segment_name(&self.stem, older.number, self.extension);
             if let Err(error) = self.disk.remove(&name) {
-                tracing::error!(%error, name, "a capture's oldest packets cannot be removed");
+                tracing::error!(%error, name, "cannot remove the oldest packets of a capture");
             }
         }
         let number = self.newer.number + 1;

@@ -154,7 +154,7 @@ impl RunningCapture {
         self.shared.lost.fetch_add(more, Ordering::Relaxed);
         let events_lost = self.events.lost();
         if std::mem::replace(&mut self.told.events_lost, events_lost) == 0 && events_lost > 0 {
-            tracing::error!(call = %self.shared.start.call, "events of Asterisk are missing in the capture");
+            tracing::error!(call = %self.shared.start.call, "ARI events are missing in the capture");
         }
         self.count();
     }
@@ -171,7 +171,7 @@ impl RunningCapture {
         self.flush();
         let tail = self.tail(at);
         if let Err(error) = self.packets.write_through(&tail) {
-            tracing::error!(%error, call = %self.shared.start.call, "the end of a capture is not written");
+            tracing::error!(%error, call = %self.shared.start.call, "cannot write the end of a capture");
         }
         self.count();
     }

@@ -145,7 +145,7 @@ impl CaptureWriter {
                 match &result {
                     Ok(()) => self.tell(&capture, now, CaptureNewsKind::Begun),
                     Err(refused) => {
-                        tracing::error!(call = %capture.start.call, %refused, "a call is not captured");
+                        tracing::error!(call = %capture.start.call, %refused, "cannot capture a call");
                         // What comes for it is not waited for.
                         let _first_wins = capture.ended.set(now);
                         capture.written.store(true, Ordering::Relaxed);
@@ -266,7 +266,7 @@ impl CaptureWriter {
         };
         // The desk listens until this thread has ended; media threads wait for neither.
         if self.news.blocking_send(news).is_err() {
-            tracing::error!("nobody hears what becomes of a capture");
+            tracing::error!("the state of a capture cannot be reported");
         }
     }
 
@@ -308,7 +308,7 @@ impl CaptureWriter {
             .filter(|(_, stored)| stored.since < before);
         let old: Vec<CallId> = old.map(|(call, _)| call.clone()).collect();
         for call in &old {
-            tracing::info!(%call, "a capture has outlived its retention");
+            tracing::info!(%call, "removed a capture older than its retention time");
             self.remove(call);
         }
     }
@@ -328,7 +328,7 @@ impl CaptureWriter {
             else {
                 break;
             };
-            tracing::warn!(%call, "a capture goes to make room for newer ones");
+            tracing::warn!(%call, "removed a capture to make room for newer ones");
             self.remove(&call);
             taken -= stored;
         }

@@ -313,7 +313,7 @@ impl SessionShard {
             .insert(now, call, session, idle_limit)
             .is_none()
         {
-            tracing::error!(call = %name, "a call was opened twice; the first one goes on");
+            tracing::error!(call = %name, "a call was opened twice; the first stays open");
         }
     }
 

@@ -80,7 +80,7 @@ impl Drop for MediaThread {
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {
-            tracing::error!("a media thread had panicked");
+            tracing::error!("a media thread panicked");
         }
     }
 }
@@ -156,7 +156,7 @@ impl ThreadEnds {
                 (MediaCommand::Reserve(port), Some(own)) => {
                     if let Err(error) = own.reserve(port) {
                         // Its leg will be told.
-                        tracing::error!(%error, "a leg's own socket cannot be read");
+                        tracing::error!(%error, "cannot read the socket of a leg");
                     }
                 }
                 (command, _) => shard.command(now, command),

@@ -194,7 +194,7 @@ impl Drop for PartFolder {
     fn drop(&mut self) {
         // As with a single file: a process that is being started may have it open, too.
         if let Err(error) = self.lock.unlock() {
-            tracing::warn!(%error, "the lock on a download is not released");
+            tracing::warn!(%error, "cannot release the lock of a download");
         }
     }
 }

@@ -108,7 +108,7 @@ impl Drop for PartialFile {
         // Closing is not enough where a process is being started at this moment: until it
         // runs its program it has the file open, too, and with it the lock.
         if let Err(error) = self.file.unlock() {
-            tracing::warn!(%error, "the lock on a download is not released");
+            tracing::warn!(%error, "cannot release the lock of a download");
         }
     }
 }

@@ -75,7 +75,7 @@ impl FollowedRecording {
         let ended = tokio::task::spawn_blocking(move || drop(thread));
         let both = async { tokio::join!(ended, clerk) };
         if tokio::time::timeout(deadline, both).await.is_err() {
-            tracing::error!("captures were not written to their ends in time");
+            tracing::error!("captures could not be completed in time");
         }
     }
 }

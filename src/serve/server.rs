@@ -343,7 +343,9 @@ async fn open_store(settings: &Settings) -> Result<Arc<dyn CallStore>, StartErro
         Err(broken @ (StoreError::Broken(_) | StoreError::Denied(_))) => {
             return Err(refused(broken));
         }
-        Err(away) => tracing::warn!(%away, "Redis is away; calls are served and it will catch up"),
+        Err(away) => {
+            tracing::warn!(%away, "Redis is unreachable; calls are served and writes wait for it")
+        }
         Ok(()) => {}
     }
     Ok(Arc::new(store))
@@ -390,7 +392,7 @@ fn budget(settings: &Settings) -> Result<ServerBudget, StartError> {
     };
     let told = limits::raise_open_files().and_then(|limit| Ok((limit, limits::open_files()?)));
     let (limit, open) = told.unwrap_or_else(|error| {
-        tracing::warn!(%error, "the limit of open files is not known");
+        tracing::warn!(%error, "cannot read the limit of open files");
         (usize::MAX, 0)
     });
     let budget = limits::share(limit, open, demand).ok_or(StartError::OpenFiles { limit, open })?;
@@ -424,11 +426,13 @@ async fn recall(
     let recalled = match tokio::time::timeout(RECALL_PATIENCE, asked).await {
         Ok(Ok(recalled)) => recalled,
         Ok(Err(error)) => {
-            tracing::warn!(%error, "the store cannot say what was left open; asking again later");
+            tracing::warn!(%error, "the store cannot list the calls left open; asking again later");
             None
         }
         Err(_) => {
-            tracing::warn!("the store does not say what was left open; asking again later");
+            tracing::warn!(
+                "the store does not list the calls left open in time; asking again later"
+            );
             None
         }
     };
@@ -443,8 +447,8 @@ async fn expire_forever(store: Arc<dyn CallStore>, manager: Arc<CallManager>, ca
         manager.expire_captures(captures);
         match store.expire().await {
             Ok(0) => {}
-            Ok(gone) => tracing::info!(gone, "calls have outlived their retention"),
-            Err(error) => tracing::warn!(%error, "expired calls could not be removed"),
+            Ok(gone) => tracing::info!(gone, "removed calls older than their retention time"),
+            Err(error) => tracing::warn!(%error, "cannot remove expired calls"),
         }
     }
 }

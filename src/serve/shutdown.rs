@@ -29,7 +29,9 @@ pub(super) async fn release_callers(ari_task: Option<JoinHandle<()>>) {
     if let Some(task) = ari_task
         && tokio::time::timeout(ARI_GRACE, task).await.is_err()
     {
-        tracing::warn!("Asterisk did not confirm that everything of ours is gone");
+        tracing::warn!(
+            "Asterisk did not confirm that every channel and bridge of this server is gone"
+        );
     }
 }
 
@@ -59,7 +61,7 @@ pub(super) async fn stop_backlogs(
     });
     if tokio::time::timeout(BACKLOG_GRACE, stopped).await.is_err() {
         tracing::error!(
-            "the spool's disk hangs, or a model is being loaded: a thread is left behind"
+            "the disk of the spool does not respond, or a model is being loaded: a thread is left behind"
         );
     }
 }

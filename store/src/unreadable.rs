@@ -73,7 +73,7 @@ impl UnreadableLog {
     fn tell(&self, of: (&str, &str, &[u8]), why: &str) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() < MAX_KNOWN && known.insert(self.hasher.hash_one(of)) {
-            tracing::warn!(why, "something in the store cannot be read and is left out");
+            tracing::warn!(why, "an unreadable entry of the store was skipped");
         }
     }
 }

@@ -164,7 +164,7 @@ impl<T> JobDispatcher<T> {
             };
             // It has room for one, and a worker that said it is free has none.
             if self.desks[worker].send(batch).is_err() {
-                tracing::error!(worker, "a recognition thread is gone");
+                tracing::error!(worker, "a recognition thread has ended");
             }
         }
     }
@@ -255,7 +255,7 @@ impl<T> JobDispatcher<T> {
         if step > before {
             tracing::warn!(?step, ?before, ?oldest, "recognition under load");
         } else {
-            tracing::info!(?step, ?before, ?oldest, "recognition catches up");
+            tracing::info!(?step, ?before, ?oldest, "recognition is catching up");
         }
         if step > OverloadStep::Normal {
             for ((ticket, reply), task) in self.queue.take_partials() {

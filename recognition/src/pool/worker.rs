@@ -170,7 +170,7 @@ impl<T> PoolWorker<T> {
                 Ok(result)
             }
             Err(_) => {
-                tracing::error!("the speech engine panicked; it is made anew");
+                tracing::error!("the speech engine panicked; creating a new one");
                 Err(TranscribeError("the engine panicked".to_owned()))
             }
         }

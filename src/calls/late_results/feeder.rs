@@ -195,7 +195,7 @@ impl SpoolFeeder {
             match self.spool.next(of.clone(), self.reading.behind, AT_ONCE) {
                 Ok(page) => self.take(page),
                 Err(error) => {
-                    tracing::error!(%error, "the spool cannot be read");
+                    tracing::error!(%error, "cannot read the spool");
                     self.reading.is_at_end = true;
                 }
             }
@@ -299,13 +299,13 @@ impl SpoolFeeder {
             Err(NotRecognised::Failed(error))
                 if (self.second.as_mut()).is_some_and(|second| second.is_worth_another(id)) =>
             {
-                tracing::warn!(%error, "an utterance could not be heard once more; it is tried again");
+                tracing::warn!(%error, "the second pass of an utterance failed; it will be tried again");
                 self.out.remove(&id);
                 self.postponed.insert(id);
                 return;
             }
             Err(NotRecognised::Failed(error)) => {
-                tracing::warn!(%error, "a spooled utterance could not be recognised");
+                tracing::warn!(%error, "cannot recognise a spooled utterance");
                 Err(GapReason::RecognitionFailed)
             }
             // Live calls came between: its time will come, in the next reading.
@@ -371,13 +371,13 @@ impl SpoolFeeder {
         if !kept_on.is_empty()
             && let Err(error) = self.spool.hear_again(kept_on.clone())
         {
-            tracing::error!(%error, "what was heard cannot be kept for a second pass");
+            tracing::error!(%error, "cannot keep recognised audio for the second pass");
             self.postponed.extend(kept_on);
         }
         if !done.is_empty()
             && let Err(error) = self.spool.forget(done.clone())
         {
-            tracing::error!(%error, "what was heard cannot be removed from the spool");
+            tracing::error!(%error, "cannot remove recognised audio from the spool");
             self.postponed.extend(done);
         }
     }

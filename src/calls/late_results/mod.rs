@@ -183,7 +183,7 @@ impl Drop for LateRecognition {
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {
-            tracing::error!("the backlog's thread had panicked");
+            tracing::error!("the thread of the backlog panicked");
         }
     }
 }

@@ -127,7 +127,7 @@ impl SecondPassQueue {
             Err(error) => {
                 // Not at once: the disk is looked at again after a while.
                 self.is_news = false;
-                tracing::error!(%error, "the spool cannot be read");
+                tracing::error!(%error, "cannot read the spool");
             }
         }
     }
@@ -165,7 +165,7 @@ impl SecondPassQueue {
             Ok(ModelReadiness::Ready) => SecondPassReadiness::Now,
             Ok(ModelReadiness::Busy) => SecondPassReadiness::Later,
             Err(reason) => {
-                tracing::error!(model, reason, "a second pass waits for its model");
+                tracing::error!(model, reason, "the second pass waits for its model");
                 self.unusable.insert(model.to_owned());
                 SecondPassReadiness::LongAfter
             }

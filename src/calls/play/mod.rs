@@ -67,7 +67,7 @@ impl SoundSources {
         };
         let done = tokio::task::spawn_blocking(work).await;
         done.unwrap_or_else(|error| {
-            tracing::error!(%error, "making a sound ready failed; this is a fault of the server");
+            tracing::error!(%error, "preparing a sound failed; this is a fault of the server");
             Err(ServiceError::Unprocessable(
                 "the sound cannot be read".to_owned(),
             ))

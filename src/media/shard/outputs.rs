@@ -59,7 +59,7 @@ impl SessionShard {
         let result = answer.result.map_err(|error| match error {
             NotRecognised::TooOld => late(&self.config, samples),
             NotRecognised::Failed(_) | NotRecognised::Replaced => {
-                tracing::warn!(%error, "an utterance could not be recognised");
+                tracing::warn!(%error, "cannot recognise an utterance");
                 GapReason::RecognitionFailed.into()
             }
         });

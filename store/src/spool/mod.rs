@@ -148,7 +148,7 @@ pub enum SpoolError {
     #[error("the spool does not keep up")]
     Slow,
     /// Too many utterances wait for the disk already.
-    #[error("the spool's disk hangs, or its thread has ended")]
+    #[error("the disk of the spool does not respond, or its thread has ended")]
     Hangs,
 }
 

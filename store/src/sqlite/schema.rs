@@ -155,7 +155,7 @@ fn prepare(
             .execute_batch("VACUUM")
             .and_then(|()| fold_log_in(conn))
     {
-        tracing::warn!(%error, "what an older version removed may still be in the file: it cannot be written anew");
+        tracing::warn!(%error, "data removed by an older version may still be in the file: it cannot be rewritten");
     }
     Ok(())
 }

@@ -85,7 +85,7 @@ impl SqliteWorker {
                 "somebody reads the SQLite file: what was erased stays in the log beside it for now"
             ),
             Err(error) => {
-                tracing::warn!(%error, "what was erased stays in the log beside the SQLite file");
+                tracing::warn!(%error, "erased data may remain in the WAL beside the SQLite file");
             }
         }
     }

@@ -333,7 +333,7 @@ impl WriterDrain {
             let since = match state {
                 WriterState::Behind { since, .. } => *since,
                 WriterState::Ok => {
-                    tracing::warn!(%reason, queued, store = self.store.name(), "the store is away; writes wait");
+                    tracing::warn!(%reason, queued, store = self.store.name(), "the store is unreachable; writes wait");
                     (self.clock)()
                 }
             };

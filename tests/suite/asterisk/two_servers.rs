@@ -116,7 +116,7 @@ fn an_application_whose_name_begins_alike_is_left_alone() {
     rig.await_answer("/health", SOON, |h| h["asterisk"]["state"] == "down");
     let swept = || {
         let log = third.log();
-        let synced = |line: &Value| line["fields"]["message"] == "in step with Asterisk";
+        let synced = |line: &Value| line["fields"]["message"] == "synchronised with Asterisk";
         log.iter().any(synced)
     };
     assert!(host::wait_until(host::now() + SOON, swept));
