@@ -7,7 +7,7 @@ use asterscribe_testkit::server::Server;
 use serde_json::Value;
 
 use super::{BINARY, Rig, SOON, settings};
-use crate::replay_rig::{file, program};
+use crate::replay::rig::{file, program};
 
 #[test]
 fn a_stasis_call_replays_to_its_transcript_and_its_events_are_there() {

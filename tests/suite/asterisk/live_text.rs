@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::stasis::monologue;
 use super::{CALL, Rig, assert_said, heard};
-use crate::word_times::{Errors, truth};
+use crate::recognition::word_times::{Errors, truth};
 
 #[test]
 fn sentences_grow_word_by_word_and_become_lines_with_times() {

@@ -11,7 +11,7 @@ use asterscribe_testkit::{available, host};
 use serde_json::{Value, json};
 
 use super::{BINARY, Rig, SOON, settings};
-use crate::rtp_ports::{range, says};
+use crate::media::rtp_ports::{range, says};
 
 const PROMPT: &str = "account-number";
 

@@ -10,8 +10,8 @@ use asterscribe_testkit::{available, host, page};
 use serde_json::{Value, json};
 
 use super::{BINARY, CALL, Rig, SOON, assert_said, heard, settings};
-use crate::api_rig::assert_problem;
-use crate::rtp_ports::{range, says};
+use crate::api::rig::assert_problem;
+use crate::media::rtp_ports::{range, says};
 
 /// A caller who is still there when we are not: behind `Stasis` he waits.
 const STAYS: &str =

@@ -1,0 +1,6 @@
+//! Models fetched from a local server.
+
+mod pull;
+mod pull_folder;
+mod pull_hostile;
+pub(crate) mod rig;

@@ -1,0 +1,3 @@
+//! Start of the server.
+
+mod start_refusals;
