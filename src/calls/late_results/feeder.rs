@@ -20,7 +20,7 @@ use crossbeam_channel::{Receiver, Sender, select};
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
-use super::second::{SecondPassQueue, SecondPassReadiness};
+use super::second_queue::{SecondPassQueue, SecondPassReadiness};
 use super::{AT_ONCE, LateOutcome, LateResult, LateText};
 use crate::calls::SecondPassProgress;
 use crate::media::JobTicket;

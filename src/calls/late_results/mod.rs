@@ -6,7 +6,10 @@
 //! recognised twice, after a crash or where the store was away; the result is written once.
 
 mod feeder;
-mod second;
+mod second_pass;
+mod second_queue;
+mod spool;
+mod troubles;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -21,6 +24,7 @@ use crossbeam_channel::{Sender, bounded};
 use tokio::sync::mpsc;
 
 use self::feeder::{SpoolFeeder, SpoolReading};
+pub(super) use self::spool::LateSpeech;
 use super::LateText;
 use crate::media::JobTicket;
 
@@ -161,7 +165,7 @@ impl LateRecognition {
             again: Vec::new(),
             postponed: HashSet::new(),
             reading: SpoolReading::default(),
-            second: second.map(second::SecondPassQueue::new),
+            second: second.map(second_queue::SecondPassQueue::new),
         };
         let thread = thread::Builder::new().name(name.to_owned());
         let thread = thread.spawn(move || feeder.run(&answers, &done, &stopped))?;

@@ -11,16 +11,16 @@ use asterscribe_recognition::pool::PoolStats;
 use asterscribe_store::RecognitionPass;
 use tokio::runtime::Handle;
 
-use super::CallManager;
-use super::health::part;
-use crate::calls::late_results::{AT_ONCE, LateRecognition, LateResultEnds, SecondWork};
+use super::{AT_ONCE, LateRecognition, LateResultEnds, SecondWork};
+use crate::calls::CallManager;
+use crate::calls::health::part;
 use crate::service::{PartHealth, PartState};
 
 /// Time for the store to take what was written of a call before its second pass begins.
 const WRITTEN_WITHIN: Duration = Duration::from_secs(2);
 
 /// Access of the call manager to the second pass.
-pub(super) struct SecondPassControl {
+pub(in crate::calls) struct SecondPassControl {
     /// Flag that is set when a call ends.
     news: Arc<AtomicBool>,
     workers: Arc<OnDemandWorker>,
@@ -91,13 +91,13 @@ impl CallManager {
     }
 
     /// Tells the second pass that there may be a call for it.
-    pub(super) fn hear_again(&self) {
+    pub(in crate::calls) fn hear_again(&self) {
         if let Some(second) = self.late.second.get() {
             second.news.store(true, Ordering::Relaxed);
         }
     }
 
-    pub(super) fn second_pass_health(&self) -> PartHealth {
+    pub(in crate::calls) fn second_pass_health(&self) -> PartHealth {
         let off = |why: &str| part(PartState::Off, why.to_owned());
         let (Some(spool), Some(second)) = (&self.late.spool, self.late.second.get()) else {
             return off("SPOOL_PATH is off");

@@ -11,7 +11,7 @@ const LATELY: Duration = Duration::from_secs(60);
 
 /// Recent troubles of one pass, as `/health` has seen them.
 #[derive(Debug, Default)]
-pub(super) struct RecentTroubles {
+pub(in crate::calls) struct RecentTroubles {
     refused: GrowingCount,
     outlived: GrowingCount,
 }
@@ -45,7 +45,11 @@ impl GrowingCount {
 
 impl RecentTroubles {
     /// Troubles since the start, in words, and whether any of them still lasts.
-    pub(super) fn look(&mut self, stats: &SpoolStats, now: Instant) -> (Vec<String>, bool) {
+    pub(in crate::calls) fn look(
+        &mut self,
+        stats: &SpoolStats,
+        now: Instant,
+    ) -> (Vec<String>, bool) {
         let figure = |of: &AtomicU64| of.load(Ordering::Relaxed);
         let (refused, unreadable) = (figure(&stats.refused), figure(&stats.unreadable));
         let (outlived, kept) = (figure(&stats.outlived), figure(&stats.kept));

@@ -16,12 +16,12 @@ use asterscribe_store::{
 use crossbeam_channel::{Sender, TrySendError};
 use tokio::sync::mpsc;
 
-use super::health::part;
-use super::lately::RecentTroubles;
-use super::registry::{LateText, LineRevision, SecondPassProgress};
-use super::second::SecondPassControl;
-use super::{CallManager, lock};
-use crate::calls::late_results::{LateOutcome, LateResult};
+use super::second_pass::SecondPassControl;
+use super::troubles::RecentTroubles;
+use super::{LateOutcome, LateResult};
+use crate::calls::health::part;
+use crate::calls::registry::{LateText, LineRevision, SecondPassProgress};
+use crate::calls::{CallManager, lock};
 use crate::service::{PartHealth, PartState};
 
 /// Time for the store to take results before they are recognised again.
@@ -31,11 +31,11 @@ const WRITTEN_WITHIN: Duration = Duration::from_secs(30);
 const BATCH: usize = 64;
 
 /// Speech that is recognised later: the spool, its second pass, and what is known of both.
-pub(super) struct LateSpeech {
+pub(in crate::calls) struct LateSpeech {
     /// Spool, where there is one.
-    pub(super) spool: Option<SpeechSpool>,
+    pub(in crate::calls) spool: Option<SpeechSpool>,
     /// Second pass, once it has been started.
-    pub(super) second: OnceLock<SecondPassControl>,
+    pub(in crate::calls) second: OnceLock<SecondPassControl>,
     /// Places in the spool whose lines are still to be entered into the call registry.
     untold: Mutex<HashSet<SpoolId>>,
     /// Recent troubles of the spool, one for each pass.
@@ -47,7 +47,7 @@ pub(super) struct LateSpeech {
 }
 
 impl LateSpeech {
-    pub(super) fn new(spool: Option<SpeechSpool>) -> Self {
+    pub(in crate::calls) fn new(spool: Option<SpeechSpool>) -> Self {
         Self {
             spool,
             second: OnceLock::new(),
@@ -59,12 +59,12 @@ impl LateSpeech {
     }
 
     /// Waits until nobody else revises a call that is over; nobody does while the guard lives.
-    pub(super) async fn alone(&self) -> tokio::sync::MutexGuard<'_, ()> {
+    pub(in crate::calls) async fn alone(&self) -> tokio::sync::MutexGuard<'_, ()> {
         self.revising.lock().await
     }
 
     /// Whether this is the first warning that speech is on the disk unencrypted.
-    pub(super) fn warns_first(&self) -> bool {
+    pub(in crate::calls) fn warns_first(&self) -> bool {
         !self.is_warned.swap(true, Ordering::Relaxed)
     }
 }
@@ -72,7 +72,7 @@ impl LateSpeech {
 impl CallManager {
     /// Puts the audio of a deferred line into the spool before the line is written. Without room
     /// the line gets the gap `overload_shed`.
-    pub(super) async fn keep(&self, media: &CallId, deferred: &mut DeferredLine) {
+    pub(in crate::calls) async fn keep(&self, media: &CallId, deferred: &mut DeferredLine) {
         let call = self.registry(|registry| registry.call_of(media));
         let (Some(call), Some(spool)) = (call, &self.late.spool) else {
             return;
@@ -116,7 +116,7 @@ impl CallManager {
     }
 
     /// Enters a line of which the words are still to come, or will not come.
-    pub(super) fn defer(&self, media: &CallId, deferred: DeferredLine) {
+    pub(in crate::calls) fn defer(&self, media: &CallId, deferred: DeferredLine) {
         let DeferredLine { line, audio, .. } = deferred;
         let place = line.state.place();
         self.registry(|registry| {
@@ -240,7 +240,7 @@ impl CallManager {
         }
     }
 
-    pub(super) fn spool_health(&self) -> PartHealth {
+    pub(in crate::calls) fn spool_health(&self) -> PartHealth {
         let Some(spool) = &self.late.spool else {
             return part(PartState::Off, "SPOOL_PATH is off".to_owned());
         };
@@ -263,7 +263,7 @@ impl CallManager {
 
     /// Troubles of the spool in one pass, in words for `/health`, and whether any of them still
     /// lasts.
-    pub(super) fn troubles(
+    pub(in crate::calls) fn troubles(
         &self,
         pass: RecognitionPass,
         stats: &SpoolStats,
