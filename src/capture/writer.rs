@@ -264,7 +264,7 @@ impl CaptureWriter {
             state: capture.state(),
             kind,
         };
-        // The desk listens until this thread has ended; media threads wait for neither.
+        // The call manager listens until this thread has ended; media threads wait for neither.
         if self.news.blocking_send(news).is_err() {
             tracing::error!("the state of a capture cannot be reported");
         }
