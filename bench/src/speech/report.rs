@@ -413,7 +413,7 @@ impl SpeechReport {
             ),
             figure(
                 "G13",
-                "a crew is ready, later than the model is loaded by the engine alone".to_owned(),
+                "all workers are ready, later than the engine alone has loaded the model".to_owned(),
                 FigureUnit::Milliseconds,
                 later,
                 Some(G13),
