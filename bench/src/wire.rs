@@ -64,7 +64,7 @@ pub(super) enum SpeechOrder {
     Backlog,
     /// The whole file in windows of 30 s.
     Windows,
-    /// Another engine, or crew of engines, from the start.
+    /// Another engine, or worker set of engines, from the start.
     Start,
 }
 

@@ -3,7 +3,7 @@
 //! (it aborts on a failed assertion) costs no call.
 //!
 //! ```text
-//!  media thread ─ offer ─▶ pool: queue, one thread a worker ─▶ crew ─ socket ─▶ worker process
+//!  media thread ─ offer ─▶ pool: queue, one thread a worker ─▶ worker set ─ socket ─▶ worker process
 //!       ▲                                                                          │ Whisper
 //!       └───────────────────────────── Answer ◀────────────────────────────────────┘
 //! ```

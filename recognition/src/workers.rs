@@ -40,7 +40,7 @@ pub struct WorkerStarter {
     stats: Arc<ProcessStats>,
     /// Batching for the model in use.
     batching: SharedBatching,
-    crew: Mutex<Arc<WorkerSet>>,
+    worker_set: Mutex<Arc<WorkerSet>>,
 }
 
 /// Worker processes with one model.
@@ -63,15 +63,17 @@ impl WorkerStarter {
         workers: usize,
     ) -> Result<Arc<Self>, TranscribeError> {
         let stats = Arc::new(ProcessStats::default());
-        let crew = WorkerSet::start(&program, model, workers, &stats)?;
-        let batching =
-            SharedBatching::new(WorkerBatching::of(&crew.model, program.margins.as_ref()));
+        let worker_set = WorkerSet::start(&program, model, workers, &stats)?;
+        let batching = SharedBatching::new(WorkerBatching::of(
+            &worker_set.model,
+            program.margins.as_ref(),
+        ));
         Ok(Arc::new(Self {
             program,
             workers,
             stats,
             batching,
-            crew: Mutex::new(Arc::new(crew)),
+            worker_set: Mutex::new(Arc::new(worker_set)),
         }))
     }
 
@@ -106,10 +108,13 @@ impl WorkerStarter {
     /// # Errors
     /// The new model is not taken; the old one stays.
     pub fn switch(&self, model: SpeechModel) -> Result<(), TranscribeError> {
-        let crew = WorkerSet::start(&self.program, model, self.workers, &self.stats)?;
-        let batching = WorkerBatching::of(&crew.model, self.program.margins.as_ref());
-        let mut current = self.crew.lock().unwrap_or_else(PoisonError::into_inner);
-        let old = mem::replace(&mut *current, Arc::new(crew));
+        let worker_set = WorkerSet::start(&self.program, model, self.workers, &self.stats)?;
+        let batching = WorkerBatching::of(&worker_set.model, self.program.margins.as_ref());
+        let mut current = self
+            .worker_set
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let old = mem::replace(&mut *current, Arc::new(worker_set));
         self.batching.set(batching);
         // Without the lock: its processes are waited for.
         drop(current);
@@ -147,9 +152,12 @@ impl WorkerStarter {
 
     /// Processes that are up, and how many there should be.
     pub fn up(&self) -> (usize, usize) {
-        let crew = self.current();
-        let up = crew.processes.iter().filter(|process| process.is_up());
-        (up.count(), crew.processes.len())
+        let worker_set = self.current();
+        let up = worker_set
+            .processes
+            .iter()
+            .filter(|process| process.is_up());
+        (up.count(), worker_set.processes.len())
     }
 
     /// Figures of all processes since the start.
@@ -158,7 +166,12 @@ impl WorkerStarter {
     }
 
     fn current(&self) -> Arc<WorkerSet> {
-        Arc::clone(&self.crew.lock().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(
+            &self
+                .worker_set
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
+        )
     }
 }
 
@@ -307,9 +320,9 @@ impl Transcriber for RemoteEngine {
         &mut self,
         utterances: &[UtteranceRef<'_>],
     ) -> Vec<Result<Recognition, TranscribeError>> {
-        // The crew of now, for the whole of these jobs: a switch does not take it away.
-        let crew = self.recogniser.current();
-        crew.recognise(self.number, utterances)
+        // The worker set of now, for the whole of these jobs: a switch does not take it away.
+        let worker_set = self.recogniser.current();
+        worker_set.recognise(self.number, utterances)
     }
 }
 

@@ -28,7 +28,7 @@ const G8C: f64 = 0.6;
 const G9: [f64; 2] = [1.0 / 1.3, 0.75];
 /// Per cent of the workers' time in which they have nothing to do though jobs wait.
 const G10: f64 = 5.0;
-/// Milliseconds from a loaded model to a crew that is ready.
+/// Milliseconds from a loaded model to a worker set that is ready.
 const G13: f64 = 1_000.0;
 /// Per cent of an utterance beyond which times of words are dear.
 const WORD_TIMES: f64 = 15.0;
@@ -63,7 +63,7 @@ pub(super) struct SpeechRound {
     pub(super) untimed_fitted: OrderOutcome,
     /// Each utterance alone, milliseconds: through the service, and in the engine alone.
     pub(super) single: Vec<[f64; 2]>,
-    /// Time until the crew, and until the engine alone, is ready.
+    /// Time until the worker set, and until the engine alone, is ready.
     pub(super) start: [OrderOutcome; 2],
 }
 
@@ -413,7 +413,8 @@ impl SpeechReport {
             ),
             figure(
                 "G13",
-                "all workers are ready, later than the engine alone has loaded the model".to_owned(),
+                "all workers are ready, later than the engine alone has loaded the model"
+                    .to_owned(),
                 FigureUnit::Milliseconds,
                 later,
                 Some(G13),

@@ -173,12 +173,13 @@ impl MeasuredService {
         })
     }
 
-    /// Starts another crew and waits until all of it is ready.
+    /// Starts another worker set and waits until all of it is ready.
     fn anew(&self) -> Result<OrderOutcome> {
         let from = clock::now();
-        let crew = WorkerStarter::start(WorkerProgram::this(), self.model.clone(), self.workers)?;
+        let worker_set =
+            WorkerStarter::start(WorkerProgram::this(), self.model.clone(), self.workers)?;
         let wall = clock::now().saturating_duration_since(from);
-        drop(crew);
+        drop(worker_set);
         Ok(OrderOutcome {
             wall_ns: wall.as_nanos() as u64,
             ..OrderOutcome::default()
