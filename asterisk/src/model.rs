@@ -95,6 +95,12 @@ impl AriChannel {
         (app_name == "Stasis" && !app.is_empty()).then_some(app)
     }
 
+    /// Whether it was placed by an application and has not come to it yet: it rings, or was answered
+    /// a moment ago.
+    pub fn is_being_placed(&self) -> bool {
+        self.dialplan.app_name == "AppDial2"
+    }
+
     /// Whether it is executing `Stasis()`, or `StasisBroadcast()` after a claim, as far as its
     /// description tells. An application is also subscribed to channels that are elsewhere (tapped,
     /// or still ringing out), so its list of channels alone does not say. Old Asterisks do not name

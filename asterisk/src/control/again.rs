@@ -1,8 +1,8 @@
 //! Requests under way, and what becomes of one whose connection breaks under it.
 //!
 //! Asterisk closes idle connections and turns connections away beyond its limit, so a request
-//! may break off at any time, carried out or not. It is asked again, which does no harm: the ids
-//! are ours. Where the second attempt to make something is refused, it is looked whether the
+//! may break off at any time, carried out or not. It is asked again, which does no harm where the
+//! ids are ours; removals of channels are tried again by themselves (`teardown`). Where the second attempt to make something is refused, it is looked whether the
 //! first one made it.
 
 use std::time::{Duration, Instant};
@@ -11,6 +11,7 @@ use serde_json::Value;
 use tracing::debug;
 
 use super::io::{ControlOutput, RequestFailure, RequestId};
+use super::teardown::AriObject;
 use super::{CallControl, RequestPurpose};
 use crate::request::AriRequest;
 
@@ -61,6 +62,19 @@ impl PendingRequest {
     }
 }
 
+impl RequestPurpose {
+    /// Whether a request that broke off is asked again as it was.
+    fn may_be_repeated(&self) -> bool {
+        match self {
+            // Nobody wants it any more.
+            Self::Settle(_) => false,
+            // Its id may be another's by then; the removal itself tries again, and looks first.
+            Self::Remove(AriObject::Channel(_)) => false,
+            _ => true,
+        }
+    }
+}
+
 impl CallControl {
     pub(super) fn send(&mut self, request: AriRequest, purpose: RequestPurpose, now: Instant) {
         let id = self.enter_pending(purpose, Some(request.clone()), now);
@@ -103,8 +117,8 @@ impl CallControl {
             debug!(?id, "answer that nobody waits for");
             return;
         };
-        let is_wanted = !matches!(pending.purpose, RequestPurpose::Settle(_));
-        let request = pending.request.clone().filter(|_| is_wanted);
+        let request = pending.request.clone();
+        let request = request.filter(|_| pending.purpose.may_be_repeated());
         let result = match (&pending.attempt, result) {
             (RequestAttempt::Asked { broken }, Err(RequestFailure::Unreachable(text))) => {
                 let broken = broken + 1;
@@ -182,7 +196,7 @@ impl CallControl {
             let Some(pending) = self.pending.get_mut(&id) else {
                 continue;
             };
-            let is_wanted = !matches!(pending.purpose, RequestPurpose::Settle(_));
+            let is_wanted = pending.purpose.may_be_repeated();
             match (&pending.attempt, pending.request.clone()) {
                 (RequestAttempt::Due { broken, .. }, Some(request)) if is_wanted => {
                     let broken = *broken;

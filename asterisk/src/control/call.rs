@@ -24,6 +24,8 @@ pub(super) struct ControlledCall {
     /// When its channel was created, once that is told. Whoever dials may use a channel's id
     /// again, and that is another call.
     pub(super) created_at: Option<Timestamp>,
+    /// The other application that its `Stasis()` named when it came to us: it had been moved.
+    pub(super) moved_from: Option<String>,
     /// Whether it was told that its channel is gone.
     pub(super) gone: bool,
     /// Whom its channel was last told to be connected to.

@@ -11,7 +11,6 @@ use super::call::{
 };
 use super::config::CallKind;
 use super::io::{CommandKind, ControlNotice, RequestFailure};
-use super::stray::CallDeparture;
 use super::teardown::{AriObject, ObjectTeardown, TeardownAction, TeardownRank};
 use super::{CallControl, RequestPurpose};
 
@@ -118,10 +117,6 @@ impl CallControl {
             }
             _ => (None, fallback.to_owned()),
         };
-        let has_left = call.kind == CallKind::Initiated && call.in_stasis && cause.is_none();
-        if has_left {
-            self.remember_departed(id, CallDeparture::WentOn);
-        }
         self.take_down(id, None);
         self.tell_ended(id, cause, text);
     }
@@ -180,8 +175,8 @@ impl CallControl {
                 (_, CallStage::Asking(SetupRequest::Ports { .. })) => {
                     let failure =
                         RequestFailure::Unreachable("the server is shutting down".to_owned());
-                    if self.refuse_entry(&id, &failure).is_some() {
-                        self.send_on(&id);
+                    if let Some(caller) = self.refuse_entry(&id, &failure) {
+                        self.send_on(&caller);
                     }
                     continue;
                 }
@@ -233,8 +228,10 @@ impl CallControl {
         call.taken_down = true;
         call.hold = None;
         let peer = call.peer.take();
+        let identity = call.identity();
         if let Some(party) = party {
-            self.remove(AriObject::Channel(id.to_owned()), party.in_group(group));
+            let party = party.in_group(group).of(identity);
+            self.remove(AriObject::Channel(id.to_owned()), party);
         }
         for leg in legs {
             self.dismantle(leg, group);
@@ -248,8 +245,10 @@ impl CallControl {
     }
 
     pub(super) fn unsubscribe(&mut self, channel: &str, group: u64) {
+        let identity = self.calls.get(channel).map(ControlledCall::identity);
         let removal =
-            ObjectTeardown::new(TeardownAction::Delete, TeardownRank::Subscription, group);
+            ObjectTeardown::new(TeardownAction::Delete, TeardownRank::Subscription, group)
+                .of(identity.unwrap_or_default());
         self.remove(AriObject::Subscription(channel.to_owned()), removal);
     }
 
@@ -289,12 +288,12 @@ impl CallControl {
     /// Removes a call's entry, if there is one.
     pub(super) fn forget_call(&mut self, id: &str) -> Option<ControlledCall> {
         self.owners.remove(id);
-        let mut call = self.calls.remove(id)?;
-        self.ports_unused(std::mem::take(&mut call.ports));
-        if call.following == ChannelSubscription::Yes {
+        if self.calls.get(id)?.following == ChannelSubscription::Yes {
             let group = self.next_serial();
             self.unsubscribe(id, group);
         }
+        let mut call = self.calls.remove(id)?;
+        self.ports_unused(std::mem::take(&mut call.ports));
         // The channel may come back as another call, which these answers are not about.
         self.pending.retain(|_, pending| match &pending.purpose {
             RequestPurpose::TapLook { call } | RequestPurpose::TapSubscribe { call } => call != id,

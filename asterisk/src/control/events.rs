@@ -109,6 +109,7 @@ impl CallControl {
     }
 
     fn on_entered(&mut self, channel: AriChannel, now: Instant) {
+        self.drop_removals_of_former(&channel);
         let object = AriObject::Channel(channel.id.clone());
         if self.removals.contains_key(&object) {
             self.removal_seen(&object);
@@ -122,7 +123,7 @@ impl CallControl {
             }
             Some(ObjectOwner::Party { call }) => self.party_entered(&call, channel, now),
             Some(ObjectOwner::Bridge) => {}
-            None if self.is_other_half(&channel.id) => self.send_on(&channel.id),
+            None if self.is_other_half(&channel.id) => self.send_on(&channel),
             None => self.on_unknown_entered(channel, now),
         }
     }
@@ -133,7 +134,7 @@ impl CallControl {
             _ if resumed => self.open_stasis(channel, true, None, now),
             StrayKind::Orphan(rank) => {
                 let group = self.next_serial();
-                self.reap_channel(&channel.id, rank, group);
+                self.reap_channel(&channel, rank, group);
             }
             StrayKind::Placed => self.take_placed(channel, None, now),
             StrayKind::NotOurs | StrayKind::Returned if channel.is_media() => {
@@ -183,7 +184,7 @@ impl CallControl {
             Some(_) => self.on_left(&channel.id, now),
             None => {}
         }
-        self.removal_destroyed(&AriObject::Channel(channel.id.clone()));
+        self.removals_destroyed(channel);
         self.forget_peer(&channel.id, now);
     }
 

@@ -31,6 +31,7 @@ mod naming;
 mod one_by_one;
 mod opening;
 mod party;
+mod party_look;
 mod peer;
 mod ports;
 mod reconcile;
@@ -85,7 +86,7 @@ pub struct CallControl {
     next_target: usize,
     calls: BTreeMap<String, ControlledCall>,
     owners: BTreeMap<String, ObjectOwner>,
-    /// Calls that we placed and no longer have, while their channel lived on.
+    /// Calls that we placed, no longer have, and are not done with.
     departed: VecDeque<(String, CallDeparture)>,
     removals: BTreeMap<AriObject, ObjectTeardown>,
     pending: BTreeMap<RequestId, PendingRequest>,
@@ -167,6 +168,8 @@ enum RequestPurpose {
     /// Its creator lost interest; the removal waits for the answer.
     Settle(AriObject),
     Remove(AriObject),
+    /// Looking at the party's channel before it is removed.
+    PartyLook(String),
     Channels,
     Bridges,
     Application,
@@ -305,6 +308,7 @@ impl CallControl {
                 | RequestPurpose::Follow { .. }
                 | RequestPurpose::Tapped { .. }
                 | RequestPurpose::Remove(_)
+                | RequestPurpose::PartyLook(_)
                 | RequestPurpose::PeerLook { .. }
                 | RequestPurpose::PeerSubscribe { .. }
                 | RequestPurpose::Channels

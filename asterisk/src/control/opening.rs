@@ -9,6 +9,7 @@ use tracing::info;
 use super::call::{CallStage, ChannelSubscription, ControlledCall, ObjectOwner, SetupRequest};
 use super::config::CallKind;
 use super::io::{CommandKind, ControlNotice, RequestFailure};
+use super::party_look::PartyIdentity;
 use super::ports::CallEntry;
 use super::replies::read;
 use super::teardown::{AriObject, ObjectTeardown, TeardownAction, TeardownRank};
@@ -78,7 +79,7 @@ impl CallControl {
         }
         info!(channel = %channel.id, text, "the caller goes on in the dialplan");
         self.stats.turned_away += 1;
-        self.send_on(&channel.id);
+        self.send_on(&channel);
         self.notice(ControlNotice::CallTurnedAway {
             channel: Box::new(channel),
             text,
@@ -86,12 +87,11 @@ impl CallControl {
     }
 
     /// Sends a channel back to its dialplan.
-    pub(super) fn send_on(&mut self, channel: &str) {
+    pub(super) fn send_on(&mut self, channel: &AriChannel) {
         let group = self.next_serial();
-        self.remove(
-            AriObject::Channel(channel.to_owned()),
-            ObjectTeardown::new(TeardownAction::Continue, TeardownRank::Party, group),
-        );
+        let removal = ObjectTeardown::new(TeardownAction::Continue, TeardownRank::Party, group)
+            .of(PartyIdentity::of(channel, &self.config.app));
+        self.remove(AriObject::Channel(channel.id.clone()), removal);
     }
 
     /// Places a call.
@@ -105,6 +105,7 @@ impl CallControl {
             // Left alone a Local channel runs at 192 kHz: five times the load.
             originate.formats = Some(self.config.format.clone());
         }
+        self.forget_departure(&call);
         self.enter(&call, CallEntry::Originate(originate), None, now);
     }
 
@@ -156,6 +157,7 @@ impl CallControl {
             return;
         }
         self.ensure_opened(id, &channel, now);
+        let PartyIdentity { moved_from, .. } = PartyIdentity::of(&channel, &self.config.app);
         let Some(call) = self.calls.get_mut(id) else {
             return;
         };
@@ -163,6 +165,7 @@ impl CallControl {
             (CallKind::Initiated, CallStage::Ringing { .. }) => {
                 call.stage = CallStage::Active;
                 call.in_stasis = true;
+                call.moved_from = moved_from;
                 let held = call.hold.is_some();
                 if channel.is_up() {
                     self.mark_answered(id);
@@ -177,7 +180,7 @@ impl CallControl {
                 self.open_stasis(channel, false, None, now);
             }
             // Its dialplan sends it to us as well; it is listened to already.
-            (CallKind::Tap, _) => self.send_on(id),
+            (CallKind::Tap, _) => self.send_on(&channel),
             _ => {}
         }
     }
@@ -303,6 +306,7 @@ impl CallControl {
             stage,
             answered: false,
             created_at: None,
+            moved_from: None,
             gone: false,
             connected: PartyId::default(),
             bridge: String::new(),

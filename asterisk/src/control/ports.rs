@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use super::call::{CallStage, LegStep, SetupRequest};
 use super::config::{CallKind, RecoverCall};
 use super::io::{CommandKind, ControlNotice, RequestFailure, RequestId};
+use super::party_look::PartyIdentity;
 use super::{CallControl, PendingRequest, RequestPurpose};
 use crate::model::AriChannel;
 use crate::request::OriginateRequest;
@@ -190,6 +191,7 @@ impl CallControl {
             return;
         };
         let held = call.hold.is_some();
+        let app = self.config.app.as_str();
         let next = match call.kind {
             CallKind::Stasis => CallStage::Active,
             CallKind::Initiated => CallStage::Asking(SetupRequest::Originate),
@@ -206,6 +208,7 @@ impl CallControl {
         match *entry {
             CallEntry::Stasis { channel, resumed } => {
                 call.in_stasis = true;
+                call.moved_from = PartyIdentity::of(&channel, app).moved_from;
                 self.tell_opened(id, &channel, resumed);
                 self.follow(id, now);
                 if !held {

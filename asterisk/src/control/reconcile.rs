@@ -8,9 +8,10 @@ use std::time::Instant;
 use tracing::info;
 
 use super::CallControl;
-use super::call::{CallStage, ChannelSubscription, LegStep};
+use super::call::{CallStage, LegStep};
 use super::config::{CallKind, RecoverCall};
 use super::io::ControlNotice;
+use super::party_look::PartyIdentity;
 use super::ports::CallEntry;
 use super::stray::StrayKind;
 use super::teardown::AriObject;
@@ -18,6 +19,8 @@ use crate::model::{AriBridge, AriChannel};
 
 /// Asterisk's complete lists of channels and bridges.
 pub(super) struct ObjectSnapshot {
+    /// Name of our application.
+    pub(super) app: String,
     pub(super) channels: BTreeMap<String, AriChannel>,
     pub(super) bridges: BTreeMap<String, AriBridge>,
     pub(super) heard: BTreeSet<String>,
@@ -29,14 +32,27 @@ pub(super) struct ObjectSnapshot {
 
 impl ObjectSnapshot {
     fn in_stasis(&self, channel: &AriChannel) -> bool {
-        // Our application hears of few others than those that are in it.
+        self.is_here(channel, None)
+    }
+
+    /// Whether a channel is in our application, though it may name another that it was moved from.
+    /// That the application hears of it does not say so: it also hears of what it follows, taps or
+    /// placed, wherever that has gone.
+    fn is_here(&self, channel: &AriChannel, moved_from: Option<&str>) -> bool {
+        let names_ours = || {
+            let app = channel.stasis_app();
+            app.is_none_or(|app| app == self.app || Some(app) == moved_from)
+        };
         self.heard.contains(&channel.id)
-            && (channel.seems_in_stasis() || self.unseen.contains(&channel.id))
+            && (self.unseen.contains(&channel.id) || channel.seems_in_stasis() && names_ours())
     }
 }
 
 impl CallControl {
     pub(super) fn compare(&mut self, lists: &ObjectSnapshot, now: Instant) {
+        for channel in lists.channels.values() {
+            self.drop_removals_of_former(channel);
+        }
         let ids: Vec<String> = self.calls.keys().cloned().collect();
         for id in &ids {
             self.compare_call(id, lists, now);
@@ -71,7 +87,7 @@ impl CallControl {
             return;
         }
         match self.stray(channel, lists.heard.contains(&channel.id)) {
-            StrayKind::Orphan(rank) => self.reap_channel(&channel.id, rank, group),
+            StrayKind::Orphan(rank) => self.reap_channel(channel, rank, group),
             StrayKind::Placed => self.take_placed(channel.clone(), Some(group), now),
             StrayKind::NotOurs | StrayKind::Returned => {
                 let is_unseen_own =
@@ -112,19 +128,20 @@ impl CallControl {
             return;
         };
         let ringing = matches!(call.stage, CallStage::Ringing { .. });
-        // A caller's channel is heard beyond its stay.
-        let is_followed = call.following == ChannelSubscription::Yes;
-        let is_here = if is_followed {
-            lists.in_stasis(channel)
-        } else {
-            lists.heard.contains(id)
-        };
+        let is_here = lists.is_here(channel, call.moved_from.as_deref());
         if call.in_stasis && !is_here {
             self.close_for(id, "left the application while Asterisk was not heard");
             return;
         }
-        if ringing && lists.in_stasis(channel) && !lists.unseen.contains(id) {
+        if ringing && is_here && !lists.unseen.contains(id) {
             self.party_entered(id, channel.clone(), now);
+            return;
+        }
+        if ringing && call.identity().is_elsewhere(channel, &lists.app) {
+            self.close_for(
+                id,
+                "answered, and went elsewhere while Asterisk was not heard",
+            );
             return;
         }
         if channel.is_up() {
@@ -138,7 +155,7 @@ impl CallControl {
                 .is_some_and(|call| call.kind == CallKind::Tap)
         {
             // Its dialplan had sent it to us, too; it is listened to already.
-            self.send_on(id);
+            self.send_on(channel);
         }
         if !self.ask_again(id, now) {
             self.compare_legs(id, lists, now);
@@ -228,7 +245,11 @@ impl CallControl {
             CallKind::Stasis if lists.in_stasis(&channel) => {
                 self.open_stasis(channel, true, Some(group), now)
             }
-            CallKind::Initiated if lists.heard.contains(&id) => {
+            // Who was answered and is not in our application was sent elsewhere by somebody.
+            CallKind::Initiated
+                if lists.heard.contains(&id)
+                    && !PartyIdentity::default().is_elsewhere(&channel, &lists.app) =>
+            {
                 let answered = lists.in_stasis(&channel);
                 let hold = answered.then_some(group);
                 self.enter(

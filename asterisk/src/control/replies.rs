@@ -49,6 +49,7 @@ impl CallControl {
             RequestPurpose::Remove(object) => {
                 self.on_removal_reply(&object, result.map(|_| ()), now)
             }
+            RequestPurpose::PartyLook(channel) => self.on_party_looked(&channel, result, now),
             RequestPurpose::Channels => {
                 let channels = read(result);
                 self.on_listed(now, |listing| listing.take_channels(channels));
@@ -74,6 +75,8 @@ impl CallControl {
         let is_usual = match purpose {
             // Most channels have none.
             RequestPurpose::Variable { .. } => failure.status() == Some(404),
+            // It is gone already.
+            RequestPurpose::PartyLook(_) => failure.status() == Some(404),
             // Another was faster, or nobody was fast enough.
             RequestPurpose::Claim => matches!(failure.status(), Some(404 | 409)),
             _ => false,

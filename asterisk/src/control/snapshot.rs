@@ -158,6 +158,7 @@ impl CallControl {
             kept,
         } = *listing;
         let lists = ObjectSnapshot {
+            app: self.config.app.clone(),
             unseen,
             channels: channels
                 .into_found()

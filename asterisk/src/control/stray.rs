@@ -11,6 +11,7 @@ use tracing::info;
 
 use super::CallControl;
 use super::naming::{ObjectMaker, OwnId, OwnKind};
+use super::party_look::PartyIdentity;
 use super::ports::CallEntry;
 use super::reconcile::ObjectSnapshot;
 use super::teardown::{AriObject, ObjectTeardown, TeardownAction, TeardownRank};
@@ -29,16 +30,18 @@ pub(super) enum StrayKind {
     Returned,
 }
 
-/// How a call that we placed went.
+/// How a call that we placed went, where it did not simply leave our application: who did, or of
+/// whom nothing is remembered, is a caller like any other should he come back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum CallDeparture {
-    /// The call left our application; should it come back, it is a caller's like any other.
-    WentOn,
+    /// It is to be hung up: whoever asked for the call was told that it did not come about, or is
+    /// over.
+    Unwanted,
     /// Another process took our application over; should we have it again, it is as it was.
     TakenOver,
 }
 
-/// Number of calls whose departure is remembered.
+/// Number of calls whose departure is remembered. Who is forgotten is not hung up.
 const MAX_DEPARTED: usize = 1024;
 
 impl CallControl {
@@ -48,6 +51,18 @@ impl CallControl {
             self.departed.pop_front();
         }
         self.departed.push_back((id.to_owned(), how));
+    }
+
+    pub(super) fn forget_departure(&mut self, id: &str) {
+        self.departed.retain(|(departed, _)| departed != id);
+    }
+
+    /// Notes that a party is to be hung up, if we placed the call.
+    pub(super) fn remember_unwanted(&mut self, id: &str) {
+        let own = self.naming.read(id);
+        if own.is_some_and(|own| own.kind == OwnKind::Call && own.maker == ObjectMaker::Us) {
+            self.remember_departed(id, CallDeparture::Unwanted);
+        }
     }
 
     fn departure(&self, id: &str) -> Option<CallDeparture> {
@@ -78,10 +93,11 @@ impl CallControl {
             // Who was answered and is not in our application was sent elsewhere by somebody.
             _ if channel.is_up() && !is_ours => StrayKind::NotOurs,
             ObjectMaker::Us => match self.departure(&channel.id) {
-                Some(CallDeparture::WentOn) if channel.is_up() => StrayKind::Returned,
                 Some(CallDeparture::TakenOver) => StrayKind::Placed,
-                // Whoever asked for it was told that it did not come about.
-                Some(CallDeparture::WentOn) | None => StrayKind::Orphan(TeardownRank::Party),
+                Some(CallDeparture::Unwanted) => StrayKind::Orphan(TeardownRank::Party),
+                None if channel.is_up() => StrayKind::Returned,
+                // It rings for nobody.
+                None => StrayKind::Orphan(TeardownRank::Party),
             },
             _ if !heard => StrayKind::NotOurs,
             ObjectMaker::Another => StrayKind::Placed,
@@ -112,7 +128,7 @@ impl CallControl {
         if self.stopping {
             // It rings for nobody.
             let group = self.next_serial();
-            return self.reap_channel(&id, TeardownRank::Party, group);
+            return self.reap_channel(&channel, TeardownRank::Party, group);
         }
         if self.is_full() {
             // There may be room once it is answered.
@@ -150,9 +166,10 @@ impl CallControl {
     }
 
     /// Removes a channel of ours that belongs to no call.
-    pub(super) fn reap_channel(&mut self, id: &str, rank: TeardownRank, group: u64) {
+    pub(super) fn reap_channel(&mut self, channel: &AriChannel, rank: TeardownRank, group: u64) {
         let removal = ObjectTeardown::new(TeardownAction::Delete, rank, group).orphan();
-        self.remove(AriObject::Channel(id.to_owned()), removal);
+        let removal = removal.of(PartyIdentity::of(channel, &self.config.app));
+        self.remove(AriObject::Channel(channel.id.clone()), removal);
     }
 
     /// Removes a bridge of ours that belongs to no call.

@@ -8,6 +8,9 @@
 //! Asterisk grants the DELETE of a channel when it has asked the channel to hang up. Media
 //! channels and Snoops of ours count as gone only once that is done: a process that starts
 //! meanwhile would find them listed, and take them for a tap that goes on.
+//!
+//! A party is looked at before it is hung up, and before anything is asked again of it: see
+//! [`party_look`](super::party_look).
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -15,7 +18,9 @@ use std::time::{Duration, Instant};
 use tracing::{debug, warn};
 
 use super::io::{CommandKind, ControlNotice, ObjectKind, RequestFailure};
+use super::party_look::PartyIdentity;
 use super::{CallControl, LinkState, RequestPurpose};
+use crate::model::AriChannel;
 use crate::request::AriRequest;
 
 /// Attempts before a removal is left to the next listing.
@@ -55,21 +60,19 @@ pub(super) enum TeardownRank {
 
 #[derive(Debug)]
 pub(super) struct ObjectTeardown {
-    action: TeardownAction,
+    pub(super) action: TeardownAction,
     rank: TeardownRank,
     group: u64,
+    /// Whose channel it is, by which another of its id is told from it.
+    pub(super) identity: PartyIdentity,
     state: TeardownState,
     attempts: u32,
-    /// Asterisk has granted it.
+    /// Asterisk has granted an attempt.
     granted: bool,
-    /// Asterisk has told that the channel is gone.
-    destroyed: bool,
     /// The object belonged to nobody; its end is told.
     orphan: bool,
     /// The call whose `Hangup` command waits for this.
     pub(super) hangup: Option<String>,
-    /// The object turned up (again) while its removal was under way.
-    again: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,7 +80,14 @@ enum TeardownState {
     /// Its creation is not answered yet.
     Unsettled,
     Ready,
-    Asked,
+    /// The connection broke since: what became of the object is not known.
+    Doubtful,
+    /// It is being looked at, for a party must be the one that was meant.
+    Looking,
+    Asked {
+        /// The object entered the application since: the answer proves nothing.
+        entered_since: bool,
+    },
     /// Asterisk hangs it up; asked again at that time.
     Leaving(Instant),
     Backoff(Instant),
@@ -89,14 +99,18 @@ impl ObjectTeardown {
             action,
             rank,
             group,
+            identity: PartyIdentity::default(),
             state: TeardownState::Ready,
             attempts: 0,
             granted: false,
-            destroyed: false,
             orphan: false,
             hangup: None,
-            again: false,
         }
+    }
+
+    pub(super) fn of(mut self, identity: PartyIdentity) -> Self {
+        self.identity = identity;
+        self
     }
 
     pub(super) fn orphan(mut self) -> Self {
@@ -120,6 +134,19 @@ impl ObjectTeardown {
             && matches!(self.rank, TeardownRank::Media | TeardownRank::Snoop)
     }
 
+    pub(super) fn is_looking(&self) -> bool {
+        self.state == TeardownState::Looking
+    }
+
+    /// Whether the object is to be looked at before it is asked for its removal.
+    fn needs_look(&self) -> bool {
+        let is_repeated = matches!(
+            self.state,
+            TeardownState::Doubtful | TeardownState::Backoff(_)
+        );
+        self.rank == TeardownRank::Party && (self.action == TeardownAction::Delete || is_repeated)
+    }
+
     pub(super) fn for_hangup(mut self, call: &str) -> Self {
         self.hangup = Some(call.to_owned());
         self
@@ -129,6 +156,11 @@ impl ObjectTeardown {
 impl CallControl {
     pub(super) fn remove(&mut self, object: AriObject, removal: ObjectTeardown) {
         debug!(?object, ?removal.action, removal.group, removal.orphan, "to be removed");
+        if let AriObject::Channel(id) = &object
+            && (removal.action, removal.rank) == (TeardownAction::Delete, TeardownRank::Party)
+        {
+            self.remember_unwanted(id);
+        }
         self.removals.entry(object).or_insert(removal);
     }
 
@@ -152,22 +184,38 @@ impl CallControl {
     /// nothing.
     pub(super) fn removal_seen(&mut self, object: &AriObject) {
         if let Some(removal) = self.removals.get_mut(object)
-            && removal.state == TeardownState::Asked
+            && let TeardownState::Asked { entered_since } = &mut removal.state
         {
-            removal.again = true;
+            *entered_since = true;
         }
     }
 
-    /// Asterisk has destroyed a channel.
-    pub(super) fn removal_destroyed(&mut self, object: &AriObject) {
-        let Some(removal) = self.removals.get_mut(object) else {
-            return;
-        };
-        match removal.state {
-            TeardownState::Leaving(_) => self.finish_removal(object),
-            // The answer is on its way.
-            TeardownState::Asked => removal.destroyed = true,
-            TeardownState::Unsettled | TeardownState::Ready | TeardownState::Backoff(_) => {}
+    /// Asterisk has destroyed a channel, and with it every subscription to it: whatever has the id
+    /// from now on is another.
+    pub(super) fn removals_destroyed(&mut self, channel: &AriChannel) {
+        for object in of_channel(&channel.id) {
+            let Some(removal) = self.removals.get_mut(&object) else {
+                continue;
+            };
+            let is_later = removal.identity.is_another(channel);
+            // What is being made may be made after this.
+            let is_unsettled =
+                removal.state == TeardownState::Unsettled && removal.rank != TeardownRank::Party;
+            if !is_later && !is_unsettled {
+                removal.granted |= matches!(removal.state, TeardownState::Asked { .. });
+                self.finish_removal(&object);
+            }
+        }
+    }
+
+    /// A channel is there whose id may have been another's before, which then is gone.
+    pub(super) fn drop_removals_of_former(&mut self, channel: &AriChannel) {
+        for object in of_channel(&channel.id) {
+            let removal = self.removals.get(&object);
+            if removal.is_some_and(|removal| removal.identity.is_another(channel)) {
+                debug!(?object, "its id is another channel's by now");
+                self.finish_removal(&object);
+            }
         }
     }
 
@@ -191,25 +239,37 @@ impl CallControl {
             .iter()
             .filter(|(_, r)| first(r.group) == Some(r.rank))
             .filter(|(_, r)| match r.state {
-                TeardownState::Ready => true,
+                TeardownState::Ready | TeardownState::Doubtful => true,
                 TeardownState::Backoff(at) | TeardownState::Leaving(at) => at <= now,
-                TeardownState::Unsettled | TeardownState::Asked => false,
+                TeardownState::Unsettled | TeardownState::Looking | TeardownState::Asked { .. } => {
+                    false
+                }
             })
             .map(|(object, _)| object.clone())
             .collect();
         for object in due {
-            self.ask_removal(object, now);
+            self.go_on_with_removal(object, now);
         }
     }
 
-    fn ask_removal(&mut self, object: AriObject, now: Instant) {
+    fn go_on_with_removal(&mut self, object: AriObject, now: Instant) {
+        let removal = self.removals.get_mut(&object);
+        match (&object, removal.filter(|removal| removal.needs_look())) {
+            (AriObject::Channel(id), Some(removal)) => {
+                removal.state = TeardownState::Looking;
+                self.look_at_party(id, now);
+            }
+            _ => self.ask_removal(object, now),
+        }
+    }
+
+    pub(super) fn ask_removal(&mut self, object: AriObject, now: Instant) {
         let Some(removal) = self.removals.get_mut(&object) else {
             return;
         };
-        removal.state = TeardownState::Asked;
-        removal.attempts += 1;
-        removal.again = false;
-        removal.destroyed = false;
+        removal.state = TeardownState::Asked {
+            entered_since: false,
+        };
         let request = match (&object, removal.action) {
             (AriObject::Channel(id), TeardownAction::Delete) => AriRequest::DeleteChannel {
                 channel: id.clone(),
@@ -247,21 +307,55 @@ impl CallControl {
             Err(_) => false,
         };
         removal.granted |= result.is_ok();
-        let is_leaving = result.is_ok() && removal.leaves_slowly() && !removal.destroyed;
-        if gone && !removal.again && !is_leaving {
+        let is_back = removal.state
+            == TeardownState::Asked {
+                entered_since: true,
+            };
+        let is_leaving = result.is_ok() && removal.leaves_slowly();
+        if gone && !is_back && !is_leaving {
             self.finish_removal(object);
-        } else if removal.attempts >= ATTEMPTS {
-            self.abandon_removal(object, &result, now);
-        } else if is_leaving {
+        } else if is_leaving && removal.attempts + 1 < ATTEMPTS {
+            removal.attempts += 1;
             removal.state = TeardownState::Leaving(now + LEAVING * removal.doubled());
+        } else {
+            self.removal_failed(object, &result, now);
+        }
+    }
+
+    /// An attempt came to nothing: another is made, or it is given up.
+    pub(super) fn removal_failed(
+        &mut self,
+        object: &AriObject,
+        result: &Result<(), RequestFailure>,
+        now: Instant,
+    ) {
+        let Some(removal) = self.removals.get_mut(object) else {
+            return;
+        };
+        removal.attempts += 1;
+        if removal.attempts >= ATTEMPTS {
+            self.abandon_removal(object, result, now);
         } else {
             removal.state = TeardownState::Backoff(now + BACKOFF * removal.doubled());
             self.stats.retries += 1;
         }
     }
 
-    fn finish_removal(&mut self, object: &AriObject) {
-        let Some(removal) = self.removals.remove(object) else {
+    /// Drops a removal, and the answers that it waits for.
+    pub(super) fn take_removal(&mut self, object: &AriObject) -> Option<ObjectTeardown> {
+        let removal = self.removals.remove(object)?;
+        self.pending.retain(|_, pending| match &pending.purpose {
+            RequestPurpose::Remove(removed) => removed != object,
+            RequestPurpose::PartyLook(id) => {
+                !matches!(object, AriObject::Channel(channel) if channel == id)
+            }
+            _ => true,
+        });
+        Some(removal)
+    }
+
+    pub(super) fn finish_removal(&mut self, object: &AriObject) {
+        let Some(removal) = self.take_removal(object) else {
             return;
         };
         debug!(?object, removal.granted, "removed");
@@ -290,7 +384,7 @@ impl CallControl {
         result: &Result<(), RequestFailure>,
         now: Instant,
     ) {
-        let Some(removal) = self.removals.remove(object) else {
+        let Some(removal) = self.take_removal(object) else {
             return;
         };
         warn!(
@@ -317,9 +411,8 @@ impl CallControl {
     /// The connection broke: nothing was answered, and attempts made so far do not count.
     pub(super) fn suspend_removals(&mut self) {
         for removal in self.removals.values_mut() {
-            removal.state = TeardownState::Ready;
+            removal.state = TeardownState::Doubtful;
             removal.attempts = 0;
-            removal.again = false;
         }
     }
 
@@ -335,8 +428,20 @@ impl CallControl {
             .values()
             .filter_map(|removal| match removal.state {
                 TeardownState::Backoff(at) | TeardownState::Leaving(at) => Some(at),
-                TeardownState::Unsettled | TeardownState::Ready | TeardownState::Asked => None,
+                TeardownState::Unsettled
+                | TeardownState::Ready
+                | TeardownState::Doubtful
+                | TeardownState::Looking
+                | TeardownState::Asked { .. } => None,
             })
             .min()
     }
+}
+
+/// What may have to be removed under a channel's id.
+fn of_channel(id: &str) -> [AriObject; 2] {
+    [
+        AriObject::Channel(id.to_owned()),
+        AriObject::Subscription(id.to_owned()),
+    ]
 }

@@ -1,6 +1,6 @@
 //! Plays a machine against the world, in virtual time.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -65,6 +65,8 @@ pub struct ControlRig {
     faults: FaultRule,
     replies: VecDeque<(RequestId, Result<Value, RequestFailure>)>,
     late: Vec<AriRequest>,
+    /// Channels that were looked at in vain.
+    unseen: BTreeSet<String>,
 }
 
 impl ControlRig {
@@ -88,6 +90,7 @@ impl ControlRig {
             faults: Box::new(|_| RequestFault::None),
             replies: VecDeque::new(),
             late: Vec::new(),
+            unseen: BTreeSet::new(),
         }
     }
 
@@ -301,7 +304,9 @@ impl ControlRig {
             self.ports.check(&request);
         }
         self.requests.push(request.clone());
-        let result = match (self.faults)(&request) {
+        let fault = (self.faults)(&request);
+        self.check_harm(&request, fault);
+        let result = match fault {
             RequestFault::None => self.world.execute(&request),
             RequestFault::Refused(status) => Err(RequestFailure::Refused {
                 status,
@@ -323,5 +328,20 @@ impl ControlRig {
             }
         };
         self.replies.push_back((id, result));
+    }
+
+    /// # Panics
+    /// If a party is hung up who talks to others, and was there to be looked at.
+    fn check_harm(&mut self, request: &AriRequest, fault: RequestFault) {
+        match request {
+            AriRequest::GetChannel { channel } if fault != RequestFault::None => {
+                self.unseen.insert(channel.clone());
+            }
+            AriRequest::DeleteChannel { channel } if !self.unseen.contains(channel) => assert!(
+                !self.world.is_elsewhere(channel),
+                "{channel} is hung up in another conversation"
+            ),
+            _ => {}
+        }
     }
 }

@@ -53,8 +53,10 @@ pub(super) struct WorldChannel {
     pub(super) port: Option<u16>,
     /// Sent back to its dialplan by `continue`.
     pub(super) continued: bool,
-    /// Another application that it is in.
+    /// The application that its `Stasis()` names, where that is another.
     pub(super) elsewhere: Option<&'static str>,
+    /// Placed, and answered at the other end, but not in the application yet.
+    pub(super) on_its_way: bool,
     /// Tells it from all others that had its id.
     pub(super) born: u64,
 }
@@ -207,6 +209,52 @@ impl AsteriskWorld {
         }
     }
 
+    /// An originated channel is answered, and a moment passes before it is in the application:
+    /// [`AsteriskWorld::arrive`].
+    pub fn answered_and_on_its_way(&mut self, id: &str) {
+        if let Some(channel) = self.channels.get_mut(id) {
+            channel.state = "Up";
+            channel.on_its_way = true;
+            self.tell(id, "ChannelStateChange", json!({}));
+        }
+    }
+
+    /// Every channel that is on its way into the application enters it.
+    pub fn arrive(&mut self) {
+        let on_their_way = self.channels.iter().filter(|(_, c)| c.on_its_way);
+        let ids: Vec<String> = on_their_way.map(|(id, _)| id.clone()).collect();
+        for id in ids {
+            self.enter(&id);
+        }
+    }
+
+    /// Somebody sends a channel elsewhere in the dialplan, or into an application of theirs: it
+    /// talks to others. What the application had subscribed to by itself it goes on hearing of.
+    pub fn sent_elsewhere(&mut self, id: &str, app: Option<&'static str>) {
+        self.leave(id);
+        if let Some(channel) = self.channels.get_mut(id) {
+            channel.state = "Up";
+            channel.on_its_way = false;
+            channel.continued = true;
+            channel.elsewhere = app;
+        }
+    }
+
+    /// Another application's channel is moved into the application, and still names the former.
+    pub fn moved_in(&mut self, id: &str, from: &'static str) {
+        self.foreign_channel(id, &format!("PJSIP/{id}"), Some(from));
+        self.begin_stay(id);
+    }
+
+    /// Whether a channel is a party who talks to others, as far as can be told.
+    pub fn is_elsewhere(&self, id: &str) -> bool {
+        let talks = self
+            .channels
+            .get(id)
+            .is_some_and(|channel| channel.state == "Up" && !channel.in_app && !channel.on_its_way);
+        talks && !self.undescribable.contains(id)
+    }
+
     /// A party hangs up. A Stasis caller's BYE is followed by `ChannelDestroyed` only for who
     /// subscribed to the channel.
     pub fn hang_up(&mut self, id: &str, cause: u16) {
@@ -333,12 +381,20 @@ impl AsteriskWorld {
     }
 
     pub(super) fn enter(&mut self, id: &str) {
+        if let Some(channel) = self.channels.get_mut(id) {
+            channel.elsewhere = None;
+        }
+        self.begin_stay(id);
+    }
+
+    fn begin_stay(&mut self, id: &str) {
         let connected = self.connected;
         let Some(channel) = self.channels.get_mut(id) else {
             return;
         };
         channel.in_app = connected;
         channel.continued = !connected;
+        channel.on_its_way = false;
         self.tell(id, "StasisStart", json!({ "args": [] }));
     }
 
@@ -413,7 +469,7 @@ impl AsteriskWorld {
         };
         let app = if channel.in_app || channel.elsewhere.is_some() {
             "Stasis"
-        } else if channel.state == "Ringing" {
+        } else if channel.state == "Ringing" || channel.on_its_way {
             "AppDial2"
         } else {
             "Dial"

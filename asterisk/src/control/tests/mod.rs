@@ -3,6 +3,7 @@
 mod again;
 mod broadcast;
 mod concern;
+mod elsewhere;
 mod ending;
 mod faults;
 mod foreign;

@@ -45,6 +45,10 @@ enum Op {
     Reused(u8),
     HangsUpLate(bool),
     HangUpsDone,
+    SentElsewhere(u8, bool),
+    MovedUnheard(u8),
+    OnItsWay(u8),
+    ComesBack(u8),
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -83,6 +87,10 @@ fn op() -> impl Strategy<Value = Op> {
         2 => (0u8..3).prop_map(Op::Reused),
         1 => any::<bool>().prop_map(Op::HangsUpLate),
         2 => Just(Op::HangUpsDone),
+        3 => (0u8..6, any::<bool>()).prop_map(|(id, far)| Op::SentElsewhere(id, far)),
+        2 => (0u8..6).prop_map(Op::MovedUnheard),
+        1 => (0u8..6).prop_map(Op::OnItsWay),
+        2 => (0u8..6).prop_map(Op::ComesBack),
     ]
 }
 
@@ -193,6 +201,19 @@ fn apply(rig: &mut ControlRig, op: Op) {
         Op::Misplaced(n) => rig.ports.refuse += usize::from(n % 3),
         Op::HangsUpLate(late) => rig.world.hangs_up_late = late,
         Op::HangUpsDone => rig.world.hang_ups_done(),
+        Op::SentElsewhere(n, far) => {
+            // Nothing is decided by what was seen before.
+            rig.settle();
+            rig.world.sent_elsewhere(&id(n), far.then_some("other"));
+        }
+        Op::MovedUnheard(n) => {
+            rig.disconnect();
+            rig.world.answered_at_far_end(&id(n));
+            rig.world.sent_elsewhere(&id(n), None);
+            rig.connect();
+        }
+        Op::OnItsWay(n) => rig.world.answered_and_on_its_way(&id(n)),
+        Op::ComesBack(n) => rig.world.enter_again(&id(n)),
         Op::Reused(n) => {
             // Whoever dials uses the id again at once.
             if rig.world.exists(&id(n)) {
@@ -288,6 +309,7 @@ proptest! {
         rig.world.early_joins = 0;
         rig.ports.refuse = 0;
         rig.world.undescribable.clear();
+        rig.world.arrive();
         rig.world.hangs_up_late = false;
         rig.world.hang_ups_done();
         rig.disconnect();

@@ -1,0 +1,169 @@
+//! Parties whom somebody sent elsewhere: they talk to others, and nobody hangs them up.
+
+use super::*;
+use crate::request::AriRequest;
+
+/// Where somebody may send a party: on in the dialplan, or into another application.
+const PLACES: [Option<&str>; 2] = [None, Some("other")];
+
+/// A call that we placed, whose party is heard.
+fn rig_talking() -> ControlRig {
+    let mut rig = rig();
+    rig.command(originate(O1));
+    rig.settle();
+    rig.world.answered_at_far_end(O1);
+    rig.settle();
+    assert!(is_up(&rig, O1, "caller"));
+    rig
+}
+
+/// Sends a party elsewhere, and nobody is told.
+fn move_unheard(rig: &mut ControlRig, party: &str, place: Option<&'static str>) {
+    rig.settle();
+    rig.world.sent_elsewhere(party, place);
+    while rig.world.next_event().is_some() {}
+}
+
+fn is_untouched(rig: &ControlRig, party: &str) -> bool {
+    rig.world.is_elsewhere(party)
+        && !rig
+            .requests
+            .iter()
+            .any(|r| matches!(r, AriRequest::DeleteChannel { channel } if channel == party))
+}
+
+#[test]
+fn a_placed_party_who_was_sent_elsewhere_unheard_talks_on() {
+    for place in PLACES {
+        let mut rig = rig_talking();
+        rig.disconnect();
+        rig.world.sent_elsewhere(O1, place);
+        rig.connect();
+        rig.advance(ms(300_000));
+        assert!(is_untouched(&rig, O1), "{place:?}");
+        let text = "left the application while Asterisk was not heard";
+        assert_eq!(end_of(&rig, O1).unwrap(), (None, text.into()), "{place:?}");
+        assert_eq!(rig.control.stats().opened, 1, "nobody fetches it back");
+        // Who comes back by himself is a caller like any other.
+        rig.world.enter_again(O1);
+        rig.advance(ms(130_000));
+        assert_eq!(rig.assert_calls_told_in_turn(), [O1], "{place:?}");
+        assert!(rig.world.exists(O1));
+    }
+}
+
+#[test]
+fn a_placed_party_who_answered_and_was_sent_elsewhere_unheard_talks_on() {
+    for place in PLACES {
+        let mut rig = rig();
+        rig.command(originate(O1));
+        rig.settle();
+        rig.disconnect();
+        rig.world.answered_at_far_end(O1);
+        rig.world.sent_elsewhere(O1, place);
+        rig.connect();
+        rig.advance(ms(300_000));
+        assert!(is_untouched(&rig, O1), "{place:?}");
+        assert!(rig.assert_calls_told_in_turn().is_empty(), "{place:?}");
+        rig.assert_calls_told_in_turn();
+    }
+}
+
+#[test]
+fn a_party_who_answers_during_a_listing_is_on_its_way() {
+    let mut rig = rig();
+    rig.command(originate(O1));
+    rig.settle();
+    rig.world.answered_and_on_its_way(O1);
+    rig.input(crate::control::ControlInput::Connected);
+    rig.settle();
+    assert_eq!(rig.assert_calls_told_in_turn(), [O1]);
+    rig.world.arrive();
+    rig.settle();
+    assert!(is_up(&rig, O1, "caller"));
+}
+
+#[test]
+fn an_earlier_processs_party_who_was_sent_elsewhere_is_not_taken_up() {
+    for place in PLACES {
+        for is_told in [true, false] {
+            let mut old = rig_talking();
+            old.world.disconnect();
+            old.world.sent_elsewhere(O1, place);
+            let recover = if is_told {
+                vec![recover(O1, CallKind::Initiated)]
+            } else {
+                Vec::new()
+            };
+            let nonce = "00000000b7".to_owned();
+            let config = ControlConfig {
+                recover,
+                nonce,
+                ..config()
+            };
+            let mut new = rig_with(config, std::mem::take(&mut old.world));
+            new.connect();
+            new.advance(ms(300_000));
+            assert!(is_untouched(&new, O1), "{place:?}, told {is_told}");
+            assert_eq!(end_of(&new, O1).is_some(), is_told);
+            assert_eq!(new.control.stats().opened, 0, "{place:?}, told {is_told}");
+        }
+    }
+}
+
+#[test]
+fn a_hang_up_command_for_a_party_who_was_sent_elsewhere_is_refused() {
+    for place in PLACES {
+        for placed in [true, false] {
+            let (mut rig, party) = match placed {
+                true => (rig_talking(), O1),
+                false => (rig_in_call(DeliveryOrder::RepliesFirst), "c1"),
+            };
+            move_unheard(&mut rig, party, place);
+            rig.command(ControlCommand::Hangup { call: party.into() });
+            rig.advance(ms(130_000));
+            assert!(is_untouched(&rig, party), "{place:?}, {party}");
+            assert_eq!(refusal_of(&rig, CommandKind::Hangup).unwrap().0, Some(409));
+            let ended = (None, "left the application".into());
+            assert_eq!(end_of(&rig, party).unwrap(), ended, "{place:?}, {party}");
+            assert!(rig.assert_calls_told_in_turn().is_empty());
+        }
+    }
+}
+
+#[test]
+fn neither_lost_media_nor_a_stop_hangs_up_who_was_sent_elsewhere() {
+    for place in PLACES {
+        for stops in [true, false] {
+            let mut rig = rig_talking();
+            move_unheard(&mut rig, O1, place);
+            if stops {
+                rig.command(ControlCommand::Shutdown);
+            } else {
+                for media in rig.ours().iter().filter(|id| id.ends_with("media")) {
+                    rig.world.kill(media);
+                }
+            }
+            rig.advance(ms(30_000));
+            assert!(is_untouched(&rig, O1), "{place:?}, stops {stops}");
+            assert!(rig.assert_calls_told_in_turn().is_empty());
+        }
+    }
+}
+
+#[test]
+fn a_caller_whom_another_application_moved_to_ours_is_here() {
+    let mut rig = rig();
+    rig.world.moved_in("m1", "other");
+    rig.settle();
+    assert!(is_up(&rig, "m1", "caller"));
+    rig.advance(ms(130_000));
+    rig.disconnect();
+    rig.connect();
+    rig.advance(ms(130_000));
+    assert_eq!(rig.assert_calls_told_in_turn(), ["m1"]);
+    rig.command(ControlCommand::Hangup { call: "m1".into() });
+    rig.settle();
+    assert!(is_accepted(&rig, CommandKind::Hangup));
+    assert!(!rig.world.exists("m1"));
+}
