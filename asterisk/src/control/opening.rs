@@ -174,8 +174,8 @@ impl CallControl {
                     self.open_legs(id, now);
                 }
             }
-            // It left and came back before its end was told.
-            (CallKind::Stasis, CallStage::Ending(_)) => {
+            // It left and came back before its end was told; nobody asked for this one.
+            (_, CallStage::Ending(_)) => {
                 self.close(id);
                 self.open_stasis(channel, false, None, now);
             }

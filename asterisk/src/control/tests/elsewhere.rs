@@ -1,6 +1,8 @@
 //! Parties whom somebody sent elsewhere: they talk to others, and nobody hangs them up.
 
 use super::*;
+use crate::control::ControlInput;
+use crate::event::AriEvent;
 use crate::request::AriRequest;
 
 /// Where somebody may send a party: on in the dialplan, or into another application.
@@ -75,7 +77,7 @@ fn a_party_who_answers_during_a_listing_is_on_its_way() {
     rig.command(originate(O1));
     rig.settle();
     rig.world.answered_and_on_its_way(O1);
-    rig.input(crate::control::ControlInput::Connected);
+    rig.input(ControlInput::Connected);
     rig.settle();
     assert_eq!(rig.assert_calls_told_in_turn(), [O1]);
     rig.world.arrive();
@@ -149,6 +151,56 @@ fn neither_lost_media_nor_a_stop_hangs_up_who_was_sent_elsewhere() {
             assert!(rig.assert_calls_told_in_turn().is_empty());
         }
     }
+}
+
+#[test]
+fn who_leaves_and_comes_back_before_the_end_is_told_is_served_at_once() {
+    for placed in [true, false] {
+        for pause in [0, 100, 249] {
+            let (mut rig, party) = match placed {
+                true => (rig_talking(), O1),
+                false => (rig_in_call(DeliveryOrder::EventsFirst), "c1"),
+            };
+            rig.order = DeliveryOrder::EventsFirst;
+            rig.world.sent_elsewhere(party, None);
+            rig.advance(ms(pause));
+            rig.world.enter_again(party);
+            rig.advance(ms(1_000));
+            let case = format!("{party} after {pause} ms");
+            assert_eq!(rig.assert_calls_told_in_turn(), [party], "{case}");
+            let up = count(&rig, |n| matches!(n, ControlNotice::MediaUp { .. }));
+            assert_eq!(up, 2, "{case}");
+            let left = (None, "left the application".into());
+            assert_eq!(end_of(&rig, party).unwrap(), left, "{case}");
+            // He is a caller like any other: a stop lets him go on.
+            rig.command(ControlCommand::Shutdown);
+            rig.advance(ms(30_000));
+            assert!(rig.world.is_continued(party), "{case}");
+        }
+    }
+}
+
+#[test]
+fn a_tapped_channel_that_comes_to_us_when_its_tap_is_over_is_a_caller() {
+    let mut rig = rig_tapping();
+    // The first sign of an end that is none: its dialplan goes on behind a hang-up.
+    let asked =
+        r#"{"type":"ChannelHangupRequest","soft":true,"channel":{"id":"t1","name":"PJSIP/t1"}}"#;
+    rig.input(ControlInput::Event(AriEvent::parse(asked).unwrap()));
+    rig.world.enter_again("t1");
+    rig.advance(ms(5_000));
+    assert!(!rig.world.is_continued("t1"));
+    assert_eq!(rig.assert_calls_told_in_turn(), ["t1"]);
+    let callers = |n: &ControlNotice| {
+        matches!(
+            n,
+            ControlNotice::CallOpened {
+                kind: CallKind::Stasis,
+                ..
+            }
+        )
+    };
+    assert_eq!(count(&rig, callers), 1);
 }
 
 #[test]
