@@ -88,6 +88,15 @@ pub enum AriEvent {
         /// Ids of the channels that are in it now.
         members: Vec<String>,
     },
+    /// A channel left a bridge.
+    ChannelLeftBridge {
+        /// The channel.
+        channel: Box<AriChannel>,
+        /// Id of the bridge; empty if not told.
+        bridge: String,
+        /// Ids of the channels that stay in it.
+        members: Vec<String>,
+    },
     /// A transfer came about.
     Transfer {
         /// `BridgeBlindTransfer` or `BridgeAttendedTransfer`.
@@ -181,17 +190,21 @@ impl AriEvent {
             "ChannelConnectedLine" => Self::ChannelConnectedLine {
                 channel: channel("ChannelConnectedLine", &raw)?,
             },
-            "ChannelEnteredBridge" => match channel("ChannelEnteredBridge", &raw) {
-                Ok(channel) => {
-                    let AriBridge { id, channels, .. } = field(&raw, "bridge").unwrap_or_default();
-                    Self::ChannelEnteredBridge {
-                        channel,
-                        bridge: id,
-                        members: channels,
-                    }
-                }
-                // ARI does not promise a channel here.
-                Err(_) => Self::Other { kind, raw },
+            "ChannelEnteredBridge" => match bridging("ChannelEnteredBridge", &raw) {
+                Some((channel, bridge, members)) => Self::ChannelEnteredBridge {
+                    channel,
+                    bridge,
+                    members,
+                },
+                None => Self::Other { kind, raw },
+            },
+            "ChannelLeftBridge" => match bridging("ChannelLeftBridge", &raw) {
+                Some((channel, bridge, members)) => Self::ChannelLeftBridge {
+                    channel,
+                    bridge,
+                    members,
+                },
+                None => Self::Other { kind, raw },
             },
             "CallBroadcast" => Self::CallBroadcast {
                 channel: channel("CallBroadcast", &raw)?,
@@ -217,7 +230,8 @@ impl AriEvent {
             | Self::ChannelHold { channel, .. }
             | Self::ChannelUnhold { channel, .. }
             | Self::ChannelConnectedLine { channel, .. }
-            | Self::ChannelEnteredBridge { channel, .. } => Some(channel),
+            | Self::ChannelEnteredBridge { channel, .. }
+            | Self::ChannelLeftBridge { channel, .. } => Some(channel),
             Self::Transfer { .. }
             | Self::CallBroadcast { .. }
             | Self::ApplicationReplaced { .. }
@@ -250,6 +264,7 @@ impl AriEvent {
             Self::ChannelUnhold { .. } => "ChannelUnhold",
             Self::ChannelConnectedLine { .. } => "ChannelConnectedLine",
             Self::ChannelEnteredBridge { .. } => "ChannelEnteredBridge",
+            Self::ChannelLeftBridge { .. } => "ChannelLeftBridge",
             Self::Transfer { kind, .. } => kind,
             Self::CallBroadcast { .. } => "CallBroadcast",
             Self::ApplicationReplaced { .. } => "ApplicationReplaced",
@@ -276,6 +291,14 @@ fn dtmf(raw: &Value) -> Result<AriEvent, EventError> {
         duration_ms: field(raw, "duration_ms").unwrap_or_default(),
         timestamp: timestamp(raw),
     })
+}
+
+/// Channel, bridge and the bridge's members of an event about the two; `None` without a channel,
+/// which ARI does not promise here.
+fn bridging(kind: &'static str, raw: &Value) -> Option<(Box<AriChannel>, String, Vec<String>)> {
+    let channel = channel(kind, raw).ok()?;
+    let AriBridge { id, channels, .. } = field(raw, "bridge").unwrap_or_default();
+    Some((channel, id, channels))
 }
 
 /// Fields of the transfer events that are channels.
@@ -386,11 +409,19 @@ mod tests {
             AriEvent::ChannelEnteredBridge { channel, bridge, members }
                 if channel.id == "c" && bridge == "b" && members == ["c", "d"]
         ));
-        let nobody = r#"{"type":"ChannelEnteredBridge","bridge":{"id":"b"}}"#;
+        let left = r#"{"type":"ChannelLeftBridge","bridge":{"id":"b","channels":["d"]},"channel":{"id":"c"}}"#;
         assert!(matches!(
-            AriEvent::parse(nobody),
-            Ok(AriEvent::Other { .. })
+            AriEvent::parse(left).unwrap(),
+            AriEvent::ChannelLeftBridge { channel, bridge, members }
+                if channel.id == "c" && bridge == "b" && members == ["d"]
         ));
+        for kind in ["ChannelEnteredBridge", "ChannelLeftBridge"] {
+            let nobody = format!(r#"{{"type":"{kind}","bridge":{{"id":"b"}}}}"#);
+            assert!(matches!(
+                AriEvent::parse(&nobody),
+                Ok(AriEvent::Other { .. })
+            ));
+        }
         let attended = r#"{"type":"BridgeAttendedTransfer","result":"Success","transferee":{"id":"c"},
             "transferer_first_leg":{"id":"a"},"transferer_second_leg":{"id":"b"},"transfer_target":{"id":""}}"#;
         assert!(matches!(

@@ -6,6 +6,7 @@ use std::time::Instant;
 use jiff::Timestamp;
 
 use super::config::CallKind;
+use super::peer::{BridgeStay, PeerTie};
 use super::ports::CallEntry;
 use super::teardown::{AriObject, TeardownAction, TeardownRank};
 use super::variables::VariableProgress;
@@ -30,10 +31,10 @@ pub(super) struct ControlledCall {
     pub(super) gone: bool,
     /// Whom its channel was last told to be connected to.
     pub(super) connected: PartyId,
-    /// The bridge that its channel was last known to be in, of a tapped one; empty if in none.
-    pub(super) bridge: String,
-    /// The channel that it shares it with, and of which we hear.
-    pub(super) peer: Option<String>,
+    /// Where its channel is bridged, of a tapped one.
+    pub(super) bridge: BridgeStay,
+    /// Whom its channel talks to there.
+    pub(super) peer: PeerTie,
     /// Sides whose device has put the other one on hold.
     pub(super) on_hold: Vec<&'static str>,
     /// Its channel has been in our application.

@@ -227,7 +227,7 @@ impl CallControl {
         let was_tapped = call.kind == CallKind::Tap && !call.taken_down;
         call.taken_down = true;
         call.hold = None;
-        let peer = call.peer.take();
+        let peer = std::mem::take(&mut call.peer);
         let identity = call.identity();
         if let Some(party) = party {
             let party = party.in_group(group).of(identity);
@@ -239,8 +239,8 @@ impl CallControl {
         if was_tapped {
             self.unsubscribe(id, group);
         }
-        if let Some(peer) = peer {
-            self.unsubscribe(&peer, group);
+        if let Some(peer) = peer.subscribed() {
+            self.unsubscribe(peer, group);
         }
     }
 

@@ -99,6 +99,13 @@ impl CallControl {
             } => {
                 self.on_entered_bridge(&channel.id, &bridge, &members, now);
             }
+            AriEvent::ChannelLeftBridge {
+                channel,
+                bridge,
+                members,
+            } => {
+                self.on_left_bridge(&channel.id, &bridge, &members, now);
+            }
             AriEvent::Transfer { channels, .. } => self.on_transfer(&channels, now),
             AriEvent::CallBroadcast { .. } | AriEvent::ApplicationReplaced { .. } => {}
             AriEvent::Other { kind, .. } => {

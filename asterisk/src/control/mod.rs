@@ -148,6 +148,11 @@ enum RequestPurpose {
         call: String,
         peer: String,
     },
+    /// Whether the peer is still in the bridge, now that it is heard of.
+    PeerCheck {
+        call: String,
+        peer: String,
+    },
     TapLook {
         call: String,
     },
@@ -303,6 +308,8 @@ impl CallControl {
                         RequestFailure::Unreachable("the connection to Asterisk broke".to_owned());
                     self.refuse_for(CommandKind::Find, &name, &failure);
                 }
+                RequestPurpose::PeerSubscribe { call, .. }
+                | RequestPurpose::PeerCheck { call, .. } => self.forget_tie(&call),
                 RequestPurpose::Settle(_)
                 | RequestPurpose::Claim
                 | RequestPurpose::Follow { .. }
@@ -310,7 +317,6 @@ impl CallControl {
                 | RequestPurpose::Remove(_)
                 | RequestPurpose::PartyLook(_)
                 | RequestPurpose::PeerLook { .. }
-                | RequestPurpose::PeerSubscribe { .. }
                 | RequestPurpose::Channels
                 | RequestPurpose::Bridges
                 | RequestPurpose::Application

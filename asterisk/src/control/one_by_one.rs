@@ -138,7 +138,9 @@ impl CallControl {
         let media = legs().map(|leg| leg.media.id.clone());
         let recover = self.recover.iter().map(|entry| entry.channel.clone());
         let channels = calls.chain(media).chain(legs().filter_map(snoop));
+        let theirs = self.calls.values().filter_map(|call| call.bridge.current());
         let bridges = legs().map(|leg| leg.bridge.id.clone());
+        let bridges = bridges.chain(theirs.map(str::to_owned));
         (channels.chain(recover).collect(), bridges.collect())
     }
 

@@ -10,6 +10,7 @@ use super::call::{CallStage, ChannelSubscription, ControlledCall, ObjectOwner, S
 use super::config::CallKind;
 use super::io::{CommandKind, ControlNotice, RequestFailure};
 use super::party_look::PartyIdentity;
+use super::peer::{BridgeStay, PeerTie};
 use super::ports::CallEntry;
 use super::replies::read;
 use super::teardown::{AriObject, ObjectTeardown, TeardownAction, TeardownRank};
@@ -309,8 +310,8 @@ impl CallControl {
             moved_from: None,
             gone: false,
             connected: PartyId::default(),
-            bridge: String::new(),
-            peer: None,
+            bridge: BridgeStay::Unknown,
+            peer: PeerTie::Nobody,
             on_hold: Vec::new(),
             in_stasis: false,
             legs: Vec::new(),

@@ -7,6 +7,7 @@ use super::call::ObjectOwner;
 use super::config::CallKind;
 use super::io::{ControlNotice, PartyChange};
 use super::peer::OTHER;
+use super::reconcile::ObjectSnapshot;
 use crate::model::{AriChannel, PartyId};
 
 impl CallControl {
@@ -66,22 +67,74 @@ impl CallControl {
             return;
         }
         if let Some(call) = self.told_party(channel) {
-            let before = self.calls.get(&call).map(|call| call.bridge.as_str());
+            let before = self.calls.get(&call).and_then(|call| call.bridge.last());
             let change = match before {
-                Some(before) if !before.is_empty() && before != bridge => PartyChange::Bridged,
+                Some(before) if before != bridge => PartyChange::Bridged,
                 _ => PartyChange::Joined,
             };
             self.partner_changed(call.clone(), change, None, now);
             self.bridged_with(&call, bridge, members, now);
         }
         // Whoever entered may be whom a tapped channel there talks to from now on.
+        self.others_in_bridge(channel, bridge, members, now);
+        // Whoever is in another bridge talks to nobody here.
+        let elsewhere = self
+            .calls
+            .iter()
+            .filter(|(_, call)| call.peer.is_to(channel) && call.bridge.current() != Some(bridge));
+        let elsewhere: Vec<String> = elsewhere.map(|(id, _)| id.clone()).collect();
+        for call in elsewhere {
+            self.lose_peer(&call, now);
+        }
+    }
+
+    pub(super) fn on_left_bridge(
+        &mut self,
+        channel: &str,
+        bridge: &str,
+        members: &[String],
+        now: Instant,
+    ) {
+        if self.owners.get(bridge) == Some(&ObjectOwner::Bridge) {
+            return;
+        }
+        if let Some(call) = self.told_party(channel) {
+            let stay = self.calls.get(&call).map(|call| &call.bridge);
+            // It may have entered another meanwhile.
+            if stay.is_some_and(|stay| stay.current().is_none_or(|current| current == bridge)) {
+                self.left_alone(&call, now);
+            }
+        }
+        // An event that tells too much tells nothing of who left.
+        let members: Vec<_> = members.iter().filter(|m| *m != channel).cloned().collect();
+        self.others_in_bridge(channel, bridge, &members, now);
+    }
+
+    /// Tapped channels in a bridge that `channel` entered or left talk to others from now on.
+    fn others_in_bridge(&mut self, channel: &str, bridge: &str, members: &[String], now: Instant) {
         let there = self.calls.iter().filter(|(id, call)| {
-            call.kind == CallKind::Tap && call.bridge == bridge && *id != channel
+            call.kind == CallKind::Tap && call.bridge.current() == Some(bridge) && *id != channel
         });
         let there: Vec<String> = there.map(|(id, _)| id.clone()).collect();
         for call in there {
-            self.bridged_with(&call, bridge, members, now);
+            if members.contains(&call) {
+                self.bridged_with(&call, bridge, members, now);
+            } else {
+                self.left_alone(&call, now);
+            }
         }
+    }
+
+    /// The lists show in which bridge a tapped channel is: what was missed may have put it there.
+    pub(super) fn found_bridged(&mut self, id: &str, lists: &ObjectSnapshot, now: Instant) {
+        let Some((bridge, members)) = self.bridge_of(id, lists.bridges.values()) else {
+            return self.left_alone(id, now);
+        };
+        let before = self.calls.get(id).and_then(|call| call.bridge.last());
+        if before.is_some_and(|before| before != bridge) {
+            self.partner_changed(id.to_owned(), PartyChange::Bridged, None, now);
+        }
+        self.bridged_with(id, &bridge, &members, now);
     }
 
     pub(super) fn on_transfer(&mut self, channels: &[String], now: Instant) {

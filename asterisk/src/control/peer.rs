@@ -18,6 +18,72 @@ pub(super) const OWN: &str = "caller";
 /// The label of the leg that the channel hears.
 pub(super) const OTHER: &str = "callee";
 
+/// Where a tapped channel is bridged with others, as far as is known.
+#[derive(Debug, Default)]
+pub(super) enum BridgeStay {
+    #[default]
+    Unknown,
+    In(String),
+    /// The channel was there last, and is in no bridge.
+    Left(String),
+}
+
+impl BridgeStay {
+    pub(super) fn current(&self) -> Option<&str> {
+        match self {
+            Self::In(bridge) => Some(bridge),
+            Self::Unknown | Self::Left(_) => None,
+        }
+    }
+
+    pub(super) fn last(&self) -> Option<&str> {
+        match self {
+            Self::In(bridge) | Self::Left(bridge) => Some(bridge),
+            Self::Unknown => None,
+        }
+    }
+}
+
+/// The channel that a tapped one is alone with in a bridge.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) enum PeerTie {
+    #[default]
+    Nobody,
+    /// We have asked to hear of it.
+    Asked(String),
+    /// Events of the channel come; whether it is still in the bridge is being looked at.
+    Subscribed(String),
+    /// Whatever it does is the other party's doing, until it is told to leave.
+    Heard(String),
+}
+
+impl PeerTie {
+    pub(super) fn is_to(&self, channel: &str) -> bool {
+        match self {
+            Self::Nobody => false,
+            Self::Asked(peer) | Self::Subscribed(peer) | Self::Heard(peer) => peer == channel,
+        }
+    }
+
+    /// The channel whose subscription is to be undone with the tie.
+    pub(super) fn subscribed(&self) -> Option<&str> {
+        match self {
+            // Its answer finds that nobody wants it any more.
+            Self::Nobody | Self::Asked(_) => None,
+            Self::Subscribed(peer) | Self::Heard(peer) => Some(peer),
+        }
+    }
+}
+
+/// The one other channel among a bridge's members; of several nobody can tell whose keys they are.
+fn only_other<'a>(id: &str, members: &'a [String]) -> Option<&'a str> {
+    let mut others = members.iter().filter(|member| *member != id);
+    match (others.next(), others.next()) {
+        (Some(other), None) => Some(other),
+        _ => None,
+    }
+}
+
 impl CallControl {
     /// Asks in which bridge a tapped channel is.
     pub(super) fn look_for_peer(&mut self, id: &str, now: Instant) {
@@ -35,18 +101,25 @@ impl CallControl {
         result: Result<Value, RequestFailure>,
         now: Instant,
     ) {
-        // Without an answer the keys of one party are missing, nothing else.
-        let Ok(bridges) = read::<Vec<AriBridge>>(result) else {
-            return;
-        };
-        let theirs = |bridge: &&AriBridge| {
+        // Without an answer the keys of one party are missing, which is better than another's.
+        let bridges = read::<Vec<AriBridge>>(result).unwrap_or_default();
+        match self.bridge_of(id, bridges.iter()) {
+            Some((bridge, members)) => self.bridged_with(id, &bridge, &members, now),
+            None => self.left_alone(id, now),
+        }
+    }
+
+    /// The bridge of others that a channel is in, with its members.
+    pub(super) fn bridge_of<'a>(
+        &self,
+        id: &str,
+        mut bridges: impl Iterator<Item = &'a AriBridge>,
+    ) -> Option<(String, Vec<String>)> {
+        let bridge = bridges.find(|bridge| {
             let is_ours = self.owners.get(&bridge.id) == Some(&ObjectOwner::Bridge);
             !is_ours && bridge.channels.iter().any(|channel| channel == id)
-        };
-        if let Some(bridge) = bridges.iter().find(theirs) {
-            let (name, members) = (bridge.id.clone(), bridge.channels.clone());
-            self.bridged_with(id, &name, &members, now);
-        }
+        })?;
+        Some((bridge.id.clone(), bridge.channels.clone()))
     }
 
     /// A tapped channel is in a bridge with those.
@@ -63,24 +136,43 @@ impl CallControl {
         if call.kind != CallKind::Tap || !matches!(call.stage, CallStage::Active) {
             return;
         }
-        bridge.clone_into(&mut call.bridge);
-        // Of several nobody can tell whose keys they are.
-        let mut others = members.iter().filter(|member| *member != id);
-        let peer = match (others.next(), others.next()) {
-            (Some(peer), None) => peer.clone(),
-            (None, _) => return,
-            (Some(_), Some(_)) => return self.lose_peer(id, now),
-        };
-        if self.calls.get(id).and_then(|call| call.peer.as_deref()) == Some(&peer) {
-            return;
+        call.bridge = BridgeStay::In(bridge.to_owned());
+        match only_other(id, members) {
+            Some(peer) if call.peer.is_to(peer) => {}
+            Some(peer) => {
+                self.lose_peer(id, now);
+                self.ask_for_peer(id, peer, now);
+            }
+            None => self.lose_peer(id, now),
         }
-        self.lose_peer(id, now);
-        let request = AriRequest::Subscribe {
-            app: self.config.app.clone(),
-            channel: peer.clone(),
-        };
-        let call = id.to_owned();
-        self.send(request, RequestPurpose::PeerSubscribe { call, peer }, now);
+    }
+
+    /// A tapped channel is in no bridge of others.
+    pub(super) fn left_alone(&mut self, id: &str, now: Instant) {
+        if let Some(call) = self.calls.get_mut(id) {
+            call.bridge = match std::mem::take(&mut call.bridge) {
+                BridgeStay::In(bridge) => BridgeStay::Left(bridge),
+                other => other,
+            };
+            self.lose_peer(id, now);
+        }
+    }
+
+    fn ask_for_peer(&mut self, id: &str, channel: &str, now: Instant) {
+        if let Some(call) = self.calls.get_mut(id) {
+            call.peer = PeerTie::Asked(channel.to_owned());
+        }
+        let is_asked = self.pending.values().any(|pending| {
+            matches!(&pending.purpose, RequestPurpose::PeerSubscribe { call, peer } if call == id && peer == channel)
+        });
+        if !is_asked {
+            let request = AriRequest::Subscribe {
+                app: self.config.app.clone(),
+                channel: channel.to_owned(),
+            };
+            let (call, peer) = (id.to_owned(), channel.to_owned());
+            self.send(request, RequestPurpose::PeerSubscribe { call, peer }, now);
+        }
     }
 
     pub(super) fn on_peer_subscribed(
@@ -88,36 +180,90 @@ impl CallControl {
         id: &str,
         peer: String,
         result: &Result<Value, RequestFailure>,
+        now: Instant,
     ) {
-        if result.is_err() {
+        let call = self.calls.get_mut(id);
+        let call = call.filter(|call| call.peer == PeerTie::Asked(peer.clone()));
+        match (call, result) {
+            (Some(call), Ok(_)) => {
+                // Who left before this was not heard to leave.
+                let bridge = call.bridge.current().map(str::to_owned);
+                call.peer = PeerTie::Subscribed(peer.clone());
+                let call = id.to_owned();
+                let bridge = bridge.unwrap_or_default();
+                let request = AriRequest::GetBridge { bridge };
+                self.send(request, RequestPurpose::PeerCheck { call, peer }, now);
+            }
+            (Some(call), Err(_)) => call.peer = PeerTie::Nobody,
+            // The call is over, or talks to another.
+            (None, Ok(_)) => {
+                let group = self.next_serial();
+                self.unsubscribe(&peer, group);
+            }
+            (None, Err(_)) => {}
+        }
+    }
+
+    /// Whoever leaves from now on is heard to leave; whether it is there is known only now.
+    pub(super) fn on_peer_checked(
+        &mut self,
+        id: &str,
+        peer: &str,
+        result: Result<Value, RequestFailure>,
+        now: Instant,
+    ) {
+        let Some(call) = self.calls.get_mut(id) else {
+            return;
+        };
+        if call.peer != PeerTie::Subscribed(peer.to_owned()) {
             return;
         }
-        let group = self.next_serial();
-        let call = self.calls.get_mut(id);
-        match call.filter(|call| call.peer.is_none() && matches!(call.stage, CallStage::Active)) {
-            Some(call) => call.peer = Some(peer),
-            // The call is over, or has found another meanwhile.
-            None => self.unsubscribe(&peer, group),
+        match read::<AriBridge>(result) {
+            Ok(bridge) if only_other(id, &bridge.channels) == Some(peer) => {
+                call.peer = PeerTie::Heard(peer.to_owned());
+            }
+            Ok(bridge) if bridge.channels.iter().any(|member| member == id) => {
+                self.bridged_with(id, &bridge.id, &bridge.channels, now);
+            }
+            _ => self.left_alone(id, now),
         }
     }
 
     /// Whoever a tapped channel talked to is no longer there.
-    fn lose_peer(&mut self, id: &str, now: Instant) {
+    pub(super) fn lose_peer(&mut self, id: &str, now: Instant) {
         let Some(call) = self.calls.get_mut(id) else {
             return;
         };
-        if let Some(peer) = call.peer.take() {
+        let tie = std::mem::take(&mut call.peer);
+        if let Some(peer) = tie.subscribed() {
             let group = self.next_serial();
-            self.unsubscribe(&peer, group);
+            self.unsubscribe(peer, group);
             self.take_off_hold(id, OTHER, now);
+        }
+    }
+
+    /// The connection broke while the tie was made; the next listing makes another.
+    pub(super) fn forget_tie(&mut self, id: &str) {
+        let group = self.next_serial();
+        if let Some(call) = self.calls.get_mut(id)
+            && !matches!(call.peer, PeerTie::Heard(_))
+        {
+            if let Some(peer) = std::mem::take(&mut call.peer).subscribed() {
+                self.unsubscribe(peer, group);
+            }
         }
     }
 
     /// The channel of that id is gone: nobody talks to it any more.
     pub(super) fn forget_peer(&mut self, channel: &str, now: Instant) {
-        for id in self.calls_with_peer(channel) {
+        let tied = self
+            .calls
+            .iter()
+            .filter(|(_, call)| call.peer.is_to(channel));
+        let tied: Vec<String> = tied.map(|(id, _)| id.clone()).collect();
+        for id in tied {
             if let Some(call) = self.calls.get_mut(&id) {
-                call.peer = None;
+                call.peer = PeerTie::Nobody;
             }
             self.take_off_hold(&id, OTHER, now);
         }
@@ -126,7 +272,8 @@ impl CallControl {
     /// The tapped calls whose channel talks to that one.
     pub(super) fn calls_with_peer(&self, channel: &str) -> Vec<String> {
         let with_it = self.calls.iter().filter(|(_, call)| {
-            call.peer.as_deref() == Some(channel) && matches!(call.stage, CallStage::Active)
+            call.peer == PeerTie::Heard(channel.to_owned())
+                && matches!(call.stage, CallStage::Active)
         });
         with_it.map(|(id, _)| id.clone()).collect()
     }

@@ -128,6 +128,7 @@ impl CallControl {
             return;
         };
         let ringing = matches!(call.stage, CallStage::Ringing { .. });
+        let is_tap = call.kind == CallKind::Tap;
         let is_here = lists.is_here(channel, call.moved_from.as_deref());
         if call.in_stasis && !is_here {
             self.close_for(id, "left the application while Asterisk was not heard");
@@ -147,15 +148,12 @@ impl CallControl {
         if channel.is_up() {
             self.mark_answered(id);
         }
-        let is_ours = channel.stasis_app() == Some(self.config.app.as_str());
-        if is_ours
-            && self
-                .calls
-                .get(id)
-                .is_some_and(|call| call.kind == CallKind::Tap)
-        {
-            // Its dialplan had sent it to us, too; it is listened to already.
-            self.send_on(channel);
+        if is_tap {
+            if channel.stasis_app() == Some(lists.app.as_str()) {
+                // Its dialplan had sent it to us, too; it is listened to already.
+                self.send_on(channel);
+            }
+            self.found_bridged(id, lists, now);
         }
         if !self.ask_again(id, now) {
             self.compare_legs(id, lists, now);

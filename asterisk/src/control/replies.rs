@@ -35,7 +35,10 @@ impl CallControl {
             RequestPurpose::Find { name } => self.on_found(name, result),
             RequestPurpose::PeerLook { call } => self.on_peer_looked(&call, result, now),
             RequestPurpose::PeerSubscribe { call, peer } => {
-                self.on_peer_subscribed(&call, peer, &result)
+                self.on_peer_subscribed(&call, peer, &result, now)
+            }
+            RequestPurpose::PeerCheck { call, peer } => {
+                self.on_peer_checked(&call, &peer, result, now)
             }
             RequestPurpose::TapLook { call } => self.on_tap_looked(&call, result, now),
             RequestPurpose::TapSubscribe { call } => self.on_tap_subscribed(&call, result, now),

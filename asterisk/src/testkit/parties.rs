@@ -32,18 +32,55 @@ impl AsteriskWorld {
         self.tell(id, "ChannelConnectedLine", json!({}));
     }
 
-    /// A channel enters a bridge that others made.
+    /// A channel enters a bridge that others made, and leaves whichever it was in.
     pub fn enter_bridge(&mut self, id: &str, bridge: &str) {
+        if !self.exists(id) && !self.bridges.contains_key(bridge) {
+            return;
+        }
+        let is_there = self
+            .theirs
+            .get(bridge)
+            .is_some_and(|in_it| in_it.contains(id));
+        if !is_there {
+            self.leave_bridges(id);
+        }
         let theirs = self.theirs.entry(bridge.to_owned()).or_default();
         theirs.insert(id.to_owned());
         let bridge = json!({ "id": bridge, "channels": theirs });
         self.tell(id, "ChannelEnteredBridge", json!({ "bridge": bridge }));
     }
 
-    /// A channel leaves a bridge that others made; nobody is told.
+    /// A channel leaves a bridge that others made. Who hears of no channel but those that stay is
+    /// not told.
     pub fn leave_bridge(&mut self, id: &str, bridge: &str) {
-        if let Some(theirs) = self.theirs.get_mut(bridge) {
-            theirs.remove(id);
+        if let Some(theirs) = self.theirs.get_mut(bridge)
+            && theirs.remove(id)
+        {
+            let bridge = json!({ "id": bridge, "channels": theirs });
+            self.tell(id, "ChannelLeftBridge", json!({ "bridge": bridge }));
+        }
+    }
+
+    pub(super) fn leave_bridges(&mut self, id: &str) {
+        let bridges: Vec<String> = self.theirs.keys().cloned().collect();
+        for bridge in bridges {
+            self.leave_bridge(id, &bridge);
+        }
+    }
+
+    /// Somebody sends a channel elsewhere in the dialplan: to an announcement, a menu, music.
+    pub fn redirect(&mut self, id: &str) {
+        self.leave_bridges(id);
+    }
+
+    /// The one that a channel talks to, if it is alone with one.
+    pub fn partner_of(&self, id: &str) -> Option<String> {
+        let mut bridges = self.theirs.values();
+        let members = bridges.find(|members| members.contains(id))?;
+        let mut others = members.iter().filter(|member| *member != id);
+        match (others.next(), others.next()) {
+            (Some(partner), None) => Some(partner.clone()),
+            _ => None,
         }
     }
 

@@ -41,18 +41,18 @@ impl AsteriskWorld {
                 }
                 Ok(self.describe(channel))
             }
-            AriRequest::GetBridge { bridge } => match self.bridges.get(bridge) {
+            AriRequest::GetBridge { bridge } => match self.bridges.get(bridge).or_else(|| self.theirs.get(bridge)) {
                 Some(channels) => Ok(json!({ "id": bridge, "channels": channels })),
                 None => refuse(404, "Bridge not found"),
             },
             AriRequest::GetVariable { channel, variable } => self.variable(channel, variable),
             AriRequest::Subscribe { channel, .. } => {
                 self.must_exist(channel)?;
-                self.subscriptions.insert(channel.clone());
+                self.subscribe(channel);
                 Ok(self.application())
             }
             AriRequest::Unsubscribe { channel, .. } => {
-                if self.subscriptions.remove(channel) { Ok(self.application()) } else { refuse(404, "no subscription") }
+                if self.unsubscribe(channel) { Ok(self.application()) } else { refuse(404, "no subscription") }
             }
             AriRequest::Answer { channel } => self.answer(channel),
             AriRequest::CreateBridge { bridge } => {
@@ -84,7 +84,7 @@ impl AsteriskWorld {
                 }
                 let name = format!("PJSIP/{}", originate.endpoint);
                 self.make(&originate.channel, WorldChannel { name, state: "Ringing", ..WorldChannel::default() });
-                self.subscriptions.insert(originate.channel.clone());
+                self.subscribe(&originate.channel);
                 Ok(self.describe(&originate.channel))
             }
         }

@@ -23,7 +23,8 @@ pub struct AsteriskWorld {
     pub(super) bridges: BTreeMap<String, BTreeSet<String>>,
     /// Bridges that others made, with the channels in them.
     pub(super) theirs: BTreeMap<String, BTreeSet<String>>,
-    pub(super) subscriptions: BTreeSet<String>,
+    /// How often the application is subscribed to each channel, beside those in it.
+    pub(super) subscriptions: BTreeMap<String, u32>,
     pub(super) events: VecDeque<String>,
     /// Whether RTP ports are given out again as soon as they are free.
     pub reuses_ports: bool,
@@ -117,6 +118,7 @@ impl AsteriskWorld {
         self.remembered = false;
         self.channels.clear();
         self.bridges.clear();
+        self.theirs.clear();
         self.subscriptions.clear();
     }
 
@@ -192,6 +194,9 @@ impl AsteriskWorld {
 
     /// A channel ends and nobody hears of it.
     pub fn vanish(&mut self, id: &str) {
+        for members in self.theirs.values_mut() {
+            members.remove(id);
+        }
         self.channels.remove(id);
         self.subscriptions.remove(id);
     }
@@ -270,12 +275,29 @@ impl AsteriskWorld {
 
     fn end_channel(&mut self, id: &str, cause: u16) {
         self.leave(id);
+        self.leave_bridges(id);
         self.tell(
             id,
             "ChannelDestroyed",
             json!({ "cause": cause, "cause_txt": "told at the end" }),
         );
         self.drop_channel(id);
+    }
+
+    pub(super) fn subscribe(&mut self, id: &str) {
+        *self.subscriptions.entry(id.to_owned()).or_default() += 1;
+    }
+
+    /// Takes one subscription back; whether there was one.
+    pub(super) fn unsubscribe(&mut self, id: &str) -> bool {
+        let Some(count) = self.subscriptions.get_mut(id) else {
+            return false;
+        };
+        *count -= 1;
+        if *count == 0 {
+            self.subscriptions.remove(id);
+        }
+        true
     }
 
     /// A channel is told to hang up.
@@ -344,7 +366,7 @@ impl AsteriskWorld {
 
     /// Whether the application is subscribed to a channel that is not in it.
     pub fn is_subscribed(&self, id: &str) -> bool {
-        self.subscriptions.contains(id)
+        self.subscriptions.contains_key(id)
     }
 
     /// Channels in the application.
@@ -414,8 +436,9 @@ impl AsteriskWorld {
         }
         let was_in_app = self.channels.get(id).is_some_and(|channel| channel.in_app);
         self.leave(id);
+        self.leave_bridges(id);
         if was_in_app {
-            self.subscriptions.insert(id.to_owned());
+            self.subscribe(id);
         }
         self.tell(
             id,
@@ -452,8 +475,7 @@ impl AsteriskWorld {
     }
 
     pub(super) fn tell(&mut self, id: &str, kind: &str, mut event: Value) {
-        let heard =
-            self.channels.get(id).is_some_and(|c| c.in_app) || self.subscriptions.contains(id);
+        let heard = self.channels.get(id).is_some_and(|c| c.in_app) || self.is_subscribed(id);
         if !self.connected || !heard {
             return;
         }
@@ -488,7 +510,7 @@ impl AsteriskWorld {
         let ids: BTreeSet<String> = self
             .in_app()
             .into_iter()
-            .chain(self.subscriptions.iter().cloned())
+            .chain(self.subscriptions.keys().cloned())
             .collect();
         json!({ "name": self.app, "channel_ids": ids, "bridge_ids": [] })
     }

@@ -5,6 +5,8 @@ use std::time::Instant;
 use super::*;
 use crate::control::{ControlInput, PartyChange};
 use crate::event::AriEvent;
+use crate::request::AriRequest;
+use crate::testkit::RequestFault;
 
 /// Whose speech may be another's, why, and by whom.
 type Change = (Option<&'static str>, PartyChange, Option<&'static str>);
@@ -227,4 +229,130 @@ fn a_channel_is_found_by_its_name() {
     rig.command(ControlCommand::Find { name: "a".into() });
     rig.disconnect();
     assert!(refusal_of(&rig, CommandKind::Find).is_some());
+}
+
+/// A way by which the two talk no longer, beside whoever is heard in the other's place.
+type Parting = fn(&mut ControlRig);
+
+const PARTINGS: [(&str, Parting); 5] = [
+    ("both go", |rig| {
+        rig.world.redirect("p1");
+        rig.world.redirect("t1");
+    }),
+    (
+        "the other party goes, and the tapped one waits alone",
+        |rig| {
+            rig.world.redirect("p1");
+        },
+    ),
+    (
+        "the tapped one goes, and the other party waits alone",
+        |rig| {
+            rig.world.redirect("t1");
+        },
+    ),
+    ("the tapped one is parked", |rig| rig.world.park("t1")),
+    ("the tapped one goes to music, and is transferred", |rig| {
+        rig.world.redirect("t1");
+        rig.world.transfer("t1");
+    }),
+];
+
+#[test]
+fn whom_the_tapped_channel_no_longer_talks_to_is_not_heard() {
+    for (way, part) in PARTINGS {
+        for is_heard in [true, false] {
+            for order in [DeliveryOrder::RepliesFirst, DeliveryOrder::EventsFirst] {
+                let mut rig = rig_tapping_two(true);
+                rig.order = order;
+                rig.world.hold("p1", true);
+                rig.settle();
+                if !is_heard {
+                    rig.disconnect();
+                }
+                part(&mut rig);
+                if !is_heard {
+                    rig.connect();
+                }
+                rig.settle();
+                let case = format!("{way}, heard {is_heard}, {order:?}");
+                assert!(!rig.world.is_subscribed("p1"), "{case}");
+                let told = changes(&rig);
+                rig.world.press("p1", '4');
+                rig.world.hold("p1", true);
+                rig.settle();
+                assert_eq!(keys(&rig), [], "{case}");
+                assert_eq!(changes(&rig), told, "{case}");
+                assert!(told.contains(&(None, PartyChange::HoldOver, OTHER)));
+                // Together again they are heard again.
+                rig.world.enter_bridge("p1", "theirs");
+                rig.world.enter_bridge("t1", "theirs");
+                rig.settle();
+                rig.world.press("p1", '5');
+                rig.settle();
+                assert_eq!(keys(&rig), [("callee", '5')], "{case}");
+            }
+        }
+    }
+}
+
+#[test]
+fn who_goes_before_it_can_be_heard_is_never_taken_for_the_other_party() {
+    for deliveries in 0..12 {
+        for order in [DeliveryOrder::RepliesFirst, DeliveryOrder::EventsFirst] {
+            let mut rig = rig_tapping();
+            rig.order = order;
+            rig.world.foreign_call("p1");
+            rig.world.enter_bridge("p1", "theirs");
+            rig.world.enter_bridge("t1", "theirs");
+            for _ in 0..deliveries {
+                if !rig.deliver_event() {
+                    rig.deliver_reply(0);
+                }
+            }
+            rig.world.redirect("p1");
+            rig.settle();
+            rig.world.press("p1", '4');
+            rig.settle();
+            assert_eq!(keys(&rig), [], "after {deliveries}");
+            assert!(!rig.world.is_subscribed("p1"), "after {deliveries}");
+        }
+    }
+}
+
+#[test]
+fn of_three_the_two_who_stay_are_heard_once_the_third_has_gone() {
+    let mut rig = rig_tapping_two(true);
+    rig.world.foreign_call("q1");
+    rig.world.enter_bridge("q1", "theirs");
+    rig.world.connect_to("t1", "300");
+    rig.settle();
+    assert!(!rig.world.is_subscribed("p1") && !rig.world.is_subscribed("q1"));
+    rig.world.leave_bridge("q1", "theirs");
+    rig.world.connect_to("t1", "200");
+    rig.settle();
+    rig.world.press("p1", '6');
+    rig.world.press("q1", '7');
+    rig.settle();
+    assert_eq!(keys(&rig), [("callee", '6')]);
+}
+
+#[test]
+fn where_bridges_cannot_be_listed_the_other_party_is_still_heard_as_long_as_it_is_there() {
+    for parts in [true, false] {
+        let mut rig = rig_tapping_two(true);
+        rig.set_faults(|r| match r {
+            AriRequest::ListBridges => RequestFault::Refused(500),
+            _ => RequestFault::None,
+        });
+        rig.disconnect();
+        if parts {
+            rig.world.redirect("p1");
+        }
+        rig.connect();
+        rig.settle();
+        rig.world.press("p1", '8');
+        rig.settle();
+        assert_eq!(keys(&rig).is_empty(), parts);
+    }
 }

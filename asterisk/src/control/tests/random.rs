@@ -82,7 +82,7 @@ fn op() -> impl Strategy<Value = Op> {
         1 => (0u8..6).prop_map(Op::Odd),
         2 => (0u8..3).prop_map(Op::Broadcast),
         1 => (0u8..3).prop_map(Op::ClaimedByAnother),
-        2 => (0u8..7, 0u8..6).prop_map(|(what, id)| Op::PartyChanges(what, id)),
+        4 => (0u8..9, 0u8..6).prop_map(|(what, id)| Op::PartyChanges(what, id)),
         2 => any::<u8>().prop_map(Op::Misplaced),
         2 => (0u8..3).prop_map(Op::Reused),
         1 => any::<bool>().prop_map(Op::HangsUpLate),
@@ -232,7 +232,27 @@ fn party_changes(rig: &mut ControlRig, what: u8, id: &str) {
         3 => rig.world.attended_transfer(id, "theirs"),
         4 => rig.world.refer(id, "300"),
         5 => rig.world.park(id),
+        6 => rig.world.redirect(id),
+        7 => rig.world.enter_bridge(id, "theirs"),
         _ => rig.world.pick_up(id, "400"),
+    }
+}
+
+/// Presses a key on every channel: a call has those of its own party, and of whom that one talks to.
+fn press_all(rig: &mut ControlRig) {
+    for id in (0..6).map(id) {
+        rig.notices.clear();
+        rig.world.press(&id, '9');
+        rig.settle();
+        for notice in &rig.notices {
+            if let ControlNotice::Dtmf { call, leg, .. } = notice {
+                let presses = match *leg {
+                    "callee" => rig.world.partner_of(call),
+                    _ => Some(call.clone()),
+                };
+                assert_eq!(presses.as_ref(), Some(&id), "a key of {call}'s {leg}");
+            }
+        }
     }
 }
 
@@ -341,6 +361,10 @@ proptest! {
             let ringing = open.iter().filter(|call| !rig.notices.iter().any(|n| matches!(n, ControlNotice::MediaSource { call: c, .. } if c == *call)));
             prop_assert!(held <= ringing.count(), "{held} addresses are nobody's");
         }
+
+        let told = std::mem::take(&mut rig.notices);
+        press_all(&mut rig);
+        rig.notices = told;
 
         rig.command(ControlCommand::Shutdown);
         rig.advance(ms(60_000));
