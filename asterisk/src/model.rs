@@ -183,13 +183,6 @@ pub struct StasisApplication {
     pub bridge_ids: Vec<String>,
 }
 
-impl StasisApplication {
-    /// Whether it gets no events of any channel or bridge.
-    pub fn is_empty(&self) -> bool {
-        self.channel_ids.is_empty() && self.bridge_ids.is_empty()
-    }
-}
-
 /// A time as Asterisk writes it: `2026-01-12T09:30:00.000+0000`.
 pub(crate) fn wall_time(text: &str) -> Option<Timestamp> {
     let read = Timestamp::strptime("%Y-%m-%dT%H:%M:%S%.f%z", text);

@@ -1,5 +1,6 @@
 //! Keeps an events websocket: connects, listens, pauses, connects again.
 
+use std::collections::BTreeSet;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,9 +12,9 @@ use super::ConnectionState;
 use super::backoff::ReconnectBackoff;
 use super::http::AriClient;
 use super::socket::{ConnectError, EventSocket};
-use crate::control::{ObjectNaming, RequestFailure};
+use crate::control::{ObjectNaming, OwnKind, RequestFailure};
 use crate::event::AriEvent;
-use crate::model::StasisApplication;
+use crate::model::{AriChannel, StasisApplication};
 use crate::request::AriRequest;
 
 /// A connection that lived this long was a good one.
@@ -178,6 +179,7 @@ impl ConnectionKeeper {
     /// Waits until nobody has the application any more, or it is to be taken back; `false` if
     /// nobody listens any more. To connect would take the calls from whoever has it.
     async fn wait_for_vacancy(&self) -> bool {
+        let mut left = BTreeSet::new();
         loop {
             tokio::select! {
                 () = tokio::time::sleep(LOOK_EVERY) => {}
@@ -187,7 +189,7 @@ impl ConnectionKeeper {
                 }
                 () = self.out.closed() => return false,
             }
-            if self.is_vacant().await {
+            if self.is_vacant(&mut left).await {
                 info!(
                     app = self.app,
                     "whoever had taken the application over is gone"
@@ -197,12 +199,23 @@ impl ConnectionKeeper {
         }
     }
 
-    /// Whether Asterisk knows nothing of the application any more.
-    async fn is_vacant(&self) -> bool {
-        match self.application().await {
+    /// Whether Asterisk knows nothing of the application any more. `left`: what was left of calls
+    /// that are over, when that was last looked at.
+    async fn is_vacant(&self, left: &mut BTreeSet<String>) -> bool {
+        let application = match self.application().await {
             Err(RequestFailure::Refused { status: 404, .. }) => return true,
-            Ok(application) if application.is_empty() => {}
-            Ok(_) | Err(_) => return false,
+            Ok(application) => application,
+            Err(_) => return false,
+        };
+        let before = std::mem::take(left);
+        match self.left_of_calls(application) {
+            Some(now) => *left = now,
+            None => return false,
+        }
+        // Whoever made this removes it, if he lives. An application with anything in it is never
+        // cleared away, so what stays goes; it belongs to no call.
+        if !left.is_empty() && (*left != before || !self.clear_away(left).await) {
+            return false;
         }
         // Nobody may have it: Asterisk clears unused applications away only when another one
         // comes or goes (`cleanup` in res_stasis.c), so one does, which nobody else has.
@@ -213,6 +226,61 @@ impl ConnectionKeeper {
         }
         let found = self.application().await;
         matches!(found, Err(RequestFailure::Refused { status: 404, .. }))
+    }
+
+    /// Channels that a server of this application made for media, where there are no others and
+    /// so no calls.
+    fn left_of_calls(&self, application: StasisApplication) -> Option<BTreeSet<String>> {
+        let kind = |id: &str| self.naming.read(id).map(|own| own.kind);
+        let is_bridge = |id: &String| kind(id) == Some(OwnKind::Bridge);
+        let is_media = |id: &String| matches!(kind(id), Some(OwnKind::Media | OwnKind::Snoop));
+        let StasisApplication {
+            channel_ids,
+            bridge_ids,
+            ..
+        } = application;
+        let is_left = bridge_ids.iter().all(is_bridge) && channel_ids.iter().all(is_media);
+        is_left.then(|| channel_ids.into_iter().collect())
+    }
+
+    /// Removes what is left of calls; whether all of it was what its id says. Anybody may choose
+    /// such an id for a caller's channel.
+    async fn clear_away(&self, left: &BTreeSet<String>) -> bool {
+        for id in left {
+            let channel = id.clone();
+            let found = self.client.probe(&AriRequest::GetChannel { channel }).await;
+            let channel = match found.map(serde_json::from_value::<AriChannel>) {
+                Ok(Ok(channel)) => channel,
+                Err(RequestFailure::Refused { status: 404, .. }) => continue,
+                Ok(Err(_)) | Err(_) => return false,
+            };
+            if !self.is_own_media(&channel) {
+                return false;
+            }
+            info!(
+                channel = id,
+                "left behind by a server that is gone; removed"
+            );
+            let channel = id.clone();
+            let removed = self
+                .client
+                .probe(&AriRequest::DeleteChannel { channel })
+                .await;
+            if let Err(failure) = removed {
+                debug!(id, %failure, "not removed");
+            }
+        }
+        true
+    }
+
+    fn is_own_media(&self, channel: &AriChannel) -> bool {
+        let is_here = channel.stasis_app().is_none_or(|app| app == self.app);
+        is_here
+            && match self.naming.read(&channel.id).map(|own| own.kind) {
+                Some(OwnKind::Media) => channel.is_external_media(),
+                Some(OwnKind::Snoop) => channel.is_snoop(),
+                _ => false,
+            }
     }
 
     async fn application(&self) -> Result<StasisApplication, RequestFailure> {

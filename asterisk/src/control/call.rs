@@ -48,8 +48,8 @@ pub(super) struct ControlledCall {
     pub(super) renewals: u32,
     /// Set-up waits until this group of removals is through.
     pub(super) hold: Option<u64>,
-    /// Everything made for it has been handed to the removals.
-    pub(super) taken_down: bool,
+    /// Group of removals to which everything made for it was handed, once it was.
+    pub(super) taken_down: Option<u64>,
     /// How we hear of its channel beyond its stay in our application.
     pub(super) following: ChannelSubscription,
 }

@@ -224,8 +224,8 @@ impl CallControl {
             return;
         };
         let legs = std::mem::take(&mut call.legs);
-        let was_tapped = call.kind == CallKind::Tap && !call.taken_down;
-        call.taken_down = true;
+        let was_tapped = call.kind == CallKind::Tap && call.taken_down.is_none();
+        call.taken_down.get_or_insert(group);
         call.hold = None;
         let peer = std::mem::take(&mut call.peer);
         let identity = call.identity();
@@ -288,8 +288,10 @@ impl CallControl {
     /// Removes a call's entry, if there is one.
     pub(super) fn forget_call(&mut self, id: &str) -> Option<ControlledCall> {
         self.owners.remove(id);
-        if self.calls.get(id)?.following == ChannelSubscription::Yes {
-            let group = self.next_serial();
+        let call = self.calls.get(id)?;
+        if call.following == ChannelSubscription::Yes {
+            // Only who has left can be seen to be heard of no more.
+            let group = call.taken_down.unwrap_or_else(|| self.next_serial());
             self.unsubscribe(id, group);
         }
         let mut call = self.calls.remove(id)?;

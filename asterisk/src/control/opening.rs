@@ -141,6 +141,8 @@ impl CallControl {
                 until: now + self.config.ring_timeout,
             };
             call.epoch = self.epoch;
+            // The request that placed it has subscribed us.
+            call.following = ChannelSubscription::Yes;
             self.tell_opened(id, channel, false);
             self.notice(ControlNotice::CommandAccepted {
                 command: CommandKind::Originate,
@@ -319,7 +321,7 @@ impl CallControl {
             variables: None,
             renewals: 0,
             hold: None,
-            taken_down: false,
+            taken_down: None,
             following: ChannelSubscription::No,
         };
         self.owners.insert(

@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 
-use super::call::{CallStage, LegStep, SetupRequest};
+use super::call::{CallStage, ChannelSubscription, LegStep, SetupRequest};
 use super::config::{CallKind, RecoverCall};
 use super::io::{CommandKind, ControlNotice, RequestFailure, RequestId};
 use super::party_look::PartyIdentity;
@@ -221,6 +221,7 @@ impl CallControl {
             CallEntry::ResumedInitiated { channel, answered } => {
                 let until = now + self.config.ring_timeout;
                 call.stage = CallStage::Ringing { until };
+                call.following = ChannelSubscription::Yes;
                 self.tell_opened(id, &channel, true);
                 if answered {
                     self.party_entered(id, channel, now);

@@ -50,7 +50,8 @@ impl CallControl {
             }
             RequestPurpose::Settle(object) => self.removal_settled(&object),
             RequestPurpose::Remove(object) => {
-                self.on_removal_reply(&object, result.map(|_| ()), now)
+                let is_heard = self.is_still_heard(&object, &result);
+                self.on_removal_reply(&object, result.map(|_| ()), is_heard, now)
             }
             RequestPurpose::PartyLook(channel) => self.on_party_looked(&channel, result, now),
             RequestPurpose::Channels => {

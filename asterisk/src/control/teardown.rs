@@ -15,12 +15,14 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use serde::Deserialize as _;
+use serde_json::Value;
 use tracing::{debug, warn};
 
 use super::io::{CommandKind, ControlNotice, ObjectKind, RequestFailure};
 use super::party_look::PartyIdentity;
 use super::{CallControl, LinkState, RequestPurpose};
-use crate::model::AriChannel;
+use crate::model::{AriChannel, StasisApplication};
 use crate::request::AriRequest;
 
 /// Attempts before a removal is left to the next listing.
@@ -290,13 +292,14 @@ impl CallControl {
         &mut self,
         object: &AriObject,
         result: Result<(), RequestFailure>,
+        is_heard: bool,
         now: Instant,
     ) {
         let Some(removal) = self.removals.get_mut(object) else {
             return;
         };
         let gone = match &result {
-            Ok(()) => true,
+            Ok(()) => !is_heard,
             Err(RequestFailure::Refused { status: 404, .. }) => true,
             // Not in our application any more: there is nothing to continue or to unsubscribe.
             Err(RequestFailure::Refused { status, .. }) => {
@@ -320,6 +323,24 @@ impl CallControl {
         } else {
             self.removal_failed(object, &result, now);
         }
+    }
+
+    /// Whether the application still hears of a channel that it was unsubscribed from, and has no
+    /// reason to. Asterisk counts subscriptions: a server before us had its own, and one that
+    /// broke off was asked for twice.
+    pub(super) fn is_still_heard(
+        &self,
+        object: &AriObject,
+        result: &Result<Value, RequestFailure>,
+    ) -> bool {
+        let (AriObject::Subscription(id), Ok(answer)) = (object, result) else {
+            return false;
+        };
+        let is_wanted = self.calls.contains_key(id)
+            || self.calls.values().any(|call| call.peer.is_to(id))
+            || (self.removals).contains_key(&AriObject::Channel(id.clone()));
+        let application = StasisApplication::deserialize(answer).unwrap_or_default();
+        !is_wanted && application.channel_ids.contains(id)
     }
 
     /// An attempt came to nothing: another is made, or it is given up.

@@ -512,7 +512,10 @@ impl AsteriskWorld {
             .into_iter()
             .chain(self.subscriptions.keys().cloned())
             .collect();
-        json!({ "name": self.app, "channel_ids": ids, "bridge_ids": [] })
+        // It hears of the bridges that its channels are in.
+        let bridges = self.channels.values().filter(|channel| channel.in_app);
+        let bridges: BTreeSet<_> = bridges.filter_map(|c| c.bridge.clone()).collect();
+        json!({ "name": self.app, "channel_ids": ids, "bridge_ids": bridges })
     }
 }
 

@@ -43,6 +43,7 @@ fn a_placed_party_who_was_sent_elsewhere_unheard_talks_on() {
         rig.connect();
         rig.advance(ms(300_000));
         assert!(is_untouched(&rig, O1), "{place:?}");
+        assert!(!rig.world.is_subscribed(O1), "{place:?}");
         let text = "left the application while Asterisk was not heard";
         assert_eq!(end_of(&rig, O1).unwrap(), (None, text.into()), "{place:?}");
         assert_eq!(rig.control.stats().opened, 1, "nobody fetches it back");

@@ -109,6 +109,33 @@ fn the_newcomer_goes_on_with_all_calls() {
 }
 
 #[test]
+fn what_the_predecessor_followed_is_not_heard_of_for_ever() {
+    let mut old = rig_in_call(DeliveryOrder::RepliesFirst);
+    old.world.foreign_call("t1");
+    old.command(ControlCommand::Tap { call: "t1".into() });
+    old.command(originate(O1));
+    old.settle();
+    old.world.answered_at_far_end(O1);
+    old.settle();
+    let mut world = std::mem::take(&mut old.world);
+    world.disconnect();
+    let nonce = "00000000b7".to_owned();
+    let mut new = rig_with(ControlConfig { nonce, ..config() }, world);
+    new.connect();
+    new.settle();
+    assert_eq!(new.assert_calls_told_in_turn(), [O1, "c1", "t1"]);
+    for id in [O1, "c1"] {
+        new.world.sent_elsewhere(id, None);
+    }
+    new.command(ControlCommand::Hangup { call: "t1".into() });
+    new.advance(ms(5_000));
+    for id in [O1, "c1", "t1"] {
+        assert!(new.world.exists(id) && !new.world.is_subscribed(id), "{id}");
+    }
+    new.assert_calls_told_in_turn();
+}
+
+#[test]
 fn a_tap_of_the_predecessor_is_gone_on_with() {
     let mut old = rig_tapping();
     let mut world = std::mem::take(&mut old.world);
