@@ -73,15 +73,7 @@ impl CallControl {
                 timestamp,
             } => {
                 let at = self.event_time.of(timestamp, now);
-                for (call, leg) in self.parts_of(&channel.id) {
-                    self.notice(ControlNotice::Dtmf {
-                        call,
-                        leg,
-                        digit,
-                        duration_ms,
-                        at,
-                    });
-                }
+                self.on_key(&channel.id, digit, duration_ms, at);
             }
             AriEvent::ChannelHold { channel, timestamp } => {
                 let at = self.event_time.of(timestamp, now);
@@ -112,6 +104,18 @@ impl CallControl {
                 debug!(kind, "not ours to handle");
                 self.stats.other_events += 1;
             }
+        }
+    }
+
+    fn on_key(&mut self, channel: &str, digit: char, duration_ms: u64, at: Instant) {
+        for (call, leg) in self.parts_of(channel) {
+            self.notice(ControlNotice::Dtmf {
+                call,
+                leg,
+                digit,
+                duration_ms,
+                at,
+            });
         }
     }
 

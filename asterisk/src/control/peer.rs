@@ -247,10 +247,9 @@ impl CallControl {
         let group = self.next_serial();
         if let Some(call) = self.calls.get_mut(id)
             && !matches!(call.peer, PeerTie::Heard(_))
+            && let Some(peer) = std::mem::take(&mut call.peer).subscribed()
         {
-            if let Some(peer) = std::mem::take(&mut call.peer).subscribed() {
-                self.unsubscribe(peer, group);
-            }
+            self.unsubscribe(peer, group);
         }
     }
 

@@ -214,52 +214,6 @@ impl AsteriskWorld {
         }
     }
 
-    /// An originated channel is answered, and a moment passes before it is in the application:
-    /// [`AsteriskWorld::arrive`].
-    pub fn answered_and_on_its_way(&mut self, id: &str) {
-        if let Some(channel) = self.channels.get_mut(id) {
-            channel.state = "Up";
-            channel.on_its_way = true;
-            self.tell(id, "ChannelStateChange", json!({}));
-        }
-    }
-
-    /// Every channel that is on its way into the application enters it.
-    pub fn arrive(&mut self) {
-        let on_their_way = self.channels.iter().filter(|(_, c)| c.on_its_way);
-        let ids: Vec<String> = on_their_way.map(|(id, _)| id.clone()).collect();
-        for id in ids {
-            self.enter(&id);
-        }
-    }
-
-    /// Somebody sends a channel elsewhere in the dialplan, or into an application of theirs: it
-    /// talks to others. What the application had subscribed to by itself it goes on hearing of.
-    pub fn sent_elsewhere(&mut self, id: &str, app: Option<&'static str>) {
-        self.leave(id);
-        if let Some(channel) = self.channels.get_mut(id) {
-            channel.state = "Up";
-            channel.on_its_way = false;
-            channel.continued = true;
-            channel.elsewhere = app;
-        }
-    }
-
-    /// Another application's channel is moved into the application, and still names the former.
-    pub fn moved_in(&mut self, id: &str, from: &'static str) {
-        self.foreign_channel(id, &format!("PJSIP/{id}"), Some(from));
-        self.begin_stay(id);
-    }
-
-    /// Whether a channel is a party who talks to others, as far as can be told.
-    pub fn is_elsewhere(&self, id: &str) -> bool {
-        let talks = self
-            .channels
-            .get(id)
-            .is_some_and(|channel| channel.state == "Up" && !channel.in_app && !channel.on_its_way);
-        talks && !self.undescribable.contains(id)
-    }
-
     /// A party hangs up. A Stasis caller's BYE is followed by `ChannelDestroyed` only for who
     /// subscribed to the channel.
     pub fn hang_up(&mut self, id: &str, cause: u16) {
@@ -409,7 +363,7 @@ impl AsteriskWorld {
         self.begin_stay(id);
     }
 
-    fn begin_stay(&mut self, id: &str) {
+    pub(super) fn begin_stay(&mut self, id: &str) {
         let connected = self.connected;
         let Some(channel) = self.channels.get_mut(id) else {
             return;
