@@ -37,9 +37,10 @@ pub enum AriEvent {
     ChannelHangupRequest {
         /// The channel.
         channel: Box<AriChannel>,
-        /// Q.850 cause, where known.
+        /// Q.850 cause, where known. A soft hang-up has a flag in its place that says who asked
+        /// (`AST_SOFTHANGUP_…`), which is none.
         cause: Option<u16>,
-        /// Whether it was asked softly.
+        /// Whether it was asked softly: from within Asterisk.
         soft: bool,
     },
     /// A channel's state changed.
@@ -169,11 +170,7 @@ impl AriEvent {
                 cause: field(&raw, "cause"),
                 cause_txt: field(&raw, "cause_txt").unwrap_or_default(),
             },
-            "ChannelHangupRequest" => Self::ChannelHangupRequest {
-                channel: channel("ChannelHangupRequest", &raw)?,
-                cause: field(&raw, "cause"),
-                soft: field(&raw, "soft").unwrap_or_default(),
-            },
+            "ChannelHangupRequest" => hangup_request(&raw)?,
             "ChannelStateChange" => Self::ChannelStateChange {
                 channel: channel("ChannelStateChange", &raw)?,
                 timestamp: timestamp(&raw),
@@ -256,6 +253,15 @@ impl AriEvent {
             Self::Other { kind, .. } => kind,
         }
     }
+}
+
+fn hangup_request(raw: &Value) -> Result<AriEvent, EventError> {
+    let soft: bool = field(raw, "soft").unwrap_or_default();
+    Ok(AriEvent::ChannelHangupRequest {
+        channel: channel("ChannelHangupRequest", raw)?,
+        cause: field(raw, "cause").filter(|_| !soft),
+        soft,
+    })
 }
 
 fn dtmf(raw: &Value) -> Result<AriEvent, EventError> {

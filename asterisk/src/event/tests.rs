@@ -33,6 +33,16 @@ fn known_events_are_read() {
         })
     ));
 
+    for (soft, expected) in [("true", None), ("false", Some(32)), ("null", Some(32))] {
+        let text = format!(
+            r#"{{"type":"ChannelHangupRequest","cause":32,"soft":{soft},"channel":{{"id":"c"}}}}"#
+        );
+        assert!(
+            matches!(AriEvent::parse(&text), Ok(AriEvent::ChannelHangupRequest { cause, .. }) if cause == expected),
+            "{text}"
+        );
+    }
+
     let key = AriEvent::parse(
         r#"{"type":"ChannelDtmfReceived","digit":"5","duration_ms":280,"channel":{"id":"c"}}"#,
     );

@@ -223,7 +223,15 @@ impl AsteriskWorld {
 
     /// A party hangs up by a BYE without a Reason header: no cause is told when it is asked for.
     pub fn hang_up_without_reason(&mut self, id: &str, cause: u16) {
-        self.tell(id, "ChannelHangupRequest", json!({ "soft": true }));
+        self.tell(id, "ChannelHangupRequest", json!({}));
+        self.end_channel(id, cause);
+    }
+
+    /// Somebody hangs a channel up from within Asterisk: where its cause would be stands the flag
+    /// (`AST_SOFTHANGUP_…`) that says who does.
+    pub fn hang_up_softly(&mut self, id: &str, flag: u16, cause: u16) {
+        let asked = json!({ "cause": flag, "soft": true });
+        self.tell(id, "ChannelHangupRequest", asked);
         self.end_channel(id, cause);
     }
 
@@ -256,7 +264,9 @@ impl AsteriskWorld {
 
     /// A channel is told to hang up.
     pub(super) fn delete(&mut self, id: &str) {
-        self.tell(id, "ChannelHangupRequest", json!({ "soft": true }));
+        // AST_SOFTHANGUP_EXPLICIT.
+        let asked = json!({ "cause": 32, "soft": true });
+        self.tell(id, "ChannelHangupRequest", asked);
         if self.hangs_up_late {
             self.leaving.insert(id.to_owned());
         } else {

@@ -71,6 +71,48 @@ fn the_end_of_a_callers_channel_tells_the_cause() {
     }
 }
 
+/// `AST_SOFTHANGUP_…`: device, asynchronous goto, shutdown, time-out, unload, explicit; and two at once.
+const SOFT: [u16; 7] = [1, 2, 4, 8, 16, 32, 34];
+
+#[test]
+fn a_flag_of_a_soft_hang_up_is_no_cause() {
+    for flag in SOFT {
+        for (cause, told) in [(0, Some(16)), (16, Some(16)), (38, Some(38))] {
+            for is_followed in [true, false] {
+                let mut rig = rig();
+                if !is_followed {
+                    rig.set_faults(|r| match r {
+                        AriRequest::Subscribe { .. } => RequestFault::Refused(500),
+                        _ => RequestFault::None,
+                    });
+                }
+                rig.world.incoming("c1");
+                rig.settle();
+                rig.world.hang_up_softly("c1", flag, cause);
+                rig.advance(ms(1_000));
+                // Who is not followed tells no cause at all.
+                let expected = if is_followed { told } else { Some(16) };
+                let case = format!("flag {flag}, cause {cause}, followed {is_followed}");
+                assert_eq!(end_of(&rig, "c1").unwrap().0, expected, "{case}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_placed_call_that_is_hung_up_softly_while_it_rings_has_its_own_cause_or_none() {
+    for flag in SOFT {
+        for (cause, told) in [(0, None), (19, Some(19))] {
+            let mut rig = rig();
+            rig.command(originate(O1));
+            rig.settle();
+            rig.world.hang_up_softly(O1, flag, cause);
+            rig.settle();
+            assert_eq!(end_of(&rig, O1).unwrap().0, told, "flag {flag}");
+        }
+    }
+}
+
 #[test]
 fn a_hang_up_is_one_though_its_cause_is_never_told() {
     let mut rig = rig();
