@@ -168,6 +168,21 @@ pub struct AriBridge {
     pub channels: Vec<String>,
 }
 
+/// An endpoint: a phone, a trunk.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct AriEndpoint {
+    /// Technology, such as `PJSIP`.
+    #[serde(deserialize_with = "lenient")]
+    pub technology: String,
+    /// Its name in that technology.
+    #[serde(deserialize_with = "lenient")]
+    pub resource: String,
+    /// Ids of its channels.
+    #[serde(deserialize_with = "lenient")]
+    pub channel_ids: Vec<String>,
+}
+
 /// A Stasis application.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

@@ -49,6 +49,13 @@ pub enum AriRequest {
         /// Bridge id.
         bridge: String,
     },
+    /// One endpoint, with the ids of its channels.
+    GetEndpoint {
+        /// Technology, such as `PJSIP`.
+        technology: String,
+        /// Its name in that technology.
+        resource: String,
+    },
     /// A variable of a channel.
     GetVariable {
         /// Channel id.
@@ -168,6 +175,7 @@ impl AriRequest {
             | Self::ListBridges
             | Self::GetChannel { .. }
             | Self::GetBridge { .. }
+            | Self::GetEndpoint { .. }
             | Self::GetVariable { .. }
             | Self::GetApplication { .. } => HttpMethod::Get,
             Self::TryWrite { .. }
@@ -198,6 +206,10 @@ impl AriRequest {
             Self::GetVariable { channel, .. } | Self::TryWrite { channel } => {
                 join(&["channels", channel, "variable"])
             }
+            Self::GetEndpoint {
+                technology,
+                resource,
+            } => join(&["endpoints", technology, resource]),
             Self::GetApplication { app } => join(&["applications", app]),
             Self::Subscribe { app, .. } | Self::Unsubscribe { app, .. } => {
                 join(&["applications", app, "subscription"])

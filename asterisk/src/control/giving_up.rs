@@ -10,7 +10,7 @@ use super::call::CallStage;
 use super::config::CallKind;
 use super::io::{CommandKind, ControlNotice, RequestFailure};
 use super::stray::CallDeparture;
-use super::{CallControl, LinkState};
+use super::{CallControl, LinkState, RequestPurpose};
 
 /// The end of a call that another process goes on with.
 const TAKEN_OVER: &str = "another server has taken the application over";
@@ -36,7 +36,16 @@ impl CallControl {
             let message = TAKEN_OVER.to_owned();
             self.refuse(CommandKind::Hangup, call, Some(503), message);
         }
-        self.pending.clear();
+        let gone = RequestFailure::Refused {
+            status: 503,
+            message: TAKEN_OVER.to_owned(),
+        };
+        self.refuse_searches(&gone);
+        for (_, pending) in std::mem::take(&mut self.pending) {
+            if let RequestPurpose::Find { name } = pending.purpose {
+                self.refuse_for(CommandKind::Find, &name, &gone);
+            }
+        }
         self.notice(ControlNotice::Replaced);
     }
 

@@ -54,6 +54,7 @@ use self::again::PendingRequest;
 use self::call::{CallStage, ControlledCall, ObjectOwner};
 pub use self::config::{CallKind, ConfigError, ControlConfig, RecoverCall};
 use self::event_time::EventTime;
+use self::finding::{ChannelSearch, ChannelSource};
 pub use self::io::{
     CommandKind, ControlCommand, ControlInput, ControlNotice, ControlOutput, ControlStats,
     ObjectKind, PartyChange, RequestFailure, RequestId, VariableValue,
@@ -89,6 +90,7 @@ pub struct CallControl {
     /// Calls that we placed, no longer have, and are not done with.
     departed: VecDeque<(String, CallDeparture)>,
     removals: BTreeMap<AriObject, ObjectTeardown>,
+    searches: BTreeMap<u64, ChannelSearch>,
     pending: BTreeMap<RequestId, PendingRequest>,
     out: VecDeque<ControlOutput>,
     /// Places that calls without a channel take.
@@ -139,6 +141,15 @@ enum RequestPurpose {
     /// Looking up the channel of a name.
     Find {
         name: String,
+    },
+    /// Channels that a search for a name may look at.
+    SearchList {
+        search: u64,
+        source: ChannelSource,
+    },
+    /// A channel that may have the name that is searched for.
+    SearchOne {
+        search: u64,
     },
     /// Looking up whom a tapped channel talks to.
     PeerLook {
@@ -210,6 +221,7 @@ impl CallControl {
             owners: BTreeMap::new(),
             departed: VecDeque::new(),
             removals: BTreeMap::new(),
+            searches: BTreeMap::new(),
             pending: BTreeMap::new(),
             out: VecDeque::new(),
             taken_elsewhere: 0,
@@ -288,6 +300,8 @@ impl CallControl {
     /// Answers that are still out will not be believed; what was being made is looked for
     /// by the next listing.
     fn forget_requests(&mut self) {
+        let broke = RequestFailure::Unreachable("the connection to Asterisk broke".to_owned());
+        self.refuse_searches(&broke);
         let pending = std::mem::take(&mut self.pending);
         for (_, PendingRequest { purpose, .. }) in pending {
             match purpose {
@@ -298,15 +312,9 @@ impl CallControl {
                 } => self.lose_variables(&call, generation),
                 RequestPurpose::Originate { call }
                 | RequestPurpose::TapLook { call }
-                | RequestPurpose::TapSubscribe { call } => {
-                    let failure =
-                        RequestFailure::Unreachable("the connection to Asterisk broke".to_owned());
-                    self.refuse_asking(&call, &failure);
-                }
+                | RequestPurpose::TapSubscribe { call } => self.refuse_asking(&call, &broke),
                 RequestPurpose::Find { name } => {
-                    let failure =
-                        RequestFailure::Unreachable("the connection to Asterisk broke".to_owned());
-                    self.refuse_for(CommandKind::Find, &name, &failure);
+                    self.refuse_for(CommandKind::Find, &name, &broke);
                 }
                 RequestPurpose::PeerSubscribe { call, .. }
                 | RequestPurpose::PeerCheck { call, .. } => self.forget_tie(&call),
@@ -317,6 +325,8 @@ impl CallControl {
                 | RequestPurpose::Remove(_)
                 | RequestPurpose::PartyLook(_)
                 | RequestPurpose::PeerLook { .. }
+                | RequestPurpose::SearchList { .. }
+                | RequestPurpose::SearchOne { .. }
                 | RequestPurpose::Channels
                 | RequestPurpose::Bridges
                 | RequestPurpose::Application

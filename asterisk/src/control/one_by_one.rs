@@ -19,7 +19,7 @@ use crate::model::{AriBridge, AriChannel};
 use crate::request::AriRequest;
 
 /// Requests for single objects under way at once.
-const AT_ONCE: usize = 4;
+pub(super) const AT_ONCE: usize = 4;
 
 /// A list on its way.
 #[derive(Debug, Default)]
@@ -131,7 +131,7 @@ impl CallControl {
     }
 
     /// Channels and bridges that we believe in, or are to take up.
-    fn known_objects(&self) -> (BTreeSet<String>, BTreeSet<String>) {
+    pub(super) fn known_objects(&self) -> (BTreeSet<String>, BTreeSet<String>) {
         let legs = || self.calls.values().flat_map(|call| &call.legs);
         let snoop = |leg: &MediaLeg| leg.snoop.as_ref().map(|snoop| snoop.id.clone());
         let calls = self.calls.keys().cloned();

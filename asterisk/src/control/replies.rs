@@ -32,7 +32,11 @@ impl CallControl {
                 }
             }
             RequestPurpose::Originate { call } => self.on_originated(&call, result, now),
-            RequestPurpose::Find { name } => self.on_found(name, result),
+            RequestPurpose::Find { name } => self.on_found(name, result, now),
+            RequestPurpose::SearchList { search, source } => {
+                self.on_search_list(search, source, result, now)
+            }
+            RequestPurpose::SearchOne { search } => self.on_searched(search, result, now),
             RequestPurpose::PeerLook { call } => self.on_peer_looked(&call, result, now),
             RequestPurpose::PeerSubscribe { call, peer } => {
                 self.on_peer_subscribed(&call, peer, &result, now)
@@ -54,6 +58,21 @@ impl CallControl {
                 self.on_removal_reply(&object, result.map(|_| ()), is_heard, now)
             }
             RequestPurpose::PartyLook(channel) => self.on_party_looked(&channel, result, now),
+            purpose @ (RequestPurpose::Channels
+            | RequestPurpose::Bridges
+            | RequestPurpose::Application
+            | RequestPurpose::OneChannel(_)
+            | RequestPurpose::OneBridge(_)) => self.settle_listing(purpose, result, now),
+        }
+    }
+
+    fn settle_listing(
+        &mut self,
+        purpose: RequestPurpose,
+        result: Result<Value, RequestFailure>,
+        now: Instant,
+    ) {
+        match purpose {
             RequestPurpose::Channels => {
                 let channels = read(result);
                 self.on_listed(now, |listing| listing.take_channels(channels));
@@ -62,14 +81,15 @@ impl CallControl {
                 let bridges = read(result);
                 self.on_listed(now, |listing| listing.take_bridges(bridges));
             }
-            RequestPurpose::OneChannel(id) => self.on_one_channel(id, result, now),
-            RequestPurpose::OneBridge(id) => self.on_one_bridge(id, result, now),
             RequestPurpose::Application => {
                 let application = read(result);
                 self.on_listed(now, |listing| {
                     application.map(|app| listing.application = Some(app))
                 });
             }
+            RequestPurpose::OneChannel(id) => self.on_one_channel(id, result, now),
+            RequestPurpose::OneBridge(id) => self.on_one_bridge(id, result, now),
+            _ => {}
         }
     }
 

@@ -45,6 +45,7 @@ impl AsteriskWorld {
                 Some(channels) => Ok(json!({ "id": bridge, "channels": channels })),
                 None => refuse(404, "Bridge not found"),
             },
+            AriRequest::GetEndpoint { technology, resource } => self.endpoint(technology, resource),
             AriRequest::GetVariable { channel, variable } => self.variable(channel, variable),
             AriRequest::Subscribe { channel, .. } => {
                 self.must_exist(channel)?;
@@ -88,6 +89,24 @@ impl AsteriskWorld {
                 Ok(self.describe(&originate.channel))
             }
         }
+    }
+
+    /// An endpoint that has channels; others are not known here.
+    fn endpoint(&self, technology: &str, resource: &str) -> Result<Value, RequestFailure> {
+        let name = format!("{technology}/{resource}").to_lowercase();
+        let is_its = |channel: &WorldChannel| {
+            let own = channel.name.to_lowercase();
+            let rest = own.strip_prefix(name.as_str());
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+        };
+        let channels = self.channels.iter().filter(|(_, channel)| is_its(channel));
+        let ids: Vec<&String> = channels.map(|(id, _)| id).collect();
+        if ids.is_empty() {
+            return refuse(404, "Endpoint not found");
+        }
+        Ok(
+            json!({ "technology": technology, "resource": resource, "state": "online", "channel_ids": ids }),
+        )
     }
 
     fn answer(&mut self, id: &str) -> Result<Value, RequestFailure> {

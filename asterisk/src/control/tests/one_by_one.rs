@@ -127,6 +127,102 @@ fn bridges_that_cannot_be_listed_are_asked_for_one_by_one_too() {
     assert_eq!(troubles(&rig).len(), 2);
 }
 
+/// What became of the search for a name: the channel, or status and reason.
+fn search(rig: &mut ControlRig, name: &str) -> Result<String, (Option<u16>, String)> {
+    rig.notices.clear();
+    rig.command(ControlCommand::Find { name: name.into() });
+    rig.settle();
+    let found = rig.notices.iter().find_map(|n| match n {
+        ControlNotice::ChannelFound { name: n, channel } if n == name => Some(channel.clone()),
+        _ => None,
+    });
+    found.ok_or_else(|| refusal_of(rig, CommandKind::Find).unwrap())
+}
+
+/// Channels beside one that cannot be described: a phone that rings, two who talk, a caller of ours.
+fn rig_beside_an_odd_one() -> ControlRig {
+    let mut rig = rig();
+    rig.world.foreign_call("odd");
+    rig.world.undescribable.insert("odd".into());
+    rig.world
+        .foreign_channel("1.7", "PJSIP/alice-00000007", None);
+    for (id, name) in [
+        ("1.8", "Local/8@default-00000001;2"),
+        ("1.9", "DAHDI/i1/9-1"),
+    ] {
+        rig.world.foreign_channel(id, name, None);
+        rig.world.enter_bridge(id, "theirs");
+    }
+    rig.world.incoming("c1");
+    rig.settle();
+    rig
+}
+
+#[test]
+fn a_channel_is_found_by_its_name_though_another_cannot_be_described() {
+    for order in [DeliveryOrder::RepliesFirst, DeliveryOrder::EventsFirst] {
+        let mut rig = rig_beside_an_odd_one();
+        rig.order = order;
+        for (name, id) in [
+            ("PJSIP/alice-00000007", "1.7"),
+            ("pjsip/Alice-00000007", "1.7"),
+            ("Local/8@default-00000001;2", "1.8"),
+            ("DAHDI/i1/9-1", "1.9"),
+            ("PJSIP/c1", "c1"),
+        ] {
+            assert_eq!(search(&mut rig, name), Ok(id.to_owned()), "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_name_that_is_not_found_is_refused_with_what_could_not_be_seen() {
+    let mut rig = rig_beside_an_odd_one();
+    for name in ["PJSIP/alice-00000008", "PJSIP/odd", "nobody", "/", "-"] {
+        let (status, text) = search(&mut rig, name).unwrap_err();
+        assert_eq!(status, Some(500), "it may be there: {name}");
+        let says = |part: &str| assert!(text.contains(part), "{name}: {text}");
+        says("cannot be described");
+        says("one by one has this name");
+    }
+    let (_, text) = search(&mut rig, "PJSIP/odd").unwrap_err();
+    assert!(text.contains("1 cannot be looked at"), "{text}");
+    // Nothing of it is left, and once the odd one is gone the list says all.
+    rig.world.hang_up("odd", 16);
+    rig.settle();
+    assert_eq!(search(&mut rig, "PJSIP/odd").unwrap_err().0, Some(404));
+}
+
+#[test]
+fn a_search_that_a_break_or_another_server_interrupts_is_refused_once() {
+    for replies in 0..8 {
+        for is_replaced in [true, false] {
+            let mut rig = rig_beside_an_odd_one();
+            rig.notices.clear();
+            let name = "PJSIP/nobody-00000001".to_owned();
+            rig.command(ControlCommand::Find { name });
+            for _ in 0..replies {
+                rig.deliver_reply(0);
+            }
+            match is_replaced {
+                true => rig.take_over(),
+                false => rig.disconnect(),
+            }
+            let answers = |n: &ControlNotice| {
+                matches!(
+                    n,
+                    ControlNotice::CommandRefused {
+                        command: CommandKind::Find,
+                        ..
+                    }
+                )
+            };
+            let case = format!("after {replies}, replaced {is_replaced}");
+            assert_eq!(count(&rig, answers), 1, "{case}");
+        }
+    }
+}
+
 #[test]
 fn no_more_than_a_few_are_asked_for_at_once() {
     let mut world = AsteriskWorld::new(APP);

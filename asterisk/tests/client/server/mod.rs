@@ -276,6 +276,10 @@ fn parse(method: &str, target: &str) -> Option<AriRequest> {
         ("GET", ["bridges", id]) => AriRequest::GetBridge {
             bridge: (*id).into(),
         },
+        ("GET", ["endpoints", technology, resource]) => AriRequest::GetEndpoint {
+            technology: (*technology).into(),
+            resource: (*resource).into(),
+        },
         ("GET", ["channels", id]) => AriRequest::GetChannel {
             channel: (*id).into(),
         },
