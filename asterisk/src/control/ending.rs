@@ -99,6 +99,17 @@ impl CallControl {
         self.tell_ended(id, None, reason.to_owned());
     }
 
+    /// Ends a call at once without touching its channel: for this reason of ours, unless its end
+    /// had begun for another.
+    pub(super) fn close_known_or(&mut self, id: &str, reason: &str) {
+        let stage = self.calls.get(id).map(|call| &call.stage);
+        if matches!(stage, Some(CallStage::Ending(_))) {
+            self.close(id);
+        } else {
+            self.close_for(id, reason);
+        }
+    }
+
     /// Ends a call at once with all that is known.
     pub(super) fn close(&mut self, id: &str) {
         let Some(call) = self.calls.get_mut(id) else {
@@ -198,7 +209,7 @@ impl CallControl {
                 _ => None,
             };
             self.take_down(&id, party);
-            self.tell_ended(&id, None, "the server is shutting down".to_owned());
+            self.close_known_or(&id, "the server is shutting down");
         }
     }
 

@@ -25,7 +25,7 @@ impl CallControl {
         }
         if matches!(event, AriEvent::StasisStart { .. }) {
             self.tell_gone(&id);
-            self.close_for(&id, "ended unheard; its channel's id was used again");
+            self.close_known_or(&id, "ended unheard; its channel's id was used again");
             return false;
         }
         debug!(

@@ -4,6 +4,7 @@ use super::*;
 use crate::control::ControlInput;
 use crate::event::AriEvent;
 use crate::request::AriRequest;
+use crate::testkit::RequestFault;
 
 /// Where somebody may send a party: on in the dialplan, or into another application.
 const PLACES: [Option<&str>; 2] = [None, Some("other")];
@@ -179,6 +180,56 @@ fn who_leaves_and_comes_back_before_the_end_is_told_is_served_at_once() {
             assert!(rig.world.is_continued(party), "{case}");
         }
     }
+}
+
+/// More calls than are remembered.
+const MANY: u32 = 1_100;
+
+#[test]
+fn who_comes_back_after_a_thousand_others_went_on_is_a_caller_too() {
+    let mut rig = rig_talking();
+    rig.world.sent_elsewhere(O1, None);
+    rig.advance(ms(1_000));
+    for n in 0..MANY {
+        let call = config().naming().call(u128::from(n) + 100);
+        rig.command(originate(&call));
+        rig.settle();
+        rig.world.answered_at_far_end(&call);
+        rig.settle();
+        rig.world.sent_elsewhere(&call, None);
+        rig.advance(ms(1_000));
+    }
+    rig.world.enter_again(O1);
+    rig.advance(ms(130_000));
+    assert!(rig.world.exists(O1));
+    assert_eq!(rig.assert_calls_told_in_turn(), [O1]);
+}
+
+#[test]
+fn who_was_to_be_hung_up_before_a_thousand_others_is_a_caller_too() {
+    let mut rig = rig_talking();
+    // Nothing comes of the hang-up, and he is sent on.
+    rig.set_faults(|r| match r {
+        AriRequest::DeleteChannel { .. } => RequestFault::Refused(503),
+        _ => RequestFault::None,
+    });
+    rig.command(ControlCommand::Hangup { call: O1.into() });
+    rig.advance(ms(14_000));
+    assert!(refusal_of(&rig, CommandKind::Hangup).is_some());
+    rig.world.sent_elsewhere(O1, None);
+    rig.clear_faults();
+    rig.settle();
+    for n in 0..MANY {
+        let call = config().naming().call(u128::from(n) + 100);
+        rig.command(originate(&call));
+        rig.settle();
+        rig.command(ControlCommand::Hangup { call });
+        rig.advance(ms(100));
+    }
+    rig.world.enter_again(O1);
+    rig.advance(ms(130_000));
+    assert!(rig.world.exists(O1));
+    assert_eq!(rig.assert_calls_told_in_turn(), [O1]);
 }
 
 #[test]

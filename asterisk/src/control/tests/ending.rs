@@ -307,6 +307,67 @@ fn a_stop_lets_callers_go_on_hangs_up_what_we_placed_and_leaves_tapped_channels_
     );
 }
 
+/// A call whose end has begun, and is not told yet.
+fn rig_ending(kind: CallKind, begin: fn(&mut AsteriskWorld, &str)) -> (ControlRig, &'static str) {
+    let mut rig = rig();
+    let id = match kind {
+        CallKind::Stasis => "c1",
+        CallKind::Initiated => O1,
+        CallKind::Tap => "t1",
+    };
+    match kind {
+        CallKind::Stasis => rig.world.incoming(id),
+        CallKind::Initiated => rig.command(originate(id)),
+        CallKind::Tap => {
+            rig.world.foreign_call(id);
+            rig.command(ControlCommand::Tap { call: id.into() });
+        }
+    }
+    rig.settle();
+    if kind == CallKind::Initiated {
+        rig.world.answered_at_far_end(id);
+        rig.settle();
+    }
+    begin(&mut rig.world, id);
+    while count(&rig, |n| matches!(n, ControlNotice::ChannelGone { .. })) == 0 {
+        assert!(rig.deliver_event(), "a hang-up is told");
+    }
+    (rig, id)
+}
+
+#[test]
+fn a_stop_during_the_end_of_a_call_tells_what_is_known_of_it() {
+    for kind in [CallKind::Stasis, CallKind::Initiated, CallKind::Tap] {
+        let (mut rig, id) = rig_ending(kind, |world, id| world.hang_up(id, 17));
+        rig.command(ControlCommand::Shutdown);
+        rig.advance(ms(10_000));
+        let end = (Some(17), "User busy".into());
+        assert_eq!(end_of(&rig, id).unwrap(), end, "{kind:?}");
+        let (mut rig, id) = rig_ending(kind, |world, id| world.hang_up_without_reason(id, 0));
+        rig.command(ControlCommand::Shutdown);
+        rig.advance(ms(10_000));
+        let end = (Some(16), "Normal Clearing".into());
+        assert_eq!(end_of(&rig, id).unwrap(), end, "{kind:?}");
+    }
+}
+
+#[test]
+fn a_stop_or_another_channel_of_the_id_leaves_a_hang_up_what_it_was() {
+    for is_stop in [true, false] {
+        let mut rig = rig_in_call(DeliveryOrder::RepliesFirst);
+        rig.command(ControlCommand::Hangup { call: "c1".into() });
+        if is_stop {
+            rig.command(ControlCommand::Shutdown);
+        } else {
+            rig.world.vanish("c1");
+            rig.world.incoming("c1");
+        }
+        rig.advance(ms(10_000));
+        let (_, text) = end_of(&rig, "c1").unwrap();
+        assert_eq!(text, "hung up on request", "stop {is_stop}");
+    }
+}
+
 #[test]
 fn a_stop_ends_though_asterisk_does_not_answer() {
     let mut rig = rig_in_call(DeliveryOrder::RepliesFirst);
