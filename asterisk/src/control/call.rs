@@ -31,9 +31,9 @@ pub(super) struct ControlledCall {
     pub(super) gone: bool,
     /// Whom its channel was last told to be connected to.
     pub(super) connected: PartyId,
-    /// Where its channel is bridged, of a tapped one.
+    /// Bridge that its channel is in, of a tapped one.
     pub(super) bridge: BridgeStay,
-    /// Whom its channel talks to there.
+    /// Channel that it is alone with there.
     pub(super) peer: PeerTie,
     /// Sides whose device has put the other one on hold.
     pub(super) on_hold: Vec<&'static str>,

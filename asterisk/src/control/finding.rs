@@ -19,7 +19,7 @@ use crate::request::AriRequest;
 #[derive(Debug)]
 pub(super) struct ChannelSearch {
     name: String,
-    /// Why the channels cannot be listed.
+    /// Reason for which the channels cannot be listed.
     why: RequestFailure,
     /// Lists on their way that tell of channels.
     sources: usize,
@@ -54,7 +54,7 @@ impl ChannelSearch {
         self.sources == 0 && self.under_way == 0 && self.left.is_empty()
     }
 
-    /// Why a search without a result proves nothing.
+    /// Reason for which a search without a result proves nothing.
     fn refusal(&self) -> String {
         let Self {
             why, seen, unseen, ..

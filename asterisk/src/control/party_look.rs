@@ -17,7 +17,7 @@ use super::{CallControl, RequestPurpose};
 use crate::model::AriChannel;
 use crate::request::AriRequest;
 
-/// What is known of a party, beside the id of its channel.
+/// Marks of a party, beside the id of its channel.
 #[derive(Debug, Clone, Default)]
 pub(super) struct PartyIdentity {
     /// When its channel was created, where that is known.
@@ -101,7 +101,7 @@ impl CallControl {
         }
     }
 
-    /// Who was to be hung up talks to others now, and is left to them.
+    /// A party who was to be hung up talks to others now, and is left to them.
     fn release_party(&mut self, id: &str) {
         info!(channel = id, "has left the application; not hung up");
         let removal = self.take_removal(&AriObject::Channel(id.to_owned()));

@@ -18,7 +18,7 @@ pub(super) const OWN: &str = "caller";
 /// The label of the leg that the channel hears.
 pub(super) const OTHER: &str = "callee";
 
-/// Where a tapped channel is bridged with others, as far as is known.
+/// Stay of a tapped channel in a bridge of others, as far as is known.
 #[derive(Debug, Default)]
 pub(super) enum BridgeStay {
     #[default]

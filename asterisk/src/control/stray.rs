@@ -30,11 +30,11 @@ pub(super) enum StrayKind {
     Returned,
 }
 
-/// How a call that we placed went, where it did not simply leave our application: who did, or of
-/// whom nothing is remembered, is a caller like any other should he come back.
+/// Departure of a call that we placed, where it did not simply leave our application: who did, or
+/// of whom nothing is remembered, is a caller like any other should he come back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum CallDeparture {
-    /// It is to be hung up: whoever asked for the call was told that it did not come about, or is
+    /// The party is to be hung up: whoever asked for the call was told that it did not come about, or is
     /// over.
     Unwanted,
     /// Another process took our application over; should we have it again, it is as it was.

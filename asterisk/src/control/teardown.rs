@@ -84,7 +84,7 @@ enum TeardownState {
     Ready,
     /// The connection broke since: what became of the object is not known.
     Doubtful,
-    /// It is being looked at, for a party must be the one that was meant.
+    /// A party is being looked at, for it must be the one that was meant.
     Looking,
     Asked {
         /// The object entered the application since: the answer proves nothing.
@@ -459,7 +459,7 @@ impl CallControl {
     }
 }
 
-/// What may have to be removed under a channel's id.
+/// Objects that may have to be removed under a channel's id.
 fn of_channel(id: &str) -> [AriObject; 2] {
     [
         AriObject::Channel(id.to_owned()),

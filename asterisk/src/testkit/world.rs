@@ -23,7 +23,7 @@ pub struct AsteriskWorld {
     pub(super) bridges: BTreeMap<String, BTreeSet<String>>,
     /// Bridges that others made, with the channels in them.
     pub(super) theirs: BTreeMap<String, BTreeSet<String>>,
-    /// How often the application is subscribed to each channel, beside those in it.
+    /// Number of times that the application is subscribed to each channel, beside those in it.
     pub(super) subscriptions: BTreeMap<String, u32>,
     pub(super) events: VecDeque<String>,
     /// Whether RTP ports are given out again as soon as they are free.

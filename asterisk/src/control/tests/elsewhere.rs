@@ -6,7 +6,7 @@ use crate::event::AriEvent;
 use crate::request::AriRequest;
 use crate::testkit::RequestFault;
 
-/// Where somebody may send a party: on in the dialplan, or into another application.
+/// Places that somebody may send a party to: on in the dialplan, or into another application.
 const PLACES: [Option<&str>; 2] = [None, Some("other")];
 
 /// A call that we placed, whose party is heard.
@@ -182,7 +182,7 @@ fn who_leaves_and_comes_back_before_the_end_is_told_is_served_at_once() {
     }
 }
 
-/// More calls than are remembered.
+/// Number of calls beyond those that are remembered.
 const MANY: u32 = 1_100;
 
 #[test]

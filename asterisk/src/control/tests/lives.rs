@@ -146,7 +146,7 @@ fn fail_touches(rig: &mut ControlRig, fault: RequestFault) {
     });
 }
 
-/// How a request comes to nothing, which is then tried again.
+/// Faults by which a request comes to nothing, and is tried again.
 const IN_VAIN: [RequestFault; 4] = [
     RequestFault::Refused(503),
     RequestFault::Unreachable,

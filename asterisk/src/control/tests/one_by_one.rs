@@ -127,7 +127,7 @@ fn bridges_that_cannot_be_listed_are_asked_for_one_by_one_too() {
     assert_eq!(troubles(&rig).len(), 2);
 }
 
-/// What became of the search for a name: the channel, or status and reason.
+/// Outcome of the search for a name: the channel, or status and reason.
 fn search(rig: &mut ControlRig, name: &str) -> Result<String, (Option<u16>, String)> {
     rig.notices.clear();
     rig.command(ControlCommand::Find { name: name.into() });
