@@ -7,7 +7,7 @@ use std::time::Duration;
 use asterscribe_testkit::server::Server;
 use serde_json::Value;
 
-use crate::BINARY;
+use crate::{BINARY, alone};
 
 /// Time for the bench: it takes half a minute where nothing else runs.
 const LIMIT: Duration = Duration::from_secs(300);
@@ -20,6 +20,7 @@ const OURS: [&str; 3] = ["sink", "ordered", "speech"];
 
 #[test]
 fn a_quick_run_measures_and_every_packet_is_accounted_for() {
+    let _alone = alone();
     let arguments = ["media", "--quick", "--format", "json"];
     let (status, output) = Server::run_to_end(BINARY, &arguments, &[], LIMIT).unwrap();
     let start = output.find("{\n").unwrap_or_else(|| panic!("{output}"));
@@ -32,9 +33,10 @@ fn a_quick_run_measures_and_every_packet_is_accounted_for() {
         subjects.insert(subject);
         let count = |field: &str| round[field].as_u64().unwrap();
         assert!(count("sent") > 0 && count("cpu_ns") > 0, "{round}");
-        // A busy machine may make the kernel drop datagrams. What has been
-        // received must be in the books all the same.
-        if OURS.contains(&subject) && count("received") == count("sent") {
+        // A busy machine may make the kernel drop datagrams, or packets late by so much that
+        // time passes as silence; the round then says who disturbed it.
+        let is_quiet = round["disturbed"].is_null();
+        if OURS.contains(&subject) && is_quiet && count("received") == count("sent") {
             assert_eq!(round["faults"].as_array().unwrap().len(), 0, "{round}");
         }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use asterscribe_testkit::server::Server;
 use serde_json::Value;
 
-use crate::BINARY;
+use crate::{BINARY, alone};
 
 /// Time for the bench: it takes half a minute where nothing else runs.
 const LIMIT: Duration = Duration::from_secs(300);
@@ -15,6 +15,7 @@ const LIMIT: Duration = Duration::from_secs(300);
 const DISQUALIFIED: i32 = 3;
 
 fn run(arguments: &[&str]) -> (Option<i32>, Value) {
+    let _alone = alone();
     let ended = Server::run_to_end(BINARY, arguments, &[], LIMIT);
     let (status, output) = ended.expect("a bench ends by itself");
     let start = output.find("{\n").unwrap_or_else(|| panic!("{output}"));
