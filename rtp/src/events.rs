@@ -7,6 +7,7 @@
 //! [`TIMEOUT`]. Of a key one packet suffices, whichever it is.
 
 mod cisco;
+mod clock;
 mod rfc4733;
 mod types;
 
@@ -15,7 +16,9 @@ use std::time::{Duration, Instant};
 
 use crate::ids::{ClockRate, ExtRtpTime};
 
-pub use types::{EventTypes, HeldEvent, PacketContent};
+use self::clock::DurationPace;
+pub use self::clock::EventClock;
+pub use self::types::{EventTypes, HeldEvent, PacketContent};
 
 /// A key of which nothing more came for so long is over. Senders repeat it every
 /// 50 ms or oftener (RFC 4733 section 2.5.1.2): eight of those in a row are lost.
@@ -60,8 +63,8 @@ pub struct EventPacket<'a> {
     pub time: ExtRtpTime,
     /// Its marker bit: with it an event begins (RFC 4733 section 2.4.1).
     pub marker: bool,
-    /// Clock of its timestamps and durations.
-    pub clock: ClockRate,
+    /// Clock of its durations.
+    pub clock: EventClock,
 }
 
 /// Counters. Packets unless named otherwise.
@@ -87,6 +90,8 @@ pub struct EventReceiver {
     closed: VecDeque<ClosedEvent>,
     /// Behaviour of the timestamps of this sender's keys so far.
     habit: EventTimestamps,
+    /// Clock that this sender's keys have shown last.
+    shown: Option<ClockRate>,
     /// The newest packet in Cisco's format.
     cisco: Option<cisco::LastCiscoPacket>,
     out: VecDeque<KeyPress>,
@@ -113,7 +118,8 @@ struct OpenEvent {
     stamps: EventTimestamps,
     /// Its length so far, in ticks.
     ticks: u64,
-    clock: ClockRate,
+    clock: EventClock,
+    pace: DurationPace,
     began: Instant,
     /// Arrival of its last packet.
     heard: Instant,
@@ -183,6 +189,7 @@ impl EventReceiver {
         self.close(false);
         self.closed.clear();
         self.habit = EventTimestamps::Unknown;
+        self.shown = None;
         self.cisco = None;
     }
 
@@ -210,6 +217,15 @@ impl EventReceiver {
         }
     }
 
+    /// The clock of an event's durations, by the best that is known at its end.
+    fn clock_of(&mut self, event: &OpenEvent) -> ClockRate {
+        if let EventClock::Told(clock) = event.clock {
+            return clock;
+        }
+        self.shown = event.pace.shown(event.clock).or(self.shown);
+        self.shown.unwrap_or(event.clock.usual())
+    }
+
     fn say(&mut self, event: OpenEvent, end_seen: bool) {
         if event.stamps != EventTimestamps::Unknown {
             self.habit = event.stamps;
@@ -228,6 +244,7 @@ impl EventReceiver {
             heard: event.heard,
             end_seen,
         });
+        let clock = self.clock_of(&event);
         let Some(digit) = digit(event.code) else {
             self.stats.other_events += 1;
             return;
@@ -241,7 +258,7 @@ impl EventReceiver {
             digit,
             start: event.start,
             began: event.began,
-            duration: event.clock.duration(event.ticks),
+            duration: clock.duration(event.ticks),
             end_seen,
         });
     }

@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use rtp_types::RtpPacket as OtherPacket;
 
-use crate::events::{EventFormat, EventPacket, EventReceiver, EventTypes, PacketContent};
+use crate::events::{
+    EventClock, EventFormat, EventPacket, EventReceiver, EventTypes, PacketContent,
+};
 use crate::ids::{ClockRate, ExtRtpTime, ExtSeq, PayloadType, RtpTime, SeqNo};
 use crate::receiver::{MAX_HELD, PacketVerdict, RateConfig, ReceiverConfig, RtpReceiver};
 use crate::reorder::{MAX_DUE, PlacedPacket, ReleasedItem, ReorderConfig};
@@ -107,7 +109,7 @@ pub fn events(script: &[u8]) {
             payload,
             time,
             marker: head & 0x40 != 0,
-            clock: ClockRate::new(8_000).expect("not 0"),
+            clock: EventClock::asterisk(ClockRate::new(400 * u32::from(*step))),
         };
         let placed = PlacedPacket {
             seq: ExtSeq(handed_in),

@@ -6,7 +6,7 @@ use std::time::Instant;
 use asterscribe_call::{CallEvent, Leg, LegStats, UtteranceOutcome};
 use asterscribe_rtp::events::KeyPress;
 use asterscribe_rtp::{
-    DropReason, PacketVerdict, ReceiverConfig, ReleasedItem, ReorderConfig, RtpReceiver,
+    ClockRate, DropReason, PacketVerdict, ReceiverConfig, ReleasedItem, ReorderConfig, RtpReceiver,
 };
 use asterscribe_speech::{SAMPLES_PER_MS, Utterance};
 
@@ -82,6 +82,11 @@ impl LegMedia {
     pub(super) fn expect(&mut self, now: Instant, expected: ExpectedMedia) {
         // The leg's own clock stays: packets that came before its naming follow.
         self.tell_doctor(|doctor| doctor.expect(now, expected));
+    }
+
+    /// See [`super::CallSession::name_events`].
+    pub(super) fn name_events(&mut self, payload_type: u8, clock: ClockRate) {
+        self.stream.name_events(payload_type, clock);
     }
 
     /// Passes something on to the leg's media doctor.

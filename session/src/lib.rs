@@ -35,6 +35,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use asterscribe_call::{DtmfDigit, GapReason, Leg, LegStats};
+use asterscribe_rtp::ClockRate;
 use asterscribe_speech::segmenter::SegmenterConfig;
 use asterscribe_speech::{DecodeOptions, Utterance};
 
@@ -195,6 +196,15 @@ impl CallSession {
     pub fn expect(&mut self, now: Instant, leg: LegIndex, expected: ExpectedMedia) {
         if let Some(media) = self.legs.get_mut(leg.0) {
             media.expect(now, expected);
+        }
+    }
+
+    /// Names a payload type of the leg as that of telephone events (RFC 4733) with this clock, as a
+    /// session description does. Without it they are known by their shape and by 101, and their
+    /// clock by how their durations grow.
+    pub fn name_events(&mut self, leg: LegIndex, payload_type: u8, clock: ClockRate) {
+        if let Some(media) = self.legs.get_mut(leg.0) {
+            media.name_events(payload_type, clock);
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use asterscribe_call::MediaQuality;
 use asterscribe_codecs::{Codec, PayloadKind};
 use asterscribe_rtp::events::{
-    EventFormat, EventPacket, EventReceiver, EventTypes, KeyPress, PacketContent,
+    EventClock, EventFormat, EventPacket, EventReceiver, EventTypes, KeyPress, PacketContent,
 };
 use asterscribe_rtp::quality::{self, ClockDrift, CodecImpairment, DriftPacket, LossBursts};
 use asterscribe_rtp::{ClockRate, PlacedPacket, RestartReason};
@@ -16,10 +16,6 @@ use super::{SessionConfig, sum};
 
 /// Interval at which the doctor is given the quality.
 const QUALITY_INTERVAL: Duration = Duration::from_secs(1);
-
-/// Clock of telephone events before any audio: that of narrow-band telephony, which Asterisk always
-/// uses for them.
-const EVENT_CLOCK: ClockRate = ClockRate::new(8_000).unwrap();
 
 /// Asterisk's payload type for telephone events, which those of other senders are treated as.
 const EVENT_TYPE: u8 = 101;
@@ -32,6 +28,8 @@ pub(super) struct OrderedStream {
     /// Receiver of keys; most legs never have any.
     keys: Option<Box<EventReceiver>>,
     types: EventTypes,
+    /// Payload types that were named as those of telephone events, with their clocks.
+    named: Vec<(u8, ClockRate)>,
     bursts: LossBursts,
     drift: ClockDrift,
     codec: Option<Codec>,
@@ -46,6 +44,7 @@ impl OrderedStream {
             audio: LegAudio::new(config, opened),
             keys: None,
             types: EventTypes::default(),
+            named: Vec::new(),
             bursts: LossBursts::default(),
             drift: ClockDrift::new(),
             codec: None,
@@ -69,6 +68,22 @@ impl OrderedStream {
     /// Clock of the audio, once there is any.
     pub(super) fn clock(&self) -> Option<ClockRate> {
         ClockRate::new(self.codec?.rtp_clock_rate().hz())
+    }
+
+    /// Names a payload type as that of telephone events with this clock.
+    pub(super) fn name_events(&mut self, payload_type: u8, clock: ClockRate) {
+        self.named.retain(|(named, _)| *named != payload_type);
+        self.named.push((payload_type, clock));
+    }
+
+    /// Clock of the telephone events of a payload type.
+    fn event_clock(&self, payload_type: u8) -> EventClock {
+        let named = self.named.iter().find(|(named, _)| *named == payload_type);
+        match named {
+            Some((_, clock)) => EventClock::Told(*clock),
+            None if payload_type == EVENT_TYPE => EventClock::asterisk(self.clock()),
+            None => EventClock::of_audio(self.clock()),
+        }
     }
 
     /// Takes the next packet in order.
@@ -105,14 +120,18 @@ impl OrderedStream {
         if numbered == PayloadKind::TelephoneEvent {
             return Some((numbered, pt));
         }
+        if self.named.iter().any(|(named, _)| *named == pt) {
+            return Some((PayloadKind::TelephoneEvent, EVENT_TYPE));
+        }
         match self.types.judge(packet) {
             PacketContent::AsNumbered => return Some((numbered, pt)),
             PacketContent::Undecided => return None,
             PacketContent::Event => {}
             PacketContent::EventAfter(held) => {
+                let clock = self.event_clock(pt);
                 let keys = self.keys.get_or_insert_default();
                 for event in &held {
-                    keys.receive(event.arrived, event.packet(EVENT_CLOCK));
+                    keys.receive(event.arrived, event.packet(clock));
                 }
             }
         }
@@ -199,6 +218,10 @@ impl OrderedStream {
     }
 
     fn key(&mut self, format: EventFormat, packet: &PlacedPacket<'_>) {
+        let clock = match format {
+            EventFormat::TelephoneEvent => self.event_clock(packet.payload_type.get()),
+            EventFormat::Cisco => EventClock::asterisk(self.clock()),
+        };
         let keys = self.keys.get_or_insert_default();
         keys.receive(
             packet.arrived,
@@ -207,7 +230,7 @@ impl OrderedStream {
                 payload: packet.payload,
                 time: packet.time,
                 marker: packet.marker,
-                clock: EVENT_CLOCK,
+                clock,
             },
         );
     }

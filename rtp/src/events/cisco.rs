@@ -5,7 +5,10 @@
 
 use std::time::{Duration, Instant};
 
-use super::{EventFormat, EventPacket, EventReceiver, EventTimestamps, OpenEvent, TIMEOUT, ticks};
+use super::{
+    DurationPace, EventClock, EventFormat, EventPacket, EventReceiver, EventTimestamps, OpenEvent,
+    TIMEOUT, ticks,
+};
 use crate::ids::ExtRtpTime;
 
 /// The newest packet.
@@ -48,7 +51,8 @@ impl EventReceiver {
             return rest.is_empty();
         }
         // After the end, or what was taken for it: its copies, not another key.
-        let lately = ticks(TIMEOUT, packet.clock);
+        let clock = packet.clock.usual();
+        let lately = ticks(TIMEOUT, clock);
         let is_echo = |last: LastCiscoPacket| {
             packet.time.since(last.time) <= i128::from(lately) && (power == 0 || !last.end_seen)
         };
@@ -60,13 +64,9 @@ impl EventReceiver {
         let missed = history
             .iter()
             .take_while(|[power, older]| *power > 0 && older & 0x1F == code);
-        let before = missed.count() as u64 * ticks(STEP, packet.clock);
+        let before = missed.count() as u64 * ticks(STEP, clock);
         let start = ExtRtpTime(packet.time.0.saturating_sub(before));
-        let own = if power == 0 {
-            0
-        } else {
-            ticks(STEP, packet.clock)
-        };
+        let own = if power == 0 { 0 } else { ticks(STEP, clock) };
         let length = before + own;
         self.open = Some(OpenEvent {
             format: EventFormat::Cisco,
@@ -78,7 +78,8 @@ impl EventReceiver {
             told: length,
             stamps: EventTimestamps::Unknown,
             ticks: length,
-            clock: packet.clock,
+            clock: EventClock::Told(clock),
+            pace: DurationPace::default(),
             began: now,
             heard: now,
         });
@@ -93,7 +94,11 @@ impl EventReceiver {
             return;
         };
         let lasted = u64::try_from(time.since(open.start)).unwrap_or(0);
-        let step = if is_end { 0 } else { ticks(STEP, open.clock) };
+        let step = if is_end {
+            0
+        } else {
+            ticks(STEP, open.clock.usual())
+        };
         open.ticks = open.ticks.max(lasted + step);
         open.heard = now;
         if is_end {

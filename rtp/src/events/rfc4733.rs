@@ -8,7 +8,10 @@
 
 use std::time::{Duration, Instant};
 
-use super::{ClosedEvent, EventPacket, EventReceiver, EventTimestamps, OpenEvent, TIMEOUT, ticks};
+use super::{
+    ClosedEvent, DurationPace, EventPacket, EventReceiver, EventTimestamps, OpenEvent, TIMEOUT,
+    ticks,
+};
 use crate::ids::ExtRtpTime;
 
 /// Ticks of a segment that is full; a longer event goes on in another one, which
@@ -120,6 +123,7 @@ impl EventReceiver {
             },
             ticks: length,
             clock: packet.clock,
+            pace: DurationPace::default(),
             began: now,
             heard: now,
         }
@@ -162,7 +166,8 @@ impl OpenEvent {
     /// Whether the timestamp went on with the duration, on its clock or on that of wider audio.
     fn keeps_step(&self, now: Instant, later: i128, longer: i128) -> bool {
         let waited = now.saturating_duration_since(self.heard);
-        let told = self.clock.duration(u64::try_from(longer).unwrap_or(0));
+        let clock = self.clock.slowest();
+        let told = clock.duration(u64::try_from(longer).unwrap_or(0));
         match clock_ratio(later, longer) {
             Some(1) => true,
             // Not a key that begins where the durations would have got to by chance.
@@ -174,6 +179,10 @@ impl OpenEvent {
     fn extend(&mut self, now: Instant, time: ExtRtpTime, block: EventBlock) {
         let length = u64::from(block.ticks);
         let later = time.since(self.segment);
+        if length > self.told && !is_later_segment(later) {
+            let waited = now.saturating_duration_since(self.heard);
+            self.pace.grown(self.clock, length - self.told, waited);
+        }
         if later == 0 && length > self.told {
             self.stamps = EventTimestamps::Constant;
         } else if later != 0 && !is_later_segment(later) {
@@ -181,7 +190,8 @@ impl OpenEvent {
         }
         let since = u64::try_from(time.since(self.stamp)).unwrap_or(0);
         let so_far = match self.stamps {
-            EventTimestamps::Moving => since.max(length),
+            // Timestamps may be on another clock than durations.
+            EventTimestamps::Moving => length,
             EventTimestamps::Unknown | EventTimestamps::Constant => since + length,
         };
         self.ticks = self.ticks.max(so_far);
@@ -250,7 +260,7 @@ impl ClosedEvent {
 
 /// Ticks within which a packet follows another of the same event.
 fn lately(packet: EventPacket<'_>) -> i128 {
-    i128::from(ticks(TIMEOUT, packet.clock))
+    i128::from(ticks(TIMEOUT, packet.clock.of_timestamps()))
 }
 
 /// By how much timestamps that went on `later` run faster than durations that got `longer`:

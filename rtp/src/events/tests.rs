@@ -31,7 +31,7 @@ impl Leg {
             payload,
             time: at(time),
             marker,
-            clock: CLOCK,
+            clock: EventClock::Told(CLOCK),
         };
         self.receiver.receive(ms(now), packet);
         self.drain(now);
@@ -217,7 +217,7 @@ fn keys_that_nobody_polls_for_do_not_pile_up() {
             payload: &[(n % 10) as u8, 0x80, 0, 160],
             time: at(n * 1_000),
             marker: true,
-            clock: CLOCK,
+            clock: EventClock::Told(CLOCK),
         };
         receiver.receive(ms(n), packet);
     }
@@ -318,7 +318,7 @@ proptest! {
             time = time.extend(RtpTime(if marker { jump } else { time.wire().0.wrapping_add(jump % 8) }));
             most += payload.len() / 2 + 1;
             let format = if cisco { EventFormat::Cisco } else { EventFormat::TelephoneEvent };
-            leg.receiver.receive(ms(now), EventPacket { format, payload: &payload, time, marker, clock: CLOCK });
+            leg.receiver.receive(ms(now), EventPacket { format, payload: &payload, time, marker, clock: EventClock::Told(CLOCK) });
             leg.drain(now);
             prop_assert!(leg.receiver.closed.len() <= MEMORY);
         }

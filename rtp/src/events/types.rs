@@ -8,7 +8,7 @@ use crate::ids::{ExtRtpTime, PayloadType};
 use crate::reorder::PlacedPacket;
 
 use super::rfc4733::clock_ratio;
-use super::{ClockRate, EventFormat, EventPacket};
+use super::{EventClock, EventFormat, EventPacket};
 
 /// Dynamic payload types (RFC 3551 section 6).
 const DYNAMIC: std::ops::RangeInclusive<u8> = 96..=127;
@@ -129,7 +129,7 @@ impl EventTypes {
 
 impl HeldEvent {
     /// The held packet in the form that an [`EventReceiver`](super::EventReceiver) takes.
-    pub fn packet(&self, clock: ClockRate) -> EventPacket<'_> {
+    pub fn packet(&self, clock: EventClock) -> EventPacket<'_> {
         EventPacket {
             format: EventFormat::TelephoneEvent,
             payload: &self.payload,

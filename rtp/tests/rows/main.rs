@@ -8,7 +8,7 @@ mod kit;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use asterscribe_rtp::events::{EventFormat, EventPacket, EventReceiver};
+use asterscribe_rtp::events::{EventClock, EventFormat, EventPacket, EventReceiver};
 use asterscribe_rtp::testkit::netem::{LossModel, NetemConfig, NetworkEmulator};
 use asterscribe_rtp::testkit::random::SplitMix;
 use asterscribe_rtp::testkit::sender::{AudioFormat, DatagramContent, SenderConfig};
@@ -359,7 +359,7 @@ fn n8_every_key_is_said_once_whatever_is_lost() {
                 payload: &packet.payload,
                 time: packet.time,
                 marker: packet.marker,
-                clock: ClockRate::new(8_000).unwrap(),
+                clock: EventClock::Told(ClockRate::new(8_000).unwrap()),
             };
             events.receive(packet.released, news);
             said.extend(std::iter::from_fn(|| events.poll(packet.released)));

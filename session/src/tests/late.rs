@@ -56,3 +56,18 @@ fn what_is_to_be_heard_once_more_comes_with_its_words_and_its_samples() {
     let gap = rig.deferred[1].line.state.gap();
     assert_eq!(gap, Some(GapReason::RecognitionFailed));
 }
+
+#[test]
+fn speech_beyond_the_bound_makes_one_line_however_long_the_engine_is_stuck() {
+    let mut rig = Rig::new(SessionConfig {
+        max_jobs: 1,
+        ..SessionConfig::default()
+    });
+    say_sentences(&mut rig, 6);
+    rig.answer(0, "first");
+    assert_eq!(rig.lines.len(), 2, "{:?}", rig.lines);
+    let shed = &rig.lines[1];
+    assert_eq!(shed.state.gap(), Some(GapReason::OverloadShed));
+    assert!(shed.end_ms - shed.start_ms > 10_000, "{shed:?}");
+    assert_eq!(rig.stats().unrecognised, 5);
+}

@@ -1,10 +1,10 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::ids::{ExtSeq, RtpTime};
+use crate::ids::{ClockRate, ExtSeq, RtpTime};
 use crate::testkit;
 
-const CLOCK: ClockRate = ClockRate::new(8_000).unwrap();
+const CLOCK: EventClock = EventClock::Told(ClockRate::new(8_000).unwrap());
 
 fn judge(types: &mut EventTypes, number: u8, ms: u64, time: u32, payload: &[u8]) -> PacketContent {
     types.judge(&PlacedPacket {
