@@ -85,7 +85,7 @@ impl LegMedia {
     }
 
     /// See [`super::CallSession::name_events`].
-    pub(super) fn name_events(&mut self, payload_type: u8, clock: ClockRate) {
+    pub(super) fn name_events(&mut self, payload_type: u8, clock: Option<ClockRate>) {
         self.stream.name_events(payload_type, clock);
     }
 

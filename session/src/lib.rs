@@ -199,10 +199,10 @@ impl CallSession {
         }
     }
 
-    /// Names a payload type of the leg as that of telephone events (RFC 4733) with this clock, as a
-    /// session description does. Without it they are known by their shape and by 101, and their
-    /// clock by how their durations grow.
-    pub fn name_events(&mut self, leg: LegIndex, payload_type: u8, clock: ClockRate) {
+    /// Names a payload type of the leg as that of telephone events (RFC 4733), and their clock where
+    /// it is known, as a session description does. Events without a name are known by their shape
+    /// or by 101; a clock without one by how the durations grow.
+    pub fn name_events(&mut self, leg: LegIndex, payload_type: u8, clock: Option<ClockRate>) {
         if let Some(media) = self.legs.get_mut(leg.0) {
             media.name_events(payload_type, clock);
         }

@@ -28,8 +28,9 @@ pub(super) struct OrderedStream {
     /// Receiver of keys; most legs never have any.
     keys: Option<Box<EventReceiver>>,
     types: EventTypes,
-    /// Payload types that were named as those of telephone events, with their clocks.
-    named: Vec<(u8, ClockRate)>,
+    /// Payload types that were named as those of telephone events, with their clocks
+    /// where those are known.
+    named: Vec<(u8, Option<ClockRate>)>,
     bursts: LossBursts,
     drift: ClockDrift,
     codec: Option<Codec>,
@@ -70,8 +71,8 @@ impl OrderedStream {
         ClockRate::new(self.codec?.rtp_clock_rate().hz())
     }
 
-    /// Names a payload type as that of telephone events with this clock.
-    pub(super) fn name_events(&mut self, payload_type: u8, clock: ClockRate) {
+    /// Names a payload type as that of telephone events, and their clock where it is known.
+    pub(super) fn name_events(&mut self, payload_type: u8, clock: Option<ClockRate>) {
         self.named.retain(|(named, _)| *named != payload_type);
         self.named.push((payload_type, clock));
     }
@@ -80,9 +81,9 @@ impl OrderedStream {
     fn event_clock(&self, payload_type: u8) -> EventClock {
         let named = self.named.iter().find(|(named, _)| *named == payload_type);
         match named {
-            Some((_, clock)) => EventClock::Told(*clock),
-            None if payload_type == EVENT_TYPE => EventClock::asterisk(self.clock()),
-            None => EventClock::of_audio(self.clock()),
+            Some((_, Some(clock))) => EventClock::Told(*clock),
+            _ if payload_type == EVENT_TYPE => EventClock::asterisk(self.clock()),
+            _ => EventClock::of_audio(self.clock()),
         }
     }
 

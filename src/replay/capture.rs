@@ -341,7 +341,7 @@ impl CaptureDecoder {
             }
             Ok(FrameContent::Tcp(bytes)) => {
                 self.summary.unread.count(UnreadReason::Tcp, 1);
-                return Some(CapturePass::Tcp(bytes));
+                return Some(CapturePass::Tcp { at, bytes });
             }
             // Of a tunnel whose own packets were fragments: not twice.
             Ok(FrameContent::Fragment(_)) => UnreadReason::Fragment,

@@ -3,6 +3,7 @@
 
 mod candidate;
 mod copies;
+mod numbers;
 mod survey;
 
 use std::collections::{BTreeMap, HashMap};
@@ -10,12 +11,13 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use asterscribe_call::Leg;
-use asterscribe_codecs::Codec;
+use asterscribe_rtp::ClockRate;
 
 use self::candidate::RtpLikeness;
+use self::numbers::PayloadNumbers;
 pub(super) use self::survey::FlowSurvey;
 use super::capture::BorrowedDatagram;
-use super::payloads::{PayloadMeaning, PayloadVerdict, SdpSessions, ToldPayload, judge};
+use super::payloads::{SdpSessions, ToldPayload};
 
 /// Sending and receiving socket.
 pub(super) type SocketPair = (SocketAddr, SocketAddr);
@@ -32,8 +34,7 @@ pub(super) struct RtpFlow {
     pub(super) sockets: Option<SocketPair>,
     /// Copies of the packets between other sockets, and how many packets each has.
     pub(super) copies: Vec<(SocketPair, u64)>,
-    /// Payload types to be replaced, each with the number by which a session knows the format.
-    numbers: Vec<(u8, u8)>,
+    numbers: PayloadNumbers,
     /// Start of the flow, if its packets' capture times make no sense.
     pub(super) untimed_from: Option<Duration>,
 }
@@ -44,18 +45,22 @@ impl RtpFlow {
             leg,
             sockets,
             copies: Vec::new(),
-            numbers: Vec::new(),
+            numbers: PayloadNumbers::default(),
             untimed_from: None,
         }
     }
 
-    /// Replaces an RTP packet's payload type by the one by which a session knows the format.
-    pub(super) fn renumber(&self, packet: &mut [u8]) {
-        if let [_, second, ..] = packet
-            && let Some((_, number)) = self.numbers.iter().find(|(n, _)| n == &(*second & 0x7f))
-        {
-            *second = *second & 0x80 | number;
+    /// Replaces an RTP packet's payload type by the one by which a session knows the format that it
+    /// had at that time of the file.
+    pub(super) fn renumber(&self, at: Duration, packet: &mut [u8]) {
+        if let [_, second, ..] = packet {
+            *second = *second & 0x80 | self.numbers.of(*second & 0x7f, at);
         }
+    }
+
+    /// Payload types, as replaced, of telephone events, with their clocks where they are told.
+    pub(super) fn events(&self) -> impl Iterator<Item = (u8, Option<ClockRate>)> {
+        self.numbers.events()
     }
 }
 
@@ -183,37 +188,10 @@ impl FlowList {
                 "{leg}: its packets were captured many times faster than they were spoken; their times are those of RTP's timestamps"
             ));
         }
-        for kind in &rtp.kinds {
-            let number = kind.number;
-            let meaning = match judge(told, sessions, sockets, kind) {
-                PayloadVerdict::AsNumbered => continue,
-                PayloadVerdict::Told(meaning) => meaning,
-                PayloadVerdict::Opus => {
-                    self.notes.push(format!(
-                        "{leg}: payload type {number} is taken for Opus, by the shape of its packets"
-                    ));
-                    PayloadMeaning::Audio(Codec::Opus)
-                }
-                PayloadVerdict::Unknown => {
-                    if kind.is_worth_telling() {
-                        self.notes.push(format!(
-                            "{leg}: nothing says what payload type {number} is ({} packets); --payload {number}=FORMAT would",
-                            kind.packets
-                        ));
-                    }
-                    continue;
-                }
-            };
-            if meaning == PayloadMeaning::Other {
-                self.notes.push(format!(
-                    "{leg}: payload type {number} is of a format that is not decoded here ({} packets)",
-                    kind.packets
-                ));
-            }
-            if meaning.number(number) != number {
-                flow.numbers.push((number, meaning.number(number)));
-            }
-        }
+        flow.numbers = PayloadNumbers::new(&rtp.kinds, sessions, sockets, told);
+        let remarks = flow.numbers.remarks().iter();
+        self.notes
+            .extend(remarks.map(|remark| format!("{leg}: {remark}")));
         self.flows.push(flow);
     }
 }

@@ -35,7 +35,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use self::capture::{
     BorrowedDatagram, CaptureError, CaptureInput, CapturePass, CaptureSummary, HeldCapture,
 };
-use self::flows::{FlowList, FlowSurvey};
+use self::flows::{FlowList, FlowSurvey, RtpFlow};
 use self::moments::{CaptureClock, StreamClock};
 use self::order::{DatagramQueue, QueuedDatagram};
 pub use self::payloads::{PayloadMeaning, ToldPayload};
@@ -192,10 +192,14 @@ impl CaptureReplay {
             ..config
         };
         let mut session = CallSession::new(config, epoch);
-        let legs = flows
-            .iter()
-            .map(|flow| session.add_leg(flow.leg.clone()))
-            .collect();
+        let mut add = |flow: &RtpFlow| {
+            let leg = session.add_leg(flow.leg.clone());
+            for (payload_type, clock) in flow.events() {
+                session.name_events(leg, payload_type, clock);
+            }
+            leg
+        };
+        let legs = flows.iter().map(&mut add).collect();
         let streams = flows
             .iter()
             .map(|flow| StreamClock::new(flow.untimed_from))
@@ -259,7 +263,7 @@ impl CaptureReplay {
         let mut payload = datagram.payload.to_vec();
         let is_rtp = RtpPacket::parse(&payload).is_ok();
         if is_rtp {
-            self.flows.flow(flow).renumber(&mut payload);
+            self.flows.flow(flow).renumber(datagram.at, &mut payload);
         }
         let packet = RtpPacket::parse(&payload).ok().filter(|_| is_rtp);
         let stream = &mut self.streams[flow];

@@ -105,7 +105,7 @@ fn of_a_key_whose_clock_was_named_one_packet_suffices() {
     for (payload_type, clock) in [(110, 48_000), (101, 48_000), (118, 16_000), (126, 8_000)] {
         let mut sender = Sender::new(OPUS);
         let leg = sender.rig.leg;
-        let rate = ClockRate::new(clock).unwrap();
+        let rate = ClockRate::new(clock);
         sender.rig.session.name_events(leg, payload_type, rate);
         sender.talk(50);
         sender.press(7, payload_type, clock, 6..8);

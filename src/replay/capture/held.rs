@@ -46,7 +46,12 @@ pub enum CapturePass<'a> {
     /// A datagram.
     Datagram(BorrowedDatagram<'a>),
     /// Payload of a TCP segment, which may be signalling.
-    Tcp(&'a [u8]),
+    Tcp {
+        /// Time in the file.
+        at: Duration,
+        /// Content of the segment.
+        bytes: &'a [u8],
+    },
 }
 
 /// Call that a capture made by this program names.

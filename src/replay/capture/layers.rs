@@ -1,6 +1,8 @@
 //! Layers of a captured frame: from the link layer through tags and tunnels down to UDP, TCP or a
 //! fragment of either; or the reason why nothing of it is read.
 
+mod tunnels;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::unread::UnreadReason;
@@ -264,7 +266,7 @@ fn udp(source: IpAddr, destination: IpAddr, data: &[u8], depth: u8) -> LayerResu
         length if length < 8 => return Err(UnreadReason::Malformed),
         length => data.get(8..length).ok_or(UnreadReason::CutOff)?,
     };
-    if let Some(found) = tunnel(to, payload, depth) {
+    if let Some(found) = tunnels::open(to, payload, depth) {
         return found;
     }
     Ok(FrameContent::Udp {
@@ -272,48 +274,6 @@ fn udp(source: IpAddr, destination: IpAddr, data: &[u8], depth: u8) -> LayerResu
         to: SocketAddr::new(destination, to),
         payload,
     })
-}
-
-/// Content of a tunnel over UDP, if the datagram is one. The port alone proves nothing, since media
-/// may have any; but an RTP packet begins with version 2 in its first two bits, and no header
-/// matched here does.
-fn tunnel(port: u16, payload: &[u8], depth: u8) -> Option<LayerResult<'_>> {
-    match (port, payload) {
-        // VXLAN (RFC 7348), and the number that Linux used before it had one.
-        (4789 | 8472, [0x08, 0, 0, 0, _, _, _, _, inner @ ..]) => Some(ethernet(inner, depth)),
-        // Its extension names what follows.
-        (4790, [0x0c, 0, 0, next, _, _, _, _, inner @ ..]) => Some(match next {
-            1 | 2 => ip(inner, depth),
-            3 => ethernet(inner, depth),
-            _ => Err(UnreadReason::Tunnel("vxlan_gpe")),
-        }),
-        // Geneve (RFC 8926).
-        (6081, [options, _, high, low, _, _, _, _, inner @ ..]) if options >> 6 == 0 => {
-            let inner = rest(inner, usize::from(options & 0x3f) * 4);
-            let kind = u16::from_be_bytes([*high, *low]);
-            Some(inner.and_then(|inner| ether_type(kind, inner, depth)))
-        }
-        (37008, [1, 0 | 1, high, low, tags @ ..]) => {
-            Some(tzsp(u16::from_be_bytes([*high, *low]), tags, depth))
-        }
-        _ => None,
-    }
-}
-
-/// TaZmen Sniffer Protocol: tags, then what was sniffed.
-fn tzsp(encapsulated: u16, tags: &[u8], depth: u8) -> LayerResult<'_> {
-    let mut tags = tags;
-    loop {
-        tags = match first(tags)? {
-            0 => rest(tags, 1)?,
-            1 => break,
-            _ => rest(tags, 2 + usize::from(byte(tags, 1)?))?,
-        };
-    }
-    match encapsulated {
-        1 => ethernet(rest(tags, 1)?, depth),
-        _ => Err(UnreadReason::Tunnel("tzsp")),
-    }
 }
 
 /// GRE (RFC 2784, RFC 2890), with what is put into it: IP, Ethernet, MPLS, a mirrored

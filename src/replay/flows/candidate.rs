@@ -85,8 +85,8 @@ impl RtpLikeness {
         (!self.is_proven()).then_some(last.seq)
     }
 
-    /// Takes notice of a packet that came then.
-    pub(super) fn packet(&mut self, at: Duration, packet: &RtpPacket<'_>) {
+    /// Takes notice of a packet that came then; `filed`: its time in the file.
+    pub(super) fn packet(&mut self, at: Duration, filed: Duration, packet: &RtpPacket<'_>) {
         self.packets += 1;
         self.earliest = self.earliest.min(at);
         self.pace.packet(at, packet);
@@ -109,7 +109,7 @@ impl RtpLikeness {
         if step == Some(0) && last.is_some_and(|last| last.time != next.time) {
             self.stuck += 1;
         }
-        self.note_kind(last.filter(|_| step == Some(1)), next);
+        self.note_kind(filed, last.filter(|_| step == Some(1)), next);
         self.last = Some(next);
         if !self.is_proven() {
             if step.is_none() {
@@ -151,7 +151,7 @@ impl RtpLikeness {
         u32::try_from(found.min(all)).unwrap_or(u32::MAX)
     }
 
-    fn note_kind(&mut self, before: Option<LastPacket>, next: LastPacket) {
+    fn note_kind(&mut self, filed: Duration, before: Option<LastPacket>, next: LastPacket) {
         let number = next.payload_type;
         let known = self.kinds.iter().position(|kind| kind.number == number);
         let place = known.unwrap_or_else(|| {
@@ -164,7 +164,7 @@ impl RtpLikeness {
         if kind.number != number {
             return;
         }
-        kind.packets += 1;
+        kind.packet(filed);
         if let Some(before) = before.filter(|before| before.payload_type == number) {
             let ticks = next.time.wrapping_sub(before.time);
             kind.follows(before.lasts, ticks.into());

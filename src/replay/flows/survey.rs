@@ -73,7 +73,7 @@ impl FlowSurvey {
     pub(in crate::replay) fn see(&mut self, seen: CapturePass<'_>) {
         match seen {
             CapturePass::Datagram(datagram) => self.datagram(&datagram),
-            CapturePass::Tcp(bytes) => self.sessions.read(bytes),
+            CapturePass::Tcp { at, bytes } => self.sessions.read(at, bytes),
         }
     }
 
@@ -123,7 +123,7 @@ impl FlowSurvey {
         let packet = match RtpPacket::parse(datagram.payload) {
             Ok(packet) => packet,
             Err(flaw) => {
-                self.sessions.read(datagram.payload);
+                self.sessions.read(datagram.at, datagram.payload);
                 pair.note_other(kind_of(datagram.payload, flaw.name()));
                 return;
             }
@@ -134,7 +134,7 @@ impl FlowSurvey {
         let at = self
             .clock
             .time(&mut rtp.stream, datagram.at, Some(&packet), number);
-        rtp.packet(at, &packet);
+        rtp.packet(at, datagram.at, &packet);
         self.back = self.back.max(self.newest.saturating_sub(at));
         self.newest = self.newest.max(at);
     }

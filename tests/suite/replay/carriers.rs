@@ -1,5 +1,4 @@
-//! RTP within other things: tunnels, fragments; and packets that cannot be read, each
-//! named with its count.
+//! RTP in fragments, and packets that cannot be read, each named with its count.
 #![expect(
     clippy::unwrap_used,
     reason = "a test that cannot be set up has failed"
@@ -10,199 +9,7 @@ use serde_json::Value;
 
 use crate::replay::formats::{Frame, Order, ipv4, ipv6, linked, pcap};
 use crate::replay::rig::{Chance, classic, engines, file, packets, parse, program, replay};
-
-const FIXTURE: &str = "asterisk22_alaw_stasis";
-
-const RAW: u32 = 101;
-const ETHERNET: u32 = 1;
-
-/// Ethernet's addresses, then its type.
-fn ethernet(kind: u16) -> Vec<u8> {
-    [
-        &[2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2][..],
-        &kind.to_be_bytes(),
-    ]
-    .concat()
-}
-
-/// IPv4's header before so many bytes of that protocol. Checksums are not looked at.
-fn ip(protocol: u8, length: usize) -> Vec<u8> {
-    let total = u16::try_from(20 + length).unwrap().to_be_bytes();
-    let mut header = vec![0x45, 0, total[0], total[1], 0, 7, 0, 0, 64, protocol, 0, 0];
-    header.extend([198, 51, 100, 1, 198, 51, 100, 2]);
-    header
-}
-
-fn udp(port: u16, length: usize) -> Vec<u8> {
-    let length = u16::try_from(8 + length).unwrap();
-    [40_000, port, length, 0].map(u16::to_be_bytes).concat()
-}
-
-/// The frames, each behind what `head` makes for its length.
-fn behind(frames: &[Frame], head: impl Fn(usize) -> Vec<u8>) -> Vec<Frame> {
-    let wrapped = |frame: &Frame| Frame {
-        at: frame.at,
-        bytes: [&head(frame.bytes.len())[..], &frame.bytes].concat(),
-    };
-    frames.iter().map(wrapped).collect()
-}
-
-/// A tunnel within IP: its protocol, and its own header.
-fn over_ip(frames: &[Frame], protocol: u8, header: &[u8]) -> Vec<Frame> {
-    behind(frames, |length| {
-        [ip(protocol, header.len() + length), header.to_vec()].concat()
-    })
-}
-
-fn over_udp(frames: &[Frame], port: u16, header: &[u8]) -> Vec<Frame> {
-    behind(frames, |length| {
-        let inner = header.len() + length;
-        [ip(17, 8 + inner), udp(port, inner), header.to_vec()].concat()
-    })
-}
-
-#[test]
-fn tunnels_and_tags_give_the_same_report() {
-    let packets = packets(FIXTURE);
-    let expected = replay(&classic(&packets), &engines(1));
-    let bare = ipv4(&packets);
-    let framed = linked(&bare, &ethernet(0x0800), &[]);
-    let vxlan = [8, 0, 0, 0, 0, 0, 100, 0];
-    let raw = [
-        ("IP in IP", over_ip(&bare, 4, &[])),
-        ("GRE", over_ip(&bare, 47, &[0, 0, 8, 0])),
-        (
-            "GRE with checksum, key and number",
-            over_ip(
-                &bare,
-                47,
-                &[0xb0, 0, 8, 0, 1, 2, 0, 0, 0, 0, 0, 5, 0, 0, 0, 9],
-            ),
-        ),
-        (
-            "GRE with Ethernet",
-            over_ip(&framed, 47, &[0, 0, 0x65, 0x58]),
-        ),
-        (
-            "PPTP",
-            over_ip(
-                &bare,
-                47,
-                &[
-                    0x30, 0x81, 0x88, 0x0b, 0, 9, 0, 7, 0, 0, 0, 1, 0, 0, 0, 1, 0xff, 3, 0x21,
-                ],
-            ),
-        ),
-        ("ERSPAN I", over_ip(&framed, 47, &[0, 0, 0x88, 0xbe])),
-        (
-            "ERSPAN II",
-            over_ip(
-                &framed,
-                47,
-                &[0x10, 0, 0x88, 0xbe, 0, 0, 0, 1, 0x10, 1, 0, 2, 0, 0, 0, 3],
-            ),
-        ),
-        (
-            "ERSPAN III",
-            over_ip(
-                &framed,
-                47,
-                &[
-                    0x10, 0, 0x22, 0xeb, 0, 0, 0, 1, 0x20, 1, 0, 2, 0, 0, 0, 3, 0, 0, 0, 0,
-                ],
-            ),
-        ),
-        (
-            "ERSPAN III with its subheader",
-            over_ip(
-                &framed,
-                47,
-                &[
-                    0x10, 0, 0x22, 0xeb, 0, 0, 0, 1, 0x20, 1, 0, 2, 0, 0, 0, 3, 0, 0, 0, 1, 9, 9,
-                    9, 9, 9, 9, 9, 9,
-                ],
-            ),
-        ),
-        ("VXLAN", over_udp(&framed, 4789, &vxlan)),
-        ("VXLAN of Linux", over_udp(&framed, 8472, &vxlan)),
-        (
-            "VXLAN-GPE",
-            over_udp(&bare, 4790, &[12, 0, 0, 1, 0, 0, 100, 0]),
-        ),
-        (
-            "Geneve with an option",
-            over_udp(&framed, 6081, &[1, 0, 0x65, 0x58, 0, 0, 100, 0, 9, 9, 9, 9]),
-        ),
-        (
-            "TZSP with tags",
-            over_udp(&framed, 37008, &[1, 0, 0, 1, 0, 0x0a, 1, 5, 1]),
-        ),
-        (
-            "VXLAN in GRE",
-            over_ip(&over_udp(&framed, 4789, &vxlan), 47, &[0, 0, 8, 0]),
-        ),
-        (
-            "authenticated",
-            over_ip(&bare, 51, &[4, 1, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1]),
-        ),
-    ];
-    for (name, frames) in raw {
-        let report = replay(&pcap(Order::Little, false, RAW, &frames), &engines(1));
-        assert_eq!(report, expected, "{name}");
-    }
-    let pppoe = |length: usize| {
-        let length = u16::try_from(length + 2).unwrap().to_be_bytes();
-        [
-            &ethernet(0x8864)[..],
-            &[0x11, 0, 0, 7, length[0], length[1], 0, 0x21],
-        ]
-        .concat()
-    };
-    let on_ethernet = [
-        ("PPPoE", behind(&bare, pppoe)),
-        (
-            "MPLS",
-            linked(
-                &bare,
-                &[&ethernet(0x8847)[..], &[0, 1, 0, 64, 0, 2, 1, 64]].concat(),
-                &[],
-            ),
-        ),
-        (
-            "Ethernet over MPLS",
-            linked(
-                &framed,
-                &[&ethernet(0x8847)[..], &[0, 1, 1, 64, 0, 0, 0, 0]].concat(),
-                &[],
-            ),
-        ),
-        (
-            "SNAP",
-            linked(
-                &bare,
-                &[&ethernet(300)[..], &[0xaa, 0xaa, 3, 0, 0, 0, 8, 0]].concat(),
-                &[],
-            ),
-        ),
-        (
-            "three tags",
-            linked(
-                &bare,
-                &[
-                    &ethernet(0x88a8)[..],
-                    &[0, 1, 0x91, 0, 0, 2, 0x81, 0, 0, 3, 8, 0],
-                ]
-                .concat(),
-                &[],
-            ),
-        ),
-    ];
-    for (name, frames) in on_ethernet {
-        let bytes = pcap(Order::Little, false, ETHERNET, &frames);
-        assert_eq!(replay(&bytes, &engines(1)), expected, "{name}");
-        fuzz::capture(&bytes);
-    }
-}
+use crate::replay::tunnels::{ETHERNET, FIXTURE, RAW, STUN, ethernet, over_ip, over_udp};
 
 /// Cuts packets of IPv4 into fragments of so many bytes.
 fn fragmented(frames: &[Frame], size: usize) -> Vec<Frame> {
@@ -349,6 +156,37 @@ fn what_is_not_opened_is_named_with_its_count() {
             over_udp(&frames, 37008, &[1, 0, 0, 18, 1]),
             RAW,
         ),
+        (
+            "tunnel_vxlan_gpe",
+            over_udp(&frames, 4790, &[0x0c, 0, 0, 4, 0, 0, 100, 0]),
+            RAW,
+        ),
+        (
+            "tunnel_geneve",
+            over_udp(&frames, 6081, &[0, 0, 0x89, 0x4f, 0, 0, 100, 0]),
+            RAW,
+        ),
+        (
+            "tunnel_gtp",
+            over_udp(&frames, 2152, &[0x32, 1, 0, 4, 0, 0, 0, 0]),
+            RAW,
+        ),
+        (
+            "tunnel_l2tp",
+            over_udp(&frames, 1701, &[0x40, 2, 0, 99, 0, 1, 0, 1]),
+            RAW,
+        ),
+        (
+            "not_ip",
+            over_udp(
+                &linked(&frames, &ethernet(0x0806), &[]),
+                4789,
+                &[0x88, 0, 0, 9, 0, 0, 100, 0],
+            ),
+            RAW,
+        ),
+        ("udp_stun", over_udp(&frames, 6081, &STUN), RAW),
+        ("udp_stun", over_udp(&frames, 4789, &STUN), RAW),
         ("tcp", over_ip(&frames, 6, &[0; 20]), RAW),
         ("icmp", over_ip(&frames, 1, &[0; 8]), RAW),
         ("ip_protocol_132", over_ip(&frames, 132, &[0; 8]), RAW),
@@ -368,16 +206,6 @@ fn what_is_not_opened_is_named_with_its_count() {
     let nested = (0..40).fold(frames, |frames, _| over_ip(&frames, 4, &[]));
     let report = replay(&pcap(Order::Little, false, RAW, &nested), &engines(1));
     assert_eq!(report.unread["too_deep"], 50);
-}
-
-#[test]
-fn a_payload_on_a_tunnel_s_port_is_still_media() {
-    let mut packets = packets(FIXTURE);
-    for packet in &mut packets {
-        packet.destination.set_port(4789);
-    }
-    let report = replay(&classic(&packets), &engines(1));
-    assert_eq!((report.flows.len(), report.lines.len()), (1, 3));
 }
 
 #[test]
@@ -450,6 +278,8 @@ fn any_change_to_a_carrier_is_harmless() {
         ),
         over_udp(&framed, 4789, &[8, 0, 0, 0, 0, 0, 1, 0]),
         over_udp(&framed, 37008, &[1, 0, 0, 1, 0, 0x0a, 1, 5, 1]),
+        over_udp(&framed, 8472, &[0x88, 0x48, 0, 9, 0, 0, 1, 0]),
+        over_udp(&framed, 6081, &[1, 0, 0x65, 0x58, 0, 0, 100, 0, 9, 9, 9, 9]),
     ];
     let mut chance = Chance::new(11);
     for case in 0..400 {

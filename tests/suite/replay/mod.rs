@@ -9,3 +9,4 @@ mod packed;
 mod payloads;
 pub(crate) mod rig;
 mod times;
+mod tunnels;

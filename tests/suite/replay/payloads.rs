@@ -86,6 +86,143 @@ fn an_sdp_in_the_file_says_what_a_number_carries() {
     );
 }
 
+/// The packets as those of a later call from another phone to the same port.
+fn later(packets: &[Packet], after: Duration) -> Vec<Packet> {
+    let mut packets = packets.to_vec();
+    for packet in &mut packets {
+        packet.at += after;
+        packet.source = SocketAddrV4::new("10.9.9.9".parse().unwrap(), 4444);
+        // A sender of its own, and no copy.
+        packet.payload[8..12].copy_from_slice(&[9; 4]);
+        packet.payload[4] ^= 0x40;
+    }
+    packets
+}
+
+#[test]
+fn what_a_later_call_says_of_a_port_changes_nothing_of_an_earlier_one() {
+    let packets = packets(FIXTURE);
+    let expected = replay(&classic(&packets), &engines(1));
+    let (from, to) = (packets[0].source, packets[0].destination);
+    let moved = numbered(&packets, 96);
+    let next = later(&moved, Duration::from_secs(3_600));
+    for (of, of_next) in [(to, to), (from, to), (to, next[0].source)] {
+        for second in [
+            "iLBC/8000",
+            "opus/48000/2",
+            "PCMU/8000",
+            "telephone-event/8000",
+        ] {
+            let first = offered(&moved, of, "96 L16/16000");
+            let next = offered(&next, of_next, &format!("96 {second}"));
+            let report = replay(&classic(&[first, next].concat()), &engines(1));
+            let lines = report
+                .lines
+                .iter()
+                .filter(|line| line.leg == expected.lines[0].leg);
+            assert!(lines.eq(&expected.lines), "{of} {of_next} {second}");
+            let heard = report.flows[1].stats.decoded;
+            let is_ulaw = second == "PCMU/8000";
+            assert_eq!(heard > 0, is_ulaw, "{of} {of_next} {second}");
+        }
+    }
+    // The same call changes its mind, and both were right in their time.
+    let again = numbered(&packets, 96);
+    let pause = packets.last().unwrap().at - packets[0].at + Duration::from_secs(2);
+    let wide = offered(&again, to, "96 L16/16000");
+    let mut narrow = packets_of_ulaw(&again, pause);
+    narrow = offered(&narrow, to, "96 PCMU/8000");
+    let report = replay(&classic(&[wide, narrow].concat()), &engines(1));
+    assert_eq!(report.flows.len(), 1);
+    assert_eq!(report.lines[..expected.lines.len()], expected.lines);
+    assert_eq!(report.flows[0].stats.unknown_payload, 0);
+    assert_eq!(report.flows[0].stats.decoded, 2 * packets.len() as u64);
+}
+
+/// As many packets of 20 ms of quiet ulaw, which go on after the others with the same number.
+fn packets_of_ulaw(packets: &[Packet], pause: Duration) -> Vec<Packet> {
+    let last = packets.last().unwrap();
+    let number = u16::from_be_bytes([last.payload[2], last.payload[3]]);
+    let made = (1u16..).zip(packets).map(|(n, packet)| {
+        let mut payload = last.payload[..12].to_vec();
+        payload[2..4].copy_from_slice(&number.wrapping_add(n).to_be_bytes());
+        payload[4..8].copy_from_slice(&(160 * u32::from(n)).to_be_bytes());
+        payload.extend([0xff; 160]);
+        Packet {
+            at: packet.at + pause,
+            payload,
+            ..packet.clone()
+        }
+    });
+    made.collect()
+}
+
+/// A key of 100 ms among the packets: telephone events of that number and clock.
+fn with_key(
+    packets: &[Packet],
+    number: u8,
+    clock: u32,
+    comes: std::ops::Range<u16>,
+) -> Vec<Packet> {
+    let (head, tail) = packets.split_at(50);
+    let base = head[49].clone();
+    let time = u32::from_be_bytes(base.payload[4..8].try_into().unwrap()) + 320;
+    let seq = u16::from_be_bytes([base.payload[2], base.payload[3]]);
+    let mut all = head.to_vec();
+    for n in comes.clone() {
+        let ticks = u16::try_from(clock / 50 * u32::from(n.min(5))).unwrap();
+        let mut payload = vec![0x80, number];
+        payload.extend((seq + 1 + n - comes.start).to_be_bytes());
+        payload.extend(time.to_be_bytes());
+        payload.extend(&base.payload[8..12]);
+        payload.extend([5, if n > 5 { 0x8a } else { 10 }]);
+        payload.extend(ticks.to_be_bytes());
+        let at = base.at + Duration::from_millis(20) * u32::from(n.min(5));
+        all.push(Packet {
+            at,
+            payload,
+            ..base.clone()
+        });
+    }
+    for packet in tail {
+        let mut packet = packet.clone();
+        let own = u16::from_be_bytes([packet.payload[2], packet.payload[3]]);
+        let own = own + comes.end - comes.start;
+        packet.payload[2..4].copy_from_slice(&own.to_be_bytes());
+        packet.at += Duration::from_millis(100);
+        all.push(packet);
+    }
+    all
+}
+
+#[test]
+fn a_key_is_as_long_as_its_clock_says() {
+    let packets = packets(FIXTURE);
+    let to = packets[0].destination;
+    // Of one packet alone, too, where a session description has the clock.
+    for comes in [1..8, 7..8] {
+        for (number, clock) in [
+            (110, 48_000),
+            (101, 48_000),
+            (126, 8_000),
+            (118, 24_000),
+            (97, 16_000),
+        ] {
+            let audio = if number == 118 { 96 } else { 118 };
+            let sent = with_key(&numbered(&packets, audio), number, clock, comes.clone());
+            let map = format!("{number} telephone-event/{clock}\r\na=rtpmap:{audio} L16/16000");
+            let report = replay(&classic(&offered(&sent, to, &map)), &engines(1));
+            let keys = report.dtmf.iter().map(|key| (key.digit, key.duration_ms));
+            let keys: Vec<_> = keys.collect();
+            assert_eq!(keys, [('5', 100)], "{number}/{clock} {comes:?}");
+            assert!(report.flows[0].stats.decoded >= packets.len() as u64 - 5);
+        }
+    }
+    let sent = with_key(&packets, 110, 48_000, 7..8);
+    let (_, report, _) = with_option(&sent, &["--payload", "110=telephone-event/48000"]);
+    assert_eq!(report["dtmf"][0]["duration_ms"], 100, "{}", report["dtmf"]);
+}
+
 fn with_option(packets: &[Packet], options: &[&str]) -> (Option<i32>, Value, String) {
     let elsewhere = tempfile::tempdir().unwrap();
     let capture = file(&classic(packets));
