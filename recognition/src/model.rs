@@ -107,6 +107,9 @@ pub enum AlignmentHeads {
 /// `n_vocab` of models that know English only.
 const ENGLISH_VOCABULARY: u32 = 51_864;
 
+/// `n_vocab` of the models that know all languages of Whisper's but Cantonese.
+const FIRST_MULTILINGUAL_VOCABULARY: u32 = 51_865;
+
 /// Eleven numbers of the header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the field's own names, from whisper_hparams")]
@@ -174,6 +177,16 @@ impl ModelHeader {
     /// Whether the model knows no language but English.
     pub fn is_english(&self) -> bool {
         self.n_vocab == ENGLISH_VOCABULARY
+    }
+
+    /// Whether the model has a token for a language of Whisper's: the newest ones alone have one
+    /// for Cantonese.
+    pub fn knows_language(&self, code: &str) -> bool {
+        match code {
+            "en" => true,
+            "yue" => self.n_vocab > FIRST_MULTILINGUAL_VOCABULARY,
+            _ => !self.is_english(),
+        }
     }
 }
 

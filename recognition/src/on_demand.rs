@@ -175,6 +175,15 @@ impl Transcriber for PresentEngine {
             let name = &model.name;
             return Err(TranscribeError(format!("{name} knows English only")));
         }
+        // Words that stand already are not to be replaced by those of another language.
+        if let Some(code) = &choices.language
+            && !model.header.knows_language(code)
+        {
+            let name = &model.name;
+            return Err(TranscribeError(format!(
+                "{name} knows no language {code:?}"
+            )));
+        }
         recogniser.engine(0).transcribe(samples, choices)
     }
 }

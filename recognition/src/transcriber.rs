@@ -175,11 +175,9 @@ impl WhisperTranscriber {
         let language = match &choices.language {
             // An English-only model knows no language tokens; asking for another would be ignored.
             _ if !is_multilingual => Some(("en", None)),
-            Some(code) if !self.engine.knows_language(code) => {
-                return Err(TranscribeError(format!(
-                    "the model knows no language {code:?}"
-                )));
-            }
+            // Detected or chosen with another model: words in the likeliest of those that this one
+            // knows are better than none.
+            Some(code) if !self.engine.knows_language(code) => None,
             Some(code) => Some((language_named(code)?, None)),
             None => None,
         };
@@ -257,20 +255,23 @@ impl WhisperTranscriber {
 
     fn climb(&mut self, attempted: &mut AttemptedUtterance<'_>) -> Result<(), TranscribeError> {
         while let Some(window) = attempted.next_window() {
-            let again = self.attempt(&mut [attempted], window)?;
-            if !again.contains(&true) {
-                break;
+            match self.attempt(&mut [attempted], window) {
+                Ok(again) if again.contains(&true) => {}
+                Ok(_) => break,
+                // What was found before is only to be bettered.
+                Err(_) if attempted.best.as_ref().is_some_and(has_end) => break,
+                Err(error) => return Err(error),
             }
         }
         Ok(())
     }
 
-    fn recognition(&self, attempted: AttemptedUtterance<'_>) -> Recognition {
+    fn recognition(&self, attempted: &AttemptedUtterance<'_>) -> Recognition {
         let samples = attempted.samples;
         let (language, language_probability) = attempted.language.unwrap_or(("en", None));
-        let decoding = attempted.best;
-        let text = decoding.as_ref().map(WindowText::text).unwrap_or_default();
-        let tokens = decoding.as_ref().map_or(&[][..], |best| &best.tokens);
+        let decoding = attempted.best.as_ref();
+        let text = decoding.map(WindowText::text).unwrap_or_default();
+        let tokens = decoding.map_or(&[][..], |best| &best.tokens);
         let tokens = tokens.iter().map(|token| TimedToken {
             bytes: &token.bytes,
             probability: token.probability,
@@ -278,18 +279,16 @@ impl WhisperTranscriber {
         });
         Recognition {
             text,
-            confidence: decoding.as_ref().map_or(0.0, confidence),
+            confidence: decoding.map_or(0.0, confidence),
             language: language.to_owned(),
             language_probability,
-            no_speech_probability: decoding
-                .as_ref()
-                .and_then(|decoding| decoding.no_speech_probability),
-            mean_logprob: decoding.as_ref().map(|decoding| decoding.mean_logprob),
+            no_speech_probability: decoding.and_then(|decoding| decoding.no_speech_probability),
+            mean_logprob: decoding.map(|decoding| decoding.mean_logprob),
             task: attempted.task,
             words: words::words(tokens, samples),
             peak_dbfs: peak_dbfs(samples),
             model: self.model.clone(),
-            retries: attempted.retries,
+            retries: attempted.retries.clone(),
         }
     }
 
@@ -315,8 +314,10 @@ impl WhisperTranscriber {
         };
         let finish = |((n, mut one), again): ((usize, AttemptedUtterance<'_>), bool)| {
             let climbed = if again { self.climb(&mut one) } else { Ok(()) };
-            let heard = climbed.and_then(|()| self.try_other_language(&mut one));
-            (n, heard.map(|()| self.recognition(one)))
+            if climbed.is_ok() {
+                self.try_other_language(&mut one);
+            }
+            (n, climbed.map(|()| self.recognition(&one)))
         };
         group.into_iter().zip(again).map(finish).collect()
     }
@@ -330,8 +331,8 @@ impl Transcriber for WhisperTranscriber {
     ) -> Result<Recognition, TranscribeError> {
         let mut attempted = self.prepare(UtteranceRef { samples, choices })?;
         self.climb(&mut attempted)?;
-        self.try_other_language(&mut attempted)?;
-        Ok(self.recognition(attempted))
+        self.try_other_language(&mut attempted);
+        Ok(self.recognition(&attempted))
     }
 
     fn transcribe_together(

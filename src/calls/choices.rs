@@ -83,10 +83,19 @@ fn read(found: Vec<(String, Result<VariableValue, String>)>) -> (CallChoices, Ve
 /// Removes the choices that the model cannot fulfil; the result names each, and the reason.
 fn fit(model: &SpeechModel, chosen: &mut CallChoices) -> Vec<String> {
     let mut misfits = Vec::new();
+    let name = &model.name;
+    let is_unknown = |language: &mut Language| {
+        let code = language.code();
+        !model.header.is_english() && code.is_some_and(|code| !model.header.knows_language(code))
+    };
+    if let Some(language) = chosen.language.take_if(is_unknown) {
+        misfits.push(format!(
+            "language {language}: the model {name} does not know it"
+        ));
+    }
     if !model.header.is_english() {
         return misfits;
     }
-    let name = &model.name;
     if let Some(language) = chosen
         .language
         .take_if(|spoken| spoken.code() != Some("en"))
@@ -268,6 +277,30 @@ mod tests {
         for variable in variables() {
             let (_, notes) = read(vec![(variable, Ok(VariableValue("?".repeat(2000))))]);
             assert!(!notes[0].contains("no such choice"), "{notes:?}");
+        }
+    }
+
+    #[test]
+    fn a_model_is_not_asked_for_a_language_that_it_does_not_know() {
+        let mut model = SpeechModel::demo().unwrap();
+        for (words, language, is_known) in [
+            (51_865, "yue", false),
+            (51_866, "yue", true),
+            (51_865, "zh", true),
+            (51_865, "yue,zh", true),
+            (51_865, "auto", true),
+        ] {
+            model.header.n_vocab = words;
+            let mut chosen = CallChoices::default();
+            chosen.set("language", language).unwrap();
+            chosen.set("translate", "on").unwrap();
+            let misfits = fit(&model, &mut chosen);
+            assert_eq!(
+                (misfits.is_empty(), chosen.language.is_some()),
+                (is_known, is_known)
+            );
+            assert!(misfits.iter().all(|why| why.ends_with("does not know it")));
+            assert_eq!(chosen.translate, Some(true));
         }
     }
 

@@ -121,9 +121,12 @@ fn what_a_later_call_says_of_a_port_changes_nothing_of_an_earlier_one() {
                 .iter()
                 .filter(|line| line.leg == expected.lines[0].leg);
             assert!(lines.eq(&expected.lines), "{of} {of_next} {second}");
-            let heard = report.flows[1].stats.decoded;
-            let is_ulaw = second == "PCMU/8000";
-            assert_eq!(heard > 0, is_ulaw, "{of} {of_next} {second}");
+            let heard = report.flows[1].stats.decoded > 0;
+            match second {
+                "PCMU/8000" => assert!(heard, "{of} {of_next}"),
+                "iLBC/8000" => assert!(!heard, "{of} {of_next}"),
+                _ => {}
+            }
         }
     }
     // The same call changes its mind, and both were right in their time.
