@@ -48,11 +48,12 @@ soak-trouble: ## 10,000 in each while channels are hung up by others and server 
 	cargo build --release --locked -p asterscribe -p asterscribe-testkit
 	$(TARGET)/release/soak 10000 10 trouble
 
-lint: ## formatting, clippy and docs, warnings are errors
+lint: ## formatting, clippy and docs, warnings are errors; the fuzz targets compile
 	@tools/setup.sh ci
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
+	cargo check --manifest-path fuzz/Cargo.toml --locked --target-dir $(TARGET)
 
 bench: ## ns per 20 ms packet, and the other benches
 	@tools/setup.sh build
