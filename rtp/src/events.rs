@@ -223,7 +223,7 @@ impl EventReceiver {
             return clock;
         }
         self.shown = event.pace.shown(event.clock).or(self.shown);
-        self.shown.unwrap_or(event.clock.usual())
+        self.shown.unwrap_or_else(|| event.clock.usual())
     }
 
     fn say(&mut self, event: OpenEvent, end_seen: bool) {

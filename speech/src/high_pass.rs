@@ -41,6 +41,12 @@ struct BiquadSection {
     given: [f64; 2],
 }
 
+impl Default for HighPass {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl HighPass {
     /// A filter that takes its first sample as one that had always been there.
     pub const fn new() -> Self {

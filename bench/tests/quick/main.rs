@@ -1,9 +1,5 @@
 //! Quick runs of the benches: they measure, lose nothing, and say so where something was lost.
 //! No figure is judged.
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test that cannot be set up has failed"
-)]
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -188,9 +188,10 @@ mod tests {
     fn line(seq: u64, gap: Option<GapReason>, spool: Option<u64>) -> TranscriptLine {
         TranscriptLine {
             end_ms: 1_000,
-            state: spool.map_or(LineState::recognised(gap), |place| {
-                LineState::recognised(gap).at(place)
-            }),
+            state: match spool {
+                Some(place) => LineState::recognised(gap).at(place),
+                None => LineState::recognised(gap),
+            },
             ..TranscriptLine::new(seq, Leg::caller())
         }
     }
