@@ -7,6 +7,7 @@ use tracing::debug;
 use super::call::{CallStage, ChannelSubscription, HangupSign, ObjectOwner};
 use super::config::CallKind;
 use super::io::ControlNotice;
+use super::peer::PressedKey;
 use super::stray::StrayKind;
 use super::teardown::AriObject;
 use super::{CallControl, LinkState};
@@ -73,7 +74,12 @@ impl CallControl {
                 timestamp,
             } => {
                 let at = self.event_time.of(timestamp, now);
-                self.on_key(&channel.id, digit, duration_ms, at);
+                let key = PressedKey {
+                    digit,
+                    duration_ms,
+                    at,
+                };
+                self.on_key(&channel.id, key);
             }
             AriEvent::ChannelHold { channel, timestamp } => {
                 let at = self.event_time.of(timestamp, now);
@@ -107,16 +113,11 @@ impl CallControl {
         }
     }
 
-    fn on_key(&mut self, channel: &str, digit: char, duration_ms: u64, at: Instant) {
+    fn on_key(&mut self, channel: &str, key: PressedKey) {
         for (call, leg) in self.parts_of(channel) {
-            self.notice(ControlNotice::Dtmf {
-                call,
-                leg,
-                digit,
-                duration_ms,
-                at,
-            });
+            self.tell_key(&call, leg, key);
         }
+        self.hold_key(channel, key);
     }
 
     fn on_entered(&mut self, channel: AriChannel, now: Instant) {

@@ -44,6 +44,19 @@ impl BridgeStay {
     }
 }
 
+/// Keys that are kept of a channel while it is looked whether it is the other party.
+const MOST_KEYS: usize = 32;
+
+/// A key that a party pressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct PressedKey {
+    /// One of `0`–`9`, `*`, `#`, `A`–`D`.
+    pub(super) digit: char,
+    /// Length of the key press, milliseconds.
+    pub(super) duration_ms: u64,
+    pub(super) at: Instant,
+}
+
 /// The channel that a tapped one is alone with in a bridge.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) enum PeerTie {
@@ -52,7 +65,11 @@ pub(super) enum PeerTie {
     /// We have asked to hear of it.
     Asked(String),
     /// Events of the channel come; whether it is still in the bridge is being looked at.
-    Subscribed(String),
+    Subscribed {
+        peer: String,
+        /// Keys pressed meanwhile: the other party's, if it is there.
+        keys: Vec<PressedKey>,
+    },
     /// Whatever it does is the other party's doing, until it is told to leave.
     Heard(String),
 }
@@ -61,7 +78,9 @@ impl PeerTie {
     pub(super) fn is_to(&self, channel: &str) -> bool {
         match self {
             Self::Nobody => false,
-            Self::Asked(peer) | Self::Subscribed(peer) | Self::Heard(peer) => peer == channel,
+            Self::Asked(peer) | Self::Subscribed { peer, .. } | Self::Heard(peer) => {
+                peer == channel
+            }
         }
     }
 
@@ -70,7 +89,7 @@ impl PeerTie {
         match self {
             // Its answer finds that nobody wants it any more.
             Self::Nobody | Self::Asked(_) => None,
-            Self::Subscribed(peer) | Self::Heard(peer) => Some(peer),
+            Self::Subscribed { peer, .. } | Self::Heard(peer) => Some(peer),
         }
     }
 }
@@ -188,7 +207,10 @@ impl CallControl {
             (Some(call), Ok(_)) => {
                 // Who left before this was not heard to leave.
                 let bridge = call.bridge.current().map(str::to_owned);
-                call.peer = PeerTie::Subscribed(peer.clone());
+                call.peer = PeerTie::Subscribed {
+                    peer: peer.clone(),
+                    keys: Vec::new(),
+                };
                 let call = id.to_owned();
                 let bridge = bridge.unwrap_or_default();
                 let request = AriRequest::GetBridge { bridge };
@@ -215,12 +237,19 @@ impl CallControl {
         let Some(call) = self.calls.get_mut(id) else {
             return;
         };
-        if call.peer != PeerTie::Subscribed(peer.to_owned()) {
+        let PeerTie::Subscribed { peer: looked, keys } = &mut call.peer else {
+            return;
+        };
+        if looked != peer {
             return;
         }
+        let keys = std::mem::take(keys);
         match read::<AriBridge>(result) {
             Ok(bridge) if only_other(id, &bridge.channels) == Some(peer) => {
                 call.peer = PeerTie::Heard(peer.to_owned());
+                for key in keys {
+                    self.tell_key(id, OTHER, key);
+                }
             }
             Ok(bridge) if bridge.channels.iter().any(|member| member == id) => {
                 self.bridged_with(id, &bridge.id, &bridge.channels, now);
@@ -275,6 +304,34 @@ impl CallControl {
                 && matches!(call.stage, CallStage::Active)
         });
         with_it.map(|(id, _)| id.clone()).collect()
+    }
+
+    /// Keeps a key of a channel that may be the other party: whoever leaves the bridge from the
+    /// subscription on is heard to leave, so what is found next holds for the key as well.
+    pub(super) fn hold_key(&mut self, channel: &str, key: PressedKey) {
+        for call in self.calls.values_mut() {
+            if let PeerTie::Subscribed { peer, keys } = &mut call.peer
+                && peer == channel
+                && keys.len() < MOST_KEYS
+            {
+                keys.push(key);
+            }
+        }
+    }
+
+    pub(super) fn tell_key(&mut self, id: &str, leg: &'static str, key: PressedKey) {
+        let PressedKey {
+            digit,
+            duration_ms,
+            at,
+        } = key;
+        self.notice(ControlNotice::Dtmf {
+            call: id.to_owned(),
+            leg,
+            digit,
+            duration_ms,
+            at,
+        });
     }
 
     /// The calls that a channel has part in, and on which side of each.

@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 use super::{BINARY, Rig, SOON, settings};
 
 /// Both parties press keys; whoever is called at 7701 is put through by a dialplan of its own.
-const DIALPLAN: &str = "exten => press-12,1,Answer()\n same => n,Wait(2)\n same => n,SendDTMF(12,400,120)\n \
+const DIALPLAN: &str = "exten => press-12,1,Answer()\n same => n,Wait(5)\n same => n,SendDTMF(12,400,120)\n \
                         same => n,Wait(3600)\n\
-                        exten => press-34,1,Answer()\n same => n,Wait(3)\n same => n,SendDTMF(34,400,120)\n \
+                        exten => press-34,1,Answer()\n same => n,Wait(6)\n same => n,SendDTMF(34,400,120)\n \
                         same => n,Wait(3600)\n\
                         exten => dial-34,1,Dial(Local/press-34@kit/n,30)\n same => n,Hangup()\n\
                         exten => 7701,1,Goto(kit,transcribe,1)\n\

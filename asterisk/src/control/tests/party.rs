@@ -321,6 +321,29 @@ fn who_goes_before_it_can_be_heard_is_never_taken_for_the_other_party() {
 }
 
 #[test]
+fn a_key_pressed_while_the_other_party_is_looked_at_is_not_lost() {
+    for order in [DeliveryOrder::RepliesFirst, DeliveryOrder::EventsFirst] {
+        for leaves in [false, true] {
+            let mut rig = rig_tapping();
+            rig.order = order;
+            rig.world.foreign_call("p1");
+            rig.world.enter_bridge("p1", "theirs");
+            rig.world.enter_bridge("t1", "theirs");
+            while !rig.world.is_subscribed("p1") {
+                assert!(rig.deliver_event() || rig.deliver_reply(0));
+            }
+            rig.world.press("p1", '4');
+            if leaves {
+                rig.world.redirect("p1");
+            }
+            rig.settle();
+            let heard: &[_] = if leaves { &[] } else { &[("callee", '4')] };
+            assert_eq!(keys(&rig), heard, "{order:?}");
+        }
+    }
+}
+
+#[test]
 fn of_three_the_two_who_stay_are_heard_once_the_third_has_gone() {
     let mut rig = rig_tapping_two(true);
     rig.world.foreign_call("q1");
