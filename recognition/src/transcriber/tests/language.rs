@@ -2,10 +2,16 @@
 
 use super::*;
 
+/// As loud as speech, with no constant offset.
+fn audible(length: usize) -> Vec<i16> {
+    let sample = |n: usize| if n / 8 % 2 == 0 { 1000 } else { -1000 };
+    (0..length).map(sample).collect()
+}
+
 #[test]
 fn a_language_that_the_model_has_no_token_for_is_detected_instead() {
     let (mut transcriber, asked) = transcriber(&[]);
-    let samples = vec![1000; LENGTH];
+    let samples = audible(LENGTH);
     let cantonese = |language_is_detected| DecodeOptions {
         language: Some("yue".to_owned()),
         language_is_detected,
@@ -69,7 +75,7 @@ fn in_german_and_french(german: f32, french: f32) -> (WhisperTranscriber, Arc<Mu
 #[test]
 fn words_that_do_not_fit_are_recognised_in_the_language_that_is_surely_spoken() {
     let (mut transcriber, asked) = in_german_and_french(0.4, 0.9);
-    let samples = [1000; LENGTH];
+    let samples = audible(LENGTH);
     let heard = transcriber.transcribe(&samples, &detected("de")).unwrap();
     assert_eq!(
         (heard.text.as_str(), heard.language.as_str()),
@@ -100,9 +106,7 @@ fn words_that_do_not_fit_are_recognised_in_the_language_that_is_surely_spoken() 
 fn a_language_stays_where_its_words_fit_or_no_other_does() {
     let given = |german, french, choices: DecodeOptions, length| {
         let (mut transcriber, asked) = in_german_and_french(german, french);
-        let heard = transcriber
-            .transcribe(&vec![1000; length], &choices)
-            .unwrap();
+        let heard = transcriber.transcribe(&audible(length), &choices).unwrap();
         assert_eq!(
             (heard.text.as_str(), heard.language_probability),
             ("Schalter", None)
@@ -135,7 +139,7 @@ fn beside_schalter(french: WindowText, fails: ScriptedFailure) -> Recognition {
     let said = [("de", sure("Schalter drei", 0.4)), ("fr", french)];
     let (mut transcriber, _) = transcriber_in(&[], said.into(), fails);
     transcriber
-        .transcribe(&[1000; LENGTH], &detected("de"))
+        .transcribe(&audible(LENGTH), &detected("de"))
         .unwrap()
 }
 
@@ -181,7 +185,7 @@ fn words_take_the_place_of_a_loop_however_sure_the_model_is_of_it() {
         let said = [("de", sure(german, 0.65)), ("fr", sure("bonjour", 0.6))];
         let (mut transcriber, _) = transcriber_in(&[], said.into(), ScriptedFailure::Nothing);
         let heard = transcriber
-            .transcribe(&[1000; LENGTH], &detected("de"))
+            .transcribe(&audible(LENGTH), &detected("de"))
             .unwrap();
         assert_eq!(heard.text, "bonjour", "{german}");
     }
@@ -211,5 +215,9 @@ fn words_that_were_found_outlast_a_failure_on_the_way_to_others() {
     // A loop does not.
     let again = [(LENGTH, 320, decoding("hold on hold on hold on", -0.1))];
     let (mut transcriber, _) = transcriber_in(&again, HashMap::new(), ScriptedFailure::Encoding(2));
-    assert!(transcriber.transcribe(&[1000; LENGTH], &english()).is_err());
+    assert!(
+        transcriber
+            .transcribe(&audible(LENGTH), &english())
+            .is_err()
+    );
 }
