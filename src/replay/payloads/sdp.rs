@@ -11,6 +11,10 @@ use crate::replay::flows::SocketPair;
 /// Descriptions that are kept; those of later calls are not.
 const MAX_DESCRIPTIONS: usize = 65_536;
 
+/// How much older than the sender's an SDP of the receiver may be: as long as it rings between offer
+/// and answer. An older one is of an earlier call.
+const LONGEST_RINGING: Duration = Duration::from_secs(300);
+
 /// Payload types that SDPs in the capture map.
 #[derive(Debug, Default)]
 pub(in crate::replay) struct SdpSessions {
@@ -132,13 +136,20 @@ impl SdpSessions {
         (from, to): SocketPair,
         at: Duration,
     ) -> Option<PayloadMeaning> {
-        let by_port = || {
-            let ports = [from.port(), to.port()].map(|port| self.ports.get(&port));
-            let sockets = ports.into_iter().flatten().flatten();
-            agreed(sockets.filter_map(|socket| self.newest(*socket, number, at)))
-        };
         let of = |socket| self.newest(socket, number, at);
-        of(to).or_else(|| of(from)).or_else(by_port)
+        match (of(to), of(from)) {
+            (Some((said, _)), Some((later, meaning)))
+                if later.saturating_sub(said) > LONGEST_RINGING =>
+            {
+                Some(meaning)
+            }
+            (Some((_, meaning)), _) | (None, Some((_, meaning))) => Some(meaning),
+            (None, None) => {
+                let ports = [from.port(), to.port()].map(|port| self.ports.get(&port));
+                let sockets = ports.into_iter().flatten().flatten();
+                agreed(sockets.filter_map(|socket| Some(of(*socket)?.1)))
+            }
+        }
     }
 
     /// Format that all SDPs of the receiver, or else of the sender, give for a number up to a time.
@@ -161,13 +172,20 @@ impl SdpSessions {
         self.anywhere.get(&number).copied().flatten()
     }
 
-    /// Format by the newest SDP of a socket up to a time; nothing where several of one time differ.
-    fn newest(&self, socket: SocketAddr, number: u8, at: Duration) -> Option<PayloadMeaning> {
+    /// Time of the newest SDP of a socket up to a time, and the format by it; nothing where several
+    /// of one time differ.
+    fn newest(
+        &self,
+        socket: SocketAddr,
+        number: u8,
+        at: Duration,
+    ) -> Option<(Duration, PayloadMeaning)> {
         let known = self.sockets.get(&socket)?;
         let before = &known[..known.partition_point(|one| one.at <= at)];
         let newest = before.last()?.at;
         let of_one_time = before.iter().rev().take_while(|one| one.at == newest);
-        agreed(of_one_time.filter_map(|one| one.format(number)))
+        let meaning = agreed(of_one_time.filter_map(|one| one.format(number)))?;
+        Some((newest, meaning))
     }
 }
 
