@@ -39,6 +39,13 @@ impl CallManager {
             0 => String::new(),
             count => format!("; {count} of its records and lines cannot be read and are left out"),
         };
+        let displaced = match self.stored.store.displaced() {
+            0 => String::new(),
+            count => format!(
+                "; {count} lines got another number, because another server wrote of the same call"
+            ),
+        };
+        let unread = unread + &displaced;
         let refusal = self.stored.refusal();
         match (&*self.stored.writer.state().borrow(), asked) {
             (

@@ -49,6 +49,11 @@ impl CallManager {
                 self.stored.store.unreadable(),
             ),
             counter(
+                "store_lines_displaced",
+                "Lines that got another number because another server wrote of the same call",
+                self.stored.store.displaced(),
+            ),
+            counter(
                 "store_calls_restored",
                 "Calls of which the store had lost something and was given it again",
                 self.stored.restored(),

@@ -232,6 +232,7 @@ impl CallManager {
         });
         for call in open {
             let text = "the server is shutting down".to_owned();
+            self.registry(|registry| registry.give_up(&call));
             self.end(&call, EndReason { cause: None, text }, CallStatus::Ended);
         }
         let emptied = async {

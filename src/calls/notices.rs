@@ -60,6 +60,11 @@ impl CallManager {
                     self.registry(|registry| registry.channel_state(&call, clock::now(), state));
                 }
             }
+            ControlNotice::CallGivenUp { call } => {
+                if let Some(call) = on(&call) {
+                    self.registry(|registry| registry.give_up(&call));
+                }
+            }
             ControlNotice::ChannelGone { call } => {
                 if let Some(call) = on(&call) {
                     self.registry(|registry| registry.channel_gone(&call));

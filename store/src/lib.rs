@@ -3,6 +3,7 @@
 //! keys its predecessor used. Calls never write to a store themselves: [`StoreWriter`] stands
 //! between, so that a store that is away or slow holds up nobody.
 
+mod displaced;
 mod redis;
 mod row;
 mod spool;
@@ -105,6 +106,10 @@ pub trait CallStore: Send + Sync {
     /// Records, lines and digits that could not be read since the start, each counted once.
     fn unreadable(&self) -> u64;
 
+    /// Lines since the start that got another number, because another server had written a line of
+    /// the same call under theirs.
+    fn displaced(&self) -> u64;
+
     /// `active_calls_count` and `total_calls_processed`.
     async fn counters(&self) -> Result<CallCounters, StoreError>;
 
@@ -171,15 +176,21 @@ pub enum StoreWrite {
     /// counts as active; one that is over, as processed, once for its
     /// `started_at`, however often and in whatever order it is put.
     Call(Box<CallRecord>),
-    /// Appends a line; a `seq` that is already there is ignored. A line beyond
-    /// the next number is kept (what lies between is lost, the call goes on).
+    /// The record of a call that its server has given up, since another one may go on with it:
+    /// like [`StoreWrite::Call`], but an open record of another node stays as it is.
+    GivenUp(Box<CallRecord>),
+    /// Appends a line; one that is already there, by its leg and its times, is ignored. A line
+    /// beyond the next number is kept (what lies between is lost, the call goes on). Where its
+    /// number is taken by another utterance, which only another server can have written, it gets
+    /// the next free one: [`CallStore::displaced`] counts that.
     Line {
         /// The call it belongs to.
         call: CallId,
         /// The line.
         line: TranscriptLine,
     },
-    /// Replaces the line of that `seq` by a higher revision; appends it if there is none.
+    /// Replaces the line of that `seq` by a higher revision; appends it if there is none. A line
+    /// that got another number keeps that.
     Revise {
         /// The call it belongs to.
         call: CallId,
@@ -210,7 +221,7 @@ impl StoreWrite {
     /// Call that the write is about.
     pub fn call_id(&self) -> &CallId {
         match self {
-            Self::Call(record) => &record.call_id,
+            Self::Call(record) | Self::GivenUp(record) => &record.call_id,
             Self::Line { call, .. }
             | Self::Revise { call, .. }
             | Self::Dtmf { call, .. }

@@ -1,7 +1,8 @@
 //! Encoding of the types of `call` as both engines keep them: an id, a number to sort by, and JSON.
 
-use serde::Serialize;
+use asterscribe_call::{Leg, TranscriptLine};
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use super::{StoreError, StoreWrite};
 
@@ -14,6 +15,8 @@ pub(super) enum StoreRow {
         open: bool,
         started_ms: i64,
         json: String,
+        /// Whether an open record of another node stands before it.
+        yields: bool,
     },
     /// An element of one of the call's lists, at `position`.
     Item {
@@ -30,6 +33,18 @@ pub(super) enum StoreRow {
     Erase { id: String },
 }
 
+impl StoreRow {
+    /// Call that the row is of.
+    pub(super) fn call_id(&self) -> &str {
+        match self {
+            Self::Call { id, .. }
+            | Self::Item { id, .. }
+            | Self::Digits { id, .. }
+            | Self::Erase { id } => id,
+        }
+    }
+}
+
 /// The lists of a call; the name is the last part of the Redis key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum CallList {
@@ -38,7 +53,7 @@ pub(super) enum CallList {
 }
 
 impl CallList {
-    pub(super) fn name(self) -> &'static str {
+    pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Transcript => "transcript",
             Self::Dtmf => "dtmf",
@@ -54,7 +69,8 @@ pub(super) fn encode(writes: &[StoreWrite]) -> Result<Vec<StoreRow>, StoreError>
 fn row(write: &StoreWrite) -> Result<StoreRow, StoreError> {
     let id = write.call_id().as_str().to_owned();
     match write {
-        StoreWrite::Call(record) => Ok(StoreRow::Call {
+        StoreWrite::Call(record) | StoreWrite::GivenUp(record) => Ok(StoreRow::Call {
+            yields: matches!(write, StoreWrite::GivenUp(_)),
             open: record.status.is_open(),
             started_ms: record.started_at.as_millisecond(),
             json: json("record", &id, record)?,
@@ -127,10 +143,40 @@ pub(super) fn decode<T: DeserializeOwned>(
     })
 }
 
+/// The node of a stored record; `None` where it cannot be read.
+pub(super) fn node_of(json: &[u8]) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Owner {
+        node: String,
+    }
+    serde_json::from_slice::<Owner>(json)
+        .ok()
+        .map(|owner| owner.node)
+}
+
+/// The utterance that a stored line is of, whatever it says by now; `None` where it cannot be read.
+pub(super) fn utterance_of(json: &[u8]) -> Option<(Leg, u64, u64)> {
+    #[derive(Deserialize)]
+    struct Utterance {
+        leg: Leg,
+        start_ms: u64,
+        end_ms: u64,
+    }
+    let utterance = serde_json::from_slice::<Utterance>(json).ok()?;
+    Some((utterance.leg, utterance.start_ms, utterance.end_ms))
+}
+
+/// A stored line under another number; `None` where it cannot be read.
+pub(super) fn renumbered(json: &str, number: i64) -> Option<String> {
+    let line = serde_json::from_str::<TranscriptLine>(json).ok()?;
+    let seq = u64::try_from(number).ok()?;
+    serde_json::to_string(&TranscriptLine { seq, ..line }).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use asterscribe_call::{CallId, Leg, TranscriptLine};
+    use asterscribe_call::CallId;
 
     fn line(seq: u64, confidence: f32) -> StoreWrite {
         let line = TranscriptLine {

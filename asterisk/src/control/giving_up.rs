@@ -62,10 +62,19 @@ impl CallControl {
         {
             self.remember_departed(id, CallDeparture::TakenOver);
         }
+        let given_up = ControlNotice::CallGivenUp {
+            call: id.to_owned(),
+        };
         match self.calls.get(id).map(|call| &call.stage) {
             Some(CallStage::Asking(_)) => self.refuse_asking(id, &refusal),
-            Some(CallStage::Ending(_)) => self.close(id),
-            Some(CallStage::Ringing { .. } | CallStage::Active) => self.close_for(id, TAKEN_OVER),
+            Some(CallStage::Ending(_)) => {
+                self.notice(given_up);
+                self.close(id);
+            }
+            Some(CallStage::Ringing { .. } | CallStage::Active) => {
+                self.notice(given_up);
+                self.close_for(id, TAKEN_OVER);
+            }
             None => {}
         }
     }

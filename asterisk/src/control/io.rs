@@ -367,6 +367,12 @@ pub enum ControlNotice {
         /// Reason.
         text: String,
     },
+    /// A call is given up, because another server has taken the application over and may go on with
+    /// it. Its end follows.
+    CallGivenUp {
+        /// The call.
+        call: String,
+    },
     /// A call is over. For a call that was to be recovered this may be the only notice.
     CallEnded {
         /// The call.

@@ -44,6 +44,15 @@ pub(crate) enum WriteHold {
     Admission,
 }
 
+/// Hold that this server has on a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum CallHold {
+    /// The call is this server's.
+    Ours,
+    /// The call was given up: another server may go on with it.
+    GivenUp,
+}
+
 /// The history of a call in the store.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct StoredHistory {
@@ -74,6 +83,7 @@ pub(crate) struct RegisteredCall {
     /// Asterisk's id of the call's channel.
     pub(crate) channel: String,
     pub(crate) held: WriteHold,
+    pub(super) hold: CallHold,
     /// See [`CallOpening::undecided`].
     pub(super) undecided: Option<Box<AriChannel>>,
     pub(super) is_called: bool,
@@ -105,6 +115,7 @@ impl RegisteredCall {
             record: new_record(wall, opening),
             channel: String::new(),
             held: WriteHold::Nothing,
+            hold: CallHold::Ours,
             undecided: None,
             is_called: false,
             answered: None,
@@ -170,6 +181,7 @@ impl RegisteredCall {
         self.undecided = undecided;
         self.is_called = is_called;
         self.on_hold.clear();
+        self.hold = CallHold::Ours;
         self.end = None;
     }
 
@@ -399,7 +411,11 @@ impl RegisteredCall {
 
     pub(super) fn write_record(&self, writes: &mut Vec<StoreWrite>) {
         if self.held == WriteHold::Nothing {
-            writes.push(StoreWrite::Call(Box::new(self.record.clone())));
+            let record = Box::new(self.record.clone());
+            writes.push(match self.hold {
+                CallHold::Ours => StoreWrite::Call(record),
+                CallHold::GivenUp => StoreWrite::GivenUp(record),
+            });
         }
     }
 

@@ -43,7 +43,7 @@ impl CallRegistry {
             leg.audio.give_up(GapReason::NodeCrash);
             leg.audio.last_until(end, GapReason::NodeCrash);
         }
-        self.writes.push(StoreWrite::Call(Box::new(record)));
+        self.writes.push(StoreWrite::GivenUp(Box::new(record)));
     }
 
     /// Numbers of lines and digits that the store has been given of each call and must have, the

@@ -30,6 +30,7 @@ use asterscribe_session::LegSnapshot;
 use asterscribe_store::StoreWrite;
 use jiff::Timestamp;
 
+use self::entry::CallHold;
 pub use self::entry::{LateText, SecondPassProgress};
 pub(crate) use self::entry::{MediaRun, RecoveredAudio, RegisteredCall, StoredHistory, WriteHold};
 pub(crate) use self::keeping::RemovalOutcome;
@@ -392,6 +393,14 @@ impl CallRegistry {
         }
     }
 
+    /// Gives a call up, which another server may go on with: from now on its record gives way to
+    /// that one's.
+    pub(crate) fn give_up(&mut self, call: &CallId) {
+        if let Some(entry) = self.open.get_mut(call) {
+            entry.hold = CallHold::GivenUp;
+        }
+    }
+
     /// Ends the calls that are still open, without their last words. The result is how many there
     /// were.
     pub(crate) fn abandon(&mut self, wall: Timestamp) -> usize {
@@ -399,6 +408,7 @@ impl CallRegistry {
         for call in &left {
             if let Some(entry) = self.open.get_mut(call) {
                 entry.note("its last words are missing".to_owned());
+                entry.hold = CallHold::GivenUp;
             }
             self.finish(call, wall);
         }

@@ -380,7 +380,7 @@ fn at_the_end_what_is_held_back_is_written_as_it_is() {
     rig.registry.assume_new();
     let writes = rig.registry.take_writes();
     assert!(matches!(&writes[0], StoreWrite::Line { line, .. } if line.seq == 0));
-    let Some(StoreWrite::Call(record)) = writes.last() else {
+    let Some(StoreWrite::GivenUp(record)) = writes.last() else {
         panic!("{writes:?}")
     };
     assert_eq!(record.status, CallStatus::Ended);

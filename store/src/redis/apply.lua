@@ -3,13 +3,14 @@
 --
 -- ARGV: ms to keep a record, ms to keep a transcript, then five per write:
 --   'call', id, '1' if open, started (ms since 1970), JSON
+--   'given_up' likewise: an open record of another node stands before it
 --   'transcript' | 'dtmf', id, position, '1' if it takes the place of what is there, JSON
 --   'digits', id, '', '', all of them as a JSON list of strings
 --   'erase', id, '', '', ''
 -- Returns how many elements were appended beyond the next position, which shows
--- that this Redis has lost some.
+-- that this Redis has lost some; and the calls of lines that got another number.
 local call_ms, transcript_ms = ARGV[1], ARGV[2]
-local beyond = 0
+local beyond, displaced = 0, {}
 
 -- A call counts as processed once, however often it is put as over, and also if
 -- it was put as open in between: a repeated batch does both.
@@ -33,10 +34,23 @@ local function put_call(id, open, started, json)
   redis.call('SET', 'active_calls_count', redis.call('SCARD', 'calls:open'))
 end
 
+-- What is stored as JSON; nil if it cannot be read, which must not stop the call.
+local function read(json)
+  local is_read, value = pcall(cjson.decode, json or '')
+  return is_read and type(value) == 'table' and value or nil
+end
+
+-- Whether the call has an open record of another node than that of this one.
+local function is_of_another(id, json)
+  if redis.call('SISMEMBER', 'calls:open', id) == 0 then return false end
+  local stored, own = read(redis.call('GET', 'call:' .. id)), read(json)
+  return stored and own and stored.node ~= nil and stored.node ~= own.node
+end
+
 -- The number of a stored line; nil if it cannot be read, which must not stop the call.
 local function seq_of(json)
-  local is_read, line = pcall(cjson.decode, json)
-  return is_read and type(line) == 'table' and tonumber(line.seq) or nil
+  local line = read(json)
+  return line and tonumber(line.seq) or nil
 end
 
 -- The number of the last line that can be read, as if those behind it followed it.
@@ -60,7 +74,32 @@ local function place(list, seq, holes)
   return nil, nil
 end
 
-local function append_line(list, seq, json, revises)
+-- Whether two lines are of the same utterance, whatever they say by now. One that cannot be read
+-- is taken for it.
+local function is_same(json, line)
+  local stored = read(json)
+  if not stored or not line then return true end
+  return stored.leg == line.leg and stored.start_ms == line.start_ms and stored.end_ms == line.end_ms
+end
+
+local function renumbered(json, seq)
+  return (json:gsub('"seq":%d+', '"seq":' .. string.format('%.0f', seq), 1))
+end
+
+-- A line whose place another server's line has: it lies behind that one, or is put behind all.
+local function displace(id, list, at, last, json, revises)
+  local line = read(json)
+  for n, other in ipairs(redis.call('LRANGE', list, at + 1, -1)) do
+    if read(other) and is_same(other, line) then
+      if revises then redis.call('LSET', list, at + n, renumbered(json, seq_of(other))) end
+      return
+    end
+  end
+  redis.call('RPUSH', list, renumbered(json, last + 1))
+  table.insert(displaced, id)
+end
+
+local function append_line(id, list, seq, json, revises)
   local length = redis.call('LLEN', list)
   local last = last_seq(list, length)
   if seq > last then
@@ -68,14 +107,17 @@ local function append_line(list, seq, json, revises)
     redis.call('RPUSH', list, json)
     return
   end
-  if last < length and not revises then return end
-  local at, behind = place(list, seq, last + 1 - length)
+  local at, behind = place(list, seq, math.max(0, last + 1 - length))
   if at then
-    if revises then redis.call('LSET', list, at, json) end
+    if not is_same(redis.call('LINDEX', list, at), read(json)) then
+      displace(id, list, at, last, json, revises)
+    elseif revises then
+      redis.call('LSET', list, at, json)
+    end
   elseif behind then
     -- It had been lost, and is given again.
     redis.call('LINSERT', list, 'BEFORE', behind, json)
-  else
+  elseif last >= length or revises then
     return redis.error_reply('LATE line ' .. seq .. ' comes after line ' .. last .. ' of ' .. list)
   end
 end
@@ -111,8 +153,10 @@ end
 
 for i = 3, #ARGV, 5 do
   local kind, id = ARGV[i], ARGV[i + 1]
-  if kind == 'call' then
-    put_call(id, ARGV[i + 2], ARGV[i + 3], ARGV[i + 4])
+  if kind == 'call' or kind == 'given_up' then
+    if kind == 'call' or not is_of_another(id, ARGV[i + 4]) then
+      put_call(id, ARGV[i + 2], ARGV[i + 3], ARGV[i + 4])
+    end
   elseif kind == 'erase' then
     erase(id)
   elseif kind == 'digits' then
@@ -122,7 +166,7 @@ for i = 3, #ARGV, 5 do
   else
     local list, position, failed = 'call:' .. id .. ':' .. kind, tonumber(ARGV[i + 2]), nil
     if kind == 'transcript' then
-      failed = append_line(list, position, ARGV[i + 4], ARGV[i + 3] == '1')
+      failed = append_line(id, list, position, ARGV[i + 4], ARGV[i + 3] == '1')
       redis.call('PEXPIRE', list, transcript_ms)
     else
       append_digit(list, position, ARGV[i + 4])
@@ -131,4 +175,4 @@ for i = 3, #ARGV, 5 do
     if failed then return failed end
   end
 end
-return beyond
+return {beyond, displaced}

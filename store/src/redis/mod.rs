@@ -28,6 +28,7 @@ use asterscribe_call::{CallId, CallKey, CallRecord, DtmfDigit, TranscriptLine};
 use async_trait::async_trait;
 
 use self::link::RedisLink;
+use super::displaced::DisplacedLog;
 use super::row::{self, CallList, StoreRow};
 use super::unreadable::UnreadableLog;
 use super::{CallCounters, CallStore, GivenCounts, PAGE, RetentionTimes, StoreError, StoreWrite};
@@ -51,6 +52,7 @@ pub struct RedisStore {
     link: RedisLink,
     retention: RetentionTimes,
     unreadable: UnreadableLog,
+    displaced: DisplacedLog,
 }
 
 impl RedisStore {
@@ -65,6 +67,7 @@ impl RedisStore {
             link: RedisLink::new(url)?,
             retention,
             unreadable: UnreadableLog::default(),
+            displaced: DisplacedLog::default(),
         })
     }
 
@@ -115,8 +118,9 @@ impl CallStore for RedisStore {
                     open,
                     started_ms,
                     json,
+                    yields,
                 } => eval
-                    .arg("call")
+                    .arg(if yields { "given_up" } else { "call" })
                     .arg(id)
                     .arg(u8::from(open))
                     .arg(started_ms)
@@ -142,7 +146,8 @@ impl CallStore for RedisStore {
                 StoreRow::Erase { id } => eval.arg("erase").arg(id).arg("").arg("").arg(""),
             };
         }
-        let beyond: u64 = self.one(eval).await?;
+        let (beyond, displaced): (u64, Vec<String>) = self.one(eval).await?;
+        displaced.iter().for_each(|call| self.displaced.tell(call));
         if beyond > 0 {
             tracing::warn!(
                 beyond,
@@ -273,6 +278,10 @@ impl CallStore for RedisStore {
 
     fn unreadable(&self) -> u64 {
         self.unreadable.count()
+    }
+
+    fn displaced(&self) -> u64 {
+        self.displaced.count()
     }
 
     async fn counters(&self) -> Result<CallCounters, StoreError> {

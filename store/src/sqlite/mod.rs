@@ -18,6 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use self::watched::WatchedFile;
 use self::worker::{SqliteJob, SqliteReply, SqliteWorker, WriteJob, answer, classify};
+use super::displaced::DisplacedLog;
 use super::row::{self, CallList};
 use super::unreadable::UnreadableLog;
 use super::{
@@ -54,6 +55,7 @@ pub struct SqliteStore {
     limits: SqliteLimits,
     watched: Arc<WatchedFile>,
     unreadable: Arc<UnreadableLog>,
+    displaced: Arc<DisplacedLog>,
 }
 
 impl SqliteStore {
@@ -84,12 +86,14 @@ impl SqliteStore {
         let conn = schema::open(path, limits.busy, &schema::CALLS).map_err(failed)?;
         let reader = schema::open_reader(path, limits.busy).map_err(failed)?;
         let watched = Arc::new(WatchedFile::new(path));
+        let displaced = Arc::<DisplacedLog>::default();
         let start = |name: &str, conn| -> Result<mpsc::Sender<SqliteJob>, StoreError> {
             let (jobs, queue) = mpsc::channel(QUEUE);
             let worker = SqliteWorker {
                 conn,
                 retention,
                 clock: Arc::clone(&clock),
+                displaced: Arc::clone(&displaced),
             };
             std::thread::Builder::new()
                 .name(name.to_owned())
@@ -103,6 +107,7 @@ impl SqliteStore {
             limits,
             watched,
             unreadable: Arc::default(),
+            displaced,
         })
     }
 
@@ -300,6 +305,10 @@ impl CallStore for SqliteStore {
 
     fn unreadable(&self) -> u64 {
         self.unreadable.count()
+    }
+
+    fn displaced(&self) -> u64 {
+        self.displaced.count()
     }
 
     async fn counters(&self) -> Result<CallCounters, StoreError> {

@@ -1,28 +1,43 @@
 //! The statements. Times are milliseconds since 1970; a row whose `expires_ms`
 //! has passed is treated as absent everywhere, deleted or not.
 
+mod lines;
+
 use asterscribe_call::CallId;
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
-use super::super::row::{CallList, StoreRow};
+use super::super::row::{self, CallList, StoreRow};
 use super::super::{CallCounters, RetentionTimes};
 
 /// How many calls and lists one transaction of `expire` deletes at most.
 const EXPIRE_CHUNK: i64 = 200;
+
+/// Outcome of a write that changed what it could.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum WriteOutcome {
+    /// The write is as it was to be.
+    AsTold,
+    /// The line got another number than its own.
+    Displaced,
+}
 
 pub(super) fn write(
     tx: &Transaction<'_>,
     row: &StoreRow,
     keep: RetentionTimes,
     now_ms: i64,
-) -> rusqlite::Result<()> {
+) -> rusqlite::Result<WriteOutcome> {
     match row {
         StoreRow::Call {
             id,
             open,
             started_ms,
             json,
+            yields,
         } => {
+            if *yields && is_of_another(tx, id, json, now_ms)? {
+                return Ok(WriteOutcome::AsTold);
+            }
             put_call(
                 tx,
                 id,
@@ -42,13 +57,11 @@ pub(super) fn write(
                 CallList::Transcript => keep.transcript_ms(),
                 CallList::Dtmf => keep.call_ms(),
             };
-            append(
-                tx,
-                (id, list.name()),
-                (*position, json, *revises),
-                now_ms,
-                keep_ms,
-            )?;
+            let item = (*position, json.as_str(), *revises);
+            if *list == CallList::Transcript {
+                return lines::append(tx, id, item, now_ms, keep_ms);
+            }
+            append(tx, (id, list.name()), item, now_ms, keep_ms)?;
         }
         StoreRow::Digits { id, all } => {
             for (position, json) in (0i64..).zip(all) {
@@ -64,7 +77,23 @@ pub(super) fn write(
         }
         StoreRow::Erase { id } => erase(tx, id)?,
     }
-    Ok(())
+    Ok(WriteOutcome::AsTold)
+}
+
+/// Whether the call has an open record of another node than that of the record given.
+fn is_of_another(
+    tx: &Transaction<'_>,
+    id: &str,
+    json: &str,
+    now_ms: i64,
+) -> rusqlite::Result<bool> {
+    let stored = tx.query_row(
+        "SELECT record FROM call WHERE call_id = ?1 AND is_open = 1 AND expires_ms > ?2",
+        params![id, now_ms],
+        |row| bytes(row, 0),
+    );
+    let node = stored.optional()?.and_then(|stored| row::node_of(&stored));
+    Ok(node.is_some() && node != row::node_of(json.as_bytes()))
 }
 
 fn erase(tx: &Transaction<'_>, id: &str) -> rusqlite::Result<()> {

@@ -195,6 +195,7 @@ fn one_bad_write_does_not_spoil_those_that_share_its_transaction() {
         conn,
         retention: RetentionTimes::default(),
         clock: fixed_clock(),
+        displaced: Arc::default(),
     }
     .run(queue);
     let [five, six, seven] = answers.each_mut().map(|answer| answer.try_recv().unwrap());

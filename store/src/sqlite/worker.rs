@@ -1,11 +1,15 @@
 //! The thread that owns the connection. Writes that wait are put into one
 //! transaction, so that they share its fsync; everything else runs alone, in turn.
 
+use std::sync::Arc;
+
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
+use super::super::displaced::DisplacedLog;
 use super::super::row::StoreRow;
 use super::super::{RetentionTimes, StoreError, WallClock};
+use super::queries::WriteOutcome;
 use super::{queries, schema};
 
 /// Writes that share one transaction at most: bounds how long a reader waits behind them.
@@ -36,6 +40,7 @@ pub(super) struct SqliteWorker {
     pub(super) conn: Connection,
     pub(super) retention: RetentionTimes,
     pub(super) clock: WallClock,
+    pub(super) displaced: Arc<DisplacedLog>,
 }
 
 impl SqliteWorker {
@@ -121,15 +126,24 @@ impl SqliteWorker {
         rows: impl IntoIterator<Item = &'a StoreRow>,
     ) -> Result<(), StoreError> {
         let (now_ms, retention) = (self.now_ms(), self.retention);
-        let write = |conn: &mut Connection| -> rusqlite::Result<()> {
+        let write = |conn: &mut Connection| -> rusqlite::Result<Vec<&'a StoreRow>> {
             // Dropped without a commit, the transaction is rolled back.
             let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let mut displaced = Vec::new();
             for row in rows {
-                queries::write(&tx, row, retention, now_ms)?;
+                match queries::write(&tx, row, retention, now_ms)? {
+                    WriteOutcome::AsTold => {}
+                    WriteOutcome::Displaced => displaced.push(row),
+                }
             }
-            tx.commit()
+            tx.commit()?;
+            Ok(displaced)
         };
-        write(&mut self.conn).map_err(classify)
+        let displaced = write(&mut self.conn).map_err(classify)?;
+        for row in displaced {
+            self.displaced.tell(row.call_id());
+        }
+        Ok(())
     }
 
     fn now_ms(&self) -> i64 {

@@ -47,7 +47,7 @@ impl WriteQueue {
     }
 
     pub(super) fn push(&mut self, write: StoreWrite) -> PushOutcome {
-        if let StoreWrite::Call(record) = &write
+        if let StoreWrite::Call(record) | StoreWrite::GivenUp(record) = &write
             && let Some(number) = self.merge.get(&record.call_id)
         {
             let place = usize::try_from(number - self.first)
@@ -60,7 +60,7 @@ impl WriteQueue {
         }
         let number = self.first + u64::try_from(self.waiting.len()).expect("a length");
         match &write {
-            StoreWrite::Call(record) => {
+            StoreWrite::Call(record) | StoreWrite::GivenUp(record) => {
                 self.merge.insert(record.call_id.clone(), number);
             }
             // A record must not overtake this: it may say that the call is over.

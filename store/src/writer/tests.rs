@@ -100,6 +100,10 @@ impl CallStore for Scripted {
     async fn lacking(&self, _: &[GivenCounts]) -> Result<Vec<CallId>, StoreError> {
         unreachable!("the writer only writes")
     }
+    fn displaced(&self) -> u64 {
+        0
+    }
+
     fn unreadable(&self) -> u64 {
         0
     }

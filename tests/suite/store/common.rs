@@ -7,3 +7,4 @@ mod engine;
 mod redis;
 mod redis_trouble;
 mod sqlite;
+mod takeover;

@@ -23,7 +23,7 @@ fn heard(span: u64) -> Vec<LegSnapshot> {
 fn last_record(rig: &mut Rig) -> CallRecord {
     let writes = rig.registry.take_writes();
     let mut records = writes.into_iter().filter_map(|write| match write {
-        StoreWrite::Call(record) => Some(*record),
+        StoreWrite::Call(record) | StoreWrite::GivenUp(record) => Some(*record),
         _ => None,
     });
     records.next_back().expect("a record was written")
@@ -118,6 +118,7 @@ fn what_the_store_must_have_is_what_is_here_and_has_not_expired() {
             StoreWrite::Revise { line, .. } => format!("line {}", line.seq),
             StoreWrite::Digits { digits, .. } => format!("{} digits", digits.len()),
             StoreWrite::Call(_) => "record".to_owned(),
+            StoreWrite::GivenUp(_) => "given up".to_owned(),
             other => format!("{other:?}"),
         })
         .collect();
@@ -200,4 +201,30 @@ fn what_is_erased_or_has_expired_is_not_here_any_more() {
     let left = rig.registry.newest(None, 10);
     assert_eq!(left.len(), 1);
     assert_eq!(left[0].call, id("c"));
+}
+
+#[test]
+fn the_record_of_a_call_that_was_given_up_gives_way_until_it_comes_back() {
+    let mut rig = Rig::new();
+    let given_up = |rig: &mut Rig| {
+        let writes = rig.registry.take_writes();
+        let records = writes.into_iter().filter_map(|write| match write {
+            StoreWrite::Call(_) => Some(false),
+            StoreWrite::GivenUp(_) => Some(true),
+            _ => None,
+        });
+        records.collect::<Vec<_>>()
+    };
+    let media_run = rig.open("1.1", CallPast::New);
+    assert!(!given_up(&mut rig).contains(&true));
+    rig.registry.give_up(&id("1.1"));
+    // Its last figures, its last line and its end.
+    rig.registry.stats(&media_run.media, heard(SECOND));
+    rig.registry.line(&media_run.media, line(0));
+    rig.end("1.1");
+    rig.close(&media_run.media);
+    assert_eq!(given_up(&mut rig), [true; 3]);
+    let media_run = rig.open("1.1", CallPast::New);
+    rig.registry.stats(&media_run.media, heard(SECOND));
+    assert!(!given_up(&mut rig).contains(&true));
 }

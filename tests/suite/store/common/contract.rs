@@ -5,6 +5,10 @@ use asterscribe_call::{CallId, CallKey, CallRecord, CallStatus, LineState, Trans
 use asterscribe_store::{CallCounters, CallStore, RetentionTimes, StoreError, StoreWrite};
 
 use super::engine::{Redis, Sqlite, digit, digits, id, line, line_of, lines, record};
+use super::takeover::{
+    a_call_that_was_given_up_is_ended_by_whoever_has_it,
+    two_servers_lines_under_one_number_are_both_kept,
+};
 
 macro_rules! contract {
     ($($promise:ident),+ $(,)?) => {
@@ -39,6 +43,8 @@ contract!(
     a_line_is_kept_once_and_in_order,
     after_a_lost_line_the_call_goes_on,
     a_line_may_be_revised_and_stays_so,
+    two_servers_lines_under_one_number_are_both_kept,
+    a_call_that_was_given_up_is_ended_by_whoever_has_it,
     a_digit_is_kept_once_and_in_order,
     a_batch_may_be_repeated,
     what_no_store_can_keep_is_refused_and_harms_nothing,
