@@ -62,8 +62,12 @@ pub(super) struct PressedKey {
 pub(super) enum PeerTie {
     #[default]
     Nobody,
-    /// We have asked to hear of it.
-    Asked(String),
+    /// We have asked to hear of it. Its events may come before the answer does.
+    Asked {
+        peer: String,
+        /// Keys pressed meanwhile.
+        keys: Vec<PressedKey>,
+    },
     /// Events of the channel come; whether it is still in the bridge is being looked at.
     Subscribed {
         peer: String,
@@ -78,9 +82,17 @@ impl PeerTie {
     pub(super) fn is_to(&self, channel: &str) -> bool {
         match self {
             Self::Nobody => false,
-            Self::Asked(peer) | Self::Subscribed { peer, .. } | Self::Heard(peer) => {
+            Self::Asked { peer, .. } | Self::Subscribed { peer, .. } | Self::Heard(peer) => {
                 peer == channel
             }
+        }
+    }
+
+    /// Takes the keys that wait until the channel is known to be the other party.
+    fn take_keys(&mut self) -> Vec<PressedKey> {
+        match self {
+            Self::Asked { keys, .. } | Self::Subscribed { keys, .. } => std::mem::take(keys),
+            Self::Nobody | Self::Heard(_) => Vec::new(),
         }
     }
 
@@ -88,7 +100,7 @@ impl PeerTie {
     pub(super) fn subscribed(&self) -> Option<&str> {
         match self {
             // Its answer finds that nobody wants it any more.
-            Self::Nobody | Self::Asked(_) => None,
+            Self::Nobody | Self::Asked { .. } => None,
             Self::Subscribed { peer, .. } | Self::Heard(peer) => Some(peer),
         }
     }
@@ -179,7 +191,10 @@ impl CallControl {
 
     fn ask_for_peer(&mut self, id: &str, channel: &str, now: Instant) {
         if let Some(call) = self.calls.get_mut(id) {
-            call.peer = PeerTie::Asked(channel.to_owned());
+            call.peer = PeerTie::Asked {
+                peer: channel.to_owned(),
+                keys: Vec::new(),
+            };
         }
         let is_asked = self.pending.values().any(|pending| {
             matches!(&pending.purpose, RequestPurpose::PeerSubscribe { call, peer } if call == id && peer == channel)
@@ -202,14 +217,17 @@ impl CallControl {
         now: Instant,
     ) {
         let call = self.calls.get_mut(id);
-        let call = call.filter(|call| call.peer == PeerTie::Asked(peer.clone()));
+        let is_asked =
+            |tie: &PeerTie| matches!(tie, PeerTie::Asked { peer: asked, .. } if *asked == peer);
+        let call = call.filter(|call| is_asked(&call.peer));
         match (call, result) {
             (Some(call), Ok(_)) => {
                 // Who left before this was not heard to leave.
                 let bridge = call.bridge.current().map(str::to_owned);
+                let keys = call.peer.take_keys();
                 call.peer = PeerTie::Subscribed {
                     peer: peer.clone(),
-                    keys: Vec::new(),
+                    keys,
                 };
                 let call = id.to_owned();
                 let bridge = bridge.unwrap_or_default();
@@ -237,13 +255,10 @@ impl CallControl {
         let Some(call) = self.calls.get_mut(id) else {
             return;
         };
-        let PeerTie::Subscribed { peer: looked, keys } = &mut call.peer else {
-            return;
-        };
-        if looked != peer {
+        if !matches!(&call.peer, PeerTie::Subscribed { peer: looked, .. } if looked == peer) {
             return;
         }
-        let keys = std::mem::take(keys);
+        let keys = call.peer.take_keys();
         match read::<AriBridge>(result) {
             Ok(bridge) if only_other(id, &bridge.channels) == Some(peer) => {
                 call.peer = PeerTie::Heard(peer.to_owned());
@@ -310,8 +325,10 @@ impl CallControl {
     /// subscription on is heard to leave, so what is found next holds for the key as well.
     pub(super) fn hold_key(&mut self, channel: &str, key: PressedKey) {
         for call in self.calls.values_mut() {
-            if let PeerTie::Subscribed { peer, keys } = &mut call.peer
-                && peer == channel
+            if !call.peer.is_to(channel) {
+                continue;
+            }
+            if let PeerTie::Asked { keys, .. } | PeerTie::Subscribed { keys, .. } = &mut call.peer
                 && keys.len() < MOST_KEYS
             {
                 keys.push(key);
