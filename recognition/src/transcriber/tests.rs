@@ -19,7 +19,7 @@ struct Asked {
     detected: usize,
 }
 
-/// What the engine fails at, beside the utterance of 57,100 samples.
+/// Step at which the engine fails, beside the utterance of 57,100 samples.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 enum ScriptedFailure {
     #[default]

@@ -45,9 +45,9 @@ pub(super) fn append(
 /// Whether a line's place is taken by another one.
 enum TakenPlace {
     No,
-    /// It is, and the line has this place instead.
+    /// Taken, and the line has this place instead.
     FoundAt(i64),
-    /// It is, and this is the first place that is free behind all others.
+    /// Taken, and this is the first place that is free behind all others.
     NextIs(i64),
 }
 
