@@ -1,4 +1,4 @@
-//! Who recognises, and where: a pool with a queue in front, and behind it worker
+//! Recognition of utterances: a pool with a queue in front, and behind it worker
 //! processes of this same program, so that whatever a model file or whisper.cpp does
 //! (it aborts on a failed assertion) costs no call.
 //!

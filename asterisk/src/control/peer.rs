@@ -244,7 +244,8 @@ impl CallControl {
         }
     }
 
-    /// Whoever leaves from now on is heard to leave; whether it is there is known only now.
+    /// Answer to the look at the bridge. A party that leaves after the subscription is reported as
+    /// leaving, so one that is found here is the other party from the subscription on.
     pub(super) fn on_peer_checked(
         &mut self,
         id: &str,

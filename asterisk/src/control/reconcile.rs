@@ -36,8 +36,8 @@ impl ObjectSnapshot {
     }
 
     /// Whether a channel is in our application, though it may name another that it was moved from.
-    /// That the application hears of it does not say so: it also hears of what it follows, taps or
-    /// placed, wherever that has gone.
+    /// Events of a channel do not prove that: the application also gets those of channels that it
+    /// follows, taps or placed, wherever they have gone.
     fn is_here(&self, channel: &AriChannel, moved_from: Option<&str>) -> bool {
         let names_ours = || {
             let app = channel.stasis_app();

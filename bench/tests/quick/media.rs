@@ -33,10 +33,9 @@ fn a_quick_run_measures_and_every_packet_is_accounted_for() {
         subjects.insert(subject);
         let count = |field: &str| round[field].as_u64().unwrap();
         assert!(count("sent") > 0 && count("cpu_ns") > 0, "{round}");
-        // A busy machine may make the kernel drop datagrams, or packets late by so much that
-        // time passes as silence; the round then says who disturbed it.
-        let is_quiet = round["disturbed"].is_null();
-        if OURS.contains(&subject) && is_quiet && count("received") == count("sent") {
+        // A busy machine may make the kernel drop datagrams. What has been
+        // received must be in the books all the same.
+        if OURS.contains(&subject) && count("received") == count("sent") {
             assert_eq!(round["faults"].as_array().unwrap().len(), 0, "{round}");
         }
     }

@@ -4,7 +4,13 @@ use super::*;
 
 /// As loud as speech, with no constant offset.
 fn audible(length: usize) -> Vec<i16> {
-    let sample = |n: usize| if (n / 8).is_multiple_of(2) { 1000 } else { -1000 };
+    let sample = |n: usize| {
+        if (n / 8).is_multiple_of(2) {
+            1000
+        } else {
+            -1000
+        }
+    };
     (0..length).map(sample).collect()
 }
 
